@@ -1,0 +1,1 @@
+"""Scrutin: one streaming topology that counts votes."""

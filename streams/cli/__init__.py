@@ -1,0 +1,39 @@
+"""The `scrutin` command: one module per group of subcommands, this page wires them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from streams.errors import ExitCode, ScrutinError
+
+app = typer.Typer(
+    name="scrutin",
+    help="Run, inspect and prove a Scrutin vote count.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _wire() -> None:
+    """Attach the subcommands; done late so that `--help` of one does not pay for all."""
+    from streams.cli import stack
+
+    app.add_typer(stack.app, name="stack")
+
+
+def main() -> None:
+    """Entry point: turns our errors into one readable message and a named exit code."""
+    _wire()
+    try:
+        app(standalone_mode=True)
+    except ScrutinError as error:
+        stderr = Console(stderr=True, soft_wrap=True)
+        stderr.print(f"[bold red]scrutin:[/] {error}", highlight=False)
+        stderr.print(f"[dim]exit {int(error.exit_code)} {error.exit_code.name}[/]")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
