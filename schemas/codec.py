@@ -1,0 +1,58 @@
+"""MessagePack encoding of the types that travel through Kafka."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from schemas.genesis import Genesis
+from schemas.verdicts import VerdictBatch
+from schemas.voted import VotedRecord
+from schemas.votes import VoteBatch
+from schemas.windows import WindowKey, WindowState
+
+InputRecord = Genesis | VoteBatch
+"""What the partitions of `votes.validation` hold."""
+
+KafkaRecord = Genesis | VoteBatch | VotedRecord | VerdictBatch | WindowKey | WindowState
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_input: Final = msgspec.msgpack.Decoder(InputRecord)
+_voted: Final = msgspec.msgpack.Decoder(VotedRecord)
+_verdicts: Final = msgspec.msgpack.Decoder(VerdictBatch)
+_window_key: Final = msgspec.msgpack.Decoder(WindowKey)
+_window_state: Final = msgspec.msgpack.Decoder(WindowState)
+
+DecodeError = msgspec.DecodeError
+"""Raised by every `decode_*` of this module; `msgspec.ValidationError` is one of its kinds."""
+
+
+def encode(record: KafkaRecord) -> bytes:
+    """Encode any record of ours."""
+    return _encoder.encode(record)
+
+
+def decode_input(data: bytes) -> InputRecord:
+    """Decode a value of `votes.validation`, or the record inside a verdict batch."""
+    return _input.decode(data)
+
+
+def decode_voted(data: bytes) -> VotedRecord:
+    """Decode a value of the voted table's changelog."""
+    return _voted.decode(data)
+
+
+def decode_verdicts(data: bytes) -> VerdictBatch:
+    """Decode a value of `votes.validated`."""
+    return _verdicts.decode(data)
+
+
+def decode_window_key(data: bytes) -> WindowKey:
+    """Decode a key of `votes.windows`."""
+    return _window_key.decode(data)
+
+
+def decode_window_state(data: bytes) -> WindowState:
+    """Decode a value of `votes.windows`."""
+    return _window_state.decode(data)

@@ -1,0 +1,51 @@
+"""Changelog of the voted table: one record per input record.
+
+The Kafka key is the input offset as 8 bytes, big-endian. Keys are unique, so compaction loses
+nothing. Applying a record twice, or late, changes nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from schemas.verdicts import Rejection
+
+CHANGELOG_KEY: Final = struct.Struct(">Q")
+FIRST_VOTE: Final = struct.Struct(">32sHH8s")
+"""Voter key, index in the batch, index of the contest in `contests`, 8 bytes of the identity."""
+
+MAX_LATER_IDENTITIES: Final = 8
+"""How many identities of later attempts an entry keeps."""
+
+
+class Repeat(msgspec.Struct, array_like=True, frozen=True):
+    """A voter key with attempts after its accepted vote; whole, so that it can be applied alone."""
+
+    key: bytes
+    """Voter key, 32 bytes."""
+    offset: int
+    """Input offset at which the key was first accepted."""
+    index: int
+    """Number of the vote in that record."""
+    identity: bytes
+    """First 8 bytes of the accepted vote's identity."""
+    attempts: int
+    """Submissions after the accepted one."""
+    later: list[bytes]
+    """Identities (8 bytes each) of the latest attempts, oldest first."""
+
+
+class VotedRecord(msgspec.Struct, array_like=True, frozen=True, tag="voted/1"):
+    """What one input record changed in the voted table, and its verdicts."""
+
+    log_id: bytes
+    """Identity of the input partition's log, 16 bytes."""
+    first_votes: bytes
+    """Accepted votes, :data:`FIRST_VOTE` after :data:`FIRST_VOTE`."""
+    contests: list[str]
+    """Contests of the accepted votes; the running table does not keep them."""
+    repeats: list[Repeat]
+    rejections: list[Rejection]

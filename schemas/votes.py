@@ -1,0 +1,85 @@
+"""Votes as the bridge writes them into the input log."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+import msgspec
+
+
+class Kind(IntEnum):
+    """What a vote is cast in."""
+
+    LAW = 0
+    """One vote per hash; the hash was made for one law. Choices `oui` and `non`."""
+    CANDIDATE = 1
+    """One vote per hash and contest; the choice is a candidate's id."""
+
+
+class Flag(IntFlag):
+    """Facts that the bridge gathered about a delivery, as bits of :attr:`Vote.flags`."""
+
+    REDELIVERED = 1
+    """RabbitMQ may have delivered it before."""
+    REPRODUCED = 2
+    """The bridge may have written it to Kafka before (the answer to a produce was lost)."""
+    MESSAGE_ID = 4
+    """The publisher gave it a `message_id`."""
+    ON_ROLL = 8
+    """The roll knew the hash, or was not asked."""
+    PREVALIDATED = 16
+    """It came by `votes.aggregation`: somebody else asked the roll."""
+
+
+REPLAYABLE = Flag.REDELIVERED | Flag.REPRODUCED | Flag.MESSAGE_ID
+"""With any of these, a vote whose identity is known is the same submission once more."""
+
+
+class Vote(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One well-formed vote. Well-formed does not mean valid."""
+
+    hash: str
+    """The voter's hash; 64 hexadecimal digits in lower case, anything else as it came."""
+    contest: str
+    """A law's id, or `election:` and an election's id."""
+    kind: int
+    """A :class:`Kind`."""
+    choice: str
+    """`oui` or `non` in lower case (other words as they came), or a candidate's id."""
+    flags: int
+    """Bits of :class:`Flag`."""
+    identity: bytes
+    """16 bytes: BLAKE2b of (`message_id`, body)."""
+    timestamp_us: int
+    """When the voter voted: Unix time in microseconds; the ingest time if the message had none."""
+    citizen_id: str | None = None
+    metadata: str | None = None
+    """Unknown fields of the message as one JSON object."""
+
+
+class Malformed(msgspec.Struct, array_like=True, frozen=True):
+    """A message that is no vote."""
+
+    reason: str
+    """A name such as `not_json`; see :mod:`streams.bridge.decode`."""
+    flags: int
+    """Bits of :class:`Flag`."""
+    identity: bytes
+    """16 bytes: BLAKE2b of (`message_id`, body)."""
+    length: int
+    """Length of the body in bytes."""
+    sha256: bytes
+    """SHA-256 of the whole body."""
+    head: bytes
+    """First 4,096 bytes of the body."""
+
+
+class VoteBatch(msgspec.Struct, array_like=True, frozen=True, tag="votes/1"):
+    """A micro-batch of one partition. Votes are numbered from 0, malformed messages after them."""
+
+    ingest_ms: int
+    """When the bridge sealed the batch: Unix time in milliseconds. Decides the window."""
+    bridge: str
+    """Name of the bridge process."""
+    votes: list[Vote]
+    malformed: list[Malformed]

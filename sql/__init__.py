@@ -1,0 +1,1 @@
+"""Numbered migrations of the database; applied in order by `scrutin migrate`."""

@@ -1,0 +1,60 @@
+"""Voter keys: who counts as one voter, and in which partition their votes meet."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Final
+
+from schemas.votes import Kind
+
+ELECTION_PREFIX: Final = "election:"
+"""Contest of a candidate vote: this and the election's id (`election:` alone where none is given)."""
+
+VOTER_KEY_BYTES: Final = 32
+
+
+def normalise_hash(text: str) -> str:
+    """Lower-case a hash of 64 hexadecimal digits; take anything else exactly as it is."""
+    if len(text) == 64 and _hex64(text) is not None:
+        return text.lower()
+    return text
+
+
+def voter_key(vote_hash: str, contest: str, kind: int) -> bytes:
+    """Key of the voted table, 32 bytes.
+
+    For a law it is the hash itself, because the hash was made for one law; for an election it is
+    the digest of (contest, hash), so that one voter can vote in several.
+
+    Args:
+        vote_hash: as :func:`normalise_hash` returns it.
+        contest: :attr:`schemas.votes.Vote.contest`.
+        kind: a :class:`schemas.votes.Kind`.
+    """
+    if kind == Kind.LAW:
+        if len(vote_hash) == 64:
+            key = _hex64(vote_hash)
+            if key is not None:
+                return key
+        return hashlib.sha256(b"hash\0" + vote_hash.encode()).digest()
+    return hashlib.sha256(b"contest\0" + contest.encode() + b"\0" + vote_hash.encode()).digest()
+
+
+def stored_hash(vote_hash: str, contest: str, kind: int) -> str:
+    """`vote_audit.vote_hash`, which is unique: the hash for a law, the hexadecimal key otherwise."""
+    return vote_hash if kind == Kind.LAW else voter_key(vote_hash, contest, kind).hex()
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Partition of a voter key (CRC-32 modulo the number of partitions)."""
+    return zlib.crc32(key) % partitions
+
+
+def _hex64(text: str) -> bytes | None:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        return None
+    # fromhex skips blanks, so 64 characters may be fewer digits.
+    return key if len(key) == VOTER_KEY_BYTES else None
