@@ -1,0 +1,90 @@
+# Every target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+SUITES := $(wildcard tests/unit tests/integration tests/acceptance tests/faults)
+APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test unit bench chaos lint format lock stack-up stack-down clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The stamps hold digests, not times: a checkout that only touches files costs nothing.
+setup: ## make or refresh .venv from requirements.lock
+	@want_lock=$$(sha256sum < requirements.lock); want_project=$$(sha256sum < pyproject.toml); \
+	have() { [ -f "$(VENV)/$$1" ] && [ "$$(cat "$(VENV)/$$1")" = "$$2" ]; }; \
+	if ! have .stamp-lock "$$want_lock" || ! $(BIN)/python -c '' 2>/dev/null; then \
+	  command -v $(PYTHON) >/dev/null || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	      || { echo "setup: no $(PYTHON). Type: sudo apt-get install python3 python3-venv" >&2; exit 1; }; \
+	    apt-get update -qq; $(APT) python3 python3-venv; }; \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "setup: Python 3.11 or newer is needed, $$($(PYTHON) -V) found. Type: make PYTHON=python3.11 setup" >&2; exit 1; }; \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	      || { echo "setup: Python's venv is missing. Type: sudo apt-get install python3-venv" >&2; exit 1; }; \
+	    apt-get update -qq; $(APT) python3-venv; }; \
+	  $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); \
+	  echo "setup: installing requirements.lock into $(VENV)"; \
+	  $(BIN)/python -m pip install -q --require-hashes -r requirements.lock; \
+	  echo "$$want_lock" > $(VENV)/.stamp-lock; \
+	  rm -f $(VENV)/.stamp-project; \
+	fi; \
+	if ! have .stamp-project "$$want_project"; then \
+	  echo "setup: installing scrutin into $(VENV)"; \
+	  $(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .; \
+	  echo "$$want_project" > $(VENV)/.stamp-project; \
+	fi
+
+demo: setup ## the whole chain on real services: 50,000 votes, counted and verified (HOLD=1 keeps it running)
+	@$(BIN)/scrutin demo $(if $(HOLD),--hold) $(DEMO_ARGS)
+
+test: setup ## all tests, on a stack of their own
+	@$(BIN)/python -m pytest $(SUITES) $(PYTEST_ARGS)
+
+unit: setup ## the tests that need no service
+	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+bench: setup ## throughput and latency of the chain
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+chaos: setup ## faults against a running count
+	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+lint: setup ## formatting, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: setup ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# uv writes one lock for every platform and Python version; no registry address gets into it.
+lock: ## remake requirements.lock from pyproject.toml (UPGRADE=1 takes the newest versions)
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(PYTHON) -m venv "$$tools"; "$$tools/bin/python" -m pip install -q uv; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --extra dev $(if $(UPGRADE),--upgrade) \
+	  pyproject.toml -o requirements.lock
+
+stack-up: setup ## bring the local stack up
+	@$(BIN)/scrutin stack up
+
+stack-down: setup ## end the local stack and remove its data
+	@$(BIN)/scrutin stack down
+
+clean: ## remove what the other targets made (a running stack is ended first)
+	@if [ -x $(BIN)/scrutin ] && [ -d "$${SCRUTIN_STACK_DIR:-.stack}" ]; then $(BIN)/scrutin stack down; fi
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -exec rm -rf {} +
