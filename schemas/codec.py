@@ -18,7 +18,7 @@ InputRecord = Genesis | VoteBatch
 KafkaRecord = Genesis | VoteBatch | VotedRecord | VerdictBatch | WindowKey | WindowState
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_input: Final = msgspec.msgpack.Decoder(InputRecord)
+_input: Final[msgspec.msgpack.Decoder[InputRecord]] = msgspec.msgpack.Decoder(InputRecord)
 _voted: Final = msgspec.msgpack.Decoder(VotedRecord)
 _verdicts: Final = msgspec.msgpack.Decoder(VerdictBatch)
 _window_key: Final = msgspec.msgpack.Decoder(WindowKey)
@@ -33,7 +33,7 @@ def encode(record: KafkaRecord) -> bytes:
     return _encoder.encode(record)
 
 
-def decode_input(data: bytes) -> InputRecord:
+def decode_input(data: bytes | msgspec.Raw) -> InputRecord:
     """Decode a value of `votes.validation`, or the record inside a verdict batch."""
     return _input.decode(data)
 

@@ -56,7 +56,9 @@ class ScrutinError(Exception):
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, what: str, *, where: dict[str, object] | None = None, todo: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: dict[str, object] | None = None, todo: str = ""
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.where = where or {}

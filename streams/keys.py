@@ -9,7 +9,7 @@ from typing import Final
 from schemas.votes import Kind
 
 ELECTION_PREFIX: Final = "election:"
-"""Contest of a candidate vote: this and the election's id (`election:` alone where none is given)."""
+"""Contest of a candidate vote: this and the election's id, which may be missing."""
 
 VOTER_KEY_BYTES: Final = 32
 
@@ -42,7 +42,7 @@ def voter_key(vote_hash: str, contest: str, kind: int) -> bytes:
 
 
 def stored_hash(vote_hash: str, contest: str, kind: int) -> str:
-    """`vote_audit.vote_hash`, which is unique: the hash for a law, the hexadecimal key otherwise."""
+    """`vote_audit.vote_hash`, which is unique: a law's hash, else the key in hexadecimal."""
     return vote_hash if kind == Kind.LAW else voter_key(vote_hash, contest, kind).hex()
 
 

@@ -132,7 +132,9 @@ class Settings(BaseSettings):
         "SCRUTIN_BRIDGE_METRICS_PORT", default=8002, about="Bridge's metrics port; 0 = any free"
     )
     metrics_host: str = _env(
-        "SCRUTIN_METRICS_HOST", default="0.0.0.0", about="Address the metrics ports listen on"
+        "SCRUTIN_METRICS_HOST",
+        default="0.0.0.0",  # noqa: S104 - a container is scraped from outside
+        about="Address the metrics ports listen on",
     )
     gateway_port: Port = _env("SCRUTIN_GATEWAY_PORT", default=8000, about="Gateway's HTTP port")
     worker_id: str = _env(
@@ -368,5 +370,3 @@ def _check_queues(settings: Settings) -> None:
             "POSTGRES_MIN_CONNECTIONS, POSTGRES_MAX_CONNECTIONS",
             "Lower the first or raise the second",
         )
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import typer
@@ -18,11 +19,13 @@ app = typer.Typer(
 )
 
 
-def _wire() -> None:
-    """Attach the subcommands; done late so that `--help` of one does not pay for all."""
-    from streams.cli import stack
+MODULES = ("stack",)
+"""Modules of this package, in the order of `--help`; each has a `register(app)`."""
 
-    app.add_typer(stack.app, name="stack")
+
+def _wire() -> None:
+    for name in MODULES:
+        importlib.import_module(f"streams.cli.{name}").register(app)
 
 
 def main() -> None:

@@ -1,0 +1,80 @@
+"""Outages: wait for a service as long as it is away, and say so.
+
+Adapters raise :class:`streams.errors.ServiceUnavailable`; long-running processes go through
+:func:`persistently`. Nothing is dropped while waiting; the process reports itself not ready after
+`MAX_RETRY_ATTEMPTS` failed tries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import stamina
+import structlog
+
+from streams.errors import ServiceUnavailable
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+MAX_PAUSE_S: Final = 10.0
+
+
+class Availability:
+    """Counts failed tries in a row per service.
+
+    Args:
+        max_attempts: failures in a row after which a service counts as away.
+    """
+
+    def __init__(self, max_attempts: int) -> None:
+        self._max_attempts = max_attempts
+        self._failures: dict[str, int] = {}
+
+    def failed(self, service: str) -> int:
+        """Note a failed try; returns how many there are in a row."""
+        count = self._failures.get(service, 0) + 1
+        self._failures[service] = count
+        return count
+
+    def succeeded(self, service: str) -> None:
+        """Note that the service answered."""
+        if self._failures.pop(service, 0):
+            log.info("service is back", service=service)
+
+    def away(self) -> list[str]:
+        """Services that count as away, for `/ready`."""
+        return sorted(s for s, n in self._failures.items() if n >= self._max_attempts)
+
+
+async def persistently(
+    action: Callable[[], Awaitable[T]],
+    *,
+    service: str,
+    availability: Availability,
+    retry_delay_s: float,
+) -> T:
+    """Await `action` until the service answers, with exponential pauses up to 10 s and jitter.
+
+    Any other error than :class:`ServiceUnavailable` passes through at once.
+    """
+    async for attempt in stamina.retry_context(
+        on=ServiceUnavailable,
+        attempts=None,
+        timeout=None,
+        wait_initial=retry_delay_s,
+        wait_max=MAX_PAUSE_S,
+        wait_jitter=retry_delay_s / 2,
+    ):
+        with attempt:
+            try:
+                result = await action()
+            except ServiceUnavailable as error:
+                failures = availability.failed(service)
+                log.warning("service is away", service=service, tries=failures, error=str(error))
+                raise
+            availability.succeeded(service)
+            return result
+    raise AssertionError("unreachable: the retries have no limit")

@@ -1,0 +1,89 @@
+"""Structured logs: key-value lines on a terminal, JSON elsewhere; both through stdlib logging.
+
+No line may hold a voter's hash, citizen id or choice. Places are named by topic, partition, offset
+and queue.
+"""
+
+from __future__ import annotations
+
+import logging.config
+import sys
+from typing import Any
+
+import structlog
+
+
+def logging_config(level: str, log_format: str) -> dict[str, Any]:
+    """A `logging.config.dictConfig` dictionary that sends everything through structlog to stderr.
+
+    Args:
+        level: least severe level that is logged.
+        log_format: `console`, `json` or `auto` (console when stderr is a terminal).
+    """
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    shared = _shared_processors()
+    if not console:
+        shared = [*shared, structlog.processors.format_exc_info]
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    renderer,
+                ],
+            }
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "structured",
+            }
+        },
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {
+            # Both tell of every connection and every coordinator heartbeat.
+            "pika": {"level": "ERROR"},
+            "aiokafka": {"level": "WARNING"},
+        },
+    }
+
+
+def configure_logging(level: str, log_format: str) -> None:
+    """Set up logging of a process; Faust's worker gets the same through its app's settings."""
+    logging.config.dictConfig(logging_config(level, log_format))
+    configure_structlog()
+
+
+def configure_structlog() -> None:
+    """Route structlog's loggers through the standard library's handlers."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared_processors(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _shared_processors() -> list[Any]:
+    return [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.UnicodeDecoder(),
+    ]

@@ -1,0 +1,157 @@
+"""All metrics, by process. The unprefixed names are those that deployed dashboards read."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class WorkerMetrics:
+    """What a worker exposes.
+
+    Args:
+        registry: where to register; each process has its own.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        r = registry
+        self.registry = registry
+        # Of the aggregation service.
+        self.votes_aggregated = Counter(
+            "votes_aggregated_total", "Votes counted", ["law_id", "choice"], registry=r
+        )
+        self.current_vote_totals = Gauge(
+            "current_vote_totals",
+            "Totals as committed; exported by one worker only",
+            ["law_id", "choice"],
+            registry=r,
+        )
+        self.batch_processing_duration = Gauge(
+            "batch_processing_duration_seconds", "Duration of the last flush", registry=r
+        )
+        self.batch_size_processed = Counter(
+            "batch_size_processed_total", "Votes in processed flushes", registry=r
+        )
+        self.aggregation_errors = Counter(
+            "aggregation_errors_total", "Errors of the aggregation", ["error_type"], registry=r
+        )
+        self.database_operations = Counter(
+            "database_operations_total", "Database operations", ["operation", "status"], registry=r
+        )
+        # Of the validation service.
+        self.validation_votes = Counter(
+            "validation_votes_processed_total", "Messages by verdict", ["status"], registry=r
+        )
+        self.validation_latency = Histogram(
+            "validation_processing_latency_seconds",
+            "From taking a batch of records to its verdicts being in Kafka",
+            buckets=LATENCY_BUCKETS_S,
+            registry=r,
+        )
+        self.validation_errors = Counter(
+            "validation_errors_total", "Errors of the validation", ["error_type"], registry=r
+        )
+        # Ours.
+        self.latency = Histogram(
+            "scrutin_end_to_end_latency_seconds",
+            "From the bridge taking a vote in to its committed row",
+            buckets=LATENCY_BUCKETS_S,
+            registry=r,
+        )
+        self.flush_duration = Histogram(
+            "scrutin_flush_duration_seconds",
+            "Database transactions of the sink",
+            buckets=LATENCY_BUCKETS_S,
+            registry=r,
+        )
+        self.replays = Counter(
+            "scrutin_replays_total", "Records met again and dropped", ["stage"], registry=r
+        )
+        self.fence_drops = Counter(
+            "scrutin_fence_drops_total",
+            "Verdict batches at or below the database's offset, dropped",
+            registry=r,
+        )
+        self.gaps_healed = Counter(
+            "scrutin_gaps_healed_total",
+            "Ranges that a committed offset had skipped and that were read from the log",
+            ["stage"],
+            registry=r,
+        )
+        self.surplus_votes = Counter(
+            "scrutin_surplus_votes_total",
+            "Accepted votes that the database already had; should stay 0",
+            registry=r,
+        )
+        self.lag = Gauge(
+            "scrutin_lag_records",
+            "Records not yet processed",
+            ["stage", "partition"],
+            registry=r,
+        )
+        self.voted_entries = Gauge(
+            "scrutin_voted_entries", "Voter keys in the voted table", ["partition"], registry=r
+        )
+        self.recovery_duration = Gauge(
+            "scrutin_recovery_seconds", "Duration of the last restore of the table", registry=r
+        )
+
+
+class BridgeMetrics:
+    """What a bridge exposes.
+
+    Args:
+        registry: where to register; each process has its own.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        r = registry
+        self.registry = registry
+        self.validation_queue_size = Gauge(
+            "validation_queue_size", "Messages waiting in the validation queue", registry=r
+        )
+        self.redis_operations = Counter(
+            "redis_operations_total", "Redis operations", ["operation", "status"], registry=r
+        )
+        self.received = Counter(
+            "scrutin_bridge_received_total", "Deliveries taken from a queue", ["queue"], registry=r
+        )
+        self.malformed = Counter(
+            "scrutin_bridge_malformed_total", "Messages that are no vote", ["reason"], registry=r
+        )
+        self.acknowledged = Counter(
+            "scrutin_bridge_acknowledged_total", "Deliveries acknowledged", ["queue"], registry=r
+        )
+        self.published = Counter(
+            "scrutin_bridge_published_total",
+            "Messages confirmed by RabbitMQ",
+            ["queue"],
+            registry=r,
+        )
+        self.returned = Counter(
+            "scrutin_bridge_returned_total",
+            "Messages RabbitMQ could not route",
+            ["queue"],
+            registry=r,
+        )
+        self.reproduced = Counter(
+            "scrutin_bridge_reproduced_total",
+            "Batches written to Kafka again because the first answer was lost",
+            registry=r,
+        )
+        self.reconnects = Counter(
+            "scrutin_bridge_reconnects_total", "Connections made again", ["service"], registry=r
+        )
+        self.in_flight = Gauge(
+            "scrutin_bridge_in_flight", "Deliveries not yet acknowledged", ["queue"], registry=r
+        )
+        self.paused = Gauge(
+            "scrutin_bridge_paused", "1 while intake waits for the workers to catch up", registry=r
+        )
+        self.roll_size = Gauge(
+            "scrutin_roll_size", "Entries of `valid_hashes` at the last look", registry=r
+        )
+        self.mirrored = Counter(
+            "scrutin_mirrored_total", "Votes written to the Redis mirror", registry=r
+        )

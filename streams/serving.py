@@ -1,0 +1,109 @@
+"""The HTTP side of a process: `/metrics`, `/live`, `/ready`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from streams.errors import PortTaken
+
+Check = Callable[[], list[str]]
+"""Returns what is wrong; nothing wrong is an empty list."""
+
+
+class StatusServer:
+    """Serves metrics and health of one process.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 takes any free one (see :attr:`port`).
+        registry: metrics to expose.
+        live: what makes a restart necessary.
+        ready: what keeps the process from doing its work now.
+        refresh: called before each scrape, to set gauges.
+        port_variable: name of the setting, for the error message.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        live: Check,
+        ready: Check,
+        refresh: Callable[[], None] = lambda: None,
+        port_variable: str,
+    ) -> None:
+        self._host = host
+        self.port = port
+        self._registry = registry
+        self._live = live
+        self._ready = ready
+        self._refresh = refresh
+        self._port_variable = port_variable
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            PortTaken: something else listens there.
+        """
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/live", lambda _: self._health(self._live))
+        app.router.add_get("/ready", lambda _: self._health(self._ready))
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        site = web.TCPSite(runner, self._host, self.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise
+            raise PortTaken(
+                "The metrics port is in use",
+                where={"host": self._host, "port": self.port, "variable": self._port_variable},
+                todo=f"Set {self._port_variable} to another port (0 takes any free one)",
+            ) from error
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening. Does nothing if it never did."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        self._refresh()
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def _health(self, check: Check) -> web.Response:
+        faults = check()
+        return web.json_response(
+            {"status": "failing" if faults else "ok", "faults": faults},
+            status=503 if faults else 200,
+        )

@@ -1,0 +1,196 @@
+"""Kafka topics of Scrutin: names, creation, identity.
+
+Everything here is done by whichever process starts first; the others find it done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.codec import DecodeError, decode_input, encode
+from schemas.genesis import Genesis
+from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
+
+VALIDATION_TOPIC: Final = "votes.validation"
+"""The input log: verdicts are a fold of it."""
+VALIDATED_TOPIC: Final = "votes.validated"
+"""One verdict batch per record of the input log, in the same partition."""
+WINDOWS_TOPIC: Final = "votes.windows"
+"""Compacted: state of the tumbling windows, as committed to PostgreSQL."""
+
+VOTED_TABLE: Final = "voted"
+
+MAX_RECORD_BYTES: Final = 1_000_000
+"""Kafka's default limit is 1,048,588 bytes a batch; this leaves room for its framing."""
+
+_FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
+
+
+def changelog_topic(app_id: str) -> str:
+    """Changelog of the voted table, under the name that Faust gives it."""
+    return f"{app_id}-{VOTED_TABLE}-changelog"
+
+
+def worker_group(app_id: str) -> str:
+    """Consumer group of the workers (Faust's: the app's id)."""
+    return app_id
+
+
+def egress_group(app_id: str) -> str:
+    """Consumer group of the bridges' egress."""
+    return f"{app_id}-egress"
+
+
+def mirror_group(app_id: str) -> str:
+    """Consumer group of the bridges' Redis mirror."""
+    return f"{app_id}-mirror"
+
+
+@dataclass(frozen=True)
+class TopicPlan:
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+def planned_topics(app_id: str, partitions: int) -> list[TopicPlan]:
+    """All topics of a deployment. The first three must be co-partitioned."""
+    compacted = {"cleanup.policy": "compact", "retention.ms": "-1"}
+    return [
+        TopicPlan(VALIDATION_TOPIC, partitions, {"cleanup.policy": "delete", **_FOREVER}),
+        TopicPlan(VALIDATED_TOPIC, partitions, {"cleanup.policy": "delete", **_FOREVER}),
+        TopicPlan(changelog_topic(app_id), partitions, compacted),
+        TopicPlan(WINDOWS_TOPIC, 1, compacted),
+    ]
+
+
+async def ensure_topics(
+    bootstrap_servers: list[str], *, app_id: str, partitions: int, replication_factor: int
+) -> dict[int, Genesis]:
+    """Create what is missing, check what is there, and return each input partition's genesis.
+
+    Raises:
+        ServiceUnavailable: Kafka does not answer.
+        TopologyMismatch: a topic has another number of partitions.
+        LogMismatch: an input partition does not begin with a genesis record.
+    """
+    plan = planned_topics(app_id, partitions)
+    try:
+        await _create_missing(bootstrap_servers, plan, replication_factor)
+        return await _ensure_genesis(bootstrap_servers, partitions)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"Kafka does not answer: {error or type(error).__name__}",
+            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers)},
+            todo="Check the address and that the broker is up",
+        ) from error
+
+
+async def _create_missing(
+    bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000)
+    await admin.start()
+    try:
+        response = await admin.create_topics(
+            [
+                NewTopic(t.name, t.partitions, replication_factor, topic_configs=dict(t.config))
+                for t in plan
+            ]
+        )
+        for topic, code, *_ in response.topic_errors:
+            failure = for_code(code)
+            if code and not issubclass(failure, TopicAlreadyExistsError):
+                raise failure(f"topic {topic} cannot be created")
+        found = await _partition_counts(admin, plan)
+    finally:
+        await admin.close()
+    for topic in plan:
+        if found[topic.name] != topic.partitions:
+            raise TopologyMismatch(
+                f"A topic has {found[topic.name]} partitions, the settings say {topic.partitions}",
+                where={"topic": topic.name, "variable": "SCRUTIN_PARTITIONS"},
+                todo="Set SCRUTIN_PARTITIONS to the number the log was created with; "
+                "it cannot change while votes are in the log",
+            )
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, plan: list[TopicPlan]) -> dict[str, int]:
+    """Number of partitions of each planned topic; waits a moment for fresh metadata."""
+    names = [topic.name for topic in plan]
+    for _ in range(50):
+        described = await admin.describe_topics(names)
+        counts = {t["topic"]: len(t["partitions"]) for t in described if not t["error_code"]}
+        if all(counts.get(name) for name in names):
+            return counts
+        await asyncio.sleep(0.1)
+    missing = ", ".join(name for name in names if not counts.get(name))
+    raise KafkaError(f"topics {missing} were created but do not appear")
+
+
+async def _ensure_genesis(bootstrap_servers: list[str], partitions: int) -> dict[int, Genesis]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, enable_auto_commit=False, auto_offset_reset="none"
+    )
+    await consumer.start()
+    try:
+        tps = [TopicPartition(VALIDATION_TOPIC, p) for p in range(partitions)]
+        consumer.assign(tps)
+        ends = await consumer.end_offsets(tps)
+        empty = [tp.partition for tp in tps if ends[tp] == 0]
+        if empty:
+            await _write_genesis(bootstrap_servers, empty)
+        return {tp.partition: await _first_record(consumer, tp) for tp in tps}
+    finally:
+        await consumer.stop()
+
+
+async def _write_genesis(bootstrap_servers: list[str], partitions: list[int]) -> None:
+    genesis = Genesis(log_id=secrets.token_bytes(16), created_ms=time.time_ns() // 1_000_000)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True
+    )
+    await producer.start()
+    try:
+        for partition in partitions:
+            await producer.send_and_wait(VALIDATION_TOPIC, encode(genesis), partition=partition)
+    finally:
+        await producer.stop()
+
+
+async def _first_record(consumer: AIOKafkaConsumer, tp: TopicPartition) -> Genesis:
+    def mismatch(what: str) -> LogMismatch:
+        return LogMismatch(
+            what,
+            where={"topic": tp.topic, "partition": tp.partition, "offset": 0},
+            todo="The log was truncated or is not Scrutin's; restore the topic, or start a new "
+            "log with empty topics and `scrutin rebuild`",
+        )
+
+    begin = (await consumer.beginning_offsets([tp]))[tp]
+    if begin != 0:
+        raise mismatch(f"The input log begins at offset {begin}, its first records are gone")
+    consumer.seek(tp, 0)
+    async with asyncio.timeout(20):
+        while True:
+            batch = await consumer.getmany(tp, timeout_ms=1000, max_records=1)
+            if records := batch.get(tp):
+                break
+    try:
+        record = decode_input(records[0].value)
+    except DecodeError as error:
+        raise mismatch("The first record of the input log cannot be decoded") from error
+    if not isinstance(record, Genesis):
+        raise mismatch("The input log does not begin with a genesis record")
+    return record
