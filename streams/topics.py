@@ -32,6 +32,9 @@ VOTED_TABLE: Final = "voted"
 MAX_RECORD_BYTES: Final = 1_000_000
 """Kafka's default limit is 1,048,588 bytes a batch; this leaves room for its framing."""
 
+MAX_DERIVED_RECORD_BYTES: Final = 8 * 1024 * 1024
+"""A verdict batch or changelog record can be longer than its input record, by the verdicts."""
+
 _FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
 
 
@@ -66,11 +69,13 @@ class TopicPlan:
 
 def planned_topics(app_id: str, partitions: int) -> list[TopicPlan]:
     """All topics of a deployment. The first three must be co-partitioned."""
+    kept = {"cleanup.policy": "delete", **_FOREVER}
     compacted = {"cleanup.policy": "compact", "retention.ms": "-1"}
+    long_records = {"max.message.bytes": str(MAX_DERIVED_RECORD_BYTES)}
     return [
-        TopicPlan(VALIDATION_TOPIC, partitions, {"cleanup.policy": "delete", **_FOREVER}),
-        TopicPlan(VALIDATED_TOPIC, partitions, {"cleanup.policy": "delete", **_FOREVER}),
-        TopicPlan(changelog_topic(app_id), partitions, compacted),
+        TopicPlan(VALIDATION_TOPIC, partitions, kept),
+        TopicPlan(VALIDATED_TOPIC, partitions, {**kept, **long_records}),
+        TopicPlan(changelog_topic(app_id), partitions, {**compacted, **long_records}),
         TopicPlan(WINDOWS_TOPIC, 1, compacted),
     ]
 

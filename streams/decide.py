@@ -1,0 +1,119 @@
+"""Validation as a pure function: a record of the input log and the voted table in, verdicts out.
+
+Validation is a fold of the log. Nothing here reads a clock, a service or a random number, so two
+workers that read the same log decide the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from schemas.verdicts import Reason, Rejection, Status
+from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
+from schemas.votes import REPLAYABLE, Flag, Kind, Vote, VoteBatch
+from streams.keys import voter_key
+
+LAW_CHOICES: Final = frozenset({"oui", "non"})
+
+IDENTITY_BYTES: Final = 8
+"""How much of an identity the voted table keeps."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """What the voted table knows of a voter key."""
+
+    offset: int
+    """Input offset at which the key was first accepted."""
+    index: int
+    """Number of the vote in that record."""
+    identity: bytes
+    """First 8 bytes of the accepted vote's identity."""
+    attempts: int = 0
+    """Submissions after the accepted one."""
+    later: tuple[bytes, ...] = ()
+    """Identities of the latest attempts, oldest first, at most 8."""
+
+
+Lookup = Callable[[bytes], Entry | None]
+
+
+def decide(batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> VotedRecord:
+    """Decide on every item of a record.
+
+    Args:
+        batch: the record.
+        offset: its offset in its partition of the input log.
+        log_id: identity of that partition's log.
+        lookup: the voted table as it was after the record before this one.
+
+    Returns:
+        The changelog record: what changes in the table, and what was not accepted.
+    """
+    first_votes = bytearray()
+    contests: dict[str, int] = {}
+    rejections: list[Rejection] = []
+    touched: dict[bytes, Entry] = {}
+    repeated: dict[bytes, None] = {}
+
+    for index, vote in enumerate(batch.votes):
+        reason = _invalid(vote)
+        if reason is not None:
+            rejections.append(Rejection(index, Status.INVALID, reason))
+            continue
+        key = voter_key(vote.hash, vote.contest, vote.kind)
+        identity = vote.identity[:IDENTITY_BYTES]
+        entry = touched.get(key) or lookup(key)
+        if entry is None:
+            touched[key] = Entry(offset, index, identity)
+            contest = contests.setdefault(vote.contest, len(contests))
+            first_votes += FIRST_VOTE.pack(key, index, contest, identity)
+        elif vote.flags & REPLAYABLE and (identity == entry.identity or identity in entry.later):
+            rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
+        else:
+            entry = _attempted(entry, identity)
+            touched[key] = entry
+            repeated[key] = None
+            rejections.append(
+                Rejection(index, Status.DUPLICATE, Reason.ALREADY_VOTED, entry.attempts)
+            )
+
+    for index, item in enumerate(batch.malformed, start=len(batch.votes)):
+        rejections.append(Rejection(index, Status.MALFORMED, item.reason))
+
+    return VotedRecord(
+        log_id=log_id,
+        first_votes=bytes(first_votes),
+        contests=list(contests),
+        repeats=[_repeat(key, touched[key]) for key in repeated],
+        rejections=rejections,
+    )
+
+
+def _invalid(vote: Vote) -> Reason | None:
+    if not vote.flags & Flag.ON_ROLL:
+        return Reason.NOT_ON_ROLL
+    if vote.kind == Kind.LAW and vote.choice not in LAW_CHOICES:
+        return Reason.UNKNOWN_CHOICE
+    return None
+
+
+def _attempted(entry: Entry, identity: bytes) -> Entry:
+    return msgspec.structs.replace(
+        entry,
+        attempts=entry.attempts + 1,
+        later=(*entry.later, identity)[-MAX_LATER_IDENTITIES:],
+    )
+
+
+def _repeat(key: bytes, entry: Entry) -> Repeat:
+    return Repeat(
+        key=key,
+        offset=entry.offset,
+        index=entry.index,
+        identity=entry.identity,
+        attempts=entry.attempts,
+        later=list(entry.later),
+    )

@@ -1,0 +1,181 @@
+"""Group commit for an agent: what arrives while one group is worked on rides in the next.
+
+Faust's own `take()` acknowledges in a `finally`, even when the work failed, and `noack_take()`
+leaves gaps. Here an agent puts its events into a bounded queue; one task takes what is waiting,
+works on it, and acknowledges in order after the effect. Events of an older assignment are dropped
+and never acknowledged: after a rebalance the committed offset brings them back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+import structlog
+
+from streams.failstop import fail
+
+log = structlog.get_logger(__name__)
+
+
+class Grouped(Protocol):
+    """What a group is made of."""
+
+    @property
+    def generation(self) -> int:
+        """Generation of the consumer group in which the event was read."""
+
+    @property
+    def weight(self) -> int:
+        """What counts towards a full group, e.g. votes."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory it takes, roughly."""
+
+    def ack(self) -> None:
+        """Acknowledge the event to Faust."""
+
+
+T = TypeVar("T", bound=Grouped)
+
+QUEUE_BYTES: Final = 32 * 1024 * 1024
+"""An agent waits when its queue holds this much."""
+
+
+class GroupRunner(Generic[T]):
+    """Works on groups of events, one group at a time.
+
+    Args:
+        name: for logs.
+        process: works on a group; returning means the effect is durable. Raising ends the process.
+        start_weight: a group starts once this much weight waits,
+        wait_until: or at this monotonic time in seconds, given the time the first event came.
+        max_weight: a group takes no more events once it weighs this.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        process: Callable[[list[T]], Awaitable[None]],
+        *,
+        start_weight: int,
+        wait_until: Callable[[float], float],
+        max_weight: int,
+    ) -> None:
+        self._name = name
+        self._process = process
+        self._start_weight = start_weight
+        self._wait_until = wait_until
+        self._max_weight = max_weight
+        self._queue: deque[T] = deque()
+        self._weight = 0
+        self._bytes = 0
+        self._first_at_s = 0.0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ended_generation = -1
+        self._draining = False
+
+    @property
+    def waiting(self) -> int:
+        """Events in the queue."""
+        return len(self._queue)
+
+    async def put(self, item: T) -> None:
+        """Queue an event; waits while the queue is full."""
+        await self._room.wait()
+        if item.generation <= self._ended_generation:
+            return
+        if not self._queue:
+            self._first_at_s = time.monotonic()
+        self._queue.append(item)
+        self._weight += item.weight
+        self._bytes += item.size_bytes
+        if self._bytes >= QUEUE_BYTES:
+            self._room.clear()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. Ends the process if the work fails."""
+        while True:
+            group = await self._next_group()
+            self._idle.clear()
+            try:
+                await self._process(group)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - every unexpected error ends the process
+                fail(error)
+            for item in group:
+                if item.generation > self._ended_generation:
+                    item.ack()
+            self._idle.set()
+
+    async def _next_group(self) -> list[T]:
+        while not self._queue:
+            self._changed.clear()
+            await self._changed.wait()
+        while self._queue and self._weight < self._start_weight and not self._draining:
+            pause_s = self._wait_until(self._first_at_s) - time.monotonic()
+            if pause_s <= 0:
+                break
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                break
+        group: list[T] = []
+        weight = 0
+        while self._queue and (not group or weight < self._max_weight):
+            item = self._queue.popleft()
+            self._weight -= item.weight
+            self._bytes -= item.size_bytes
+            weight += item.weight
+            group.append(item)
+        self._first_at_s = time.monotonic()
+        if self._bytes < QUEUE_BYTES:
+            self._room.set()
+        return group or await self._next_group()
+
+    async def revoke(self, generation: int, *, timeout_s: float) -> None:
+        """End a generation: drop what waits, and give the running group time to finish.
+
+        Args:
+            generation: events of this and earlier generations are not acknowledged any more once
+                the running group is done or the time is over.
+            timeout_s: how long the running group may hold up the rebalance.
+        """
+        self._clear()
+        await self._wait_idle(timeout_s)
+        self._ended_generation = max(self._ended_generation, generation)
+        self._clear()
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Work on everything that waits, for a clean stop."""
+        self._draining = True
+        self._changed.set()
+        deadline = time.monotonic() + timeout_s
+        while self._queue and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await self._wait_idle(max(0.0, deadline - time.monotonic()))
+
+    async def _wait_idle(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("stage is still busy", stage=self._name, waited_s=timeout_s)
+
+    def _clear(self) -> None:
+        self._queue.clear()
+        self._weight = 0
+        self._bytes = 0
+        self._room.set()

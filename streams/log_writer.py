@@ -1,0 +1,103 @@
+"""Adapter: writes records to Kafka and returns when all brokers asked for have them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
+
+from streams.errors import ServiceUnavailable
+from streams.topics import MAX_DERIVED_RECORD_BYTES
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OutRecord:
+    """A record to write."""
+
+    topic: str
+    partition: int
+    value: bytes
+    key: bytes | None = None
+
+
+class LogWriter:
+    """An idempotent producer that is replaced when a write fails.
+
+    After a failed batch the sequence numbers of an idempotent producer have a hole and every later
+    write would fail too; a new one starts a new sequence. Callers write the same records again, in
+    the same order; readers drop what they know.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+        request_timeout_s: a write that is not confirmed within this has failed.
+    """
+
+    def __init__(
+        self, bootstrap_servers: Sequence[str], *, request_timeout_s: float = 10.0
+    ) -> None:
+        self._servers = list(bootstrap_servers)
+        self._request_timeout_s = request_timeout_s
+        self._producer: AIOKafkaProducer | None = None
+
+    async def write(self, records: Sequence[OutRecord]) -> list[RecordMetadata]:
+        """Write records; those of one partition keep their order.
+
+        Returns:
+            Where each record went.
+
+        Raises:
+            ServiceUnavailable: at least one record is not confirmed; any of them may be written.
+        """
+        try:
+            if self._producer is None:
+                await self._start()
+            producer = self._producer
+            assert producer is not None
+            futures = [
+                await producer.send(r.topic, r.value, key=r.key, partition=r.partition)
+                for r in records
+            ]
+            return list(await asyncio.gather(*futures))
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise ServiceUnavailable(
+                f"Kafka did not confirm a write: {type(error).__name__}",
+                where={"topics": ", ".join(sorted({r.topic for r in records}))},
+                todo="It is written again until it is confirmed",
+            ) from error
+
+    async def _start(self) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=1 << 20,
+            max_request_size=MAX_DERIVED_RECORD_BYTES,
+            request_timeout_ms=int(self._request_timeout_s * 1000),
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+
+    async def close(self) -> None:
+        """Let go of the connection; the next write opens another."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(2):
+                await producer.stop()
+        except (KafkaError, OSError, TimeoutError) as error:
+            # Nothing of value is in it: every record was confirmed or will be written again.
+            log.info("a producer did not close in time", error=type(error).__name__)
