@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-MODULES = ("stack",)
+MODULES = ("tables", "stack")
 """Modules of this package, in the order of `--help`; each has a `register(app)`."""
 
 

@@ -1,0 +1,112 @@
+"""What the commands share: consoles, JSON, progress, and one way to run a coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+T = TypeVar("T")
+
+_PIPED_COLUMNS: Final = 200
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="For programs: JSON on standard output, nothing else there.")
+]
+
+
+def console() -> Console:
+    """Console on standard output; a pipe gets wide lines, so that nothing is cut off."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return Console(highlight=False)
+    return Console(highlight=False, width=_PIPED_COLUMNS)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine. Drivers keep quiet: their errors come back as ours."""
+    for driver in ("aiokafka", "kafka", "pika", "asyncio"):
+        logging.getLogger(driver).setLevel(logging.CRITICAL)
+    return asyncio.run(work)
+
+
+def write_json(value: object, *, indent: bool = True) -> None:
+    """Write one JSON document, or one line of JSON, to standard output."""
+    text = json.dumps(value, ensure_ascii=False, indent=2 if indent else None, default=str)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def plain(value: object) -> Text:
+    """Text from outside: no markup, and no control character reaches the terminal."""
+    return Text("".join(c if c.isprintable() else "\ufffd" for c in str(value)))
+
+
+def grid(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without borders; the columns named in `right` hold numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        number = name in right
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def facts() -> Table:
+    """A table of names and values without header."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+@contextmanager
+def reading(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal's standard error, nothing elsewhere.
+
+    Args:
+        what: what is read.
+        total: number of steps; the yielded function takes steps done.
+    """
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+def size(count: float) -> str:
+    """Bytes for people, in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def moment(ms: float) -> str:
+    """Unix time in milliseconds as UTC with milliseconds."""
+    at = datetime.fromtimestamp(ms / 1000, UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
+
+
+def iso(ms: float) -> str:
+    """Unix time in milliseconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,227 @@
+"""`scrutin tables scan` and `export`: the rows themselves."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from streams.cli.show import (
+    JsonOption,
+    console,
+    grid,
+    iso,
+    moment,
+    plain,
+    reading,
+    run,
+    size,
+    write_json,
+)
+from streams.cli.since import parse_since
+from streams.inspect import report
+from streams.inspect.export import Format, open_writer
+from streams.inspect.kafka import LogView
+from streams.inspect.voted import Entry
+from streams.inspect.windows import Window, read_windows
+from streams.keys import ELECTION_PREFIX
+from streams.settings import Settings, load_settings
+from streams.topics import WINDOWS_TOPIC, changelog_topic
+
+
+class TableName(StrEnum):
+    """The tables."""
+
+    VOTED = "voted"
+    WINDOWS = "windows"
+
+
+Law = Annotated[str | None, typer.Option("--law", metavar="ID", help="Only this law.")]
+Election = Annotated[
+    str | None, typer.Option("--election", metavar="ID", help="Only this election.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME", help="Windows only: from this time on; 10m, 2h, 3d or ISO 8601."
+    ),
+]
+
+
+def register(tables: typer.Typer) -> None:
+    """Add the commands to `scrutin tables`."""
+    tables.command("scan")(scan)
+    tables.command("export")(export)
+
+
+def _reader(settings: Settings) -> LogView:
+    return LogView(list(settings.kafka_bootstrap_servers))
+
+
+def _contest(law: str | None, election: str | None) -> str | None:
+    if law is not None and election is not None:
+        raise typer.BadParameter("--law and --election exclude each other")
+    return f"{ELECTION_PREFIX}{election}" if election is not None else law
+
+
+def scan(
+    table: Annotated[TableName, typer.Argument(help="Which table.")],
+    *,
+    law: Law = None,
+    election: Election = None,
+    since: Since = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, metavar="N", help="Most rows to show; 0 shows all.")
+    ] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a table's entries. With --json: one object per line.
+
+    [dim]scrutin tables scan voted --law C-42 --limit 100[/]
+
+    [dim]scrutin tables scan windows --law C-42 --since 10m[/]
+    """
+    contest = _contest(law, election)
+    settings = load_settings()
+    if table is TableName.WINDOWS:
+        since_ms = None if since is None else parse_since(since)
+        run(_scan_windows(settings, contest, since_ms, limit, as_json=as_json))
+        return
+    if since is not None:
+        raise typer.BadParameter("--since is for windows")
+    run(_scan_voted(settings, contest, limit, as_json=as_json))
+
+
+async def _scan_voted(
+    settings: Settings, contest: str | None, limit: int, *, as_json: bool
+) -> None:
+    topic = changelog_topic(settings.app_id)
+    shown: list[Entry] = []
+    count = 0
+    async with _reader(settings) as reader:
+        spans = await reader.spans(topic)
+        with reading("voted", report.steps(spans)) as advance:
+            async with aclosing(report.all_entries(reader, topic, spans, advance)) as batches:
+                async for batch in batches:
+                    for entry in batch:
+                        if contest is not None and entry.contest != contest:
+                            continue
+                        count += 1
+                        if as_json:
+                            write_json(report.voted_row(entry), indent=False)
+                        else:
+                            shown.append(entry)
+                        if count == limit:
+                            break
+                    if limit and count >= limit:
+                        break
+    if as_json:
+        return
+    table = grid("Key", "Contest", "Position", "Again", right=("Again",))
+    table.columns[0].no_wrap = True
+    for e in shown:
+        place = f"{e.partition}/{e.offset}/{e.item}"
+        table.add_row(e.key.hex(), plain(e.contest or "?"), place, f"{e.attempts:,}")
+    _print_rows(table, count, limit, "entries", "Position: partition/offset/vote.")
+
+
+async def _scan_windows(
+    settings: Settings, contest: str | None, since_ms: int | None, limit: int, *, as_json: bool
+) -> None:
+    rows = await _windows(settings, contest, since_ms)
+    shown = rows[:limit] if limit else rows
+    if as_json:
+        for row in shown:
+            write_json(_window_row(row), indent=False)
+        return
+    table = grid("Window", "Contest", "Choice", "Votes", right=("Votes",))
+    for w in shown:
+        start = moment(w.window_start_ms)
+        table.add_row(start, plain(w.contest), plain(w.choice), f"{w.votes:,}")
+    _print_rows(table, len(shown), limit, "windows", f"{len(rows):,} in all.")
+
+
+def _print_rows(table: Table, count: int, limit: int, what: str, note: str) -> None:
+    out = console()
+    if not count:
+        out.print(f"No {what}.")
+        return
+    out.print(table)
+    cut = f" Stopped at --limit {limit}; 0 shows all." if limit and count == limit else ""
+    out.print(f"[dim]{count:,} {what}. {note}{cut}[/]")
+
+
+async def _windows(settings: Settings, contest: str | None, since_ms: int | None) -> list[Window]:
+    async with _reader(settings) as reader:
+        spans = await reader.spans(WINDOWS_TOPIC)
+        with reading("windows", report.width(spans)) as advance:
+            latest = await read_windows(reader, advance)
+    return latest.rows(contest=contest, since_ms=since_ms)
+
+
+def _window_row(window: Window) -> dict[str, str | int | None]:
+    return {
+        "contest": window.contest,
+        "choice": window.choice,
+        "window_start": iso(window.window_start_ms),
+        "votes": window.votes,
+    }
+
+
+def export(
+    table: Annotated[TableName, typer.Argument(help="Which table.")],
+    *,
+    file_format: Annotated[Format, typer.Option("--format", "-f", help="How to write.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where; standard output if not given."),
+    ] = None,
+    law: Law = None,
+    election: Election = None,
+    since: Since = None,
+) -> None:
+    """Write a table to a file, without ever holding it whole in memory.
+
+    [dim]scrutin tables export voted --format parquet -o voted.parquet[/]
+
+    [dim]scrutin tables export windows --format csv --law C-42 > windows.csv[/]
+    """
+    contest = _contest(law, election)
+    settings = load_settings()
+    target = None if output is None or str(output) == "-" else output
+    if table is TableName.WINDOWS:
+        since_ms = None if since is None else parse_since(since)
+        rows = run(_windows(settings, contest, since_ms))
+        with open_writer(target, file_format, report.WINDOW_COLUMNS) as writer:
+            writer.write([_window_row(row) for row in rows])
+        count = len(rows)
+    else:
+        if since is not None:
+            raise typer.BadParameter("--since is for windows")
+        count = run(_export_voted(settings, contest, target, file_format))
+    if target is not None:
+        console().print(f"{count:,} rows in {target} ({size(target.stat().st_size)})")
+
+
+async def _export_voted(
+    settings: Settings, contest: str | None, target: Path | None, file_format: Format
+) -> int:
+    topic = changelog_topic(settings.app_id)
+    count = 0
+    async with _reader(settings) as reader:
+        spans = await reader.spans(topic)
+        with (
+            open_writer(target, file_format, report.VOTED_COLUMNS) as writer,
+            reading("voted", report.steps(spans)) as advance,
+        ):
+            async for batch in report.all_entries(reader, topic, spans, advance):
+                rows = [
+                    report.voted_row(e) for e in batch if contest is None or e.contest == contest
+                ]
+                writer.write(rows)
+                count += len(rows)
+    return count

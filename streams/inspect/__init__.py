@@ -1,0 +1,1 @@
+"""Looking at a running deployment without disturbing it: no group, no commits, no writes."""

@@ -1,0 +1,243 @@
+"""The voted table as its changelog tells it.
+
+A changelog may hold the record of one input offset twice (a worker wrote it and died before its
+commit). The second is the same as the first and is passed over. Should one voter key appear as
+accepted at two offsets all the same, the first position counts and the highest number of attempts.
+
+Memory: one bit per input record, 8 bytes per entry of one partition while it is surveyed, and the
+repeated keys. Partitions are read one after the other, twice each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from schemas.codec import DecodeError, decode_voted
+from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, VotedRecord
+from streams.errors import PoisonRecord
+from streams.inspect.kafka import Advance, LogView, Record, Span
+
+_PREFIX = 8
+
+
+class Entry(NamedTuple):
+    """One voter in the voted table.
+
+    The identity digest is left out on purpose: it covers the message's body, and who knows the
+    rest of the body could find the choice by trying both.
+    """
+
+    key: bytes
+    """Voter key, 32 bytes."""
+    partition: int
+    offset: int
+    """Input offset of the record with the accepted vote."""
+    item: int
+    """Number of the vote in that record."""
+    contest: str | None
+    """None when only a repeat of the key is in the changelog."""
+    attempts: int
+    """Submissions after the accepted one."""
+
+
+class Applied(NamedTuple):
+    """A changelog record and the input offset it stands for."""
+
+    offset: int
+    record: VotedRecord
+
+
+def decode(topic: str, record: Record) -> Applied:
+    """Decode a changelog record.
+
+    Raises:
+        PoisonRecord: it is not one of ours.
+    """
+    try:
+        if record.key is None or record.value is None:
+            raise DecodeError("key or value is missing")
+        if len(record.key) != CHANGELOG_KEY.size:
+            raise DecodeError(f"the key has {len(record.key)} bytes")
+        (offset,) = CHANGELOG_KEY.unpack(record.key)
+        voted = decode_voted(record.value)
+        if len(voted.first_votes) % FIRST_VOTE.size:
+            raise DecodeError("the accepted votes are cut off")
+        return Applied(offset, voted)
+    except DecodeError as error:
+        raise PoisonRecord(
+            f"A record cannot be decoded: {error}",
+            where={"topic": topic, "partition": record.partition, "offset": record.offset},
+            todo="Is this Scrutin's topic, and written by this version?",
+        ) from error
+
+
+class OffsetSet:
+    """A set of offsets, one bit each."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, offset: int) -> bool:
+        """Put an offset in; False if it was there."""
+        place, bit = offset >> 3, 1 << (offset & 7)
+        if place >= len(self._bits):
+            self._bits.extend(bytes(place + 1 - len(self._bits) + len(self._bits) // 2))
+        if self._bits[place] & bit:
+            return False
+        self._bits[place] |= bit
+        return True
+
+
+@dataclass
+class Survey:
+    """What one reading of a partition's changelog tells."""
+
+    records: int = 0
+    size_bytes: int = 0
+    """Keys and values as stored, without Kafka's framing and compression."""
+    repeated_records: int = 0
+    """Records that stand for an input offset that another one stands for too."""
+    rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (status, reason)."""
+    logs: set[bytes] = field(default_factory=set)
+    """Identities of the logs the records belong to; more than one is a mix-up."""
+    repeats: dict[bytes, tuple[tuple[int, int], int]] = field(default_factory=dict)
+    """Voter key -> ((input offset, index) of its first acceptance, attempts)."""
+    _prefixes: bytearray = field(default_factory=bytearray)
+    _seen: OffsetSet = field(default_factory=OffsetSet)
+
+    def add(self, applied: Applied, size: int) -> None:
+        """Take in one changelog record of `size` bytes."""
+        self.records += 1
+        self.size_bytes += size
+        record = applied.record
+        self.logs.add(record.log_id)
+        # Also from a second record: what it knows of attempts is a maximum.
+        for repeat in record.repeats:
+            place = (repeat.offset, repeat.index)
+            known = self.repeats.get(repeat.key, (place, 0))
+            self.repeats[repeat.key] = (min(known[0], place), max(known[1], repeat.attempts))
+        if not self._seen.add(applied.offset):
+            self.repeated_records += 1
+            return
+        for rejection in record.rejections:
+            self.rejections[rejection.status, rejection.reason] += 1
+        for start in range(0, len(record.first_votes), FIRST_VOTE.size):
+            self._prefixes += record.first_votes[start : start + _PREFIX]
+
+    def suspects(self) -> set[bytes]:
+        """First 8 bytes of the keys that may be in the partition more than once."""
+        import pyarrow as pa  # noqa: PLC0415 - takes longer to load than most commands take
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        count = len(self._prefixes) // _PREFIX
+        if count < 2:
+            return set()
+        data = pa.Array.from_buffers(pa.uint64(), count, [None, pa.py_buffer(self._prefixes)])
+        ordered = data.take(pc.array_sort_indices(data))
+        twice = ordered.slice(1).filter(pc.equal(ordered.slice(1), ordered.slice(0, count - 1)))
+        # The bytes were read as numbers of this machine, so they are written as such again.
+        return {number.to_bytes(_PREFIX, sys.byteorder) for number in twice.to_pylist()}
+
+
+class Entries:
+    """Second reading: turns the records of one surveyed partition into entries."""
+
+    def __init__(self, partition: int, survey: Survey) -> None:
+        self._partition = partition
+        self._repeats = dict(survey.repeats)
+        self._suspects = survey.suspects()
+        self._held: dict[bytes, Entry] = {}
+        self._seen = OffsetSet()
+
+    def add(self, applied: Applied) -> Iterator[Entry]:
+        """Entries that this record settles."""
+        if not self._seen.add(applied.offset):
+            return
+        contests = applied.record.contests
+        for key, index, contest, _ in FIRST_VOTE.iter_unpack(applied.record.first_votes):
+            place = (applied.offset, index)
+            attempts = 0
+            if self._suspects and key[:_PREFIX] in self._suspects:
+                known = self._held.get(key)
+                if known is None or place < (known.offset, known.item):
+                    self._held[key] = Entry(key, self._partition, *place, contests[contest], 0)
+                continue
+            if self._repeats and key in self._repeats:
+                first, attempts = self._repeats.pop(key)
+                place = min(place, first)
+            yield Entry(key, self._partition, *place, contests[contest], attempts)
+
+    def rest(self) -> Iterator[Entry]:
+        """Entries that were held back until everything was read."""
+        for key, held in self._held.items():
+            place = (held.offset, held.item)
+            first, attempts = self._repeats.pop(key, (place, 0))
+            place = min(place, first)
+            yield Entry(key, self._partition, *place, held.contest, attempts)
+        for key, (first, attempts) in self._repeats.items():
+            yield Entry(key, self._partition, *first, None, attempts)
+
+
+async def survey(
+    reader: LogView, topic: str, partition: int, span: Span, advance: Advance | None = None
+) -> Survey:
+    """Read a partition once."""
+    found = Survey()
+    async for records in reader.read(topic, {partition: span}, advance):
+        for record in records:
+            size = len(record.key or b"") + len(record.value or b"")
+            found.add(decode(topic, record), size)
+    return found
+
+
+async def entries(
+    reader: LogView,
+    topic: str,
+    partition: int,
+    span: Span,
+    *,
+    surveyed: Survey,
+    advance: Advance | None = None,
+) -> AsyncIterator[list[Entry]]:
+    """Read a surveyed partition again and yield its entries, roughly by input offset."""
+    folded = Entries(partition, surveyed)
+    async for records in reader.read(topic, {partition: span}, advance):
+        yield [entry for record in records for entry in folded.add(decode(topic, record))]
+    yield list(folded.rest())
+
+
+def find(key: bytes, partition: int, records: Iterable[Applied]) -> Entry | None:
+    """The entry of one voter key among a partition's changelog records."""
+    place: tuple[int, int] | None = None
+    contest: str | None = None
+    attempts = 0
+    for offset, record in records:
+        for found, index, number, _ in FIRST_VOTE.iter_unpack(record.first_votes):
+            if found == key and (place is None or contest is None or (offset, index) <= place):
+                place = min(place or (offset, index), (offset, index))
+                contest = record.contests[number]
+        for repeat in record.repeats:
+            if repeat.key == key:
+                at = (repeat.offset, repeat.index)
+                place = min(place or at, at)
+                attempts = max(attempts, repeat.attempts)
+    if place is None:
+        return None
+    return Entry(key, partition, *place, contest, attempts)
+
+
+async def look_up(
+    reader: LogView, topic: str, key: bytes, partition: int, advance: Advance | None = None
+) -> Entry | None:
+    """Read one partition for one voter key."""
+    span = (await reader.spans(topic))[partition]
+    holding: list[Applied] = []
+    async for records in reader.read(topic, {partition: span}, advance):
+        # Keys are stored as they are, so a search of the bytes spares most of the decoding.
+        holding += [decode(topic, r) for r in records if r.value is not None and key in r.value]
+    return find(key, partition, holding)
