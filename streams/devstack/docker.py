@@ -1,0 +1,158 @@
+"""Services as containers, through testcontainers.
+
+Host ports are chosen by us, not by the engine, so that a container that is stopped and started
+comes back at the same address.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from streams.devstack.backend import Say
+from streams.devstack.ports import LOOPBACK
+from streams.devstack.service import Service
+from streams.devstack.state import ServiceRecord
+from streams.errors import StackError
+
+_SOCKET = Path("/var/run/docker.sock")
+LABEL = "scrutin.stack"
+
+
+def engine() -> Any | None:
+    """A client of a Docker engine that answers within 2 s; None if there is none."""
+    if "DOCKER_HOST" not in os.environ and not _SOCKET.exists():
+        return None
+    try:
+        library = import_module("docker")
+        import_module("testcontainers.core.container")
+    except ImportError:
+        return None
+    client = None
+    try:
+        client = library.from_env(timeout=2)
+        client.ping()
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no engine for us
+        return None
+    finally:
+        if client is not None:
+            client.close()
+    return library.from_env(timeout=60)
+
+
+class Docker:
+    """See :class:`streams.devstack.backend.Backend`.
+
+    Args:
+        client: of an engine; looked for when first needed by default.
+    """
+
+    def __init__(self, client: Any | None = None) -> None:
+        self._client = client
+
+    def _engine(self) -> Any:
+        if self._client is None:
+            self._client = engine()
+        if self._client is None:
+            raise StackError(
+                "The Docker engine that runs this stack does not answer",
+                todo="Start the engine (or set DOCKER_HOST) and try again",
+            )
+        return self._client
+
+    def _container(self, record: ServiceRecord) -> Any | None:
+        if not record.container:
+            return None
+        missing = import_module("docker.errors").NotFound
+        try:
+            return self._engine().containers.get(record.container)
+        except missing:
+            return None
+
+    def create(
+        self, service: Service, record: ServiceRecord, save: Callable[[], None], say: Say
+    ) -> None:
+        """Start the container that is there, else make one."""
+        container = self._container(record)
+        if container is not None:
+            say("starting its container again")
+            container.start()
+            return
+        image = service.image(record)
+        say(f"starting {image.name}")
+        # Ryuk would remove the containers as soon as our process has ended.
+        import_module("testcontainers.core.config").testcontainers_config.ryuk_disabled = True
+        new = import_module("testcontainers.core.container").DockerContainer(image.name)
+        new = new.with_name(f"scrutin-{record.stack}-{service.name}").with_kwargs(
+            ports={
+                f"{inside}/tcp": (LOOPBACK, record.ports[role])
+                for role, inside in image.ports.items()
+            },
+            labels={LABEL: record.stack},
+        )
+        for name, value in image.environment.items():
+            new = new.with_env(name, value)
+        if image.command:
+            new = new.with_command(image.command)
+        try:
+            new.start()
+        except import_module("docker.errors").DockerException as error:
+            raise StackError(
+                f"The container of {service.title} could not be started: {error}",
+                where={"image": image.name},
+                todo="See to the image, or use this machine's processes: scrutin stack up --native",
+            ) from error
+        record.container = new.get_wrapped_container().id
+        save()
+
+    def running(self, record: ServiceRecord) -> bool:
+        """Running or paused."""
+        container = self._container(record)
+        return container is not None and container.status in {"running", "paused"}
+
+    def paused(self, record: ServiceRecord) -> bool:
+        """As the engine says."""
+        container = self._container(record)
+        return container is not None and container.status == "paused"
+
+    def stop(self, record: ServiceRecord, sig: signal.Signals, deadline_seconds: float) -> None:
+        """Signal the container's first process."""
+        container = self._container(record)
+        if container is None or container.status not in {"running", "paused"}:
+            return
+        if container.status == "paused":
+            container.unpause()
+        container.kill(signal=sig.name)
+        try:
+            container.wait(timeout=deadline_seconds)
+        except Exception:  # noqa: BLE001 - a timeout comes as one of several libraries' errors
+            container.kill(signal="SIGKILL")
+            container.wait(timeout=10)
+
+    def pause(self, record: ServiceRecord) -> None:
+        """The engine's pause."""
+        if (container := self._container(record)) is not None and container.status == "running":
+            container.pause()
+
+    def resume(self, record: ServiceRecord) -> None:
+        """The engine's unpause."""
+        if (container := self._container(record)) is not None and container.status == "paused":
+            container.unpause()
+
+    def remove(self, record: ServiceRecord) -> None:
+        """Remove container and volumes."""
+        if (container := self._container(record)) is not None:
+            container.remove(force=True, v=True)
+        record.container = ""
+
+    def tail(self, record: ServiceRecord, lines: int) -> list[str]:
+        """The container's log."""
+        container = self._container(record)
+        if container is None:
+            return []
+        text: bytes = container.logs(tail=lines)
+        return text.decode(errors="replace").splitlines()

@@ -1,0 +1,223 @@
+"""Kafka: Apache Kafka from Maven Central, one process that is broker and controller (KRaft)."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from streams.devstack import jars, probes
+from streams.devstack.packages import Need
+from streams.devstack.ports import LOOPBACK
+from streams.devstack.process import Command, clean_environment
+from streams.devstack.service import Image, folder
+from streams.devstack.state import ServiceRecord
+from streams.errors import StackError
+
+_LOG4J = """\
+Configuration:
+  status: WARN
+  Appenders:
+    Console:
+      name: out
+      PatternLayout:
+        pattern: "[%d] %p %m (%c)%n"
+  Loggers:
+    Root:
+      level: INFO
+      AppenderRef:
+        - ref: out
+    Logger:
+      - name: org.apache.kafka.clients
+        level: WARN
+      - name: org.apache.kafka.common.config.AbstractConfig
+        level: WARN
+"""
+
+# One broker holds everything, so everything has one replica; groups form and leave quickly.
+_BROKER = {
+    "auto.create.topics.enable": "false",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "log.retention.ms": "-1",
+    # The cleaner's default buffer is a quarter of our heap.
+    "log.cleaner.dedupe.buffer.size": "33554432",
+    # A broker that was killed is let in again only when its last session has ended.
+    "broker.session.timeout.ms": "6000",
+    "broker.heartbeat.interval.ms": "1000",
+}
+
+
+class Kafka:
+    """See :class:`streams.devstack.service.Service`.
+
+    Args:
+        heap: of the Java virtual machine, in Java's notation.
+    """
+
+    name = "kafka"
+    title = "Kafka"
+    ports: tuple[str, ...] = ("broker", "controller")
+    stop_signal: signal.Signals = signal.SIGTERM
+    abandon_signal: signal.Signals = signal.SIGKILL
+
+    def __init__(self, heap: str = "512m") -> None:
+        self.heap = heap
+
+    def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
+        """From KAFKA_BOOTSTRAP_SERVERS, a list with commas."""
+        servers = environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        if not servers:
+            return None
+        host, _, port = servers.split(",")[0].strip().rpartition(":")
+        return ServiceRecord(
+            name=self.name,
+            stack=stack_id,
+            kind="given",
+            host=host.strip("[]"),
+            ports={"broker": int(port)},
+            options={"servers": servers},
+        )
+
+    def options(self) -> dict[str, str]:
+        """A new cluster id and the heap."""
+        cluster = "-"
+        while cluster.startswith("-"):  # would be taken for an option
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        return {"cluster": cluster, "heap": self.heap}
+
+    def needs(self) -> Sequence[Need]:
+        """Java, and Maven for the first time."""
+        return jars.needs()
+
+    def prepare(self, record: ServiceRecord, say: Callable[[str], None]) -> None:
+        """Fetch the jars, write the configuration, format the data folder."""
+        java = jars.require_java()
+        classes = jars.provide(say)
+        home = folder(record)
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "log4j2.yaml").write_text(_LOG4J)
+        data = Path(record.data)
+        _properties(record, home / "server.properties", data)
+        if data.exists():
+            _check_data(data, record.options["cluster"])
+            return
+        say("formatting the data folder")
+        fresh = data.with_name("data.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        _properties(record, home / "format.properties", fresh)
+        argv = [
+            str(java),
+            *("-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+            *("-cp", f"{classes}/*", f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}"),
+            *("kafka.tools.StorageTool", "format", "--standalone"),
+            *("-t", record.options["cluster"], "-c", str(home / "format.properties")),
+        ]
+        result = subprocess.run(  # noqa: S603
+            argv,
+            cwd=home,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            lines = (result.stdout + result.stderr).strip().splitlines()[-8:]
+            raise StackError(
+                "Kafka's data folder could not be formatted:\n  " + "\n  ".join(lines) + "\n",
+                where={"folder": fresh},
+            )
+        fresh.rename(data)
+
+    def commands(self, record: ServiceRecord) -> list[Command]:
+        """One Java process."""
+        home = folder(record)
+        heap = record.options.get("heap", self.heap)
+        argv = [
+            str(jars.require_java()),
+            *(f"-Xmx{heap}", "-Xms128m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+            *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
+            f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}",
+            *("-cp", f"{jars.cache()}/*", "kafka.Kafka", str(home / "server.properties")),
+        ]
+        return [Command("kafka", argv, cwd=home, env=clean_environment())]
+
+    def image(self, record: ServiceRecord) -> Image:
+        """The official image; clients reach it under the published port."""
+        properties = _BROKER | {
+            "node.id": "1",
+            "process.roles": "broker,controller",
+            "controller.quorum.voters": "1@localhost:9093",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+            "advertised.listeners": f"PLAINTEXT://{record.host}:{record.ports['broker']}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
+        environment = {
+            f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in properties.items()
+        }
+        heap = record.options.get("heap", self.heap)
+        environment |= {
+            "CLUSTER_ID": record.options["cluster"],
+            "KAFKA_HEAP_OPTS": f"-Xmx{heap} -Xms128m",
+        }
+        return Image(
+            name=f"apache/kafka:{jars.VERSION}", environment=environment, ports={"broker": 9092}
+        )
+
+    def probe(self, record: ServiceRecord) -> None:
+        """The cluster names a broker."""
+        probes.kafka(record.host, record.ports["broker"])
+
+    def env(self, record: ServiceRecord) -> dict[str, str]:
+        """KAFKA_BOOTSTRAP_SERVERS."""
+        own = f"{record.host}:{record.ports['broker']}"
+        return {"KAFKA_BOOTSTRAP_SERVERS": record.options.get("servers", own)}
+
+    def links(self, record: ServiceRecord) -> dict[str, str]:
+        """The bootstrap servers."""
+        return {self.title: self.env(record)["KAFKA_BOOTSTRAP_SERVERS"]}
+
+
+def _properties(record: ServiceRecord, path: Path, data: Path) -> None:
+    broker, controller = record.ports["broker"], record.ports["controller"]
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}",
+        "advertised.listeners": (
+            f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}"
+        ),
+        "log.dirs": str(data),
+    }
+    path.write_text("".join(f"{name}={value}\n" for name, value in (properties | _BROKER).items()))
+
+
+def _check_data(data: Path, cluster: str) -> None:
+    """Refuse a data folder that is not ours, before Kafka does so in a stack trace."""
+    path = data / "meta.properties"
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    values = dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
+    if values.get("cluster.id") != cluster or values.get("node.id") != "1":
+        raise StackError(
+            "The data folder of Kafka is broken or of another cluster",
+            where={"file": path, "cluster": cluster, "found": values.get("cluster.id", "none")},
+            todo="`scrutin stack down` removes the data, then `scrutin stack up` makes it anew",
+        )

@@ -1,0 +1,96 @@
+"""Does a service answer? The first exchange of each protocol over a plain socket.
+
+Drivers would be slow to import and would log what is only a service still starting.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class NotReady(Exception):
+    """The service does not answer yet; the text says what was seen."""
+
+
+@contextmanager
+def _connection(host: str, port: int, timeout_seconds: float) -> Iterator[socket.socket]:
+    try:
+        with socket.create_connection((host, port), timeout_seconds) as connection:
+            yield connection
+    except OSError as error:
+        raise NotReady(f"{host}:{port}: {error}") from error
+
+
+def _read(connection: socket.socket, length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        part = connection.recv(length - len(data))
+        if not part:
+            raise NotReady("the connection was closed")
+        data += part
+    return data
+
+
+def redis(host: str, port: int, timeout_seconds: float = 2.0) -> None:
+    """PING; an answer that asks for a password counts, a dataset still loading does not."""
+    with _connection(host, port, timeout_seconds) as connection:
+        connection.sendall(b"PING\r\n")
+        answer = connection.recv(256)
+    if not answer.startswith((b"+PONG", b"-NOAUTH")):
+        raise NotReady(answer.decode(errors="replace").strip() or "the connection was closed")
+
+
+def amqp(host: str, port: int, timeout_seconds: float = 2.0) -> None:
+    """Protocol header, answered by the method Connection.Start."""
+    with _connection(host, port, timeout_seconds) as connection:
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+        answer = _read(connection, 11)
+    if answer[0] != 1 or answer[7:11] != b"\x00\x0a\x00\x0a":
+        raise NotReady(f"unexpected answer {answer!r}")
+
+
+def http_get(
+    host: str, port: int, path: str, *, user: str, password: str, timeout_seconds: float = 2.0
+) -> None:
+    """GET with basic authentication, answered by status 200."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Basic {token}"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise NotReady(f"{host}:{port}{path}: {error}") from error
+    finally:
+        connection.close()
+    if status != 200:
+        raise NotReady(f"{host}:{port}{path}: HTTP status {status}")
+
+
+def postgres(host: str, port: int, user: str, database: str, timeout_seconds: float = 2.0) -> None:
+    """Startup message, answered by a request to authenticate."""
+    fields = f"user\0{user}\0database\0{database}\0\0".encode()
+    with _connection(host, port, timeout_seconds) as connection:
+        connection.sendall(struct.pack("!II", len(fields) + 8, 196608) + fields)
+        kind, length = struct.unpack("!cI", _read(connection, 5))
+        body = _read(connection, min(length - 4, 1024))
+    if kind != b"R":
+        text = body.replace(b"\0", b" ").decode(errors="replace").strip()
+        raise NotReady(text or f"unexpected answer {kind!r}")
+
+
+def kafka(host: str, port: int, timeout_seconds: float = 2.0) -> None:
+    """A Metadata request for no topics, answered by a cluster with at least one broker."""
+    client = b"scrutin"
+    header = struct.pack("!hhih", 3, 1, 1, len(client)) + client
+    request = header + struct.pack("!i", 0)
+    with _connection(host, port, timeout_seconds) as connection:
+        connection.sendall(struct.pack("!i", len(request)) + request)
+        length, _, brokers = struct.unpack("!iii", _read(connection, 12))
+        _read(connection, max(0, min(length - 8, 1 << 20)))
+    if brokers < 1:
+        raise NotReady("no broker has joined the cluster yet")

@@ -1,0 +1,197 @@
+"""Processes that outlive us: start, recognise, signal and end them.
+
+A pid alone is never trusted: it may have been given to somebody else since. Every signal goes to
+a process whose start time is still the recorded one.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.devstack.state import ProcessRecord
+from streams.errors import StackError
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program to run for a service."""
+
+    role: str
+    argv: list[str]
+    cwd: Path
+    env: dict[str, str] = field(default_factory=dict)
+    user: str = ""
+    """Run as this user; empty for our own."""
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """An environment in which nothing of ours changes a service, `RABBITMQ_*` least of all."""
+    kept = {name: os.environ[name] for name in ("JAVA_HOME", "TZ") if name in os.environ}
+    return {"PATH": program_path(), "LANG": "C.UTF-8", "HOME": str(Path.home()), **kept, **extra}
+
+
+def program_path() -> str:
+    """PATH with the folders of system programs, which ordinary users often lack."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([*folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"]))
+
+
+def user_arguments(user: str) -> dict[str, object]:
+    """Arguments for `subprocess` to run as `user` with its own groups."""
+    if not user:
+        return {}
+    entry = pwd.getpwnam(user)
+    groups = os.getgrouplist(user, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def spawn(command: Command, log: Path) -> ProcessRecord:
+    """Start a program in a session of its own, writing to `log`, and let go of it."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with log.open("ab") as output:
+            process = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
+                command.argv,
+                cwd=command.cwd,
+                env=command.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **user_arguments(command.user),
+            )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StackError(
+            f"{command.role} could not be started",
+            where={"program": command.argv[0], "error": error},
+        ) from error
+    pid: int = process.pid
+    started = start_time(pid) or ""
+    # The process is meant to outlive this object, which would warn about that.
+    process.returncode = 0
+    return ProcessRecord(role=command.role, pid=pid, started=started)
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third on; empty if there is no such process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, as boot id and clock ticks; None if it is not running."""
+    fields = _stat(pid)
+    if not fields or fields[0] in "ZX":
+        return None
+    boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}:{fields[19]}"
+
+
+def alive(record: ProcessRecord) -> bool:
+    """Whether the very process that was recorded still runs (a zombie does not)."""
+    with suppress(ChildProcessError):
+        os.waitpid(record.pid, os.WNOHANG)
+    return bool(record.started) and start_time(record.pid) == record.started
+
+
+def paused(record: ProcessRecord) -> bool:
+    """Whether the process is stopped by SIGSTOP."""
+    return alive(record) and _stat(record.pid)[:1] == ["T"]
+
+
+def descendants(record: ProcessRecord) -> list[ProcessRecord]:
+    """Children of a recorded process, theirs too, also those in other sessions."""
+    if not alive(record):
+        return []
+    children: dict[int, list[int]] = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[ProcessRecord] = []
+    open_pids = [record.pid]
+    while open_pids:
+        for pid in children.get(open_pids.pop(), []):
+            if started := start_time(pid):
+                found.append(
+                    ProcessRecord(role=f"child of {record.role}", pid=pid, started=started)
+                )
+                open_pids.append(pid)
+    return found
+
+
+def send(record: ProcessRecord, sig: signal.Signals) -> bool:
+    """Signal the recorded process; False if it is gone or its pid belongs to somebody else."""
+    try:
+        handle = os.pidfd_open(record.pid)
+    except (ProcessLookupError, OSError):
+        return False
+    try:
+        if not alive(record):
+            return False
+        signal.pidfd_send_signal(handle, sig)
+    except ProcessLookupError:
+        return False
+    except PermissionError as error:
+        raise StackError(
+            f"No right to signal {record.role}",
+            where={"pid": record.pid, "signal": sig.name},
+            todo="Run the command as the user who brought the stack up",
+        ) from error
+    finally:
+        os.close(handle)
+    return True
+
+
+def send_tree(record: ProcessRecord, sig: signal.Signals) -> None:
+    """Signal a process and all below it; for SIGSTOP, SIGCONT and SIGKILL."""
+    family = descendants(record)
+    for member in [record, *family]:
+        send(member, sig)
+
+
+def wait_ended(records: list[ProcessRecord], deadline_seconds: float) -> bool:
+    """Wait until none of the processes runs."""
+    end = time.monotonic() + deadline_seconds
+    while any(alive(record) for record in records):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def end(record: ProcessRecord, sig: signal.Signals, deadline_seconds: float) -> bool:
+    """End a process and its children: `sig` first, SIGKILL for what is left at the deadline.
+
+    Returns:
+        Whether `sig` was enough.
+    """
+    family = [record, *descendants(record)]
+    if sig == signal.SIGKILL:
+        for member in family:
+            send(member, sig)
+    else:
+        send(record, sig)
+        # A stopped process sees the signal only once it runs again.
+        for member in family:
+            send(member, signal.SIGCONT)
+    if wait_ended(family, deadline_seconds):
+        return True
+    for member in family:
+        send(member, signal.SIGKILL)
+    if not wait_ended(family, 10.0):
+        raise StackError(
+            f"{record.role} does not end, not even by SIGKILL", where={"pid": record.pid}
+        )
+    return False

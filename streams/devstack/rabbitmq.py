@@ -1,0 +1,166 @@
+"""RabbitMQ: Debian's rabbitmq-server as a node of its own, with the management plugin on.
+
+The node has its own name, cookie and Erlang port mapper, so it meets neither a system-wide
+RabbitMQ nor that of another stack.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from streams.devstack import probes
+from streams.devstack.packages import Need, newest, which
+from streams.devstack.ports import LOOPBACK
+from streams.devstack.process import Command, clean_environment
+from streams.devstack.service import Image, folder
+from streams.devstack.state import ServiceRecord
+
+# Waking up is a little slower without busy waiting; on few cores the others need the time more.
+_ERLANG_ARGUMENTS = (
+    "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+)
+
+
+def _server() -> Path | None:
+    """The server's own script: Debian's wrapper insists on the system-wide node's user."""
+    return newest("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
+
+
+class RabbitMQ:
+    """See :class:`streams.devstack.service.Service`."""
+
+    name = "rabbitmq"
+    title = "RabbitMQ"
+    ports: tuple[str, ...] = ("amqp", "management", "epmd", "distribution")
+    stop_signal: signal.Signals = signal.SIGTERM
+    abandon_signal: signal.Signals = signal.SIGKILL
+
+    def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
+        """From RABBITMQ_HOST, PORT, USER, PASSWORD (or PASS) and VHOST."""
+        host = environ.get("RABBITMQ_HOST")
+        if not host:
+            return None
+        password = environ.get("RABBITMQ_PASSWORD") or environ.get("RABBITMQ_PASS") or "guest"
+        return ServiceRecord(
+            name=self.name,
+            stack=stack_id,
+            kind="given",
+            host=host,
+            ports={"amqp": int(environ.get("RABBITMQ_PORT", "5672"))},
+            options={
+                "user": environ.get("RABBITMQ_USER", "guest"),
+                "password": password,
+                "vhost": environ.get("RABBITMQ_VHOST", "/"),
+            },
+        )
+
+    def options(self) -> dict[str, str]:
+        """A user of our own with a random password."""
+        return {"user": "scrutin", "password": secrets.token_urlsafe(12), "vhost": "/"}
+
+    def needs(self) -> Sequence[Need]:
+        """rabbitmq-server with Erlang."""
+        return [
+            Need("rabbitmq-server", "rabbitmq-server", _server),
+            Need("epmd", "erlang-base", lambda: which("epmd")),
+        ]
+
+    def prepare(self, record: ServiceRecord, say: Callable[[str], None]) -> None:
+        """Write the configuration and the cookie."""
+        del say
+        home = folder(record)
+        for part in ("", "data", "log", "home"):
+            (home / part).mkdir(parents=True, exist_ok=True)
+        lines = [
+            f"listeners.tcp.1 = {LOOPBACK}:{record.ports['amqp']}",
+            f"management.tcp.ip = {LOOPBACK}",
+            f"management.tcp.port = {record.ports['management']}",
+            f"default_user = {record.options['user']}",
+            f"default_pass = {record.options['password']}",
+            "default_vhost = /",
+            "log.console = true",
+            "log.console.level = info",
+            "log.file = false",
+            # A publisher blocked by an alarm looks like a fault of ours.
+            "disk_free_limit.absolute = 50MB",
+            "vm_memory_high_watermark.relative = 0.4",
+        ]
+        (home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+        (home / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        (home / "rabbitmq-env.conf").write_text("")
+        cookie = home / "home" / ".erlang.cookie"
+        if not cookie.exists():
+            cookie.touch(mode=0o600)
+            cookie.write_text(secrets.token_hex(16))
+            cookie.chmod(0o400)
+
+    def commands(self, record: ServiceRecord) -> list[Command]:
+        """The port mapper, which would otherwise outlive the node unseen, and the node."""
+        home = folder(record)
+        epmd_port = str(record.ports["epmd"])
+        env = clean_environment(
+            HOME=str(home / "home"),
+            ERL_EPMD_ADDRESS=LOOPBACK,
+            ERL_EPMD_PORT=epmd_port,
+            RABBITMQ_NODENAME=f"scrutin-{record.stack}@localhost",
+            RABBITMQ_DIST_PORT=str(record.ports["distribution"]),
+            RABBITMQ_CONF_ENV_FILE=str(home / "rabbitmq-env.conf"),
+            RABBITMQ_CONFIG_FILE=str(home / "rabbitmq.conf"),
+            RABBITMQ_ADVANCED_CONFIG_FILE=str(home / "advanced.config"),
+            RABBITMQ_ENABLED_PLUGINS_FILE=str(home / "enabled_plugins"),
+            RABBITMQ_MNESIA_BASE=record.data,
+            RABBITMQ_LOG_BASE=str(home / "log"),
+            RABBITMQ_PID_FILE=str(home / "rabbitmq.pid"),
+            RABBITMQ_GENERATED_CONFIG_DIR=str(home / "generated"),
+            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=_ERLANG_ARGUMENTS,
+        )
+        epmd = [str(which("epmd")), "-address", LOOPBACK, "-port", epmd_port]
+        return [
+            Command("epmd", epmd, cwd=home, env=env),
+            Command("rabbitmq-server", [str(_server())], cwd=home, env=env),
+        ]
+
+    def image(self, record: ServiceRecord) -> Image:
+        """The official image with management."""
+        return Image(
+            name="rabbitmq:3.13-management-alpine",
+            environment={
+                "RABBITMQ_DEFAULT_USER": record.options["user"],
+                "RABBITMQ_DEFAULT_PASS": record.options["password"],
+                "RABBITMQ_NODENAME": "rabbit@localhost",
+            },
+            ports={"amqp": 5672, "management": 15672},
+        )
+
+    def probe(self, record: ServiceRecord) -> None:
+        """AMQP answers; the management pages of our own do too."""
+        probes.amqp(record.host, record.ports["amqp"])
+        if "management" in record.ports:
+            probes.http_get(
+                record.host,
+                record.ports["management"],
+                "/api/whoami",
+                user=record.options["user"],
+                password=record.options["password"],
+            )
+
+    def env(self, record: ServiceRecord) -> dict[str, str]:
+        """RABBITMQ_*."""
+        return {
+            "RABBITMQ_HOST": record.host,
+            "RABBITMQ_PORT": str(record.ports["amqp"]),
+            "RABBITMQ_USER": record.options["user"],
+            "RABBITMQ_PASSWORD": record.options["password"],
+            "RABBITMQ_VHOST": record.options["vhost"],
+        }
+
+    def links(self, record: ServiceRecord) -> dict[str, str]:
+        """amqp:// and the management pages."""
+        user = record.options["user"]
+        found = {self.title: f"amqp://{user}@{record.host}:{record.ports['amqp']}"}
+        if "management" in record.ports:
+            found["RabbitMQ management"] = f"http://{record.host}:{record.ports['management']}/"
+        return found

@@ -1,0 +1,29 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.devstack import Stack
+
+# Not one of the settings: taken out, so that processes under test do not refuse it.
+_REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack for the whole session; `stack.env()` has its addresses.
+
+    SCRUTIN_TEST_STACK_DIR names one that is up already (or that is brought up and left) for a
+    quick loop. Its data stays from test to test: use names of your own.
+    """
+    directory = Path(_REUSED) if _REUSED else tmp_path_factory.mktemp("stack")
+    stack = Stack(directory, environ={})
+    stack.up()
+    yield stack
+    if not _REUSED:
+        stack.down()
