@@ -1,0 +1,1 @@
+"""The bridge: votes from RabbitMQ into the log, verdicts from the log to RabbitMQ and Redis."""

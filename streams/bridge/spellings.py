@@ -1,0 +1,253 @@
+"""The thorough reading of a message body: every spelling of every field, every fault by name."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from streams.bridge.timestamps import parse_epoch, parse_iso
+from streams.keys import ELECTION_PREFIX, normalise_hash
+
+T = TypeVar("T")
+
+MAX_HASH_BYTES: Final = 128
+MAX_ID_BYTES: Final = 255
+"""Of a law's, election's, candidate's or citizen's id, and of a choice, in UTF-8."""
+MAX_DEPTH: Final = 32
+"""Of nested objects and lists in unknown fields."""
+
+CHOICES: Final = {
+    spelled: word for word in ("oui", "non") for spelled in (word, word.upper(), word.capitalize())
+}
+"""Usual spellings of a law's choices."""
+
+SECRETS: Final = frozenset({"nas", "code"})
+"""What the voter's hash is made of. Deployed clients send it along; it is never kept."""
+
+
+class Reason(StrEnum):
+    """Why a message is no vote."""
+
+    TOO_LARGE = "too_large"
+    """Longer than `SCRUTIN_MAX_BODY_BYTES`."""
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    """`NaN` and `Infinity` are no JSON either."""
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_HASH = "missing_hash"
+    MISSING_CONTEST = "missing_contest"
+    """Neither `law_id` nor `candidate_id`."""
+    MISSING_CHOICE = "missing_choice"
+    WRONG_TYPE = "wrong_type"
+    """A known field that is a list, say, where a text belongs."""
+    BAD_HASH = "bad_hash"
+    """Empty, or longer than 128 bytes."""
+    BAD_TIMESTAMP = "bad_timestamp"
+    """Neither ISO 8601 nor epoch seconds, or outside the years 1970 to 9999."""
+    TOO_LONG = "too_long"
+    """An id or a choice of more than 255 bytes."""
+    NUL_IN_STRING = "nul_in_string"
+    """PostgreSQL cannot hold the character U+0000."""
+    LONE_SURROGATE = "lone_surrogate"
+    """Half of a `\\u` pair: no character."""
+    CONFLICTING_FIELDS = "conflicting_fields"
+    """Two spellings of one fact, or one field twice, with different values."""
+    RESERVED_LAW_ID = "reserved_law_id"
+    """A law called `election:…` or `poll:…` would be taken for one."""
+    BAD_METADATA = "bad_metadata"
+    """Unknown fields nested too deep, or with numbers beyond bounds, or too long altogether."""
+
+
+class NotAVote(Exception):
+    """A body is malformed."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Spelled(msgspec.Struct, frozen=True, gc=False):
+    """The facts of a vote, whatever the message called them."""
+
+    hash: str
+    """As sent, 1 to 128 bytes."""
+    contest: str
+    """The law's id, or the election's, which may be empty."""
+    candidate_id: str | None
+    """None for a law."""
+    choice: str
+    """`oui`, `non` or another word for a law, empty for a candidate."""
+    timestamp_us: int | None
+    """Unix time in microseconds; None if the message has none."""
+    citizen_id: str | None
+    metadata: str | None
+    """Unknown fields as one JSON object, without the voter's secrets."""
+
+
+def read_body(body: bytes, *, max_metadata_bytes: int) -> Spelled:
+    """Read a body.
+
+    Args:
+        body: of bounded length.
+        max_metadata_bytes: a longer text of unknown fields is `bad_metadata`.
+
+    Raises:
+        NotAVote: it is malformed.
+    """
+    fields = _parse(body)
+    vote_hash = _one(fields, "vote_hash", "voter_hash", "hash", read=_hash)
+    law = _one(fields, "law_id", read=_id)
+    candidate = _one(fields, "candidate_id", read=_id)
+    choice = _one(fields, "choice", "vote", read=_choice)
+    timestamp = _one(fields, "timestamp", "vote_timestamp", read=_timestamp)
+    citizen = _one(fields, "citizen_id", read=_id)
+    # Beside a law an election's id is one of the unknown fields.
+    election = _one(fields, "election_id", read=_id) if law is None else None
+    if vote_hash is None:
+        raise NotAVote(Reason.MISSING_HASH)
+    if law is not None and candidate is not None:
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    metadata = _metadata(fields, max_metadata_bytes)
+    if candidate is not None:
+        if not candidate:
+            raise NotAVote(Reason.MISSING_CHOICE)
+        # Readers of both dialects get the candidate as choice; that is no second answer.
+        if choice is not None and choice != candidate:
+            raise NotAVote(Reason.CONFLICTING_FIELDS)
+        return Spelled(vote_hash, election or "", candidate, "", timestamp, citizen, metadata)
+    if not law:
+        raise NotAVote(Reason.MISSING_CONTEST)
+    if law.startswith((ELECTION_PREFIX, "poll:")):
+        raise NotAVote(Reason.RESERVED_LAW_ID)
+    if not choice:
+        raise NotAVote(Reason.MISSING_CHOICE)
+    return Spelled(vote_hash, law, None, choice, timestamp, citizen, metadata)
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotAVote(Reason.NOT_UTF8) from None
+    try:
+        parsed = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except json.JSONDecodeError:
+        raise NotAVote(Reason.NOT_JSON) from None
+    except (RecursionError, ValueError):
+        # Nested thousands deep, or an integer of thousands of digits.
+        raise NotAVote(Reason.BAD_METADATA) from None
+    if not isinstance(parsed, dict):
+        raise NotAVote(Reason.NOT_AN_OBJECT)
+    # An optional field that is null is absent.
+    return {name: value for name, value in parsed.items() if value is not None}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs) and any(found[name] != value for name, value in pairs):
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise NotAVote(Reason.NOT_JSON)
+
+
+def _one(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | None:
+    """Take a fact out of `fields`, whichever of its names it goes by; None if it is absent."""
+    found = [read(fields.pop(name)) for name in names if name in fields]
+    if not found:
+        return None
+    if any(other != found[0] for other in found):
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    return found[0]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise NotAVote(Reason.WRONG_TYPE)
+    _check_text(value)
+    return value
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise NotAVote(Reason.NUL_IN_STRING)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise NotAVote(Reason.LONE_SURROGATE) from None
+
+
+def _hash(value: Any) -> str:
+    text = _text(value)
+    if not 1 <= len(text.encode()) <= MAX_HASH_BYTES:
+        raise NotAVote(Reason.BAD_HASH)
+    return normalise_hash(text)
+
+
+def _id(value: Any) -> str:
+    # bool is an int to Python, not to the sender.
+    text = str(value) if type(value) is int else _text(value)
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise NotAVote(Reason.TOO_LONG)
+    return text
+
+
+def _choice(value: Any) -> str:
+    text = _id(_text(value))
+    lowered = text.lower()
+    return CHOICES.get(lowered, text)
+
+
+def _timestamp(value: Any) -> int:
+    if isinstance(value, str):
+        micros = parse_iso(_text(value))
+    elif type(value) in {int, float}:
+        micros = parse_epoch(value)
+    else:
+        raise NotAVote(Reason.WRONG_TYPE)
+    if micros is None:
+        raise NotAVote(Reason.BAD_TIMESTAMP)
+    return micros
+
+
+def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
+    """What is left, as JSON. The entries of an object called `metadata` stand beside the rest."""
+    kept = _clean(fields, MAX_DEPTH)
+    inner = kept.get("metadata")
+    if isinstance(inner, dict) and inner.keys().isdisjoint(kept):
+        del kept["metadata"]
+        kept |= inner
+    if not kept:
+        return None
+    text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if len(text.encode()) > max_bytes:
+        raise NotAVote(Reason.BAD_METADATA)
+    return text
+
+
+def _clean(value: Any, depth: int) -> Any:
+    """Copy without secrets; refuse what PostgreSQL's `jsonb` would refuse."""
+    if isinstance(value, str):
+        _check_text(value)
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NotAVote(Reason.BAD_METADATA)
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        raise NotAVote(Reason.BAD_METADATA)
+    if isinstance(value, list):
+        return [_clean(item, depth - 1) for item in value]
+    for name in value:
+        _check_text(name)
+    return {
+        name: _clean(item, depth - 1) for name, item in value.items() if name.lower() not in SECRETS
+    }
