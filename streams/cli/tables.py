@@ -198,7 +198,7 @@ def stats(as_json: JsonOption = False) -> None:
     share = found.size_bytes / found.entries if found.entries else 0
     total = facts()
     total.add_row("Entries", f"{found.entries:,}")
-    total.add_row("Duplicate attempts", f"{found.attempts:,} of {found.repeated_voters:,} voters")
+    total.add_row("Duplicate attempts", f"{found.attempts:,} by {found.repeated_voters:,} voters")
     total.add_row("Changelog", f"{found.records:,} records, {size(found.size_bytes)}")
     total.add_row("Bytes per entry", f"{share:.1f}")
     if found.repeated_records:

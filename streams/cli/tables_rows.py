@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from streams.cli.show import (
     JsonOption,
@@ -75,7 +74,13 @@ def scan(
     election: Election = None,
     since: Since = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, metavar="N", help="Most rows to show; 0 shows all.")
+        int,
+        typer.Option(
+            "--limit",
+            min=0,
+            metavar="N",
+            help="Most rows to show, of windows the latest; 0 shows all.",
+        ),
     ] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,14 +131,20 @@ async def _scan_voted(
     for e in shown:
         place = f"{e.partition}/{e.offset}/{e.item}"
         table.add_row(e.key.hex(), plain(e.contest or "?"), place, f"{e.attempts:,}")
-    _print_rows(table, count, limit, "entries", "Position: partition/offset/vote.")
+    out = console()
+    if not count:
+        out.print("No entries.")
+        return
+    out.print(table)
+    cut = f" Stopped at --limit {limit}; 0 shows all." if count == limit else ""
+    out.print(f"[dim]{count:,} entries. Position: partition/offset/vote.{cut}[/]")
 
 
 async def _scan_windows(
     settings: Settings, contest: str | None, since_ms: int | None, limit: int, *, as_json: bool
 ) -> None:
     rows = await _windows(settings, contest, since_ms)
-    shown = rows[:limit] if limit else rows
+    shown = rows[-limit:] if limit else rows
     if as_json:
         for row in shown:
             write_json(_window_row(row), indent=False)
@@ -142,17 +153,13 @@ async def _scan_windows(
     for w in shown:
         start = moment(w.window_start_ms)
         table.add_row(start, plain(w.contest), plain(w.choice), f"{w.votes:,}")
-    _print_rows(table, len(shown), limit, "windows", f"{len(rows):,} in all.")
-
-
-def _print_rows(table: Table, count: int, limit: int, what: str, note: str) -> None:
     out = console()
-    if not count:
-        out.print(f"No {what}.")
+    if not rows:
+        out.print("No windows.")
         return
     out.print(table)
-    cut = f" Stopped at --limit {limit}; 0 shows all." if limit and count == limit else ""
-    out.print(f"[dim]{count:,} {what}. {note}{cut}[/]")
+    cut = "" if len(shown) == len(rows) else f"The last {len(shown):,} of "
+    out.print(f"[dim]{cut}{len(rows):,} windows.[/]")
 
 
 async def _windows(settings: Settings, contest: str | None, since_ms: int | None) -> list[Window]:
@@ -193,6 +200,8 @@ def export(
     contest = _contest(law, election)
     settings = load_settings()
     target = None if output is None or str(output) == "-" else output
+    if target is None and file_format is Format.PARQUET:
+        raise typer.BadParameter("Parquet needs a file; name one with --output FILE")
     if table is TableName.WINDOWS:
         since_ms = None if since is None else parse_since(since)
         rows = run(_windows(settings, contest, since_ms))

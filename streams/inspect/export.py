@@ -89,7 +89,7 @@ def open_writer(
     """Open a file for rows. It appears under its name only when it is complete.
 
     Args:
-        path: the file; None writes to standard output (not Parquet).
+        path: the file; None writes to standard output, which is not for Parquet.
         file_format: how to write.
         columns: names and types (`str` or `int`; both may hold None).
 
@@ -97,8 +97,6 @@ def open_writer(
         ScrutinError: the file cannot be written.
     """
     if path is None:
-        if file_format is Format.PARQUET:
-            raise ScrutinError("Parquet needs a file", todo="Name one with --output FILE")
         yield _Csv(sys.stdout, columns) if file_format is Format.CSV else _JsonLines(sys.stdout)
         sys.stdout.flush()
         return

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.errors import ServiceUnavailable, TopologyMismatch
@@ -52,6 +53,17 @@ def kafka_errors(bootstrap_servers: list[str]) -> Iterator[None]:
         ) from error
 
 
+async def _partition_counts(bootstrap_servers: list[str]) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        # All topics at once: asking for one by name may create it.
+        described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    return {t["topic"]: len(t["partitions"]) for t in described}
+
+
 class LogView:
     """Reads topics from their beginning to the end they had when asked.
 
@@ -81,11 +93,8 @@ class LogView:
         try:
             with kafka_errors(self._servers):
                 async with asyncio.timeout(self._deadline_s):
+                    self._partitions = await _partition_counts(self._servers)
                     await self._consumer.start()
-                    # All topics at once: asking for one by name may create it.
-                    for topic in await self._consumer.topics():
-                        found = self._consumer.partitions_for_topic(topic) or ()
-                        self._partitions[topic] = len(found)
         except BaseException:
             await self._consumer.stop()
             raise
