@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-MODULES = ("tables", "stack")
+MODULES = ("results", "tables", "stack")
 """Modules of this package, in the order of `--help`; each has a `register(app)`."""
 
 

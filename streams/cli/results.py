@@ -1,0 +1,116 @@
+"""`scrutin results`: the count, as PostgreSQL has it."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import Annotated
+
+import typer
+from rich.bar import Bar
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.show import JsonOption, console, plain, run, write_json
+from streams.cli.watch import IntervalOption, WatchOption, watch
+from streams.database import connect, place
+from streams.inspect.results import Tally, fetch_results, select, share
+from streams.settings import Settings, load_settings
+
+_BAR = 40
+_COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "red")
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin results`."""
+    app.command("results")(results)
+
+
+def results(
+    law: Annotated[
+        str | None,
+        typer.Argument(metavar="LAW", help="A law's or an election's id; all if not given."),
+    ] = None,
+    *,
+    watch_it: WatchOption = False,
+    interval: IntervalOption = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the results: votes and shares of every choice.
+
+    [dim]scrutin results C-42 --watch[/]
+
+    [dim]scrutin results --json | jq '.laws\\[] | select(.total_votes > 1000)'[/]
+    """
+    settings = load_settings()
+
+    async def look() -> list[Tally]:
+        return await _fetch(settings)
+
+    def as_dict(tallies: list[Tally]) -> object:
+        if law is not None:
+            return select(tallies, law).as_dict()
+        return {
+            "laws": [tally.as_dict() for tally in tallies if tally.is_law],
+            "contests": [tally.as_dict() for tally in tallies if not tally.is_law],
+        }
+
+    def show(tallies: list[Tally]) -> RenderableType:
+        return render(tallies if law is None else [select(tallies, law)])
+
+    if watch_it:
+        watch(look, show, as_dict=as_dict if as_json else None, interval_s=interval)
+        return
+    tallies = run(look())
+    if as_json:
+        write_json(as_dict(tallies))
+    else:
+        console().print(show(tallies))
+
+
+async def _fetch(settings: Settings) -> list[Tally]:
+    connection = await connect(settings)
+    try:
+        return await fetch_results(connection, place(settings))
+    finally:
+        await connection.close()
+
+
+def render(tallies: list[Tally]) -> RenderableType:
+    """Bars, votes and percentages of each contest."""
+    if not tallies:
+        return Text("No votes were counted yet.")
+    parts: list[RenderableType] = []
+    width = max((len(plain(choice)) for t in tallies for choice, _ in t.choices), default=3)
+    for tally in tallies:
+        if parts:
+            parts.append(Text())
+        parts.append(_heading(tally))
+        if tally.total:
+            parts.append(_bars(tally, min(width, 30)))
+    return Group(*parts)
+
+
+def _heading(tally: Tally) -> Text:
+    text = plain(tally.contest)
+    text.stylize("bold")
+    if not tally.total:
+        return text.append("  no votes were counted yet", style="not bold dim")
+    text.append(f"  {tally.total:,} votes", style="not bold")
+    if tally.updated:
+        text.append(f", updated {tally.updated:%Y-%m-%d %H:%M:%S} UTC", style="not bold dim")
+    return text
+
+
+def _bars(tally: Tally, name_width: int) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(width=name_width + 2, overflow="fold")
+    table.add_column(width=_BAR)
+    table.add_column(justify="right", min_width=10)
+    table.add_column(justify="right", min_width=7)
+    colours = cycle(("green", "red") if tally.is_law else _COLOURS)
+    for (choice, votes), colour in zip(tally.choices, colours, strict=False):
+        name = Text("  ").append_text(plain(choice))
+        bar = Bar(tally.total, 0, votes, width=_BAR, color=colour)
+        table.add_row(name, bar, f"{votes:,}", f"{share(votes, tally.total):.1f} %")
+    return table

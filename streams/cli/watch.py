@@ -1,0 +1,73 @@
+"""Showing something again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from streams.cli.show import console, run, write_json
+from streams.errors import ServiceUnavailable
+
+T = TypeVar("T")
+
+WatchOption = Annotated[
+    bool,
+    typer.Option("--watch", "-w", help="Show it again and again; Ctrl-C ends. With --json: lines."),
+]
+IntervalOption = Annotated[
+    float, typer.Option("--interval", min=0.1, metavar="SECONDS", help="Pause of --watch.")
+]
+
+
+def watch(
+    look: Callable[[], Awaitable[T]],
+    render: Callable[[T], RenderableType],
+    *,
+    as_dict: Callable[[T], object] | None,
+    interval_s: float,
+) -> None:
+    """Look every `interval_s` seconds until Ctrl-C; an outage is shown and waited out.
+
+    Args:
+        look: fetches what is shown.
+        render: makes it visible.
+        as_dict: if given, a line of JSON is written for each look instead.
+        interval_s: pause between looks in seconds.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        if as_dict is not None:
+            run(_lines(look, as_dict, interval_s))
+        else:
+            run(_live(look, render, interval_s))
+
+
+async def _lines(
+    look: Callable[[], Awaitable[T]], as_dict: Callable[[T], object], interval_s: float
+) -> None:
+    while True:
+        try:
+            write_json(as_dict(await look()), indent=False)
+        except ServiceUnavailable as error:
+            write_json({"error": str(error)}, indent=False)
+        await asyncio.sleep(interval_s)
+
+
+async def _live(
+    look: Callable[[], Awaitable[T]], render: Callable[[T], RenderableType], interval_s: float
+) -> None:
+    shown: RenderableType = Text("…")
+    with Live(shown, console=console(), auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            try:
+                shown = render(await look())
+                live.update(shown, refresh=True)
+            except ServiceUnavailable as error:
+                live.update(Group(shown, Text(str(error), style="bold red")), refresh=True)
+            await asyncio.sleep(interval_s)

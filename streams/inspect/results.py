@@ -1,0 +1,119 @@
+"""Results as PostgreSQL has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from streams.database import translated
+from streams.errors import ScrutinError
+from streams.keys import ELECTION_PREFIX
+
+
+@dataclass(frozen=True)
+class Tally:
+    """One contest's votes."""
+
+    contest: str
+    """A law's id, or `election:` and an election's id."""
+    is_law: bool
+    choices: tuple[tuple[str, int], ...]
+    """(choice, votes): `oui` and `non` for laws, else by descending votes."""
+    updated: datetime | None
+    """Last change; None for a contest without votes."""
+
+    @property
+    def total(self) -> int:
+        """All votes."""
+        return sum(votes for _, votes in self.choices)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; a law in the words of `vote_results`."""
+        updated = self.updated.isoformat() if self.updated else None
+        if self.is_law:
+            votes = dict(self.choices)
+            return {
+                "law_id": self.contest,
+                "oui_count": votes["oui"],
+                "non_count": votes["non"],
+                "total_votes": self.total,
+                "updated_at": updated,
+            }
+        return {
+            "contest_id": self.contest,
+            "choices": dict(self.choices),
+            "total_votes": self.total,
+            "updated_at": updated,
+        }
+
+
+def share(votes: int, total: int) -> float:
+    """Percentage; 0 of nothing."""
+    return 100 * votes / total if total else 0.0
+
+
+def empty(contest: str) -> Tally:
+    """A contest nobody has voted in yet."""
+    if contest.startswith(ELECTION_PREFIX):
+        return Tally(contest, False, (), None)
+    return Tally(contest, True, (("oui", 0), ("non", 0)), None)
+
+
+def select(tallies: list[Tally], name: str) -> Tally:
+    """The tally of a law, or of an election by its id; an empty one if there are no votes."""
+    for wanted in (name, f"{ELECTION_PREFIX}{name}"):
+        for tally in tallies:
+            if tally.contest == wanted:
+                return tally
+    return empty(name)
+
+
+async def fetch_results(
+    connection: asyncpg.Connection, where: dict[str, object] | None = None
+) -> list[Tally]:
+    """All laws by id, then all other contests, from one snapshot.
+
+    Args:
+        connection: to the database.
+        where: its place, for messages.
+
+    Raises:
+        ScrutinError: the database was not migrated.
+        ServiceUnavailable: the database is away.
+    """
+    async with translated(where or {}):
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                laws = await connection.fetch(
+                    "SELECT law_id, oui_count, non_count, updated_at FROM vote_results"
+                    " ORDER BY law_id"
+                )
+                others = await connection.fetch(
+                    "SELECT contest_id, choice, votes, updated_at FROM contest_results"
+                    " ORDER BY contest_id, votes DESC, choice"
+                )
+        except asyncpg.UndefinedTableError as error:
+            raise ScrutinError(
+                "The database has no result tables", where=where, todo="Run `scrutin migrate`"
+            ) from error
+    tallies = [
+        Tally(
+            row["law_id"],
+            True,
+            (("oui", row["oui_count"]), ("non", row["non_count"])),
+            row["updated_at"],
+        )
+        for row in laws
+    ]
+    counted = {tally.contest for tally in tallies}
+    grouped: dict[str, list[asyncpg.Record]] = {}
+    for row in others:
+        if row["contest_id"] not in counted:
+            grouped.setdefault(row["contest_id"], []).append(row)
+    for contest, rows in grouped.items():
+        choices = tuple((row["choice"], row["votes"]) for row in rows)
+        tallies.append(Tally(contest, False, choices, max(row["updated_at"] for row in rows)))
+    return tallies
