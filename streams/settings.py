@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     )
     review_queue: str = _env("REVIEW_QUEUE", default=REVIEW, about="Everything not counted")
 
+    rabbitmq_management_url: str = _env(
+        "SCRUTIN_RABBITMQ_MANAGEMENT_URL",
+        default="",
+        about="RabbitMQ's management API, for `doctor`; empty = port 15672 of the host",
+    )
+
     # PostgreSQL
     postgres_host: str = _env("POSTGRES_HOST", default="localhost", about="PostgreSQL host")
     postgres_port: Port = _env("POSTGRES_PORT", default=5432, about="PostgreSQL port")
