@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-MODULES = ("results", "tables", "stack")
+MODULES = ("results", "tables", "lag", "settings_cmd", "stack", "publish", "roll")
 """Modules of this package, in the order of `--help`; each has a `register(app)`."""
 
 

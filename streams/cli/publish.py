@@ -1,0 +1,158 @@
+"""`scrutin publish`: a reproducible election on the real queue, and what must come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+
+from streams.cli.progress import counting
+from streams.cli.show import JsonOption, console, write_json
+from streams.errors import ExitCode
+from streams.load.election import VALIDATION, Election, Plan
+from streams.load.expected import Expected
+from streams.load.play import play
+from streams.load.roll import load_roll
+from streams.logs import configure_logging
+from streams.settings import load_settings
+
+
+class Share:
+    """A share of the votes, typed as `1%` or `0.01`."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+
+def _share(text: str) -> Share:
+    number = text.removesuffix("%")
+    try:
+        value = float(number) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a share; type 1% or 0.01") from None
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"{text!r} is not between 0 and 100%")
+    return Share(value)
+
+
+def _option(text: str) -> Any:
+    return typer.Option(parser=_share, metavar="SHARE", help=text)
+
+
+def register(parent: typer.Typer) -> None:
+    """Attach `scrutin publish`."""
+    parent.command()(publish)
+
+
+def publish(
+    *,
+    votes: Annotated[int, typer.Option(min=0, help="Votes to be counted; the rest is extra.")] = (
+        50_000
+    ),
+    laws: Annotated[int, typer.Option(min=1, max=999, help="Laws to vote on.")] = 5,
+    voters: Annotated[
+        int, typer.Option(min=0, help="Citizens on the roll; 0 for a quarter more than needed.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Other seed, other voters.")] = 1,
+    rate: Annotated[
+        float, typer.Option(min=0, help="Messages a second, at fixed times; 0 for flat out.")
+    ] = 0,
+    queue: Annotated[
+        str, typer.Option(help="votes.validation, or votes.aggregation (nobody asks the roll).")
+    ] = VALIDATION,
+    duplicates: Annotated[Share, _option("Voters who vote again.")] = "1%",  # type: ignore[assignment]
+    repeats: Annotated[Share, _option("Messages sent twice under one message_id.")] = "0.2%",  # type: ignore[assignment]
+    unknown: Annotated[Share, _option("Votes of people who are not on the roll.")] = "0.5%",  # type: ignore[assignment]
+    invalid_choice: Annotated[Share, _option("Choices no law has.")] = "0.2%",  # type: ignore[assignment]
+    malformed: Annotated[Share, _option("Messages that are no vote.")] = "0.2%",  # type: ignore[assignment]
+    candidates: Annotated[Share, _option("Votes for candidates, among the votes.")] = "0%",  # type: ignore[assignment]
+    conflicting: Annotated[
+        bool, typer.Option("--conflicting", help="Who votes again may choose differently.")
+    ] = False,
+    expected: Annotated[Path, typer.Option(help="Where to write what must come of it.")] = Path(
+        "expected.json"
+    ),
+    roll: Annotated[
+        bool, typer.Option("--load-roll/--no-load-roll", help="Fill `valid_hashes` first.")
+    ] = True,
+    only_roll: Annotated[
+        bool, typer.Option("--only-roll", help="Fill `valid_hashes` and publish nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish a seeded, reproducible election and write what must come of it.
+
+    The same options make the same votes. Every spelling of a message that deployed senders use
+    takes its turn. `scrutin verify FILE` compares the expected outcome with what was counted.
+
+    Examples:
+
+        scrutin publish --votes 200000
+
+        scrutin publish --votes 10000 --rate 2000 --duplicates 5% --seed 7
+
+        scrutin publish --queue votes.aggregation --expected out/expected.json
+    """
+    settings = load_settings()
+    configure_logging("WARNING", settings.log_format)
+    plan = Plan(
+        votes=votes,
+        laws=laws,
+        citizens=voters,
+        seed=seed,
+        duplicates=duplicates.value,
+        repeats=repeats.value,
+        unknown=unknown.value,
+        bad_choice=invalid_choice.value,
+        malformed=malformed.value,
+        candidates=candidates.value,
+        conflicting=conflicting,
+        queue=queue,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    election = Election(plan)
+    if roll or only_roll:
+        with counting("loading the roll", plan.roll_size) as advance:
+            size = asyncio.run(load_roll(settings, election.roll(), advance))
+        if not as_json:
+            console().print(f"{size:,} hashes on the roll")
+    if only_roll:
+        return
+    with counting(f"publishing to {plan.queue}", plan.messages) as advance:
+        outcome = uvloop.run(
+            play(settings, election, expected=expected, rate=rate or None, advance=advance)
+        )
+    if as_json:
+        write_json(_summary(outcome, expected))
+    else:
+        _say(outcome, expected)
+    if outcome.messages < plan.messages:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _summary(outcome: Expected, expected: Path) -> dict[str, object]:
+    return {
+        "expected": str(expected),
+        "queue": outcome.queue,
+        "messages": outcome.messages,
+        "seconds": outcome.seconds,
+        "rate": round(outcome.messages / outcome.seconds) if outcome.seconds else None,
+        "counted": outcome.counted,
+        "rejected": outcome.rejected,
+        "unconfirmed": outcome.unconfirmed,
+    }
+
+
+def _say(outcome: Expected, expected: Path) -> None:
+    out = console()
+    rate = outcome.messages / outcome.seconds if outcome.seconds else 0
+    out.print(f"{outcome.messages:,} messages confirmed in {outcome.seconds:.1f} s ({rate:,.0f}/s)")
+    kinds = [f"{sum(reasons.values()):,} {kind}" for kind, reasons in outcome.rejected.items()]
+    out.print("; ".join([f"{outcome.counted:,} to be counted", *kinds]))
+    if outcome.unconfirmed:
+        out.print(f"{outcome.unconfirmed:,} never confirmed: the expected outcome is not certain")
+    out.print(f"Expected outcome in {expected}; compare with: scrutin verify {expected}")

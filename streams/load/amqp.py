@@ -1,0 +1,232 @@
+"""A RabbitMQ connection that is awaited instead of called back, for publisher and verifier."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
+
+from streams.errors import ServiceUnavailable
+from streams.settings import Settings
+
+T = TypeVar("T")
+
+_NOT_FOUND: Final = 404
+_DEADLINE_S: Final = 10.0
+
+
+def connection_parameters(settings: Settings) -> pika.ConnectionParameters:
+    """Where RabbitMQ is."""
+    return pika.ConnectionParameters(
+        host=settings.rabbitmq_host,
+        port=settings.rabbitmq_port,
+        virtual_host=settings.rabbitmq_vhost,
+        credentials=pika.PlainCredentials(
+            settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
+        ),
+        heartbeat=60,
+        socket_timeout=5,
+        stack_timeout=10,
+    )
+
+
+def unavailable(parameters: pika.ConnectionParameters, error: BaseException) -> ServiceUnavailable:
+    """What to raise when RabbitMQ stays away."""
+    return ServiceUnavailable(
+        f"RabbitMQ does not answer: {error}",
+        where={"RABBITMQ_HOST": parameters.host, "RABBITMQ_PORT": parameters.port},
+        todo="Check the address, the password and that RabbitMQ is up",
+    )
+
+
+class _JoiningConnection(AsyncioConnection):
+    """Hands all frames of one turn of the loop to the socket at once.
+
+    The base class makes a system call and a packet of every frame, three a message, which costs
+    the broker more than the message itself.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._frames: list[bytes] = []
+        super().__init__(*args, **kwargs)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self._frames:
+            asyncio.get_running_loop().call_soon(self._emit_joined)
+        self._frames.append(data)
+
+    def _emit_joined(self) -> None:
+        data = b"".join(self._frames)
+        self._frames.clear()
+        if self._transport is not None:  # type: ignore[attr-defined]
+            super()._adapter_emit_data(data)  # type: ignore[misc]
+
+
+class LinkLost(Exception):
+    """The connection, or the channel in use, is gone."""
+
+
+class Link:
+    """One connection with one channel at a time.
+
+    Args:
+        parameters: where RabbitMQ is.
+        on_lost: called when the connection or the channel goes away unasked.
+        on_blocked: called when the broker stops taking messages (memory or disk alarm).
+    """
+
+    def __init__(
+        self,
+        parameters: pika.ConnectionParameters,
+        *,
+        on_lost: Callable[[], None] = lambda: None,
+        on_blocked: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._parameters = parameters
+        self._on_lost = on_lost
+        self._on_blocked = on_blocked
+        self._connection: AsyncioConnection | None = None
+        self._channel: Channel | None = None
+        self._failure: BaseException | None = None
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._closed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with asyncio.timeout(_DEADLINE_S):
+                await self._answer(self._connect)
+                await self.reopen()
+        except TimeoutError as error:
+            await self._close()
+            raise LinkLost(f"no answer within {_DEADLINE_S:.0f} s") from error
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    @property
+    def channel(self) -> Channel:
+        """The open channel.
+
+        Raises:
+            LinkLost: there is none.
+        """
+        self.check()
+        assert self._channel is not None
+        return self._channel
+
+    def check(self) -> None:
+        """Raise LinkLost if the connection or the channel went away."""
+        if self._failure is not None:
+            raise self._lost()
+
+    async def reopen(self) -> None:
+        """Open a channel in place of the one before, which must be closed."""
+        self._failure = None
+        connection = self._connection
+        assert connection is not None
+        self._channel = await self._answer(lambda done: connection.channel(on_open_callback=done))
+        self._channel.add_on_close_callback(self._channel_gone)
+
+    async def call(self, start: Callable[[Callable[..., None]], object]) -> Any:
+        """Start a method of the channel with a callback and await the answer."""
+        try:
+            async with asyncio.timeout(_DEADLINE_S):
+                return await self._answer(start)
+        except TimeoutError as error:
+            raise LinkLost(f"no answer within {_DEADLINE_S:.0f} s") from error
+
+    async def depth(self, queue: str) -> int | None:
+        """Messages that wait in a queue; None if there is none of that name."""
+        channel = self.channel
+        try:
+            answer = await self.call(
+                lambda done: channel.queue_declare(queue, passive=True, callback=done)
+            )
+        except LinkLost as error:
+            cause = error.__cause__
+            if isinstance(cause, ChannelClosedByBroker) and cause.reply_code == _NOT_FOUND:
+                await self.reopen()
+                return None
+            raise
+        return int(answer.method.message_count)
+
+    async def declare(self, queue: str) -> None:
+        """Use a queue as it is, or make it durable."""
+        if await self.depth(queue) is None:
+            channel = self.channel
+            await self.call(lambda done: channel.queue_declare(queue, durable=True, callback=done))
+
+    def _connect(self, done: Callable[..., None]) -> None:
+        self._connection = _JoiningConnection(
+            self._parameters,
+            on_open_callback=done,
+            on_open_error_callback=self._connection_gone,
+            on_close_callback=self._connection_gone,
+            custom_ioloop=asyncio.get_running_loop(),
+        )
+        self._connection.add_on_connection_blocked_callback(lambda *_: self._on_blocked())
+
+    async def _answer(self, start: Callable[[Callable[..., None]], object]) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(answer: object) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        self._waiting.add(future)
+        try:
+            start(done)
+            return await future
+        finally:
+            self._waiting.discard(future)
+
+    def _connection_gone(self, _: object, reason: BaseException | str) -> None:
+        self._closed.set()
+        self._fail(reason)
+
+    def _channel_gone(self, channel: Channel, reason: BaseException) -> None:
+        if channel is self._channel:
+            self._fail(reason)
+
+    def _fail(self, reason: BaseException | str) -> None:
+        if self._failure is None:
+            self._failure = reason if isinstance(reason, BaseException) else LinkLost(reason)
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(self._lost())
+        self._on_lost()
+
+    def _lost(self) -> LinkLost:
+        failure = self._failure
+        lost = LinkLost(str(failure) or type(failure).__name__)
+        lost.__cause__ = failure
+        return lost
+
+    async def _close(self) -> None:
+        """Close in order, so that the broker has all that was sent; give up after a moment."""
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.is_open:
+            connection.close()
+        if not connection.is_closed:
+            try:
+                async with asyncio.timeout(5):
+                    await self._closed.wait()
+            except TimeoutError:
+                return

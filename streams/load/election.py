@@ -1,0 +1,192 @@
+"""A seeded, reproducible election: its plan, its people and its roll. Pure.
+
+Citizen `i` has one hash for each law and one for elections; the roll holds the hashes of all
+citizens, and people with higher numbers are not on it. :mod:`streams.load.script` plays it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from streams.errors import SettingsError
+from streams.load.forms import Ballot
+
+VALIDATION: Final = "votes.validation"
+AGGREGATION: Final = "votes.aggregation"
+
+ELECTIONS: Final = ("election:", "election:municipal-2026")
+"""Contests of candidates' votes: unnamed as in the documented message, and named."""
+
+_NAS_RANGE: Final = 900_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An election to play.
+
+    Args:
+        votes: voters to be counted; all else comes on top.
+        laws: number of laws, `law-001` and on.
+        citizens: on the roll; 0 for a quarter more than needed.
+        seed: two plans that differ in it share no voter.
+        duplicates: share of `votes` that vote again, every fifth of them twice.
+        repeats: share of messages that are published twice under one `message_id`.
+        unknown: share, votes of people who are not on the roll.
+        bad_choice: share, choices that no law has.
+        malformed: share, messages that are no vote, cycling over all kinds.
+        candidates: share of `votes` that are for candidates instead of laws.
+        conflicting: later submissions choose anew; totals per choice are then bounds.
+        queue: documented name of the destination.
+        max_body_bytes: limit that `too_large` messages exceed.
+
+    Raises:
+        SettingsError: a number is out of range, or there are too few citizens.
+    """
+
+    votes: int = 50_000
+    laws: int = 5
+    citizens: int = 0
+    seed: int = 1
+    duplicates: float = 0.01
+    repeats: float = 0.002
+    unknown: float = 0.005
+    bad_choice: float = 0.002
+    malformed: float = 0.002
+    candidates: float = 0.0
+    conflicting: bool = False
+    queue: str = VALIDATION
+    max_body_bytes: int = 65536
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("votes", 0, 100_000_000),
+            ("laws", 1, 999),
+            ("citizens", 0, _NAS_RANGE // 2),
+            ("seed", 0, 2**31),
+            ("duplicates", 0, 1),
+            ("repeats", 0, 1),
+            ("unknown", 0, 1),
+            ("bad_choice", 0, 1),
+            ("malformed", 0, 1),
+            ("candidates", 0, 1),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SettingsError(
+                    f"{value} is not between {low} and {high}", where={"election": name}
+                )
+        if self.queue not in {VALIDATION, AGGREGATION}:
+            raise SettingsError(
+                f"{self.queue!r} is not a queue for votes",
+                todo=f"Use {VALIDATION} or {AGGREGATION}",
+            )
+        needed = self._needed_citizens()
+        if not self.citizens:
+            object.__setattr__(self, "citizens", max(needed, math.ceil(needed * 1.25)))
+        elif self.citizens < needed:
+            raise SettingsError(
+                f"{self.citizens} citizens cannot cast these votes, one for each law",
+                where={"election": "citizens", "needed": needed},
+                todo=f"Raise the citizens to {needed}, or the laws, or lower the votes",
+            )
+
+    def _needed_citizens(self) -> int:
+        law_votes = self.votes - self.candidate_votes + self.count(self.bad_choice)
+        return max(1, math.ceil(law_votes / self.laws), self.candidate_votes)
+
+    def count(self, share: float) -> int:
+        """How many messages a share of the votes is."""
+        return round(self.votes * share)
+
+    @property
+    def candidate_votes(self) -> int:
+        """Votes for candidates among `votes`."""
+        return self.count(self.candidates)
+
+    @property
+    def messages(self) -> int:
+        """Messages that a plan makes."""
+        twice = self.count(self.duplicates) // 5
+        extras = (self.duplicates, self.repeats, self.unknown, self.bad_choice, self.malformed)
+        return self.votes + twice + sum(self.count(share) for share in extras)
+
+    @property
+    def law_names(self) -> list[str]:
+        """`law-001` and on."""
+        return [f"law-{n:03d}" for n in range(1, self.laws + 1)]
+
+    @property
+    def roll_size(self) -> int:
+        """Number of hashes on the roll."""
+        return self.citizens * (self.laws + (1 if self.candidates else 0))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All arguments by name."""
+        return asdict(self)
+
+
+class Election:
+    """The people and the messages of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._laws = plan.law_names
+        # Voters of different seeds must not meet: each seed has its own codes.
+        self._code_salt = int.from_bytes(hashlib.sha256(b"seed %d" % plan.seed).digest()[:8])
+
+    def identity(self, citizen: int) -> tuple[int, str]:
+        """(nas, code) of a citizen; numbers from `citizens` on belong to people not on the roll."""
+        # Prime to the range, so that no two citizens share a number.
+        nas = 100_000_000 + (citizen * 7_654_321 + self.plan.seed) % _NAS_RANGE
+        return nas, f"{(citizen * 2_654_435_761 + self._code_salt) & 0xFFFFFF:06X}"
+
+    def law_hash(self, citizen: int, law: str) -> str:
+        """SHA-256 of `nas|CODE|law_id`."""
+        nas, code = self.identity(citizen)
+        return hashlib.sha256(f"{nas}|{code}|{law}".encode()).hexdigest()
+
+    def election_hash(self, citizen: int) -> str:
+        """SHA-256 of nas and code."""
+        nas, code = self.identity(citizen)
+        return hashlib.sha256(f"{nas}{code}".encode()).hexdigest()
+
+    def roll(self) -> Iterator[str]:
+        """Every hash on the roll, once."""
+        for citizen in range(self.plan.citizens):
+            for law in self._laws:
+                yield self.law_hash(citizen, law)
+            if self.plan.candidates:
+                yield self.election_hash(citizen)
+
+    def law_ballot(self, pair: int, choice: str) -> Ballot:
+        """Ballot number `pair`: every citizen once per law."""
+        citizen, law = divmod(pair, self.plan.laws)
+        return self._ballot(citizen, self._laws[law], choice)
+
+    def unknown_ballot(self, number: int, choice: str) -> Ballot:
+        """Ballot of somebody who is not on the roll."""
+        law = self._laws[number % self.plan.laws]
+        return self._ballot(self.plan.citizens + number, law, choice)
+
+    def candidate_ballot(self, citizen: int, choice: str) -> Ballot:
+        """A citizen's ballot in the election that is theirs."""
+        nas, code = self.identity(citizen)
+        contest = ELECTIONS[citizen % len(ELECTIONS)]
+        return Ballot(self.election_hash(citizen), nas, code, f"citizen-{citizen}", contest, choice)
+
+    def _ballot(self, citizen: int, law: str, choice: str) -> Ballot:
+        nas, code = self.identity(citizen)
+        digest = hashlib.sha256(f"{nas}|{code}|{law}".encode()).hexdigest()
+        return Ballot(digest, nas, code, f"citizen-{citizen}", law, choice)
+
+
+def stored_hash(ballot: Ballot) -> str:
+    """What makes a voter unique in a contest: a law's hash itself, for it was made for one law."""
+    if ballot.contest.startswith("election:"):
+        text = b"contest\0" + ballot.contest.encode() + b"\0" + ballot.hash.encode()
+        return hashlib.sha256(text).hexdigest()
+    return ballot.hash

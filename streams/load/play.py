@@ -1,0 +1,65 @@
+"""Plays an election: publishes its messages and writes what must come of them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from streams.load.amqp import connection_parameters
+from streams.load.election import Election
+from streams.load.expected import Expected, Tally
+from streams.load.publisher import Publisher, Schedule
+from streams.load.script import messages
+from streams.settings import Settings
+
+
+async def play(
+    settings: Settings,
+    election: Election,
+    *,
+    expected: Path,
+    rate: float | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Expected:
+    """Publish an election and write the expected outcome, also when it ends early.
+
+    SIGINT ends it in order: no more messages, and the outcome of those that were sent.
+
+    Args:
+        settings: where RabbitMQ is, and what its queues are called.
+        election: what to publish.
+        expected: file to write.
+        rate: messages a second; None for flat out.
+        advance: called with the number of messages confirmed since the last call.
+
+    Raises:
+        ServiceUnavailable: RabbitMQ is away for too long.
+        TopologyMismatch: the queue vanished.
+    """
+    plan = election.plan
+    tally = Tally(plan)
+    started = time.perf_counter()
+    schedule = Schedule(time.time_ns() // 1000, rate)
+    publisher = Publisher(
+        parameters=connection_parameters(settings),
+        queue=settings.queue_name(plan.queue),
+        schedule=schedule,
+        tally=tally,
+        advance=advance,
+    )
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, publisher.stop)
+    try:
+        await publisher.publish(messages(election, schedule.time_us))
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        outcome = tally.write(
+            expected,
+            unconfirmed=publisher.unconfirmed,
+            started_us=schedule.start_us,
+            seconds=time.perf_counter() - started,
+        )
+    return outcome

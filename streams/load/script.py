@@ -1,0 +1,223 @@
+"""The messages of an election in the order of publishing, and the fate of each. Pure.
+
+The same plan yields the same messages, apart from the times in their bodies, which come from the
+caller's clock.
+
+Which of several submissions of one voter is accepted depends on the order in which the broker
+delivers them. Expectations hold for any order: later submissions repeat the first one's choice
+(unless the plan says `conflicting`), and the rest of them follows from their number.
+
+On `votes.aggregation` nobody asks the roll, so an unknown voter's vote counts there.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from streams.load.election import AGGREGATION, VALIDATION, Election, stored_hash
+from streams.load.forms import (
+    AGGREGATION_FORMS,
+    FAULTS,
+    VALIDATION_FORMS,
+    Ballot,
+    Stamp,
+    candidate_body,
+)
+
+CANDIDATES: Final = 5
+OUI_SHARES: Final = (0.62, 0.35, 0.81, 0.50, 0.47, 0.12, 0.93, 0.56)
+"""How often a law is voted `oui`; laws after the eighth begin again."""
+CANDIDATE_WEIGHTS: Final = (38, 27, 19, 11, 5)
+
+
+class Fate(IntEnum):
+    """What must become of a message."""
+
+    COUNTED = 0
+    """The first submission of a voter who is known, or need not be."""
+    DUPLICATE = 1
+    """A later submission of a voter who is counted."""
+    REPEAT = 2
+    """The same message, with its `message_id`, once more: leaves nothing."""
+    UNKNOWN = 3
+    """Voter not on the roll: invalid."""
+    BAD_CHOICE = 4
+    """Neither `oui` nor `non`: invalid."""
+    MALFORMED = 5
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message to publish."""
+
+    body: bytes
+    message_id: str
+    fate: Fate
+    contest: str
+    choice: str
+    """As it is counted."""
+    voter: str
+    """The voter's hash, lower case; empty for malformed messages."""
+    stored: str
+    """`vote_audit.vote_hash` of this voter in this contest; empty for malformed messages."""
+    reason: str = ""
+    """For malformed messages."""
+
+
+def messages(election: Election, clock: Callable[[int], int]) -> Iterator[Message]:
+    """The messages of an election, made while they are asked for.
+
+    Args:
+        election: whose plan to play.
+        clock: time of the n-th message in Unix microseconds, for its body.
+    """
+    return _Script(election, clock).messages()
+
+
+class _Script:
+    def __init__(self, election: Election, clock: Callable[[int], int]) -> None:
+        plan = election.plan
+        self._election = election
+        self._plan = plan
+        self._clock = clock
+        self._stamp = Stamp()
+        self._random = random.Random(plan.seed)  # noqa: S311 - a reproducible election
+        self._sent = 0
+        self._forms = VALIDATION_FORMS if plan.queue == VALIDATION else AGGREGATION_FORMS
+        self._pairs = plan.citizens * plan.laws
+        self._pair_step = _coprime(self._pairs)
+        self._spread = max(2, min(20_000, plan.votes // 5))
+        self._numbers: Counter[Fate] = Counter()
+        self._scheduled = 0
+        # (step, tie-breaker, what to send after the vote of that step)
+        self._events: list[tuple[int, int, Fate | Message | Ballot]] = []
+        for fate, share in (
+            (Fate.DUPLICATE, plan.duplicates),
+            (Fate.REPEAT, plan.repeats),
+            (Fate.UNKNOWN, plan.unknown),
+            (Fate.BAD_CHOICE, plan.bad_choice),
+            (Fate.MALFORMED, plan.malformed),
+        ):
+            total = plan.count(share)
+            for number in range(total):
+                self._schedule(number * plan.votes // total, fate)
+
+    def messages(self) -> Iterator[Message]:
+        """All of them, in order."""
+        plan, election, events = self._plan, self._election, self._events
+        candidates = plan.candidate_votes
+        elected = 0
+        for step in range(plan.votes):
+            if elected < candidates and elected * plan.votes <= step * candidates:
+                ballot = election.candidate_ballot(elected, self._candidate())
+                elected += 1
+            else:
+                ballot = self._law_ballot(step - elected)
+            message = self._message(ballot, Fate.COUNTED)
+            yield message
+            while events and events[0][0] <= step:
+                yield from self._happen(step, ballot, message)
+        while events:
+            yield from self._happen(plan.votes, ballot, message)
+
+    def _happen(self, step: int, ballot: Ballot, message: Message) -> Iterator[Message]:
+        """The next event; what concerns a vote concerns the one just cast."""
+        what = heapq.heappop(self._events)[2]
+        if isinstance(what, Message):
+            self._sent += 1
+            yield msgspec.structs.replace(what, fate=Fate.REPEAT)
+        elif isinstance(what, Ballot):
+            yield self._message(what, Fate.DUPLICATE)
+        else:
+            number = self._numbers[what]
+            self._numbers[what] += 1
+            if what is Fate.DUPLICATE:
+                for _ in range(2 if number % 5 == 4 else 1):
+                    self._schedule(self._after(step), self._second(ballot))
+            elif what is Fate.REPEAT:
+                self._schedule(self._after(step), message)
+            elif what is Fate.UNKNOWN:
+                yield self._stranger(number)
+            elif what is Fate.BAD_CHOICE:
+                # From the far end of the pairs, so that they cast no other vote.
+                pair = self._pair(self._pairs - 1 - number)
+                yield self._message(self._election.law_ballot(pair, "peut-etre"), what)
+            else:
+                yield self._fault(number)
+
+    def _pair(self, number: int) -> int:
+        """A permutation of all pairs of citizen and law that scatters neighbours."""
+        return number * self._pair_step % self._pairs
+
+    def _law_ballot(self, number: int) -> Ballot:
+        pair = self._pair(number)
+        return self._election.law_ballot(pair, self._law_choice(pair % self._plan.laws))
+
+    def _law_choice(self, law: int) -> str:
+        share = OUI_SHARES[law % len(OUI_SHARES)]
+        return "oui" if self._random.random() < share else "non"
+
+    def _candidate(self) -> str:
+        numbers = range(1, CANDIDATES + 1)
+        return str(self._random.choices(numbers, CANDIDATE_WEIGHTS)[0])
+
+    def _second(self, ballot: Ballot) -> Ballot:
+        if not self._plan.conflicting:
+            return ballot
+        if ballot.contest.startswith("election:"):
+            return ballot._replace(choice=self._candidate())
+        return ballot._replace(choice="oui" if self._random.random() < 0.5 else "non")
+
+    def _after(self, step: int) -> int:
+        return step + self._random.randrange(1, self._spread)
+
+    def _schedule(self, step: int, what: Fate | Message | Ballot) -> None:
+        self._scheduled += 1
+        heapq.heappush(self._events, (step, self._scheduled, what))
+
+    def _stranger(self, number: int) -> Message:
+        choice = self._law_choice(number % self._plan.laws)
+        ballot = self._election.unknown_ballot(number, choice)
+        known = self._plan.queue == AGGREGATION
+        return self._message(ballot, Fate.COUNTED if known else Fate.UNKNOWN)
+
+    def _message(self, ballot: Ballot, fate: Fate) -> Message:
+        number = self._sent
+        self._sent = number + 1
+        when = self._clock(number)
+        if ballot.contest.startswith("election:"):
+            body = candidate_body(ballot, when, self._stamp)
+        else:
+            body = self._forms[number % len(self._forms)](ballot, when, self._stamp)
+        return Message(
+            body.encode(),
+            f"{self._plan.seed:x}-{number:x}",
+            fate,
+            ballot.contest,
+            ballot.choice,
+            ballot.hash,
+            stored_hash(ballot),
+        )
+
+    def _fault(self, number: int) -> Message:
+        message_id = f"{self._plan.seed:x}-{self._sent:x}"
+        self._sent += 1
+        fault = FAULTS[number % len(FAULTS)]
+        ballot = self._election.unknown_ballot(number, "oui")
+        body = fault.body(ballot, number, self._plan.max_body_bytes)
+        return Message(body, message_id, Fate.MALFORMED, "", "", "", "", fault.reason)
+
+
+def _coprime(modulus: int) -> int:
+    """A step prime to `modulus`, near its golden section."""
+    step = max(1, round(modulus * 0.618))
+    while math.gcd(step, modulus) != 1:
+        step += 1
+    return step
