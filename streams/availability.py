@@ -27,16 +27,21 @@ class Availability:
 
     Args:
         max_attempts: failures in a row after which a service counts as away.
+        on_failure: called with the service's name at every failed try.
     """
 
-    def __init__(self, max_attempts: int) -> None:
+    def __init__(
+        self, max_attempts: int, on_failure: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._max_attempts = max_attempts
+        self._on_failure = on_failure
         self._failures: dict[str, int] = {}
 
     def failed(self, service: str) -> int:
         """Note a failed try; returns how many there are in a row."""
         count = self._failures.get(service, 0) + 1
         self._failures[service] = count
+        self._on_failure(service)
         return count
 
     def succeeded(self, service: str) -> None:
@@ -47,6 +52,11 @@ class Availability:
     def away(self) -> list[str]:
         """Services that count as away, for `/ready`."""
         return sorted(s for s, n in self._failures.items() if n >= self._max_attempts)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether any service failed at its last try."""
+        return bool(self._failures)
 
 
 async def persistently(

@@ -78,8 +78,10 @@ class GroupRunner(Generic[T]):
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._running = False
+        self._settled = asyncio.Event()
+        # Nothing waits and nothing runs.
+        self._settled.set()
         self._ended_generation = -1
         self._draining = False
 
@@ -95,6 +97,7 @@ class GroupRunner(Generic[T]):
             return
         if not self._queue:
             self._first_at_s = time.monotonic()
+        self._settled.clear()
         self._queue.append(item)
         self._weight += item.weight
         self._bytes += item.size_bytes
@@ -106,7 +109,7 @@ class GroupRunner(Generic[T]):
         """Work until cancelled. Ends the process if the work fails."""
         while True:
             group = await self._next_group()
-            self._idle.clear()
+            self._running = True
             try:
                 await self._process(group)
             except asyncio.CancelledError:
@@ -116,7 +119,9 @@ class GroupRunner(Generic[T]):
             for item in group:
                 if item.generation > self._ended_generation:
                     item.ack()
-            self._idle.set()
+            self._running = False
+            if not self._queue:
+                self._settled.set()
 
     async def _next_group(self) -> list[T]:
         while not self._queue:
@@ -154,7 +159,7 @@ class GroupRunner(Generic[T]):
             timeout_s: how long the running group may hold up the rebalance.
         """
         self._clear()
-        await self._wait_idle(timeout_s)
+        await self._wait_settled(timeout_s)
         self._ended_generation = max(self._ended_generation, generation)
         self._clear()
 
@@ -162,15 +167,12 @@ class GroupRunner(Generic[T]):
         """Work on everything that waits, for a clean stop."""
         self._draining = True
         self._changed.set()
-        deadline = time.monotonic() + timeout_s
-        while self._queue and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        await self._wait_idle(max(0.0, deadline - time.monotonic()))
+        await self._wait_settled(timeout_s)
 
-    async def _wait_idle(self, timeout_s: float) -> None:
+    async def _wait_settled(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self._settled.wait()
         except TimeoutError:
             log.warning("stage is still busy", stage=self._name, waited_s=timeout_s)
 
@@ -179,3 +181,5 @@ class GroupRunner(Generic[T]):
         self._weight = 0
         self._bytes = 0
         self._room.set()
+        if not self._running:
+            self._settled.set()

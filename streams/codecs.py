@@ -1,0 +1,37 @@
+"""Registers the MessagePack types of `schemas` as codecs of Faust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from faust.serializers import codecs
+
+from schemas.codec import DecodeError, decode_input, decode_verdicts, encode
+from streams.events import Undecodable
+
+INPUT_CODEC: Final = "scrutin-input"
+VERDICTS_CODEC: Final = "scrutin-verdicts"
+
+
+class StructCodec(codecs.Codec):  # type: ignore[misc]
+    """Encodes any record of ours; decodes one topic's type, or into :class:`Undecodable`."""
+
+    def __init__(self, decode: Callable[[bytes], Any], **kwargs: Any) -> None:
+        self._decode = decode
+        super().__init__(decode=decode, **kwargs)
+
+    def _dumps(self, obj: Any) -> bytes:
+        return encode(obj)
+
+    def _loads(self, s: bytes) -> Any:
+        try:
+            return self._decode(s)
+        except DecodeError as error:
+            return Undecodable(error)
+
+
+def register_codecs() -> None:
+    """Make the codecs known to Faust by name; idempotent."""
+    codecs.register(INPUT_CODEC, StructCodec(decode_input))
+    codecs.register(VERDICTS_CODEC, StructCodec(decode_verdicts))

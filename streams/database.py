@@ -1,0 +1,115 @@
+"""Adapter: connections to PostgreSQL, and its errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from streams.errors import ScrutinError, ServiceUnavailable, SettingsError
+from streams.settings import Settings
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresSystemError,
+    OSError,
+    TimeoutError,
+)
+"""Errors after which the same transaction may succeed later."""
+
+_REFUSED = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+@asynccontextmanager
+async def translated(where: dict[str, object]) -> AsyncIterator[None]:
+    """Turn asyncpg's errors into ours.
+
+    Raises:
+        ServiceUnavailable: the database is away or cannot do it now.
+        SettingsError: it refuses who we are or the database we ask for.
+        ScrutinError: anything else, by the error's class only, since its text may hold a row.
+    """
+    try:
+        yield
+    except _AWAY as error:
+        raise ServiceUnavailable(
+            f"PostgreSQL cannot do it now: {type(error).__name__}",
+            where=where,
+            todo="Check that it is up, writable and has room",
+        ) from error
+    except _REFUSED as error:
+        raise SettingsError(
+            f"PostgreSQL refuses: {error}",
+            where=where,
+            todo="Check POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB",
+        ) from error
+    except asyncpg.PostgresError as error:
+        raise ScrutinError(
+            f"PostgreSQL reports {type(error).__name__} ({error.sqlstate})", where=where
+        ) from None
+
+
+def place(settings: Settings) -> dict[str, object]:
+    """Where the database is, for messages."""
+    return {
+        "host": settings.postgres_host,
+        "port": settings.postgres_port,
+        "database": settings.postgres_db,
+    }
+
+
+async def connect(settings: Settings) -> asyncpg.Connection:
+    """One connection, for commands.
+
+    Raises:
+        ServiceUnavailable, SettingsError: as :func:`translated` says.
+    """
+    async with translated(place(settings)):
+        return await asyncpg.connect(
+            host=settings.postgres_host,
+            port=settings.postgres_port,
+            database=settings.postgres_db,
+            user=settings.postgres_user,
+            password=settings.postgres_password.get_secret_value() or None,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"application_name": "scrutin"},
+        )
+
+
+def pool(settings: Settings, application_name: str) -> asyncpg.Pool:
+    """A pool that is not connected yet; enter it to connect."""
+    return asyncpg.create_pool(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_db,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value() or None,
+        min_size=0,
+        max_size=settings.postgres_max_connections,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        server_settings={
+            "application_name": application_name,
+            # A frozen worker must not keep the fence locked for ever.
+            "idle_in_transaction_session_timeout": "15s",
+            "statement_timeout": "60s",
+            "jit": "off",
+        },
+    )

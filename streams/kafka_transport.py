@@ -1,0 +1,103 @@
+"""Faust's Kafka consumer, made to live through outages and to trust its stages.
+
+Two changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the next
+one; Faust would end the worker, and would take the offset for committed. And after a rebalance a
+partition is read from where its stage is, not from the committed offset: that may have run ahead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as driver
+from faust.transport.utils import ensure_TP
+from faust.types import TP
+
+log = structlog.get_logger(__name__)
+
+COMMIT_TIMEOUT_S: Final = 5.0
+
+Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+"""Given assigned partitions: the next offset to read of those that a stage knows."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Commits without ending the worker when Kafka is away."""
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        assignment = self.assignment()
+        commit = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in assignment
+        }
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await consumer.commit(commit)
+        except (KafkaError, IllegalStateError, CommitFailedError, TimeoutError) as error:
+            log.warning("offsets are committed later", error=type(error).__name__)
+            return False
+        return True
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Keeps offsets that could not be committed, and asks the stages where to begin."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._uncommitted: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what a new owner will commit."""
+        for tp in revoked:
+            self._uncommitted.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
+        pending = set(super()._filter_tps_with_pending_acks(topics))
+        return pending | {tp for tp in self._uncommitted if topics is None or tp.topic in topics}
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return {**self._uncommitted, **super()._filter_committable_offsets(tps)}
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        did_commit = bool(
+            await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
+        )
+        if did_commit:
+            self._uncommitted.clear()
+        else:
+            self._committed_offset.update(before)
+            assignment = self.assignment()
+            self._uncommitted = {tp: o for tp, o in offsets.items() if tp in assignment}
+        return did_commit
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek each partition to where its stage is; the others to their committed offset."""
+        committed = dict(await super().seek_to_committed())
+        positions: Positions = self.app.stage_positions
+        for tp, offset in (await positions({ensure_TP(tp) for tp in committed})).items():
+            await self._seek(tp, offset)
+            if offset != committed.get(tp):
+                committed[tp] = offset
+                # Also where no record follows: the group's lag must tell the truth.
+                self._uncommitted[tp] = offset
+        return committed
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = Consumer

@@ -1,0 +1,113 @@
+"""Adapter: reads ranges of a topic by offset, outside any consumer group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.errors import LogMismatch, ServiceUnavailable
+
+READ_TIMEOUT_S = 20.0
+
+
+class LogReader:
+    """Reads what is between two offsets; opens a connection for each read.
+
+    Reads happen after a rebalance or when a gap is healed, so seldom that a connection kept open
+    would cost more than it saves.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+    """
+
+    def __init__(self, bootstrap_servers: Sequence[str]) -> None:
+        self._servers = list(bootstrap_servers)
+
+    async def end_offsets(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Offset that the next record of each partition will get."""
+        tps = [TopicPartition(topic, partition) for partition in partitions]
+        async with _translated({"topic": topic}), _Consumer(self._servers, tps) as consumer:
+            ends = await consumer.end_offsets(tps)
+            return {tp.partition: end for tp, end in ends.items()}
+
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """Offset that the next record of a partition will get."""
+        return (await self.end_offsets(topic, [partition]))[partition]
+
+    async def tail(self, topic: str, partition: int, count: int) -> list[ConsumerRecord]:
+        """The last records of a partition, at most `count`, in order."""
+        end = await self.end_offset(topic, partition)
+        return [r async for r in self.read(topic, partition, max(0, end - count), end)]
+
+    async def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> AsyncIterator[ConsumerRecord]:
+        """Records with `start` <= offset < `end`, in order.
+
+        Raises:
+            ServiceUnavailable: Kafka does not answer.
+            LogMismatch: the topic ends, or begins, within the range.
+        """
+        if start >= end:
+            return
+        tp = TopicPartition(topic, partition)
+        where: dict[str, object] = {"topic": topic, "partition": partition}
+        async with _translated(where), _Consumer(self._servers, [tp]) as consumer:
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            last = (await consumer.end_offsets([tp]))[tp]
+            if first > start or last < end:
+                raise LogMismatch(
+                    f"Offsets {start} to {end - 1} are needed, the log has {first} to {last - 1}",
+                    where={"topic": topic, "partition": partition},
+                    todo="The topic was truncated or recreated; restore it",
+                )
+            consumer.seek(tp, start)
+            while start < end:
+                async with asyncio.timeout(READ_TIMEOUT_S):
+                    batches = await consumer.getmany(tp, timeout_ms=1000)
+                for record in batches.get(tp, []):
+                    if record.offset >= end:
+                        return
+                    yield record
+                    start = record.offset + 1
+
+
+class _Consumer:
+    """An assigned consumer without a group, as a context."""
+
+    def __init__(self, servers: list[str], tps: list[TopicPartition]) -> None:
+        self._tps = tps
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            request_timeout_ms=10_000,
+        )
+
+    async def __aenter__(self) -> AIOKafkaConsumer:
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        self._consumer.assign(self._tps)
+        return self._consumer
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+
+@asynccontextmanager
+async def _translated(where: dict[str, object]) -> AsyncIterator[None]:
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"Kafka does not answer: {type(error).__name__}",
+            where=where,
+            todo="It is read again until it answers",
+        ) from error

@@ -1,0 +1,74 @@
+"""Applies the numbered migrations of `sql/`, each in its own transaction, under a lock."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+import asyncpg
+
+from streams.errors import SchemaNewer, ScrutinError
+
+_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
+_LOCK: Final = 0x5C277153
+"""Key of the advisory lock; any constant that nobody else uses."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of `sql/`."""
+
+    version: int
+    name: str
+    statements: str
+
+
+def migrations() -> list[Migration]:
+    """All migrations this version knows, in order."""
+    found = []
+    for entry in files("sql").iterdir():
+        match = _NAME.match(entry.name)
+        if match:
+            found.append(Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8")))
+    found.sort(key=lambda migration: migration.version)
+    if [m.version for m in found] != list(range(1, len(found) + 1)):
+        raise ScrutinError("The migrations in sql/ are not numbered from 0001 without holes")
+    return found
+
+
+async def migrate(connection: asyncpg.Connection) -> list[Migration]:
+    """Bring the database to this version; returns what was applied now.
+
+    Raises:
+        SchemaNewer: the database knows migrations that this version does not.
+    """
+    known = migrations()
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    try:
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations ("
+            "version integer PRIMARY KEY, name text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = await connection.fetch("SELECT version FROM schema_migrations")
+        applied = {row["version"] for row in rows}
+        if newer := sorted(applied - {m.version for m in known}):
+            raise SchemaNewer(
+                f"The database has migration {newer[-1]}, this version ends at {len(known)}",
+                where={"table": "schema_migrations"},
+                todo="Run the newer version of Scrutin, or restore the database it replaced",
+            )
+        pending = [m for m in known if m.version not in applied]
+        for migration in pending:
+            async with connection.transaction():
+                await connection.execute(migration.statements)
+                await connection.execute(
+                    "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)",
+                    migration.version,
+                    migration.name,
+                )
+        return pending
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)

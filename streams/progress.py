@@ -1,0 +1,147 @@
+"""Watches a running worker: gauges for the scrape, and an end to a process that does not move."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from streams import statements
+from streams.availability import Availability
+from streams.database import translated
+from streams.errors import NoProgress, RecoveryFailed, ServiceUnavailable
+from streams.failstop import fail
+from streams.log_reader import LogReader
+from streams.sink import PostgresSink
+from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+
+if TYPE_CHECKING:
+    from streams.window_topic import WindowTopic
+    from streams.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S: Final = 1.0
+LAG_EVERY: Final = 5
+"""Lag is looked up every so many intervals."""
+
+
+class Progress:
+    """The watch.
+
+    Args:
+        worker: what is watched.
+        sink: for the totals and the fence.
+        reader: for the ends of the log, over a connection of its own.
+        availability: known outages are no reason to end the process.
+    """
+
+    def __init__(
+        self, worker: Worker, sink: PostgresSink, reader: LogReader, availability: Availability
+    ) -> None:
+        self._worker = worker
+        self._sink = sink
+        self._reader = reader
+        self._availability = availability
+        self._moved_at_s = time.monotonic()
+        self._applied: dict[tuple[str, int], int] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            ticks += 1
+            try:
+                async with asyncio.timeout(30):
+                    await self._export_totals()
+                    if ticks % LAG_EVERY == 0:
+                        await self._watch()
+            except (ServiceUnavailable, TimeoutError) as error:
+                # The stages report outages; without figures there is nothing to judge.
+                self._moved_at_s = time.monotonic()
+                log.debug("progress is unknown", error=str(error))
+
+    def _partitions(self, topic: str) -> list[int]:
+        return sorted(
+            tp.partition for tp in self._worker.app.consumer.assignment() if tp.topic == topic
+        )
+
+    async def _export_totals(self) -> None:
+        """Totals are exported by the owner of partition 0 only, so that sums are right."""
+        gauge = self._worker.metrics.current_vote_totals
+        if not self._worker.sinks or 0 not in self._partitions(VALIDATED_TOPIC):
+            gauge.clear()
+            return
+        where: dict[str, object] = {"table": "vote_results"}
+        async with translated(where), self._sink.connections.acquire() as connection:
+            rows = await connection.fetch(statements.READ_TOTALS)
+        for row in rows:
+            gauge.labels(law_id=row["law_id"], choice="oui").set(row["oui_count"])
+            gauge.labels(law_id=row["law_id"], choice="non").set(row["non_count"])
+
+    async def _watch(self) -> None:
+        app = self._worker.app
+        if app.rebalancing or app.in_recovery:
+            self._watch_recovery()
+            return
+        applied = await self._positions()
+        lag = 0
+        for topic, stage in ((VALIDATION_TOPIC, "validation"), (VALIDATED_TOPIC, "aggregation")):
+            mine = {p: at for (t, p), at in applied.items() if t == topic}
+            if not mine:
+                continue
+            for partition, end in (await self._reader.end_offsets(topic, list(mine))).items():
+                behind = max(0, end - mine[partition])
+                lag += behind
+                self._worker.metrics.lag.labels(stage=stage, partition=partition).set(behind)
+        if applied != self._applied or not lag or self._availability.troubled:
+            self._applied = applied
+            self._moved_at_s = time.monotonic()
+            return
+        still_s = time.monotonic() - self._moved_at_s
+        if still_s > self._worker.settings.watchdog_timeout_s:
+            fail(
+                NoProgress(
+                    f"{lag} records wait and none was processed for {still_s:.0f} s",
+                    where={"worker": self._worker.settings.worker_id},
+                    todo="Start the worker again; if it repeats, see the log before this line",
+                )
+            )
+
+    async def _positions(self) -> dict[tuple[str, int], int]:
+        """Next offset of each owned partition, by the stages' own knowledge."""
+        positions = {}
+        store = self._worker.voted.state
+        for partition in self._partitions(VALIDATION_TOPIC):
+            state = store.partition(partition)
+            positions[VALIDATION_TOPIC, partition] = state.applied + 1
+            self._worker.metrics.voted_entries.labels(partition=partition).set(len(state))
+        if self._worker.sinks:
+            validated = await self._sink.positions()
+            for partition in self._partitions(VALIDATED_TOPIC):
+                positions[VALIDATED_TOPIC, partition] = validated.get(partition, 0)
+        return positions
+
+    def _watch_recovery(self) -> None:
+        still_s = time.monotonic() - max(
+            self._moved_at_s, self._worker.voted.state.last_applied_at_s
+        )
+        if not self._availability.troubled and (still_s > self._worker.settings.recovery_timeout_s):
+            fail(
+                RecoveryFailed(
+                    f"The restore of the voted table has not moved for {still_s:.0f} s",
+                    where={"worker": self._worker.settings.worker_id},
+                    todo="Check Kafka and start the worker again",
+                )
+            )
+
+    async def last_words(self, windows: WindowTopic) -> None:
+        """Publish the windows of the last flushes before the end; what fails is done at a start."""
+        try:
+            async with asyncio.timeout(2):
+                await windows.publish()
+        except (ServiceUnavailable, TimeoutError) as error:
+            log.info("windows are published at the next start", error=str(error))

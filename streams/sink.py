@@ -1,0 +1,334 @@
+"""The fenced sink: verdict batches into PostgreSQL, exactly once.
+
+One transaction a flush. It locks the fence rows of its partitions first, drops what is at or below
+them, writes every row and every total, moves the fence, commits. A second worker that believes it
+owns a partition waits on the lock and then sees that it is late. If the answer to COMMIT is lost,
+the same flush is tried again and the fence drops what was applied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import asyncpg
+
+from schemas.verdicts import Rejection, Status
+from schemas.votes import Vote, VoteBatch
+from streams import statements
+from streams.database import place, pool, translated
+from streams.errors import LogMismatch
+from streams.events import VerdictEvent
+from streams.keys import stored_hash
+from streams.metrics import WorkerMetrics
+from streams.rows import (
+    AUDIT_COLUMNS,
+    REJECTED_COLUMNS,
+    RejectedItem,
+    Row,
+    Source,
+    audit_rows,
+    moment,
+    rejected_row,
+    split,
+)
+from streams.settings import Settings
+from streams.windows import Deltas, Windows
+
+SURPLUS_REASON: Final = "already_counted"
+"""An accepted vote that `vote_audit` had: the voted table and the database disagree."""
+
+
+@dataclass
+class FlushResult:
+    """What a committed flush did."""
+
+    counted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Counted votes by (contest, choice)."""
+    rejected: int = 0
+    replays: int = 0
+    """Verdict batches at or below the fence."""
+    surplus: int = 0
+
+
+@dataclass(eq=False)
+class Gap(Exception):
+    """Verdict batches between the fence and an event are missing.
+
+    Attributes:
+        partition: partition of `votes.validated`.
+        start: first offset of `votes.validated` that was not applied.
+        end: offset of the event.
+    """
+
+    partition: int
+    start: int
+    end: int
+
+
+@dataclass
+class _Fence:
+    log_id: bytes
+    source_offset: int
+    validated_offset: int
+
+
+@dataclass
+class _Work:
+    """What a flush writes, after the fence has dropped what is known."""
+
+    accepted: list[tuple[VerdictEvent, VoteBatch, list[tuple[int, Vote]]]] = field(
+        default_factory=list
+    )
+    rejected: list[RejectedItem] = field(default_factory=list)
+
+
+class PostgresSink:
+    """Adapter to the result database.
+
+    Args:
+        settings: where the database is.
+        windows: assigns batches to windows.
+        metrics: the worker's.
+    """
+
+    def __init__(self, settings: Settings, windows: Windows, metrics: WorkerMetrics) -> None:
+        self._settings = settings
+        self._windows = windows
+        self._metrics = metrics
+        self._where = place(settings)
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = pool(self._settings, f"scrutin-worker {self._settings.worker_id}"[:63])
+        async with translated(self._where):
+            await self._pool
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    @property
+    def connections(self) -> asyncpg.Pool:
+        """The pool, for the stage's other reads of the same database."""
+        assert self._pool is not None, "the sink is not open"
+        return self._pool
+
+    async def positions(self) -> dict[int, int]:
+        """Next offset of `votes.validated` to apply, by partition.
+
+        Raises:
+            ServiceUnavailable: the database is away.
+        """
+        async with translated(self._where), self.connections.acquire() as connection:
+            rows = await connection.fetch(statements.READ_OFFSETS)
+        return {row["partition"]: row["validated_offset"] + 1 for row in rows}
+
+    async def flush(self, events: Sequence[VerdictEvent]) -> FlushResult:
+        """Apply events in one transaction.
+
+        Raises:
+            Gap: batches before one of the events are missing; nothing was applied.
+            LogMismatch: an event belongs to another log than the database.
+            ServiceUnavailable: the database is away; whether it was applied is unknown, and
+                trying again is right.
+        """
+        started_s = time.perf_counter()
+        async with translated(self._where), self.connections.acquire() as connection:
+            try:
+                async with connection.transaction():
+                    result = await self._apply(connection, events, self._copy)
+            except asyncpg.UniqueViolationError:
+                # The fast path only holds while table and database agree.
+                self._metrics.database_operations.labels("flush", "conflict").inc()
+                async with connection.transaction():
+                    result = await self._apply(connection, events, self._insert)
+        took_s = time.perf_counter() - started_s
+        self._metrics.flush_duration.observe(took_s)
+        self._metrics.batch_processing_duration.set(took_s)
+        self._metrics.database_operations.labels("flush", "success").inc()
+        return result
+
+    async def _apply(
+        self, connection: Any, events: Sequence[VerdictEvent], write_votes: Any
+    ) -> FlushResult:
+        result = FlushResult()
+        fences = await self._lock(connection, events)
+        work = _Work()
+        for event in events:
+            self._admit(event, fences[event.verdicts.partition], work, result)
+        surplus = await write_votes(connection, work)
+        deltas = Deltas()
+        for event, batch, accepted in work.accepted:
+            counted = [
+                vote
+                for index, vote in accepted
+                if (event.verdicts.partition, event.verdicts.offset, index) not in surplus
+            ]
+            deltas.add(counted, self._windows.start_ms(batch.ingest_ms))
+        rejected = [*work.rejected, *surplus.values()]
+        result.surplus = len(surplus)
+        result.counted = deltas.contests
+        result.rejected = await self._write_rejected(connection, rejected)
+        await _write_duplicates(connection, rejected)
+        await _add(connection, deltas)
+        await connection.execute(
+            statements.MOVE_FENCE,
+            list(fences),
+            [fence.source_offset for fence in fences.values()],
+            [fence.validated_offset for fence in fences.values()],
+        )
+        return result
+
+    async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, _Fence]:
+        log_ids = {event.verdicts.partition: event.verdicts.log_id for event in events}
+        partitions = sorted(log_ids)
+        rows = await connection.fetch(statements.LOCK_FENCE, partitions)
+        if len(rows) < len(partitions):
+            await connection.execute(
+                statements.NEW_FENCE, partitions, [log_ids[p] for p in partitions]
+            )
+            rows = await connection.fetch(statements.LOCK_FENCE, partitions)
+        return {
+            row["partition"]: _Fence(row["log_id"], row["source_offset"], row["validated_offset"])
+            for row in rows
+        }
+
+    def _admit(self, event: VerdictEvent, fence: _Fence, work: _Work, result: FlushResult) -> None:
+        verdicts = event.verdicts
+        if verdicts.log_id != fence.log_id:
+            raise LogMismatch(
+                "A verdict batch belongs to another input log than the database",
+                where={"table": "sink_offsets", "partition": verdicts.partition},
+                todo="The topics were recreated beside an old database; use a new database, "
+                "or restore the topics",
+            )
+        if verdicts.offset <= fence.source_offset:
+            result.replays += 1
+            fence.validated_offset = max(fence.validated_offset, event.offset)
+            return
+        if verdicts.previous_offset > fence.source_offset:
+            raise Gap(verdicts.partition, fence.validated_offset + 1, event.offset)
+        fence.source_offset = verdicts.offset
+        fence.validated_offset = event.offset
+        if isinstance(event.record, VoteBatch):
+            accepted, rejected = split(verdicts, event.record)
+            work.accepted.append((event, event.record, accepted))
+            work.rejected.extend(rejected)
+
+    async def _copy(self, connection: Any, work: _Work) -> dict[tuple[int, int, int], RejectedItem]:
+        rows = _rows(work)
+        if rows:
+            await connection.copy_records_to_table(
+                "vote_audit", records=rows, columns=AUDIT_COLUMNS
+            )
+        return {}
+
+    async def _insert(
+        self, connection: Any, work: _Work
+    ) -> dict[tuple[int, int, int], RejectedItem]:
+        """The slow path: what the database already has is turned into rejections."""
+        await connection.execute(statements.CREATE_STAGING)
+        await connection.copy_records_to_table(
+            "staged_votes", records=_rows(work), columns=AUDIT_COLUMNS
+        )
+        inserted = {tuple(row) for row in await connection.fetch(statements.INSERT_STAGED)}
+        surplus = {}
+        for event, batch, accepted in work.accepted:
+            partition, offset = event.verdicts.partition, event.verdicts.offset
+            source = Source(partition, offset, moment(batch.ingest_ms * 1000))
+            for index, vote in accepted:
+                if (partition, offset, index) not in inserted:
+                    rejection = Rejection(index, Status.DUPLICATE, SURPLUS_REASON)
+                    surplus[partition, offset, index] = RejectedItem(source, rejection, vote)
+        return surplus
+
+    async def _write_rejected(self, connection: Any, rejected: list[RejectedItem]) -> int:
+        doubtful = [r.item.identity for r in rejected if r.may_be_known]
+        known: set[tuple[bytes, str]] = set()
+        if doubtful:
+            rows = await connection.fetch(statements.KNOWN_REJECTIONS, doubtful)
+            known = {(row["identity"], row["status"]) for row in rows}
+        fresh = []
+        for item in rejected:
+            name = (item.item.identity, str(item.rejection.status))
+            if item.may_be_known and name in known:
+                self._metrics.replays.labels(stage="sink").inc()
+                continue
+            known.add(name)
+            fresh.append(rejected_row(item))
+        if fresh:
+            await connection.copy_records_to_table(
+                "rejected_votes", records=fresh, columns=REJECTED_COLUMNS
+            )
+        return len(fresh)
+
+
+def _rows(work: _Work) -> list[Row]:
+    return [
+        row
+        for event, batch, accepted in work.accepted
+        for row in audit_rows(event.verdicts, batch, accepted)
+    ]
+
+
+async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -> None:
+    latest: dict[str, tuple[Vote, RejectedItem]] = {}
+    for item in rejected:
+        vote = item.item
+        if item.rejection.status == Status.DUPLICATE and isinstance(vote, Vote):
+            latest[stored_hash(vote.hash, vote.contest, vote.kind)] = (vote, item)
+    if latest:
+        rows = [(key, *latest[key]) for key in sorted(latest)]
+        await connection.execute(
+            statements.UPSERT_DUPLICATES,
+            [key for key, _, _ in rows],
+            [vote.hash for _, vote, _ in rows],
+            [vote.citizen_id for _, vote, _ in rows],
+            [vote.contest for _, vote, _ in rows],
+            [vote.kind for _, vote, _ in rows],
+            [vote.choice for _, vote, _ in rows],
+            [moment(vote.timestamp_us) for _, vote, _ in rows],
+            [item.rejection.attempt for _, _, item in rows],
+            [item.rejection.reason for _, _, item in rows],
+        )
+
+
+async def _add(connection: Any, deltas: Deltas) -> None:
+    """Add to the totals; rows are locked in key order."""
+    laws = sorted({law for law, _ in deltas.laws})
+    if laws:
+        await connection.execute(
+            statements.ADD_LAWS,
+            laws,
+            [deltas.laws[law, "oui"] for law in laws],
+            [deltas.laws[law, "non"] for law in laws],
+        )
+    if not deltas.contests:
+        return
+    contests = sorted(deltas.contests.items())
+    await connection.execute(
+        statements.ADD_CONTESTS,
+        [contest for (contest, _), _ in contests],
+        [choice for (_, choice), _ in contests],
+        [votes for _, votes in contests],
+    )
+    windows = sorted(deltas.windows.items())
+    await connection.execute(
+        statements.ADD_WINDOWS,
+        [contest for (contest, _, _), _ in windows],
+        [choice for (_, choice, _), _ in windows],
+        [moment(start_ms * 1000) for (_, _, start_ms), _ in windows],
+        [votes for _, votes in windows],
+    )

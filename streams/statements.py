@@ -1,0 +1,116 @@
+"""The SQL of the sink, in the order in which a flush runs it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+READ_OFFSETS: Final = "SELECT partition, log_id, source_offset, validated_offset FROM sink_offsets"
+
+LOCK_FENCE: Final = """
+SELECT partition, log_id, source_offset, validated_offset
+FROM sink_offsets WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
+"""
+
+NEW_FENCE: Final = """
+INSERT INTO sink_offsets (partition, log_id, source_offset, validated_offset)
+SELECT partition, log_id, -1, -1 FROM unnest($1::int[], $2::bytea[]) AS new (partition, log_id)
+ORDER BY partition
+ON CONFLICT DO NOTHING
+"""
+
+MOVE_FENCE: Final = """
+UPDATE sink_offsets AS s
+SET source_offset = m.source_offset, validated_offset = m.validated_offset, updated_at = now()
+FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS m (partition, source_offset, validated_offset)
+WHERE s.partition = m.partition
+"""
+
+CREATE_STAGING: Final = """
+CREATE TEMPORARY TABLE staged_votes ON COMMIT DROP AS
+SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice, "timestamp",
+       processed_timestamp, metadata, source_partition, source_offset, source_index
+FROM vote_audit WITH NO DATA
+"""
+
+INSERT_STAGED: Final = """
+INSERT INTO vote_audit (vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
+    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index)
+SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
+    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index
+FROM staged_votes ORDER BY source_partition, source_offset, source_index
+ON CONFLICT (vote_hash) DO NOTHING
+RETURNING source_partition, source_offset, source_index
+"""
+
+KNOWN_REJECTIONS: Final = """
+SELECT identity, status FROM rejected_votes WHERE identity = ANY($1::bytea[])
+"""
+
+UPSERT_DUPLICATES: Final = """
+INSERT INTO duplicate_attempts AS d (vote_hash, voter_hash, citizen_id, law_id, contest, choice,
+    attempt_timestamp, first_attempt, last_attempt, attempt_count, reason)
+SELECT n.vote_hash, n.voter_hash, n.citizen_id, CASE WHEN n.kind = 0 THEN n.contest END, n.contest,
+    n.choice, n.at, coalesce(a."timestamp", n.at), n.at, n.attempt + 1, n.reason
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[],
+            $7::timestamptz[], $8::int[], $9::text[])
+    AS n (vote_hash, voter_hash, citizen_id, contest, kind, choice, at, attempt, reason)
+LEFT JOIN vote_audit AS a ON a.vote_hash = n.vote_hash
+ORDER BY n.vote_hash
+ON CONFLICT (vote_hash) DO UPDATE SET
+    citizen_id = excluded.citizen_id,
+    choice = excluded.choice,
+    attempt_timestamp = excluded.attempt_timestamp,
+    last_attempt = greatest(d.last_attempt, excluded.last_attempt),
+    attempt_count = greatest(d.attempt_count, excluded.attempt_count),
+    reason = excluded.reason
+"""
+
+ADD_LAWS: Final = """
+INSERT INTO vote_results AS r (law_id, oui_count, non_count)
+SELECT law_id, oui, non FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (law_id, oui, non)
+ORDER BY law_id
+ON CONFLICT (law_id) DO UPDATE SET
+    oui_count = r.oui_count + excluded.oui_count,
+    non_count = r.non_count + excluded.non_count,
+    updated_at = now()
+"""
+
+ADD_CONTESTS: Final = """
+INSERT INTO contest_results AS r (contest_id, choice, votes)
+SELECT contest_id, choice, votes
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n (contest_id, choice, votes)
+ORDER BY contest_id, choice
+ON CONFLICT (contest_id, choice) DO UPDATE SET
+    votes = r.votes + excluded.votes, updated_at = now()
+"""
+
+ADD_WINDOWS: Final = """
+INSERT INTO vote_windows AS w (contest, choice, window_start, votes)
+SELECT contest, choice, window_start, votes
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[])
+    AS n (contest, choice, window_start, votes)
+ORDER BY contest, choice, window_start
+ON CONFLICT (contest, choice, window_start) DO UPDATE SET
+    votes = w.votes + excluded.votes, updated_xid = pg_current_xact_id()
+"""
+
+LOCK_WINDOW_CURSOR: Final = """
+SELECT emitted_xid::text AS emitted_xid FROM window_cursor FOR UPDATE SKIP LOCKED
+"""
+
+SETTLED_XID: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+"""Every transaction before this one has ended, so its rows are visible or never will be."""
+
+CHANGED_WINDOWS: Final = """
+SELECT contest, choice, window_start, votes FROM vote_windows
+WHERE updated_xid >= $1::text::xid8 AND updated_xid < $2::text::xid8
+ORDER BY updated_xid
+"""
+
+UNSETTLED_WINDOWS: Final = """
+SELECT EXISTS (SELECT 1 FROM vote_windows WHERE updated_xid >= $1::text::xid8)
+"""
+
+MOVE_WINDOW_CURSOR: Final = "UPDATE window_cursor SET emitted_xid = $1::text::xid8"
+
+READ_TOTALS: Final = "SELECT law_id, oui_count, non_count FROM vote_results ORDER BY law_id"

@@ -1,0 +1,263 @@
+"""The validation stage: `votes.validation` in, voted table's changelog and `votes.validated` out.
+
+For every group of input records, in this order: decide, write the changelog, wait for Kafka, write
+the verdict batches, wait for Kafka, acknowledge. The stage trusts no committed offset: the voted
+table knows what was applied and the end of `votes.validated` what was emitted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+import structlog
+
+from schemas.codec import DecodeError, InputRecord, decode_input, decode_verdicts, encode
+from schemas.genesis import Genesis
+from schemas.verdicts import VerdictBatch
+from schemas.voted import CHANGELOG_KEY, VotedRecord
+from schemas.votes import VoteBatch
+from streams.decide import decide
+from streams.errors import LogMismatch
+from streams.events import InputEvent, poison
+from streams.log_reader import LogReader
+from streams.log_writer import LogWriter, OutRecord
+from streams.metrics import WorkerMetrics
+from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.voted import VotedPartition
+
+if TYPE_CHECKING:
+    from streams.voted_table import VotedStore
+
+log = structlog.get_logger(__name__)
+
+TAIL_RECORDS: Final = 64
+"""How far back the emitted offset is looked for: a late zombie may have written the last ones."""
+
+T = TypeVar("T")
+Retry = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    offset: int
+    record: InputRecord
+    raw: bytes
+
+
+@dataclass(slots=True)
+class _Out:
+    """What a group of input records leads to, in the order of the log."""
+
+    changelog: list[OutRecord] = field(default_factory=list)
+    verdicts: list[OutRecord] = field(default_factory=list)
+
+
+class Validation:
+    """The stage.
+
+    Args:
+        store: the voted table's store.
+        changelog_topic: where its changelog goes.
+        writer: writes to Kafka.
+        reader: reads ranges of Kafka.
+        retry: waits out Kafka's outages.
+        metrics: the worker's.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Callable[[], VotedStore],
+        changelog_topic: str,
+        writer: LogWriter,
+        reader: LogReader,
+        retry: Retry[object],
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._store = store
+        self._changelog_topic = changelog_topic
+        self._writer = writer
+        self._reader = reader
+        self._retry = retry
+        self._metrics = metrics
+        self._log_ids: Mapping[int, bytes] = {}
+        self._emitted: dict[int, int] = {}
+
+    def open(self, genesis: Mapping[int, Genesis]) -> None:
+        """Set the identity of each input partition's log; before the first record."""
+        self._log_ids = {partition: g.log_id for partition, g in genesis.items()}
+
+    def revoked(self) -> None:
+        """Forget what was emitted: somebody else may emit from now on."""
+        self._emitted.clear()
+
+    def restored(self) -> None:
+        """Check the partitions that were just restored.
+
+        Raises:
+            LogMismatch: the changelog belongs to another log.
+            RecoveryFailed: the changelog misses records.
+        """
+        for state in self._store().partitions.values():
+            state.check_whole()
+            if state.log_id is not None and state.log_id != self._log_ids[state.partition]:
+                raise LogMismatch(
+                    "The voted table's changelog belongs to another input log",
+                    where={"topic": self._changelog_topic, "partition": state.partition},
+                    todo="The input topic was recreated; restore it, or start with empty topics "
+                    "and an empty database",
+                )
+
+    async def position(self, partition: int) -> int:
+        """Input offset to read next: the first that is not both applied and emitted.
+
+        Raises:
+            LogMismatch: the input log ends before what was applied.
+        """
+        await self._know_emitted(partition)
+        state = self._store().partition(partition)
+        end = await self._retry(lambda: self._reader.end_offset(VALIDATION_TOPIC, partition))
+        assert isinstance(end, int)
+        if state.applied >= end:
+            raise LogMismatch(
+                f"The voted table applied input offset {state.applied}, but the log ends at"
+                f" {end - 1}",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo="The input topic lost records; restore it",
+            )
+        return min(state.applied, self._emitted[partition]) + 1
+
+    async def process(self, events: list[InputEvent]) -> None:
+        """Validate a group of records; returns when Kafka has changelog and verdicts."""
+        started_s = time.perf_counter()
+        out = _Out()
+        for event in events:
+            await self._know_emitted(event.partition)
+            await self._heal(event, out)
+            self._fold(event.partition, _Input(event.offset, event.record, event.raw), out)
+        await self._write(out)
+        self._metrics.validation_latency.observe(time.perf_counter() - started_s)
+
+    def _fold(self, partition: int, given: _Input, out: _Out) -> None:
+        offset = given.offset
+        state = self._store().partition(partition)
+        if offset <= state.applied:
+            if offset <= self._emitted[partition]:
+                self._metrics.replays.labels(stage="validation").inc()
+                return
+            # Decided before, but the verdicts did not get out.
+            rejections = state.rejections(offset)
+        else:
+            change = self._decide(state, offset, given.record)
+            state.apply(offset, change)
+            out.changelog.append(
+                OutRecord(
+                    self._changelog_topic,
+                    partition,
+                    encode(change),
+                    CHANGELOG_KEY.pack(offset),
+                )
+            )
+            rejections = change.rejections
+            self._count(given.record, change)
+        batch = VerdictBatch(
+            log_id=self._log_ids[partition],
+            partition=partition,
+            offset=offset,
+            previous_offset=offset - 1,
+            rejections=rejections,
+            record=msgspec.Raw(given.raw),
+        )
+        out.verdicts.append(OutRecord(VALIDATED_TOPIC, partition, encode(batch)))
+        self._emitted[partition] = offset
+
+    def _decide(self, state: VotedPartition, offset: int, record: InputRecord) -> VotedRecord:
+        log_id = self._log_ids[state.partition]
+        match record:
+            case VoteBatch():
+                return decide(record, offset, log_id, state.get)
+            case Genesis():
+                if offset == 0 and record.log_id != log_id:
+                    raise LogMismatch(
+                        "The input log was replaced while this worker ran",
+                        where={"topic": VALIDATION_TOPIC, "partition": state.partition},
+                        todo="Stop all workers and bridges and see who recreated the topic",
+                    )
+                return VotedRecord(log_id, b"", [], [], [])
+
+    async def _know_emitted(self, partition: int) -> None:
+        """Find, once an assignment, up to which input offset verdicts are in Kafka."""
+        if partition in self._emitted:
+            return
+        records = await self._retry(
+            lambda: self._reader.tail(VALIDATED_TOPIC, partition, TAIL_RECORDS)
+        )
+        emitted = -1
+        assert isinstance(records, list)
+        for record in records:
+            try:
+                emitted = max(emitted, decode_verdicts(record.value).offset)
+            except DecodeError as error:
+                raise poison(record.topic, record.partition, record.offset, error) from error
+        state = self._store().partition(partition)
+        if emitted > state.applied:
+            raise LogMismatch(
+                f"Verdicts are out up to input offset {emitted}, but the voted table's changelog"
+                f" ends at {state.applied}",
+                where={"topic": self._changelog_topic, "partition": partition},
+                todo="The changelog lost records; rebuild the table from the input log",
+            )
+        self._emitted[partition] = emitted
+
+    async def _heal(self, event: InputEvent, out: _Out) -> None:
+        """Read what lies between the last applied record and this one, if a commit ran ahead."""
+        partition = event.partition
+        state = self._store().partition(partition)
+        start = min(state.applied, self._emitted[partition]) + 1
+        if event.offset <= start:
+            return
+        log.error(
+            "a committed offset ran ahead; reading what it skipped",
+            topic=VALIDATION_TOPIC,
+            partition=partition,
+            first_offset=start,
+            last_offset=event.offset - 1,
+        )
+        self._metrics.gaps_healed.labels(stage="validation").inc()
+
+        async def read() -> list[tuple[int, bytes]]:
+            reading = self._reader.read(VALIDATION_TOPIC, partition, start, event.offset)
+            return [(record.offset, record.value) async for record in reading]
+
+        missed = await self._retry(read)
+        assert isinstance(missed, list)
+        for offset, raw in missed:
+            try:
+                record = decode_input(raw)
+            except DecodeError as error:
+                raise poison(VALIDATION_TOPIC, partition, offset, error) from error
+            self._fold(partition, _Input(offset, record, raw), out)
+
+    async def _write(self, out: _Out) -> None:
+        if out.changelog:
+            written = await self._retry(lambda: self._writer.write(out.changelog))
+            assert isinstance(written, list)
+            store = self._store()
+            for metadata in written:
+                store.written(metadata.partition, metadata.offset)
+        if out.verdicts:
+            await self._retry(lambda: self._writer.write(out.verdicts))
+
+    def _count(self, record: InputRecord, change: VotedRecord) -> None:
+        if not isinstance(record, VoteBatch):
+            return
+        by_status = Counter(rejection.status for rejection in change.rejections)
+        total = len(record.votes) + len(record.malformed)
+        by_status["valid"] = total - len(change.rejections)
+        for status, count in by_status.items():
+            self._metrics.validation_votes.labels(status=status).inc(count)

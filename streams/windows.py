@@ -1,0 +1,58 @@
+"""Tumbling windows and the deltas that fall into them; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from faust.windows import TumblingWindow
+
+from schemas.votes import Kind, Vote
+
+MS: Final = 1000
+
+
+class Windows:
+    """Assigns votes to tumbling windows by ingest time.
+
+    Args:
+        window_ms: width in milliseconds.
+    """
+
+    def __init__(self, window_ms: int) -> None:
+        self.window_ms = window_ms
+        # In milliseconds rather than Faust's seconds: whole numbers stay exact.
+        self._window = TumblingWindow(float(window_ms))
+
+    def start_ms(self, ingest_ms: int) -> int:
+        """Start of the window that a moment falls into, in Unix milliseconds."""
+        start, _ = self._window.ranges(ingest_ms)[0]
+        return int(start)
+
+    def left_s(self, now_s: float) -> float:
+        """Seconds until the window ends that `now_s`, in Unix seconds, falls into."""
+        return (self.start_ms(int(now_s * MS)) + self.window_ms) / MS - now_s
+
+
+@dataclass
+class Deltas:
+    """What a set of counted votes adds to the results."""
+
+    laws: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (law id, choice)."""
+    contests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (contest, choice); laws are contests too."""
+    windows: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    """By (contest, choice, window start in milliseconds)."""
+
+    def add(self, votes: Iterable[Vote], window_start_ms: int) -> None:
+        """Count the votes of one record, which all fall into one window."""
+        for (kind, contest, choice), n in Counter(
+            (vote.kind, vote.contest, vote.choice) for vote in votes
+        ).items():
+            if kind == Kind.LAW:
+                self.laws[contest, choice] += n
+            self.contests[contest, choice] += n
+            self.windows[contest, choice, window_start_ms] += n

@@ -1,0 +1,54 @@
+"""The whole graph on one page.
+
+    votes.validation ──▶ validate ◀──▶ voted (changelog)
+                            │
+                            ▼
+                     votes.validated ──▶ aggregate ──▶ PostgreSQL ──▶ votes.windows
+                            │
+                            └──▶ the bridge: votes.review, votes.aggregation, Redis
+
+Run a worker with `faust -A topology worker -l info`. The bridge (`python -m streams.bridge`) fills
+`votes.validation` and carries `votes.validated` on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import uvloop
+from faust.types import StreamT
+
+from streams.codecs import INPUT_CODEC, VERDICTS_CODEC
+from streams.entry import entry_settings
+from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
+from streams.worker import Worker
+
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+worker = Worker(entry_settings())
+app = worker.app
+
+votes = app.topic(VALIDATION_TOPIC, key_type=bytes, value_serializer=INPUT_CODEC)
+"""The input log: a genesis record, then micro-batches of votes by voter key."""
+
+validated = app.topic(VALIDATED_TOPIC, key_type=bytes, value_serializer=VERDICTS_CODEC)
+"""One verdict batch per record of the input log, in the same partition."""
+
+voted = worker.voted_table(VOTED_TABLE)
+"""Who voted: one changelog record per record of the input log."""
+
+
+@app.agent(votes)  # type: ignore[untyped-decorator]
+async def validate(stream: StreamT) -> None:
+    """Decide on every vote; changelog first, then verdicts."""
+    async for event in stream.noack().events():
+        await worker.validate(event)
+
+
+if worker.sinks:
+
+    @app.agent(validated)  # type: ignore[untyped-decorator]
+    async def aggregate(stream: StreamT) -> None:
+        """Add accepted votes up by tumbling window and commit them behind the fence."""
+        async for event in stream.noack().events():
+            await worker.aggregate(event)
