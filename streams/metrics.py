@@ -149,6 +149,12 @@ class BridgeMetrics:
         self.paused = Gauge(
             "scrutin_bridge_paused", "1 while intake waits for the workers to catch up", registry=r
         )
+        self.blocked = Gauge(
+            "scrutin_bridge_blocked",
+            "1 while RabbitMQ, short of memory or disk, does not read from us",
+            ["queue"],
+            registry=r,
+        )
         self.roll_size = Gauge(
             "scrutin_roll_size", "Entries of `valid_hashes` at the last look", registry=r
         )
