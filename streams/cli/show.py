@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
+import stamina
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,6 +39,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine. Drivers keep quiet: their errors come back as ours."""
     for driver in ("aiokafka", "kafka", "pika", "asyncio"):
         logging.getLogger(driver).setLevel(logging.CRITICAL)
+    stamina.instrumentation.set_on_retry_hooks([])
     return asyncio.run(work)
 
 

@@ -1,0 +1,107 @@
+"""`scrutin lag`: what waits where."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.cli.watch import IntervalOption, WatchOption, watch
+from streams.errors import ServiceUnavailable
+from streams.inspect.lag import EGRESS, MIRROR, READERS, SINK, WORKERS, Lag, PartitionLag, measure
+from streams.settings import load_settings
+
+_TITLES = {WORKERS: "Workers", EGRESS: "Egress", MIRROR: "Mirror", SINK: "PostgreSQL"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin lag`."""
+    app.command("lag")(lag)
+
+
+def lag(
+    *, watch_it: WatchOption = False, interval: IntervalOption = 1.0, as_json: JsonOption = False
+) -> None:
+    """Show what waits where: in RabbitMQ's queues, for Kafka's groups, for PostgreSQL.
+
+    A figure under a reader is the number of records it has yet to read; [bold]never[/] says that
+    it has not committed anything yet. One record holds many votes.
+
+    [dim]scrutin lag --watch[/]
+
+    [dim]scrutin lag --json | jq .queues[/]
+    """
+    settings = load_settings()
+
+    async def look() -> Lag:
+        return await measure(settings)
+
+    if watch_it:
+        as_dict = Lag.as_dict if as_json else None
+        watch(look, render, as_dict=as_dict, interval_s=interval)
+        return
+    found = run(look())
+    if as_json:
+        write_json(found.as_dict())
+    else:
+        console().print(render(found))
+    if found.errors:
+        away = ", ".join(sorted(found.errors))
+        raise ServiceUnavailable(f"Not everything could be asked: {away}")
+
+
+def render(lag: Lag) -> RenderableType:
+    """Queues and partitions as tables, errors below."""
+    parts: list[RenderableType] = []
+    if lag.queues:
+        parts += [_queues(lag), Text()]
+    if lag.partitions:
+        parts += [_partitions(lag.partitions)]
+    parts += [Text(f"{service}: {error}", style="red") for service, error in lag.errors.items()]
+    return Group(*parts)
+
+
+def _queues(lag: Lag) -> Table:
+    table = grid("Queue", "Ready", "Consumers", right=("Ready", "Consumers"))
+    for name, depth in lag.queues.items():
+        if depth is None:
+            table.add_row(plain(name), Text("missing", style="yellow"), "")
+        else:
+            table.add_row(plain(name), f"{depth.ready:,}", f"{depth.consumers:,}")
+    return table
+
+
+def _partitions(partitions: list[PartitionLag]) -> Table:
+    titles = tuple(_TITLES.values())
+    table = grid("Topic", "Partition", "End", *titles, right=("Partition", "End", *titles))
+    for topic in dict.fromkeys(p.topic for p in partitions):
+        rows = [p for p in partitions if p.topic == topic]
+        for number, row in enumerate(rows):
+            cells = [_cell(row, reader) for reader in READERS]
+            name = plain(topic) if number == 0 else Text()
+            table.add_row(name, str(row.partition), f"{row.end:,}", *cells)
+        table.add_row(
+            Text(),
+            Text("all", style="bold"),
+            f"{sum(row.end for row in rows):,}",
+            *(_sum(rows, reader) for reader in READERS),
+            end_section=True,
+        )
+    return table
+
+
+def _cell(row: PartitionLag, reader: str) -> Text:
+    if reader not in row.next_offsets:
+        return Text("·", style="dim")
+    behind = row.lag(reader)
+    if behind is None:
+        return Text("never", style="yellow")
+    return Text(f"{behind:,}", style="yellow" if behind else "green")
+
+
+def _sum(rows: list[PartitionLag], reader: str) -> Text:
+    known = [row.lag(reader) for row in rows if reader in row.next_offsets]
+    figures = [behind for behind in known if behind is not None]
+    return Text(f"{sum(figures):,}", style="bold") if figures else Text()

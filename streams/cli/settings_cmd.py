@@ -1,0 +1,72 @@
+"""`scrutin settings`: every setting, what it is for and what it is now."""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from streams.cli.show import JsonOption, console, grid, plain, write_json
+from streams.inspect.settings_doc import current, described, env_example, markdown
+from streams.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin settings`."""
+    app.command("settings")(settings)
+
+
+def settings(
+    *,
+    as_json: JsonOption = False,
+    as_env: Annotated[
+        bool, typer.Option("--env-example", help="Print the text of .env.example.")
+    ] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table that README has.")
+    ] = False,
+) -> None:
+    """Show every setting with its variables, default and present value; passwords stay hidden.
+
+    Values come from the environment, then from a file .env in this folder.
+
+    [dim]scrutin settings --env-example > .env[/]
+    """
+    if sum((as_json, as_env, as_markdown)) > 1:
+        raise typer.BadParameter("choose one of --json, --env-example, --markdown")
+    if as_env or as_markdown:
+        sys.stdout.write(env_example() if as_env else markdown())
+        return
+    now = load_settings()
+    if as_json:
+        write_json(
+            [
+                {
+                    "name": one.field,
+                    "group": one.group,
+                    "variables": list(one.variables),
+                    "default": None if one.secret else one.default,
+                    "value": current(now, one),
+                    "about": one.about,
+                }
+                for one in described()
+            ]
+        )
+        return
+    table = grid("Variable", "Value", "Meaning")
+    for title, members in groupby(described(), key=lambda one: one.group):
+        table.add_row(Text(title, style="bold cyan"), "", "")
+        for one in members:
+            value = plain(current(now, one))
+            if value.plain != one.default and not one.secret:
+                value.stylize("yellow")
+                if one.default:
+                    value.append(f"\ndefault {one.default}", style="dim")
+            names = Text(one.variables[0])
+            for other in one.variables[1:]:
+                names.append(f"\n{other}", style="dim")
+            table.add_row(names, value, plain(one.about))
+    console().print(table)

@@ -1,0 +1,231 @@
+"""How far every reader is behind: RabbitMQ's queues, Kafka's groups, PostgreSQL's fence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import stamina
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from streams.database import connect, place, translated
+from streams.errors import ScrutinError
+from streams.inspect.kafka import LogView, Span, kafka_errors
+from streams.inspect.rabbit import QueueDepth, look
+from streams.settings import REVIEW, Settings
+from streams.topics import (
+    VALIDATED_TOPIC,
+    VALIDATION_TOPIC,
+    WINDOWS_TOPIC,
+    changelog_topic,
+    egress_group,
+    mirror_group,
+    worker_group,
+)
+
+T = TypeVar("T")
+
+WORKERS: Final = "workers"
+EGRESS: Final = "egress"
+MIRROR: Final = "mirror"
+SINK: Final = "postgresql"
+
+READERS: Final[Mapping[str, tuple[str, ...]]] = {
+    WORKERS: (VALIDATION_TOPIC, VALIDATED_TOPIC),
+    EGRESS: (VALIDATED_TOPIC,),
+    MIRROR: (VALIDATED_TOPIC,),
+    SINK: (VALIDATION_TOPIC, VALIDATED_TOPIC),
+}
+"""Who reads what."""
+
+
+def groups(app_id: str) -> dict[str, str]:
+    """Consumer groups by reader."""
+    return {
+        WORKERS: worker_group(app_id),
+        EGRESS: egress_group(app_id),
+        MIRROR: mirror_group(app_id),
+    }
+
+
+@dataclass(frozen=True)
+class PartitionLag:
+    """One partition and those who read it."""
+
+    topic: str
+    partition: int
+    end: int
+    """Offset that the next record will get."""
+    next_offsets: Mapping[str, int | None]
+    """Reader -> offset it will read next; None if it never committed any."""
+
+    def lag(self, reader: str) -> int | None:
+        """Records the reader has yet to read; None if it never committed."""
+        at = self.next_offsets[reader]
+        return None if at is None else max(0, self.end - at)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "topic": self.topic,
+            "partition": self.partition,
+            "end": self.end,
+            "readers": {
+                reader: {"committed": at, "lag": self.lag(reader)}
+                for reader, at in self.next_offsets.items()
+            },
+        }
+
+
+@dataclass
+class Lag:
+    """Everything that waits somewhere."""
+
+    partitions: list[PartitionLag] = field(default_factory=list)
+    queues: dict[str, QueueDepth | None] = field(default_factory=dict)
+    """RabbitMQ's queues by deployed name; None where there is none."""
+    errors: dict[str, ScrutinError] = field(default_factory=dict)
+    """What could not be asked, by service."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "partitions": [p.as_dict() for p in self.partitions],
+            "queues": {
+                name: None if q is None else {"ready": q.ready, "consumers": q.consumers}
+                for name, q in self.queues.items()
+            },
+            "errors": {service: str(error) for service, error in self.errors.items()},
+        }
+
+
+async def measure(settings: Settings) -> Lag:
+    """Ask all services at the same time; one that is away is named in `errors`."""
+    lag = Lag()
+    kafka, queues, sink = await asyncio.gather(
+        _unless_away(lag, "kafka", _kafka(settings)),
+        _unless_away(lag, "rabbitmq", look(settings, queue_names(settings))),
+        _unless_away(lag, "postgresql", sink_offsets(settings)),
+    )
+    if queues is not None:
+        lag.queues = queues.queues
+    if kafka is not None:
+        ends, committed = kafka
+        lag.partitions = assemble(ends, committed, sink)
+    return lag
+
+
+def queue_names(settings: Settings) -> list[str]:
+    """Deployed names of the queues in use."""
+    documented = dict.fromkeys((*settings.ingress, *settings.egress, REVIEW))
+    return [settings.queue_name(name) for name in documented]
+
+
+def assemble(
+    ends: Mapping[tuple[str, int], int],
+    committed: Mapping[str, Mapping[tuple[str, int], int]],
+    sink: Mapping[int, tuple[int, int]] | None,
+) -> list[PartitionLag]:
+    """Put together who stands where.
+
+    Args:
+        ends: (topic, partition) -> end, in the order to show them.
+        committed: reader -> (topic, partition) -> next offset.
+        sink: partition -> last offsets applied of the input log and of the verdicts; None when
+            the database could not be asked.
+    """
+    found = []
+    for (topic, partition), end in ends.items():
+        at: dict[str, int | None] = {}
+        for reader, topics in READERS.items():
+            if topic not in topics or (reader == SINK and sink is None):
+                continue
+            if reader == SINK:
+                applied = (sink or {}).get(partition)
+                column = 0 if topic == VALIDATION_TOPIC else 1
+                at[reader] = None if applied is None else applied[column] + 1
+            else:
+                at[reader] = committed.get(reader, {}).get((topic, partition))
+        found.append(PartitionLag(topic, partition, end, at))
+    return found
+
+
+async def _unless_away(lag: Lag, service: str, question: Awaitable[T]) -> T | None:
+    try:
+        return await question
+    except ScrutinError as error:
+        lag.errors[service] = error
+        return None
+
+
+async def _kafka(
+    settings: Settings,
+) -> tuple[dict[tuple[str, int], int], dict[str, dict[tuple[str, int], int]]]:
+    servers = list(settings.kafka_bootstrap_servers)
+    topics = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(settings.app_id), WINDOWS_TOPIC)
+    async with LogView(servers) as view:
+        spans: dict[str, dict[int, Span]] = {t: await view.spans(t) for t in topics}
+    committed = await committed_offsets(servers, groups(settings.app_id))
+    ends = {(topic, p): span.end for topic, found in spans.items() for p, span in found.items()}
+    return ends, committed
+
+
+async def committed_offsets(
+    bootstrap_servers: Sequence[str], of: Mapping[str, str]
+) -> dict[str, dict[tuple[str, int], int]]:
+    """Committed offsets of consumer groups, without joining them.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+        of: reader -> group.
+
+    Returns:
+        Reader -> (topic, partition) -> next offset.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(bootstrap_servers))
+    with kafka_errors(list(bootstrap_servers)):
+        try:
+            await admin.start()
+            return {reader: await _committed(admin, group) for reader, group in of.items()}
+        finally:
+            await admin.close()
+
+
+async def _committed(admin: Any, group: str) -> dict[tuple[str, int], int]:
+    # A new cluster has no coordinator until somebody asks for one.
+    async for attempt in stamina.retry_context(
+        on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
+    ):
+        with attempt:
+            found = await admin.list_consumer_group_offsets(group)
+    return {(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
+
+
+async def sink_offsets(settings: Settings) -> dict[int, tuple[int, int]]:
+    """Partition -> last offsets that PostgreSQL has of the input log and of the verdicts.
+
+    Raises:
+        ScrutinError: the database was not migrated.
+        ServiceUnavailable: it is away.
+    """
+    where = place(settings)
+    connection = await connect(settings)
+    try:
+        async with translated(where):
+            try:
+                rows = await connection.fetch(
+                    "SELECT partition, source_offset, validated_offset FROM sink_offsets"
+                )
+            except asyncpg.UndefinedTableError as error:
+                raise ScrutinError(
+                    "The database has no table sink_offsets",
+                    where=where,
+                    todo="Run `scrutin migrate`",
+                ) from error
+    finally:
+        await connection.close()
+    return {row["partition"]: (row["source_offset"], row["validated_offset"]) for row in rows}
