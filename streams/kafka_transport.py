@@ -15,7 +15,7 @@ import structlog
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
-from faust.transport.utils import ensure_TP
+from faust.transport.consumer import ensure_TP
 from faust.types import TP
 
 log = structlog.get_logger(__name__)

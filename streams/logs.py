@@ -57,6 +57,9 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
             # Both tell of every connection and every coordinator heartbeat.
             "pika": {"level": "ERROR"},
             "aiokafka": {"level": "WARNING"},
+            # At INFO they tell of every service that starts and stops within the worker.
+            "faust": {"level": "WARNING"},
+            "mode": {"level": "WARNING"},
         },
     }
 

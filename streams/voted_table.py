@@ -102,6 +102,14 @@ class VotedStore(Store):  # type: ignore[misc]
     def reset_state(self) -> None:
         """Nothing is kept on disk."""
 
+    async def backup_partition(
+        self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
+    ) -> None:
+        """Nothing to back up: the changelog is the copy."""
+
+    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
+        """Nothing to restore from but the changelog."""
+
     # A mapping, for `voted[key]`.
 
     def __getitem__(self, key: bytes) -> Entry:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
-import faust
+import faust.app.base
 import structlog
 from faust._cython.streams import StreamIterator  # noqa: F401 - its absence changes acknowledgement
 from faust.types import TP, EventT
@@ -52,9 +52,16 @@ VALIDATION_GROUP_VOTES: Final = 8000
 T = TypeVar("T")
 
 
+class _NoWebServer(faust.app.base.BootStrategy):  # type: ignore[misc]
+    # Whatever the settings say, `faust worker` starts a web server on every address of the host,
+    # which shows the tables to anybody.
+    enable_web = False
+
+
 class App(faust.App):  # type: ignore[misc]
     """Faust's app, with the worker's own start and end around it."""
 
+    BootStrategy = _NoWebServer
     worker: Worker
 
     async def on_first_start(self) -> None:
