@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-MODULES = ("results", "tables", "lag", "settings_cmd", "stack", "publish", "roll")
+MODULES = ("results", "tables", "lag", "doctor", "settings_cmd", "stack", "publish", "verify", "roll")
 """Modules of this package, in the order of `--help`; each has a `register(app)`."""
 
 

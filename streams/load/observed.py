@@ -1,0 +1,224 @@
+"""Reads what was counted: plain SQL, the review queue, Redis. Shares nothing with the product."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import islice
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from redis.asyncio import Redis
+
+from streams.errors import ServiceUnavailable
+from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
+from streams.load.checks import AuditRow
+from streams.settings import Settings
+
+INPUT_LOG: Final = "votes.validation"
+
+LAWS: Final = """
+SELECT law_id AS contest, 'oui' AS choice, oui_count AS votes FROM vote_results
+UNION ALL SELECT law_id, 'non', non_count FROM vote_results
+"""
+CONTESTS: Final = "SELECT contest_id AS contest, choice, votes FROM contest_results"
+WINDOWS: Final = """
+SELECT contest, choice, sum(votes)::bigint AS votes FROM vote_windows GROUP BY contest, choice
+"""
+REJECTED: Final = "SELECT status, reason, count(*) AS votes FROM rejected_votes GROUP BY 1, 2"
+REJECTED_LINES: Final = """
+SELECT status, reason, coalesce(voter_hash, ''), coalesce(contest, ''),
+       coalesce(lower(choice), ''), coalesce(encode(body_sha256, 'hex'), ''), count(*)
+FROM rejected_votes WHERE status <> 'duplicate' GROUP BY 1, 2, 3, 4, 5, 6
+"""
+REJECTED_ATTEMPTS: Final = """
+SELECT vote_hash, array_agg(attempt_count ORDER BY attempt_count)
+FROM rejected_votes WHERE status = 'duplicate' GROUP BY 1
+"""
+DUPLICATES: Final = "SELECT vote_hash, attempt_count FROM duplicate_attempts"
+AUDIT: Final = """
+SELECT vote_hash, voter_hash, contest, choice,
+       coalesce(law_id, 'election') AS kind, candidate_id::text AS candidate
+FROM vote_audit ORDER BY vote_hash COLLATE "C"
+"""
+PROGRESS: Final = """
+SELECT (SELECT coalesce(sum(total_votes), 0) FROM vote_results)::bigint
+       + (SELECT coalesce(sum(votes), 0) FROM contest_results)::bigint AS counted,
+       (SELECT count(*) FROM rejected_votes) AS rejected
+"""
+APPLIED: Final = "SELECT partition, source_offset FROM sink_offsets"
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """One connection, in a transaction that sees one state of the database.
+
+    Raises:
+        ServiceUnavailable: PostgreSQL does not answer, or holds no tables of ours.
+    """
+    where = {"POSTGRES_HOST": settings.postgres_host, "POSTGRES_PORT": settings.postgres_port}
+    try:
+        connection = await asyncpg.connect(
+            host=settings.postgres_host,
+            port=settings.postgres_port,
+            user=settings.postgres_user,
+            password=settings.postgres_password.get_secret_value() or None,
+            database=settings.postgres_db,
+            timeout=10,
+        )
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
+        finally:
+            await connection.close(timeout=5)
+    except asyncpg.UndefinedTableError as error:
+        raise ServiceUnavailable(
+            f"The database holds no count: {error}", where=where, todo="Type `scrutin migrate`"
+        ) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise ServiceUnavailable(
+            f"PostgreSQL does not answer: {error}",
+            where=where,
+            todo="Check the address, the password and that PostgreSQL is up",
+        ) from error
+
+
+async def totals(connection: asyncpg.Connection, query: str) -> dict[tuple[str, str], int]:
+    """A query's two names and its count."""
+    return {(row[0], row[1]): row[2] for row in await connection.fetch(query)}
+
+
+async def pairs(connection: asyncpg.Connection, query: str) -> dict[Any, Any]:
+    """A query's first column to its second."""
+    return {row[0]: row[1] for row in await connection.fetch(query)}
+
+
+async def rejected_rows(connection: asyncpg.Connection) -> Counter[tuple[str, ...]]:
+    """Invalid and malformed rows of `rejected_votes`, as the expected lines have them."""
+    rows = await connection.fetch(REJECTED_LINES)
+    return Counter({tuple(row)[:6]: row[6] for row in rows})
+
+
+async def audit_rows(connection: asyncpg.Connection) -> AsyncIterator[AuditRow]:
+    """Rows of `vote_audit` by ascending hash, with flat memory."""
+    async for row in connection.cursor(AUDIT, prefetch=5000):
+        law = row["kind"] != "election"
+        # Both columns of a vote must tell the same.
+        contest = row["kind"] if law else row["contest"]
+        choice = row["choice"] if law else row["candidate"]
+        if (contest, choice) != (row["contest"], row["choice"]):
+            choice = f"{row['choice']} (other columns: {contest} {choice})"
+        yield AuditRow(row["vote_hash"], row["voter_hash"], contest, choice)
+
+
+class Review(msgspec.Struct):
+    """What is compared of a message on the review queue."""
+
+    status: str
+    reason: str
+    attempt_count: int
+    voter_hash: str | None = None
+    vote_hash: str | None = None
+    body: dict[str, Any] | None = None
+
+
+async def reviews(settings: Settings, *, drain: bool) -> list[Review]:
+    """Different messages of the review queue.
+
+    They are taken without ack and go back when the channel closes, marked as redelivered, unless
+    they are drained.
+    """
+    parameters = connection_parameters(settings)
+    queue = settings.review_queue
+    try:
+        async with Link(parameters) as link:
+            depth = await link.depth(queue)
+            if not depth:
+                return []
+            bodies: dict[str, bytes] = {}
+            arrived = 0
+            all_here = asyncio.Event()
+            last_tag = 0
+
+            def on_message(_: object, method: Any, properties: Any, body: bytes) -> None:
+                nonlocal arrived, last_tag
+                arrived += 1
+                last_tag = method.delivery_tag
+                bodies[properties.message_id or f"delivery {last_tag}"] = body
+                if arrived >= depth:
+                    all_here.set()
+
+            channel = link.channel
+            await link.call(lambda done: channel.basic_consume(queue, on_message, callback=done))
+            async with asyncio.timeout(30 + depth / 2000):
+                await all_here.wait()
+            if drain:
+                link.channel.basic_ack(last_tag, multiple=True)
+    except (LinkLost, TimeoutError) as error:
+        raise unavailable(parameters, error) from error
+    return [msgspec.json.decode(body, type=Review) for body in bodies.values()]
+
+
+async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:
+    """Messages ready in each queue; a missing queue is empty."""
+    parameters = connection_parameters(settings)
+    try:
+        async with Link(parameters) as link:
+            return [await link.depth(queue) or 0 for queue in queues]
+    except LinkLost as error:
+        raise unavailable(parameters, error) from error
+
+
+async def log_ends(settings: Settings) -> dict[int, int]:
+    """Offset of the last record of each partition of the input log; -1 for none."""
+    servers = list(settings.kafka_bootstrap_servers)
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    try:
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(INPUT_LOG, p) for p in range(settings.partitions)]
+            ends = await consumer.end_offsets(partitions)
+        finally:
+            await consumer.stop()
+    except (KafkaError, OSError) as error:
+        raise ServiceUnavailable(
+            f"Kafka does not answer: {error}",
+            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(servers)},
+            todo="Check the address and that the broker is up",
+        ) from error
+    return {tp.partition: end - 1 for tp, end in ends.items()}
+
+
+async def missing_members(redis: Redis, key: str, members: Iterator[str]) -> AsyncIterator[str]:
+    """Those of `members` that a set does not hold."""
+    while chunk := list(islice(members, 2000)):
+        answers = await redis.smismember(key, chunk)
+        for member, there in zip(chunk, answers, strict=True):
+            if not there:
+                yield member
+
+
+async def counters(redis: Redis, prefix: str) -> dict[str, int]:
+    """Counters whose key begins with a prefix, without it."""
+    found: dict[str, int] = {}
+    batch: list[str] = []
+
+    async def take() -> None:
+        if batch:
+            values = await redis.mget(batch)
+            for key, value in zip(batch, values, strict=True):
+                if value is not None:
+                    found[key.removeprefix(prefix)] = int(value)
+            batch.clear()
+
+    async for key in redis.scan_iter(match=prefix + "*", count=2000):
+        batch.append(key)
+        if len(batch) >= 2000:
+            await take()
+    await take()
+    return found

@@ -1,0 +1,247 @@
+"""Waits until an election was counted, then compares every line of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from streams.load import observed
+from streams.load.checks import (
+    AuditComparison,
+    Report,
+    attempts_expected,
+    compare_rejected,
+    compare_totals,
+    mapping_differences,
+    multiset_differences,
+)
+from streams.load.expected import Expected, counted_lines, lines_path, rejected_lines
+from streams.load.roll import redis_client
+from streams.settings import REVIEW, Settings
+
+VOTED_HASHES: Final = "voted_hashes"
+DUPLICATE_COUNT: Final = "duplicate_count:"
+_POLL_S: Final = 0.3
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the chain is."""
+
+    counted: int
+    rejected: int
+    waiting: int
+    """Messages ready on the ingress queue."""
+    uncounted: int
+    """Records of the input log that are not in the database."""
+    mirrored: int
+    """Members of the Redis set `voted_hashes`."""
+    reviews: int
+    """Messages ready on the review queue."""
+
+    def reached(self, expected: Expected, *, review: bool) -> bool:
+        """Whether everything has arrived at its end."""
+        rejected = sum(sum(reasons.values()) for reasons in expected.rejected.values())
+        return (
+            self.waiting == 0
+            and self.uncounted == 0
+            and self.counted >= expected.counted
+            and self.rejected >= rejected
+            and self.mirrored >= expected.voted_hashes
+            and (not review or self.reviews >= expected.review_messages)
+        )
+
+
+def checks_review(settings: Settings) -> bool:
+    """Whether this deployment writes review messages."""
+    return REVIEW in settings.egress
+
+
+async def wait_until_counted(
+    settings: Settings,
+    expected: Expected,
+    *,
+    patience_s: float,
+    review: bool,
+    show: Callable[[Progress], None] = lambda _: None,
+) -> bool:
+    """Wait until everything has arrived and stays as it is for two looks.
+
+    Args:
+        settings: where the services are.
+        expected: what must come.
+        patience_s: give up after this long without any change.
+        review: whether to wait for review messages.
+        show: told after each look.
+
+    Returns:
+        Whether everything arrived; False if it stopped short.
+    """
+    before: Progress | None = None
+    changed = time.monotonic()
+    while True:
+        now = await _look(settings, expected)
+        show(now)
+        if now != before:
+            before, changed = now, time.monotonic()
+        elif now.reached(expected, review=review):
+            return True
+        elif time.monotonic() - changed > patience_s:
+            return False
+        await asyncio.sleep(_POLL_S)
+
+
+async def _look(settings: Settings, expected: Expected) -> Progress:
+    queue = settings.queue_name(expected.queue)
+    waiting, reviews = await observed.queue_depths(settings, [queue, settings.review_queue])
+    ends = await observed.log_ends(settings)
+    async with observed.database(settings) as connection:
+        row = await connection.fetchrow(observed.PROGRESS)
+        assert row is not None
+        applied = await observed.pairs(connection, observed.APPLIED)
+    async with redis_client(settings) as redis:
+        mirrored = await redis.scard(VOTED_HASHES)
+    # Offset 0 is the genesis record, which holds no votes.
+    uncounted = sum(max(0, end - max(applied.get(p, 0), 0)) for p, end in ends.items())
+    return Progress(row["counted"], row["rejected"], waiting, uncounted, mirrored, reviews)
+
+
+async def verify(
+    settings: Settings,
+    expected: Expected,
+    path: Path,
+    *,
+    review: bool,
+    drain_review: bool = False,
+    sample: int = 10,
+) -> Report:
+    """Compare PostgreSQL, the review queue and Redis with the expected outcome, line by line.
+
+    Args:
+        settings: where the services are.
+        expected: the document.
+        path: the document's file, beside its lines.
+        review: whether to compare the review queue.
+        drain_review: take the review messages out of the queue instead of putting them back.
+        sample: how many differing lines to keep.
+
+    Raises:
+        ServiceUnavailable: one of the services does not answer.
+    """
+    report = Report(sample=sample)
+    lines = lines_path(path, expected)
+    if expected.unconfirmed:
+        report.notes.append(
+            f"{expected.unconfirmed:,} messages were never confirmed to the publisher: "
+            "the expected outcome is not certain"
+        )
+    async with observed.database(settings) as connection:
+        await _database(report, connection, expected, lines)
+    if review:
+        messages = await observed.reviews(settings, drain=drain_review)
+        _reviews(report, messages, expected, lines)
+    else:
+        report.notes.append("The review queue was not compared")
+    await _redis(report, settings, expected, lines)
+    return report
+
+
+async def _database(
+    report: Report, connection: asyncpg.Connection, expected: Expected, lines: Path
+) -> None:
+    group = "PostgreSQL"
+    laws = await observed.totals(connection, observed.LAWS)
+    contests = await observed.totals(connection, observed.CONTESTS)
+    compare_totals(report, group, "vote_results", expected.laws, laws)
+    compare_totals(report, group, "contest_results", expected.contests, contests)
+    windows = await observed.totals(connection, observed.WINDOWS)
+    report.figure(group, "vote_windows votes", expected.counted, sum(windows.values()))
+    report.lines(mapping_differences("vote_windows", _by_name(laws | contests), _by_name(windows)))
+
+    comparison = AuditComparison(counted_lines(lines))
+    rows = 0
+    async for row in observed.audit_rows(connection):
+        rows += 1
+        report.lines(comparison.row(row))
+    report.lines(comparison.end())
+    report.figure(group, "vote_audit rows", expected.counted, rows)
+    report.figure(group, "vote_audit equal lines", expected.counted, comparison.equal)
+
+    compare_rejected(
+        report, group, "rejected", expected, await observed.totals(connection, observed.REJECTED)
+    )
+    wanted: Counter[tuple[str, ...]] = Counter(rejected_lines(lines))
+    there = await observed.rejected_rows(connection)
+    report.lines(multiset_differences("rejected_votes", wanted, there, _spare(expected)))
+    attempts = attempts_expected(counted_lines(lines))
+    found = await observed.pairs(connection, observed.REJECTED_ATTEMPTS)
+    report.lines(mapping_differences("rejected_votes attempts", attempts, found))
+    counts = await observed.pairs(connection, observed.DUPLICATES)
+    report.figure(group, "duplicate_attempts rows", expected.duplicated_voters, len(counts))
+    totals = {stored: len(numbers) + 1 for stored, numbers in attempts.items()}
+    report.lines(mapping_differences("duplicate_attempts", totals, counts))
+
+
+def _by_name(totals: dict[tuple[str, str], int]) -> dict[str, int]:
+    return {f"{contest} {choice}": votes for (contest, choice), votes in totals.items() if votes}
+
+
+def _spare(expected: Expected) -> Counter[tuple[str, str]]:
+    return Counter(
+        {(s, r): count for s, of in expected.uncertain.items() for r, count in of.items()}
+    )
+
+
+def _reviews(
+    report: Report, messages: list[observed.Review], expected: Expected, lines: Path
+) -> None:
+    group = "votes.review"
+    spare = _spare(expected)
+    report.figure(
+        group, "different messages", expected.review_messages, len(messages), spare.total()
+    )
+    wanted: Counter[tuple[str, ...]] = Counter(
+        (r.status, r.reason, r.voter, r.sha256) for r in rejected_lines(lines)
+    )
+    statuses = Counter(m.status for m in messages)
+    for status in sorted(expected.rejected.keys() | statuses.keys()):
+        reasons = expected.rejected.get(status, {})
+        more = sum(expected.uncertain.get(status, {}).values())
+        report.figure(group, status, sum(reasons.values()), statuses[status], more)
+    found: Counter[tuple[str, ...]] = Counter()
+    attempts: dict[str, list[int]] = {}
+    for m in messages:
+        if m.status == "duplicate":
+            attempts.setdefault(m.voter_hash or "", []).append(m.attempt_count)
+        else:
+            digest = str((m.body or {}).get("sha256", ""))
+            found[m.status, m.reason, m.voter_hash or "", digest] += 1
+    report.lines(multiset_differences(group, wanted, found, spare))
+    numbers = {
+        line.voter: list(range(1, line.later + 1)) for line in counted_lines(lines) if line.later
+    }
+    there = {voter: sorted(found) for voter, found in attempts.items()}
+    report.lines(mapping_differences(f"{group} attempts", numbers, there))
+    other = sum(1 for m in messages if m.voter_hash != m.vote_hash)
+    report.figure(group, "messages whose hashes disagree", 0, other)
+
+
+async def _redis(report: Report, settings: Settings, expected: Expected, lines: Path) -> None:
+    group = "Redis"
+    async with redis_client(settings) as redis:
+        size = await redis.scard(VOTED_HASHES)
+        voters = (line.voter for line in counted_lines(lines))
+        missing = [m async for m in observed.missing_members(redis, VOTED_HASHES, voters)]
+        counts = await observed.counters(redis, DUPLICATE_COUNT)
+    report.figure(group, "voted_hashes members", expected.voted_hashes, size)
+    report.lines(mapping_differences(VOTED_HASHES, dict.fromkeys(missing, "there"), {}))
+    later = {line.voter: line.later for line in counted_lines(lines) if line.later}
+    report.figure(group, "duplicate_count keys", expected.duplicated_voters, len(counts))
+    report.lines(mapping_differences("duplicate_count", later, counts))
