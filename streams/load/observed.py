@@ -175,14 +175,16 @@ async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:
 
 
 async def log_ends(settings: Settings) -> dict[int, int]:
-    """Offset of the last record of each partition of the input log; -1 for none."""
+    """Offset of the last record of each partition of the input log; empty if there is no log."""
     servers = list(settings.kafka_bootstrap_servers)
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
     try:
         await consumer.start()
         try:
-            partitions = [TopicPartition(INPUT_LOG, p) for p in range(settings.partitions)]
-            ends = await consumer.end_offsets(partitions)
+            if INPUT_LOG not in await consumer.topics():
+                return {}
+            numbers = consumer.partitions_for_topic(INPUT_LOG) or set()
+            ends = await consumer.end_offsets([TopicPartition(INPUT_LOG, p) for p in numbers])
         finally:
             await consumer.stop()
     except (KafkaError, OSError) as error:

@@ -1,0 +1,221 @@
+"""Runs processes of ours as a user would, for the demo, the benchmarks and the tests.
+
+Each writes to a log file of its own and serves `/ready` on a port of its own; none outlives the
+block it was started in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+
+from streams.devstack import ports
+from streams.errors import StackError
+
+_POLL_S: Final = 0.03
+_TAIL_LINES: Final = 30
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Program:
+    """One process.
+
+    Args:
+        name: for messages and for the log file.
+        argv: what to run.
+        env: its whole environment.
+        directory: where its log goes, as `NAME.log`; later starts append.
+        port: where it serves `/ready` and `/metrics`.
+    """
+
+    def __init__(
+        self, name: str, argv: list[str], *, env: Mapping[str, str], directory: Path, port: int
+    ) -> None:
+        self.name = name
+        self.port = port
+        self.log = directory / f"{name}.log"
+        self._argv = argv
+        self._env = dict(env)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the latest start."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code, negative for a signal; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> Self:
+        """Start it; once it has ended it can be started again."""
+        assert not self.running
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603
+                self._argv,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C in the terminal is ours to pass on.
+                start_new_session=True,
+            )
+        return self
+
+    async def ready(self, within_s: float = 60.0) -> None:
+        """Wait until `/ready` answers 200.
+
+        Raises:
+            StackError: it ended, or was not ready in time; with the end of its log.
+        """
+        deadline = time.monotonic() + within_s
+        seen = "no answer"
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while time.monotonic() < deadline:
+                self.check()
+                try:
+                    async with session.get(f"http://127.0.0.1:{self.port}/ready") as answer:
+                        if answer.status == 200:
+                            return
+                        seen = (await answer.text())[:300]
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    seen = str(error)
+                await asyncio.sleep(_POLL_S)
+        raise StackError(
+            f"{self.name} was not ready within {within_s:.0f} s: {seen}",
+            where={"log": self.log},
+            todo=self._quoted_tail(),
+        )
+
+    def check(self) -> None:
+        """Raise StackError, with the end of its log, if it has ended."""
+        if not self.running:
+            raise StackError(
+                f"{self.name} ended with exit code {self.returncode}",
+                where={"log": self.log},
+                todo=self._quoted_tail(),
+            )
+
+    def send(self, sig: signal.Signals) -> None:
+        """Signal it, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(sig)
+
+    async def terminate(self, within_s: float = 15.0) -> int:
+        """SIGTERM; returns the exit code.
+
+        Raises:
+            StackError: it had to be killed.
+        """
+        self.send(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.ended()
+        except TimeoutError as error:
+            await self.kill()
+            raise StackError(
+                f"{self.name} did not end within {within_s:.0f} s of SIGTERM",
+                where={"log": self.log},
+                todo=self._quoted_tail(),
+            ) from error
+
+    async def kill(self) -> int:
+        """SIGKILL; returns the exit code, -9 unless it had ended before."""
+        self.send(signal.SIGKILL)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until it ends; returns the exit code."""
+        assert self._process is not None
+        while (code := self._process.poll()) is None:
+            await asyncio.sleep(_POLL_S)
+        return code
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU it has used."""
+        return cpu_seconds(self.pid)
+
+    def tail(self, lines: int = _TAIL_LINES) -> list[str]:
+        """The last lines of its log."""
+        try:
+            return self.log.read_text(errors="replace").splitlines()[-lines:]
+        except FileNotFoundError:
+            return []
+
+    def _quoted_tail(self) -> str:
+        return "Its last log lines:\n" + "\n".join(f"  | {line}" for line in self.tail())
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.running:
+            if error is None:
+                await self.terminate()
+            else:
+                await self.kill()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of CPU, user and system, that a process has used; 0 if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def child_environment(addresses: Mapping[str, str], **more: str) -> dict[str, str]:
+    """Environment of a child: ours without settings of ours, the stack's addresses, and `more`."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SCRUTIN_", "RABBITMQ_", "POSTGRES_", "REDIS_", "KAFKA_"))
+    }
+    return {**inherited, "SCRUTIN_METRICS_HOST": "127.0.0.1", **addresses, **more}
+
+
+def bridge(env: Mapping[str, str], directory: Path, name: str = "bridge") -> Program:
+    """A bridge on a free port."""
+    [port] = ports.choose(1)
+    argv = [sys.executable, "-m", "streams.bridge"]
+    own = {"SCRUTIN_BRIDGE_METRICS_PORT": str(port)}
+    return Program(name, argv, env={**env, **own}, directory=directory, port=port)
+
+
+def worker(env: Mapping[str, str], directory: Path, name: str = "worker") -> Program:
+    """A worker on a free port, with a data folder of its own."""
+    [port] = ports.choose(1)
+    faust = str(Path(sys.executable).with_name("faust"))
+    argv = [faust, "-A", "topology", "worker", "-l", "info"]
+    own = {
+        "PROMETHEUS_PORT": str(port),
+        "WORKER_ID": name,
+        "SCRUTIN_DATA_DIR": str(directory / f"{name}-data"),
+    }
+    return Program(name, argv, env={**env, **own}, directory=directory, port=port)

@@ -1,0 +1,215 @@
+"""Runs the real chain on the real stack: bridge and workers as processes, wiped data, faults.
+
+async with Chain(stack, tmp_path, workers=2) as chain:
+    expected = await chain.publish(Plan(votes=20_000))
+    await chain.workers[0].kill()
+    chain.workers[0].start()
+    await chain.verify(expected)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
+from redis.asyncio import Redis
+
+from streams.devstack import Stack
+from streams.load.amqp import Link, connection_parameters
+from streams.load.checks import Report
+from streams.load.election import Election, Plan
+from streams.load.expected import read_expected
+from streams.load.play import play
+from streams.load.programs import Program, bridge, child_environment, worker
+from streams.load.roll import load_roll
+from streams.load.verification import verify, wait_until_counted
+from streams.settings import Settings, load_settings
+
+QUEUES = ("votes.validation", "votes.aggregation", "votes.review")
+
+
+async def until(
+    condition: Callable[[], Awaitable[object]], what: str, within_s: float = 30.0
+) -> None:
+    """Wait until a condition holds; its last answer is in the error."""
+    deadline = time.monotonic() + within_s
+    answer: object = None
+    while time.monotonic() < deadline:
+        answer = await condition()
+        if answer:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{what}: not within {within_s} s (last answer: {answer!r})")
+
+
+async def wipe(addresses: Mapping[str, str]) -> None:
+    """Empty a stack: no topics, no tables, no keys, no queues. Nothing of ours may be running."""
+    settings = load_settings(addresses)
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
+    await admin.start()
+    try:
+        ours = [name for name in await admin.list_topics() if not name.startswith("__")]
+        if ours:
+            await admin.delete_topics(ours)
+
+        async def gone() -> bool:
+            return not set(ours) & set(await admin.list_topics())
+
+        await until(gone, "topics deleted")
+        groups = [group for group, *_ in await admin.list_consumer_groups()]
+        if groups:
+            await admin.delete_consumer_groups(groups)
+    finally:
+        await admin.close()
+    connection = await database(settings)
+    try:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    finally:
+        await connection.close()
+    redis = redis_of(settings)
+    await redis.flushdb()
+    await redis.aclose()
+    async with Link(connection_parameters(settings)) as link:
+        for queue in QUEUES:
+            channel = link.channel
+            await link.call(
+                lambda done, queue=queue, channel=channel: channel.queue_delete(
+                    queue, callback=done
+                )
+            )
+
+
+async def database(settings: Settings) -> asyncpg.Connection:
+    """A connection to the stack's PostgreSQL."""
+    return await asyncpg.connect(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        database=settings.postgres_db,
+    )
+
+
+def redis_of(settings: Settings) -> Redis:
+    """A client of the stack's Redis."""
+    return Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        decode_responses=True,
+    )
+
+
+class Chain:
+    """Bridges and workers on a wiped stack.
+
+    Args:
+        stack: is up; its data is removed.
+        directory: for logs and expected outcomes.
+        workers: how many.
+        bridges: how many.
+        settings: environment variables of all processes, beside the stack's addresses.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        directory: Path,
+        *,
+        workers: int = 1,
+        bridges: int = 1,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.stack = stack
+        self.directory = directory
+        self.env = child_environment(stack.env(), **(settings or {}))
+        self.settings = load_settings(self.env)
+        self.workers = [worker(self.env, directory, f"worker-{n}") for n in range(workers)]
+        self.bridges = [bridge(self.env, directory, f"bridge-{n}") for n in range(bridges)]
+
+    @property
+    def programs(self) -> list[Program]:
+        """All processes."""
+        return [*self.workers, *self.bridges]
+
+    async def __aenter__(self) -> Self:
+        await wipe(self.stack.env())
+        return self
+
+    async def start(self) -> Self:
+        """Start all processes and wait until each is ready (which takes a roll)."""
+        for program in self.programs:
+            program.start()
+        for program in self.programs:
+            await program.ready()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        running = [program for program in self.programs if program.running]
+        if error is not None:
+            for program in self.programs:
+                print(f"--- {program.name}: exit code {program.returncode}, {program.log}")
+                print("\n".join(program.tail()))
+            await asyncio.gather(*(program.kill() for program in running))
+            return
+        codes = await asyncio.gather(*(program.terminate() for program in running))
+        assert not any(codes), dict(zip([p.name for p in running], codes, strict=True))
+
+    async def load_roll(self, plan: Plan) -> None:
+        """Fill `valid_hashes`."""
+        await load_roll(self.settings, Election(plan).roll())
+
+    async def publish(
+        self, plan: Plan, *, rate: float | None = None, advance: Callable[[int], None] | None = None
+    ) -> Path:
+        """Publish an election; returns the file with the expected outcome."""
+        path = self.directory / f"expected-{plan.seed}.json"
+        await play(
+            self.settings,
+            Election(plan),
+            expected=path,
+            rate=rate,
+            advance=advance or (lambda _: None),
+        )
+        return path
+
+    async def verify(self, path: Path, *, patience_s: float = 30.0) -> Report:
+        """Wait until an election was counted, and fail unless everything is exact."""
+        expected = read_expected(path)
+        arrived = await wait_until_counted(
+            self.settings, expected, patience_s=patience_s, review=True
+        )
+        report = await verify(self.settings, expected, path, review=True)
+        faults = [str(figure) for figure in report.figures if not figure.ok]
+        faults += [str(difference) for difference in report.differences]
+        assert report.equal, "\n".join(faults)
+        assert arrived, "equal, but the pipeline is not drained"
+        return report
+
+    def all_running(self) -> None:
+        """Fail, with the log, if a process has ended."""
+        for program in self.programs:
+            program.check()
+
+
+async def metrics(program: Program) -> dict[str, float]:
+    """Samples of a process: `name{label="value"}` -> value."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{program.port}/metrics") as answer,
+    ):
+        text = await answer.text()
+    samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
