@@ -1,0 +1,71 @@
+"""`scrutin doctor`: is everything as it should be, and what to do if not."""
+
+from __future__ import annotations
+
+import typer
+from rich.text import Text
+
+from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.errors import ExitCode
+from streams.inspect.checks import Check, Status
+from streams.inspect.doctor import count, examine
+from streams.settings import load_settings
+
+_MARKS = {
+    Status.OK: Text("✔", style="green"),
+    Status.WARNING: Text("!", style="bold yellow"),
+    Status.FAILURE: Text("✘", style="bold red"),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin doctor`."""
+    app.command("doctor")(doctor)
+
+
+def doctor(*, as_json: JsonOption = False) -> None:
+    """Check every service, topic, queue, the schema and this host, and say what to do.
+
+    Changes nothing. Exit 0 also with warnings; 11 if a service is away; 1 if something else fails.
+
+    [dim]scrutin doctor --json | jq '.checks\\[] | select(.status != "ok")'[/]
+    """
+    checks = run(examine(load_settings()))
+    if as_json:
+        write_json(
+            {
+                "warnings": count(checks, Status.WARNING),
+                "failures": count(checks, Status.FAILURE),
+                "checks": [check.as_dict() for check in checks],
+            }
+        )
+    else:
+        _show(checks)
+    if any(check.away for check in checks):
+        raise typer.Exit(ExitCode.SERVICE_UNAVAILABLE)
+    if count(checks, Status.FAILURE):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _show(checks: list[Check]) -> None:
+    table = grid("", "Service", "Check", "Finding")
+    previous = ""
+    for check in checks:
+        finding = plain(check.detail)
+        if check.status is not Status.OK:
+            finding.stylize("yellow" if check.status is Status.WARNING else "red")
+            finding.append_text(Text("\n→ ", style="dim")).append_text(plain(check.todo))
+        service = "" if check.service == previous else check.service
+        previous = check.service
+        table.add_row(_MARKS[check.status], service, plain(check.name), finding)
+    out = console()
+    out.print(table)
+    failures, warnings = count(checks, Status.FAILURE), count(checks, Status.WARNING)
+    if not failures and not warnings:
+        out.print("\n[green]All is well.[/]")
+        return
+    out.print(f"\n{_number(failures, 'failure')}, {_number(warnings, 'warning')}.")
+
+
+def _number(count_: int, what: str) -> str:
+    return f"{count_} {what}{'' if count_ == 1 else 's'}"

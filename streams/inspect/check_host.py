@@ -1,0 +1,72 @@
+"""`scrutin doctor`: this host and this installation."""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from streams.inspect.checks import Check, failure, ok, warning
+from streams.settings import Settings
+
+SERVICE: Final = "host"
+_LEAST_FREE: Final = 1 << 30
+_LEAST_HANDLES: Final = 1024
+
+
+def judge(settings: Settings) -> Iterator[Check]:
+    """Look at Python, Faust, disks and limits."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have forced it
+        yield failure(SERVICE, "python", version, "Python 3.11 or newer is needed")
+    else:
+        yield ok(SERVICE, "python", version)
+    yield _faust_extension()
+    yield from _disks([settings.data_dir, settings.stack_dir])
+    yield judge_handles(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _faust_extension() -> Check:
+    try:
+        importlib.import_module("faust._cython.streams")
+    except ImportError as error:
+        return failure(
+            SERVICE,
+            "faust extension",
+            f"Faust's C extension does not load: {error}",
+            "Without it events are acknowledged otherwise; reinstall faust-streaming from a wheel",
+        )
+    return ok(SERVICE, "faust extension", "loaded")
+
+
+def _disks(folders: list[Path]) -> Iterator[Check]:
+    seen: set[int] = set()
+    for folder in folders:
+        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        if there.stat().st_dev in seen:
+            continue
+        seen.add(there.stat().st_dev)
+        yield judge_disk(str(folder), shutil.disk_usage(there).free)
+
+
+def judge_disk(folder: str, free: int) -> Check:
+    """`free` bytes on the disk of a folder."""
+    told = f"{free / (1 << 30):.1f} GiB free for {folder}"
+    if free < _LEAST_FREE:
+        return warning(SERVICE, "disk", told, "Make room before it is full")
+    return ok(SERVICE, "disk", told)
+
+
+def judge_handles(limit: int) -> Check:
+    """`limit` open files at most; -1 is unlimited."""
+    if limit == resource.RLIM_INFINITY:
+        return ok(SERVICE, "file handles", "unlimited")
+    if limit < _LEAST_HANDLES:
+        return warning(
+            SERVICE, "file handles", f"{limit:,}", f"Raise it to {_LEAST_HANDLES:,} (ulimit -n)"
+        )
+    return ok(SERVICE, "file handles", f"{limit:,}")

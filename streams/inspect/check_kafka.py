@@ -1,0 +1,274 @@
+"""`scrutin doctor`: Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from schemas.codec import DecodeError, decode_input, decode_voted
+from schemas.genesis import Genesis
+from streams.inspect.checks import Check, failure, ok, warning
+from streams.inspect.kafka import LogView, Span, kafka_errors
+from streams.settings import Settings
+from streams.topics import (
+    MAX_RECORD_BYTES,
+    VALIDATED_TOPIC,
+    VALIDATION_TOPIC,
+    changelog_topic,
+    planned_topics,
+)
+
+SERVICE: Final = "kafka"
+_LOSSLESS_REPLICAS: Final = 3
+_LOSSLESS_IN_SYNC: Final = 2
+
+
+@dataclass(frozen=True)
+class TopicFacts:
+    """A topic as it is."""
+
+    partitions: int
+    replicas: int
+    """Of the partition that has fewest."""
+    in_sync: int
+    """Of the partition that has fewest."""
+    config: Mapping[str, str]
+
+
+@dataclass
+class KafkaFacts:
+    """What Kafka tells."""
+
+    brokers: int = 0
+    topics: dict[str, TopicFacts] = field(default_factory=dict)
+    """Ours, those that exist."""
+    spans: dict[int, Span] = field(default_factory=dict)
+    """Of the input log, by partition."""
+    log_ids: dict[int, bytes | None] = field(default_factory=dict)
+    """Partition -> identity in its genesis record; None where the first record is none."""
+    changelog_ids: dict[int, bytes | None] = field(default_factory=dict)
+    """Partition -> identity in the first changelog record there is; None if undecodable."""
+
+
+async def gather(settings: Settings) -> KafkaFacts:
+    """Ask Kafka.
+
+    Raises:
+        ServiceUnavailable: it does not answer.
+    """
+    servers = list(settings.kafka_bootstrap_servers)
+    facts = KafkaFacts()
+    names = [topic.name for topic in planned_topics(settings.app_id, settings.partitions)]
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    with kafka_errors(servers):
+        try:
+            await admin.start()
+            facts.brokers = len((await admin.describe_cluster())["brokers"])
+            described = {t["topic"]: t["partitions"] for t in await admin.describe_topics()}
+            found = [name for name in names if name in described]
+            configs = await _configs(admin, found)
+        finally:
+            await admin.close()
+    for name in found:
+        parts = described[name]
+        facts.topics[name] = TopicFacts(
+            len(parts),
+            min(len(p["replicas"]) for p in parts),
+            min(len(p["isr"]) for p in parts),
+            configs.get(name, {}),
+        )
+    async with LogView(servers) as view:
+        if VALIDATION_TOPIC in facts.topics:
+            facts.spans = await view.spans(VALIDATION_TOPIC)
+            for p, value in (await _first_values(view, VALIDATION_TOPIC)).items():
+                facts.log_ids[p] = _genesis_id(value)
+        changelog = changelog_topic(settings.app_id)
+        if changelog in facts.topics:
+            for p, value in (await _first_values(view, changelog)).items():
+                facts.changelog_ids[p] = _voted_id(value)
+    return facts
+
+
+async def _configs(admin: Any, topics: list[str]) -> dict[str, dict[str, str]]:
+    if not topics:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
+    found: dict[str, dict[str, str]] = {}
+    for response in await admin.describe_configs(resources):
+        for _, _, _, topic, entries, *_ in response.resources:
+            found[topic] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+async def _first_values(view: LogView, topic: str) -> dict[int, bytes]:
+    spans = await view.spans(topic)
+    first = {p: Span(s.begin, min(s.begin + 1, s.end)) for p, s in spans.items()}
+    return {
+        record.partition: record.value or b""
+        async for records in view.read(topic, first)
+        for record in records
+    }
+
+
+def _genesis_id(value: bytes) -> bytes | None:
+    try:
+        record = decode_input(value)
+    except DecodeError:
+        return None
+    return record.log_id if isinstance(record, Genesis) else None
+
+
+def _voted_id(value: bytes) -> bytes | None:
+    try:
+        return decode_voted(value).log_id
+    except DecodeError:
+        return None
+
+
+def judge(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
+    """What the facts mean."""
+    yield ok(SERVICE, "reachable", f"{facts.brokers} broker{'s' * (facts.brokers != 1)}")
+    yield from _judge_topics(settings, facts)
+    if facts.topics:
+        yield _judge_replication(facts)
+        yield from _judge_configs(facts)
+    yield from _judge_identity(facts)
+
+
+def _judge_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
+    plan = planned_topics(settings.app_id, settings.partitions)
+    missing = [topic.name for topic in plan if topic.name not in facts.topics]
+    wrong = [
+        f"{topic.name} has {facts.topics[topic.name].partitions}, not {topic.partitions}"
+        for topic in plan
+        if topic.name in facts.topics and facts.topics[topic.name].partitions != topic.partitions
+    ]
+    if missing:
+        yield warning(
+            SERVICE,
+            "topics",
+            f"missing: {', '.join(missing)}",
+            "The first bridge or worker creates them. If this deployment has run before, they "
+            "are gone: check SCRUTIN_APP_ID and the brokers before you start anything",
+        )
+    together = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(settings.app_id))
+    if len({facts.topics[t].partitions for t in together if t in facts.topics}) > 1:
+        yield failure(
+            SERVICE,
+            "co-partitioning",
+            ", ".join(
+                f"{t} has {facts.topics[t].partitions}" for t in together if t in facts.topics
+            ),
+            "These topics must have the same number of partitions; restore the one that differs",
+        )
+    if wrong:
+        yield failure(
+            SERVICE,
+            "partitions",
+            "; ".join(wrong),
+            "Set SCRUTIN_PARTITIONS to the number the log was created with",
+        )
+    elif not missing:
+        yield ok(SERVICE, "topics", f"{len(plan)} topics, {settings.partitions} partitions")
+
+
+def _judge_replication(facts: KafkaFacts) -> Check:
+    replicas = min(t.replicas for t in facts.topics.values())
+    minimum = min(int(t.config.get("min.insync.replicas", 1)) for t in facts.topics.values())
+    under = sorted(name for name, t in facts.topics.items() if t.in_sync < t.replicas)
+    told = f"replication {replicas}, min.insync.replicas {minimum}"
+    if under:
+        return warning(
+            SERVICE,
+            "replication",
+            f"{told}; replicas behind in {', '.join(under)}",
+            "Bring the missing brokers back",
+        )
+    if replicas < _LOSSLESS_REPLICAS or minimum < _LOSSLESS_IN_SYNC:
+        return warning(
+            SERVICE,
+            "replication",
+            told,
+            "A Kafka broker acknowledges before it has written to disk: a power cut can take "
+            "acknowledged votes. Production means three brokers, SCRUTIN_REPLICATION_FACTOR=3 "
+            "and min.insync.replicas=2",
+        )
+    return ok(SERVICE, "replication", told)
+
+
+def _judge_configs(facts: KafkaFacts) -> Iterator[Check]:
+    found = False
+    for name, topic in facts.topics.items():
+        for detail, todo in _config_faults(name, topic.config):
+            found = True
+            yield failure(SERVICE, "retention", f"{name}: {detail}", todo)
+        if topic.config.get("unclean.leader.election.enable") == "true":
+            found = True
+            yield warning(
+                SERVICE,
+                "retention",
+                f"{name}: unclean.leader.election.enable=true",
+                "A broker that lags may become leader and drop votes; set it to false",
+            )
+    if not found:
+        yield ok(SERVICE, "retention", "unlimited")
+
+
+def _config_faults(name: str, config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    policy = config.get("cleanup.policy", "delete")
+    is_log = name in {VALIDATION_TOPIC, VALIDATED_TOPIC}
+    if is_log and "compact" in policy:
+        yield f"cleanup.policy={policy}", "Compaction removes votes; set it to delete"
+    if not is_log and "compact" not in policy:
+        yield f"cleanup.policy={policy}", "Set it to compact, so that it does not grow for ever"
+    if "delete" in policy:
+        for key in ("retention.ms", "retention.bytes"):
+            if (value := config.get(key, "-1")) != "-1":
+                yield f"{key}={value}", f"Old votes get deleted; set {key}=-1"
+    largest = config.get("max.message.bytes", "")
+    if largest.isdigit() and int(largest) < MAX_RECORD_BYTES:
+        yield (
+            f"max.message.bytes={largest}",
+            f"Batches of votes will not fit; set it to {MAX_RECORD_BYTES + 48_588} or more",
+        )
+
+
+def _judge_identity(facts: KafkaFacts) -> Iterator[Check]:
+    if not facts.log_ids:
+        if VALIDATION_TOPIC in facts.topics:
+            yield warning(
+                SERVICE,
+                "log identity",
+                "the input log is empty",
+                "The first bridge or worker writes its genesis records",
+            )
+        return
+    truncated = sorted(p for p, span in facts.spans.items() if span.begin > 0)
+    headless = sorted(p for p, log_id in facts.log_ids.items() if log_id is None)
+    if truncated or headless:
+        yield failure(
+            SERVICE,
+            "log identity",
+            f"partitions {', '.join(map(str, truncated or headless))} of {VALIDATION_TOPIC} do not "
+            "begin with a genesis record",
+            "The log was truncated or is not Scrutin's; restore the topic, or start a new log "
+            "with empty topics",
+        )
+        return
+    strange = sorted(
+        p for p, log_id in facts.changelog_ids.items() if log_id != facts.log_ids.get(p)
+    )
+    if strange:
+        yield failure(
+            SERVICE,
+            "log identity",
+            f"partitions {', '.join(map(str, strange))} of the changelog belong to another log",
+            "The input topic or the changelog was recreated; restore it, or start a new log with "
+            "a new SCRUTIN_APP_ID and an empty database",
+        )
+        return
+    yield ok(SERVICE, "log identity", f"genesis records in {len(facts.log_ids)} partitions")

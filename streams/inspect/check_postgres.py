@@ -1,0 +1,185 @@
+"""`scrutin doctor`: PostgreSQL, and whether it belongs to the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from streams.database import connect, place, translated
+from streams.inspect.checks import Check, Clock, failure, judge_clock, ok, warning
+from streams.inspect.kafka import Span
+from streams.migrations import migrations
+from streams.settings import Settings
+
+SERVICE: Final = "postgresql"
+_DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",)}
+_OLDEST: Final = 13
+
+
+class SinkRow(NamedTuple):
+    """A row of `sink_offsets`."""
+
+    log_id: bytes
+    source_offset: int
+    """Last input offset applied."""
+
+
+@dataclass
+class PostgresFacts:
+    """What PostgreSQL tells."""
+
+    version: str
+    clock: Clock
+    parameters: dict[str, str]
+    connections: int
+    """In use by anybody."""
+    applied: list[int] | None = None
+    """Versions of the applied migrations; None before the first."""
+    sink: dict[int, SinkRow] = field(default_factory=dict)
+    """By partition."""
+    has_votes: bool = False
+
+
+async def gather(settings: Settings) -> PostgresFacts:
+    """Ask PostgreSQL.
+
+    Raises:
+        ServiceUnavailable: it does not answer.
+        SettingsError: it refuses us.
+    """
+    connection = await connect(settings)
+    try:
+        async with translated(place(settings)):
+            asked = time.time()
+            now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+            clock = Clock.read(now, asked)
+            rows = await connection.fetch(
+                "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
+                [*_DURABLE, "synchronous_commit", "max_connections", "server_version"],
+            )
+            parameters = {row["name"]: row["setting"] for row in rows}
+            facts = PostgresFacts(
+                parameters["server_version"],
+                clock,
+                parameters,
+                await connection.fetchval("SELECT count(*) FROM pg_stat_activity"),
+            )
+            if await connection.fetchval("SELECT to_regclass('schema_migrations')"):
+                rows = await connection.fetch("SELECT version FROM schema_migrations ORDER BY 1")
+                facts.applied = [row["version"] for row in rows]
+            if await connection.fetchval("SELECT to_regclass('sink_offsets')"):
+                rows = await connection.fetch(
+                    "SELECT partition, log_id, source_offset FROM sink_offsets"
+                )
+                facts.sink = {
+                    row["partition"]: SinkRow(bytes(row["log_id"]), row["source_offset"])
+                    for row in rows
+                }
+            if await connection.fetchval("SELECT to_regclass('vote_audit')"):
+                facts.has_votes = await connection.fetchval(
+                    "SELECT EXISTS (SELECT FROM vote_audit)"
+                )
+            return facts
+    finally:
+        await connection.close()
+
+
+def judge(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:
+    """What the facts mean."""
+    yield ok(SERVICE, "reachable", f"version {facts.version}")
+    if int(facts.version.split(".", maxsplit=1)[0]) < _OLDEST:
+        yield failure(
+            SERVICE, "version", facts.version, f"Version {_OLDEST} or newer is needed (xid8)"
+        )
+    yield judge_schema(facts.applied, [m.version for m in migrations()])
+    yield from _judge_durability(facts.parameters)
+    free = int(facts.parameters["max_connections"]) - facts.connections
+    if free < settings.postgres_max_connections:
+        yield warning(
+            SERVICE,
+            "connections",
+            f"{free} free, a worker may open {settings.postgres_max_connections}",
+            "Raise max_connections or lower POSTGRES_MAX_CONNECTIONS",
+        )
+    yield judge_clock(SERVICE, facts.clock)
+
+
+def judge_schema(applied: list[int] | None, known: list[int]) -> Check:
+    """Compare the applied migrations with those of this version."""
+    newer = sorted(set(applied or ()) - set(known))
+    pending = sorted(set(known) - set(applied or ()))
+    if newer:
+        return failure(
+            SERVICE,
+            "schema",
+            f"has migration {newer[-1]}, this version ends at {max(known, default=0)}",
+            "Run the newer version of Scrutin",
+        )
+    if pending:
+        told = "no tables yet" if not applied else f"{len(pending)} migrations are missing"
+        return warning(SERVICE, "schema", told, "Run `scrutin migrate`; a worker does it at start")
+    return ok(SERVICE, "schema", f"version {max(known, default=0)}")
+
+
+def _judge_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
+    off = [
+        f"{name}={parameters[name]}"
+        for name, safe in _DURABLE.items()
+        if parameters.get(name, "on") not in safe
+    ]
+    # Workers do not override it, so what is committed may be gone after a crash.
+    if parameters.get("synchronous_commit") == "off":
+        off.append("synchronous_commit=off")
+    if off:
+        yield warning(
+            SERVICE,
+            "durability",
+            ", ".join(off),
+            "A power cut can take committed votes; fine for trials, not for a real count",
+        )
+    else:
+        yield ok(SERVICE, "durability", "commits are on disk")
+
+
+def judge_log(
+    facts: PostgresFacts, log_ids: Mapping[int, bytes | None], spans: Mapping[int, Span]
+) -> Check:
+    """Whether database and log belong together.
+
+    Args:
+        facts: the database's side.
+        log_ids: partition -> identity of the log.
+        spans: partition -> offsets of the log.
+    """
+    name = "log identity"
+    if not facts.sink:
+        if facts.has_votes:
+            return failure(
+                SERVICE,
+                name,
+                "there are counted votes, but no position in any log",
+                "Use an empty database for a new count, or restore the log these votes came from",
+            )
+        return ok(SERVICE, name, "nothing counted yet")
+    strange = sorted(p for p, row in facts.sink.items() if log_ids.get(p) != row.log_id)
+    if strange:
+        return failure(
+            SERVICE,
+            name,
+            f"partitions {', '.join(map(str, strange))} were counted from another log",
+            "The topic was recreated or the database is another deployment's: restore the one "
+            "that is wrong; don't start workers before",
+        )
+    ahead = sorted(
+        p for p, row in facts.sink.items() if p in spans and row.source_offset >= spans[p].end
+    )
+    if ahead:
+        return failure(
+            SERVICE,
+            name,
+            f"partitions {', '.join(map(str, ahead))}: the database is newer than the log",
+            "The log was truncated; restore it, don't start workers before",
+        )
+    return ok(SERVICE, name, f"{len(facts.sink)} partitions belong to this log")

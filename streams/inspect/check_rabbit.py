@@ -1,0 +1,141 @@
+"""`scrutin doctor`: RabbitMQ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from streams.errors import ServiceUnavailable
+from streams.inspect.checks import Check, failure, ok, warning
+from streams.inspect.lag import queue_names
+from streams.inspect.rabbit import VOTES_EXCHANGE, BrokerFacts, Management, QueueDetails, look
+from streams.settings import VALIDATION, Settings
+
+SERVICE: Final = "rabbitmq"
+
+
+@dataclass
+class RabbitFacts:
+    """What RabbitMQ tells."""
+
+    broker: BrokerFacts
+    management: str
+    """Address of the management API."""
+    details: dict[str, QueueDetails] | None = None
+    """By queue; None without a management API."""
+    bound: list[str] = field(default_factory=list)
+    """Queues bound to `votes.exchange`."""
+
+
+async def gather(settings: Settings) -> RabbitFacts:
+    """Ask RabbitMQ; the management API is asked if it is there.
+
+    Raises:
+        ServiceUnavailable: RabbitMQ does not answer.
+        SettingsError: it refuses us.
+    """
+    names = queue_names(settings)
+    broker = await look(settings, names, [VOTES_EXCHANGE])
+    management = Management(settings)
+    facts = RabbitFacts(broker, management.url)
+    try:
+        facts.details = await management.queues(names)
+        if broker.exchanges.get(VOTES_EXCHANGE):
+            facts.bound = await management.bound_queues(VOTES_EXCHANGE)
+    except ServiceUnavailable:
+        facts.details = None
+    return facts
+
+
+def judge(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
+    """What the facts mean."""
+    yield ok(SERVICE, "reachable", f"version {facts.broker.version}")
+    ingress = {settings.queue_name(name) for name in settings.ingress}
+    for name, depth in facts.broker.queues.items():
+        if depth is None:
+            yield warning(SERVICE, f"queue {name}", "does not exist", "The bridge declares it")
+            continue
+        told = f"{depth.ready:,} waiting, {depth.consumers} consumers"
+        if name in ingress and not depth.consumers:
+            yield warning(SERVICE, f"queue {name}", told, "Nobody reads it; is a bridge running?")
+        else:
+            yield ok(SERVICE, f"queue {name}", told)
+    if facts.details is None:
+        yield ok(
+            SERVICE,
+            "queue arguments",
+            f"not looked at: no management API at {facts.management} "
+            "(SCRUTIN_RABBITMQ_MANAGEMENT_URL)",
+        )
+    else:
+        yield from _judge_details(facts.details)
+    yield from _judge_exchange(settings, facts)
+
+
+def _judge_details(details: Mapping[str, QueueDetails]) -> Iterator[Check]:
+    found = False
+    for name, queue in details.items():
+        for what, todo in queue_faults(queue):
+            found = True
+            yield warning(SERVICE, f"queue {name}", what, todo)
+    if not found and details:
+        yield ok(SERVICE, "queue arguments", "nothing that loses or reorders votes")
+
+
+def queue_faults(queue: QueueDetails) -> Iterator[tuple[str, str]]:
+    """(what, what to do) for every property of a queue that loses or reorders messages."""
+    again = "Empty the queue, delete it and let the bridge declare it"
+    if not queue.durable:
+        yield "not durable", f"It is gone after a restart of the broker. {again}"
+    if queue.auto_delete:
+        yield "auto-delete", f"It is gone when the bridge disconnects. {again}"
+    for source, options, change in (
+        ("", {k.removeprefix("x-"): v for k, v in queue.arguments.items()}, again),
+        ("policy: ", queue.policy, "Change the policy"),
+    ):
+        yield from ((f"{source}{what}", f"{why}. {change}") for what, why in _options(options))
+
+
+def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if (ttl := options.get("message-ttl")) is not None:
+        yield f"message-ttl {ttl} ms", "Messages that wait longer are dropped"
+    overflow = options.get("overflow", "drop-head")
+    for key in ("max-length", "max-length-bytes"):
+        if (limit := options.get(key)) is not None:
+            why = (
+                "When it is full the oldest messages are dropped"
+                if overflow == "drop-head"
+                else "When it is full publishers are refused; they must use confirms"
+            )
+            yield f"{key} {limit}, overflow {overflow}", why
+    if (expires := options.get("expires")) is not None:
+        yield f"expires {expires} ms", "It is deleted when nobody uses it"
+    if (priority := options.get("max-priority")) is not None:
+        yield f"max-priority {priority}", "Messages overtake each other, so first may not be first"
+    if (limit := options.get("delivery-limit")) is not None:
+        yield f"delivery-limit {limit}", "Messages returned that often are dropped"
+
+
+def _judge_exchange(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
+    if not facts.broker.exchanges.get(VOTES_EXCHANGE):
+        return
+    queue = settings.queue_name(VALIDATION)
+    if facts.details is None:
+        yield ok(SERVICE, VOTES_EXCHANGE, "exists; bindings not looked at")
+    elif queue in facts.bound:
+        yield ok(SERVICE, VOTES_EXCHANGE, f"feeds {queue}")
+    elif settings.bindings and VALIDATION in settings.ingress:
+        yield warning(
+            SERVICE,
+            VOTES_EXCHANGE,
+            f"does not feed {queue} yet, what is published there vanishes",
+            "Start the bridge, it binds the queue",
+        )
+    else:
+        yield failure(
+            SERVICE,
+            VOTES_EXCHANGE,
+            f"does not feed {queue}, what is published there vanishes",
+            "Set SCRUTIN_BINDINGS=true, or bind the queue yourself",
+        )

@@ -1,0 +1,147 @@
+"""`scrutin doctor`: Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+
+from streams.errors import ServiceUnavailable, SettingsError
+from streams.inspect.checks import Check, Clock, failure, judge_clock, ok, warning
+from streams.settings import Settings
+
+SERVICE: Final = "redis"
+_ROLL: Final = "valid_hashes"
+_VOTED: Final = "voted_hashes"
+
+
+@dataclass(frozen=True)
+class RedisFacts:
+    """What Redis tells."""
+
+    version: str
+    clock: Clock
+    roll: int | None
+    """Members of `valid_hashes`; None if it is no set."""
+    voted: int | None
+    """Members of `voted_hashes`; None if it is no set."""
+    persistent: bool | None
+    """Whether it writes to disk; None if it does not tell."""
+    policy: str
+    """`maxmemory-policy`."""
+    max_memory: int
+    """Bytes; 0 is unlimited."""
+
+
+async def gather(settings: Settings) -> RedisFacts:
+    """Ask Redis.
+
+    Raises:
+        ServiceUnavailable: it does not answer.
+        SettingsError: it refuses the password.
+    """
+    where: dict[str, object] = {"host": settings.redis_host, "port": settings.redis_port}
+    client: Any = Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value() or None,
+        decode_responses=True,
+    )
+    try:
+        async with client:
+            return await _ask(client)
+    except (AuthenticationError, NoPermissionError) as error:
+        raise SettingsError(
+            f"Redis refuses: {error}", where=where, todo="Check REDIS_PASSWORD"
+        ) from error
+    except (RedisError, OSError) as error:
+        raise ServiceUnavailable(
+            f"Redis does not answer: {type(error).__name__}",
+            where=where,
+            todo="Check REDIS_HOST, REDIS_PORT, REDIS_DB and that it is up",
+        ) from error
+
+
+async def _ask(client: Any) -> RedisFacts:
+    asked = time.time()
+    seconds, microseconds = await client.time()
+    clock = Clock.read(seconds + microseconds / 1e6, asked)
+    info = await client.info()
+    return RedisFacts(
+        version=str(info.get("redis_version", "?")),
+        clock=clock,
+        roll=await _members(client, _ROLL),
+        voted=await _members(client, _VOTED),
+        persistent=await _persistent(client, info),
+        policy=str(info.get("maxmemory_policy", "noeviction")),
+        max_memory=int(info.get("maxmemory", 0)),
+    )
+
+
+async def _members(client: Any, key: str) -> int | None:
+    try:
+        return int(await client.scard(key))
+    except ResponseError:
+        return None
+
+
+async def _persistent(client: Any, info: dict[str, Any]) -> bool | None:
+    if info.get("aof_enabled"):
+        return True
+    try:
+        return bool((await client.config_get("save")).get("save"))
+    except ResponseError:
+        # Hosted ones often forbid CONFIG.
+        return None
+
+
+def judge(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
+    """What the facts mean."""
+    yield ok(SERVICE, "reachable", f"version {facts.version}")
+    yield _judge_roll(settings, facts)
+    if facts.voted is None:
+        yield failure(
+            SERVICE, _VOTED, "is not a set", "Delete the key, then `scrutin mirror rebuild`"
+        )
+    if facts.policy.startswith("allkeys"):
+        limit = f"{facts.max_memory:,} bytes" if facts.max_memory else "no limit set"
+        yield warning(
+            SERVICE,
+            "eviction",
+            f"maxmemory-policy {facts.policy} ({limit})",
+            "A full Redis would throw the roll away; set maxmemory-policy noeviction",
+        )
+    else:
+        yield ok(SERVICE, "eviction", f"maxmemory-policy {facts.policy}")
+    if facts.persistent is False:
+        yield warning(
+            SERVICE,
+            "persistence",
+            "off",
+            "After a restart the roll is gone and votes wait until it is loaded again; set "
+            "appendonly yes or a save interval",
+        )
+    elif facts.persistent:
+        yield ok(SERVICE, "persistence", "on")
+    yield judge_clock(SERVICE, facts.clock)
+
+
+def _judge_roll(settings: Settings, facts: RedisFacts) -> Check:
+    if settings.roll != "redis":
+        return ok(SERVICE, "roll", f"not asked (SCRUTIN_ROLL={settings.roll})")
+    if facts.roll is None:
+        return failure(SERVICE, "roll", f"{_ROLL} is not a set", "Load the roll: `scrutin roll`")
+    if not facts.roll:
+        return failure(
+            SERVICE,
+            "roll",
+            f"{_ROLL} is empty or missing, so votes wait in the queue",
+            "Load the roll: `scrutin roll load FILE`; check REDIS_DB",
+        )
+    voted = "" if facts.voted is None else f", {facts.voted:,} have voted"
+    return ok(SERVICE, "roll", f"{facts.roll:,} voters{voted}")

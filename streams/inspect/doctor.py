@@ -1,0 +1,44 @@
+"""All checks of a deployment, services at the same time, one that is away stopping no other."""
+
+from __future__ import annotations
+
+import asyncio
+
+from streams.inspect import check_host, check_kafka, check_postgres, check_rabbit, check_redis
+from streams.inspect.checks import Check, Status, ask
+from streams.settings import Settings
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Run every check; takes as long as the slowest service, at most its deadline."""
+    rabbit, kafka, redis, postgres = await asyncio.gather(
+        ask(check_rabbit.SERVICE, check_rabbit.gather(settings)),
+        ask(check_kafka.SERVICE, check_kafka.gather(settings)),
+        ask(check_redis.SERVICE, check_redis.gather(settings)),
+        ask(check_postgres.SERVICE, check_postgres.gather(settings)),
+    )
+    checks = list(check_host.judge(settings))
+    if isinstance(rabbit, Check):
+        checks.append(rabbit)
+    else:
+        checks += check_rabbit.judge(settings, rabbit)
+    if isinstance(kafka, Check):
+        checks.append(kafka)
+    else:
+        checks += check_kafka.judge(settings, kafka)
+    if isinstance(redis, Check):
+        checks.append(redis)
+    else:
+        checks += check_redis.judge(settings, redis)
+    if isinstance(postgres, Check):
+        checks.append(postgres)
+    else:
+        checks += check_postgres.judge(settings, postgres)
+        if not isinstance(kafka, Check) and settings.sink == "postgres":
+            checks.append(check_postgres.judge_log(postgres, kafka.log_ids, kafka.spans))
+    return checks
+
+
+def count(checks: list[Check], status: Status) -> int:
+    """How many checks ended so."""
+    return sum(check.status is status for check in checks)
