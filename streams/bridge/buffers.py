@@ -1,0 +1,189 @@
+"""Micro-batches: votes wait here, by partition, until they are sealed into records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
+
+from schemas.codec import encode
+from schemas.votes import Flag, Malformed, Vote, VoteBatch
+
+MAX_RECORD_ITEMS: Final = 4_000
+"""Items in a record. What derives from it, with up to 180 bytes more for each item, must fit a
+Kafka record too."""
+
+MAX_BUFFER_BYTES: Final = 600_000
+"""Bytes of items in a record, as :func:`weight` counts them: at least as many as they encode to.
+One item alone may be heavier; a body is bounded far below what Kafka takes."""
+
+_OVERHEAD_BYTES: Final = 64
+"""More than the identity, the numbers and the MessagePack headers of one item take."""
+
+_ON_ROLL: Final = int(Flag.ON_ROLL)
+_PREVALIDATED: Final = int(Flag.PREVALIDATED)
+_REPRODUCED: Final = int(Flag.REPRODUCED)
+
+
+class Session(Protocol):
+    """What delivered an item: one channel of one connection."""
+
+
+S = TypeVar("S", bound=Session)
+
+
+class Pending(Generic[S]):
+    """Items of one partition in the order in which they came."""
+
+    __slots__ = ("malformed", "partition", "rejects", "tags", "votes", "weight")
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.votes: list[Vote] = []
+        self.malformed: list[Malformed] = []
+        self.tags: list[tuple[S, int]] = []
+        """Where the votes came from: session and delivery tag of each."""
+        self.rejects: list[tuple[S, int]] = []
+        """Where the malformed messages came from."""
+        self.weight = 0
+
+
+class Buffers(Generic[S]):
+    """The items that wait, by partition.
+
+    Args:
+        partitions: of the input topic.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self._open: list[Pending[S]] = [Pending(p) for p in range(partitions)]
+        self._full: list[Pending[S]] = []
+        self.waiting = 0
+        """Items in the buffers."""
+
+    @property
+    def has_full(self) -> bool:
+        """A record is full: nothing is gained by waiting."""
+        return bool(self._full)
+
+    def add(
+        self, partition: int, item: Vote | Malformed, weight: int, session: S, tag: int
+    ) -> None:
+        """Append one item.
+
+        Args:
+            partition: its partition.
+            item: as decoded.
+            weight: its :func:`weight`.
+            session: what delivered it.
+            tag: its delivery tag there.
+        """
+        pending = self._open[partition]
+        if pending.weight and pending.weight + weight > MAX_BUFFER_BYTES:
+            pending = self._replace(partition)
+        pending.weight += weight
+        if type(item) is Vote:
+            pending.votes.append(item)
+            pending.tags.append((session, tag))
+        else:
+            assert isinstance(item, Malformed)
+            pending.malformed.append(item)
+            pending.rejects.append((session, tag))
+        self.waiting += 1
+        if len(pending.votes) + len(pending.malformed) >= MAX_RECORD_ITEMS:
+            self._replace(partition)
+
+    def take(self) -> list[Pending[S]]:
+        """Take everything out, records of one partition in their order."""
+        taken = self._full
+        self._full = []
+        for partition, pending in enumerate(self._open):
+            if pending.weight:
+                taken.append(pending)
+                self._open[partition] = Pending(partition)
+        self.waiting = 0
+        return taken
+
+    def forget(self, session: S) -> int:
+        """Drop what a session delivered because it will be delivered again; returns how much."""
+        before = self.waiting
+        taken = self.take()
+        for pending in taken:
+            for vote, (origin, tag) in zip(pending.votes, pending.tags, strict=True):
+                if origin is not session:
+                    self.add(pending.partition, vote, weight(vote), origin, tag)
+            for fault, (origin, tag) in zip(pending.malformed, pending.rejects, strict=True):
+                if origin is not session:
+                    self.add(pending.partition, fault, weight(fault), origin, tag)
+        return before - self.waiting
+
+    def _replace(self, partition: int) -> Pending[S]:
+        self._full.append(self._open[partition])
+        fresh: Pending[S] = Pending(partition)
+        self._open[partition] = fresh
+        return fresh
+
+
+def weight(item: Vote | Malformed) -> int:
+    """At least as many bytes as the item takes in a record."""
+    if type(item) is Vote:
+        texts = len(item.hash) + len(item.contest) + len(item.choice) + len(item.citizen_id or "")
+        size = _OVERHEAD_BYTES + (texts if item.hash.isascii() else 4 * texts)
+        if not item.contest.isascii() or not item.choice.isascii():
+            size += 3 * texts
+        if item.citizen_id is not None and not item.citizen_id.isascii():
+            size += 3 * texts
+        if item.metadata is not None:
+            size += len(item.metadata.encode())
+        return size
+    assert isinstance(item, Malformed)
+    return _OVERHEAD_BYTES + 64 + len(item.head)
+
+
+def hashes_to_ask(batches: Sequence[Pending[S]]) -> list[str]:
+    """Hashes that the roll has to answer for, in the order in which :func:`seal` wants answers."""
+    return [
+        vote.hash for pending in batches for vote in pending.votes if not vote.flags & _PREVALIDATED
+    ]
+
+
+def stamp(votes: list[Vote], answers: Sequence[bool]) -> list[Vote]:
+    """Take :attr:`Flag.ON_ROLL` from the votes whose hash the roll did not know.
+
+    Args:
+        votes: of one record.
+        answers: one for each vote that :func:`hashes_to_ask` names.
+    """
+    if all(answers):
+        return votes
+    remaining = iter(answers)
+    return [
+        vote
+        if vote.flags & _PREVALIDATED or next(remaining)
+        else msgspec.structs.replace(vote, flags=vote.flags & ~_ON_ROLL)
+        for vote in votes
+    ]
+
+
+def seal(pending: Pending[S], answers: Sequence[bool], *, ingest_ms: int, bridge: str) -> bytes:
+    """Encode a record.
+
+    Args:
+        pending: what goes into it.
+        answers: the roll's, one for each vote of it that was asked for.
+        ingest_ms: Unix time in milliseconds.
+        bridge: name of the process.
+    """
+    votes = stamp(pending.votes, answers)
+    return encode(VoteBatch(ingest_ms, bridge, votes, pending.malformed))
+
+
+def reproduced(batch: VoteBatch) -> VoteBatch:
+    """The same record, saying of every item that it may have been written before."""
+    return VoteBatch(
+        batch.ingest_ms,
+        batch.bridge,
+        [msgspec.structs.replace(v, flags=v.flags | _REPRODUCED) for v in batch.votes],
+        [msgspec.structs.replace(m, flags=m.flags | _REPRODUCED) for m in batch.malformed],
+    )

@@ -1,0 +1,249 @@
+"""One ingress queue: its connection, its sessions, its acknowledgements."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+from pika.channel import Channel as PikaChannel
+from pika.exceptions import AMQPError
+from pika.spec import Basic, BasicProperties
+
+from streams.availability import Availability, persistently
+from streams.bridge.amqp import (
+    Address,
+    Channel,
+    Connection,
+    QueueMissing,
+    connected,
+    ensure_queue,
+    first_of,
+    resolve,
+)
+from streams.bridge.tags import DeliveryTags
+from streams.metrics import BridgeMetrics
+
+log = structlog.get_logger(__name__)
+
+EXCHANGE: Final = "votes.exchange"
+"""Where deployed clients publish; nothing of theirs binds the queue to it."""
+ROUTING_KEY: Final = "vote.submitted"
+
+_QUEUE_SIZE_PERIOD_S: Final = 2.0
+_SHORT_LIFE_S: Final = 1.0
+
+
+class Session:
+    """One channel's life: its deliveries can be acknowledged on this channel only."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        queue: str,
+        prevalidated: bool,
+        prefetch: int,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self.queue = queue
+        self.prevalidated = prevalidated
+        self.prefetch = prefetch
+        self.tags = DeliveryTags()
+        self.consumer_tag = ""
+        self._channel = channel
+        self._acknowledged = metrics.acknowledged.labels(queue)
+        self._received = metrics.received.labels(queue)
+        self._acked = 0
+        self._counted = 0
+
+    def reject(self, tag: int) -> None:
+        """Reject one delivery for good: a dead-letter exchange sees it."""
+        if self._channel.raw.is_open:
+            self._channel.raw.basic_reject(tag, requeue=False)
+            self.tags.reject((tag,))
+
+    def acknowledge(self) -> None:
+        """Acknowledge as far as everything is settled."""
+        tag = self.tags.next_ack()
+        if tag is not None and self._channel.raw.is_open:
+            self._channel.raw.basic_ack(tag, multiple=True)
+            self._acknowledged.inc(tag - self._acked)
+            self._acked = tag
+            # Counted here, not per delivery: a counter costs as much as decoding a vote.
+            self._received.inc(self.tags.delivered - self._counted)
+            self._counted = self.tags.delivered
+
+
+class Intake(Protocol):
+    """Where a consumer's deliveries go."""
+
+    def receive(
+        self,
+        session: Session,
+        channel: PikaChannel,
+        method: Basic.Deliver,
+        properties: BasicProperties,
+        body: bytes,
+    ) -> None:
+        """Take one delivery; must not raise."""
+
+    def forget(self, session: Session) -> None:
+        """What this session delivered will be delivered again."""
+
+
+class QueueConsumer:
+    """Reads one queue for ever: reconnects, declares, consumes. `run` does the work.
+
+    Args:
+        address: of RabbitMQ.
+        queue: deployed name.
+        prevalidated: somebody else asked the roll for its votes.
+        prefetch: deliveries in flight.
+        bind: bind the queue to `votes.exchange` where that exists.
+        measure: export the queue's size.
+        intake: where deliveries go.
+        availability: told when RabbitMQ is away.
+        retry_delay_s: first pause between tries.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        queue: str,
+        prevalidated: bool,
+        prefetch: int,
+        bind: bool,
+        measure: bool,
+        intake: Intake,
+        availability: Availability,
+        retry_delay_s: float,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self.queue = queue
+        self.prevalidated = prevalidated
+        self.session: Session | None = None
+        """The session that deliveries come by now."""
+        self._address = address
+        self._prefetch = prefetch
+        self._bind = bind
+        self._measure = measure
+        self._intake = intake
+        self._service = f"rabbitmq {queue}"
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._metrics = metrics
+        self._last: Session | None = None
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._cancelled: asyncio.Future[None] | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read until :meth:`stop_deliveries` and :meth:`close`, or until cancelled."""
+        while not self._stopping.is_set():
+            begin = time.monotonic()
+            async with AsyncExitStack() as stack:
+                await persistently(
+                    lambda: self._open(stack),
+                    service=self._service,
+                    availability=self._availability,
+                    retry_delay_s=self._retry_delay_s,
+                )
+                reason = await self._until_lost()
+                self.session = None
+            if self._stopping.is_set():
+                return
+            self._metrics.reconnects.labels("rabbitmq").inc()
+            log.warning("deliveries ended, connecting again", queue=self.queue, reason=reason)
+            if time.monotonic() - begin < _SHORT_LIFE_S:
+                await asyncio.sleep(self._retry_delay_s)
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """Connect and begin to consume; what was opened is closed with the stack."""
+        async with AsyncExitStack() as opening:
+            connection = await opening.enter_async_context(
+                connected(self._address, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
+            )
+            channel, created = await ensure_queue(connection, self.queue)
+            if self._bind:
+                await self._bind_exchange(connection)
+            if self._last is not None and not created:
+                self._intake.forget(self._last)
+            session = self._last = Session(
+                channel,
+                queue=self.queue,
+                prevalidated=self.prevalidated,
+                prefetch=self._prefetch,
+                metrics=self._metrics,
+            )
+            await channel.prefetch(self._prefetch)
+            cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._cancelled = cancelled
+            session.consumer_tag = await channel.consume(
+                self.queue,
+                partial(self._intake.receive, session),
+                partial(resolve, cancelled, None),
+            )
+            self._connection, self._channel, self.session = connection, channel, session
+            stack.push_async_exit(opening.pop_all())
+
+    async def _bind_exchange(self, connection: Connection) -> None:
+        channel = await connection.channel()
+        try:
+            await channel.find_exchange(EXCHANGE)
+        except QueueMissing:
+            return
+        await channel.bind(self.queue, EXCHANGE, ROUTING_KEY)
+        await channel.close()
+        log.info("queue is bound", queue=self.queue, exchange=EXCHANGE, key=ROUTING_KEY)
+
+    async def _until_lost(self) -> str:
+        """Wait for the end of the deliveries; returns why."""
+        assert self._connection is not None
+        assert self._channel is not None
+        assert self._cancelled is not None
+        connection, channel = self._connection, self._channel
+        measuring = asyncio.create_task(self._measure_always(connection))
+        try:
+            await first_of(connection.closed, channel.closed, self._cancelled)
+        finally:
+            measuring.cancel()
+            await asyncio.wait([measuring])
+        for ended in (connection.closed, channel.closed):
+            if ended.done():
+                return str(ended.result()) or type(ended.result()).__name__
+        return "RabbitMQ cancelled the consumer: the queue was deleted or has moved"
+
+    async def _measure_always(self, connection: Connection) -> None:
+        if not self._measure:
+            return
+        with suppress(AMQPError, QueueMissing):
+            channel = await connection.channel()
+            while True:
+                self._metrics.validation_queue_size.set(await channel.count(self.queue))
+                await asyncio.sleep(_QUEUE_SIZE_PERIOD_S)
+
+    def _blocked(self, blocked: bool) -> None:
+        log.warning("RabbitMQ is short of memory or disk", blocked=blocked, queue=self.queue)
+        self._metrics.blocked.labels(self.queue).set(int(blocked))
+
+    # Stopping ----------------------------------------------------------------------------------
+
+    async def stop_deliveries(self) -> None:
+        """Let no more deliveries come; those that came can still be acknowledged."""
+        self._stopping.set()
+        if self.session is not None and self._channel is not None:
+            with suppress(AMQPError):
+                await self._channel.cancel(self.session.consumer_tag)
+
+    async def close(self) -> None:
+        """Close the channel once RabbitMQ has taken every acknowledgement; `run` then ends."""
+        if self._channel is not None:
+            with suppress(AMQPError):
+                await self._channel.close()

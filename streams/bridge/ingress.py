@@ -1,0 +1,259 @@
+"""Ingress: deliveries from RabbitMQ into the input log, acknowledged once Kafka has them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from pika.channel import Channel as PikaChannel
+from pika.spec import Basic, BasicProperties
+
+from schemas.votes import Malformed
+from streams.availability import Availability, persistently
+from streams.bridge.backpressure import LagGate
+from streams.bridge.buffers import Buffers, Pending, hashes_to_ask, seal, weight
+from streams.bridge.consumer import QueueConsumer, Session
+from streams.bridge.decode import decode
+from streams.bridge.input_log import InputLog
+from streams.errors import StageFailed
+from streams.keys import partition_of
+from streams.metrics import BridgeMetrics
+from streams.roll import Roll
+
+log = structlog.get_logger(__name__)
+
+ROLL_PERIOD_S: Final = 1.0
+"""How often the roll is looked at while no vote asks it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the intake."""
+
+    partitions: int
+    """Of the input topic."""
+    max_body_bytes: int
+    flush_ms: int
+    """Longest wait of a vote in the buffers."""
+
+
+class Ingress:
+    """Takes deliveries in, batches them by voter key, asks the roll, writes and acknowledges.
+
+    Args:
+        limits: bounds.
+        bridge: name of the process, for the records.
+        input_log: where records go.
+        roll: asked once per flush.
+        gate: closed while the workers are behind.
+        availability: told when the roll is away.
+        retry_delay_s: first pause between tries.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        bridge: str,
+        input_log: InputLog,
+        roll: Roll,
+        gate: LagGate,
+        availability: Availability,
+        retry_delay_s: float,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self._limits = limits
+        self._bridge = bridge
+        self._input_log = input_log
+        self._roll = roll
+        self._gate = gate
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._metrics = metrics
+        self._buffers: Buffers[Session] = Buffers(limits.partitions)
+        self._consumers: list[QueueConsumer] = []
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._sealing = False
+        self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def attach(self, consumer: QueueConsumer) -> None:
+        """Add a queue to read from; before `run`."""
+        self._consumers.append(consumer)
+
+    @property
+    def consuming(self) -> bool:
+        """Whether deliveries arrive from every queue."""
+        return all(consumer.session is not None for consumer in self._consumers)
+
+    # Taking in ---------------------------------------------------------------------------------
+
+    def receive(
+        self,
+        session: Session,
+        channel: PikaChannel,  # noqa: ARG002 - pika passes it
+        method: Basic.Deliver,
+        properties: BasicProperties,
+        body: bytes,
+    ) -> None:
+        """Take one delivery. Runs in pika's reader, so an error is kept for `run` to raise."""
+        try:
+            tag: int = method.delivery_tag  # type: ignore[assignment]
+            tags = session.tags
+            tags.delivered = tag
+            decoded = decode(
+                body,
+                properties.message_id,
+                redelivered=bool(method.redelivered),
+                prevalidated=session.prevalidated,
+                ingest_us=time.time_ns() // 1000,
+                max_body_bytes=self._limits.max_body_bytes,
+            )
+            item = decoded.item
+            if type(item) is Malformed:
+                self._metrics.malformed.labels(item.reason).inc()
+            buffers = self._buffers
+            if not buffers.waiting:
+                self._timer = asyncio.get_running_loop().call_later(
+                    self._limits.flush_ms / 1000, self._wake.set
+                )
+            partition = partition_of(decoded.key, self._limits.partitions)
+            buffers.add(partition, item, weight(item), session, tag)
+            # With the whole prefetch here nothing more comes before a flush.
+            if buffers.has_full or tags.outstanding >= session.prefetch:
+                self._wake.set()
+        except Exception as error:  # noqa: BLE001 - raised by run
+            if not self._fatal.done():
+                self._fatal.set_exception(error)
+
+    def forget(self, session: Session) -> None:
+        """Drop what waits of a session whose messages are back in their queue."""
+        dropped = self._buffers.forget(session)
+        if dropped:
+            log.info("deliveries return to their queue", queue=session.queue, messages=dropped)
+
+    # Passing on --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read and flush, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._raise_fatal())
+            tasks.create_task(self._flush_always())
+            tasks.create_task(self._watch_roll())
+            for consumer in self._consumers:
+                tasks.create_task(consumer.run())
+
+    async def _raise_fatal(self) -> None:
+        try:
+            await asyncio.shield(self._fatal)
+        except Exception as error:
+            raise StageFailed(
+                f"The intake met an error it does not expect: {type(error).__name__}",
+                where={"stage": "bridge ingress"},
+                todo="Nothing of it was acknowledged; please report it",
+            ) from error
+
+    async def _flush_always(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._gate.wait_open()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        self._wake.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._sealing = True
+        try:
+            taken = self._buffers.take()
+            if not taken:
+                return
+            answers = await self._ask(hashes_to_ask(taken))
+            ingest_ms = time.time_ns() // 1_000_000
+            position = 0
+            for pending in taken:
+                count = len(hashes_to_ask([pending]))
+                value = seal(
+                    pending,
+                    answers[position : position + count],
+                    ingest_ms=ingest_ms,
+                    bridge=self._bridge,
+                )
+                position += count
+                self._input_log.submit(pending.partition, value, _Settle(pending, self._metrics))
+        finally:
+            self._sealing = False
+
+    async def _ask(self, hashes: Sequence[str]) -> Sequence[bool]:
+        if not hashes:
+            return []
+        return await persistently(
+            lambda: self._roll.ask(hashes),
+            service="roll",
+            availability=self._availability,
+            retry_delay_s=self._retry_delay_s,
+        )
+
+    async def _watch_roll(self) -> None:
+        """Keep readiness and the size metric right while no vote asks."""
+        if all(consumer.prevalidated for consumer in self._consumers):
+            return
+        while True:
+            await persistently(
+                lambda: self._roll.ask([]),
+                service="roll",
+                availability=self._availability,
+                retry_delay_s=self._retry_delay_s,
+            )
+            await asyncio.sleep(ROLL_PERIOD_S)
+
+    # Draining ----------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Stop deliveries, flush the rest, wait for Kafka. `run` has to go on meanwhile.
+
+        What cannot be passed on stays unacknowledged and is delivered again later.
+        """
+        for consumer in self._consumers:
+            await consumer.stop_deliveries()
+        while self._buffers.waiting or self._sealing:
+            self._wake.set()
+            await asyncio.sleep(0.01)
+        await self._input_log.settled()
+        for consumer in self._consumers:
+            await consumer.close()
+
+
+class _Settle:
+    """What happens when Kafka has a record: its deliveries are rejected or acknowledged."""
+
+    __slots__ = ("_metrics", "_pending")
+
+    def __init__(self, pending: Pending[Session], metrics: BridgeMetrics) -> None:
+        self._pending = pending
+        self._metrics = metrics
+
+    def __call__(self) -> None:
+        # Rejections go first: an acknowledgement of `multiple` would cover them.
+        touched: set[Session] = set()
+        for session, tag in self._pending.rejects:
+            session.reject(tag)
+            touched.add(session)
+        by_session: dict[Session, list[int]] = {}
+        for session, tag in self._pending.tags:
+            found = by_session.get(session)
+            if found is None:
+                by_session[session] = [tag]
+            else:
+                found.append(tag)
+        for session, tags in by_session.items():
+            session.tags.confirm(tags)
+            touched.add(session)
+        for session in touched:
+            session.acknowledge()

@@ -1,0 +1,315 @@
+"""The bridge as a process: what it is made of, how it starts, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+
+import structlog
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from streams import topics
+from streams.availability import Availability, persistently
+from streams.bridge.amqp import Address
+from streams.bridge.backpressure import LagGate
+from streams.bridge.consumer import QueueConsumer
+from streams.bridge.egress import Egress
+from streams.bridge.ingress import Ingress, Limits
+from streams.bridge.input_log import InputLog
+from streams.bridge.publisher import Publisher
+from streams.bridge.verdict_reader import VerdictReader
+from streams.errors import ExitCode, ScrutinError, StageFailed
+from streams.metrics import BridgeMetrics
+from streams.mirror import Mirror
+from streams.redis_client import redis_client
+from streams.roll import OpenRoll, RedisRoll, Roll
+from streams.serving import StatusServer
+from streams.settings import AGGREGATION, REVIEW, VALIDATION, Settings
+
+log = structlog.get_logger(__name__)
+
+_CLOSE_RESERVE_S = 1.0
+"""Of the time to drain, kept for closing connections."""
+
+
+class Bridge:
+    """Ingress, egress and mirror of one process.
+
+    Constructed and run on one event loop. `run` works until cancelled; :meth:`drain` before that
+    passes on what is in hand.
+
+    Args:
+        settings: all of them.
+        redis: client, for the roll and the mirror.
+        metrics: of the bridge.
+    """
+
+    def __init__(self, settings: Settings, redis: Redis, metrics: BridgeMetrics) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._metrics = metrics
+        self._availability = Availability(settings.max_retry_attempts)
+        self._servers = list(settings.kafka_bootstrap_servers)
+        self._ingress: Ingress | None = None
+        self._egress: Egress | None = None
+        self._readers: list[VerdictReader] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def faults(self) -> list[str]:
+        """What keeps the bridge from doing its work now, for `/ready`."""
+        away = [f"{service} is away" for service in self._availability.away()]
+        if self._ingress is None:
+            return [*away, "starting"]
+        return away if away or self._ingress.consuming else ["not consuming yet"]
+
+    async def run(self) -> None:
+        """Work, until cancelled.
+
+        Raises:
+            ScrutinError: an error that nobody but an operator can put right.
+            StageFailed: an unexpected error.
+        """
+        settings = self._settings
+        await self._persistently(
+            "kafka",
+            lambda: topics.ensure_topics(
+                self._servers,
+                app_id=settings.app_id,
+                partitions=settings.partitions,
+                replication_factor=settings.replication_factor,
+            ),
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, work in self._parts():
+                    self._tasks.append(group.create_task(work, name=name))
+        except ExceptionGroup as errors:
+            error = _first(errors)
+            if isinstance(error, ScrutinError):
+                raise error from errors
+            raise StageFailed(
+                f"The bridge met an error it does not expect: {type(error).__name__}",
+                where={"process": settings.worker_id},
+                todo="Nothing in hand was acknowledged; the log has the traceback",
+            ) from error
+
+    async def drain(self) -> None:
+        """Stop taking in; pass on, confirm and commit what is in hand. `run` goes on meanwhile."""
+        for reader in self._readers:
+            reader.stop()
+        if self._ingress is not None:
+            await self._ingress.drain()
+        ending = [t for t in self._tasks if t.get_name() in {"egress", "mirror"}]
+        if ending:
+            await asyncio.wait(ending)
+
+    async def aclose(self) -> None:
+        """Close what outlives `run`."""
+        if self._egress is not None:
+            await self._egress.aclose()
+
+    # Parts -------------------------------------------------------------------------------------
+
+    def _parts(self) -> list[tuple[str, Coroutine[None, None, None]]]:
+        settings = self._settings
+        gate = self._gate()
+        input_log = InputLog(
+            self._servers,
+            partitions=settings.partitions,
+            availability=self._availability,
+            retry_delay_s=settings.retry_delay_s,
+            metrics=self._metrics,
+        )
+        ingress = self._make_ingress(input_log, gate)
+        egress = self._egress = self._make_egress()
+        mirror = Mirror(
+            self._redis,
+            availability=self._availability,
+            retry_delay_s=settings.retry_delay_s,
+            metrics=self._metrics,
+        )
+        readers = {
+            "egress": self._reader(topics.egress_group(settings.app_id), egress.handle),
+            "mirror": self._reader(topics.mirror_group(settings.app_id), mirror.handle),
+        }
+        self._readers = list(readers.values())
+        self._ingress = ingress
+        return [
+            ("input log", input_log.run()),
+            ("lag gate", gate.run()),
+            ("ingress", ingress.run()),
+            *((name, reader.run()) for name, reader in readers.items()),
+        ]
+
+    def _gate(self) -> LagGate:
+        settings = self._settings
+        watched = {topics.VALIDATION_TOPIC: settings.partitions}
+        if settings.sink != "off":
+            watched[topics.VALIDATED_TOPIC] = settings.partitions
+        return LagGate(
+            self._servers,
+            group=topics.worker_group(settings.app_id),
+            topics=watched,
+            max_lag_records=settings.max_lag_records,
+            availability=self._availability,
+            retry_delay_s=settings.retry_delay_s,
+            metrics=self._metrics,
+        )
+
+    def _make_ingress(self, input_log: InputLog, gate: LagGate) -> Ingress:
+        settings = self._settings
+        roll: Roll = OpenRoll()
+        if settings.roll == "redis":
+            roll = RedisRoll(self._redis, min_share=settings.roll_min_share, metrics=self._metrics)
+        ingress = Ingress(
+            limits=Limits(settings.partitions, settings.max_body_bytes, settings.flush_ms),
+            bridge=settings.worker_id,
+            input_log=input_log,
+            roll=roll,
+            gate=gate,
+            availability=self._availability,
+            retry_delay_s=settings.retry_delay_s,
+            metrics=self._metrics,
+        )
+        for documented in settings.ingress:
+            ingress.attach(
+                QueueConsumer(
+                    address_of(settings),
+                    queue=settings.queue_name(documented),
+                    prevalidated=documented == AGGREGATION,
+                    prefetch=settings.prefetch_count,
+                    bind=settings.bindings and documented == VALIDATION,
+                    measure=documented == VALIDATION,
+                    intake=ingress,
+                    availability=self._availability,
+                    retry_delay_s=settings.retry_delay_s,
+                    metrics=self._metrics,
+                )
+            )
+        return ingress
+
+    def _make_egress(self) -> Egress:
+        def publisher(documented: str) -> Publisher | None:
+            if documented not in self._settings.egress:
+                return None
+            return Publisher(
+                address_of(self._settings),
+                queue=self._settings.queue_name(documented),
+                availability=self._availability,
+                retry_delay_s=self._settings.retry_delay_s,
+                metrics=self._metrics,
+            )
+
+        return Egress(review=publisher(REVIEW), aggregation=publisher(AGGREGATION))
+
+    def _reader(self, group: str, handle: Callable[..., Awaitable[None]]) -> VerdictReader:
+        return VerdictReader(
+            self._servers,
+            group=group,
+            handle=handle,
+            availability=self._availability,
+            retry_delay_s=self._settings.retry_delay_s,
+        )
+
+    async def _persistently(self, service: str, action: Callable[[], Awaitable[object]]) -> None:
+        await persistently(
+            action,
+            service=service,
+            availability=self._availability,
+            retry_delay_s=self._settings.retry_delay_s,
+        )
+
+
+def address_of(settings: Settings) -> Address:
+    """RabbitMQ's address as the settings say it."""
+    return Address(
+        host=settings.rabbitmq_host,
+        port=settings.rabbitmq_port,
+        user=settings.rabbitmq_user,
+        password=settings.rabbitmq_password.get_secret_value(),
+        vhost=settings.rabbitmq_vhost,
+    )
+
+
+async def serve(settings: Settings) -> ExitCode:
+    """Run a bridge until SIGTERM or SIGINT, then drain it; a second signal ends at once.
+
+    Raises:
+        ScrutinError: the bridge cannot work, or met an unexpected error.
+    """
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            log.warning("second signal, ending at once")
+            os._exit(ExitCode.INTERRUPTED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    metrics = BridgeMetrics(CollectorRegistry())
+    redis = redis_client(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value(),
+    )
+    bridge = Bridge(settings, redis, metrics)
+    try:
+        async with StatusServer(
+            host=settings.metrics_host,
+            port=settings.bridge_metrics_port,
+            registry=metrics.registry,
+            live=list,
+            ready=bridge.faults,
+            port_variable="SCRUTIN_BRIDGE_METRICS_PORT",
+        ) as status:
+            log.info("bridge starts", metrics_port=status.port, name=settings.worker_id)
+            await _until_stopped(bridge, stop, settings.drain_timeout_s)
+    finally:
+        await redis.aclose()
+    log.info("bridge ended")
+    return ExitCode.OK
+
+
+async def _until_stopped(bridge: Bridge, stop: asyncio.Event, drain_timeout_s: float) -> None:
+    running = asyncio.create_task(bridge.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set() and not running.done():
+            log.info("draining", seconds=drain_timeout_s)
+            await _drain(bridge, running, drain_timeout_s - _CLOSE_RESERVE_S)
+    finally:
+        stopping.cancel()
+        if not running.done():
+            running.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_RESERVE_S):
+                await bridge.aclose()
+        await asyncio.wait([running], timeout=_CLOSE_RESERVE_S)
+    if running.done() and not running.cancelled():
+        running.result()
+
+
+async def _drain(bridge: Bridge, running: asyncio.Task[None], seconds: float) -> None:
+    draining = asyncio.create_task(bridge.drain())
+    await asyncio.wait(
+        [draining, running], timeout=max(0.1, seconds), return_when=asyncio.FIRST_COMPLETED
+    )
+    if not draining.done():
+        log.warning("not all could be passed on in time; RabbitMQ and Kafka will hand it out again")
+        draining.cancel()
+        return
+    draining.result()
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,218 @@
+"""Publishes to one queue and returns when RabbitMQ has confirmed everything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from itertools import takewhile
+from typing import Final
+
+import pika
+import structlog
+from pika.exceptions import AMQPError
+
+from streams.availability import MAX_PAUSE_S, Availability, persistently
+from streams.bridge.amqp import Address, Channel, connected, ensure_queue, first_of
+from streams.bridge.reviews import Publication
+from streams.errors import ServiceUnavailable
+from streams.metrics import BridgeMetrics
+
+log = structlog.get_logger(__name__)
+
+WINDOW: Final = 2_000
+"""Publications without confirm."""
+_BREATH: Final = 100
+"""Publications after which the rest of the process gets its turn."""
+
+
+class Flight:
+    """Publications on one channel and what became of them. Pure.
+
+    RabbitMQ counts publications 1, 2, 3, …. One that reached no queue is returned, by its
+    `message_id`, before it is confirmed.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._open: dict[int, Publication] = {}
+        self._returned: Counter[str] = Counter()
+        self.refused: list[Publication] = []
+        """To be published again."""
+        self.confirmed = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def unconfirmed(self) -> list[Publication]:
+        """Everything that RabbitMQ may not have, refused first."""
+        return [*self.refused, *self._open.values()]
+
+    def publish(self, publication: Publication) -> None:
+        """Note one more publication."""
+        self._last += 1
+        self._open[self._last] = publication
+
+    def returned(self, message_id: str | None) -> None:
+        """Note that RabbitMQ has no queue for a message."""
+        self._returned[message_id or ""] += 1
+
+    def answered(self, tag: int, multiple: bool, taken: bool) -> None:
+        """Note a confirm.
+
+        Args:
+            tag: of the publication.
+            multiple: it is for all up to that tag.
+            taken: RabbitMQ has them; False: it refused.
+        """
+        tags = list(takewhile(lambda t: t <= tag, self._open)) if multiple else [tag]
+        for answered in tags:
+            publication = self._open.pop(answered, None)
+            if publication is None:
+                continue
+            if self._returned[publication.message_id] > 0:
+                self._returned[publication.message_id] -= 1
+                self.refused.append(publication)
+            elif taken:
+                self.confirmed += 1
+            else:
+                self.refused.append(publication)
+
+
+class Publisher:
+    """A queue to write to. Connects when there is something to publish and stays connected.
+
+    Args:
+        address: of RabbitMQ.
+        queue: deployed name; declared when it is missing.
+        availability: told when RabbitMQ is away.
+        retry_delay_s: first pause between tries.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        queue: str,
+        availability: Availability,
+        retry_delay_s: float,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self._address = address
+        self._queue = queue
+        self._service = f"rabbitmq {queue}"
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._metrics = metrics
+        self._channel: Channel | None = None
+        self._flight = Flight()
+        self._progress = asyncio.Event()
+        self._stack = AsyncExitStack()
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        """Publish; returns when RabbitMQ has confirmed all. Tries for ever, at least once each."""
+        waiting = list(publications)
+        pause = self._retry_delay_s
+        while waiting:
+            channel = await persistently(
+                self._connect,
+                service=self._service,
+                availability=self._availability,
+                retry_delay_s=self._retry_delay_s,
+            )
+            before = len(waiting)
+            waiting = await self._try(channel, waiting)
+            if not waiting:
+                return
+            await self._disconnect()
+            pause = self._retry_delay_s if len(waiting) < before else min(2 * pause, MAX_PAUSE_S)
+            self._availability.failed(self._service)
+            log.warning("publications are not confirmed", queue=self._queue, messages=len(waiting))
+            await asyncio.sleep(pause)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._disconnect()
+
+    async def _connect(self) -> Channel:
+        if self._channel is not None and not self._channel.closed.done():
+            return self._channel
+        await self._disconnect()
+        async with AsyncExitStack() as opening:
+            connection = await opening.enter_async_context(
+                connected(self._address, f"scrutin egress {self._queue}", on_blocked=self._blocked)
+            )
+            channel, _ = await ensure_queue(connection, self._queue)
+            flight = self._flight = Flight()
+
+            def on_confirm(tag: int, multiple: bool, taken: bool) -> None:
+                flight.answered(tag, multiple, taken)
+                self._progress.set()
+
+            def on_return(message_id: str | None) -> None:
+                self._metrics.returned.labels(self._queue).inc()
+                flight.returned(message_id)
+
+            await channel.confirm(on_confirm, on_return)
+            self._channel = channel
+            self._stack.push_async_exit(opening.pop_all())
+        return channel
+
+    async def _disconnect(self) -> None:
+        self._channel = None
+        stack, self._stack = self._stack, AsyncExitStack()
+        try:
+            await stack.aclose()
+        except ServiceUnavailable as error:
+            log.info("connection ended", queue=self._queue, error=str(error))
+
+    async def _try(self, channel: Channel, publications: list[Publication]) -> list[Publication]:
+        """Publish once; returns what is not confirmed."""
+        flight = self._flight
+        before = flight.confirmed
+        sent = 0
+        try:
+            for publication in publications:
+                channel.raw.basic_publish(
+                    "",
+                    self._queue,
+                    publication.body,
+                    _properties(publication.message_id),
+                    mandatory=True,
+                )
+                flight.publish(publication)
+                sent += 1
+                if sent % _BREATH == 0:
+                    await asyncio.sleep(0)
+                if len(flight) >= WINDOW:
+                    await self._await_confirms(channel, WINDOW // 2)
+            await self._await_confirms(channel, 0)
+        except AMQPError as error:
+            log.info("channel ended", queue=self._queue, error=str(error))
+        self._metrics.published.labels(self._queue).inc(flight.confirmed - before)
+        return [*flight.unconfirmed, *publications[sent:]]
+
+    async def _await_confirms(self, channel: Channel, most_open: int) -> None:
+        """Wait until at most so many are open. A refusal stops nothing; they are tried again."""
+        while len(self._flight) > most_open:
+            self._progress.clear()
+            waiting = asyncio.ensure_future(self._progress.wait())
+            try:
+                await first_of(waiting, channel.closed)
+            finally:
+                waiting.cancel()
+            if channel.closed.done():
+                raise channel.closed.result()
+
+    def _blocked(self, blocked: bool) -> None:
+        log.warning("RabbitMQ is short of memory or disk", blocked=blocked, queue=self._queue)
+        self._metrics.blocked.labels(self._queue).set(int(blocked))
+
+
+def _properties(message_id: str) -> pika.BasicProperties:
+    return pika.BasicProperties(
+        content_type="application/json", delivery_mode=2, message_id=message_id
+    )

@@ -1,0 +1,159 @@
+"""Adapter: reads verdict batches in a consumer group and commits what was dealt with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from schemas.codec import DecodeError, decode_input, decode_verdicts
+from schemas.verdicts import VerdictBatch
+from schemas.votes import VoteBatch
+from streams.availability import Availability, persistently
+from streams.errors import PoisonRecord, ServiceUnavailable
+from streams.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
+
+log = structlog.get_logger(__name__)
+
+_POLL_MS: Final = 200
+_MAX_RECORDS: Final = 50
+"""A record holds up to 4,000 items."""
+_PATIENCE_MS: Final = 86_400_000
+"""A service behind us may be away for hours. Another member could not reach it either."""
+
+
+class Verdicts(msgspec.Struct, frozen=True):
+    """One record of `votes.validated`."""
+
+    batch: VerdictBatch
+    offset: int
+
+    def record(self) -> VoteBatch | None:
+        """The input record, decoded; None for a genesis record.
+
+        Raises:
+            PoisonRecord: it cannot be decoded.
+        """
+        try:
+            found = decode_input(self.batch.record)
+        except DecodeError as error:
+            raise _poison(self.batch.partition, self.offset) from error
+        return found if isinstance(found, VoteBatch) else None
+
+
+Handle = Callable[[Sequence[Verdicts]], Awaitable[None]]
+
+
+class VerdictReader:
+    """Hands verdict batches on, in order per partition, at least once.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+        group: consumer group.
+        handle: returns when the batches have had their effect; only then are they committed.
+        availability: told when Kafka is away.
+        retry_delay_s: first pause between tries.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: Sequence[str],
+        *,
+        group: str,
+        handle: Handle,
+        availability: Availability,
+        retry_delay_s: float,
+    ) -> None:
+        self._servers = list(bootstrap_servers)
+        self._group = group
+        self._handle = handle
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` end after what it has in hand is committed."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Read until stopped or cancelled.
+
+        Raises:
+            PoisonRecord: a record cannot be decoded.
+        """
+        await persistently(
+            self._read,
+            service="kafka",
+            availability=self._availability,
+            retry_delay_s=self._retry_delay_s,
+        )
+
+    async def _read(self) -> None:
+        consumer = AIOKafkaConsumer(
+            VALIDATED_TOPIC,
+            bootstrap_servers=self._servers,
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_interval_ms=_PATIENCE_MS,
+            max_partition_fetch_bytes=MAX_DERIVED_RECORD_BYTES,
+            fetch_max_bytes=2 * MAX_DERIVED_RECORD_BYTES,
+        )
+        try:
+            await consumer.start()
+            while not self._stopping.is_set():
+                fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+                if not fetched:
+                    continue
+                self._availability.succeeded("kafka")
+                await self._handle([_decode(r) for records in fetched.values() for r in records])
+                await self._commit(
+                    consumer, {tp: records[-1].offset + 1 for tp, records in fetched.items()}
+                )
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise ServiceUnavailable(
+                f"Kafka does not answer: {error or type(error).__name__}",
+                where={"topic": VALIDATED_TOPIC, "group": self._group},
+                todo="Check KAFKA_BOOTSTRAP_SERVERS and that the broker is up",
+            ) from error
+        finally:
+            await asyncio.shield(_stop(consumer))
+
+    async def _commit(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
+        mine = {tp: end for tp, end in ends.items() if tp in consumer.assignment()}
+        if not mine:
+            return
+        try:
+            await consumer.commit(mine)
+        except (CommitFailedError, IllegalStateError):
+            # The group gave the partitions to somebody else, who does this part again.
+            log.info("partitions have moved, their offsets are not committed", group=self._group)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
+        async with asyncio.timeout(3):
+            await consumer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.info("a consumer did not close in time", error=type(error).__name__)
+
+
+def _decode(record: ConsumerRecord) -> Verdicts:
+    try:
+        return Verdicts(decode_verdicts(record.value or b""), record.offset)
+    except DecodeError as error:
+        raise _poison(record.partition, record.offset) from error
+
+
+def _poison(partition: int, offset: int) -> PoisonRecord:
+    return PoisonRecord(
+        "A record cannot be decoded",
+        where={"topic": VALIDATED_TOPIC, "partition": partition, "offset": offset},
+        todo="Its partition stands still; a newer version may have written it, see "
+        "`scrutin doctor`",
+    )

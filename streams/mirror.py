@@ -1,0 +1,142 @@
+"""The Redis mirror: who has voted, and how often they tried again.
+
+A mirror only: nothing of the count is read from it. It can be lost and rebuilt from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from schemas.verdicts import Status, VerdictBatch
+from schemas.votes import VoteBatch
+from streams.availability import Availability, persistently
+from streams.bridge.reviews import accepted
+from streams.bridge.verdict_reader import Verdicts
+from streams.errors import ServiceUnavailable
+from streams.metrics import BridgeMetrics
+from streams.redis_client import redis_errors
+
+VOTED_HASHES: Final = "voted_hashes"
+COUNTER_PREFIX: Final = "duplicate_count:"
+
+REBUILD_LOCK: Final = "scrutin:mirror:rebuild"
+"""Exists while a rebuild runs; what is written meanwhile goes to the rebuild's keys too."""
+REBUILD_HASHES: Final = "scrutin:mirror:rebuild:voted_hashes"
+REBUILD_COUNTERS: Final = "scrutin:mirror:rebuild:duplicate_counts"
+
+_CHUNK: Final = 4_000
+"""Entries per script call, so that no call holds Redis up for long."""
+
+WRITE_SCRIPT: Final = """
+local rebuilding = redis.call('EXISTS', KEYS[2]) == 1
+local hashes = tonumber(ARGV[1])
+if hashes > 0 then
+  redis.call('SADD', KEYS[1], unpack(ARGV, 2, hashes + 1))
+  if rebuilding then redis.call('SADD', KEYS[3], unpack(ARGV, 2, hashes + 1)) end
+end
+for i = hashes + 2, #ARGV, 2 do
+  local attempts = tonumber(ARGV[i + 1])
+  local key = ARGV[i]
+  if attempts > (tonumber(redis.call('GET', 'duplicate_count:' .. key) or '0') or 0) then
+    redis.call('SET', 'duplicate_count:' .. key, attempts)
+  end
+  if rebuilding and attempts > tonumber(redis.call('HGET', KEYS[4], key) or '0') then
+    redis.call('HSET', KEYS[4], key, attempts)
+  end
+end
+return hashes
+"""
+"""Adds voters and raises counters. A replay may come late: a counter is never lowered."""
+
+
+class Change(msgspec.Struct):
+    """What some verdicts mean for the mirror."""
+
+    voted: list[str] = msgspec.field(default_factory=list)
+    """Hashes of accepted votes."""
+    attempts: dict[str, int] = msgspec.field(default_factory=dict)
+    """Hash -> highest attempt number."""
+
+    def add(self, verdicts: VerdictBatch, record: VoteBatch) -> None:
+        """Add the verdicts on one record."""
+        self.voted += [vote.hash for vote in accepted(verdicts, record)]
+        for rejection in verdicts.rejections:
+            if rejection.status == Status.DUPLICATE:
+                voter = record.votes[rejection.index].hash
+                self.attempts[voter] = max(rejection.attempt, self.attempts.get(voter, 0))
+
+
+def script_calls(change: Change) -> Iterable[list[str | int]]:
+    """Arguments for :data:`WRITE_SCRIPT`, one list per call."""
+    counters = list(change.attempts.items())
+    for start in range(0, max(len(change.voted), len(counters)), _CHUNK):
+        voted = change.voted[start : start + _CHUNK]
+        pairs = [part for pair in counters[start : start + _CHUNK] for part in pair]
+        yield [len(voted), *voted, *pairs]
+
+
+class Mirror:
+    """Writes verdicts to Redis. :meth:`handle` is for a verdict reader.
+
+    Args:
+        redis: client.
+        availability: told when Redis is away.
+        retry_delay_s: first pause between tries.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        availability: Availability,
+        retry_delay_s: float,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self._redis = redis
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._metrics = metrics
+
+    async def handle(self, verdicts: Sequence[Verdicts]) -> None:
+        """Write; returns when Redis has answered, however long it is away.
+
+        Raises:
+            PoisonRecord: a record cannot be decoded.
+        """
+        change = Change()
+        for one in verdicts:
+            record = one.record()
+            if record is not None:
+                change.add(one.batch, record)
+        if not change.voted and not change.attempts:
+            return
+        await persistently(
+            lambda: self._write(change),
+            service="redis",
+            availability=self._availability,
+            retry_delay_s=self._retry_delay_s,
+        )
+        self._metrics.mirrored.inc(len(change.voted))
+
+    async def _write(self, change: Change) -> None:
+        try:
+            async with redis_errors("take the mirror's entries"):
+                await write(self._redis, change)
+        except ServiceUnavailable:
+            self._metrics.redis_operations.labels("mirror", "error").inc()
+            raise
+        self._metrics.redis_operations.labels("mirror", "success").inc()
+
+
+async def write(redis: Redis, change: Change) -> None:
+    """Write a change, in one round trip."""
+    keys = [VOTED_HASHES, REBUILD_LOCK, REBUILD_HASHES, REBUILD_COUNTERS]
+    pipe: Any = redis.pipeline(transaction=False)
+    for arguments in script_calls(change):
+        pipe.eval(WRITE_SCRIPT, len(keys), *keys, *arguments)
+    await pipe.execute()
