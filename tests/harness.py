@@ -55,6 +55,7 @@ async def wipe(addresses: Mapping[str, str]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
     await admin.start()
     try:
+        # The broker drops the groups' offsets with the topics.
         ours = [name for name in await admin.list_topics() if not name.startswith("__")]
         if ours:
             await admin.delete_topics(ours)
@@ -63,9 +64,6 @@ async def wipe(addresses: Mapping[str, str]) -> None:
             return not set(ours) & set(await admin.list_topics())
 
         await until(gone, "topics deleted")
-        groups = [group for group, *_ in await admin.list_consumer_groups()]
-        if groups:
-            await admin.delete_consumer_groups(groups)
     finally:
         await admin.close()
     connection = await database(settings)

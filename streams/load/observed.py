@@ -47,8 +47,7 @@ SELECT vote_hash, voter_hash, contest, choice,
 FROM vote_audit ORDER BY vote_hash COLLATE "C"
 """
 PROGRESS: Final = """
-SELECT (SELECT coalesce(sum(total_votes), 0) FROM vote_results)::bigint
-       + (SELECT coalesce(sum(votes), 0) FROM contest_results)::bigint AS counted,
+SELECT (SELECT coalesce(sum(votes), 0) FROM contest_results)::bigint AS counted,
        (SELECT count(*) FROM rejected_votes) AS rejected
 """
 APPLIED: Final = "SELECT partition, source_offset FROM sink_offsets"

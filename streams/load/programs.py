@@ -146,7 +146,7 @@ class Program:
     async def ended(self) -> int:
         """Wait until it ends; returns the exit code."""
         assert self._process is not None
-        while (code := self._process.poll()) is None:
+        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(_POLL_S)
         return code
 
