@@ -70,6 +70,9 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def up(
+    services: Annotated[
+        list[str] | None, typer.Argument(help="Only these; default all four.")
+    ] = None,
     native: Annotated[
         bool, typer.Option("--native", help="Processes of this machine, even if Docker answers.")
     ] = False,
@@ -89,7 +92,7 @@ def up(
         prefer: Literal["docker", "native"] | None = None
         if native or docker:
             prefer = "native" if native else "docker"
-        started = stack.up(prefer=prefer, deadline_seconds=deadline)
+        started = stack.up(only=services or None, prefer=prefer, deadline_seconds=deadline)
     seconds = time.monotonic() - begin
     what = f"Started {', '.join(started)}" if started else "Everything was up already"
     console.print(f"{what} ({seconds:.1f} s).", highlight=False)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from streams.devstack.backend import Say
 from streams.devstack.ports import LOOPBACK
@@ -42,6 +44,12 @@ def engine() -> Any | None:
         if client is not None:
             client.close()
     return library.from_env(timeout=60)
+
+
+def host() -> str:
+    """Where ports of containers are published: loopback, unless the engine is elsewhere."""
+    engine_url = urlsplit(os.environ.get("DOCKER_HOST", "unix://"))
+    return LOOPBACK if engine_url.scheme in {"unix", "npipe"} else engine_url.hostname or LOOPBACK
 
 
 class Docker:
@@ -83,24 +91,24 @@ class Docker:
             container.start()
             return
         image = service.image(record)
+        name = f"scrutin-{record.stack}-{service.name}"
+        self._discard(name)
         say(f"starting {image.name}")
         # Ryuk would remove the containers as soon as our process has ended.
         import_module("testcontainers.core.config").testcontainers_config.ryuk_disabled = True
         new = import_module("testcontainers.core.container").DockerContainer(image.name)
-        new = new.with_name(f"scrutin-{record.stack}-{service.name}").with_kwargs(
-            ports={
-                f"{inside}/tcp": (LOOPBACK, record.ports[role])
-                for role, inside in image.ports.items()
-            },
-            labels={LABEL: record.stack},
-        )
-        for name, value in image.environment.items():
-            new = new.with_env(name, value)
+        new = new.with_name(name).with_kwargs(labels={LABEL: record.stack})
+        address = LOOPBACK if record.host == LOOPBACK else ""
+        for role, inside in image.ports.items():
+            new.ports[f"{inside}/tcp"] = (address, record.ports[role])
+        for variable, value in image.environment.items():
+            new = new.with_env(variable, value)
         if image.command:
             new = new.with_command(image.command)
         try:
             new.start()
         except import_module("docker.errors").DockerException as error:
+            self._discard(name)
             raise StackError(
                 f"The container of {service.title} could not be started: {error}",
                 where={"image": image.name},
@@ -108,6 +116,13 @@ class Docker:
             ) from error
         record.container = new.get_wrapped_container().id
         save()
+
+    def _discard(self, name: str) -> None:
+        """Remove a container of ours that an interrupted start has left without a record."""
+        with suppress(import_module("docker.errors").NotFound):
+            left = self._engine().containers.get(name)
+            if LABEL in left.labels:
+                left.remove(force=True, v=True)
 
     def running(self, record: ServiceRecord) -> bool:
         """Running or paused."""

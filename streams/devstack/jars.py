@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from streams.devstack.packages import Need, which
@@ -60,22 +61,32 @@ def java_version(text: str) -> int:
     return int(match[2] or 0) if major == 1 else major
 
 
-def require_java() -> Path:
-    """A Java that is new enough."""
+def require_java() -> tuple[Path, str]:
+    """A Java that is new enough, and what it says of its version."""
     program = java()
     if program is None:
         raise StackError("Kafka needs Java, and there is none", todo="Install a JRE, 17 or newer")
-    result = subprocess.run(  # noqa: S603
-        [str(program), "-version"], capture_output=True, text=True, check=False
-    )
-    version = java_version(result.stderr + result.stdout)
+    text = _version_text(program, program.stat().st_mtime_ns)
+    version = java_version(text)
     if version < JAVA_AT_LEAST:
         raise StackError(
             f"Kafka {VERSION} needs Java {JAVA_AT_LEAST} or newer, found {version or 'none'}",
             where={"program": program},
             todo="Install a newer JRE (Debian: default-jre-headless) or point JAVA_HOME at one",
         )
-    return program
+    return program, text
+
+
+@lru_cache
+def _version_text(program: Path, modified_ns: int) -> str:
+    del modified_ns
+    try:
+        result = subprocess.run(  # noqa: S603
+            [str(program), "-version"], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        return str(error)
+    return result.stderr + result.stdout
 
 
 def provide(say: Callable[[str], None]) -> Path:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from streams.devstack import jars, probes
+from streams.devstack import archive, jars, probes
 from streams.devstack.packages import Need
 from streams.devstack.ports import LOOPBACK
 from streams.devstack.process import Command, clean_environment
@@ -54,8 +54,8 @@ _BROKER = {
     # The cleaner's default buffer is a quarter of our heap.
     "log.cleaner.dedupe.buffer.size": "33554432",
     # A broker that was killed is let in again only when its last session has ended.
-    "broker.session.timeout.ms": "6000",
-    "broker.heartbeat.interval.ms": "1000",
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
 }
 
 
@@ -92,10 +92,7 @@ class Kafka:
 
     def options(self) -> dict[str, str]:
         """A new cluster id and the heap."""
-        cluster = "-"
-        while cluster.startswith("-"):  # would be taken for an option
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        return {"cluster": cluster, "heap": self.heap}
+        return {"cluster": _new_cluster(), "heap": self.heap}
 
     def needs(self) -> Sequence[Need]:
         """Java, and Maven for the first time."""
@@ -103,55 +100,43 @@ class Kafka:
 
     def prepare(self, record: ServiceRecord, say: Callable[[str], None]) -> None:
         """Fetch the jars, write the configuration, format the data folder."""
-        java = jars.require_java()
+        _, java_version = jars.require_java()
         classes = jars.provide(say)
+        archive.provide(
+            archive.place(classes, java_version),
+            self._command,
+            lambda home, ports: _format(home, ports, _new_cluster(), home / "data"),
+            say,
+        )
         home = folder(record)
         home.mkdir(parents=True, exist_ok=True)
-        (home / "log4j2.yaml").write_text(_LOG4J)
         data = Path(record.data)
-        _properties(record, home / "server.properties", data)
         if data.exists():
             _check_data(data, record.options["cluster"])
-            return
-        say("formatting the data folder")
-        fresh = data.with_name("data.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        _properties(record, home / "format.properties", fresh)
-        argv = [
-            str(java),
-            *("-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
-            *("-cp", f"{classes}/*", f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}"),
-            *("kafka.tools.StorageTool", "format", "--standalone"),
-            *("-t", record.options["cluster"], "-c", str(home / "format.properties")),
-        ]
-        result = subprocess.run(  # noqa: S603
-            argv,
-            cwd=home,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            lines = (result.stdout + result.stderr).strip().splitlines()[-8:]
-            raise StackError(
-                "Kafka's data folder could not be formatted:\n  " + "\n  ".join(lines) + "\n",
-                where={"folder": fresh},
-            )
-        fresh.rename(data)
+        else:
+            say("formatting the data folder")
+            fresh = data.with_name("data.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            _format(home, record.ports, record.options["cluster"], fresh)
+            fresh.rename(data)
+        _configure(home, record.ports, data)
 
     def commands(self, record: ServiceRecord) -> list[Command]:
         """One Java process."""
         home = folder(record)
-        heap = record.options.get("heap", self.heap)
-        argv = [
-            str(jars.require_java()),
+        argv = self._command(home, _archive_option(), record.options.get("heap", self.heap))
+        return [Command("kafka", argv, cwd=home, env=clean_environment())]
+
+    def _command(self, home: Path, java_options: list[str], heap: str = "512m") -> list[str]:
+        java, _ = jars.require_java()
+        return [
+            str(java),
             *(f"-Xmx{heap}", "-Xms128m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
             *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
+            *java_options,
             f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}",
             *("-cp", f"{jars.cache()}/*", "kafka.Kafka", str(home / "server.properties")),
         ]
-        return [Command("kafka", argv, cwd=home, env=clean_environment())]
 
     def image(self, record: ServiceRecord) -> Image:
         """The official image; clients reach it under the published port."""
@@ -191,20 +176,56 @@ class Kafka:
         return {self.title: self.env(record)["KAFKA_BOOTSTRAP_SERVERS"]}
 
 
-def _properties(record: ServiceRecord, path: Path, data: Path) -> None:
-    broker, controller = record.ports["broker"], record.ports["controller"]
-    properties = {
+def _new_cluster() -> str:
+    while True:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not cluster.startswith("-"):  # would be taken for an option
+            return cluster
+
+
+def _archive_option() -> list[str]:
+    _, version = jars.require_java()
+    found = archive.place(jars.cache(), version)
+    return [f"-XX:SharedArchiveFile={found}", "-Xlog:cds=off"] if found.exists() else []
+
+
+def _configure(home: Path, ports: dict[str, int], data: Path) -> None:
+    (home / "log4j2.yaml").write_text(_LOG4J)
+    broker, controller = ports["broker"], ports["controller"]
+    listeners = f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}"
+    properties = _BROKER | {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}",
-        "advertised.listeners": (
-            f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}"
-        ),
+        "listeners": listeners,
+        "advertised.listeners": listeners,
         "log.dirs": str(data),
     }
-    path.write_text("".join(f"{name}={value}\n" for name, value in (properties | _BROKER).items()))
+    lines = [f"{name}={value}\n" for name, value in properties.items()]
+    (home / "server.properties").write_text("".join(lines))
+
+
+def _format(home: Path, ports: dict[str, int], cluster: str, data: Path) -> None:
+    _configure(home, ports, data)
+    java, _ = jars.require_java()
+    argv = [
+        str(java),
+        *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+        *_archive_option(),
+        *("-cp", f"{jars.cache()}/*", f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}"),
+        *("kafka.tools.StorageTool", "format", "--standalone"),
+        *("-t", cluster, "-c", str(home / "server.properties")),
+    ]
+    result = subprocess.run(  # noqa: S603
+        argv, cwd=home, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        lines = (result.stdout + result.stderr).strip().splitlines()[-8:]
+        raise StackError(
+            "Kafka's data folder could not be formatted:\n  " + "\n  ".join(lines) + "\n",
+            where={"folder": data},
+        )
 
 
 def _check_data(data: Path, cluster: str) -> None:

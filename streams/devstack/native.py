@@ -12,6 +12,7 @@ from streams.devstack import ports, process
 from streams.devstack.backend import Say
 from streams.devstack.service import Service
 from streams.devstack.state import ServiceRecord
+from streams.errors import StackError
 
 
 class Native:
@@ -25,7 +26,14 @@ class Native:
             process.end(left, signal.SIGKILL, 10.0)
         record.processes = []
         ports.require_free(service.title, record.ports)
-        service.prepare(record, say)
+        try:
+            service.prepare(record, say)
+        except OSError as error:
+            raise StackError(
+                f"The folder of {service.title} cannot be made ready: {error}",
+                where={"folder": record.data},
+                todo="`scrutin stack down` removes it, then `scrutin stack up` makes it anew",
+            ) from error
         save()
         say("starting")
         for command in service.commands(record):

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from pathlib import Path
 
 from streams.errors import PortTaken
 
 LOOPBACK = "127.0.0.1"
 _LOWEST = 10240
+_GRACE_SECONDS = 1.0
+"""The kernel may still be closing the sockets of a process that was killed."""
 _PROC = Path("/proc")
 
 
@@ -57,7 +60,10 @@ def choose(count: int, avoid: set[int] | None = None) -> list[int]:
 
 def require_free(service: str, ports: dict[str, int]) -> None:
     """Raise PortTaken, naming the holder where it can be found out."""
+    end = time.monotonic() + _GRACE_SECONDS
     for role, port in ports.items():
+        while not is_free(port) and time.monotonic() < end:
+            time.sleep(0.05)
         if not is_free(port):
             holder = _holder(port)
             raise PortTaken(

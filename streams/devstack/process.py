@@ -93,7 +93,8 @@ def _stat(pid: int) -> list[str]:
 def start_time(pid: int) -> str | None:
     """When a process started, as boot id and clock ticks; None if it is not running."""
     fields = _stat(pid)
-    if not fields or fields[0] in "ZX":
+    # A first thread that has ended is no zombie process while others hold files and ports.
+    if not fields or (fields[0] in "ZX" and int(fields[17]) <= 1):
         return None
     boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}:{fields[19]}"

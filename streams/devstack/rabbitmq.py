@@ -83,6 +83,7 @@ class RabbitMQ:
             "default_vhost = /",
             "log.console = true",
             "log.console.level = info",
+            "log.console.use_colors = off",
             "log.file = false",
             # A publisher blocked by an alarm looks like a fault of ours.
             "disk_free_limit.absolute = 50MB",

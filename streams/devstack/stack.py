@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streams.devstack import docker, packages, ports
+from streams.devstack import docker, packages
 from streams.devstack.backend import Backend, Given
+from streams.devstack.choosing import choose
 from streams.devstack.kafka import Kafka
 from streams.devstack.native import Native
 from streams.devstack.postgres import PostgreSQL
@@ -22,16 +21,15 @@ from streams.devstack.probes import NotReady
 from streams.devstack.rabbitmq import RabbitMQ
 from streams.devstack.redis import Redis
 from streams.devstack.service import Service
+from streams.devstack.starting import Starter
 from streams.devstack.state import Kind, ServiceRecord, StackRecord, StateFile
-from streams.errors import ServiceUnavailable, StackError
+from streams.errors import StackError
 
 Condition = Literal["up", "paused", "unwell", "stopped"]
 Say = Callable[[str, str], None]
 """Called with a service's name (or "stack") and what happens to it."""
 
 DEFAULT_DIRECTORY = ".stack"
-_POLL_SECONDS = 0.05
-_LOG_LINES_IN_ERRORS = 12
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,16 @@ class Stack:
     # Bringing up -----------------------------------------------------------------------------
 
     def up(
-        self, *, prefer: Literal["docker", "native"] | None = None, deadline_seconds: float = 90.0
+        self,
+        *,
+        only: Iterable[str] | None = None,
+        prefer: Literal["docker", "native"] | None = None,
+        deadline_seconds: float = 90.0,
     ) -> list[str]:
         """Bring up what is not up yet.
 
         Args:
+            only: names of the services to have; default all.
             prefer: how to run services of our own; default Docker if an engine answers.
             deadline_seconds: for each service, from its start until it answers.
 
@@ -102,9 +105,12 @@ class Stack:
         """
         with self._file.locked():
             record = self._file.load() or self._file.new()
-            self._choose(record, prefer)
-            dead = [name for name, one in record.services.items() if not self._well(one)]
+            wanted = list(self._services) if only is None else [self._name(one) for one in only]
+            services = [self._services[name] for name in wanted]
+            choose(record, self.directory, services, self._environ, prefer)
+            dead = [name for name in wanted if not self._well(record.services[name])]
             if not dead:
+                self._file.save(record)
                 return []
             needs = [
                 need
@@ -114,135 +120,18 @@ class Stack:
             ]
             packages.ensure(needs, lambda text: self._say("stack", text))
             self._file.save(record)
-            self._start_all(record, dead, deadline_seconds)
+            self._start(record, dead, deadline_seconds)
             return dead
 
-    def _choose(self, record: StackRecord, prefer: Kind | None) -> None:
-        """Decide for services that the state does not know: given, Docker or native."""
-        own = [name for name in self._services if name not in record.services]
-        for name in own.copy():
-            given = _given(self._services[name], record.id, self._environ)
-            if given is not None:
-                record.services[name] = given
-                own.remove(name)
-        if not own:
-            return
-        kind = prefer or ("docker" if docker.engine() is not None else "native")
-        if kind == "native" and not sys.platform.startswith("linux"):
-            raise StackError(
-                "Without a Docker engine the stack runs on Linux only",
-                where={"platform": sys.platform},
-                todo="Start a Docker engine, or give the services' addresses in the environment",
-            )
-        used = {port for one in record.services.values() for port in one.ports.values()}
-        for name in own:
-            service = self._services[name]
-            chosen = dict(zip(service.ports, ports.choose(len(service.ports), used), strict=True))
-            used |= set(chosen.values())
-            home = self.directory / name
-            record.services[name] = ServiceRecord(
-                name=name,
-                stack=record.id,
-                kind=kind,
-                host=ports.LOOPBACK,
-                ports=chosen,
-                options=service.options(),
-                data=str(home / "data") if kind == "native" else "",
-                log=str(home / f"{name}.log") if kind == "native" else "",
-            )
-
-    def _start_all(self, record: StackRecord, names: list[str], deadline_seconds: float) -> None:
-        """Start services side by side; if one fails, end those that were started with it."""
-        give_up = threading.Event()
-        with ThreadPoolExecutor(len(names)) as pool:
-            running = [
-                pool.submit(
-                    self._start_one, record, record.services[name], deadline_seconds, give_up
-                )
-                for name in names
-            ]
-            try:
-                done, _ = wait(running, return_when=FIRST_EXCEPTION)
-                failed = [error for one in done if (error := one.exception()) is not None]
-            except BaseException:
-                give_up.set()
-                wait(running)
-                self._abandon(record, names)
-                raise
-            if failed:
-                give_up.set()
-                wait(running)
-                self._abandon(record, names)
-                raise failed[0]
-
-    def _abandon(self, record: StackRecord, names: list[str]) -> None:
-        for name in names:
-            one = record.services[name]
-            if one.kind != "given" and self._backends[one.kind].running(one):
-                service = self._services[name]
-                self._backends[one.kind].stop(one, service.stop_signal, 20.0)
-        self._save(record)
-
-    def _start_one(
-        self,
-        stack: StackRecord,
-        record: ServiceRecord,
-        deadline_seconds: float,
-        give_up: threading.Event,
-    ) -> None:
-        service = self._services[record.name]
-        backend = self._backends[record.kind]
-
-        def say(text: str) -> None:
-            self._say(record.name, text)
-
-        if backend.running(record) and backend.paused(record):
-            say("resuming")
-            backend.resume(record)
-        elif not backend.running(record):
-            backend.create(service, record, lambda: self._save(stack), say)
-        begin = time.monotonic()
-        if self._await_ready(service, record, deadline_seconds, give_up):
-            say(f"ready after {time.monotonic() - begin:.1f} s")
-
-    def _await_ready(
-        self,
-        service: Service,
-        record: ServiceRecord,
-        deadline_seconds: float,
-        give_up: threading.Event,
-    ) -> bool:
-        backend = self._backends[record.kind]
-        end = time.monotonic() + deadline_seconds
-        while True:
-            if give_up.is_set():
-                return False
-            try:
-                service.probe(record)
-                return True
-            except NotReady as error:
-                seen = str(error)
-            if not backend.running(record):
-                raise self._failure(f"{service.title} ended while starting", record)
-            if time.monotonic() > end:
-                if record.kind == "given":
-                    raise ServiceUnavailable(
-                        f"{service.title} does not answer: {seen}",
-                        where={"host": record.host, "port": record.ports[service.ports[0]]},
-                        todo="See to the address in the environment, or unset it",
-                    )
-                what = f"{service.title} was not ready within {deadline_seconds:.0f} s: {seen}"
-                raise self._failure(what, record)
-            give_up.wait(_POLL_SECONDS)
-
-    def _failure(self, what: str, record: ServiceRecord) -> StackError:
-        lines = self._backends[record.kind].tail(record, _LOG_LINES_IN_ERRORS)
-        quoted = "\n".join(f"  | {line}" for line in lines)
-        return StackError(
-            what,
-            where={"service": record.name, "log": record.log or record.container[:12]},
-            todo=f"Its last log lines:\n{quoted}" if quoted else "Its log is empty",
+    def _start(self, record: StackRecord, names: list[str], deadline_seconds: float) -> None:
+        starter = Starter(
+            self._services,
+            self._backends,
+            save=lambda: self._save(record),
+            say=self._say,
+            deadline_seconds=deadline_seconds,
         )
+        starter.start([record.services[name] for name in names])
 
     # Looking ---------------------------------------------------------------------------------
 
@@ -363,7 +252,7 @@ class Stack:
             record = self._required()
             one = self._record(record, service)
             if not self._well(one):
-                self._start_all(record, [one.name], deadline_seconds)
+                self._start(record, [one.name], deadline_seconds)
 
     def pause(self, service: str) -> None:
         """Freeze one service: its connections stay, nothing answers."""
@@ -381,6 +270,14 @@ class Stack:
         with self._saving:
             self._file.save(record)
 
+    def _name(self, service: str) -> str:
+        if service not in self._services:
+            raise StackError(
+                f"There is no service {service!r}",
+                todo=f"Choose from {', '.join(self._services)}",
+            )
+        return service
+
     def _required(self) -> StackRecord:
         record = self._file.load()
         if record is None:
@@ -393,19 +290,8 @@ class Stack:
 
     def _record(self, record: StackRecord, service: str) -> ServiceRecord:
         try:
-            return record.services[service]
+            return record.services[self._name(service)]
         except KeyError:
             raise StackError(
-                f"There is no service {service!r}",
-                where={"services": ", ".join(record.services)},
+                f"{service} is not part of this stack", where={"folder": self.directory}
             ) from None
-
-
-def _given(service: Service, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
-    try:
-        return service.given(stack_id, environ)
-    except ValueError as error:
-        raise StackError(
-            f"The address of {service.title} in the environment is malformed: {error}",
-            todo="See to its *_PORT or KAFKA_BOOTSTRAP_SERVERS",
-        ) from error

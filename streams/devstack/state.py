@@ -135,17 +135,23 @@ class StateFile:
 def file_lock(path: Path, deadline_seconds: float) -> Iterator[None]:
     """Hold an exclusive lock on a file; the kernel releases it when the process ends."""
     end = time.monotonic() + deadline_seconds
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # `down` removes the file: a lock on what is no longer there locks nobody out.
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
-            except BlockingIOError as error:
-                if time.monotonic() > end:
-                    raise StackError(
-                        f"Another command has held the lock for {deadline_seconds:.0f} s",
-                        where={"lock": path},
-                        todo="Wait for it or end it, then try again",
-                    ) from error
-                time.sleep(0.1)
+        except (BlockingIOError, FileNotFoundError) as error:
+            if time.monotonic() > end:
+                file.close()
+                raise StackError(
+                    f"Another command has held the lock for {deadline_seconds:.0f} s",
+                    where={"lock": path},
+                    todo="Wait for it or end it, then try again",
+                ) from error
+            time.sleep(0.1)
+        file.close()
+    with file:
         yield
