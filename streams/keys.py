@@ -41,6 +41,16 @@ def voter_key(vote_hash: str, contest: str, kind: int) -> bytes:
     return hashlib.sha256(b"contest\0" + contest.encode() + b"\0" + vote_hash.encode()).digest()
 
 
+def identify(text: str, contest: str, kind: int) -> tuple[str, bytes]:
+    """:func:`normalise_hash` and :func:`voter_key` in one, for the common case in one step."""
+    if kind == Kind.LAW and len(text) == 64:
+        key = _hex64(text)
+        if key is not None:
+            return key.hex(), key
+    normalised = normalise_hash(text)
+    return normalised, voter_key(normalised, contest, kind)
+
+
 def stored_hash(vote_hash: str, contest: str, kind: int) -> str:
     """`vote_audit.vote_hash`, which is unique: a law's hash, else the key in hexadecimal."""
     return vote_hash if kind == Kind.LAW else voter_key(vote_hash, contest, kind).hex()
