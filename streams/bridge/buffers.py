@@ -18,7 +18,7 @@ MAX_BUFFER_BYTES: Final = 600_000
 """Bytes of items in a record, as :func:`weight` counts them: at least as many as they encode to.
 One item alone may be heavier; a body is bounded far below what Kafka takes."""
 
-_OVERHEAD_BYTES: Final = 64
+_OVERHEAD_BYTES: Final = 80
 """More than the identity, the numbers and the MessagePack headers of one item take."""
 
 _ON_ROLL: Final = int(Flag.ON_ROLL)
@@ -47,6 +47,23 @@ class Pending(Generic[S]):
         self.rejects: list[tuple[S, int]] = []
         """Where the malformed messages came from."""
         self.weight = 0
+        """Bytes, as :func:`weight` counts them; too many after :meth:`forget`, never too few."""
+
+    @property
+    def count(self) -> int:
+        """Items."""
+        return len(self.votes) + len(self.malformed)
+
+    def forget(self, session: S) -> int:
+        """Drop what a session delivered; returns how many items."""
+        before = self.count
+        kept = [i for i, (origin, _) in enumerate(self.tags) if origin is not session]
+        self.votes = [self.votes[i] for i in kept]
+        self.tags = [self.tags[i] for i in kept]
+        kept = [i for i, (origin, _) in enumerate(self.rejects) if origin is not session]
+        self.malformed = [self.malformed[i] for i in kept]
+        self.rejects = [self.rejects[i] for i in kept]
+        return before - self.count
 
 
 class Buffers(Generic[S]):
@@ -80,7 +97,7 @@ class Buffers(Generic[S]):
             tag: its delivery tag there.
         """
         pending = self._open[partition]
-        if pending.weight and pending.weight + weight > MAX_BUFFER_BYTES:
+        if pending.count and pending.weight + weight > MAX_BUFFER_BYTES:
             pending = self._replace(partition)
         pending.weight += weight
         if type(item) is Vote:
@@ -91,7 +108,7 @@ class Buffers(Generic[S]):
             pending.malformed.append(item)
             pending.rejects.append((session, tag))
         self.waiting += 1
-        if len(pending.votes) + len(pending.malformed) >= MAX_RECORD_ITEMS:
+        if pending.count >= MAX_RECORD_ITEMS:
             self._replace(partition)
 
     def take(self) -> list[Pending[S]]:
@@ -99,7 +116,7 @@ class Buffers(Generic[S]):
         taken = self._full
         self._full = []
         for partition, pending in enumerate(self._open):
-            if pending.weight:
+            if pending.count:
                 taken.append(pending)
                 self._open[partition] = Pending(partition)
         self.waiting = 0
@@ -108,14 +125,10 @@ class Buffers(Generic[S]):
     def forget(self, session: S) -> int:
         """Drop what a session delivered because it will be delivered again; returns how much."""
         before = self.waiting
-        taken = self.take()
-        for pending in taken:
-            for vote, (origin, tag) in zip(pending.votes, pending.tags, strict=True):
-                if origin is not session:
-                    self.add(pending.partition, vote, weight(vote), origin, tag)
-            for fault, (origin, tag) in zip(pending.malformed, pending.rejects, strict=True):
-                if origin is not session:
-                    self.add(pending.partition, fault, weight(fault), origin, tag)
+        # The rest stays in the records it was in: none grows, and the order is kept.
+        for pending in (*self._full, *self._open):
+            self.waiting -= pending.forget(session)
+        self._full = [pending for pending in self._full if pending.count]
         return before - self.waiting
 
     def _replace(self, partition: int) -> Pending[S]:
@@ -125,20 +138,20 @@ class Buffers(Generic[S]):
         return fresh
 
 
-def weight(item: Vote | Malformed) -> int:
-    """At least as many bytes as the item takes in a record."""
+def weight(item: Vote | Malformed, body_bytes: int) -> int:
+    """At least as many bytes as the item takes in a record.
+
+    Args:
+        item: as decoded.
+        body_bytes: length of the message body it was decoded from. No text of a vote is longer
+            than in the body, but for numbers in the metadata, which may be written out.
+    """
     if type(item) is Vote:
-        texts = len(item.hash) + len(item.contest) + len(item.choice) + len(item.citizen_id or "")
-        size = _OVERHEAD_BYTES + (texts if item.hash.isascii() else 4 * texts)
-        if not item.contest.isascii() or not item.choice.isascii():
-            size += 3 * texts
-        if item.citizen_id is not None and not item.citizen_id.isascii():
-            size += 3 * texts
-        if item.metadata is not None:
-            size += len(item.metadata.encode())
-        return size
+        if item.metadata is None:
+            return body_bytes + _OVERHEAD_BYTES
+        return body_bytes + len(item.metadata.encode()) + _OVERHEAD_BYTES
     assert isinstance(item, Malformed)
-    return _OVERHEAD_BYTES + 64 + len(item.head)
+    return 2 * _OVERHEAD_BYTES + len(item.head)
 
 
 def hashes_to_ask(batches: Sequence[Pending[S]]) -> list[str]:

@@ -23,7 +23,7 @@ from streams.bridge.spellings import (
     read_body,
 )
 from streams.bridge.timestamps import parse_epoch, parse_iso
-from streams.keys import ELECTION_PREFIX, normalise_hash, voter_key
+from streams.keys import ELECTION_PREFIX, identify
 
 HEAD_BYTES: Final = 4096
 """How much of a malformed body travels on."""
@@ -102,7 +102,6 @@ def identity_of(message_id: str | bytes | None, body: bytes) -> bytes:
 
 
 def _vote(spelled: Spelled, identity: bytes, flags: int, ingest_us: int) -> Decoded:
-    vote_hash = normalise_hash(spelled.hash)
     if spelled.candidate_id is not None:
         contest = ELECTION_PREFIX + spelled.contest
         kind = _CANDIDATE
@@ -111,6 +110,7 @@ def _vote(spelled: Spelled, identity: bytes, flags: int, ingest_us: int) -> Deco
         contest = spelled.contest
         kind = _LAW
         choice = spelled.choice
+    vote_hash, key = identify(spelled.hash, contest, kind)
     vote = Vote(
         vote_hash,
         contest,
@@ -122,7 +122,7 @@ def _vote(spelled: Spelled, identity: bytes, flags: int, ingest_us: int) -> Deco
         spelled.citizen_id,
         spelled.metadata,
     )
-    return Decoded(vote, voter_key(vote_hash, contest, kind))
+    return Decoded(vote, key)
 
 
 def _malformed(reason: Reason, body: bytes, identity: bytes, flags: int) -> Decoded:

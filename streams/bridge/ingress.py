@@ -123,7 +123,7 @@ class Ingress:
                     self._limits.flush_ms / 1000, self._wake.set
                 )
             partition = partition_of(decoded.key, self._limits.partitions)
-            buffers.add(partition, item, weight(item), session, tag)
+            buffers.add(partition, item, weight(item, len(body)), session, tag)
             # With the whole prefetch here nothing more comes before a flush.
             if buffers.has_full or tags.outstanding >= session.prefetch:
                 self._wake.set()
