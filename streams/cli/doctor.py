@@ -7,8 +7,7 @@ from rich.text import Text
 
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.errors import ExitCode
-from streams.inspect.checks import Check, Status
-from streams.inspect.doctor import count, examine
+from streams.inspect.checks import Check, Status, count
 from streams.settings import load_settings
 
 _MARKS = {
@@ -30,6 +29,9 @@ def doctor(*, as_json: JsonOption = False) -> None:
 
     [dim]scrutin doctor --json | jq '.checks\\[] | select(.status != "ok")'[/]
     """
+    # Loads every driver, which takes longer than most other commands run.
+    from streams.inspect.doctor import examine  # noqa: PLC0415
+
     checks = run(examine(load_settings()))
     if as_json:
         write_json(

@@ -9,7 +9,8 @@ from typing import Any, Final
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, failure, ok, warning
 from streams.inspect.lag import queue_names
-from streams.inspect.rabbit import VOTES_EXCHANGE, BrokerFacts, Management, QueueDetails, look
+from streams.inspect.rabbit import VOTES_EXCHANGE, BrokerFacts, look
+from streams.inspect.rabbit_http import Management, QueueDetails
 from streams.settings import VALIDATION, Settings
 
 SERVICE: Final = "rabbitmq"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from streams.errors import ServiceUnavailable, SettingsError
@@ -51,6 +53,8 @@ async def gather(settings: Settings) -> RedisFacts:
         db=settings.redis_db,
         password=settings.redis_password.get_secret_value() or None,
         decode_responses=True,
+        # One try: whoever asks wants to know how it is now.
+        retry=Retry(NoBackoff(), 0),
     )
     try:
         async with client:

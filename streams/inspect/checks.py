@@ -112,3 +112,8 @@ def judge_clock(service: str, clock: Clock) -> Check:
         )
     # Answers that took long make small differences meaningless.
     return ok(service, "clock", f"within {abs(clock.ahead_s) + clock.unsure_s:.2g} s of this host")
+
+
+def count(checks: list[Check], status: Status) -> int:
+    """How many checks ended so."""
+    return sum(check.status is status for check in checks)

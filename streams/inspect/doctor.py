@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streams.inspect import check_host, check_kafka, check_postgres, check_rabbit, check_redis
-from streams.inspect.checks import Check, Status, ask
+from streams.inspect.checks import Check, ask
 from streams.settings import Settings
 
 
@@ -37,8 +37,3 @@ async def examine(settings: Settings) -> list[Check]:
         if not isinstance(kafka, Check) and settings.sink == "postgres":
             checks.append(check_postgres.judge_log(postgres, kafka.log_ids, kafka.spans))
     return checks
-
-
-def count(checks: list[Check], status: Status) -> int:
-    """How many checks ended so."""
-    return sum(check.status is status for check in checks)

@@ -1,0 +1,91 @@
+"""Looking at RabbitMQ over its management plugin: what AMQP does not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+
+from streams.errors import ServiceUnavailable
+from streams.inspect.checks import DEADLINE_S
+from streams.settings import Settings
+
+
+@dataclass(frozen=True)
+class QueueDetails:
+    """What the management plugin tells about a queue."""
+
+    arguments: dict[str, Any]
+    policy: dict[str, Any]
+    """The effective policy's definition."""
+    durable: bool
+    auto_delete: bool
+    unacked: int
+
+
+class Management:
+    """The management plugin's HTTP API.
+
+    Args:
+        settings: where RabbitMQ is; `SCRUTIN_RABBITMQ_MANAGEMENT_URL` if it is set, else port
+            15672 of its host.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        base = settings.rabbitmq_management_url or f"http://{settings.rabbitmq_host}:15672"
+        self.url: Final = base.rstrip("/")
+        self._vhost = quote(settings.rabbitmq_vhost, safe="")
+        self._auth = aiohttp.BasicAuth(
+            settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
+        )
+
+    async def queues(self, names: Sequence[str]) -> dict[str, QueueDetails]:
+        """Details of those of the queues that exist.
+
+        Raises:
+            ServiceUnavailable: no (usable) management API there.
+        """
+        found = await self._get(f"/api/queues/{self._vhost}?disable_stats=false")
+        return {
+            q["name"]: QueueDetails(
+                arguments=q.get("arguments") or {},
+                policy=q.get("effective_policy_definition") or {},
+                durable=bool(q.get("durable")),
+                auto_delete=bool(q.get("auto_delete")),
+                unacked=int(q.get("messages_unacknowledged") or 0),
+            )
+            for q in found
+            if q["name"] in names
+        }
+
+    async def bound_queues(self, exchange: str) -> list[str]:
+        """Queues that the exchange feeds directly."""
+        found = await self._get(
+            f"/api/exchanges/{self._vhost}/{quote(exchange, safe='')}/bindings/source"
+        )
+        return [b["destination"] for b in found if b["destination_type"] == "queue"]
+
+    async def _get(self, path: str) -> list[dict[str, Any]]:
+        # Half the deadline: the answer over AMQP must not be lost with it.
+        timeout = aiohttp.ClientTimeout(total=DEADLINE_S / 2)
+        try:
+            async with (
+                aiohttp.ClientSession(auth=self._auth, timeout=timeout) as session,
+                session.get(f"{self.url}{path}") as response,
+            ):
+                response.raise_for_status()
+                answer = await response.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            raise ServiceUnavailable(
+                f"RabbitMQ's management API does not answer: {type(error).__name__}",
+                where={"SCRUTIN_RABBITMQ_MANAGEMENT_URL": self.url},
+            ) from error
+        if not isinstance(answer, list):
+            raise ServiceUnavailable(
+                "What answers is not RabbitMQ's management API",
+                where={"SCRUTIN_RABBITMQ_MANAGEMENT_URL": self.url},
+            )
+        return answer
