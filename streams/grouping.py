@@ -16,6 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 
+from streams.assignment import Assignment
 from streams.failstop import fail
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class GroupRunner(Generic[T]):
         start_weight: a group starts once this much weight waits,
         wait_until: or at this monotonic time in seconds, given the time the first event came.
         max_weight: a group takes no more events once it weighs this.
+        assignment: events that it does not cover are dropped.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class GroupRunner(Generic[T]):
         start_weight: int,
         wait_until: Callable[[float], float],
         max_weight: int,
+        assignment: Assignment,
     ) -> None:
         self._name = name
         self._process = process
         self._start_weight = start_weight
         self._wait_until = wait_until
         self._max_weight = max_weight
+        self._assignment = assignment
         self._queue: deque[T] = deque()
         self._weight = 0
         self._bytes = 0
@@ -82,7 +86,6 @@ class GroupRunner(Generic[T]):
         self._settled = asyncio.Event()
         # Nothing waits and nothing runs.
         self._settled.set()
-        self._ended_generation = -1
         self._draining = False
 
     @property
@@ -93,7 +96,7 @@ class GroupRunner(Generic[T]):
     async def put(self, item: T) -> None:
         """Queue an event; waits while the queue is full."""
         await self._room.wait()
-        if item.generation <= self._ended_generation:
+        if not self._assignment.covers(item.generation):
             return
         if not self._queue:
             self._first_at_s = time.monotonic()
@@ -117,7 +120,7 @@ class GroupRunner(Generic[T]):
             except BaseException as error:  # noqa: BLE001 - every unexpected error ends the process
                 fail(error)
             for item in group:
-                if item.generation > self._ended_generation:
+                if self._assignment.covers(item.generation):
                     item.ack()
             self._running = False
             if not self._queue:
@@ -150,18 +153,23 @@ class GroupRunner(Generic[T]):
             self._room.set()
         return group or await self._next_group()
 
-    async def revoke(self, generation: int, *, timeout_s: float) -> None:
-        """End a generation: drop what waits, and give the running group time to finish.
+    async def settle(self, *, timeout_s: float) -> None:
+        """Drop what waits and let the running group finish; before an assignment ends.
 
         Args:
-            generation: events of this and earlier generations are not acknowledged any more once
-                the running group is done or the time is over.
             timeout_s: how long the running group may hold up the rebalance.
         """
-        self._clear()
+        self.clear()
         await self._wait_settled(timeout_s)
-        self._ended_generation = max(self._ended_generation, generation)
-        self._clear()
+
+    def clear(self) -> None:
+        """Drop what waits."""
+        self._queue.clear()
+        self._weight = 0
+        self._bytes = 0
+        self._room.set()
+        if not self._running:
+            self._settled.set()
 
     async def drain(self, *, timeout_s: float) -> None:
         """Work on everything that waits, for a clean stop."""
@@ -175,11 +183,3 @@ class GroupRunner(Generic[T]):
                 await self._settled.wait()
         except TimeoutError:
             log.warning("stage is still busy", stage=self._name, waited_s=timeout_s)
-
-    def _clear(self) -> None:
-        self._queue.clear()
-        self._weight = 0
-        self._bytes = 0
-        self._room.set()
-        if not self._running:
-            self._settled.set()

@@ -60,6 +60,8 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
             # At INFO they tell of every service that starts and stops within the worker.
             "faust": {"level": "WARNING"},
             "mode": {"level": "WARNING"},
+            # A commit that waits out an outage overlaps with its timer.
+            "mode.timers": {"level": "ERROR"},
         },
     }
 

@@ -114,9 +114,7 @@ class Progress:
     async def _positions(self) -> dict[tuple[str, int], int]:
         """Next offset of each owned partition, by the stages' own knowledge."""
         positions = {}
-        store = self._worker.voted.state
-        for partition in self._partitions(VALIDATION_TOPIC):
-            state = store.partition(partition)
+        for partition, state in self._worker.voted.state.partitions.items():
             positions[VALIDATION_TOPIC, partition] = state.applied + 1
             self._worker.metrics.voted_entries.labels(partition=partition).set(len(state))
         if self._worker.sinks:

@@ -7,6 +7,7 @@ table knows what was applied and the end of `votes.validated` what was emitted.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 import structlog
+from aiokafka import ConsumerRecord
 
 from schemas.codec import DecodeError, InputRecord, decode_input, decode_verdicts, encode
 from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
 from schemas.voted import CHANGELOG_KEY, VotedRecord
 from schemas.votes import VoteBatch
+from streams.assignment import Assignment
 from streams.decide import decide
 from streams.errors import LogMismatch
 from streams.events import InputEvent, poison
@@ -67,6 +70,7 @@ class Validation:
         reader: reads ranges of Kafka.
         retry: waits out Kafka's outages.
         metrics: the worker's.
+        assignment: events that it does not cover are left to the next owner.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Validation:
         reader: LogReader,
         retry: Retry[object],
         metrics: WorkerMetrics,
+        assignment: Assignment,
     ) -> None:
         self._store = store
         self._changelog_topic = changelog_topic
@@ -87,13 +92,17 @@ class Validation:
         self._metrics = metrics
         self._log_ids: Mapping[int, bytes] = {}
         self._emitted: dict[int, int] = {}
+        self._assignment = assignment
 
     def open(self, genesis: Mapping[int, Genesis]) -> None:
         """Set the identity of each input partition's log; before the first record."""
         self._log_ids = {partition: g.log_id for partition, g in genesis.items()}
 
     def revoked(self) -> None:
-        """Forget what was emitted: somebody else may emit from now on."""
+        """Forget what was emitted: somebody else may emit from now on.
+
+        What a running group still has in hand is left alone; the next owner finds it in the log.
+        """
         self._emitted.clear()
 
     def restored(self) -> None:
@@ -113,16 +122,21 @@ class Validation:
                     "and an empty database",
                 )
 
-    async def position(self, partition: int) -> int:
+    async def position(self, partition: int) -> int | None:
         """Input offset to read next: the first that is not both applied and emitted.
+
+        Returns:
+            None if the partition was revoked meanwhile.
 
         Raises:
             LogMismatch: the input log ends before what was applied.
         """
         await self._know_emitted(partition)
-        state = self._store().partition(partition)
         end = await self._retry(lambda: self._reader.end_offset(VALIDATION_TOPIC, partition))
         assert isinstance(end, int)
+        state = self._store().partitions.get(partition)
+        if state is None or partition not in self._emitted:
+            return None
         if state.applied >= end:
             raise LogMismatch(
                 f"The voted table applied input offset {state.applied}, but the log ends at"
@@ -138,14 +152,21 @@ class Validation:
         out = _Out()
         for event in events:
             await self._know_emitted(event.partition)
-            await self._heal(event, out)
-            self._fold(event.partition, _Input(event.offset, event.record, event.raw), out)
+            missed = await self._missed(event)
+            # Either wait may have outlasted the assignment.
+            if not self._owns(event):
+                continue
+            state = self._store().partitions[event.partition]
+            for given in (*missed, _Input(event.offset, event.record, event.raw)):
+                self._fold(state, given, out)
         await self._write(out)
         self._metrics.validation_latency.observe(time.perf_counter() - started_s)
 
-    def _fold(self, partition: int, given: _Input, out: _Out) -> None:
-        offset = given.offset
-        state = self._store().partition(partition)
+    def _owns(self, event: InputEvent) -> bool:
+        return self._assignment.covers(event.generation) and event.partition in self._emitted
+
+    def _fold(self, state: VotedPartition, given: _Input, out: _Out) -> None:
+        partition, offset = state.partition, given.offset
         if offset <= state.applied:
             if offset <= self._emitted[partition]:
                 self._metrics.replays.labels(stage="validation").inc()
@@ -192,35 +213,53 @@ class Validation:
 
     async def _know_emitted(self, partition: int) -> None:
         """Find, once an assignment, up to which input offset verdicts are in Kafka."""
-        if partition in self._emitted:
+        generation = self._assignment.generation
+        if partition in self._emitted or generation is None:
             return
-        records = await self._retry(
-            lambda: self._reader.tail(VALIDATED_TOPIC, partition, TAIL_RECORDS)
+        emitted = await self._last_offset(
+            VALIDATED_TOPIC, partition, lambda record: decode_verdicts(record.value).offset
         )
-        emitted = -1
+        state = self._store().partitions.get(partition)
+        if state is not None and emitted > state.applied:
+            # Another worker may have written both after our restore; then we decide the same again.
+            decided = await self._last_offset(
+                self._changelog_topic,
+                partition,
+                lambda record: int(CHANGELOG_KEY.unpack(record.key)[0]),
+            )
+            if decided < emitted:
+                raise LogMismatch(
+                    f"Verdicts are out up to input offset {emitted}, but the voted table's"
+                    f" changelog ends at {decided}",
+                    where={"topic": self._changelog_topic, "partition": partition},
+                    todo="The changelog lost records; rebuild the table from the input log",
+                )
+        if self._assignment.covers(generation) and partition in self._store().partitions:
+            self._emitted[partition] = emitted
+
+    async def _last_offset(
+        self, topic: str, partition: int, input_offset: Callable[[ConsumerRecord], int]
+    ) -> int:
+        """Highest input offset that the last records of a partition speak of; -1 if it is empty."""
+        records = await self._retry(lambda: self._reader.tail(topic, partition, TAIL_RECORDS))
         assert isinstance(records, list)
+        last = -1
         for record in records:
             try:
-                emitted = max(emitted, decode_verdicts(record.value).offset)
-            except DecodeError as error:
+                last = max(last, input_offset(record))
+            except (DecodeError, TypeError, struct.error) as error:
                 raise poison(record.topic, record.partition, record.offset, error) from error
-        state = self._store().partition(partition)
-        if emitted > state.applied:
-            raise LogMismatch(
-                f"Verdicts are out up to input offset {emitted}, but the voted table's changelog"
-                f" ends at {state.applied}",
-                where={"topic": self._changelog_topic, "partition": partition},
-                todo="The changelog lost records; rebuild the table from the input log",
-            )
-        self._emitted[partition] = emitted
+        return last
 
-    async def _heal(self, event: InputEvent, out: _Out) -> None:
+    async def _missed(self, event: InputEvent) -> list[_Input]:
         """Read what lies between the last applied record and this one, if a commit ran ahead."""
         partition = event.partition
-        state = self._store().partition(partition)
+        if not self._owns(event):
+            return []
+        state = self._store().partitions[partition]
         start = min(state.applied, self._emitted[partition]) + 1
         if event.offset <= start:
-            return
+            return []
         log.error(
             "a committed offset ran ahead; reading what it skipped",
             topic=VALIDATION_TOPIC,
@@ -230,18 +269,19 @@ class Validation:
         )
         self._metrics.gaps_healed.labels(stage="validation").inc()
 
-        async def read() -> list[tuple[int, bytes]]:
-            reading = self._reader.read(VALIDATION_TOPIC, partition, start, event.offset)
-            return [(record.offset, record.value) async for record in reading]
+        async def read() -> list[_Input]:
+            missed = []
+            async for record in self._reader.read(VALIDATION_TOPIC, partition, start, event.offset):
+                try:
+                    decoded = decode_input(record.value)
+                except DecodeError as error:
+                    raise poison(VALIDATION_TOPIC, partition, record.offset, error) from error
+                missed.append(_Input(record.offset, decoded, record.value))
+            return missed
 
         missed = await self._retry(read)
         assert isinstance(missed, list)
-        for offset, raw in missed:
-            try:
-                record = decode_input(raw)
-            except DecodeError as error:
-                raise poison(VALIDATION_TOPIC, partition, offset, error) from error
-            self._fold(partition, _Input(offset, record, raw), out)
+        return missed
 
     async def _write(self, out: _Out) -> None:
         if out.changelog:

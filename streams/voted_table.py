@@ -31,19 +31,12 @@ class VotedStore(Store):  # type: ignore[misc]
         self.last_applied_at_s = time.monotonic()
         self._persisted: dict[int, int] = {}
 
-    def partition(self, number: int) -> VotedPartition:
-        """State of a partition, empty if it is new."""
-        state = self.partitions.get(number)
-        if state is None:
-            state = self.partitions[number] = VotedPartition(number)
-        return state
-
     def written(self, number: int, changelog_offset: int) -> None:
         """Note that our own record is in the changelog, so that a restore need not read it.
 
         Only an unbroken sequence counts: a hole is another worker's record, which must be read.
         """
-        if self._persisted.get(number, -1) == changelog_offset - 1:
+        if number in self.partitions and self._persisted.get(number, -1) == changelog_offset - 1:
             self._persisted[number] = changelog_offset
 
     # What Faust calls.
@@ -64,7 +57,11 @@ class VotedStore(Store):  # type: ignore[misc]
             message = event.message
             try:
                 (offset,) = CHANGELOG_KEY.unpack(message.key)
-                self.partition(message.partition).apply(offset, decode_voted(message.value))
+                state = self.partitions.get(message.partition)
+                if state is None:
+                    # Read before a rebalance that took the partition away.
+                    continue
+                state.apply(offset, decode_voted(message.value))
             except ScrutinError as error:
                 fail(error)
             except (DecodeError, TypeError, ValueError, struct.error) as error:
@@ -91,13 +88,15 @@ class VotedStore(Store):  # type: ignore[misc]
         newly_assigned: set[TP],
         generation_id: int = 0,
     ) -> None:
-        """Drop the partitions that are no longer ours."""
+        """Drop the partitions that are no longer ours, and begin the new ones empty."""
         del revoked, newly_assigned, generation_id
         topic = self.table.changelog_topic_name
         ours = {tp.partition for tp in assigned if tp.topic == topic}
         for number in [p for p in self.partitions if p not in ours]:
             del self.partitions[number]
             self._persisted.pop(number, None)
+        for number in ours - self.partitions.keys():
+            self.partitions[number] = VotedPartition(number)
 
     def reset_state(self) -> None:
         """Nothing is kept on disk."""

@@ -17,6 +17,7 @@ from yarl import URL
 
 from schemas.genesis import Genesis
 from streams.aggregation import Aggregation, event_of
+from streams.assignment import Assignment
 from streams.availability import Availability, persistently
 from streams.codecs import register_codecs
 from streams.database import connect
@@ -97,6 +98,7 @@ class Worker:
         ProcessCollector(registry=self.metrics.registry)
         PlatformCollector(registry=self.metrics.registry)
         self.windows = Windows(settings.window_ms)
+        self._assignment = Assignment()
         self._availability = Availability(settings.max_retry_attempts, self._on_outage)
         servers = settings.kafka_bootstrap_servers
         self._reader = LogReader(servers)
@@ -118,6 +120,7 @@ class Worker:
             reader=self._reader,
             retry=self._retry("Kafka"),
             metrics=self.metrics,
+            assignment=self._assignment,
         )
         self.aggregation = Aggregation(
             sink=self._sink,
@@ -133,6 +136,7 @@ class Worker:
             start_weight=1,
             wait_until=lambda first_s: first_s,
             max_weight=VALIDATION_GROUP_VOTES,
+            assignment=self._assignment,
         )
         self._aggregating: GroupRunner[VerdictEvent] = GroupRunner(
             "aggregation",
@@ -140,6 +144,7 @@ class Worker:
             start_weight=settings.batch_size,
             wait_until=self._window_end_s,
             max_weight=settings.max_flush_votes,
+            assignment=self._assignment,
         )
         self._progress = Progress(self, self._sink, self._reader, self._availability)
 
@@ -327,11 +332,11 @@ class Worker:
     # Rebalances.
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
-        generation = self.app.consumer_generation_id
-        await asyncio.gather(
-            self._validating.revoke(generation, timeout_s=REVOKE_TIMEOUT_S),
-            self._aggregating.revoke(generation, timeout_s=REVOKE_TIMEOUT_S),
-        )
+        runners = (self._validating, self._aggregating)
+        await asyncio.gather(*(r.settle(timeout_s=REVOKE_TIMEOUT_S) for r in runners))
+        self._assignment.end()
+        for runner in runners:
+            runner.clear()
         self.validation.revoked()
 
     async def _restored(self) -> None:
@@ -339,6 +344,7 @@ class Worker:
             self.validation.restored()
         except ScrutinError as error:
             fail(error)
+        self._assignment.begin(self.app.consumer_generation_id)
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
         """Next offset to read, by the stages' own knowledge; nothing while a service is away."""
@@ -352,7 +358,9 @@ class Worker:
                             positions[tp] = validated.get(tp.partition, 0)
                 for tp in tps:
                     if tp.topic == VALIDATION_TOPIC:
-                        positions[tp] = await self.validation.position(tp.partition)
+                        position = await self.validation.position(tp.partition)
+                        if position is not None:
+                            positions[tp] = position
         except (ServiceUnavailable, TimeoutError) as error:
             # The committed offsets serve; what they skip is healed when its successor arrives.
             log.warning("reading from committed offsets", error=str(error) or "timeout")
