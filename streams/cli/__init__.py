@@ -19,7 +19,18 @@ app = typer.Typer(
 )
 
 
-MODULES = ("results", "tables", "lag", "doctor", "settings_cmd", "stack", "publish", "verify", "roll")
+MODULES = (
+    "demo",
+    "results",
+    "tables",
+    "lag",
+    "doctor",
+    "settings_cmd",
+    "stack",
+    "publish",
+    "verify",
+    "roll",
+)
 """Modules of this package, in the order of `--help`; each has a `register(app)`."""
 
 

@@ -124,7 +124,14 @@ def publish(
         return
     with counting(f"publishing to {plan.queue}", plan.messages) as advance:
         outcome = uvloop.run(
-            play(settings, election, expected=expected, rate=rate or None, advance=advance)
+            play(
+                settings,
+                election,
+                expected=expected,
+                rate=rate or None,
+                advance=advance,
+                stop_on_interrupt=True,
+            )
         )
     if as_json:
         write_json(_summary(outcome, expected))

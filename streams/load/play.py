@@ -23,10 +23,9 @@ async def play(
     expected: Path,
     rate: float | None = None,
     advance: Callable[[int], None] = lambda _: None,
+    stop_on_interrupt: bool = False,
 ) -> Expected:
     """Publish an election and write the expected outcome, also when it ends early.
-
-    SIGINT ends it in order: no more messages, and the outcome of those that were sent.
 
     Args:
         settings: where RabbitMQ is, and what its queues are called.
@@ -34,6 +33,7 @@ async def play(
         expected: file to write.
         rate: messages a second; None for flat out.
         advance: called with the number of messages confirmed since the last call.
+        stop_on_interrupt: SIGINT ends it in order: no more messages, and the outcome of those sent.
 
     Raises:
         ServiceUnavailable: RabbitMQ is away for too long.
@@ -51,11 +51,13 @@ async def play(
         advance=advance,
     )
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, publisher.stop)
+    if stop_on_interrupt:
+        loop.add_signal_handler(signal.SIGINT, publisher.stop)
     try:
         await publisher.publish(messages(election, schedule.time_us))
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        if stop_on_interrupt:
+            loop.remove_signal_handler(signal.SIGINT)
         outcome = tally.write(
             expected,
             unconfirmed=publisher.unconfirmed,

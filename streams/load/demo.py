@@ -1,0 +1,241 @@
+"""The whole chain on real services, for once: brought up, fed, compared, taken down.
+
+Each run has data of its own. A stack of ours that was left from a run that could not end is
+removed; services that were given in the environment must hold no count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+
+from streams.database import connect
+from streams.devstack import Stack
+from streams.devstack.state import StateFile, file_lock
+from streams.errors import ScrutinError, StackError
+from streams.load import observed
+from streams.load.checks import Report
+from streams.load.election import AGGREGATION, Election, Plan
+from streams.load.expected import Expected
+from streams.load.play import play
+from streams.load.programs import Program, bridge, child_environment, worker
+from streams.load.roll import load_roll
+from streams.load.verification import Progress, verify, wait_until_counted
+from streams.migrations import migrate
+from streams.settings import Settings, load_settings
+
+Advance = Callable[[int], None]
+
+_POLL_S = 0.05
+_PATIENCE_S = 60.0
+
+
+@dataclass
+class Outcome:
+    """What a run showed."""
+
+    expected: Expected
+    report: Report
+    exit_codes: dict[str, int] = field(default_factory=dict)
+    counted_s: float | None = None
+    """From the first message sent to all votes seen committed; None if they never were."""
+
+    @property
+    def rate(self) -> float | None:
+        """Votes a second, through the whole chain."""
+        return self.expected.counted / self.counted_s if self.counted_s else None
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is equal and every process ended in order."""
+        return self.report.equal and not any(self.exit_codes.values())
+
+
+class Demo:
+    """One run.
+
+    Args:
+        directory: for the stack's data, logs, and the expected outcome.
+        plan: the election.
+        workers: how many to run.
+        say: told (service or step, what happens).
+    """
+
+    def __init__(
+        self, directory: Path, plan: Plan, *, workers: int, say: Callable[[str, str], None]
+    ) -> None:
+        self.directory = directory.resolve()
+        self.plan = plan
+        self.stack = Stack(self.directory / "stack", say=say)
+        self.expected_path = self.directory / "expected.json"
+        self._workers = workers
+        self._say = say
+        self._env: dict[str, str] = {}
+        self.programs: list[Program] = []
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the processes' logs."""
+        return self.directory / "logs"
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of all processes; once the services are up."""
+        return load_settings(self._env)
+
+    @asynccontextmanager
+    async def services(self) -> AsyncIterator[None]:
+        """The services while the block runs, with nothing in them but the schema."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with file_lock(self.directory / "demo.lock", deadline_seconds=0.5):
+            try:
+                await asyncio.to_thread(self._bring_up)
+                ingress = {"SCRUTIN_INGRESS": self.plan.queue}
+                self._env = child_environment(self.stack.env(), **ingress)
+                await self._prepare_database()
+                yield
+            finally:
+                await asyncio.to_thread(self.stack.down)
+
+    def _bring_up(self) -> None:
+        if StateFile(self.stack.directory).load() is not None:
+            self._say("stack", "removing what an earlier run left")
+            self.stack.down()
+        self.stack.up()
+
+    async def _prepare_database(self) -> None:
+        if await observed.log_ends(self.settings):
+            raise StackError(
+                "The services given in the environment hold a log of votes already",
+                where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self.settings.kafka_bootstrap_servers)},
+                todo="Unset their addresses, and the demo brings up services of its own",
+            )
+        connection = await connect(self.settings)
+        try:
+            applied = await migrate(connection)
+        finally:
+            await connection.close()
+        self._say("schema", f"{len(applied)} migrations applied")
+
+    async def load_roll(self, advance: Advance) -> int:
+        """Fill the roll; returns its size."""
+        return await load_roll(self.settings, Election(self.plan).roll(), advance)
+
+    @asynccontextmanager
+    async def processes(self) -> AsyncIterator[None]:
+        """The bridge and the workers while the block runs, ready."""
+        for log in self.logs.glob("*.log"):
+            log.unlink()
+        names = [f"worker-{n + 1}" for n in range(self._workers)]
+        self.programs = [bridge(self._env, self.logs)]
+        self.programs += [worker(self._env, self.logs, name) for name in names]
+        try:
+            for program in self.programs:
+                program.start()
+            await asyncio.gather(*(program.ready() for program in self.programs))
+            yield
+        except BaseException:
+            await asyncio.gather(*(p.kill() for p in self.programs if p.running))
+            raise
+
+    async def end_processes(self) -> dict[str, int]:
+        """SIGTERM to all; returns their exit codes."""
+        codes = await asyncio.gather(*(program.terminate() for program in self.programs))
+        return dict(zip((p.name for p in self.programs), codes, strict=True))
+
+    async def count(
+        self, *, published: Advance, counted: Advance, look: Callable[[Progress], None]
+    ) -> Outcome:
+        """Publish, wait until everything was counted, and compare.
+
+        Args:
+            published: told of confirmed messages.
+            counted: told of committed votes.
+            look: told how far the rest is.
+        """
+        watching = asyncio.create_task(self._watch(counted))
+        try:
+            document = await play(
+                self.settings, Election(self.plan), expected=self.expected_path, advance=published
+            )
+            for program in self.programs:
+                program.check()
+            arrived = await wait_until_counted(
+                self.settings, document, patience_s=_PATIENCE_S, review=True, show=look
+            )
+            report = await verify(
+                self.settings, document, self.expected_path, review=True, sample=10
+            )
+            if not arrived:
+                report.notes.append(f"The count stopped short: nothing moved for {_PATIENCE_S:g} s")
+            done_us = await watching if arrived else None
+        finally:
+            watching.cancel()
+        seconds = None if done_us is None else (done_us - document.started_us) / 1e6
+        return Outcome(document, report, counted_s=seconds)
+
+    async def _watch(self, counted: Advance) -> int:
+        """Poll the committed votes; returns when all were seen, Unix time in microseconds."""
+        connection = await connect(self.settings)
+        try:
+            seen = 0
+            wanted = votes_to_count(self.plan)
+            while True:
+                now = await _committed(connection)
+                at = time.time_ns() // 1000
+                counted(now - seen)
+                seen = now
+                if seen >= wanted:
+                    return at
+                await asyncio.sleep(_POLL_S)
+        finally:
+            await connection.close(timeout=5)
+
+    def addresses(self) -> dict[str, str]:
+        """What to look at while it runs."""
+        links = {
+            f"{status.title}{'' if name == 'address' else ' ' + name}": link
+            for status in self.stack.status()
+            for name, link in status.links.items()
+        }
+        for program in self.programs:
+            links[f"{program.name} metrics"] = f"http://127.0.0.1:{program.port}/metrics"
+        settings = self.settings
+        links["psql"] = (
+            f"PGPASSWORD={settings.postgres_password.get_secret_value()} "
+            f"psql -h {settings.postgres_host} -p {settings.postgres_port} "
+            f"-U {settings.postgres_user} {settings.postgres_db}"
+        )
+        links["environment"] = (
+            f'eval "$(SCRUTIN_STACK_DIR={_short(self.stack.directory)} scrutin stack env)"'
+        )
+        return links
+
+
+def votes_to_count(plan: Plan) -> int:
+    """Rows of `vote_audit` that a plan makes."""
+    strangers = plan.count(plan.unknown) if plan.queue == AGGREGATION else 0
+    return plan.votes + strangers
+
+
+async def _committed(connection: asyncpg.Connection) -> int:
+    try:
+        return int(
+            await connection.fetchval("SELECT coalesce(sum(votes), 0)::bigint FROM contest_results")
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise ScrutinError(f"PostgreSQL went away: {error}") from error
+
+
+def _short(path: Path) -> str:
+    """A path as it is typed from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
