@@ -14,8 +14,8 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
-from faust.transport.drivers import aiokafka as driver
 from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 log = structlog.get_logger(__name__)
@@ -88,8 +88,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Seek each partition to where its stage is; the others to their committed offset."""
         committed = dict(await super().seek_to_committed())
         positions: Positions = self.app.stage_positions
-        for tp, offset in (await positions({ensure_TP(tp) for tp in committed})).items():
-            await self._seek(tp, offset)
+        known = await positions({ensure_TP(tp) for tp in committed})
+        # In the consumer's thread; `_seek` would race with a fetch that is under way there.
+        await self._thread.seek_wait(known)
+        for tp, offset in known.items():
             if offset != committed.get(tp):
                 committed[tp] = offset
                 # Also where no record follows: the group's lag must tell the truth.

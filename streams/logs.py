@@ -6,8 +6,10 @@ and queue.
 
 from __future__ import annotations
 
+import logging
 import logging.config
 import sys
+import time
 from typing import Any
 
 import structlog
@@ -45,18 +47,25 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
                 ],
             }
         },
+        "filters": {"sparing": {"()": Sparing}},
         "handlers": {
+            "libraries": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "structured",
+                "filters": ["sparing"],
+            },
             "stderr": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
                 "formatter": "structured",
-            }
+            },
         },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             # Both tell of every connection and every coordinator heartbeat.
-            "pika": {"level": "ERROR"},
-            "aiokafka": {"level": "WARNING"},
+            "pika": {"level": "ERROR", "handlers": ["libraries"], "propagate": False},
+            "aiokafka": {"level": "WARNING", "handlers": ["libraries"], "propagate": False},
             # At INFO they tell of every service that starts and stops within the worker.
             "faust": {"level": "WARNING"},
             "mode": {"level": "WARNING"},
@@ -64,6 +73,33 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
             "mode.timers": {"level": "ERROR"},
         },
     }
+
+
+class Sparing(logging.Filter):
+    """Lets the same message of a logger pass once in a while and counts what it left out.
+
+    Client libraries tell of every single try during an outage, thousands in a minute.
+    """
+
+    def __init__(self, interval_s: float = 10.0) -> None:
+        super().__init__()
+        self._interval_s = interval_s
+        self._passed: dict[tuple[str, int, object], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record passes; adds to it how many like it did not."""
+        name = (record.name, record.levelno, record.msg)
+        now_s = time.monotonic()
+        passed_s, left_out = self._passed.get(name, (-self._interval_s, 0))
+        if now_s - passed_s < self._interval_s:
+            self._passed[name] = (passed_s, left_out + 1)
+            return False
+        if len(self._passed) > 1000:
+            self._passed.clear()
+        self._passed[name] = (now_s, 0)
+        if left_out:
+            record.msg = f"{record.msg} [{left_out} more like this]"
+        return True
 
 
 def configure_logging(level: str, log_format: str) -> None:
