@@ -39,6 +39,7 @@ class VotedPartition:
     _repeats: dict[bytes, Entry] = field(default_factory=dict)
     _rejections: dict[int, list[Rejection]] = field(default_factory=dict)
     _ahead: set[int] = field(default_factory=set)
+    _newest: int = -1
 
     def __len__(self) -> int:
         """Number of voter keys."""
@@ -117,9 +118,11 @@ class VotedPartition:
                 self._ahead.discard(self.applied)
         elif offset > self.applied:
             self._ahead.add(offset)
-        self._rejections[offset] = rejections
-        if len(self._rejections) > KEPT_VERDICTS:
-            del self._rejections[next(iter(self._rejections))]
+        self._newest = max(self._newest, offset)
+        # By offset, not by arrival: a late record must not push out what is still needed.
+        if offset > self._newest - KEPT_VERDICTS:
+            self._rejections[offset] = rejections
+            self._rejections.pop(offset - KEPT_VERDICTS, None)
 
     def rejections(self, offset: int) -> list[Rejection]:
         """Rejections decided for an applied input offset.
