@@ -20,6 +20,7 @@ app = typer.Typer(
 
 
 MODULES = (
+    "migrate",
     "demo",
     "results",
     "tables",

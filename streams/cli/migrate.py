@@ -1,0 +1,58 @@
+"""`scrutin migrate`: bring the database to this version."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from streams.database import connect, place, translated
+from streams.migrations import Migration, migrate
+from streams.settings import Settings, load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the command."""
+    app.command("migrate")(command)
+
+
+def command(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was applied as JSON.")
+    ] = False,
+) -> None:
+    """Apply the migrations in `sql/` that the database lacks.
+
+    Safe to run twice and at the same time as workers, which do the same when they start.
+
+    Examples:
+
+        scrutin migrate
+
+        POSTGRES_DB=election_db scrutin migrate --json
+    """
+    settings = load_settings()
+    applied = asyncio.run(_migrate(settings))
+    if as_json:
+        typer.echo(json.dumps([{"version": m.version, "name": m.name} for m in applied]))
+        return
+    console = Console(highlight=False)
+    where = place(settings)
+    for migration in applied:
+        console.print(f"applied {migration.version:04d} {migration.name}")
+    console.print(
+        f"{where['database']} on {where['host']}:{where['port']} is up to date"
+        + ("" if applied else ", nothing to do")
+    )
+
+
+async def _migrate(settings: Settings) -> list[Migration]:
+    connection = await connect(settings)
+    try:
+        async with translated(place(settings)):
+            return await migrate(connection)
+    finally:
+        await connection.close()
