@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Final, TypeVar
 
 import structlog
@@ -118,16 +119,17 @@ class Aggregation:
         """Verdict batches from `start`, up to `end` or :data:`HEAL_VOTES` votes."""
         events: list[VerdictEvent] = []
         votes = 0
-        async for record in self._reader.read(VALIDATED_TOPIC, partition, start, end):
-            try:
-                verdicts = decode_verdicts(record.value)
-            except DecodeError as error:
-                raise poison(VALIDATED_TOPIC, partition, record.offset, error) from error
-            size_bytes = len(record.value)
-            events.append(event_of(partition, record.offset, verdicts, size_bytes=size_bytes))
-            votes += events[-1].weight
-            if votes >= HEAL_VOTES:
-                break
+        async with aclosing(self._reader.read(VALIDATED_TOPIC, partition, start, end)) as reading:
+            async for record in reading:
+                try:
+                    verdicts = decode_verdicts(record.value)
+                except DecodeError as error:
+                    raise poison(VALIDATED_TOPIC, partition, record.offset, error) from error
+                size_bytes = len(record.value)
+                events.append(event_of(partition, record.offset, verdicts, size_bytes=size_bytes))
+                votes += events[-1].weight
+                if votes >= HEAL_VOTES:
+                    break
         return events
 
 

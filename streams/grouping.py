@@ -55,7 +55,8 @@ class GroupRunner(Generic[T]):
         process: works on a group; returning means the effect is durable. Raising ends the process.
         start_weight: a group starts once this much weight waits,
         wait_until: or at this monotonic time in seconds, given the time the first event came.
-        max_weight: a group takes no more events once it weighs this.
+        max_weight: a group takes no more events once it weighs this,
+        max_events: or holds this many.
         assignment: events that it does not cover are dropped.
     """
 
@@ -67,6 +68,7 @@ class GroupRunner(Generic[T]):
         start_weight: int,
         wait_until: Callable[[float], float],
         max_weight: int,
+        max_events: int = 10_000,
         assignment: Assignment,
     ) -> None:
         self._name = name
@@ -74,6 +76,7 @@ class GroupRunner(Generic[T]):
         self._start_weight = start_weight
         self._wait_until = wait_until
         self._max_weight = max_weight
+        self._max_events = max_events
         self._assignment = assignment
         self._queue: deque[T] = deque()
         self._weight = 0
@@ -142,7 +145,9 @@ class GroupRunner(Generic[T]):
                 break
         group: list[T] = []
         weight = 0
-        while self._queue and (not group or weight < self._max_weight):
+        while self._queue and (
+            not group or (weight < self._max_weight and len(group) < self._max_events)
+        ):
             item = self._queue.popleft()
             self._weight -= item.weight
             self._bytes -= item.size_bytes

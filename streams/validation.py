@@ -11,6 +11,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -40,6 +41,13 @@ log = structlog.get_logger(__name__)
 
 TAIL_RECORDS: Final = 64
 """How far back the emitted offset is looked for: a late zombie may have written the last ones."""
+
+VALIDATION_GROUP_RECORDS: Final = 1000
+"""Most input records that are decided before their verdicts are out. After a crash in between they
+are emitted again from the voted table, which keeps :data:`streams.voted.KEPT_VERDICTS` of them."""
+
+HEAL_BYTES: Final = 8 * 1024 * 1024
+"""What is read at once of a range that was skipped."""
 
 T = TypeVar("T")
 Retry = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
@@ -152,18 +160,23 @@ class Validation:
         out = _Out()
         for event in events:
             await self._know_emitted(event.partition)
-            missed = await self._missed(event)
-            # Either wait may have outlasted the assignment.
-            if not self._owns(event):
-                continue
-            state = self._store().partitions[event.partition]
-            for given in (*missed, _Input(event.offset, event.record, event.raw)):
-                self._fold(state, given, out)
+            while missed := await self._missed(event):
+                self._fold_all(event, missed, out)
+                # The range may be long: what is decided must not run far ahead of what is out.
+                await self._write(out)
+            self._fold_all(event, [_Input(event.offset, event.record, event.raw)], out)
         await self._write(out)
         self._metrics.validation_latency.observe(time.perf_counter() - started_s)
 
     def _owns(self, event: InputEvent) -> bool:
         return self._assignment.covers(event.generation) and event.partition in self._emitted
+
+    def _fold_all(self, event: InputEvent, inputs: list[_Input], out: _Out) -> None:
+        # Each wait before this may have outlasted the assignment.
+        if self._owns(event):
+            state = self._store().partitions[event.partition]
+            for given in inputs:
+                self._fold(state, given, out)
 
     def _fold(self, state: VotedPartition, given: _Input, out: _Out) -> None:
         partition, offset = state.partition, given.offset
@@ -252,7 +265,11 @@ class Validation:
         return last
 
     async def _missed(self, event: InputEvent) -> list[_Input]:
-        """Read what lies between the last applied record and this one, if a commit ran ahead."""
+        """Read what lies between the last applied record and this one, if a commit ran ahead.
+
+        Returns:
+            A group's worth at most; nothing if nothing is missing.
+        """
         partition = event.partition
         if not self._owns(event):
             return []
@@ -271,12 +288,18 @@ class Validation:
 
         async def read() -> list[_Input]:
             missed = []
-            async for record in self._reader.read(VALIDATION_TOPIC, partition, start, event.offset):
-                try:
-                    decoded = decode_input(record.value)
-                except DecodeError as error:
-                    raise poison(VALIDATION_TOPIC, partition, record.offset, error) from error
-                missed.append(_Input(record.offset, decoded, record.value))
+            size_bytes = 0
+            reading = self._reader.read(VALIDATION_TOPIC, partition, start, event.offset)
+            async with aclosing(reading):
+                async for record in reading:
+                    try:
+                        decoded = decode_input(record.value)
+                    except DecodeError as error:
+                        raise poison(VALIDATION_TOPIC, partition, record.offset, error) from error
+                    missed.append(_Input(record.offset, decoded, record.value))
+                    size_bytes += len(record.value)
+                    if len(missed) >= VALIDATION_GROUP_RECORDS or size_bytes >= HEAL_BYTES:
+                        break
             return missed
 
         missed = await self._retry(read)
@@ -284,6 +307,7 @@ class Validation:
         return missed
 
     async def _write(self, out: _Out) -> None:
+        """Write the changelog, then the verdicts, and empty `out`."""
         if out.changelog:
             written = await self._retry(lambda: self._writer.write(out.changelog))
             assert isinstance(written, list)
@@ -292,6 +316,7 @@ class Validation:
                 store.written(metadata.partition, metadata.offset)
         if out.verdicts:
             await self._retry(lambda: self._writer.write(out.verdicts))
+        out.changelog, out.verdicts = [], []
 
     def _count(self, record: InputRecord, change: VotedRecord) -> None:
         if not isinstance(record, VoteBatch):

@@ -37,7 +37,7 @@ from streams.serving import StatusServer
 from streams.settings import Settings
 from streams.sink import PostgresSink
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, ensure_topics
-from streams.validation import Validation
+from streams.validation import VALIDATION_GROUP_RECORDS, Validation
 from streams.voted_table import VotedTable
 from streams.window_topic import WindowTopic
 from streams.windows import Windows
@@ -136,6 +136,7 @@ class Worker:
             start_weight=1,
             wait_until=lambda first_s: first_s,
             max_weight=VALIDATION_GROUP_VOTES,
+            max_events=VALIDATION_GROUP_RECORDS,
             assignment=self._assignment,
         )
         self._aggregating: GroupRunner[VerdictEvent] = GroupRunner(
