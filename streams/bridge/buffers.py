@@ -36,7 +36,7 @@ S = TypeVar("S", bound=Session)
 class Pending(Generic[S]):
     """Items of one partition in the order in which they came."""
 
-    __slots__ = ("malformed", "partition", "rejects", "tags", "votes", "weight")
+    __slots__ = ("count", "malformed", "partition", "rejects", "tags", "votes", "weight")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -46,13 +46,10 @@ class Pending(Generic[S]):
         """Where the votes came from: session and delivery tag of each."""
         self.rejects: list[tuple[S, int]] = []
         """Where the malformed messages came from."""
+        self.count = 0
+        """Items."""
         self.weight = 0
         """Bytes, as :func:`weight` counts them; too many after :meth:`forget`, never too few."""
-
-    @property
-    def count(self) -> int:
-        """Items."""
-        return len(self.votes) + len(self.malformed)
 
     def forget(self, session: S) -> int:
         """Drop what a session delivered; returns how many items."""
@@ -63,6 +60,7 @@ class Pending(Generic[S]):
         kept = [i for i, (origin, _) in enumerate(self.rejects) if origin is not session]
         self.malformed = [self.malformed[i] for i in kept]
         self.rejects = [self.rejects[i] for i in kept]
+        self.count = len(self.votes) + len(self.malformed)
         return before - self.count
 
 
@@ -100,6 +98,7 @@ class Buffers(Generic[S]):
         if pending.count and pending.weight + weight > MAX_BUFFER_BYTES:
             pending = self._replace(partition)
         pending.weight += weight
+        pending.count += 1
         if type(item) is Vote:
             pending.votes.append(item)
             pending.tags.append((session, tag))
