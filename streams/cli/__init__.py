@@ -15,7 +15,7 @@ app = typer.Typer(
     help="Run, inspect and prove a Scrutin vote count.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 
