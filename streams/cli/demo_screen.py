@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.rule import Rule
 from rich.text import Text
 
-from streams.cli.show import console, facts, grid, plain
+from streams.cli.show import console, grid, plain
 from streams.load.checks import Figure, Report
 from streams.load.demo import Outcome, votes_to_count
 from streams.load.election import Plan
@@ -47,10 +47,11 @@ class Screen:
     def addresses(self, links: dict[str, str]) -> None:
         """Where to look."""
         self.step("To look at")
-        table = facts()
+        width = max(len(name) for name in links)
         for name, link in links.items():
-            table.add_row(name, plain(link))
-        self._out.print(table)
+            line = Text(f"{name:<{width}}  ", style="bold").append_text(plain(link))
+            # Whole, so that it can be copied.
+            self._out.print(line, soft_wrap=True)
 
     @contextmanager
     def bars(self, plan: Plan) -> Iterator[tuple[Advance, Advance, Callable[[Look], None]]]:

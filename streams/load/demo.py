@@ -200,9 +200,7 @@ class Demo:
     def addresses(self) -> dict[str, str]:
         """What to look at while it runs."""
         links = {
-            f"{status.title}{'' if name == 'address' else ' ' + name}": link
-            for status in self.stack.status()
-            for name, link in status.links.items()
+            name: link for status in self.stack.status() for name, link in status.links.items()
         }
         for program in self.programs:
             links[f"{program.name} metrics"] = f"http://127.0.0.1:{program.port}/metrics"
