@@ -11,7 +11,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
+from streams.availability import Availability
 from streams.errors import ServiceUnavailable
+from streams.producers import abandon
 from streams.topics import MAX_DERIVED_RECORD_BYTES
 
 log = structlog.get_logger(__name__)
@@ -36,24 +38,35 @@ class LogWriter:
 
     Args:
         bootstrap_servers: Kafka brokers.
-        request_timeout_s: a write that is not confirmed within this has failed.
+        availability: told while Kafka does not confirm.
+        request_timeout_s: longest wait for one answer of a broker.
+        stall_s: how long a write may take before it is told.
     """
 
     def __init__(
-        self, bootstrap_servers: Sequence[str], *, request_timeout_s: float = 10.0
+        self,
+        bootstrap_servers: Sequence[str],
+        *,
+        availability: Availability,
+        request_timeout_s: float = 10.0,
+        stall_s: float = 3.0,
     ) -> None:
         self._servers = list(bootstrap_servers)
+        self._availability = availability
         self._request_timeout_s = request_timeout_s
+        self._stall_s = stall_s
         self._producer: AIOKafkaProducer | None = None
 
     async def write(self, records: Sequence[OutRecord]) -> list[RecordMetadata]:
         """Write records; those of one partition keep their order.
 
+        While Kafka is away the producer tries again by itself; that only shows in `availability`.
+
         Returns:
             Where each record went.
 
         Raises:
-            ServiceUnavailable: at least one record is not confirmed; any of them may be written.
+            ServiceUnavailable: at least one record was given up; any of them may be written.
         """
         try:
             if self._producer is None:
@@ -64,7 +77,13 @@ class LogWriter:
                 await producer.send(r.topic, r.value, key=r.key, partition=r.partition)
                 for r in records
             ]
-            return list(await asyncio.gather(*futures))
+            pending = set(futures)
+            while pending:
+                _, pending = await asyncio.wait(pending, timeout=self._stall_s)
+                if pending:
+                    tries = self._availability.failed("Kafka")
+                    log.warning("Kafka does not confirm", records=len(pending), tries=tries)
+            written = [future.result() for future in futures]
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise ServiceUnavailable(
@@ -72,6 +91,8 @@ class LogWriter:
                 where={"topics": ", ".join(sorted({r.topic for r in records}))},
                 todo="It is written again until it is confirmed",
             ) from error
+        self._availability.succeeded("Kafka")
+        return written
 
     async def _start(self) -> None:
         producer = AIOKafkaProducer(
@@ -86,18 +107,12 @@ class LogWriter:
         try:
             await producer.start()
         except BaseException:
-            await producer.stop()
+            await abandon(producer)
             raise
         self._producer = producer
 
     async def close(self) -> None:
         """Let go of the connection; the next write opens another."""
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            async with asyncio.timeout(2):
-                await producer.stop()
-        except (KafkaError, OSError, TimeoutError) as error:
-            # Nothing of value is in it: every record was confirmed or will be written again.
-            log.info("a producer did not close in time", error=type(error).__name__)
+        if producer is not None:
+            await abandon(producer)

@@ -102,8 +102,8 @@ class Worker:
         self._availability = Availability(settings.max_retry_attempts, self._on_outage)
         servers = settings.kafka_bootstrap_servers
         self._reader = LogReader(servers)
-        self._writer = LogWriter(servers)
-        self._window_writer = LogWriter(servers)
+        self._writer = LogWriter(servers, availability=self._availability)
+        self._window_writer = LogWriter(servers, availability=self._availability)
         self._sink = PostgresSink(settings, self.windows, self.metrics)
         self._window_topic = WindowTopic(self._sink, self._window_writer)
         self._resources = AsyncExitStack()
