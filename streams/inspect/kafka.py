@@ -95,6 +95,8 @@ class LogView:
                 async with asyncio.timeout(self._deadline_s):
                     self._partitions = await _partition_counts(self._servers)
                     await self._consumer.start()
+                    # A consumer stopped before its helper task ran once cancels whoever stops it.
+                    await asyncio.sleep(0)
         except BaseException:
             await self._consumer.stop()
             raise

@@ -1,0 +1,300 @@
+"""What doctor makes of what it finds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from streams.errors import ServiceUnavailable, SettingsError
+from streams.inspect import (
+    check_host,
+    check_kafka,
+    check_postgres,
+    check_rabbit,
+    check_redis,
+    checks,
+)
+from streams.inspect.check_kafka import KafkaFacts, TopicFacts
+from streams.inspect.check_postgres import PostgresFacts, SinkRow
+from streams.inspect.check_rabbit import RabbitFacts
+from streams.inspect.check_redis import RedisFacts
+from streams.inspect.checks import Check, Clock, Status, ask
+from streams.inspect.kafka import Span
+from streams.inspect.rabbit import BrokerFacts, QueueDepth
+from streams.inspect.rabbit_http import QueueDetails
+from streams.settings import load_settings
+from streams.topics import planned_topics
+
+SETTINGS = load_settings({})
+EXACT = Clock(0.0, 0.001)
+LOG = b"1" * 16
+
+
+def bad(found: Iterable[Check]) -> dict[str, tuple[Status, str]]:
+    """Everything that is not ok: name -> (status, detail)."""
+    return {c.name: (c.status, c.detail) for c in found if c.status is not Status.OK}
+
+
+def kafka_facts(**config: str) -> KafkaFacts:
+    topics = {
+        plan.name: TopicFacts(
+            plan.partitions, 3, 3, {"min.insync.replicas": "2", **plan.config, **config}
+        )
+        for plan in planned_topics("scrutin", 4)
+    }
+    return KafkaFacts(
+        brokers=3,
+        topics=topics,
+        spans={p: Span(0, 10) for p in range(4)},
+        log_ids=dict.fromkeys(range(4), LOG),
+        changelog_ids=dict.fromkeys(range(4), LOG),
+    )
+
+
+def test_a_good_kafka_has_no_finding() -> None:
+    assert bad(check_kafka.judge(SETTINGS, kafka_facts())) == {}
+
+
+def test_a_single_broker_is_a_warning() -> None:
+    facts = kafka_facts()
+    facts.topics = {n: replace(t, replicas=1, in_sync=1) for n, t in facts.topics.items()}
+    (found,) = [c for c in check_kafka.judge(SETTINGS, facts) if c.status is not Status.OK]
+    assert found.status is Status.WARNING
+    assert "SCRUTIN_REPLICATION_FACTOR=3 and min.insync.replicas=2" in found.todo
+
+
+def test_other_partitions_than_the_settings_say() -> None:
+    found = bad(check_kafka.judge(load_settings({"SCRUTIN_PARTITIONS": "8"}), kafka_facts()))
+    assert found["partitions"][0] is Status.FAILURE
+    assert "votes.validation has 4, not 8" in found["partitions"][1]
+    assert "co-partitioning" not in found
+
+
+def test_topics_that_are_not_co_partitioned() -> None:
+    facts = kafka_facts()
+    facts.topics["votes.validated"] = replace(facts.topics["votes.validated"], partitions=3)
+    assert bad(check_kafka.judge(SETTINGS, facts))["co-partitioning"][0] is Status.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "status"),
+    [
+        ("retention.ms", "604800000", Status.FAILURE),
+        ("retention.bytes", "1000", Status.FAILURE),
+        ("max.message.bytes", "1000", Status.FAILURE),
+        ("unclean.leader.election.enable", "true", Status.WARNING),
+    ],
+)
+def test_options_that_lose_votes(key: str, value: str, status: Status) -> None:
+    facts = kafka_facts(**{key: value})
+    assert bad(check_kafka.judge(SETTINGS, facts))["retention"][0] is status
+
+
+def test_a_compacted_input_log_loses_votes() -> None:
+    facts = kafka_facts(**{"cleanup.policy": "compact"})
+    assert "cleanup.policy=compact" in bad(check_kafka.judge(SETTINGS, facts))["retention"][1]
+
+
+def test_missing_topics_are_a_warning() -> None:
+    assert list(bad(check_kafka.judge(SETTINGS, KafkaFacts(brokers=3)))) == ["topics"]
+
+
+@pytest.mark.parametrize("fault", ["truncated", "headless", "other changelog"])
+def test_logs_that_are_not_whole(fault: str) -> None:
+    facts = kafka_facts()
+    if fault == "truncated":
+        facts.spans[2] = Span(5, 10)
+    elif fault == "headless":
+        facts.log_ids[2] = None
+    else:
+        facts.changelog_ids[2] = b"2" * 16
+    status, detail = bad(check_kafka.judge(SETTINGS, facts))["log identity"]
+    assert status is Status.FAILURE
+    assert "partitions 2 of" in detail
+
+
+def rabbit_facts(details: dict[str, QueueDetails] | None = None) -> RabbitFacts:
+    broker = BrokerFacts("4.0", {"votes.validation": QueueDepth(0, 1)}, {"votes.exchange": False})
+    return RabbitFacts(broker, "http://h:15672", details)
+
+
+def queue(
+    arguments: dict[str, object] | None = None,
+    policy: dict[str, object] | None = None,
+    *,
+    durable: bool = True,
+) -> QueueDetails:
+    return QueueDetails(arguments or {}, policy or {}, durable, False, 0)
+
+
+def test_a_good_queue_has_no_finding() -> None:
+    details = {"votes.validation": queue({"x-dead-letter-exchange": "dead"})}
+    assert bad(check_rabbit.judge(SETTINGS, rabbit_facts(details))) == {}
+
+
+def test_no_management_api_is_no_fault() -> None:
+    assert bad(check_rabbit.judge(SETTINGS, rabbit_facts(None))) == {}
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        (queue({"x-message-ttl": 86400000}), "message-ttl 86400000 ms"),
+        (queue({"x-max-length": 10}), "max-length 10, overflow drop-head"),
+        (
+            queue({"x-max-length": 10, "x-overflow": "reject-publish"}),
+            "max-length 10, overflow reject-publish",
+        ),
+        (queue({"x-max-priority": 10}), "max-priority 10"),
+        (queue({"x-expires": 5}), "expires 5 ms"),
+        (queue({"x-delivery-limit": 3}), "delivery-limit 3"),
+        (queue(policy={"message-ttl": 7}), "policy: message-ttl 7 ms"),
+        (queue(durable=False), "not durable"),
+    ],
+)
+def test_queue_properties_that_lose_votes(details: QueueDetails, expected: str) -> None:
+    found = bad(check_rabbit.judge(SETTINGS, rabbit_facts({"votes.validation": details})))
+    assert found == {"queue votes.validation": (Status.WARNING, expected)}
+
+
+def test_an_exchange_that_feeds_nobody() -> None:
+    facts = rabbit_facts({})
+    facts.broker.exchanges["votes.exchange"] = True
+    assert bad(check_rabbit.judge(SETTINGS, facts))["votes.exchange"][0] is Status.WARNING
+    unbound = load_settings({"SCRUTIN_BINDINGS": "false"})
+    assert bad(check_rabbit.judge(unbound, facts))["votes.exchange"][0] is Status.FAILURE
+    facts.bound = ["votes.validation"]
+    assert bad(check_rabbit.judge(unbound, facts)) == {}
+
+
+def test_a_queue_nobody_reads() -> None:
+    facts = rabbit_facts()
+    facts.broker.queues["votes.validation"] = QueueDepth(9, 0)
+    assert bad(check_rabbit.judge(SETTINGS, facts)) == {
+        "queue votes.validation": (Status.WARNING, "9 waiting, 0 consumers")
+    }
+
+
+PARAMETERS = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "max_connections": "100",
+}
+
+
+def postgres_facts(**changes: object) -> PostgresFacts:
+    facts = PostgresFacts("15.8", EXACT, PARAMETERS, 5, applied=[1, 2])
+    return replace(facts, **changes)  # type: ignore[arg-type]
+
+
+def test_schema() -> None:
+    assert check_postgres.judge_schema([1, 2], [1, 2]).status is Status.OK
+    assert check_postgres.judge_schema([1], [1, 2]).status is Status.WARNING
+    assert check_postgres.judge_schema(None, [1, 2]).status is Status.WARNING
+    newer = check_postgres.judge_schema([1, 2, 3], [1, 2])
+    assert newer.status is Status.FAILURE
+    assert "migration 3" in newer.detail
+
+
+@pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
+def test_a_database_that_forgets_commits(name: str) -> None:
+    facts = postgres_facts(parameters={**PARAMETERS, name: "off"})
+    assert bad(check_postgres.judge(SETTINGS, facts))["durability"] == (
+        Status.WARNING,
+        f"{name}=off",
+    )
+
+
+def test_too_few_connections_and_an_old_server() -> None:
+    facts = postgres_facts(connections=95, version="12.1")
+    assert {"connections", "version"} <= set(bad(check_postgres.judge(SETTINGS, facts)))
+
+
+@pytest.mark.parametrize(
+    ("sink", "has_votes", "detail"),
+    [
+        ({0: SinkRow(b"2" * 16, 3)}, True, "counted from another log"),
+        ({0: SinkRow(LOG, 10)}, True, "newer than the log"),
+        ({}, True, "no position in any log"),
+    ],
+)
+def test_database_and_log_that_do_not_belong_together(
+    sink: dict[int, SinkRow], has_votes: bool, detail: str
+) -> None:
+    facts = postgres_facts(sink=sink, has_votes=has_votes)
+    found = check_postgres.judge_log(facts, {0: LOG}, {0: Span(0, 10)})
+    assert found.status is Status.FAILURE
+    assert detail in found.detail
+
+
+@pytest.mark.parametrize("sink", [{}, {0: SinkRow(LOG, 9)}])
+def test_database_and_log_that_belong_together(sink: dict[int, SinkRow]) -> None:
+    facts = postgres_facts(sink=sink, has_votes=bool(sink))
+    assert check_postgres.judge_log(facts, {0: LOG}, {0: Span(0, 10)}).status is Status.OK
+
+
+REDIS = RedisFacts("7.0", EXACT, 100, 3, persistent=True, policy="noeviction", max_memory=0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "status"),
+    [
+        (replace(REDIS, roll=0), "roll", Status.FAILURE),
+        (replace(REDIS, roll=None), "roll", Status.FAILURE),
+        (replace(REDIS, voted=None), "voted_hashes", Status.FAILURE),
+        (replace(REDIS, policy="allkeys-lru"), "eviction", Status.WARNING),
+        (replace(REDIS, persistent=False), "persistence", Status.WARNING),
+        (replace(REDIS, clock=Clock(-5.0, 0.1)), "clock", Status.WARNING),
+    ],
+)
+def test_redis_findings(facts: RedisFacts, name: str, status: Status) -> None:
+    found = bad(check_redis.judge(SETTINGS, facts))
+    assert {n: s for n, (s, _) in found.items()} == {name: status}
+
+
+def test_a_good_redis_has_no_finding() -> None:
+    for facts in (REDIS, replace(REDIS, policy="volatile-lru", persistent=None)):
+        assert bad(check_redis.judge(SETTINGS, facts)) == {}
+
+
+def test_an_open_roll_needs_no_hashes() -> None:
+    facts = replace(REDIS, roll=0)
+    assert bad(check_redis.judge(load_settings({"SCRUTIN_ROLL": "open"}), facts)) == {}
+
+
+def test_a_slow_answer_is_no_skew() -> None:
+    assert checks.judge_clock("x", Clock(1.5, 0.6)).status is Status.OK
+    assert checks.judge_clock("x", Clock(1.5, 0.4)).status is Status.WARNING
+
+
+def test_host_limits() -> None:
+    assert check_host.judge_handles(256).status is Status.WARNING
+    assert check_host.judge_handles(1024).status is Status.OK
+    assert check_host.judge_handles(-1).status is Status.OK
+    assert check_host.judge_disk("d", 1000).status is Status.WARNING
+    assert check_host.judge_disk("d", 1 << 40).status is Status.OK
+
+
+async def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "DEADLINE_S", 0.01)
+    found = await ask("kafka", asyncio.Event().wait())
+    assert isinstance(found, Check)
+    assert found.away
+    assert found.status is Status.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("error", "away"), [(ServiceUnavailable("gone"), True), (SettingsError("refused"), False)]
+)
+async def test_errors_become_failed_checks(error: Exception, away: bool) -> None:
+    async def fail() -> int:
+        raise error
+
+    found = await ask("kafka", fail())
+    assert isinstance(found, Check)
+    assert found.away is away
+    assert found.detail == str(error)
