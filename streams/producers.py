@@ -9,7 +9,6 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-
 STOP_TIMEOUT_S: Final = 3.0
 
 
