@@ -1,0 +1,135 @@
+"""Hypothesis strategies for votes, batches and logs.
+
+Voters, contests and identities come from small pools, so that duplicates and replays are common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from hypothesis import strategies as st
+
+from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
+
+LOG_ID: Final = bytes(range(16))
+
+LAWS: Final = ("L2025-001", "L2025-002")
+ELECTIONS: Final = ("election:1", "election:")
+
+
+def law_hash(number: int) -> str:
+    """A voter's hash as deployed clients make it."""
+    return hashlib.sha256(f"nas{number}|CODE|L2025-001".encode()).hexdigest()
+
+
+HASHES: Final = (*(law_hash(n) for n in range(5)), "short", "nas1CODE")
+
+
+def identity(name: object) -> bytes:
+    """A message's identity, 16 bytes."""
+    return hashlib.blake2b(str(name).encode(), digest_size=16).digest()
+
+
+def make_vote(
+    voter: str | int = 1,
+    *,
+    contest: str = LAWS[0],
+    kind: Kind = Kind.LAW,
+    choice: str = "oui",
+    flags: int = Flag.ON_ROLL,
+    message: object = None,
+    timestamp_us: int = 1_760_000_000_000_000,
+    citizen_id: str | None = None,
+    metadata: str | None = None,
+) -> Vote:
+    """A vote, valid unless told otherwise; `message` names its delivery's identity."""
+    name = f"{voter}/{contest}/{choice}" if message is None else message
+    return Vote(
+        hash=law_hash(voter) if isinstance(voter, int) else voter,
+        contest=contest,
+        kind=int(kind),
+        choice=choice,
+        flags=int(flags),
+        identity=identity(name),
+        timestamp_us=timestamp_us,
+        citizen_id=citizen_id,
+        metadata=metadata,
+    )
+
+
+def make_malformed(
+    message: object = "bad", *, reason: str = "not_json", flags: int = 0, body: bytes = b"{"
+) -> Malformed:
+    """A malformed message."""
+    return Malformed(
+        reason, int(flags), identity(message), len(body), hashlib.sha256(body).digest(), body[:4096]
+    )
+
+
+def make_batch(
+    *votes: Vote, malformed: tuple[Malformed, ...] = (), ingest_ms: int = 1_760_000_000_123
+) -> VoteBatch:
+    """A record of the input log."""
+    return VoteBatch(ingest_ms, "bridge-1", list(votes), list(malformed))
+
+
+flags = st.builds(
+    lambda bits, on_roll: int(bits | (Flag.ON_ROLL if on_roll else 0)),
+    st.sampled_from(
+        [
+            Flag(0),
+            Flag.REDELIVERED,
+            Flag.REPRODUCED,
+            Flag.MESSAGE_ID,
+            Flag.REDELIVERED | Flag.MESSAGE_ID,
+        ]
+    ),
+    # Mostly on the roll: what is not leaves no trace in the table.
+    st.sampled_from([True, True, True, False]),
+)
+
+law_votes = st.builds(
+    lambda voter, contest, choice, bits, message: make_vote(
+        voter, contest=contest, choice=choice, flags=bits, message=message
+    ),
+    st.sampled_from(HASHES),
+    st.sampled_from(LAWS),
+    st.sampled_from(["oui", "non", "oui", "non", "peut-être"]),
+    flags,
+    st.integers(0, 12),
+)
+
+candidate_votes = st.builds(
+    lambda voter, contest, choice, bits, message: make_vote(
+        voter,
+        contest=contest,
+        kind=Kind.CANDIDATE,
+        choice=choice,
+        flags=bits,
+        message=message,
+    ),
+    st.sampled_from(HASHES),
+    st.sampled_from(ELECTIONS),
+    st.sampled_from(["7", "42", "independent"]),
+    flags,
+    st.integers(0, 12),
+)
+
+votes = st.one_of(law_votes, candidate_votes)
+
+malformed = st.builds(
+    lambda message, reason, bits: make_malformed(message, reason=reason, flags=bits),
+    st.integers(0, 3),
+    st.sampled_from(["not_json", "too_large", "missing_field"]),
+    flags,
+)
+
+batches = st.builds(
+    lambda vs, ms, ingest_ms: VoteBatch(ingest_ms, "bridge-1", vs, ms),
+    st.lists(votes, max_size=8),
+    st.lists(malformed, max_size=2),
+    st.integers(1_760_000_000_000, 1_760_000_005_000),
+)
+
+logs = st.lists(batches, min_size=1, max_size=8)
