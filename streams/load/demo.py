@@ -7,9 +7,10 @@ removed; services that were given in the environment must hold no count.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import asyncpg
 
 from streams.database import connect
 from streams.devstack import Stack
-from streams.devstack.state import StateFile, file_lock
+from streams.devstack.state import StateFile
 from streams.errors import ScrutinError, StackError
 from streams.load import observed
 from streams.load.checks import Report
@@ -93,7 +94,7 @@ class Demo:
     async def services(self) -> AsyncIterator[None]:
         """The services while the block runs, with nothing in them but the schema."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with file_lock(self.directory / "demo.lock", deadline_seconds=0.5):
+        with self._alone():
             try:
                 await asyncio.to_thread(self._bring_up)
                 ingress = {"SCRUTIN_INGRESS": self.plan.queue}
@@ -102,6 +103,19 @@ class Demo:
                 yield
             finally:
                 await asyncio.to_thread(self.stack.down)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.directory / "demo.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StackError(
+                    "Another demo runs in this folder",
+                    where={"folder": self.directory},
+                    todo="End it with Ctrl-C, or choose another SCRUTIN_STACK_DIR",
+                ) from None
+            yield
 
     def _bring_up(self) -> None:
         if StateFile(self.stack.directory).load() is not None:
