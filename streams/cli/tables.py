@@ -33,7 +33,7 @@ tables = typer.Typer(
     name="tables",
     help="Look into the agents' tables (voted, windows), as their topics in Kafka tell them.\n\n"
     "Reads up to the end that a topic had when the command started, joins no consumer group and "
-    "commits nothing: workers don't notice.",
+    "commits nothing: workers don't notice.\n\n[dim]scrutin tables list[/]",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

@@ -24,10 +24,17 @@ from streams.topics import VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic, ens
 PARTITIONS = 4
 
 
+def program(command: str) -> list[str]:
+    """`scrutin` with the one command only: loading all of them takes longer than the tests."""
+    module = {"settings": "settings_cmd"}.get(command, command)
+    text = f"import streams.cli; streams.cli.MODULES = ('{module}', 'stack'); streams.cli.main()"
+    return [sys.executable, "-c", text, command]
+
+
 def run_cli(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `scrutin` as a user would, in a wide terminal's worth of columns."""
     return subprocess.run(
-        [sys.executable, "-c", "from streams.cli import main; main()", *arguments],
+        [*program(arguments[0]), *arguments[1:]],
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", **env},
         capture_output=True,
         text=True,

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import typer
 from rich.console import Console, RenderableType
+from typer.testing import CliRunner
 
 from schemas.codec import encode
 from schemas.windows import WindowKey, WindowState
+from streams.cli import doctor, lag, results, settings_cmd, tables
 from streams.cli.lag import render as render_lag
 from streams.cli.results import render as render_results
 from streams.cli.show import moment, plain, size
@@ -198,13 +201,35 @@ def test_lag_without_database_leaves_it_out() -> None:
 
 
 def test_lag_as_a_table() -> None:
-    lag = Lag(
+    waiting = Lag(
         partitions=assemble({("votes.validated", 0): 1234}, {"workers": {}}, {}),
         queues={"votes.validation": QueueDepth(50_000, 1), "votes.review": None},
         errors={"redis": ServiceUnavailable("Redis is away")},
     )
-    shown = text(render_lag(lag))
+    shown = text(render_lag(waiting))
     assert "50,000" in shown
     assert "missing" in shown
     assert shown.count("never") == 4
     assert "redis: Redis is away" in shown
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "results",
+        "tables",
+        "tables get",
+        "tables scan",
+        "tables export",
+        "lag",
+        "doctor",
+        "settings",
+    ],
+)
+def test_help_shows_how_to_use_it(command: str) -> None:
+    app = typer.Typer(rich_markup_mode="rich")
+    for module in (results, tables, lag, doctor, settings_cmd):
+        module.register(app)
+    shown = CliRunner(env={"COLUMNS": "100"}).invoke(app, [*command.split(), "--help"])
+    assert shown.exit_code == 0
+    assert f"scrutin {command}" in shown.output
