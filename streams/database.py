@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from streams.errors import ScrutinError, ServiceUnavailable, SettingsError
+from streams.errors import ServiceUnavailable, SettingsError, StageFailed
 from streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 10.0
@@ -43,7 +43,7 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
     Raises:
         ServiceUnavailable: the database is away or cannot do it now.
         SettingsError: it refuses who we are or the database we ask for.
-        ScrutinError: anything else, by the error's class only, since its text may hold a row.
+        StageFailed: anything else, by the error's class only, since its text may hold a row.
     """
     try:
         yield
@@ -60,8 +60,10 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
             todo="Check POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB",
         ) from error
     except asyncpg.PostgresError as error:
-        raise ScrutinError(
-            f"PostgreSQL reports {type(error).__name__} ({error.sqlstate})", where=where
+        raise StageFailed(
+            f"PostgreSQL reports {type(error).__name__} ({error.sqlstate})",
+            where=where,
+            todo="Nothing of it was committed; see PostgreSQL's log for the statement",
         ) from None
 
 

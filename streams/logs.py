@@ -66,6 +66,8 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
             # Both tell of every connection and every coordinator heartbeat.
             "pika": {"level": "ERROR", "handlers": ["libraries"], "propagate": False},
             "aiokafka": {"level": "WARNING", "handlers": ["libraries"], "propagate": False},
+            # What it says of every try, `streams.availability` says in our words.
+            "stamina": {"level": "ERROR"},
             # At INFO they tell of every service that starts and stops within the worker.
             "faust": {"level": "WARNING"},
             "mode": {"level": "WARNING"},

@@ -179,8 +179,8 @@ async def _first_record(consumer: AIOKafkaConsumer, tp: TopicPartition) -> Genes
         return LogMismatch(
             what,
             where={"topic": tp.topic, "partition": tp.partition, "offset": 0},
-            todo="The log was truncated or is not Scrutin's; restore the topic, or start a new "
-            "log with empty topics and `scrutin rebuild`",
+            todo="The log was truncated or is not Scrutin's; restore the topic, or begin a new "
+            "count with empty topics and an empty database",
         )
 
     begin = (await consumer.beginning_offsets([tp]))[tp]

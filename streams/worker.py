@@ -255,11 +255,18 @@ class Worker:
     async def open(self) -> None:
         """Wait for the services, bring topics and schema up to date, start the stages.
 
-        Errors end the process: Faust would start again without end.
+        Errors end the process: Faust would start again without end. A stop ends the waiting.
         """
-        try:
-            await self._open()
-        except ScrutinError as error:
+        opening = asyncio.create_task(self._open())
+        stopped = asyncio.create_task(self.app._stopped.wait())
+        await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait([opening])
+            return
+        error = opening.exception()
+        if error is not None:
             fail(error)
         self._opened = True
 
