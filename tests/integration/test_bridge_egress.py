@@ -1,0 +1,208 @@
+"""Egress: verdicts to RabbitMQ, committed when RabbitMQ has them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas.verdicts import Reason, Rejection, Status
+from schemas.votes import Malformed, Vote
+from streams.devstack import Stack
+from streams.errors import ExitCode
+from streams.topics import VALIDATED_TOPIC
+from tests.harness import until
+from tests.integration.bridge_world import (
+    AGGREGATION,
+    APP_ID,
+    PARTITIONS,
+    REVIEW,
+    BridgeWorld,
+    law_vote,
+    soon,
+    voter,
+)
+
+
+@pytest.fixture
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
+    async with BridgeWorld(stack, tmp_path) as world:
+        yield world
+
+
+def odd_ones_are_duplicates(index: int, item: Vote | Malformed) -> Rejection | None:
+    if isinstance(item, Malformed):
+        return Rejection(index, Status.MALFORMED, item.reason)
+    if int(item.citizen_id.rpartition("-")[2]) % 2:  # type: ignore[union-attr]
+        return Rejection(index, Status.DUPLICATE, Reason.ALREADY_VOTED, 1)
+    return None
+
+
+async def committed(world: BridgeWorld, group: str) -> int:
+    """Records of `votes.validated` that a group has committed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.servers)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(
+            group, partitions=[TopicPartition(VALIDATED_TOPIC, p) for p in range(PARTITIONS)]
+        )
+        return sum(max(0, found.offset) for found in offsets.values())
+    finally:
+        await admin.close()
+
+
+async def filled(world: BridgeWorld, count: int, **settings: str) -> None:
+    """Bring votes and one malformed message into the log."""
+    await world.load_roll(range(count))
+    world.publish([*(law_vote(n) for n in range(count)), b"no vote"])
+    async with world.bridge("filler", **settings):
+        await world.logged(count + 1)
+
+
+async def test_every_rejection_is_reviewed_once_and_committed(world: BridgeWorld) -> None:
+    await filled(world, 1000)
+    judged = await world.judge(odd_ones_are_duplicates)
+    async with world.bridge() as bridge:
+        await soon(lambda: world.ready(REVIEW) >= 501, "reviews")
+
+        async def all_committed() -> bool:
+            return await committed(world, f"{APP_ID}-egress") == len(judged)
+
+        await until(all_committed, "commits")
+        published = f'scrutin_bridge_published_total{{queue="{REVIEW}"}}'
+        assert await world.metric(bridge, published) == 501
+    messages = world.drain_queue(REVIEW)
+    assert len(messages) == 501
+    assert len({properties.message_id for properties, _ in messages}) == 501
+    for properties, _ in messages:
+        assert properties.content_type == "application/json"
+        assert properties.delivery_mode == 2
+    reviews = [json.loads(body) for _, body in messages]
+    assert Counter(r["status"] for r in reviews) == {"duplicate": 500, "malformed": 1}
+    assert {r["voter_hash"] for r in reviews if r["voter_hash"]} == {
+        voter(n) for n in range(1, 1000, 2)
+    }
+    # A second bridge goes on behind the commit.
+    async with world.bridge() as bridge:
+        await bridge.ready()
+        await world.judge(lambda *_: None)
+        await until_committed(world, 2 * len(judged))
+    assert world.ready(REVIEW) == 0
+
+
+async def until_committed(world: BridgeWorld, count: int) -> None:
+    async def there() -> bool:
+        return await committed(world, f"{APP_ID}-egress") >= count
+
+    await until(there, f"{count} records committed")
+
+
+async def test_a_full_queue_is_tried_again_and_does_not_stop_the_intake(
+    world: BridgeWorld,
+) -> None:
+    await filled(world, 40)
+    await world.judge(odd_ones_are_duplicates)
+    with world.channel() as channel:
+        channel.queue_delete(REVIEW)
+        channel.queue_declare(
+            REVIEW, durable=True, arguments={"x-max-length": 5, "x-overflow": "reject-publish"}
+        )
+    seen: dict[str, int] = {}
+    async with world.bridge() as bridge:
+        await soon(lambda: world.ready(REVIEW) >= 5, "a full queue")
+        # The intake goes on while the egress is stuck.
+        await world.load_roll(range(1000, 1010))
+        world.publish(law_vote(n) for n in range(1000, 1010))
+        await world.logged(51)
+        bridge.check()
+        assert await committed(world, f"{APP_ID}-egress") == 0
+
+        def take() -> bool:
+            for properties, _ in world.drain_queue(REVIEW):
+                seen[properties.message_id] = seen.get(properties.message_id, 0) + 1
+            return len(seen) == 21
+
+        await soon(take, "all reviews", within_s=90)
+        await until_committed(world, 1)
+
+
+async def test_a_review_queue_that_vanishes_is_declared_again(world: BridgeWorld) -> None:
+    await filled(world, 20)
+    async with world.bridge() as bridge:
+        await bridge.ready()
+        await world.judge(odd_ones_are_duplicates)
+        await soon(lambda: world.ready(REVIEW) == 11, "reviews")
+        with world.channel() as channel:
+            channel.queue_delete(REVIEW)
+        await world.judge(odd_ones_are_duplicates)
+        await soon(lambda: exists(world) and world.ready(REVIEW) == 11, "reviews again")
+        assert await world.metric(bridge, f'scrutin_bridge_returned_total{{queue="{REVIEW}"}}') > 0
+
+
+def exists(world: BridgeWorld) -> bool:
+    import pika  # noqa: PLC0415
+
+    try:
+        with world.channel() as channel:
+            channel.queue_declare(REVIEW, passive=True)
+    except pika.exceptions.ChannelClosedByBroker:
+        return False
+    return True
+
+
+async def test_killed_egress_repeats_with_the_same_ids(world: BridgeWorld) -> None:
+    await filled(world, 5000)
+    await world.judge(odd_ones_are_duplicates)
+    bridge = world.bridge()
+    bridge.start()
+    await soon(lambda: exists(world) and world.ready(REVIEW) > 0, "first reviews")
+    await bridge.kill()
+    async with world.bridge() as second:
+        await second.ready()
+        await soon(lambda: world.ready(REVIEW) >= 2501, "all reviews")
+        await until_committed(world, 1)
+        messages = world.drain_queue(REVIEW)
+    assert len({properties.message_id for properties, _ in messages}) == 2501
+
+
+async def test_rabbitmq_restarts_under_the_egress(world: BridgeWorld) -> None:
+    await filled(world, 2000)
+    async with world.bridge() as bridge:
+        await bridge.ready()
+        await world.judge(odd_ones_are_duplicates)
+        await asyncio.to_thread(world.stack.stop, "rabbitmq")
+        await asyncio.to_thread(world.stack.start, "rabbitmq")
+        await soon(lambda: exists(world) and world.ready(REVIEW) >= 1001, "reviews", 60)
+        bridge.check()
+        messages = world.drain_queue(REVIEW)
+    assert len({properties.message_id for properties, _ in messages}) == 1001
+
+
+async def test_counted_votes_for_another_aggregator(world: BridgeWorld) -> None:
+    await filled(world, 20)
+    await world.judge(odd_ones_are_duplicates)
+    async with world.bridge(SCRUTIN_SINK="off", SCRUTIN_EGRESS=f"{REVIEW},{AGGREGATION}"):
+        await soon(lambda: exists(world) and world.ready(REVIEW) == 11, "reviews")
+        await soon(lambda: world.ready(AGGREGATION) == 10, "counted votes")
+    messages = world.drain_queue(AGGREGATION)
+    assert {json.loads(body)["voter_hash"] for _, body in messages} == {
+        voter(n) for n in range(0, 20, 2)
+    }
+    assert {json.loads(body)["status"] for _, body in messages} == {"valid"}
+    assert len({properties.message_id for properties, _ in messages}) == 10
+
+
+async def test_an_undecodable_record_ends_the_bridge_by_name(world: BridgeWorld) -> None:
+    await world.write_verdicts(b"\xc1 not MessagePack", partition=2)
+    bridge = world.bridge()
+    bridge.start()
+    async with asyncio.timeout(30):
+        assert await bridge.ended() == ExitCode.POISON_RECORD
+    text = "\n".join(bridge.tail())
+    assert f"topic {VALIDATED_TOPIC}, partition 2, offset 0" in text

@@ -1,0 +1,350 @@
+"""Ingress: from queues to the input log, acknowledged when Kafka has it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pika
+import pytest
+
+from schemas.votes import Flag, Kind, Malformed, Vote
+from streams.devstack import Stack
+from streams.errors import ExitCode
+from streams.keys import partition_of, voter_key
+from tests.harness import until
+from tests.integration.bridge_world import (
+    AGGREGATION,
+    PARTITIONS,
+    VALIDATION,
+    BridgeWorld,
+    law_vote,
+    soon,
+    voter,
+)
+
+
+@pytest.fixture
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
+    async with BridgeWorld(stack, tmp_path) as world:
+        yield world
+
+
+NOON = "2025-11-14T12:00:00Z"
+SPELLINGS: list[tuple[dict[str, object], tuple[str, int, str]]] = [
+    (
+        {"vote_hash": voter(0), "citizen_id": "c", "law_id": "a", "choice": "oui", "timestamp": 0},
+        ("a", Kind.LAW, "oui"),
+    ),
+    (
+        {"voter_hash": voter(1), "candidate_id": 7, "vote_timestamp": NOON},
+        ("election:", Kind.CANDIDATE, "7"),
+    ),
+    (
+        {
+            "hash": voter(2),
+            "nas": "123456789",
+            "code": "SECRET",
+            "law_id": "b",
+            "vote": "NON",
+            "submitted_at": NOON,
+            "vote_timestamp": "2025-11-14T12:00:00.5",
+        },
+        ("b", Kind.LAW, "non"),
+    ),
+    (
+        {
+            "voter_hash": voter(3),
+            "law_id": 12,
+            "vote": "oui",
+            "vote_timestamp": NOON,
+            "status": "valid",
+            "processed_timestamp": NOON,
+        },
+        ("12", Kind.LAW, "oui"),
+    ),
+    (
+        {"voter_hash": voter(4), "candidate_id": "x", "election_id": 3, "vote_timestamp": 1.5},
+        ("election:3", Kind.CANDIDATE, "x"),
+    ),
+    (
+        {"vote_hash": voter(5), "law_id": "a", "choice": "oui", "metadata": {"ip_address": "::1"}},
+        ("a", Kind.LAW, "oui"),
+    ),
+]
+
+MALFORMED: dict[str, bytes | dict[str, object]] = {
+    "not_json": b"not json",
+    "not_utf8": b'{"vote_hash":"\xff"}',
+    "not_an_object": b"[]",
+    "missing_hash": {"law_id": "a", "choice": "oui"},
+    "missing_contest": {"vote_hash": voter(9), "choice": "oui"},
+    "missing_choice": {"vote_hash": voter(9), "law_id": "a"},
+    "wrong_type": {"vote_hash": 9, "law_id": "a", "choice": "oui"},
+    "bad_hash": {"vote_hash": "", "law_id": "a", "choice": "oui"},
+    "bad_timestamp": law_vote(9, timestamp="99999-01-01T00:00:00Z"),
+    "nul_in_string": law_vote(9, citizen_id="a\0b"),
+    "lone_surrogate": law_vote(9, citizen_id="\ud800"),
+    "conflicting_fields": law_vote(9, choice="oui", vote="non"),
+    "reserved_law_id": law_vote(9, law_id="election:1"),
+    "too_long": law_vote(9, law_id="x" * 256),
+    "too_large": b'{"x":"' + b"y" * (2 << 20) + b'"}',
+    "bad_metadata": b'{"vote_hash":"h","law_id":"a","choice":"oui","x":'
+    + b"[" * 50
+    + b"]" * 50
+    + b"}",
+}
+
+
+async def test_every_spelling_and_every_fault(world: BridgeWorld) -> None:
+    await world.load_roll(range(6))
+    with world.channel() as channel:
+        channel.exchange_declare("dead", "fanout", durable=True)
+        channel.queue_declare("dead", durable=True)
+        channel.queue_bind("dead", "dead")
+        # An existing queue is used as it is, arguments included.
+        channel.queue_declare(
+            VALIDATION, durable=True, arguments={"x-dead-letter-exchange": "dead"}
+        )
+        for body in (*(spelling for spelling, _ in SPELLINGS), *MALFORMED.values()):
+            raw = body if isinstance(body, bytes) else pika.compat.as_bytes(json_of(body))
+            channel.basic_publish("", VALIDATION, raw)
+    async with world.bridge() as bridge:
+        placed = await world.logged(len(SPELLINGS) + len(MALFORMED))
+        received = f'scrutin_bridge_received_total{{queue="{VALIDATION}"}}'
+
+        async def counted() -> bool:
+            return await world.metric(bridge, received) == len(SPELLINGS) + len(MALFORMED)
+
+        await until(counted, "metric")
+        assert await world.metric(bridge, 'scrutin_bridge_malformed_total{reason="too_large"}') == 1
+    votes = {p.item.hash: p for p in placed if isinstance(p.item, Vote)}
+    for body, expected in SPELLINGS:
+        name = next(n for n in ("vote_hash", "voter_hash", "hash") if n in body)
+        found = votes[str(body[name])]
+        assert isinstance(found.item, Vote)
+        assert (found.item.contest, found.item.kind, found.item.choice) == expected
+        assert found.item.flags == Flag.ON_ROLL
+        key = voter_key(found.item.hash, found.item.contest, found.item.kind)
+        assert found.partition == partition_of(key, PARTITIONS)
+    assert "SECRET" not in str(placed)
+    assert sorted(p.item.reason for p in placed if isinstance(p.item, Malformed)) == sorted(
+        MALFORMED
+    )
+    # Only the malformed ones were rejected; nothing is left.
+    dead = sorted(len(body) for _, body in world.drain_queue("dead"))
+    assert dead == sorted(
+        len(b if isinstance(b, bytes) else json_of(b)) for b in MALFORMED.values()
+    )
+    assert world.ready(VALIDATION) == 0
+    with world.channel() as channel:
+        channel.queue_delete("dead")
+        channel.exchange_delete("dead")
+
+
+def json_of(body: dict[str, object]) -> str:
+    return json.dumps(body)
+
+
+async def test_kill_in_the_middle_loses_nothing_and_flags_what_comes_again(
+    world: BridgeWorld,
+) -> None:
+    count = 20_000
+    await world.load_roll(range(count))
+    world.publish(law_vote(n) for n in range(count))
+    bridge = world.bridge(RABBITMQ_PREFETCH_COUNT="2000")
+    bridge.start()
+
+    async def begun() -> bool:
+        return await world.log_count() > 1000
+
+    await until(begun, "first votes")
+    assert await bridge.kill() == -signal.SIGKILL
+    async with bridge:
+        placed = await world.logged(count)
+
+        async def empty() -> bool:
+            return world.ready(VALIDATION) == 0
+
+        await until(empty, "queue empty")
+    seen: set[bytes] = set()
+    again = 0
+    for p in placed:
+        if p.item.identity in seen:
+            again += 1
+            assert p.item.flags & Flag.REDELIVERED, "a second delivery has to say so"
+        seen.add(p.item.identity)
+    assert len(seen) == count
+    assert again <= 2000, "no more than the prefetch can come again"
+    assert world.ready(VALIDATION) == 0
+
+
+async def test_sigterm_passes_on_what_was_delivered(world: BridgeWorld) -> None:
+    count = 30_000
+    await world.load_roll(range(count))
+    world.publish(law_vote(n) for n in range(count))
+    bridge = world.bridge()
+    bridge.start()
+
+    async def begun() -> bool:
+        return await world.log_count() > 1000
+
+    await until(begun, "first votes")
+    assert await bridge.terminate(within_s=10) == ExitCode.OK
+    in_log = await world.log()
+    identities = {p.item.identity for p in in_log}
+    assert len(identities) == len(in_log), "nothing is there twice"
+    assert 0 < world.ready(VALIDATION) < count
+    assert len(identities) + world.ready(VALIDATION) == count, "nothing is there and in the queue"
+
+
+async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeWorld) -> None:
+    await world.load_roll(range(2))
+    async with world.bridge() as bridge:
+        await bridge.ready()
+        world.publish([law_vote(0)])
+        await world.logged(1)
+        with world.channel() as channel:
+            channel.queue_delete(VALIDATION)
+        await soon(lambda: exists(world, VALIDATION), "queue declared again")
+        world.publish([law_vote(1)])
+        await world.logged(2)
+        with world.channel() as channel:
+            # Durable and without arguments: the same declaration is accepted.
+            channel.queue_declare(VALIDATION, durable=True)
+
+
+def exists(world: BridgeWorld, queue: str) -> bool:
+    try:
+        with world.channel() as channel:
+            channel.queue_declare(queue, passive=True)
+    except pika.exceptions.ChannelClosedByBroker:
+        return False
+    return True
+
+
+async def test_exchange_of_deployed_clients_is_bound(world: BridgeWorld) -> None:
+    await world.load_roll(range(1))
+    with world.channel() as channel:
+        channel.exchange_declare("votes.exchange", "topic", durable=True)
+    async with world.bridge() as bridge:
+        await bridge.ready()
+        with world.channel() as channel:
+            channel.basic_publish("votes.exchange", "vote.submitted", json_of(law_vote(0)).encode())
+        await world.logged(1)
+    with world.channel() as channel:
+        channel.exchange_delete("votes.exchange")
+
+
+async def test_roll_decides_and_prevalidated_votes_do_not_ask(world: BridgeWorld) -> None:
+    await world.load_roll([0, 1])
+    world.publish([law_vote(0), law_vote(1), law_vote(5)], message_id="m")
+    world.publish([law_vote(6)], queue=AGGREGATION)
+    async with world.bridge(SCRUTIN_INGRESS=f"{VALIDATION},{AGGREGATION}"):
+        placed = await world.logged(4)
+    flags = {p.item.hash: p.item.flags for p in placed if isinstance(p.item, Vote)}
+    assert flags == {
+        voter(0): Flag.ON_ROLL | Flag.MESSAGE_ID,
+        voter(1): Flag.ON_ROLL | Flag.MESSAGE_ID,
+        voter(5): Flag.MESSAGE_ID,
+        voter(6): Flag.ON_ROLL | Flag.PREVALIDATED,
+    }
+
+
+async def test_prevalidated_queue_alone_needs_no_roll(world: BridgeWorld) -> None:
+    world.publish([law_vote(0)], queue=AGGREGATION)
+    async with world.bridge(SCRUTIN_INGRESS=AGGREGATION) as bridge:
+        await world.logged(1)
+        await bridge.ready()
+
+
+async def test_missing_or_shrunken_roll_is_an_outage(world: BridgeWorld) -> None:
+    world.publish([law_vote(0)])
+    async with world.bridge(MAX_RETRY_ATTEMPTS="2") as bridge:
+
+        async def not_ready() -> bool:
+            status, text = await world.fetch(bridge, "ready")
+            return status == 503 and "roll is away" in text
+
+        await until(not_ready, "not ready without a roll")
+        assert await world.log_count() == 0
+        await world.load_roll(range(100))
+        placed = await world.logged(1)
+        assert placed[0].item.flags == Flag.ON_ROLL
+        await bridge.ready()
+
+        await world.redis.srem("valid_hashes", *[voter(n) for n in range(2, 60)])
+        await until(not_ready, "not ready with a shrunken roll")
+        world.publish([law_vote(1)])
+        await world.load_roll(range(2, 60))
+        placed = await world.logged(2)
+        assert {p.item.flags for p in placed} == {Flag.ON_ROLL}
+
+
+async def test_open_roll_asks_nobody(world: BridgeWorld) -> None:
+    world.publish([law_vote(0)])
+    async with world.bridge(SCRUTIN_ROLL="open") as bridge:
+        (placed,) = await world.logged(1)
+        await bridge.ready()
+    assert placed.item.flags == Flag.ON_ROLL
+
+
+async def test_small_prefetch_does_not_wait_for_the_timer(world: BridgeWorld) -> None:
+    """With the timer alone 100 votes in fives would take 20 s."""
+    await world.load_roll(range(100))
+    world.publish(law_vote(n) for n in range(100))
+    async with world.bridge(RABBITMQ_PREFETCH_COUNT="5", SCRUTIN_FLUSH_MS="1000") as bridge:
+        await bridge.ready()
+        placed = await world.logged(100, within_s=12)
+    took_ms = max(p.batch.ingest_ms for p in placed) - min(p.batch.ingest_ms for p in placed)
+    assert took_ms < 10_000
+
+
+async def test_workers_that_lag_hold_the_intake_back(world: BridgeWorld) -> None:
+    await world.load_roll(range(40))
+    async with world.bridge(SCRUTIN_MAX_LAG_RECORDS="3") as bridge:
+        await bridge.ready()
+
+        # Nobody reads: the records, genesis included, soon count more than 3 in a partition.
+        async def paused() -> bool:
+            world.publish([law_vote(n) for n in range(20)])
+            return await world.metric(bridge, "scrutin_bridge_paused") == 1
+
+        await until(paused, "pause")
+        before = await world.log()
+        world.publish([law_vote(n) for n in range(20, 40)])
+        await soon(lambda: world.ready(VALIDATION) == 0, "deliveries wait in the bridge")
+        assert len(await world.log()) == len(before)
+        await world.commit_workers()
+        await world.logged(40)
+        assert await world.metric(bridge, "scrutin_bridge_paused") == 0
+
+
+async def test_odd_headers_stop_nobody(world: BridgeWorld) -> None:
+    """pika itself raises on a header with a time in milliseconds."""
+    await world.load_roll(range(2))
+    world.publish([law_vote(0)], headers={"sent": FarFuture(2000, 1, 1, tzinfo=UTC)})
+    world.publish([law_vote(1)])
+    async with world.bridge() as bridge:
+        await world.logged(2)
+        assert (
+            await world.metric(bridge, 'scrutin_bridge_reconnects_total{service="rabbitmq"}') == 0
+        )
+
+
+class FarFuture(datetime):
+    """Encodes as a time that no datetime can hold."""
+
+    def utctimetuple(self):  # type: ignore[no-untyped-def]
+        return (9999, 12, 31, 10**9, 0, 0, 0, 1, 0)
+
+
+async def test_bad_settings_have_their_exit_code(world: BridgeWorld) -> None:
+    bridge = world.bridge(SCRUTIN_FLUSH="20")
+    bridge.start()
+    assert await asyncio.wait_for(bridge.ended(), 20) == ExitCode.BAD_SETTINGS
+    assert "SCRUTIN_FLUSH" in "\n".join(bridge.tail())
