@@ -14,6 +14,14 @@ from streams.devstack import Stack
 _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Install what the stack needs before any test's deadline runs."""
+    if session.config.option.collectonly:
+        return
+    if any("tests/unit/" not in item.path.as_posix() for item in session.items):
+        Stack(environ={}).install()
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack for the whole session; `stack.env()` has its addresses.

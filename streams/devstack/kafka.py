@@ -98,8 +98,8 @@ class Kafka:
         """Java, and Maven for the first time."""
         return jars.needs()
 
-    def prepare(self, record: ServiceRecord, say: Callable[[str], None]) -> None:
-        """Fetch the jars, write the configuration, format the data folder."""
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """Get what all stacks share: the jars, and the archive for quick starts."""
         _, java_version = jars.require_java()
         classes = jars.provide(say)
         archive.provide(
@@ -108,6 +108,10 @@ class Kafka:
             lambda home, ports: _format(home, ports, _new_cluster(), home / "data"),
             say,
         )
+
+    def prepare(self, record: ServiceRecord, say: Callable[[str], None]) -> None:
+        """Fetch the jars, write the configuration, format the data folder."""
+        self.fetch(say)
         home = folder(record)
         home.mkdir(parents=True, exist_ok=True)
         data = Path(record.data)

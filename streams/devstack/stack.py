@@ -70,7 +70,8 @@ class Stack:
         self._file = StateFile(Path(chosen))
         self._environ = os.environ if environ is None else environ
         self._say: Say = say or (lambda _name, _text: None)
-        services: list[Service] = [Kafka(kafka_heap), RabbitMQ(), PostgreSQL(), Redis()]
+        self._kafka = Kafka(kafka_heap)
+        services: list[Service] = [self._kafka, RabbitMQ(), PostgreSQL(), Redis()]
         self._services = {service.name: service for service in services}
         self._backends: dict[Kind, Backend] = {
             "given": Given(),
@@ -85,6 +86,19 @@ class Stack:
         return self._file.directory
 
     # Bringing up -----------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """Install and fetch what a native stack needs, so that `up` takes seconds.
+
+        `up` does this by itself; a caller with a deadline may want it done before.
+        """
+        if docker.engine() is None:
+            self._ensure(self._services)
+            self._kafka.fetch(lambda text: self._say("kafka", text))
+
+    def _ensure(self, names: Iterable[str]) -> None:
+        needs = [need for name in names for need in self._services[name].needs()]
+        packages.ensure(needs, lambda text: self._say("stack", text))
 
     def up(
         self,
@@ -112,13 +126,7 @@ class Stack:
             if not dead:
                 self._file.save(record)
                 return []
-            needs = [
-                need
-                for name in dead
-                if record.services[name].kind == "native"
-                for need in self._services[name].needs()
-            ]
-            packages.ensure(needs, lambda text: self._say("stack", text))
+            self._ensure(name for name in dead if record.services[name].kind == "native")
             self._file.save(record)
             self._start(record, dead, deadline_seconds)
             return dead

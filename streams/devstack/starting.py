@@ -15,7 +15,8 @@ from streams.errors import ServiceUnavailable, StackError
 
 _POLL_SECONDS = 0.05
 _GIVEN_DEADLINE_SECONDS = 30.0
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+"""A service that is still starting may be deaf to an orderly end."""
 _LOG_LINES_IN_ERRORS = 12
 
 
