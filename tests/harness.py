@@ -36,7 +36,10 @@ QUEUES = ("votes.validation", "votes.aggregation", "votes.review")
 
 
 async def until(
-    condition: Callable[[], Awaitable[object]], what: str, within_s: float = 30.0
+    condition: Callable[[], Awaitable[object]],
+    what: str,
+    within_s: float = 30.0,
+    poll_s: float = 0.05,
 ) -> None:
     """Wait until a condition holds; its last answer is in the error."""
     deadline = time.monotonic() + within_s
@@ -45,7 +48,7 @@ async def until(
         answer = await condition()
         if answer:
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(poll_s)
     raise AssertionError(f"{what}: not within {within_s} s (last answer: {answer!r})")
 
 
@@ -146,7 +149,8 @@ class Chain:
         for program in self.programs:
             program.start()
         for program in self.programs:
-            await program.ready()
+            # Generous: tests run beside others.
+            await program.ready(within_s=120)
         return self
 
     async def __aexit__(

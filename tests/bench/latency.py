@@ -1,0 +1,111 @@
+"""From the moment a vote was to be published until its row is seen committed, at a fixed rate.
+
+The loop is open: a message that is sent late counts from its scheduled time. The end is the first
+moment a poller sees the row, by this process's clock, so the figures are upper bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streams.devstack import Stack
+from streams.load.election import Election, Plan
+from streams.load.expected import read_expected
+from streams.load.publisher import Schedule
+from streams.load.script import Fate, messages
+from tests.bench.cpu import by_process, per_vote_us
+from tests.harness import Chain, database
+
+_POLL_S = 0.003
+_PATIENCE_S = 60.0
+
+
+async def measure(
+    stack: Stack,
+    directory: Path,
+    *,
+    rate: int,
+    seconds: int,
+    workers: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Publish at a rate, in a process of its own, and watch the rows appear."""
+    plan = Plan(
+        votes=rate * seconds, seed=2, duplicates=0, repeats=0, unknown=0, bad_choice=0, malformed=0
+    )
+    path = directory / "latency.json"
+    async with Chain(stack, directory, workers=workers) as chain:
+        await chain.load_roll(plan)
+        await chain.start()
+        say(f"publishing {rate:,}/s for {seconds} s")
+        before = by_process(stack, chain)
+        publisher = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("scrutin")),
+            *("publish", "--no-load-roll", "--json", "--rate", str(rate)),
+            *("--votes", str(plan.votes), "--seed", str(plan.seed), "--expected", str(path)),
+            *("--duplicates", "0", "--repeats", "0", "--unknown", "0"),
+            *("--invalid-choice", "0", "--malformed", "0"),
+            env=chain.env,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        seen_us = await _watch(chain, plan.votes)
+        output, _ = await publisher.communicate()
+        after = by_process(stack, chain)
+        say("comparing every line")
+        await chain.verify(path)
+    summary = json.loads(output)
+    schedule = Schedule(read_expected(path).started_us, rate)
+    due_us = {
+        message.stored: schedule.time_us(number)
+        for number, message in enumerate(messages(Election(plan), schedule.time_us))
+        if message.fate is Fate.COUNTED
+    }
+    latencies = sorted(seen_us[stored] - due for stored, due in due_us.items())
+    return {
+        "rate_per_s": rate,
+        "published_per_s": summary["rate"],
+        "votes": plan.votes,
+        "workers": workers,
+        **{
+            f"{name}_s": round(
+                latencies[min(len(latencies) - 1, int(len(latencies) * at))] / 1e6, 4
+            )
+            for name, at in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("max", 1))
+        },
+        "cpu_us_per_vote": per_vote_us(before, after, plan.votes),
+    }
+
+
+async def _watch(chain: Chain, votes: int) -> dict[str, int]:
+    """When each row was first seen: hash -> Unix time in microseconds."""
+    connection = await database(chain.settings)
+    query = await connection.prepare("SELECT id, vote_hash FROM vote_audit WHERE id > $1")
+    seen: dict[str, int] = {}
+    low = 0
+    changed = time.monotonic()
+    try:
+        while len(seen) < votes:
+            # Sinks of several workers may commit out of the order of their ids: look back a bit.
+            rows = await query.fetch(low)
+            now = time.time_ns() // 1000
+            fresh = 0
+            for row in rows:
+                if seen.setdefault(row["vote_hash"], now) == now:
+                    fresh += 1
+            if fresh:
+                changed = time.monotonic()
+                low = max(
+                    low, max(row["id"] for row in rows) - (0 if len(chain.workers) == 1 else 5000)
+                )
+            elif time.monotonic() - changed > _PATIENCE_S:
+                raise AssertionError(f"{len(seen):,} of {votes:,} rows seen, then nothing more")
+            await asyncio.sleep(_POLL_S)
+    finally:
+        await connection.close()
+    return seen

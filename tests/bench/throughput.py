@@ -1,0 +1,162 @@
+"""A full queue to committed rows, beside the raw drain of the same queue and a bare COPY."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streams.devstack import Stack
+from streams.load.amqp import Link, connection_parameters
+from streams.load.election import Election, Plan
+from streams.load.expected import Tally
+from streams.load.publisher import Publisher, Schedule
+from streams.load.script import messages
+from streams.settings import Settings
+from tests.bench.cpu import by_process, per_vote_us
+from tests.harness import Chain, database, metrics, until
+
+PREFETCH = 4000
+RAW_QUEUE = "bench.raw"
+_POLL_S = 0.02
+_DEADLINE_S = 600.0
+
+Say = Callable[[str], None]
+
+
+async def measure(
+    stack: Stack, directory: Path, plan: Plan, *, workers: int, say: Say
+) -> dict[str, Any]:
+    """Run all three; figures a second."""
+    async with Chain(stack, directory, workers=workers) as chain:
+        say(f"filling a queue with {plan.messages:,} messages for the raw drain")
+        await _fill(chain.settings, plan, RAW_QUEUE)
+        say("draining it")
+        drained_s = await _drain(chain.settings, plan.messages)
+
+        say("filling the queue of the chain")
+        await chain.load_roll(plan)
+        started = time.perf_counter()
+        expected = await chain.publish(plan)
+        published_s = time.perf_counter() - started
+
+        say("starting the workers, then the bridge")
+        for program in chain.workers:
+            program.start()
+        await asyncio.gather(*(program.ready() for program in chain.workers))
+        counted_s, cpu_us = await _count(stack, chain, plan)
+        say("comparing every line")
+        await chain.verify(expected)
+        say("copying the same rows into a like table")
+        copied_s = await _copy(chain.settings)
+    return {
+        "votes": plan.votes,
+        "messages": plan.messages,
+        "workers": workers,
+        "publish_per_s": round(plan.messages / published_s),
+        "raw_drain_per_s": round(plan.messages / drained_s),
+        "chain_per_s": round(plan.votes / counted_s),
+        "copy_per_s": round(plan.votes / copied_s),
+        "chain_s": round(counted_s, 3),
+        "cpu_us_per_vote": cpu_us,
+    }
+
+
+async def _fill(settings: Settings, plan: Plan, queue: str) -> None:
+    schedule = Schedule(time.time_ns() // 1000, None)
+    publisher = Publisher(
+        parameters=connection_parameters(settings),
+        queue=queue,
+        schedule=schedule,
+        tally=Tally(plan),
+    )
+    await publisher.publish(messages(Election(plan), schedule.time_us))
+
+
+async def _drain(settings: Settings, count: int) -> float:
+    """Seconds to take all messages off the queue: no decoding, acks for many at once."""
+    async with Link(connection_parameters(settings)) as link:
+        channel = link.channel
+        done = asyncio.Event()
+        arrived = 0
+
+        def on_message(_: object, method: Any, __: object, ___: bytes) -> None:
+            nonlocal arrived
+            arrived += 1
+            if arrived % (PREFETCH // 4) == 0 or arrived == count:
+                channel.basic_ack(method.delivery_tag, multiple=True)
+                if arrived == count:
+                    done.set()
+
+        await link.call(
+            lambda answered: channel.basic_qos(prefetch_count=PREFETCH, callback=answered)
+        )
+        started = time.perf_counter()
+        channel.basic_consume(RAW_QUEUE, on_message)
+        async with asyncio.timeout(_DEADLINE_S):
+            await done.wait()
+        seconds = time.perf_counter() - started
+        await link.call(lambda answered: channel.queue_delete(RAW_QUEUE, callback=answered))
+    return seconds
+
+
+async def _count(stack: Stack, chain: Chain, plan: Plan) -> tuple[float, dict[str, float]]:
+    """Seconds and CPU from the bridge's first delivery to all votes seen committed."""
+    connection = await database(chain.settings)
+
+    async def all_committed() -> bool:
+        query = "SELECT coalesce(sum(votes), 0)::bigint FROM contest_results"
+        return int(await connection.fetchval(query)) >= plan.votes
+
+    try:
+        for program in chain.bridges:
+            program.start()
+        await until(lambda: _received(chain), "a first delivery", _DEADLINE_S, _POLL_S)
+        started = time.perf_counter()
+        before = by_process(stack, chain)
+        await until(all_committed, "all votes committed", _DEADLINE_S, _POLL_S)
+        seconds = time.perf_counter() - started
+        return seconds, per_vote_us(before, by_process(stack, chain), plan.votes)
+    finally:
+        await connection.close()
+
+
+async def _received(chain: Chain) -> bool:
+    """Whether a bridge has taken a message in."""
+    for program in chain.bridges:
+        program.check()
+        try:
+            samples = await metrics(program)
+        except OSError:
+            continue
+        received = (v for n, v in samples.items() if n.startswith("scrutin_bridge_received_total"))
+        if sum(received) > 0:
+            return True
+    return False
+
+
+async def _copy(settings: Settings) -> float:
+    """Seconds to COPY the counted rows into a table with the same indexes."""
+    columns = [
+        "vote_hash", "voter_hash", "citizen_id", "law_id", "contest", "candidate_id", "choice",
+        "timestamp", "processed_timestamp", "metadata", "source_partition", "source_offset",
+        "source_index",
+    ]  # fmt: skip
+    connection = await database(settings)
+    try:
+        rows = io.BytesIO()
+        await connection.copy_from_table(
+            "vote_audit", columns=columns, output=rows, format="binary"
+        )
+        rows.seek(0)
+        await connection.execute(
+            "CREATE TABLE bench_copy (LIKE vote_audit INCLUDING ALL EXCLUDING STATISTICS)"
+        )
+        started = time.perf_counter()
+        await connection.copy_to_table("bench_copy", source=rows, columns=columns, format="binary")
+        return time.perf_counter() - started
+    finally:
+        await connection.close()
