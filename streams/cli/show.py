@@ -47,7 +47,6 @@ def write_json(value: object, *, indent: bool = True) -> None:
     """Write one JSON document, or one line of JSON, to standard output."""
     text = json.dumps(value, ensure_ascii=False, indent=2 if indent else None, default=str)
     sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def plain(value: object) -> Text:

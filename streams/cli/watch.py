@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -56,6 +57,7 @@ async def _lines(
             write_json(as_dict(await look()), indent=False)
         except ServiceUnavailable as error:
             write_json({"error": str(error)}, indent=False)
+        sys.stdout.flush()
         await asyncio.sleep(interval_s)
 
 
