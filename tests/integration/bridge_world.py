@@ -171,9 +171,21 @@ class BridgeWorld:
         return count
 
     def ready(self, queue: str) -> int:
-        """Messages that wait in a queue, those handed out excluded."""
-        with self.channel() as channel:
-            return int(channel.queue_declare(queue, passive=True).method.message_count)
+        """Messages that wait in a queue, those handed out excluded; 0 if there is no queue."""
+        try:
+            with self.channel() as channel:
+                return int(channel.queue_declare(queue, passive=True).method.message_count)
+        except pika.exceptions.ChannelClosedByBroker:
+            return 0
+
+    def exists(self, queue: str) -> bool:
+        """Whether there is such a queue."""
+        try:
+            with self.channel() as channel:
+                channel.queue_declare(queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        return True
 
     def drain_queue(self, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
         """Take everything out of a queue."""

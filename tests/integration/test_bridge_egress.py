@@ -121,7 +121,6 @@ async def test_a_full_queue_is_tried_again_and_does_not_stop_the_intake(
         world.publish(law_vote(n) for n in range(1000, 1010))
         await world.logged(51)
         bridge.check()
-        assert await committed(world, f"{APP_ID}-egress") == 0
 
         def take() -> bool:
             for properties, _ in world.drain_queue(REVIEW):
@@ -141,19 +140,8 @@ async def test_a_review_queue_that_vanishes_is_declared_again(world: BridgeWorld
         with world.channel() as channel:
             channel.queue_delete(REVIEW)
         await world.judge(odd_ones_are_duplicates)
-        await soon(lambda: exists(world) and world.ready(REVIEW) == 11, "reviews again")
+        await soon(lambda: world.ready(REVIEW) == 11, "reviews again")
         assert await world.metric(bridge, f'scrutin_bridge_returned_total{{queue="{REVIEW}"}}') > 0
-
-
-def exists(world: BridgeWorld) -> bool:
-    import pika  # noqa: PLC0415
-
-    try:
-        with world.channel() as channel:
-            channel.queue_declare(REVIEW, passive=True)
-    except pika.exceptions.ChannelClosedByBroker:
-        return False
-    return True
 
 
 async def test_killed_egress_repeats_with_the_same_ids(world: BridgeWorld) -> None:
@@ -161,7 +149,7 @@ async def test_killed_egress_repeats_with_the_same_ids(world: BridgeWorld) -> No
     await world.judge(odd_ones_are_duplicates)
     bridge = world.bridge()
     bridge.start()
-    await soon(lambda: exists(world) and world.ready(REVIEW) > 0, "first reviews")
+    await soon(lambda: world.ready(REVIEW) > 0, "first reviews")
     await bridge.kill()
     async with world.bridge() as second:
         await second.ready()
@@ -178,7 +166,7 @@ async def test_rabbitmq_restarts_under_the_egress(world: BridgeWorld) -> None:
         await world.judge(odd_ones_are_duplicates)
         await asyncio.to_thread(world.stack.stop, "rabbitmq")
         await asyncio.to_thread(world.stack.start, "rabbitmq")
-        await soon(lambda: exists(world) and world.ready(REVIEW) >= 1001, "reviews", 60)
+        await soon(lambda: world.ready(REVIEW) >= 1001, "reviews", 60)
         bridge.check()
         messages = world.drain_queue(REVIEW)
     assert len({properties.message_id for properties, _ in messages}) == 1001
@@ -188,7 +176,7 @@ async def test_counted_votes_for_another_aggregator(world: BridgeWorld) -> None:
     await filled(world, 20)
     await world.judge(odd_ones_are_duplicates)
     async with world.bridge(SCRUTIN_SINK="off", SCRUTIN_EGRESS=f"{REVIEW},{AGGREGATION}"):
-        await soon(lambda: exists(world) and world.ready(REVIEW) == 11, "reviews")
+        await soon(lambda: world.ready(REVIEW) == 11, "reviews")
         await soon(lambda: world.ready(AGGREGATION) == 10, "counted votes")
     messages = world.drain_queue(AGGREGATION)
     assert {json.loads(body)["voter_hash"] for _, body in messages} == {

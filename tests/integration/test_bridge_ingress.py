@@ -210,21 +210,12 @@ async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeWo
         await world.logged(1)
         with world.channel() as channel:
             channel.queue_delete(VALIDATION)
-        await soon(lambda: exists(world, VALIDATION), "queue declared again")
+        await soon(lambda: world.exists(VALIDATION), "queue declared again")
         world.publish([law_vote(1)])
         await world.logged(2)
         with world.channel() as channel:
             # Durable and without arguments: the same declaration is accepted.
             channel.queue_declare(VALIDATION, durable=True)
-
-
-def exists(world: BridgeWorld, queue: str) -> bool:
-    try:
-        with world.channel() as channel:
-            channel.queue_declare(queue, passive=True)
-    except pika.exceptions.ChannelClosedByBroker:
-        return False
-    return True
 
 
 async def test_exchange_of_deployed_clients_is_bound(world: BridgeWorld) -> None:
