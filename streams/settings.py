@@ -27,10 +27,10 @@ VALIDATION = "votes.validation"
 AGGREGATION = "votes.aggregation"
 REVIEW = "votes.review"
 
-Names = Annotated[tuple[str, ...], NoDecode]
+Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _env(*names: str, default: object, about: str) -> Any:
@@ -357,6 +357,12 @@ def _check_queues(settings: Settings) -> None:
                 f"Use {REVIEW} or {AGGREGATION}; a *_QUEUE setting renames them",
             )
     read = {settings.queue_name(name) for name in settings.ingress}
+    if len(read) < len(settings.ingress):
+        refuse(
+            f"Queue {', '.join(sorted(read))} would be read twice",
+            "SCRUTIN_INGRESS, VALIDATION_QUEUE, AGGREGATION_QUEUE",
+            "Name each queue once; its votes are to be validated, or are so already",
+        )
     written = {settings.queue_name(name) for name in settings.egress}
     if both := sorted(read & written):
         refuse(
