@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ InputRecord = Genesis | VoteBatch
 """What the partitions of `votes.validation` hold."""
 
 KafkaRecord = Genesis | VoteBatch | VotedRecord | VerdictBatch | WindowKey | WindowState
+
+T = TypeVar("T")
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _input: Final[msgspec.msgpack.Decoder[InputRecord]] = msgspec.msgpack.Decoder(InputRecord)
@@ -35,24 +37,32 @@ def encode(record: KafkaRecord) -> bytes:
 
 def decode_input(data: bytes | msgspec.Raw) -> InputRecord:
     """Decode a value of `votes.validation`, or the record inside a verdict batch."""
-    return _input.decode(data)
+    return _decode(_input, data)
 
 
 def decode_voted(data: bytes) -> VotedRecord:
     """Decode a value of the voted table's changelog."""
-    return _voted.decode(data)
+    return _decode(_voted, data)
 
 
 def decode_verdicts(data: bytes) -> VerdictBatch:
     """Decode a value of `votes.validated`."""
-    return _verdicts.decode(data)
+    return _decode(_verdicts, data)
 
 
 def decode_window_key(data: bytes) -> WindowKey:
     """Decode a key of `votes.windows`."""
-    return _window_key.decode(data)
+    return _decode(_window_key, data)
 
 
 def decode_window_state(data: bytes) -> WindowState:
     """Decode a value of `votes.windows`."""
-    return _window_state.decode(data)
+    return _decode(_window_state, data)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | msgspec.Raw) -> T:
+    try:
+        return decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        # msgspec lets these two through as they are.
+        raise msgspec.DecodeError(f"{type(error).__name__} while decoding") from error

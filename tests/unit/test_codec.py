@@ -1,0 +1,231 @@
+"""The format of what is in Kafka. It is read again years later: it must not change unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.codec import (
+    DecodeError,
+    KafkaRecord,
+    decode_input,
+    decode_verdicts,
+    decode_voted,
+    decode_window_key,
+    decode_window_state,
+    encode,
+)
+from schemas.genesis import Genesis
+from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
+from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, Repeat, VotedRecord
+from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
+from schemas.windows import WindowKey, WindowState
+from tests.strategies import batches
+
+GENESIS = Genesis(bytes(range(16)), 1_760_000_000_000)
+VOTES = VoteBatch(
+    1_760_000_000_123,
+    "bridge-1",
+    [
+        Vote("ab" * 32, "L1", Kind.LAW, "oui", Flag.ON_ROLL, b"i" * 16, 1_760_000_000_000_001),
+        Vote(
+            "é",
+            "election:1",
+            Kind.CANDIDATE,
+            "42",
+            Flag.ON_ROLL | Flag.MESSAGE_ID,
+            b"j" * 16,
+            -5,
+            "citizen",
+            '{"ip":"::1"}',
+        ),
+    ],
+    [Malformed("not_json", Flag.REDELIVERED, b"k" * 16, 3, b"s" * 32, b"{{{")],
+)
+VOTED = VotedRecord(
+    bytes(range(16)),
+    FIRST_VOTE.pack(b"k" * 32, 1, 0, b"i" * 8),
+    ["L1"],
+    [Repeat(b"r" * 32, 2**33, 65_535, b"i" * 8, 2, [b"x" * 8, b"y" * 8])],
+    [Rejection(0, "duplicate", "already_voted", 2)],
+)
+VERDICTS = VerdictBatch(
+    bytes(range(16)),
+    3,
+    2**33,
+    2**33 - 1,
+    [Rejection(1, "invalid", "not_on_roll"), Rejection(2, "malformed", "not_json")],
+    msgspec.Raw(encode(GENESIS)),
+)
+WINDOW_KEY = WindowKey("L1", "oui", 1_760_000_000_000)
+WINDOW = WindowState(2**33)
+
+# Version 1, as the first release wrote it. Never change these: add a version and read both.
+VERSION_1: list[tuple[str, KafkaRecord, Callable[[Any], Any], str]] = [
+    (
+        "genesis",
+        GENESIS,
+        decode_input,
+        "93a967656e657369732f31c410000102030405060708090a0b0c0d0e0fcf00000199c82cc000",
+    ),
+    (
+        "votes",
+        VOTES,
+        decode_input,
+        "95a7766f7465732f31cf00000199c82cc07ba86272696467652d319299d940616261626162616261"
+        "62616261626162616261626162616261626162616261626162616261626162616261626162616261"
+        "626162616261626162616261626162a24c3100a36f756908c4106969696969696969696969696969"
+        "6969cf000640b5eece0001c0c099a2c3a9aa656c656374696f6e3a3101a234320cc4106a6a6a6a6a"
+        "6a6a6a6a6a6a6a6a6a6a6afba7636974697a656eac7b226970223a223a3a31227d9196a86e6f745f"
+        "6a736f6e01c4106b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b03c4207373737373737373737373737373"
+        "737373737373737373737373737373737373c4037b7b7b",
+    ),
+    (
+        "voted",
+        VOTED,
+        decode_voted,
+        "96a7766f7465642f31c410000102030405060708090a0b0c0d0e0fc42c6b6b6b6b6b6b6b6b6b6b6b"
+        "6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b00010000696969696969696991a24c319196c4"
+        "207272727272727272727272727272727272727272727272727272727272727272cf000000020000"
+        "0000cdffffc40869696969696969690292c4087878787878787878c4087979797979797979919400"
+        "a96475706c6963617465ad616c72656164795f766f74656402",
+    ),
+    (
+        "verdicts",
+        VERDICTS,
+        decode_verdicts,
+        "97aa76657264696374732f31c410000102030405060708090a0b0c0d0e0f03cf0000000200000000"
+        "cf00000001ffffffff929401a7696e76616c6964ab6e6f745f6f6e5f726f6c6c009402a96d616c66"
+        "6f726d6564a86e6f745f6a736f6e0093a967656e657369732f31c410000102030405060708090a0b"
+        "0c0d0e0fcf00000199c82cc000",
+    ),
+    (
+        "window-key",
+        WINDOW_KEY,
+        decode_window_key,
+        "94ac77696e646f772d6b65792f31a24c31a36f7569cf00000199c82cc000",
+    ),
+    (
+        "window",
+        WINDOW,
+        decode_window_state,
+        "92a877696e646f772f31cf0000000200000000",
+    ),
+]
+by_type = pytest.mark.parametrize(
+    ("record", "decode", "stored"),
+    [case[1:] for case in VERSION_1],
+    ids=[case[0] for case in VERSION_1],
+)
+
+
+def comparable(record: Any) -> Any:
+    """`Raw` compares by identity."""
+    return encode(record)
+
+
+@by_type
+def test_stored_bytes_of_version_1_are_written_as_ever(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str
+) -> None:
+    assert encode(record).hex() == stored
+
+
+@by_type
+def test_stored_bytes_of_version_1_are_read_as_ever(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str
+) -> None:
+    decoded = decode(bytes.fromhex(stored))
+    assert type(decoded) is type(record)
+    assert comparable(decoded) == comparable(record)
+
+
+@by_type
+def test_every_truncation_is_an_error(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str
+) -> None:
+    whole = encode(record)
+    for length in range(len(whole)):
+        with pytest.raises(DecodeError):
+            decode(whole[:length])
+
+
+@by_type
+def test_bytes_after_the_end_are_an_error(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str
+) -> None:
+    with pytest.raises(DecodeError):
+        decode(encode(record) + b"\x00")
+
+
+@by_type
+def test_another_version_is_an_error(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str
+) -> None:
+    whole = encode(record)
+    assert whole.count(b"/1", 0, 16) == 1
+    with pytest.raises(DecodeError):
+        decode(whole.replace(b"/1", b"/2", 1))
+
+
+@by_type
+def test_a_record_of_another_type_is_an_error(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str
+) -> None:
+    for _, other, other_decode, _ in VERSION_1:
+        if other_decode is not decode:
+            with pytest.raises(DecodeError):
+                decode(encode(other))
+
+
+@by_type
+@given(junk=st.binary(max_size=64))
+def test_junk_is_an_error_or_a_record(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str, junk: bytes
+) -> None:
+    """No other exception gets out."""
+    try:
+        decoded = decode(junk)
+    except DecodeError:
+        return
+    assert isinstance(decoded, msgspec.Struct)
+
+
+@by_type
+@pytest.mark.parametrize("junk", [b"\x94\xa3\x00\x00\x80", b"\x91" * 100_000])
+def test_bad_text_and_bottomless_nesting_are_errors(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str, junk: bytes
+) -> None:
+    name = encode(record)[1:]
+    tag = name[: 1 + (name[0] & 0x1F)]
+    for data in (junk, b"\x9f" + tag + junk):
+        with pytest.raises(DecodeError):
+            decode(data)
+
+
+@given(batches)
+def test_batches_survive(batch: VoteBatch) -> None:
+    assert decode_input(encode(batch)) == batch
+
+
+@given(batches)
+def test_the_record_inside_a_verdict_batch_is_the_record_as_it_was_read(batch: VoteBatch) -> None:
+    raw = encode(batch)
+    rejection = Rejection(0, Status.INVALID, Reason.NOT_ON_ROLL)
+    sent = VerdictBatch(bytes(16), 0, 1, 0, [rejection], msgspec.Raw(raw))
+    verdicts = decode_verdicts(encode(sent))
+    assert bytes(verdicts.record) == raw
+    assert decode_input(verdicts.record) == batch
+    assert verdicts.rejections == [rejection]
+
+
+def test_changelog_keys_sort_by_offset() -> None:
+    offsets = [0, 1, 255, 256, 2**33, 2**63]
+    keys = [CHANGELOG_KEY.pack(offset) for offset in offsets]
+    assert keys == sorted(keys)
+    assert {len(key) for key in keys} == {8}
