@@ -58,8 +58,8 @@ class StatusServer:
         """
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/live", lambda _: self._health(self._live))
-        app.router.add_get("/ready", lambda _: self._health(self._ready))
+        app.router.add_get("/live", self._is_live)
+        app.router.add_get("/ready", self._is_ready)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         site = web.TCPSite(runner, self._host, self.port)
@@ -101,9 +101,15 @@ class StatusServer:
             body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
-    async def _health(self, check: Check) -> web.Response:
-        faults = check()
-        return web.json_response(
-            {"status": "failing" if faults else "ok", "faults": faults},
-            status=503 if faults else 200,
-        )
+    async def _is_live(self, _: web.Request) -> web.Response:
+        return _health(self._live())
+
+    async def _is_ready(self, _: web.Request) -> web.Response:
+        return _health(self._ready())
+
+
+def _health(faults: list[str]) -> web.Response:
+    return web.json_response(
+        {"status": "failing" if faults else "ok", "faults": faults},
+        status=503 if faults else 200,
+    )
