@@ -31,6 +31,7 @@ MODULES = (
     "publish",
     "verify",
     "roll",
+    "mirror",
 )
 """Modules of this package, in the order of `--help`; each has a `register(app)`."""
 
