@@ -63,6 +63,6 @@ def decode_window_state(data: bytes) -> WindowState:
 def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | msgspec.Raw) -> T:
     try:
         return decoder.decode(data)
-    except (UnicodeDecodeError, RecursionError) as error:
-        # msgspec lets these two through as they are.
+    except (UnicodeDecodeError, RecursionError, TypeError) as error:
+        # msgspec lets these through as they are; TypeError is a record without a value.
         raise msgspec.DecodeError(f"{type(error).__name__} while decoding") from error

@@ -99,11 +99,7 @@ class Aggregation:
             last_offset=gap.end - 1,
         )
         if gap.start >= gap.end:
-            raise LogMismatch(
-                "The chain of verdict batches has a hole in the log itself",
-                where={"topic": VALIDATED_TOPIC, "partition": gap.partition, "offset": gap.end},
-                todo="votes.validated lost records; rebuild it from the input log",
-            )
+            raise _hole(gap)
         start = gap.start
         while start < gap.end:
             first = start
@@ -112,7 +108,10 @@ class Aggregation:
                 return await self._read(gap.partition, first, gap.end)
 
             events = await self._retry_kafka(read)
-            await self._flush(events)
+            try:
+                await self._flush(events)
+            except Gap as hole:
+                raise _hole(hole) from hole
             start = events[-1].offset + 1
 
     async def _read(self, partition: int, start: int, end: int) -> list[VerdictEvent]:
@@ -131,6 +130,14 @@ class Aggregation:
                 if votes >= HEAL_VOTES:
                     break
         return events
+
+
+def _hole(gap: Gap) -> LogMismatch:
+    return LogMismatch(
+        "The chain of verdict batches has a hole in the log itself",
+        where={"topic": VALIDATED_TOPIC, "partition": gap.partition, "offset": gap.end},
+        todo="votes.validated lost records; rebuild it from the input log",
+    )
 
 
 def event_of(

@@ -98,4 +98,8 @@ def decoded(event: EventT) -> Any:
     if isinstance(event.value, Undecodable):
         message = event.message
         raise poison(message.topic, message.partition, message.offset, event.value.error)
+    if event.value is None:
+        # Faust asks no codec for a record without a value.
+        message = event.message
+        raise poison(message.topic, message.partition, message.offset, ValueError("no value"))
     return event.value

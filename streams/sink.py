@@ -75,6 +75,8 @@ class _Fence:
     log_id: bytes
     source_offset: int
     validated_offset: int
+    committed_offset: int
+    """`validated_offset` before this flush."""
 
 
 @dataclass
@@ -201,7 +203,12 @@ class PostgresSink:
             )
             rows = await connection.fetch(statements.LOCK_FENCE, partitions)
         return {
-            row["partition"]: _Fence(row["log_id"], row["source_offset"], row["validated_offset"])
+            row["partition"]: _Fence(
+                row["log_id"],
+                row["source_offset"],
+                row["validated_offset"],
+                row["validated_offset"],
+            )
             for row in rows
         }
 
@@ -219,7 +226,8 @@ class PostgresSink:
             fence.validated_offset = max(fence.validated_offset, event.offset)
             return
         if verdicts.previous_offset > fence.source_offset:
-            raise Gap(verdicts.partition, fence.validated_offset + 1, event.offset)
+            # What this flush admitted before it is rolled back with it.
+            raise Gap(verdicts.partition, fence.committed_offset + 1, event.offset)
         fence.source_offset = verdicts.offset
         fence.validated_offset = event.offset
         if isinstance(event.record, VoteBatch):
@@ -288,7 +296,10 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
     for item in rejected:
         vote = item.item
         if item.rejection.status == Status.DUPLICATE and isinstance(vote, Vote):
-            latest[stored_hash(vote.hash, vote.contest, vote.kind)] = (vote, item)
+            key = stored_hash(vote.hash, vote.contest, vote.kind)
+            # A surplus vote comes last and has no number.
+            if key not in latest or item.rejection.attempt >= latest[key][1].rejection.attempt:
+                latest[key] = (vote, item)
     if latest:
         rows = [(key, *latest[key]) for key in sorted(latest)]
         await connection.execute(

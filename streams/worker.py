@@ -20,8 +20,8 @@ from streams.aggregation import Aggregation, event_of
 from streams.assignment import Assignment
 from streams.availability import Availability, persistently
 from streams.codecs import register_codecs
-from streams.database import connect
-from streams.errors import LogMismatch, ScrutinError, ServiceUnavailable
+from streams.database import connect, place, translated
+from streams.errors import ScrutinError, ServiceUnavailable
 from streams.events import InputEvent, VerdictEvent, decoded
 from streams.failstop import fail
 from streams.grouping import GroupRunner
@@ -247,7 +247,7 @@ class Worker:
     def _or_fail(decode: Callable[[], T]) -> T:
         try:
             return decode()
-        except ScrutinError as error:
+        except Exception as error:  # noqa: BLE001 - Faust would acknowledge the record and go on
             fail(error)
 
     # Lifecycle.
@@ -303,7 +303,9 @@ class Worker:
     async def _prepare_database(self) -> None:
         connection = await connect(self.settings)
         try:
-            for migration in await migrate(connection):
+            async with translated(place(self.settings)):
+                applied = await migrate(connection)
+            for migration in applied:
                 log.info("migration applied", version=migration.version, name=migration.name)
         finally:
             await connection.close()
@@ -372,7 +374,7 @@ class Worker:
         except (ServiceUnavailable, TimeoutError) as error:
             # The committed offsets serve; what they skip is healed when its successor arrives.
             log.warning("reading from committed offsets", error=str(error) or "timeout")
-        except LogMismatch as error:
+        except ScrutinError as error:
             fail(error)
         return positions
 

@@ -208,6 +208,14 @@ def test_bad_text_and_bottomless_nesting_are_errors(
             decode(data)
 
 
+@by_type
+def test_no_value_is_an_error(
+    record: KafkaRecord, decode: Callable[[Any], Any], stored: str
+) -> None:
+    with pytest.raises(DecodeError):
+        decode(None)
+
+
 @given(batches)
 def test_batches_survive(batch: VoteBatch) -> None:
     assert decode_input(encode(batch)) == batch
