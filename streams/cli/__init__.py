@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.console import Console
@@ -19,31 +20,39 @@ app = typer.Typer(
 )
 
 
-MODULES = (
-    "migrate",
-    "demo",
-    "results",
-    "tables",
-    "lag",
-    "doctor",
-    "settings_cmd",
-    "stack",
-    "publish",
-    "verify",
-    "roll",
-    "mirror",
-)
-"""Modules of this package, in the order of `--help`; each has a `register(app)`."""
+MODULES = {
+    "demo": "demo",
+    "results": "results",
+    "tables": "tables",
+    "lag": "lag",
+    "doctor": "doctor",
+    "publish": "publish",
+    "verify": "verify",
+    "roll": "roll",
+    "mirror": "mirror",
+    "migrate": "migrate",
+    "settings": "settings_cmd",
+    "stack": "stack",
+}
+"""Command -> its module in this package, in the order of `--help`; each has a `register(app)`."""
 
 
-def _wire() -> None:
-    for name in MODULES:
+@app.callback()
+def _group() -> None:
+    # Keeps the command's name in use where only one module is attached.
+    pass
+
+
+def wire(arguments: Sequence[str]) -> None:
+    """Attach the command that is asked for, or all of them for the help of the whole."""
+    asked = MODULES.get(arguments[0]) if arguments else None
+    for name in [asked] if asked else MODULES.values():
         importlib.import_module(f"streams.cli.{name}").register(app)
 
 
 def main() -> None:
     """Entry point: turns our errors into one readable message and a named exit code."""
-    _wire()
+    wire(sys.argv[1:])
     try:
         app(standalone_mode=True)
     except ScrutinError as error:

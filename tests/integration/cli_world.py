@@ -25,10 +25,8 @@ PARTITIONS = 4
 
 
 def program(command: str) -> list[str]:
-    """`scrutin` with the one command only: loading all of them takes longer than the tests."""
-    module = {"settings": "settings_cmd"}.get(command, command)
-    text = f"import streams.cli; streams.cli.MODULES = ('{module}', 'stack'); streams.cli.main()"
-    return [sys.executable, "-c", text, command]
+    """`scrutin` and a command, however this interpreter was started."""
+    return [sys.executable, "-c", "import streams.cli; streams.cli.main()", command]
 
 
 def run_cli(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
