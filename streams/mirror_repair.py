@@ -263,9 +263,7 @@ async def rebuild(view: LogView, redis: Redis, advance: Advance | None = None) -
             async for change in changes(view, spans, advance):
                 for arguments in script_calls(change):
                     await _held(redis, _ADD, token, LOCK_S, *arguments)
-            expected = [
-                _text(name) async for name in redis.hscan_iter(REBUILD_COUNTERS, no_values=True)
-            ]
+            expected = [_text(name) async for name, _ in redis.hscan_iter(REBUILD_COUNTERS)]
             present = await _counters(redis)
             for chunk in chunks({*expected, *present}):
                 await _held(redis, _COUNTERS, token, LOCK_S, *chunk)

@@ -305,6 +305,18 @@ class BridgeWorld:
             await consumer.stop()
 
 
+def scrutin(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `scrutin` as a user would."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("scrutin")), *arguments],
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", **env},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
 async def soon(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
     """Wait for a condition that blocks, e.g. one that asks RabbitMQ."""
 
