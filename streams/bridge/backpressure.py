@@ -18,6 +18,7 @@ from streams.metrics import BridgeMetrics
 log = structlog.get_logger(__name__)
 
 PERIOD_S: Final = 0.5
+ANSWER_S: Final = 5.0
 
 
 def lag(
@@ -98,10 +99,13 @@ class LagGate:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=10_000)
         try:
-            await consumer.start()
-            await admin.start()
+            # The driver itself would wait for minutes before it calls Kafka away.
+            async with asyncio.timeout(ANSWER_S):
+                await consumer.start()
+                await admin.start()
             while True:
-                await self._look(consumer, admin)
+                async with asyncio.timeout(ANSWER_S):
+                    await self._look(consumer, admin)
                 self._availability.succeeded("kafka")
                 await asyncio.sleep(PERIOD_S)
         except (KafkaError, OSError, TimeoutError) as error:

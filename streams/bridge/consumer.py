@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import structlog
 from pika.channel import Channel as PikaChannel
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
 from streams.availability import Availability, persistently
@@ -138,11 +138,15 @@ class QueueConsumer:
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics
+        metrics.in_flight.labels(queue).set_function(self._in_flight)
         self._last: Session | None = None
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._cancelled: asyncio.Future[None] | None = None
         self._stopping = asyncio.Event()
+
+    def _in_flight(self) -> float:
+        return self.session.tags.outstanding if self.session is not None else 0
 
     async def run(self) -> None:
         """Read until :meth:`stop_deliveries` and :meth:`close`, or until cancelled."""
@@ -197,9 +201,13 @@ class QueueConsumer:
         channel = await connection.channel()
         try:
             await channel.find_exchange(EXCHANGE)
+            await channel.bind(self.queue, EXCHANGE, ROUTING_KEY)
         except QueueMissing:
             return
-        await channel.bind(self.queue, EXCHANGE, ROUTING_KEY)
+        except ChannelClosedByBroker as error:
+            # The queue can be read all the same.
+            log.warning("queue cannot be bound", exchange=EXCHANGE, error=error.reply_text)
+            return
         await channel.close()
         log.info("queue is bound", queue=self.queue, exchange=EXCHANGE, key=ROUTING_KEY)
 

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 Confirmed = Callable[[], None]
 
-_ABANDON_S: Final = 3.0
+_ABANDON_S: Final = 1.0
 
 
 class _Record:

@@ -32,8 +32,8 @@ from streams.settings import AGGREGATION, REVIEW, VALIDATION, Settings
 
 log = structlog.get_logger(__name__)
 
-_CLOSE_RESERVE_S = 1.0
-"""Of the time to drain, kept for closing connections."""
+_CLOSE_S = 1.0
+"""Longest wait for connections to close, once for publishers and once for all else."""
 
 
 class Bridge:
@@ -284,15 +284,15 @@ async def _until_stopped(bridge: Bridge, stop: asyncio.Event, drain_timeout_s: f
         await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set() and not running.done():
             log.info("draining", seconds=drain_timeout_s)
-            await _drain(bridge, running, drain_timeout_s - _CLOSE_RESERVE_S)
+            await _drain(bridge, running, drain_timeout_s - 2 * _CLOSE_S)
     finally:
         stopping.cancel()
         if not running.done():
             running.cancel()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_RESERVE_S):
+            async with asyncio.timeout(_CLOSE_S):
                 await bridge.aclose()
-        await asyncio.wait([running], timeout=_CLOSE_RESERVE_S)
+        await asyncio.wait([running], timeout=_CLOSE_S)
     if running.done() and not running.cancelled():
         running.result()
 

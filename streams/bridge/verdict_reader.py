@@ -137,7 +137,7 @@ class VerdictReader:
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(1):
             await consumer.stop()
     except (KafkaError, OSError, TimeoutError) as error:
         log.info("a consumer did not close in time", error=type(error).__name__)
