@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
@@ -139,7 +140,7 @@ class Screen:
             self._out.print(f"\n[bold red]{report.different_lines:,} lines differ[/], the first:")
             lines = grid("where", "line", "expected", "found")
             for difference in report.differences:
-                lines.add_row(*(plain(part) for part in difference))
+                lines.add_row(*(plain(part) for part in astuple(difference)))
             self._out.print(lines)
         for note in report.notes:
             self._out.print(f"[yellow]note:[/] {note}")

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -149,7 +149,7 @@ def show(report: Report) -> None:
         out.print(f"\n[bold red]{report.different_lines:,} lines differ[/]; the first {shown}:")
         lines = grid("where", "line", "expected", "found")
         for difference in report.differences:
-            lines.add_row(*(plain(part) for part in difference))
+            lines.add_row(*(plain(part) for part in astuple(difference)))
         out.print(lines)
     for note in report.notes:
         out.print(f"[yellow]note:[/] {note}")

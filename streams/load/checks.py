@@ -38,7 +38,8 @@ class Figure:
         return f"{self.lowest:,} to {self.highest:,}"
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """One line that is not as expected."""
 
     where: str

@@ -1,7 +1,8 @@
 """A seeded, reproducible election: its plan, its people and its roll. Pure.
 
 Citizen `i` has one hash for each law and one for elections; the roll holds the hashes of all
-citizens, and people with higher numbers are not on it. :mod:`streams.load.script` plays it.
+citizens, and people with numbers from 450,000,000 on are on no roll. :mod:`streams.load.script`
+plays it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ ELECTIONS: Final = ("election:", "election:municipal-2026")
 """Contests of candidates' votes: unnamed as in the documented message, and named."""
 
 _NAS_RANGE: Final = 900_000_000
+_STRANGERS: Final = _NAS_RANGE // 2
+"""From this number on nobody is on the roll of any plan."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Plan:
         for name, low, high in (
             ("votes", 0, 100_000_000),
             ("laws", 1, 999),
-            ("citizens", 0, _NAS_RANGE // 2),
+            ("citizens", 0, _STRANGERS),
             ("seed", 0, 2**31),
             ("duplicates", 0, 1),
             ("repeats", 0, 1),
@@ -139,7 +142,7 @@ class Election:
         self._code_salt = int.from_bytes(hashlib.sha256(b"seed %d" % plan.seed).digest()[:8])
 
     def identity(self, citizen: int) -> tuple[int, str]:
-        """(nas, code) of a citizen; numbers from `citizens` on belong to people not on the roll."""
+        """(nas, code) of a person."""
         # Prime to the range, so that no two citizens share a number.
         nas = 100_000_000 + (citizen * 7_654_321 + self.plan.seed) % _NAS_RANGE
         return nas, f"{(citizen * 2_654_435_761 + self._code_salt) & 0xFFFFFF:06X}"
@@ -170,7 +173,7 @@ class Election:
     def unknown_ballot(self, number: int, choice: str) -> Ballot:
         """Ballot of somebody who is not on the roll."""
         law = self._laws[number % self.plan.laws]
-        return self._ballot(self.plan.citizens + number, law, choice)
+        return self._ballot(_STRANGERS + number, law, choice)
 
     def candidate_ballot(self, citizen: int, choice: str) -> Ballot:
         """A citizen's ballot in the election that is theirs."""
