@@ -16,6 +16,8 @@ COMMAND_TIMEOUT_S = 60.0
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # The connection was ended and asyncpg has not noticed yet.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,

@@ -1,0 +1,221 @@
+"""What the tests of the core share: a database of one's own, and a log to count."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from schemas.codec import decode_input, encode
+from schemas.verdicts import VerdictBatch
+from schemas.voted import VotedRecord
+from schemas.votes import VoteBatch
+from streams.aggregation import event_of
+from streams.decide import decide
+from streams.devstack import Stack
+from streams.events import VerdictEvent
+from streams.metrics import WorkerMetrics
+from streams.migrations import migrate
+from streams.settings import Settings, load_settings
+from streams.sink import PostgresSink
+from streams.voted import VotedPartition
+from streams.windows import Windows
+from tests.harness import database
+from tests.strategies import LOG_ID
+
+
+@asynccontextmanager
+async def own_database(
+    stack: Stack, *, migrated: bool = True, **more: str
+) -> AsyncIterator[Settings]:
+    """Settings of a new database, which is dropped afterwards."""
+    name = f"core_{uuid.uuid4().hex[:12]}"
+    admin = await database(load_settings(stack.env()))
+    settings = load_settings({**stack.env(), "POSTGRES_DB": name, **more})
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+        try:
+            if migrated:
+                connection = await database(settings)
+                try:
+                    await migrate(connection)
+                finally:
+                    await connection.close()
+            yield settings
+        finally:
+            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
+class OneSink:
+    """A sink with its metrics, as a worker would hold it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = WorkerMetrics(CollectorRegistry())
+        self.windows = Windows(settings.window_ms)
+        self.sink = PostgresSink(settings, self.windows, self.metrics)
+
+    def metric(self, name: str, labels: Mapping[str, str] | None = None) -> float:
+        return self.metrics.registry.get_sample_value(name, dict(labels or {})) or 0.0
+
+
+class Log:
+    """One partition of the input log and the verdicts on it."""
+
+    def __init__(self, partition: int = 0, log_id: bytes = LOG_ID) -> None:
+        self.partition = partition
+        self.log_id = log_id
+        self.table = VotedPartition(partition)
+        self.verdicts: list[VerdictBatch] = []
+        """What is in `votes.validated`, by offset."""
+
+    def decide(self, *batches: VoteBatch) -> list[VerdictEvent]:
+        """Append records; returns their verdicts as the sink gets them."""
+        first = len(self.verdicts)
+        for batch in batches:
+            offset = self.table.applied + 1
+            change = decide(batch, offset, self.log_id, self.table.get)
+            self.table.apply(offset, change)
+            self.verdicts.append(self._batch(offset, batch, change))
+        return self.events(first)
+
+    def _batch(self, offset: int, batch: VoteBatch, change: VotedRecord) -> VerdictBatch:
+        return VerdictBatch(
+            self.log_id,
+            self.partition,
+            offset,
+            offset - 1,
+            change.rejections,
+            msgspec.Raw(encode(batch)),
+        )
+
+    def events(self, start: int = 0, end: int | None = None) -> list[VerdictEvent]:
+        """Records of `votes.validated` by offset."""
+        return [
+            event_of(self.partition, offset, verdicts, size_bytes=1)
+            for offset, verdicts in list(enumerate(self.verdicts))[start:end]
+        ]
+
+    def counted(self) -> Counter[tuple[str, str]]:
+        """What must be counted, by (contest, choice)."""
+        total: Counter[tuple[str, str]] = Counter()
+        for verdicts in {v.offset: v for v in self.verdicts}.values():
+            batch = decode_input(verdicts.record)
+            assert isinstance(batch, VoteBatch)
+            refused = {r.index for r in verdicts.rejections}
+            total.update(
+                (vote.contest, vote.choice)
+                for index, vote in enumerate(batch.votes)
+                if index not in refused
+            )
+        return total
+
+
+async def check_sums(
+    connection: asyncpg.Connection, expected: Mapping[tuple[str, str], int]
+) -> None:
+    """Fail unless results, windows and audit rows all say the same."""
+    queries = {
+        "contest_results": "SELECT contest_id, choice, votes FROM contest_results",
+        "vote_windows": "SELECT contest, choice, sum(votes)::bigint FROM vote_windows"
+        " GROUP BY 1, 2",
+        "vote_audit": "SELECT contest, choice, count(*) FROM vote_audit GROUP BY 1, 2",
+    }
+    for table, query in queries.items():
+        rows = await connection.fetch(query)
+        assert {(row[0], row[1]): row[2] for row in rows} == dict(expected), table
+    laws = await connection.fetch(
+        "SELECT law_id, oui_count, non_count, total_votes FROM vote_results"
+    )
+    by_law = {
+        row["law_id"]: (row["oui_count"], row["non_count"], row["total_votes"]) for row in laws
+    }
+    names = {contest for contest, _ in expected if not contest.startswith("election:")}
+    assert by_law == {
+        law: (
+            expected.get((law, "oui"), 0),
+            expected.get((law, "non"), 0),
+            expected.get((law, "oui"), 0) + expected.get((law, "non"), 0),
+        )
+        for law in names
+    }
+
+
+async def rows(connection: asyncpg.Connection, query: str) -> list[tuple[Any, ...]]:
+    """Rows as plain tuples."""
+    return [tuple(row) for row in await connection.fetch(query)]
+
+
+async def severed(settings: Settings, condition: str) -> int:
+    """End the backends of a database that a condition on `pg_stat_activity` names."""
+    admin = await database(settings)
+    try:
+        ended = await admin.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {condition}"
+        )
+        return len(ended)
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def commit_swallower(settings: Settings) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A TCP proxy before PostgreSQL; gives its port and an event.
+
+    Once the event is set, the next COMMIT reaches the server but its answer does not come back:
+    the connection ends instead.
+    """
+    swallow = asyncio.Event()
+    relays: set[asyncio.Task[None]] = set()
+
+    async def relay(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection(
+            settings.postgres_host, settings.postgres_port
+        )
+
+        async def answers() -> None:
+            while data := await server.read(65536):
+                to_client.write(data)
+                await to_client.drain()
+
+        answering = asyncio.create_task(answers())
+        try:
+            while data := await client.read(65536):
+                last = swallow.is_set() and b"COMMIT;" in data
+                if last:
+                    answering.cancel()
+                    await asyncio.wait([answering])
+                to_server.write(data)
+                await to_server.drain()
+                if last:
+                    await server.read(1)
+                    swallow.clear()
+                    return
+        finally:
+            answering.cancel()
+            await asyncio.wait([answering])
+            to_client.transport.abort()
+            to_server.transport.abort()
+
+    def connected(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(relay(client, to_client))
+        relays.add(task)
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1], swallow
+    finally:
+        listener.close()
+        for task in relays:
+            task.cancel()
+        if relays:
+            await asyncio.wait(relays)
