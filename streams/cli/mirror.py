@@ -18,7 +18,7 @@ mirror = typer.Typer(
     name="mirror",
     help="The Redis mirror: `voted_hashes` and `duplicate_count:{hash}`, made from the log.\n\n"
     "The count never reads it, so it may be lost; `rebuild` restores it.\n\n"
-    "[dim]scrutin mirror check[/]",
+    "Example: `scrutin mirror check`",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -42,7 +42,7 @@ def check(
     Reads the whole of `votes.validated` without a consumer group; takes about 100 bytes of memory
     a voter. Says how many entries differ, never whose.
 
-    [dim]scrutin mirror check --wait 30[/]
+    Example: `scrutin mirror check --wait 30`
     """
     found = run(_check(load_settings(), wait))
     if as_json:
@@ -57,7 +57,7 @@ def check(
 def rebuild_mirror(as_json: JsonOption = False) -> None:
     """Make the mirror anew from the log and swap it in. Bridges may run on meanwhile.
 
-    [dim]scrutin mirror rebuild && scrutin mirror check[/]
+    Example: `scrutin mirror rebuild && scrutin mirror check`
     """
     found = run(_rebuild(load_settings()))
     if as_json:
