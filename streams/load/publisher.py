@@ -31,6 +31,7 @@ SCHEDULED_HEADER: Final = "x-scheduled-us"
 _BURST: Final = 250
 _TICK_S: Final = 0.002
 _RETRY_S: Final = 0.5
+_FIRST_PATIENCE_S: Final = 5.0
 
 
 class Schedule:
@@ -63,7 +64,7 @@ class Publisher:
         schedule: flat out or at a rate.
         tally: told of every message sent.
         max_in_flight: most messages that wait for their confirm.
-        patience_s: how long RabbitMQ may be away.
+        patience_s: how long RabbitMQ may be away; five seconds until it first answers.
         advance: called with the number of messages confirmed since the last call.
     """
 
@@ -86,6 +87,7 @@ class Publisher:
         self._patience_s = patience_s
         self._advance = advance
         self._changed = asyncio.Event()
+        self._connected = False
         self._stopping = False
         self._exhausted = False
         self._returned = False
@@ -123,13 +125,15 @@ class Publisher:
                 ) as link:
                     await self._start(link)
                     away_since = None
+                    self._connected = True
                     await self._pump(link, source)
                 return
             except LinkLost as error:
                 now = time.monotonic()
                 away_since = away_since or now
                 self._keep_for_later()
-                if now - away_since > self._patience_s or (self._stopping and away_since < now):
+                patience_s = self._patience_s if self._connected else _FIRST_PATIENCE_S
+                if now - away_since > patience_s or (self._stopping and away_since < now):
                     raise unavailable(self._parameters, error) from error
                 log.warning("RabbitMQ is away", error=str(error), unconfirmed=self.unconfirmed)
                 self.reconnects += 1
