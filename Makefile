@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 SUITES := $(wildcard tests/unit tests/integration tests/acceptance tests/faults)
-APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 >/dev/null
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -75,7 +75,7 @@ lock: ## remake requirements.lock from pyproject.toml (UPGRADE=1 takes the newes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
 	$(PYTHON) -m venv "$$tools"; "$$tools/bin/python" -m pip install -q uv; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --extra dev $(if $(UPGRADE),--upgrade) \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --extra dev $(if $(UPGRADE),--upgrade) \
 	  pyproject.toml -o requirements.lock
 
 stack-up: setup ## bring the local stack up

@@ -12,7 +12,7 @@ from streams.devstack import ports, process
 from streams.devstack.backend import Say
 from streams.devstack.service import Service
 from streams.devstack.state import ServiceRecord
-from streams.errors import StackError
+from streams.errors import PortTaken, StackError
 
 
 class Native:
@@ -25,7 +25,7 @@ class Native:
         for left in record.processes:
             process.end(left, signal.SIGKILL, 10.0)
         record.processes = []
-        ports.require_free(service.title, record.ports)
+        _secure_ports(service, record, say)
         try:
             service.prepare(record, say)
         except OSError as error:
@@ -80,3 +80,18 @@ class Native:
                 return [line.rstrip("\n") for line in deque(file, maxlen=lines)]
         except FileNotFoundError:
             return []
+
+
+def _secure_ports(service: Service, record: ServiceRecord, say: Say) -> None:
+    """Make sure that the ports are free.
+
+    A service that never ran may have others instead, if somebody was quicker since they were
+    chosen; one that ran is known by its address.
+    """
+    try:
+        ports.require_free(service.title, record.ports)
+    except PortTaken as error:
+        if Path(record.data).exists():
+            raise
+        say(f"{error.what}; choosing others")
+        record.ports = dict(zip(record.ports, ports.choose(len(record.ports)), strict=True))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import signal
 import subprocess
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from streams.devstack.state import ProcessRecord
 from streams.errors import StackError
 
 PROC = Path("/proc")
+_limits = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def spawn(command: Command, log: Path) -> ProcessRecord:
     """Start a program in a session of its own, writing to `log`, and let go of it."""
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with log.open("ab") as output:
+        with log.open("ab") as output, _many_files():
             process = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
                 command.argv,
                 cwd=command.cwd,
@@ -79,6 +83,18 @@ def spawn(command: Command, log: Path) -> ProcessRecord:
     # The process is meant to outlive this object, which would warn about that.
     process.returncode = 0
     return ProcessRecord(role=command.role, pid=pid, started=started)
+
+
+@contextmanager
+def _many_files() -> Iterator[None]:
+    """Let children open as many files as the system allows: brokers hold many."""
+    with _limits:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _stat(pid: int) -> list[str]:

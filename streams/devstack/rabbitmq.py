@@ -117,6 +117,8 @@ class RabbitMQ:
             RABBITMQ_PID_FILE=str(home / "rabbitmq.pid"),
             RABBITMQ_GENERATED_CONFIG_DIR=str(home / "generated"),
             RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=_ERLANG_ARGUMENTS,
+            # The script then becomes Erlang instead of waiting for it: one process to signal.
+            RUNNING_UNDER_SYSTEMD="true",
         )
         epmd = [str(which("epmd")), "-address", LOOPBACK, "-port", epmd_port]
         return [

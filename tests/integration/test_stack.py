@@ -440,6 +440,18 @@ class TestFailures:
         assert {one.condition for one in stack.status()} == {"stopped"}
         assert len(stack.up(only=["redis", "postgres"])) == 2
 
+    def test_a_port_taken_before_the_first_start_is_replaced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stack = Stack(tmp_path / "replaced", environ={})
+        with socket.create_server(("127.0.0.1", ports.choose(1)[0])) as server:
+            port = server.getsockname()[1]
+            choices = [[port], ports.choose(1)]
+            monkeypatch.setattr(ports, "choose", lambda *_: choices.pop(0))
+            stack.up(only=["redis"], prefer="native")
+            assert stack.env()["REDIS_PORT"] != str(port)
+        stack.down()
+
     def test_the_command_exits_by_the_name_of_the_error(self, some: Callable[..., Stack]) -> None:
         stack = some("code", "redis")
         stack.down(keep=True)
