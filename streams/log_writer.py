@@ -77,6 +77,9 @@ class LogWriter:
                 await producer.send(r.topic, r.value, key=r.key, partition=r.partition)
                 for r in records
             ]
+            for future in futures:
+                # Only the first error is raised; asyncio would log all others as lost.
+                future.add_done_callback(_looked_at)
             pending = set(futures)
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=self._stall_s)
@@ -116,3 +119,8 @@ class LogWriter:
         producer, self._producer = self._producer, None
         if producer is not None:
             await abandon(producer)
+
+
+def _looked_at(future: asyncio.Future[RecordMetadata]) -> None:
+    if not future.cancelled():
+        future.exception()

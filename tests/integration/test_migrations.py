@@ -1,0 +1,119 @@
+"""Migrations on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from streams.devstack import Stack
+from streams.errors import ExitCode, SchemaNewer
+from streams.migrations import migrate, migrations
+from streams.settings import Settings
+from tests.harness import database
+from tests.integration.core_world import own_database, rows
+
+DOCUMENTED = {
+    "vote_results",
+    "contest_results",
+    "vote_audit",
+    "rejected_votes",
+    "duplicate_attempts",
+    "vote_windows",
+    "vote_statistics",
+    "sink_offsets",
+}
+
+
+@pytest.fixture
+async def empty(stack: Stack) -> AsyncIterator[Settings]:
+    async with own_database(stack, migrated=False) as own:
+        yield own
+
+
+@pytest.fixture
+async def db(empty: Settings) -> AsyncIterator[asyncpg.Connection]:
+    connection = await database(empty)
+    yield connection
+    await connection.close()
+
+
+def test_they_are_numbered_without_holes() -> None:
+    assert [m.version for m in migrations()] == list(range(1, len(migrations()) + 1))
+    assert all(m.statements.strip() for m in migrations())
+
+
+async def test_an_empty_database_gets_everything(db: asyncpg.Connection) -> None:
+    applied = await migrate(db)
+    assert applied == migrations()
+    tables = await rows(
+        db,
+        "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'",
+    )
+    assert {name for (name,) in tables} >= DOCUMENTED
+    assert await rows(db, "SELECT version, name FROM schema_migrations ORDER BY 1") == [
+        (m.version, m.name) for m in migrations()
+    ]
+
+
+async def test_the_vote_hash_is_unique(db: asyncpg.Connection) -> None:
+    """The last word: whatever goes wrong above, a voter counts once."""
+    await migrate(db)
+    insert = (
+        "INSERT INTO vote_audit (vote_hash, voter_hash, contest, choice, timestamp,"
+        " processed_timestamp, source_partition, source_offset, source_index)"
+        " VALUES ('h', 'h', 'L', 'oui', now(), now(), 0, 0, 0)"
+    )
+    await db.execute(insert)
+    with pytest.raises(asyncpg.UniqueViolationError, match="vote_audit_vote_hash_key"):
+        await db.execute(insert)
+
+
+async def test_a_second_time_changes_nothing(db: asyncpg.Connection) -> None:
+    await migrate(db)
+    await db.execute("INSERT INTO vote_results (law_id, oui_count) VALUES ('L', 5)")
+    assert await migrate(db) == []
+    assert await db.fetchval("SELECT oui_count FROM vote_results") == 5
+
+
+async def test_processes_that_start_together_migrate_once(empty: Settings) -> None:
+    connections = [await database(empty) for _ in range(6)]
+    try:
+        applied = await asyncio.gather(*(migrate(connection) for connection in connections))
+    finally:
+        for connection in connections:
+            await connection.close()
+    assert sorted(len(a) for a in applied) == [0] * 5 + [len(migrations())]
+
+
+async def test_the_lock_is_let_go(empty: Settings, db: asyncpg.Connection) -> None:
+    await migrate(db)
+    other = await database(empty)
+    async with asyncio.timeout(10):
+        await migrate(other)
+    await other.close()
+
+
+async def test_a_newer_database_is_refused_and_left_alone(db: asyncpg.Connection) -> None:
+    await migrate(db)
+    await db.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'future')")
+    with pytest.raises(SchemaNewer, match="has migration 9999, this version ends at") as caught:
+        await migrate(db)
+    assert caught.value.exit_code == ExitCode.SCHEMA_NEWER
+    assert await db.fetchval("SELECT max(version) FROM schema_migrations") == 9999
+    async with asyncio.timeout(10):
+        with pytest.raises(SchemaNewer):
+            await migrate(db)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(db: asyncpg.Connection) -> None:
+    """A table of an older system stands where ours must go."""
+    await db.execute("CREATE TABLE vote_windows (id integer)")
+    with pytest.raises(asyncpg.DuplicateTableError):
+        await migrate(db)
+    assert await rows(db, "SELECT version FROM schema_migrations") == []
+    assert await db.fetchval("SELECT to_regclass('vote_results')") is None
+    await db.execute("DROP TABLE vote_windows")
+    assert await migrate(db) == migrations()
