@@ -43,6 +43,7 @@ class WindowTopic:
         self._writer = writer
         self._dirty = asyncio.Event()
         self._dirty.set()
+        self._doubtful_xid: int | None = None
 
     def flushed(self) -> None:
         """Note that windows may have changed."""
@@ -72,14 +73,21 @@ class WindowTopic:
             self._sink.connections.acquire() as connection,
             connection.transaction(),
         ):
-            return await self._publish(connection)
-
-    async def _publish(self, connection: Any) -> int:
-        cursor = await connection.fetchval(statements.LOCK_WINDOW_CURSOR)
-        if cursor is None:
+            written = await self._publish(connection)
+        if written is None:
             # Another worker is at it, and may have looked before our flush.
             self._dirty.set()
             return 0
+        self._doubtful_xid = None
+        return written
+
+    async def _publish(self, connection: Any) -> int | None:
+        cursor = await connection.fetchval(statements.LOCK_WINDOW_CURSOR)
+        if cursor is None:
+            return None
+        if self._doubtful_xid is not None:
+            # We lost the lock while we wrote: our older totals may follow another worker's.
+            cursor = str(min(int(cursor), self._doubtful_xid))
         settled = await connection.fetchval(statements.SETTLED_XID)
         rows = await connection.fetch(statements.CHANGED_WINDOWS, cursor, settled)
         records = [
@@ -91,6 +99,8 @@ class WindowTopic:
             )
             for row in rows
         ]
+        if records:
+            self._doubtful_xid = int(cursor)
         for first in range(0, len(records), _CHUNK):
             await self._writer.write(records[first : first + _CHUNK])
         if rows:
