@@ -22,7 +22,9 @@ from streams.bridge.ingress import Ingress, Limits
 from streams.bridge.input_log import InputLog
 from streams.bridge.publisher import Publisher
 from streams.bridge.verdict_reader import VerdictReader
-from streams.errors import ExitCode, ScrutinError, StageFailed
+from streams.errors import ExitCode, ScrutinError, ServiceUnavailable, StageFailed
+from streams.identity import check_mirror
+from streams.log_reader import LogReader
 from streams.metrics import BridgeMetrics
 from streams.mirror import Mirror
 from streams.redis_client import redis_client
@@ -83,6 +85,7 @@ class Bridge:
                 replication_factor=settings.replication_factor,
             ),
         )
+        await self._check_mirror()
         try:
             async with asyncio.TaskGroup() as group:
                 for name, work in self._parts():
@@ -96,6 +99,17 @@ class Bridge:
                 where={"process": settings.worker_id},
                 todo="Nothing in hand was acknowledged; the log has the traceback",
             ) from error
+
+    async def _check_mirror(self) -> None:
+        async def check() -> None:
+            await check_mirror(self._redis, LogReader(self._servers), self._settings.partitions)
+
+        if self._settings.roll == "redis" and VALIDATION in self._settings.ingress:
+            await self._persistently("redis", check)
+            return
+        # Nobody needs Redis to vote.
+        with suppress(ServiceUnavailable):
+            await check()
 
     async def drain(self) -> None:
         """Stop taking in; pass on, confirm and commit what is in hand. `run` goes on meanwhile."""

@@ -1,0 +1,34 @@
+"""A bridge refuses a new log beside the mirror of an old one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from bridge_world import BridgeWorld, voter
+
+from streams.devstack import Stack
+from streams.errors import ExitCode
+from streams.mirror import VOTED_HASHES
+
+
+@pytest.fixture
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
+    async with BridgeWorld(stack, tmp_path) as world:
+        yield world
+
+
+@pytest.mark.parametrize("roll", ["redis", "open"])
+async def test_voters_without_a_log_are_refused(world: BridgeWorld, roll: str) -> None:
+    await world.redis.sadd(VOTED_HASHES, voter(1))
+    await world.redis.sadd("valid_hashes", voter(1), voter(2))
+    bridge = world.bridge(SCRUTIN_ROLL=roll)
+    bridge.start()
+    async with asyncio.timeout(30):
+        assert await bridge.ended() == ExitCode.LOG_MISMATCH
+    said = "\n".join(bridge.tail())
+    assert VOTED_HASHES in said
+    assert "REDIS_DB" in said
+    assert voter(1) not in said
