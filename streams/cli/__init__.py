@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from streams.errors import ExitCode, ScrutinError
 
@@ -57,7 +58,7 @@ def main() -> None:
         app(standalone_mode=True)
     except ScrutinError as error:
         stderr = Console(stderr=True, soft_wrap=True)
-        stderr.print(f"[bold red]scrutin:[/] {error}", highlight=False)
+        stderr.print(f"[bold red]scrutin:[/] {escape(str(error))}", highlight=False)
         stderr.print(f"[dim]exit {int(error.exit_code)} {error.exit_code.name}[/]")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
