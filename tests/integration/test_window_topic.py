@@ -142,7 +142,7 @@ async def test_several_workers_publish_side_by_side(
     async def work(number: int) -> None:
         log = Log(number)
         for second in range(25):
-            await sinks[number].sink.flush(log.decide(batch(f"w{number}", second % 5)))
+            await sinks[number].sink.flush(log.decide(batch(f"w{number} {second}", second % 5)))
             publishers[number].flushed()
             await publishers[number].publish()
 
