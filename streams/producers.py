@@ -9,7 +9,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-STOP_TIMEOUT_S: Final = 3.0
+STOP_TIMEOUT_S: Final = 1.0
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:

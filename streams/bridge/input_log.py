@@ -13,8 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -27,13 +25,12 @@ from streams.availability import Availability, persistently
 from streams.bridge.buffers import reproduced
 from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
 from streams.metrics import BridgeMetrics
+from streams.producers import abandon
 from streams.topics import MAX_RECORD_BYTES, VALIDATION_TOPIC
 
 log = structlog.get_logger(__name__)
 
 Confirmed = Callable[[], None]
-
-_ABANDON_S: Final = 1.0
 
 
 class _Record:
@@ -130,7 +127,7 @@ class InputLog:
                 self._metrics.reconnects.labels("kafka").inc()
                 log.warning("a new producer takes over", error=str(error))
             finally:
-                await asyncio.shield(_abandon(producer))
+                await asyncio.shield(abandon(producer))
             await asyncio.sleep(self._retry_delay_s)
 
     async def _start(self) -> AIOKafkaProducer:
@@ -145,14 +142,14 @@ class InputLog:
         try:
             await producer.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            await _abandon(producer)
+            await abandon(producer)
             raise ServiceUnavailable(
                 f"Kafka does not answer: {error or type(error).__name__}",
                 where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self._servers)},
                 todo="Check the address and that the broker is up",
             ) from error
         except BaseException:
-            await _abandon(producer)
+            await abandon(producer)
             raise
         return producer
 
@@ -257,18 +254,3 @@ class InputLog:
             away.__cause__ = error
             return away
         return error
-
-
-async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Close a producer for good, with whatever it still holds.
-
-    `stop` alone waits until everything is delivered, for ever if Kafka is away, and cancelled
-    leaves a sender behind that would write later. The callers know what is unconfirmed.
-    """
-    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))
-    # What the sender still does fails with its connections.
-    with suppress(Exception):
-        await producer.client.close()
-    with suppress(Exception):
-        async with asyncio.timeout(_ABANDON_S):
-            await producer.stop()
