@@ -17,7 +17,7 @@ from schemas.votes import Malformed, Vote
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.topics import VALIDATED_TOPIC
-from tests.harness import until
+from tests.harness import until, wipe
 from tests.integration.bridge_world import (
     AGGREGATION,
     APP_ID,
@@ -194,3 +194,5 @@ async def test_an_undecodable_record_ends_the_bridge_by_name(world: BridgeWorld)
         assert await bridge.ended() == ExitCode.POISON_RECORD
     text = "\n".join(bridge.tail())
     assert f"topic {VALIDATED_TOPIC}, partition 2, offset 0" in text
+    # It would stop whoever reads here next.
+    await wipe(world.stack.env())
