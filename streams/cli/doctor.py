@@ -27,7 +27,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
 
     Changes nothing. Exit 0 also with warnings; 11 if a service is away; 1 if something else fails.
 
-    [dim]scrutin doctor --json | jq '.checks\\[] | select(.status != "ok")'[/]
+        scrutin doctor --json | jq '.checks[] | select(.status != "ok")'
     """
     # Loads every driver, which takes longer than most other commands run.
     from streams.inspect.doctor import examine  # noqa: PLC0415

@@ -26,12 +26,12 @@ def lag(
 ) -> None:
     """Show what waits where: in RabbitMQ's queues, for Kafka's groups, for PostgreSQL.
 
-    A figure under a reader is the number of records it has yet to read; [bold]never[/] says that
+    A figure under a reader is the number of records it has yet to read; **never** says that
     it has not committed anything yet. One record holds many votes.
 
-    [dim]scrutin lag --watch[/]
+        scrutin lag --watch
 
-    [dim]scrutin lag --json | jq .queues[/]
+        scrutin lag --json | jq .queues
     """
     settings = load_settings()
 

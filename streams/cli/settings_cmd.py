@@ -33,7 +33,7 @@ def settings(
 
     Values come from the environment, then from a file .env in this folder.
 
-    [dim]scrutin settings --env-example > .env[/]
+        scrutin settings --env-example > .env
     """
     if sum((as_json, as_env, as_markdown)) > 1:
         raise typer.BadParameter("choose one of --json, --env-example, --markdown")

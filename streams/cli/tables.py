@@ -33,7 +33,7 @@ tables = typer.Typer(
     name="tables",
     help="Look into the agents' tables (voted, windows), as their topics in Kafka tell them.\n\n"
     "Reads up to the end that a topic had when the command started, joins no consumer group and "
-    "commits nothing: workers don't notice.\n\n[dim]scrutin tables list[/]",
+    "commits nothing: workers don't notice.\n\nExample:\n\n    scrutin tables list",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -53,7 +53,7 @@ def _reader(settings: Settings) -> LogView:
 def list_tables(as_json: JsonOption = False) -> None:
     """List the tables with their topics, records, entries and sizes.
 
-    [dim]scrutin tables list[/]
+        scrutin tables list
     """
     settings = load_settings()
     found = run(_list(settings))
@@ -132,9 +132,9 @@ def get(
 ) -> None:
     """Show whether and where a voter's vote was accepted. Exit 1 if there is none.
 
-    [dim]scrutin tables get voted HASH[/]
+        scrutin tables get voted HASH
 
-    [dim]scrutin tables get voted HASH --election 2026-11[/]
+        scrutin tables get voted HASH --election 2026-11
     """
     if table is not TableName.VOTED:
         raise typer.BadParameter("windows have no keys to ask for; use `scrutin tables scan`")
@@ -187,7 +187,7 @@ async def _get(settings: Settings, key: bytes, *, show_choice: bool) -> dict[str
 def stats(as_json: JsonOption = False) -> None:
     """Count the voted table: per partition and contest, duplicates, refusals, bytes per entry.
 
-    [dim]scrutin tables stats --json | jq .contests[/]
+        scrutin tables stats --json | jq .contests
     """
     settings = load_settings()
     found = run(_stats(settings))
