@@ -29,7 +29,7 @@ SCHEDULED_HEADER: Final = "x-scheduled-us"
 """When a message was due: Unix time in microseconds; only at a rate."""
 
 _BURST: Final = 250
-_TICK_S: Final = 0.002
+_TICK_S: Final = 0.005
 _RETRY_S: Final = 0.5
 _FIRST_PATIENCE_S: Final = 5.0
 

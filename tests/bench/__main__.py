@@ -29,6 +29,9 @@ def bench(
     votes: Annotated[int, typer.Option(min=1000, help="Votes in the full queue.")] = 200_000,
     rate: Annotated[int, typer.Option(min=1, help="Votes a second for the latency.")] = 2000,
     seconds: Annotated[int, typer.Option(min=1, help="How long to measure latency.")] = 20,
+    warm_up: Annotated[
+        int, typer.Option(min=0, help="Seconds before, reported apart: a new broker is slow.")
+    ] = 5,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers to run.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="20,000 votes, 5 s.")] = False,
     only: Annotated[str, typer.Option(help="throughput or latency; both if not given.")] = "",
@@ -66,7 +69,13 @@ def bench(
             if only != "throughput":
                 figures["latency"] = uvloop.run(
                     latency.measure(
-                        stack, directory, rate=rate, seconds=seconds, workers=workers, say=say
+                        stack,
+                        directory,
+                        rate=rate,
+                        seconds=seconds,
+                        warm_up_s=warm_up,
+                        workers=workers,
+                        say=say,
                     )
                 )
         finally:
@@ -104,6 +113,12 @@ def show(out: Console, figures: dict[str, Any]) -> None:
             "latency p99", f"{found['p99_s'] * 1000:,.0f} ms", f"{GOAL_P99_S * 1000:.0f} ms"
         )
         table.add_row("latency max", f"{found['max_s'] * 1000:,.0f} ms", "")
+        if first := found["first"]:
+            table.add_row(
+                f"latency p99 of the first {found['warm_up_s']} s (all just started)",
+                f"{first['p99_s'] * 1000:,.0f} ms",
+                "",
+            )
     out.print(table)
     parts = [part for part in ("throughput", "latency") if part in figures]
     out.print("\nCPU per vote, µs")
