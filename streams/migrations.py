@@ -9,7 +9,7 @@ from typing import Final
 
 import asyncpg
 
-from streams.errors import SchemaNewer, ScrutinError
+from streams.errors import LogMismatch, SchemaNewer, ScrutinError
 
 _NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _LOCK: Final = 0x5C277153
@@ -43,6 +43,7 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
 
     Raises:
         SchemaNewer: the database knows migrations that this version does not.
+        LogMismatch: tables of another system stand where ours must go.
     """
     known = migrations()
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
@@ -62,13 +63,24 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
             )
         pending = [m for m in known if m.version not in applied]
         for migration in pending:
-            async with connection.transaction():
-                await connection.execute(migration.statements)
-                await connection.execute(
-                    "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)",
-                    migration.version,
-                    migration.name,
-                )
+            await _apply(connection, migration)
         return pending
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.statements)
+            await connection.execute(
+                "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)",
+                migration.version,
+                migration.name,
+            )
+    except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
+        raise LogMismatch(
+            f"The database holds something of another system: {error}",
+            where={"migration": f"{migration.version:04}_{migration.name}"},
+            todo="Set POSTGRES_DB to an empty database; nothing was changed in this one",
+        ) from error

@@ -14,15 +14,17 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from schemas.codec import decode_input, encode
-from schemas.verdicts import VerdictBatch
+from schemas.genesis import Genesis
+from schemas.verdicts import Status, VerdictBatch
 from schemas.voted import VotedRecord
-from schemas.votes import VoteBatch
+from schemas.votes import REPLAYABLE, VoteBatch
 from streams.aggregation import event_of
 from streams.decide import decide
 from streams.devstack import Stack
 from streams.events import VerdictEvent
 from streams.metrics import WorkerMetrics
 from streams.migrations import migrate
+from streams.rows import item_at
 from streams.settings import Settings, load_settings
 from streams.sink import PostgresSink
 from streams.voted import VotedPartition
@@ -77,6 +79,14 @@ class Log:
         self.verdicts: list[VerdictBatch] = []
         """What is in `votes.validated`, by offset."""
 
+    def begin(self, genesis: Genesis) -> None:
+        """Let the log begin with a genesis, as it does in Kafka."""
+        change = VotedRecord(self.log_id, b"", [], [], [])
+        self.table.apply(0, change)
+        self.verdicts.append(
+            VerdictBatch(self.log_id, self.partition, 0, -1, [], msgspec.Raw(encode(genesis)))
+        )
+
     def decide(self, *batches: VoteBatch) -> list[VerdictEvent]:
         """Append records; returns their verdicts as the sink gets them."""
         first = len(self.verdicts)
@@ -109,13 +119,34 @@ class Log:
         total: Counter[tuple[str, str]] = Counter()
         for verdicts in {v.offset: v for v in self.verdicts}.values():
             batch = decode_input(verdicts.record)
-            assert isinstance(batch, VoteBatch)
+            if isinstance(batch, Genesis):
+                continue
             refused = {r.index for r in verdicts.rejections}
             total.update(
                 (vote.contest, vote.choice)
                 for index, vote in enumerate(batch.votes)
                 if index not in refused
             )
+        return total
+
+    def rejected(self) -> Counter[str]:
+        """Rows of rejections there must be, by status."""
+        total: Counter[str] = Counter()
+        known: set[bytes] = set()
+        for verdicts in {v.offset: v for v in self.verdicts}.values():
+            batch = decode_input(verdicts.record)
+            if isinstance(batch, Genesis):
+                continue
+            for rejection in verdicts.rejections:
+                item = item_at(batch, rejection.index)
+                judged = rejection.status in {Status.DUPLICATE, Status.REPLAY}
+                if rejection.status == Status.REPLAY:
+                    continue
+                if not judged and item.flags & REPLAYABLE and item.identity in known:
+                    continue
+                if not judged:
+                    known.add(item.identity)
+                total[str(rejection.status)] += 1
         return total
 
 
