@@ -21,6 +21,10 @@ from streams.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
 log = structlog.get_logger(__name__)
 
 _POLL_MS: Final = 200
+_FETCH_MIN_BYTES: Final = 256 * 1024
+_FETCH_WAIT_MS: Final = 100
+"""Reviews and the mirror may come a tenth of a second later; an answer for every record would cost
+Kafka and the bridge several times as much as the votes in it."""
 _MAX_RECORDS: Final = 50
 """A record holds up to 4,000 items."""
 _PATIENCE_MS: Final = 86_400_000
@@ -101,6 +105,8 @@ class VerdictReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_interval_ms=_PATIENCE_MS,
+            fetch_min_bytes=_FETCH_MIN_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
             max_partition_fetch_bytes=MAX_DERIVED_RECORD_BYTES,
             fetch_max_bytes=2 * MAX_DERIVED_RECORD_BYTES,
         )
