@@ -206,6 +206,21 @@ class WorkerWorld:
 
         await until(moved, f"{records} more records counted", within_s=60)
 
+    async def moving_everywhere(self, records: int = 20) -> None:
+        """Wait until so many more records of every partition are counted."""
+
+        async def positions() -> dict[int, int]:
+            found = await self.db.fetch("SELECT partition, source_offset FROM sink_offsets")
+            return {row[0]: row[1] for row in found}
+
+        before = await positions()
+
+        async def moved() -> bool:
+            now = await positions()
+            return all(now.get(p, -1) >= before.get(p, -1) + records for p in self.logs)
+
+        await until(moved, f"{records} more records of every partition counted", within_s=60)
+
     async def counted(self, within_s: float = 60) -> None:
         """Wait until every record is in PostgreSQL, and fail unless all is exact."""
         total = sum(log.table.applied + 1 for log in self.logs.values())
