@@ -307,7 +307,7 @@ class Takeovers(RuleBasedStateMachine):
 
 
 TestTakeovers = Takeovers.TestCase
-TestTakeovers.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestTakeovers.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
 
 
 async def test_changelog_goes_before_verdicts() -> None:
@@ -336,6 +336,21 @@ async def test_what_was_decided_but_not_emitted_is_emitted_again_not_decided_aga
     seen = through_the_fence(broker)
     assert [r.attempt for r in seen[1].rejections] == [1]
     assert second.metric("scrutin_gaps_healed_total", stage="validation") == 0
+
+
+async def test_a_commit_that_ran_ahead_of_what_is_out_skips_nothing() -> None:
+    """Decided up to 4, out up to 0, and the committed offset says 3."""
+    broker = new_broker(*(make_batch(make_vote(n)) for n in range(5)))
+    first = OneWorker(broker)
+    first.assign(1)
+    await first.work(1)
+    broker.writes_left = 4
+    with pytest.raises(Crashed):
+        await first.work(4)
+    second = OneWorker(broker)
+    second.assign(2)
+    await second.stage.process(second.events(3, 6))
+    assert [v.offset for v in through_the_fence(broker)] == list(range(6))
 
 
 async def test_a_replayed_record_is_dropped_and_counted() -> None:
