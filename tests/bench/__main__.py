@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -136,4 +137,6 @@ def show(out: Console, figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    # A bench that is told to end takes its stack down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(typer.run(bench))
