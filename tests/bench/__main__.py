@@ -136,7 +136,12 @@ def show(out: Console, figures: dict[str, Any]) -> None:
     out.print(cpu)
 
 
+def _end(*_: object) -> None:
+    """Take everything down once; a second signal must not stop that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 if __name__ == "__main__":
-    # A bench that is told to end takes its stack down.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(typer.run(bench))

@@ -62,8 +62,12 @@ async def measure(
             env=chain.env,
             stdout=asyncio.subprocess.PIPE,
         )
-        seen_us = await _watch(chain, plan.votes)
-        output, _ = await publisher.communicate()
+        try:
+            seen_us = await _watch(chain, plan.votes)
+            output, _ = await publisher.communicate()
+        finally:
+            if publisher.returncode is None:
+                publisher.kill()
         after = by_process(stack, chain)
         say("comparing every line")
         await chain.verify(path)
