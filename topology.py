@@ -19,7 +19,7 @@ import uvloop
 from faust.types import StreamT
 
 from streams.codecs import INPUT_CODEC, VERDICTS_CODEC
-from streams.entry import entry_settings
+from streams.entry import entry_settings, spare_collections
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
 from streams.worker import Worker
 
@@ -52,3 +52,6 @@ if worker.sinks:
         """Add accepted votes up by tumbling window and commit them behind the fence."""
         async for event in stream.noack().events():
             await worker.aggregate(event)
+
+
+spare_collections()

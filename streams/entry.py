@@ -1,7 +1,8 @@
-"""How the entry points that are not the CLI report an error in the settings."""
+"""What the entry points that are not the CLI have in common."""
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from streams.errors import SettingsError
@@ -16,3 +17,13 @@ def entry_settings() -> Settings:
         print(f"scrutin: {error}", file=sys.stderr)  # noqa: T201 - logging needs the settings
         print(f"exit {int(error.exit_code)} {error.exit_code.name}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+
+
+def spare_collections() -> None:
+    """Let Python look for cycles seldom; before the work begins.
+
+    Thousands of votes are alive at any time, none of them in a cycle: looking after every 700
+    objects, as is the default, takes a tenth of the CPU.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

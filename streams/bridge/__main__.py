@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
 import structlog
 import uvloop
 
 from streams.bridge.process import serve
+from streams.entry import spare_collections
 from streams.errors import ExitCode, ScrutinError
 from streams.logs import configure_logging
 from streams.settings import load_settings
@@ -19,10 +19,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
-        # Thousands of deliveries are alive at any time, none in a cycle: looking for cycles after
-        # every 700 objects, as is the default, takes a tenth of the CPU.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        spare_collections()
         return uvloop.run(serve(settings))
     except ScrutinError as error:
         if error.exit_code is ExitCode.STAGE_FAILED:

@@ -162,7 +162,7 @@ _known: Final = msgspec.json.Decoder(_Known)
 
 
 def _fast(body: bytes) -> Spelled | None:  # noqa: PLR0911, PLR0912, PLR0915 - flat: per vote
-    """Read a body that spells each fact once and holds nothing unknown.
+    """Read a body that spells each fact once, or twice alike, and holds nothing unknown.
 
     Each field costs two quotation marks and each text two more. If the body has just those of the
     fields found, and no backslash, then no field is there twice, none is unknown, and no text
@@ -180,7 +180,12 @@ def _fast(body: bytes) -> Spelled | None:  # noqa: PLR0911, PLR0912, PLR0915 - f
     vote_hash = m.vote_hash or m.voter_hash or m.hash
     if not vote_hash or len(vote_hash) > MAX_HASH_BYTES or not vote_hash.isascii():
         return None
-    quotes = 4
+    quotes = 0
+    for spelled in (m.vote_hash, m.voter_hash, m.hash):
+        if spelled is not None:
+            if spelled != vote_hash:
+                return None
+            quotes += 4
     metadata: str | None = None
     if m.submitted_at is not None:
         quotes += 4
@@ -202,6 +207,10 @@ def _fast(body: bytes) -> Spelled | None:  # noqa: PLR0911, PLR0912, PLR0915 - f
     contest = m.law_id
     if contest is not None:
         quotes += 8
+        if m.choice is not None and m.vote is not None:
+            if m.choice != m.vote:
+                return None
+            quotes += 4
         choice = CHOICES.get(m.choice or m.vote or "", "")
         if not choice or not contest or contest.startswith(_RESERVED):
             return None
@@ -221,6 +230,10 @@ def _fast(body: bytes) -> Spelled | None:  # noqa: PLR0911, PLR0912, PLR0915 - f
         return None
 
     time = m.timestamp if m.timestamp is not None else m.vote_timestamp
+    if m.timestamp is not None and m.vote_timestamp is not None:
+        if m.timestamp != m.vote_timestamp:
+            return None
+        quotes += 4 if type(m.vote_timestamp) is str else 2
     micros: int | None = None
     if time is not None:
         if type(time) is str:

@@ -38,9 +38,9 @@ def results(
 ) -> None:
     """Show the results: votes and shares of every choice.
 
-        scrutin results C-42 --watch
+    scrutin results C-42 --watch
 
-        scrutin results --json | jq '.laws[] | select(.total_votes > 1000)'
+    scrutin results --json | jq '.laws[] | select(.total_votes > 1000)'
     """
     settings = load_settings()
 

@@ -53,7 +53,7 @@ def _reader(settings: Settings) -> LogView:
 def list_tables(as_json: JsonOption = False) -> None:
     """List the tables with their topics, records, entries and sizes.
 
-        scrutin tables list
+    scrutin tables list
     """
     settings = load_settings()
     found = run(_list(settings))
@@ -132,9 +132,9 @@ def get(
 ) -> None:
     """Show whether and where a voter's vote was accepted. Exit 1 if there is none.
 
-        scrutin tables get voted HASH
+    scrutin tables get voted HASH
 
-        scrutin tables get voted HASH --election 2026-11
+    scrutin tables get voted HASH --election 2026-11
     """
     if table is not TableName.VOTED:
         raise typer.BadParameter("windows have no keys to ask for; use `scrutin tables scan`")
@@ -187,7 +187,7 @@ async def _get(settings: Settings, key: bytes, *, show_choice: bool) -> dict[str
 def stats(as_json: JsonOption = False) -> None:
     """Count the voted table: per partition and contest, duplicates, refusals, bytes per entry.
 
-        scrutin tables stats --json | jq .contests
+    scrutin tables stats --json | jq .contests
     """
     settings = load_settings()
     found = run(_stats(settings))

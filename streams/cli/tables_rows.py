@@ -86,9 +86,9 @@ def scan(
 ) -> None:
     """Show a table's entries. With --json: one object per line.
 
-        scrutin tables scan voted --law C-42 --limit 100
+    scrutin tables scan voted --law C-42 --limit 100
 
-        scrutin tables scan windows --law C-42 --since 10m
+    scrutin tables scan windows --law C-42 --since 10m
     """
     contest = _contest(law, election)
     settings = load_settings()
@@ -193,9 +193,9 @@ def export(
 ) -> None:
     """Write a table to a file, without ever holding it whole in memory.
 
-        scrutin tables export voted --format parquet -o voted.parquet
+    scrutin tables export voted --format parquet -o voted.parquet
 
-        scrutin tables export windows --format csv --law C-42 > windows.csv
+    scrutin tables export windows --format csv --law C-42 > windows.csv
     """
     contest = _contest(law, election)
     settings = load_settings()

@@ -135,7 +135,7 @@ class Kafka:
         java, _ = jars.require_java()
         return [
             str(java),
-            *(f"-Xmx{heap}", "-Xms128m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+            *(f"-Xmx{heap}", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
             *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
             *java_options,
             f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}",

@@ -134,6 +134,9 @@ class PostgreSQL:
             "unix_socket_directories": "",
             "max_connections": 100,
             "shared_buffers": "256MB",
+            # Fewer checkpoints: each makes the next change of every page a whole page in the log.
+            "max_wal_size": "4GB",
+            "checkpoint_timeout": "15min",
         }
         argv = [str(_program("postgres")), "-D", record.data]
         for name, value in settings.items():
