@@ -58,8 +58,8 @@ unit: setup ## the tests that need no service
 bench: setup ## throughput and latency of the chain
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-chaos: setup ## faults against a running count
-	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+chaos: setup ## processes and services die under a running count, each for 20 s
+	@SCRUTIN_TEST_OUTAGE_S=20 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 lint: setup ## formatting, style and types
 	@$(BIN)/ruff format --check .
