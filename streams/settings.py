@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         "SCRUTIN_MAX_BODY_BYTES", default=65536, about="Longer message bodies are `too_large`"
     )
     flush_ms: Annotated[int, Field(ge=1, le=1000)] = _env(
-        "SCRUTIN_FLUSH_MS", default=20, about="Longest wait of a vote in the bridge's buffer"
+        "SCRUTIN_FLUSH_MS", default=40, about="Longest wait of a vote in the bridge's buffer"
     )
     max_lag_records: Positive = _env(
         "SCRUTIN_MAX_LAG_RECORDS",

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from streams import topics
 from streams.availability import Availability, persistently
-from streams.bridge.amqp import Address
+from streams.bridge.amqp import Address, connected, ensure_queue
 from streams.bridge.backpressure import LagGate
 from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
@@ -155,9 +155,23 @@ class Bridge:
         return [
             ("input log", input_log.run()),
             ("lag gate", gate.run()),
+            ("egress queues", self._declare_egress()),
             ("ingress", ingress.run()),
             *((name, reader.run()) for name, reader in readers.items()),
         ]
+
+    async def _declare_egress(self) -> None:
+        """Let readers find their queues before there is anything to read."""
+
+        async def declare() -> None:
+            async with connected(address_of(self._settings), "scrutin queues") as connection:
+                for documented in self._settings.egress:
+                    channel, _ = await ensure_queue(
+                        connection, self._settings.queue_name(documented)
+                    )
+                    await channel.close()
+
+        await self._persistently("rabbitmq", declare)
 
     def _gate(self) -> LagGate:
         settings = self._settings

@@ -196,3 +196,14 @@ async def test_an_undecodable_record_ends_the_bridge_by_name(world: BridgeWorld)
     assert f"topic {VALIDATED_TOPIC}, partition 2, offset 0" in text
     # It would stop whoever reads here next.
     await wipe(world.stack.env())
+
+
+async def test_readers_find_the_review_queue_before_the_first_review(world: BridgeWorld) -> None:
+    await world.load_roll(range(1))
+    async with world.bridge() as bridge:
+        await bridge.ready()
+
+        async def declared() -> bool:
+            return world.exists(REVIEW)
+
+        await until(declared, "the review queue")
