@@ -14,6 +14,7 @@ from schemas.verdicts import Rejection, Status, VerdictBatch
 from schemas.votes import Kind, Malformed, Vote, VoteBatch
 from streams.bridge.timestamps import format_ms, format_us
 from streams.keys import ELECTION_PREFIX
+from streams.rows import item_at
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -50,7 +51,6 @@ def reviews(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
         verdicts: as read.
         record: the input record in it, decoded.
     """
-    votes = len(record.votes)
     return [
         Publication(
             message_id=_message_id(item.identity, rejection.status, rejection.attempt),
@@ -62,11 +62,7 @@ def reviews(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
         )
         for rejection in verdicts.rejections
         if rejection.status != Status.REPLAY
-        for item in (
-            record.votes[rejection.index]
-            if rejection.index < votes
-            else record.malformed[rejection.index - votes],
-        )
+        for item in (item_at(record, rejection.index),)
     ]
 
 

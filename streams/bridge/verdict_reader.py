@@ -15,7 +15,8 @@ from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.availability import Availability, persistently
-from streams.errors import PoisonRecord, ServiceUnavailable
+from streams.errors import ServiceUnavailable
+from streams.events import poison
 from streams.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class Verdicts(msgspec.Struct, frozen=True):
         try:
             found = decode_input(self.batch.record)
         except DecodeError as error:
-            raise _poison(self.batch.partition, self.offset) from error
+            raise poison(VALIDATED_TOPIC, self.batch.partition, self.offset, error) from error
         return found if isinstance(found, VoteBatch) else None
 
 
@@ -153,13 +154,4 @@ def _decode(record: ConsumerRecord) -> Verdicts:
     try:
         return Verdicts(decode_verdicts(record.value or b""), record.offset)
     except DecodeError as error:
-        raise _poison(record.partition, record.offset) from error
-
-
-def _poison(partition: int, offset: int) -> PoisonRecord:
-    return PoisonRecord(
-        "A record cannot be decoded",
-        where={"topic": VALIDATED_TOPIC, "partition": partition, "offset": offset},
-        todo="Its partition stands still; a newer version may have written it, see "
-        "`scrutin doctor`",
-    )
+        raise poison(VALIDATED_TOPIC, record.partition, record.offset, error) from error
