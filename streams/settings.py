@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from streams import failpoints
 from streams.errors import SettingsError
 
 VALIDATION = "votes.validation"
@@ -219,6 +220,19 @@ class Settings(BaseSettings):
         "SCRUTIN_LOG_FORMAT", default="auto", about="`auto` = console on a terminal, else json"
     )
 
+    # Tests only
+    test_deployment: bool = _env(
+        "SCRUTIN_TEST_DEPLOYMENT",
+        default=False,
+        about="No vote here is real; without it the settings below are refused",
+    )
+    test_failpoints: str = _env(
+        "SCRUTIN_TEST_FAILPOINTS",
+        default="",
+        about="Where a process kills, stops or delays itself, to test that the count stays exact,"
+        " e.g. `after_changelog:kill@7`",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -290,6 +304,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     except ValidationError as error:
         raise _explain(error) from error
     _check_queues(settings)
+    _check_test_settings(settings)
     return settings
 
 
@@ -336,6 +351,15 @@ def _explain(error: ValidationError) -> SettingsError:
     return SettingsError(
         "; ".join(faults), todo="See `.env.example` for the meaning and the default of each"
     )
+
+
+def _check_test_settings(settings: Settings) -> None:
+    if failpoints.parse(settings.test_failpoints) and not settings.test_deployment:
+        raise SettingsError(
+            "Failpoints make processes die on purpose, and this deployment is not marked as a test",
+            where={"variable": failpoints.VARIABLE},
+            todo="Unset it; in a test set SCRUTIN_TEST_DEPLOYMENT=true too",
+        )
 
 
 def _check_queues(settings: Settings) -> None:

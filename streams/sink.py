@@ -19,10 +19,11 @@ import asyncpg
 
 from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote, VoteBatch
-from streams import statements
+from streams import failpoints, statements
 from streams.database import place, pool, translated
 from streams.errors import LogMismatch
 from streams.events import VerdictEvent
+from streams.failpoints import Point
 from streams.keys import stored_hash
 from streams.metrics import WorkerMetrics
 from streams.rows import (
@@ -156,6 +157,7 @@ class PostgresSink:
                 self._metrics.database_operations.labels("flush", "conflict").inc()
                 async with connection.transaction():
                     result = await self._apply(connection, events, self._insert)
+            failpoints.at(Point.AFTER_COMMIT)
         took_s = time.perf_counter() - started_s
         self._metrics.flush_duration.observe(took_s)
         self._metrics.batch_processing_duration.set(took_s)
@@ -191,6 +193,7 @@ class PostgresSink:
             [fence.source_offset for fence in fences.values()],
             [fence.validated_offset for fence in fences.values()],
         )
+        failpoints.at(Point.BEFORE_COMMIT)
         return result
 
     async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, _Fence]:

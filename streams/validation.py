@@ -24,10 +24,12 @@ from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
 from schemas.voted import CHANGELOG_KEY, VotedRecord
 from schemas.votes import VoteBatch
+from streams import failpoints
 from streams.assignment import Assignment
 from streams.decide import decide
 from streams.errors import LogMismatch
 from streams.events import InputEvent, poison
+from streams.failpoints import Point
 from streams.log_reader import LogReader
 from streams.log_writer import LogWriter, OutRecord
 from streams.metrics import WorkerMetrics
@@ -314,8 +316,10 @@ class Validation:
             store = self._store()
             for metadata in written:
                 store.written(metadata.partition, metadata.offset)
+            failpoints.at(Point.AFTER_CHANGELOG)
         if out.verdicts:
             await self._retry(lambda: self._writer.write(out.verdicts))
+            failpoints.at(Point.AFTER_VERDICT)
         out.changelog, out.verdicts = [], []
 
     def _count(self, record: InputRecord, change: VotedRecord) -> None:

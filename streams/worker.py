@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from yarl import URL
 
 from schemas.genesis import Genesis
+from streams import failpoints
 from streams.aggregation import Aggregation, event_of
 from streams.assignment import Assignment
 from streams.availability import Availability, persistently
@@ -257,6 +258,7 @@ class Worker:
 
         Errors end the process: Faust would start again without end. A stop ends the waiting.
         """
+        failpoints.arm(failpoints.parse(self.settings.test_failpoints))
         opening = asyncio.create_task(self._open())
         stopped = asyncio.create_task(self.app._stopped.wait())
         await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)

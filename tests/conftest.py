@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.devstack import Stack
+from streams.devstack import Stack, ports
 
 # Not one of the settings: taken out, so that processes under test do not refuse it.
 _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
@@ -27,10 +27,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack for the whole session; `stack.env()` has its addresses.
 
     SCRUTIN_TEST_STACK_DIR names one that is up already (or that is brought up and left) for a
-    quick loop. Its data stays from test to test: use names of your own.
+    quick loop. Its data stays from test to test: use names of your own. Kafka takes clients through
+    a proxy too, see `stack.proxied_kafka()`.
     """
     directory = Path(_REUSED) if _REUSED else tmp_path_factory.mktemp("stack")
-    stack = Stack(directory, environ={})
+    [proxy_port] = ports.choose(1)
+    stack = Stack(directory, environ={}, kafka_proxy_port=proxy_port)
     stack.up()
     yield stack
     if not _REUSED:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streams import failpoints
 from streams.bridge.publisher import Publisher
 from streams.bridge.reviews import Publication, counted_votes, has_reviews, reviews
 from streams.bridge.verdict_reader import Verdicts
+from streams.failpoints import Point
 
 
 class Egress:
@@ -44,6 +46,8 @@ class Egress:
             await self._review.publish(rejected)
         if self._aggregation is not None and counted:
             await self._aggregation.publish(counted)
+        if rejected or counted:
+            failpoints.at(Point.AFTER_CONFIRM)
 
     async def aclose(self) -> None:
         """Close the connections."""

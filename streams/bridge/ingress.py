@@ -13,6 +13,7 @@ from pika.channel import Channel as PikaChannel
 from pika.spec import Basic, BasicProperties
 
 from schemas.votes import Malformed
+from streams import failpoints
 from streams.availability import Availability, persistently
 from streams.bridge.backpressure import LagGate
 from streams.bridge.buffers import Buffers, Pending, hashes_to_ask, seal, weight
@@ -20,6 +21,7 @@ from streams.bridge.consumer import QueueConsumer, Session
 from streams.bridge.decode import decode
 from streams.bridge.input_log import InputLog
 from streams.errors import StageFailed
+from streams.failpoints import Point
 from streams.keys import partition_of
 from streams.metrics import BridgeMetrics
 from streams.roll import Roll
@@ -240,6 +242,7 @@ class _Settle:
         self._metrics = metrics
 
     def __call__(self) -> None:
+        failpoints.at(Point.AFTER_KAFKA_ACK)
         # Rejections go first: an acknowledgement of `multiple` would cover them.
         touched: set[Session] = set()
         for session, tag in self._pending.rejects:

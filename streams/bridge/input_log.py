@@ -222,7 +222,10 @@ class InputLog:
         self._availability.succeeded("kafka")
         if not self._unconfirmed:
             self._idle.set()
-        record.confirmed()
+        try:
+            record.confirmed()
+        except Exception as unexpected:  # noqa: BLE001 - asyncio would log it and go on
+            failed.set_exception(unexpected)
 
     def _misplaced(self, lane: _Lane, offset: int) -> LogMismatch | None:
         # -1: Kafka knows it has the record and no longer where.

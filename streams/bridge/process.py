@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from streams import topics
+from streams import failpoints, topics
 from streams.availability import Availability, persistently
 from streams.bridge.amqp import Address, connected, ensure_queue
 from streams.bridge.backpressure import LagGate
@@ -269,6 +269,7 @@ async def serve(settings: Settings) -> ExitCode:
     Raises:
         ScrutinError: the bridge cannot work, or met an unexpected error.
     """
+    failpoints.arm(failpoints.parse(settings.test_failpoints))
     stop = asyncio.Event()
 
     def on_signal() -> None:

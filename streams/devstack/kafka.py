@@ -59,21 +59,31 @@ _BROKER = {
 }
 
 
+PROXIED = "proxied"
+"""Port of the listener for clients that come through a proxy."""
+
+
 class Kafka:
     """See :class:`streams.devstack.service.Service`.
 
     Args:
         heap: of the Java virtual machine, in Java's notation.
+        proxy_port: a second listener, on the port "proxied", tells its clients to come back by
+            this port. Something that listens there and forwards to "proxied" (a fault proxy) stays
+            in between, while clients of the port "broker" go direct. None: no such listener.
     """
 
     name = "kafka"
     title = "Kafka"
-    ports: tuple[str, ...] = ("broker", "controller")
     stop_signal: signal.Signals = signal.SIGTERM
     abandon_signal: signal.Signals = signal.SIGKILL
 
-    def __init__(self, heap: str = "512m") -> None:
+    def __init__(self, heap: str = "512m", *, proxy_port: int | None = None) -> None:
         self.heap = heap
+        self.proxy_port = proxy_port
+        self.ports: tuple[str, ...] = ("broker", "controller")
+        if proxy_port is not None:
+            self.ports += (PROXIED,)
 
     def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
         """From KAFKA_BOOTSTRAP_SERVERS, a list with commas."""
@@ -91,8 +101,11 @@ class Kafka:
         )
 
     def options(self) -> dict[str, str]:
-        """A new cluster id and the heap."""
-        return {"cluster": _new_cluster(), "heap": self.heap}
+        """A new cluster id, the heap, and the port of a proxy."""
+        options = {"cluster": _new_cluster(), "heap": self.heap}
+        if self.proxy_port is not None:
+            options["proxy_port"] = str(self.proxy_port)
+        return options
 
     def needs(self) -> Sequence[Need]:
         """Java, and Maven for the first time."""
@@ -123,7 +136,7 @@ class Kafka:
             shutil.rmtree(fresh, ignore_errors=True)
             _format(home, record.ports, record.options["cluster"], fresh)
             fresh.rename(data)
-        _configure(home, record.ports, data)
+        _configure(home, record.ports, data, record.options.get("proxy_port"))
 
     def commands(self, record: ServiceRecord) -> list[Command]:
         """One Java process."""
@@ -144,6 +157,7 @@ class Kafka:
 
     def image(self, record: ServiceRecord) -> Image:
         """The official image; clients reach it under the published port."""
+        inside = {"broker": 9092}
         properties = _BROKER | {
             "node.id": "1",
             "process.roles": "broker,controller",
@@ -154,6 +168,9 @@ class Kafka:
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
         }
+        if PROXIED in record.ports:
+            inside[PROXIED] = 9094
+            _add_proxied(properties, "", 9094, record.host, record.options["proxy_port"])
         environment = {
             f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in properties.items()
         }
@@ -162,9 +179,7 @@ class Kafka:
             "CLUSTER_ID": record.options["cluster"],
             "KAFKA_HEAP_OPTS": f"-Xmx{heap} -Xms128m",
         }
-        return Image(
-            name=f"apache/kafka:{jars.VERSION}", environment=environment, ports={"broker": 9092}
-        )
+        return Image(name=f"apache/kafka:{jars.VERSION}", environment=environment, ports=inside)
 
     def probe(self, record: ServiceRecord) -> None:
         """The cluster names a broker."""
@@ -193,7 +208,9 @@ def _archive_option() -> list[str]:
     return [f"-XX:SharedArchiveFile={found}", "-Xlog:cds=off"] if found.exists() else []
 
 
-def _configure(home: Path, ports: dict[str, int], data: Path) -> None:
+def _configure(
+    home: Path, ports: dict[str, int], data: Path, proxy_port: str | None = None
+) -> None:
     (home / "log4j2.yaml").write_text(_LOG4J)
     broker, controller = ports["broker"], ports["controller"]
     listeners = f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}"
@@ -206,8 +223,22 @@ def _configure(home: Path, ports: dict[str, int], data: Path) -> None:
         "advertised.listeners": listeners,
         "log.dirs": str(data),
     }
+    if proxy_port is not None:
+        _add_proxied(properties, LOOPBACK, ports[PROXIED], LOOPBACK, proxy_port)
     lines = [f"{name}={value}\n" for name, value in properties.items()]
     (home / "server.properties").write_text("".join(lines))
+
+
+def _add_proxied(
+    properties: dict[str, str], listen_host: str, port: int, proxy_host: str, proxy_port: str
+) -> None:
+    """Add the listener whose clients come back through a proxy."""
+    properties["listeners"] += f",PROXIED://{listen_host}:{port}"
+    properties["advertised.listeners"] += f",PROXIED://{proxy_host}:{proxy_port}"
+    properties["listener.security.protocol.map"] = (
+        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT"
+    )
+    properties["inter.broker.listener.name"] = "PLAINTEXT"
 
 
 def _format(home: Path, ports: dict[str, int], cluster: str, data: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 from streams.devstack import docker, packages
 from streams.devstack.backend import Backend, Given
 from streams.devstack.choosing import choose
-from streams.devstack.kafka import Kafka
+from streams.devstack.kafka import PROXIED, Kafka
 from streams.devstack.native import Native
 from streams.devstack.postgres import PostgreSQL
 from streams.devstack.probes import NotReady
@@ -47,6 +47,17 @@ class ServiceStatus:
     log: str
 
 
+@dataclass(frozen=True)
+class ProxiedKafka:
+    """Kafka's listener for clients that come through a proxy."""
+
+    host: str
+    port: int
+    """Where the proxy forwards to."""
+    proxy_port: int
+    """Where the proxy listens; clients use it as KAFKA_BOOTSTRAP_SERVERS."""
+
+
 class Stack:
     """The stack of one folder.
 
@@ -56,6 +67,9 @@ class Stack:
             process's own environment; `{}` makes a stack that is all its own.
         say: told what happens.
         kafka_heap: of Kafka's virtual machine, in Java's notation.
+        kafka_proxy_port: of a proxy that a test puts before Kafka, see
+            :class:`streams.devstack.kafka.Kafka`; :meth:`proxied_kafka` has the addresses. Only for
+            a Kafka that `up` starts anew.
     """
 
     def __init__(
@@ -65,12 +79,13 @@ class Stack:
         environ: Mapping[str, str] | None = None,
         say: Say | None = None,
         kafka_heap: str = "512m",
+        kafka_proxy_port: int | None = None,
     ) -> None:
         chosen = directory or os.environ.get("SCRUTIN_STACK_DIR") or DEFAULT_DIRECTORY
         self._file = StateFile(Path(chosen))
         self._environ = os.environ if environ is None else environ
         self._say: Say = say or (lambda _name, _text: None)
-        self._kafka = Kafka(kafka_heap)
+        self._kafka = Kafka(kafka_heap, proxy_port=kafka_proxy_port)
         services: list[Service] = [self._kafka, RabbitMQ(), PostgreSQL(), Redis()]
         self._services = {service.name: service for service in services}
         self._backends: dict[Kind, Backend] = {
@@ -157,6 +172,13 @@ class Stack:
         for one in record.services.values():
             names |= self._services[one.name].env(one)
         return names
+
+    def proxied_kafka(self) -> ProxiedKafka | None:
+        """Where a proxy goes before Kafka; None if this stack's Kafka expects none."""
+        record = self._record(self._required(), "kafka")
+        if PROXIED not in record.ports:
+            return None
+        return ProxiedKafka(record.host, record.ports[PROXIED], int(record.options["proxy_port"]))
 
     def log_lines(self, service: str, lines: int) -> list[str]:
         """The last lines of a service's log."""

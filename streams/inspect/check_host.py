@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from streams import failpoints
 from streams.inspect.checks import Check, failure, ok, warning
 from streams.settings import Settings
 
@@ -26,8 +27,27 @@ def judge(settings: Settings) -> Iterator[Check]:
     else:
         yield ok(SERVICE, "python", version)
     yield _faust_extension()
+    yield from judge_marks(settings)
     yield from _disks([settings.data_dir, settings.stack_dir])
     yield judge_handles(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def judge_marks(settings: Settings) -> Iterator[Check]:
+    """Settings that no real count may have."""
+    if settings.test_failpoints:
+        yield failure(
+            SERVICE,
+            "failpoints",
+            f"processes hurt themselves on purpose: {settings.test_failpoints}",
+            f"Unset {failpoints.VARIABLE} where real votes are counted",
+        )
+    elif settings.test_deployment:
+        yield warning(
+            SERVICE,
+            "deployment",
+            "marked as a test",
+            "Unset SCRUTIN_TEST_DEPLOYMENT where real votes are counted",
+        )
 
 
 def _faust_extension() -> Check:

@@ -183,6 +183,21 @@ async def test_kill_in_the_middle_loses_nothing_and_flags_what_comes_again(
     assert world.ready(VALIDATION) == 0
 
 
+async def test_an_error_between_kafka_and_the_acknowledgement_ends_the_bridge(
+    world: BridgeWorld,
+) -> None:
+    await world.load_roll(range(100))
+    world.publish(law_vote(n) for n in range(100))
+    bridge = world.bridge(
+        SCRUTIN_TEST_DEPLOYMENT="true", SCRUTIN_TEST_FAILPOINTS="after_kafka_ack:raise"
+    ).start()
+    async with asyncio.timeout(60):
+        assert await bridge.ended() == ExitCode.STAGE_FAILED
+    assert "this process hurts itself on purpose" in bridge.log.read_text()
+    assert await world.log_count() > 0
+    assert world.ready(VALIDATION) > 0, "what was not acknowledged is back"
+
+
 async def test_sigterm_passes_on_what_was_delivered(world: BridgeWorld) -> None:
     count = 30_000
     await world.load_roll(range(count))

@@ -267,6 +267,17 @@ def test_kafka_is_reached_under_the_published_port() -> None:
     assert advertised == "PLAINTEXT://127.0.0.1:10300"
 
 
+def test_kafka_behind_a_proxy_is_reached_under_the_port_of_the_proxy() -> None:
+    kafka = Kafka(proxy_port=10400)
+    ports = {role: 10300 + n for n, role in enumerate(kafka.ports)}
+    record = ServiceRecord("kafka", "id", "docker", "127.0.0.1", ports, kafka.options())
+    image = kafka.image(record)
+    advertised = image.environment["KAFKA_ADVERTISED_LISTENERS"]
+    assert advertised == "PLAINTEXT://127.0.0.1:10300,PROXIED://127.0.0.1:10400"
+    assert image.environment["KAFKA_LISTENERS"].endswith(",PROXIED://:9094")
+    assert image.ports == {"broker": 9092, "proxied": 9094}
+
+
 class TestEngine:
     def test_none_without_a_socket(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv("DOCKER_HOST", raising=False)

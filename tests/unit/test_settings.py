@@ -64,6 +64,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "data_dir": ("/data", Path("/data")),
     "stack_dir": ("/stack", Path("/stack")),
     "log_format": ("json", "json"),
+    "test_deployment": ("true", True),
+    "test_failpoints": ("", ""),
 }
 
 # DESIGN, outside contract: names and defaults that deployments rely on.

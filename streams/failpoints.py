@@ -1,0 +1,161 @@
+"""Failpoints: places between two writes at which a test lets this process die.
+
+For tests only. `SCRUTIN_TEST_FAILPOINTS` lists what happens where, with commas between:
+
+    after_changelog:kill@7          SIGKILL to ourselves at the seventh passage
+    before_commit:delay=2.5         the whole process stands still for 2.5 s at the first
+    after_confirm:stop@3            SIGSTOP to ourselves; somebody else sends SIGCONT
+
+Each happens once in a process. Without the setting :func:`at` does nothing; it is called once per
+batch, never per vote. Settings that turn a point on are refused unless `SCRUTIN_TEST_DEPLOYMENT`
+marks the deployment as a test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from streams.errors import ExitCode, SettingsError
+
+log = structlog.get_logger(__name__)
+
+VARIABLE: Final = "SCRUTIN_TEST_FAILPOINTS"
+_FORM: Final = re.compile(
+    r"(?P<point>\w+):(?P<action>\w+)(=(?P<seconds>\d+(\.\d+)?))?(@(?P<passage>\d+))?"
+)
+
+
+class Point(StrEnum):
+    """Where a process can be hurt."""
+
+    AFTER_KAFKA_ACK = "after_kafka_ack"
+    """Bridge: Kafka has a record, its deliveries are not acknowledged yet."""
+    AFTER_CHANGELOG = "after_changelog"
+    """Validation: the changelog has a group, its verdicts are not written."""
+    AFTER_VERDICT = "after_verdict"
+    """Validation: the verdicts are written, the input is not acknowledged."""
+    BEFORE_COMMIT = "before_commit"
+    """Sink: everything is written, COMMIT is not sent."""
+    AFTER_COMMIT = "after_commit"
+    """Sink: the transaction is committed, the verdicts are not acknowledged."""
+    AFTER_CONFIRM = "after_confirm"
+    """Egress: RabbitMQ confirmed the messages, Kafka has no commit."""
+
+
+class Action(StrEnum):
+    """What happens there."""
+
+    KILL = "kill"
+    """SIGKILL to ourselves."""
+    EXIT = "exit"
+    """End at once with exit code `FAILED`, without clean-up."""
+    STOP = "stop"
+    """SIGSTOP to ourselves; we go on after a SIGCONT."""
+    RAISE = "raise"
+    """Raise :class:`FailpointReached`."""
+    DELAY = "delay"
+    """Stand still, event loop and all."""
+
+
+class FailpointReached(Exception):
+    """Raised at a failpoint, as an error that nobody expects would be."""
+
+
+@dataclass(frozen=True)
+class Failpoint:
+    """One entry of the setting."""
+
+    point: Point
+    action: Action
+    passage: int = 1
+    """At which passage since the start of the process; the first is 1."""
+    seconds: float = 0.0
+    """Of a delay."""
+
+
+def parse(text: str) -> list[Failpoint]:
+    """Read the setting's value.
+
+    Raises:
+        SettingsError: names the entry that is not one, and what would be.
+    """
+    return [_parse_one(entry.strip()) for entry in text.split(",") if entry.strip()]
+
+
+def _parse_one(entry: str) -> Failpoint:
+    match = _FORM.fullmatch(entry)
+    if match is None:
+        raise _refused(entry, "Write POINT:ACTION@PASSAGE, e.g. after_changelog:kill@7")
+    point, action, seconds = match["point"], match["action"], match["seconds"]
+    passage = int(match["passage"] or 1)
+    if point not in set(Point):
+        raise _refused(entry, f"There is no such point; choose from {', '.join(Point)}")
+    if action not in set(Action):
+        raise _refused(entry, f"There is no such action; choose from {', '.join(Action)}")
+    if (action == Action.DELAY) != (seconds is not None):
+        raise _refused(entry, "A delay, and nothing else, takes seconds: delay=2.5")
+    if passage < 1:
+        raise _refused(entry, "Passages count from 1")
+    return Failpoint(Point(point), Action(action), passage, float(seconds or 0))
+
+
+def _refused(entry: str, todo: str) -> SettingsError:
+    return SettingsError(f"{entry!r} is not a failpoint", where={"variable": VARIABLE}, todo=todo)
+
+
+def _off(point: Point) -> None:
+    del point
+
+
+at: Callable[[Point], None] = _off
+"""Pass a point. Call it through the module: :func:`arm` binds it anew."""
+
+
+def arm(failpoints: Sequence[Failpoint]) -> None:
+    """Turn points on for the rest of the process, or all off; entry points call it once.
+
+    Args:
+        failpoints: as :func:`parse` gives them.
+    """
+    global at  # noqa: PLW0603 - so that a point that is off costs one empty call
+    if not failpoints:
+        at = _off
+        return
+    log.critical(
+        "failpoints are on: this process hurts itself on purpose",
+        failpoints=[f"{f.point}:{f.action}@{f.passage}" for f in failpoints],
+    )
+    passages: Counter[Point] = Counter()
+
+    def on(point: Point) -> None:
+        passages[point] += 1
+        for failpoint in failpoints:
+            if failpoint.point is point and failpoint.passage == passages[point]:
+                _strike(failpoint)
+
+    at = on
+
+
+def _strike(failpoint: Failpoint) -> None:
+    log.critical("failpoint", point=str(failpoint.point), action=str(failpoint.action))
+    match failpoint.action:
+        case Action.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case Action.EXIT:
+            os._exit(ExitCode.FAILED)
+        case Action.STOP:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case Action.RAISE:
+            raise FailpointReached(failpoint.point)
+        case Action.DELAY:
+            time.sleep(failpoint.seconds)

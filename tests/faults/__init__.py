@@ -1,0 +1,1 @@
+"""Faults under a running count, and what they need."""
