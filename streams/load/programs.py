@@ -36,15 +36,24 @@ class Program:
         env: its whole environment.
         directory: where its log goes, as `NAME.log`; later starts append.
         port: where it serves `/ready` and `/metrics`.
+        cwd: where it runs; Python takes our modules from there, if they are there.
     """
 
     def __init__(
-        self, name: str, argv: list[str], *, env: Mapping[str, str], directory: Path, port: int
+        self,
+        name: str,
+        argv: list[str],
+        *,
+        env: Mapping[str, str],
+        directory: Path,
+        port: int,
+        cwd: Path | None = None,
     ) -> None:
         self.name = name
         self.port = port
         self.log = directory / f"{name}.log"
         self._argv = argv
+        self._cwd = cwd
         self._env = dict(env)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,6 +81,7 @@ class Program:
             self._process = subprocess.Popen(  # noqa: S603
                 self._argv,
                 env=self._env,
+                cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -200,15 +210,19 @@ def child_environment(addresses: Mapping[str, str], **more: str) -> dict[str, st
     return {**inherited, "SCRUTIN_METRICS_HOST": "127.0.0.1", **addresses, **more}
 
 
-def bridge(env: Mapping[str, str], directory: Path, name: str = "bridge") -> Program:
+def bridge(
+    env: Mapping[str, str], directory: Path, name: str = "bridge", *, cwd: Path | None = None
+) -> Program:
     """A bridge on a free port."""
     [port] = ports.choose(1)
     argv = [sys.executable, "-m", "streams.bridge"]
     own = {"SCRUTIN_BRIDGE_METRICS_PORT": str(port)}
-    return Program(name, argv, env={**env, **own}, directory=directory, port=port)
+    return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)
 
 
-def worker(env: Mapping[str, str], directory: Path, name: str = "worker") -> Program:
+def worker(
+    env: Mapping[str, str], directory: Path, name: str = "worker", *, cwd: Path | None = None
+) -> Program:
     """A worker on a free port, with a data folder of its own."""
     [port] = ports.choose(1)
     faust = str(Path(sys.executable).with_name("faust"))
@@ -218,4 +232,4 @@ def worker(env: Mapping[str, str], directory: Path, name: str = "worker") -> Pro
         "WORKER_ID": name,
         "SCRUTIN_DATA_DIR": str(directory / f"{name}-data"),
     }
-    return Program(name, argv, env={**env, **own}, directory=directory, port=port)
+    return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)
