@@ -17,18 +17,18 @@ from typing import Any, Final, TypeVar
 import pika
 import structlog
 from pika import data
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel as PikaChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
+from streams.bridge import wire
+from streams.bridge.wire import Deliveries, OnDelivery
 from streams.errors import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-OnMessage = Callable[[PikaChannel, Basic.Deliver, BasicProperties, bytes], None]
 OnConfirm = Callable[[int, bool, bool], None]
 """Called with (tag, multiple, whether RabbitMQ has the message)."""
 OnReturn = Callable[[str | None], None]
@@ -82,8 +82,9 @@ def resolve(future: asyncio.Future[T], value: T) -> None:
 class Channel:
     """One channel. Whatever waits for an answer fails when the channel closes."""
 
-    def __init__(self, raw: PikaChannel) -> None:
+    def __init__(self, raw: PikaChannel, deliveries: Deliveries) -> None:
         self.raw = raw
+        self._deliveries = deliveries
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[BaseException] = loop.create_future()
         """The reason, once the channel is closed; by us, RabbitMQ or the network."""
@@ -134,23 +135,36 @@ class Channel:
         await self._call(self.raw.basic_qos, prefetch_count=count)
 
     async def consume(
-        self, queue: str, on_message: OnMessage, on_cancelled: Callable[[], None]
+        self, queue: str, on_delivery: OnDelivery, on_cancelled: Callable[[], None]
     ) -> str:
         """Start deliveries; returns the consumer's tag.
 
         Args:
             queue: to read.
-            on_message: called for each delivery; must not raise.
+            on_delivery: called for each delivery; must not raise.
             on_cancelled: called when RabbitMQ ends the deliveries (the queue is gone).
         """
         self.raw.add_on_cancel_callback(lambda _: on_cancelled())
+
+        def on_message(
+            _: PikaChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+        ) -> None:
+            message_id = properties.message_id
+            # pika leaves one that is not UTF-8 as bytes.
+            given = message_id.encode() if isinstance(message_id, str) else message_id
+            on_delivery(method.delivery_tag, bool(method.redelivered), given, body)  # type: ignore[arg-type]
+
         frame = await self._call(
             self.raw.basic_consume, queue=queue, on_message_callback=on_message
         )
-        return str(frame.method.consumer_tag)
+        consumer_tag = str(frame.method.consumer_tag)
+        self._deliveries[self.raw.channel_number, consumer_tag.encode()] = on_delivery
+        return consumer_tag
 
     async def cancel(self, consumer_tag: str) -> None:
         """End deliveries. What arrives before RabbitMQ agrees goes back to the queue."""
+        # pika knows what to do with what still comes.
+        self._deliveries.pop((self.raw.channel_number, consumer_tag.encode()), None)
         await self._call(self.raw.basic_cancel, consumer_tag=consumer_tag)
 
     async def confirm(self, on_confirm: OnConfirm, on_return: OnReturn) -> None:
@@ -178,7 +192,7 @@ class Channel:
 class Connection:
     """One connection. Made by :func:`connected`."""
 
-    def __init__(self, raw: AsyncioConnection, closed: asyncio.Future[BaseException]) -> None:
+    def __init__(self, raw: wire.Connection, closed: asyncio.Future[BaseException]) -> None:
         self._raw = raw
         self.closed = closed
         """The reason, once the connection is closed."""
@@ -192,7 +206,7 @@ class Connection:
         await first_of(opened, self.closed)
         if not opened.done():
             raise self.closed.result()
-        return Channel(opened.result())
+        return Channel(opened.result(), self._raw.deliveries)
 
     def abort(self) -> None:
         """Begin to close without waiting for anything."""
@@ -230,7 +244,7 @@ async def connected(
         resolve(closed, reason)
 
     try:
-        raw = AsyncioConnection(
+        raw = wire.Connection(
             address.parameters(name),
             on_open_callback=lambda _: resolve(opened, None),
             on_open_error_callback=on_end,

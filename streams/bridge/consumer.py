@@ -9,9 +9,7 @@ from functools import partial
 from typing import Final, Protocol
 
 import structlog
-from pika.channel import Channel as PikaChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
-from pika.spec import Basic, BasicProperties
 
 from streams.availability import Availability, persistently
 from streams.bridge.amqp import (
@@ -84,9 +82,9 @@ class Intake(Protocol):
     def receive(
         self,
         session: Session,
-        channel: PikaChannel,
-        method: Basic.Deliver,
-        properties: BasicProperties,
+        tag: int,
+        redelivered: bool,
+        message_id: bytes | None,
         body: bytes,
     ) -> None:
         """Take one delivery; must not raise."""

@@ -52,7 +52,7 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 
 def decode(
     body: bytes,
-    message_id: str | bytes | None,
+    message_id: bytes | None,
     *,
     redelivered: bool,
     prevalidated: bool,
@@ -63,8 +63,7 @@ def decode(
 
     Args:
         body: as delivered.
-        message_id: AMQP property, None or empty if the publisher gave none. pika leaves one that
-            is not UTF-8 as bytes.
+        message_id: AMQP property, None or empty if the publisher gave none.
         redelivered: RabbitMQ's flag.
         prevalidated: it came by `votes.aggregation`.
         ingest_us: Unix time in microseconds, the vote's time if the message has none.
@@ -89,16 +88,15 @@ def decode(
     return _malformed(Reason.TOO_LARGE, body, identity, flags)
 
 
-def identity_of(message_id: str | bytes | None, body: bytes) -> bytes:
+def identity_of(message_id: bytes | None, body: bytes) -> bytes:
     """16 bytes that are the same for every delivery of one submission.
 
     The length of the `message_id` goes before it, so that no body can imitate one.
     """
     if not message_id:
         return hashlib.blake2b(b"\0\0" + body, digest_size=IDENTITY_BYTES).digest()
-    given = message_id.encode() if isinstance(message_id, str) else message_id
-    prefix = len(given).to_bytes(2, "big")
-    return hashlib.blake2b(prefix + given + body, digest_size=IDENTITY_BYTES).digest()
+    prefix = len(message_id).to_bytes(2, "big")
+    return hashlib.blake2b(prefix + message_id + body, digest_size=IDENTITY_BYTES).digest()
 
 
 def _vote(spelled: Spelled, identity: bytes, flags: int, ingest_us: int) -> Decoded:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from pika.channel import Channel as PikaChannel
-from pika.spec import Basic, BasicProperties
 
 from schemas.votes import Malformed
 from streams import failpoints
@@ -98,20 +96,19 @@ class Ingress:
     def receive(
         self,
         session: Session,
-        channel: PikaChannel,  # noqa: ARG002 - pika passes it
-        method: Basic.Deliver,
-        properties: BasicProperties,
+        tag: int,
+        redelivered: bool,
+        message_id: bytes | None,
         body: bytes,
     ) -> None:
         """Take one delivery. Runs in pika's reader, so an error is kept for `run` to raise."""
         try:
-            tag: int = method.delivery_tag  # type: ignore[assignment]
             tags = session.tags
             tags.delivered = tag
             decoded = decode(
                 body,
-                properties.message_id,
-                redelivered=bool(method.redelivered),
+                message_id,
+                redelivered=redelivered,
                 prevalidated=session.prevalidated,
                 ingest_us=time.time_ns() // 1000,
                 max_body_bytes=self._limits.max_body_bytes,

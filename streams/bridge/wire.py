@@ -1,0 +1,157 @@
+"""pika's connection, with a shorter way for what it does most.
+
+A delivery is three frames. pika makes an object of each frame, of the method and of the
+properties, and copies what is left of its buffer after each: measured, 25 µs of CPU a message, more
+than all the rest of the bridge spends on it. Here the three are read in one step where they lie
+whole in the buffer and the body fits one frame; everything else goes pika's way.
+
+Frames are described in AMQP 0-9-1, sections 2.3.5 (frames) and 4.2.6 (content).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from pika import frame
+from pika.adapters.asyncio_connection import AsyncioConnection
+
+OnDelivery = Callable[[int, bool, bytes | None, bytes], None]
+"""Called with (delivery tag, whether it may have been delivered before, `message_id`, body)."""
+
+RECEIVE_BYTES: Final = 1 << 16
+"""Most that is read from the socket at once; pika's 4 KiB are a system call for a dozen votes."""
+
+_METHOD: Final = struct.Struct(">BHLIB")
+"""Frame type, channel, size, class and method, length of the consumer's tag."""
+_TAG: Final = struct.Struct(">QB")
+"""Delivery tag, redelivered."""
+_HEADER: Final = struct.Struct(">BHLHHQH")
+"""Frame type, channel, size, class, weight, body size, property flags."""
+_BODY: Final = struct.Struct(">BHL")
+"""Frame type, channel, size."""
+
+_FRAME_OVERHEAD: Final = 8
+_FRAME_END: Final = 0xCE
+_METHOD_FRAME: Final = 1
+_HEADER_FRAME: Final = 2
+_BODY_FRAME: Final = 3
+_DELIVER: Final = 0x003C003C
+_MORE_FLAGS: Final = 1
+
+_MESSAGE_ID: Final = 1 << 7
+_HEADERS: Final = 1 << 13
+_BEFORE_MESSAGE_ID: Final = tuple(1 << bit for bit in range(15, 7, -1))
+"""Flags of the properties before `message_id`, in the order in which they are written."""
+_OCTETS: Final = frozenset({1 << 12, 1 << 11})
+"""delivery-mode and priority: one octet each; all others are short strings."""
+
+INCOMPLETE: Final = 0
+OTHER: Final = -1
+
+
+Deliveries = dict[tuple[int, bytes], OnDelivery]
+"""Who takes deliveries the short way, by channel number and consumer tag."""
+
+
+class Connection(AsyncioConnection):
+    """pika's asyncio connection; `deliveries` names who takes deliveries the short way."""
+
+    frames_received: int
+    bytes_received: int
+    """pika's heartbeat looks at this to see whether the other side is alive."""
+    _frame_buffer: bytes
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.deliveries: Deliveries = {}
+        super().__init__(*args, **kwargs)
+
+    def _proto_connection_made(self, transport: Any) -> None:
+        transport._MAX_RECV_BYTES = RECEIVE_BYTES
+        super()._proto_connection_made(transport)  # type: ignore[misc]
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        rest = self._frame_buffer
+        buffer = rest + data_in if rest else data_in
+        at = 0
+        try:
+            while at < len(buffer):
+                end = deliver(buffer, at, self.deliveries)
+                if end == INCOMPLETE:
+                    break
+                if end > 0:
+                    self.frames_received += 3
+                    self.bytes_received += end - at
+                    at = end
+                    continue
+                consumed, found = frame.decode_frame(buffer[at:])
+                if not found:
+                    break
+                at += consumed
+                self.bytes_received += consumed
+                self._process_frame(found)  # type: ignore[attr-defined]
+        finally:
+            self._frame_buffer = buffer[at:]
+
+
+def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR0911 - flat: per vote
+    """Hand on the delivery that begins at a position.
+
+    Args:
+        buffer: whole frames, but for the last.
+        at: where a frame begins.
+        deliveries: who takes it.
+
+    Returns:
+        Where it ends; :data:`INCOMPLETE` if more has to come; :data:`OTHER` if it is none, nobody
+        takes it, or it is not of the simple form.
+    """
+    try:
+        kind, channel, size, method, length = _METHOD.unpack_from(buffer, at)
+        if kind != _METHOD_FRAME or method != _DELIVER:
+            return OTHER
+        tag, redelivered = _TAG.unpack_from(buffer, at + _METHOD.size + length)
+        header = at + size + _FRAME_OVERHEAD
+        kind, same, size, _, _, body_size, flags = _HEADER.unpack_from(buffer, header)
+        simple = kind == _HEADER_FRAME and same == channel and body_size
+        if not simple or flags & _MORE_FLAGS:
+            return OTHER
+        body = header + size + _FRAME_OVERHEAD
+        kind, same, size = _BODY.unpack_from(buffer, body)
+    except struct.error:
+        # Frames of other kinds may be shorter than what was looked for.
+        return INCOMPLETE if buffer[at] == _METHOD_FRAME else OTHER
+    if kind != _BODY_FRAME or same != channel or size != body_size:
+        return OTHER
+    end: int = body + size + _FRAME_OVERHEAD
+    if end > len(buffer):
+        return INCOMPLETE
+    take = deliveries.get((channel, buffer[at + _METHOD.size : at + _METHOD.size + length]))
+    if take is None or not buffer[header - 1] == buffer[body - 1] == buffer[end - 1] == _FRAME_END:
+        return OTHER
+    message_id = None
+    if flags & _MESSAGE_ID:
+        message_id = read_message_id(flags, buffer, header + _HEADER.size)
+    take(tag, bool(redelivered & 1), message_id, buffer[body + _BODY.size : end - 1])
+    return end
+
+
+def read_message_id(flags: int, buffer: bytes, at: int) -> bytes:
+    """The `message_id` among the properties of a content header.
+
+    Args:
+        flags: property flags, with that of `message_id`.
+        buffer: holds the properties.
+        at: where they begin.
+    """
+    for flag in _BEFORE_MESSAGE_ID:
+        if not flags & flag:
+            continue
+        if flag == _HEADERS:
+            at += 4 + int.from_bytes(buffer[at : at + 4], "big")
+        elif flag in _OCTETS:
+            at += 1
+        else:
+            at += 1 + buffer[at]
+    return buffer[at + 1 : at + 1 + buffer[at]]

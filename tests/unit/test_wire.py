@@ -1,0 +1,122 @@
+"""The short way of a delivery, against frames as pika writes them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pika import frame, spec
+
+from streams.bridge.wire import INCOMPLETE, OTHER, Deliveries, deliver
+
+Seen = list[tuple[int, bool, bytes | None, bytes]]
+
+words = st.text(max_size=30)
+properties = st.fixed_dictionaries(
+    {},
+    optional={
+        "content_type": words,
+        "content_encoding": words,
+        "headers": st.dictionaries(words, st.integers(0, 9) | words, max_size=3),
+        "delivery_mode": st.sampled_from([1, 2]),
+        "priority": st.integers(0, 9),
+        "correlation_id": words,
+        "reply_to": words,
+        "expiration": words,
+        "message_id": words,
+        "timestamp": st.integers(0, 2**40),
+        "type": words,
+        "app_id": words,
+    },
+)
+
+
+class Delivery:
+    """What a broker sends for one message."""
+
+    def __init__(
+        self,
+        tag: int,
+        redelivered: bool,
+        fields: dict[str, object],
+        body: bytes,
+        *,
+        consumer: str = "ctag1",
+        channel: int = 3,
+    ) -> None:
+        method = spec.Basic.Deliver(consumer, tag, redelivered, "votes.exchange", "vote.submitted")
+        header = spec.BasicProperties(**fields)  # type: ignore[arg-type]
+        given_id = fields.get("message_id")
+        self.seen = (
+            tag,
+            redelivered,
+            given_id.encode() if isinstance(given_id, str) else None,
+            body,
+        )
+        self.frames = [
+            frame.Method(channel, method).marshal(),
+            frame.Header(channel, len(body), header).marshal(),
+        ]
+        if body:
+            self.frames.append(frame.Body(channel, body).marshal())
+        self.data = b"".join(self.frames)
+
+
+deliveries = st.builds(
+    Delivery,
+    st.integers(1, 2**63),
+    st.booleans(),
+    properties,
+    st.binary(min_size=1, max_size=300),
+)
+
+
+def listener(seen: Seen) -> Deliveries:
+    return {(3, b"ctag1"): lambda *delivery: seen.append(delivery)}
+
+
+@given(st.lists(deliveries, min_size=1, max_size=4))
+def test_deliveries_are_read_as_pika_wrote_them(sent: list[Delivery]) -> None:
+    seen: Seen = []
+    buffer = b"".join(delivery.data for delivery in sent)
+    at = 0
+    for delivery in sent:
+        end = deliver(buffer, at, listener(seen))
+        assert end == at + len(delivery.data)
+        at = end
+    assert seen == [delivery.seen for delivery in sent]
+
+
+@given(deliveries, st.data())
+def test_a_beginning_waits_for_the_rest(delivery: Delivery, data: st.DataObject) -> None:
+    seen: Seen = []
+    cut = data.draw(st.integers(1, len(delivery.data) - 1))
+    assert deliver(delivery.data[:cut], 0, listener(seen)) == INCOMPLETE
+    assert not seen
+
+
+@given(deliveries, st.binary(max_size=20))
+def test_what_follows_is_left_alone(delivery: Delivery, rest: bytes) -> None:
+    seen: Seen = []
+    assert deliver(delivery.data + rest, 0, listener(seen)) == len(delivery.data)
+    assert seen == [delivery.seen]
+
+
+def test_everything_else_goes_the_way_of_pika() -> None:
+    seen: Seen = []
+    simple = Delivery(1, False, {}, b"vote")
+    in_two = [*simple.frames[:2], *(frame.Body(3, part).marshal() for part in (b"vo", b"te"))]
+    others = {
+        "an empty body": Delivery(1, False, {}, b"").data + simple.data,
+        "a body in two frames": b"".join(in_two),
+        "another consumer": Delivery(1, False, {}, b"vote", consumer="ctag2").data,
+        "another channel": Delivery(1, False, {}, b"vote", channel=4).data,
+        "another method": frame.Method(3, spec.Basic.ConsumeOk("ctag1")).marshal() + simple.data,
+        "a short method": frame.Method(3, spec.Channel.CloseOk()).marshal() + simple.data,
+        "a heartbeat": frame.Heartbeat().marshal(),
+        "a heartbeat and more": frame.Heartbeat().marshal() + simple.data,
+        "a wrong end": simple.data[:-1] + b"\0",
+        "a wrong end of the method": simple.data.replace(b"submitted\xce", b"submitted\0"),
+    }
+    for what, data in others.items():
+        assert deliver(data, 0, listener(seen)) == OTHER, what
+    assert not seen
