@@ -37,6 +37,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """Identities of the latest attempts, oldest first, at most 8."""
 
 
+# Plain integers: the members' own operators cost more than the rest of a verdict.
+_LAW: Final = int(Kind.LAW)
+_ON_ROLL: Final = int(Flag.ON_ROLL)
+_REPLAYABLE: Final = int(REPLAYABLE)
+
 Lookup = Callable[[bytes], Entry | None]
 
 
@@ -70,7 +75,7 @@ def decide(batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> Vote
             touched[key] = Entry(offset, index, identity)
             contest = contests.setdefault(vote.contest, len(contests))
             first_votes += FIRST_VOTE.pack(key, index, contest, identity)
-        elif vote.flags & REPLAYABLE and (identity == entry.identity or identity in entry.later):
+        elif vote.flags & _REPLAYABLE and (identity == entry.identity or identity in entry.later):
             rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
         else:
             entry = _attempted(entry, identity)
@@ -93,9 +98,9 @@ def decide(batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> Vote
 
 
 def _invalid(vote: Vote) -> Reason | None:
-    if not vote.flags & Flag.ON_ROLL:
+    if not vote.flags & _ON_ROLL:
         return Reason.NOT_ON_ROLL
-    if vote.kind == Kind.LAW and vote.choice not in LAW_CHOICES:
+    if vote.kind == _LAW and vote.choice not in LAW_CHOICES:
         return Reason.UNKNOWN_CHOICE
     return None
 
