@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
-SUITES := $(wildcard tests/unit tests/integration tests/acceptance tests/faults)
+SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 >/dev/null
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -71,12 +71,15 @@ format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 # uv writes one lock for every platform and Python version; no registry address gets into it.
-lock: ## remake requirements.lock from pyproject.toml (UPGRADE=1 takes the newest versions)
+lock: ## remake the locks of pyproject.toml and of the tests' oracle (UPGRADE=1 takes the newest versions)
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
 	$(PYTHON) -m venv "$$tools"; "$$tools/bin/python" -m pip install -q uv; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --extra dev $(if $(UPGRADE),--upgrade) \
-	  pyproject.toml -o requirements.lock
+	  pyproject.toml -o requirements.lock; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	  tests/oracle/requirements.in -o tests/oracle/requirements.lock
 
 stack-up: setup ## bring the local stack up
 	@$(BIN)/scrutin stack up

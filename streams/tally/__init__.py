@@ -1,0 +1,1 @@
+"""The encrypted tally: elections whose ballots nobody opens, counted and proved."""

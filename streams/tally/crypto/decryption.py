@@ -1,0 +1,256 @@
+"""From all shares to the count, and the count checked again from its published form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+from gmpy2 import mpz
+
+from streams.tally.crypto.ceremony import GuardianKey
+from streams.tally.crypto.elgamal import Ciphertext
+from streams.tally.crypto.group import ONE, G, P, g_power, inverse, product
+from streams.tally.crypto.shares import (
+    CompensatedContest,
+    CompensatedShare,
+    Share,
+    ShareContest,
+    ShareSelection,
+    reconstruct_share,
+    verify_compensated_share,
+    verify_share,
+)
+from streams.tally.crypto.tallies import EncryptedTally
+from streams.tally.refusals import Check, Refused, require
+
+
+class PlainSelection(msgspec.Struct, frozen=True):
+    """A line's count, with all that shows it."""
+
+    object_id: str
+    tally: int
+    value: mpz
+    """g^tally"""
+    message: Ciphertext
+    shares: list[ShareSelection]
+
+
+class PlainContest(msgspec.Struct, frozen=True):
+    """A question's counts."""
+
+    object_id: str
+    selections: dict[str, PlainSelection]
+
+
+class PlainTally(msgspec.Struct, frozen=True):
+    """The counts of an election, of a chunk, or of one spoiled ballot."""
+
+    object_id: str
+    contests: dict[str, PlainContest]
+
+    def counts(self) -> dict[str, int]:
+        """Votes by selection id."""
+        return {
+            name: selection.tally
+            for contest in self.contests.values()
+            for name, selection in contest.selections.items()
+        }
+
+
+class DiscreteLog:
+    """Finds t in g^t for 0 <= t <= limit by baby steps and giant steps, each about sqrt(limit)."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._width = math.isqrt(limit) + 1
+        self._steps: dict[mpz, int] = {}
+        element = ONE
+        for index in range(self._width):
+            self._steps[element] = index
+            element = element * G % P
+        self._giant = inverse(element)
+
+    def __call__(self, element: mpz) -> int:
+        """The exponent.
+
+        Raises:
+            Refused: `tally`, if there is none up to the limit.
+        """
+        for giant in range(self._width + 1):
+            baby = self._steps.get(element)
+            if baby is not None and giant * self._width + baby <= self._limit:
+                return giant * self._width + baby
+            element = element * self._giant % P
+        raise Refused(Check.TALLY, "a decrypted tally is more than there are ballots")
+
+
+def decrypt_tally(
+    tally: EncryptedTally,
+    shares: Sequence[Share],
+    compensated: Sequence[CompensatedShare],
+    keys: Sequence[GuardianKey],
+    *,
+    quorum: int,
+    extended_hash: mpz,
+    logarithm: DiscreteLog,
+) -> PlainTally:
+    """Check every share, put the missing ones together, and decrypt: g^t = B / prod M_i.
+
+    Args:
+        compensated: for each missing guardian one from every guardian that gave a share.
+        keys: all guardians of the election.
+
+    Raises:
+        Refused: `quorum`, `repeated`, `share`, or what :func:`verify_share` and
+            :func:`verify_compensated_share` refuse.
+    """
+    by_name = {key.owner_id: key for key in keys}
+    present = [share.guardian_id for share in shares]
+    pairs = [(part.guardian_id, part.missing_guardian_id) for part in compensated]
+    missing = [key for key in keys if key.owner_id not in present]
+    require(
+        len(set(present)) == len(present) and len(set(pairs)) == len(pairs),
+        Check.REPEATED,
+        "a guardian's share is there twice",
+        tally=tally.object_id,
+    )
+    require(
+        len(present) >= quorum,
+        Check.QUORUM,
+        f"{len(present)} shares where the quorum is {quorum}",
+        tally=tally.object_id,
+    )
+    expected = {(name, key.owner_id) for name in present for key in missing}
+    require(
+        set(present) <= by_name.keys() and set(pairs) == expected,
+        Check.SHARE,
+        "the shares are not one of every present guardian for itself and each missing one",
+        tally=tally.object_id,
+    )
+    for share in shares:
+        verify_share(share, tally, by_name[share.guardian_id], extended_hash)
+    for part in compensated:
+        verify_compensated_share(
+            part,
+            tally,
+            by_name[part.guardian_id],
+            by_name[part.missing_guardian_id],
+            extended_hash,
+        )
+    available = [by_name[name] for name in present]
+    everyone = list(shares)
+    for key in missing:
+        parts = [part for part in compensated if part.missing_guardian_id == key.owner_id]
+        everyone.append(reconstruct_share(tally, key, parts, available))
+    return _combine(tally, everyone, logarithm)
+
+
+def _combine(tally: EncryptedTally, shares: Sequence[Share], logarithm: DiscreteLog) -> PlainTally:
+    contests = {}
+    for name, contest in tally.contests.items():
+        selections = {}
+        for line, selection in contest.selections.items():
+            lines = [share.contests[name].selections[line] for share in shares]
+            blinding = product([share.share for share in lines])
+            value = selection.ciphertext.data * inverse(blinding) % P
+            selections[line] = PlainSelection(
+                line, logarithm(value), value, selection.ciphertext, lines
+            )
+        contests[name] = PlainContest(name, selections)
+    return PlainTally(tally.object_id, contests)
+
+
+def verify_plain_tally(
+    plain: PlainTally,
+    tally: EncryptedTally,
+    keys: Sequence[GuardianKey],
+    *,
+    quorum: int,
+    extended_hash: mpz,
+) -> None:
+    """Check a published count by itself: B = g^t * prod M_i, and every share in it.
+
+    Raises:
+        Refused: `tally`, or what :func:`decrypt_tally` refuses.
+    """
+    shares, compensated = _published_shares(plain, tally, keys)
+    limit = max(plain.counts().values(), default=0)
+    again = decrypt_tally(
+        tally,
+        shares,
+        compensated,
+        keys,
+        quorum=quorum,
+        extended_hash=extended_hash,
+        logarithm=DiscreteLog(max(limit, 0)),
+    )
+    for contest in again.contests.values():
+        stated = plain.contests.get(contest.object_id)
+        for name, selection in contest.selections.items():
+            line = stated.selections.get(name) if stated is not None else None
+            reconstructed = {share.guardian_id: share.share for share in selection.shares}
+            require(
+                line is not None
+                and line.tally == selection.tally
+                and line.value == selection.value == g_power(mpz(line.tally))
+                and line.message == selection.message
+                and {share.guardian_id: share.share for share in line.shares} == reconstructed,
+                Check.TALLY,
+                "a published count is not what its shares give",
+                selection=name,
+            )
+    require(
+        {c: set(contest.selections) for c, contest in plain.contests.items()}
+        == {c: set(contest.selections) for c, contest in again.contests.items()},
+        Check.TALLY,
+        "a published count has other selections than its tally",
+        tally=tally.object_id,
+    )
+
+
+def _published_shares(
+    plain: PlainTally, tally: EncryptedTally, keys: Sequence[GuardianKey]
+) -> tuple[list[Share], list[CompensatedShare]]:
+    """Turn lines with shares back into shares with lines."""
+    by_name = {key.owner_id: key for key in keys}
+    own: dict[str, dict[str, ShareContest]] = {}
+    parts: dict[tuple[str, str], dict[str, CompensatedContest]] = {}
+    for contest in plain.contests.values():
+        known = tally.contests.get(contest.object_id)
+        require(known is not None, Check.TALLY, "a published count has a contest of its own")
+        assert known is not None
+        description = known.description_hash
+        for line, selection in contest.selections.items():
+            names = [share.guardian_id for share in selection.shares]
+            require(
+                len(names) == len(set(names)) and set(names) == by_name.keys(),
+                Check.SHARE,
+                "a published count has not one share of every guardian",
+                selection=line,
+            )
+            for share in selection.shares:
+                if share.recovered_parts is None:
+                    contests = own.setdefault(share.guardian_id, {})
+                    contests.setdefault(
+                        contest.object_id,
+                        ShareContest(contest.object_id, share.guardian_id, description, {}),
+                    ).selections[line] = share
+                    continue
+                for name, part in share.recovered_parts.items():
+                    recovered = parts.setdefault((name, share.guardian_id), {})
+                    recovered.setdefault(
+                        contest.object_id,
+                        CompensatedContest(
+                            contest.object_id, name, share.guardian_id, description, {}
+                        ),
+                    ).selections[line] = part
+    known_names = {name for name, _ in parts} | own.keys()
+    require(known_names <= by_name.keys(), Check.SHARE, "a share is from no guardian at all")
+    return (
+        [Share(tally.object_id, name, by_name[name].key, lines) for name, lines in own.items()],
+        [
+            CompensatedShare(tally.object_id, name, missing, by_name[name].key, lines)
+            for (name, missing), lines in parts.items()
+        ],
+    )

@@ -1,0 +1,62 @@
+"""JSON of the reference: numbers mod p and mod q are upper-case hex strings."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from gmpy2 import mpz
+
+from streams.tally.crypto.group import to_hex
+from streams.tally.refusals import Check, Refused
+
+T = TypeVar("T")
+
+_MAX_DIGITS = 1024
+"""Hex digits of p; a longer number is none of ours, and converting it costs time."""
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, mpz):
+        return to_hex(value)
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+
+
+def _decode(kind: type, value: Any) -> mpz:
+    if kind is not mpz or not isinstance(value, str):
+        raise NotImplementedError(f"{kind.__name__} cannot be read")
+    if not 0 < len(value) <= _MAX_DIGITS or not value.isalnum():
+        raise ValueError("expected the hex digits of a number below p")
+    return mpz(value, 16)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode)
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def to_json(document: Any) -> bytes:
+    """A document as JSON in the reference's field names."""
+    return _encoder.encode(document)
+
+
+def from_json(kind: type[T], data: bytes | str) -> T:
+    """Read a document of ours or of the reference; fields it does not need are skipped.
+
+    Raises:
+        Refused: `format`, naming the kind and the place in it, never the content.
+    """
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_decode)
+    try:
+        result: T = decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(
+            Check.FORMAT, f"not a readable {kind.__name__}", where={"reason": _place(error)}
+        ) from error
+    return result
+
+
+def _place(error: Exception) -> str:
+    """The decoder's word on where it stopped, which quotes field names but no values."""
+    return str(error) if isinstance(error, msgspec.ValidationError) else "not valid JSON"

@@ -1,0 +1,46 @@
+"""Proof of knowing a secret key ("Key generation" of the specification)."""
+
+from __future__ import annotations
+
+import msgspec
+from gmpy2 import mpz
+
+from streams.tally.crypto.group import G, P, Q, g_power, in_range, in_subgroup, power, secret_power
+from streams.tally.crypto.hashing import hash_elements
+from streams.tally.refusals import Check, require
+
+
+class SchnorrProof(msgspec.Struct, frozen=True):
+    """Whoever made the commitment K_ij knows its exponent a_ij."""
+
+    public_key: mpz
+    commitment: mpz
+    challenge: mpz
+    response: mpz
+    usage: str = "Prove knowledge of secret value"
+
+    def verify(self, public_key: mpz) -> None:
+        """Check c = H(K, h) and g^u = h K^c.
+
+        Raises:
+            Refused: `key`, `range`, `subgroup`, `challenge` or `equation`.
+        """
+        k, h, u = public_key, self.commitment, self.response
+        require(self.public_key == k, Check.KEY, "a key's proof is about another key")
+        require(in_range(u), Check.RANGE, "a key's proof has a number outside Z_q")
+        for element in (k, h):
+            require(in_subgroup(element), Check.SUBGROUP, "a guardian's key is outside the group")
+        c = hash_elements(k, h)
+        require(c == self.challenge, Check.CHALLENGE, "a key's proof is about something else")
+        require(
+            g_power(u) == h * power(k, c) % P,
+            Check.EQUATION,
+            "a guardian's key is not proved to be known",
+        )
+
+
+def prove_key(secret: mpz, public_key: mpz, fresh: mpz) -> SchnorrProof:
+    """Prove knowledge of `secret` with a fresh secret number."""
+    h = secret_power(G, fresh)
+    c = hash_elements(public_key, h)
+    return SchnorrProof(public_key, h, c, (fresh + c * secret) % Q)

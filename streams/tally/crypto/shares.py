@@ -1,0 +1,273 @@
+"""Guardians' shares of a decryption, made, stood in for, and checked ("Decryption of tallies")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from gmpy2 import mpz
+
+from streams.tally.crypto.ceremony import GuardianKey, GuardianSecret, recovery_key
+from streams.tally.crypto.chaum_pedersen import ShareProof, prove_share
+from streams.tally.crypto.elgamal import Ciphertext
+from streams.tally.crypto.group import P, Q, in_subgroup, power, random_exponent, secret_power
+from streams.tally.crypto.tallies import EncryptedTally
+from streams.tally.refusals import Check, Refused, require
+
+
+class CompensatedSelection(msgspec.Struct, frozen=True):
+    """A^{P_i(l)}: what guardian l gives for the missing guardian i."""
+
+    object_id: str
+    guardian_id: str
+    missing_guardian_id: str
+    share: mpz
+    recovery_key: mpz
+    proof: ShareProof
+
+
+class CompensatedContest(msgspec.Struct, frozen=True):
+    """A contest's compensated shares."""
+
+    object_id: str
+    guardian_id: str
+    missing_guardian_id: str
+    description_hash: mpz
+    selections: dict[str, CompensatedSelection]
+
+
+class CompensatedShare(msgspec.Struct, frozen=True):
+    """All that guardian l gives for the missing guardian i, of one tally."""
+
+    object_id: str
+    guardian_id: str
+    missing_guardian_id: str
+    public_key: mpz
+    """Guardian l's own key, as in the reference."""
+    contests: dict[str, CompensatedContest]
+
+
+class ShareSelection(msgspec.Struct, frozen=True):
+    """M_i = A^{s_i} with its proof, or put together from compensated parts."""
+
+    object_id: str
+    guardian_id: str
+    share: mpz
+    proof: ShareProof | None = None
+    recovered_parts: dict[str, CompensatedSelection] | None = None
+
+
+class ShareContest(msgspec.Struct, frozen=True):
+    """A contest's shares."""
+
+    object_id: str
+    guardian_id: str
+    description_hash: mpz
+    selections: dict[str, ShareSelection]
+
+
+class Share(msgspec.Struct, frozen=True):
+    """All that guardian i gives, of one tally."""
+
+    object_id: str
+    guardian_id: str
+    public_key: mpz
+    contests: dict[str, ShareContest]
+
+
+def make_share(
+    tally: EncryptedTally, secret: GuardianSecret, key: GuardianKey, extended_hash: mpz
+) -> Share:
+    """Guardian i's share of every line, with proofs.
+
+    Raises:
+        Refused: `subgroup`, for a tally that could draw a bit of the key out.
+    """
+    contests = {}
+    for name, contest in tally.contests.items():
+        selections = {}
+        for line, selection in contest.selections.items():
+            share, proof = _decrypt(selection.ciphertext, secret.key, extended_hash)
+            selections[line] = ShareSelection(line, secret.owner_id, share, proof)
+        contests[name] = ShareContest(name, secret.owner_id, contest.description_hash, selections)
+    return Share(tally.object_id, secret.owner_id, key.key, contests)
+
+
+def make_compensated_share(
+    tally: EncryptedTally,
+    coordinate: mpz,
+    key: GuardianKey,
+    missing: GuardianKey,
+    extended_hash: mpz,
+) -> CompensatedShare:
+    """What guardian `key` gives for `missing`, with the opened backup P_i(l).
+
+    Raises:
+        Refused: `subgroup`.
+    """
+    recovery = recovery_key(missing, key.sequence_order)
+    names = (key.owner_id, missing.owner_id)
+    contests = {}
+    for name, contest in tally.contests.items():
+        selections = {}
+        for line, selection in contest.selections.items():
+            share, proof = _decrypt(selection.ciphertext, coordinate, extended_hash)
+            selections[line] = CompensatedSelection(line, *names, share, recovery, proof)
+        contests[name] = CompensatedContest(name, *names, contest.description_hash, selections)
+    return CompensatedShare(tally.object_id, *names, key.key, contests)
+
+
+def _decrypt(message: Ciphertext, secret: mpz, extended_hash: mpz) -> tuple[mpz, ShareProof]:
+    require(in_subgroup(message.pad), Check.SUBGROUP, "a tally is outside the group")
+    share = secret_power(message.pad, secret)
+    return share, prove_share(message, share, secret, extended_hash, random_exponent())
+
+
+def verify_share(share: Share, tally: EncryptedTally, key: GuardianKey, extended_hash: mpz) -> None:
+    """Check that a guardian's share is complete and made with its key.
+
+    Raises:
+        Refused: `share`, or a check of :class:`ShareProof`, with guardian and selection.
+    """
+    require(
+        share.guardian_id == key.owner_id and share.public_key == key.key,
+        Check.SHARE,
+        "a share is from somebody else",
+        guardian=key.owner_id,
+    )
+    _same_lines(share, tally)
+    for contest in share.contests.values():
+        for name, selection in contest.selections.items():
+            message = tally.contests[contest.object_id].selections[name].ciphertext
+            where = {"guardian": key.owner_id, "selection": name}
+            require(
+                selection.guardian_id == key.owner_id and selection.recovered_parts is None,
+                Check.SHARE,
+                "a share is from somebody else",
+                **where,
+            )
+            _verify(selection.proof, message, key.key, selection.share, extended_hash, where=where)
+
+
+def verify_compensated_share(
+    share: CompensatedShare,
+    tally: EncryptedTally,
+    key: GuardianKey,
+    missing: GuardianKey,
+    extended_hash: mpz,
+) -> None:
+    """Check that what a guardian gives for a missing one is complete and made with its backup.
+
+    Raises:
+        Refused: `share`, `key`, or a check of :class:`ShareProof`, with guardians and selection.
+    """
+    require(
+        (share.guardian_id, share.missing_guardian_id, share.public_key)
+        == (key.owner_id, missing.owner_id, key.key),
+        Check.SHARE,
+        "a share is from or for somebody else",
+        guardian=key.owner_id,
+        missing=missing.owner_id,
+    )
+    _same_lines(share, tally)
+    recovery = recovery_key(missing, key.sequence_order)
+    for contest in share.contests.values():
+        for name, part in contest.selections.items():
+            message = tally.contests[contest.object_id].selections[name].ciphertext
+            where = {"guardian": key.owner_id, "missing": missing.owner_id, "selection": name}
+            require(
+                (part.guardian_id, part.missing_guardian_id) == (key.owner_id, missing.owner_id),
+                Check.SHARE,
+                "a share is from or for somebody else",
+                **where,
+            )
+            require(
+                part.recovery_key == recovery,
+                Check.KEY,
+                "a recovery key does not follow from the missing guardian's commitments",
+                **where,
+            )
+            _verify(part.proof, message, recovery, part.share, extended_hash, where=where)
+
+
+def _verify(
+    proof: ShareProof | None,
+    message: Ciphertext,
+    key: mpz,
+    share: mpz,
+    extended_hash: mpz,
+    *,
+    where: dict[str, str],
+) -> None:
+    if proof is None:
+        raise Refused(Check.EQUATION, "a share has no proof", where=dict(where))
+    try:
+        proof.verify(message, key, share, extended_hash)
+    except Refused as refused:
+        raise Refused(refused.check, refused.what, where=dict(where)) from refused
+
+
+def _same_lines(share: Share | CompensatedShare, tally: EncryptedTally) -> None:
+    expected = [
+        (tally.object_id, contest.object_id, contest.description_hash, line)
+        for contest in tally.contests.values()
+        for line in contest.selections
+    ]
+    found = [
+        (share.object_id, contest.object_id, contest.description_hash, line)
+        for contest in share.contests.values()
+        for line in contest.selections
+    ]
+    require(
+        sorted(expected) == sorted(found)
+        and all(
+            name == selection.object_id
+            for contest in share.contests.values()
+            for name, selection in contest.selections.items()
+        ),
+        Check.SHARE,
+        "a share is not of exactly this tally's selections",
+        guardian=share.guardian_id,
+        tally=tally.object_id,
+    )
+
+
+def lagrange(order: int, others: Sequence[int]) -> mpz:
+    """w_l = prod j / (j - l) mod q over the other available guardians' numbers j."""
+    numerator = denominator = mpz(1)
+    for other in others:
+        numerator = numerator * other % Q
+        denominator = denominator * (other - order) % Q
+    return numerator * pow(denominator, -1, Q) % Q
+
+
+def reconstruct_share(
+    tally: EncryptedTally,
+    missing: GuardianKey,
+    parts: Sequence[CompensatedShare],
+    keys: Sequence[GuardianKey],
+) -> Share:
+    """The missing guardian's share from verified parts: M_i = prod M_{i,l}^{w_l}.
+
+    Args:
+        keys: the guardians that gave the parts, at least a quorum of them.
+    """
+    orders = {key.owner_id: key.sequence_order for key in keys}
+    weights = {
+        part.guardian_id: lagrange(
+            orders[part.guardian_id],
+            [order for name, order in orders.items() if name != part.guardian_id],
+        )
+        for part in parts
+    }
+    contests = {}
+    for name, contest in tally.contests.items():
+        selections = {}
+        for line in contest.selections:
+            pieces = {part.guardian_id: part.contests[name].selections[line] for part in parts}
+            share = mpz(1)
+            for guardian, piece in pieces.items():
+                share = share * power(piece.share, weights[guardian]) % P
+            selections[line] = ShareSelection(line, missing.owner_id, share, recovered_parts=pieces)
+        contests[name] = ShareContest(name, missing.owner_id, contest.description_hash, selections)
+    return Share(tally.object_id, missing.owner_id, missing.key, contests)

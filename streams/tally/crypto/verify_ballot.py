@@ -1,0 +1,131 @@
+"""Checking a submitted ballot: form, hashes, code and every proof.
+
+Stricter than the reference, which neither looks at the number of votes that a contest's proof is
+about, nor at surplus contests and selections, nor at the confirmation code.
+"""
+
+from __future__ import annotations
+
+from streams.tally.crypto.ballots import (
+    Ballot,
+    BallotState,
+    EncryptedContest,
+    ballot_code,
+    selection_hash,
+)
+from streams.tally.crypto.election import Contest, Election
+from streams.tally.crypto.elgamal import accumulate
+from streams.tally.crypto.hashing import hash_elements
+from streams.tally.refusals import Check, Refused, require
+
+
+def verify_ballot(ballot: Ballot, election: Election) -> None:
+    """Check everything about one ballot.
+
+    Raises:
+        Refused: with the check and the place (ballot, contest, selection).
+    """
+    verify_form(ballot, election)
+    key, extended_hash = election.public_key, election.extended_hash
+    for contest, description in zip(ballot.contests, election.style(ballot.style_id), strict=True):
+        where: dict[str, object] = {"ballot": ballot.object_id, "contest": contest.object_id}
+        try:
+            for selection in contest.ballot_selections:
+                where["selection"] = selection.object_id
+                assert selection.proof is not None
+                selection.proof.verify(selection.ciphertext, key, extended_hash)
+            del where["selection"]
+            assert contest.proof is not None
+            contest.proof.verify(
+                contest.ciphertext_accumulation, description.limit, key, extended_hash
+            )
+        except Refused as refused:
+            raise Refused(refused.check, refused.what, where=where) from refused
+
+
+def verify_form(ballot: Ballot, election: Election) -> None:
+    """Check all that needs no exponentiation: lines, hashes, code, products, and proofs present.
+
+    Raises:
+        Refused: `state`, `nonce`, `style`, `hash`, `accumulation`, `equation` or `code`.
+    """
+    name = ballot.object_id
+    contests = election.style(ballot.style_id)
+    require(
+        ballot.state != BallotState.UNKNOWN, Check.STATE, "neither cast nor spoiled", ballot=name
+    )
+    require(ballot.nonce is None, Check.NONCE, "a ballot tells its nonce", ballot=name)
+    require(
+        [contest.object_id for contest in ballot.contests]
+        == [contest.object_id for contest in contests],
+        Check.STYLE,
+        "a ballot has not exactly the contests of its style",
+        ballot=name,
+    )
+    for contest, description in zip(ballot.contests, contests, strict=True):
+        _verify_contest(contest, description, name)
+    expected = hash_elements(
+        name, election.context.manifest_hash, *(contest.crypto_hash for contest in ballot.contests)
+    )
+    require(
+        ballot.manifest_hash == election.context.manifest_hash and ballot.crypto_hash == expected,
+        Check.HASH,
+        "a ballot's hash is not that of its content",
+        ballot=name,
+    )
+    require(
+        ballot.code == ballot_code(ballot.code_seed, ballot.timestamp, ballot.crypto_hash),
+        Check.CODE,
+        "a ballot's code is not that of its content",
+        ballot=name,
+    )
+
+
+def _verify_contest(contest: EncryptedContest, description: Contest, ballot: str) -> None:
+    where: dict[str, object] = {"ballot": ballot, "contest": contest.object_id}
+    # The reference lists them as its manifest does and hashes them in sequence order.
+    selections = sorted(contest.ballot_selections, key=lambda selection: selection.sequence_order)
+    lines = [
+        (selection.object_id, selection.sequence_order, selection.is_placeholder_selection)
+        for selection in selections
+    ]
+    require(
+        contest.sequence_order == description.order
+        and lines == [(line.object_id, line.order, line.placeholder) for line in description.lines],
+        Check.STYLE,
+        "a contest has not exactly the selections of its description",
+        **where,
+    )
+    require(contest.nonce is None, Check.NONCE, "a contest tells its nonce", **where)
+    for selection, line in zip(selections, description.lines, strict=True):
+        here = {**where, "selection": selection.object_id}
+        require(selection.nonce is None, Check.NONCE, "a selection tells its nonce", **here)
+        require(
+            selection.description_hash == line.description_hash
+            and selection.crypto_hash
+            == selection_hash(line.object_id, line.description_hash, selection.ciphertext),
+            Check.HASH,
+            "a selection's hash is not that of its content",
+            **here,
+        )
+        require(selection.proof is not None, Check.EQUATION, "a selection has no proof", **here)
+    expected = hash_elements(
+        contest.object_id,
+        description.description_hash,
+        *(selection.crypto_hash for selection in selections),
+    )
+    require(
+        contest.description_hash == description.description_hash
+        and contest.crypto_hash == expected,
+        Check.HASH,
+        "a contest's hash is not that of its content",
+        **where,
+    )
+    require(contest.proof is not None, Check.EQUATION, "a contest has no proof", **where)
+    require(
+        contest.ciphertext_accumulation
+        == accumulate(selection.ciphertext for selection in selections),
+        Check.ACCUMULATION,
+        "a contest's sum is not the product of its selections",
+        **where,
+    )

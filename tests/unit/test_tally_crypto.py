@@ -1,0 +1,523 @@
+"""The cryptography by itself: what is sound is accepted, every tampering is refused by its name."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import pytest
+from gmpy2 import is_prime, mpz
+
+from streams.tally.crypto.ballots import Ballot, BallotState, encrypt_ballot
+from streams.tally.crypto.ceremony import (
+    GuardianKey,
+    coordinate,
+    joint_key,
+    make_backup,
+    make_guardian,
+    open_backup,
+    recovery_key,
+    verify_guardians,
+)
+from streams.tally.crypto.decryption import (
+    DiscreteLog,
+    PlainTally,
+    decrypt_tally,
+    verify_plain_tally,
+)
+from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.election import Context, Election
+from streams.tally.crypto.group import (
+    ONE,
+    FixedBase,
+    G,
+    P,
+    Q,
+    R,
+    g_power,
+    in_subgroup,
+    power,
+    secret_power,
+    to_hex,
+)
+from streams.tally.crypto.hashing import hash_elements
+from streams.tally.crypto.manifest import Manifest, plain_manifest
+from streams.tally.crypto.shares import CompensatedShare, Share, lagrange
+from streams.tally.crypto.tallies import (
+    Accumulator,
+    BallotLines,
+    EncryptedTally,
+    combine_tallies,
+    spoiled_tally,
+)
+from streams.tally.crypto.verify_ballot import verify_ballot
+from streams.tally.refusals import Check, Refused
+from tests.tally_world import SmallElection, make_election
+
+T = TypeVar("T")
+
+SHAPE = {"mayor": ["ann", "bob"], "bridge": ["yes", "no"]}
+OUTSIDE = to_hex(P - 1)
+"""In Z_p, but not in the subgroup."""
+
+
+def change(document: T, edit: Callable[[Any], object]) -> T:
+    """The document with its JSON edited."""
+    raw = json.loads(to_json(document))
+    edit(raw)
+    return from_json(type(document), json.dumps(raw))
+
+
+def assign(*path: str | int, value: object) -> Callable[[Any], object]:
+    """An edit that puts a value somewhere."""
+
+    def edit(raw: Any) -> None:
+        for step in path[:-1]:
+            raw = raw[step]
+        raw[path[-1]] = value
+
+    return edit
+
+
+@pytest.fixture(scope="module")
+def world() -> SmallElection:
+    seed = random.randrange(10**9)
+    print(f"election seed {seed}")
+    manifest = plain_manifest("e", SHAPE, moment=datetime(2026, 1, 1, tzinfo=UTC))
+    return make_election(manifest, random.Random(seed), guardians=3, quorum=2, cast=3, spoiled=1)
+
+
+@pytest.fixture(scope="module")
+def opened(world: SmallElection) -> tuple[list[Share], list[CompensatedShare], PlainTally]:
+    shares, parts = world.shares(world.tally, present=(0, 2))
+    return shares, parts, decrypt(world, shares, parts)
+
+
+def decrypt(world: SmallElection, shares: list[Share], parts: list[CompensatedShare]) -> PlainTally:
+    return decrypt_tally(
+        world.tally,
+        shares,
+        parts,
+        world.keys,
+        quorum=2,
+        extended_hash=world.election.extended_hash,
+        logarithm=DiscreteLog(3),
+    )
+
+
+def refuse(check: Check, action: Callable[[], object]) -> Refused:
+    with pytest.raises(Refused) as caught:
+        action()
+    assert caught.value.check == check, str(caught.value)
+    return caught.value
+
+
+def test_the_group_is_the_standard_one() -> None:
+    assert is_prime(P)
+    assert is_prime(Q)
+    assert is_prime(R // 2)
+    assert P.digits(2).startswith("1" * 256)
+    assert P.digits(2).endswith("1" * 256)
+    assert in_subgroup(G)
+    assert not in_subgroup(P - 1)
+    assert not in_subgroup(mpz(0))
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 255, 256, int(Q) - 1])
+def test_tables_and_constant_time_agree_with_plain_powers(exponent: int) -> None:
+    base = power(G, mpz(7))
+    expected = power(base, mpz(exponent))
+    assert FixedBase(base).power(mpz(exponent)) == expected
+    assert secret_power(base, mpz(exponent)) == expected
+
+
+def test_the_hash_is_sha_256_over_delimited_elements() -> None:
+    digest = int.from_bytes(sha256(b"|0B0C|12|word|null|").digest())
+    assert hash_elements(mpz(0xB0C), 12, "word", None) == mpz(digest) % Q
+    assert hash_elements([1, 2]) == hash_elements(hash_elements(1, 2))
+    assert hash_elements([]) == hash_elements(None)
+
+
+def test_an_election_runs_from_ballots_to_the_plaintext_count(
+    world: SmallElection, opened: tuple[list[Share], list[CompensatedShare], PlainTally]
+) -> None:
+    for ballot in world.ballots:
+        verify_ballot(from_json(Ballot, to_json(ballot)), world.election)
+    verify_guardians(world.keys, 2)
+    plain = opened[2]
+    assert plain.counts() == world.counts
+    verify_plain_tally(
+        from_json(PlainTally, to_json(plain)),
+        world.tally,
+        world.keys,
+        quorum=2,
+        extended_hash=world.election.extended_hash,
+    )
+
+
+def test_any_quorum_decrypts_a_spoiled_ballot(world: SmallElection) -> None:
+    ballot = world.ballots[-1]
+    tally = spoiled_tally(ballot.object_id, from_json(BallotLines, to_json(ballot)), world.election)
+    for present in ((0, 1), (1, 2), (0, 1, 2)):
+        shares, parts = world.shares(tally, present)
+        plain = decrypt_tally(
+            tally,
+            shares,
+            parts,
+            world.keys,
+            quorum=2,
+            extended_hash=world.election.extended_hash,
+            logarithm=DiscreteLog(1),
+        )
+        expected = world.spoiled_counts[ballot.object_id]
+        assert {name: plain.counts()[name] for name in expected} == expected
+
+
+def test_tallies_of_chunks_multiply_to_the_tally_of_all(world: SmallElection) -> None:
+    chunks = []
+    for ballot in world.ballots[:3]:
+        accumulator = Accumulator(world.election)
+        accumulator.add(from_json(BallotLines, to_json(ballot)).lines())
+        chunks.append(accumulator.result(ballot.object_id))
+    assert combine_tallies(world.election, "tally", chunks) == world.tally
+    foreign = change(chunks[0], lambda raw: raw["contests"].pop("mayor"))
+    refuse(Check.TALLY, lambda: combine_tallies(world.election, "tally", [foreign]))
+
+
+SELECTION = ("contests", 0, "ballot_selections", 0)
+PROOF = (*SELECTION, "proof")
+CONTEST = ("contests", 0)
+
+
+@pytest.mark.parametrize(
+    ("check", "path", "value"),
+    [
+        (Check.RANGE, (*PROOF, "proof_zero_response"), to_hex(Q)),
+        (Check.RANGE, (*PROOF, "proof_one_challenge"), "FF" * 33),
+        (Check.CHALLENGE, (*PROOF, "challenge"), "01"),
+        (Check.CHALLENGE, (*PROOF, "proof_zero_pad"), OUTSIDE),
+        (Check.CHALLENGE, (*PROOF, "proof_one_data"), to_hex(G)),
+        (Check.EQUATION, (*PROOF, "proof_zero_response"), "01"),
+        (Check.EQUATION, (*PROOF, "proof_one_response"), "01"),
+        (Check.EQUATION, PROOF, None),
+        (Check.LIMIT, (*CONTEST, "proof", "constant"), 2),
+        (Check.RANGE, (*CONTEST, "proof", "response"), to_hex(Q)),
+        (Check.CHALLENGE, (*CONTEST, "proof", "pad"), to_hex(G)),
+        (Check.EQUATION, (*CONTEST, "proof", "response"), "01"),
+        (Check.EQUATION, (*CONTEST, "proof"), None),
+        (Check.ACCUMULATION, (*CONTEST, "ciphertext_accumulation", "pad"), to_hex(G)),
+        (Check.HASH, (*SELECTION, "ciphertext", "pad"), to_hex(G)),
+        (Check.HASH, (*SELECTION, "crypto_hash"), "01"),
+        (Check.HASH, (*SELECTION, "description_hash"), "01"),
+        (Check.HASH, (*CONTEST, "crypto_hash"), "01"),
+        (Check.HASH, ("crypto_hash",), "01"),
+        (Check.HASH, ("manifest_hash",), "01"),
+        (Check.HASH, ("object_id",), "another"),
+        (Check.CODE, ("code",), "01"),
+        (Check.CODE, ("timestamp",), 1),
+        (Check.STYLE, ("style_id",), "none"),
+        (Check.STYLE, (*CONTEST, "object_id"), "bridge"),
+        (Check.STYLE, (*SELECTION, "sequence_order"), 9),
+        (Check.STYLE, (*SELECTION, "is_placeholder_selection"), True),
+        (Check.STYLE, ("contests",), []),
+        (Check.NONCE, ("nonce",), "01"),
+        (Check.NONCE, (*SELECTION, "nonce"), "01"),
+        (Check.NONCE, (*CONTEST, "nonce"), "01"),
+        (Check.STATE, ("state",), 999),
+    ],
+)
+def test_a_tampered_ballot_is_refused_by_name(
+    world: SmallElection, check: Check, path: tuple[str | int, ...], value: object
+) -> None:
+    ballot = change(world.ballots[0], assign(*path, value=value))
+    refuse(check, lambda: verify_ballot(ballot, world.election))
+
+
+def test_an_element_outside_the_subgroup_is_refused_even_where_the_equations_hold(
+    world: SmallElection,
+) -> None:
+    """-1 to an even power is 1, so that only the membership check tells."""
+    ballot = world.ballots[0]
+    selection = ballot.contests[0].ballot_selections[0]
+    proof = selection.proof
+    assert proof is not None
+    outside = P - selection.ciphertext.pad
+    message = type(selection.ciphertext)(outside, selection.ciphertext.data)
+    challenge = hash_elements(
+        world.election.extended_hash, message.pad, message.data, *proof.elements()
+    )
+    edits = {
+        "challenge": to_hex(challenge),
+        "proof_zero_challenge": to_hex((challenge - proof.proof_one_challenge) % Q),
+    }
+    forged = change(proof, lambda raw: raw.update(edits))
+    refuse(
+        Check.SUBGROUP,
+        lambda: forged.verify(message, world.election.public_key, world.election.extended_hash),
+    )
+
+
+def test_what_is_not_a_ballot_is_refused_without_quoting_it(world: SmallElection) -> None:
+    for text in ("", "[]", '{"object_id": 3}', '{"object_id": "x"', "\ud800"):
+        data = text.encode("utf-8", "surrogatepass")
+        refused = refuse(Check.FORMAT, lambda data=data: from_json(Ballot, data))
+        assert "object_id" not in str(refused) or "$" in str(refused)
+    huge = change_raw(world.ballots[0], assign("code", value="F" * 2_000))
+    refuse(Check.FORMAT, lambda: from_json(Ballot, huge))
+
+
+def change_raw(document: object, edit: Callable[[Any], object]) -> str:
+    raw = json.loads(to_json(document))
+    edit(raw)
+    return json.dumps(raw)
+
+
+def test_a_voter_can_neither_overvote_nor_choose_what_is_not_there(world: SmallElection) -> None:
+    def vote(choices: dict[str, list[str]], style: str = "ballot") -> Callable[[], Ballot]:
+        return lambda: encrypt_ballot(world.election, "b", style, choices)
+
+    both = ["mayor-ann-selection", "mayor-bob-selection"]
+    refuse(Check.OVERVOTE, vote({"mayor": both}))
+    refuse(Check.OVERVOTE, vote({"mayor": both[:1] * 2}))
+    refuse(Check.UNKNOWN_CHOICE, vote({"mayor": ["bridge-yes-selection"]}))
+    refuse(Check.UNKNOWN_CHOICE, vote({"judge": []}))
+    refuse(Check.STYLE, vote({}, "none"))
+
+
+def test_the_same_nonce_gives_the_same_ballot_and_another_another(world: SmallElection) -> None:
+    def vote(nonce: int | None) -> Ballot:
+        return encrypt_ballot(
+            world.election,
+            "b",
+            "ballot",
+            {},
+            timestamp_s=1,
+            master_nonce=None if nonce is None else mpz(nonce),
+        )
+
+    assert vote(1) == vote(1)
+    assert len({vote(1).code, vote(2).code, vote(None).code, vote(None).code}) == 4
+
+
+def test_backups_open_for_their_receiver_only(world: SmallElection) -> None:
+    owner, receiver = world.secrets[2], world.secrets[0]
+    backup = make_backup(owner, world.keys[0])
+    value = open_backup(backup, receiver, world.keys[2])
+    assert value == coordinate(owner, 1)
+    assert g_power(value) == recovery_key(world.keys[2], 1)
+    refuse(Check.BACKUP, lambda: open_backup(backup, world.secrets[1], world.keys[2]))
+    refuse(Check.BACKUP, lambda: open_backup(backup, receiver, world.keys[1]))
+    for path, value, check in (
+        (("encrypted_coordinate", "mac"), "00", Check.BACKUP),
+        (("encrypted_coordinate", "data"), "00", Check.BACKUP),
+        (("encrypted_coordinate", "data"), "xy", Check.BACKUP),
+        (("encrypted_coordinate", "pad"), to_hex(G), Check.BACKUP),
+        (("encrypted_coordinate", "pad"), OUTSIDE, Check.SUBGROUP),
+    ):
+        bad = change(backup, assign(*path, value=value))
+        refuse(check, lambda bad=bad: open_backup(bad, receiver, world.keys[2]))
+    liar, _ = make_guardian("guardian-3", 3, 2)
+    refuse(
+        Check.BACKUP,
+        lambda: open_backup(make_backup(liar, world.keys[0]), receiver, world.keys[2]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "path", "value"),
+    [
+        (Check.GUARDIANS, ("owner_id",), "guardian-2"),
+        (Check.GUARDIANS, ("sequence_order",), 2),
+        (Check.GUARDIANS, ("sequence_order",), 0),
+        (Check.KEY, ("key",), to_hex(G)),
+        (Check.KEY, ("coefficient_proofs",), []),
+        (Check.KEY, ("coefficient_proofs", 0, "public_key"), to_hex(G)),
+        (Check.RANGE, ("coefficient_proofs", 0, "response"), to_hex(Q)),
+        (Check.SUBGROUP, ("coefficient_proofs", 0, "commitment"), OUTSIDE),
+        (Check.CHALLENGE, ("coefficient_proofs", 0, "challenge"), "01"),
+        (Check.EQUATION, ("coefficient_proofs", 1, "response"), "01"),
+    ],
+)
+def test_a_tampered_guardian_is_refused_by_name(
+    world: SmallElection, check: Check, path: tuple[str | int, ...], value: object
+) -> None:
+    bad: GuardianKey = change(world.keys[0], assign(*path, value=value))
+    refuse(check, lambda: verify_guardians([bad, *world.keys[1:]], 2))
+
+
+LINE = ("contests", "mayor", "selections", "mayor-ann-selection")
+
+
+@pytest.mark.parametrize(
+    ("check", "path", "value"),
+    [
+        (Check.CHALLENGE, (*LINE, "share"), to_hex(G)),
+        (Check.RANGE, (*LINE, "proof", "response"), to_hex(Q)),
+        (Check.EQUATION, (*LINE, "proof", "response"), "01"),
+        (Check.EQUATION, (*LINE, "proof"), None),
+        (Check.CHALLENGE, (*LINE, "proof", "challenge"), "01"),
+        (Check.SHARE, (*LINE, "guardian_id"), "guardian-2"),
+        (Check.SHARE, ("public_key",), to_hex(G)),
+        (Check.SHARE, ("guardian_id",), "nobody"),
+        (Check.SHARE, ("guardian_id",), "guardian-2"),
+        (Check.SHARE, ("object_id",), "another"),
+        (Check.SHARE, ("contests", "mayor", "selections"), {}),
+        (Check.SHARE, (*LINE, "object_id"), "mayor-bob-selection"),
+    ],
+)
+def test_a_tampered_share_is_refused_by_name(
+    world: SmallElection,
+    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
+    check: Check,
+    path: tuple[str | int, ...],
+    value: object,
+) -> None:
+    shares, parts, _ = opened
+    bad = change(shares[0], assign(*path, value=value))
+    refuse(check, lambda: decrypt(world, [bad, shares[1]], parts))
+
+
+@pytest.mark.parametrize(
+    ("check", "path", "value"),
+    [
+        (Check.CHALLENGE, (*LINE, "share"), to_hex(G)),
+        (Check.EQUATION, (*LINE, "proof", "response"), "01"),
+        (Check.KEY, (*LINE, "recovery_key"), to_hex(G)),
+        (Check.SHARE, (*LINE, "missing_guardian_id"), "guardian-1"),
+        (Check.SHARE, ("missing_guardian_id",), "guardian-1"),
+        (Check.SHARE, ("contests",), {}),
+    ],
+)
+def test_a_tampered_compensated_share_is_refused_by_name(
+    world: SmallElection,
+    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
+    check: Check,
+    path: tuple[str | int, ...],
+    value: object,
+) -> None:
+    shares, parts, _ = opened
+    bad = change(parts[0], assign(*path, value=value))
+    refuse(check, lambda: decrypt(world, shares, [bad, *parts[1:]]))
+
+
+def test_shares_must_be_a_quorum_once_each_with_all_their_parts(
+    world: SmallElection, opened: tuple[list[Share], list[CompensatedShare], PlainTally]
+) -> None:
+    shares, parts, _ = opened
+    refuse(Check.QUORUM, lambda: decrypt(world, shares[:1], parts))
+    refuse(Check.REPEATED, lambda: decrypt(world, [*shares, shares[0]], parts))
+    refuse(Check.REPEATED, lambda: decrypt(world, shares, [*parts, parts[0]]))
+    refuse(Check.SHARE, lambda: decrypt(world, shares, parts[:1]))
+
+
+@pytest.mark.parametrize(
+    ("check", "path", "value"),
+    [
+        (Check.TALLY, (*LINE, "tally"), 3),
+        (Check.TALLY, (*LINE, "value"), to_hex(G)),
+        (Check.TALLY, (*LINE, "message", "pad"), to_hex(G)),
+        (Check.SHARE, (*LINE, "shares"), []),
+        (Check.EQUATION, (*LINE, "shares", 0, "proof", "response"), "01"),
+        (Check.TALLY, (*LINE, "shares", 2, "share"), to_hex(G)),
+        (Check.SHARE, ("contests", "bridge", "selections"), {}),
+    ],
+)
+def test_a_tampered_count_is_refused_by_name(
+    world: SmallElection,
+    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
+    check: Check,
+    path: tuple[str | int, ...],
+    value: object,
+) -> None:
+    # One vote more than was counted, whatever was counted.
+    if path[-1] == "tally":
+        value = opened[2].counts()["mayor-ann-selection"] + 1
+    bad = change(opened[2], assign(*path, value=value))
+    refuse(
+        check,
+        lambda: verify_plain_tally(
+            bad,
+            world.tally,
+            world.keys,
+            quorum=2,
+            extended_hash=world.election.extended_hash,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("quorum",), 3),
+        (("manifest_hash",), "01"),
+        (("crypto_base_hash",), "01"),
+        (("crypto_extended_base_hash",), "01"),
+        (("commitment_hash",), "01"),
+    ],
+)
+def test_a_context_of_another_election_is_refused(
+    world: SmallElection, path: tuple[str], value: object
+) -> None:
+    context: Context = change(world.election.context, assign(*path, value=value))
+    refuse(Check.CONTEXT, lambda: Election(world.election.manifest, context))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        assign("contests", 0, "number_elected", value=3),
+        assign("contests", 0, "electoral_district_id", value="nowhere"),
+        assign("contests", 0, "vote_variation", value="borda"),
+        assign("contests", 1, "object_id", value="mayor"),
+        assign("ballot_styles", 0, "geopolitical_unit_ids", value=["nowhere"]),
+        assign("contests", value=[]),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    world: SmallElection, edit: Callable[[Any], object]
+) -> None:
+    manifest: Manifest = change(world.election.manifest, edit)
+    refuse(Check.MANIFEST, manifest.check)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 15, 16, 1_000])
+def test_discrete_logarithms_are_found_up_to_their_limit_and_not_beyond(limit: int) -> None:
+    logarithm = DiscreteLog(limit)
+    for exponent in {0, limit // 2, limit}:
+        assert logarithm(power(G, mpz(exponent))) == exponent
+    refuse(Check.TALLY, lambda: logarithm(power(G, mpz(limit + 1))))
+
+
+def test_an_empty_tally_decrypts_to_nothing(world: SmallElection) -> None:
+    empty: EncryptedTally = Accumulator(world.election).result("tally")
+    shares, parts = world.shares(empty, present=(0, 1))
+    plain = decrypt_tally(
+        empty,
+        shares,
+        parts,
+        world.keys,
+        quorum=2,
+        extended_hash=world.election.extended_hash,
+        logarithm=DiscreteLog(0),
+    )
+    assert set(plain.counts().values()) == {0}
+
+
+def test_lagrange_weights_interpolate_at_zero() -> None:
+    coefficients = [mpz(5), mpz(7), mpz(11)]
+    orders = [1, 3, 4]
+    total = mpz(0)
+    for order in orders:
+        value = sum(c * order**i for i, c in enumerate(coefficients))
+        total += lagrange(order, [other for other in orders if other != order]) * value
+    assert total % Q == 5
+
+
+def test_the_joint_key_does_not_depend_on_the_order_of_guardians(world: SmallElection) -> None:
+    assert joint_key(world.keys) == joint_key(world.keys[::-1])
+    assert BallotState(1) is BallotState.CAST
+    assert ONE == 1
