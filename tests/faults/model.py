@@ -1,0 +1,107 @@
+"""What must come of the votes: a plain fold of the input log.
+
+The simplest thing that can be right: a dictionary of who has voted. Nothing of the product is
+imported; the log comes in as plain data.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tests.faults.votes import Ballot, Message
+
+Place = tuple[int, int, int]
+"""Partition, offset and number in the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of the input log."""
+
+    place: Place
+    number: int | None
+    """Which message it is; None if it bears no number of ours."""
+    ballot: Ballot | None
+    """What the log says of it; None for a malformed one."""
+    may_repeat: bool
+    """Whether the log marks it as something that may have come before."""
+    ingest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What must become of an item that is not counted; `attempt` is 0 except for duplicates."""
+
+    status: str
+    reason: str
+    attempt: int = 0
+
+
+@dataclass
+class Outcome:
+    """What must come of a log."""
+
+    counted: dict[int, Item] = field(default_factory=dict)
+    """By message."""
+    refused: dict[int, Verdict] = field(default_factory=dict)
+    """By message: the verdict on its first item."""
+    verdicts: dict[Place, Verdict] = field(default_factory=dict)
+    """Of every item that was not counted, replays included."""
+    voters: dict[tuple[str, str], Place] = field(default_factory=dict)
+    """Where each voter's counted vote is."""
+    attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Further attempts by voter."""
+    occurrences: Counter[int] = field(default_factory=Counter)
+    """How often each message is in the log."""
+    unmarked: list[int] = field(default_factory=list)
+    """Messages that are in the log again without a mark: nothing could tell them from new ones."""
+
+    def totals(self) -> Counter[tuple[str, str]]:
+        """Votes by contest and choice."""
+        ballots = (item.ballot for item in self.counted.values())
+        return Counter((b.contest, b.choice) for b in ballots if b is not None)
+
+    def windows(self, window_ms: int) -> Counter[tuple[str, str, int]]:
+        """Votes by contest, choice and start of the tumbling window, Unix milliseconds."""
+        return Counter(
+            (item.ballot.contest, item.ballot.choice, item.ingest_ms // window_ms * window_ms)
+            for item in self.counted.values()
+            if item.ballot is not None
+        )
+
+
+def fold(items: Iterable[Item], messages: Mapping[int, Message]) -> Outcome:
+    """Fold a log; items of one partition in order, partitions in any.
+
+    Args:
+        items: those that bear no number, or one that was never sent, are left out.
+        messages: what was sent, by number.
+    """
+    out = Outcome()
+    for item in items:
+        message = messages.get(-1 if item.number is None else item.number)
+        if message is None:
+            continue
+        number = message.number
+        out.occurrences[number] += 1
+        before = out.occurrences[number] > 1
+        if before and not (item.may_repeat or message.message_id is not None):
+            out.unmarked.append(number)
+        if message.refusal is not None or message.ballot is None:
+            assert message.refusal is not None
+            verdict = Verdict(*message.refusal)
+        elif before and (number in out.counted or number in out.refused):
+            verdict = Verdict("replay", "replay")
+        elif message.ballot.key in out.voters:
+            out.attempts[message.ballot.key] += 1
+            verdict = Verdict("duplicate", "already_voted", out.attempts[message.ballot.key])
+        else:
+            out.voters[message.ballot.key] = item.place
+            out.counted[number] = item
+            continue
+        out.verdicts[item.place] = verdict
+        if verdict.status != "replay":
+            out.refused.setdefault(number, verdict)
+    return out
