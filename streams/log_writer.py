@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
 from streams.availability import Availability
-from streams.errors import ServiceUnavailable
+from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.producers import abandon
 from streams.topics import MAX_DERIVED_RECORD_BYTES
 
@@ -67,6 +67,7 @@ class LogWriter:
 
         Raises:
             ServiceUnavailable: at least one record was given up; any of them may be written.
+            TopologyMismatch: a topic does not take records of our size.
         """
         try:
             if self._producer is None:
@@ -87,6 +88,13 @@ class LogWriter:
                     tries = self._availability.failed("Kafka")
                     log.warning("Kafka does not confirm", records=len(pending), tries=tries)
             written = [future.result() for future in futures]
+        except MessageSizeTooLargeError as error:
+            await self.close()
+            raise TopologyMismatch(
+                "Kafka refuses a record for its size",
+                where={"topics": ", ".join(sorted({r.topic for r in records}))},
+                todo=f"Let the topic's max.message.bytes be {MAX_DERIVED_RECORD_BYTES}",
+            ) from error
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise ServiceUnavailable(

@@ -69,8 +69,9 @@ class StatusServer:
             await runner.cleanup()
             if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
                 raise
+            denied = error.errno == errno.EACCES
             raise PortTaken(
-                "The metrics port is in use",
+                "The metrics port may not be used" if denied else "The metrics port is in use",
                 where={"host": self._host, "port": self.port, "variable": self._port_variable},
                 todo=f"Set {self._port_variable} to another port (0 takes any free one)",
             ) from error

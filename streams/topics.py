@@ -14,7 +14,12 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from schemas.codec import DecodeError, decode_input, encode
 from schemas.genesis import Genesis
@@ -116,6 +121,13 @@ async def _create_missing(
         )
         for topic, code, *_ in response.topic_errors:
             failure = for_code(code)
+            if issubclass(failure, InvalidReplicationFactorError):
+                # Not a wrong setting for certain: the other brokers may still be starting.
+                raise ServiceUnavailable(
+                    f"Kafka has fewer than {replication_factor} brokers now",
+                    where={"topic": topic, "variable": "SCRUTIN_REPLICATION_FACTOR"},
+                    todo="Start the other brokers, or set a factor that the cluster can hold",
+                )
             if code and not issubclass(failure, TopicAlreadyExistsError):
                 raise failure(f"topic {topic} cannot be created")
         found = await _partition_counts(admin, plan)

@@ -9,7 +9,7 @@ import pytest
 
 from streams.availability import Availability, persistently
 from streams.devstack import Stack
-from streams.errors import ServiceUnavailable
+from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.log_reader import LogReader
 from streams.log_writer import LogWriter, OutRecord
 from tests.integration.kafka_names import own_topic, servers
@@ -122,3 +122,10 @@ async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
         assert value <= last + 1, f"{value} follows {last}"
         last = max(last, value)
     assert last == done - 1
+
+
+async def test_a_topic_that_takes_no_long_records_is_named(topic: str, writer: LogWriter) -> None:
+    with pytest.raises(TopologyMismatch, match="for its size") as raised:
+        await writer.write([OutRecord(topic, 0, bytes(2 * 1024 * 1024))])
+    assert raised.value.where == {"topics": topic}
+    assert len(await writer.write(records(topic, 0, 1))) == 1

@@ -148,3 +148,9 @@ async def test_a_log_without_its_beginning_is_refused(stack: Stack, own: Own) ->
 async def test_nobody_there_is_an_outage() -> None:
     with pytest.raises(ServiceUnavailable, match=r"KAFKA_BOOTSTRAP_SERVERS 127\.0\.0\.1:1"):
         await ensure_topics(["127.0.0.1:1"], app_id="a", partitions=1, replication_factor=1)
+
+
+async def test_too_few_brokers_are_named(stack: Stack, own: Own) -> None:
+    with pytest.raises(ServiceUnavailable, match="fewer than 3 brokers") as raised:
+        await ensure_topics(servers(stack), app_id=own.app, partitions=3, replication_factor=3)
+    assert raised.value.where["variable"] == "SCRUTIN_REPLICATION_FACTOR"

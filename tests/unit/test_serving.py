@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import aiohttp
@@ -123,3 +124,14 @@ async def test_the_port_is_free_again_after_the_end() -> None:
 
 async def test_stopping_what_never_started_is_no_fault() -> None:
     await server().stop()
+
+
+async def test_a_port_that_may_not_be_used_is_not_called_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("aiohttp.web.TCPSite.start", refuse)
+    with pytest.raises(PortTaken, match="may not be used"):
+        await server(port=80).start()
