@@ -20,10 +20,12 @@ from faust.types import StreamT
 
 from streams.codecs import INPUT_CODEC, VERDICTS_CODEC
 from streams.entry import entry_settings, spare_collections
+from streams.kafka_connections import mend_connections
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
 from streams.worker import Worker
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+mend_connections()
 
 worker = Worker(entry_settings())
 app = worker.app

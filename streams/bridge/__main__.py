@@ -10,6 +10,7 @@ import uvloop
 from streams.bridge.process import serve
 from streams.entry import spare_collections
 from streams.errors import ExitCode, ScrutinError
+from streams.kafka_connections import mend_connections
 from streams.logs import configure_logging
 from streams.settings import load_settings
 
@@ -20,6 +21,7 @@ def main() -> int:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
         spare_collections()
+        mend_connections()
         return uvloop.run(serve(settings))
     except ScrutinError as error:
         if error.exit_code is ExitCode.STAGE_FAILED:
