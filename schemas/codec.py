@@ -6,22 +6,26 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from schemas.control import Control
 from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
-from schemas.voted import VotedRecord
-from schemas.votes import VoteBatch
+from schemas.voted import ControlRecord, VotedRecord
+from schemas.votes import RuledVoteBatch, VoteBatch
 from schemas.windows import WindowKey, WindowState
 
-InputRecord = Genesis | VoteBatch
+InputRecord = Genesis | VoteBatch | RuledVoteBatch | Control
 """What the partitions of `votes.validation` hold."""
 
-KafkaRecord = Genesis | VoteBatch | VotedRecord | VerdictBatch | WindowKey | WindowState
+ChangelogRecord = VotedRecord | ControlRecord
+"""What the partitions of the voted table's changelog hold."""
+
+KafkaRecord = InputRecord | ChangelogRecord | VerdictBatch | WindowKey | WindowState
 
 T = TypeVar("T")
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _input: Final[msgspec.msgpack.Decoder[InputRecord]] = msgspec.msgpack.Decoder(InputRecord)
-_voted: Final = msgspec.msgpack.Decoder(VotedRecord)
+_voted: Final[msgspec.msgpack.Decoder[ChangelogRecord]] = msgspec.msgpack.Decoder(ChangelogRecord)
 _verdicts: Final = msgspec.msgpack.Decoder(VerdictBatch)
 _window_key: Final = msgspec.msgpack.Decoder(WindowKey)
 _window_state: Final = msgspec.msgpack.Decoder(WindowState)
@@ -40,7 +44,7 @@ def decode_input(data: bytes | msgspec.Raw) -> InputRecord:
     return _decode(_input, data)
 
 
-def decode_voted(data: bytes) -> VotedRecord:
+def decode_voted(data: bytes) -> ChangelogRecord:
     """Decode a value of the voted table's changelog."""
     return _decode(_voted, data)
 

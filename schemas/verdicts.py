@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,12 @@ class Status(StrEnum):
     """Not a vote at all."""
     REPLAY = "replay"
     """The same submission once more, not a second one; leaves a metric and nothing else."""
+    VOID = "void"
+    """Taken in before the last reset of a rehearsal; leaves a metric and nothing else."""
+
+
+UNREPORTED: Final = frozenset({Status.REPLAY, Status.VOID})
+"""Statuses that leave no row and no review message."""
 
 
 class Reason(StrEnum):
@@ -27,6 +34,12 @@ class Reason(StrEnum):
     UNKNOWN_CHOICE = "unknown_choice"
     ALREADY_VOTED = "already_voted"
     REPLAY = "replay"
+    OLD_EPOCH = "old_epoch"
+    UNKNOWN_CONTEST = "unknown_contest"
+    CONTEST_NOT_OPEN = "contest_not_open"
+    """It is a draft."""
+    CONTEST_CLOSED = "contest_closed"
+    CHOICE_NOT_ALLOWED = "choice_not_allowed"
 
 
 class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -1,7 +1,7 @@
 """Changelog of the voted table: one record per input record.
 
 The Kafka key is the input offset as 8 bytes, big-endian. Keys are unique, so compaction loses
-nothing. Applying a record twice, or late, changes nothing.
+nothing. Records are applied in the order of the input log; one that comes twice changes nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.control import Control
 from schemas.verdicts import Rejection
 
 CHANGELOG_KEY: Final = struct.Struct(">Q")
@@ -49,3 +50,16 @@ class VotedRecord(msgspec.Struct, array_like=True, frozen=True, tag="voted/1"):
     """Contests of the accepted votes; the running table does not keep them."""
     repeats: list[Repeat]
     rejections: list[Rejection]
+
+
+class ControlRecord(msgspec.Struct, array_like=True, frozen=True, tag="voted-control/1"):
+    """The input record was a control record: the rules change, no vote is decided on."""
+
+    log_id: bytes
+    """Identity of the input partition's log, 16 bytes."""
+    control: Control
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        """None: nothing is decided on."""
+        return []

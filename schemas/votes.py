@@ -83,3 +83,24 @@ class VoteBatch(msgspec.Struct, array_like=True, frozen=True, tag="votes/1"):
     """Name of the bridge process."""
     votes: list[Vote]
     malformed: list[Malformed]
+
+
+class Rule(IntFlag):
+    """What votes are judged by beside their stamps, as bits of :attr:`RuledVoteBatch.rules`."""
+
+    CONTESTS = 1
+    """Their contest must be known to the log and open, and the choice one of its choices."""
+    ROLL_TABLE = 2
+    """The roll is in the log; the stamp :attr:`Flag.ON_ROLL` says nothing."""
+
+
+class RuledVoteBatch(VoteBatch, array_like=True, frozen=True, tag="votes/2"):
+    """A micro-batch under rules that control records made; the bridge says which.
+
+    A deployment without such rules writes :class:`VoteBatch`, as the first version did.
+    """
+
+    epoch: int
+    """The epoch in which the bridge took the votes in; 0 before the first reset."""
+    rules: int
+    """Bits of :class:`Rule`."""

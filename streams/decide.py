@@ -13,10 +13,9 @@ import msgspec
 
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
-from schemas.votes import REPLAYABLE, Flag, Kind, Vote, VoteBatch
+from schemas.votes import REPLAYABLE, Vote, VoteBatch
 from streams.keys import voter_key
-
-LAW_CHOICES: Final = frozenset({"oui", "non"})
+from streams.rules import Rules, by_stamps
 
 IDENTITY_BYTES: Final = 8
 """How much of an identity the voted table keeps."""
@@ -37,15 +36,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """Identities of the latest attempts, oldest first, at most 8."""
 
 
-# Plain integers: the members' own operators cost more than the rest of a verdict.
-_LAW: Final = int(Kind.LAW)
-_ON_ROLL: Final = int(Flag.ON_ROLL)
+# A plain integer: the member's own operators cost more than the rest of a verdict.
 _REPLAYABLE: Final = int(REPLAYABLE)
 
 Lookup = Callable[[bytes], Entry | None]
 
 
-def decide(batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> VotedRecord:
+def decide(
+    batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup, rules: Rules | None = None
+) -> VotedRecord:
     """Decide on every item of a record.
 
     Args:
@@ -53,10 +52,14 @@ def decide(batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> Vote
         offset: its offset in its partition of the input log.
         log_id: identity of that partition's log.
         lookup: the voted table as it was after the record before this one.
+        rules: what control records had decreed by then; None: nothing.
 
     Returns:
         The changelog record: what changes in the table, and what was not accepted.
     """
+    if rules is not None and rules.void(batch):
+        return _void(batch, log_id)
+    judge = by_stamps if rules is None else rules.judge(batch)
     first_votes = bytearray()
     contests: dict[str, int] = {}
     rejections: list[Rejection] = []
@@ -64,18 +67,22 @@ def decide(batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> Vote
     repeated: dict[bytes, None] = {}
 
     for index, vote in enumerate(batch.votes):
-        reason = _invalid(vote)
-        if reason is not None:
-            rejections.append(Rejection(index, Status.INVALID, reason))
-            continue
         key = voter_key(vote.hash, vote.contest, vote.kind)
         identity = vote.identity[:IDENTITY_BYTES]
+        reason = judge(vote, key)
+        if reason is not None:
+            # A counted vote that comes once more stays counted, whatever has changed since.
+            if judge is not by_stamps and _is_replay(vote, touched.get(key) or lookup(key)):
+                rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
+            else:
+                rejections.append(Rejection(index, Status.INVALID, reason))
+            continue
         entry = touched.get(key) or lookup(key)
         if entry is None:
             touched[key] = Entry(offset, index, identity)
             contest = contests.setdefault(vote.contest, len(contests))
             first_votes += FIRST_VOTE.pack(key, index, contest, identity)
-        elif vote.flags & _REPLAYABLE and (identity == entry.identity or identity in entry.later):
+        elif _is_replay(vote, entry):
             rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
         else:
             entry = _attempted(entry, identity)
@@ -97,12 +104,18 @@ def decide(batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> Vote
     )
 
 
-def _invalid(vote: Vote) -> Reason | None:
-    if not vote.flags & _ON_ROLL:
-        return Reason.NOT_ON_ROLL
-    if vote.kind == _LAW and vote.choice not in LAW_CHOICES:
-        return Reason.UNKNOWN_CHOICE
-    return None
+def _is_replay(vote: Vote, entry: Entry | None) -> bool:
+    """Whether a vote is one that the entry knows, delivered once more."""
+    if entry is None or not vote.flags & _REPLAYABLE:
+        return False
+    identity = vote.identity[:IDENTITY_BYTES]
+    return identity == entry.identity or identity in entry.later
+
+
+def _void(batch: VoteBatch, log_id: bytes) -> VotedRecord:
+    count = len(batch.votes) + len(batch.malformed)
+    rejections = [Rejection(index, Status.VOID, Reason.OLD_EPOCH) for index in range(count)]
+    return VotedRecord(log_id, b"", [], [], rejections)
 
 
 def _attempted(entry: Entry, identity: bytes) -> Entry:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from schemas.codec import InputRecord
+from schemas.control import KEY_BYTES, RollChanged
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.errors import PoisonRecord
@@ -38,9 +39,11 @@ class InputEvent:
     def weight(self) -> int:
         """Number of items."""
         record = self.record
-        if not isinstance(record, VoteBatch):
-            return 1
-        return len(record.votes) + len(record.malformed)
+        if isinstance(record, VoteBatch):
+            return len(record.votes) + len(record.malformed)
+        if isinstance(record, RollChanged):
+            return 1 + (len(record.added) + len(record.withdrawn)) // KEY_BYTES
+        return 1
 
     @property
     def size_bytes(self) -> int:

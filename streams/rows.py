@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from schemas.verdicts import Rejection, Status, VerdictBatch
+from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
 from streams.keys import stored_hash
 
@@ -75,7 +75,7 @@ class RejectedItem:
 def split(
     verdicts: VerdictBatch, batch: VoteBatch
 ) -> tuple[list[tuple[int, Vote]], list[RejectedItem]]:
-    """Accepted votes with their index, and rejected items without replays."""
+    """Accepted votes with their index, and rejected items without those that leave no row."""
     source = Source(verdicts.partition, verdicts.offset, moment(batch.ingest_ms * 1000))
     if not verdicts.rejections:
         return list(enumerate(batch.votes)), []
@@ -84,7 +84,7 @@ def split(
     rejected = [
         RejectedItem(source, rejection, item_at(batch, rejection.index))
         for rejection in verdicts.rejections
-        if rejection.status != Status.REPLAY
+        if rejection.status not in UNREPORTED
     ]
     return accepted, rejected
 

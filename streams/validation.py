@@ -19,10 +19,17 @@ import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
-from schemas.codec import DecodeError, InputRecord, decode_input, decode_verdicts, encode
+from schemas.codec import (
+    ChangelogRecord,
+    DecodeError,
+    InputRecord,
+    decode_input,
+    decode_verdicts,
+    encode,
+)
 from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
-from schemas.voted import CHANGELOG_KEY, VotedRecord
+from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
 from schemas.votes import VoteBatch
 from streams import failpoints
 from streams.assignment import Assignment
@@ -212,11 +219,11 @@ class Validation:
         out.verdicts.append(OutRecord(VALIDATED_TOPIC, partition, encode(batch)))
         self._emitted[partition] = offset
 
-    def _decide(self, state: VotedPartition, offset: int, record: InputRecord) -> VotedRecord:
+    def _decide(self, state: VotedPartition, offset: int, record: InputRecord) -> ChangelogRecord:
         log_id = self._log_ids[state.partition]
         match record:
             case VoteBatch():
-                return decide(record, offset, log_id, state.get)
+                return decide(record, offset, log_id, state.get, state.rules)
             case Genesis():
                 if offset == 0 and record.log_id != log_id:
                     raise LogMismatch(
@@ -225,6 +232,8 @@ class Validation:
                         todo="Stop all workers and bridges and see who recreated the topic",
                     )
                 return VotedRecord(log_id, b"", [], [], [])
+            case _:
+                return ControlRecord(log_id, record)
 
     async def _know_emitted(self, partition: int) -> None:
         """Find, once an assignment, up to which input offset verdicts are in Kafka."""
@@ -322,7 +331,7 @@ class Validation:
             failpoints.at(Point.AFTER_VERDICT)
         out.changelog, out.verdicts = [], []
 
-    def _count(self, record: InputRecord, change: VotedRecord) -> None:
+    def _count(self, record: InputRecord, change: ChangelogRecord) -> None:
         if not isinstance(record, VoteBatch):
             return
         by_status = Counter(rejection.status for rejection in change.rejections)

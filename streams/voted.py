@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from schemas.codec import ChangelogRecord
 from schemas.verdicts import Rejection
-from schemas.voted import FIRST_VOTE, VotedRecord
+from schemas.voted import FIRST_VOTE, ControlRecord, Repeat, VotedRecord
 from streams.decide import Entry
 from streams.errors import LogMismatch, RecoveryFailed
+from streams.rules import Rules
 
 KEPT_VERDICTS: Final = 4096
 """Records whose rejections are kept, so that what was decided but not emitted can be emitted."""
@@ -23,10 +25,10 @@ _IDENTITY_MASK: Final = (1 << _IDENTITY_BITS) - 1
 
 @dataclass
 class VotedPartition:
-    """Who voted in one partition, and how far the input log was applied.
+    """Who voted in one partition, what its rules are, and how far the input log was applied.
 
-    Applying a record twice, or late (a worker that was thought dead wrote it), changes nothing:
-    first positions take the minimum, attempts the maximum.
+    Records take effect in the order of the input log, each once: one that comes again or late (a
+    worker that was thought dead wrote it) changes nothing, one that comes early waits.
     """
 
     partition: int
@@ -34,12 +36,13 @@ class VotedPartition:
     """Identity of the input log that the applied records belong to."""
     applied: int = -1
     """Last input offset up to which every record was applied."""
+    rules: Rules = field(default_factory=Rules)
+    """What control records have decreed up to there."""
     _first: dict[bytes, int] = field(default_factory=dict)
     # Voter key -> (offset, index, identity) in one integer: half the memory of a tuple.
     _repeats: dict[bytes, Entry] = field(default_factory=dict)
     _rejections: dict[int, list[Rejection]] = field(default_factory=dict)
-    _ahead: set[int] = field(default_factory=set)
-    _newest: int = -1
+    _ahead: dict[int, ChangelogRecord] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of voter keys."""
@@ -63,7 +66,7 @@ class VotedPartition:
             (packed & _IDENTITY_MASK).to_bytes(8, "big"),
         )
 
-    def apply(self, offset: int, record: VotedRecord) -> None:
+    def apply(self, offset: int, record: ChangelogRecord) -> None:
         """Apply the changelog record of one input offset.
 
         Raises:
@@ -77,52 +80,34 @@ class VotedPartition:
                 where={"table": "voted", "partition": self.partition, "offset": offset},
                 todo="Rebuild the table from the log it belongs to",
             )
+        if offset > self.applied + 1:
+            self._ahead.setdefault(offset, record)
+        elif offset > self.applied:
+            self._apply(offset, record)
+            while self._ahead and (early := self._ahead.pop(self.applied + 1, None)) is not None:
+                self._apply(self.applied + 1, early)
+
+    def _apply(self, offset: int, record: ChangelogRecord) -> None:
+        if isinstance(record, ControlRecord):
+            if self.rules.apply(record.control):
+                self._first.clear()
+                self._repeats.clear()
+        else:
+            self._apply_votes(offset, record)
+        self.applied = offset
+        self._rejections[offset] = record.rejections
+        self._rejections.pop(offset - KEPT_VERDICTS, None)
+
+    def _apply_votes(self, offset: int, record: VotedRecord) -> None:
         first = self._first
         base = offset << _OFFSET_SHIFT
         for key, index, _, identity in FIRST_VOTE.iter_unpack(record.first_votes):
-            packed = base | index << _IDENTITY_BITS | int.from_bytes(identity, "big")
-            known = first.get(key)
-            if known is None or packed < known:
-                first[key] = packed
+            first[key] = base | index << _IDENTITY_BITS | int.from_bytes(identity, "big")
         for repeat in record.repeats:
-            self._apply_repeat(
-                repeat.key,
-                Entry(
-                    repeat.offset,
-                    repeat.index,
-                    repeat.identity,
-                    repeat.attempts,
-                    tuple(repeat.later),
-                ),
-            )
-        self._keep(offset, record.rejections)
-
-    def _apply_repeat(self, key: bytes, entry: Entry) -> None:
-        packed = (
-            entry.offset << _OFFSET_SHIFT
-            | entry.index << _IDENTITY_BITS
-            | int.from_bytes(entry.identity, "big")
-        )
-        known = self._first.get(key)
-        if known is None or packed < known:
-            self._first[key] = packed
-        before = self._repeats.get(key)
-        if before is None or entry.attempts > before.attempts:
-            self._repeats[key] = entry
-
-    def _keep(self, offset: int, rejections: list[Rejection]) -> None:
-        if offset == self.applied + 1:
-            self.applied = offset
-            while self.applied + 1 in self._ahead:
-                self.applied += 1
-                self._ahead.discard(self.applied)
-        elif offset > self.applied:
-            self._ahead.add(offset)
-        self._newest = max(self._newest, offset)
-        # By offset, not by arrival: a late record must not push out what is still needed.
-        if offset > self._newest - KEPT_VERDICTS:
-            self._rejections[offset] = rejections
-            self._rejections.pop(offset - KEPT_VERDICTS, None)
+            entry = _entry(repeat)
+            self._repeats[repeat.key] = entry
+            # Whole, so that it stands alone too.
+            first.setdefault(repeat.key, _packed(entry))
 
     def rejections(self, offset: int) -> list[Rejection]:
         """Rejections decided for an applied input offset.
@@ -152,3 +137,15 @@ class VotedPartition:
                 where={"table": "voted", "partition": self.partition},
                 todo="The changelog lost records; rebuild the table from the input log",
             )
+
+
+def _packed(entry: Entry) -> int:
+    return (
+        entry.offset << _OFFSET_SHIFT
+        | entry.index << _IDENTITY_BITS
+        | int.from_bytes(entry.identity, "big")
+    )
+
+
+def _entry(repeat: Repeat) -> Entry:
+    return Entry(repeat.offset, repeat.index, repeat.identity, repeat.attempts, tuple(repeat.later))

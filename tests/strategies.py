@@ -10,7 +10,18 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
+from schemas.control import (
+    Contest,
+    ContestKind,
+    ContestRoll,
+    ContestsChanged,
+    ContestState,
+    Control,
+    EpochOpened,
+    RollChanged,
+)
+from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
+from streams.keys import voter_key
 
 LOG_ID: Final = bytes(range(16))
 
@@ -74,6 +85,46 @@ def make_batch(
     return VoteBatch(ingest_ms, "bridge-1", list(votes), list(malformed))
 
 
+def under(batch: VoteBatch, rules: int = Rule.CONTESTS, *, epoch: int = 0) -> RuledVoteBatch:
+    """The same record, under rules."""
+    return RuledVoteBatch(
+        batch.ingest_ms, batch.bridge, batch.votes, batch.malformed, epoch, int(rules)
+    )
+
+
+def make_contest(
+    name: str = LAWS[0],
+    state: str = ContestState.OPEN,
+    *,
+    choices: list[str] | None = None,
+    roll: str = ContestRoll.DEFAULT,
+    opens_ms: int | None = None,
+    closes_ms: int | None = None,
+) -> Contest:
+    """A contest, open unless told otherwise."""
+    kind = ContestKind.ELECTION if name.startswith("election:") else ContestKind.LAW
+    return Contest(name, kind, name, state, choices, roll, opens_ms, closes_ms)
+
+
+def contests_changed(number: int, *contests: Contest, enforced: bool = True) -> ContestsChanged:
+    """A command about contests."""
+    return ContestsChanged(number, identity(number), 1_760_000_000_000, enforced, list(contests))
+
+
+def roll_changed(
+    number: int, *, added: tuple[bytes, ...] = (), withdrawn: tuple[bytes, ...] = ()
+) -> RollChanged:
+    """A command about the roll."""
+    return RollChanged(
+        number, identity(number), 1_760_000_000_000, b"".join(added), b"".join(withdrawn)
+    )
+
+
+def epoch_opened(number: int, epoch: int) -> EpochOpened:
+    """A reset."""
+    return EpochOpened(number, identity(number), 1_760_000_000_000, epoch)
+
+
 flags = st.builds(
     lambda bits, on_roll: int(bits | (Flag.ON_ROLL if on_roll else 0)),
     st.sampled_from(
@@ -133,3 +184,41 @@ batches = st.builds(
 )
 
 logs = st.lists(batches, min_size=1, max_size=8)
+
+contests = st.builds(
+    make_contest,
+    st.sampled_from((*LAWS, *ELECTIONS)),
+    st.sampled_from(list(ContestState)),
+    choices=st.sampled_from([None, ["oui", "non"], ["7", "42"]]),
+    roll=st.sampled_from(list(ContestRoll)),
+)
+
+_keys = st.lists(
+    st.sampled_from(
+        [
+            *(voter_key(voter, LAWS[0], Kind.LAW) for voter in HASHES),
+            *(voter_key(voter, ELECTIONS[0], Kind.CANDIDATE) for voter in HASHES),
+        ]
+    ),
+    max_size=4,
+).map(tuple)
+
+controls: st.SearchStrategy[Control] = st.one_of(
+    st.builds(
+        lambda number, changed: contests_changed(number, *changed),
+        st.integers(1, 30),
+        st.lists(contests, min_size=1, max_size=3, unique_by=lambda contest: contest.id),
+    ),
+    st.builds(roll_changed, st.integers(1, 30), added=_keys, withdrawn=_keys),
+    st.builds(epoch_opened, st.integers(1, 30), st.integers(1, 3)),
+)
+
+ruled_batches = st.builds(
+    lambda batch, rules, epoch: under(batch, rules, epoch=epoch),
+    batches,
+    st.integers(0, 3),
+    st.integers(0, 2),
+)
+
+ruled_logs = st.lists(st.one_of(batches, ruled_batches, controls), min_size=1, max_size=12)
+"""Votes under rules and not, and the control records that make the rules."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from schemas.codec import encode
-from schemas.votes import Flag, Malformed, Vote, VoteBatch
+from schemas.votes import Flag, Malformed, RuledVoteBatch, Vote, VoteBatch
 
 MAX_RECORD_ITEMS: Final = 4_000
 """Items in a record. What derives from it, with up to 180 bytes more for each item, must fit a
@@ -178,7 +179,27 @@ def stamp(votes: list[Vote], answers: Sequence[bool]) -> list[Vote]:
     ]
 
 
-def seal(pending: Pending[S], answers: Sequence[bool], *, ingest_ms: int, bridge: str) -> bytes:
+@dataclass(frozen=True)
+class Regime:
+    """What a bridge writes into every record about how its votes are to be judged."""
+
+    epoch: int = 0
+    """The epoch the votes are taken in."""
+    rules: int = 0
+    """Bits of :class:`schemas.votes.Rule`."""
+
+
+NO_RULES: Final = Regime()
+
+
+def seal(
+    pending: Pending[S],
+    answers: Sequence[bool],
+    *,
+    ingest_ms: int,
+    bridge: str,
+    regime: Regime = NO_RULES,
+) -> bytes:
     """Encode a record.
 
     Args:
@@ -186,16 +207,22 @@ def seal(pending: Pending[S], answers: Sequence[bool], *, ingest_ms: int, bridge
         answers: the roll's, one for each vote of it that was asked for.
         ingest_ms: Unix time in milliseconds.
         bridge: name of the process.
+        regime: what the votes are judged by.
     """
     votes = stamp(pending.votes, answers)
-    return encode(VoteBatch(ingest_ms, bridge, votes, pending.malformed))
+    if regime == NO_RULES:
+        return encode(VoteBatch(ingest_ms, bridge, votes, pending.malformed))
+    return encode(
+        RuledVoteBatch(ingest_ms, bridge, votes, pending.malformed, regime.epoch, int(regime.rules))
+    )
 
 
 def reproduced(batch: VoteBatch) -> VoteBatch:
     """The same record, saying of every item that it may have been written before."""
-    return VoteBatch(
-        batch.ingest_ms,
-        batch.bridge,
-        [msgspec.structs.replace(v, flags=v.flags | _REPRODUCED) for v in batch.votes],
-        [msgspec.structs.replace(m, flags=m.flags | _REPRODUCED) for m in batch.malformed],
+    return msgspec.structs.replace(
+        batch,
+        votes=[msgspec.structs.replace(v, flags=v.flags | _REPRODUCED) for v in batch.votes],
+        malformed=[
+            msgspec.structs.replace(m, flags=m.flags | _REPRODUCED) for m in batch.malformed
+        ],
     )

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from schemas.review import Body, Review
-from schemas.verdicts import Rejection, Status, VerdictBatch
+from schemas.verdicts import UNREPORTED, Rejection, VerdictBatch
 from schemas.votes import Kind, Malformed, Vote, VoteBatch
 from streams.bridge.timestamps import format_ms, format_us
 from streams.keys import ELECTION_PREFIX
@@ -45,7 +45,7 @@ class CountedVote(msgspec.Struct, frozen=True):
 
 
 def reviews(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
-    """One review message for every rejected item, replays excepted.
+    """One review message for every rejected item, but for replays and void ones.
 
     Args:
         verdicts: as read.
@@ -61,7 +61,7 @@ def reviews(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
             ),
         )
         for rejection in verdicts.rejections
-        if rejection.status != Status.REPLAY
+        if rejection.status not in UNREPORTED
         for item in (item_at(record, rejection.index),)
     ]
 
@@ -83,7 +83,7 @@ def accepted(verdicts: VerdictBatch, record: VoteBatch) -> Iterator[Vote]:
 
 def has_reviews(verdicts: VerdictBatch) -> bool:
     """Whether there is anything to review, without decoding the record."""
-    return any(rejection.status != Status.REPLAY for rejection in verdicts.rejections)
+    return any(rejection.status not in UNREPORTED for rejection in verdicts.rejections)
 
 
 def _message_id(identity: bytes, status: str, attempt: int) -> str:

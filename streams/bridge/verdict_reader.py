@@ -39,7 +39,7 @@ class Verdicts(msgspec.Struct, frozen=True):
     offset: int
 
     def record(self) -> VoteBatch | None:
-        """The input record, decoded; None for a genesis record.
+        """The input record, decoded; None for a genesis or control record.
 
         Raises:
             PoisonRecord: it cannot be decoded.

@@ -17,11 +17,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.codec import DecodeError, decode_voted
-from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, VotedRecord
+from schemas.control import EpochOpened
+from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
 from streams.errors import PoisonRecord
 from streams.inspect.kafka import Advance, LogView, Record, Span
 
 _PREFIX = 8
+
+_CONTROL_TAG = b"voted-control/"
+_TAG_BYTES = 24
 
 
 class Entry(NamedTuple):
@@ -49,6 +53,8 @@ class Applied(NamedTuple):
 
     offset: int
     record: VotedRecord
+    opens_epoch: bool = False
+    """Entries before it are void."""
 
 
 def decode(topic: str, record: Record) -> Applied:
@@ -64,6 +70,9 @@ def decode(topic: str, record: Record) -> Applied:
             raise DecodeError(f"the key has {len(record.key)} bytes")
         (offset,) = CHANGELOG_KEY.unpack(record.key)
         voted = decode_voted(record.value)
+        if isinstance(voted, ControlRecord):
+            empty = VotedRecord(voted.log_id, b"", [], [], [])
+            return Applied(offset, empty, isinstance(voted.control, EpochOpened))
         if len(voted.first_votes) % FIRST_VOTE.size:
             raise DecodeError("the accepted votes are cut off")
         return Applied(offset, voted)
@@ -107,6 +116,8 @@ class Survey:
     """Identities of the logs the records belong to; more than one is a mix-up."""
     repeats: dict[bytes, tuple[tuple[int, int], int]] = field(default_factory=dict)
     """Voter key -> ((input offset, index) of its first acceptance, attempts)."""
+    epoch_offset: int = -1
+    """Input offset at which the last epoch was opened."""
     _prefixes: bytearray = field(default_factory=bytearray)
     _seen: OffsetSet = field(default_factory=OffsetSet)
 
@@ -116,6 +127,13 @@ class Survey:
         self.size_bytes += size
         record = applied.record
         self.logs.add(record.log_id)
+        if applied.opens_epoch:
+            self.epoch_offset = max(self.epoch_offset, applied.offset)
+            self.repeats = {k: r for k, r in self.repeats.items() if r[0][0] > self.epoch_offset}
+            self.rejections.clear()
+            self._prefixes.clear()
+        if applied.offset < self.epoch_offset:
+            return
         # Also from a second record: what it knows of attempts is a maximum.
         for repeat in record.repeats:
             place = (repeat.offset, repeat.index)
@@ -151,12 +169,13 @@ class Entries:
         self._partition = partition
         self._repeats = dict(survey.repeats)
         self._suspects = survey.suspects()
+        self._epoch_offset = survey.epoch_offset
         self._held: dict[bytes, Entry] = {}
         self._seen = OffsetSet()
 
     def add(self, applied: Applied) -> Iterator[Entry]:
         """Entries that this record settles."""
-        if not self._seen.add(applied.offset):
+        if applied.offset < self._epoch_offset or not self._seen.add(applied.offset):
             return
         contests = applied.record.contests
         for key, index, contest, _ in FIRST_VOTE.iter_unpack(applied.record.first_votes):
@@ -216,7 +235,9 @@ def find(key: bytes, partition: int, records: Iterable[Applied]) -> Entry | None
     place: tuple[int, int] | None = None
     contest: str | None = None
     attempts = 0
-    for offset, record in records:
+    for offset, record, opens_epoch in records:
+        if opens_epoch:
+            place, contest, attempts = None, None, 0
         for found, index, number, _ in FIRST_VOTE.iter_unpack(record.first_votes):
             if found == key and (place is None or contest is None or (offset, index) <= place):
                 place = min(place or (offset, index), (offset, index))
@@ -239,5 +260,9 @@ async def look_up(
     holding: list[Applied] = []
     async for records in reader.read(topic, {partition: span}, advance):
         # Keys are stored as they are, so a search of the bytes spares most of the decoding.
-        holding += [decode(topic, r) for r in records if r.value is not None and key in r.value]
+        holding += [
+            decode(topic, r)
+            for r in records
+            if r.value is not None and (key in r.value or _CONTROL_TAG in r.value[:_TAG_BYTES])
+        ]
     return find(key, partition, holding)

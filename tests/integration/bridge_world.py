@@ -21,7 +21,6 @@ from pika.adapters.blocking_connection import BlockingChannel
 from redis.asyncio import Redis
 
 from schemas.codec import decode_input, encode
-from schemas.genesis import Genesis
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.votes import Malformed, Vote, VoteBatch
 from streams.devstack import Stack
@@ -223,7 +222,7 @@ class BridgeWorld:
         placed = []
         for record in await self.records():
             batch = decode_input(record.value)
-            if isinstance(batch, Genesis):
+            if not isinstance(batch, VoteBatch):
                 continue
             placed += [
                 Placed(record.partition, record.offset, item, batch)
@@ -259,7 +258,8 @@ class BridgeWorld:
             previous = dict.fromkeys(range(PARTITIONS), -1)
             for record in await self.records():
                 batch = decode_input(record.value)
-                items = [] if isinstance(batch, Genesis) else [*batch.votes, *batch.malformed]
+                votes = isinstance(batch, VoteBatch)
+                items = [*batch.votes, *batch.malformed] if votes else []
                 rejections = [
                     found
                     for index, item in enumerate(items)

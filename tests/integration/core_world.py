@@ -13,10 +13,11 @@ import asyncpg
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from schemas.codec import decode_input, encode
+from schemas.codec import ChangelogRecord, decode_input, encode
+from schemas.control import Control
 from schemas.genesis import Genesis
-from schemas.verdicts import Status, VerdictBatch
-from schemas.voted import VotedRecord
+from schemas.verdicts import UNREPORTED, Status, VerdictBatch
+from schemas.voted import ControlRecord, VotedRecord
 from schemas.votes import REPLAYABLE, VoteBatch
 from streams.aggregation import event_of
 from streams.decide import decide
@@ -87,17 +88,23 @@ class Log:
             VerdictBatch(self.log_id, self.partition, 0, -1, [], msgspec.Raw(encode(genesis)))
         )
 
-    def decide(self, *batches: VoteBatch) -> list[VerdictEvent]:
+    def decide(self, *records: VoteBatch | Control) -> list[VerdictEvent]:
         """Append records; returns their verdicts as the sink gets them."""
         first = len(self.verdicts)
-        for batch in batches:
+        for record in records:
             offset = self.table.applied + 1
-            change = decide(batch, offset, self.log_id, self.table.get)
+            change: ChangelogRecord
+            if isinstance(record, VoteBatch):
+                change = decide(record, offset, self.log_id, self.table.get, self.table.rules)
+            else:
+                change = ControlRecord(self.log_id, record)
             self.table.apply(offset, change)
-            self.verdicts.append(self._batch(offset, batch, change))
+            self.verdicts.append(self._batch(offset, record, change))
         return self.events(first)
 
-    def _batch(self, offset: int, batch: VoteBatch, change: VotedRecord) -> VerdictBatch:
+    def _batch(
+        self, offset: int, batch: VoteBatch | Control, change: ChangelogRecord
+    ) -> VerdictBatch:
         return VerdictBatch(
             self.log_id,
             self.partition,
@@ -119,7 +126,7 @@ class Log:
         total: Counter[tuple[str, str]] = Counter()
         for verdicts in {v.offset: v for v in self.verdicts}.values():
             batch = decode_input(verdicts.record)
-            if isinstance(batch, Genesis):
+            if not isinstance(batch, VoteBatch):
                 continue
             refused = {r.index for r in verdicts.rejections}
             total.update(
@@ -135,12 +142,12 @@ class Log:
         known: set[bytes] = set()
         for verdicts in {v.offset: v for v in self.verdicts}.values():
             batch = decode_input(verdicts.record)
-            if isinstance(batch, Genesis):
+            if not isinstance(batch, VoteBatch):
                 continue
             for rejection in verdicts.rejections:
                 item = item_at(batch, rejection.index)
                 judged = rejection.status in {Status.DUPLICATE, Status.REPLAY}
-                if rejection.status == Status.REPLAY:
+                if rejection.status in UNREPORTED:
                     continue
                 if not judged and item.flags & REPLAYABLE and item.identity in known:
                     continue

@@ -24,10 +24,18 @@ from hypothesis.stateful import (
 )
 from prometheus_client import CollectorRegistry
 
-from schemas.codec import InputRecord, decode_input, decode_verdicts, decode_voted, encode
+from schemas.codec import (
+    ChangelogRecord,
+    InputRecord,
+    decode_input,
+    decode_verdicts,
+    decode_voted,
+    encode,
+)
+from schemas.control import Control
 from schemas.genesis import Genesis
 from schemas.verdicts import Rejection, VerdictBatch
-from schemas.voted import CHANGELOG_KEY, VotedRecord
+from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
 from schemas.votes import VoteBatch
 from streams.assignment import Assignment
 from streams.decide import decide
@@ -38,7 +46,15 @@ from streams.metrics import WorkerMetrics
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.validation import VALIDATION_GROUP_RECORDS, Validation
 from streams.voted import VotedPartition
-from tests.strategies import LOG_ID, batches, make_batch, make_malformed, make_vote
+from tests.strategies import (
+    LOG_ID,
+    batches,
+    controls,
+    make_batch,
+    make_malformed,
+    make_vote,
+    ruled_batches,
+)
 
 CHANGELOG = "app-voted-changelog"
 GENESIS = Genesis(LOG_ID, 0)
@@ -177,11 +193,13 @@ def plain_fold(log: list[InputRecord]) -> list[list[Rejection]]:
     table = VotedPartition(0)
     verdicts = []
     for offset, record in enumerate(log):
-        change = (
-            decide(record, offset, LOG_ID, table.get)
-            if isinstance(record, VoteBatch)
-            else VotedRecord(LOG_ID, b"", [], [], [])
-        )
+        change: ChangelogRecord
+        if isinstance(record, VoteBatch):
+            change = decide(record, offset, LOG_ID, table.get, table.rules)
+        elif isinstance(record, Genesis):
+            change = VotedRecord(LOG_ID, b"", [], [], [])
+        else:
+            change = ControlRecord(LOG_ID, record)
         table.apply(offset, change)
         verdicts.append(change.rejections)
     return verdicts
@@ -244,6 +262,14 @@ class Takeovers(RuleBasedStateMachine):
     @rule(batch=batches)
     def votes_arrive(self, batch: VoteBatch) -> None:
         self.broker.append_input(batch)
+
+    @rule(batch=ruled_batches)
+    def votes_under_rules_arrive(self, batch: VoteBatch) -> None:
+        self.broker.append_input(batch)
+
+    @rule(control=controls)
+    def a_command_arrives(self, control: Control) -> None:
+        self.broker.append_input(control)
 
     @rule()
     def the_last_record_is_produced_again(self) -> None:

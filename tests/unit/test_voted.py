@@ -50,8 +50,13 @@ def verdicts(table: VotedPartition, count: int) -> list[list[Rejection]]:
     return [table.rejections(offset) for offset in range(count)]
 
 
+def at(applied: int, partition: int = 0) -> VotedPartition:
+    """A table that has applied everything up to an offset."""
+    return VotedPartition(partition, applied=applied)
+
+
 def test_an_entry_gives_back_what_was_applied() -> None:
-    table = VotedPartition(3)
+    table = at(2**40 - 1)
     table.apply(2**40, first_vote(index=65_535, name="x"))
     assert table.get(KEY) == Entry(2**40, 65_535, identity("x")[:8])
     assert len(table) == 1
@@ -69,17 +74,27 @@ def test_the_extremes_of_an_identity_and_an_index_do_not_run_into_each_other() -
 
 
 def test_a_late_record_does_not_move_a_first_vote_back_or_forth() -> None:
-    table = VotedPartition(0)
-    table.apply(5, first_vote(name="late"))
+    table = at(1)
     table.apply(2, first_vote(name="early"))
+    for offset in (2, 1, 0):
+        table.apply(offset, first_vote(name="late"))
     assert table.get(KEY) == Entry(2, 0, identity("early")[:8])
-    table.apply(5, first_vote(name="late"))
-    assert table.get(KEY) == Entry(2, 0, identity("early")[:8])
+
+
+def test_a_record_that_comes_early_waits_for_those_before_it() -> None:
+    table = at(1)
+    table.apply(3, repeat(1, offset=2))
+    assert table.get(KEY) is None
+    table.apply(2, first_vote())
+    entry = table.get(KEY)
+    assert entry is not None
+    assert (entry.offset, entry.attempts, table.applied) == (2, 1, 3)
 
 
 def test_a_late_record_does_not_lower_the_attempts() -> None:
-    table = VotedPartition(0)
+    table = at(0)
     table.apply(1, first_vote())
+    table.apply(2, repeat(1))
     table.apply(3, repeat(2))
     table.apply(2, repeat(1))
     entry = table.get(KEY)
@@ -89,8 +104,7 @@ def test_a_late_record_does_not_lower_the_attempts() -> None:
 
 
 def test_a_repeat_alone_is_whole() -> None:
-    """Its first vote's record may come later."""
-    table = VotedPartition(0)
+    table = at(8)
     table.apply(9, repeat(4, offset=1))
     entry = table.get(KEY)
     assert entry is not None
@@ -100,8 +114,6 @@ def test_a_repeat_alone_is_whole() -> None:
         identity("a")[:8],
         4,
     )
-    table.apply(1, first_vote())
-    assert table.get(KEY) == entry
     assert len(table) == 1
 
 
