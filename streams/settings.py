@@ -172,6 +172,11 @@ class Settings(BaseSettings):
     roll: Literal["redis", "open"] = _env(
         "SCRUTIN_ROLL", default="redis", about="Who may vote: set `valid_hashes`, or everybody"
     )
+    enforce_contests: bool = _env(
+        "SCRUTIN_ENFORCE_CONTESTS",
+        default=False,
+        about="Only votes in open contests count; off: in any, known or not",
+    )
     roll_min_share: Annotated[float, Field(ge=0, le=1)] = _env(
         "SCRUTIN_ROLL_MIN_SHARE",
         default=0.5,

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 
+from schemas.genesis import Genesis
 from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote, VoteBatch
 from streams import failpoints, statements
@@ -38,6 +39,7 @@ from streams.rows import (
     split,
 )
 from streams.settings import Settings
+from streams.sink_controls import Passed, write_controls
 from streams.windows import Deltas, Windows
 
 SURPLUS_REASON: Final = "already_counted"
@@ -88,6 +90,7 @@ class _Work:
         default_factory=list
     )
     rejected: list[RejectedItem] = field(default_factory=list)
+    controls: list[Passed] = field(default_factory=list)
 
 
 class PostgresSink:
@@ -172,6 +175,8 @@ class PostgresSink:
         work = _Work()
         for event in events:
             self._admit(event, fences[event.verdicts.partition], work, result)
+        if work.controls:
+            await write_controls(connection, work.controls, self._settings.partitions)
         surplus = await write_votes(connection, work)
         deltas = Deltas()
         for event, batch, accepted in work.accepted:
@@ -237,6 +242,9 @@ class PostgresSink:
             accepted, rejected = split(verdicts, event.record)
             work.accepted.append((event, event.record, accepted))
             work.rejected.extend(rejected)
+        elif not isinstance(event.record, Genesis):
+            passed = Passed(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
+            work.controls.append(passed)
 
     async def _copy(self, connection: Any, work: _Work) -> dict[tuple[int, int, int], RejectedItem]:
         rows = _rows(work)

@@ -37,6 +37,7 @@ from streams.progress import Progress
 from streams.serving import StatusServer
 from streams.settings import Settings
 from streams.sink import PostgresSink
+from streams.timekeeper import Timekeeper
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, ensure_topics
 from streams.validation import VALIDATION_GROUP_RECORDS, Validation
 from streams.voted_table import VotedTable
@@ -107,6 +108,8 @@ class Worker:
         self._window_writer = LogWriter(servers, availability=self._availability)
         self._sink = PostgresSink(settings, self.windows, self.metrics)
         self._window_topic = WindowTopic(self._sink, self._window_writer)
+        self._command_writer = LogWriter(servers, availability=self._availability)
+        self._timekeeper = Timekeeper(settings, self._sink, self._command_writer)
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
@@ -298,7 +301,11 @@ class Worker:
             await self._retry("PostgreSQL")(self._prepare_database)
             await self._resources.enter_async_context(self._sink)
             await check_database(self._sink, genesis)
-            runners += [self._aggregating.run(), self._window_topic.run()]
+            runners += [
+                self._aggregating.run(),
+                self._window_topic.run(),
+                self._timekeeper.run(),
+            ]
         runners.append(self._progress.run())
         self._tasks = [asyncio.create_task(self._guarded(runner)) for runner in runners]
 
@@ -339,6 +346,7 @@ class Worker:
         self._tasks = []
         await self._writer.close()
         await self._window_writer.close()
+        await self._command_writer.close()
         await self._resources.aclose()
 
     # Rebalances.

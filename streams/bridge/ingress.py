@@ -14,7 +14,7 @@ from schemas.votes import Malformed
 from streams import failpoints
 from streams.availability import Availability, persistently
 from streams.bridge.backpressure import LagGate
-from streams.bridge.buffers import Buffers, Pending, hashes_to_ask, seal, weight
+from streams.bridge.buffers import Buffers, Pending, Regime, hashes_to_ask, seal, weight
 from streams.bridge.consumer import QueueConsumer, Session
 from streams.bridge.decode import decode
 from streams.bridge.input_log import InputLog
@@ -47,6 +47,7 @@ class Ingress:
     Args:
         limits: bounds.
         bridge: name of the process, for the records.
+        regime: what the votes are judged by, for the records.
         input_log: where records go.
         roll: asked once per flush.
         gate: closed while the workers are behind.
@@ -60,6 +61,7 @@ class Ingress:
         *,
         limits: Limits,
         bridge: str,
+        regime: Regime,
         input_log: InputLog,
         roll: Roll,
         gate: LagGate,
@@ -69,6 +71,7 @@ class Ingress:
     ) -> None:
         self._limits = limits
         self._bridge = bridge
+        self._regime = regime
         self._input_log = input_log
         self._roll = roll
         self._gate = gate
@@ -183,6 +186,7 @@ class Ingress:
                     answers[position : position + count],
                     ingest_ms=ingest_ms,
                     bridge=self._bridge,
+                    regime=self._regime,
                 )
                 position += count
                 self._input_log.submit(pending.partition, value, _Settle(pending, self._metrics))

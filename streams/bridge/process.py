@@ -12,10 +12,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from schemas.votes import Rule
 from streams import failpoints, topics
 from streams.availability import Availability, persistently
 from streams.bridge.amqp import Address, connected, ensure_queue
 from streams.bridge.backpressure import LagGate
+from streams.bridge.buffers import Regime
 from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
 from streams.bridge.ingress import Ingress, Limits
@@ -196,6 +198,7 @@ class Bridge:
         ingress = Ingress(
             limits=Limits(settings.partitions, settings.max_body_bytes, settings.flush_ms),
             bridge=settings.worker_id,
+            regime=regime_of(settings),
             input_log=input_log,
             roll=roll,
             gate=gate,
@@ -261,6 +264,11 @@ def address_of(settings: Settings) -> Address:
         password=settings.rabbitmq_password.get_secret_value(),
         vhost=settings.rabbitmq_vhost,
     )
+
+
+def regime_of(settings: Settings) -> Regime:
+    """What votes are judged by beside what this process finds out about them."""
+    return Regime(rules=Rule.CONTESTS if settings.enforce_contests else 0)
 
 
 async def serve(settings: Settings) -> ExitCode:

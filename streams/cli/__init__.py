@@ -24,6 +24,7 @@ app = typer.Typer(
 MODULES = {
     "demo": "demo",
     "results": "results",
+    "contest": "contest",
     "tables": "tables",
     "lag": "lag",
     "doctor": "doctor",

@@ -94,6 +94,13 @@ def render(tallies: list[Tally]) -> RenderableType:
 def _heading(tally: Tally) -> Text:
     text = plain(tally.contest)
     text.stylize("bold")
+    closing = tally.closing
+    if closing is not None and closing.final:
+        places = ", ".join(f"{part['partition']}:{part['offset']}" for part in closing.vector)
+        text.append(f"  final, closed at {places}", style="not bold green")
+    elif closing is not None and closing.enforced:
+        done = f"{closing.passed} of {closing.partitions}"
+        text.append(f"  closed, {done} partitions complete", style="not bold yellow")
     if not tally.total:
         return text.append("  no votes were counted yet", style="not bold dim")
     text.append(f"  {tally.total:,} votes", style="not bold")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import asyncpg
 
 from streams.database import translated
 from streams.errors import ScrutinError
+from streams.inspect.contests import Closing, fetch_finals
 from streams.keys import ELECTION_PREFIX
 
 
@@ -24,6 +25,8 @@ class Tally:
     """(choice, votes): `oui` and `non` for laws, else by descending votes."""
     updated: datetime | None
     """Last change; None for a contest without votes."""
+    closing: Closing | None = None
+    """What is known of its completeness, once it was closed."""
 
     @property
     def total(self) -> int:
@@ -33,9 +36,11 @@ class Tally:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; a law in the words of `vote_results`."""
         updated = self.updated.isoformat() if self.updated else None
+        final = {"final": self.closing.as_dict()} if self.closing else {}
         if self.is_law:
             votes = dict(self.choices)
             return {
+                **final,
                 "law_id": self.contest,
                 "oui_count": votes["oui"],
                 "non_count": votes["non"],
@@ -43,6 +48,7 @@ class Tally:
                 "updated_at": updated,
             }
         return {
+            **final,
             "contest_id": self.contest,
             "choices": dict(self.choices),
             "total_votes": self.total,
@@ -95,6 +101,7 @@ async def fetch_results(
                     "SELECT contest_id, choice, votes, updated_at FROM contest_results"
                     " ORDER BY contest_id, votes DESC, choice"
                 )
+                closings = await fetch_finals(connection)
         except asyncpg.UndefinedTableError as error:
             raise ScrutinError(
                 "The database has no result tables", where=where, todo="Run `scrutin migrate`"
@@ -105,6 +112,7 @@ async def fetch_results(
             True,
             (("oui", row["oui_count"]), ("non", row["non_count"])),
             row["updated_at"],
+            closings.get(row["law_id"]),
         )
         for row in laws
     ]
@@ -115,5 +123,12 @@ async def fetch_results(
             grouped.setdefault(row["contest_id"], []).append(row)
     for contest, rows in grouped.items():
         choices = tuple((row["choice"], row["votes"]) for row in rows)
-        tallies.append(Tally(contest, False, choices, max(row["updated_at"] for row in rows)))
-    return tallies
+        updated = max(row["updated_at"] for row in rows)
+        tallies.append(Tally(contest, False, choices, updated, closings.get(contest)))
+    counted = {tally.contest for tally in tallies}
+    # A contest may close without a vote, and that is a result too.
+    return tallies + [
+        replace(empty(contest), closing=closing)
+        for contest, closing in sorted(closings.items())
+        if contest not in counted
+    ]

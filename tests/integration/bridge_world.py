@@ -280,12 +280,19 @@ class BridgeWorld:
             await producer.stop()
         return batches
 
+    async def write_input(self, value: bytes, partition: int = 0) -> None:
+        """Write one raw value to `votes.validation`."""
+        await self._write(VALIDATION_TOPIC, value, partition)
+
     async def write_verdicts(self, value: bytes, partition: int = 0) -> None:
         """Write one raw value to `votes.validated`."""
+        await self._write(VALIDATED_TOPIC, value, partition)
+
+    async def _write(self, topic: str, value: bytes, partition: int) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.servers, acks="all")
         await producer.start()
         try:
-            await producer.send_and_wait(VALIDATED_TOPIC, value, partition=partition)
+            await producer.send_and_wait(topic, value, partition=partition)
         finally:
             await producer.stop()
 

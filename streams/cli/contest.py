@@ -1,0 +1,213 @@
+"""`scrutin contest`: laws, elections and polls from their announcement to the final result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from schemas.control import Contest, ContestKind, ContestRoll
+from streams.cli.contest_show import (
+    list_contests,
+    show_contest,
+)
+from streams.cli.issuing import WaitOption, announce, carry_out, read_table
+from streams.cli.show import JsonOption
+from streams.contests import (
+    archive,
+    close_now,
+    contest_id,
+    create,
+    draft,
+    extend,
+    from_table,
+    open_now,
+    parse_time,
+)
+from streams.errors import SettingsError
+from streams.settings import load_settings
+
+contest = typer.Typer(
+    name="contest",
+    help="Laws, elections and polls: draft, open, closed, archived.\n\n"
+    "Each command becomes a record in every partition of the log; votes are judged by their place "
+    "before or behind it, where SCRUTIN_ENFORCE_CONTESTS is on.\n\n"
+    "Example: `scrutin contest create C-42 --closes 2026-06-01T20:00:00Z && "
+    "scrutin contest open C-42`",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="CONTEST", help="A law's id, election:ID or poll:ID.")
+]
+
+_STEP: Final = re.compile(r"^(\d+)(s|m|h|d)$")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+Change = Callable[[dict[str, Contest], int], list[Contest]]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin contest`."""
+    contest.command("list")(list_contests)
+    contest.command("show")(show_contest)
+    app.add_typer(contest)
+
+
+@contest.command("create")
+def create_contest(
+    name: NameArgument,
+    *,
+    kind: Annotated[
+        ContestKind | None, typer.Option(help="By default the prefix of CONTEST tells.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="For people.")] = "",
+    choices: Annotated[
+        str | None,
+        typer.Option(help="Comma list; a law has oui,non. By default any choice counts."),
+    ] = None,
+    roll: Annotated[
+        ContestRoll,
+        typer.Option(help="Who may vote: as SCRUTIN_ROLL says, the log's roll, anybody."),
+    ] = ContestRoll.DEFAULT,
+    opens: Annotated[str | None, typer.Option(help="Opens by itself at this time.")] = None,
+    closes: Annotated[str | None, typer.Option(help="Closes by itself at this time.")] = None,
+    wait: WaitOption = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Announce a contest. It is a draft until it is opened, by command or by time.
+
+    Example: `scrutin contest create election:1 --choices 7,42 --closes 2026-06-01T20:00:00Z`
+    """
+    new = draft(
+        contest_id(name, kind),
+        title=title,
+        choices=None if choices is None else [c.strip() for c in choices.split(",") if c.strip()],
+        roll=roll,
+        opens_ms=_time("--opens", opens),
+        closes_ms=_time("--closes", closes),
+    )
+    _change(lambda known, _: create(known, [new]), [new.id], wait, as_json=as_json)
+
+
+@contest.command("import")
+def import_contests(
+    file: Annotated[
+        Path, typer.Argument(help="JSON (a list of objects), CSV or Parquet with a header.")
+    ],
+    *,
+    wait: WaitOption = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Announce many contests: id, and any of kind, title, choices, roll, opens, closes.
+
+    All or none, in one command. Drafts that differ are replaced, equal contests left alone.
+
+    Example: `scrutin contest import contests.csv`
+    """
+    drafts = from_table(read_table(file))
+    _change(lambda known, _: create(known, drafts), [d.id for d in drafts], wait, as_json=as_json)
+
+
+@contest.command("open")
+def open_contest(
+    name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
+) -> None:
+    """Let votes count from now on.
+
+    Example: `scrutin contest open C-42`
+    """
+    wanted = contest_id(name)
+    _change(lambda known, now_ms: open_now(known, wanted, now_ms), [wanted], wait, as_json=as_json)
+
+
+@contest.command("close")
+def close_contest(
+    name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
+) -> None:
+    """Close for good, and wait until the result is final.
+
+    Votes in front of the closing record of their partition count, however late they are
+    worked on; votes behind it are rejected as contest_closed.
+
+    Example: `scrutin contest close C-42 --json | jq .final.vector`
+    """
+    wanted = contest_id(name)
+    _change(lambda known, _: close_now(known, wanted), [wanted], wait, as_json=as_json)
+
+
+@contest.command("extend")
+def extend_contest(
+    name: NameArgument,
+    *,
+    until: Annotated[str | None, typer.Option(help="The new closing time, ISO 8601.")] = None,
+    by: Annotated[str | None, typer.Option(help="Later by this: 90s, 30m, 2h, 1d.")] = None,
+    open_ended: Annotated[bool, typer.Option(help="Closes by command only.")] = False,
+    wait: WaitOption = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Move the closing time of a draft or an open contest.
+
+    Example: `scrutin contest extend C-42 --by 30m`
+    """
+    if sum((until is not None, by is not None, open_ended)) != 1:
+        raise SettingsError(
+            "How long is not clear", todo="Give one of --until, --by and --open-ended"
+        )
+    wanted = contest_id(name)
+    closes_ms = _time("--until", until)
+    step = None if by is None else _step(by)
+
+    def change(known: dict[str, Contest], now_ms: int) -> list[Contest]:
+        if step is None:
+            return extend(known, wanted, closes_ms, now_ms)
+        old = known.get(wanted)
+        start_ms = old.closes_ms if old is not None and old.closes_ms is not None else now_ms
+        return extend(known, wanted, start_ms + int(step.total_seconds() * 1000), now_ms)
+
+    _change(change, [wanted], wait, as_json=as_json)
+
+
+@contest.command("archive")
+def archive_contest(
+    name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
+) -> None:
+    """Put a closed contest away: `list` shows it with --all only. Its result stays.
+
+    Example: `scrutin contest archive C-42`
+    """
+    wanted = contest_id(name)
+    _change(lambda known, _: archive(known, wanted), [wanted], wait, as_json=as_json)
+
+
+def _change(change: Change, names: list[str], wait_s: float, *, as_json: bool) -> None:
+    settings = load_settings()
+    changed = carry_out(settings, change, names, wait_s)
+    announce(settings, names, changed, as_json=as_json)
+
+
+def _time(option: str, text: str | None) -> int | None:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"{text!r} is no time",
+            where={"option": option},
+            todo=f"Write it like {datetime.now(UTC).replace(microsecond=0).isoformat()}",
+        ) from error
+
+
+def _step(text: str) -> timedelta:
+    match = _STEP.match(text)
+    if match is None:
+        raise SettingsError(
+            f"{text!r} is no span of time",
+            where={"option": "--by"},
+            todo="Write 90s, 30m, 2h or 1d",
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

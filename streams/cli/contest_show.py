@@ -1,0 +1,162 @@
+"""`scrutin contest list` and `show`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from streams.cli.show import JsonOption, console, facts, grid, plain, run, write_json
+from streams.cli.watch import IntervalOption, WatchOption, watch
+from streams.contests import contest_id
+from streams.database import connect, place
+from streams.errors import ScrutinError
+from streams.inspect.contests import ContestRow, fetch_contests
+from streams.inspect.results import fetch_results, select
+from streams.settings import Settings, load_settings
+
+_COLOURS = {"draft": "yellow", "open": "green", "closed": "cyan", "archived": "dim"}
+
+
+def list_contests(
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Archived ones too.")] = False,
+    watch_it: WatchOption = False,
+    interval: IntervalOption = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """List the contests with their state, and in how many partitions it holds already.
+
+    Example: `scrutin contest list --watch`
+    """
+    settings = load_settings()
+
+    async def look() -> list[ContestRow]:
+        connection = await connect(settings)
+        try:
+            found = await fetch_contests(connection, place(settings))
+        finally:
+            await connection.close()
+        return [row for row in found if everything or row.state != "archived"]
+
+    def as_dicts(rows: list[ContestRow]) -> object:
+        return [row.as_dict() for row in rows]
+
+    if watch_it:
+        watch(look, _table, as_dict=as_dicts if as_json else None, interval_s=interval)
+    elif as_json:
+        write_json(as_dicts(run(look())))
+    else:
+        console().print(_table(run(look())))
+
+
+def show_contest(
+    name: Annotated[str, typer.Argument(metavar="CONTEST", help="Its id.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one contest: state, times, votes and, once closed, the proof that all is counted.
+
+    Example: `scrutin contest show C-42 --json | jq .final`
+    """
+    found = run(details(load_settings(), [contest_id(name)]))
+    if as_json:
+        write_json(found[0])
+    else:
+        print_details(found[0])
+
+
+async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
+    """Contests with their results and what is final of them.
+
+    Raises:
+        ScrutinError: there is no such contest.
+    """
+    connection = await connect(settings)
+    try:
+        found = []
+        rows = {row.contest: row for row in await fetch_contests(connection, place(settings))}
+        tallies = await fetch_results(connection, place(settings))
+        for name in names:
+            if name not in rows:
+                raise ScrutinError(
+                    "There is no such contest",
+                    where={"contest": name},
+                    todo="See `scrutin contest list --all`",
+                )
+            tally = select(tallies, name)
+            closing = tally.closing
+            found.append(
+                {
+                    **rows[name].as_dict(),
+                    "result": dict(tally.choices),
+                    "final": closing.as_dict() if closing else None,
+                }
+            )
+        return found
+    finally:
+        await connection.close()
+
+
+def print_details(one: dict[str, Any]) -> None:
+    """A contest for people."""
+    table = facts()
+    table.add_row("contest", plain(one["contest_id"]))
+    table.add_row("title", plain(one["title"]))
+    table.add_row("state", f"[{_COLOURS[one['state']]}]{_state(one)}[/]")
+    table.add_row("choices", plain(", ".join(one["choices"]) if one["choices"] else "any"))
+    table.add_row("roll", one["roll"])
+    table.add_row("opens", plain(one["opens_at"] or "by command"))
+    table.add_row("closes", plain(one["closes_at"] or "by command"))
+    for choice, votes in one["result"].items():
+        table.add_row("votes", plain(f"{votes:,} {choice}"))
+    final = one["final"]
+    if final:
+        table.add_row("result", _finality(final))
+        for part in final["vector"]:
+            text = f"partition {part['partition']}: offset {part['offset']} of log {part['log_id']}"
+            table.add_row("closed at", text)
+    console().print(table)
+
+
+def _state(one: dict[str, Any]) -> str:
+    command = one["command"]
+    if command["partitions_passed"] >= command["partitions"]:
+        return str(one["state"])
+    done = f"{command['partitions_passed']} of {command['partitions']} partitions"
+    return f"{one['state']} (in {done} so far)"
+
+
+def _finality(final: dict[str, Any]) -> str:
+    if not final["enforced"]:
+        return "[yellow]not final: votes are not judged by contests here[/]"
+    if not final["final"]:
+        done = f"{final['partitions_passed']} of {final['partitions']}"
+        return f"[yellow]being completed: {done} partitions have passed the closing[/]"
+    return f"[green]final[/] since {final['final_at']}"
+
+
+def _table(rows: list[ContestRow]) -> Table:
+    table = grid(
+        "Contest", "Title", "State", "Partitions", "Opens", "Closes", "Votes", right=_RIGHT
+    )
+    for row in rows:
+        table.add_row(
+            plain(row.contest),
+            plain(row.title),
+            f"[{_COLOURS[row.state]}]{row.state}[/]",
+            f"{row.passed}/{row.partitions}",
+            _short(row.opens_at),
+            _short(row.closes_at),
+            f"{row.votes:,}",
+        )
+    return table
+
+
+_RIGHT = ("Votes", "Partitions")
+
+
+def _short(at: datetime | None) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else ""

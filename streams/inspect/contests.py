@@ -1,0 +1,161 @@
+"""Contests as PostgreSQL shows them: what was asked for, how far it is, and what is final."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from streams.database import translated
+from streams.errors import ScrutinError
+
+READ: Final = """
+SELECT c.contest_id, c.kind, c.title, c.state, c.choices, c.roll, c.opens_at, c.closes_at,
+       c.command_id, c.updated_at, k.partitions, k.issued_at, k.written_at,
+       (SELECT count(*) FROM control_progress AS p WHERE p.command_id = c.command_id) AS passed,
+       coalesce((SELECT sum(votes) FROM contest_results AS r WHERE r.contest_id = c.contest_id), 0)
+           AS votes
+FROM contests AS c JOIN control_commands AS k ON k.command_id = c.command_id
+WHERE $1::text IS NULL OR c.contest_id = $1
+ORDER BY c.kind, c.contest_id
+"""
+
+READ_FINALS: Final = """
+SELECT contest_id, command_id, closed_at, partitions, enforced, passed, final, passed_at, vector
+FROM contest_finals
+"""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The proof that a closed contest's result is complete."""
+
+    contest: str
+    command_id: bytes
+    closed_at: datetime
+    """When the closing was issued."""
+    partitions: int
+    enforced: bool
+    """Whether votes behind the closing are refused."""
+    passed: int
+    """Partitions in which all up to the closing is counted."""
+    final: bool
+    passed_at: datetime | None
+    vector: tuple[dict[str, Any], ...]
+    """`partition`, `log_id` (hexadecimal) and `offset` of the closing record in each of them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "final": self.final,
+            "enforced": self.enforced,
+            "closed_at": self.closed_at.isoformat(),
+            "final_at": self.passed_at.isoformat() if self.final and self.passed_at else None,
+            "command": self.command_id.hex(),
+            "partitions": self.partitions,
+            "partitions_passed": self.passed,
+            "vector": list(self.vector),
+        }
+
+
+@dataclass(frozen=True)
+class ContestRow:
+    """One contest."""
+
+    contest: str
+    kind: str
+    title: str
+    state: str
+    choices: tuple[str, ...] | None
+    roll: str
+    opens_at: datetime | None
+    closes_at: datetime | None
+    command_id: bytes
+    """The latest command that changed it."""
+    issued_at: datetime
+    partitions: int
+    passed: int
+    """Partitions in which that command holds and all before it is counted."""
+    votes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "contest_id": self.contest,
+            "kind": self.kind,
+            "title": self.title,
+            "state": self.state,
+            "choices": None if self.choices is None else list(self.choices),
+            "roll": self.roll,
+            "opens_at": self.opens_at.isoformat() if self.opens_at else None,
+            "closes_at": self.closes_at.isoformat() if self.closes_at else None,
+            "votes": self.votes,
+            "command": {
+                "id": self.command_id.hex(),
+                "issued_at": self.issued_at.isoformat(),
+                "partitions": self.partitions,
+                "partitions_passed": self.passed,
+            },
+        }
+
+
+async def fetch_contests(
+    connection: asyncpg.Connection, where: dict[str, object], contest: str | None = None
+) -> list[ContestRow]:
+    """All contests, or one.
+
+    Raises:
+        ScrutinError: the database was not migrated.
+        ServiceUnavailable: the database is away.
+    """
+    async with translated(where):
+        try:
+            rows = await connection.fetch(READ, contest)
+        except asyncpg.UndefinedTableError as error:
+            raise unmigrated(where) from error
+    return [
+        ContestRow(
+            row["contest_id"],
+            row["kind"],
+            row["title"],
+            row["state"],
+            None if row["choices"] is None else tuple(row["choices"]),
+            row["roll"],
+            row["opens_at"],
+            row["closes_at"],
+            row["command_id"],
+            row["issued_at"],
+            row["partitions"],
+            row["passed"],
+            int(row["votes"]),
+        )
+        for row in rows
+    ]
+
+
+async def fetch_finals(connection: asyncpg.Connection) -> dict[str, Closing]:
+    """What is known of every closed contest, by id; within the caller's snapshot."""
+    return {
+        row["contest_id"]: Closing(
+            row["contest_id"],
+            row["command_id"],
+            row["closed_at"],
+            row["partitions"],
+            row["enforced"],
+            row["passed"],
+            row["final"],
+            row["passed_at"],
+            tuple(json.loads(row["vector"])),
+        )
+        for row in await connection.fetch(READ_FINALS)
+    }
+
+
+def unmigrated(where: dict[str, object]) -> ScrutinError:
+    """The error for a database without our tables."""
+    return ScrutinError(
+        "The database has no tables for contests", where=where, todo="Run `scrutin migrate`"
+    )

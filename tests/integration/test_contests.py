@@ -1,0 +1,216 @@
+"""Contests on the whole chain: closing under load, by time, after a crash; all shown by the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.codec import decode_input, encode
+from schemas.control import ContestsChanged, ContestState
+from schemas.votes import VoteBatch
+from streams.commands import insert_command, upsert_contests
+from streams.devstack import Stack
+from streams.load.programs import worker
+from streams.settings import load_settings
+from tests.harness import database, until
+from tests.integration.bridge_world import (
+    PARTITIONS,
+    BridgeWorld,
+    law_vote,
+    scrutin,
+    voter,
+)
+from tests.strategies import contests_changed, make_contest
+
+VOTES = 12_000
+
+
+async def run(world: BridgeWorld, *arguments: str) -> Any:
+    """Run a `scrutin contest` command that must succeed; returns its JSON."""
+    done = await asyncio.to_thread(scrutin, world.env, "contest", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def closings(world: BridgeWorld, contest: str) -> dict[int, int]:
+    """Partition -> offset of the first record that closes a contest."""
+    found: dict[int, int] = {}
+    for record in await world.records():
+        decoded = decode_input(record.value)
+        if isinstance(decoded, ContestsChanged):
+            for changed in decoded.contests:
+                if changed.id == contest and changed.state == ContestState.CLOSED:
+                    found.setdefault(record.partition, record.offset)
+    return found
+
+
+async def in_the_log(world: BridgeWorld, contest: str) -> tuple[Counter[str], int]:
+    """Choices of a contest's voters in front of its closing, and how many votes are behind it."""
+    ends = await closings(world, contest)
+    before: dict[str, str] = {}
+    behind = 0
+    for placed in await world.log():
+        item = placed.item
+        if getattr(item, "contest", None) != contest:
+            continue
+        if placed.offset < ends[placed.partition]:
+            before.setdefault(item.hash, item.choice)
+        else:
+            behind += 1
+    return Counter(before.values()), behind
+
+
+@pytest.mark.timeout(240)
+async def test_contests_from_draft_to_final(stack: Stack, tmp_path: Path) -> None:
+    async with BridgeWorld(stack, tmp_path) as world:
+        world.env |= {"SCRUTIN_ENFORCE_CONTESTS": "true", "SCRUTIN_ROLL": "open"}
+        counter = worker(world.env, tmp_path, "worker")
+        db = await database(load_settings(stack.env()))
+        try:
+            async with world.bridge() as bridge, counter:
+                await asyncio.gather(bridge.ready(), counter.ready())
+                await _closing_under_load(world, db)
+                await _closing_by_time(world, db)
+                await _command_left_half_written(world, db)
+                # What follows knows the contests from the changelog alone.
+                await counter.terminate()
+                counter.start()
+                await counter.ready()
+                await _closed_stays_closed(world, db)
+        finally:
+            await db.close()
+
+
+async def _closing_under_load(world: BridgeWorld, db: Any) -> None:
+    for law in ("law-0", "law-1"):
+        assert (await run(world, "create", law))["state"] == "draft"
+        assert (await run(world, "open", law))["command"]["partitions_passed"] == PARTITIONS
+
+    def publish() -> None:
+        # Every vote twice, as another attempt: neither may slip through behind the closing.
+        world.publish(law_vote(n % (VOTES // 2), law_id=f"law-{n % 2}", n=n) for n in range(VOTES))
+
+    publishing = asyncio.create_task(asyncio.to_thread(publish))
+
+    async def counting() -> bool:
+        return bool(await db.fetchval("SELECT sum(votes) > 300 FROM contest_results"))
+
+    await until(counting, "votes are being counted", within_s=60)
+    shown = await run(world, "close", "law-0", "--wait", "60")
+    await publishing
+    # What waits until every partition has passed the closing is final at once.
+    assert shown["final"]["final"] is True
+    ends = await closings(world, "law-0")
+    assert {p["partition"]: p["offset"] for p in shown["final"]["vector"]} == ends
+    assert len(ends) == PARTITIONS
+
+    async def everything_judged() -> bool:
+        query = (
+            "SELECT (SELECT count(*) FROM vote_audit) + (SELECT count(*) FROM rejected_votes) = $1"
+        )
+        return bool(await db.fetchval(query, VOTES))
+
+    await until(everything_judged, "every vote has its verdict", within_s=90)
+    before, behind = await in_the_log(world, "law-0")
+    assert before.total() > 0
+    assert behind > 0
+    row = await db.fetchrow("SELECT oui_count, non_count FROM vote_results WHERE law_id = 'law-0'")
+    assert (row[0], row[1]) == (before["oui"], before["non"])
+    # The result did not move after it was called final.
+    assert shown["result"] == {"oui": row[0], "non": row[1]}
+    late = "SELECT count(*) FROM rejected_votes WHERE reason = 'contest_closed' AND contest = $1"
+    assert await db.fetchval(late, "law-0") == behind
+    assert await db.fetchval(late, "law-1") == 0
+    other = "SELECT total_votes FROM vote_results WHERE law_id = 'law-1'"
+    assert await db.fetchval(other) == VOTES // 4
+    results = json.loads(scrutin(world.env, "results", "--json").stdout)
+    by_law = {law["law_id"]: law for law in results["laws"]}
+    assert by_law["law-0"]["final"] == shown["final"]
+    assert "final" not in by_law["law-1"]
+
+
+async def _closing_by_time(world: BridgeWorld, db: Any) -> None:
+    shown = await run(world, "create", "law-2", "--opens", "2020-01-01T00:00:00Z")
+    assert shown["state"] in {"draft", "open"}
+
+    async def state(wanted: str) -> bool:
+        shown = await run(world, "show", "law-2")
+        command = shown["command"]
+        return shown["state"] == wanted and command["partitions_passed"] == PARTITIONS
+
+    await until(lambda: state("open"), "the contest opens by itself")
+    await run(world, "extend", "law-2", "--by", "2s")
+    await until(lambda: state("closed"), "the contest closes by itself")
+    shown = await run(world, "show", "law-2")
+    assert shown["final"]["final"] is True
+    assert shown["result"] == {"oui": 0, "non": 0}
+    assert len(await closings(world, "law-2")) == PARTITIONS
+
+
+async def _command_left_half_written(world: BridgeWorld, db: Any) -> None:
+    """Noted, in one partition of four, and its issuer is gone."""
+    number = await db.fetchval("SELECT max(number) + 1 FROM control_commands")
+    half = contests_changed(number, make_contest("law-9", ContestState.DRAFT))
+    async with db.transaction():
+        await insert_command(db, half, PARTITIONS, "gone", written_ms=None)
+        await upsert_contests(db, half)
+    await world.write_input(encode(half), partition=0)
+
+    async def finished() -> bool:
+        rows = await db.fetch(
+            "SELECT * FROM control_progress WHERE command_id = $1", half.command_id
+        )
+        return len(rows) == PARTITIONS
+
+    await until(finished, "a worker writes the command to the end")
+    again = await run(world, "create", "law-9", "--title", "law-9")
+    assert again["state"] == "draft"
+
+
+async def _closed_stays_closed(world: BridgeWorld, db: Any) -> None:
+    late = "SELECT count(*) FROM rejected_votes WHERE reason = $1 AND contest = $2"
+    before = await db.fetchval(late, "contest_closed", "law-0")
+    world.publish(
+        [
+            law_vote(10**6, law_id="law-0"),
+            law_vote(10**6 + 1, law_id="law-7"),
+            law_vote(10**6 + 2, law_id="law-9"),
+            {"voter_hash": voter(5), "candidate_id": 3, "election_id": 8},
+        ]
+    )
+
+    async def judged() -> bool:
+        return (
+            await db.fetchval(late, "contest_closed", "law-0") == before + 1
+            and await db.fetchval(late, "unknown_contest", "law-7") == 1
+            and await db.fetchval(late, "contest_not_open", "law-9") == 1
+            and await db.fetchval(late, "unknown_contest", "election:8") == 1
+        )
+
+    await until(judged, "votes in contests that are not open are rejected by name")
+    reviews = {json.loads(body)["reason"] for _, body in world.drain_queue("votes.review")}
+    assert {"contest_closed", "unknown_contest", "contest_not_open"} <= reviews
+
+
+async def test_without_workers_a_command_is_noted_and_says_so(stack: Stack, tmp_path: Path) -> None:
+    async with BridgeWorld(stack, tmp_path) as world:
+        await asyncio.to_thread(scrutin, world.env, "migrate")
+        done = await asyncio.to_thread(
+            scrutin, world.env, "contest", "create", "law-1", "--wait", "0.2"
+        )
+        assert done.returncode == 11
+        assert "only 0 of 4 partitions have passed it" in done.stderr
+        records = [decode_input(r.value) for r in await world.records()]
+        written = [r for r in records if isinstance(r, ContestsChanged)]
+        assert len(written) == PARTITIONS
+        assert len({r.command_id for r in written}) == 1
+        assert not any(isinstance(r, VoteBatch) for r in records)
+        assert (await run(world, "list"))[0]["command"]["partitions_passed"] == 0
+        refused = await asyncio.to_thread(scrutin, world.env, "contest", "close", "law-1")
+        assert refused.returncode == 1
+        assert "nothing to close" in refused.stderr
