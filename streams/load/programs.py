@@ -73,14 +73,18 @@ class Program:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> Self:
-        """Start it; once it has ended it can be started again."""
+    def start(self, **more: str) -> Self:
+        """Start it; once it has ended it can be started again.
+
+        Args:
+            more: environment variables for this start only.
+        """
         assert not self.running
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 self._argv,
-                env=self._env,
+                env={**self._env, **more},
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

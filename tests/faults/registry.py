@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MODULES = (
     "tests.faults.scenarios_services",
     "tests.faults.scenarios_processes",
+    "tests.faults.scenarios_redis",
+    "tests.faults.scenarios_hosts",
 )
 """Modules that register scenarios."""
 

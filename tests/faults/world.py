@@ -80,11 +80,7 @@ class World(Chain):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        redis = self.addresses.redis()
-        members = sorted(self.votes.roll)
-        for first in range(0, len(members), 5000):
-            await redis.sadd("valid_hashes", *members[first : first + 5000])
-        await redis.aclose()
+        await self.fill_roll()
         try:
             await super().start()
         except BaseException:
@@ -153,10 +149,15 @@ class World(Chain):
             detail = f"{program.name} {what} after SIGTERM, {program.log}"
             self.findings.append(Finding("unclean_stop", detail))
 
-    def begin(self, program: Program) -> None:
-        """Start a program that is down; it need not be ready."""
+    def begin(self, program: Program, **more: str) -> None:
+        """Start a program that is down; it need not be ready.
+
+        Args:
+            program: is up already, or not.
+            more: environment variables for this start only.
+        """
         if not program.running:
-            program.start()
+            program.start(**more)
         self._wanted.add(program)
 
     async def freeze(self, program: Program, seconds: float) -> None:
@@ -188,6 +189,34 @@ class World(Chain):
 
     # Services ----------------------------------------------------------------------------------
 
+    async def fill_roll(self) -> None:
+        """Fill `valid_hashes`, at one stroke: half a roll would refuse the others."""
+        redis = self.addresses.redis()
+        members = sorted(self.votes.roll)
+        for first in range(0, len(members), 5000):
+            await redis.sadd("loading", *members[first : first + 5000])
+        await redis.rename("loading", "valid_hashes")
+        await redis.aclose()
+
+    @asynccontextmanager
+    async def fence_locked(self) -> AsyncIterator[None]:
+        """Every flush waits meanwhile."""
+        connection = await self.addresses.postgres()
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT FROM sink_offsets FOR UPDATE")
+                yield
+        finally:
+            await connection.close()
+
+    async def cut_connections(self) -> None:
+        """Every service is stopped and started, and with it every connection ends."""
+        services = ("redis", "postgres", "rabbitmq", "kafka")
+        for service in services:
+            await self.stop_service(service)
+        for service in services:
+            await self.start_service(service)
+
     async def stop_service(self, name: str, *, crash: bool = False) -> None:
         """End a service of the stack; SIGKILL if it is to crash."""
         await asyncio.to_thread(self.stack.stop, name, signal.SIGKILL if crash else None)
@@ -209,6 +238,11 @@ class World(Chain):
     def span_s(self, full: float, short: float) -> float:
         """How long something lasts: in a full run or in `make test`."""
         return short if self.short else full
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether every message was sent at least once."""
+        return self.publisher.sent == len(self.votes.order)
 
     @asynccontextmanager
     async def voting(self) -> AsyncIterator[None]:
@@ -260,12 +294,14 @@ class World(Chain):
     # The end -----------------------------------------------------------------------------------
 
     async def drained(self) -> float:
-        """Wait until everything that was confirmed is dealt with and committed.
+        """Wait until all processes are ready and all confirmed messages dealt with and committed.
 
         Returns:
             Seconds it took; a pipeline that does not drain in time is a finding.
         """
         start_s = time.monotonic()
+        for program in [one for one in self.programs if one in self._wanted]:
+            await self.ready(program)
         state = "nothing looked at"
         while (took_s := time.monotonic() - start_s) < self.scenario.drain_s:
             rows = await self.observer.rows()
