@@ -16,7 +16,11 @@ from schemas.verdicts import Rejection
 
 CHANGELOG_KEY: Final = struct.Struct(">Q")
 FIRST_VOTE: Final = struct.Struct(">32sHH8s")
-"""Voter key, index in the batch, index of the contest in `contests`, 8 bytes of the identity."""
+"""Voter key, index in the batch, index of the contest in `contests`, kept identity.
+
+Of an identity 8 bytes are kept, the last bit of which is not the identity's: it is 1 if the
+delivery was marked as one that may have come before.
+"""
 
 MAX_LATER_IDENTITIES: Final = 8
 """How many identities of later attempts an entry keeps."""
@@ -32,11 +36,11 @@ class Repeat(msgspec.Struct, array_like=True, frozen=True):
     index: int
     """Number of the vote in that record."""
     identity: bytes
-    """First 8 bytes of the accepted vote's identity."""
+    """Kept identity of the accepted vote, 8 bytes."""
     attempts: int
     """Submissions after the accepted one."""
     later: list[bytes]
-    """Identities (8 bytes each) of the latest attempts, oldest first."""
+    """Kept identities of the latest attempts, oldest first."""
 
 
 class VotedRecord(msgspec.Struct, array_like=True, frozen=True, tag="voted/1"):

@@ -18,7 +18,8 @@ from streams.keys import voter_key
 from streams.rules import Rules, by_stamps
 
 IDENTITY_BYTES: Final = 8
-"""How much of an identity the voted table keeps."""
+"""How much of an identity the voted table keeps, with the mark in its last bit."""
+_LAST: Final = IDENTITY_BYTES - 1
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     index: int
     """Number of the vote in that record."""
     identity: bytes
-    """First 8 bytes of the accepted vote's identity."""
+    """Of the accepted vote, as :func:`kept_identity` gives it."""
     attempts: int = 0
     """Submissions after the accepted one."""
     later: tuple[bytes, ...] = ()
@@ -38,6 +39,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 # A plain integer: the member's own operators cost more than the rest of a verdict.
 _REPLAYABLE: Final = int(REPLAYABLE)
+
+_OTHER_LAST_BIT: Final = [bytes((byte ^ 1,)) for byte in range(256)]
 
 Lookup = Callable[[bytes], Entry | None]
 
@@ -68,7 +71,7 @@ def decide(
 
     for index, vote in enumerate(batch.votes):
         key = voter_key(vote.hash, vote.contest, vote.kind)
-        identity = vote.identity[:IDENTITY_BYTES]
+        identity = kept_identity(vote)
         reason = judge(vote, key)
         if reason is not None:
             # A counted vote that comes once more stays counted, whatever has changed since.
@@ -106,10 +109,30 @@ def decide(
 
 def _is_replay(vote: Vote, entry: Entry | None) -> bool:
     """Whether a vote is one that the entry knows, delivered once more."""
-    if entry is None or not vote.flags & _REPLAYABLE:
+    if entry is None:
         return False
-    identity = vote.identity[:IDENTITY_BYTES]
-    return identity == entry.identity or identity in entry.later
+    known = (entry.identity, *entry.later)
+    # A bridge that was frozen, or cut off from Kafka, may write the first delivery after another
+    # bridge has written the second.
+    if _kept(vote.identity, 1) in known:
+        return True
+    return bool(vote.flags & _REPLAYABLE) and _kept(vote.identity, 0) in known
+
+
+def kept_identity(vote: Vote) -> bytes:
+    """What the voted table keeps of a vote's identity, 8 bytes.
+
+    63 bits of the identity; the last bit says that the delivery was marked as one that may have
+    come before.
+    """
+    return _kept(vote.identity, 1 if vote.flags & _REPLAYABLE else 0)
+
+
+def _kept(identity: bytes, marked: int) -> bytes:
+    last = identity[_LAST]
+    if last & 1 == marked:
+        return identity[:IDENTITY_BYTES]
+    return identity[:_LAST] + _OTHER_LAST_BIT[last]
 
 
 def _void(batch: VoteBatch, log_id: bytes) -> VotedRecord:

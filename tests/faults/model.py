@@ -80,6 +80,7 @@ def fold(items: Iterable[Item], messages: Mapping[int, Message]) -> Outcome:
         messages: what was sent, by number.
     """
     out = Outcome()
+    marked: set[int] = set()
     for item in items:
         message = messages.get(-1 if item.number is None else item.number)
         if message is None:
@@ -87,8 +88,11 @@ def fold(items: Iterable[Item], messages: Mapping[int, Message]) -> Outcome:
         number = message.number
         out.occurrences[number] += 1
         before = out.occurrences[number] > 1
-        if before and not (item.may_repeat or message.message_id is not None):
+        # Which of two deliveries is in the log first is a matter of chance.
+        if before and not item.may_repeat and number not in marked:
             out.unmarked.append(number)
+        if item.may_repeat:
+            marked.add(number)
         if message.refusal is not None or message.ballot is None:
             assert message.refusal is not None
             verdict = Verdict(*message.refusal)

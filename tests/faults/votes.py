@@ -22,7 +22,10 @@ UNKNOWN_CHOICES = 0.005
 SENT_TWICE = 0.02
 """Share of messages that are published again with the same `message_id`."""
 ANONYMOUS = 0.02
-"""Share of messages without a `message_id`; these are published once, whatever happens."""
+"""Share of votes without a `message_id`; these are published once, whatever happens.
+
+Only such as may count: a refused one that two bridges write in the wrong order has two rows.
+"""
 CANDIDATES = 0.2
 """Share of first votes that are cast in an election."""
 UPPER_CASE = 0.03
@@ -109,9 +112,7 @@ class Votes:
 
     def _message(self, number: int) -> Message:
         draw = self._random.random()
-        message_id = (
-            None if self._random.random() < ANONYMOUS else f"{self.seed}-{number}-{draw:.6f}"
-        )
+        message_id = f"{self.seed}-{number}-{draw:.6f}"
         if draw < MALFORMED:
             body, reason = _MALFORMED[number % len(_MALFORMED)](number)
             return Message(number, body, message_id, None, ("malformed", reason))
@@ -129,7 +130,10 @@ class Votes:
             return Message(number, self._body(number, ballot), message_id, ballot, refusal)
         draw -= UNKNOWN_CHOICES
         ballot = self._repeated() if draw < DUPLICATES and self._voted else self._first(number)
-        return Message(number, self._body(number, ballot), message_id, ballot)
+        anonymous = self._random.random() < ANONYMOUS
+        return Message(
+            number, self._body(number, ballot), None if anonymous else message_id, ballot
+        )
 
     def _first(self, number: int) -> Ballot:
         chance = self._random

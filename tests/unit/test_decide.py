@@ -13,7 +13,7 @@ from schemas.codec import decode_voted, encode
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
 from schemas.votes import REPLAYABLE, Flag, Kind, Vote, VoteBatch
-from streams.decide import Entry, decide
+from streams.decide import Entry, decide, kept_identity
 from streams.keys import voter_key
 from streams.voted import VotedPartition
 from tests.strategies import (
@@ -70,8 +70,8 @@ def test_a_first_vote_is_accepted_with_its_position_and_contest() -> None:
     assert record.log_id == LOG_ID
     assert record.contests == [LAWS[0], LAWS[1]]
     assert list(FIRST_VOTE.iter_unpack(record.first_votes)) == [
-        (key_of(one), 0, 0, identity("a")[:8]),
-        (key_of(two), 1, 1, identity("b")[:8]),
+        (key_of(one), 0, 0, kept_identity(one)),
+        (key_of(two), 1, 1, kept_identity(two)),
     ]
 
 
@@ -82,7 +82,7 @@ def test_the_second_vote_of_a_voter_in_one_batch_is_a_duplicate() -> None:
     assert record.rejections == [Rejection(1, Status.DUPLICATE, Reason.ALREADY_VOTED, 1)]
     assert len(record.first_votes) == FIRST_VOTE.size
     assert record.repeats == [
-        Repeat(key_of(first), 4, 0, identity("a")[:8], 1, [identity("b")[:8]])
+        Repeat(key_of(first), 4, 0, kept_identity(first), 1, [kept_identity(second)])
     ]
 
 
@@ -97,11 +97,12 @@ def test_attempts_are_numbered_from_one_and_go_on_over_batches() -> None:
 
 
 def test_a_repeat_record_keeps_the_place_of_the_accepted_vote() -> None:
-    log = [make_batch(), make_batch(make_vote(9), make_vote(1, message="first")), make_batch()]
+    first = make_vote(1, message="first")
+    log = [make_batch(), make_batch(make_vote(9), first), make_batch()]
     table, _ = fold(log)
     record = decide(make_batch(make_vote(1, message="later")), 3, LOG_ID, table.get)
     (repeat,) = record.repeats
-    assert (repeat.offset, repeat.index, repeat.identity) == (1, 1, identity("first")[:8])
+    assert (repeat.offset, repeat.index, repeat.identity) == (1, 1, kept_identity(first))
 
 
 @pytest.mark.parametrize("flag", [Flag.REDELIVERED, Flag.REPRODUCED, Flag.MESSAGE_ID])
@@ -132,6 +133,28 @@ def test_a_replayable_flag_alone_is_no_replay() -> None:
     assert verdict_names(other) == [(0, "duplicate", 1)]
 
 
+@pytest.mark.parametrize("flag", [Flag.REDELIVERED, Flag.REPRODUCED])
+@pytest.mark.parametrize("before", [[], [make_vote(1, message="other")]])
+def test_a_first_delivery_that_comes_after_the_second_is_a_replay(
+    flag: Flag, before: list[Vote]
+) -> None:
+    """Its bridge was frozen with it, and another bridge wrote what RabbitMQ delivered again."""
+    second = make_vote(1, message="same", flags=ROLL | flag)
+    table, _ = fold([make_batch(*before, second)])
+    late = make_vote(1, message="same")
+    assert verdict_names(run(make_batch(late), table=table)) == [(0, "replay", 0)]
+
+
+def test_a_kept_identity_has_63_bits_and_the_mark() -> None:
+    for name in range(50):
+        unmarked = make_vote(1, message=name)
+        marked = make_vote(1, message=name, flags=ROLL | Flag.REDELIVERED)
+        plain = kept_identity(unmarked)
+        assert plain[:7] == kept_identity(marked)[:7] == identity(name)[:7]
+        assert plain[7] == identity(name)[7] & 0xFE
+        assert kept_identity(marked)[7] == identity(name)[7] | 1
+
+
 def test_a_replay_of_a_later_attempt_is_not_a_further_attempt() -> None:
     table, _ = fold([make_batch(make_vote(1, message="a"), make_vote(1, message="b"))])
     again = make_vote(1, message="b", flags=ROLL | Flag.REDELIVERED)
@@ -151,7 +174,7 @@ def test_the_number_of_kept_identities_is_bounded_and_the_latest_stay() -> None:
     assert entry is not None
     assert entry.attempts == count
     kept = range(count + 1 - MAX_LATER_IDENTITIES, count + 1)
-    assert entry.later == tuple(identity(n)[:8] for n in kept)
+    assert entry.later == tuple(kept_identity(attempts[n]) for n in kept)
     latest = make_vote(1, message=count, flags=ROLL | Flag.REDELIVERED)
     assert verdict_names(run(make_batch(latest), table=table)) == [(0, "replay", 0)]
 
@@ -279,12 +302,16 @@ def test_attempts_of_a_voter_count_up_without_gaps(log: list[VoteBatch]) -> None
 
 
 @given(logs)
-def test_only_flagged_votes_are_replays(log: list[VoteBatch]) -> None:
+def test_only_flagged_votes_and_their_unflagged_twins_are_replays(log: list[VoteBatch]) -> None:
     _, records = fold(log)
+    flagged: set[tuple[bytes, bytes]] = set()
     for batch, record in zip(log, records, strict=True):
-        for rejection in record.rejections:
-            if rejection.status == Status.REPLAY:
-                assert batch.votes[rejection.index].flags & REPLAYABLE
+        replays = {r.index for r in record.rejections if r.status == Status.REPLAY}
+        for index, vote in enumerate(batch.votes):
+            if vote.flags & REPLAYABLE:
+                flagged.add((key_of(vote), vote.identity))
+            elif index in replays:
+                assert (key_of(vote), vote.identity) in flagged
 
 
 @given(st.lists(votes, max_size=20), st.lists(st.integers(0, 20), max_size=4))
