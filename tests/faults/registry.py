@@ -27,6 +27,7 @@ MODULES = (
     "tests.faults.scenarios_processes",
     "tests.faults.scenarios_redis",
     "tests.faults.scenarios_hosts",
+    "tests.faults.scenarios_disk",
 )
 """Modules that register scenarios."""
 

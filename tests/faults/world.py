@@ -130,13 +130,17 @@ class World(Chain):
     # Processes ---------------------------------------------------------------------------------
 
     async def kill(self, program: Program) -> None:
-        """SIGKILL; it stays down until :meth:`start`."""
+        """SIGKILL; it stays down until :meth:`begin`."""
         self._wanted.discard(program)
         await program.kill()
 
     async def terminate(self, program: Program) -> None:
-        """SIGTERM; it must end in time with exit code 0, and stays down until :meth:`start`."""
+        """SIGTERM; it must end in time with exit code 0, and stays down until :meth:`begin`.
+
+        One that does not listen yet has taken nothing in, and may end by the signal itself.
+        """
         self._wanted.discard(program)
+        allowed = {0} if await _listens(program) else {0, -signal.SIGTERM}
         program.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_S):
@@ -144,7 +148,7 @@ class World(Chain):
         except TimeoutError:
             code = None
             await program.kill()
-        if code != 0:
+        if code not in allowed:
             what = f"did not end within {STOP_S:.0f} s" if code is None else f"ended with {code}"
             detail = f"{program.name} {what} after SIGTERM, {program.log}"
             self.findings.append(Finding("unclean_stop", detail))
@@ -340,3 +344,12 @@ class World(Chain):
             uncertain=self.publisher.uncertain,
             window_ms=self.settings.window_ms,
         )
+
+
+async def _listens(program: Program) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", program.port)
+    except OSError:
+        return False
+    writer.close()
+    return True

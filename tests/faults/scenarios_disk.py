@@ -1,0 +1,95 @@
+"""Kafka's disk is full."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from streams.devstack import Stack
+from streams.devstack.state import StateFile
+from tests.faults.registry import scenario
+from tests.faults.world import World
+from tests.harness import until
+
+_MIB = 1 << 20
+_ROOMY = "1g"
+
+
+class SmallDisk:
+    """A disk in memory in the place of a folder, whose size can be changed; needs root.
+
+    Args:
+        folder: of a service that is stopped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._aside = folder.with_name(f"{folder.name}.aside")
+
+    def put_in_place(self) -> None:
+        """Mount the disk and copy the folder onto it."""
+        self._folder.rename(self._aside)
+        self._folder.mkdir()
+        _run("mount", "-t", "tmpfs", "-o", f"size={_ROOMY}", "tmpfs", str(self._folder))
+        shutil.copytree(self._aside, self._folder, dirs_exist_ok=True)
+
+    def leave_room(self, free_mib: int) -> None:
+        """Let the disk have so much room beside what is on it."""
+        size = shutil.disk_usage(self._folder).used + free_mib * _MIB
+        _run("mount", "-o", f"remount,size={size}", str(self._folder))
+
+    def make_room(self) -> None:
+        """Let the disk have plenty of room."""
+        _run("mount", "-o", f"remount,size={_ROOMY}", str(self._folder))
+
+    def take_away(self) -> None:
+        """Copy what is on the disk back into a folder, and unmount it."""
+        shutil.rmtree(self._aside)
+        shutil.copytree(self._folder, self._aside)
+        _run("umount", "-l", str(self._folder))
+        self._folder.rmdir()
+        self._aside.rename(self._folder)
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30)
+
+
+def data_of(stack: Stack, service: str) -> Path:
+    """The data folder of a service that runs as a process of this machine."""
+    state = StateFile(stack.directory).load()
+    assert state is not None
+    record = state.services[service]
+    assert record.kind == "native", f"{service} is {record.kind}, not a process of this machine"
+    return Path(record.data)
+
+
+@scenario("kafka")
+async def kafka_disk_full(world: World) -> None:
+    """Kafka's disk has no room for another record, until it grows; the broker ends meanwhile."""
+    assert os.geteuid() == 0, "mounting a small disk takes root"
+    disk = SmallDisk(data_of(world.stack, "kafka"))
+    await world.stop_service("kafka")
+    await asyncio.to_thread(disk.put_in_place)
+    try:
+        await world.start_service("kafka")
+        async with world.voting():
+            await world.counted(0.2)
+            await asyncio.to_thread(disk.leave_room, 1)
+
+            async def broker_ended() -> bool:
+                status = await asyncio.to_thread(world.stack.status)
+                return any(one.name == "kafka" and one.condition == "stopped" for one in status)
+
+            await until(broker_ended, "the broker ends for want of room", within_s=60, poll_s=0.5)
+            await asyncio.sleep(world.span_s(10, 2))
+            await asyncio.to_thread(disk.make_room)
+            await world.start_service("kafka")
+        await world.drained()
+    finally:
+        await world.stop_service("kafka")
+        await asyncio.to_thread(disk.take_away)
+        await world.start_service("kafka")
