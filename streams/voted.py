@@ -8,19 +8,14 @@ from typing import Final
 
 from schemas.codec import ChangelogRecord
 from schemas.verdicts import Rejection
-from schemas.voted import FIRST_VOTE, ControlRecord, Repeat, VotedRecord
+from schemas.voted import ControlRecord
 from streams.decide import Entry
+from streams.entries import Entries, MemoryEntries
 from streams.errors import LogMismatch, RecoveryFailed
 from streams.rules import Rules
 
 KEPT_VERDICTS: Final = 4096
 """Records whose rejections are kept, so that what was decided but not emitted can be emitted."""
-
-_IDENTITY_BITS: Final = 64
-_INDEX_BITS: Final = 16
-_OFFSET_SHIFT: Final = _IDENTITY_BITS + _INDEX_BITS
-_INDEX_MASK: Final = (1 << _INDEX_BITS) - 1
-_IDENTITY_MASK: Final = (1 << _IDENTITY_BITS) - 1
 
 
 @dataclass
@@ -38,33 +33,21 @@ class VotedPartition:
     """Last input offset up to which every record was applied."""
     rules: Rules = field(default_factory=Rules)
     """What control records have decreed up to there."""
-    _first: dict[bytes, int] = field(default_factory=dict)
-    # Voter key -> (offset, index, identity) in one integer: half the memory of a tuple.
-    _repeats: dict[bytes, Entry] = field(default_factory=dict)
+    entries: Entries = field(default_factory=MemoryEntries)
+    """The voters."""
     _rejections: dict[int, list[Rejection]] = field(default_factory=dict)
     _ahead: dict[int, ChangelogRecord] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of voter keys."""
-        return len(self._first)
+        return len(self.entries)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._first)
+        return iter(self.entries)
 
     def get(self, key: bytes) -> Entry | None:
         """The entry of a voter key, if it has voted."""
-        packed = self._first.get(key)
-        if packed is None:
-            return None
-        if self._repeats:
-            repeat = self._repeats.get(key)
-            if repeat is not None:
-                return repeat
-        return Entry(
-            packed >> _OFFSET_SHIFT,
-            packed >> _IDENTITY_BITS & _INDEX_MASK,
-            (packed & _IDENTITY_MASK).to_bytes(8, "big"),
-        )
+        return self.entries.get(key)
 
     def apply(self, offset: int, record: ChangelogRecord) -> None:
         """Apply the changelog record of one input offset.
@@ -90,24 +73,14 @@ class VotedPartition:
     def _apply(self, offset: int, record: ChangelogRecord) -> None:
         if isinstance(record, ControlRecord):
             if self.rules.apply(record.control):
-                self._first.clear()
-                self._repeats.clear()
+                self.entries.clear()
         else:
-            self._apply_votes(offset, record)
+            self.entries.add(offset, record.first_votes)
+            for repeat in record.repeats:
+                self.entries.repeat(repeat)
         self.applied = offset
         self._rejections[offset] = record.rejections
         self._rejections.pop(offset - KEPT_VERDICTS, None)
-
-    def _apply_votes(self, offset: int, record: VotedRecord) -> None:
-        first = self._first
-        base = offset << _OFFSET_SHIFT
-        for key, index, _, identity in FIRST_VOTE.iter_unpack(record.first_votes):
-            first[key] = base | index << _IDENTITY_BITS | int.from_bytes(identity, "big")
-        for repeat in record.repeats:
-            entry = _entry(repeat)
-            self._repeats[repeat.key] = entry
-            # Whole, so that it stands alone too.
-            first.setdefault(repeat.key, _packed(entry))
 
     def rejections(self, offset: int) -> list[Rejection]:
         """Rejections decided for an applied input offset.
@@ -137,15 +110,3 @@ class VotedPartition:
                 where={"table": "voted", "partition": self.partition},
                 todo="The changelog lost records; rebuild the table from the input log",
             )
-
-
-def _packed(entry: Entry) -> int:
-    return (
-        entry.offset << _OFFSET_SHIFT
-        | entry.index << _IDENTITY_BITS
-        | int.from_bytes(entry.identity, "big")
-    )
-
-
-def _entry(repeat: Repeat) -> Entry:
-    return Entry(repeat.offset, repeat.index, repeat.identity, repeat.attempts, tuple(repeat.later))

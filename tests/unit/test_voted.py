@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +13,7 @@ from streams.decide import Entry, decide
 from streams.errors import LogMismatch, RecoveryFailed
 from streams.validation import VALIDATION_GROUP_RECORDS
 from streams.voted import KEPT_VERDICTS, VotedPartition
-from tests.strategies import LOG_ID, identity, logs, make_batch, make_vote
+from tests.strategies import LOG_ID, identity, logs
 
 KEY = bytes(32)
 EMPTY = VotedRecord(LOG_ID, b"", [], [], [])
@@ -114,7 +112,6 @@ def test_a_repeat_alone_is_whole() -> None:
         identity("a")[:8],
         4,
     )
-    assert len(table) == 1
 
 
 @given(logs, st.data())
@@ -221,17 +218,3 @@ def test_late_records_do_not_push_verdicts_out_that_are_needed() -> None:
 def test_a_whole_group_can_be_emitted_again() -> None:
     """A worker may end between a group's changelog and its verdicts: all must be in memory."""
     assert VALIDATION_GROUP_RECORDS <= KEPT_VERDICTS // 2
-
-
-def test_memory_per_entry_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    table = VotedPartition(0)
-    voters = 20_000
-    for offset in range(voters // 100):
-        voted = [make_vote(f"voter{offset}-{n}") for n in range(100)]
-        table.apply(offset, decide(make_batch(*voted), offset, LOG_ID, table.get))
-    size = sys.getsizeof(table._first) + sum(
-        sys.getsizeof(key) + sys.getsizeof(packed) for key, packed in table._first.items()
-    )
-    assert len(table) == voters
-    with capsys.disabled():
-        print(f"\nvoted table: {size / voters:.0f} bytes per voter")

@@ -1,0 +1,84 @@
+"""Where a partition of the voted table keeps its voters: a port, and the store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from schemas.voted import Repeat
+from streams.decide import Entry
+from streams.first_votes import FirstVotes
+
+
+class Entries(Protocol):
+    """The voters of one partition.
+
+    What is put in is found at once. A key that is added again keeps its first place; the latest
+    repeat of a key counts.
+    """
+
+    def __len__(self) -> int:
+        """Number of voter keys."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Voter keys, in no particular order."""
+        ...
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a voter key, if it has voted."""
+        ...
+
+    def add(self, offset: int, first_votes: bytes) -> None:
+        """Take in the first votes of one input record (:data:`schemas.voted.FIRST_VOTE` each)."""
+        ...
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Take in an attempt after the accepted vote, whose key is known."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all voters."""
+        ...
+
+
+class MemoryEntries:
+    """Voters in memory, to be restored from the changelog."""
+
+    def __init__(self) -> None:
+        self._first = FirstVotes()
+        self._repeats: dict[bytes, Entry] = {}
+
+    def __len__(self) -> int:
+        """Number of voter keys."""
+        return len(self._first)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Voter keys, in no particular order."""
+        return iter(self._first)
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a voter key, if it has voted."""
+        if self._repeats:
+            repeated = self._repeats.get(key)
+            if repeated is not None:
+                return repeated
+        return self._first.get(key)
+
+    def add(self, offset: int, first_votes: bytes) -> None:
+        """Take in the first votes of one input record."""
+        self._first.add(offset, first_votes)
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Take in an attempt after the accepted vote."""
+        self._repeats[repeat.key] = entry_of(repeat)
+
+    def clear(self) -> None:
+        """Forget all voters."""
+        self._first = FirstVotes()
+        self._repeats = {}
+
+
+def entry_of(repeat: Repeat) -> Entry:
+    """The entry that a repeat stands for."""
+    return Entry(repeat.offset, repeat.index, repeat.identity, repeat.attempts, tuple(repeat.later))

@@ -1,0 +1,89 @@
+"""The packed table of first votes against a plain dictionary."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.voted import FIRST_VOTE
+from streams.decide import Entry
+from streams.first_votes import FirstVotes
+
+keys = st.binary(min_size=1, max_size=2).map(lambda name: name.rjust(32, b"?"))
+records = st.lists(st.lists(st.tuples(keys, st.binary(min_size=8, max_size=8)), max_size=12))
+
+
+def packed(votes: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(FIRST_VOTE.pack(key, n, 0, name) for n, (key, name) in enumerate(votes))
+
+
+@given(records)
+def test_it_says_what_a_dictionary_says(log: list[list[tuple[bytes, bytes]]]) -> None:
+    table, model = FirstVotes(), {}
+    for offset, votes in enumerate(log):
+        table.add(2 * offset, packed(votes))
+        for n, (key, name) in enumerate(votes):
+            model.setdefault(key, Entry(2 * offset, n, name))
+    assert {key: table.get(key) for key in table} == model
+    assert len(table) == len(model)
+    assert table.get(b"!" * 32) is None
+
+
+def test_it_grows_and_loses_nobody() -> None:
+    table, random_ = FirstVotes(), random.Random(1)
+    everybody = [random_.randbytes(32) for _ in range(60_000)]
+    for offset in range(0, len(everybody), 4000):
+        part = everybody[offset : offset + 4000]
+        table.add(offset, packed([(key, key[:8]) for key in part]))
+    assert len(table) == len(everybody)
+    assert set(table) == set(everybody)
+    for place in random_.sample(range(len(everybody)), 2000):
+        key = everybody[place]
+        assert table.get(key) == Entry(place // 4000 * 4000, place % 4000, key[:8])
+    assert not any(table.get(random_.randbytes(32)) for _ in range(2000))
+
+
+def test_keys_with_the_same_beginning_are_told_apart() -> None:
+    table = FirstVotes()
+    everybody = [bytes(30) + n.to_bytes(2, "big") for n in range(2000)]
+    table.add(0, packed([(key, bytes(8)) for key in everybody]))
+    for number, key in enumerate(everybody):
+        entry = table.get(key)
+        assert entry is not None
+        assert entry.index == number
+
+
+def test_extremes_of_offset_index_and_identity_keep_to_themselves() -> None:
+    table = FirstVotes()
+    table.add(0, FIRST_VOTE.pack(b"a" * 32, 65_535, 0, b"\xff" * 8))
+    table.add(2**63, FIRST_VOTE.pack(b"b" * 32, 0, 65_535, bytes(8)))
+    assert table.get(b"a" * 32) == Entry(0, 65_535, b"\xff" * 8)
+    assert table.get(b"b" * 32) == Entry(2**63, 0, bytes(8))
+
+
+def test_votes_that_are_cut_off_are_refused() -> None:
+    table = FirstVotes()
+    with pytest.raises(ValueError, match="no multiple"):
+        table.add(0, bytes(FIRST_VOTE.size + 1))
+    assert len(table) == 0
+
+
+def test_a_voter_takes_less_than_100_bytes() -> None:
+    """At every size: the index doubles in parts."""
+    tracemalloc.start()
+    try:
+        table, random_ = FirstVotes(), random.Random(2)
+        used = []
+        for offset in range(300):
+            part = [random_.randbytes(32) for _ in range(500)]
+            table.add(offset, packed([(key, key[:8]) for key in part]))
+            del part
+            used.append(tracemalloc.get_traced_memory()[0] / len(table))
+    finally:
+        tracemalloc.stop()
+    # Below 30,000 voters the smallest index weighs.
+    assert max(used[60:]) < 100
