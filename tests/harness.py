@@ -117,6 +117,7 @@ class Chain:
         workers: how many.
         bridges: how many.
         settings: environment variables of all processes, beside the stack's addresses.
+        cwd: where the processes run.
     """
 
     def __init__(
@@ -127,13 +128,14 @@ class Chain:
         workers: int = 1,
         bridges: int = 1,
         settings: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.stack = stack
         self.directory = directory
         self.env = child_environment(stack.env(), **(settings or {}))
         self.settings = load_settings(self.env)
-        self.workers = [worker(self.env, directory, f"worker-{n}") for n in range(workers)]
-        self.bridges = [bridge(self.env, directory, f"bridge-{n}") for n in range(bridges)]
+        self.workers = [worker(self.env, directory, f"worker-{n}", cwd=cwd) for n in range(workers)]
+        self.bridges = [bridge(self.env, directory, f"bridge-{n}", cwd=cwd) for n in range(bridges)]
 
     @property
     def programs(self) -> list[Program]:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from streams.devstack import Stack
+from streams.devstack import Stack, ports
 from tests.faults.registry import Scenario, scenarios
 from tests.faults.running import Result, play
 
@@ -89,7 +90,7 @@ def chaos(
     if left:
         out.print(f"{left} runs are left; `--resume` goes on with them.")
         raise typer.Exit(130)
-    if not all(result.exact for result in found):
+    if not all(result.good for result in found):
         raise typer.Exit(3)
 
 
@@ -121,7 +122,8 @@ def run(
     begin_s = time.monotonic()
     found: list[Result] = []
     # A stack has short paths: sockets in it have a limit.
-    stack = Stack(file.parent / "stack", environ={})
+    [proxy_port] = ports.choose(1)
+    stack = Stack(file.parent / "stack", environ={}, kafka_proxy_port=proxy_port)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         for number, task in enumerate(tasks, start=1):
@@ -137,7 +139,7 @@ def run(
                 )
                 with file.open("a") as lines:
                     lines.write(result.to_json() + "\n")
-                if result.exact:
+                if result.good:
                     shutil.rmtree(directory, ignore_errors=True)
             found.append(result)
             _say(out, number, len(tasks), result, time.monotonic() - begin_s)
@@ -170,7 +172,14 @@ def _shard(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-_COLOURS = {"exact": "green", "wrong": "bold red", "error": "bold magenta"}
+_COLOURS = {
+    "exact": "green",
+    "caught": "green",
+    "skipped": "yellow",
+    "wrong": "bold red",
+    "missed": "bold red",
+    "error": "bold magenta",
+}
 
 
 def _say(out: Console, number: int, total: int, result: Result, passed_s: float) -> None:
@@ -210,9 +219,9 @@ def show(out: Console, results: list[Result]) -> None:
         )
     # On a narrow terminal a cut table is worth less than a wide one.
     Console(width=max(out.width, 160), highlight=False, file=out.file).print(table)
-    exact = sum(result.exact for result in results)
-    votes = sum(result.votes for result in results)
-    out.print(f"{exact} of {len(results)} runs exact, {votes:,} votes.")
+    outcomes = Counter(result.outcome for result in results)
+    told = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.items())
+    out.print(f"{len(results)} runs: {told}; {sum(result.votes for result in results):,} votes.")
 
 
 def _seconds(value: float | None) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pika
@@ -58,6 +59,7 @@ class Publisher:
         self._queue = queue
         self._max_in_flight = max_in_flight
         self._next = 0
+        self._held = False
         self._started_s = 0.0
         self._again: deque[int] = deque()
         self._in_flight: dict[int, int] = {}
@@ -88,6 +90,17 @@ class Publisher:
     def sent(self) -> int:
         """Publications begun, second sendings included."""
         return self._next
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Nothing new is published meanwhile, and the broker has all that was."""
+        self._held = True
+        try:
+            while self._in_flight or self._again:  # noqa: ASYNC110 - also changes while it connects
+                await asyncio.sleep(_TICK_S)
+            yield
+        finally:
+            self._held = False
 
     async def run(self) -> None:
         """Publish everything and wait for the confirms; lasts as long as it takes."""
@@ -184,7 +197,7 @@ class Publisher:
                 room -= 1
             due = int((time.monotonic() - self._started_s) * self._rate) + 1
             upto = min(len(order), due, self._next + room)
-            while self._next < upto:
+            while self._next < upto and not self._held:
                 self._send(channel, order[self._next])
                 self._next += 1
             if self._next < len(order):

@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.faults.surroundings import Around, nothing
+
 if TYPE_CHECKING:
     from tests.faults.world import World
 
@@ -28,6 +30,11 @@ MODULES = (
     "tests.faults.scenarios_redis",
     "tests.faults.scenarios_hosts",
     "tests.faults.scenarios_disk",
+    "tests.faults.scenarios_failpoints",
+    "tests.faults.scenarios_kafka",
+    "tests.faults.scenarios_postgres",
+    "tests.faults.scenarios_rabbitmq",
+    "tests.faults.scenarios_broken",
 )
 """Modules that register scenarios."""
 
@@ -63,6 +70,10 @@ class Scenario:
     """Longest time from the end of the votes until all is counted."""
     votes: int | None = None
     """Instead of the number that goes with `heavy`."""
+    around: Around = nothing
+    """What stands around the processes, e.g. a proxy."""
+    reveals: frozenset[str] = frozenset()
+    """The processes run a product that is broken on purpose: one of these findings must be made."""
 
     @property
     def about(self) -> str:

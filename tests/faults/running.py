@@ -7,12 +7,14 @@ import json
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.devstack import Stack
-from tests.faults.oracle import judge
+from tests.faults.oracle import Finding, judge
 from tests.faults.registry import Scenario
+from tests.faults.services import NotPossibleHere
 from tests.faults.votes import Votes
 from tests.faults.world import World
 
@@ -25,7 +27,8 @@ class Result:
     seed: int
     votes: int
     outcome: str = "error"
-    """`exact`, `wrong` (the oracle has findings) or `error` (the run itself failed)."""
+    """`exact`, `wrong` (the oracle has findings), `error` (the run itself failed), `skipped` (not
+    possible here), or of a product that is broken on purpose `caught` and `missed`."""
     findings: list[str] = field(default_factory=list)
     counted: int = 0
     uncertain: int = 0
@@ -42,9 +45,9 @@ class Result:
     took_s: float = 0.0
 
     @property
-    def exact(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.outcome == "exact"
+    def good(self) -> bool:
+        """Whether all is as it should be."""
+        return self.outcome in {"exact", "caught", "skipped"}
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -59,6 +62,12 @@ class Result:
     def from_json(cls, line: str) -> Result:
         """From one line."""
         return cls(**json.loads(line))
+
+
+def _outcome(scenario: Scenario, findings: Sequence[Finding]) -> str:
+    if not scenario.reveals:
+        return "wrong" if findings else "exact"
+    return "caught" if scenario.reveals & {finding.name for finding in findings} else "missed"
 
 
 async def play(
@@ -80,7 +89,12 @@ async def play(
     world: World | None = None
     try:
         stack.up()
-        async with World(stack, directory, votes=plan, scenario=scenario, short=short) as world:
+        async with (
+            scenario.around(stack) as around,
+            World(
+                stack, directory, votes=plan, scenario=scenario, short=short, around=around
+            ) as world,
+        ):
             await scenario.run(world)
             result.drained_s = await world.drained()
             if scenario.mirror_lost:
@@ -90,7 +104,10 @@ async def play(
             result.replays = judgement.repeated_items + judgement.repeated_verdicts
             result.duplicate_egress = judgement.repeated_reviews
             world.findings += judgement.findings
-        result.outcome = "wrong" if world.findings else "exact"
+        result.outcome = _outcome(scenario, world.findings)
+    except NotPossibleHere as reason:
+        result.outcome = "skipped"
+        result.findings.append(str(reason))
     except Exception as error:  # noqa: BLE001 - the other scenarios are to run
         trace = traceback.format_exception(error)
         (directory / "error.txt").write_text("".join(trace))

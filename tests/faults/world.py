@@ -24,9 +24,11 @@ from streams.devstack import Stack
 from streams.load.programs import Program
 from tests.faults.observer import Observer
 from tests.faults.oracle import Evidence, Finding
+from tests.faults.proxy import Proxy
 from tests.faults.publishing import Publisher
 from tests.faults.reading import Addresses
 from tests.faults.registry import Scenario
+from tests.faults.surroundings import Surroundings
 from tests.faults.votes import Votes
 from tests.harness import Chain, until
 
@@ -47,18 +49,32 @@ class World(Chain):
         votes: to publish.
         scenario: how many processes, and with which settings.
         short: outages last as long as their short form says.
+        around: what the processes find.
     """
 
     def __init__(
-        self, stack: Stack, directory: Path, *, votes: Votes, scenario: Scenario, short: bool
+        self,
+        stack: Stack,
+        directory: Path,
+        *,
+        votes: Votes,
+        scenario: Scenario,
+        short: bool,
+        around: Surroundings,
     ) -> None:
         super().__init__(
             stack,
             directory,
             workers=scenario.workers,
             bridges=scenario.bridges,
-            settings={"SCRUTIN_LOG_FORMAT": "console", **scenario.settings},
+            settings={
+                "SCRUTIN_LOG_FORMAT": "console",
+                **scenario.settings,
+                **around.settings,
+            },
+            cwd=around.cwd,
         )
+        self._proxy = around.proxy
         self.votes = votes
         self.scenario = scenario
         self.short = short
@@ -191,6 +207,12 @@ class World(Chain):
                     raise
                 await asyncio.sleep(_POLL_S)
 
+    @property
+    def proxy(self) -> Proxy:
+        """Between the processes and a service, where the scenario asked for one."""
+        assert self._proxy is not None
+        return self._proxy
+
     # Services ----------------------------------------------------------------------------------
 
     async def fill_roll(self) -> None:
@@ -273,6 +295,15 @@ class World(Chain):
             return await self.observer.rows() >= wanted
 
         await until(enough, f"{wanted} messages dealt with", within_s=within_s, poll_s=_POLL_S)
+
+    async def published(self, share: float, within_s: float = 300.0) -> None:
+        """Wait until a share of all publications has begun."""
+        wanted = int(share * len(self.votes.order))
+
+        async def enough() -> bool:
+            return self.publisher.sent >= wanted
+
+        await until(enough, f"{wanted} publications", within_s=within_s, poll_s=_POLL_S)
 
     async def healed(self) -> None:
         """The fault is over: from now on time to recover is measured."""

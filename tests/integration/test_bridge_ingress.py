@@ -190,8 +190,8 @@ async def test_an_error_between_kafka_and_the_acknowledgement_ends_the_bridge(
     world.publish(law_vote(n) for n in range(100))
     bridge = world.bridge(
         SCRUTIN_TEST_DEPLOYMENT="true", SCRUTIN_TEST_FAILPOINTS="after_kafka_ack:raise"
-    ).start()
-    async with asyncio.timeout(60):
+    )
+    async with bridge, asyncio.timeout(60):
         assert await bridge.ended() == ExitCode.STAGE_FAILED
     assert "this process hurts itself on purpose" in bridge.log.read_text()
     assert await world.log_count() > 0

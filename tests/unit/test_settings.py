@@ -51,6 +51,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "bindings": ("false", False),
     "sink": ("off", "off"),
     "roll": ("open", "open"),
+    "enforce_contests": ("true", True),
     "roll_min_share": ("0.9", 0.9),
     "partitions": ("8", 8),
     "replication_factor": ("3", 3),

@@ -1,0 +1,272 @@
+"""What can happen to RabbitMQ and PostgreSQL while they run, and how to undo it.
+
+For stacks that run as processes of this machine. Kafka's and Redis's faults need no more than
+:class:`streams.devstack.Stack` and :mod:`tests.faults.proxy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+import asyncpg
+import pika
+
+from streams.devstack import Stack, postgres
+from streams.devstack.packages import newest
+from streams.devstack.rabbitmq import RabbitMQ
+from streams.devstack.state import ServiceRecord, StateFile
+from tests.harness import until
+
+FENCE: Final = "sink_offsets"
+_TABLESPACE: Final = "small"
+_GROWING: Final = ("vote_audit", "rejected_votes")
+_MIB: Final = 1 << 20
+_ROOMY: Final = "1g"
+
+
+class NotPossibleHere(Exception):
+    """This machine or this stack cannot be hurt in that way; the reason is the message."""
+
+
+def record_of(stack: Stack, service: str) -> ServiceRecord:
+    """The stack's record of a service that runs as processes of this machine."""
+    state = StateFile(stack.directory).load()
+    assert state is not None
+    record = state.services[service]
+    if record.kind != "native":
+        raise NotPossibleHere(f"{service} is {record.kind}, not a process of this machine")
+    return record
+
+
+class Rabbit:
+    """The stack's RabbitMQ as its operator sees it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._record = record_of(stack, "rabbitmq")
+        self._base = f"http://{self._record.host}:{self._record.ports['management']}/api"
+        options = self._record.options
+        self._auth = aiohttp.BasicAuth(options["user"], options["password"])
+        self._vhost = quote(options["vhost"], safe="")
+
+    async def ctl(self, *arguments: str) -> None:
+        """Run `rabbitmqctl`."""
+        program = newest("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmqctl")
+        assert program is not None
+        node = RabbitMQ().commands(self._record)[1]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [str(program), *arguments],
+            env=node.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    async def _api(self, method: str, path: str, body: object = None) -> Any:
+        timeout = aiohttp.ClientTimeout(total=20)
+        async with (
+            aiohttp.ClientSession(auth=self._auth, timeout=timeout) as session,
+            session.request(method, f"{self._base}{path}", json=body) as answer,
+        ):
+            answer.raise_for_status()
+            return await answer.json() if answer.content_type == "application/json" else None
+
+    async def ready(self, queue: str) -> int:
+        """Messages in a queue that nobody has been handed."""
+
+        def ask() -> int:
+            options = self._record.options
+            parameters = pika.ConnectionParameters(
+                self._record.host,
+                self._record.ports["amqp"],
+                options["vhost"],
+                pika.PlainCredentials(options["user"], options["password"]),
+            )
+            with pika.BlockingConnection(parameters) as connection:
+                answer = connection.channel().queue_declare(queue, passive=True)
+                return int(answer.method.message_count)
+
+        return await asyncio.to_thread(ask)
+
+    async def delete_queue(self, queue: str) -> None:
+        """Delete a queue with what is in it."""
+        await self._api("DELETE", f"/queues/{self._vhost}/{quote(queue, safe='')}")
+
+    @asynccontextmanager
+    async def memory_alarm(self) -> AsyncIterator[None]:
+        """RabbitMQ believes that it is out of memory: it reads from nobody who publishes."""
+
+        async def alarmed() -> bool:
+            return any(node["mem_alarm"] for node in await self._api("GET", "/nodes"))
+
+        try:
+            await self.ctl("set_vm_memory_high_watermark", "0")
+            await until(alarmed, "the alarm is on", within_s=60, poll_s=0.2)
+            yield
+        finally:
+            await self.ctl("set_vm_memory_high_watermark", "0.4")
+
+    @asynccontextmanager
+    async def full(self, queue: str, messages: int) -> AsyncIterator[None]:
+        """A queue takes no more than so many messages and refuses all others (reject-publish).
+
+        It must hold less when that begins: RabbitMQ drops the surplus.
+        """
+        path = f"/policies/{self._vhost}/full"
+        policy = {
+            "pattern": f"^{queue}$".replace(".", "\\."),
+            "definition": {"max-length": messages, "overflow": "reject-publish"},
+            "apply-to": "queues",
+        }
+        await self._api("PUT", path, policy)
+        try:
+            yield
+        finally:
+            await self._api("DELETE", path)
+
+    @asynccontextmanager
+    async def impatient(self, timeout_ms: int) -> AsyncIterator[None]:
+        """Channels that are opened now are closed if a delivery is not acknowledged in time."""
+        await self._patience(timeout_ms, tick_ms=max(100, timeout_ms // 4))
+        try:
+            yield
+        finally:
+            await self._patience(1_800_000, tick_ms=60_000)
+
+    async def _patience(self, timeout_ms: int, *, tick_ms: int) -> None:
+        await self.ctl(
+            "eval",
+            f"application:set_env(rabbit, consumer_timeout, {timeout_ms}),"
+            f" application:set_env(rabbit, channel_tick_interval, {tick_ms}).",
+        )
+
+
+class Postgres:
+    """The stack's PostgreSQL as its operator sees it."""
+
+    def __init__(self, stack: Stack) -> None:
+        record_of(stack, "postgres")
+        self._env = stack.env()
+
+    async def connect(self) -> asyncpg.Connection:
+        """A connection that may write whatever the default says."""
+        env = self._env
+        return await asyncpg.connect(
+            host=env["POSTGRES_HOST"],
+            port=int(env["POSTGRES_PORT"]),
+            user=env["POSTGRES_USER"],
+            password=env["POSTGRES_PASSWORD"],
+            database=env["POSTGRES_DB"],
+            server_settings={
+                "application_name": "operator",
+                "default_transaction_read_only": "off",
+            },
+        )
+
+    async def _run(self, *statements: str) -> None:
+        connection = await self.connect()
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def terminate_backends(self) -> int:
+        """End every worker's connections; returns how many there were."""
+        connection = await self.connect()
+        try:
+            return int(
+                await connection.fetchval(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE application_name LIKE 'scrutin%'"
+                )
+            )
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def read_only(self) -> AsyncIterator[None]:
+        """No transaction may write, as on a standby after a failover the wrong way."""
+        reload = "SELECT pg_reload_conf()"
+        await self._run("ALTER SYSTEM SET default_transaction_read_only = on", reload)
+        try:
+            yield
+        finally:
+            await self._run("ALTER SYSTEM RESET default_transaction_read_only", reload)
+
+    @asynccontextmanager
+    async def locked(self, table: str = FENCE) -> AsyncIterator[None]:
+        """Somebody's transaction holds a table and does not end."""
+        connection = await self.connect()
+        try:
+            async with connection.transaction():
+                await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+                yield
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def full_disk(self, free_mib: int) -> AsyncIterator[None]:
+        """The tables that grow get a disk of their own with little room; it grows at the end.
+
+        Args:
+            free_mib: room beside what the tables hold now.
+        """
+        if os.geteuid() != 0:
+            raise NotPossibleHere("mounting a small disk takes root")
+        mount = await asyncio.to_thread(_small_disk)
+        space = mount / "space"
+        try:
+            await self._run(
+                f"CREATE TABLESPACE {_TABLESPACE} LOCATION '{space}'",
+                *(f"ALTER TABLE {table} SET TABLESPACE {_TABLESPACE}" for table in _GROWING),
+                "CHECKPOINT",
+            )
+            used = shutil.disk_usage(mount).used
+            await _mount("-o", f"remount,size={used + free_mib * _MIB}", str(mount))
+            yield
+        finally:
+            await _mount("-o", f"remount,size={_ROOMY}", str(mount))
+            await self._run(
+                *(f"ALTER TABLE {table} SET TABLESPACE pg_default" for table in _GROWING),
+                f"DROP TABLESPACE {_TABLESPACE}",
+            )
+            await asyncio.to_thread(_remove_disk, mount)
+
+
+def _small_disk() -> Path:
+    """Mount a disk in memory, with a folder `space` for PostgreSQL."""
+    mount = Path(tempfile.mkdtemp(prefix="scrutin-disk-", dir="/var/tmp"))
+    try:
+        _run("mount", "-t", "tmpfs", "-o", f"size={_ROOMY},mode=0755", "tmpfs", str(mount))
+    except subprocess.CalledProcessError as error:
+        mount.rmdir()
+        raise NotPossibleHere(f"no disk can be mounted: {error.stderr}") from error
+    (mount / "space").mkdir()
+    shutil.chown(mount / "space", postgres.SYSTEM_USER, postgres.SYSTEM_USER)
+    return mount
+
+
+def _remove_disk(mount: Path) -> None:
+    _run("umount", "-l", str(mount))
+    mount.rmdir()
+
+
+async def _mount(*arguments: str) -> None:
+    await asyncio.to_thread(_run, "mount", *arguments)
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30)
