@@ -1,8 +1,9 @@
 """Faust's Kafka consumer, made to live through outages and to trust its stages.
 
-Two changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the next
-one; Faust would end the worker, and would take the offset for committed. And after a rebalance a
+Three changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
+next one; Faust would end the worker, and would take the offset for committed. After a rebalance a
 partition is read from where its stage is, not from the committed offset: that may have run ahead.
+And what a stage acknowledged is committed; Faust would wait for records that it dropped itself.
 """
 
 from __future__ import annotations
@@ -68,6 +69,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         return {**self._uncommitted, **super()._filter_committable_offsets(tps)}
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Next offset to commit: a stage that acknowledged a record has dealt with all before it.
+
+        Records that Faust read before a rebalance and dropped in it are not delivered again. The
+        stage reads them from the log itself, so nobody acknowledges them.
+        """
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        newest = max(acked)
+        for state in (self._acked, self._acked_index, self._gap):
+            state.pop(tp, None)
+        return int(newest) + 1
 
     async def _commit_offsets(
         self, offsets: Mapping[TP, int], start_new_transaction: bool = True
