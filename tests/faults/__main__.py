@@ -77,7 +77,7 @@ def chaos(
     if listing:
         show_list(out, [task.scenario for task in tasks])
         return
-    part, parts = _shard(shard)
+    part, parts = shard_of(shard)
     tasks = tasks[part - 1 :: parts]
     file = results / _FILE
     done = {} if not resume else read(file)
@@ -165,7 +165,8 @@ def read(file: Path) -> dict[tuple[str, int, int], Result]:
     return found
 
 
-def _shard(text: str) -> tuple[int, int]:
+def shard_of(text: str) -> tuple[int, int]:
+    """`i/n` as numbers."""
     part, _, parts = text.partition("/")
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise typer.BadParameter(f"{text!r} is not `i/n` with 1 <= i <= n", param_hint="SHARD")
