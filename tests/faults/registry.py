@@ -56,6 +56,8 @@ class Scenario:
     """100,000 votes and five seeds instead of 20,000 and one."""
     short: bool = False
     """Also part of `make test`, with few votes and short outages."""
+    short_votes: int = SHORT_VOTES
+    """Messages of the short form."""
     rate: float = 1500.0
     """Messages a second."""
     workers: int = 3

@@ -29,16 +29,31 @@ async def killed(world: World, program: Program) -> None:
         await world.ready(program)
 
 
-@scenario("kill", short=True)
+@scenario("kill")
 async def worker_killed(world: World) -> None:
     """One worker is killed and started again."""
     await killed(world, world.workers[0])
 
 
-@scenario("kill", short=True)
+@scenario("kill")
 async def bridge_killed(world: World) -> None:
     """One bridge is killed and started again."""
     await killed(world, world.bridges[0])
+
+
+@scenario("kill", short=True, rate=400, short_votes=7000)
+async def processes_in_turn(world: World) -> None:
+    """A worker is killed, a bridge too, a worker ended, and one frozen beyond its session."""
+    first, second, third = world.workers
+    async with world.voting():
+        await world.counted(0.1)
+        for program in (first, world.bridges[0]):
+            await world.kill(program)
+            world.begin(program)
+            await world.ready(program)
+        await world.terminate(second)
+        world.begin(second)
+        await world.freeze(third, FROZEN_S)
 
 
 async def while_voting(world: World, strike: Callable[[], Awaitable[None]]) -> None:

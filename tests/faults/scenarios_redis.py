@@ -46,7 +46,7 @@ async def mirror_flushed(world: World) -> None:
     await redis.aclose()
 
 
-@scenario("redis", short=True)
+@scenario("redis")
 async def roll_deleted(world: World) -> None:
     """`valid_hashes` is deleted in mid-run, and loaded again after a while."""
     redis = world.addresses.redis()
