@@ -68,8 +68,8 @@ class Scenario:
     """Exit codes with which a process may end by itself; a supervisor starts it again."""
     mirror_lost: bool = False
     """Redis loses data: the mirror is rebuilt before the oracle looks."""
-    drain_s: float = 90.0
-    """Longest time from the end of the votes until all is counted."""
+    drain_s: float = 60.0
+    """Longest time without progress before all is counted."""
     votes: int | None = None
     """Instead of the number that goes with `heavy`."""
     around: Around = nothing

@@ -8,9 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from streams.devstack import Stack
-from streams.devstack.state import StateFile
 from tests.faults.registry import scenario
+from tests.faults.services import NotPossibleHere, record_of
 from tests.faults.world import World
 from tests.harness import until
 
@@ -58,20 +57,12 @@ def _run(*argv: str) -> None:
     subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30)
 
 
-def data_of(stack: Stack, service: str) -> Path:
-    """The data folder of a service that runs as a process of this machine."""
-    state = StateFile(stack.directory).load()
-    assert state is not None
-    record = state.services[service]
-    assert record.kind == "native", f"{service} is {record.kind}, not a process of this machine"
-    return Path(record.data)
-
-
 @scenario("kafka")
 async def kafka_disk_full(world: World) -> None:
     """Kafka's disk has no room for another record, until it grows; the broker ends meanwhile."""
-    assert os.geteuid() == 0, "mounting a small disk takes root"
-    disk = SmallDisk(data_of(world.stack, "kafka"))
+    if os.geteuid() != 0:
+        raise NotPossibleHere("mounting a small disk takes root")
+    disk = SmallDisk(Path(record_of(world.stack, "kafka").data))
     await world.stop_service("kafka")
     await asyncio.to_thread(disk.put_in_place)
     try:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from streams.load.programs import Program
 from tests.faults.registry import scenario
+from tests.faults.services import Postgres
 from tests.faults.world import World
 
 FROZEN_S = 16.0
@@ -133,7 +134,7 @@ async def bridge_frozen(world: World) -> None:
         await world.freeze(world.bridges[0], 30)
 
 
-@scenario("storm", heavy=True, rate=900, drain_s=150)
+@scenario("storm", heavy=True, rate=900)
 async def rebalance_storm(world: World) -> None:
     """Three workers come and go by SIGTERM, SIGKILL and 16 s of SIGSTOP, all at once."""
 
@@ -162,11 +163,12 @@ async def rebalance_storm(world: World) -> None:
 async def acks_after_revoke(world: World) -> None:
     """Flushes outlast the assignment under which they began: PostgreSQL makes them wait."""
     joining = world.workers[-1]
+    postgres = Postgres(world.stack)
     async with world.voting():
         await world.counted(0.05)
         for _ in range(3):
             await world.terminate(joining)
-            async with world.fence_locked():
+            async with postgres.locked():
                 # Long enough for every worker to have a flush in hand.
                 await asyncio.sleep(1)
                 world.begin(joining)

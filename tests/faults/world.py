@@ -13,35 +13,28 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from streams.devstack import Stack
-from streams.load.programs import Program
 from tests.faults.observer import Observer
 from tests.faults.oracle import Evidence, Finding
 from tests.faults.proxy import Proxy
 from tests.faults.publishing import Publisher
 from tests.faults.reading import Addresses
 from tests.faults.registry import Scenario
+from tests.faults.supervisor import Supervised
 from tests.faults.surroundings import Surroundings
 from tests.faults.votes import Votes
-from tests.harness import Chain, until
+from tests.harness import until
 
-READY_S = 120.0
-STOP_S = 15.0
 _POLL_S = 0.25
 
 
-class World(Chain):
-    """Wiped services, processes on them, and votes to be published.
-
-    Programs that end by themselves are noted and started again, as a supervisor would; those that
-    a scenario ends stay down until it starts them.
+class World(Supervised):
+    """A wiped stack, processes under a supervisor, and votes to be published.
 
     Args:
         stack: is up; its data is removed.
@@ -62,18 +55,7 @@ class World(Chain):
         short: bool,
         around: Surroundings,
     ) -> None:
-        super().__init__(
-            stack,
-            directory,
-            workers=scenario.workers,
-            bridges=scenario.bridges,
-            settings={
-                "SCRUTIN_LOG_FORMAT": "console",
-                **scenario.settings,
-                **around.settings,
-            },
-            cwd=around.cwd,
-        )
+        super().__init__(stack, directory, scenario=scenario, around=around)
         self._proxy = around.proxy
         self.votes = votes
         self.scenario = scenario
@@ -82,130 +64,15 @@ class World(Chain):
         self.addresses = Addresses(stack.env())
         self.observer = Observer(self.addresses)
         self.publisher = Publisher(self.addresses.amqp(), votes, rate=scenario.rate)
-        self.exits: Counter[int] = Counter()
-        """Exit codes of programs that ended by themselves."""
-        self.findings: list[Finding] = []
-        """What is wrong apart from the count."""
         self.recovered_s: float | None = None
         """From healing until the last vote that had been sent was counted."""
-        self._wanted: set[Program] = set()
-        self._tasks: list[asyncio.Task[None]] = []
         self._healed_s: float | None = None
-
-    # Lifecycle ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         await self.fill_roll()
-        try:
-            await super().start()
-        except BaseException:
-            await self._end(kill=True)
-            raise
-        self._wanted = set(self.programs)
-        self.spawn(self._supervise())
+        await self.start_supervised()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._end(kill=error is not None)
-
-    async def _end(self, *, kill: bool) -> None:
-        self._wanted.clear()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        running = [program for program in self.programs if program.running]
-        if kill:
-            await asyncio.gather(*(program.kill() for program in running))
-            return
-        await asyncio.gather(*(self.terminate(program) for program in running))
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something beside, until the world ends."""
-        task = asyncio.create_task(work)
-        self._tasks.append(task)
-        return task
-
-    async def _supervise(self) -> None:
-        while True:
-            await asyncio.sleep(_POLL_S)
-            for program in list(self._wanted):
-                if not program.running:
-                    assert program.returncode is not None
-                    self.exits[program.returncode] += 1
-                    if program.returncode not in self.scenario.exits:
-                        what = f"{program.name} ended by itself with {program.returncode}"
-                        self.findings.append(Finding("unexpected_exit", f"{what}, {program.log}"))
-                    program.start()
-
-    # Processes ---------------------------------------------------------------------------------
-
-    async def kill(self, program: Program) -> None:
-        """SIGKILL; it stays down until :meth:`begin`."""
-        self._wanted.discard(program)
-        await program.kill()
-
-    async def terminate(self, program: Program) -> None:
-        """SIGTERM; it must end in time with exit code 0, and stays down until :meth:`begin`.
-
-        One that does not listen yet has taken nothing in, and may end by the signal itself.
-        """
-        self._wanted.discard(program)
-        allowed = {0} if await _listens(program) else {0, -signal.SIGTERM}
-        program.send(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_S):
-                code = await program.ended()
-        except TimeoutError:
-            code = None
-            await program.kill()
-        if code not in allowed:
-            what = f"did not end within {STOP_S:.0f} s" if code is None else f"ended with {code}"
-            detail = f"{program.name} {what} after SIGTERM, {program.log}"
-            self.findings.append(Finding("unclean_stop", detail))
-
-    def begin(self, program: Program, **more: str) -> None:
-        """Start a program that is down; it need not be ready.
-
-        Args:
-            program: is up already, or not.
-            more: environment variables for this start only.
-        """
-        if not program.running:
-            program.start(**more)
-        self._wanted.add(program)
-
-    async def freeze(self, program: Program, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after a while."""
-        program.send(signal.SIGSTOP)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            program.send(signal.SIGCONT)
-
-    async def restart_all(self) -> None:
-        """Start whatever is down and wait until everything is ready."""
-        for program in self.programs:
-            self.begin(program)
-        for program in self.programs:
-            await self.ready(program)
-
-    async def ready(self, program: Program, within_s: float = READY_S) -> None:
-        """Wait until a program that may still end and be started again is ready."""
-        deadline_s = time.monotonic() + within_s
-        while True:
-            try:
-                await program.ready(within_s=max(0.1, deadline_s - time.monotonic()))
-                return
-            except Exception:
-                if time.monotonic() > deadline_s:
-                    raise
-                await asyncio.sleep(_POLL_S)
 
     @property
     def proxy(self) -> Proxy:
@@ -223,17 +90,6 @@ class World(Chain):
             await redis.sadd("loading", *members[first : first + 5000])
         await redis.rename("loading", "valid_hashes")
         await redis.aclose()
-
-    @asynccontextmanager
-    async def fence_locked(self) -> AsyncIterator[None]:
-        """Every flush waits meanwhile."""
-        connection = await self.addresses.postgres()
-        try:
-            async with connection.transaction():
-                await connection.execute("SELECT FROM sink_offsets FOR UPDATE")
-                yield
-        finally:
-            await connection.close()
 
     async def cut_connections(self) -> None:
         """Every service is stopped and started, and with it every connection ends."""
@@ -287,7 +143,7 @@ class World(Chain):
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
 
-    async def counted(self, share: float, within_s: float = 120.0) -> None:
+    async def counted(self, share: float, within_s: float = 300.0) -> None:
         """Wait until a share of all messages is counted or rejected."""
         wanted = int(share * self.votes.count)
 
@@ -334,25 +190,32 @@ class World(Chain):
         Returns:
             Seconds it took; a pipeline that does not drain in time is a finding.
         """
-        start_s = time.monotonic()
-        for program in [one for one in self.programs if one in self._wanted]:
-            await self.ready(program)
-        state = "nothing looked at"
-        while (took_s := time.monotonic() - start_s) < self.scenario.drain_s:
-            rows = await self.observer.rows()
-            state = f"{rows} of {len(self.publisher.confirmed)} messages dealt with"
-            if rows >= len(self.publisher.confirmed):
-                try:
-                    lag = await self.observer.lag()
-                except Exception as error:  # noqa: BLE001 - Kafka may still be coming up
-                    state = f"Kafka: {error}"
-                else:
-                    state = f"lag {lag}"
-                    if not any(lag.values()):
-                        return took_s
+        start_s = changed_s = time.monotonic()
+        await self.all_ready()
+        state = ""
+        while time.monotonic() - changed_s < self.scenario.drain_s:
+            before, (state, done) = state, await self._progress()
+            if done:
+                return time.monotonic() - start_s
+            if state != before:
+                changed_s = time.monotonic()
             await asyncio.sleep(_POLL_S)
-        self.findings.append(Finding("not_drained", f"after {took_s:.0f} s: {state}"))
-        return took_s
+        self.findings.append(
+            Finding("not_drained", f"nothing moved for {self.scenario.drain_s:.0f} s: {state}")
+        )
+        return time.monotonic() - start_s
+
+    async def _progress(self) -> tuple[str, bool]:
+        """How far the pipeline is, and whether it is at the end."""
+        rows = await self.observer.rows()
+        state = f"{rows} of {len(self.publisher.confirmed)} messages dealt with"
+        if rows < len(self.publisher.confirmed):
+            return state, False
+        try:
+            lag = await self.observer.lag()
+        except Exception as error:  # noqa: BLE001 - Kafka may still be coming up
+            return f"Kafka: {error}", False
+        return f"lag {lag}", not any(lag.values())
 
     async def rebuild_mirror(self) -> None:
         """`scrutin mirror rebuild`."""
@@ -375,12 +238,3 @@ class World(Chain):
             uncertain=self.publisher.uncertain,
             window_ms=self.settings.window_ms,
         )
-
-
-async def _listens(program: Program) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", program.port)
-    except OSError:
-        return False
-    writer.close()
-    return True
