@@ -9,10 +9,10 @@ from pathlib import Path
 from streams.devstack.packages import Need, ensure, newest
 from streams.load.programs import Program
 from tests.faults.registry import scenario
+from tests.faults.services import Postgres
 from tests.faults.world import World
 
 HOUR_S = 3600
-_MIB = 1 << 20
 NAMED = frozenset({31, 32, 33})
 """STAGE_FAILED, NO_PROGRESS, RECOVERY_FAILED."""
 ABORTED = frozenset({-6, -11})
@@ -92,17 +92,22 @@ def address_space(pid: int) -> int:
 
 @scenario(
     "host",
+    rate=4000,
     exits=NAMED | ABORTED,
     settings={"SCRUTIN_WATCHDOG_TIMEOUT_S": "10"},
 )
 async def worker_out_of_memory(world: World) -> None:
-    """A worker can have no more memory than it has; it ends, and starts again without the limit."""
-    worker = world.workers[0]
+    """Two workers can have no more memory than they have, while votes pile up in them."""
+    limited = world.workers[:2]
     async with world.voting():
-        await world.counted(0.2)
-        pid = worker.pid
-        resource.prlimit(pid, resource.RLIMIT_AS, (address_space(pid) + 2 * _MIB, -1))
-        await world.counted(0.7)
-        if worker.running and worker.pid == pid:
-            # It needed none; it is not to end in the drain by what is no fault of the count.
-            resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
+        await world.counted(0.02)
+        pids = [worker.pid for worker in limited]
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_AS, (address_space(pid), -1))
+        async with Postgres(world.stack).locked():
+            await world.published(0.9)
+        await asyncio.sleep(10)
+        for worker, pid in zip(limited, pids, strict=True):
+            # Those that ended have been started again without the limit.
+            if worker.running and worker.pid == pid:
+                resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
