@@ -35,6 +35,9 @@ OnReturn = Callable[[str | None], None]
 """Called with the `message_id` of a message that reached no queue."""
 
 HEARTBEAT_S: Final = 20
+CONNECT_S: Final = 20.0
+"""Longest wait for a connection. pika has limits of its own, but where the process may open no more
+files its attempt ends in silence."""
 _CLOSE_S: Final = 3.0
 _NOT_FOUND: Final = 404
 
@@ -255,9 +258,11 @@ async def connected(
         raw.add_on_connection_unblocked_callback(lambda *_: on_blocked(False))
         connection = Connection(raw, closed)
         try:
-            await first_of(opened, closed)
+            await first_of(opened, closed, timeout_s=CONNECT_S)
             if closed.done():
                 raise closed.result()
+            if not opened.done():
+                raise TimeoutError(f"no connection within {CONNECT_S:.0f} s")
             yield connection
         finally:
             await asyncio.shield(connection.close())
