@@ -13,7 +13,6 @@ from tests.faults.services import NotPossibleHere, record_of
 from tests.faults.world import World
 from tests.harness import until
 
-_MIB = 1 << 20
 _ROOMY = "1g"
 
 
@@ -35,9 +34,9 @@ class SmallDisk:
         _run("mount", "-t", "tmpfs", "-o", f"size={_ROOMY}", "tmpfs", str(self._folder))
         shutil.copytree(self._aside, self._folder, dirs_exist_ok=True)
 
-    def leave_room(self, free_mib: int) -> None:
+    def leave_room(self, free_kib: int) -> None:
         """Let the disk have so much room beside what is on it."""
-        size = shutil.disk_usage(self._folder).used + free_mib * _MIB
+        size = shutil.disk_usage(self._folder).used + free_kib * 1024
         _run("mount", "-o", f"remount,size={size}", str(self._folder))
 
     def make_room(self) -> None:
@@ -57,7 +56,7 @@ def _run(*argv: str) -> None:
     subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30)
 
 
-@scenario("kafka")
+@scenario("kafka", rate=400)
 async def kafka_disk_full(world: World) -> None:
     """Kafka's disk has no room for another record, until it grows; the broker ends meanwhile."""
     if os.geteuid() != 0:
@@ -69,7 +68,7 @@ async def kafka_disk_full(world: World) -> None:
         await world.start_service("kafka")
         async with world.voting():
             await world.counted(0.2)
-            await asyncio.to_thread(disk.leave_room, 1)
+            await asyncio.to_thread(disk.leave_room, 64)
 
             async def broker_ended() -> bool:
                 status = await asyncio.to_thread(world.stack.status)
