@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# The suite waits for services most of the time.
+JOBS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
@@ -50,8 +52,8 @@ setup: ## make or refresh .venv from requirements.lock
 demo: setup ## the whole chain on real services: 50,000 votes, counted and verified (HOLD=1 keeps it running)
 	@$(BIN)/scrutin demo $(if $(HOLD),--hold) $(DEMO_ARGS)
 
-test: setup ## all tests, on a stack of their own
-	@$(BIN)/python -m pytest $(SUITES) $(PYTEST_ARGS)
+test: setup ## all tests, in two processes with a stack each (JOBS=n)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(SUITES) $(PYTEST_ARGS)
 
 unit: setup ## the tests that need no service
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)

@@ -14,9 +14,16 @@ from streams.devstack import Stack, ports
 _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Install what the stack needs before tests are handed to several processes."""
+    config = session.config
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        Stack(environ={}).install()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what the stack needs before any test's deadline runs."""
-    if session.config.option.collectonly:
+    if session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
     if any("tests/unit/" not in item.path.as_posix() for item in session.items):
         Stack(environ={}).install()
