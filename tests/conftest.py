@@ -6,9 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from streams.devstack import Stack, ports
+
+# How long an example takes says something of the machine only; pytest-timeout bounds every test.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Not one of the settings: taken out, so that processes under test do not refuse it.
 _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
