@@ -17,7 +17,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test unit bench chaos lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-tally chaos lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ setup: ## make or refresh .venv from requirements.lock
 demo: setup ## the whole chain on real services: 50,000 votes, counted and verified (HOLD=1 keeps it running)
 	@$(BIN)/scrutin demo $(if $(HOLD),--hold) $(DEMO_ARGS)
 
+demo-tally: setup ## a small encrypted election: keys, ballots, a death, result and verified record
+	@$(BIN)/scrutin tally demo $(DEMO_ARGS)
+
 test: setup ## all tests, in two processes with a stack each (JOBS=n)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(SUITES) $(PYTEST_ARGS)
 
@@ -60,6 +63,9 @@ unit: setup ## the tests that need no service
 
 bench: setup ## throughput and latency of the chain
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+bench-tally: setup ## the encrypted tally's operations beside electionguard 1.4.0
+	@$(BIN)/python -m tests.bench.tally $(BENCH_ARGS)
 
 chaos: setup ## every fault under a running count, judged by an independent oracle (SHARD=i/n)
 	@$(BIN)/python -m tests.faults $(CHAOS_ARGS)

@@ -7,8 +7,16 @@
                             │
                             └──▶ the bridge: votes.review, votes.aggregation, Redis
 
+    tally.events ──▶ coordinate ◀──▶ tally_jobs (changelog) ──▶ PostgreSQL: election_jobs
+         ▲                │
+         │                ▼
+        work ◀────── tally.tasks
+         │
+         └──▶ PostgreSQL: products, shares, results
+
 Run a worker with `faust -A topology worker -l info`. The bridge (`python -m streams.bridge`) fills
-`votes.validation` and carries `votes.validated` on.
+`votes.validation` and carries `votes.validated` on. With SCRUTIN_STAGES=tally a worker runs the
+encrypted tally's agents instead, in a Kafka group of their own.
 """
 
 from __future__ import annotations
@@ -27,33 +35,63 @@ from streams.worker import Worker
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 mend_connections()
 
-worker = Worker(entry_settings())
-app = worker.app
+settings = entry_settings()
 
-votes = app.topic(VALIDATION_TOPIC, key_type=bytes, value_serializer=INPUT_CODEC)
-"""The input log: a genesis record, then micro-batches of votes by voter key."""
+if settings.stages == "votes":
+    worker = Worker(settings)
+    app = worker.app
 
-validated = app.topic(VALIDATED_TOPIC, key_type=bytes, value_serializer=VERDICTS_CODEC)
-"""One verdict batch per record of the input log, in the same partition."""
+    votes = app.topic(VALIDATION_TOPIC, key_type=bytes, value_serializer=INPUT_CODEC)
+    """The input log: a genesis record, then micro-batches of votes by voter key."""
 
-voted = worker.voted_table(VOTED_TABLE)
-"""Who voted: one changelog record per record of the input log."""
+    validated = app.topic(VALIDATED_TOPIC, key_type=bytes, value_serializer=VERDICTS_CODEC)
+    """One verdict batch per record of the input log, in the same partition."""
 
+    voted = worker.voted_table(VOTED_TABLE)
+    """Who voted: one changelog record per record of the input log."""
 
-@app.agent(votes)  # type: ignore[untyped-decorator]
-async def validate(stream: StreamT) -> None:
-    """Decide on every vote; changelog first, then verdicts."""
-    async for event in stream.noack().events():
-        await worker.validate(event)
-
-
-if worker.sinks:
-
-    @app.agent(validated)  # type: ignore[untyped-decorator]
-    async def aggregate(stream: StreamT) -> None:
-        """Add accepted votes up by tumbling window and commit them behind the fence."""
+    @app.agent(votes)  # type: ignore[untyped-decorator]
+    async def validate(stream: StreamT) -> None:
+        """Decide on every vote; changelog first, then verdicts."""
         async for event in stream.noack().events():
-            await worker.aggregate(event)
+            await worker.validate(event)
+
+    if worker.sinks:
+
+        @app.agent(validated)  # type: ignore[untyped-decorator]
+        async def aggregate(stream: StreamT) -> None:
+            """Add accepted votes up by tumbling window and commit them behind the fence."""
+            async for event in stream.noack().events():
+                await worker.aggregate(event)
+
+else:
+    # Only here: a worker that counts votes has no use for the cryptography.
+    from streams.tally.topics import EVENTS_TOPIC, JOBS_TABLE, TASKS_TOPIC
+    from streams.tally.worker import EVENTS_CODEC, TASKS_CODEC, TallyWorker
+
+    tally = TallyWorker(settings)
+    app = tally.app
+
+    tally_events = app.topic(EVENTS_TOPIC, key_type=bytes, value_serializer=EVENTS_CODEC)
+    """Commands and outcomes, by election."""
+
+    tally_tasks = app.topic(TASKS_TOPIC, key_type=bytes, value_serializer=TASKS_CODEC)
+    """Work that follows from them, a chunk at a time."""
+
+    tally_jobs = tally.jobs_table(JOBS_TABLE)
+    """How far every election is."""
+
+    @app.agent(tally_events)  # type: ignore[untyped-decorator]
+    async def coordinate(stream: StreamT) -> None:
+        """Decide what is to be done next; tasks first, then changelog and mirror."""
+        async for event in stream.noack().events():
+            await tally.coordinate(event)
+
+    @app.agent(tally_tasks)  # type: ignore[untyped-decorator]
+    async def work(stream: StreamT) -> None:
+        """Do a task, keep its result, and say so."""
+        async for event in stream.noack().events():
+            await tally.work(event)
 
 
 spare_collections()

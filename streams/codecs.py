@@ -17,12 +17,17 @@ VERDICTS_CODEC: Final = "scrutin-verdicts"
 class StructCodec(codecs.Codec):  # type: ignore[misc]
     """Encodes any record of ours; decodes one topic's type, or into :class:`Undecodable`."""
 
-    def __init__(self, decode: Callable[[bytes], Any], **kwargs: Any) -> None:
-        self._decode = decode
-        super().__init__(decode=decode, **kwargs)
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any],
+        encode: Callable[[Any], bytes] = encode,
+        **kwargs: Any,
+    ) -> None:
+        self._decode, self._encode = decode, encode
+        super().__init__(decode=decode, encode=encode, **kwargs)
 
     def _dumps(self, obj: Any) -> bytes:
-        return encode(obj)
+        return self._encode(obj)
 
     def _loads(self, s: bytes) -> Any:
         try:
@@ -35,3 +40,10 @@ def register_codecs() -> None:
     """Make the codecs known to Faust by name; idempotent."""
     codecs.register(INPUT_CODEC, StructCodec(decode_input))
     codecs.register(VERDICTS_CODEC, StructCodec(decode_verdicts))
+
+
+def register_codec(
+    name: str, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]
+) -> None:
+    """Make another codec known to Faust by name; idempotent."""
+    codecs.register(name, StructCodec(decode, encode))

@@ -27,6 +27,16 @@ from streams.errors import SettingsError
 VALIDATION = "votes.validation"
 AGGREGATION = "votes.aggregation"
 REVIEW = "votes.review"
+TALLY_QUEUES = (
+    "tally.creation.queue",
+    "partial.decryption.queue",
+    "compensated.decryption.queue",
+    "combine.decryption.queue",
+    "tally.queue",
+    "decryption.queue",
+    "combine.queue",
+)
+"""The documented queues of tally commands, and older names of three of them."""
 
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -225,6 +235,33 @@ class Settings(BaseSettings):
         "SCRUTIN_LOG_FORMAT", default="auto", about="`auto` = console on a terminal, else json"
     )
 
+    # Encrypted tally
+    stages: Literal["votes", "tally"] = _env(
+        "SCRUTIN_STAGES",
+        default="votes",
+        about="What a worker runs: the count of votes, or encrypted tallies",
+    )
+    tally_queues: Annotated[tuple[str, ...], NoDecode] = _env(
+        "SCRUTIN_TALLY_QUEUES",
+        default="",
+        about="Queues of tally commands that a bridge reads, e.g. `tally.creation.queue`",
+    )
+    tally_in_flight: Annotated[int, Field(ge=1, le=1000)] = _env(
+        "SCRUTIN_TALLY_IN_FLIGHT",
+        default=1,
+        about="Chunks of one election, phase and guardian that are worked on at a time",
+    )
+    tally_helpers: Annotated[int, Field(ge=0, le=1024)] = _env(
+        "SCRUTIN_TALLY_HELPERS",
+        default=0,
+        about="Processes a tally worker computes in; 0 = as many as there are cores",
+    )
+    tally_key_file: Path = _env(
+        "SCRUTIN_TALLY_KEY_FILE",
+        default=Path("tally.key"),
+        about="The workers' private key, which guardians' secrets are sealed for",
+    )
+
     # Tests only
     test_deployment: bool = _env(
         "SCRUTIN_TEST_DEPLOYMENT",
@@ -251,7 +288,7 @@ class Settings(BaseSettings):
         del env_settings, dotenv_settings, file_secret_settings, settings_cls
         return (init_settings,)
 
-    @field_validator("kafka_bootstrap_servers", "ingress", "egress", mode="before")
+    @field_validator("kafka_bootstrap_servers", "ingress", "egress", "tally_queues", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -267,6 +304,10 @@ class Settings(BaseSettings):
     def window_ms(self) -> int:
         """Width of the tumbling window in milliseconds."""
         return max(1, round(self.batch_timeout_s * 1000))
+
+    def helpers(self) -> int:
+        """How many processes compute for a tally."""
+        return self.tally_helpers or os.cpu_count() or 1
 
     def queue_name(self, documented: str) -> str:
         """The deployed name of a queue, given its documented one."""
@@ -384,6 +425,13 @@ def _check_queues(settings: Settings) -> None:
                 f"{name!r} is not a queue to write to",
                 "SCRUTIN_EGRESS",
                 f"Use {REVIEW} or {AGGREGATION}; a *_QUEUE setting renames them",
+            )
+    for name in settings.tally_queues:
+        if name not in TALLY_QUEUES:
+            refuse(
+                f"{name!r} is not a queue of tally commands",
+                "SCRUTIN_TALLY_QUEUES",
+                f"Use {', '.join(TALLY_QUEUES)}",
             )
     read = {settings.queue_name(name) for name in settings.ingress}
     if len(read) < len(settings.ingress):

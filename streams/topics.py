@@ -97,7 +97,7 @@ async def ensure_topics(
     """
     plan = planned_topics(app_id, partitions)
     try:
-        await _create_missing(bootstrap_servers, plan, replication_factor)
+        await create_topics(bootstrap_servers, plan, replication_factor)
         return await _ensure_genesis(bootstrap_servers, partitions)
     except (KafkaError, OSError, TimeoutError) as error:
         raise ServiceUnavailable(
@@ -107,9 +107,15 @@ async def ensure_topics(
         ) from error
 
 
-async def _create_missing(
+async def create_topics(
     bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
 ) -> None:
+    """Create the planned topics that are missing, and check the partitions of all.
+
+    Raises:
+        TopologyMismatch: a topic has another number of partitions.
+        KafkaError, OSError, TimeoutError: Kafka does not answer.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000)
     await admin.start()
     try:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import faust.app.base
 import structlog
@@ -61,11 +61,27 @@ class _NoWebServer(faust.app.base.BootStrategy):  # type: ignore[misc]
     enable_web = False
 
 
+class Stages(Protocol):
+    """What is around Faust's app in a process."""
+
+    async def open(self) -> None:
+        """Open what the stages need."""
+
+    async def drain(self) -> None:
+        """Work off what the agents have taken in."""
+
+    async def close(self) -> None:
+        """End the stages and let go of the services."""
+
+    async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
+        """Next offset to read of the partitions that a stage knows."""
+
+
 class App(faust.App):  # type: ignore[misc]
     """Faust's app, with the worker's own start and end around it."""
 
     BootStrategy = _NoWebServer
-    worker: Worker
+    worker: Stages
 
     async def on_first_start(self) -> None:
         """Open what the stages need before any partition is assigned."""
@@ -85,6 +101,42 @@ class App(faust.App):  # type: ignore[misc]
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
         """Where the stages are, for the consumer."""
         return await self.worker.stage_positions(tps)
+
+
+def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
+    """Faust's app as our stages need it.
+
+    Args:
+        app_id: Kafka group, prefix of the changelogs' names.
+        worker: opened before the first partition is assigned, drained before the end.
+    """
+    app = App(
+        app_id,
+        broker=[URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers],
+        store="memory://",
+        datadir=settings.data_dir,
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication_factor,
+        topic_disable_leader=True,
+        processing_guarantee="at_least_once",
+        table_standby_replicas=0,
+        # Our groups acknowledge by themselves; waiting for an empty stream would hang.
+        stream_wait_empty=False,
+        stream_buffer_maxsize=64,
+        stream_recovery_delay=0.0,
+        broker_commit_interval=1.0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        # A long outage of PostgreSQL must not cost the partitions.
+        broker_max_poll_interval=86_400.0,
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        producer_acks=-1,
+        web_enabled=False,
+        logging_config=logging_config(settings.log_level, settings.log_format),
+    )
+    app.worker = worker
+    app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
+    return app
 
 
 class Worker:
@@ -116,7 +168,7 @@ class Worker:
         self._voted: VotedTable | None = None
         register_codecs()
         configure_structlog()
-        self.app = self._new_app()
+        self.app = new_app(settings, settings.app_id, self)
         self.validation = Validation(
             store=lambda: self.voted.state,
             changelog_topic=changelog_topic(settings.app_id),
@@ -163,36 +215,6 @@ class Worker:
         """The voted table."""
         assert self._voted is not None
         return self._voted
-
-    def _new_app(self) -> App:
-        settings = self.settings
-        app = App(
-            settings.app_id,
-            broker=[URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers],
-            store="memory://",
-            datadir=settings.data_dir,
-            topic_partitions=settings.partitions,
-            topic_replication_factor=settings.replication_factor,
-            topic_disable_leader=True,
-            processing_guarantee="at_least_once",
-            table_standby_replicas=0,
-            # Our groups acknowledge by themselves; waiting for an empty stream would hang.
-            stream_wait_empty=False,
-            stream_buffer_maxsize=64,
-            stream_recovery_delay=0.0,
-            broker_commit_interval=1.0,
-            broker_session_timeout=10.0,
-            broker_heartbeat_interval=2.0,
-            # A long outage of PostgreSQL must not cost the partitions.
-            broker_max_poll_interval=86_400.0,
-            consumer_max_fetch_size=4 * 1024 * 1024,
-            producer_acks=-1,
-            web_enabled=False,
-            logging_config=logging_config(settings.log_level, settings.log_format),
-        )
-        app.worker = self
-        app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
-        return app
 
     def voted_table(self, name: str) -> VotedTable:
         """Declare the voted table; its changelog has the input log's partitions."""

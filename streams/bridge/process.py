@@ -160,7 +160,22 @@ class Bridge:
             ("egress queues", self._declare_egress()),
             ("ingress", ingress.run()),
             *((name, reader.run()) for name, reader in readers.items()),
+            *self._tally_queues(),
         ]
+
+    def _tally_queues(self) -> list[tuple[str, Coroutine[None, None, None]]]:
+        if not self._settings.tally_queues:
+            return []
+        # Only here: a bridge without them has no use for the tally.
+        from streams.tally.queues import TallyQueues  # noqa: PLC0415
+
+        queues = TallyQueues(
+            self._settings,
+            address_of(self._settings),
+            availability=self._availability,
+            metrics=self._metrics,
+        )
+        return [("tally queues", queues.run())]
 
     async def _declare_egress(self) -> None:
         """Let readers find their queues before there is anything to read."""

@@ -32,6 +32,8 @@ MODULES = {
     "verify": "verify",
     "roll": "roll",
     "mirror": "mirror",
+    "tally": "tally",
+    "guardian": "guardian",
     "migrate": "migrate",
     "settings": "settings_cmd",
     "stack": "stack",

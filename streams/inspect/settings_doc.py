@@ -21,6 +21,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "batch_size": "Aggregation",
     "metrics_port": "Processes",
     "app_id": "Scrutin",
+    "stages": "Encrypted tally",
     "test_deployment": "Tests only",
 }
 """First setting of each group -> its title."""

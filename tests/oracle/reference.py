@@ -11,6 +11,7 @@ import json
 import logging
 import random
 import sys
+import time
 import types
 from datetime import UTC, datetime
 
@@ -38,6 +39,7 @@ from electionguard.ballot_box import cast_ballot, spoil_ballot  # noqa: E402
 from electionguard.ballot_validator import ballot_is_valid_for_election  # noqa: E402
 from electionguard.decrypt_with_shares import decrypt_ballot, decrypt_tally  # noqa: E402
 from electionguard.decryption import (  # noqa: E402
+    compute_decryption_share,
     compute_lagrange_coefficients_for_guardians,
     reconstruct_decryption_share,
     reconstruct_decryption_share_for_ballot,
@@ -328,24 +330,61 @@ def do_decrypt(request):
 
 def do_backup(request):
     """Whether the reference's guardian can open our backup and finds it on the polynomial."""
-    secret = request["secret"]
+    pair = _key_pair(request["secret"], read(ElectionPublicKey, request["receiver"]))
+    backup = read(ElectionPartialKeyBackup, request["backup"])
+    owner = read(ElectionPublicKey, request["owner"])
+    return verify_election_partial_key_backup(pair.owner_id, backup, owner, pair).verified
+
+
+def _key_pair(secret, key):
     coefficients = [
         Coefficient(hex_to_q(value), commitment, None)
         for value, commitment in zip(
-            secret["coefficients"],
-            read(ElectionPublicKey, request["receiver"]).coefficient_commitments,
-            strict=True,
+            secret["coefficients"], key.coefficient_commitments, strict=True
         )
     ]
-    pair = ElectionKeyPair(
+    return ElectionKeyPair(
         secret["owner_id"],
         secret["sequence_order"],
         ElGamalKeyPair(coefficients[0].value, coefficients[0].commitment),
         ElectionPolynomial(coefficients),
     )
-    backup = read(ElectionPartialKeyBackup, request["backup"])
-    owner = read(ElectionPublicKey, request["owner"])
-    return verify_election_partial_key_backup(pair.owner_id, backup, owner, pair).verified
+
+
+def do_bench(request):
+    """Milliseconds of CPU for what Scrutin's benchmark measures."""
+    manifest, context = _election(request)
+    internal = InternalManifest(manifest)
+    published = read(PublishedCiphertextTally, request["tally"])
+    tally = CiphertextTally(published.object_id, internal, context)
+    tally.contests = published.contests
+    pair = _key_pair(request["secret"], read(ElectionPublicKey, request["key"]))
+    ballot = read(SubmittedBallot, request["ballot"])
+    mediator = EncryptionMediator(internal, context, EncryptionDevice(1, 2, 3, "here"))
+    contest = manifest.contests[0]
+    chosen = PlaintextBallotSelection(contest.ballot_selections[3].object_id, 1)
+    plain = PlaintextBallot("b", "ballot", [PlaintextBallotContest(contest.object_id, [chosen])])
+
+    def cpu_ms(action):
+        taken = []
+        for _ in range(request["times"]):
+            begin = time.process_time()
+            action()
+            taken.append(1000 * (time.process_time() - begin))
+        return sorted(taken)[len(taken) // 2]
+
+    return {
+        "encrypt a ballot with proofs": cpu_ms(lambda: mediator.encrypt(plain)),
+        "verify a ballot fully": cpu_ms(
+            lambda: ballot_is_valid_for_election(ballot, internal, context, True)
+        ),
+        "add a ballot up, from JSON": cpu_ms(
+            lambda: add_up(manifest, context, [read(SubmittedBallot, request["ballot"])])
+        ),
+        "a guardian's share of a tally": cpu_ms(
+            lambda: compute_decryption_share(pair, tally, context)
+        ),
+    }
 
 
 COMMANDS = {

@@ -64,6 +64,11 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "recovery_timeout_s": ("8", 8.0),
     "data_dir": ("/data", Path("/data")),
     "stack_dir": ("/stack", Path("/stack")),
+    "stages": ("tally", "tally"),
+    "tally_queues": ("tally.queue, combine.queue", ("tally.queue", "combine.queue")),
+    "tally_in_flight": ("3", 3),
+    "tally_helpers": ("2", 2),
+    "tally_key_file": ("/etc/tally.key", Path("/etc/tally.key")),
     "log_format": ("json", "json"),
     "test_deployment": ("true", True),
     "test_failpoints": ("", ""),
@@ -95,6 +100,11 @@ DOCUMENTED = {
     "SCRUTIN_SINK": "postgres",
     "SCRUTIN_MAX_BODY_BYTES": 65536,
     "SCRUTIN_STACK_DIR": Path(".stack"),
+    "SCRUTIN_STAGES": "votes",
+    "SCRUTIN_TALLY_QUEUES": (),
+    "SCRUTIN_TALLY_IN_FLIGHT": 1,
+    "SCRUTIN_TALLY_HELPERS": 0,
+    "SCRUTIN_TALLY_KEY_FILE": Path("tally.key"),
 }
 
 ALIASES = [

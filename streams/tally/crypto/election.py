@@ -121,6 +121,13 @@ class Election:
         return {contest.object_id: _contest(contest) for contest in ordered}
 
     @cached_property
+    def line_names(self) -> tuple[str, ...]:
+        """Ids of all selections that are tallied, in order."""
+        return tuple(
+            line.object_id for contest in self.contests.values() for line in contest.real_lines
+        )
+
+    @cached_property
     def _styles(self) -> dict[str, tuple[Contest, ...]]:
         districts = {c.object_id: c.electoral_district_id for c in self.manifest.contests}
         return {

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import msgspec
 from gmpy2 import mpz
 
+from streams.tally.crypto.batch import all_in_subgroup
 from streams.tally.crypto.ceremony import GuardianKey, GuardianSecret, recovery_key
 from streams.tally.crypto.chaum_pedersen import ShareProof, prove_share
 from streams.tally.crypto.elgamal import Ciphertext
-from streams.tally.crypto.group import P, Q, in_subgroup, power, random_exponent, secret_power
+from streams.tally.crypto.group import P, Q, power, random_exponent, secret_power
 from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.refusals import Check, Refused, require
 
@@ -83,6 +84,7 @@ def make_share(
     Raises:
         Refused: `subgroup`, for a tally that could draw a bit of the key out.
     """
+    _check_group(tally)
     contests = {}
     for name, contest in tally.contests.items():
         selections = {}
@@ -105,6 +107,7 @@ def make_compensated_share(
     Raises:
         Refused: `subgroup`.
     """
+    _check_group(tally)
     recovery = recovery_key(missing, key.sequence_order)
     names = (key.owner_id, missing.owner_id)
     contests = {}
@@ -117,8 +120,13 @@ def make_compensated_share(
     return CompensatedShare(tally.object_id, *names, key.key, contests)
 
 
+def _check_group(tally: EncryptedTally) -> None:
+    """Outside the group a share would tell something about the key."""
+    pads = [ciphertext.pad for ciphertext in tally.lines().values()]
+    require(all_in_subgroup(pads), Check.SUBGROUP, "a tally is outside the group")
+
+
 def _decrypt(message: Ciphertext, secret: mpz, extended_hash: mpz) -> tuple[mpz, ShareProof]:
-    require(in_subgroup(message.pad), Check.SUBGROUP, "a tally is outside the group")
     share = secret_power(message.pad, secret)
     return share, prove_share(message, share, secret, extended_hash, random_exponent())
 

@@ -1,0 +1,231 @@
+"""What users ask of the tally: functions behind the command line, the HTTP API and the queues."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.tally import (
+    Cancel,
+    Combine,
+    Create,
+    Decrypt,
+    LaneKey,
+    Mode,
+    Phase,
+    Resume,
+    TallyEvent,
+    Uploaded,
+)
+from streams.availability import Availability
+from streams.log_writer import LogWriter, OutRecord
+from streams.settings import Settings
+from streams.tally import statements as sql
+from streams.tally.codec import encode
+from streams.tally.crypto.ceremony import GuardianKey
+from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.election import Context
+from streams.tally.crypto.group import to_hex
+from streams.tally.crypto.shares import (
+    CompensatedShare,
+    Share,
+    verify_compensated_share,
+    verify_share,
+)
+from streams.tally.crypto.tallies import EncryptedTally
+from streams.tally.mirror import job_id
+from streams.tally.refusals import Check, require
+from streams.tally.store import CAST, TallyStore
+from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, partition_for
+
+
+@dataclass(frozen=True)
+class Created:
+    """A tally that was asked for."""
+
+    job_id: uuid.UUID
+    ballots: int
+
+
+class Tally:
+    """Asks for work and looks at what became of it. Made by :func:`tally`."""
+
+    def __init__(self, settings: Settings, store: TallyStore, writer: LogWriter) -> None:
+        self._settings = settings
+        self.store = store
+        self._writer = writer
+
+    async def send(self, event: TallyEvent) -> None:
+        """Write a command into `tally.events`.
+
+        Raises:
+            ServiceUnavailable: Kafka does not confirm; it may be there all the same.
+        """
+        partition = partition_for(event.election_id, self._settings.partitions)
+        await self._writer.write([OutRecord(EVENTS_TOPIC, partition, encode(event))])
+
+    async def create(
+        self, election_id: str, *, mode: Mode = Mode.SINGLE, chunk_size: int = 50, by: str = ""
+    ) -> Created:
+        """Tally an election; asking again changes nothing.
+
+        Raises:
+            Refused: there is no such election.
+        """
+        asked = Create(election_id, [], 0, mode, chunk_size, by)
+        event = await self.store.create_event(asked)
+        ballots = await self.store.count_ballots(election_id, CAST)
+        await self.send(event)
+        return Created(job_id(election_id, "TALLY"), ballots)
+
+    async def decrypt(self, election_id: str, guardian: str) -> None:
+        """Let workers make a guardian's shares with its sealed secret.
+
+        Raises:
+            Refused: there is no such guardian, or no sealed secret of it.
+        """
+        await self._guardian(election_id, guardian)
+        require(
+            await self.store.secret(election_id, guardian) is not None,
+            Check.SECRET,
+            "no sealed secret of this guardian is there",
+            election=election_id,
+            guardian=guardian,
+        )
+        await self.send(Decrypt(election_id, guardian))
+
+    async def combine(self, election_id: str) -> None:
+        """No more guardians are to come: decrypt with those that are there."""
+        await self.store.election(election_id)
+        await self.send(Combine(election_id))
+
+    async def cancel(self, election_id: str) -> None:
+        """Give out no more work."""
+        await self.send(Cancel(election_id))
+
+    async def resume(self, election_id: str) -> None:
+        """Go on, and try again what failed."""
+        await self.send(Resume(election_id))
+
+    async def upload(self, election_id: str, unit: int, shares: list[Share]) -> bool:
+        """Keep shares that a guardian made elsewhere, verified; True once they are complete.
+
+        Raises:
+            Refused: they do not verify.
+        """
+        described = await self.store.election(election_id)
+        extended_hash = from_json(Context, described.context).crypto_extended_base_hash
+        center = await self.store.center(election_id, unit)
+        tallies = from_json(list[EncryptedTally], center.tallies)
+        require(len(shares) == len(tallies) > 0, Check.SHARE, "not one share for every tally")
+        key = await self._guardian(election_id, shares[0].guardian_id)
+        for share, tally in zip(shares, tallies, strict=True):
+            verify_share(share, tally, key, extended_hash)
+        document = _json_list(shares)
+        await self.store.put_share(center.center_id, key.owner_id, to_hex(key.key), document)
+        return await self._uploaded(election_id, LaneKey(Phase.PARTIAL, key.owner_id))
+
+    async def upload_compensated(
+        self, election_id: str, unit: int, shares: list[CompensatedShare]
+    ) -> bool:
+        """Keep what a guardian made elsewhere for a missing one, verified.
+
+        Raises:
+            Refused: they do not verify.
+        """
+        described = await self.store.election(election_id)
+        extended_hash = from_json(Context, described.context).crypto_extended_base_hash
+        center = await self.store.center(election_id, unit)
+        tallies = from_json(list[EncryptedTally], center.tallies)
+        require(len(shares) == len(tallies) > 0, Check.SHARE, "not one share for every tally")
+        key = await self._guardian(election_id, shares[0].guardian_id)
+        missing = await self._guardian(election_id, shares[0].missing_guardian_id)
+        for share, tally in zip(shares, tallies, strict=True):
+            verify_compensated_share(share, tally, key, missing, extended_hash)
+        names = (key.owner_id, missing.owner_id)
+        await self.store.put_compensated(center.center_id, *names, _json_list(shares))
+        return await self._uploaded(election_id, LaneKey(Phase.COMPENSATED, *names))
+
+    async def _uploaded(self, election_id: str, lane: LaneKey) -> bool:
+        given = await self.store.count_shares(election_id, lane.guardian, lane.missing)
+        complete = given == await self.store.count_centers(election_id)
+        if complete:
+            await self.send(Uploaded(election_id, lane))
+        return complete
+
+    async def _guardian(self, election_id: str, name: str) -> GuardianKey:
+        described = await self.store.election(election_id)
+        for key in from_json(list[GuardianKey], described.guardians):
+            if key.owner_id == name:
+                return key
+        require(False, Check.GUARDIANS, "no such guardian", election=election_id, guardian=name)
+        raise AssertionError("unreachable")
+
+    # Looking.
+
+    async def jobs(self, election_id: str) -> list[dict[str, Any]]:
+        """The jobs of an election, in the documented fields."""
+        return [
+            job_document(row) for row in await self.store.jobs(sql.JOBS_OF_ELECTION, election_id)
+        ]
+
+    async def job(self, identity: uuid.UUID) -> dict[str, Any] | None:
+        """One job, if there is one."""
+        rows = await self.store.jobs(sql.JOB, identity)
+        return job_document(rows[0]) if rows else None
+
+    async def active_jobs(self) -> list[dict[str, Any]]:
+        """Jobs that are queued or under way."""
+        return [job_document(row) for row in await self.store.jobs(sql.ACTIVE_JOBS)]
+
+
+def job_document(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `election_jobs` in the fields that clients of older deployments read."""
+    total = row["total_chunks"]
+    complete = row["status"] == "COMPLETED"
+    share = 100.0 if complete else (100 * row["processed_chunks"] / total if total else 0.0)
+    return {
+        "jobId": str(row["job_id"]),
+        "electionId": row["election_id"],
+        "operationType": row["operation_type"],
+        "guardianId": row["guardian_id"] or None,
+        "missingGuardianId": row["missing_guardian_id"] or None,
+        "status": row["status"],
+        "totalChunks": total,
+        "processedChunks": row["processed_chunks"],
+        "failedChunks": row["failed_chunks"],
+        "progressPercent": round(share, 1),
+        "startedAt": row["started_at"].isoformat(),
+        "completedAt": row["completed_at"].isoformat() if row["completed_at"] else None,
+        "errorMessage": row["error_message"],
+    }
+
+
+def _json_list(shares: list[Share] | list[CompensatedShare]) -> str:
+    return to_json(shares).decode()
+
+
+@asynccontextmanager
+async def tally(settings: Settings) -> AsyncIterator[Tally]:
+    """Connect to PostgreSQL and, once something is asked for, to Kafka.
+
+    Raises:
+        ServiceUnavailable: one of them is away.
+    """
+    await ensure_tally_topics(
+        settings.kafka_bootstrap_servers,
+        app_id=settings.app_id,
+        partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+    )
+    writer = LogWriter(
+        settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
+    )
+    async with TallyStore(settings) as store:
+        try:
+            yield Tally(settings, store, writer)
+        finally:
+            await writer.close()

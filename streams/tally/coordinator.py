@@ -1,0 +1,155 @@
+"""The agent of `tally.events`: decides what is to be done and writes it down.
+
+For every group of events, in this order: decide, write the tasks, write the changelog, bring
+PostgreSQL's mirror up to date, acknowledge. A crash in between gives tasks out once more, and doing
+one twice does it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from schemas.tally import Create, JobState, TallyEvent, TallyTask
+from streams.assignment import Assignment
+from streams.log_writer import LogWriter, OutRecord
+from streams.tally.codec import encode
+from streams.tally.jobs import Pace, Step, step, tick
+from streams.tally.jobs_table import JobsStore, changelog_key
+from streams.tally.mirror import job_rows
+from streams.tally.refusals import Refused
+from streams.tally.store import TallyStore
+from streams.tally.topics import TASKS_TOPIC, partition_for
+
+log = structlog.get_logger(__name__)
+
+TICK_S: Final = 0.25
+
+Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class EventOf:
+    """A record of `tally.events` or `tally.tasks` on its way through an agent."""
+
+    partition: int
+    offset: int
+    record: Any
+    generation: int
+    acknowledge: Callable[[], Any]
+    size_bytes: int
+    weight: int = 1
+
+    def ack(self) -> None:
+        """Acknowledge it to Faust."""
+        self.acknowledge()
+
+
+class Coordinator:
+    """The stage.
+
+    Args:
+        jobs: the jobs' store.
+        changelog: topic of its changelog.
+        partitions: of `tally.tasks`.
+        pace: how work is given out.
+        writer: writes to Kafka.
+        store: PostgreSQL.
+        retry_kafka, retry_database: wait out outages.
+        assignment: events that it does not cover are left to the next owner.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: Callable[[], JobsStore],
+        changelog: str,
+        partitions: int,
+        pace: Pace,
+        writer: LogWriter,
+        store: TallyStore,
+        retry_kafka: Retry,
+        retry_database: Retry,
+        assignment: Assignment,
+    ) -> None:
+        self._jobs = jobs
+        self._changelog = changelog
+        self._partitions = partitions
+        self._pace = pace
+        self._writer = writer
+        self._store = store
+        self._retry_kafka = retry_kafka
+        self._retry_database = retry_database
+        self._assignment = assignment
+        self._one_at_a_time = asyncio.Lock()
+
+    async def process(self, events: list[EventOf]) -> None:
+        """Apply a group of events; returns when tasks, changelog and mirror are written."""
+        async with self._one_at_a_time:
+            for event in events:
+                record = await self._completed(event.record)
+                if record is None:
+                    continue
+                if not self._assignment.covers(event.generation):
+                    return
+                out = step(
+                    self._jobs().partitions.get(event.partition, {}).get(record.election_id),
+                    record,
+                    offset=event.offset,
+                    now_ms=_now_ms(),
+                    pace=self._pace,
+                )
+                await self._write(event.partition, out)
+
+    async def _completed(self, event: TallyEvent) -> TallyEvent | None:
+        """A command from a queue with what the database knows; None if it knows no election."""
+        if not isinstance(event, Create) or event.guardians:
+            return event
+        try:
+            return await self._retry_database(lambda: self._store.create_event(event))  # type: ignore[no-any-return]
+        except Refused as refused:
+            log.error("a tally was asked for that cannot be", error=str(refused))
+            return None
+
+    async def run(self) -> None:
+        """Give out again what is due, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            async with self._one_at_a_time:
+                for partition, jobs in list(self._jobs().partitions.items()):
+                    for state in list(jobs.values()):
+                        if self._assignment.generation is not None:
+                            out = tick(state, now_ms=_now_ms(), pace=self._pace)
+                            await self._write(partition, out)
+
+    async def _write(self, partition: int, out: Step) -> None:
+        state = out.state
+        if state is None or not out.changed:
+            return
+        if out.tasks:
+            tasks = [self._task_record(task) for task in out.tasks]
+            await self._retry_kafka(lambda: self._writer.write(tasks))
+        change = OutRecord(self._changelog, partition, encode(state), changelog_key(state))
+        written = await self._retry_kafka(lambda: self._writer.write([change]))
+        for metadata in written:
+            self._jobs().written(metadata.partition, metadata.offset)
+        self._jobs().put(partition, state)
+        await self._retry_database(lambda: self._mirror(state))
+
+    async def _mirror(self, state: JobState) -> None:
+        await self._store.put_jobs(job_rows(state, _now_ms()))
+
+    def _task_record(self, task: TallyTask) -> OutRecord:
+        # Units of one line go to different partitions, so that more workers do them sooner.
+        lane = task.lane
+        key = "\0".join((task.election_id, lane.phase, lane.guardian, lane.missing, str(task.unit)))
+        return OutRecord(TASKS_TOPIC, partition_for(key, self._partitions), encode(task))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,142 @@
+"""Files that guardians and the election's office exchange; JSON, each with one document."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from streams.errors import SettingsError
+from streams.tally.crypto.ceremony import (
+    Backup,
+    GuardianKey,
+    GuardianSecret,
+    joint_key,
+    open_backup,
+    verify_guardians,
+)
+from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.election import Election, make_context
+from streams.tally.crypto.manifest import Manifest
+from streams.tally.crypto.shares import CompensatedShare, Share
+from streams.tally.crypto.tallies import EncryptedTally
+from streams.tally.refusals import Check, Refused, require
+from streams.tally.work import Described
+
+T = TypeVar("T")
+_MODE: Final = 0o600
+
+
+class Product(msgspec.Struct, frozen=True):
+    """What a guardian decrypts: a product, or a group of spoiled ballots."""
+
+    unit: int
+    tallies: list[EncryptedTally]
+
+
+class ToDecrypt(msgspec.Struct, frozen=True):
+    """All that a guardian needs for its shares; nothing in it is secret."""
+
+    election_id: str
+    manifest: str
+    context: str
+    guardians: str
+    products: list[Product]
+
+    def described(self) -> Described:
+        """The election in it."""
+        return Described(self.election_id, self.manifest, self.context, self.guardians)
+
+    def keys(self) -> list[GuardianKey]:
+        """The guardians' public keys."""
+        return from_json(list[GuardianKey], self.guardians)
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """What a guardian made of :class:`ToDecrypt`: for itself, and for those that are missing."""
+
+    election_id: str
+    guardian: str
+    own: dict[int, list[Share]]
+    """By unit."""
+    compensated: dict[int, list[list[CompensatedShare]]]
+    """By unit, a list for each missing guardian."""
+
+
+def read_document(kind: type[T], path: Path) -> T:
+    """Read a file.
+
+    Raises:
+        SettingsError: it cannot be read.
+        Refused: `format`, if it is something else.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"A file cannot be read: {error.strerror}", where={"file": path}
+        ) from error
+    try:
+        return from_json(kind, data)
+    except Refused as refused:
+        raise Refused(refused.check, refused.what, where={"file": path}) from refused
+
+
+def write_document(document: object, path: Path, *, secret: bool = False) -> None:
+    """Write a file; a secret one is readable by its owner only and never replaces another.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if secret else os.O_TRUNC)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, flags, _MODE if secret else 0o644), "wb") as file:
+            file.write(to_json(document) + b"\n")
+    except OSError as error:
+        raise SettingsError(
+            f"A file cannot be written: {error.strerror}", where={"file": path}
+        ) from error
+
+
+def describe(
+    election_id: str, manifest: Manifest, keys: Sequence[GuardianKey], quorum: int
+) -> Described:
+    """Put an election together from its manifest and its guardians' published keys.
+
+    Raises:
+        Refused: a guardian's proofs do not verify, or the manifest contradicts itself.
+    """
+    ordered = sorted(keys, key=lambda key: key.sequence_order)
+    verify_guardians(ordered, quorum)
+    public_key, commitment_hash = joint_key(ordered)
+    context = make_context(
+        manifest, public_key, commitment_hash, guardians=len(ordered), quorum=quorum
+    )
+    Election(manifest, context)
+    return Described(
+        election_id,
+        to_json(manifest).decode(),
+        to_json(context).decode(),
+        to_json(ordered).decode(),
+    )
+
+
+def check_backups(
+    secret: GuardianSecret, keys: Sequence[GuardianKey], backups: Sequence[Backup]
+) -> None:
+    """That a guardian got a good backup from every other one.
+
+    Raises:
+        Refused: `backup`, naming whose is missing or wrong.
+    """
+    mine = {
+        backup.owner_id: backup for backup in backups if backup.designated_id == secret.owner_id
+    }
+    for key in keys:
+        if key.owner_id != secret.owner_id:
+            require(key.owner_id in mine, Check.BACKUP, "a backup is missing", owner=key.owner_id)
+            open_backup(mine[key.owner_id], secret, key)

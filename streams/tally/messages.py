@@ -1,0 +1,108 @@
+"""Messages of older deployments' queues as commands; pure.
+
+Their backends put a task for every chunk into the queues. Here a message is a command for its
+election: which chunks there are, and what comes next, is decided by the jobs. So many messages for
+one election do what one does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from schemas.tally import Combine, Create, Decrypt, Mode, TallyEvent
+from streams.tally.refusals import Check, Refused, require
+
+TALLY: Final = "tally.creation.queue"
+PARTIAL: Final = "partial.decryption.queue"
+COMPENSATED: Final = "compensated.decryption.queue"
+COMBINE: Final = "combine.decryption.queue"
+
+QUEUES: Final = {
+    TALLY: TALLY,
+    PARTIAL: PARTIAL,
+    COMPENSATED: COMPENSATED,
+    COMBINE: COMBINE,
+    "tally.queue": TALLY,
+    "decryption.queue": PARTIAL,
+    "combine.queue": COMBINE,
+}
+"""Every name that a queue may have -> the documented one."""
+
+_SECRET: Final = re.compile(
+    r"private.?key|polynomial|secret|credential|passphrase|password|coordinate|backup",
+    re.IGNORECASE,
+)
+_MAX_ID: Final = 200
+
+
+def command_of(queue: str, body: bytes) -> TallyEvent | None:
+    """The command in a message; None where the jobs do by themselves what it asks for.
+
+    Args:
+        queue: documented name.
+        body: JSON with `electionId`; for a tally optionally `mode` and `chunkSize`, for a
+            guardian's decryption `guardianId` or `guardianSequenceOrder`.
+
+    Raises:
+        Refused: `secret`, if it holds a secret in plain; `format`. Neither quotes the message.
+    """
+    try:
+        message = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(Check.FORMAT, "a message is not JSON", where={"queue": queue}) from error
+    require(isinstance(message, dict), Check.FORMAT, "a message is no JSON object", queue=queue)
+    for name, value in _fields(message):
+        require(
+            not _SECRET.search(name) or value in (None, "", [], {}),
+            Check.SECRET,
+            "a message holds a guardian's secret in plain and was not passed on",
+            queue=queue,
+            field=name[:40],
+        )
+    election_id = _id(queue, message, "electionId", "election_id")
+    match queue:
+        case "tally.creation.queue":
+            return _create(queue, election_id, message)
+        case "partial.decryption.queue":
+            guardian = _id(queue, message, "guardianId", "guardian_id", "guardianSequenceOrder")
+            return Decrypt(election_id, guardian)
+        case "combine.decryption.queue":
+            return Combine(election_id)
+    return None
+
+
+def _create(queue: str, election_id: str, message: dict[str, Any]) -> Create:
+    mode = message.get("mode", Mode.SINGLE)
+    size = message.get("chunkSize", 50)
+    require(
+        mode in set(Mode) and isinstance(size, int) and 1 <= size <= 1_000_000,
+        Check.FORMAT,
+        "a message has no good mode or chunk size",
+        queue=queue,
+    )
+    # Guardians and quorum are the database's to say.
+    return Create(election_id, [], 0, Mode(mode), size)
+
+
+def _id(queue: str, message: dict[str, Any], *names: str) -> str:
+    for name in names:
+        value = message.get(name)
+        if isinstance(value, bool):
+            continue
+        if isinstance(value, int) or (isinstance(value, str) and 0 < len(value) <= _MAX_ID):
+            return str(value)
+    raise Refused(Check.FORMAT, f"a message has no {names[0]}", where={"queue": queue})
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name, inner
+            yield from _fields(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _fields(inner)

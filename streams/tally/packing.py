@@ -1,0 +1,67 @@
+"""Ciphertexts as fixed-width bytes: quicker to read than JSON, and half as long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gmpy2 import mpz
+
+from streams.tally.crypto.election import Election
+from streams.tally.crypto.elgamal import UNIT, Ciphertext
+from streams.tally.crypto.group import P
+from streams.tally.refusals import Check, require
+
+ELEMENT_BYTES: Final = 512
+
+
+def pack_lines(election: Election, lines: Mapping[str, Ciphertext]) -> bytes:
+    """Pad and data of every selection of the election, in order; what is missing adds nothing."""
+    parts = []
+    for name in election.line_names:
+        ciphertext = lines.get(name, UNIT)
+        parts += [_bytes(ciphertext.pad), _bytes(ciphertext.data)]
+    return b"".join(parts)
+
+
+def unpack_lines(election: Election, packed: bytes) -> dict[str, Ciphertext]:
+    """What :func:`pack_lines` packed.
+
+    Raises:
+        Refused: `format`.
+    """
+    elements = _elements(election, packed)
+    return {
+        name: Ciphertext(elements[2 * index], elements[2 * index + 1])
+        for index, name in enumerate(election.line_names)
+    }
+
+
+def add_packed(election: Election, product: bytes, ballots: Sequence[bytes]) -> bytes:
+    """Multiply packed ballots into a packed product; empty stands for nothing yet.
+
+    Raises:
+        Refused: `format`.
+    """
+    sums = [mpz(1)] * (2 * len(election.line_names))
+    for packed in (*([product] if product else []), *ballots):
+        elements = _elements(election, packed)
+        for index, element in enumerate(elements):
+            sums[index] = sums[index] * element % P
+    return b"".join(map(_bytes, sums))
+
+
+def _elements(election: Election, packed: bytes) -> list[mpz]:
+    require(
+        len(packed) == 2 * ELEMENT_BYTES * len(election.line_names),
+        Check.FORMAT,
+        "packed ciphertexts are not those of the election's selections",
+    )
+    return [
+        mpz(int.from_bytes(packed[at : at + ELEMENT_BYTES]))
+        for at in range(0, len(packed), ELEMENT_BYTES)
+    ]
+
+
+def _bytes(element: mpz) -> bytes:
+    return int(element).to_bytes(ELEMENT_BYTES)

@@ -1,0 +1,193 @@
+"""What is done in each phase: read, compute in a helper, keep the result.
+
+Results are kept under the task's key, so that doing a task again changes nothing. Ballots are
+streamed, and no more than a batch of them is in memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas.tally import Done, Mode, Phase, TallyTask
+from streams.tally.crypto.ceremony import GuardianKey
+from streams.tally.crypto.decryption import PlainTally
+from streams.tally.crypto.documents import from_json
+from streams.tally.crypto.group import to_hex
+from streams.tally.helpers import Helpers
+from streams.tally.refusals import Check, Refused
+from streams.tally.results import Result, add_counts
+from streams.tally.store import CAST, SPOILED, TallyStore
+from streams.tally.work import (
+    Combine,
+    Describe,
+    MakeCompensated,
+    MakeShares,
+    Multiply,
+    MultiplyTallies,
+    Spoil,
+)
+
+
+class Phases:
+    """The work itself.
+
+    Args:
+        store: PostgreSQL.
+        helpers: do the computations.
+        key_file: the workers' private key, for sealed secrets.
+    """
+
+    def __init__(self, store: TallyStore, helpers: Helpers, key_file: Path) -> None:
+        self._store = store
+        self._helpers = helpers
+        self._key_file = key_file
+
+    async def do(self, task: TallyTask) -> Done:
+        """Do a task; returns what to answer.
+
+        Raises:
+            ScrutinError: why it could not be done.
+        """
+        done = Done(task.election_id, task.lane, task.unit)
+        match task.lane.phase:
+            case Phase.PLAN:
+                chunks = await self._store.plan(task.election_id, task.chunk_size)
+                done = Done(task.election_id, task.lane, task.unit, chunks=chunks)
+            case Phase.TALLY:
+                await self._tally(task)
+            case Phase.TOTAL:
+                centers = await self._total(task)
+                done = Done(task.election_id, task.lane, task.unit, centers=centers)
+            case Phase.PARTIAL:
+                await self._partial(task)
+            case Phase.COMPENSATED:
+                await self._compensated(task)
+            case Phase.COMBINE:
+                await self._combine(task)
+            case Phase.PUBLISH:
+                await self._publish(task)
+        return done
+
+    async def _tally(self, task: TallyTask) -> None:
+        """Multiply the ballots of one chunk."""
+        store, name = self._store, task.election_id
+        if await store.has_center(name, "chunk", task.unit):
+            return
+        election = await store.election(name)
+        product, ballots = b"", 0
+        async for batch in store.chunk(name, task.unit):
+            product = await self._helpers.ask(Multiply(election, product, batch))
+            ballots += len(batch)
+        tally = await self._helpers.ask(Describe(election, product, f"chunk-{task.unit}"))
+        await store.put_center(name, "chunk", task.unit, tally.decode(), ballots=ballots)
+
+    async def _total(self, task: TallyTask) -> int:
+        """Say what is to be decrypted: the product of all or the chunks, then spoiled ballots."""
+        store, name = self._store, task.election_id
+        election = await store.election(name)
+        if task.mode == Mode.CHUNKED:
+            await store.number_chunks(name)
+            unit = await store.count_centers(name)
+        else:
+            unit = 1
+            if not await store.has_center(name, "total", 0):
+                product, ballots = b"", 0
+                async for batch in store.chunk_tallies(name):
+                    tallies = [tally for tally, _ in batch]
+                    product = await self._helpers.ask(MultiplyTallies(election, product, tallies))
+                    ballots += sum(count for _, count in batch)
+                tally = await self._helpers.ask(Describe(election, product, "tally"))
+                await store.put_center(name, "total", 0, tally.decode(), ballots=ballots, unit=0)
+        number = 0
+        async for group in store.spoiled(name, task.chunk_size):
+            if not await store.has_center(name, "spoiled", number):
+                tally = await self._helpers.ask(Spoil(election, group))
+                await store.put_center(
+                    name,
+                    "spoiled",
+                    number,
+                    tally.decode(),
+                    ballots=len(group),
+                    unit=unit + number,
+                )
+            number += 1
+        return await store.count_centers(name)
+
+    async def _sealed(self, task: TallyTask) -> bytes:
+        sealed = await self._store.secret(task.election_id, task.lane.guardian)
+        if sealed is None:
+            raise Refused(
+                Check.SECRET,
+                "no sealed secret of this guardian is there",
+                where={"election": task.election_id, "guardian": task.lane.guardian},
+                todo="`scrutin guardian seal` puts it there; or decrypt with `scrutin guardian"
+                " decrypt` and upload the shares",
+            )
+        return sealed
+
+    async def _partial(self, task: TallyTask) -> None:
+        store, guardian = self._store, task.lane.guardian
+        center = await store.center(task.election_id, task.unit)
+        if await store.has_share(center.center_id, guardian):
+            return
+        election = await store.election(task.election_id)
+        sealed = await self._sealed(task)
+        request = MakeShares(election, guardian, center.tallies, sealed, str(self._key_file))
+        shares = await self._helpers.ask(request)
+        keys = from_json(list[GuardianKey], election.guardians)
+        key = next(to_hex(key.key) for key in keys if key.owner_id == guardian)
+        await store.put_share(center.center_id, guardian, key, shares.decode())
+
+    async def _compensated(self, task: TallyTask) -> None:
+        store, lane = self._store, task.lane
+        center = await store.center(task.election_id, task.unit)
+        if await store.has_compensated(center.center_id, lane.guardian, lane.missing):
+            return
+        election = await store.election(task.election_id)
+        shares = await self._helpers.ask(
+            MakeCompensated(
+                election,
+                lane.guardian,
+                lane.missing,
+                await store.backup(task.election_id, lane.missing, lane.guardian),
+                center.tallies,
+                await self._sealed(task),
+                str(self._key_file),
+            )
+        )
+        await store.put_compensated(center.center_id, lane.guardian, lane.missing, shares.decode())
+
+    async def _combine(self, task: TallyTask) -> None:
+        store = self._store
+        center = await store.center(task.election_id, task.unit)
+        if center.result is not None:
+            return
+        election = await store.election(task.election_id)
+        shares, compensated = await store.shares(center.center_id, task.present)
+        limit = 1 if center.kind == "spoiled" else center.ballots
+        counts = await self._helpers.ask(
+            Combine(election, center.tallies, shares, compensated, limit)
+        )
+        await store.put_result(center.center_id, counts.decode())
+
+    async def _publish(self, task: TallyTask) -> None:
+        store, name = self._store, task.election_id
+        election = await store.election(name)
+        counts: dict[str, int] = {}
+        spoiled: list[PlainTally] = []
+        async for row in store.centers(name):
+            if row["election_result"] is None:
+                continue
+            tallies = from_json(list[PlainTally], row["election_result"])
+            if row["kind"] == "spoiled":
+                spoiled += tallies
+            else:
+                add_counts(counts, tallies)
+        result = Result(
+            cast=await store.count_ballots(name, CAST),
+            spoiled=await store.count_ballots(name, SPOILED),
+            counts=counts,
+            spoiled_ballots={tally.object_id: tally.counts() for tally in spoiled},
+            present=task.present,
+        )
+        await store.put_published(name, result.document(election))

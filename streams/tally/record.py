@@ -1,0 +1,290 @@
+"""The election record: everything public, as files, and its verification from nothing else.
+
+    manifest.json context.json guardians.json    what the election was
+    ballots.jsonl                                every ballot, cast and spoiled, with its proofs
+    tallies.jsonl                                every decrypted product with all shares and proofs
+    result.json                                  the count
+
+All but the result are documents in the form of ElectionGuard's Python reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from streams.tally import work
+from streams.tally.admission import batches
+from streams.tally.crypto.ceremony import GuardianKey, joint_key, verify_guardians
+from streams.tally.crypto.decryption import PlainTally, verify_plain_tally
+from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.election import Election
+from streams.tally.crypto.tallies import (
+    Accumulator,
+    BallotLines,
+    EncryptedTally,
+    check_tally,
+    combine_tallies,
+    spoiled_tally,
+)
+from streams.tally.helpers import Helpers
+from streams.tally.packing import add_packed, unpack_lines
+from streams.tally.refusals import Check, Refused, require
+from streams.tally.results import Result, add_counts
+from streams.tally.store import CAST, SPOILED, TallyStore
+from streams.tally.work import Admit, Described
+
+MANIFEST: Final = "manifest.json"
+CONTEXT: Final = "context.json"
+GUARDIANS: Final = "guardians.json"
+BALLOTS: Final = "ballots.jsonl"
+TALLIES: Final = "tallies.jsonl"
+RESULT: Final = "result.json"
+
+
+class RecordedTally(msgspec.Struct, frozen=True):
+    """A line of `tallies.jsonl`: what was decrypted, and to what."""
+
+    kind: str
+    """`total`, `chunk` or `spoiled`."""
+    encrypted: EncryptedTally
+    plain: PlainTally
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a record's verification has shown."""
+
+    election_id: str
+    guardians: int
+    quorum: int
+    cast: int
+    spoiled: int
+    tallies: int
+    counts: dict[str, int]
+
+
+async def export(
+    store: TallyStore, election_id: str, directory: Path, *, advance: Callable[[int], None]
+) -> None:
+    """Write the record of a published election; one ballot in memory at a time.
+
+    Raises:
+        Refused: `tally`, if it is not published yet.
+        OSError: a file cannot be written.
+    """
+    described = await store.election(election_id)
+    result = await store.published(election_id)
+    if result is None:
+        raise Refused(
+            Check.TALLY,
+            "the election has no published result yet",
+            where={"election": election_id},
+            todo="`scrutin tally status` tells how far it is",
+        )
+    _begin(directory, described)
+    with (directory / BALLOTS).open("w") as file:
+        async for _, _, ballot in store.ballots(election_id):
+            file.write(ballot.replace("\n", " ") + "\n")
+            advance(1)
+    with (directory / TALLIES).open("wb") as lines:
+        async for row in store.centers(election_id):
+            if row["election_result"] is None:
+                continue
+            encrypted = from_json(list[EncryptedTally], row["encrypted_tally"])
+            plain = from_json(list[PlainTally], row["election_result"])
+            for pair in zip(encrypted, plain, strict=True):
+                lines.write(to_json(RecordedTally(row["kind"], *pair)) + b"\n")
+    (directory / RESULT).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+def _begin(directory: Path, described: Described) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MANIFEST).write_text(described.manifest)
+    (directory / CONTEXT).write_text(described.context)
+    (directory / GUARDIANS).write_text(described.guardians)
+
+
+async def verify(
+    directory: Path, helpers: Helpers, *, advance: Callable[[int], None] = lambda _: None
+) -> Verified:
+    """Check a record from its files alone.
+
+    Args:
+        advance: told how many more ballots were checked.
+
+    Raises:
+        Refused: with the name of the first check that fails, and the place.
+    """
+    described = _described(directory)
+    election, keys = work.load_election(described)
+    context = election.context
+    require(
+        len(keys) == context.number_of_guardians,
+        Check.GUARDIANS,
+        "there are not as many guardians as the election says",
+    )
+    verify_guardians(keys, context.quorum)
+    require(
+        joint_key(keys) == (election.public_key, context.commitment_hash),
+        Check.KEY,
+        "the election's key is not that of its guardians",
+    )
+    ballots = await _verify_ballots(directory, election, described, helpers, advance)
+    spoiled, tallies, counts = _verify_tallies(directory, election, keys, ballots)
+    _verify_result(directory, described, ballots, spoiled, counts)
+    return Verified(
+        described.election_id,
+        context.number_of_guardians,
+        context.quorum,
+        ballots.cast,
+        len(ballots.spoiled),
+        tallies,
+        counts,
+    )
+
+
+def _described(directory: Path) -> Described:
+    result = json.loads(_read(directory / RESULT))
+    return Described(
+        str(result.get("election", "")),
+        _read(directory / MANIFEST),
+        _read(directory / CONTEXT),
+        _read(directory / GUARDIANS),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(
+            Check.FORMAT, "a file of the record cannot be read", where={"file": path}
+        ) from error
+
+
+@dataclass
+class _Ballots:
+    cast: int
+    spoiled: dict[str, EncryptedTally]
+    product: EncryptedTally
+
+
+async def _verify_ballots(
+    directory: Path,
+    election: Election,
+    described: Described,
+    helpers: Helpers,
+    advance: Callable[[int], None],
+) -> _Ballots:
+    seen: set[str] = set()
+    codes: set[int] = set()
+    spoiled: dict[str, EncryptedTally] = {}
+    product, cast = b"", 0
+    async for admitted, data in helpers.in_order(
+        lambda batch: Admit(described, batch), batches(_lines(directory / BALLOTS))
+    ):
+        for each, text in zip(work.admitted.decode(admitted), data, strict=True):
+            require(not each.refused, Check.EQUATION, f"a ballot does not verify: {each.refused}")
+            lines = from_json(BallotLines, text)
+            code = hash(from_json(_Code, text).code)
+            require(
+                each.ballot_id not in seen and code not in codes,
+                Check.REPEATED,
+                "a ballot or its code is there twice",
+                ballot=each.ballot_id,
+            )
+            seen.add(each.ballot_id)
+            codes.add(code)
+            if each.state == CAST:
+                product = add_packed(election, product, [each.ciphertexts])
+                cast += 1
+            elif each.state == SPOILED:
+                spoiled[each.ballot_id] = spoiled_tally(each.ballot_id, lines, election)
+        advance(len(data))
+    accumulator = Accumulator(election)
+    if product:
+        accumulator.add(unpack_lines(election, product))
+    return _Ballots(cast, spoiled, accumulator.result("tally"))
+
+
+class _Code(msgspec.Struct):
+    code: str
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except OSError as error:
+        raise Refused(
+            Check.FORMAT, "a file of the record cannot be read", where={"file": path}
+        ) from error
+
+
+def _verify_tallies(
+    directory: Path, election: Election, keys: list[GuardianKey], ballots: _Ballots
+) -> tuple[dict[str, dict[str, int]], int, dict[str, int]]:
+    """Every decrypted product: that it is the ballots', and that its count follows."""
+    added: list[EncryptedTally] = []
+    counts: dict[str, int] = {}
+    spoiled: dict[str, dict[str, int]] = {}
+    number = 0
+    for line in _lines(directory / TALLIES):
+        recorded = from_json(RecordedTally, line)
+        number += 1
+        verify_plain_tally(
+            recorded.plain,
+            recorded.encrypted,
+            keys,
+            quorum=election.context.quorum,
+            extended_hash=election.extended_hash,
+        )
+        name = recorded.encrypted.object_id
+        if recorded.kind == "spoiled":
+            require(
+                name not in spoiled and recorded.encrypted == ballots.spoiled.get(name),
+                Check.TALLY,
+                "a spoiled ballot's decryption is not of a spoiled ballot of the record",
+                ballot=name,
+            )
+            spoiled[name] = recorded.plain.counts()
+        else:
+            check_tally(recorded.encrypted, election)
+            added.append(recorded.encrypted)
+            add_counts(counts, [recorded.plain])
+    require(
+        spoiled.keys() == ballots.spoiled.keys(),
+        Check.TALLY,
+        "not every spoiled ballot is decrypted",
+    )
+    require(
+        combine_tallies(election, "tally", added) == ballots.product,
+        Check.TALLY,
+        "the decrypted products are not those of the cast ballots",
+    )
+    return spoiled, number, counts
+
+
+def _verify_result(
+    directory: Path,
+    described: Described,
+    ballots: _Ballots,
+    spoiled: dict[str, dict[str, int]],
+    counts: dict[str, int],
+) -> None:
+    stated = json.loads(_read(directory / RESULT))
+    present = [
+        guardian["id"] for guardian in stated["verification"]["guardians"] if guardian["present"]
+    ]
+    expected = Result(ballots.cast, len(ballots.spoiled), counts, spoiled, present)
+    require(
+        stated == expected.document(described),
+        Check.TALLY,
+        "the result is not what the decrypted products give",
+    )

@@ -1,0 +1,115 @@
+"""The agent of `tally.tasks`: does the work, keeps its result, and says so in `tally.events`.
+
+A task whose result is there already is only answered for. One that fails is answered for too, with
+the error; whether it is tried again is the coordinator's to say. Outages are waited out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from schemas.tally import Failed, Phase, TallyEvent, TallyTask
+from streams.errors import ScrutinError
+from streams.log_writer import LogWriter, OutRecord
+from streams.tally import statements as sql
+from streams.tally.codec import encode
+from streams.tally.coordinator import EventOf
+from streams.tally.phases import Phases
+from streams.tally.store import TallyStore
+from streams.tally.topics import EVENTS_TOPIC, partition_for
+
+log = structlog.get_logger(__name__)
+
+Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+class Runner:
+    """The stage.
+
+    Args:
+        store: PostgreSQL.
+        phases: do the work.
+        writer: writes to Kafka.
+        retry_kafka, retry_database: wait out outages.
+        partitions: of `tally.events`.
+        worker: name of this process, for the logs.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: TallyStore,
+        phases: Phases,
+        writer: LogWriter,
+        retry_kafka: Retry,
+        retry_database: Retry,
+        partitions: int,
+        worker: str,
+    ) -> None:
+        self._store = store
+        self._phases = phases
+        self._writer = writer
+        self._retry_kafka = retry_kafka
+        self._retry_database = retry_database
+        self._partitions = partitions
+        self._worker = worker
+
+    async def process(self, events: list[EventOf]) -> None:
+        """Do a group of tasks side by side; returns when all are answered for."""
+        await asyncio.gather(*(self.do(event.record) for event in events))
+
+    async def do(self, task: TallyTask) -> None:
+        """Do one task and answer for it."""
+        started = datetime.now(UTC)
+        outcome: TallyEvent
+        error = ""
+        try:
+            outcome = await self._retry_database(lambda: self._phases.do(task))
+        except ScrutinError as failure:
+            error = str(failure)
+        except Exception as failure:
+            error = f"unexpected {type(failure).__name__}"
+            log.exception("a task met an unexpected error", task=task)
+        if error:
+            outcome = Failed(task.election_id, task.lane, task.unit, task.attempt, error)
+            log.error(
+                "a task failed",
+                election=task.election_id,
+                phase=task.lane.phase,
+                guardian=task.lane.guardian,
+                unit=task.unit,
+                attempt=task.attempt,
+                error=error,
+            )
+        await self._retry_database(lambda: self._log(task, started, error))
+        record = OutRecord(
+            EVENTS_TOPIC, partition_for(task.election_id, self._partitions), encode(outcome)
+        )
+        await self._retry_kafka(lambda: self._writer.write([record]))
+
+    async def _log(self, task: TallyTask, started: datetime, error: str) -> None:
+        lane = task.lane
+        row = (
+            task.election_id,
+            lane.phase,
+            task.unit,
+            task.attempt,
+            self._worker,
+            started,
+            datetime.now(UTC),
+            "FAILED" if error else "COMPLETED",
+            error or None,
+        )
+        if lane.guardian:
+            kind = "COMPENSATED" if lane.missing else "PARTIAL"
+            guardians = (lane.missing or lane.guardian, lane.guardian, kind)
+            await self._store.log(sql.LOG_DECRYPTION, *row, *guardians)
+        elif lane.phase in {Phase.COMBINE, Phase.PUBLISH}:
+            await self._store.log(sql.LOG_COMBINE, *row)
+        else:
+            await self._store.log(sql.LOG_TALLY, *row)

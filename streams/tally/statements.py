@@ -1,0 +1,159 @@
+"""SQL of the encrypted tally."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PUT_ELECTION: Final = """
+INSERT INTO tally_elections (election_id, manifest, context, guardians) VALUES ($1, $2, $3, $4)
+ON CONFLICT (election_id) DO NOTHING RETURNING election_id
+"""
+GET_ELECTION: Final = """
+SELECT election_id, manifest, context, guardians FROM tally_elections WHERE election_id = $1
+"""
+PUT_BACKUP: Final = """
+INSERT INTO guardian_backups (election_id, owner_id, designated_id, backup)
+VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+"""
+GET_BACKUP: Final = """
+SELECT backup FROM guardian_backups
+WHERE election_id = $1 AND owner_id = $2 AND designated_id = $3
+"""
+PUT_SEALED: Final = """
+INSERT INTO sealed_secrets (election_id, guardian_id, sealed) VALUES ($1, $2, $3)
+ON CONFLICT (election_id, guardian_id) DO UPDATE SET sealed = excluded.sealed
+"""
+GET_SEALED: Final = "SELECT sealed FROM sealed_secrets WHERE election_id = $1 AND guardian_id = $2"
+
+PUT_BALLOTS: Final = """
+INSERT INTO encrypted_ballots (election_id, ballot_id, state, ciphertexts, ballot)
+SELECT $1, * FROM unnest($2::text[], $3::smallint[], $4::bytea[], $5::text[])
+ON CONFLICT (election_id, ballot_id) DO NOTHING RETURNING ballot_id
+"""
+COUNT_BALLOTS: Final = """
+SELECT count(*) FROM encrypted_ballots WHERE election_id = $1 AND state = $2
+"""
+LOCK_ELECTION: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tally ' || $1, 0))"
+CAST_IDS: Final = """
+SELECT id FROM encrypted_ballots WHERE election_id = $1 AND state = 1 AND id > $2
+ORDER BY id LIMIT $3
+"""
+COUNT_CHUNKS: Final = """
+SELECT coalesce(max(chunk_number) + 1, 0) FROM submitted_ballots WHERE election_id = $1
+"""
+CHUNK_BALLOTS: Final = """
+SELECT b.ciphertexts FROM submitted_ballots s JOIN encrypted_ballots b ON b.id = s.ballot
+WHERE s.election_id = $1 AND s.chunk_number = $2
+"""
+SPOILED_BALLOTS: Final = """
+SELECT ballot_id, ballot FROM encrypted_ballots WHERE election_id = $1 AND state = 2 ORDER BY id
+"""
+BALLOTS: Final = """
+SELECT ballot_id, state, ballot FROM encrypted_ballots WHERE election_id = $1 ORDER BY id
+"""
+
+PUT_CENTER: Final = """
+INSERT INTO election_center (election_id, kind, chunk_number, unit, ballots, encrypted_tally)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+"""
+HAS_CENTER: Final = """
+SELECT true FROM election_center WHERE election_id = $1 AND kind = $2 AND chunk_number = $3
+"""
+CHUNK_TALLIES: Final = """
+SELECT encrypted_tally, ballots FROM election_center
+WHERE election_id = $1 AND kind = 'chunk' ORDER BY chunk_number
+"""
+NUMBER_CHUNKS: Final = """
+UPDATE election_center SET unit = chunk_number
+WHERE election_id = $1 AND kind = 'chunk' AND unit IS NULL
+"""
+COUNT_CENTERS: Final = """
+SELECT count(*) FROM election_center WHERE election_id = $1 AND unit IS NOT NULL
+"""
+GET_CENTER: Final = """
+SELECT election_center_id, kind, ballots, encrypted_tally, election_result
+FROM election_center WHERE election_id = $1 AND unit = $2
+"""
+PUT_RESULT: Final = """
+UPDATE election_center SET election_result = $2
+WHERE election_center_id = $1 AND election_result IS NULL
+"""
+CENTERS: Final = """
+SELECT unit, kind, chunk_number, ballots, encrypted_tally, election_result
+FROM election_center WHERE election_id = $1 ORDER BY kind, chunk_number
+"""
+
+PUT_SHARE: Final = """
+INSERT INTO decryptions (election_center_id, guardian_id, guardian_decryption_key, tally_share)
+VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+"""
+HAS_SHARE: Final = """
+SELECT true FROM decryptions WHERE election_center_id = $1 AND guardian_id = $2
+"""
+SHARES: Final = """
+SELECT guardian_id, tally_share FROM decryptions
+WHERE election_center_id = $1 AND guardian_id = ANY($2::text[]) ORDER BY guardian_id
+"""
+PUT_COMPENSATED: Final = """
+INSERT INTO compensated_decryptions
+    (election_center_id, compensating_guardian_id, missing_guardian_id, compensated_tally_share)
+VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+"""
+HAS_COMPENSATED: Final = """
+SELECT true FROM compensated_decryptions
+WHERE election_center_id = $1 AND compensating_guardian_id = $2 AND missing_guardian_id = $3
+"""
+COMPENSATED: Final = """
+SELECT compensated_tally_share FROM compensated_decryptions
+WHERE election_center_id = $1 AND compensating_guardian_id = ANY($2::text[])
+  AND missing_guardian_id <> ALL($2::text[])
+ORDER BY compensating_guardian_id, missing_guardian_id
+"""
+COUNT_SHARES: Final = """
+SELECT count(*) FROM decryptions d JOIN election_center c USING (election_center_id)
+WHERE c.election_id = $1 AND d.guardian_id = $2
+"""
+COUNT_COMPENSATED: Final = """
+SELECT count(*) FROM compensated_decryptions d JOIN election_center c USING (election_center_id)
+WHERE c.election_id = $1 AND d.compensating_guardian_id = $2 AND d.missing_guardian_id = $3
+"""
+PUT_PUBLISHED: Final = """
+INSERT INTO election_results (election_id, result) VALUES ($1, $2)
+ON CONFLICT (election_id) DO NOTHING
+"""
+GET_PUBLISHED: Final = "SELECT result FROM election_results WHERE election_id = $1"
+
+PUT_JOB: Final = """
+INSERT INTO election_jobs AS j
+    (job_id, election_id, operation_type, guardian_id, missing_guardian_id, status, total_chunks,
+     processed_chunks, failed_chunks, created_by, started_at, completed_at, error_message,
+     metadata, version)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+ON CONFLICT (job_id) DO UPDATE SET
+    status = excluded.status, total_chunks = excluded.total_chunks,
+    processed_chunks = excluded.processed_chunks, failed_chunks = excluded.failed_chunks,
+    completed_at = coalesce(j.completed_at, excluded.completed_at),
+    error_message = excluded.error_message, metadata = excluded.metadata,
+    version = excluded.version
+WHERE j.version < excluded.version
+"""
+JOBS: Final = """
+SELECT job_id, election_id, operation_type, guardian_id, missing_guardian_id, status, total_chunks,
+       processed_chunks, failed_chunks, created_by, started_at, completed_at, error_message,
+       metadata
+FROM election_jobs
+"""
+JOBS_OF_ELECTION: Final = JOBS + " WHERE election_id = $1 ORDER BY started_at, operation_type"
+JOB: Final = JOBS + " WHERE job_id = $1"
+ACTIVE_JOBS: Final = JOBS + " WHERE status IN ('QUEUED', 'IN_PROGRESS') ORDER BY started_at"
+
+LOG_TALLY: Final = """
+INSERT INTO tally_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
+    end_time, status, error_message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+LOG_COMBINE: Final = LOG_TALLY.replace("tally_worker_log", "combine_worker_log")
+LOG_DECRYPTION: Final = """
+INSERT INTO decryption_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
+    end_time, status, error_message, guardian_id, decrypting_guardian_id, decryption_type)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""

@@ -1,0 +1,329 @@
+"""Adapter: the encrypted tally in PostgreSQL. Whatever is put twice is there once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import asyncpg
+import msgspec
+
+from schemas.tally import Create
+from streams.database import place, pool, translated
+from streams.settings import Settings
+from streams.tally import statements as sql
+from streams.tally.chunks import chunk_numbers, chunk_sizes, election_number, shuffle_seed
+from streams.tally.crypto.ceremony import GuardianKey
+from streams.tally.crypto.documents import from_json
+from streams.tally.crypto.election import Context
+from streams.tally.refusals import Check, Refused, require
+from streams.tally.work import Admitted, Described
+
+CAST: Final = 1
+SPOILED: Final = 2
+_IDS: Final = 10_000
+"""Ballot ids that are looked at at once."""
+_BATCH: Final = 200
+"""Ballots that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Center:
+    """A product that is decrypted, or a group of spoiled ballots."""
+
+    center_id: int
+    kind: str
+    ballots: int
+    tallies: str
+    """JSON list."""
+    result: str | None
+
+
+class TallyStore:
+    """The tables of `sql/`; a context that opens and closes the connections.
+
+    Every method raises :class:`streams.errors.ServiceUnavailable` while PostgreSQL is away.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._where = place(settings)
+        self._pool: asyncpg.Pool | None = None
+        self._elections: dict[str, Described] = {}
+
+    async def __aenter__(self) -> Self:
+        self._pool = pool(self._settings, "scrutin tally")
+        async with translated(self._where):
+            await self._pool
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        opened, self._pool = self._pool, None
+        if opened is not None:
+            opened.terminate()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        assert self._pool is not None
+        async with translated(self._where), self._pool.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Any]:
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    async def _fetch(self, statement: str, *arguments: object) -> list[Any]:
+        async with self._connection() as connection:
+            return list(await connection.fetch(statement, *arguments))
+
+    async def _value(self, statement: str, *arguments: object) -> Any:
+        async with self._connection() as connection:
+            return await connection.fetchval(statement, *arguments)
+
+    # Elections, guardians, ballots.
+
+    async def put_election(
+        self, election: Described, backups: Sequence[tuple[str, str, str]]
+    ) -> bool:
+        """Add an election with (owner, designated, backup); False if there is one of this name."""
+        async with self._transaction() as connection:
+            new = await connection.fetchval(
+                sql.PUT_ELECTION,
+                election.election_id,
+                election.manifest,
+                election.context,
+                election.guardians,
+            )
+            if new is not None:
+                await connection.executemany(
+                    sql.PUT_BACKUP, [(election.election_id, *backup) for backup in backups]
+                )
+        return new is not None
+
+    async def election(self, election_id: str) -> Described:
+        """An election as it was added.
+
+        Raises:
+            Refused: `context`, if there is none.
+        """
+        known = self._elections.get(election_id)
+        if known is None:
+            rows = await self._fetch(sql.GET_ELECTION, election_id)
+            require(bool(rows), Check.CONTEXT, "no such election", election=election_id)
+            known = self._elections[election_id] = Described(*rows[0])
+        return known
+
+    async def create_event(self, asked: Create) -> Create:
+        """The command to tally an election, with its guardians and quorum.
+
+        Raises:
+            Refused: `context`, if there is no such election.
+        """
+        described = await self.election(asked.election_id)
+        keys = from_json(list[GuardianKey], described.guardians)
+        names = [key.owner_id for key in sorted(keys, key=lambda key: key.sequence_order)]
+        quorum = from_json(Context, described.context).quorum
+        return msgspec.structs.replace(asked, guardians=names, quorum=quorum)
+
+    async def backup(self, election_id: str, owner: str, designated: str) -> str:
+        """An encrypted backup.
+
+        Raises:
+            Refused: `backup`, if it was never added.
+        """
+        found = await self._value(sql.GET_BACKUP, election_id, owner, designated)
+        if found is None:
+            where: dict[str, object] = {"owner": owner, "guardian": designated}
+            raise Refused(Check.BACKUP, "the database has no such backup", where=where)
+        return str(found)
+
+    async def put_secret(self, election_id: str, guardian: str, sealed: bytes) -> None:
+        """Keep a sealed secret; a newer one takes its place."""
+        await self._value(sql.PUT_SEALED, election_id, guardian, sealed)
+
+    async def secret(self, election_id: str, guardian: str) -> bytes | None:
+        """A sealed secret, if there is one."""
+        found = await self._value(sql.GET_SEALED, election_id, guardian)
+        return None if found is None else bytes(found)
+
+    async def put_ballots(
+        self, election_id: str, ballots: Sequence[tuple[Admitted, bytes]]
+    ) -> set[str]:
+        """Add verified ballots; returns the ids that are new."""
+        rows = await self._fetch(
+            sql.PUT_BALLOTS,
+            election_id,
+            [admitted.ballot_id for admitted, _ in ballots],
+            [admitted.state for admitted, _ in ballots],
+            [admitted.ciphertexts for admitted, _ in ballots],
+            [text.decode() for _, text in ballots],
+        )
+        return {row[0] for row in rows}
+
+    async def count_ballots(self, election_id: str, state: int) -> int:
+        """How many cast or spoiled ballots there are."""
+        return int(await self._value(sql.COUNT_BALLOTS, election_id, state))
+
+    async def ballots(self, election_id: str) -> AsyncIterator[tuple[str, int, str]]:
+        """(id, state, JSON) of every ballot, streamed."""
+        async with self._transaction() as connection:
+            async for row in connection.cursor(sql.BALLOTS, election_id, prefetch=_BATCH):
+                yield tuple(row)
+
+    # The phases' results.
+
+    async def plan(self, election_id: str, chunk_size: int) -> int:
+        """Spread the cast ballots over chunks, once; returns how many chunks there are."""
+        async with self._transaction() as connection:
+            await connection.execute(sql.LOCK_ELECTION, election_id)
+            planned = int(await connection.fetchval(sql.COUNT_CHUNKS, election_id))
+            if planned:
+                return planned
+            ballots = int(await connection.fetchval(sql.COUNT_BALLOTS, election_id, CAST))
+            seed = election_number(election_id)
+            async for ids in _ids(connection, election_id):
+                seed = shuffle_seed(seed, ids)
+            numbers = chunk_numbers(ballots, chunk_size, seed)
+            place_in_order = 0
+            async for ids in _ids(connection, election_id):
+                records = [
+                    (number, election_id, numbers[place_in_order + index])
+                    for index, number in enumerate(ids)
+                ]
+                place_in_order += len(ids)
+                await connection.copy_records_to_table(
+                    "submitted_ballots",
+                    records=records,
+                    columns=["ballot", "election_id", "chunk_number"],
+                )
+            return len(chunk_sizes(ballots, chunk_size))
+
+    async def chunk(self, election_id: str, number: int) -> AsyncIterator[list[bytes]]:
+        """A chunk's packed ballots, streamed in batches."""
+        async with self._transaction() as connection:
+            cursor = await connection.cursor(sql.CHUNK_BALLOTS, election_id, number)
+            while rows := await cursor.fetch(_BATCH):
+                yield [row[0] for row in rows]
+
+    async def chunk_tallies(self, election_id: str) -> AsyncIterator[list[tuple[str, int]]]:
+        """(encrypted tally, ballots) of the chunks, streamed in batches."""
+        async with self._transaction() as connection:
+            cursor = await connection.cursor(sql.CHUNK_TALLIES, election_id)
+            while rows := await cursor.fetch(_BATCH):
+                yield [(row[0], row[1]) for row in rows]
+
+    async def spoiled(self, election_id: str, size: int) -> AsyncIterator[list[str]]:
+        """Spoiled ballots as JSON, in groups."""
+        async with self._transaction() as connection:
+            cursor = await connection.cursor(sql.SPOILED_BALLOTS, election_id)
+            while rows := await cursor.fetch(size):
+                yield [row[1] for row in rows]
+
+    async def has_center(self, election_id: str, kind: str, number: int) -> bool:
+        """Whether a product is there already."""
+        return bool(await self._value(sql.HAS_CENTER, election_id, kind, number))
+
+    async def put_center(
+        self,
+        election_id: str,
+        kind: str,
+        number: int,
+        tallies: str,
+        *,
+        ballots: int,
+        unit: int | None = None,
+    ) -> None:
+        """Keep a product."""
+        await self._value(sql.PUT_CENTER, election_id, kind, number, unit, ballots, tallies)
+
+    async def number_chunks(self, election_id: str) -> None:
+        """Let every chunk be decrypted by itself."""
+        await self._value(sql.NUMBER_CHUNKS, election_id)
+
+    async def count_centers(self, election_id: str) -> int:
+        """How many products are decrypted."""
+        return int(await self._value(sql.COUNT_CENTERS, election_id))
+
+    async def center(self, election_id: str, unit: int) -> Center:
+        """A product that is decrypted.
+
+        Raises:
+            Refused: `tally`, if there is none.
+        """
+        rows = await self._fetch(sql.GET_CENTER, election_id, unit)
+        require(bool(rows), Check.TALLY, "no such product", election=election_id, unit=unit)
+        return Center(*rows[0])
+
+    async def put_share(self, center: int, guardian: str, key: str, share: str) -> None:
+        """Keep a guardian's shares of a product."""
+        await self._value(sql.PUT_SHARE, center, guardian, key, share)
+
+    async def has_share(self, center: int, guardian: str) -> bool:
+        """Whether they are there already."""
+        return bool(await self._value(sql.HAS_SHARE, center, guardian))
+
+    async def count_shares(self, election_id: str, guardian: str, missing: str = "") -> int:
+        """Of how many products a guardian gave shares, for itself or for a missing one."""
+        if missing:
+            return int(await self._value(sql.COUNT_COMPENSATED, election_id, guardian, missing))
+        return int(await self._value(sql.COUNT_SHARES, election_id, guardian))
+
+    async def put_compensated(self, center: int, guardian: str, missing: str, share: str) -> None:
+        """Keep a guardian's shares for a missing one."""
+        await self._value(sql.PUT_COMPENSATED, center, guardian, missing, share)
+
+    async def has_compensated(self, center: int, guardian: str, missing: str) -> bool:
+        """Whether they are there already."""
+        return bool(await self._value(sql.HAS_COMPENSATED, center, guardian, missing))
+
+    async def shares(self, center: int, present: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Shares of these guardians, and what they gave for all others."""
+        own = await self._fetch(sql.SHARES, center, list(present))
+        parts = await self._fetch(sql.COMPENSATED, center, list(present))
+        return [row[1] for row in own], [row[0] for row in parts]
+
+    async def put_result(self, center: int, result: str) -> None:
+        """Keep a product's counts."""
+        await self._value(sql.PUT_RESULT, center, result)
+
+    async def centers(self, election_id: str) -> AsyncIterator[Any]:
+        """All products with their counts, streamed: rows of `election_center`."""
+        async with self._transaction() as connection:
+            async for row in connection.cursor(sql.CENTERS, election_id, prefetch=10):
+                yield row
+
+    async def put_published(self, election_id: str, result: dict[str, Any]) -> None:
+        """Publish the result."""
+        await self._value(sql.PUT_PUBLISHED, election_id, json.dumps(result))
+
+    async def published(self, election_id: str) -> dict[str, Any] | None:
+        """The result, once it is published."""
+        found = await self._value(sql.GET_PUBLISHED, election_id)
+        return None if found is None else dict(json.loads(found))
+
+    # Jobs and logs.
+
+    async def put_jobs(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Bring the mirror of the jobs up to date."""
+        async with self._transaction() as connection:
+            await connection.executemany(sql.PUT_JOB, rows)
+
+    async def jobs(self, statement: str, *arguments: object) -> list[dict[str, Any]]:
+        """Rows of `election_jobs`."""
+        return [dict(row) for row in await self._fetch(statement, *arguments)]
+
+    async def log(self, statement: str, *arguments: object) -> None:
+        """Add a row to a worker log."""
+        await self._value(statement, *arguments)
+
+
+async def _ids(connection: Any, election_id: str) -> AsyncIterator[list[int]]:
+    """Ids of the cast ballots in order, in batches; the connection is free in between."""
+    last = -1
+    while rows := await connection.fetch(sql.CAST_IDS, election_id, last, _IDS):
+        last = rows[-1][0]
+        yield [row[0] for row in rows]

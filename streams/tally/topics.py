@@ -1,0 +1,62 @@
+"""Kafka topics of the encrypted tally. Only deployments that tally have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from zlib import crc32
+
+from aiokafka.errors import KafkaError
+
+from streams.errors import ServiceUnavailable
+from streams.topics import TopicPlan, create_topics
+
+EVENTS_TOPIC: Final = "tally.events"
+"""Commands and outcomes, by election."""
+TASKS_TOPIC: Final = "tally.tasks"
+"""Work that follows from them, spread over the partitions."""
+JOBS_TABLE: Final = "tally_jobs"
+
+
+def tally_app_id(app_id: str) -> str:
+    """Kafka group of the tally's workers; the votes' workers never wait for theirs."""
+    return f"{app_id}-tally"
+
+
+def jobs_changelog(app_id: str) -> str:
+    """Changelog of the jobs' table, under the name that Faust gives it."""
+    return f"{tally_app_id(app_id)}-{JOBS_TABLE}-changelog"
+
+
+def partition_for(key: str, partitions: int) -> int:
+    """Where a key belongs."""
+    return crc32(key.encode()) % partitions
+
+
+async def ensure_tally_topics(
+    bootstrap_servers: Sequence[str], *, app_id: str, partitions: int, replication_factor: int
+) -> None:
+    """Create what is missing and check what is there.
+
+    Raises:
+        ServiceUnavailable: Kafka does not answer.
+        TopologyMismatch: a topic has another number of partitions.
+    """
+    kept = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+    plan = [
+        TopicPlan(EVENTS_TOPIC, partitions, kept),
+        TopicPlan(TASKS_TOPIC, partitions, {"cleanup.policy": "delete"}),
+        TopicPlan(
+            jobs_changelog(app_id),
+            partitions,
+            {"cleanup.policy": "compact", "retention.ms": "-1"},
+        ),
+    ]
+    try:
+        await create_topics(list(bootstrap_servers), plan, replication_factor)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"Kafka does not answer: {error or type(error).__name__}",
+            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers)},
+            todo="Check the address and that the broker is up",
+        ) from error

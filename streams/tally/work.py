@@ -1,0 +1,302 @@
+"""The tally's computations as a program of its own, so that a worker's event loop never waits.
+
+A helper reads one request after the other from standard input and writes the answers to standard
+output, each with its length before it. It holds keys no longer than a request, keeps nothing on
+disk, and may be killed at any time.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+from gmpy2 import mpz
+
+from streams.tally.crypto.ballots import Ballot
+from streams.tally.crypto.batch import verify_ballots
+from streams.tally.crypto.ceremony import Backup, GuardianKey, open_backup
+from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
+from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.election import Context, Election
+from streams.tally.crypto.manifest import Manifest
+from streams.tally.crypto.shares import (
+    CompensatedShare,
+    Share,
+    make_compensated_share,
+    make_share,
+)
+from streams.tally.crypto.tallies import (
+    Accumulator,
+    BallotLines,
+    EncryptedTally,
+    check_tally,
+    spoiled_tally,
+)
+from streams.tally.packing import add_packed, pack_lines, unpack_lines
+from streams.tally.refusals import Check, Refused
+from streams.tally.sealing import open_sealed
+
+LENGTH_BYTES: Final = 4
+"""Of the big-endian length before every message."""
+
+
+class Described(msgspec.Struct, frozen=True):
+    """An election as the database has it."""
+
+    election_id: str
+    manifest: str
+    context: str
+    guardians: str
+
+
+class Admit(msgspec.Struct, tag=True):
+    """Check ballots with all proofs; answers :class:`Admitted` for each."""
+
+    election: Described
+    ballots: list[bytes]
+
+
+class Admitted(msgspec.Struct):
+    """What became of one ballot."""
+
+    ballot_id: str = ""
+    state: int = 0
+    ciphertexts: bytes = b""
+    refused: str = ""
+    """Why it is not accepted; empty if it is."""
+
+
+class Multiply(msgspec.Struct, tag=True):
+    """Multiply ballots into what was multiplied before; answers the packed product."""
+
+    election: Described
+    product: bytes
+    """Of the ballots before; empty at first."""
+    ballots: list[bytes]
+
+
+class MultiplyTallies(msgspec.Struct, tag=True):
+    """Multiply encrypted tallies into what was multiplied before; answers the packed product."""
+
+    election: Described
+    product: bytes
+    tallies: list[str]
+    """JSON lists of one."""
+
+
+class Describe(msgspec.Struct, tag=True):
+    """Give a packed product the form of an encrypted tally; answers a JSON list of one."""
+
+    election: Described
+    product: bytes
+    name: str
+
+
+class Spoil(msgspec.Struct, tag=True):
+    """Give spoiled ballots the form of encrypted tallies; answers a JSON list."""
+
+    election: Described
+    ballots: list[str]
+
+
+class MakeShares(msgspec.Struct, tag=True):
+    """A guardian's shares of encrypted tallies; answers a JSON list."""
+
+    election: Described
+    guardian: str
+    tallies: str
+    sealed: bytes
+    key_file: str
+
+
+class MakeCompensated(msgspec.Struct, tag=True):
+    """A guardian's shares for a missing one; answers a JSON list."""
+
+    election: Described
+    guardian: str
+    missing: str
+    backup: str
+    tallies: str
+    sealed: bytes
+    key_file: str
+
+
+class Combine(msgspec.Struct, tag=True):
+    """Check all shares and decrypt; answers a JSON list of counts."""
+
+    election: Described
+    tallies: str
+    shares: list[str]
+    """JSON lists, one of each present guardian."""
+    compensated: list[str]
+    limit: int
+    """No count is higher."""
+
+
+Request = (
+    Admit | Multiply | MultiplyTallies | Describe | Spoil | MakeShares | MakeCompensated | Combine
+)
+
+
+class Answer(msgspec.Struct):
+    """What a request led to."""
+
+    result: bytes = b""
+    error: str = ""
+    """Why not, in words that hold no secret and no vote."""
+
+
+encoder: Final = msgspec.msgpack.Encoder()
+requests: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
+answers: Final = msgspec.msgpack.Decoder(Answer)
+admitted: Final = msgspec.msgpack.Decoder(list[Admitted])
+
+
+@lru_cache(maxsize=4)
+def load_election(described: Described) -> tuple[Election, list[GuardianKey]]:
+    """Manifest, context and guardians, checked against each other."""
+    manifest = from_json(Manifest, described.manifest)
+    election = Election(manifest, from_json(Context, described.context))
+    return election, from_json(list[GuardianKey], described.guardians)
+
+
+def handle(request: Request) -> bytes:
+    """Do what a request asks for.
+
+    Raises:
+        Refused: something does not verify.
+    """
+    election, keys = load_election(request.election)
+    match request:
+        case MakeShares():
+            result = _share(request, election, keys)
+        case MakeCompensated():
+            result = _compensate(request, election, keys)
+        case Combine():
+            result = _combine(request, election, keys)
+        case _:
+            result = _add_up(request, election)
+    return result
+
+
+def _add_up(
+    request: Admit | Multiply | MultiplyTallies | Describe | Spoil, election: Election
+) -> bytes:
+    match request:
+        case Admit():
+            result = encoder.encode(_admit(request.ballots, election))
+        case Multiply():
+            result = add_packed(election, request.product, request.ballots)
+        case MultiplyTallies():
+            packed = []
+            for text in request.tallies:
+                for tally in from_json(list[EncryptedTally], text):
+                    check_tally(tally, election)
+                    packed.append(pack_lines(election, tally.lines()))
+            result = add_packed(election, request.product, packed)
+        case Describe():
+            accumulator = Accumulator(election)
+            if request.product:
+                accumulator.add(unpack_lines(election, request.product))
+            result = to_json([accumulator.result(request.name)])
+        case Spoil():
+            ballots = [from_json(BallotLines, ballot) for ballot in request.ballots]
+            result = to_json([spoiled_tally(b.object_id, b, election) for b in ballots])
+    return result
+
+
+def _admit(documents: list[bytes], election: Election) -> list[Admitted]:
+    read: list[Ballot | Refused] = []
+    for data in documents:
+        try:
+            read.append(from_json(Ballot, data))
+        except Refused as unreadable:
+            read.append(unreadable)
+    ballots = [ballot for ballot in read if isinstance(ballot, Ballot)]
+    verdicts = iter(verify_ballots(ballots, election))
+    outcome = []
+    for data, ballot in zip(documents, read, strict=True):
+        refused = next(verdicts) if isinstance(ballot, Ballot) else ballot
+        if refused is not None:
+            outcome.append(Admitted(refused=str(refused)))
+        else:
+            assert isinstance(ballot, Ballot)
+            packed = pack_lines(election, from_json(BallotLines, data).lines())
+            outcome.append(Admitted(ballot.object_id, int(ballot.state), packed))
+    return outcome
+
+
+def _key_of(keys: list[GuardianKey], name: str) -> GuardianKey:
+    for key in keys:
+        if key.owner_id == name:
+            return key
+    raise Refused(Check.GUARDIANS, "no such guardian", where={"guardian": name})
+
+
+def _share(request: MakeShares, election: Election, keys: list[GuardianKey]) -> bytes:
+    key = _key_of(keys, request.guardian)
+    secret = open_sealed(request.sealed, Path(request.key_file), request.election.election_id, key)
+    tallies = from_json(list[EncryptedTally], request.tallies)
+    return to_json([make_share(t, secret, key, election.extended_hash) for t in tallies])
+
+
+def _compensate(request: MakeCompensated, election: Election, keys: list[GuardianKey]) -> bytes:
+    key, missing = _key_of(keys, request.guardian), _key_of(keys, request.missing)
+    secret = open_sealed(request.sealed, Path(request.key_file), request.election.election_id, key)
+    coordinate: mpz = open_backup(from_json(Backup, request.backup), secret, missing)
+    tallies = from_json(list[EncryptedTally], request.tallies)
+    return to_json(
+        [
+            make_compensated_share(t, coordinate, key, missing, election.extended_hash)
+            for t in tallies
+        ]
+    )
+
+
+def _combine(request: Combine, election: Election, keys: list[GuardianKey]) -> bytes:
+    tallies = from_json(list[EncryptedTally], request.tallies)
+    shares = [from_json(list[Share], text) for text in request.shares]
+    compensated = [from_json(list[CompensatedShare], text) for text in request.compensated]
+    lengths = {len(each) for each in shares} | {len(each) for each in compensated}
+    if lengths - {len(tallies)}:
+        raise Refused(Check.SHARE, "a guardian's shares are not one for every tally")
+    logarithm = DiscreteLog(request.limit)
+    return to_json(
+        [
+            decrypt_tally(
+                tally,
+                [each[index] for each in shares],
+                [each[index] for each in compensated],
+                keys,
+                quorum=election.context.quorum,
+                extended_hash=election.extended_hash,
+                logarithm=logarithm,
+            )
+            for index, tally in enumerate(tallies)
+        ]
+    )
+
+
+def answer(data: bytes) -> bytes:
+    """Decode a request, do it, encode the answer."""
+    try:
+        return encoder.encode(Answer(handle(requests.decode(data))))
+    except Refused as refused:
+        return encoder.encode(Answer(error=str(refused)))
+    except Exception as error:  # noqa: BLE001 - named, not quoted: its text may hold what it read
+        return encoder.encode(Answer(error=f"unexpected {type(error).__name__}"))
+
+
+def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    """Answer requests until the other side closes."""
+    while header := incoming.read(LENGTH_BYTES):
+        reply = answer(incoming.read(int.from_bytes(header)))
+        outgoing.write(len(reply).to_bytes(LENGTH_BYTES) + reply)
+        outgoing.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)

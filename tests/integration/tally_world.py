@@ -1,0 +1,161 @@
+"""Tally workers on the real stack, with an election whose ballots are in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from streams.devstack import Stack
+from streams.load.programs import Program, child_environment, worker
+from streams.log_reader import LogReader
+from streams.migrations import migrate
+from streams.settings import Settings, load_settings
+from streams.tally.admission import admit
+from streams.tally.commands import Tally
+from streams.tally.crypto.ceremony import make_backup
+from streams.tally.crypto.documents import to_json
+from streams.tally.crypto.manifest import plain_manifest
+from streams.tally.helpers import Helpers
+from streams.tally.sealing import make_key_file, public_key, seal
+from streams.tally.topics import EVENTS_TOPIC, TASKS_TOPIC, jobs_changelog
+from streams.tally.work import Described
+from tests.harness import database, until, wipe
+from tests.tally_world import SmallElection, make_election
+
+SHAPE = {"mayor": ["ann", "bob", "cem"]}
+APP_ID = "tally-test"
+
+
+class TallyWorld:
+    """A wiped stack, a tally to ask, and workers to run."""
+
+    def __init__(self, stack: Stack, directory: Path) -> None:
+        self.stack = stack
+        self.directory = directory
+        self.key_file = directory / "workers.key"
+        self.env = child_environment(
+            stack.env(),
+            SCRUTIN_APP_ID=APP_ID,
+            SCRUTIN_PARTITIONS="2",
+            SCRUTIN_STAGES="tally",
+            SCRUTIN_TALLY_HELPERS="1",
+            SCRUTIN_TALLY_KEY_FILE=str(self.key_file),
+            RETRY_DELAY_SECONDS="0.2",
+            SCRUTIN_LOG_FORMAT="json",
+        )
+        self.settings: Settings = load_settings(
+            {k: v for k, v in self.env.items() if k in stack.env() or k.startswith("SCRUTIN_")}
+        )
+        self.programs: list[Program] = []
+
+    async def prepare(self) -> None:
+        """Wipe the stack and bring the schema up to date."""
+        await wipe(self.stack.env())
+        connection = await database(self.settings)
+        await migrate(connection)
+        await connection.close()
+
+    async def dump(self) -> str:
+        """Every table of the tally, every record of its topics, and the workers' logs, as text."""
+        parts = [program.log.read_text() for program in self.programs]
+        connection = await database(self.settings)
+        try:
+            tables = await connection.fetch(
+                "SELECT table_name FROM information_schema.tables"
+                " WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+            )
+            for (table,) in tables:
+                rows = await connection.fetch(f"SELECT t::text FROM {table} t")
+                parts += [row[0] for row in rows]
+        finally:
+            await connection.close()
+        reader = LogReader(self.settings.kafka_bootstrap_servers)
+        for topic in (EVENTS_TOPIC, TASKS_TOPIC, jobs_changelog(APP_ID)):
+            for partition in range(self.settings.partitions):
+                end = await reader.end_offset(topic, partition)
+                async for record in reader.read(topic, partition, 0, end):
+                    parts.append(record.value.decode("latin-1"))
+        return "\n".join(parts)
+
+    def worker(self, name: str = "tally-1") -> Program:
+        """A worker, started."""
+        program = worker(self.env, self.directory, name).start()
+        self.programs.append(program)
+        return program
+
+    async def put(self, tally: Tally, election_id: str, world: SmallElection) -> Described:
+        """Add an election with all its backups and ballots."""
+        described = Described(
+            election_id,
+            to_json(world.election.manifest).decode(),
+            to_json(world.election.context).decode(),
+            to_json(world.keys).decode(),
+        )
+        backups = [
+            (secret.owner_id, key.owner_id, to_json(make_backup(secret, key)).decode())
+            for secret in world.secrets
+            for key in world.keys
+            if secret.owner_id != key.owner_id
+        ]
+        assert await tally.store.put_election(described, backups)
+        async with Helpers(2) as helpers:
+            ballots = [to_json(ballot) for ballot in world.ballots]
+            outcome = await admit(tally.store, helpers, described, ballots)
+        assert not outcome.refused
+        assert outcome.admitted == len(world.ballots)
+        return described
+
+    async def seal(self, tally: Tally, election_id: str, world: SmallElection, *who: int) -> None:
+        """Give the workers these guardians' secrets, sealed."""
+        if not self.key_file.exists():
+            make_key_file(self.key_file)
+        for index in who:
+            secret = world.secrets[index]
+            sealed = seal(secret, election_id, public_key(self.key_file))
+            await tally.store.put_secret(election_id, secret.owner_id, sealed)
+
+    async def tallied(self, asked: Tally, election_id: str) -> None:
+        """Wait until the ballots are multiplied."""
+
+        async def there() -> bool:
+            jobs = await asked.jobs(election_id)
+            return any(
+                (job["operationType"], job["status"]) == ("TALLY", "COMPLETED") for job in jobs
+            )
+
+        await until(there, "tally", 60)
+
+    async def published(self, tally: Tally, election_id: str, within_s: float = 60.0) -> None:
+        """Wait for the result."""
+
+        async def there() -> bool:
+            for program in self.programs:
+                if program.returncode is not None and program.returncode >= 0:
+                    program.check()
+            return await tally.store.published(election_id) is not None
+
+        await until(there, f"result of {election_id}", within_s)
+
+
+def small_election(name: str, seed: int, *, cast: int, spoiled: int = 0) -> SmallElection:
+    """Three guardians, quorum two."""
+    manifest = plain_manifest(name, SHAPE, moment=datetime(2026, 1, 1, tzinfo=UTC))
+    return make_election(
+        manifest, random.Random(seed), guardians=3, quorum=2, cast=cast, spoiled=spoiled
+    )
+
+
+@asynccontextmanager
+async def tally_world(stack: Stack, directory: Path) -> AsyncIterator[TallyWorld]:
+    """A fresh world; its workers end with it."""
+    world = TallyWorld(stack, directory)
+    await world.prepare()
+    try:
+        yield world
+    finally:
+        for program in world.programs:
+            if program.running:
+                await program.kill()

@@ -1,0 +1,155 @@
+"""`scrutin guardian` and `scrutin tally`, from keys made at home to a verified record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from streams.cli import guardian
+from streams.cli import tally as tally_cli
+from streams.devstack import Stack
+from streams.errors import ExitCode, ScrutinError, SettingsError
+from streams.tally.commands import tally
+from streams.tally.crypto.ballots import encrypt_ballot
+from streams.tally.crypto.ceremony import GuardianKey
+from streams.tally.crypto.documents import to_json
+from streams.tally.crypto.manifest import Manifest
+from streams.tally.files import describe, read_document
+from streams.tally.refusals import Refused
+from streams.tally.work import load_election
+from tests.harness import wipe
+from tests.integration.tally_world import TallyWorld
+
+pytestmark = pytest.mark.timeout(240)
+
+NAMES = ("ann", "bob", "cem")
+
+
+class Scrutin:
+    """Runs commands in this process: a new one for each would take most of the test's time."""
+
+    def __init__(self) -> None:
+        self._app = typer.Typer()
+        guardian.register(self._app)
+        tally_cli.register(self._app)
+
+    def __call__(self, *arguments: object, code: int = 0) -> str:
+        done = CliRunner().invoke(self._app, [str(argument) for argument in arguments])
+        if isinstance(done.exception, ScrutinError):
+            raise done.exception
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+
+def test_an_election_is_held_with_secrets_that_never_leave_home(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    world = TallyWorld(stack, tmp_path)
+    asyncio.run(wipe(stack.env()))
+    scrutin = Scrutin()
+    request.addfinalizer(lambda: [program.send(signal.SIGKILL) for program in world.programs])
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "passphrase").write_text("correct horse\n")
+    secretly = ("--passphrase-file", str(home / "passphrase"))
+    for name, value in world.env.items():
+        monkeypatch.setenv(name, value)
+
+    # The guardians make their keys, exchange backups and check them.
+    public = [home / f"{name}.public.json" for name in NAMES]
+    for order, name in enumerate(NAMES, 1):
+        options = ("--election", "e", "--order", order, "--quorum", 2, "--directory", home)
+        scrutin("guardian", "new", name, *options, *secretly)
+    assert (home / "ann.secret.json").stat().st_mode & 0o077 == 0
+    for name in NAMES:
+        secret = home / f"{name}.secret.json"
+        scrutin("guardian", "backup", secret, *public, "--directory", home, *secretly)
+    scrutin("guardian", "check", home / "bob.secret.json", *public, "--backups", home, *secretly)
+
+    # The election's office sets the election up and lets ballots in.
+    manifest = home / "manifest.json"
+    scrutin("tally", "manifest", "e", "mayor=ada,bea", "-o", manifest)
+    scrutin("tally", "setup", "e", manifest, *public, "--quorum", 2, "--backups", home)
+    keys = [read_document(GuardianKey, path) for path in public]
+    described = describe("e", read_document(Manifest, manifest), keys, 2)
+    election, _ = load_election(described)
+    rng = random.Random(1)
+    lines, counts = [], dict.fromkeys(election.line_names, 0)
+    for number in range(4):
+        chosen = rng.choice(election.line_names)
+        counts[chosen] += 1
+        ballot = encrypt_ballot(election, f"b{number}", "ballot", {"mayor": [chosen]})
+        lines.append(to_json(ballot) + b"\n")
+    ballots = home / "ballots.jsonl"
+    ballots.write_bytes(b"".join([*lines, lines[0], lines[0].replace(b'"b0"', b'"b9"')]))
+    outcome = json.loads(scrutin("tally", "admit", "e", ballots, "--json", code=3))
+    assert (outcome["admitted"], outcome["repeated"]) == (4, 1)
+    assert "hash" in outcome["refused"][0]
+
+    # Workers tally; two guardians decrypt at home, one of them for the third as well.
+    program = world.worker()
+    scrutin("tally", "create", "e")
+    products = home / "products.json"
+    asyncio.run(tallied(world))
+    scrutin("tally", "products", "e", "-o", products)
+    for name in ("ann", "cem"):
+        shares = home / f"{name}.shares.json"
+        missing = ("--missing", "bob", "--backups", home)
+        secret = home / f"{name}.secret.json"
+        scrutin("guardian", "decrypt", secret, products, "-o", shares, *missing, *secretly)
+        scrutin("tally", "upload", shares)
+    scrutin("tally", "combine", "e")
+    done = json.loads(scrutin("tally", "status", "e", "--watch", "--json"))
+    assert {job["status"] for job in done} == {"COMPLETED"}
+    assert asyncio.run(program.terminate()) == ExitCode.OK
+
+    # Anybody checks the record, and notices every change to it.
+    record = tmp_path / "record"
+    scrutin("tally", "export", "e", record)
+    verified = json.loads(scrutin("tally", "verify", record, "--json"))
+    assert verified["verified"]
+    assert verified["counts"] == counts
+    for file, old, new in (
+        ("ballots.jsonl", b'"timestamp":1', b'"timestamp":2'),
+        ("result.json", b'"total_valid_ballots": 4', b'"total_valid_ballots": 5'),
+        ("tallies.jsonl", b'"kind":"total"', b'"kind":"spoiled"'),
+        ("context.json", b'"quorum":2', b'"quorum":1'),
+    ):
+        changed = tmp_path / "changed"
+        shutil.copytree(record, changed)
+        text = (changed / file).read_bytes()
+        assert old in text
+        (changed / file).write_bytes(text.replace(old, new, 1))
+        refused = json.loads(scrutin("tally", "verify", changed, "--json", code=3))
+        assert not refused["verified"]
+        shutil.rmtree(changed)
+
+
+async def tallied(world: TallyWorld) -> None:
+    async with tally(world.settings) as asked:
+        await world.tallied(asked, "e")
+
+
+def test_a_wrong_passphrase_and_a_missing_one_are_named(tmp_path: Path) -> None:
+    (tmp_path / "right").write_text("right\n")
+    (tmp_path / "wrong").write_text("wrong\n")
+    scrutin = Scrutin()
+    options = ("--election", "e", "--order", 1, "--quorum", 1, "--directory", tmp_path)
+    new = ("guardian", "new", "ann", *options)
+    with pytest.raises(SettingsError, match="passphrase is needed"):
+        scrutin(*new)
+    scrutin(*new, "--passphrase-file", tmp_path / "right")
+    # A secret is never written over.
+    with pytest.raises(SettingsError, match="File exists"):
+        scrutin(*new, "--passphrase-file", tmp_path / "right")
+    files = (tmp_path / "ann.secret.json", tmp_path / "ann.public.json")
+    with pytest.raises(Refused, match="does not open with this passphrase"):
+        scrutin("guardian", "backup", *files, "--passphrase-file", tmp_path / "wrong")
