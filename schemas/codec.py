@@ -8,12 +8,13 @@ import msgspec
 
 from schemas.control import Control
 from schemas.genesis import Genesis
+from schemas.skip import Skip
 from schemas.verdicts import VerdictBatch
 from schemas.voted import ControlRecord, VotedRecord
 from schemas.votes import RuledVoteBatch, VoteBatch
 from schemas.windows import WindowKey, WindowState
 
-InputRecord = Genesis | VoteBatch | RuledVoteBatch | Control
+InputRecord = Genesis | VoteBatch | RuledVoteBatch | Control | Skip
 """What the partitions of `votes.validation` hold."""
 
 ChangelogRecord = VotedRecord | ControlRecord

@@ -17,7 +17,7 @@ import structlog
 from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
-from streams.errors import LogMismatch
+from streams.errors import REBUILD_VALIDATED, LogMismatch
 from streams.events import VerdictEvent, poison
 from streams.log_reader import LogReader
 from streams.metrics import WorkerMetrics
@@ -99,7 +99,7 @@ class Aggregation:
             last_offset=gap.end - 1,
         )
         if gap.start >= gap.end:
-            raise _hole(gap)
+            raise hole(gap)
         start = gap.start
         while start < gap.end:
             first = start
@@ -110,8 +110,8 @@ class Aggregation:
             events = await self._retry_kafka(read)
             try:
                 await self._flush(events)
-            except Gap as hole:
-                raise _hole(hole) from hole
+            except Gap as missing:
+                raise hole(missing) from missing
             start = events[-1].offset + 1
 
     async def _read(self, partition: int, start: int, end: int) -> list[VerdictEvent]:
@@ -132,11 +132,12 @@ class Aggregation:
         return events
 
 
-def _hole(gap: Gap) -> LogMismatch:
+def hole(gap: Gap) -> LogMismatch:
+    """The error for a gap that the log itself has."""
     return LogMismatch(
         "The chain of verdict batches has a hole in the log itself",
         where={"topic": VALIDATED_TOPIC, "partition": gap.partition, "offset": gap.end},
-        todo="votes.validated lost records; rebuild it from the input log",
+        todo=REBUILD_VALIDATED,
     )
 
 

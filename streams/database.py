@@ -97,8 +97,15 @@ async def connect(settings: Settings) -> asyncpg.Connection:
         )
 
 
-def pool(settings: Settings, application_name: str) -> asyncpg.Pool:
-    """A pool that is not connected yet; enter it to connect."""
+def pool(settings: Settings, application_name: str, schema: str = "") -> asyncpg.Pool:
+    """A pool that is not connected yet; enter it to connect.
+
+    Args:
+        settings: where the database is.
+        application_name: as PostgreSQL shows it.
+        schema: where unqualified names are looked for; the user's own by default.
+    """
+    search_path = {"search_path": schema} if schema else {}
     return asyncpg.create_pool(
         host=settings.postgres_host,
         port=settings.postgres_port,
@@ -111,6 +118,7 @@ def pool(settings: Settings, application_name: str) -> asyncpg.Pool:
         command_timeout=COMMAND_TIMEOUT_S,
         server_settings={
             "application_name": application_name,
+            **search_path,
             # A frozen worker must not keep the fence locked for ever.
             "idle_in_transaction_session_timeout": "15s",
             "statement_timeout": "60s",

@@ -7,6 +7,21 @@ No message may hold a voter's identity or choice.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
+
+LOG_LOST: Final = (
+    "If records were lost: `scrutin rebuild log` writes them anew, from votes.validated or, with "
+    "`--from-audit`, from the database. If a new count is meant: `scrutin fresh` puts the results "
+    "of the old one away"
+)
+OLD_RESULTS: Final = (
+    "If they are of this log: `scrutin rebuild postgres` makes all tables anew. If they are of an "
+    "older system or count: `scrutin fresh` puts them away"
+)
+REBUILD_VOTED: Final = "`scrutin rebuild voted` makes the changelog anew from the input log"
+REBUILD_VALIDATED: Final = (
+    "`scrutin rebuild validated` makes votes.validated anew from the input log"
+)
 
 
 class ExitCode(IntEnum):

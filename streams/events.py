@@ -10,7 +10,8 @@ from schemas.codec import InputRecord
 from schemas.control import KEY_BYTES, RollChanged
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
-from streams.errors import PoisonRecord
+from streams.errors import REBUILD_VALIDATED, REBUILD_VOTED, PoisonRecord
+from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 
 if TYPE_CHECKING:
     from faust.types import EventT
@@ -29,7 +30,7 @@ class InputEvent:
 
     partition: int
     offset: int
-    record: InputRecord
+    record: InputRecord | Undecodable
     raw: bytes
     """The record as it was read."""
     generation: int
@@ -83,13 +84,24 @@ class VerdictEvent:
 
 def poison(topic: str, partition: int, offset: int, error: Exception) -> PoisonRecord:
     """The error for a record that cannot be decoded."""
+    remedies = {
+        VALIDATION_TOPIC: f"`scrutin skip {topic} {partition} {offset}` lets the count pass it",
+        VALIDATED_TOPIC: REBUILD_VALIDATED,
+    }
     poisoned = PoisonRecord(
         f"A record cannot be decoded: {type(error).__name__}",
         where={"topic": topic, "partition": partition, "offset": offset},
-        todo="Its partition stands still so that nothing is lost; see who wrote it",
+        todo="Its partition stands still so that nothing is lost. See who wrote it; "
+        + remedies.get(topic, REBUILD_VOTED),
     )
     poisoned.__cause__ = error
     return poisoned
+
+
+def value_of(event: EventT) -> Any:
+    """The decoded value of a Faust event, or :class:`Undecodable`."""
+    # Faust asks no codec for a record without a value.
+    return Undecodable(ValueError("no value")) if event.value is None else event.value
 
 
 def decoded(event: EventT) -> Any:
@@ -98,11 +110,8 @@ def decoded(event: EventT) -> Any:
     Raises:
         PoisonRecord: it could not be decoded.
     """
-    if isinstance(event.value, Undecodable):
+    value = value_of(event)
+    if isinstance(value, Undecodable):
         message = event.message
-        raise poison(message.topic, message.partition, message.offset, event.value.error)
-    if event.value is None:
-        # Faust asks no codec for a record without a value.
-        message = event.message
-        raise poison(message.topic, message.partition, message.offset, ValueError("no value"))
-    return event.value
+        raise poison(message.topic, message.partition, message.offset, value.error)
+    return value

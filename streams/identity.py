@@ -3,45 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
 
+import asyncpg
 from redis.asyncio import Redis
 
 from schemas.genesis import Genesis
+from schemas.votes import VoteBatch
 from streams import statements
-from streams.database import translated
-from streams.errors import LogMismatch
+from streams.errors import LOG_LOST, OLD_RESULTS, LogMismatch
+from streams.keys import stored_hash
 from streams.log_reader import LogReader
 from streams.mirror import VOTED_HASHES
 from streams.redis_client import redis_errors
-from streams.sink import PostgresSink
+from streams.skips import read_input
 from streams.topics import VALIDATION_TOPIC
 
 
-async def check_database(sink: PostgresSink, genesis: Mapping[int, Genesis]) -> None:
-    """Compare the fence with the log's identity; before anything is read.
+async def check_database(
+    connection: asyncpg.Connection | Any, genesis: Mapping[int, Genesis], reader: LogReader
+) -> dict[int, int]:
+    """Compare the fence and the last counted votes with the log; before anything is read.
+
+    Args:
+        connection: to the result database, which is migrated.
+        genesis: of each partition of the input log.
+        reader: reads the input log.
+
+    Returns:
+        Partition -> last input offset that was applied.
 
     Raises:
-        LogMismatch: the database holds results of another log.
-        ServiceUnavailable: the database is away.
+        LogMismatch: the database holds results of another log, or of more than the log has.
+        ServiceUnavailable: Kafka is away.
     """
-    async with translated({"table": "sink_offsets"}), sink.connections.acquire() as connection:
-        rows = await connection.fetch(statements.READ_OFFSETS)
-        counted = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM vote_audit)")
-    for row in rows:
-        partition = row["partition"]
-        if partition in genesis and row["log_id"] != genesis[partition].log_id:
-            raise LogMismatch(
-                "The database holds the results of another log",
-                where={"table": "sink_offsets", "partition": partition},
-                todo="The Kafka topics were recreated beside an old database; restore the topics,"
-                " or set POSTGRES_DB to an empty database for a new count",
-            )
+    rows = await connection.fetch(statements.READ_OFFSETS)
+    counted = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM vote_audit)")
     if counted and not rows:
         raise LogMismatch(
             "The table vote_audit holds votes that no log of Scrutin accounts for",
             where={"table": "vote_audit"},
-            todo="They are of an older system; set POSTGRES_DB to an empty database",
+            todo=OLD_RESULTS,
         )
+    fences = {row["partition"]: row for row in rows if row["partition"] in genesis}
+    for partition, row in fences.items():
+        if row["log_id"] != genesis[partition].log_id:
+            raise LogMismatch(
+                "The database holds the results of another log",
+                where={"table": "sink_offsets", "partition": partition},
+                todo=LOG_LOST,
+            )
+    applied: dict[int, int] = {p: row["source_offset"] for p, row in fences.items()}
+    ends = await reader.end_offsets(VALIDATION_TOPIC, list(genesis))
+    for partition, offset in applied.items():
+        if offset >= ends[partition]:
+            raise LogMismatch(
+                f"The database is newer than the log: it applied input offset {offset}, the log"
+                f" ends at {ends[partition] - 1}",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo=LOG_LOST,
+            )
+        await _check_last_vote(connection, reader, partition)
+    return applied
+
+
+async def _check_last_vote(connection: Any, reader: LogReader, partition: int) -> None:
+    """The log may have lost its end and grown past it since: then other votes are in its place."""
+    row = await connection.fetchrow(statements.LAST_COUNTED, partition)
+    if row is None:
+        return
+    offset, index = row["source_offset"], row["source_index"]
+    async with aclosing(reader.read(VALIDATION_TOPIC, partition, offset, offset + 1)) as reading:
+        [record] = [read_input(found.value) async for found in reading]
+    if isinstance(record, VoteBatch) and index < len(record.votes):
+        vote = record.votes[index]
+        if stored_hash(vote.hash, vote.contest, vote.kind) == row["vote_hash"]:
+            return
+    raise LogMismatch(
+        "The log holds something else where the last counted vote came from: it lost its end and"
+        " was written on",
+        where={"topic": VALIDATION_TOPIC, "partition": partition, "offset": offset},
+        todo=LOG_LOST,
+    )
 
 
 async def check_mirror(redis: Redis, reader: LogReader, partitions: int) -> None:
@@ -60,5 +104,5 @@ async def check_mirror(redis: Redis, reader: LogReader, partitions: int) -> None
         raise LogMismatch(
             f"The set {VOTED_HASHES} has {voted} members, but the log holds no vote",
             where={"set": VOTED_HASHES, "topic": VALIDATION_TOPIC},
-            todo="They are of an older count; set REDIS_DB to an empty database, or delete the set",
+            todo=LOG_LOST,
         )

@@ -63,7 +63,7 @@ class LogReader:
                 raise LogMismatch(
                     f"Offsets {start} to {end - 1} are needed, the log has {first} to {last - 1}",
                     where={"topic": topic, "partition": partition},
-                    todo="The topic was truncated or recreated; restore it",
+                    todo="The topic was truncated or recreated: see `scrutin rebuild --help`",
                 )
             consumer.seek(tp, start)
             while start < end:

@@ -88,6 +88,11 @@ class WorkerMetrics:
             ["stage"],
             registry=r,
         )
+        self.skipped_records = Counter(
+            "scrutin_skipped_records_total",
+            "Undecodable records that were passed because an operator decided so",
+            registry=r,
+        )
         self.surplus_votes = Counter(
             "scrutin_surplus_votes_total",
             "Accepted votes that the database already had; should stay 0",

@@ -82,5 +82,6 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
         raise LogMismatch(
             f"The database holds something of another system: {error}",
             where={"migration": f"{migration.version:04}_{migration.name}"},
-            todo="Set POSTGRES_DB to an empty database; nothing was changed in this one",
+            todo="Set POSTGRES_DB to an empty database, or let `scrutin fresh` put it away; nothing"
+            " was changed",
         ) from error

@@ -22,7 +22,7 @@ from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote, VoteBatch
 from streams import failpoints, statements
 from streams.database import place, pool, translated
-from streams.errors import LogMismatch
+from streams.errors import LOG_LOST, LogMismatch
 from streams.events import VerdictEvent
 from streams.failpoints import Point
 from streams.keys import stored_hash
@@ -100,17 +100,22 @@ class PostgresSink:
         settings: where the database is.
         windows: assigns batches to windows.
         metrics: the worker's.
+        schema: of the tables; the user's own by default.
     """
 
-    def __init__(self, settings: Settings, windows: Windows, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, settings: Settings, windows: Windows, metrics: WorkerMetrics, schema: str = ""
+    ) -> None:
         self._settings = settings
+        self._schema = schema
         self._windows = windows
         self._metrics = metrics
         self._where = place(settings)
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
-        self._pool = pool(self._settings, f"scrutin-worker {self._settings.worker_id}"[:63])
+        name = f"scrutin-worker {self._settings.worker_id}"[:63]
+        self._pool = pool(self._settings, name, self._schema)
         async with translated(self._where):
             await self._pool
         return self
@@ -226,8 +231,7 @@ class PostgresSink:
             raise LogMismatch(
                 "A verdict batch belongs to another input log than the database",
                 where={"table": "sink_offsets", "partition": verdicts.partition},
-                todo="The topics were recreated beside an old database; use a new database, "
-                "or restore the topics",
+                todo=LOG_LOST,
             )
         if verdicts.offset <= fence.source_offset:
             result.replays += 1

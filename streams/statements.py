@@ -6,6 +6,24 @@ from typing import Final
 
 READ_OFFSETS: Final = "SELECT partition, log_id, source_offset, validated_offset FROM sink_offsets"
 
+LAST_COUNTED: Final = """
+SELECT vote_hash, source_offset, source_index FROM vote_audit
+WHERE source_partition = $1 ORDER BY id DESC LIMIT 1
+"""
+"""Rows of a partition are inserted in the order of its log, so the index of `id` finds it."""
+
+HAS_FENCE: Final = "SELECT to_regclass('sink_offsets') IS NOT NULL"
+
+HAS_OFFSETS: Final = "SELECT EXISTS (SELECT 1 FROM sink_offsets)"
+
+REWIND_VALIDATED: Final = "UPDATE sink_offsets SET validated_offset = -1, updated_at = now()"
+"""votes.validated is about to be made anew: read it from its beginning."""
+
+ALIGN_VALIDATED: Final = (
+    "UPDATE sink_offsets SET validated_offset = source_offset, updated_at = now()"
+)
+"""It was made anew, with one record for every input record."""
+
 LOCK_FENCE: Final = """
 SELECT partition, log_id, source_offset, validated_offset
 FROM sink_offsets WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
@@ -112,5 +130,8 @@ SELECT EXISTS (SELECT 1 FROM vote_windows WHERE updated_xid >= $1::text::xid8)
 """
 
 MOVE_WINDOW_CURSOR: Final = "UPDATE window_cursor SET emitted_xid = $1::text::xid8"
+
+REWIND_WINDOWS: Final = "UPDATE window_cursor SET emitted_xid = '0'"
+"""votes.windows was made anew: write all of it."""
 
 READ_TOTALS: Final = "SELECT law_id, oui_count, non_count FROM vote_results ORDER BY law_id"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +24,7 @@ from aiokafka.errors import (
 
 from schemas.codec import DecodeError, decode_input, encode
 from schemas.genesis import Genesis
-from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
+from streams.errors import LOG_LOST, LogMismatch, ServiceUnavailable, TopologyMismatch
 
 VALIDATION_TOPIC: Final = "votes.validation"
 """The input log: verdicts are a fold of it."""
@@ -39,6 +40,8 @@ MAX_RECORD_BYTES: Final = 1_000_000
 
 MAX_DERIVED_RECORD_BYTES: Final = 8 * 1024 * 1024
 """A verdict batch or changelog record can be longer than its input record, by the verdicts."""
+
+DELETE_TIMEOUT_S: Final = 30.0
 
 _FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
 
@@ -95,16 +98,9 @@ async def ensure_topics(
         TopologyMismatch: a topic has another number of partitions.
         LogMismatch: an input partition does not begin with a genesis record.
     """
-    plan = planned_topics(app_id, partitions)
-    try:
-        await create_topics(bootstrap_servers, plan, replication_factor)
+    await create_topics(bootstrap_servers, planned_topics(app_id, partitions), replication_factor)
+    with _answering(bootstrap_servers):
         return await _ensure_genesis(bootstrap_servers, partitions)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise ServiceUnavailable(
-            f"Kafka does not answer: {error or type(error).__name__}",
-            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers)},
-            todo="Check the address and that the broker is up",
-        ) from error
 
 
 async def create_topics(
@@ -113,9 +109,52 @@ async def create_topics(
     """Create the planned topics that are missing, and check the partitions of all.
 
     Raises:
+        ServiceUnavailable: Kafka does not answer.
         TopologyMismatch: a topic has another number of partitions.
-        KafkaError, OSError, TimeoutError: Kafka does not answer.
     """
+    with _answering(bootstrap_servers):
+        await _create_missing(bootstrap_servers, plan, replication_factor)
+
+
+@contextmanager
+def _answering(bootstrap_servers: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"Kafka does not answer: {error or type(error).__name__}",
+            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers)},
+            todo="Check the address and that the broker is up",
+        ) from error
+
+
+async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:
+    """Delete a topic, if it is there, and wait until it is gone.
+
+    Raises:
+        ServiceUnavailable: Kafka does not answer, or has not deleted it in time.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000)
+    try:
+        await admin.start()
+        if topic in await admin.list_topics():
+            await admin.delete_topics([topic])
+            async with asyncio.timeout(DELETE_TIMEOUT_S):
+                while topic in await admin.list_topics():  # noqa: ASYNC110 - nothing tells us
+                    await asyncio.sleep(0.1)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"Kafka did not delete the topic: {error or type(error).__name__}",
+            where={"topic": topic},
+            todo="Check that delete.topic.enable is on, and try again",
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def _create_missing(
+    bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
+) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000)
     await admin.start()
     try:
@@ -197,8 +236,7 @@ async def _first_record(consumer: AIOKafkaConsumer, tp: TopicPartition) -> Genes
         return LogMismatch(
             what,
             where={"topic": tp.topic, "partition": tp.partition, "offset": 0},
-            todo="The log was truncated or is not Scrutin's; restore the topic, or begin a new "
-            "count with empty topics and an empty database",
+            todo="The log was truncated or is not Scrutin's. " + LOG_LOST,
         )
 
     begin = (await consumer.beginning_offsets([tp]))[tp]

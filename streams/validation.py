@@ -15,31 +15,23 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
-from schemas.codec import (
-    ChangelogRecord,
-    DecodeError,
-    InputRecord,
-    decode_input,
-    decode_verdicts,
-    encode,
-)
+from schemas.codec import ChangelogRecord, DecodeError, InputRecord, decode_verdicts, encode
 from schemas.genesis import Genesis
-from schemas.verdicts import VerdictBatch
-from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
+from schemas.voted import CHANGELOG_KEY
 from schemas.votes import VoteBatch
 from streams import failpoints
 from streams.assignment import Assignment
-from streams.decide import decide
-from streams.errors import LogMismatch
-from streams.events import InputEvent, poison
+from streams.errors import LOG_LOST, REBUILD_VOTED, LogMismatch, PoisonRecord
+from streams.events import InputEvent, Undecodable, poison
 from streams.failpoints import Point
+from streams.fold import changelog_record, fold, verdict_record
 from streams.log_reader import LogReader
 from streams.log_writer import LogWriter, OutRecord
 from streams.metrics import WorkerMetrics
+from streams.skips import Skips, read_input
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.voted import VotedPartition
 
@@ -64,6 +56,13 @@ Retry = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
 
 @dataclass(frozen=True, slots=True)
 class _Input:
+    offset: int
+    record: InputRecord | Undecodable
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Legible:
     offset: int
     record: InputRecord
     raw: bytes
@@ -105,6 +104,7 @@ class Validation:
         self._changelog_topic = changelog_topic
         self._writer = writer
         self._reader = reader
+        self._skips = Skips(reader)
         self._retry = retry
         self._metrics = metrics
         self._log_ids: Mapping[int, bytes] = {}
@@ -135,8 +135,7 @@ class Validation:
                 raise LogMismatch(
                     "The voted table's changelog belongs to another input log",
                     where={"topic": self._changelog_topic, "partition": state.partition},
-                    todo="The input topic was recreated; restore it, or start with empty topics "
-                    "and an empty database",
+                    todo=LOG_LOST,
                 )
 
     async def position(self, partition: int) -> int | None:
@@ -159,7 +158,7 @@ class Validation:
                 f"The voted table applied input offset {state.applied}, but the log ends at"
                 f" {end - 1}",
                 where={"topic": VALIDATION_TOPIC, "partition": partition},
-                todo="The input topic lost records; restore it",
+                todo=LOG_LOST,
             )
         return min(state.applied, self._emitted[partition]) + 1
 
@@ -167,27 +166,59 @@ class Validation:
         """Validate a group of records; returns when Kafka has changelog and verdicts."""
         started_s = time.perf_counter()
         out = _Out()
-        for event in events:
-            await self._know_emitted(event.partition)
-            while missed := await self._missed(event):
-                self._fold_all(event, missed, out)
-                # The range may be long: what is decided must not run far ahead of what is out.
-                await self._write(out)
-            self._fold_all(event, [_Input(event.offset, event.record, event.raw)], out)
+        try:
+            for event in events:
+                await self._know_emitted(event.partition)
+                while missed := await self._missed(event):
+                    await self._fold_all(event, missed, out)
+                    # The range may be long: what is decided must not run far ahead of what is out.
+                    await self._write(out)
+                given = _Input(event.offset, event.record, event.raw)
+                await self._fold_all(event, [given], out)
+        except PoisonRecord:
+            # What came before it must not wait until somebody has looked at it.
+            await self._write(out)
+            raise
         await self._write(out)
         self._metrics.validation_latency.observe(time.perf_counter() - started_s)
 
     def _owns(self, event: InputEvent) -> bool:
         return self._assignment.covers(event.generation) and event.partition in self._emitted
 
-    def _fold_all(self, event: InputEvent, inputs: list[_Input], out: _Out) -> None:
-        # Each wait before this may have outlasted the assignment.
-        if self._owns(event):
-            state = self._store().partitions[event.partition]
-            for given in inputs:
-                self._fold(state, given, out)
+    async def _fold_all(self, event: InputEvent, inputs: list[_Input], out: _Out) -> None:
+        for given in inputs:
+            legible = (
+                await self._passed(event.partition, given)
+                if isinstance(given.record, Undecodable)
+                else _Legible(given.offset, given.record, given.raw)
+            )
+            # Each wait before this may have outlasted the assignment.
+            if self._owns(event):
+                self._fold(self._store().partitions[event.partition], legible, out)
 
-    def _fold(self, state: VotedPartition, given: _Input, out: _Out) -> None:
+    async def _passed(self, partition: int, given: _Input) -> _Legible:
+        """What stands in the place of a record that cannot be decoded.
+
+        Raises:
+            PoisonRecord: nobody has decided to let it pass.
+        """
+        assert isinstance(given.record, Undecodable)
+        batch = await self._retry(
+            lambda: self._skips.replacement(partition, given.offset, given.raw)
+        )
+        if batch is None:
+            raise poison(VALIDATION_TOPIC, partition, given.offset, given.record.error)
+        assert isinstance(batch, VoteBatch)
+        self._metrics.skipped_records.inc()
+        log.error(
+            "a record that cannot be decoded is passed, as was decided",
+            topic=VALIDATION_TOPIC,
+            partition=partition,
+            offset=given.offset,
+        )
+        return _Legible(given.offset, batch, encode(batch))
+
+    def _fold(self, state: VotedPartition, given: _Legible, out: _Out) -> None:
         partition, offset = state.partition, given.offset
         if offset <= state.applied:
             if offset <= self._emitted[partition]:
@@ -196,44 +227,25 @@ class Validation:
             # Decided before, but the verdicts did not get out.
             rejections = state.rejections(offset)
         else:
-            change = self._decide(state, offset, given.record)
-            state.apply(offset, change)
-            out.changelog.append(
-                OutRecord(
-                    self._changelog_topic,
-                    partition,
-                    encode(change),
-                    CHANGELOG_KEY.pack(offset),
-                )
-            )
+            self._check_genesis(partition, offset, given.record)
+            change = fold(state, self._log_ids[partition], offset, given.record)
+            out.changelog.append(changelog_record(self._changelog_topic, partition, offset, change))
             rejections = change.rejections
             self._count(given.record, change)
-        batch = VerdictBatch(
-            log_id=self._log_ids[partition],
-            partition=partition,
-            offset=offset,
-            previous_offset=offset - 1,
-            rejections=rejections,
-            record=msgspec.Raw(given.raw),
+        out.verdicts.append(
+            verdict_record(partition, self._log_ids[partition], offset, rejections, given.raw)
         )
-        out.verdicts.append(OutRecord(VALIDATED_TOPIC, partition, encode(batch)))
         self._emitted[partition] = offset
 
-    def _decide(self, state: VotedPartition, offset: int, record: InputRecord) -> ChangelogRecord:
-        log_id = self._log_ids[state.partition]
-        match record:
-            case VoteBatch():
-                return decide(record, offset, log_id, state.get, state.rules)
-            case Genesis():
-                if offset == 0 and record.log_id != log_id:
-                    raise LogMismatch(
-                        "The input log was replaced while this worker ran",
-                        where={"topic": VALIDATION_TOPIC, "partition": state.partition},
-                        todo="Stop all workers and bridges and see who recreated the topic",
-                    )
-                return VotedRecord(log_id, b"", [], [], [])
-            case _:
-                return ControlRecord(log_id, record)
+    def _check_genesis(self, partition: int, offset: int, record: InputRecord) -> None:
+        if offset or not isinstance(record, Genesis):
+            return
+        if record.log_id != self._log_ids[partition]:
+            raise LogMismatch(
+                "The input log was replaced while this worker ran",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo="Stop all workers and bridges and see who recreated the topic",
+            )
 
     async def _know_emitted(self, partition: int) -> None:
         """Find, once an assignment, up to which input offset verdicts are in Kafka."""
@@ -241,7 +253,7 @@ class Validation:
         if partition in self._emitted or generation is None:
             return
         emitted = await self._last_offset(
-            VALIDATED_TOPIC, partition, lambda record: decode_verdicts(record.value).offset
+            VALIDATED_TOPIC, partition, lambda record: self._emitted_offset(partition, record)
         )
         state = self._store().partitions.get(partition)
         if state is not None and emitted > state.applied:
@@ -256,10 +268,20 @@ class Validation:
                     f"Verdicts are out up to input offset {emitted}, but the voted table's"
                     f" changelog ends at {decided}",
                     where={"topic": self._changelog_topic, "partition": partition},
-                    todo="The changelog lost records; rebuild the table from the input log",
+                    todo=REBUILD_VOTED,
                 )
         if self._assignment.covers(generation) and partition in self._store().partitions:
             self._emitted[partition] = emitted
+
+    def _emitted_offset(self, partition: int, record: ConsumerRecord) -> int:
+        verdicts = decode_verdicts(record.value)
+        if verdicts.log_id != self._log_ids[partition]:
+            raise LogMismatch(
+                "The verdicts belong to another input log",
+                where={"topic": VALIDATED_TOPIC, "partition": partition, "offset": record.offset},
+                todo=LOG_LOST,
+            )
+        return verdicts.offset
 
     async def _last_offset(
         self, topic: str, partition: int, input_offset: Callable[[ConsumerRecord], int]
@@ -303,12 +325,9 @@ class Validation:
             reading = self._reader.read(VALIDATION_TOPIC, partition, start, event.offset)
             async with aclosing(reading):
                 async for record in reading:
-                    try:
-                        decoded = decode_input(record.value)
-                    except DecodeError as error:
-                        raise poison(VALIDATION_TOPIC, partition, record.offset, error) from error
-                    missed.append(_Input(record.offset, decoded, record.value))
-                    size_bytes += len(record.value)
+                    raw = record.value or b""
+                    missed.append(_Input(record.offset, read_input(raw), raw))
+                    size_bytes += len(raw)
                     if len(missed) >= VALIDATION_GROUP_RECORDS or size_bytes >= HEAL_BYTES:
                         break
             return missed

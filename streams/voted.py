@@ -11,7 +11,7 @@ from schemas.verdicts import Rejection
 from schemas.voted import ControlRecord
 from streams.decide import Entry
 from streams.entries import Entries, MemoryEntries
-from streams.errors import LogMismatch, RecoveryFailed
+from streams.errors import REBUILD_VALIDATED, REBUILD_VOTED, LogMismatch, RecoveryFailed
 from streams.rules import Rules
 
 KEPT_VERDICTS: Final = 4096
@@ -61,7 +61,7 @@ class VotedPartition:
             raise LogMismatch(
                 "The voted table's changelog holds records of two different input logs",
                 where={"table": "voted", "partition": self.partition, "offset": offset},
-                todo="Rebuild the table from the log it belongs to",
+                todo=REBUILD_VOTED,
             )
         if offset > self.applied + 1:
             self._ahead.setdefault(offset, record)
@@ -94,7 +94,7 @@ class VotedPartition:
             raise RecoveryFailed(
                 "Verdicts were decided but never emitted, and are too old to be in memory",
                 where={"table": "voted", "partition": self.partition, "offset": offset},
-                todo="The end of votes.validated was lost; rebuild it from the log",
+                todo=REBUILD_VALIDATED,
             ) from None
 
     def check_whole(self) -> None:
@@ -108,5 +108,5 @@ class VotedPartition:
                 f"The voted table's changelog misses the record of input offset {self.applied + 1}"
                 f" but has that of {min(self._ahead)}",
                 where={"table": "voted", "partition": self.partition},
-                todo="The changelog lost records; rebuild the table from the input log",
+                todo=REBUILD_VOTED,
             )

@@ -18,7 +18,7 @@ from faust.types import TP, EventT
 from schemas.codec import DecodeError, decode_voted
 from schemas.voted import CHANGELOG_KEY
 from streams.decide import Entry
-from streams.errors import RecoveryFailed, ScrutinError
+from streams.errors import REBUILD_VOTED, RecoveryFailed, ScrutinError
 from streams.failstop import fail
 from streams.voted import VotedPartition
 
@@ -73,8 +73,7 @@ class VotedStore(Store):  # type: ignore[misc]
                             "partition": message.partition,
                             "offset": message.offset,
                         },
-                        todo="It was not written by Scrutin or by a newer version; "
-                        "rebuild the table from the input log",
+                        todo="See who wrote it; " + REBUILD_VOTED,
                     ),
                     cause=error,
                 )

@@ -23,7 +23,7 @@ from streams.availability import Availability, persistently
 from streams.codecs import register_codecs
 from streams.database import connect, place, translated
 from streams.errors import ScrutinError, ServiceUnavailable
-from streams.events import InputEvent, VerdictEvent, decoded
+from streams.events import InputEvent, VerdictEvent, decoded, value_of
 from streams.failstop import fail
 from streams.grouping import GroupRunner
 from streams.identity import check_database
@@ -246,8 +246,8 @@ class Worker:
             InputEvent(
                 partition=message.partition,
                 offset=message.offset,
-                record=self._or_fail(lambda: decoded(event)),
-                raw=message.value,
+                record=value_of(event),
+                raw=message.value or b"",
                 generation=message.generation_id or 0,
                 acknowledge=event.ack,
             )
@@ -320,9 +320,8 @@ class Worker:
         self.validation.open(genesis)
         runners: list[Coroutine[Any, Any, None]] = [self._validating.run()]
         if self.sinks:
-            await self._retry("PostgreSQL")(self._prepare_database)
+            await self._retry("PostgreSQL")(lambda: self._prepare_database(genesis))
             await self._resources.enter_async_context(self._sink)
-            await check_database(self._sink, genesis)
             runners += [
                 self._aggregating.run(),
                 self._window_topic.run(),
@@ -331,13 +330,13 @@ class Worker:
         runners.append(self._progress.run())
         self._tasks = [asyncio.create_task(self._guarded(runner)) for runner in runners]
 
-    async def _prepare_database(self) -> None:
+    async def _prepare_database(self, genesis: Mapping[int, Genesis]) -> None:
         connection = await connect(self.settings)
         try:
             async with translated(place(self.settings)):
-                applied = await migrate(connection)
-            for migration in applied:
-                log.info("migration applied", version=migration.version, name=migration.name)
+                for migration in await migrate(connection):
+                    log.info("migration applied", version=migration.version, name=migration.name)
+                await check_database(connection, genesis, self._reader)
         finally:
             await connection.close()
 

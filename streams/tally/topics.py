@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
 
-from aiokafka.errors import KafkaError
-
-from streams.errors import ServiceUnavailable
 from streams.topics import TopicPlan, create_topics
 
 EVENTS_TOPIC: Final = "tally.events"
@@ -52,11 +49,4 @@ async def ensure_tally_topics(
             {"cleanup.policy": "compact", "retention.ms": "-1"},
         ),
     ]
-    try:
-        await create_topics(list(bootstrap_servers), plan, replication_factor)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise ServiceUnavailable(
-            f"Kafka does not answer: {error or type(error).__name__}",
-            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers)},
-            todo="Check the address and that the broker is up",
-        ) from error
+    await create_topics(list(bootstrap_servers), plan, replication_factor)

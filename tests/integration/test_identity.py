@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
 
+from schemas.codec import encode
 from schemas.genesis import Genesis
+from schemas.votes import Kind, VoteBatch
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch
 from streams.identity import check_database
@@ -18,6 +22,20 @@ from tests.strategies import LOG_ID, make_batch, make_vote
 
 OURS = {0: Genesis(LOG_ID, 0), 1: Genesis(LOG_ID, 0)}
 OTHER = {0: Genesis(LOG_ID, 0), 1: Genesis(b"?" * 16, 0)}
+
+
+class InputLog:
+    """Partition 1 of an input log in memory, read as a `LogReader` reads Kafka."""
+
+    def __init__(self, *batches: VoteBatch) -> None:
+        self.values = [encode(batch) for batch in batches]
+
+    async def end_offsets(self, _: str, partitions: Sequence[int]) -> dict[int, int]:
+        return {p: len(self.values) if p == 1 else 1 for p in partitions}
+
+    async def read(self, _: str, __: int, start: int, end: int) -> AsyncGenerator[Any, None]:
+        for value in self.values[start:end]:
+            yield SimpleNamespace(value=value)
 
 
 @pytest.fixture
@@ -40,44 +58,73 @@ async def db(own: Settings) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def test_a_new_log_and_an_empty_database_belong_together(one: OneSink) -> None:
-    await check_database(one.sink, OURS)
+BATCHES = [make_batch(make_vote(n), make_vote(n, message="again")) for n in range(1, 4)]
 
 
-async def test_a_log_and_its_own_database_belong_together(one: OneSink) -> None:
-    await one.sink.flush(Log(1).decide(make_batch(make_vote(1))))
-    await check_database(one.sink, OURS)
+async def check(db: asyncpg.Connection, genesis: dict[int, Genesis], *log: VoteBatch) -> Any:
+    return await check_database(db, genesis, InputLog(*log))  # type: ignore[arg-type]
 
 
-async def test_a_database_behind_or_before_its_log_is_none_of_this_check(one: OneSink) -> None:
-    await one.sink.flush(Log(1).decide(*(make_batch() for _ in range(50))))
-    await check_database(one.sink, OURS)
+async def test_a_new_log_and_an_empty_database_belong_together(db: asyncpg.Connection) -> None:
+    assert await check(db, OURS) == {}
 
 
-async def test_a_database_of_another_log_is_refused(one: OneSink) -> None:
-    await one.sink.flush(Log(1).decide(make_batch(make_vote(1))))
+async def test_a_log_and_its_own_database_belong_together(
+    one: OneSink, db: asyncpg.Connection
+) -> None:
+    await one.sink.flush(Log(1).decide(*BATCHES))
+    assert await check(db, OURS, *BATCHES) == {1: 2}
+    assert await check(db, OURS, *BATCHES, make_batch(make_vote(9))) == {1: 2}
+
+
+async def test_a_database_of_another_log_is_refused(one: OneSink, db: asyncpg.Connection) -> None:
+    await one.sink.flush(Log(1).decide(*BATCHES))
     with pytest.raises(LogMismatch, match="results of another log") as caught:
-        await check_database(one.sink, OTHER)
+        await check(db, OTHER, *BATCHES)
     assert caught.value.where == {"table": "sink_offsets", "partition": 1}
     assert caught.value.exit_code == ExitCode.LOG_MISMATCH
-    assert "POSTGRES_DB" in caught.value.todo
+    assert "`scrutin rebuild log`" in caught.value.todo
+    assert "`scrutin fresh`" in caught.value.todo
 
 
-async def test_a_database_that_only_knows_the_log_is_refused_too(one: OneSink) -> None:
+async def test_a_database_that_only_knows_the_log_is_refused_too(
+    one: OneSink, db: asyncpg.Connection
+) -> None:
     """Nothing was counted yet, but the fence stands."""
     await one.sink.flush(Log(1).decide(make_batch()))
     with pytest.raises(LogMismatch):
-        await check_database(one.sink, OTHER)
+        await check(db, OTHER, make_batch())
 
 
-async def test_votes_that_no_log_accounts_for_are_refused(
+async def test_a_database_that_is_newer_than_the_log_is_refused(
     one: OneSink, db: asyncpg.Connection
 ) -> None:
+    await one.sink.flush(Log(1).decide(*BATCHES))
+    with pytest.raises(LogMismatch, match="applied input offset 2, the log ends at 1") as caught:
+        await check(db, OURS, *BATCHES[:2])
+    assert "`scrutin rebuild log`" in caught.value.todo
+
+
+@pytest.mark.parametrize(
+    "instead", [make_batch(make_vote(7)), make_batch(), make_batch(make_vote(3, contest="L"))]
+)
+async def test_a_log_that_lost_its_end_and_was_written_on_is_refused(
+    one: OneSink, db: asyncpg.Connection, instead: VoteBatch
+) -> None:
+    """Its offsets are beyond the fence again, and what they hold would be taken for replays."""
+    lost = make_batch(make_vote(3, contest="L", kind=Kind.CANDIDATE))
+    await one.sink.flush(Log(1).decide(*BATCHES[:2], lost))
+    with pytest.raises(LogMismatch, match="lost its end and was written on") as caught:
+        await check(db, OURS, *BATCHES[:2], instead, *BATCHES)
+    assert caught.value.where["offset"] == 2
+
+
+async def test_votes_that_no_log_accounts_for_are_refused(db: asyncpg.Connection) -> None:
     await db.execute(
         "INSERT INTO vote_audit (vote_hash, voter_hash, contest, choice, timestamp,"
         " processed_timestamp, source_partition, source_offset, source_index)"
         " VALUES ('h', 'h', 'L', 'oui', now(), now(), 0, 0, 0)"
     )
     with pytest.raises(LogMismatch, match="no log of Scrutin accounts for") as caught:
-        await check_database(one.sink, OURS)
+        await check(db, OURS)
     assert caught.value.where == {"table": "vote_audit"}

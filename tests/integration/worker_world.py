@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -17,11 +18,13 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import decode_window_key, decode_window_state, encode
 from schemas.genesis import Genesis
+from schemas.skip import Skip
 from schemas.votes import Flag, Vote, VoteBatch
 from streams.devstack import Stack
 from streams.load.programs import Program, child_environment, worker
 from streams.log_reader import LogReader
 from streams.settings import load_settings
+from streams.skips import in_place, read_input
 from streams.topics import (
     VALIDATED_TOPIC,
     VALIDATION_TOPIC,
@@ -36,6 +39,14 @@ from tests.strategies import LAWS, make_batch, make_malformed, make_vote
 APP_ID = "worker-test"
 PARTITIONS = 2
 VOTES_A_BATCH = 20
+
+
+def ending(log: str) -> dict[str, Any]:
+    """The line that says why a process ended."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    last = [line for line in lines if line.get("event") == "the process ends"][-1]
+    assert isinstance(last, dict)
+    return last
 
 
 class WorkerWorld:
@@ -78,10 +89,7 @@ class WorkerWorld:
 
     async def __aenter__(self) -> Self:
         await wipe(self.stack.env())
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self.servers, acks="all", enable_idempotence=True
-        )
-        await self._producer.start()
+        await self.new_producer()
         self._db = await database(load_settings(self.stack.env()))
         await self.new_log()
         return self
@@ -103,6 +111,15 @@ class WorkerWorld:
             await self._producer.stop()
 
     # The input log.
+
+    async def new_producer(self) -> None:
+        """Another producer: one that knew a topic does not write to its successor."""
+        if self._producer is not None:
+            await self._producer.stop()
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self.servers, acks="all", enable_idempotence=True
+        )
+        await self._producer.start()
 
     async def new_log(self) -> None:
         """Create the topics, with a genesis in each partition."""
@@ -149,6 +166,25 @@ class WorkerWorld:
                 log.decide(batch)
                 await self.producer.send(VALIDATION_TOPIC, encode(batch), partition=partition)
         await self.producer.flush()
+
+    async def passed(self, partition: int, offset: int, raw: bytes) -> None:
+        """Expect what stands in the place of a record that an operator let pass."""
+        log = self.logs[partition]
+        [skip] = [s for s in await self._skips(partition) if s.offset == offset]
+        assert log.table.applied == offset - 1
+        log.decide(in_place(skip, partition, raw))
+
+    async def skip_is_logged(self, partition: int) -> None:
+        """Expect the verdict on the decision itself, which changes nothing."""
+        self.logs[partition].decide(make_batch())
+
+    async def _skips(self, partition: int) -> list[Skip]:
+        reader = LogReader(self.servers)
+        end = await reader.end_offset(VALIDATION_TOPIC, partition)
+        found = [
+            read_input(r.value) async for r in reader.read(VALIDATION_TOPIC, partition, 0, end)
+        ]
+        return [record for record in found if isinstance(record, Skip)]
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[None]:

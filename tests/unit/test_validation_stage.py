@@ -7,10 +7,7 @@ fence, as the sink has, must always have seen the verdicts of a plain fold of th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
+import hashlib
 
 import pytest
 from hypothesis import settings
@@ -22,30 +19,18 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from prometheus_client import CollectorRegistry
 
-from schemas.codec import (
-    ChangelogRecord,
-    InputRecord,
-    decode_input,
-    decode_verdicts,
-    decode_voted,
-    encode,
-)
+from schemas.codec import decode_input, encode
 from schemas.control import Control
 from schemas.genesis import Genesis
-from schemas.verdicts import Rejection, VerdictBatch
-from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
+from schemas.skip import Skip
+from schemas.voted import CHANGELOG_KEY
 from schemas.votes import VoteBatch
-from streams.assignment import Assignment
-from streams.decide import decide
 from streams.errors import LogMismatch, PoisonRecord, RecoveryFailed
-from streams.events import InputEvent
-from streams.log_writer import OutRecord
-from streams.metrics import WorkerMetrics
+from streams.events import Undecodable
+from streams.skips import UNDECODABLE_RECORD, read_input
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
-from streams.validation import VALIDATION_GROUP_RECORDS, Validation
-from streams.voted import VotedPartition
+from streams.validation import VALIDATION_GROUP_RECORDS
 from tests.strategies import (
     LOG_ID,
     batches,
@@ -55,174 +40,22 @@ from tests.strategies import (
     make_vote,
     ruled_batches,
 )
-
-CHANGELOG = "app-voted-changelog"
-GENESIS = Genesis(LOG_ID, 0)
-
-
-class Crashed(Exception):
-    """The process died within a write."""
-
-
-@dataclass
-class Broker:
-    """Partition 0 of three topics, in memory."""
-
-    topics: dict[str, list[tuple[bytes | None, bytes]]] = field(
-        default_factory=lambda: {VALIDATION_TOPIC: [], VALIDATED_TOPIC: [], CHANGELOG: []}
-    )
-    writes_left: int | None = None
-    """Records until a crash."""
-    reads: list[tuple[str, int, int]] = field(default_factory=list)
-
-    def append_input(self, record: InputRecord) -> int:
-        self.topics[VALIDATION_TOPIC].append((None, encode(record)))
-        return len(self.topics[VALIDATION_TOPIC]) - 1
-
-    # As LogReader.
-
-    async def end_offset(self, topic: str, _partition: int) -> int:
-        return len(self.topics[topic])
-
-    async def tail(self, topic: str, partition: int, count: int) -> list[Any]:
-        end = len(self.topics[topic])
-        return [r async for r in self.read(topic, partition, max(0, end - count), end)]
-
-    async def read(
-        self, topic: str, partition: int, start: int, end: int
-    ) -> AsyncGenerator[Any, None]:
-        self.reads.append((topic, start, end))
-        for offset in range(start, end):
-            key, value = self.topics[topic][offset]
-            yield SimpleNamespace(
-                topic=topic, partition=partition, offset=offset, key=key, value=value
-            )
-
-    # As LogWriter.
-
-    async def write(self, records: Sequence[OutRecord]) -> list[Any]:
-        written = []
-        for record in records:
-            if self.writes_left is not None:
-                if self.writes_left == 0:
-                    self.writes_left = None
-                    raise Crashed
-                self.writes_left -= 1
-            self.topics[record.topic].append((record.key, record.value))
-            offset = len(self.topics[record.topic]) - 1
-            written.append(SimpleNamespace(partition=record.partition, offset=offset))
-        return written
+from tests.unit.stage_world import (
+    CHANGELOG,
+    GENESIS,
+    Broker,
+    Crashed,
+    OneWorker,
+    legible,
+    new_broker,
+    plain_fold,
+    through_the_fence,
+)
 
 
-class Store:
-    """What the stage needs of the voted table's store."""
-
-    def __init__(self) -> None:
-        self.partitions: dict[int, VotedPartition] = {}
-        self.own: list[tuple[int, int]] = []
-
-    def written(self, number: int, changelog_offset: int) -> None:
-        self.own.append((number, changelog_offset))
-
-
-async def at_once(action: Callable[[], Awaitable[Any]]) -> Any:
-    return await action()
-
-
-class OneWorker:
-    """A validation stage with its table, as a worker would hold them."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-        self.store = Store()
-        self.metrics = WorkerMetrics(CollectorRegistry())
-        self.assignment = Assignment()
-        self.stage = Validation(
-            store=lambda: self.store,  # type: ignore[arg-type,return-value]
-            changelog_topic=CHANGELOG,
-            writer=broker,  # type: ignore[arg-type]
-            reader=broker,  # type: ignore[arg-type]
-            retry=at_once,
-            metrics=self.metrics,
-            assignment=self.assignment,
-        )
-        self.stage.open({0: GENESIS})
-        self.acked: list[int] = []
-
-    def revoke(self) -> None:
-        self.assignment.end()
-        self.stage.revoked()
-
-    def assign(self, generation: int, *, changelog_end: int | None = None) -> None:
-        """Take the partition over with a table restored from the changelog."""
-        self.revoke()
-        table = self.store.partitions[0] = VotedPartition(0)
-        for key, value in self.broker.topics[CHANGELOG][:changelog_end]:
-            (offset,) = CHANGELOG_KEY.unpack(key)
-            table.apply(offset, decode_voted(value))
-        self.stage.restored()
-        self.assignment.begin(generation)
-
-    def events(self, start: int, end: int) -> list[InputEvent]:
-        log = self.broker.topics[VALIDATION_TOPIC]
-        return [
-            InputEvent(
-                partition=0,
-                offset=offset,
-                record=decode_input(log[offset][1]),
-                raw=log[offset][1],
-                generation=self.assignment.generation or 0,
-                acknowledge=lambda: None,
-            )
-            for offset in range(start, min(end, len(log)))
-        ]
-
-    async def work(self, count: int = 1_000_000, *, skip: int = 0, back: int = 0) -> None:
-        """Process `count` records from where the stage says, or from an offset that lies."""
-        position = await self.stage.position(0)
-        assert position is not None
-        start = max(0, position + skip - back)
-        await self.stage.process(self.events(start, start + count))
-
-    def metric(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
-
-
-def plain_fold(log: list[InputRecord]) -> list[list[Rejection]]:
-    """The verdicts on every record, decided in order, without stages."""
-    table = VotedPartition(0)
-    verdicts = []
-    for offset, record in enumerate(log):
-        change: ChangelogRecord
-        if isinstance(record, VoteBatch):
-            change = decide(record, offset, LOG_ID, table.get, table.rules)
-        elif isinstance(record, Genesis):
-            change = VotedRecord(LOG_ID, b"", [], [], [])
-        else:
-            change = ControlRecord(LOG_ID, record)
-        table.apply(offset, change)
-        verdicts.append(change.rejections)
-    return verdicts
-
-
-def through_the_fence(broker: Broker) -> list[VerdictBatch]:
-    """What a sink applies: in the order of the log, what it knows is dropped."""
-    applied: list[VerdictBatch] = []
-    for _, value in broker.topics[VALIDATED_TOPIC]:
-        verdicts = decode_verdicts(value)
-        if verdicts.offset < len(applied):
-            continue
-        assert verdicts.previous_offset == len(applied) - 1, "a hole in the chain of verdicts"
-        assert verdicts.offset == len(applied)
-        applied.append(verdicts)
-    return applied
-
-
-def new_broker(*records: InputRecord) -> Broker:
-    broker = Broker()
-    for record in (GENESIS, *records):
-        broker.append_input(record)
-    return broker
+def skip_of(offset: int, raw: bytes) -> Skip:
+    """An operator's decision."""
+    return Skip(offset, len(raw), hashlib.sha256(raw).digest(), 1_760_000_009_000, "test")
 
 
 class Takeovers(RuleBasedStateMachine):
@@ -249,10 +82,10 @@ class Takeovers(RuleBasedStateMachine):
         self.owner = worker
 
     def _work(self, worker: int, count: int, *, skip: int = 0, back: int = 0) -> None:
-        # A crash takes the worker's memory with it.
+        # A crash takes the worker's memory with it; so does a record that ends the process.
         try:
             self.runner.run(self.workers[worker].work(count, skip=skip, back=back))
-        except Crashed:
+        except (Crashed, PoisonRecord):
             self.alive[worker] = False
 
     @initialize(worker=st.integers(0, 1))
@@ -275,6 +108,26 @@ class Takeovers(RuleBasedStateMachine):
     def the_last_record_is_produced_again(self) -> None:
         log = self.broker.topics[VALIDATION_TOPIC]
         log.append(log[-1])
+
+    @rule(junk=st.sampled_from([b"", b"junk", b"\xc1"]))
+    def a_record_arrives_that_cannot_be_decoded(self, junk: bytes) -> None:
+        self.broker.topics[VALIDATION_TOPIC].append((None, junk))
+
+    @rule(which=st.integers(0, 2))
+    def an_operator_lets_a_record_pass(self, which: int) -> None:
+        undecided = self._undecided()
+        if undecided:
+            self._let_pass(undecided[which % len(undecided)])
+
+    def _undecided(self) -> list[int]:
+        log = [read_input(raw) for raw in self.broker.input_log()]
+        decided = {record.offset for record in log if isinstance(record, Skip)}
+        broken = {n for n, record in enumerate(log) if isinstance(record, Undecodable)}
+        return sorted(broken - decided)
+
+    def _let_pass(self, offset: int) -> None:
+        raw = self.broker.input_log()[offset]
+        self.broker.append_input(skip_of(offset, raw))
 
     @precondition(lambda self: self.alive[self.owner])
     @rule(count=st.integers(1, 4))
@@ -317,7 +170,7 @@ class Takeovers(RuleBasedStateMachine):
 
     @invariant()
     def verdicts_are_those_of_a_plain_fold(self) -> None:
-        log = [decode_input(value) for _, value in self.broker.topics[VALIDATION_TOPIC]]
+        log = legible(self.broker.input_log())
         expected = plain_fold(log)
         seen = through_the_fence(self.broker)
         assert [v.rejections for v in seen] == expected[: len(seen)]
@@ -325,6 +178,8 @@ class Takeovers(RuleBasedStateMachine):
 
     @rule(worker=st.integers(0, 1))
     def in_the_end_every_record_has_its_verdicts(self, worker: int) -> None:
+        for offset in self._undecided():
+            self._let_pass(offset)
         self._assign(worker)
         self._work(worker, 1_000_000)
         assert len(through_the_fence(self.broker)) == len(self.broker.topics[VALIDATION_TOPIC])
@@ -548,6 +403,61 @@ async def test_a_skipped_record_that_cannot_be_decoded_names_its_place() -> None
     with pytest.raises(PoisonRecord) as caught:
         await worker.work(1, skip=2)
     assert caught.value.where == {"topic": VALIDATION_TOPIC, "partition": 0, "offset": 1}
+
+
+async def test_what_came_before_a_record_that_stops_the_count_is_out() -> None:
+    broker = new_broker(make_batch(make_vote(1)))
+    broker.topics[VALIDATION_TOPIC].append((None, b"junk"))
+    broker.append_input(make_batch(make_vote(2)))
+    worker = OneWorker(broker)
+    worker.assign(1)
+    with pytest.raises(PoisonRecord) as caught:
+        await worker.work()
+    assert [v.offset for v in through_the_fence(broker)] == [0, 1]
+    assert f"scrutin skip {VALIDATION_TOPIC} 0 2" in caught.value.todo
+
+
+async def test_a_record_that_was_let_pass_is_one_malformed_message() -> None:
+    broker = new_broker(make_batch(make_vote(1)))
+    broker.topics[VALIDATION_TOPIC].append((None, b"junk"))
+    broker.append_input(make_batch(make_vote(2)))
+    broker.append_input(skip_of(2, b"junk"))
+    worker = OneWorker(broker)
+    worker.assign(1)
+    await worker.work()
+    seen = through_the_fence(broker)
+    assert [(r.status, r.reason) for r in seen[2].rejections] == [("malformed", UNDECODABLE_RECORD)]
+    batch = decode_input(seen[2].record)
+    assert isinstance(batch, VoteBatch)
+    [item] = batch.malformed
+    assert (item.head, item.length, item.sha256) == (b"junk", 4, hashlib.sha256(b"junk").digest())
+    assert [len(v.rejections) for v in seen] == [0, 0, 1, 0, 0]
+    assert worker.metric("scrutin_skipped_records_total") == 1
+
+
+async def test_a_decision_holds_for_its_bytes_and_its_place_only() -> None:
+    broker = new_broker(make_batch(make_vote(1)))
+    broker.topics[VALIDATION_TOPIC].append((None, b"junk"))
+    broker.append_input(skip_of(2, b"other junk"))
+    broker.append_input(skip_of(1, b"junk"))
+    worker = OneWorker(broker)
+    worker.assign(1)
+    with pytest.raises(PoisonRecord):
+        await worker.work()
+    broker.append_input(skip_of(2, b"junk"))
+    await worker.work()
+    assert len(through_the_fence(broker)) == 6
+
+
+async def test_a_decision_is_no_reason_to_pass_a_record_that_can_be_decoded() -> None:
+    good = make_batch(make_vote(1))
+    broker = new_broker(good)
+    broker.append_input(skip_of(1, encode(good)))
+    worker = OneWorker(broker)
+    worker.assign(1)
+    await worker.work()
+    assert [len(v.rejections) for v in through_the_fence(broker)] == [0, 0, 0]
+    assert len(worker.store.partitions[0]) == 1
 
 
 async def test_own_writes_are_noted_with_their_place_in_the_changelog() -> None:

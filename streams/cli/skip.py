@@ -1,0 +1,109 @@
+"""`scrutin skip`: let the count pass a record that cannot be decoded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from schemas.skip import Skip
+from streams.availability import Availability
+from streams.cli.show import JsonOption, console, iso, moment, run, write_json
+from streams.errors import ScrutinError
+from streams.log_reader import LogReader
+from streams.log_writer import LogWriter
+from streams.settings import Settings, load_settings
+from streams.skips import UNDECODABLE_RECORD, decide_skip
+from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the command."""
+    app.command("skip")(command)
+
+
+def command(
+    topic: Annotated[str, typer.Argument(help="As the worker that stopped names it.")],
+    partition: Annotated[int, typer.Argument(min=0)],
+    offset: Annotated[int, typer.Argument(min=0)],
+    *,
+    reason: Annotated[
+        str, typer.Option(help="Why, for whoever reads the log later.", show_default=False)
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be decided, and decide nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the count pass a record of `votes.validation` that cannot be decoded.
+
+    A worker that meets one ends with exit code 30, so that nothing is lost unseen. The decision is
+    written into the same partition: every reader of the log finds it, now and in every later
+    reading. In the count the record becomes one malformed message with the reason
+    `undecodable_record`: a row in `rejected_votes` with its first 4 KiB and its digest, and a
+    review. The record itself stays in the log. Start the workers again afterwards.
+
+    Other topics are made from this log: a broken record there is no reason to pass anything, see
+    `scrutin rebuild`.
+
+    Examples:
+
+        scrutin skip votes.validation 3 18204 --dry-run
+
+        scrutin skip votes.validation 3 18204 --reason "test message of a backup job"
+    """
+    settings = load_settings()
+    _check_topic(settings, topic)
+    decided = run(_decide(settings, partition, offset, reason, write=not dry_run))
+    if as_json:
+        write_json({**_facts(partition, decided), "written": not dry_run})
+        return
+    told = "would be passed" if dry_run else "is passed"
+    console().print(
+        f"Offset {offset} of partition {partition}, {decided.length:,} bytes, {told}"
+        f" as one malformed message ({UNDECODABLE_RECORD}), decided {moment(decided.decided_ms)}."
+    )
+
+
+def _check_topic(settings: Settings, topic: str) -> None:
+    rebuilt = {
+        changelog_topic(settings.app_id): "voted",
+        VALIDATED_TOPIC: "validated",
+        WINDOWS_TOPIC: "postgres",
+    }
+    if topic == VALIDATION_TOPIC:
+        return
+    if topic in rebuilt:
+        raise ScrutinError(
+            "This topic is made from the input log; passing a record of it would lose votes",
+            where={"topic": topic},
+            todo=f"Stop the workers and type `scrutin rebuild {rebuilt[topic]}`",
+        )
+    raise typer.BadParameter(f"{topic} is no topic of Scrutin's", param_hint="TOPIC")
+
+
+async def _decide(
+    settings: Settings, partition: int, offset: int, reason: str, *, write: bool
+) -> Skip:
+    if partition >= settings.partitions:
+        raise typer.BadParameter(
+            f"there are {settings.partitions} partitions, from 0", param_hint="PARTITION"
+        )
+    servers = settings.kafka_bootstrap_servers
+    writer = LogWriter(servers, availability=Availability(settings.max_retry_attempts))
+    try:
+        return await decide_skip(LogReader(servers), writer, partition, offset, reason, write=write)
+    finally:
+        await writer.close()
+
+
+def _facts(partition: int, skip: Skip) -> dict[str, Any]:
+    return {
+        "topic": VALIDATION_TOPIC,
+        "partition": partition,
+        "offset": skip.offset,
+        "bytes": skip.length,
+        "sha256": skip.sha256.hex(),
+        "decided_at": iso(skip.decided_ms),
+        "reason": skip.reason,
+    }
