@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import asyncpg
 
 from schemas.genesis import Genesis
+from schemas.skip import Skip
 from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote, VoteBatch
 from streams import failpoints, statements
@@ -246,7 +247,7 @@ class PostgresSink:
             accepted, rejected = split(verdicts, event.record)
             work.accepted.append((event, event.record, accepted))
             work.rejected.extend(rejected)
-        elif not isinstance(event.record, Genesis):
+        elif not isinstance(event.record, Genesis | Skip):
             passed = Passed(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
             work.controls.append(passed)
 

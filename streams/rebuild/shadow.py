@@ -20,10 +20,14 @@ DERIVED: Final = {
     "vote_results": "law_id, oui_count, non_count",
     "contest_results": "contest_id, choice, votes",
     "vote_windows": "contest, choice, window_start, votes",
+    "control_progress": "command_id, partition",
     "sink_offsets": "",
     "window_cursor": "",
 }
 """Tables that the log leads to, and the columns by which their rows are compared."""
+
+MERGED: Final = {"control_commands": "command_id", "contests": "contest_id"}
+"""Tables of commands, which may not be in the log yet, and their keys: only gaps are filled."""
 
 _PLACES: Final = "source_partition, source_offset, source_index"
 
@@ -142,7 +146,21 @@ async def replace(connection: Any) -> None:
             order = " ORDER BY id" if table in _NUMBERED else ""
             rows = _select(columns, f"{SCHEMA}.{table}") + order
             await connection.execute(f"INSERT INTO {table} ({columns}) {rows}", timeout=_LONG_S)
+        for table, key in MERGED.items():
+            columns = await _written_columns(connection, table)
+            newer = (
+                f" DO UPDATE SET ({columns}) = ({_excluded(columns)})"
+                f" WHERE {table}.number < excluded.number"
+            )
+            rows = _select(columns, f"{SCHEMA}.{table}")
+            await connection.execute(
+                f"INSERT INTO {table} ({columns}) {rows} ON CONFLICT ({key}) {newer}"
+            )
         await drop(connection)
+
+
+def _excluded(columns: str) -> str:
+    return ", ".join(f"excluded.{column}" for column in columns.split(", "))
 
 
 async def _written_columns(connection: Any, table: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from schemas.codec import DecodeError, decode_input, decode_verdicts, encode
+from schemas.control import ContestsChanged
 from schemas.genesis import Genesis
 from schemas.verdicts import Reason, Status
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
@@ -34,6 +35,10 @@ SELECT vote_hash, voter_hash, citizen_id, law_id, contest, choice, "timestamp",
 FROM rejected_votes WHERE source_partition = $1
 ORDER BY source_offset, source_index
 """
+
+_CONTESTS: Final = (
+    "SELECT record FROM control_commands WHERE written_at IS NOT NULL ORDER BY number"
+)
 
 
 class Source(Protocol):
@@ -93,7 +98,7 @@ class FromAudit:
     """The database has every vote that was counted or rejected, with its place in the log.
 
     What is not in it: replays, and the identities of counted votes. A redelivery of one after this
-    is taken for a second attempt.
+    is taken for a second attempt. Nor are rolls and epochs: give their commands again.
 
     Args:
         connection: to the result database.
@@ -117,6 +122,10 @@ class FromAudit:
                 rows.append(row)
         if rows:
             yield encode(batch_of(rows))
+        for row in await self._connection.fetch(_CONTESTS):
+            # Behind the votes, which were judged by what held when they came.
+            if isinstance(decode_input(row["record"]), ContestsChanged):
+                yield row["record"]
 
 
 def batch_of(rows: Iterable[Any]) -> VoteBatch:

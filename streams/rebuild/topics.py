@@ -201,11 +201,11 @@ class TopicRebuild:
         outcome = Outcome(kind.topic, await self._examine(kind, log_ids, ends, "comparing"))
         if outcome.right or dry_run:
             return outcome
+        if kind.ordered:
+            # The sink reads from the beginning, whatever happens to us now.
+            await self._move_fence(statements.REWIND_VALIDATED)
         if any(finding.wrong for finding in outcome.found):
             outcome.recreated = True
-            if kind.ordered:
-                # The sink reads from the beginning, whatever happens to us now.
-                await self._move_fence(statements.REWIND_VALIDATED)
             await delete_topic(self._servers, kind.topic)
             await self._genesis()
         outcome.written = await self._write(kind, log_ids, outcome)

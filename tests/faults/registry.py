@@ -34,6 +34,7 @@ MODULES = (
     "tests.faults.scenarios_kafka",
     "tests.faults.scenarios_postgres",
     "tests.faults.scenarios_rabbitmq",
+    "tests.faults.scenarios_recovery",
     "tests.faults.scenarios_broken",
 )
 """Modules that register scenarios."""

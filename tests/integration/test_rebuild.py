@@ -29,7 +29,7 @@ from tests.integration.cli_world import run_cli
 from tests.integration.worker_world import APP_ID, PARTITIONS, WorkerWorld, ending
 from tests.strategies import make_batch, make_vote
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 CHANGELOG = changelog_topic(APP_ID)
 
