@@ -63,7 +63,7 @@ def table(results: Iterable[Result], known: Mapping[str, Scenario]) -> str:
     for result in results:
         by_name[result.scenario].append(result)
     lines = [
-        "| scenario | what happens | runs | votes | outcome | recovered s | repeated | egress twice |",
+        "| scenario | what happens | runs | votes | outcome | recovered s | replays | re-sent |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in sorted(
@@ -77,7 +77,7 @@ def table(results: Iterable[Result], known: Mapping[str, Scenario]) -> str:
             str(len(runs)),
             f"{sum(run.votes for run in runs):,}",
             ", ".join(sorted({run.outcome for run in runs})),
-            f"{max(recovered):.1f}" if recovered else "–",
+            f"{max(recovered):.1f}" if recovered else "-",
             f"{max(run.replays for run in runs):,}",
             f"{max(run.duplicate_egress for run in runs):,}",
         )
