@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, Final
 
 import asyncpg
@@ -16,7 +15,7 @@ from streams import statements
 from streams.database import connect, place, translated
 from streams.errors import ScrutinError
 from streams.inspect.kafka import LogView, Record
-from streams.migrations import migrate
+from streams.migrations import migrate, migrations
 from streams.mirror_repair import rebuild
 from streams.redis_client import redis_client
 from streams.settings import Settings
@@ -114,22 +113,20 @@ async def _ensured(settings: Settings) -> dict[int, Genesis]:
     )
 
 
-def relations() -> list[tuple[str, str]]:
-    """(`TABLE` or `VIEW`, name) of everything that the migrations make."""
-    texts = [
-        entry.read_text(encoding="utf-8")
-        for entry in files("sql").iterdir()
-        if entry.name.endswith(".sql")
-    ]
-    return [(kind, name) for text in sorted(texts) for kind, name in _MADE.findall(text)]
+def made_by(migration: str) -> list[tuple[str, str]]:
+    """(`TABLE` or `VIEW`, name) of everything that a migration makes."""
+    return [(kind, name) for kind, name in _MADE.findall(migration)]
 
 
 async def _move_tables(
     connection: asyncpg.Connection, genesis: dict[int, Genesis], outcome: Outcome, *, dry_run: bool
 ) -> None:
+    made = [("TABLE", "schema_migrations")]
+    for migration in migrations():
+        made += made_by(migration.statements)
     there = [
         (kind, name)
-        for kind, name in [*relations(), ("TABLE", "schema_migrations")]
+        for kind, name in made
         if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
     ]
     if not await _is_foreign(connection, {name for _, name in there}, genesis):
