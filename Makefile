@@ -17,7 +17,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-tally chaos lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-tally long-tally chaos lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ unit: setup ## the tests that need no service
 
 bench: setup ## throughput and latency of the chain
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates whose workers die
+	@SCRUTIN_TEST_TALLY_BALLOTS=10000 $(BIN)/python -m pytest tests/integration/test_tally_worker.py \
+	  -k while_workers_die $(PYTEST_ARGS)
 
 bench-tally: setup ## the encrypted tally's operations beside electionguard 1.4.0
 	@$(BIN)/python -m tests.bench.tally $(BENCH_ARGS)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -34,6 +35,9 @@ from streams.roll import OpenRoll, RedisRoll, Roll
 from streams.serving import StatusServer
 from streams.settings import AGGREGATION, REVIEW, VALIDATION, Settings
 
+if TYPE_CHECKING:
+    from streams.tally.queues import TallyQueues
+
 log = structlog.get_logger(__name__)
 
 _CLOSE_S = 1.0
@@ -60,6 +64,7 @@ class Bridge:
         self._servers = list(settings.kafka_bootstrap_servers)
         self._ingress: Ingress | None = None
         self._egress: Egress | None = None
+        self._tally: TallyQueues | None = None
         self._readers: list[VerdictReader] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -68,7 +73,8 @@ class Bridge:
         away = [f"{service} is away" for service in self._availability.away()]
         if self._ingress is None:
             return [*away, "starting"]
-        return away if away or self._ingress.consuming else ["not consuming yet"]
+        consuming = self._ingress.consuming and (self._tally is None or self._tally.consuming)
+        return away if away or consuming else ["not consuming yet"]
 
     async def run(self) -> None:
         """Work, until cancelled.
@@ -169,13 +175,13 @@ class Bridge:
         # Only here: a bridge without them has no use for the tally.
         from streams.tally.queues import TallyQueues  # noqa: PLC0415
 
-        queues = TallyQueues(
+        self._tally = TallyQueues(
             self._settings,
             address_of(self._settings),
             availability=self._availability,
             metrics=self._metrics,
         )
-        return [("tally queues", queues.run())]
+        return [("tally queues", self._tally.run())]
 
     async def _declare_egress(self) -> None:
         """Let readers find their queues before there is anything to read."""

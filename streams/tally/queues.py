@@ -66,6 +66,11 @@ class TallyQueues:
             for name in settings.tally_queues
         ]
 
+    @property
+    def consuming(self) -> bool:
+        """Whether deliveries arrive from every queue."""
+        return all(consumer.session is not None for consumer in self._consumers)
+
     # What the consumers call.
 
     def receive(

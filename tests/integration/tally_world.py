@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from streams.devstack import Stack
-from streams.load.programs import Program, child_environment, worker
+from streams.load.programs import Program, bridge, child_environment, worker
 from streams.log_reader import LogReader
 from streams.migrations import migrate
 from streams.settings import Settings, load_settings
@@ -25,7 +25,6 @@ from streams.tally.work import Described
 from tests.harness import database, until, wipe
 from tests.tally_world import SmallElection, make_election
 
-SHAPE = {"mayor": ["ann", "bob", "cem"]}
 APP_ID = "tally-test"
 
 
@@ -86,6 +85,10 @@ class TallyWorld:
         self.programs.append(program)
         return program
 
+    def bridge(self, **more: str) -> Program:
+        """A bridge, to be entered."""
+        return bridge({**self.env, "SCRUTIN_ROLL": "open", **more}, self.directory)
+
     async def put(self, tally: Tally, election_id: str, world: SmallElection) -> Described:
         """Add an election with all its backups and ballots."""
         described = Described(
@@ -140,9 +143,12 @@ class TallyWorld:
         await until(there, f"result of {election_id}", within_s)
 
 
-def small_election(name: str, seed: int, *, cast: int, spoiled: int = 0) -> SmallElection:
-    """Three guardians, quorum two."""
-    manifest = plain_manifest(name, SHAPE, moment=datetime(2026, 1, 1, tzinfo=UTC))
+def small_election(
+    name: str, seed: int, *, cast: int, spoiled: int = 0, candidates: int = 3
+) -> SmallElection:
+    """Three guardians, quorum two, one contest."""
+    shape = {"mayor": [f"candidate-{number}" for number in range(candidates)]}
+    manifest = plain_manifest(name, shape, moment=datetime(2026, 1, 1, tzinfo=UTC))
     return make_election(
         manifest, random.Random(seed), guardians=3, quorum=2, cast=cast, spoiled=spoiled
     )

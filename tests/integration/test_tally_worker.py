@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 import signal
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ import pytest
 from schemas.tally import Mode
 from streams.devstack import Stack
 from streams.errors import ExitCode
+from streams.load.amqp import Link, connection_parameters
+from streams.settings import load_settings
 from streams.tally.commands import Tally, tally
 from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json
@@ -21,7 +25,11 @@ from streams.tally.refusals import Check, Refused
 from tests.harness import until
 from tests.integration.tally_world import TallyWorld, small_election, tally_world
 
-pytestmark = pytest.mark.timeout(180)
+BALLOTS = int(os.environ.get("SCRUTIN_TEST_TALLY_BALLOTS", "200"))
+"""Cast in the election whose workers die; the long target has 10,000."""
+
+CHUNK_SIZE = max(10, BALLOTS // 40)
+pytestmark = pytest.mark.timeout(240 + BALLOTS // 10)
 
 
 DONE_TASKS = """
@@ -49,18 +57,18 @@ async def test_an_election_is_tallied_with_a_guardian_absent_while_workers_die(
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    held = small_election("7", seed, cast=17, spoiled=2)
+    held = small_election("7", seed, cast=BALLOTS, spoiled=2, candidates=10)
     async with tally_world(stack, tmp_path) as world, tally(world.settings) as asked:
         await world.put(asked, "7", held)
         await world.seal(asked, "7", held, 0, 2)
-        created = await asked.create("7", chunk_size=3, by="somebody")
-        assert created.ballots == 17
+        created = await asked.create("7", chunk_size=CHUNK_SIZE, by="somebody")
+        assert created.ballots == BALLOTS
         await asked.decrypt("7", "guardian-1")
         await asked.decrypt("7", "guardian-3")
         await asked.combine("7")
         world.worker()
-        # Somewhere in the tally, and somewhere after it.
-        deaths = [rng.randint(1, 6), rng.randint(7, 14)]
+        # A death costs the time in which Kafka notices it.
+        deaths = sorted(rng.sample(range(1, 28), 1 if BALLOTS < 1_000 else 3))
 
         async def kill_until_published() -> bool:
             if await asked.store.published("7") is not None:
@@ -72,11 +80,11 @@ async def test_an_election_is_tallied_with_a_guardian_absent_while_workers_die(
                 world.worker(f"tally-{len(world.programs) + 1}")
             return False
 
-        await until(kill_until_published, "result", 150)
+        await until(kill_until_published, "result", 200 + BALLOTS / 20)
         result = await asked.store.published("7")
         assert result is not None
         assert counts(result) == held.counts
-        assert result["results"]["total_valid_ballots"] == 17
+        assert result["results"]["total_valid_ballots"] == BALLOTS
         assert {
             name: {line: votes for line, votes in lines.items() if "placeholder" not in line}
             for name, lines in result["results"]["spoiled_ballots"].items()
@@ -94,7 +102,7 @@ async def test_an_election_is_tallied_with_a_guardian_absent_while_workers_die(
             assert (row["election_result"] is None) == (row["kind"] == "chunk")
         job = await asked.job(created.job_id)
         assert job is not None
-        assert (job["totalChunks"], job["processedChunks"]) == (5, 5)
+        assert job["totalChunks"] == job["processedChunks"] == BALLOTS // CHUNK_SIZE
         assert job["progressPercent"] == 100.0
 
 
@@ -183,3 +191,43 @@ async def test_no_secret_of_a_guardian_can_be_read_anywhere(world: TallyWorld) -
         for coefficient in secret.coefficients:
             assert to_hex(coefficient) not in dump
             assert str(coefficient) not in dump
+
+
+async def test_messages_of_older_deployments_queues_are_commands(world: TallyWorld) -> None:
+    held = small_election("123", 8, cast=2)
+    queues = ("tally.creation.queue", "decryption.queue", "combine.decryption.queue")
+    settings = load_settings(world.stack.env())
+    async with (
+        tally(world.settings) as asked,
+        world.bridge(SCRUTIN_TALLY_QUEUES=",".join(queues)) as bridge,
+        Link(connection_parameters(settings)) as link,
+    ):
+        await world.put(asked, "123", held)
+        await world.seal(asked, "123", held, 0, 1)
+        await bridge.ready()
+
+        def send(queue: str, **message: object) -> None:
+            body = json.dumps({"electionId": 123, "chunkNumber": 0, **message})
+            link.channel.basic_publish("", queue, body.encode())
+
+        secret = str(held.secrets[0].key)
+        send("decryption.queue", guardianId=1, decryptedPrivateKey=secret)
+        for chunk in range(3):
+            send("tally.creation.queue", chunkNumber=chunk)
+
+        async def asked_for() -> bool:
+            return bool(await asked.jobs("123"))
+
+        await until(asked_for, "the tally begins")
+        send("decryption.queue", guardianId=1)
+        send("decryption.queue", guardianSequenceOrder="2")
+        send("combine.decryption.queue")
+        await world.published(asked, "123")
+        result = await asked.store.published("123")
+        assert result is not None
+        assert counts(result) == held.counts
+        present = [g["id"] for g in result["verification"]["guardians"] if g["present"]]
+        assert present == ["guardian-1", "guardian-2"]
+        log = bridge.log.read_text()
+        assert "decryptedPrivateKey" in log
+        assert secret not in log
