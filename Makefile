@@ -17,7 +17,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-tally long-tally chaos lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-tally long-tally chaos lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ test: setup ## all tests, in two processes with a stack each (JOBS=n)
 unit: setup ## the tests that need no service
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
-bench: setup ## throughput and latency of the chain
+bench: setup ## throughput and latency of the chain (BENCH_ARGS="--only NAME", "--long")
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates whose workers die
@@ -70,6 +70,9 @@ long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates w
 
 bench-tally: setup ## the encrypted tally's operations beside electionguard 1.4.0
 	@$(BIN)/python -m tests.bench.tally $(BENCH_ARGS)
+
+bench-compare: setup ## this tree and another revision by turns on one stack (REV=...)
+	@$(BIN)/python -m tests.bench.compare $(REV) $(BENCH_ARGS)
 
 chaos: setup ## every fault under a running count, judged by an independent oracle (SHARD=i/n)
 	@$(BIN)/python -m tests.faults $(CHAOS_ARGS)
@@ -84,7 +87,7 @@ format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 # uv writes one lock for every platform and Python version; no registry address gets into it.
-lock: ## remake the locks of pyproject.toml and of the tests' oracle (UPGRADE=1 takes the newest versions)
+lock: ## remake the locks of pyproject.toml and of what the tests compare with (UPGRADE=1 takes the newest versions)
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
 	$(PYTHON) -m venv "$$tools"; "$$tools/bin/python" -m pip install -q uv; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
@@ -92,7 +95,10 @@ lock: ## remake the locks of pyproject.toml and of the tests' oracle (UPGRADE=1 
 	  pyproject.toml -o requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
-	  tests/oracle/requirements.in -o tests/oracle/requirements.lock
+	  tests/oracle/requirements.in -o tests/oracle/requirements.lock; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	  tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock
 
 stack-up: setup ## bring the local stack up
 	@$(BIN)/scrutin stack up

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from schemas.control import Control
+from schemas.verdicts import Rejection
 from schemas.voted import Repeat
 from streams.decide import Entry
 from streams.first_votes import FirstVotes
@@ -35,6 +37,14 @@ class Entries(Protocol):
 
     def repeat(self, repeat: Repeat) -> None:
         """Take in an attempt after the accepted vote, whose key is known."""
+        ...
+
+    def reject(self, offset: int, rejections: list[Rejection]) -> None:
+        """Take in the verdicts on an input record, if this outlives the process."""
+        ...
+
+    def control(self, offset: int, control: Control) -> None:
+        """Take in a control record, if this outlives the process."""
         ...
 
     def clear(self) -> None:
@@ -72,6 +82,12 @@ class MemoryEntries:
     def repeat(self, repeat: Repeat) -> None:
         """Take in an attempt after the accepted vote."""
         self._repeats[repeat.key] = entry_of(repeat)
+
+    def reject(self, offset: int, rejections: list[Rejection]) -> None:
+        """The partition's own copy is enough."""
+
+    def control(self, offset: int, control: Control) -> None:
+        """The partition's rules are enough."""
 
     def clear(self) -> None:
         """Forget all voters."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -42,6 +42,16 @@ class LogReader:
         """The last records of a partition, at most `count`, in order."""
         end = await self.end_offset(topic, partition)
         return [r async for r in self.read(topic, partition, max(0, end - count), end)]
+
+    async def at(self, topic: str, partition: int, offset: int) -> ConsumerRecord | None:
+        """The record at an offset; None if it was compacted away or the topic never had it."""
+        try:
+            async with aclosing(self.read(topic, partition, offset, offset + 1)) as reading:
+                async for record in reading:
+                    return record
+        except LogMismatch:
+            return None
+        return None
 
     async def read(
         self, topic: str, partition: int, start: int, end: int

@@ -226,7 +226,14 @@ class Settings(BaseSettings):
         about="No progress of the table's restore for this long ends the worker",
     )
     data_dir: Path = _env(
-        "SCRUTIN_DATA_DIR", default=Path(".faust"), about="Folder for Faust's own files"
+        "SCRUTIN_DATA_DIR",
+        default=Path(".faust"),
+        about="Folder for Faust's own files and the store; one for each worker",
+    )
+    store: Literal["memory", "rocksdb"] = _env(
+        "SCRUTIN_STORE",
+        default="memory",
+        about="Where the worker keeps who voted: `rocksdb` for rolls beyond memory",
     )
     stack_dir: Path = _env(
         "SCRUTIN_STACK_DIR", default=Path(".stack"), about="State of the local stack"

@@ -115,6 +115,10 @@ class Validation:
         """Set the identity of each input partition's log; before the first record."""
         self._log_ids = {partition: g.log_id for partition, g in genesis.items()}
 
+    def log_id(self, partition: int) -> bytes:
+        """Identity of an input partition's log."""
+        return self._log_ids[partition]
+
     def revoked(self) -> None:
         """Forget what was emitted: somebody else may emit from now on.
 
@@ -341,9 +345,7 @@ class Validation:
         if out.changelog:
             written = await self._retry(lambda: self._writer.write(out.changelog))
             assert isinstance(written, list)
-            store = self._store()
-            for metadata in written:
-                store.written(metadata.partition, metadata.offset)
+            self._store().confirmed(out.changelog, [metadata.offset for metadata in written])
             failpoints.at(Point.AFTER_CHANGELOG)
         if out.verdicts:
             await self._retry(lambda: self._writer.write(out.verdicts))

@@ -35,7 +35,8 @@ class VotedPartition:
     """What control records have decreed up to there."""
     entries: Entries = field(default_factory=MemoryEntries)
     """The voters."""
-    _rejections: dict[int, list[Rejection]] = field(default_factory=dict)
+    kept: dict[int, list[Rejection]] = field(default_factory=dict)
+    """Rejections of the last :data:`KEPT_VERDICTS` records, by input offset."""
     _ahead: dict[int, ChangelogRecord] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -72,6 +73,7 @@ class VotedPartition:
 
     def _apply(self, offset: int, record: ChangelogRecord) -> None:
         if isinstance(record, ControlRecord):
+            self.entries.control(offset, record.control)
             if self.rules.apply(record.control):
                 self.entries.clear()
         else:
@@ -79,8 +81,9 @@ class VotedPartition:
             for repeat in record.repeats:
                 self.entries.repeat(repeat)
         self.applied = offset
-        self._rejections[offset] = record.rejections
-        self._rejections.pop(offset - KEPT_VERDICTS, None)
+        self.entries.reject(offset, record.rejections)
+        self.kept[offset] = record.rejections
+        self.kept.pop(offset - KEPT_VERDICTS, None)
 
     def rejections(self, offset: int) -> list[Rejection]:
         """Rejections decided for an applied input offset.
@@ -89,13 +92,18 @@ class VotedPartition:
             RecoveryFailed: it is further back than what is kept.
         """
         try:
-            return self._rejections[offset]
+            return self.kept[offset]
         except KeyError:
             raise RecoveryFailed(
                 "Verdicts were decided but never emitted, and are too old to be in memory",
                 where={"table": "voted", "partition": self.partition, "offset": offset},
                 todo=REBUILD_VALIDATED,
             ) from None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing waits for a record before it."""
+        return not self._ahead
 
     def check_whole(self) -> None:
         """Raise if records of the changelog are missing in the middle.

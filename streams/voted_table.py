@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import faust
+import structlog
 from faust.stores.base import Store
 from faust.types import TP, EventT
 
@@ -20,7 +22,22 @@ from schemas.voted import CHANGELOG_KEY
 from streams.decide import Entry
 from streams.errors import REBUILD_VOTED, RecoveryFailed, ScrutinError
 from streams.failstop import fail
+from streams.log_writer import OutRecord
 from streams.voted import VotedPartition
+from streams.voted_disk import Position, VotedDisk, digest
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Persistence:
+    """What the store needs to outlive the process."""
+
+    disk: VotedDisk
+    log_id: Callable[[int], bytes]
+    """Identity of a partition's input log."""
+    holds: Callable[[int, Position], Awaitable[bool]]
+    """Whether a partition of the changelog has that record."""
 
 
 class VotedStore(Store):  # type: ignore[misc]
@@ -30,6 +47,42 @@ class VotedStore(Store):  # type: ignore[misc]
         self.partitions: dict[int, VotedPartition] = {}
         self.last_applied_at_s = time.monotonic()
         self._persisted: dict[int, int] = {}
+        self._persistence: Persistence | None = None
+
+    def persist(self, persistence: Persistence) -> None:
+        """Keep partitions on disk from now on; before the first is assigned."""
+        self._persistence = persistence
+
+    def close(self) -> None:
+        """Let go of the disk."""
+        if self._persistence is not None:
+            self._persistence.disk.close_all()
+
+    def confirmed(self, records: Sequence[OutRecord], offsets: Sequence[int]) -> None:
+        """Our own records are in the changelog; whatever was applied before is, too.
+
+        Args:
+            records: in the order of the log.
+            offsets: their offsets in the changelog.
+        """
+        last: dict[int, tuple[OutRecord, int]] = {}
+        for record, offset in zip(records, offsets, strict=True):
+            self.written(record.partition, offset)
+            last[record.partition] = record, offset
+        for partition, (record, offset) in last.items():
+            self._save(partition, offset, record.key, record.value)
+
+    def _save(self, partition: int, offset: int, key: bytes | None, value: bytes) -> None:
+        """Save a partition, if a record of the changelog is the last that it has applied."""
+        state = self.partitions.get(partition)
+        if self._persistence is None or state is None or not state.whole:
+            return
+        # What is decided but perhaps not written must not be saved: nobody would write it again.
+        if key != CHANGELOG_KEY.pack(state.applied):
+            return
+        known = self._persisted.get(partition) == offset
+        position = Position(offset, digest(key, value)) if known else None
+        self._persistence.disk.save(state, position)
 
     def written(self, number: int, changelog_offset: int) -> None:
         """Note that our own record is in the changelog, so that a restore need not read it.
@@ -53,6 +106,7 @@ class VotedStore(Store):  # type: ignore[misc]
     ) -> None:
         """Apply changelog records in the order of their offsets."""
         del to_key, to_value
+        last: dict[int, Any] = {}
         for event in batch:
             message = event.message
             try:
@@ -79,6 +133,9 @@ class VotedStore(Store):  # type: ignore[misc]
                 )
             self._persisted[message.partition] = message.offset
             self.last_applied_at_s = time.monotonic()
+            last[message.partition] = message
+        for partition, message in last.items():
+            self._save(partition, message.offset, message.key, message.value)
 
     async def on_rebalance(
         self,
@@ -87,18 +144,38 @@ class VotedStore(Store):  # type: ignore[misc]
         newly_assigned: set[TP],
         generation_id: int = 0,
     ) -> None:
-        """Drop the partitions that are no longer ours, and begin the new ones empty."""
+        """Drop the partitions that are no longer ours; begin the new ones with what is on disk."""
         del revoked, newly_assigned, generation_id
         topic = self.table.changelog_topic_name
         ours = {tp.partition for tp in assigned if tp.topic == topic}
         for number in [p for p in self.partitions if p not in ours]:
             del self.partitions[number]
             self._persisted.pop(number, None)
-        for number in ours - self.partitions.keys():
-            self.partitions[number] = VotedPartition(number)
+            if self._persistence is not None:
+                self._persistence.disk.close(number)
+        for number in sorted(ours - self.partitions.keys()):
+            try:
+                self.partitions[number] = await self._begin(number)
+            except ScrutinError as error:
+                fail(error)
+
+    async def _begin(self, number: int) -> VotedPartition:
+        if self._persistence is None:
+            return VotedPartition(number)
+        disk = self._persistence.disk
+        state = disk.open(number, self._persistence.log_id(number))
+        position = disk.position(number)
+        if position is None:
+            return state
+        if not await self._persistence.holds(number, position):
+            log.warning("the changelog is not the one on disk; reading all of it", partition=number)
+            return disk.anew(number)
+        log.info("voters are on disk", partition=number, voters=len(state), applied=state.applied)
+        self._persisted[number] = position.offset
+        return state
 
     def reset_state(self) -> None:
-        """Nothing is kept on disk."""
+        """What is on disk stays; it is checked when it is opened."""
 
     async def backup_partition(
         self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1

@@ -40,7 +40,8 @@ from streams.sink import PostgresSink
 from streams.timekeeper import Timekeeper
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, ensure_topics
 from streams.validation import VALIDATION_GROUP_RECORDS, Validation
-from streams.voted_table import VotedTable
+from streams.voted_disk import Position, VotedDisk, digest
+from streams.voted_table import Persistence, VotedTable
 from streams.window_topic import WindowTopic
 from streams.windows import Windows
 
@@ -50,6 +51,7 @@ REVOKE_TIMEOUT_S: Final = 3.0
 """How long a running group may hold up a rebalance."""
 
 POSITIONS_TIMEOUT_S: Final = 15.0
+RECOVERY_RECORDS: Final = 200
 VALIDATION_GROUP_VOTES: Final = 8000
 
 T = TypeVar("T")
@@ -225,9 +227,16 @@ class Worker:
             key_type=bytes,
             value_type=bytes,
             on_recover=self._restored,
+            # Records hold up to 4,000 votes; what is read ahead of the store is memory.
+            recovery_buffer_size=RECOVERY_RECORDS,
             help="Who voted, and where in the log their first vote is",
         )
         self._voted = self.app.tables.add(table)
+        if self.settings.store == "rocksdb":
+            persistence = Persistence(
+                VotedDisk(self.settings.data_dir / name), self.validation.log_id, self._holds
+            )
+            table.state.persist(persistence)
         self.app.on_partitions_revoked.connect(self._revoked)
         return table
 
@@ -367,8 +376,18 @@ class Worker:
         self._tasks = []
         await self._writer.close()
         await self._window_writer.close()
+        self.voted.state.close()
         await self._command_writer.close()
         await self._resources.aclose()
+
+    async def _holds(self, partition: int, position: Position) -> bool:
+        """Whether the voted table's changelog has that record."""
+        record = await self._retry("Kafka")(
+            lambda: self._reader.at(
+                changelog_topic(self.settings.app_id), partition, position.offset
+            )
+        )
+        return record is not None and digest(record.key, record.value) == position.digest
 
     # Rebalances.
 

@@ -11,33 +11,25 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from streams.devstack import Stack
 from streams.load.election import Election, Plan
 from streams.load.expected import read_expected
 from streams.load.publisher import Schedule
 from streams.load.script import messages
 from tests.bench.cpu import by_process, per_vote_us
+from tests.bench.figure import Figure, Found, Row, Run
 from tests.harness import Chain, database
 
 _POLL_S = 0.01
 _PATIENCE_S = 60.0
+GOAL_P99_S = 0.5
 
 
-async def measure(
-    stack: Stack,
-    directory: Path,
-    *,
-    rate: int,
-    seconds: int,
-    warm_up_s: int,
-    workers: int,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
+async def measure(run: Run) -> Found:
     """Publish at a rate, in a process of its own, and watch the rows appear."""
+    stack, directory, say, workers = run.stack, run.directory, run.say, run.workers
+    rate, seconds, warm_up_s = run.rate_per_s, run.seconds, run.warm_up_s
     plan = Plan(
         votes=rate * (warm_up_s + seconds),
         seed=2,
@@ -129,3 +121,19 @@ async def _watch(chain: Chain, votes: int) -> dict[str, int]:
     finally:
         await connection.close()
     return seen
+
+
+def rows(found: Found) -> list[Row]:
+    """Lines for people."""
+    lines = [
+        Row(f"latency at {found['rate_per_s']:,}/s, p50", f"{found['p50_s'] * 1000:,.0f} ms"),
+        Row("latency p99", f"{found['p99_s'] * 1000:,.0f} ms", f"{GOAL_P99_S * 1000:.0f} ms"),
+        Row("latency max", f"{found['max_s'] * 1000:,.0f} ms"),
+    ]
+    if first := found["first"]:
+        what = f"latency p99 of the first {found['warm_up_s']} s (all just started)"
+        lines.append(Row(what, f"{first['p99_s'] * 1000:,.0f} ms"))
+    return lines
+
+
+FIGURE = Figure("latency", measure, rows)

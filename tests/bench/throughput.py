@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from streams.devstack import Stack
@@ -18,6 +16,7 @@ from streams.load.publisher import Publisher, Schedule
 from streams.load.script import messages
 from streams.settings import Settings
 from tests.bench.cpu import by_process, per_vote_us
+from tests.bench.figure import Figure, Found, Row, Run
 from tests.harness import Chain, database, metrics, until
 
 PREFETCH = 4000
@@ -26,14 +25,13 @@ WARM_UP_VOTES = 50_000
 RAW_QUEUE = "bench.raw"
 _POLL_S = 0.02
 _DEADLINE_S = 600.0
+GOAL_PER_S = 15_000
 
-Say = Callable[[str], None]
 
-
-async def measure(
-    stack: Stack, directory: Path, plan: Plan, *, workers: int, say: Say
-) -> dict[str, Any]:
+async def measure(run: Run) -> Found:
     """Run all three; figures a second."""
+    stack, directory, say, workers = run.stack, run.directory, run.say, run.workers
+    plan = Plan(votes=run.votes, duplicates=0.01, repeats=0, unknown=0, bad_choice=0, malformed=0)
     say(f"warming up with {WARM_UP_VOTES:,} votes")
     async with Chain(stack, directory) as chain:
         warm_up = replace(plan, votes=WARM_UP_VOTES)
@@ -56,7 +54,7 @@ async def measure(
         for program in chain.workers:
             program.start()
         await asyncio.gather(*(program.ready() for program in chain.workers))
-        counted_s, cpu_us = await _count(stack, chain, plan)
+        counted_s, cpu_us = await count(stack, chain, plan)
         say("comparing every line")
         await chain.verify(expected)
         say("copying the same rows into a like table")
@@ -112,7 +110,7 @@ async def _drain(settings: Settings, count: int) -> float:
     return seconds
 
 
-async def _count(stack: Stack, chain: Chain, plan: Plan) -> tuple[float, dict[str, float]]:
+async def count(stack: Stack, chain: Chain, plan: Plan) -> tuple[float, dict[str, float]]:
     """Seconds and CPU from the bridge's first delivery to all votes seen committed."""
     connection = await database(chain.settings)
 
@@ -169,3 +167,20 @@ async def _copy(settings: Settings) -> float:
         return time.perf_counter() - started
     finally:
         await connection.close()
+
+
+def rows(found: Found) -> list[Row]:
+    """Lines for people."""
+    return [
+        Row(
+            f"chain: full queue of {found['messages']:,} to committed rows",
+            f"{found['chain_per_s']:,} votes/s",
+            f"{GOAL_PER_S:,}",
+        ),
+        Row("raw drain of the same queue", f"{found['raw_drain_per_s']:,}/s"),
+        Row("bare COPY of the same rows", f"{found['copy_per_s']:,}/s"),
+        Row("publish with confirms, flat out", f"{found['publish_per_s']:,}/s", "20,000"),
+    ]
+
+
+FIGURE = Figure("throughput", measure, rows)

@@ -1,0 +1,125 @@
+"""`python -m tests.bench.compare REV`: this tree beside another revision, on one stack, by turns.
+
+Both run with this tree's packages and get the same votes; which goes first changes every round. A
+ratio is of two runs that follow each other, so what else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from streams.devstack import Stack
+from tests.bench.__main__ import end_once
+from tests.bench.figure import Found, Run
+from tests.bench.spread import full_queue, plan_of
+
+HERE = Path(__file__).parents[2]
+
+
+def compare(
+    revision: Annotated[str, typer.Argument(help="A commit, branch or tag to compare with.")],
+    *,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 5,
+    votes: Annotated[int, typer.Option(min=1000, help="Votes in the full queue.")] = 100_000,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
+) -> None:
+    """Count a full queue with both revisions and print ratios with their spread."""
+    out = Console(highlight=False)
+    found: dict[str, list[Found]] = {"this": [], "other": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="scrutin-bench-") as folder,
+        _tree(revision, Path(folder) / "other") as other,
+    ):
+        stack = Stack(Path(folder) / "stack", environ={})
+        run = Run(
+            stack,
+            Path(folder),
+            out.print,
+            quick=False,
+            long=False,
+            votes=votes,
+            rate_per_s=1,
+            seconds=1,
+            warm_up_s=0,
+            workers=1,
+        )
+        trees = {"this": HERE, "other": other}
+        try:
+            stack.up()
+            out.print("warming up")
+            uvloop.run(full_queue(run, plan_of(votes // 2), cwd=HERE))
+            for number in range(rounds):
+                for name in sorted(trees, reverse=number % 2 == 0):
+                    one = uvloop.run(full_queue(run, plan_of(votes), cwd=trees[name]))
+                    found[name].append(one)
+                    out.print(f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s")
+        finally:
+            stack.down()
+    figures = ratios(found)
+    show(out, revision, figures)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"runs": found, "ratios": figures}, indent=2) + "\n")
+
+
+def ratios(found: dict[str, list[Found]]) -> dict[str, list[float]]:
+    """This tree's figure over the other's, of each round."""
+    pairs = list(zip(found["this"], found["other"], strict=True))
+    answer = {"votes a second": [a["votes_per_s"] / b["votes_per_s"] for a, b in pairs]}
+    for process in pairs[0][0]["cpu_us_per_vote"]:
+        of_both = [(a["cpu_us_per_vote"][process], b["cpu_us_per_vote"][process]) for a, b in pairs]
+        answer[f"CPU a vote, {process}"] = [a / b for a, b in of_both if b]
+    totals = [
+        (sum(a["cpu_us_per_vote"].values()), sum(b["cpu_us_per_vote"].values())) for a, b in pairs
+    ]
+    answer["CPU a vote, all"] = [a / b for a, b in totals]
+    return answer
+
+
+def show(out: Console, revision: str, figures: dict[str, list[float]]) -> None:
+    """Print the ratios for people."""
+    out.print(f"\nThis tree as a multiple of {revision}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("figure")
+    for name in ("median", "lowest", "highest"):
+        table.add_column(name, justify="right")
+    for name, values in figures.items():
+        if values:
+            spread = statistics.median(values), min(values), max(values)
+            table.add_row(name, *(f"{value:.3f}" for value in spread))
+    out.print(table)
+
+
+@contextmanager
+def _tree(revision: str, folder: Path) -> Iterator[Path]:
+    """A git worktree of the revision."""
+    git = ["git", "-C", str(HERE), "worktree"]
+    try:
+        subprocess.run(
+            [*git, "add", "--detach", "--quiet", str(folder), revision],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    except subprocess.CalledProcessError as error:
+        raise typer.BadParameter(error.stderr.strip()) from error
+    try:
+        yield folder
+    finally:
+        subprocess.run([*git, "remove", "--force", str(folder)], check=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, end_once)
+    sys.exit(typer.run(compare))

@@ -1,0 +1,101 @@
+"""How long a worker takes to be ready when millions have voted, and what memory it needs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from streams.load.programs import Program, child_environment, worker
+from streams.settings import load_settings
+from tests.bench.figure import Figure, Found, Row, Run
+from tests.bench.voters import Voters, write_voted
+from tests.harness import wipe
+
+VOTERS_A_RECORD = 50
+"""About what a bridge puts into a record of each of 4 partitions at 10,000 votes a second."""
+
+GOAL_S = {"memory": 15, "rocksdb": 3}
+GOAL_BYTES = 120
+GOAL_VOTERS = 8_000_000
+_WITHIN_S = 300.0
+
+
+async def measure(run: Run) -> Found:
+    """Seconds from the start of the process to `/ready`, and resident memory then."""
+    sizes = [200_000] if run.quick else [1_000_000, 4_000_000, 8_000_000]
+    await wipe(run.stack.env())
+    env = child_environment(run.stack.env(), SCRUTIN_SINK="off")
+    empty = worker(env, run.directory, "restore-empty")
+    base = await _ready(empty)
+    await empty.terminate()
+    found: Found = {
+        "voters_a_record": VOTERS_A_RECORD,
+        "empty": {"ready_s": round(base.seconds, 2), "rss_mib": base.resident_bytes >> 20},
+        "restores": [],
+    }
+    for count in sizes:
+        await wipe(run.stack.env())
+        run.say(f"writing the changelog of {count:,} voters")
+        voters = await write_voted(load_settings(env), Voters(count, VOTERS_A_RECORD))
+        for store in GOAL_S:
+            program = worker({**env, "SCRUTIN_STORE": store}, run.directory, f"{store}-{count}")
+            for start in ("first", "second"):
+                run.say(f"{store} store, {start} start")
+                ready = await _ready(program)
+                await program.terminate()
+                more_bytes = ready.resident_bytes - base.resident_bytes
+                found["restores"].append(
+                    {
+                        "voters": voters,
+                        "store": store,
+                        "start": start,
+                        "ready_s": round(ready.seconds, 2),
+                        "cpu_s": round(ready.cpu_s, 2),
+                        "rss_mib": ready.resident_bytes >> 20,
+                        "bytes_per_voter": round(more_bytes / voters, 1),
+                    }
+                )
+                if store == "memory":
+                    break
+    return found
+
+
+class _Ready(NamedTuple):
+    seconds: float
+    cpu_s: float
+    resident_bytes: int
+
+
+async def _ready(program: Program) -> _Ready:
+    started = time.perf_counter()
+    program.start()
+    await program.ready(within_s=_WITHIN_S)
+    seconds = time.perf_counter() - started
+    return _Ready(seconds, program.cpu_s(), resident_bytes(program.pid))
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"process {pid} has ended")
+
+
+def rows(found: Found) -> list[Row]:
+    """Lines for people."""
+    lines = [Row("no voters: ready", f"{found['empty']['ready_s']:.1f} s")]
+    for one in found["restores"]:
+        what = f"{one['voters']:,} voters, {one['store']} store, {one['start']} start"
+        last = one["voters"] > GOAL_VOTERS * 0.99
+        timed = last and (one["store"] == "memory" or one["start"] == "second")
+        goal = f"{GOAL_S[one['store']]} s" if timed else ""
+        lines.append(Row(f"{what}: ready", f"{one['ready_s']:.1f} s", goal))
+        size = f"{one['bytes_per_voter']:.0f} bytes a voter, {one['rss_mib']:,} MiB in all"
+        limit = f"{GOAL_BYTES}" if one["store"] == "memory" else ""
+        lines.append(Row(f"{what}: memory", size, limit))
+    return lines
+
+
+FIGURE = Figure("restore", measure, rows, usual=False)
