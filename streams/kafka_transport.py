@@ -1,9 +1,11 @@
 """Faust's Kafka consumer, made to live through outages and to trust its stages.
 
-Three changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
+Four changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
 next one; Faust would end the worker, and would take the offset for committed. After a rebalance a
 partition is read from where its stage is, not from the committed offset: that may have run ahead.
-And what a stage acknowledged is committed; Faust would wait for records that it dropped itself.
+Nothing is delivered while that place is looked for; Faust lets records flow and then seeks back
+beneath them. And what a stage acknowledged is committed; Faust would wait for records that it
+dropped itself.
 """
 
 from __future__ import annotations
@@ -98,6 +100,22 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             assignment = self.assignment()
             self._uncommitted = {tp: o for tp, o in offsets.items() if tp in assignment}
         return did_commit
+
+    async def perform_seek(self) -> None:
+        """Seek every partition while none of the stages' is delivered."""
+        generation = self.app.consumer_generation_id
+        flowing = {
+            tp
+            for tp in self._get_active_partitions() | self._buffered_partitions
+            if not self._is_changelog_tp(tp)
+        }
+        self._buffered_partitions.difference_update(flowing)
+        self.pause_partitions(flowing)
+        try:
+            await super().perform_seek()
+        finally:
+            if self.app.consumer_generation_id == generation:
+                self.resume_partitions(flowing)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek each partition to where its stage is; the others to their committed offset."""

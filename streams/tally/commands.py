@@ -177,6 +177,20 @@ class Tally:
         rows = await self.store.jobs(sql.JOB, identity)
         return job_document(rows[0]) if rows else None
 
+    async def tally_status(self, election_id: str) -> dict[str, Any] | None:
+        """How far the tally is (`tally_creation_status`), once it was asked for."""
+        rows = await self.store.jobs(sql.TALLY_STATUS, election_id)
+        return rows[0] if rows else None
+
+    async def decryption_status(self, election_id: str) -> list[dict[str, Any]]:
+        """How far each guardian's shares are (`decryption_status`)."""
+        return await self.store.jobs(sql.DECRYPTION_STATUS, election_id)
+
+    async def combine_status(self, election_id: str) -> dict[str, Any] | None:
+        """How far the combination is (`combine_status`), once it began."""
+        rows = await self.store.jobs(sql.COMBINE_STATUS, election_id)
+        return rows[0] if rows else None
+
     async def active_jobs(self) -> list[dict[str, Any]]:
         """Jobs that are queued or under way."""
         return [job_document(row) for row in await self.store.jobs(sql.ACTIVE_JOBS)]

@@ -147,6 +147,12 @@ JOBS_OF_ELECTION: Final = JOBS + " WHERE election_id = $1 ORDER BY started_at, o
 JOB: Final = JOBS + " WHERE job_id = $1"
 ACTIVE_JOBS: Final = JOBS + " WHERE status IN ('QUEUED', 'IN_PROGRESS') ORDER BY started_at"
 
+TALLY_STATUS: Final = "SELECT * FROM tally_creation_status WHERE election_id = $1"
+DECRYPTION_STATUS: Final = """
+SELECT * FROM decryption_status WHERE election_id = $1 ORDER BY guardian_id
+"""
+COMBINE_STATUS: Final = "SELECT * FROM combine_status WHERE election_id = $1"
+
 LOG_TALLY: Final = """
 INSERT INTO tally_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
     end_time, status, error_message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)

@@ -100,6 +100,17 @@ async def test_an_election_is_tallied_with_a_guardian_absent_while_workers_die(
         # In the mode `single` no chunk is ever decrypted.
         async for row in asked.store.centers("7"):
             assert (row["election_result"] is None) == (row["kind"] == "chunk")
+        tallied, combined = await asked.tally_status("7"), await asked.combine_status("7")
+        assert tallied is not None
+        assert tallied["status"] == "completed"
+        assert combined is not None
+        assert combined["status"] == "completed"
+        shares = await asked.decryption_status("7")
+        assert [row["guardian_id"] for row in shares] == ["guardian-1", "guardian-3"]
+        for row in shares:
+            assert (row["status"], row["current_phase"]) == ("completed", "completed")
+            assert row["processed_compensated_guardians"] == 1
+        assert not await asked.active_jobs()
         job = await asked.job(created.job_id)
         assert job is not None
         assert job["totalChunks"] == job["processedChunks"] == BALLOTS // CHUNK_SIZE

@@ -12,8 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.tally.crypto.ballots import Ballot
-from streams.tally.crypto.batch import ProofBatch, all_in_subgroup, multi_power, verify_ballots
-from streams.tally.crypto.chaum_pedersen import DisjunctiveProof
+from streams.tally.crypto.batch import (
+    ProofBatch,
+    ShareBatch,
+    all_in_subgroup,
+    multi_power,
+    verify_ballots,
+)
+from streams.tally.crypto.chaum_pedersen import DisjunctiveProof, ShareProof
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.elgamal import encrypt
 from streams.tally.crypto.group import G, P, Q, fixed_base, g_power, power, product, to_hex
@@ -103,4 +109,26 @@ def test_a_proof_with_wrong_signs_never_slips_through(
     for _ in range(8):
         batch = ProofBatch(key, extended_hash)
         batch.add_selection(message, proof)
+        assert not batch.holds()
+
+
+@pytest.mark.parametrize("flipped", [{"pad"}, {"data"}, {"pad", "data"}, {"share"}])
+def test_a_share_with_wrong_signs_never_slips_through(
+    world: SmallElection, flipped: set[str]
+) -> None:
+    secret, u = world.secrets[0].key, mpz(19)
+    message, extended_hash = encrypt(1, mpz(5), world.election.public_key), mpz(3)
+    honest = {
+        "pad": g_power(u),
+        "data": power(message.pad, u),
+        "share": power(message.pad, secret),
+    }
+    a, b, share = (P - x if name in flipped else x for name, x in honest.items())
+    c = hash_elements(extended_hash, message.pad, message.data, a, b, share)
+    proof = ShareProof(a, b, c, (u + c * secret) % Q)
+    with pytest.raises(Refused):
+        proof.verify(message, world.keys[0].key, share, extended_hash)
+    for _ in range(8):
+        batch = ShareBatch(extended_hash)
+        batch.add(message, world.keys[0].key, share, proof)
         assert not batch.holds()

@@ -366,7 +366,9 @@ LINE = ("contests", "mayor", "selections", "mayor-ann-selection")
         (Check.SHARE, ("guardian_id",), "guardian-2"),
         (Check.SHARE, ("object_id",), "another"),
         (Check.SHARE, ("contests", "mayor", "selections"), {}),
+        (Check.SHARE, ("contests", "mayor", "object_id"), "bridge"),
         (Check.SHARE, (*LINE, "object_id"), "mayor-bob-selection"),
+        (Check.CHALLENGE, (*LINE, "proof", "pad"), OUTSIDE),
     ],
 )
 def test_a_tampered_share_is_refused_by_name(
@@ -418,7 +420,7 @@ def test_shares_must_be_a_quorum_once_each_with_all_their_parts(
     ("check", "path", "value"),
     [
         (Check.TALLY, (*LINE, "tally"), 3),
-        (Check.TALLY, (*LINE, "value"), to_hex(G)),
+        (Check.TALLY, (*LINE, "value"), to_hex(power(G, mpz(9)))),
         (Check.TALLY, (*LINE, "message", "pad"), to_hex(G)),
         (Check.SHARE, (*LINE, "shares"), []),
         (Check.EQUATION, (*LINE, "shares", 0, "proof", "response"), "01"),

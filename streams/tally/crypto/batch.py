@@ -19,7 +19,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from streams.tally.crypto.ballots import Ballot
-from streams.tally.crypto.chaum_pedersen import ConstantProof, DisjunctiveProof
+from streams.tally.crypto.chaum_pedersen import ConstantProof, DisjunctiveProof, ShareProof
 from streams.tally.crypto.election import Election
 from streams.tally.crypto.elgamal import Ciphertext
 from streams.tally.crypto.group import ONE, P, Q, fixed_base, g_power, power
@@ -136,6 +136,38 @@ class ProofBatch:
         )
         right = g_power(self._g % Q) * fixed_base(self._key).power(self._k % Q) % P
         return left == right
+
+
+class ShareBatch:
+    """Shares' proofs that are checked together; `add` looks at numbers and challenges at once."""
+
+    def __init__(self, extended_hash: mpz) -> None:
+        self._extended_hash = extended_hash
+        self._members: list[mpz] = []
+        self._commitments: list[mpz] = []
+        self._elements: list[mpz] = []
+        self._exponents: list[int] = []
+        self._g = mpz(0)
+
+    def add(self, message: Ciphertext, public_key: mpz, share: mpz, proof: ShareProof) -> None:
+        """Add the equations g^v = a K^c and A^v = b M^c of one share.
+
+        Raises:
+            Refused: `range` or `challenge`.
+        """
+        proof.verify_challenge(message, share, self._extended_hash)
+        c, v, t, s = proof.challenge, proof.response, _small(), _small()
+        self._members += (message.pad, message.data, public_key, share)
+        self._commitments += (proof.pad, proof.data)
+        self._elements += (proof.pad, proof.data, public_key, share, message.pad)
+        self._exponents += (t, s, int(t * c % Q), int(s * c % Q), int(-s * v % Q))
+        self._g += t * v
+
+    def holds(self) -> bool:
+        """Whether all is in the group and all equations hold."""
+        if not all(map(square_like, self._commitments)) or not all_in_subgroup(self._members):
+            return False
+        return multi_power(self._elements, self._exponents) == g_power(self._g % Q)
 
 
 def verify_ballots(ballots: Sequence[Ballot], election: Election) -> list[Refused | None]:

@@ -192,20 +192,25 @@ class ShareProof(msgspec.Struct, frozen=True, gc=False):
     response: mpz
     usage: str = "Prove knowledge of secret value"
 
+    def verify_challenge(self, message: Ciphertext, share: mpz, extended_hash: mpz) -> None:
+        """Numbers in Z_q, and c = H(Q', A, B, a, b, M)."""
+        for number in (self.challenge, self.response):
+            require(in_range(number), Check.RANGE, "a share's proof has a number outside Z_q")
+        expected = hash_elements(
+            extended_hash, message.pad, message.data, self.pad, self.data, share
+        )
+        require(
+            self.challenge == expected, Check.CHALLENGE, "a share's proof is about something else"
+        )
+
     def verify(self, message: Ciphertext, public_key: mpz, share: mpz, extended_hash: mpz) -> None:
-        """Check c = H(Q', A, B, a, b, M), g^v = a K^c and A^v = b M^c.
+        """Check g^v = a K^c and A^v = b M^c.
 
         Raises:
             Refused: `range`, `challenge`, `subgroup` or `equation`.
         """
-        for number in (self.challenge, self.response):
-            require(in_range(number), Check.RANGE, "a share's proof has a number outside Z_q")
+        self.verify_challenge(message, share, extended_hash)
         c, v, a, b = self.challenge, self.response, self.pad, self.data
-        require(
-            c == hash_elements(extended_hash, message.pad, message.data, a, b, share),
-            Check.CHALLENGE,
-            "a share's proof is about something else",
-        )
         for element in (message.pad, message.data, public_key, share, a, b):
             require(in_subgroup(element), Check.SUBGROUP, "a share is outside the group")
         holds = (

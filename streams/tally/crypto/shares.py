@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from gmpy2 import mpz
 
-from streams.tally.crypto.batch import all_in_subgroup
+from streams.tally.crypto.batch import ShareBatch, all_in_subgroup
 from streams.tally.crypto.ceremony import GuardianKey, GuardianSecret, recovery_key
 from streams.tally.crypto.chaum_pedersen import ShareProof, prove_share
 from streams.tally.crypto.elgamal import Ciphertext
@@ -144,6 +145,7 @@ def verify_share(share: Share, tally: EncryptedTally, key: GuardianKey, extended
         guardian=key.owner_id,
     )
     _same_lines(share, tally)
+    claims = []
     for contest in share.contests.values():
         for name, selection in contest.selections.items():
             message = tally.contests[contest.object_id].selections[name].ciphertext
@@ -154,7 +156,8 @@ def verify_share(share: Share, tally: EncryptedTally, key: GuardianKey, extended
                 "a share is from somebody else",
                 **where,
             )
-            _verify(selection.proof, message, key.key, selection.share, extended_hash, where=where)
+            claims.append(_Claim(selection.proof, message, key.key, selection.share, where))
+    _verify(claims, extended_hash)
 
 
 def verify_compensated_share(
@@ -179,6 +182,7 @@ def verify_compensated_share(
     )
     _same_lines(share, tally)
     recovery = recovery_key(missing, key.sequence_order)
+    claims = []
     for contest in share.contests.values():
         for name, part in contest.selections.items():
             message = tally.contests[contest.object_id].selections[name].ciphertext
@@ -195,24 +199,42 @@ def verify_compensated_share(
                 "a recovery key does not follow from the missing guardian's commitments",
                 **where,
             )
-            _verify(part.proof, message, recovery, part.share, extended_hash, where=where)
+            claims.append(_Claim(part.proof, message, recovery, part.share, where))
+    _verify(claims, extended_hash)
 
 
-def _verify(
-    proof: ShareProof | None,
-    message: Ciphertext,
-    key: mpz,
-    share: mpz,
-    extended_hash: mpz,
-    *,
-    where: dict[str, str],
-) -> None:
-    if proof is None:
-        raise Refused(Check.EQUATION, "a share has no proof", where=dict(where))
+class _Claim(NamedTuple):
+    """That a share was made with a key, and where that is said."""
+
+    proof: ShareProof | None
+    message: Ciphertext
+    key: mpz
+    share: mpz
+    where: dict[str, str]
+
+
+def _verify(claims: Sequence[_Claim], extended_hash: mpz) -> None:
+    """Check proofs together, and one by one if something is wrong."""
+    if not _together(claims, extended_hash):
+        for proof, message, key, share, where in claims:
+            if proof is None:
+                raise Refused(Check.EQUATION, "a share has no proof", where=dict(where))
+            try:
+                proof.verify(message, key, share, extended_hash)
+            except Refused as refused:
+                raise Refused(refused.check, refused.what, where=dict(where)) from refused
+
+
+def _together(claims: Sequence[_Claim], extended_hash: mpz) -> bool:
+    batch = ShareBatch(extended_hash)
     try:
-        proof.verify(message, key, share, extended_hash)
-    except Refused as refused:
-        raise Refused(refused.check, refused.what, where=dict(where)) from refused
+        for proof, message, key, share, _ in claims:
+            if proof is None:
+                return False
+            batch.add(message, key, share, proof)
+    except Refused:
+        return False
+    return batch.holds()
 
 
 def _same_lines(share: Share | CompensatedShare, tally: EncryptedTally) -> None:
@@ -228,6 +250,7 @@ def _same_lines(share: Share | CompensatedShare, tally: EncryptedTally) -> None:
     ]
     require(
         sorted(expected) == sorted(found)
+        and all(key == contest.object_id for key, contest in share.contests.items())
         and all(
             name == selection.object_id
             for contest in share.contests.values()

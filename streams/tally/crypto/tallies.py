@@ -137,8 +137,13 @@ def check_tally(tally: EncryptedTally, election: Election) -> None:
         for contest in tally.contests.values()
         for line in contest.selections.values()
     ]
+    named = all(
+        name == contest.object_id
+        and all(line == selection.object_id for line, selection in contest.selections.items())
+        for name, contest in tally.contests.items()
+    )
     require(
-        sorted(expected) == sorted(found),
+        named and sorted(expected) == sorted(found),
         Check.TALLY,
         "a tally has not exactly the contests and selections of its election",
         tally=tally.object_id,
