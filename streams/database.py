@@ -12,6 +12,9 @@ from streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
+LOCK_TIMEOUT_S = 5.0
+"""Longest wait of a flush for a lock, e.g. for the fence that a frozen worker holds."""
+STATEMENT_TIMEOUT_S = 40.0
 
 _AWAY = (
     asyncpg.PostgresConnectionError,
@@ -97,6 +100,10 @@ async def connect(settings: Settings) -> asyncpg.Connection:
         )
 
 
+def _ms(seconds: float) -> str:
+    return f"{int(seconds * 1000)}ms"
+
+
 def pool(settings: Settings, application_name: str, schema: str = "") -> asyncpg.Pool:
     """A pool that is not connected yet; enter it to connect.
 
@@ -121,7 +128,10 @@ def pool(settings: Settings, application_name: str, schema: str = "") -> asyncpg
             **search_path,
             # A frozen worker must not keep the fence locked for ever.
             "idle_in_transaction_session_timeout": "15s",
-            "statement_timeout": "60s",
+            # Whoever waits must be told before the watchdog takes it for stuck: then it is an
+            # outage, which is waited out.
+            "lock_timeout": _ms(min(LOCK_TIMEOUT_S, settings.watchdog_timeout_s / 3)),
+            "statement_timeout": _ms(min(STATEMENT_TIMEOUT_S, settings.watchdog_timeout_s * 2 / 3)),
             "jit": "off",
         },
     )

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.votes import VoteBatch
-from streams.errors import PoisonRecord, ScrutinError
+from streams.errors import REBUILD_VALIDATED, PoisonRecord, ScrutinError
 from streams.inspect.kafka import LogView, Record, Span
 from streams.mirror import (
     COUNTER_PREFIX,
@@ -177,7 +177,7 @@ def _add(change: Change, record: Record) -> None:
                 "partition": record.partition,
                 "offset": record.offset,
             },
-            todo="See `scrutin doctor`",
+            todo=REBUILD_VALIDATED,
         ) from error
     if isinstance(batch, VoteBatch):
         change.add(verdicts, batch)

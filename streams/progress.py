@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 INTERVAL_S: Final = 1.0
-LAG_EVERY: Final = 5
-"""Lag is looked up every so many intervals."""
+LAG_EVERY_S: Final = 5.0
+"""Lag is looked up so often, or four times within the watchdog's timeout."""
 
 
 class Progress:
@@ -50,14 +50,17 @@ class Progress:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        settings = self._worker.settings
         ticks = 0
+        timeouts_s = (settings.watchdog_timeout_s, settings.recovery_timeout_s)
+        lag_every = max(1, int(min(LAG_EVERY_S, *(t / 4 for t in timeouts_s)) / INTERVAL_S))
         while True:
             await asyncio.sleep(INTERVAL_S)
             ticks += 1
             try:
                 async with asyncio.timeout(30):
                     await self._export_totals()
-                    if ticks % LAG_EVERY == 0:
+                    if ticks % lag_every == 0:
                         await self._watch()
             except (ServiceUnavailable, TimeoutError) as error:
                 # The stages report outages; without figures there is nothing to judge.

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from schemas.codec import DecodeError, decode_voted
 from schemas.control import EpochOpened
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
-from streams.errors import PoisonRecord
+from streams.errors import REBUILD_VOTED, PoisonRecord
 from streams.inspect.kafka import Advance, LogView, Record, Span
 
 _PREFIX = 8
@@ -80,7 +80,7 @@ def decode(topic: str, record: Record) -> Applied:
         raise PoisonRecord(
             f"A record cannot be decoded: {error}",
             where={"topic": topic, "partition": record.partition, "offset": record.offset},
-            todo="Is this Scrutin's topic, and written by this version?",
+            todo="Is this Scrutin's topic, and written by this version? If so: " + REBUILD_VOTED,
         ) from error
 
 

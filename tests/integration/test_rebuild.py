@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from schemas.codec import encode
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.log_reader import LogReader
+from streams.rebuild import derived, postgres
+from streams.rebuild.postgres import PostgresRebuild
+from streams.rebuild.topics import TopicRebuild
+from streams.settings import load_settings
+from streams.sink import PostgresSink
 from streams.topics import (
     VALIDATED_TOPIC,
     VALIDATION_TOPIC,
@@ -32,6 +38,8 @@ from tests.strategies import make_batch, make_vote
 pytestmark = pytest.mark.timeout(300)
 
 CHANGELOG = changelog_topic(APP_ID)
+RECORDS = 5
+"""Records that are written at once."""
 
 
 @pytest.fixture
@@ -71,14 +79,49 @@ async def counted(world: WorkerWorld, records: int = 20) -> None:
     assert await worker.terminate() == 0
 
 
+class Interrupted(Exception):
+    """Somebody killed the command."""
+
+
+@contextmanager
+def interrupted(owner: Any, name: str, *, after: int) -> Iterator[None]:
+    """Let a method of a class fail once it was called so often."""
+    original, calls = getattr(owner, name), 0
+
+    async def call(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise Interrupted
+        return await original(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, call)
+        yield
+
+
+@contextmanager
+def no_bars(_: str, __: int) -> Iterator[Callable[[int], None]]:
+    yield lambda _: None
+
+
+@pytest.fixture
+def small_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derived, "WRITE_RECORDS", RECORDS)
+    monkeypatch.setattr(postgres, "HEAL_VOTES", 100)
+
+
+@pytest.mark.usefixtures("small_lots")
 async def test_a_lost_changelog(world: WorkerWorld) -> None:
     await counted(world, 30)
     await delete_topic(world.servers, CHANGELOG)
     [command] = await refused(world, ExitCode.LOG_MISMATCH)
     typed(world, f"{command} --dry-run", code=ExitCode.DIFFERENT)
+    with interrupted(derived.LogWriter, "write", after=3), pytest.raises(Interrupted):
+        await TopicRebuild(load_settings(world.env), no_bars).voted()
     made = typed(world, command)
     assert made["right"]
-    assert made["written"] == 2 * 31
+    assert made["written"] == 2 * 31 - 3 * RECORDS
     assert sum(f["votes"] for f in made["found"]) == await world.db.fetchval(
         "SELECT count(*) FROM vote_audit"
     )
@@ -86,24 +129,21 @@ async def test_a_lost_changelog(world: WorkerWorld) -> None:
     await counted(world)
 
 
-async def test_a_spoilt_changelog(world: WorkerWorld) -> None:
+async def test_spoilt_topics(world: WorkerWorld) -> None:
     await counted(world, 30)
     await world.producer.send_and_wait(CHANGELOG, b"junk", key=b"k", partition=1)
+    await world.producer.send_and_wait(VALIDATED_TOPIC, b"junk", partition=0)
     [command] = await refused(world, ExitCode.RECOVERY_FAILED)
     made = typed(world, command)
     assert [f["wrong"] for f in made["found"]] == [0, 1]
     assert made["recreated"]
+    made = typed(world, "scrutin rebuild validated")
+    assert [f["wrong"] for f in made["found"]] == [1, 0]
+    assert made["recreated"]
     await counted(world)
 
 
-async def test_a_spoilt_topic_of_verdicts(world: WorkerWorld) -> None:
-    await counted(world, 30)
-    await world.producer.send_and_wait(VALIDATED_TOPIC, b"junk", partition=1)
-    [command] = await refused(world, ExitCode.POISON_RECORD)
-    assert typed(world, command)["recreated"]
-    await counted(world)
-
-
+@pytest.mark.usefixtures("small_lots")
 async def test_a_spoilt_database(world: WorkerWorld) -> None:
     await counted(world, 30)
     await world.db.execute(
@@ -115,7 +155,11 @@ async def test_a_spoilt_database(world: WorkerWorld) -> None:
     told = typed(world, "scrutin rebuild postgres --dry-run", code=ExitCode.DIFFERENT)
     differing = {t["table"] for t in told["tables"] if t["missing"] or t["surplus"]}
     assert differing == {"vote_audit", "contest_results", "vote_windows", "rejected_votes"}
-    assert typed(world, "scrutin rebuild postgres")["replaced"]
+    work = PostgresRebuild(load_settings(world.env), no_bars)
+    with interrupted(PostgresSink, "flush", after=3), pytest.raises(Interrupted):
+        await work.run()
+    made = typed(world, "scrutin rebuild postgres")
+    assert (made["resumed"], made["replaced"]) == (True, True)
     await world.check()
     await world.windows_agree()
     assert typed(world, "scrutin rebuild postgres")["equal"]

@@ -1,0 +1,71 @@
+"""A worker that does not move is ended, by name; one that waits for a service is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from streams.devstack import Stack
+from streams.errors import ExitCode
+from tests.harness import until
+from tests.integration.worker_world import WorkerWorld, ending
+
+pytestmark = pytest.mark.timeout(180)
+
+ROOT = Path(__file__).parents[2]
+WATCHDOG_S = 3
+
+
+@pytest.fixture
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerWorld]:
+    timeouts = {
+        "SCRUTIN_WATCHDOG_TIMEOUT_S": str(WATCHDOG_S),
+        "SCRUTIN_RECOVERY_TIMEOUT_S": str(WATCHDOG_S),
+    }
+    async with WorkerWorld(stack, tmp_path, **timeouts) as world:
+        yield world
+
+
+@pytest.mark.parametrize(
+    ("stall", "code", "said"),
+    [
+        ("stage", ExitCode.NO_PROGRESS, "records wait and none was processed"),
+        ("consumer", ExitCode.NO_PROGRESS, "records wait and none was processed"),
+        ("restore", ExitCode.RECOVERY_FAILED, "restore of the voted table has not moved"),
+    ],
+)
+async def test_a_worker_that_stands_still_is_ended(
+    world: WorkerWorld, stall: str, code: ExitCode, said: str
+) -> None:
+    await world.write(10)
+    program = world.worker("stalled", STALL=stall, PYTHONPATH=str(ROOT))
+    program._argv[program._argv.index("topology")] = "tests.integration.stalled"
+    program.start()
+    async with asyncio.timeout(90):
+        assert await program.ended() == code
+    assert said in ending(program.log.read_text())["error"]
+    assert await world.applied() in {0, 2}, "the genesis records are no votes"
+    # A supervisor starts it again; nothing is lost.
+    await world.started("after")
+    await world.counted()
+
+
+async def test_a_worker_that_waits_for_a_lock_is_left_alone(world: WorkerWorld) -> None:
+    worker = await world.started()
+    await world.write(10)
+    await world.counted()
+    async with world.db.transaction():
+        await world.db.execute("SELECT FROM sink_offsets FOR UPDATE")
+        await world.write(10)
+
+        async def told() -> bool:
+            return worker.log.read_text().count("LockNotAvailableError") > 4
+
+        # Each of them took a third of the watchdog's time.
+        await until(told, "the worker says that it waits", within_s=120)
+        worker.check()
+    await world.counted()
+    worker.check()
