@@ -150,13 +150,32 @@ async def verify(
 
 
 def _described(directory: Path) -> Described:
-    result = json.loads(_read(directory / RESULT))
     return Described(
-        str(result.get("election", "")),
+        _stated(directory).election,
         _read(directory / MANIFEST),
         _read(directory / CONTEXT),
         _read(directory / GUARDIANS),
     )
+
+
+class _Guardian(msgspec.Struct):
+    id: str
+    present: bool
+
+
+class _Verification(msgspec.Struct):
+    guardians: list[_Guardian]
+
+
+class _Stated(msgspec.Struct):
+    """What of the result is needed before it is compared as a whole."""
+
+    election: str
+    verification: _Verification
+
+
+def _stated(directory: Path) -> _Stated:
+    return from_json(_Stated, _read(directory / RESULT))
 
 
 def _read(path: Path) -> str:
@@ -278,13 +297,11 @@ def _verify_result(
     spoiled: dict[str, dict[str, int]],
     counts: dict[str, int],
 ) -> None:
-    stated = json.loads(_read(directory / RESULT))
-    present = [
-        guardian["id"] for guardian in stated["verification"]["guardians"] if guardian["present"]
-    ]
+    guardians = _stated(directory).verification.guardians
+    present = [guardian.id for guardian in guardians if guardian.present]
     expected = Result(ballots.cast, len(ballots.spoiled), counts, spoiled, present)
     require(
-        stated == expected.document(described),
+        json.loads(_read(directory / RESULT)) == expected.document(described),
         Check.TALLY,
         "the result is not what the decrypted products give",
     )

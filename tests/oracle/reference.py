@@ -59,7 +59,13 @@ from electionguard.election_polynomial import (  # noqa: E402
 )
 from electionguard.elgamal import ElGamalKeyPair  # noqa: E402
 from electionguard.encrypt import EncryptionDevice, EncryptionMediator  # noqa: E402
-from electionguard.group import hex_to_q  # noqa: E402
+from electionguard.group import (  # noqa: E402
+    ElementModQ,
+    div_p,
+    g_pow_p,
+    hex_to_q,
+    mult_p,
+)
 from electionguard.guardian import Guardian  # noqa: E402
 from electionguard.key_ceremony import (  # noqa: E402
     CeremonyDetails,
@@ -90,7 +96,11 @@ from electionguard.manifest import (  # noqa: E402
 )
 from electionguard.scheduler import Scheduler  # noqa: E402
 from electionguard.serialize import from_raw, to_raw  # noqa: E402
-from electionguard.tally import CiphertextTally, PublishedCiphertextTally  # noqa: E402
+from electionguard.tally import (  # noqa: E402
+    CiphertextTally,
+    PlaintextTally,
+    PublishedCiphertextTally,
+)
 
 logging.getLogger("electionguard").setLevel(logging.ERROR)
 DiscreteLog().set_max_exponent(100)
@@ -326,6 +336,26 @@ def do_decrypt(request):
         for contest in plain.contests.values()
         for name, selection in contest.selections.items()
     }
+
+
+def do_plain(request):
+    """Counts of our published tally, or None where a share in it does not verify."""
+    _, context = _election(request)
+    keys = {key["owner_id"]: read(ElectionPublicKey, key).key for key in request["keys"]}
+    plain = read(PlaintextTally, request["plain"])
+    counts = {}
+    for contest in plain.contests.values():
+        for name, selection in contest.selections.items():
+            for share in selection.shares:
+                if not share.is_valid(
+                    selection.message, keys[share.guardian_id], context.crypto_extended_base_hash
+                ):
+                    return None
+            product = mult_p(*[share.share for share in selection.shares])
+            if div_p(selection.message.data, product) != g_pow_p(ElementModQ(selection.tally)):
+                return None
+            counts[name] = selection.tally
+    return counts
 
 
 def do_backup(request):

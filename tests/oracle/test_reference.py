@@ -205,6 +205,30 @@ def test_the_reference_decrypts_our_tally_from_our_shares(
     assert answer is None
 
 
+def test_the_reference_accepts_our_published_count(
+    reference: Reference, ours: SmallElection
+) -> None:
+    shares, compensated = ours.shares(ours.tally, present=(1, 2))
+    plain = decrypt_tally(
+        ours.tally,
+        shares,
+        compensated,
+        ours.keys,
+        quorum=2,
+        extended_hash=ours.election.extended_hash,
+        logarithm=DiscreteLog(4),
+    )
+    request = {
+        "manifest": raw(ours.election.manifest),
+        "context": raw(ours.election.context),
+        "keys": [raw(key) for key in ours.keys],
+    }
+    published = raw(plain)
+    assert reference("plain", plain=published, **request) == ours.counts
+    next(iter(published["contests"]["contest-0"]["selections"].values()))["tally"] += 1
+    assert reference("plain", plain=published, **request) is None
+
+
 def test_the_reference_decrypts_our_spoiled_ballot_from_our_shares(
     reference: Reference, ours: SmallElection
 ) -> None:

@@ -23,8 +23,10 @@ def _encode(value: Any) -> str:
 
 
 def _decode(kind: type, value: Any) -> mpz:
-    if kind is not mpz or not isinstance(value, str):
+    if kind is not mpz:
         raise NotImplementedError(f"{kind.__name__} cannot be read")
+    if not isinstance(value, str):
+        raise ValueError("expected a string of hex digits")
     if not 0 < len(value) <= _MAX_DIGITS or not value.isalnum():
         raise ValueError("expected the hex digits of a number below p")
     return mpz(value, 16)
