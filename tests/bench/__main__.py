@@ -90,11 +90,13 @@ def bench(
             for figure in chosen:
                 say(f"[bold]{figure.name}[/]")
                 figures[figure.name] = uvloop.run(figure.measure(run))
+                if json_file is not None:
+                    # After each: what comes later may take long, or fail.
+                    json_file.write_text(json.dumps(figures, indent=2) + "\n")
         finally:
             stack.down()
     show(out, figures, chosen)
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n")
         out.print(f"Figures in {json_file}")
 
 
@@ -120,6 +122,9 @@ def show(out: Console, figures: dict[str, Any], chosen: list[Figure]) -> None:
         for row in figure.rows(figures[figure.name]):
             table.add_row(*row)
     out.print(table)
+    for figure in chosen:
+        if note := figures[figure.name].get("note"):
+            out.print(f"\n{figure.name}: {note}")
     parts = [f.name for f in chosen if "cpu_us_per_vote" in figures[f.name]]
     if not parts:
         return

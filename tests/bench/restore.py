@@ -31,7 +31,11 @@ async def measure(run: Run) -> Found:
     await empty.terminate()
     found: Found = {
         "voters_a_record": VOTERS_A_RECORD,
-        "empty": {"ready_s": round(base.seconds, 2), "rss_mib": base.resident_bytes >> 20},
+        "empty": {
+            "ready_s": round(base.seconds, 2),
+            "cpu_s": round(base.cpu_s, 2),
+            "rss_mib": base.resident_bytes >> 20,
+        },
         "restores": [],
     }
     for count in sizes:
@@ -45,6 +49,7 @@ async def measure(run: Run) -> Found:
                 ready = await _ready(program)
                 await program.terminate()
                 more_bytes = ready.resident_bytes - base.resident_bytes
+                run.say(f"ready after {ready.seconds:.1f} s, of them {ready.cpu_s:.1f} s CPU")
                 found["restores"].append(
                     {
                         "voters": voters,

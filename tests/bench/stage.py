@@ -206,7 +206,7 @@ def rows(found: Found) -> list[Row]:
     stages = found["stages"]
     peer = stages.get("kafka_streams")
     goal = f"{GOAL_TIMES_STREAMS * peer['votes_per_s']:,}" if peer else ""
-    lines = [
+    return [
         Row(
             f"validation stage alone, {name.replace('_', ' ')}",
             f"{one['votes_per_s']:,} votes/s, {one['cpu_us_per_vote']:.1f} µs CPU a vote",
@@ -214,7 +214,6 @@ def rows(found: Found) -> list[Row]:
         )
         for name, one in stages.items()
     ]
-    return [*lines, Row(f"  ({found['note']})", "")]
 
 
 FIGURE = Figure("stage", measure, rows, usual=False)
