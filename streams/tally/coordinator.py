@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -118,9 +119,17 @@ class Coordinator:
 
     async def run(self) -> None:
         """Give out again what is due, until cancelled."""
+        mirrored: int | None = None
         while True:
             await asyncio.sleep(TICK_S)
             async with self._one_at_a_time:
+                generation = self._assignment.generation
+                if generation is not None and generation != mirrored:
+                    # Who wrote the changelog before us may have died before the mirror.
+                    for jobs in list(self._jobs().partitions.values()):
+                        for state in list(jobs.values()):
+                            await self._retry_database(partial(self._mirror, state))
+                    mirrored = generation
                 for partition, jobs in list(self._jobs().partitions.items()):
                     for state in list(jobs.values()):
                         if self._assignment.generation is not None:

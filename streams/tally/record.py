@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from gmpy2 import mpz
 
 from streams.tally import work
 from streams.tally.admission import batches
@@ -202,7 +203,7 @@ async def _verify_ballots(
     advance: Callable[[int], None],
 ) -> _Ballots:
     seen: set[str] = set()
-    codes: set[int] = set()
+    codes: set[mpz] = set()
     spoiled: dict[str, EncryptedTally] = {}
     product, cast = b"", 0
     async for admitted, data in helpers.in_order(
@@ -211,7 +212,7 @@ async def _verify_ballots(
         for each, text in zip(work.admitted.decode(admitted), data, strict=True):
             require(not each.refused, Check.EQUATION, f"a ballot does not verify: {each.refused}")
             lines = from_json(BallotLines, text)
-            code = hash(from_json(_Code, text).code)
+            code = from_json(_Code, text).code
             require(
                 each.ballot_id not in seen and code not in codes,
                 Check.REPEATED,
@@ -233,7 +234,7 @@ async def _verify_ballots(
 
 
 class _Code(msgspec.Struct):
-    code: str
+    code: mpz
 
 
 def _lines(path: Path) -> Iterator[bytes]:
