@@ -94,8 +94,8 @@ class Store:
         self.partitions: dict[int, VotedPartition] = {}
         self.own: list[tuple[int, int]] = []
 
-    def written(self, number: int, changelog_offset: int) -> None:
-        self.own.append((number, changelog_offset))
+    def confirmed(self, records: Sequence[OutRecord], offsets: Sequence[int]) -> None:
+        self.own += [(r.partition, offset) for r, offset in zip(records, offsets, strict=True)]
 
 
 async def at_once(action: Callable[[], Awaitable[Any]]) -> Any:

@@ -41,7 +41,8 @@ class Simple:
     windows: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     attempts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     refused: int = 0
-    seen: dict[tuple[str, ...], list[bytes]] = field(default_factory=dict)
+    seen: dict[tuple[str, ...], list[tuple[bytes, bool]]] = field(default_factory=dict)
+    """Submissions: identity, and whether the delivery was marked as perhaps not the first."""
 
     def vote(self, vote: Vote, window_ms: int) -> None:
         """Take one vote of the log."""
@@ -51,15 +52,17 @@ class Simple:
             return
         voter = (vote.hash,) if law else (vote.contest, vote.hash)
         known = self.seen.get(voter)
-        identity = vote.identity[:8]
+        # 63 bits: the last of the eight bytes shares its place with the mark.
+        identity = vote.identity[:7] + bytes((vote.identity[7] >> 1,))
+        marked = bool(vote.flags & REPLAYABLE)
         if known is None:
-            self.seen[voter] = [identity]
+            self.seen[voter] = [(identity, marked)]
             self.totals[vote.contest, vote.choice] += 1
             self.windows[vote.contest, vote.choice, window_ms] += 1
-        elif not (vote.flags & REPLAYABLE and identity in known):
+        elif (identity, True) not in known and not (marked and (identity, False) in known):
             self.attempts[voter] += 1
             self.refused += 1
-            self.seen[voter] = [known[0], *[*known[1:], identity][-LATEST:]]
+            self.seen[voter] = [known[0], *[*known[1:], (identity, marked)][-LATEST:]]
 
 
 @dataclass
