@@ -55,7 +55,7 @@ def bench(
     """Measure the chain: a full queue to committed rows, latency at a fixed rate, and its parts."""
     if quick:
         votes, seconds = 20_000, 5
-    chosen = _chosen(only or [], long=long)
+    chosen = choose(only or [], long=long)
     out = Console(highlight=False)
     figures: dict[str, Any] = {
         "machine": {
@@ -100,7 +100,12 @@ def bench(
         out.print(f"Figures in {json_file}")
 
 
-def _chosen(names: list[str], *, long: bool) -> list[Figure]:
+def choose(names: list[str], *, long: bool) -> list[Figure]:
+    """Figures by name; the usual ones if none is named, with `long` all.
+
+    Raises:
+        typer.BadParameter: there is no such figure.
+    """
     if unknown := [name for name in names if name not in FIGURES]:
         raise typer.BadParameter(f"no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
     if names:

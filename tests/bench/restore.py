@@ -17,13 +17,15 @@ VOTERS_A_RECORD = 50
 
 GOAL_S = {"memory": 15, "rocksdb": 3}
 GOAL_BYTES = 120
+SIZES = (1_000_000, 4_000_000, 8_000_000)
+QUICK_SIZES = (200_000,)
 GOAL_VOTERS = 8_000_000
 _WITHIN_S = 300.0
 
 
 async def measure(run: Run) -> Found:
     """Seconds from the start of the process to `/ready`, and resident memory then."""
-    sizes = [200_000] if run.quick else [1_000_000, 4_000_000, 8_000_000]
+    sizes = QUICK_SIZES if run.quick else SIZES
     await wipe(run.stack.env())
     env = child_environment(run.stack.env(), SCRUTIN_SINK="off")
     empty = worker(env, run.directory, "restore-empty")
@@ -49,7 +51,10 @@ async def measure(run: Run) -> Found:
                 ready = await _ready(program)
                 await program.terminate()
                 more_bytes = ready.resident_bytes - base.resident_bytes
-                run.say(f"ready after {ready.seconds:.1f} s, of them {ready.cpu_s:.1f} s CPU")
+                run.say(
+                    f"ready after {ready.seconds:.1f} s, {ready.cpu_s:.1f} s of CPU,"
+                    f" {more_bytes / voters:.0f} bytes a voter"
+                )
                 found["restores"].append(
                     {
                         "voters": voters,

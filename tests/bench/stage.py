@@ -63,19 +63,22 @@ async def measure(run: Run) -> Found:
     run.say("Scrutin")
     ours = worker(env, run.directory, "stage-scrutin")
     found["stages"]["scrutin"] = await _watch(run, ours, total, _ours(settings))
-    servers = ",".join(settings.kafka_bootstrap_servers)
-    for name, command in (("kafka_streams", programs.streams), ("quix_streams", programs.quix)):
-        run.say(name.replace("_", " "))
-        group = f"bench-{name}"
-        folder = run.directory / name
-        try:
-            argv = command(servers, group, PEER_VOTES, f"{PEER_VERDICTS}.{name}", folder)
-        except StackError as error:
-            run.say(f"left out: {error}")
-            continue
-        program = Program(name, argv, env=child_environment({}), directory=run.directory, port=0)
-        progress = _committed(settings, group)
-        found["stages"][name] = await _watch(run, program, total, progress)
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
+    await admin.start()
+    try:
+        for name, command in (("kafka_streams", programs.streams), ("quix_streams", programs.quix)):
+            run.say(name.replace("_", " "))
+            group, verdicts = f"bench-{name}", f"{PEER_VERDICTS}.{name}"
+            servers = ",".join(settings.kafka_bootstrap_servers)
+            try:
+                argv = command(servers, group, PEER_VOTES, verdicts, run.directory / name)
+            except StackError as error:
+                run.say(f"left out: {error}")
+                continue
+            peer = Program(name, argv, env=child_environment({}), directory=run.directory, port=0)
+            found["stages"][name] = await _watch(run, peer, total, _committed(admin, group))
+    finally:
+        await admin.close()
     return found
 
 
@@ -122,15 +125,8 @@ def _ours(settings: Settings) -> Progress:
     return progress
 
 
-def _committed(settings: Settings, group: str) -> Progress:
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
-    opened = False
-
+def _committed(admin: AIOKafkaAdminClient, group: str) -> Progress:
     async def progress() -> int:
-        nonlocal opened
-        if not opened:
-            await admin.start()
-            opened = True
         with suppress(KafkaError):
             offsets = await admin.list_consumer_group_offsets(group)
             return sum(max(0, o.offset) for tp, o in offsets.items() if tp.topic == PEER_VOTES)

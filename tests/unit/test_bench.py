@@ -1,0 +1,41 @@
+"""What the bench makes of its figures."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from tests.bench.__main__ import FIGURES, choose
+from tests.bench.compare import ratios
+from tests.bench.figure import Found
+
+
+def test_ratios_are_of_runs_that_follow_each_other() -> None:
+    def run(per_s: int, worker_us: float, bridge_us: float) -> Found:
+        return {
+            "votes_per_s": per_s,
+            "cpu_us_per_vote": {"worker": worker_us, "bridge": bridge_us, "redis": 0.0},
+        }
+
+    found = ratios(
+        {
+            "this": [run(300, 10, 5), run(100, 12, 6)],
+            "other": [run(200, 20, 5), run(100, 12, 12)],
+        }
+    )
+    assert found["votes a second"] == [1.5, 1.0]
+    assert found["CPU a vote, worker"] == [0.5, 1.0]
+    assert found["CPU a vote, all"] == [0.6, 0.75]
+    # A process that used nothing has no ratio.
+    assert found["CPU a vote, redis"] == []
+
+
+def test_figures_are_chosen_by_name() -> None:
+    assert [figure.name for figure in choose(["stage", "restore"], long=False)] == [
+        "stage",
+        "restore",
+    ]
+    assert [figure.name for figure in choose([], long=False)] == ["throughput", "latency"]
+    assert choose([], long=True) == list(FIGURES.values())
+    with pytest.raises(typer.BadParameter, match="no figure 'stages'"):
+        choose(["stages"], long=False)
