@@ -21,7 +21,9 @@ from schemas.tally import (
     Uploaded,
 )
 from streams.availability import Availability
+from streams.database import connect, place, translated
 from streams.log_writer import LogWriter, OutRecord
+from streams.migrations import migrate
 from streams.settings import Settings
 from streams.tally import statements as sql
 from streams.tally.codec import encode
@@ -57,6 +59,7 @@ class Tally:
         self._settings = settings
         self.store = store
         self._writer = writer
+        self._topics_there = False
 
     async def send(self, event: TallyEvent) -> None:
         """Write a command into `tally.events`.
@@ -64,7 +67,16 @@ class Tally:
         Raises:
             ServiceUnavailable: Kafka does not confirm; it may be there all the same.
         """
-        partition = partition_for(event.election_id, self._settings.partitions)
+        settings = self._settings
+        if not self._topics_there:
+            await ensure_tally_topics(
+                settings.kafka_bootstrap_servers,
+                app_id=settings.app_id,
+                partitions=settings.partitions,
+                replication_factor=settings.replication_factor,
+            )
+            self._topics_there = True
+        partition = partition_for(event.election_id, settings.partitions)
         await self._writer.write([OutRecord(EVENTS_TOPIC, partition, encode(event))])
 
     async def create(
@@ -224,17 +236,17 @@ def _json_list(shares: list[Share] | list[CompensatedShare]) -> str:
 
 @asynccontextmanager
 async def tally(settings: Settings) -> AsyncIterator[Tally]:
-    """Connect to PostgreSQL and, once something is asked for, to Kafka.
+    """Connect to PostgreSQL, with its schema up to date, and to Kafka once something is asked for.
 
     Raises:
         ServiceUnavailable: one of them is away.
     """
-    await ensure_tally_topics(
-        settings.kafka_bootstrap_servers,
-        app_id=settings.app_id,
-        partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-    )
+    connection = await connect(settings)
+    try:
+        async with translated(place(settings)):
+            await migrate(connection)
+    finally:
+        await connection.close()
     writer = LogWriter(
         settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
     )

@@ -12,12 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from streams.database import connect
 from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import StackError
 from streams.load.programs import Program, child_environment, worker
-from streams.migrations import migrate
 from streams.settings import Settings, load_settings
 from streams.tally.admission import admit
 from streams.tally.commands import Tally, tally
@@ -112,11 +110,6 @@ class TallyDemo:
                 SCRUTIN_TALLY_IN_FLIGHT="2",
             )
             make_key_file(key_file)
-            connection = await connect(self.settings)
-            try:
-                await migrate(connection)
-            finally:
-                await connection.close()
             for number in (1, 2):
                 self._start(f"tally-{number}")
             yield

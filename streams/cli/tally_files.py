@@ -1,0 +1,259 @@
+"""`scrutin tally`: what goes in and what comes out, as files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.cli.progress import counting
+from streams.cli.show import JsonOption, run, write_json
+from streams.cli.tally_group import ElectionArgument, app, ask, lines_of, say
+from streams.errors import ExitCode, SettingsError
+from streams.settings import load_settings
+from streams.tally.admission import Admission, admit
+from streams.tally.commands import Tally, tally
+from streams.tally.crypto.ceremony import Backup, GuardianKey
+from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.manifest import Manifest, plain_manifest
+from streams.tally.crypto.tallies import EncryptedTally
+from streams.tally.files import (
+    Product,
+    Shares,
+    ToDecrypt,
+    describe,
+    read_document,
+    write_document,
+)
+from streams.tally.helpers import Helpers
+from streams.tally.record import Verified, export, verify
+from streams.tally.refusals import Refused
+from streams.tally.store import CAST, SPOILED
+
+
+@app.command()
+def manifest(
+    election: ElectionArgument,
+    contests: Annotated[
+        list[str], typer.Argument(help="CONTEST=CANDIDATE,CANDIDATE,… for each question.")
+    ],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest's file.")],
+    elect: Annotated[int, typer.Option(min=1, help="How many may be chosen in each.")] = 1,
+) -> None:
+    """Write a simple manifest: one district, one kind of ballot.
+
+    Example: `scrutin tally manifest mayor-2026 mayor=ann,bob,cem -o manifest.json`
+    """
+    shape = {}
+    for contest in contests:
+        name, _, candidates = contest.partition("=")
+        shape[name] = [candidate for candidate in candidates.split(",") if candidate]
+    moment = datetime.now(UTC).replace(microsecond=0)
+    write_document(plain_manifest(election, shape, moment=moment, number_elected=elect), output)
+
+
+@app.command()
+def setup(
+    election: ElectionArgument,
+    manifest_file: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Its manifest.")],
+    keys: Annotated[list[Path], typer.Argument(help="All guardians' NAME.public.json.")],
+    *,
+    quorum: Annotated[int, typer.Option(min=1, help="Guardians that it takes to decrypt.")],
+    backups: Annotated[
+        Path | None, typer.Option(help="Folder with the guardians' backups.")
+    ] = None,
+) -> None:
+    """Put an election into the database: manifest, guardians' keys and encrypted backups.
+
+    Example: `scrutin tally setup mayor-2026 manifest.json *.public.json --quorum 2 --backups .`
+    """
+    described = describe(
+        election,
+        read_document(Manifest, manifest_file),
+        [read_document(GuardianKey, path) for path in keys],
+        quorum,
+    )
+    files = sorted(backups.glob("*.backup.json")) if backups else []
+    found = [read_document(Backup, path) for path in files]
+    rows = [(b.owner_id, b.designated_id, to_json(b).decode()) for b in found]
+
+    async def put() -> bool:
+        async with tally(load_settings()) as asked:
+            return await asked.store.put_election(described, rows)
+
+    if not run(put()):
+        raise SettingsError(
+            "There is an election of this id already; it stays as it is",
+            where={"election": election},
+            todo="Choose another id",
+        )
+    say(f"{election}: {len(keys)} guardians, quorum {quorum}, {len(rows)} backups")
+
+
+@app.command("admit")
+def admit_ballots(
+    election: ElectionArgument,
+    file: Annotated[Path, typer.Argument(help="Submitted ballots, one JSON document a line.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify ballots with all their proofs, on every core, and keep those that verify.
+
+    Ballots that are there already stay as they are. Exit code 3 if one is refused.
+
+    Example: `scrutin tally admit mayor-2026 ballots.jsonl`
+    """
+    total = sum(1 for _ in lines_of(file))
+
+    async def work() -> Admission:
+        settings = load_settings()
+        async with tally(settings) as asked, Helpers(settings.helpers()) as helpers:
+            described = await asked.store.election(election)
+            with counting("verifying", total) as advance:
+                return await admit(asked.store, helpers, described, lines_of(file), advance=advance)
+
+    outcome = run(work())
+    if as_json:
+        write_json(
+            {
+                "admitted": outcome.admitted,
+                "repeated": outcome.repeated,
+                "refused": outcome.refused,
+            }
+        )
+    else:
+        say(f"{outcome.admitted:,} ballots admitted, {outcome.repeated:,} were there already")
+        for reason in outcome.refused:
+            say(f"refused: {reason}")
+    if outcome.refused:
+        raise typer.Exit(ExitCode.DIFFERENT)
+
+
+@app.command()
+def products(
+    election: ElectionArgument,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where they go.")],
+) -> None:
+    """Write what guardians decrypt at home into a file.
+
+    Example: `scrutin tally products mayor-2026 -o products.json`
+    """
+
+    async def collect(asked: Tally) -> ToDecrypt:
+        described = await asked.store.election(election)
+        count = await asked.store.count_centers(election)
+        found = [await asked.store.center(election, unit) for unit in range(count)]
+        return ToDecrypt(
+            described.election_id,
+            described.manifest,
+            described.context,
+            described.guardians,
+            [
+                Product(unit, from_json(list[EncryptedTally], center.tallies))
+                for unit, center in enumerate(found)
+            ],
+        )
+
+    given = ask(collect)
+    if not given.products:
+        raise SettingsError(
+            "There is nothing to decrypt yet",
+            where={"election": election},
+            todo="`scrutin tally create` first, and wait until it is completed",
+        )
+    write_document(given, output)
+    say(f"{output}: {len(given.products)} products")
+
+
+@app.command()
+def upload(file: Annotated[Path, typer.Argument(help="From `scrutin guardian decrypt`.")]) -> None:
+    """Bring in shares that a guardian made at home; every proof is checked first.
+
+    Example: `scrutin tally upload ann.shares.json`
+    """
+    shares = read_document(Shares, file)
+
+    async def bring(asked: Tally) -> bool:
+        complete = False
+        for unit, own in shares.own.items():
+            complete = await asked.upload(shares.election_id, unit, own)
+        for unit, lists in shares.compensated.items():
+            for parts in lists:
+                await asked.upload_compensated(shares.election_id, unit, parts)
+        return complete
+
+    complete = ask(bring)
+    state = "complete" if complete else "not complete yet"
+    say(f"The shares of {shares.guardian} verify; they are {state}")
+
+
+@app.command("export")
+def export_record(
+    election: ElectionArgument,
+    record: Annotated[Path, typer.Argument(help="Folder for the record.")],
+) -> None:
+    """Write the election record: all that anybody needs to check the result.
+
+    Example: `scrutin tally export mayor-2026 record/ && scrutin tally verify record/`
+    """
+
+    async def write(asked: Tally) -> None:
+        count = await asked.store.count_ballots(election, CAST)
+        count += await asked.store.count_ballots(election, SPOILED)
+        with counting("writing ballots", count) as advance:
+            await export(asked.store, election, record, advance=advance)
+
+    ask(write)
+    say(f"The record of {election} is in {record}")
+
+
+@app.command("verify")
+def verify_record(
+    record: Annotated[Path, typer.Argument(help="Folder with the record.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a record from its files alone: every key, ballot, product, share and count.
+
+    Needs no database and no service. Exit code 3, with the name of the check, if one fails.
+
+    Example: `scrutin tally verify record/`
+    """
+
+    async def check() -> Verified:
+        async with Helpers(load_settings().helpers()) as helpers:
+            with counting("verifying ballots", total) as advance:
+                return await verify(record, helpers, advance=advance)
+
+    total = sum(1 for _ in lines_of(record / "ballots.jsonl"))
+    try:
+        found = run(check())
+    except Refused as refused:
+        if as_json:
+            write_json({"verified": False, "check": refused.check, "error": str(refused)})
+        else:
+            say(f"The record does NOT verify: {refused}")
+        raise typer.Exit(ExitCode.DIFFERENT) from refused
+    if as_json:
+        write_json(
+            {
+                "verified": True,
+                "electionId": found.election_id,
+                "guardians": found.guardians,
+                "quorum": found.quorum,
+                "cast": found.cast,
+                "spoiled": found.spoiled,
+                "tallies": found.tallies,
+                "counts": found.counts,
+            }
+        )
+        return
+    say(
+        f"The record of {found.election_id} verifies: {found.guardians} guardians (quorum"
+        f" {found.quorum}), {found.cast:,} cast and {found.spoiled:,} spoiled ballots,"
+        f" {found.tallies:,} decrypted tallies"
+    )
