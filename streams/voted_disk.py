@@ -120,6 +120,9 @@ class VotedDisk:
         Args:
             state: everything it has applied is in the changelog.
             position: up to where the changelog is in it; None leaves that as it was.
+
+        Raises:
+            RecoveryFailed: it cannot be written.
         """
         entries = state.entries
         assert isinstance(entries, DiskEntries)
@@ -130,7 +133,15 @@ class VotedDisk:
         entries.fill(batch)
         meta = _Meta(FORMAT, state.log_id, state.applied, len(entries), position)
         batch.put(_META, _encoder.encode(meta))
-        self._open[number].write(batch)
+        try:
+            self._open[number].write(batch)
+        except Exception as error:
+            raise RecoveryFailed(
+                "The voted table cannot be saved",
+                where={"folder": self._path(number)},
+                todo="See whether the disk of SCRUTIN_DATA_DIR is full or broken; "
+                "without the folder the table is restored from its changelog",
+            ) from error
         entries.saved()
         self._positions[number] = position
 

@@ -131,11 +131,16 @@ class VotedStore(Store):  # type: ignore[misc]
                     ),
                     cause=error,
                 )
+            except Exception as error:  # noqa: BLE001 - the disk's, which Faust would only log
+                fail(error)
             self._persisted[message.partition] = message.offset
             self.last_applied_at_s = time.monotonic()
             last[message.partition] = message
-        for partition, message in last.items():
-            self._save(partition, message.offset, message.key, message.value)
+        try:
+            for partition, message in last.items():
+                self._save(partition, message.offset, message.key, message.value)
+        except ScrutinError as error:
+            fail(error)
 
     async def on_rebalance(
         self,
@@ -156,7 +161,7 @@ class VotedStore(Store):  # type: ignore[misc]
         for number in sorted(ours - self.partitions.keys()):
             try:
                 self.partitions[number] = await self._begin(number)
-            except ScrutinError as error:
+            except Exception as error:  # noqa: BLE001 - Faust would log it and go on
                 fail(error)
 
     async def _begin(self, number: int) -> VotedPartition:

@@ -16,7 +16,7 @@ from schemas.verdicts import Status
 from schemas.voted import CHANGELOG_KEY, ControlRecord
 from schemas.votes import Flag
 from streams.decide import Entry, decide
-from streams.errors import SettingsError
+from streams.errors import RecoveryFailed, SettingsError
 from streams.log_writer import OutRecord
 from streams.voted import KEPT_VERDICTS, VotedPartition
 from streams.voted_disk import Position, VotedDisk, digest
@@ -200,6 +200,15 @@ def test_a_folder_in_use_is_refused(disk: VotedDisk, tmp_path: Path) -> None:
     disk.open(0, LOG_ID)
     with pytest.raises(SettingsError, match="SCRUTIN_DATA_DIR of its own"):
         VotedDisk(tmp_path).open(0, LOG_ID)
+
+
+def test_a_folder_that_cannot_be_written_is_named(disk: VotedDisk) -> None:
+    table = disk.open(0, LOG_ID)
+    table.apply(0, decide(make_batch(make_vote("a")), 0, LOG_ID, table.get))
+    disk._open[0].close()
+    with pytest.raises(RecoveryFailed, match=r"cannot be saved \(folder .*SCRUTIN_DATA_DIR"):
+        disk.save(table, Position(0, b"x"))
+    del disk._open[0]
 
 
 class Faust:
