@@ -122,6 +122,8 @@ def status(
     """
 
     async def look(asked: Tally) -> list[dict[str, Any]]:
+        if election:
+            await asked.store.election(election)
         return await (asked.jobs(election) if election else asked.active_jobs())
 
     async def follow(asked: Tally) -> list[dict[str, Any]]:

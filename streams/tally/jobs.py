@@ -22,6 +22,7 @@ from schemas.tally import (
     JobState,
     Lane,
     LaneKey,
+    Mode,
     Phase,
     Resume,
     Running,
@@ -62,19 +63,18 @@ def step(
     """Apply one event of `tally.events`.
 
     Args:
-        state: of the event's election; it is left as it is. None before the first `Create`.
+        state: of the event's election; it is left as it is. None before the first command.
         offset: of the event; one that is already applied changes nothing.
     """
     if state is not None and offset <= state.applied:
         return Step(state)
     state = None if state is None else _copy(state)
-    if isinstance(event, Create):
-        if state is None:
-            state = _created(event, now_ms)
-    elif state is not None:
-        _apply(state, event, now_ms, pace)
     if state is None:
-        return Step(None)
+        if not isinstance(event, Create | Decrypt | Combine):
+            return Step(None)
+        # A guardian may be quicker than whoever asks for the tally.
+        state = JobState(event.election_id, [], 0, Mode.SINGLE, 0, "", now_ms, [])
+    _apply(state, event, now_ms, pace)
     state.applied = offset
     tasks = _advance(state, now_ms, pace)
     state.version += 1
@@ -111,18 +111,24 @@ def _copy(state: JobState) -> JobState:
     return decode_state(encode(state))
 
 
-def _created(event: Create, now_ms: int) -> JobState:
-    plan = Lane(LaneKey(Phase.PLAN), 1)
-    return JobState(
-        event.election_id,
-        list(event.guardians),
-        event.quorum,
-        event.mode,
-        event.chunk_size,
-        event.created_by,
-        now_ms,
-        [plan],
-    )
+def _create(state: JobState, event: Create, now_ms: int) -> None:
+    if state.lanes:
+        return
+    state.guardians, state.quorum = list(event.guardians), event.quorum
+    state.mode, state.chunk_size = event.mode, event.chunk_size
+    state.created_by, state.created_ms = event.created_by, now_ms
+    early, state.asked = state.asked, []
+    for named in early:
+        _ask(state, named)
+    state.lanes.append(Lane(LaneKey(Phase.PLAN), 1))
+
+
+def _ask(state: JobState, named: str) -> None:
+    """A guardian takes part; before the tally is asked for nobody knows who is one."""
+    guardian = _guardian(state, named)
+    possible = guardian in state.guardians if state.guardians else True
+    if possible and guardian not in state.asked and not state.present:
+        state.asked.append(guardian)
 
 
 def _apply(state: JobState, event: TallyEvent, now_ms: int, pace: Pace) -> None:
@@ -134,9 +140,7 @@ def _apply(state: JobState, event: TallyEvent, now_ms: int, pace: Pace) -> None:
             if lane is not None:
                 _failed(lane, event.unit, event.attempt, event.error, now_ms, pace=pace)
         case Decrypt(guardian=named):
-            guardian = _guardian(state, named)
-            if guardian in state.guardians and guardian not in state.asked and not state.present:
-                state.asked.append(guardian)
+            _ask(state, named)
         case Uploaded():
             _uploaded(state, event.lane)
         case Combine():
@@ -150,7 +154,7 @@ def _apply(state: JobState, event: TallyEvent, now_ms: int, pace: Pace) -> None:
                     lane.waiting[unit] = Running(0, now_ms)
                 lane.failed = {}
         case Create():
-            pass
+            _create(state, event, now_ms)
 
 
 def _guardian(state: JobState, named: str) -> str:

@@ -33,7 +33,7 @@ QUEUES: Final = {
 """Every name that a queue may have -> the documented one."""
 
 _SECRET: Final = re.compile(
-    r"private.?key|polynomial|secret|credential|passphrase|password|coordinate|backup",
+    r"private.?key|polynomial|secret|credential|passphrase|password|coordinate",
     re.IGNORECASE,
 )
 _MAX_ID: Final = 200

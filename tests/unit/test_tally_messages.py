@@ -48,7 +48,13 @@ def test_the_jobs_stand_in_for_the_missing_by_themselves() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    ["decryptedPrivateKey", "decryptedPolynomial", "guardian_private_key", "secretKey", "backup"],
+    [
+        "decryptedPrivateKey",
+        "decryptedPolynomial",
+        "guardian_private_key",
+        "secretKey",
+        "coordinate",
+    ],
 )
 def test_a_secret_in_plain_is_refused_and_not_quoted(field: str) -> None:
     secret = "8a1f-not-to-be-seen"
