@@ -17,7 +17,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-tally long-tally chaos lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally long-tally chaos lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ unit: setup ## the tests that need no service
 
 bench: setup ## throughput and latency of the chain (BENCH_ARGS="--only NAME", "--long")
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+bench-gateway: setup ## votes a second over HTTP, and 10,000 sockets that watch a poll
+	@$(BIN)/python -m tests.bench.gateway $(BENCH_ARGS)
 
 long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates whose workers die
 	@SCRUTIN_TEST_TALLY_BALLOTS=10000 $(BIN)/python -m pytest tests/integration/test_tally_worker.py \

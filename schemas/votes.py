@@ -92,6 +92,8 @@ class Rule(IntFlag):
     """Their contest must be known to the log and open, and the choice one of its choices."""
     ROLL_TABLE = 2
     """The roll is in the log; the stamp :attr:`Flag.ON_ROLL` says nothing."""
+    POLLS = 4
+    """As :attr:`CONTESTS`, for votes in polls only."""
 
 
 class RuledVoteBatch(VoteBatch, array_like=True, frozen=True, tag="votes/2"):

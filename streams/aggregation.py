@@ -8,7 +8,7 @@ the database, late votes included.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, TypeVar
 
@@ -43,6 +43,8 @@ class Aggregation:
         retry_kafka: waits out Kafka's outages.
         metrics: the worker's.
         flushed: called after each committed flush.
+        committed: called with the totals that a flush changed, and its events; must not wait or
+            raise.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Aggregation:
         retry_kafka: Retry[list[VerdictEvent]],
         metrics: WorkerMetrics,
         flushed: Callable[[], None],
+        committed: Callable[[Mapping[tuple[str, str], int], list[VerdictEvent]], None],
     ) -> None:
         self._sink = sink
         self._reader = reader
@@ -61,6 +64,7 @@ class Aggregation:
         self._retry_kafka = retry_kafka
         self._metrics = metrics
         self._flushed = flushed
+        self._committed = committed
 
     async def process(self, events: list[VerdictEvent]) -> None:
         """Apply a group of verdict batches; returns when PostgreSQL has committed them."""
@@ -88,6 +92,7 @@ class Aggregation:
             metrics.surplus_votes.inc(result.surplus)
             log.error("the database already had accepted votes", votes=result.surplus)
         self._flushed()
+        self._committed(result.totals, events)
 
     async def _heal(self, gap: Gap) -> None:
         """Apply the verdict batches that a committed offset had skipped."""

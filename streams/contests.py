@@ -15,8 +15,8 @@ import msgspec
 from schemas.control import Contest, ContestKind, ContestRoll, ContestState
 from streams.errors import ScrutinError
 from streams.keys import ELECTION_PREFIX
+from streams.poll_votes import POLL_PREFIX
 
-POLL_PREFIX: Final = "poll:"
 LAW_CHOICES: Final = ("oui", "non")
 MAX_ID_BYTES: Final = 256
 

@@ -13,6 +13,9 @@ from prometheus_client import (
 # The deployed dashboards know no `_created` series, and they double the scrape.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+MAX_LAW_SERIES = 200
+"""Laws with series of their own where clients name them."""
+
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -107,6 +110,12 @@ class WorkerMetrics:
         self.voted_entries = Gauge(
             "scrutin_voted_entries", "Voter keys in the voted table", ["partition"], registry=r
         )
+        self.live_messages = Counter(
+            "scrutin_live_messages_total",
+            "Messages with committed totals for watchers",
+            ["outcome"],
+            registry=r,
+        )
         self.recovery_duration = Gauge(
             "scrutin_recovery_seconds", "Duration of the last restore of the table", registry=r
         )
@@ -175,3 +184,57 @@ class BridgeMetrics:
         self.mirrored = Counter(
             "scrutin_mirrored_total", "Votes written to the Redis mirror", registry=r
         )
+
+
+class GatewayMetrics:
+    """What a gateway exposes.
+
+    Args:
+        registry: where to register; each process has its own.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        r = registry
+        self.registry = registry
+        # Of the vote API before.
+        self.votes_submitted = Counter(
+            "votes_submitted_total", "Votes confirmed", ["law_id", "vote_choice"], registry=r
+        )
+        self.vote_errors = Counter(
+            "vote_errors_total", "Votes not taken", ["error_type"], registry=r
+        )
+        self.http_duration = Histogram(
+            "http_request_duration_seconds",
+            "From a request to its whole response",
+            ["method", "endpoint", "status"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=r,
+        )
+        self.http_requests = Counter("http_requests_total", "Requests", ["status"], registry=r)
+        self.oversized = Counter("oversized_payloads_total", "Bodies beyond the limit", registry=r)
+        # Ours.
+        self.throttled = Counter(
+            "scrutin_gateway_throttled_total", "Requests turned away", ["limit"], registry=r
+        )
+        self.unthrottled = Counter(
+            "scrutin_gateway_unthrottled_total",
+            "Requests let through because Redis could not be asked",
+            registry=r,
+        )
+        self.blocked = Gauge(
+            "scrutin_gateway_blocked",
+            "1 while RabbitMQ, short of memory or disk, does not read from us",
+            registry=r,
+        )
+        self.watchers = Gauge(
+            "scrutin_gateway_watchers", "Open sockets and event streams", registry=r
+        )
+        self._laws: set[str] = set()
+
+    def submitted(self, law_id: str, choice: str) -> None:
+        """Count a confirmed vote. Anybody can name a law, so only so many get a series."""
+        if law_id not in self._laws:
+            if len(self._laws) >= MAX_LAW_SERIES:
+                law_id = "other"
+            self._laws.add(law_id)
+        self.votes_submitted.labels(law_id, choice).inc()

@@ -21,6 +21,7 @@ from schemas.control import (
 from schemas.verdicts import Reason
 from schemas.votes import Flag, Kind, Rule, RuledVoteBatch, Vote, VoteBatch
 from streams.packed_keys import PackedKeys
+from streams.poll_votes import POLL_PREFIX
 
 LAW_CHOICES: Final = frozenset({"oui", "non"})
 
@@ -90,6 +91,12 @@ class Rules:
         if not isinstance(batch, RuledVoteBatch) or not batch.rules:
             return by_stamps
         by_roll = self._by_table if batch.rules & Rule.ROLL_TABLE else _by_stamp
+        if batch.rules & Rule.POLLS:
+            return lambda vote, key: (
+                self._by_contest(vote, key, by_roll)
+                if vote.contest.startswith(POLL_PREFIX)
+                else by_roll(vote, key) or _known_choice(vote)
+            )
         if not batch.rules & Rule.CONTESTS:
             return lambda vote, key: by_roll(vote, key) or _known_choice(vote)
         return lambda vote, key: self._by_contest(vote, key, by_roll)

@@ -41,6 +41,7 @@ TALLY_QUEUES = (
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[str, Field(pattern=r"^(off|[1-9]\d*/(second|minute|hour|day))$")]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -154,6 +155,11 @@ class Settings(BaseSettings):
         about="Address the metrics ports listen on",
     )
     gateway_port: Port = _env("SCRUTIN_GATEWAY_PORT", default=8000, about="Gateway's HTTP port")
+    gateway_host: str = _env(
+        "SCRUTIN_GATEWAY_HOST",
+        default="0.0.0.0",  # noqa: S104 - it serves the public
+        about="Address the gateway listens on",
+    )
     worker_id: str = _env(
         "WORKER_ID", default=f"{socket.gethostname()}-{os.getpid()}", about="Name in logs and rows"
     )
@@ -178,6 +184,9 @@ class Settings(BaseSettings):
     )
     sink: Literal["postgres", "off"] = _env(
         "SCRUTIN_SINK", default="postgres", about="Where counted votes go"
+    )
+    live: bool = _env(
+        "SCRUTIN_LIVE", default=True, about="Workers publish committed totals on Redis pub/sub"
     )
     roll: Literal["redis", "open"] = _env(
         "SCRUTIN_ROLL", default="redis", about="Who may vote: set `valid_hashes`, or everybody"
@@ -224,6 +233,51 @@ class Settings(BaseSettings):
         "SCRUTIN_RECOVERY_TIMEOUT_S",
         default=300.0,
         about="No progress of the table's restore for this long ends the worker",
+    )
+    # Gateway
+    secret: SecretStr = _env(
+        "SCRUTIN_SECRET",
+        default="",
+        about="Shared by gateways and bridges, 32 characters or more: signs poll votes, cookies"
+        " and receipts; empty = no polls, and receipts are good until the gateway ends",
+    )
+    api_keys: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")], ...], NoDecode
+    ] = _env(
+        "SCRUTIN_API_KEYS",
+        default="",
+        about="SHA-256 of each API key that may vote in polls for such, hexadecimal",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = _env(
+        "SCRUTIN_CORS_ORIGINS", default="", about="Web origins that may call the API; `*` = all"
+    )
+    trusted_proxies: Annotated[int, Field(ge=0, le=10)] = _env(
+        "SCRUTIN_TRUSTED_PROXIES",
+        default=0,
+        about="Proxies before the gateway whose X-Forwarded-For is believed",
+    )
+    confirm_timeout_s: PositiveSeconds = _env(
+        "SCRUTIN_CONFIRM_TIMEOUT_S",
+        default=5.0,
+        about="Longest wait of an HTTP vote for RabbitMQ's confirm",
+    )
+    throttle_address: Rate = _env(
+        "SCRUTIN_THROTTLE_ADDRESS",
+        default="10/minute",
+        about="Poll votes, and polls created, from one address; or off",
+    )
+    throttle_voter: Rate = _env(
+        "SCRUTIN_THROTTLE_VOTER",
+        default="10/minute",
+        about="Votes over HTTP with one hash or name; or off",
+    )
+    throttle_poll: Rate = _env(
+        "SCRUTIN_THROTTLE_POLL", default="off", about="Votes in one poll; or off"
+    )
+    throttle_law_address: Rate = _env(
+        "SCRUTIN_THROTTLE_LAW_ADDRESS",
+        default="off",
+        about="Votes on laws and in elections from one address; or off",
     )
     data_dir: Path = _env(
         "SCRUTIN_DATA_DIR",
@@ -295,11 +349,26 @@ class Settings(BaseSettings):
         del env_settings, dotenv_settings, file_secret_settings, settings_cls
         return (init_settings,)
 
-    @field_validator("kafka_bootstrap_servers", "ingress", "egress", "tally_queues", mode="before")
+    @field_validator(
+        "kafka_bootstrap_servers",
+        "ingress",
+        "egress",
+        "tally_queues",
+        "cors_origins",
+        "api_keys",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value().encode()) < 32:
+            raise ValueError("32 characters or more, e.g. from `openssl rand -hex 32`")
         return value
 
     @field_validator("log_level", mode="before")

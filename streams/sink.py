@@ -53,6 +53,8 @@ class FlushResult:
 
     counted: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Counted votes by (contest, choice)."""
+    totals: dict[tuple[str, str], int] = field(default_factory=dict)
+    """All votes of those (contest, choice), as committed."""
     rejected: int = 0
     replays: int = 0
     """Verdict batches at or below the fence."""
@@ -197,7 +199,7 @@ class PostgresSink:
         result.counted = deltas.contests
         result.rejected = await self._write_rejected(connection, rejected)
         await _write_duplicates(connection, rejected)
-        await _add(connection, deltas)
+        result.totals = await _add(connection, deltas)
         await connection.execute(
             statements.MOVE_FENCE,
             list(fences),
@@ -332,8 +334,8 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
         )
 
 
-async def _add(connection: Any, deltas: Deltas) -> None:
-    """Add to the totals; rows are locked in key order."""
+async def _add(connection: Any, deltas: Deltas) -> dict[tuple[str, str], int]:
+    """Add to the totals, and return them; rows are locked in key order."""
     laws = sorted({law for law, _ in deltas.laws})
     if laws:
         await connection.execute(
@@ -343,9 +345,9 @@ async def _add(connection: Any, deltas: Deltas) -> None:
             [deltas.laws[law, "non"] for law in laws],
         )
     if not deltas.contests:
-        return
+        return {}
     contests = sorted(deltas.contests.items())
-    await connection.execute(
+    totals = await connection.fetch(
         statements.ADD_CONTESTS,
         [contest for (contest, _), _ in contests],
         [choice for (_, choice), _ in contests],
@@ -359,3 +361,4 @@ async def _add(connection: Any, deltas: Deltas) -> None:
         [moment(start_ms * 1000) for (_, _, start_ms), _ in windows],
         [votes for _, votes in windows],
     )
+    return {(row[0], row[1]): row[2] for row in totals}

@@ -100,6 +100,7 @@ FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n (contest_id, choice, vote
 ORDER BY contest_id, choice
 ON CONFLICT (contest_id, choice) DO UPDATE SET
     votes = r.votes + excluded.votes, updated_at = now()
+RETURNING contest_id, choice, votes
 """
 
 ADD_WINDOWS: Final = """

@@ -28,12 +28,14 @@ from streams.failstop import fail
 from streams.grouping import GroupRunner
 from streams.identity import check_database
 from streams.kafka_transport import Transport
+from streams.live import TotalsPublisher
 from streams.log_reader import LogReader
 from streams.log_writer import LogWriter
 from streams.logs import configure_structlog, logging_config
 from streams.metrics import WorkerMetrics
 from streams.migrations import migrate
 from streams.progress import Progress
+from streams.redis_client import redis_client
 from streams.serving import StatusServer
 from streams.settings import Settings
 from streams.sink import PostgresSink
@@ -164,6 +166,13 @@ class Worker:
         self._window_topic = WindowTopic(self._sink, self._window_writer)
         self._command_writer = LogWriter(servers, availability=self._availability)
         self._timekeeper = Timekeeper(settings, self._sink, self._command_writer)
+        self._redis = redis_client(
+            host=settings.redis_host,
+            port=settings.redis_port,
+            db=settings.redis_db,
+            password=settings.redis_password.get_secret_value(),
+        )
+        self._live = TotalsPublisher(self._redis, self.metrics)
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
@@ -187,6 +196,7 @@ class Worker:
             retry_kafka=self._retry("Kafka"),
             metrics=self.metrics,
             flushed=self._window_topic.flushed,
+            committed=self._live.offer if settings.live else lambda *_: None,
         )
         self._validating: GroupRunner[InputEvent] = GroupRunner(
             "validation",
@@ -336,6 +346,8 @@ class Worker:
                 self._window_topic.run(),
                 self._timekeeper.run(),
             ]
+            if settings.live:
+                runners.append(self._live.run())
         runners.append(self._progress.run())
         self._tasks = [asyncio.create_task(self._guarded(runner)) for runner in runners]
 
@@ -378,6 +390,7 @@ class Worker:
         await self._window_writer.close()
         self.voted.state.close()
         await self._command_writer.close()
+        await self._redis.aclose()
         await self._resources.aclose()
 
     async def _holds(self, partition: int, position: Position) -> bool:

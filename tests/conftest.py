@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from streams.devstack import Stack, ports
+from streams.devstack import Stack, packages, ports
 
 # How long an example takes says something of the machine only; pytest-timeout bounds every test.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -19,19 +20,27 @@ hypothesis.settings.load_profile("untimed")
 _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
 
 
+def _install(*, browser: bool) -> None:
+    Stack(environ={}).install()
+    if browser:
+        find = partial(packages.which, "chromium")
+        packages.ensure([packages.Need("chromium", "chromium", find)], print)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Install what the stack needs before tests are handed to several processes."""
     config = session.config
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        Stack(environ={}).install()
+        _install(browser=True)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what the stack needs before any test's deadline runs."""
     if session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
-    if any("tests/unit/" not in item.path.as_posix() for item in session.items):
-        Stack(environ={}).install()
+    paths = {item.path.as_posix() for item in session.items}
+    if any("tests/unit/" not in path for path in paths):
+        _install(browser=any(path.endswith("test_page.py") for path in paths))
 
 
 @pytest.fixture(scope="session")

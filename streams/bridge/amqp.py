@@ -24,6 +24,7 @@ from pika.spec import Basic, BasicProperties
 from streams.bridge import wire
 from streams.bridge.wire import Deliveries, OnDelivery
 from streams.errors import ServiceUnavailable
+from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,17 @@ class Address:
             stack_timeout=10,
             client_properties={"connection_name": name},
         )
+
+
+def address_of(settings: Settings) -> Address:
+    """RabbitMQ's address as the settings say it."""
+    return Address(
+        host=settings.rabbitmq_host,
+        port=settings.rabbitmq_port,
+        user=settings.rabbitmq_user,
+        password=settings.rabbitmq_password.get_secret_value(),
+        vhost=settings.rabbitmq_vhost,
+    )
 
 
 async def first_of(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:

@@ -24,13 +24,14 @@ from streams.bridge.spellings import (
 )
 from streams.bridge.timestamps import parse_epoch, parse_iso
 from streams.keys import ELECTION_PREFIX, identify
+from streams.poll_votes import POLL_PREFIX
 
 HEAD_BYTES: Final = 4096
 """How much of a malformed body travels on."""
 
 IDENTITY_BYTES: Final = 16
 
-_RESERVED: Final = (ELECTION_PREFIX, "poll:")
+_RESERVED: Final = (ELECTION_PREFIX, POLL_PREFIX)
 
 # Plain integers: the members' own operators cost more than all the rest of decoding.
 _ON_ROLL: Final = int(Flag.ON_ROLL)
@@ -58,6 +59,7 @@ def decode(
     prevalidated: bool,
     ingest_us: int,
     max_body_bytes: int,
+    poll_key: bytes = b"",
 ) -> Decoded:
     """Decode one delivery.
 
@@ -68,6 +70,7 @@ def decode(
         prevalidated: it came by `votes.aggregation`.
         ingest_us: Unix time in microseconds, the vote's time if the message has none.
         max_body_bytes: a longer body is `too_large`.
+        poll_key: what poll votes are signed with; without it there are none.
     """
     identity = identity_of(message_id, body)
     flags = _ON_ROLL
@@ -81,7 +84,7 @@ def decode(
         spelled = _fast(body)
         if spelled is None:
             try:
-                spelled = read_body(body, max_metadata_bytes=max_body_bytes)
+                spelled = read_body(body, max_metadata_bytes=max_body_bytes, poll_key=poll_key)
             except NotAVote as fault:
                 return _malformed(fault.reason, body, identity, flags)
         return _vote(spelled, identity, flags, ingest_us)
@@ -101,7 +104,12 @@ def identity_of(message_id: bytes | None, body: bytes) -> bytes:
 
 def _vote(spelled: Spelled, identity: bytes, flags: int, ingest_us: int) -> Decoded:
     if spelled.candidate_id is not None:
-        contest = ELECTION_PREFIX + spelled.contest
+        if spelled.poll:
+            contest = spelled.contest
+            if not spelled.ask_roll:
+                flags |= _PREVALIDATED
+        else:
+            contest = ELECTION_PREFIX + spelled.contest
         kind = _CANDIDATE
         choice = spelled.candidate_id
     else:

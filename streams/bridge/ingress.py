@@ -39,6 +39,8 @@ class Limits:
     max_body_bytes: int
     flush_ms: int
     """Longest wait of a vote in the buffers."""
+    poll_key: bytes = b""
+    """What poll votes are signed with; without it there are none."""
 
 
 class Ingress:
@@ -115,6 +117,7 @@ class Ingress:
                 prevalidated=session.prevalidated,
                 ingest_us=time.time_ns() // 1000,
                 max_body_bytes=self._limits.max_body_bytes,
+                poll_key=self._limits.poll_key,
             )
             item = decoded.item
             if type(item) is Malformed:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from schemas.votes import Rule
 from streams import failpoints, topics
 from streams.availability import Availability, persistently
-from streams.bridge.amqp import Address, connected, ensure_queue
+from streams.bridge.amqp import address_of, connected, ensure_queue
 from streams.bridge.backpressure import LagGate
 from streams.bridge.buffers import Regime
 from streams.bridge.consumer import QueueConsumer
@@ -30,6 +30,7 @@ from streams.identity import check_mirror
 from streams.log_reader import LogReader
 from streams.metrics import BridgeMetrics
 from streams.mirror import Mirror
+from streams.poll_votes import poll_key
 from streams.redis_client import redis_client
 from streams.roll import OpenRoll, RedisRoll, Roll
 from streams.serving import StatusServer
@@ -217,7 +218,12 @@ class Bridge:
         if settings.roll == "redis":
             roll = RedisRoll(self._redis, min_share=settings.roll_min_share, metrics=self._metrics)
         ingress = Ingress(
-            limits=Limits(settings.partitions, settings.max_body_bytes, settings.flush_ms),
+            limits=Limits(
+                settings.partitions,
+                settings.max_body_bytes,
+                settings.flush_ms,
+                poll_key(settings.secret.get_secret_value()),
+            ),
             bridge=settings.worker_id,
             regime=regime_of(settings),
             input_log=input_log,
@@ -276,20 +282,11 @@ class Bridge:
         )
 
 
-def address_of(settings: Settings) -> Address:
-    """RabbitMQ's address as the settings say it."""
-    return Address(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
-        user=settings.rabbitmq_user,
-        password=settings.rabbitmq_password.get_secret_value(),
-        vhost=settings.rabbitmq_vhost,
-    )
-
-
 def regime_of(settings: Settings) -> Regime:
     """What votes are judged by beside what this process finds out about them."""
-    return Regime(rules=Rule.CONTESTS if settings.enforce_contests else 0)
+    if settings.enforce_contests:
+        return Regime(rules=Rule.CONTESTS)
+    return Regime(rules=Rule.POLLS if settings.secret.get_secret_value() else 0)
 
 
 async def serve(settings: Settings) -> ExitCode:

@@ -12,6 +12,7 @@ import msgspec
 
 from streams.bridge.timestamps import parse_epoch, parse_iso
 from streams.keys import ELECTION_PREFIX, normalise_hash
+from streams.poll_votes import POLL_PREFIX, SIGNED_FIELDS, Who, is_signed
 
 T = TypeVar("T")
 
@@ -59,6 +60,8 @@ class Reason(StrEnum):
     """Two spellings of one fact, or one field twice, with different values."""
     RESERVED_LAW_ID = "reserved_law_id"
     """A law called `election:…` or `poll:…` would be taken for one."""
+    BAD_SIGNATURE = "bad_signature"
+    """A poll vote that no gateway of ours signed."""
     BAD_METADATA = "bad_metadata"
     """Unknown fields nested too deep, or with numbers beyond bounds, or too long altogether."""
 
@@ -87,19 +90,26 @@ class Spelled(msgspec.Struct, frozen=True, gc=False):
     citizen_id: str | None
     metadata: str | None
     """Unknown fields as one JSON object, without the voter's secrets."""
+    poll: bool = False
+    """In a poll; `contest` has its whole id, and the roll is asked only if :attr:`ask_roll`."""
+    ask_roll: bool = True
 
 
-def read_body(body: bytes, *, max_metadata_bytes: int) -> Spelled:
+def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") -> Spelled:
     """Read a body.
 
     Args:
         body: of bounded length.
         max_metadata_bytes: a longer text of unknown fields is `bad_metadata`.
+        poll_key: what poll votes are signed with; without it there are none.
 
     Raises:
         NotAVote: it is malformed.
     """
     fields = _parse(body)
+    # Beside a law or a candidate it is one of the unknown fields.
+    if "poll_id" in fields and not fields.keys() & {"law_id", "candidate_id"}:
+        return _poll_vote(fields, poll_key)
     vote_hash = _one(fields, "vote_hash", "voter_hash", "hash", read=_hash)
     law = _one(fields, "law_id", read=_id)
     candidate = _one(fields, "candidate_id", read=_id)
@@ -122,11 +132,36 @@ def read_body(body: bytes, *, max_metadata_bytes: int) -> Spelled:
         return Spelled(vote_hash, election or "", candidate, "", timestamp, citizen, metadata)
     if not law:
         raise NotAVote(Reason.MISSING_CONTEST)
-    if law.startswith((ELECTION_PREFIX, "poll:")):
+    if law.startswith((ELECTION_PREFIX, POLL_PREFIX)):
         raise NotAVote(Reason.RESERVED_LAW_ID)
     if not choice:
         raise NotAVote(Reason.MISSING_CHOICE)
     return Spelled(vote_hash, law, None, choice, timestamp, citizen, metadata)
+
+
+def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> Spelled:
+    """A vote as a gateway writes it; there is one spelling only."""
+    signature = _text(fields.pop("signature", ""))
+    if fields.keys() - set(SIGNED_FIELDS):
+        raise NotAVote(Reason.BAD_SIGNATURE)
+    signed = {name: _id(value) for name, value in fields.items()}
+    if not is_signed(poll_key, signed, signature):
+        raise NotAVote(Reason.BAD_SIGNATURE)
+    try:
+        name = signed.get("voter_name")
+        return Spelled(
+            _hash(signed["voter_hash"]),
+            POLL_PREFIX + signed["poll_id"],
+            signed["option_id"],
+            "",
+            _timestamp(signed["vote_timestamp"]),
+            None,
+            None if name is None else json.dumps({"voter_name": name}, ensure_ascii=False),
+            poll=True,
+            ask_roll=signed["who"] == Who.ROLL,
+        )
+    except KeyError:
+        raise NotAVote(Reason.BAD_SIGNATURE) from None
 
 
 def _parse(body: bytes) -> dict[str, Any]:

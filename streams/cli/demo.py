@@ -139,7 +139,7 @@ async def _play(show: Demo, screen: Screen, hold: _Leave | None) -> Outcome:
             screen.results(outcome.report, outcome.expected)
             screen.proof(outcome.report)
             if hold is not None:
-                screen.step("Running until Ctrl-C")
+                screen.step(f"Running until Ctrl-C: {show.page}")
                 await hold.asked()
             screen.step("End")
             outcome.exit_codes = await show.end_processes()

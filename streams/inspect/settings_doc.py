@@ -21,6 +21,8 @@ GROUPS: Final[Mapping[str, str]] = {
     "batch_size": "Aggregation",
     "metrics_port": "Processes",
     "app_id": "Scrutin",
+    "secret": "Gateway",
+    "data_dir": "Folders and logs",
     "stages": "Encrypted tally",
     "test_deployment": "Tests only",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,7 +26,7 @@ from streams.load.checks import Report
 from streams.load.election import AGGREGATION, Election, Plan
 from streams.load.expected import Expected
 from streams.load.play import play
-from streams.load.programs import Program, bridge, child_environment, worker
+from streams.load.programs import Program, bridge, child_environment, gateway, worker
 from streams.load.roll import load_roll
 from streams.load.verification import Progress, verify, wait_until_counted
 from streams.migrations import migrate
@@ -79,6 +80,7 @@ class Demo:
         self._say = say
         self._env: dict[str, str] = {}
         self.programs: list[Program] = []
+        self._gateway: Program | None = None
 
     @property
     def logs(self) -> Path:
@@ -98,7 +100,8 @@ class Demo:
             try:
                 await asyncio.to_thread(self._bring_up)
                 ingress = {"SCRUTIN_INGRESS": self.plan.queue}
-                self._env = child_environment(self.stack.env(), **ingress)
+                secret = {"SCRUTIN_SECRET": secrets.token_hex(32)}
+                self._env = child_environment(self.stack.env(), **ingress, **secret)
                 await self._prepare_database()
                 yield
             finally:
@@ -143,12 +146,14 @@ class Demo:
 
     @asynccontextmanager
     async def processes(self) -> AsyncIterator[None]:
-        """The bridge and the workers while the block runs, ready."""
+        """The bridge, the workers and the gateway while the block runs, ready."""
         for log in self.logs.glob("*.log"):
             log.unlink()
         names = [f"worker-{n + 1}" for n in range(self._workers)]
         self.programs = [bridge(self._env, self.logs)]
         self.programs += [worker(self._env, self.logs, name) for name in names]
+        self._gateway = gateway(self._env, self.logs)
+        self.programs.append(self._gateway)
         try:
             for program in self.programs:
                 program.start()
@@ -211,11 +216,18 @@ class Demo:
         finally:
             await connection.close(timeout=5)
 
+    @property
+    def page(self) -> str:
+        """Address of the pages."""
+        assert self._gateway is not None, "no process was started"
+        return f"http://127.0.0.1:{self._gateway.port}/"
+
     def addresses(self) -> dict[str, str]:
         """What to look at while it runs."""
         links = {
             name: link for status in self.stack.status() for name, link in status.links.items()
         }
+        links["pages"] = self.page
         for program in self.programs:
             links[f"{program.name} metrics"] = f"http://127.0.0.1:{program.port}/metrics"
         settings = self.settings

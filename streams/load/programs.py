@@ -237,3 +237,18 @@ def worker(
         "SCRUTIN_DATA_DIR": str(directory / f"{name}-data"),
     }
     return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)
+
+
+def gateway(
+    env: Mapping[str, str],
+    directory: Path,
+    name: str = "gateway",
+    *,
+    port: int | None = None,
+    cwd: Path | None = None,
+) -> Program:
+    """A gateway, by default on a free port."""
+    [port] = ports.choose(1) if port is None else [port]
+    argv = [sys.executable, "-m", "streams.gateway"]
+    own = {"SCRUTIN_GATEWAY_PORT": str(port), "SCRUTIN_GATEWAY_HOST": "127.0.0.1"}
+    return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)

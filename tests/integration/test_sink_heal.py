@@ -61,6 +61,7 @@ def stage(stack: Stack, one: OneSink) -> Aggregation:
         retry_kafka=at_once,
         metrics=one.metrics,
         flushed=lambda: None,
+        committed=lambda *_: None,
     )
 
 

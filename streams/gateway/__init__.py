@@ -1,0 +1,1 @@
+"""The gateway: votes in over HTTP, results and live updates out, and the pages."""

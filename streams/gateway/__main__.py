@@ -1,0 +1,33 @@
+"""`python -m streams.gateway`: runs a gateway until SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+
+import structlog
+import uvloop
+
+from streams.entry import spare_collections
+from streams.errors import ExitCode, ScrutinError
+from streams.gateway.process import serve
+from streams.logs import configure_logging
+from streams.settings import load_settings
+
+
+def main() -> int:
+    """Run; returns the exit code."""
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        spare_collections()
+        return uvloop.run(serve(settings))
+    except ScrutinError as error:
+        if error.exit_code is ExitCode.STAGE_FAILED:
+            structlog.get_logger(__name__).exception("gateway failed")
+        print(f"scrutin gateway: {error}", file=sys.stderr)  # noqa: T201
+        print(f"exit {int(error.exit_code)} {error.exit_code.name}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

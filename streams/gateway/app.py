@@ -1,0 +1,68 @@
+"""The application: handlers, errors, limits and the description of the API."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.types import ASGIApp
+
+from streams.errors import ScrutinError
+from streams.gateway.edge import Edge
+from streams.gateway.live_api import live_handlers
+from streams.gateway.operators_api import operator_handlers
+from streams.gateway.pages import page_handlers
+from streams.gateway.parts import Parts
+from streams.gateway.polls_api import poll_handlers
+from streams.gateway.problems import Problem, on_http, on_problem, on_scrutin, on_unexpected
+from streams.gateway.results_api import result_handlers
+from streams.gateway.status_api import status_handlers
+from streams.gateway.votes_api import vote_handlers
+
+
+def create_app(parts: Parts) -> ASGIApp:
+    """The application over its parts, which must be open while it serves."""
+    settings = parts.settings
+    app = Litestar(
+        [
+            *status_handlers(parts),
+            *vote_handlers(parts),
+            *result_handlers(parts),
+            *live_handlers(parts),
+            *poll_handlers(parts),
+            *operator_handlers(parts),
+            *page_handlers(),
+        ],
+        exception_handlers={
+            Problem: on_problem,
+            HTTPException: on_http,
+            ScrutinError: on_scrutin,
+            Exception: on_unexpected,
+        },
+        cors_config=_cors(settings.cors_origins),
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=OpenAPIConfig(
+            title="Scrutin",
+            version="1",
+            description="Votes, results and polls. Errors are `application/problem+json`.",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(), YamlRenderPlugin()],
+        ),
+        logging_config=None,
+        debug=False,
+    )
+    return Edge(app, parts.metrics)
+
+
+def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Content-Type", "X-API-Key", "X-Request-ID"],
+        expose_headers=["Retry-After", "Location", "X-Request-ID"],
+        max_age=600,
+    )

@@ -1,0 +1,275 @@
+"""Polls in PostgreSQL: reading them, and creating and changing them through commands to the log."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from schemas.control import Contest, ContestRoll, ContestsChanged, ContestState
+from streams.commands import NOW_MS, Issuer, Writer, upsert_contests
+from streams.contests import draft
+from streams.database import translated
+from streams.gateway.store import Store
+from streams.poll_votes import POLL_PREFIX, Who
+
+_CARDS: Final = """
+SELECT p.id, p.contest_id, p.title, p.description, p.creator_name, p.who, p.edit_token_sha256,
+    p.created_at, c.state, c.opens_at, c.closes_at,
+    (SELECT array_agg(o.text ORDER BY o.number) FROM poll_options AS o WHERE o.poll_id = p.id)
+        AS options
+FROM polls AS p JOIN contests AS c ON c.contest_id = p.contest_id
+"""
+ONE: Final = f"{_CARDS} WHERE p.id = $1"
+_FILTER: Final = """
+WHERE c.state = ANY($1::text[])
+    AND ($2::text IS NULL OR p.title ILIKE '%' || $2 || '%')
+    AND ($3::text IS NULL OR p.creator_name = $3)
+"""
+LISTED: Final = f"{_CARDS} {_FILTER} ORDER BY p.created_at DESC, p.id DESC LIMIT $4 OFFSET $5"
+COUNT: Final = (
+    f"SELECT count(*) FROM polls AS p JOIN contests AS c ON c.contest_id = p.contest_id {_FILTER}"  # noqa: S608
+)
+VOTED: Final = "SELECT vote_hash, choice FROM vote_audit WHERE vote_hash = ANY($1::text[])"
+PROOF: Final = """
+SELECT closed_at, final, passed, partitions, passed_at, vector
+FROM contest_finals WHERE contest_id = $1
+"""
+INSERT_POLL: Final = """
+INSERT INTO polls (id, title, description, creator_name, who, edit_token_sha256)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+UPDATE_POLL: Final = "UPDATE polls SET title = $2, description = $3 WHERE id = $1"
+DELETE_OPTIONS: Final = "DELETE FROM poll_options WHERE poll_id = $1"
+INSERT_OPTIONS: Final = """
+INSERT INTO poll_options (poll_id, number, text)
+SELECT $1, n.number, n.text FROM unnest($2::text[]) WITH ORDINALITY AS n (text, number)
+"""
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A poll as it was announced, and the state it is in."""
+
+    id: int
+    contest_id: str
+    title: str
+    description: str
+    creator_name: str
+    who: str
+    edit_token_sha256: bytes
+    created_at: datetime
+    state: str
+    opens_at: datetime | None
+    closes_at: datetime | None
+    options: list[str]
+    """Texts; the first has number 1."""
+
+
+class Proof(msgspec.Struct):
+    """Where every partition of the log closed, and whether all before it is counted."""
+
+    closed_at: datetime
+    final: bool
+    passed: int
+    partitions: int
+    passed_at: datetime | None
+    vector: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a poll is to be."""
+
+    title: str
+    description: str
+    creator_name: str
+    options: list[str]
+    who: Who
+    opens_ms: int | None
+    """Unix milliseconds; None: at once."""
+    closes_ms: int
+    """Unix milliseconds."""
+    edit_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+
+def token_digest(token: str) -> bytes:
+    """What is kept of an edit token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def contest_for(poll_id: int, wanted: Wanted, now_ms: int) -> Contest:
+    """The contest of a poll: a draft until its opening time, if it has one."""
+    drafted = draft(
+        f"{POLL_PREFIX}{poll_id}",
+        title=wanted.title,
+        choices=[str(number) for number in range(1, len(wanted.options) + 1)],
+        roll=ContestRoll.DEFAULT if wanted.who is Who.ROLL else ContestRoll.OPEN,
+        opens_ms=wanted.opens_ms,
+        closes_ms=wanted.closes_ms,
+    )
+    if wanted.opens_ms is not None and wanted.opens_ms > now_ms:
+        return drafted
+    return msgspec.structs.replace(drafted, state=ContestState.OPEN)
+
+
+class Polls:
+    """Polls.
+
+    Args:
+        store: the database.
+        writer: to the log.
+        partitions: of the input topic.
+        name: of the process.
+    """
+
+    def __init__(self, store: Store, writer: Writer, *, partitions: int, name: str) -> None:
+        self._store = store
+        self._writer = writer
+        self._partitions = partitions
+        self._name = name
+
+    async def one(self, poll_id: int) -> Card | None:
+        """One poll, archived ones too."""
+        rows = await self._store.fetch(ONE, poll_id)
+        return Card(*rows[0]) if rows else None
+
+    async def listed(
+        self,
+        *,
+        states: Sequence[str],
+        search: str | None,
+        creator: str | None,
+        page: int,
+        page_size: int,
+    ) -> tuple[int, list[Card]]:
+        """How many there are, and those of one page, the newest first."""
+        given = (list(states), search, creator)
+        [count] = await self._store.fetch(COUNT, *given)
+        rows = await self._store.fetch(LISTED, *given, page_size, (page - 1) * page_size)
+        return count[0], [Card(*row) for row in rows]
+
+    async def choices(self, stored_hashes: Sequence[str]) -> dict[str, str]:
+        """Counted votes among some: `vote_audit.vote_hash` -> choice."""
+        if not stored_hashes:
+            return {}
+        rows = await self._store.fetch(VOTED, list(stored_hashes))
+        return {row["vote_hash"]: row["choice"] for row in rows}
+
+    async def proof(self, contest: str) -> Proof | None:
+        """The proof that a closed contest's result is complete; None while it is not closed."""
+        rows = await self._store.fetch(PROOF, contest)
+        if not rows:
+            return None
+        row = dict(rows[0])
+        return Proof(**{**row, "vector": msgspec.json.decode(row["vector"])})
+
+    async def create(self, wanted: Wanted) -> int:
+        """Announce a poll, and open it unless it opens later; returns its id.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL or Kafka is away; it may come into being later.
+            ContestRefused: it makes no sense.
+        """
+        async with self._store.connection() as connection:
+            issuer = self._issuer(connection)
+            async with issuer.turn():
+                now_ms = await connection.fetchval(NOW_MS)
+                poll_id: int = await connection.fetchval(
+                    "SELECT nextval(pg_get_serial_sequence('polls', 'id'))"
+                )
+
+                async def mark(command: ContestsChanged) -> None:
+                    await upsert_contests(connection, command)
+                    await connection.execute(
+                        INSERT_POLL,
+                        poll_id,
+                        wanted.title,
+                        wanted.description,
+                        wanted.creator_name,
+                        wanted.who,
+                        token_digest(wanted.edit_token),
+                    )
+                    await connection.execute(INSERT_OPTIONS, poll_id, wanted.options)
+
+                await self._issue(issuer, now_ms, contest_for(poll_id, wanted, now_ms), mark)
+        return poll_id
+
+    async def edit(self, poll_id: int, wanted: Wanted) -> bool:
+        """Announce a draft anew; returns False if it is not one any more."""
+        async with self._store.connection() as connection:
+            issuer = self._issuer(connection)
+            async with issuer.turn():
+                now_ms = await connection.fetchval(NOW_MS)
+                if await self._state(connection, poll_id) != ContestState.DRAFT:
+                    return False
+
+                async def mark(command: ContestsChanged) -> None:
+                    await upsert_contests(connection, command)
+                    await connection.execute(UPDATE_POLL, poll_id, wanted.title, wanted.description)
+                    await connection.execute(DELETE_OPTIONS, poll_id)
+                    await connection.execute(INSERT_OPTIONS, poll_id, wanted.options)
+
+                await self._issue(issuer, now_ms, contest_for(poll_id, wanted, now_ms), mark)
+        return True
+
+    async def archive(self, card: Card) -> None:
+        """Let no further vote count, and list it no more. Its votes and its result stay."""
+        async with self._store.connection() as connection:
+            issuer = self._issuer(connection)
+            async with issuer.turn():
+                now_ms = await connection.fetchval(NOW_MS)
+                if await self._state(connection, card.id) == ContestState.ARCHIVED:
+                    return
+                contest = Contest(
+                    card.contest_id,
+                    "poll",
+                    card.title,
+                    ContestState.ARCHIVED,
+                    [str(number) for number in range(1, len(card.options) + 1)],
+                    ContestRoll.DEFAULT if card.who == Who.ROLL else ContestRoll.OPEN,
+                    _ms(card.opens_at),
+                    _ms(card.closes_at),
+                )
+
+                async def mark(command: ContestsChanged) -> None:
+                    await upsert_contests(connection, command)
+
+                await self._issue(issuer, now_ms, contest, mark)
+
+    def _issuer(self, connection: Any) -> Issuer:
+        return Issuer(
+            connection=connection,
+            writer=self._writer,
+            partitions=self._partitions,
+            name=self._name,
+            # Wherever poll votes are believed they are judged by their contest.
+            enforced=True,
+        )
+
+    async def _state(self, connection: Any, poll_id: int) -> str | None:
+        async with translated({"table": "contests"}):
+            state: str | None = await connection.fetchval(
+                "SELECT state FROM contests WHERE contest_id = $1", f"{POLL_PREFIX}{poll_id}"
+            )
+        return state
+
+    async def _issue(
+        self, issuer: Issuer, now_ms: int, contest: Contest, mark: Callable[..., Any]
+    ) -> None:
+        command = ContestsChanged(
+            number=await issuer.next_number(now_ms),
+            command_id=secrets.token_bytes(16),
+            issued_ms=now_ms,
+            enforced=True,
+            contests=[contest],
+        )
+        await issuer.issue(command, lambda: mark(command))
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1000)

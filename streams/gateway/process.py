@@ -1,0 +1,170 @@
+"""The gateway as a process: what it is made of, how it starts, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+from litestar.types import ASGIApp
+from prometheus_client import CollectorRegistry
+
+from streams.availability import Availability, persistently
+from streams.bridge.amqp import address_of
+from streams.errors import ExitCode, PortTaken
+from streams.gateway.app import create_app
+from streams.gateway.parts import Parts
+from streams.gateway.poll_store import Polls
+from streams.gateway.queue import VoteQueue
+from streams.gateway.receipts import Receipts
+from streams.gateway.store import Store
+from streams.gateway.throttle import Throttle
+from streams.gateway.voters import Voters
+from streams.gateway.watching import Watching
+from streams.log_writer import LogWriter
+from streams.metrics import GatewayMetrics
+from streams.poll_votes import poll_key
+from streams.redis_client import redis_client
+from streams.settings import VALIDATION, Settings
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 4096
+
+
+@asynccontextmanager
+async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[Parts]:
+    """The parts of a gateway while the block runs.
+
+    Raises:
+        SettingsError: PostgreSQL refuses who we are.
+    """
+    availability = Availability(settings.max_retry_attempts)
+    redis = redis_client(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value(),
+    )
+    queue = VoteQueue(
+        address_of(settings),
+        queue=settings.queue_name(VALIDATION),
+        availability=availability,
+        retry_delay_s=settings.retry_delay_s,
+        confirm_timeout_s=settings.confirm_timeout_s,
+        on_blocked=lambda blocked: metrics.blocked.set(int(blocked)),
+    )
+    secret = settings.secret.get_secret_value().encode()
+    if not secret:
+        log.warning("no SCRUTIN_SECRET: no polls, and receipts are good until this process ends")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.aclose)
+        store = Store(settings)
+        await persistently(
+            lambda: stack.enter_async_context(store),
+            service="postgresql",
+            availability=availability,
+            retry_delay_s=settings.retry_delay_s,
+        )
+        await stack.enter_async_context(queue)
+        watching = await stack.enter_async_context(Watching(redis, store.standings, metrics))
+        writer = LogWriter(settings.kafka_bootstrap_servers, availability=availability)
+        stack.push_async_callback(writer.close)
+        yield Parts(
+            settings=settings,
+            redis=redis,
+            store=store,
+            queue=queue,
+            receipts=Receipts(secret),
+            throttle=Throttle(redis, settings, metrics),
+            watching=watching,
+            polls=Polls(store, writer, partitions=settings.partitions, name=settings.worker_id),
+            voters=Voters(poll_key(settings.secret.get_secret_value()), settings.api_keys),
+            metrics=metrics,
+            ready=lambda: [] if queue.fault is None else [queue.fault],
+        )
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve while the block runs; gives the server's task.
+
+    Raises:
+        PortTaken: something else listens there.
+    """
+    _check_port(settings)
+    server = Server(
+        app,
+        address=settings.gateway_host,
+        port=settings.gateway_port,
+        interface=Interfaces.ASGINL,
+        backlog=_BACKLOG,
+        log_enabled=False,
+        http1_settings=HTTP1Settings(keep_alive=True),
+    )
+    serving = asyncio.create_task(server.serve(), name="http server")
+    try:
+        yield serving
+    finally:
+        server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait([serving], timeout=2.0)
+
+
+def _check_port(settings: Settings) -> None:
+    """Notice another listener; granian would share the port with it, vote by vote."""
+    family = socket.AF_INET6 if ":" in settings.gateway_host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.gateway_host, settings.gateway_port))
+        except OSError as error:
+            raise PortTaken(
+                "The gateway cannot listen on its port",
+                where={"host": settings.gateway_host, "port": settings.gateway_port},
+                todo="Set SCRUTIN_GATEWAY_PORT to another port",
+            ) from error
+
+
+async def serve(settings: Settings) -> ExitCode:
+    """Run a gateway until SIGTERM or SIGINT; a second signal ends at once.
+
+    Raises:
+        ScrutinError: the gateway cannot work.
+    """
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(ExitCode.INTERRUPTED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    running = asyncio.create_task(_run(settings))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        running.cancel()
+        await asyncio.wait([running], timeout=settings.drain_timeout_s)
+    if running.done() and not running.cancelled():
+        running.result()
+    log.info("gateway ended")
+    return ExitCode.OK
+
+
+async def _run(settings: Settings) -> None:
+    metrics = GatewayMetrics(CollectorRegistry())
+    async with opened(settings, metrics) as parts, listening(create_app(parts), settings) as http:
+        log.info("gateway starts", host=settings.gateway_host, port=settings.gateway_port)
+        # Requests in hand are answered even when this is cancelled.
+        await asyncio.shield(http)

@@ -1,0 +1,211 @@
+"""Votes to RabbitMQ, one by one, each answered when RabbitMQ has confirmed it.
+
+The bridge's publisher waits for as long as an outage lasts, because nobody else has what it
+carries. Here the voter waits, and can come again: an outage is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import takewhile
+from types import TracebackType
+from typing import Final, Self
+
+import pika
+import structlog
+from pika.exceptions import AMQPError
+
+from streams.availability import Availability, persistently
+from streams.bridge.amqp import Address, Channel, connected, ensure_queue
+from streams.errors import ServiceUnavailable
+
+log = structlog.get_logger(__name__)
+
+SERVICE: Final = "rabbitmq"
+MAX_OPEN: Final = 10_000
+"""Votes that wait for their confirm; more are turned away."""
+
+
+class Unconfirmed(ServiceUnavailable):
+    """RabbitMQ did not confirm a vote: it may have it, or not."""
+
+
+class Confirms:
+    """Publications on one channel that nobody has answered yet. Pure but for its futures.
+
+    RabbitMQ counts publications 1, 2, 3, …. One that reached no queue is returned, by its
+    `message_id`, before it is confirmed.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._open: dict[int, tuple[str, asyncio.Future[bool]]] = {}
+        self._returned: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def expect(self, message_id: str) -> asyncio.Future[bool]:
+        """Note one more publication; the future tells whether RabbitMQ took it."""
+        self._last += 1
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._open[self._last] = (message_id, answer)
+        return answer
+
+    def returned(self, message_id: str | None) -> None:
+        """Note that RabbitMQ has no queue for a message."""
+        self._returned.add(message_id or "")
+
+    def answered(self, tag: int, multiple: bool, taken: bool) -> None:
+        """Note a confirm; `multiple`: for all up to that tag."""
+        tags = list(takewhile(lambda t: t <= tag, self._open)) if multiple else [tag]
+        for each in tags:
+            message_id, answer = self._open.pop(each, ("", None))
+            if answer is None:
+                continue
+            routed = message_id not in self._returned
+            self._returned.discard(message_id)
+            if not answer.done():
+                answer.set_result(taken and routed)
+
+    def abandon(self) -> None:
+        """The channel is gone: nobody will answer the rest."""
+        for _, answer in self._open.values():
+            if not answer.done():
+                answer.cancel()
+        self._open.clear()
+
+
+class VoteQueue:
+    """The validation queue, to write to. Enter it to connect; it connects again by itself.
+
+    Args:
+        address: of RabbitMQ.
+        queue: deployed name; declared durable when it is missing.
+        availability: told when RabbitMQ is away.
+        retry_delay_s: first pause between tries to connect.
+        confirm_timeout_s: longest wait for a confirm.
+        on_blocked: called when RabbitMQ stops, or starts again, to read from us.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        queue: str,
+        availability: Availability,
+        retry_delay_s: float,
+        confirm_timeout_s: float,
+        on_blocked: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._address = address
+        self._queue = queue
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._confirm_timeout_s = confirm_timeout_s
+        self._on_blocked = on_blocked
+        self._channel: Channel | None = None
+        self._confirms = Confirms()
+        self._blocked = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """Why no vote can be taken now; None if one can."""
+        if self._channel is None:
+            return "RabbitMQ is away"
+        if self._blocked:
+            return "RabbitMQ is short of memory or disk"
+        if len(self._confirms) >= MAX_OPEN:
+            return "RabbitMQ is behind with its confirms"
+        return None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._stay_connected(), name="vote queue")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def publish(self, body: bytes, message_id: str) -> None:
+        """Publish one vote; returns once RabbitMQ has confirmed it.
+
+        Raises:
+            ServiceUnavailable: it was not sent.
+            Unconfirmed: it was sent and not confirmed.
+        """
+        if (fault := self.fault) is not None:
+            raise ServiceUnavailable(fault, todo="Send the vote again a little later")
+        channel = self._channel
+        assert channel is not None
+        try:
+            channel.raw.basic_publish(
+                "",
+                self._queue,
+                body,
+                pika.BasicProperties(
+                    content_type="application/json", delivery_mode=2, message_id=message_id
+                ),
+                mandatory=True,
+            )
+        except AMQPError as error:
+            raise ServiceUnavailable(
+                "RabbitMQ is away", todo="Send the vote again a little later"
+            ) from error
+        answer = self._confirms.expect(message_id)
+        await asyncio.wait([answer], timeout=self._confirm_timeout_s)
+        # A vote that waits in a queue of ours for a voter who has left is no harm.
+        if not answer.done() or answer.cancelled() or not answer.result():
+            raise Unconfirmed(
+                "RabbitMQ did not confirm the vote",
+                todo="Send it again; it counts once, however often it is sent",
+            )
+
+    async def _stay_connected(self) -> None:
+        while True:
+            await persistently(
+                self._connection,
+                service=SERVICE,
+                availability=self._availability,
+                retry_delay_s=self._retry_delay_s,
+            )
+
+    async def _connection(self) -> None:
+        """One connection, until it ends; raises ServiceUnavailable if there was none."""
+        try:
+            async with connected(
+                self._address, f"scrutin gateway {self._queue}", on_blocked=self._note_blocked
+            ) as connection:
+                channel, _ = await ensure_queue(connection, self._queue)
+                confirms = self._confirms = Confirms()
+                await channel.confirm(confirms.answered, confirms.returned)
+                self._channel = channel
+                self._availability.succeeded(SERVICE)
+                log.info("connected to RabbitMQ", queue=self._queue)
+                try:
+                    raise await channel.closed
+                finally:
+                    self._note_blocked(False)
+                    confirms.abandon()
+        except ServiceUnavailable as error:
+            if self._channel is None:
+                raise
+            log.warning("the connection to RabbitMQ ended", error=str(error))
+        finally:
+            self._channel = None
+
+    def _note_blocked(self, blocked: bool) -> None:
+        if blocked != self._blocked:
+            log.warning("RabbitMQ is short of memory or disk", blocked=blocked)
+        self._blocked = blocked
+        self._on_blocked(blocked)

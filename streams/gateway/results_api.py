@@ -1,0 +1,163 @@
+"""Results of laws and elections, and votes over time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import asyncpg
+import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+
+from streams.gateway.parts import Parts
+from streams.gateway.poll_store import Proof
+from streams.gateway.problems import Problem
+from streams.gateway.store import LawResult, Timeline
+from streams.keys import ELECTION_PREFIX
+
+ContestId = Annotated[str, Parameter(max_length=300)]
+
+
+class ContestResult(msgspec.Struct):
+    """Totals of any contest."""
+
+    contest_id: str
+    choices: dict[str, int]
+    total_votes: int
+    state: str | None
+    """`draft`, `open`, `closed`, `archived`; null for a contest nobody announced."""
+    final: Proof | None
+    """Once it is closed: where each partition of the log closed."""
+
+
+def result_handlers(parts: Parts) -> list[HTTPRouteHandler]:
+    """The handlers."""
+    store = parts.store
+
+    @get("/api/v1/results", tags=["results"], summary="All laws")
+    async def laws() -> list[LawResult]:
+        return await store.laws()
+
+    @get("/api/v1/results/{law_id:str}", tags=["results"], summary="One law")
+    async def law(law_id: ContestId) -> LawResult:
+        for found in await store.laws(_storable(law_id)):
+            return found
+        if await store.knows(law_id):
+            return LawResult(law_id, 0, 0, 0, None)
+        raise Problem(404, f"No results for {law_id}")
+
+    @get("/results", tags=["results"], summary="Ids of all contests with votes, or announced")
+    async def contests() -> list[str]:
+        return await store.contests()
+
+    @get("/results/{contest:str}", tags=["results"], summary="One contest, of any kind")
+    async def contest_result(contest: ContestId) -> ContestResult:
+        totals = await store.totals([_storable(contest)])
+        if not totals and not await store.knows(contest):
+            raise Problem(404, "No such contest")
+        choices = totals.get(contest, {})
+        standing = (await store.standings([contest]))[contest][1]
+        proof = await parts.polls.proof(contest)
+        return ContestResult(contest, choices, sum(choices.values()), standing.state, proof)
+
+    @get("/results/{contest:str}/timeline", tags=["results"], summary="Votes over time")
+    async def timeline(
+        contest: ContestId,
+        since: datetime | None = None,
+        step_s: Annotated[int | None, Parameter(ge=1, le=31_536_000)] = None,
+    ) -> Timeline:
+        _storable(contest)
+        try:
+            return await store.timeline(contest, since=since, step_s=step_s)
+        except (OverflowError, asyncpg.DataError) as error:
+            raise Problem(
+                400, "The time is out of range", faults={"since": ["out of range"]}
+            ) from error
+
+    @get("/api/v1/elections", tags=["elections"], summary="All elections")
+    async def elections() -> list[dict[str, object]]:
+        return await store.elections()
+
+    @get("/api/v1/regions", tags=["elections"], summary="All regions")
+    async def regions() -> list[dict[str, object]]:
+        return await store.regions()
+
+    @get(
+        "/api/v1/elections/{election_id:int}/regions/{region_id:int}/candidates",
+        tags=["elections"],
+        summary="Candidates of a region",
+    )
+    async def candidates(election_id: int, region_id: int) -> list[dict[str, object]]:
+        return await store.candidates(_bigint(election_id), _bigint(region_id))
+
+    @get(
+        "/api/v1/elections/{election_id:int}/regions/{region_id:int}/results",
+        tags=["elections"],
+        summary="Results of a region",
+    )
+    async def region_results(election_id: int, region_id: int) -> dict[str, object]:
+        region = await store.region(_bigint(region_id))
+        standing = await store.candidates(_bigint(election_id), _bigint(region_id))
+        if region is None or not standing:
+            raise Problem(404, "No such election in that region")
+        contest = f"{ELECTION_PREFIX}{election_id}"
+        votes = (await store.totals([contest])).get(contest, {})
+        return _region_result(election_id, region, standing, votes)
+
+    return [
+        laws,
+        law,
+        contests,
+        contest_result,
+        timeline,
+        elections,
+        regions,
+        candidates,
+        region_results,
+    ]
+
+
+def _region_result(
+    election_id: int,
+    region: dict[str, object],
+    standing: list[dict[str, object]],
+    votes: dict[str, int],
+) -> dict[str, object]:
+    own = {str(each["id"]): votes.get(str(each["id"]), 0) for each in standing}
+    total = sum(own.values())
+    rows = [
+        {
+            "candidate_id": each["id"],
+            "name": f"{each['first_name']} {each['last_name']}",
+            "party_code": each["party_code"],
+            "party_name": each["party_name"],
+            "party_color": each["party_color"],
+            "votes": own[str(each["id"])],
+            "percentage": round(100 * own[str(each["id"])] / total, 2) if total else 0.0,
+        }
+        for each in standing
+    ]
+    rows.sort(key=lambda row: (-own[str(row["candidate_id"])], str(row["name"])))
+    return {
+        "election_id": election_id,
+        "region_id": region["id"],
+        "region_name": region["region_name"],
+        "candidates": rows,
+        "total_votes": total,
+        "updated_at": None,
+    }
+
+
+def _storable(name: str) -> str:
+    """A name that PostgreSQL can hold; nothing is known by any other."""
+    if "\0" in name or not name.isprintable():
+        raise Problem(404, "No such contest")
+    return name
+
+
+def _bigint(number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise Problem(404, "No such thing")
+    return number

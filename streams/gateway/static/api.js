@@ -1,0 +1,35 @@
+// Calls to the gateway; errors are problem+json.
+
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail || String(status));
+    this.status = status;
+    this.faults = body.errors || {};
+  }
+}
+
+export async function call(method, path, body, headers = {}) {
+  const options = { method, headers: { ...headers } };
+  if (body !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  const answer = await fetch(path, options);
+  const json = answer.status === 204 ? null : await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Problem(answer.status, json || {});
+  return json;
+}
+
+export const get = (path) => call("GET", path);
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// What became of a vote, once it is decided.
+export async function fate(receipt) {
+  for (let pause = 150; pause < 5000; pause *= 1.4) {
+    const found = await get(`/votes/${receipt}`);
+    if (found.status !== "pending") return found;
+    await sleep(pause);
+  }
+  return { status: "pending" };
+}

@@ -1,0 +1,72 @@
+// The frame around the pages: address, language, colours.
+
+import { h, say } from "./dom.js";
+import { keep, kept, language, setLanguage, t } from "./words.js";
+import { createPage, listPage } from "./polls.js";
+import { pollPage } from "./poll.js";
+import { electionPage, electionsPage, lawPage, lawsPage } from "./results.js";
+import { operatorsPage } from "./operators.js";
+
+const main = document.getElementById("main");
+let leaving = [];
+
+const PAGES = [
+  [/^\/$/, "polls", () => listPage(main, go)],
+  [/^\/new$/, "polls", () => createPage(main, go)],
+  [/^\/p\/(\d+)$/, "polls", (id, leave) => pollPage(main, id, leave)],
+  [/^\/laws$/, "laws", () => lawsPage(main)],
+  [/^\/law\/(.+)$/, "laws", (id, leave) => lawPage(main, decodeURIComponent(id), leave)],
+  [/^\/elections$/, "elections", () => electionsPage(main)],
+  [/^\/election\/(.+)$/, "elections", (id, leave) => electionPage(main, decodeURIComponent(id), leave)],
+  [/^\/operators$/, "operators", (_, leave) => operatorsPage(main, leave)],
+];
+
+function go(address) {
+  history.pushState(null, "", address);
+  show(true);
+}
+
+function frame(current) {
+  const links = [["/", "polls"], ["/laws", "laws"], ["/elections", "elections"], ["/operators", "operators"]];
+  document.getElementById("skip").textContent = t("skip");
+  document.getElementById("nav").replaceChildren(...links.map(([href, name]) => h("a", { href, "aria-current": name === current ? "page" : null }, t(name))));
+  document.getElementById("tools").replaceChildren(
+    h("button", { class: "plain", type: "button", lang: language === "fr" ? "en" : "fr", onclick: () => { setLanguage(language === "fr" ? "en" : "fr"); show(false); } }, t("language")),
+    h("button", { class: "plain", type: "button", "aria-label": t("theme"), onclick: otherTheme }, "◐"));
+}
+
+function otherTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  keep("theme", root.dataset.theme);
+}
+
+async function show(moved) {
+  for (const end of leaving) end();
+  const mine = (leaving = []);
+  const found = PAGES.map(([pattern, name, page]) => ({ match: pattern.exec(location.pathname), name, page })).find((p) => p.match);
+  frame(found && found.name);
+  const leave = (end) => { if (mine === leaving) mine.push(end); else end(); };
+  try {
+    if (!found) throw new Error(t("notFound"));
+    await found.page(found.match[1], leave);
+  } catch (error) {
+    const text = error.status === 404 ? t("archived") : error.message;
+    main.replaceChildren(h("div", { class: "card" }, h("h1", {}, text), h("p", {}, h("a", { href: "/" }, t("back")))));
+  }
+  if (moved && mine === leaving) main.focus();
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='/']");
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  go(link.getAttribute("href"));
+});
+window.addEventListener("popstate", () => show(true));
+window.addEventListener("unhandledrejection", (event) => say(event.reason.message || t("errorTitle")));
+
+setLanguage(language);
+if (kept("theme")) document.documentElement.dataset.theme = kept("theme");
+show(false);

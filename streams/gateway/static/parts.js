@@ -1,0 +1,87 @@
+// What several pages show: bars, the curve of votes over time, the proof.
+
+import { h, svg } from "./dom.js";
+import { get } from "./api.js";
+import { fmt, percent, t, when } from "./words.js";
+
+export class Bars {
+  // options: [{key, text, mine}]
+  constructor(options) {
+    this.rows = new Map();
+    this.list = h("ul", { class: "bars" }, options.map((option) => this.row(option)));
+    this.element = this.list;
+  }
+
+  row({ key, text, mine }) {
+    const fill = h("div", { class: "fill" });
+    const count = h("span", { class: "count" });
+    const item = h("li", {},
+      h("div", { class: "label" }, h("span", {}, text, mine ? h("span", { class: "badge good" }, t("yourVote")) : null), count),
+      h("div", { class: "track", "aria-hidden": "true" }, fill));
+    this.rows.set(String(key), { item, fill, count });
+    return item;
+  }
+
+  update(totals) {
+    for (const key of Object.keys(totals)) if (!this.rows.has(key)) this.list.append(this.row({ key, text: key }));
+    const total = Object.values(totals).reduce((a, b) => a + b, 0);
+    const most = Math.max(0, ...Object.values(totals));
+    for (const [key, row] of this.rows) {
+      const votes = totals[key] || 0;
+      row.fill.style.width = `${total ? (100 * votes) / total : 0}%`;
+      row.count.textContent = `${fmt(votes)} · ${percent(votes, total)}`;
+      row.item.classList.toggle("lead", votes > 0 && votes === most);
+    }
+    return total;
+  }
+}
+
+export async function turnout(contest, element) {
+  const line = await get(`/results/${encodeURIComponent(contest)}/timeline`).catch(() => null);
+  element.replaceChildren();
+  if (!line || !line.points.length) {
+    element.append(h("p", { class: "soft" }, t("noTurnout")));
+    return;
+  }
+  const start = Date.parse(line.points[0].starts);
+  const stop = Date.parse(line.points.at(-1).starts) + line.step_s * 1000;
+  let sum = 0;
+  const points = [[0, 0]];
+  for (const point of line.points) {
+    sum += Object.values(point.votes).reduce((a, b) => a + b, 0);
+    points.push([(Date.parse(point.starts) + line.step_s * 1000 - start) / (stop - start), sum]);
+  }
+  const path = points.map(([x, y]) => `${(x * 1000).toFixed(1)},${(200 - (190 * y) / sum).toFixed(1)}`);
+  const text = t("turnoutText", sum, when(line.points[0].starts, true), when(stop, true));
+  element.append(
+    svg("svg", { class: "chart", viewBox: "0 0 1000 200", preserveAspectRatio: "none", role: "img", "aria-label": text },
+      svg("polygon", { class: "area", points: `0,200 ${path.join(" ")} 1000,200` }),
+      svg("polyline", { class: "line", points: path.join(" ") }),
+      svg("line", { class: "base", x1: 0, x2: 1000, y1: 199, y2: 199 })),
+    h("p", { class: "soft small" }, text));
+}
+
+export function proofCard(proof) {
+  if (!proof) return null;
+  return h("section", { class: "card" },
+    h("h2", {}, t("proof")),
+    h("p", { class: `verdict ${proof.final ? "good" : "warn"}` }, proof.final ? t("final") : t("counting")),
+    h("p", { class: "small soft" }, t("proofText")),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("proof") }, table(
+      [t("partition"), t("logId"), [t("offset")]],
+      proof.vector.map((p) => [p.partition, h("code", {}, p.log_id), [fmt(p.offset)]]))));
+}
+
+// Cells in an array of one are numbers.
+export function table(heads, rows) {
+  const cell = (tag) => (value) => Array.isArray(value)
+    ? h(tag, { class: "num", ...(tag === "th" ? { scope: "col" } : {}) }, ...value.map(String))
+    : h(tag, tag === "th" ? { scope: "col" } : {}, value instanceof Node ? value : String(value));
+  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(cell("th")))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell("td"))))));
+}
+
+export function liveMark() {
+  const mark = h("span", { class: "live" }, t("offline"));
+  return { element: mark, set(on) { mark.classList.toggle("on", on); mark.textContent = on ? t("live") : t("offline"); } };
+}

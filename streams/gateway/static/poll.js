@@ -1,0 +1,114 @@
+// One poll: vote, live bars, votes over time, closed state with its proof.
+
+import { h, say, showFaults, field } from "./dom.js";
+import { call, fate, get, Problem } from "./api.js";
+import { Live } from "./live.js";
+import { Bars, liveMark, proofCard, turnout } from "./parts.js";
+import { keep, kept, t, when } from "./words.js";
+
+export async function pollPage(main, id, leave) {
+  const name = kept("name") || "";
+  const poll = await get(`/polls/${id}/?full_name=${encodeURIComponent(name)}`);
+  document.title = `${poll.title} · Scrutin`;
+  const bars = new Bars(poll.options.map((o) => ({ key: o.id, text: o.text, mine: o.voted })));
+  const total = h("span", { class: "big" });
+  const mark = liveMark();
+  const state = h("div");
+  const chart = h("div");
+  const proof = h("div");
+  const form = ballot(poll, name);
+  let shown = poll.state;
+  let charted = 0;
+
+  function stands(standing) {
+    const over = standing.state && !["open", "draft"].includes(standing.state);
+    if (over) {
+      form.replaceChildren();
+      state.replaceChildren(h("p", { class: `verdict ${standing.final ? "good" : "warn"}` },
+        standing.final ? t("final") : t("counting")));
+    }
+    if (standing.state !== shown || (over && standing.final && !proof.childElementCount)) {
+      shown = standing.state;
+      if (over) get(`/polls/${id}/`).then((p) => { const card = proofCard(p.final); if (card) proof.replaceChildren(card); });
+      else if (standing.state === "open") form.replaceChildren(...ballot({ ...poll, state: "open" }, name).childNodes);
+    }
+  }
+
+  main.replaceChildren(h("div", { class: "stack" },
+    h("section", { class: "card" },
+      h("div", { class: "row between" }, h("h1", {}, poll.title), mark.element),
+      poll.description ? h("p", {}, poll.description) : null,
+      h("p", { class: "soft small" }, [t("by", poll.creator_name), times(poll)].join(" · ")),
+      form, state,
+      h("div", { class: "row" }, h("button", { class: "plain", type: "button", onclick: share }, t("share")))),
+    h("section", { class: "card" },
+      h("div", { class: "row between" }, h("h2", {}, t("results")), total),
+      bars.element),
+    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart),
+    proof));
+
+  const live = new Live(`/ws/polls/${id}/`, (totals, standing) => {
+    total.textContent = t("votes", bars.update(totals));
+    stands(standing);
+    // The curve follows more slowly than the bars.
+    if (Date.now() - charted > 3000) { charted = Date.now(); turnout(`poll:${id}`, chart); }
+  }, (on) => mark.set(on));
+  bars.update(Object.fromEntries(poll.options.map((o) => [o.id, o.vote_count])));
+  total.textContent = t("votes", poll.total_votes);
+  stands({ state: poll.state, final: poll.final && poll.final.final });
+  leave(() => live.close());
+}
+
+export function times(poll) {
+  if (poll.state === "draft") return poll.opens_at ? t("opens", when(poll.opens_at)) : t("upcoming");
+  return poll.state === "open" ? t("ends", when(poll.end_time)) : t("ended", when(poll.end_time));
+}
+
+async function share() {
+  try { await navigator.clipboard.writeText(location.href); say(t("shared")); } catch { say(location.href); }
+}
+
+function ballot(poll, name) {
+  if (poll.state === "draft") return h("div", {}, h("p", { class: "verdict" }, t("notOpen")));
+  if (poll.has_voted) return h("div", {}, h("p", { class: "verdict good" }, t("counted")));
+  if (poll.state !== "open") return h("div");
+  const who = {
+    name: () => field("voter_name", t("yourName"), h("input", { type: "text", maxlength: 100, autocomplete: "name", value: name, required: true }), t("nameHint")),
+    roll: () => field("voter_hash", t("hash"), h("input", { type: "text", maxlength: 128, required: true, autocomplete: "off" }), t("hashHint")),
+    key: () => field("api_key", t("apiKey"), h("input", { type: "text", required: true, autocomplete: "off" })),
+    cookie: () => null,
+  }[poll.who]();
+  const button = h("button", { type: "submit" }, t("vote"));
+  const missing = h("span", { class: "error", id: "error-option_id" });
+  const form = h("form", { novalidate: true },
+    h("fieldset", { "aria-describedby": "error-option_id" }, h("legend", {}, t("choose")), missing,
+      poll.options.map((option) => h("label", { class: "choice" },
+        h("input", { type: "radio", name: "option", value: option.id }), h("span", {}, option.text)))),
+    who, button);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const chosen = form.querySelector("input[name=option]:checked");
+    if (!chosen) { missing.textContent = t("required"); form.querySelector("input[name=option]").focus(); return; }
+    const value = (id) => form.querySelector(`#field-${id}`)?.value;
+    const body = { poll_id: poll.id, option_id: Number(chosen.value) };
+    if (value("voter_name")) { body.voter_name = value("voter_name"); keep("name", body.voter_name); }
+    if (value("voter_hash")) body.voter_hash = value("voter_hash").trim();
+    const headers = value("api_key") ? { "X-API-Key": value("api_key").trim() } : {};
+    button.disabled = true;
+    button.textContent = t("voting");
+    try {
+      const { receipt } = await call("POST", "/votes/", body, headers);
+      const told = h("p", { class: "verdict", role: "status" }, t("pending"));
+      form.replaceWith(told);
+      const found = await fate(receipt);
+      told.textContent = found.status === "invalid" ? `${t("invalid")} ${found.reason}` : t(found.status);
+      told.className = `verdict ${found.status === "counted" ? "good" : found.status === "pending" ? "" : "bad"}`;
+    } catch (error) {
+      button.disabled = false;
+      button.textContent = t("vote");
+      if (error instanceof Problem) showFaults(form, error.faults);
+      say(`${t("errorTitle")} ${error.message}`);
+    }
+  });
+  return h("div", {}, form);
+}

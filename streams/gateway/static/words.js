@@ -1,0 +1,80 @@
+// Every word of the pages, in English and French.
+
+const WORDS = {
+  en: {
+    skip: "Skip to content", polls: "Polls", laws: "Laws", elections: "Elections", operators: "Operators",
+    newPoll: "New poll", theme: "Change colours", language: "Français", search: "Search polls", find: "Find",
+    all: "All", active: "Open", closed: "Closed", upcoming: "Upcoming", show: "Show", more: "Show more",
+    none: "No poll yet. Be the first to ask something.", noneFound: "Nothing found.", by: (n) => `by ${n}`,
+    ends: (t) => `ends ${t}`, ended: (t) => `ended ${t}`, opens: (t) => `opens ${t}`, voted: "Voted",
+    votes: (n) => `${fmt(n)} ${n === 1 ? "vote" : "votes"}`, yourName: "Your name",
+    nameHint: "Everybody may vote once by name.", hash: "Your voter hash", hashHint: "As it is on the roll.",
+    apiKey: "Your API key", choose: "Your choice", vote: "Vote", voting: "Sending…", pending: "Your vote is confirmed and is being counted…",
+    counted: "Your vote is counted.", duplicate: "You had voted before; your first vote counts.",
+    invalid: "Your vote does not count:", results: "Results", live: "Live", offline: "Reconnecting…",
+    turnout: "Votes over time", turnoutText: (n, a, b) => `${t("votes", n)} from ${a} to ${b}`, noTurnout: "No votes yet.",
+    share: "Copy link", shared: "The link is copied.", final: "Final result", counting: "Closed; the last votes are being counted.",
+    proof: "Proof of completeness", proofText: "Each partition of the log closed at the offset below. Every vote before it is counted, none behind it. Anyone with the log can check.",
+    partition: "Partition", logId: "Log", offset: "Closing offset", create: "Create a poll", title: "Question", description: "Description",
+    creator: "Your name", options: "Options", option: (n) => `Option ${n}`, addOption: "Add an option", end: "Closes at", who: "Who may vote",
+    whoName: "Anybody, by name", whoCookie: "Anybody, one vote per browser", whoKey: "Holders of an API key", whoRoll: "Voters on the roll",
+    createDo: "Create", created: "The poll is open.", errorTitle: "That did not work.", required: "Please choose one option.",
+    notOpen: "This poll has not opened yet.", isClosed: "This poll is closed.", law: "Law", oui: "For", non: "Against", adopted: "Adopted as it stands", rejected: "Rejected as it stands",
+    tie: "Tie", noVotes: "No votes yet", candidate: (n) => `Candidate ${n}`, region: "Region", national: "All regions", noLaws: "No law has votes yet.", noElections: "No election has votes yet.",
+    rate: "Votes per second", latency: "Latency", lag: "Waiting", reasons: "Not counted, by reason", workers: "Workers", partitions: "Partitions", status: "Status", reason: "Reason", count: "Count", worker: "Worker", since: "Since", queue: "Queue", ready: "Waiting", applied: "Counted to", end2: "Log end", behind: "Behind", perMinute: "last minute", median: "median", p99: "99th percentile",
+    notFound: "There is no such page.", back: "Back to the polls", archived: "This poll does not exist any more.", receipt: "Receipt", votes2: "Votes", share2: "Share", choice: "Choice", yourVote: "your vote", lead: "leading",
+  },
+  fr: {
+    skip: "Aller au contenu", polls: "Sondages", laws: "Lois", elections: "Élections", operators: "Exploitation",
+    newPoll: "Nouveau sondage", theme: "Changer les couleurs", language: "English", search: "Chercher un sondage", find: "Chercher",
+    all: "Tous", active: "Ouverts", closed: "Clos", upcoming: "À venir", show: "Afficher", more: "Afficher plus",
+    none: "Aucun sondage. Posez la première question.", noneFound: "Aucun résultat.", by: (n) => `par ${n}`,
+    ends: (t) => `se termine le ${t}`, ended: (t) => `terminé le ${t}`, opens: (t) => `ouvre le ${t}`, voted: "A voté",
+    votes: (n) => `${fmt(n)} ${n < 2 ? "vote" : "votes"}`, yourName: "Votre nom",
+    nameHint: "Chacun vote une fois, sous son nom.", hash: "Votre empreinte d’électeur", hashHint: "Telle qu’elle figure sur la liste.",
+    apiKey: "Votre clé d’API", choose: "Votre choix", vote: "Voter", voting: "Envoi…", pending: "Votre vote est confirmé, le décompte est en cours…",
+    counted: "Votre vote est compté.", duplicate: "Vous aviez déjà voté ; le premier vote compte.",
+    invalid: "Votre vote ne compte pas :", results: "Résultats", live: "En direct", offline: "Reconnexion…",
+    turnout: "Votes au fil du temps", turnoutText: (n, a, b) => `${t("votes", n)} du ${a} au ${b}`, noTurnout: "Aucun vote pour l’instant.",
+    share: "Copier le lien", shared: "Le lien est copié.", final: "Résultat définitif", counting: "Clos ; les derniers votes sont en cours de décompte.",
+    proof: "Preuve d’exhaustivité", proofText: "Chaque partition du journal s’est close à la position ci-dessous. Tout vote antérieur est compté, aucun vote postérieur. Quiconque a le journal peut le vérifier.",
+    partition: "Partition", logId: "Journal", offset: "Position de clôture", create: "Créer un sondage", title: "Question", description: "Description",
+    creator: "Votre nom", options: "Réponses", option: (n) => `Réponse ${n}`, addOption: "Ajouter une réponse", end: "Clôture", who: "Qui peut voter",
+    whoName: "Tout le monde, sous un nom", whoCookie: "Tout le monde, un vote par navigateur", whoKey: "Titulaires d’une clé d’API", whoRoll: "Inscrits sur la liste",
+    createDo: "Créer", created: "Le sondage est ouvert.", errorTitle: "Cela n’a pas fonctionné.", required: "Choisissez une réponse.",
+    notOpen: "Ce sondage n’est pas encore ouvert.", isClosed: "Ce sondage est clos.", law: "Loi", oui: "Pour", non: "Contre", adopted: "Adoptée en l’état", rejected: "Rejetée en l’état",
+    tie: "Égalité", noVotes: "Aucun vote", candidate: (n) => `Candidat ${n}`, region: "Région", national: "Toutes les régions", noLaws: "Aucune loi n’a reçu de vote.", noElections: "Aucune élection n’a reçu de vote.",
+    rate: "Votes par seconde", latency: "Latence", lag: "En attente", reasons: "Non comptés, par motif", workers: "Ouvriers", partitions: "Partitions", status: "Statut", reason: "Motif", count: "Nombre", worker: "Ouvrier", since: "Depuis", queue: "File", ready: "En attente", applied: "Compté jusqu’à", end2: "Fin du journal", behind: "Retard", perMinute: "dernière minute", median: "médiane", p99: "99e centile",
+    notFound: "Cette page n’existe pas.", back: "Retour aux sondages", archived: "Ce sondage n’existe plus.", receipt: "Reçu", votes2: "Votes", share2: "Part", choice: "Choix", yourVote: "votre vote", lead: "en tête",
+  },
+};
+
+const stored = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
+export const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* private mode */ } };
+export const kept = stored;
+
+export let language = stored("language") || (navigator.language.startsWith("fr") ? "fr" : "en");
+
+export function setLanguage(next) {
+  language = next;
+  keep("language", next);
+  document.documentElement.lang = next;
+}
+
+export function t(key, ...given) {
+  const word = WORDS[language][key];
+  return typeof word === "function" ? word(...given) : word;
+}
+
+export function fmt(number, digits = 0) {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(number);
+}
+
+export function percent(part, whole) {
+  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 }).format(whole ? part / whole : 0);
+}
+
+export function when(iso, seconds = false) {
+  const style = { dateStyle: "medium", timeStyle: seconds ? "medium" : "short" };
+  return new Intl.DateTimeFormat(language, style).format(new Date(iso));
+}

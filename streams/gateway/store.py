@@ -1,0 +1,293 @@
+"""What the gateway reads of PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+import asyncpg
+import msgspec
+
+from streams.database import place, pool, translated
+from streams.errors import ServiceUnavailable
+from streams.gateway.receipts import Submission
+from streams.gateway.rooms import Standing
+from streams.rows import moment
+from streams.settings import Settings
+
+MAX_POINTS: Final = 500
+"""Of a timeline."""
+
+COUNTED: Final = """
+SELECT 1 FROM vote_audit WHERE vote_hash = $1 AND "timestamp" = $2
+"""
+REJECTED: Final = """
+SELECT status, reason, attempt_count FROM rejected_votes WHERE identity = $1 ORDER BY id LIMIT 1
+"""
+LAWS: Final = """
+SELECT law_id, oui_count, non_count, total_votes, updated_at FROM vote_results
+WHERE $1::text IS NULL OR law_id = $1 ORDER BY law_id
+"""
+TOTALS: Final = """
+SELECT contest_id, choice, votes FROM contest_results WHERE contest_id = ANY($1::text[])
+"""
+SPAN: Final = """
+SELECT min(window_start) AS first, max(window_start) AS last FROM vote_windows
+WHERE contest = $1 AND ($2::timestamptz IS NULL OR window_start >= $2)
+"""
+TIMELINE: Final = """
+SELECT date_bin($3::interval, window_start, '2000-01-01T00:00:00Z') AS starts, choice,
+    sum(votes)::bigint AS votes
+FROM vote_windows
+WHERE contest = $1 AND ($2::timestamptz IS NULL OR window_start >= $2)
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+ELECTIONS: Final = """
+SELECT id, election_code, election_name, election_type, election_date, status
+FROM elections ORDER BY election_date DESC, id
+"""
+REGIONS: Final = """
+SELECT id, region_code, region_name, description FROM regions ORDER BY region_name, id
+"""
+CANDIDATES: Final = """
+SELECT c.id, c.first_name, c.last_name, p.party_code, p.party_name, p.party_color, c.bio,
+    c.photo_url
+FROM candidates AS c LEFT JOIN political_parties AS p ON p.id = c.party_id
+WHERE c.election_id = $1 AND c.region_id = $2 ORDER BY c.last_name, c.first_name, c.id
+"""
+
+CONTESTS: Final = """
+SELECT contest_id AS contest FROM contests WHERE state <> 'archived'
+UNION SELECT r.contest_id FROM contest_results AS r
+WHERE NOT EXISTS (
+    SELECT 1 FROM contests AS c WHERE c.contest_id = r.contest_id AND c.state = 'archived'
+)
+ORDER BY 1 LIMIT 10000
+"""
+STANDINGS: Final = """
+SELECT c.contest_id, c.state, coalesce(f.final, false) AS final, c.closes_at
+FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
+WHERE c.contest_id = ANY($1::text[])
+"""
+
+STEPS_S: Final = (1, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800, 2_592_000)
+
+
+class Fate(msgspec.Struct):
+    """What became of a vote."""
+
+    status: str
+    """`pending`, `counted`, `duplicate` or `invalid`."""
+    reason: str | None = None
+    """Why it was not counted."""
+    attempt: int | None = None
+    """Of a duplicate: how many came after the vote that counts, this one included."""
+
+
+class LawResult(msgspec.Struct):
+    """Totals of a law."""
+
+    law_id: str
+    oui_count: int
+    non_count: int
+    total_votes: int
+    updated_at: datetime | None
+
+
+class Point(msgspec.Struct):
+    """One step of a timeline."""
+
+    starts: datetime
+    votes: dict[str, int]
+    """Choice -> votes counted in it."""
+
+
+class Timeline(msgspec.Struct):
+    """Votes over time, by when the bridge took them in."""
+
+    contest: str
+    step_s: int
+    """Width of every step in seconds."""
+    points: list[Point]
+    """Steps with votes, in order."""
+
+
+def fate_of(status: str, reason: str, attempt: int) -> Fate:
+    """The fate of a vote that was not counted; a malformed one is invalid to its voter."""
+    if status == "duplicate":
+        return Fate(status, reason, attempt)
+    return Fate("invalid", reason)
+
+
+def step_for(span_s: float) -> int:
+    """The finest step in seconds that shows a span in at most :data:`MAX_POINTS` points."""
+    return next((step for step in STEPS_S if span_s / step < MAX_POINTS), STEPS_S[-1])
+
+
+class Store:
+    """Adapter to the result database. Enter it to have connections.
+
+    Args:
+        settings: where the database is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._where = place(settings)
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = pool(self._settings, f"scrutin-gateway {self._settings.worker_id}"[:63])
+        async with translated(self._where):
+            await self._pool
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        """Rows of one query.
+
+        Raises:
+            ServiceUnavailable: the database is away.
+        """
+        assert self._pool is not None, "the store is not open"
+        async with translated(self._where):
+            try:
+                rows: list[Any] = await self._pool.fetch(query, *arguments)
+            except asyncpg.UndefinedTableError as error:
+                raise ServiceUnavailable(
+                    "The database has not all tables yet",
+                    where=self._where,
+                    todo="Start a worker, or run `scrutin migrate`",
+                ) from error
+            return rows
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection of one's own.
+
+        Raises:
+            ServiceUnavailable: the database is away.
+        """
+        assert self._pool is not None, "the store is not open"
+        async with translated(self._where), self._pool.acquire() as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Ask for nothing.
+
+        Raises:
+            ServiceUnavailable: the database is away.
+        """
+        await self.fetch("SELECT 1")
+
+    async def counted(self, stored_hash: str) -> bool:
+        """Whether a voter's vote is counted."""
+        rows = await self.fetch("SELECT 1 FROM vote_audit WHERE vote_hash = $1", stored_hash)
+        return bool(rows)
+
+    async def fate(self, submission: Submission) -> Fate:
+        """What became of a vote."""
+        at = moment(submission.timestamp_us)
+        if await self.fetch(COUNTED, submission.stored_hash, at):
+            return Fate("counted")
+        for row in await self.fetch(REJECTED, submission.identity):
+            return fate_of(row["status"], row["reason"], row["attempt_count"])
+        return Fate("pending")
+
+    async def laws(self, law_id: str | None = None) -> list[LawResult]:
+        """Totals of all laws with votes, or of one."""
+        return [LawResult(*row) for row in await self.fetch(LAWS, law_id)]
+
+    async def totals(self, contests: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Contest -> choice -> votes, of those with votes."""
+        found: dict[str, dict[str, int]] = {}
+        for row in await self.fetch(TOTALS, list(contests)):
+            found.setdefault(row["contest_id"], {})[row["choice"]] = row["votes"]
+        return found
+
+    async def contests(self) -> list[str]:
+        """Ids of contests that have votes or were announced, archived ones left out."""
+        return [row["contest"] for row in await self.fetch(CONTESTS)]
+
+    async def knows(self, contest: str) -> bool:
+        """Whether a contest was announced."""
+        rows = await self.fetch("SELECT 1 FROM contests WHERE contest_id = $1", contest)
+        return bool(rows)
+
+    async def elections(self) -> list[dict[str, object]]:
+        """All elections; none while there are no tables for them."""
+        return await self._listed(ELECTIONS)
+
+    async def regions(self) -> list[dict[str, object]]:
+        """All regions; none while there are no tables for them."""
+        return await self._listed(REGIONS)
+
+    async def region(self, region_id: int) -> dict[str, object] | None:
+        """One region."""
+        found = [each for each in await self.regions() if each["id"] == region_id]
+        return found[0] if found else None
+
+    async def candidates(self, election_id: int, region_id: int) -> list[dict[str, object]]:
+        """Candidates of a region in an election."""
+        return await self._listed(CANDIDATES, election_id, region_id)
+
+    async def _listed(self, query: str, *arguments: object) -> list[dict[str, object]]:
+        assert self._pool is not None, "the store is not open"
+        async with translated(self._where):
+            try:
+                return [dict(row) for row in await self._pool.fetch(query, *arguments)]
+            except asyncpg.UndefinedTableError:
+                return []
+
+    async def standings(
+        self, contests: Sequence[str]
+    ) -> dict[str, tuple[dict[str, int], Standing]]:
+        """Totals and state of contests, also of those that nobody knows."""
+        names = list(contests)
+        totals, states = await self.totals(names), await self.fetch(STANDINGS, names)
+        standing = {row["contest_id"]: _standing(row) for row in states}
+        return {name: (totals.get(name, {}), standing.get(name, Standing())) for name in names}
+
+    async def timeline(
+        self, contest: str, *, since: datetime | None, step_s: int | None
+    ) -> Timeline:
+        """Votes over time.
+
+        Args:
+            contest: its id.
+            since: leave out what was before.
+            step_s: width of a step; widened where there would be too many.
+        """
+        [span] = await self.fetch(SPAN, contest, since)
+        if span["first"] is None:
+            return Timeline(contest, step_s or STEPS_S[0], [])
+        needed_s = step_for((span["last"] - span["first"]).total_seconds())
+        width_s = max(needed_s, step_s or 0)
+        points: dict[datetime, Point] = {}
+        rows = await self.fetch(TIMELINE, contest, since, _seconds(width_s))
+        for row in rows:
+            point = points.setdefault(row["starts"], Point(row["starts"], {}))
+            point.votes[row["choice"]] = row["votes"]
+        return Timeline(contest, width_s, list(points.values()))
+
+
+def _standing(row: Any) -> Standing:
+    closes = row["closes_at"]
+    return Standing(row["state"], row["final"], closes.isoformat() if closes else None)
+
+
+def _seconds(seconds: int) -> Any:
+    return moment(seconds * 1_000_000) - moment(0)

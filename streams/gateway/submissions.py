@@ -1,0 +1,193 @@
+"""Votes as HTTP clients send them, made into messages of the validation queue; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from schemas.votes import Kind
+from streams.bridge.decode import identity_of
+from streams.bridge.spellings import MAX_HASH_BYTES, MAX_ID_BYTES
+from streams.bridge.timestamps import format_us
+from streams.gateway.receipts import Submission
+from streams.keys import ELECTION_PREFIX, normalise_hash, stored_hash
+from streams.poll_votes import POLL_PREFIX
+
+MAX_SECRET_CHARACTERS: Final = 64
+"""Of a `nas`; deployed ones have nine digits."""
+MAX_CODE_CHARACTERS: Final = 10
+
+
+class LawMessage(msgspec.Struct, omit_defaults=True):
+    """A vote on a law, in the documented spelling."""
+
+    vote_hash: str
+    law_id: str
+    choice: str
+    timestamp: str
+    citizen_id: str | None = None
+
+
+class CandidateMessage(msgspec.Struct, omit_defaults=True):
+    """A vote for a candidate."""
+
+    voter_hash: str
+    candidate_id: str
+    vote_timestamp: str
+    election_id: str | None = None
+    region_id: str | None = None
+    voting_method: str | None = None
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message and what is needed to answer for it."""
+
+    body: bytes
+    message_id: str
+    submission: Submission
+
+
+class Faulty(ValueError):
+    """A field of the request is not what it has to be.
+
+    Attributes:
+        field: its name.
+        fault: what is wrong with it.
+    """
+
+    def __init__(self, field: str, fault: str) -> None:
+        super().__init__(f"{field}: {fault}")
+        self.field = field
+        self.fault = fault
+
+
+class Clock:
+    """Microseconds that never repeat, so that a voter's submissions can be told apart."""
+
+    def __init__(self) -> None:
+        self._last_us = 0
+
+    def now_us(self) -> int:
+        """Unix time in microseconds, later than at the call before."""
+        self._last_us = max(self._last_us + 1, time.time_ns() // 1000)
+        return self._last_us
+
+
+def law_hashes(nas: str, code: str, law_id: str) -> list[str]:
+    """Hashes a voter may be on the roll by: SHA-256 of `nas|CODE|law_id`, the usual one first.
+
+    Raises:
+        Faulty: a field is empty or too long.
+    """
+    number = _nas(nas)
+    return [_sha256(f"{number}|{each}|{law_id}") for each in _codes(code)]
+
+
+def election_hashes(nas: str, code: str) -> list[str]:
+    """The same for elections: of `nas+CODE`, as some loaders join them of `nas|CODE`.
+
+    Raises:
+        Faulty: a field is empty or too long.
+    """
+    number = _nas(nas)
+    return [_sha256(f"{number}{by}{each}") for each in _codes(code) for by in ("", "|")]
+
+
+def law_vote(vote_hash: str, law_id: str, choice: str, *, at_us: int) -> Outgoing:
+    """A vote on a law.
+
+    Args:
+        vote_hash: the voter's for this law.
+        law_id: the law.
+        choice: `oui` or `non`, in any case.
+        at_us: Unix time in microseconds.
+
+    Raises:
+        Faulty: a field is not what it has to be.
+    """
+    known = normalise_hash(_hash("vote_hash", vote_hash))
+    law = _id("law_id", law_id)
+    if law.startswith((ELECTION_PREFIX, POLL_PREFIX)):
+        raise Faulty("law_id", "is reserved")
+    word = choice.strip().lower()
+    if word not in {"oui", "non"}:
+        raise Faulty("vote", "must be `oui` or `non`")
+    message = LawMessage(known, law, word, format_us(at_us))
+    return _outgoing(message, stored_hash(known, law, Kind.LAW), law, at_us)
+
+
+def candidate_vote(
+    voter_hash: str,
+    candidate_id: str,
+    *,
+    election_id: str | None,
+    region_id: str | None = None,
+    at_us: int,
+) -> Outgoing:
+    """A vote for a candidate.
+
+    Raises:
+        Faulty: a field is not what it has to be.
+    """
+    known = normalise_hash(_hash("voter_hash", voter_hash))
+    candidate = _id("candidate_id", candidate_id)
+    election = None if election_id is None else _id("election_id", election_id)
+    contest = ELECTION_PREFIX + (election or "")
+    message = CandidateMessage(known, candidate, format_us(at_us), election, region_id)
+    return _outgoing(message, stored_hash(known, contest, Kind.CANDIDATE), contest, at_us)
+
+
+def _outgoing(message: msgspec.Struct, stored: str, contest: str, at_us: int) -> Outgoing:
+    body = msgspec.json.encode(message)
+    message_id = uuid.uuid4().hex
+    identity = identity_of(message_id.encode(), body)
+    return Outgoing(body, message_id, Submission(stored, at_us, identity, contest))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _nas(nas: str) -> str:
+    number = nas.replace(" ", "").replace("-", "")
+    if not 1 <= len(number) <= MAX_SECRET_CHARACTERS:
+        raise Faulty("nas", f"must have 1 to {MAX_SECRET_CHARACTERS} characters")
+    _text("nas", number)
+    return number
+
+
+def _codes(code: str) -> list[str]:
+    given = code.strip()
+    if not 1 <= len(given) <= MAX_CODE_CHARACTERS:
+        raise Faulty("code", f"must have 1 to {MAX_CODE_CHARACTERS} characters")
+    _text("code", given)
+    return list(dict.fromkeys((given.upper(), given)))
+
+
+def _hash(field: str, text: str) -> str:
+    _text(field, text)
+    if not 1 <= len(text.encode()) <= MAX_HASH_BYTES:
+        raise Faulty(field, f"must have 1 to {MAX_HASH_BYTES} bytes")
+    return text
+
+
+def _id(field: str, text: str) -> str:
+    _text(field, text)
+    if not 1 <= len(text.encode()) <= MAX_ID_BYTES:
+        raise Faulty(field, f"must have 1 to {MAX_ID_BYTES} bytes")
+    return text
+
+
+def _text(field: str, text: str) -> None:
+    if "\0" in text:
+        raise Faulty(field, "must not hold U+0000")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Faulty(field, "must be Unicode text") from None

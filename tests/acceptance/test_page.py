@@ -1,0 +1,189 @@
+"""The pages in a real browser: create, vote, live bars in a second browser, closed with its proof;
+by keyboard, in both languages, on a phone, and by the rules of accessibility."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from streams.devstack import Stack
+from streams.devstack.packages import which
+from tests.harness import redis_of
+from tests.integration.gateway_world import (
+    NO_LIMITS,
+    GatewayChain,
+    ballot,
+    client_of,
+    hash_of,
+)
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 30_000
+PHONE = {"width": 390, "height": 844}
+
+
+@asynccontextmanager
+async def browser_of() -> AsyncIterator[Browser]:
+    chromium = which("chromium")
+    assert chromium is not None
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(chromium), args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+class Window:
+    """A page in a browser of its own, whose errors are collected."""
+
+    def __init__(self, page: Page, base: str) -> None:
+        self.page = page
+        self.base = base
+        self.errors: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+
+    async def open(self, path: str) -> None:
+        await self.page.goto(self.base + path)
+
+    async def accessible(self) -> None:
+        """Fail on anything that the rules of WCAG 2 A and AA find."""
+        results = await Axe().run(
+            self.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+        )
+        assert results.violations_count == 0, results.generate_report()
+
+
+@asynccontextmanager
+async def window(
+    browser: Browser, base: str, *, dark: bool = False, locale: str = "en-GB", phone: bool = False
+) -> AsyncIterator[Window]:
+    context = await browser.new_context(
+        locale=locale,
+        color_scheme="dark" if dark else "light",
+        viewport=PHONE if phone else {"width": 1100, "height": 900},
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    made = Window(await context.new_page(), base)
+    yield made
+    await context.close()
+    assert made.errors == []
+
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.mark.timeout(240)
+async def test_the_pages_in_a_browser(stack: Stack, tmp_path: Path) -> None:
+    settings = {**NO_LIMITS, "BATCH_TIMEOUT_SECONDS": "0.1"}
+    async with GatewayChain(stack, tmp_path, settings=settings) as chain:
+        redis = redis_of(chain.settings)
+        await redis.sadd("valid_hashes", *(hash_of(n, "C 42") for n in range(3)))
+        await redis.aclose()
+        await chain.start()
+        async with client_of(chain.gateways[0]) as client, browser_of() as browser:
+            base = client.base
+            async with (
+                window(browser, base) as ann,
+                window(browser, base, dark=True, locale="fr-FR", phone=True) as bob,
+            ):
+                await created_and_voted(ann, bob, tmp_path)
+                for n, vote in enumerate(("oui", "oui", "non")):
+                    assert (await client.post("/api/v1/vote", ballot(n, "C 42", vote)))[0] == 202
+                await laws_and_operators(ann, bob, tmp_path)
+                end = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
+                form = {
+                    "title": "Soon over",
+                    "creator_name": "Ann",
+                    "end_time": end,
+                    "options": [{"text": "Yes"}, {"text": "No"}],
+                }
+                _, made = await client.post("/polls/", form)
+                await closed_with_proof(bob, made["id"], tmp_path)
+
+
+async def created_and_voted(ann: Window, bob: Window, pictures: Path) -> None:
+    await ann.open("/")
+    await expect(ann.page.get_by_text("No poll yet")).to_be_visible()
+    await ann.accessible()
+    await ann.page.get_by_role("link", name="New poll").click()
+    await ann.page.get_by_role("button", name="Create").click()
+    await expect(ann.page.locator("#error-title")).to_contain_text("1 to 50")
+    await ann.accessible()
+    # The browser tells of every answer that is an error.
+    assert [error for error in ann.errors if "400" not in error] == []
+    ann.errors.clear()
+    await ann.page.get_by_label("Question").fill("Best fruit? <img src=x onerror=alert(1)>")
+    await ann.page.get_by_label("Option 1").fill("Apple")
+    await ann.page.get_by_label("Option 2").fill("<i>Pear</i>")
+    await ann.page.get_by_label("Your name").fill("Ann")
+    await ann.page.get_by_role("button", name="Create").click()
+    await expect(ann.page.get_by_role("heading", level=1)).to_contain_text("Best fruit? <img")
+    await ann.accessible()
+
+    address = ann.page.url
+    await bob.page.goto(address)
+    await expect(bob.page.get_by_text("En direct")).to_be_visible()
+    await bob.accessible()
+    # By keyboard alone.
+    await bob.page.get_by_role("radio").first.focus()
+    await bob.page.keyboard.press("ArrowDown")
+    await bob.page.keyboard.press("Tab")
+    await bob.page.keyboard.type("Bob")
+    await bob.page.keyboard.press("Enter")
+    await expect(bob.page.get_by_text("Votre vote est compté")).to_be_visible()
+    # The other browser sees it without a click.
+    await expect(ann.page.locator(".bars li").nth(1)).to_contain_text("1 · 100%")
+    await expect(ann.page.locator(".big")).to_have_text("1 vote")
+    await ann.page.screenshot(path=pictures / "poll.png", full_page=True)
+    await bob.page.screenshot(path=pictures / "poll-phone.png", full_page=True)
+    wide = await bob.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= PHONE["width"], "the page is wider than a phone"
+    await bob.open("/")
+    await expect(bob.page.get_by_text("A voté")).to_be_visible()
+    await bob.accessible()
+    await bob.page.get_by_role("button", name="English").click()
+    await expect(bob.page.get_by_role("heading", name="Polls")).to_be_visible()
+
+
+async def laws_and_operators(ann: Window, bob: Window, pictures: Path) -> None:
+    await ann.open("/law/C%2042")
+    await expect(ann.page.get_by_text("Adopted as it stands")).to_be_visible()
+    await expect(ann.page.locator(".big")).to_have_text("3 votes")
+    await ann.accessible()
+    await ann.open("/laws")
+    await expect(ann.page.get_by_role("link", name="C 42")).to_be_visible()
+    await ann.open("/operators")
+    await expect(ann.page.get_by_role("heading", name="Workers")).to_be_visible()
+    await ann.accessible()
+    await ann.page.screenshot(path=pictures / "operators.png", full_page=True)
+    await bob.open("/elections")
+    await expect(bob.page.get_by_text("No election has votes yet")).to_be_visible()
+    await bob.open("/p/999999")
+    await expect(bob.page.get_by_text("does not exist any more")).to_be_visible()
+    assert [error for error in bob.errors if "404" not in error] == []
+    bob.errors.clear()
+
+
+async def closed_with_proof(bob: Window, poll_id: int, pictures: Path) -> None:
+    await bob.open(f"/p/{poll_id}")
+    await expect(bob.page.get_by_role("heading", name="Proof of completeness")).to_be_visible()
+    await expect(bob.page.get_by_text(re.compile("Final result")).first).to_be_visible()
+    await expect(bob.page.get_by_role("button", name="Vote", exact=True)).to_have_count(0)
+    await bob.accessible()
+    await bob.page.screenshot(path=pictures / "closed-phone.png", full_page=True)

@@ -1,0 +1,160 @@
+"""Votes over HTTP on the real chain: receipts, results, throttling, outages, a killed gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+
+from streams.devstack import Stack
+from streams.errors import ExitCode
+from streams.load.programs import child_environment, gateway
+from tests.harness import database, metrics, redis_of, until
+from tests.integration.core_world import own_database
+from tests.integration.gateway_world import (
+    NO_LIMITS,
+    GatewayChain,
+    ballot,
+    client_of,
+    hash_of,
+)
+
+
+async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: Path) -> None:
+    async with GatewayChain(stack, tmp_path) as chain:
+        redis = redis_of(chain.settings)
+        await redis.sadd("valid_hashes", *(hash_of(n) for n in range(50)))
+        await redis.aclose()
+        await chain.start()
+        async with client_of(chain.gateways[0]) as client:
+            first, second = await asyncio.gather(
+                client.post("/api/v1/vote", ballot(1)),
+                client.post("/api/v1/vote", ballot(2, vote="NON")),
+            )
+            assert (first[0], second[0]) == (202, 202)
+            assert first[1]["request_id"] == hash_of(1)
+            assert (await client.fate(first[1]["receipt"]))["status"] == "counted"
+            assert (await client.fate(second[1]["receipt"]))["status"] == "counted"
+
+            _, again = await client.post("/api/v1/vote", ballot(1, vote="non"))
+            fate = await client.fate(again["receipt"])
+            assert (fate["status"], fate["reason"]) == ("duplicate", "already_voted")
+            _, stranger = await client.post("/api/v1/vote", ballot(99))
+            fate = await client.fate(stranger["receipt"])
+            assert (fate["status"], fate["reason"]) == ("invalid", "not_on_roll")
+            # The first stays what it was.
+            assert (await client.fate(first[1]["receipt"]))["status"] == "counted"
+
+            status, result = await client.get("/api/v1/results/L-1")
+            assert (status, result["oui_count"], result["non_count"]) == (200, 1, 1)
+            assert (await client.get("/api/v1/results"))[1] == [result]
+            status, timeline = await client.get("/results/L-1/timeline")
+            assert sum(sum(p["votes"].values()) for p in timeline["points"]) == 2
+            assert (await client.get("/api/v1/results/L-2"))[0] == 404
+
+            # Killed in the middle of it: whatever was answered is counted.
+            tasks = [
+                asyncio.create_task(client.post("/api/v1/vote", ballot(n, vote="oui")))
+                for n in range(3, 50)
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await chain.gateways[0].kill()
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+        promised = {d[1]["request_id"] for d in done if isinstance(d, tuple) and d[0] == 202}
+        assert promised
+        db = await database(chain.settings)
+
+        async def kept() -> bool:
+            rows = await db.fetch("SELECT vote_hash FROM vote_audit")
+            return promised <= {row[0] for row in rows}
+
+        try:
+            await until(kept, f"{len(promised)} answered votes are counted")
+        finally:
+            await db.close()
+        chain.gateways[0].start()
+        await chain.gateways[0].ready()
+        async with client_of(chain.gateways[0]) as client:
+            # A receipt outlives its gateway.
+            assert (await client.fate(first[1]["receipt"]))["status"] == "counted"
+
+
+async def test_too_many_votes_of_one_voter_are_throttled(stack: Stack, tmp_path: Path) -> None:
+    async with own_database(stack) as settings:
+        extra = {"POSTGRES_DB": settings.postgres_db, "SCRUTIN_THROTTLE_VOTER": "3/minute"}
+        async with gateway(child_environment(stack.env(), **extra), tmp_path) as program:
+            await program.ready()
+            async with client_of(program) as client:
+                vote = ballot(int.from_bytes(tmp_path.name.encode()[-3:], "big"), law=str(tmp_path))
+                answers = [await client.post("/api/v1/vote", vote) for _ in range(4)]
+                assert [status for status, _ in answers] == [202, 202, 202, 429]
+                async with client.session.post(
+                    f"{client.base}/api/v1/vote", json=vote
+                ) as throttled:
+                    wait_s = int(throttled.headers["Retry-After"])
+                    problem = await throttled.json(content_type=None)
+                    assert throttled.content_type == "application/problem+json"
+                assert 1 <= wait_s <= 60
+                assert f"{wait_s} seconds" in problem["detail"]
+                found = await metrics(program)
+                assert found['scrutin_gateway_throttled_total{limit="voter"}'] == 2
+
+
+async def test_without_rabbitmq_or_redis_nothing_is_promised(stack: Stack, tmp_path: Path) -> None:
+    """503 while RabbitMQ is away; the limits need Redis, voting does not."""
+    async with own_database(stack) as settings:
+        env = child_environment(
+            stack.env(), POSTGRES_DB=settings.postgres_db, RETRY_DELAY_SECONDS="0.2"
+        )
+        closed = {**env, "RABBITMQ_PORT": "1", "REDIS_PORT": "1"}
+        async with gateway(closed, tmp_path, "closed") as program, client_of(program) as client:
+
+            async def answers() -> bool:
+                try:
+                    return (await client.get("/live"))[0] == 200
+                except aiohttp.ClientError:
+                    return False
+
+            await until(answers, "the gateway listens")
+            async with client.session.post(f"{client.base}/api/v1/vote", json=ballot(1)) as answer:
+                assert answer.status == 503
+                assert int(answer.headers["Retry-After"]) > 0
+            status, ready = await client.get("/ready")
+            assert (status, ready["faults"]) == (503, ["RabbitMQ is away"])
+            status, health = await client.get("/api/v1/health")
+            assert status == 503
+            assert health["services"] == {
+                "rabbitmq": "disconnected",
+                "postgresql": "connected",
+                "redis": "disconnected",
+            }
+
+
+async def test_requests_are_bounded_and_errors_have_one_form(stack: Stack, tmp_path: Path) -> None:
+    async with own_database(stack) as settings:
+        env = child_environment(
+            stack.env(),
+            POSTGRES_DB=settings.postgres_db,
+            SCRUTIN_MAX_BODY_BYTES="1024",
+            SCRUTIN_CORS_ORIGINS="https://polls.example",
+            **NO_LIMITS,
+        )
+        async with gateway(env, tmp_path) as program, client_of(program) as client:
+            await program.ready()
+            status, problem = await client.post("/api/v1/vote", {**ballot(1), "x": "y" * 2000})
+            assert (status, problem["status"]) == (413, 413)
+            status, problem = await client.post("/api/v1/vote", {**ballot(1), "vote": "maybe"})
+            assert (status, problem["vote"]) == (422, ["must be `oui` or `non`"])
+            async with client.session.get(
+                f"{client.base}/api/v1/results",
+                headers={"X-Request-ID": "abc-1", "Origin": "https://polls.example"},
+            ) as answer:
+                assert answer.headers["X-Request-ID"] == "abc-1"
+                assert answer.headers["Access-Control-Allow-Origin"] == "https://polls.example"
+                assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+            status, schema = await client.get("/schema/openapi.json")
+            assert {"/api/v1/vote", "/votes/{receipt}", "/api/v1/results"} <= set(schema["paths"])
+            async with gateway(env, tmp_path, "second", port=program.port) as second:
+                async with asyncio.timeout(60):
+                    assert await second.ended() == ExitCode.PORT_TAKEN

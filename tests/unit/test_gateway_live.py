@@ -1,0 +1,220 @@
+"""Rooms and watchers: snapshots, deltas, gaps, slow watchers; without services."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from streams.gateway import watching
+from streams.gateway.rooms import Room, Standing
+from streams.gateway.watching import Crowded, Watching
+from streams.live import MAX_NOTICES, MAX_WAITING, Notice, TotalsPublisher, merge, read_message
+from streams.metrics import GatewayMetrics, WorkerMetrics
+from tests.harness import until
+
+OPEN = Standing("open")
+CHOICES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 50), max_size=4)
+
+
+class Reader:
+    """Follows messages as a page does."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.totals: dict[str, int] = {}
+        self.standing: dict[str, Any] = {}
+        self.kinds: list[str] = []
+
+    def take(self, data: bytes) -> None:
+        message = json.loads(data)
+        self.kinds.append(message["type"])
+        if message["type"] == "snapshot":
+            self.totals = message["totals"]
+        else:
+            assert message["continues"] == self.number, "a gap"
+            self.totals |= message["totals"]
+        self.number = message["number"]
+        assert message["total"] == sum(self.totals.values())
+        for name in ("state", "final", "closes_at"):
+            if name in message:
+                self.standing[name] = message[name]
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("raise"), CHOICES),
+            st.tuples(st.just("replace"), CHOICES),
+            st.tuples(st.just("state"), st.sampled_from(["open", "closed"])),
+            st.tuples(st.just("read"), st.integers(0, 2)),
+        ),
+        max_size=40,
+    )
+)
+def test_every_reader_ends_with_the_truth(steps: list[tuple[str, Any]]) -> None:
+    """However seldom a reader reads, one message brings it up to date."""
+    room = Room("poll:1")
+    readers = [Reader() for _ in range(3)]
+    for kind, what in [*steps, ("read", 0), ("read", 1), ("read", 2)]:
+        if kind == "raise":
+            room.raise_totals(what)
+        elif kind == "replace":
+            room.replace(what, room.standing)
+        elif kind == "state":
+            room.replace(dict(room.totals), Standing(what))
+        else:
+            readers[what].take(room.message(readers[what].number))
+    for reader in readers:
+        assert reader.totals == room.totals
+        assert reader.standing["state"] == room.standing.state
+
+
+def test_a_late_lower_total_changes_nothing() -> None:
+    room = Room("L")
+    assert room.raise_totals({"oui": 5})
+    assert not room.raise_totals({"oui": 4})
+    assert room.totals == {"oui": 5}
+
+
+def test_a_delta_has_only_what_changed() -> None:
+    room = Room("L")
+    room.replace({"oui": 5, "non": 1}, OPEN)
+    seen = room.number
+    room.raise_totals({"non": 2})
+    delta = json.loads(room.message(seen))
+    assert delta == {
+        "type": "delta",
+        "contest": "L",
+        "continues": seen,
+        "number": seen + 1,
+        "totals": {"non": 2},
+        "total": 7,
+    }
+
+
+def watching_of(truth: dict[str, tuple[dict[str, int], Standing]]) -> Watching:
+    async def ask(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], Standing]]:
+        return {contest: truth.get(contest, ({}, Standing())) for contest in contests}
+
+    return Watching(Redis(port=1), ask, GatewayMetrics(CollectorRegistry()))
+
+
+async def test_a_slow_watcher_gets_one_delta_for_all_it_missed() -> None:
+    rooms = watching_of({"L": ({"oui": 1}, OPEN)})
+    reader = Reader()
+    async with aclosing(rooms.watch("L")) as messages:
+        first = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        await rooms.refresh()
+        reader.take(await first)
+        for votes in range(2, 500):
+            rooms.take({"L": {"oui": votes}})
+        reader.take(await anext(messages))
+        assert reader.totals == {"oui": 499}
+        waiting = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0.1)
+        assert not waiting.done(), "nothing was left to tell"
+        rooms.take({"L": {"non": 1}})
+        reader.take(await waiting)
+    assert reader.kinds == ["snapshot", "delta", "delta"]
+    assert rooms.watchers == 0
+
+
+async def test_a_database_answer_older_than_redis_takes_nothing_back() -> None:
+    rooms = watching_of({})
+    asked = asyncio.Event()
+    answer = asyncio.Event()
+
+    async def truth(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], Standing]]:
+        asked.set()
+        await answer.wait()
+        return dict.fromkeys(contests, ({"oui": 3}, OPEN))
+
+    rooms = Watching(Redis(port=1), truth, GatewayMetrics(CollectorRegistry()))
+    async with aclosing(rooms.watch("L")) as messages:
+        first = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        refreshing = asyncio.create_task(rooms.refresh())
+        await asked.wait()
+        rooms.take({"L": {"oui": 7}})
+        answer.set()
+        await refreshing
+        reader = Reader()
+        reader.take(await first)
+        assert reader.totals == {"oui": 7}
+        # The next one is newer than all that Redis said, and may say less: a rehearsal is over.
+        await rooms.refresh()
+        reader.take(await anext(messages))
+        assert reader.totals == {"oui": 3}
+
+
+async def test_watchers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MAX_WATCHERS", 1)
+    rooms = watching_of({})
+    first = rooms.watch("a")
+    taking = asyncio.ensure_future(anext(first))
+    await asyncio.sleep(0)
+    with pytest.raises(Crowded):
+        await anext(rooms.watch("b"))
+    await rooms.refresh()
+    await taking
+    await first.aclose()
+    assert rooms.watchers == 0
+
+
+def test_offering_never_waits_and_is_bounded() -> None:
+    metrics = WorkerMetrics(CollectorRegistry())
+    publisher = TotalsPublisher(Redis(port=1), metrics)
+    for number in range(2 * MAX_WAITING):
+        publisher.offer({(f"L-{number}", "oui"): 1})
+    assert len(publisher._waiting) <= MAX_WAITING
+
+
+async def test_without_redis_totals_are_dropped_and_the_task_lives() -> None:
+    metrics = WorkerMetrics(CollectorRegistry())
+    redis = Redis(port=1)
+    publisher = TotalsPublisher(redis, metrics)
+    running = asyncio.create_task(publisher.run())
+    publisher.offer({("L", "oui"): 1})
+    dropped = metrics.live_messages.labels("dropped")
+
+    async def counted() -> bool:
+        return bool(dropped._value.get())
+
+    await until(counted, "a message was dropped")
+    assert not running.done()
+    running.cancel()
+    await redis.aclose()
+
+
+def test_totals_merge_to_the_higher() -> None:
+    into: dict[str, dict[str, int]] = {}
+    merge(into, {("L", "oui"): 5})
+    merge(into, {("L", "oui"): 4, ("L", "non"): 1})
+    assert into == {"L": {"oui": 5, "non": 1}}
+    assert read_message(b'{"contests":{"L":{"oui":5}}}').contests == {"L": {"oui": 5}}
+    assert read_message(b"no").contests == {}
+
+
+async def test_notices_are_for_those_who_watch_all() -> None:
+    rooms = watching_of({})
+    watching = rooms.watch_notices()
+    waiting = asyncio.ensure_future(anext(watching))
+    await asyncio.sleep(0)
+    rooms.notify([Notice("poll:1", "2", "Ann"), Notice("poll:1", "1", "Bob")])
+    assert (await waiting).voter_name == "Ann"
+    assert (await anext(watching)).voter_name == "Bob"
+    rooms.notify([Notice("poll:1", "1", str(n)) for n in range(1000)])
+    # Who is slow sees the latest.
+    assert int((await anext(watching)).voter_name) >= 1000 - MAX_NOTICES
+    await watching.aclose()
+    assert rooms.watchers == 0

@@ -1,0 +1,181 @@
+"""Poll votes: whose they are, and that the bridge believes signed ones only; without services."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.control import Contest, ContestsChanged
+from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote
+from streams.bridge.decode import Decoded, decode
+from streams.gateway.poll_forms import OptionForm, PollForm, checked
+from streams.gateway.poll_store import contest_for
+from streams.gateway.problems import Problem
+from streams.gateway.voters import Voters
+from streams.keys import stored_hash, voter_key
+from streams.poll_votes import Who, is_signed, poll_key, sign
+from streams.rules import Rules
+
+KEY = poll_key("a secret of thirty-two characters")
+API_KEY = "an api key"
+VOTERS = Voters(KEY, [hashlib.sha256(API_KEY.encode()).hexdigest()])
+
+
+def decoded(body: bytes, message_id: str = "m", key: bytes = KEY) -> Decoded:
+    return decode(
+        body,
+        message_id.encode(),
+        redelivered=False,
+        prevalidated=False,
+        ingest_us=0,
+        max_body_bytes=65536,
+        poll_key=key,
+    )
+
+
+@given(
+    name=st.text(min_size=1, max_size=100).filter(lambda t: "\0" not in t and t.isprintable()),
+    at_us=st.integers(0, 4_000_000_000_000_000),
+    who=st.sampled_from(list(Who)),
+)
+def test_the_bridge_reads_what_the_gateway_signed(name: str, at_us: int, who: Who) -> None:
+    voter = VOTERS.by_name("poll:7", name)
+    out = VOTERS.vote(
+        7, 2, voter, who=who, voter_name=name if who is Who.NAME else None, at_us=at_us
+    )
+    found = decoded(out.body, out.message_id)
+    vote = found.item
+    assert isinstance(vote, Vote)
+    assert (vote.contest, vote.choice, vote.kind) == ("poll:7", "2", Kind.CANDIDATE)
+    assert (vote.timestamp_us, vote.identity) == (at_us, out.submission.identity)
+    assert stored_hash(vote.hash, vote.contest, vote.kind) == out.submission.stored_hash
+    assert found.key == voter_key(voter, "poll:7", Kind.CANDIDATE)
+    # Nobody asks the roll about a voter that is on none.
+    assert bool(vote.flags & Flag.PREVALIDATED) == (who is not Who.ROLL)
+    assert (vote.metadata is not None) == (who is Who.NAME)
+
+
+OUT = VOTERS.vote(7, 2, "f" * 64, who=Who.COOKIE, voter_name=None, at_us=10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"option_id": "1"},
+        {"poll_id": "8"},
+        {"voter_hash": "e" * 64},
+        {"who": "roll"},
+        {"voter_name": "x"},
+        {"vote_timestamp": "2026-01-01T00:00:00Z"},
+        {"signature": "0" * 64},
+        {"signature": ""},
+        {"extra": "x"},
+    ],
+)
+def test_a_changed_vote_is_malformed(change: dict[str, str]) -> None:
+    body = json.dumps({**json.loads(OUT.body), **change}).encode()
+    item = decoded(body).item
+    assert isinstance(item, Malformed)
+    assert item.reason == "bad_signature"
+
+
+def test_without_a_secret_there_are_no_poll_votes() -> None:
+    item = decoded(OUT.body, key=b"").item
+    assert isinstance(item, Malformed)
+    assert item.reason == "bad_signature"
+    fields = json.loads(OUT.body)
+    signature = fields.pop("signature")
+    assert is_signed(KEY, fields, signature)
+    assert not is_signed(b"", fields, sign(b"", fields))
+
+
+def test_beside_a_law_a_poll_id_is_metadata() -> None:
+    body = json.dumps({"hash": "h", "law_id": "L", "vote": "oui", "poll_id": "7"}).encode()
+    item = decoded(body).item
+    assert isinstance(item, Vote)
+    assert (item.contest, json.loads(item.metadata or "")) == ("L", {"poll_id": "7"})
+
+
+def test_a_name_is_the_same_however_it_is_written() -> None:
+    assert VOTERS.by_name("poll:1", " Zoë  ÉTÉ ") == VOTERS.by_name("poll:1", "zoe\u0308 été")
+    assert VOTERS.by_name("poll:1", "Ann") != VOTERS.by_name("poll:2", "Ann")
+
+
+def test_a_cookie_is_ours_or_nobodys() -> None:
+    token, cookie = VOTERS.new_cookie()
+    assert VOTERS.read_cookie(cookie) == token
+    for other in (None, "", token, cookie[:-1], f"x{cookie}", Voters(b"k", []).new_cookie()[1]):
+        assert VOTERS.read_cookie(other) is None
+
+
+def test_an_api_key_has_to_be_known() -> None:
+    assert VOTERS.by_api_key("poll:1", API_KEY)
+    assert VOTERS.by_api_key("poll:1", "another") is None
+
+
+def form(**more: object) -> PollForm:
+    fields: dict[str, object] = {
+        "title": "Best?",
+        "creator_name": "Ann",
+        "end_time": "2999-01-01T00:00:00",
+        "options": [OptionForm("a"), OptionForm("b")],
+        **more,
+    }
+    return PollForm(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"title": "x" * 51}, "title"),
+        ({"title": "  "}, "title"),
+        ({"description": "x" * 501}, "description"),
+        ({"creator_name": ""}, "creator_name"),
+        ({"options": [OptionForm("a")]}, "options"),
+        ({"options": [OptionForm(str(n)) for n in range(11)]}, "options"),
+        ({"options": [OptionForm("a"), OptionForm(" a ")]}, "options"),
+        ({"options": [OptionForm("a"), OptionForm("x" * 256)]}, "options"),
+        ({"end_time": "2001-01-01T00:00:00Z"}, "end_time"),
+        ({"end_time": "soon"}, "end_time"),
+        ({"opens_at": "2999-02-01T00:00:00Z"}, "end_time"),
+        ({"who": "all"}, "who"),
+    ],
+)
+def test_a_poll_is_refused_by_field(more: dict[str, object], field: str) -> None:
+    with pytest.raises(Problem) as problem:
+        checked(form(**more))
+    assert problem.value.status == 400
+    assert list(problem.value.faults) == [field]
+
+
+def test_a_poll_is_a_contest() -> None:
+    wanted = checked(form(opens_at="2998-01-01T00:00:00Z"))
+    contest = contest_for(5, wanted, now_ms=0)
+    assert (contest.id, contest.state, contest.choices) == ("poll:5", "draft", ["1", "2"])
+    assert contest_for(5, checked(form()), now_ms=0).state == "open"
+    assert contest.roll == "open"
+
+
+def test_polls_are_judged_by_their_contest_and_laws_are_not() -> None:
+    rules = Rules()
+    poll = Contest("poll:7", "poll", "?", "open", ["1", "2"], "open", None, None)
+    rules.apply(ContestsChanged(1, b"c" * 16, 0, True, [poll]))
+
+    def vote(contest: str, choice: str, flags: int) -> Vote:
+        kind = Kind.CANDIDATE if contest.startswith("poll:") else Kind.LAW
+        return Vote("h", contest, kind, choice, flags, b"i" * 16, 0)
+
+    on_roll = int(Flag.ON_ROLL)
+    judge = rules.judge(RuledVoteBatch(0, "b", [], [], 0, int(Rule.POLLS)))
+    assert judge(vote("poll:7", "2", 0), b"k") is None
+    assert judge(vote("poll:7", "3", on_roll), b"k") == "choice_not_allowed"
+    assert judge(vote("poll:8", "1", on_roll), b"k") == "unknown_contest"
+    assert judge(vote("L", "oui", on_roll), b"k") is None
+    assert judge(vote("L", "oui", 0), b"k") == "not_on_roll"
+    closed = Contest("poll:7", "poll", "?", "closed", ["1", "2"], "open", None, None)
+    rules.apply(ContestsChanged(2, b"d" * 16, 0, True, [closed]))
+    assert judge(vote("poll:7", "2", on_roll), b"k") == "contest_closed"
