@@ -12,6 +12,7 @@ from bridge_world import BridgeWorld, voter
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.mirror import VOTED_HASHES
+from tests.integration.cli_world import run_cli
 
 
 @pytest.fixture
@@ -30,5 +31,12 @@ async def test_voters_without_a_log_are_refused(world: BridgeWorld, roll: str) -
         assert await bridge.ended() == ExitCode.LOG_MISMATCH
     said = "\n".join(bridge.tail())
     assert VOTED_HASHES in said
-    assert "REDIS_DB" in said
+    assert "`scrutin fresh`" in said
     assert voter(1) not in said
+    # What it says to type works.
+    done = await asyncio.to_thread(run_cli, world.env, "fresh", "--json")
+    assert done.returncode == 0, done.stderr
+    assert await world.redis.scard(VOTED_HASHES) == 0
+    assert await world.redis.scard("valid_hashes") == 2
+    async with bridge:
+        await bridge.ready()
