@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.tally import Combine, Create, Decrypt, Mode, TallyEvent
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import Check, Refused, plain_name, require
 
 TALLY: Final = "tally.creation.queue"
 PARTIAL: Final = "partial.decryption.queue"
@@ -36,7 +36,6 @@ _SECRET: Final = re.compile(
     r"private.?key|polynomial|secret|credential|passphrase|password|coordinate",
     re.IGNORECASE,
 )
-_MAX_ID: Final = 200
 
 
 def command_of(queue: str, body: bytes) -> TallyEvent | None:
@@ -93,7 +92,7 @@ def _id(queue: str, message: dict[str, Any], *names: str) -> str:
         value = message.get(name)
         if isinstance(value, bool):
             continue
-        if isinstance(value, int) or (isinstance(value, str) and 0 < len(value) <= _MAX_ID):
+        if isinstance(value, int | str) and plain_name(str(value)):
             return str(value)
     raise Refused(Check.FORMAT, f"a message has no {names[0]}", where={"queue": queue})
 

@@ -70,6 +70,15 @@ class Refused(ScrutinError):
         self.check = check
 
 
+MAX_NAME = 200
+"""Characters of an id or name."""
+
+
+def plain_name(name: str) -> bool:
+    """Whether an id can be stored, logged and shown: not empty, not long, printable."""
+    return 0 < len(name) <= MAX_NAME and name.isprintable()
+
+
 def require(holds: bool, check: Check, what: str, **where: object) -> None:
     """Go on only if it holds.
 

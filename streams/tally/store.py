@@ -19,7 +19,7 @@ from streams.tally.chunks import chunk_numbers, chunk_sizes, election_number, sh
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.election import Context
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import Check, Refused, plain_name, require
 from streams.tally.work import Admitted, Described
 
 CAST: Final = 1
@@ -112,6 +112,7 @@ class TallyStore:
         """
         known = self._elections.get(election_id)
         if known is None:
+            require(plain_name(election_id), Check.CONTEXT, "no such election")
             rows = await self._fetch(sql.GET_ELECTION, election_id)
             require(bool(rows), Check.CONTEXT, "no such election", election=election_id)
             known = self._elections[election_id] = Described(*rows[0])

@@ -228,6 +228,8 @@ CONTEST = ("contests", 0)
         (Check.NONCE, (*SELECTION, "nonce"), "01"),
         (Check.NONCE, (*CONTEST, "nonce"), "01"),
         (Check.STATE, ("state",), 999),
+        (Check.FORMAT, ("object_id",), "nul\x00"),
+        (Check.FORMAT, ("object_id",), ""),
     ],
 )
 def test_a_tampered_ballot_is_refused_by_name(
@@ -333,6 +335,7 @@ def test_backups_open_for_their_receiver_only(world: SmallElection) -> None:
         (Check.GUARDIANS, ("owner_id",), "guardian-2"),
         (Check.GUARDIANS, ("sequence_order",), 2),
         (Check.GUARDIANS, ("sequence_order",), 0),
+        (Check.GUARDIANS, ("owner_id",), "nul\x00"),
         (Check.KEY, ("key",), to_hex(G)),
         (Check.KEY, ("coefficient_proofs",), []),
         (Check.KEY, ("coefficient_proofs", 0, "public_key"), to_hex(G)),
@@ -477,6 +480,7 @@ def test_a_context_of_another_election_is_refused(
         assign("contests", 1, "object_id", value="mayor"),
         assign("ballot_styles", 0, "geopolitical_unit_ids", value=["nowhere"]),
         assign("contests", value=[]),
+        assign("contests", 0, "object_id", value="nul\x00"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(

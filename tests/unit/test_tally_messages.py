@@ -78,6 +78,9 @@ def test_a_secret_in_plain_is_refused_and_not_quoted(field: str) -> None:
         (TALLY, b"{}"),
         (TALLY, b'{"electionId": true}'),
         (TALLY, b'{"electionId": ""}'),
+        # PostgreSQL stores no NUL, so it must not come as far as the jobs.
+        (TALLY, b'{"electionId": "nul\\u0000"}'),
+        (TALLY, b'{"electionId": "\\ud800"}'),
         (TALLY, b'{"electionId": "%s"}' % (b"x" * 300)),
         (TALLY, b'{"electionId": 1, "mode": "other"}'),
         (TALLY, b'{"electionId": 1, "chunkSize": 0}'),

@@ -26,7 +26,7 @@ from streams.tally.crypto.group import (
 )
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.schnorr import SchnorrProof, prove_key
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import Check, Refused, plain_name, require
 
 _BACKUP_BYTES = 512
 _LENGTH_BYTES = 2
@@ -94,9 +94,10 @@ def verify_guardians(keys: Sequence[GuardianKey], quorum: int) -> None:
     orders = [key.sequence_order for key in keys]
     require(
         len({key.owner_id for key in keys}) == len(keys) == len(set(orders))
-        and min(orders, default=0) >= 1,
+        and min(orders, default=0) >= 1
+        and all(plain_name(key.owner_id) for key in keys),
         Check.GUARDIANS,
-        "guardians' names and numbers are not unique, or not from 1 on",
+        "guardians' names or numbers are not unique, not printable, or not from 1 on",
     )
     for key in keys:
         where = {"guardian": key.owner_id}

@@ -8,7 +8,7 @@ import msgspec
 from gmpy2 import mpz
 
 from streams.tally.crypto.hashing import hash_elements
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import Check, plain_name, require
 
 VOTE_VARIATIONS = ("one_of_m", "approval", "majority", "n_of_m", "plurality", "super_majority")
 """Those that exactly `number_elected` ones, placeholders among them, can express."""
@@ -237,7 +237,9 @@ def _iso(moment: datetime) -> str:
 
 def _unique(kind: str, names: list[str] | list[int]) -> None:
     require(
-        len(set(names)) == len(names) > 0, Check.MANIFEST, f"no {kind}, or one that is there twice"
+        len(set(names)) == len(names) > 0 and all(plain_name(str(name)) for name in names),
+        Check.MANIFEST,
+        f"no {kind}, one that is there twice, or one with an id that cannot be shown",
     )
 
 

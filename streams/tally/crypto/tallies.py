@@ -81,8 +81,6 @@ class Accumulator:
             for contest in election.contests.values()
             for line in contest.real_lines
         }
-        self.count = 0
-        """How many were added."""
 
     def add(self, lines: Mapping[str, Ciphertext]) -> None:
         """Multiply in the lines it knows.
@@ -95,7 +93,6 @@ class Accumulator:
             if name in sums:
                 pad, data = sums[name]
                 sums[name] = (pad * ciphertext.pad % P, data * ciphertext.data % P)
-        self.count += 1
 
     def result(self, object_id: str) -> EncryptedTally:
         """What has been added up so far."""

@@ -16,7 +16,7 @@ from streams.tally.crypto.ballots import (
 from streams.tally.crypto.election import Contest, Election
 from streams.tally.crypto.elgamal import accumulate
 from streams.tally.crypto.hashing import hash_elements
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import Check, Refused, plain_name, require
 
 
 def verify_ballot(ballot: Ballot, election: Election) -> None:
@@ -47,9 +47,10 @@ def verify_form(ballot: Ballot, election: Election) -> None:
     """Check all that needs no exponentiation: lines, hashes, code, products, and proofs present.
 
     Raises:
-        Refused: `state`, `nonce`, `style`, `hash`, `accumulation`, `equation` or `code`.
+        Refused: `format`, `state`, `nonce`, `style`, `hash`, `accumulation`, `equation` or `code`.
     """
     name = ballot.object_id
+    require(plain_name(name), Check.FORMAT, "a ballot's id is empty, long or not printable")
     contests = election.style(ballot.style_id)
     require(
         ballot.state != BallotState.UNKNOWN, Check.STATE, "neither cast nor spoiled", ballot=name
