@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import time
@@ -17,6 +18,10 @@ from tests.faults.registry import Scenario
 from tests.faults.services import NotPossibleHere
 from tests.faults.votes import Votes
 from tests.faults.world import World
+
+_LIMIT_S = 900.0
+_SHORT_LIMIT_S = 200.0
+"""Longest time from the first vote until the pipeline is drained."""
 
 
 @dataclass
@@ -84,6 +89,7 @@ async def play(
         short: the short form, for `make test`.
     """
     start_s = time.monotonic()
+    limit_s = _SHORT_LIMIT_S if short else _LIMIT_S
     result = Result(scenario.name, seed, votes)
     plan = Votes(votes, seed)
     world: World | None = None
@@ -95,8 +101,9 @@ async def play(
                 stack, directory, votes=plan, scenario=scenario, short=short, around=around
             ) as world,
         ):
-            await scenario.run(world)
-            result.drained_s = await world.drained()
+            async with asyncio.timeout(limit_s):
+                await scenario.run(world)
+                result.drained_s = await world.drained()
             if scenario.mirror_lost:
                 await world.rebuild_mirror()
             judgement = judge(await world.evidence(), Counter(plan.order))
