@@ -29,7 +29,7 @@ BALLOTS = int(os.environ.get("SCRUTIN_TEST_TALLY_BALLOTS", "200"))
 """Cast in the election whose workers die; the long target has 10,000."""
 
 CHUNK_SIZE = max(10, BALLOTS // 40)
-pytestmark = pytest.mark.timeout(240 + BALLOTS // 10)
+pytestmark = pytest.mark.timeout(480 + BALLOTS // 10)
 
 
 DONE_TASKS = """
@@ -80,7 +80,7 @@ async def test_an_election_is_tallied_with_a_guardian_absent_while_workers_die(
                 world.worker(f"tally-{len(world.programs) + 1}")
             return False
 
-        await until(kill_until_published, "result", 200 + BALLOTS / 20)
+        await until(kill_until_published, "result", 400 + BALLOTS / 20)
         result = await asked.store.published("7")
         assert result is not None
         assert counts(result) == held.counts
