@@ -7,6 +7,8 @@
                             │
                             └──▶ the bridge: votes.review, votes.aggregation, Redis
 
+    votes.control ──▶ every bridge: a roll is there, a reset begins and ends
+
     tally.events ──▶ coordinate ◀──▶ tally_jobs (changelog) ──▶ PostgreSQL: election_jobs
          ▲                │
          │                ▼
@@ -42,7 +44,7 @@ if settings.stages == "votes":
     app = worker.app
 
     votes = app.topic(VALIDATION_TOPIC, key_type=bytes, value_serializer=INPUT_CODEC)
-    """The input log: a genesis record, then micro-batches of votes by voter key."""
+    """The input log: a genesis record, then micro-batches of votes by voter key, and commands."""
 
     validated = app.topic(VALIDATED_TOPIC, key_type=bytes, value_serializer=VERDICTS_CODEC)
     """One verdict batch per record of the input log, in the same partition."""

@@ -8,6 +8,7 @@ import msgspec
 
 from schemas.control import Control
 from schemas.genesis import Genesis
+from schemas.notices import Notice
 from schemas.skip import Skip
 from schemas.verdicts import VerdictBatch
 from schemas.voted import ControlRecord, VotedRecord
@@ -20,7 +21,7 @@ InputRecord = Genesis | VoteBatch | RuledVoteBatch | Control | Skip
 ChangelogRecord = VotedRecord | ControlRecord
 """What the partitions of the voted table's changelog hold."""
 
-KafkaRecord = InputRecord | ChangelogRecord | VerdictBatch | WindowKey | WindowState
+KafkaRecord = InputRecord | ChangelogRecord | VerdictBatch | WindowKey | WindowState | Notice
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _input: Final[msgspec.msgpack.Decoder[InputRecord]] = msgspec.msgpack.Decoder(InputRecord)
 _voted: Final[msgspec.msgpack.Decoder[ChangelogRecord]] = msgspec.msgpack.Decoder(ChangelogRecord)
 _verdicts: Final = msgspec.msgpack.Decoder(VerdictBatch)
+_notice: Final[msgspec.msgpack.Decoder[Notice]] = msgspec.msgpack.Decoder(Notice)
 _window_key: Final = msgspec.msgpack.Decoder(WindowKey)
 _window_state: Final = msgspec.msgpack.Decoder(WindowState)
 
@@ -53,6 +55,11 @@ def decode_voted(data: bytes) -> ChangelogRecord:
 def decode_verdicts(data: bytes) -> VerdictBatch:
     """Decode a value of `votes.validated`."""
     return _decode(_verdicts, data)
+
+
+def decode_notice(data: bytes) -> Notice:
+    """Decode a value of `votes.control`."""
+    return _decode(_notice, data)
 
 
 def decode_window_key(data: bytes) -> WindowKey:

@@ -82,12 +82,19 @@ class ContestsChanged(msgspec.Struct, array_like=True, frozen=True, tag="contest
 
 
 class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
-    """Voter keys come onto the roll, or leave it. Holds keys of its own partition only."""
+    """Voter keys come onto the roll, or leave it. Holds keys of its own partition only.
+
+    Of two records about a key the later one in the log holds, whatever their numbers.
+    """
 
     number: int
     """The same for all records of one command."""
     command_id: bytes
     """16 random bytes."""
+    sequence: int
+    """Numbers the command's records in this partition, from 0; one that comes again is ignored."""
+    last: bool
+    """No more follow in this partition."""
     issued_ms: int
     """Unix time in milliseconds."""
     added: bytes

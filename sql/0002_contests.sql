@@ -69,3 +69,16 @@ FROM contests AS c
 JOIN control_commands AS k ON k.command_id = c.closed_by
 LEFT JOIN control_progress AS p ON p.command_id = k.command_id
 GROUP BY c.contest_id, k.command_id;
+
+-- Roll files on their way into the log; by the digest of what is loaded, so that a load goes on where
+-- it was interrupted.
+CREATE TABLE roll_loads (
+    source       bytea PRIMARY KEY,
+    name         text NOT NULL,
+    entries_done bigint NOT NULL DEFAULT 0,
+    started_at   timestamptz NOT NULL DEFAULT now(),
+    finished_at  timestamptz
+);
+
+-- What was taken in during an earlier epoch is void; all partitions have the same.
+ALTER TABLE sink_offsets ADD COLUMN epoch integer NOT NULL DEFAULT 0;

@@ -91,6 +91,7 @@ class Issuer:
         partitions: of the input topic.
         name: of the process, for the table.
         enforced: whether votes are judged by contests here.
+        log_id: of the first partition, for notices to the bridges.
     """
 
     connection: Any
@@ -98,6 +99,7 @@ class Issuer:
     partitions: int
     name: str
     enforced: bool
+    log_id: bytes = b""
 
     @asynccontextmanager
     async def turn(self, *, wait: bool = True) -> AsyncIterator[bool]:

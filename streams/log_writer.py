@@ -25,7 +25,8 @@ class OutRecord:
 
     topic: str
     partition: int
-    value: bytes
+    value: bytes | None
+    """None removes the key from a compacted topic."""
     key: bytes | None = None
 
 

@@ -116,6 +116,9 @@ class WorkerMetrics:
             ["outcome"],
             registry=r,
         )
+        self.roll_entries = Gauge(
+            "scrutin_roll_entries", "Voter keys on the roll in the log", ["partition"], registry=r
+        )
         self.recovery_duration = Gauge(
             "scrutin_recovery_seconds", "Duration of the last restore of the table", registry=r
         )

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.votes import VoteBatch
 from streams.errors import REBUILD_VALIDATED, PoisonRecord, ScrutinError
+from streams.inspect.epochs import read_epochs
 from streams.inspect.kafka import LogView, Record, Span
 from streams.mirror import (
     COUNTER_PREFIX,
@@ -27,6 +28,7 @@ from streams.mirror import (
     script_calls,
 )
 from streams.redis_client import redis_errors
+from streams.rules import epoch_of
 from streams.topics import VALIDATED_TOPIC
 
 T = TypeVar("T")
@@ -129,6 +131,7 @@ class LogSide:
     def __init__(self, view: LogView) -> None:
         self._view = view
         self._position: dict[int, int] = {}
+        self._epoch: int | None = None
         self.voters: set[bytes] = set()
         """Digests of the accepted hashes."""
         self.attempts: dict[str, int] = {}
@@ -138,7 +141,10 @@ class LogSide:
         """Read from where the last reading ended to the present end."""
         spans = await self._view.spans(VALIDATED_TOPIC)
         wanted = {p: Span(self._position.get(p, s.begin), s.end) for p, s in spans.items()}
-        async for change in changes(self._view, wanted, advance):
+        # A reset meanwhile makes the comparison worthless, and shows as a difference.
+        if self._epoch is None:
+            self._epoch = (await read_epochs(self._view)).current
+        async for change in changes(self._view, wanted, self._epoch, advance):
             self.voters.update(map(digest, change.voted))
             for voter, attempts in change.attempts.items():
                 self.attempts[voter] = max(attempts, self.attempts.get(voter, 0))
@@ -151,9 +157,15 @@ class LogSide:
 
 
 async def changes(
-    view: LogView, spans: dict[int, Span], advance: Advance | None
+    view: LogView, spans: dict[int, Span], epoch: int, advance: Advance | None
 ) -> AsyncIterator[Change]:
     """What each fetched lot of verdict batches means for the mirror.
+
+    Args:
+        view: connected.
+        spans: of `votes.validated`.
+        epoch: what was taken in during an earlier one is void.
+        advance: told the records read.
 
     Raises:
         PoisonRecord: a record cannot be decoded.
@@ -161,11 +173,11 @@ async def changes(
     async for records in view.read(VALIDATED_TOPIC, spans, advance):
         change = Change()
         for record in records:
-            _add(change, record)
+            _add(change, record, epoch)
         yield change
 
 
-def _add(change: Change, record: Record) -> None:
+def _add(change: Change, record: Record, epoch: int) -> None:
     try:
         verdicts = decode_verdicts(record.value or b"")
         batch = decode_input(verdicts.record)
@@ -179,7 +191,7 @@ def _add(change: Change, record: Record) -> None:
             },
             todo=REBUILD_VALIDATED,
         ) from error
-    if isinstance(batch, VoteBatch):
+    if isinstance(batch, VoteBatch) and epoch_of(batch) >= epoch:
         change.add(verdicts, batch)
 
 
@@ -260,7 +272,8 @@ async def rebuild(view: LogView, redis: Redis, advance: Advance | None = None) -
             )
         try:
             spans = await view.spans(VALIDATED_TOPIC)
-            async for change in changes(view, spans, advance):
+            epoch = (await read_epochs(view)).current
+            async for change in changes(view, spans, epoch, advance):
                 for arguments in script_calls(change):
                     await _held(redis, _ADD, token, LOCK_S, *arguments)
             expected = [_text(name) async for name, _ in redis.hscan_iter(REBUILD_COUNTERS)]

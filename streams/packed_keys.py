@@ -1,4 +1,4 @@
-"""A set of 32-byte keys in 32 bytes each, for rolls of millions."""
+"""A set of 32-byte keys in some 60 bytes each, for rolls of millions."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ from typing import Final
 
 from schemas.control import KEY_BYTES
 
-_PREFIX_BYTES: Final = 2
-_REST_BYTES: Final = KEY_BYTES - _PREFIX_BYTES
+_BUCKET_BITS: Final = 18
+_READ_BYTES: Final = 3
+_SHIFT: Final = 8 * _READ_BYTES - _BUCKET_BITS
+_KNOWN_BYTES: Final = 2
+"""Bytes of a key that its bucket's number tells."""
+_KNOWN_SHIFT: Final = _BUCKET_BITS - 8 * _KNOWN_BYTES
+_REST_BYTES: Final = KEY_BYTES - _KNOWN_BYTES
 
 
 class PackedKeys:
-    """Keys in buckets by their first two bytes; a bucket holds the rest of each, one after another.
+    """Keys in 262,144 buckets by their first 18 bits; a bucket is the rests of its keys in a row.
 
     A Python set takes about 130 bytes for such a key. Whole keys are kept, no digests: voters
-    choose what they send, and must not be able to imitate somebody's beginning.
+    choose what they send, and must not be able to imitate somebody's beginning. Only those who
+    make the roll put keys in, so nobody else can fill a bucket.
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[bytes, bytearray] = {}
+        self._buckets: dict[int, bytes] = {}
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     def __contains__(self, key: bytes) -> bool:
-        bucket = self._buckets.get(key[:_PREFIX_BYTES])
-        return bucket is not None and _find(bucket, key[_PREFIX_BYTES:]) >= 0
+        return _find(self._buckets.get(_number(key), b""), key[_KNOWN_BYTES:]) >= 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for prefix, bucket in self._buckets.items():
+        for number, bucket in self._buckets.items():
+            known = (number >> _KNOWN_SHIFT).to_bytes(_KNOWN_BYTES, "big")
             for start in range(0, len(bucket), _REST_BYTES):
-                yield prefix + bucket[start : start + _REST_BYTES]
+                yield known + bucket[start : start + _REST_BYTES]
 
     def add(self, packed: bytes) -> int:
         """Add keys; returns how many were not there.
@@ -43,16 +49,12 @@ class PackedKeys:
         before = self._size
         buckets = self._buckets
         for start in range(0, len(packed), KEY_BYTES):
-            prefix = packed[start : start + _PREFIX_BYTES]
-            rest = packed[start + _PREFIX_BYTES : start + KEY_BYTES]
-            bucket = buckets.get(prefix)
-            if bucket is None:
-                buckets[prefix] = bytearray(rest)
-            elif _find(bucket, rest) < 0:
-                bucket += rest
-            else:
-                continue
-            self._size += 1
+            key = packed[start : start + KEY_BYTES]
+            number, rest = _number(key), key[_KNOWN_BYTES:]
+            bucket = buckets.get(number, b"")
+            if _find(bucket, rest) < 0:
+                buckets[number] = bucket + rest
+                self._size += 1
         return self._size - before
 
     def discard(self, packed: bytes) -> int:
@@ -63,17 +65,22 @@ class PackedKeys:
         """
         before = self._size
         for start in range(0, len(packed), KEY_BYTES):
-            bucket = self._buckets.get(packed[start : start + _PREFIX_BYTES])
-            if bucket is None:
-                continue
-            place = _find(bucket, packed[start + _PREFIX_BYTES : start + KEY_BYTES])
-            if place >= 0:
-                del bucket[place : place + _REST_BYTES]
+            key = packed[start : start + KEY_BYTES]
+            if key in self:
+                number = _number(key)
+                bucket = self._buckets[number]
+                place = _find(bucket, key[_KNOWN_BYTES:])
+                self._buckets[number] = bucket[:place] + bucket[place + _REST_BYTES :]
                 self._size -= 1
         return before - self._size
 
 
-def _find(bucket: bytearray, rest: bytes) -> int:
+def _number(key: bytes) -> int:
+    """The bucket of a key."""
+    return int.from_bytes(key[:_READ_BYTES], "big") >> _SHIFT
+
+
+def _find(bucket: bytes, rest: bytes) -> int:
     """Where a key's rest is in a bucket; -1 if it is not there."""
     place = bucket.find(rest)
     while place > 0 and place % _REST_BYTES:

@@ -81,6 +81,8 @@ class Progress:
         where: dict[str, object] = {"table": "vote_results"}
         async with translated(where), self._sink.connections.acquire() as connection:
             rows = await connection.fetch(statements.READ_TOTALS)
+        # A reset takes laws away.
+        gauge.clear()
         for row in rows:
             gauge.labels(law_id=row["law_id"], choice="oui").set(row["oui_count"])
             gauge.labels(law_id=row["law_id"], choice="non").set(row["non_count"])
@@ -120,6 +122,7 @@ class Progress:
         for partition, state in self._worker.voted.state.partitions.items():
             positions[VALIDATION_TOPIC, partition] = state.applied + 1
             self._worker.metrics.voted_entries.labels(partition=partition).set(len(state))
+            self._worker.metrics.roll_entries.labels(partition=partition).set(len(state.rules.roll))
         if self._worker.sinks:
             validated = await self._sink.positions()
             for partition in self._partitions(VALIDATED_TOPIC):

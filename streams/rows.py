@@ -10,6 +10,7 @@ from typing import Final
 from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
 from streams.keys import stored_hash
+from streams.rules import epoch_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_BIGINT_DIGITS: Final = 18
@@ -55,6 +56,13 @@ class Source:
     partition: int
     offset: int
     ingested: datetime
+    epoch: int = 0
+
+
+def source_of(verdicts: VerdictBatch, batch: VoteBatch) -> Source:
+    """Where the items of a record come from."""
+    ingested = moment(batch.ingest_ms * 1000)
+    return Source(verdicts.partition, verdicts.offset, ingested, epoch_of(batch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ def split(
     verdicts: VerdictBatch, batch: VoteBatch
 ) -> tuple[list[tuple[int, Vote]], list[RejectedItem]]:
     """Accepted votes with their index, and rejected items without those that leave no row."""
-    source = Source(verdicts.partition, verdicts.offset, moment(batch.ingest_ms * 1000))
+    source = source_of(verdicts, batch)
     if not verdicts.rejections:
         return list(enumerate(batch.votes)), []
     refused = {rejection.index for rejection in verdicts.rejections}
@@ -99,7 +107,7 @@ def audit_rows(
     verdicts: VerdictBatch, batch: VoteBatch, accepted: list[tuple[int, Vote]]
 ) -> Iterator[Row]:
     """Rows of `vote_audit`, in :data:`AUDIT_COLUMNS`."""
-    source = Source(verdicts.partition, verdicts.offset, moment(batch.ingest_ms * 1000))
+    source = source_of(verdicts, batch)
     for index, vote in accepted:
         yield _vote_row(source, index, vote)
 

@@ -25,6 +25,10 @@ from streams.poll_votes import POLL_PREFIX
 
 LAW_CHOICES: Final = frozenset({"oui", "non"})
 
+KEPT_ROLL_COMMANDS: Final = 256
+"""Commands about the roll whose records are known when they come again. A producer writes a record
+again within seconds; nobody gives so many commands meanwhile."""
+
 Judge = Callable[[Vote, bytes], Reason | None]
 """Why a vote does not count, given its voter key; None if nothing speaks against it."""
 
@@ -54,7 +58,8 @@ class Rules:
         """Voter keys of this partition that may vote."""
         self._numbers: dict[str, int] = {}
         # Contest -> number of the latest command that changed it.
-        self._roll_number = 0
+        self._roll_commands: dict[bytes, int] = {}
+        # Of the latest commands: the sequence number of the last record.
         self._choices: dict[str, frozenset[str] | None] = {}
 
     def apply(self, control: Control) -> bool:
@@ -64,16 +69,22 @@ class Rules:
                 for contest in control.contests:
                     self._change(contest, control.number)
             case RollChanged():
-                # One command has many records; an older command's come from a dead writer.
-                if control.number >= self._roll_number:
-                    self._roll_number = control.number
-                    self.roll.add(control.added)
-                    self.roll.discard(control.withdrawn)
+                self._change_roll(control)
             case EpochOpened():
                 if control.epoch > self.epoch:
                     self.epoch = control.epoch
                     return True
         return False
+
+    def _change_roll(self, control: RollChanged) -> None:
+        if control.sequence <= self._roll_commands.get(control.command_id, -1):
+            return
+        self._roll_commands.pop(control.command_id, None)
+        self._roll_commands[control.command_id] = control.sequence
+        if len(self._roll_commands) > KEPT_ROLL_COMMANDS:
+            del self._roll_commands[next(iter(self._roll_commands))]
+        self.roll.add(control.added)
+        self.roll.discard(control.withdrawn)
 
     def _change(self, contest: Contest, number: int) -> None:
         if number > self._numbers.get(contest.id, 0):

@@ -188,13 +188,20 @@ class Settings(BaseSettings):
     live: bool = _env(
         "SCRUTIN_LIVE", default=True, about="Workers publish committed totals on Redis pub/sub"
     )
-    roll: Literal["redis", "open"] = _env(
-        "SCRUTIN_ROLL", default="redis", about="Who may vote: set `valid_hashes`, or everybody"
+    roll: Literal["redis", "table", "open"] = _env(
+        "SCRUTIN_ROLL",
+        default="redis",
+        about="Who may vote: set `valid_hashes`, the roll in the log, or everybody",
     )
     enforce_contests: bool = _env(
         "SCRUTIN_ENFORCE_CONTESTS",
         default=False,
         about="Only votes in open contests count; off: in any, known or not",
+    )
+    rehearsal: str = _env(
+        "SCRUTIN_REHEARSAL",
+        default="",
+        about="Name of this deployment if it is a rehearsal, which `scrutin reset` may empty",
     )
     roll_min_share: Annotated[float, Field(ge=0, le=1)] = _env(
         "SCRUTIN_ROLL_MIN_SHARE",

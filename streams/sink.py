@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 
+from schemas.control import EpochOpened
 from schemas.genesis import Genesis
 from schemas.skip import Skip
 from schemas.verdicts import Rejection, Status
@@ -33,12 +34,13 @@ from streams.rows import (
     REJECTED_COLUMNS,
     RejectedItem,
     Row,
-    Source,
     audit_rows,
     moment,
     rejected_row,
+    source_of,
     split,
 )
+from streams.rules import epoch_of
 from streams.settings import Settings
 from streams.sink_controls import Passed, write_controls
 from streams.windows import Deltas, Windows
@@ -76,6 +78,10 @@ class Gap(Exception):
     end: int
 
 
+class _Unfenced(Exception):
+    """A partition has no fence yet."""
+
+
 @dataclass
 class _Fence:
     log_id: bytes
@@ -83,6 +89,7 @@ class _Fence:
     validated_offset: int
     committed_offset: int
     """`validated_offset` before this flush."""
+    epoch: int
 
 
 @dataclass
@@ -161,19 +168,26 @@ class PostgresSink:
         started_s = time.perf_counter()
         async with translated(self._where), self.connections.acquire() as connection:
             try:
-                async with connection.transaction():
-                    result = await self._apply(connection, events, self._copy)
-            except asyncpg.UniqueViolationError:
-                # The fast path only holds while table and database agree.
-                self._metrics.database_operations.labels("flush", "conflict").inc()
-                async with connection.transaction():
-                    result = await self._apply(connection, events, self._insert)
+                result = await self._write(connection, events)
+            except _Unfenced:
+                await _make_fences(connection, events)
+                result = await self._write(connection, events)
             failpoints.at(Point.AFTER_COMMIT)
         took_s = time.perf_counter() - started_s
         self._metrics.flush_duration.observe(took_s)
         self._metrics.batch_processing_duration.set(took_s)
         self._metrics.database_operations.labels("flush", "success").inc()
         return result
+
+    async def _write(self, connection: Any, events: Sequence[VerdictEvent]) -> FlushResult:
+        try:
+            async with connection.transaction():
+                return await self._apply(connection, events, self._copy)
+        except asyncpg.UniqueViolationError:
+            # The fast path only holds while table and database agree.
+            self._metrics.database_operations.labels("flush", "conflict").inc()
+            async with connection.transaction():
+                return await self._apply(connection, events, self._insert)
 
     async def _apply(
         self, connection: Any, events: Sequence[VerdictEvent], write_votes: Any
@@ -183,6 +197,7 @@ class PostgresSink:
         work = _Work()
         for event in events:
             self._admit(event, fences[event.verdicts.partition], work, result)
+        await self._open_epoch(connection, work, fences)
         if work.controls:
             await write_controls(connection, work.controls, self._settings.partitions)
         surplus = await write_votes(connection, work)
@@ -210,20 +225,21 @@ class PostgresSink:
         return result
 
     async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, _Fence]:
-        log_ids = {event.verdicts.partition: event.verdicts.log_id for event in events}
-        partitions = sorted(log_ids)
+        partitions = sorted({event.verdicts.partition for event in events})
+        if any(isinstance(event.record, EpochOpened) for event in events):
+            # Before our own, so that two flushes that open an epoch do not wait for each other.
+            await connection.execute(statements.LOCK_EPOCH)
+            await connection.execute(statements.LOCK_ALL_FENCES)
         rows = await connection.fetch(statements.LOCK_FENCE, partitions)
         if len(rows) < len(partitions):
-            await connection.execute(
-                statements.NEW_FENCE, partitions, [log_ids[p] for p in partitions]
-            )
-            rows = await connection.fetch(statements.LOCK_FENCE, partitions)
+            raise _Unfenced
         return {
             row["partition"]: _Fence(
                 row["log_id"],
                 row["source_offset"],
                 row["validated_offset"],
                 row["validated_offset"],
+                row["epoch"],
             )
             for row in rows
         }
@@ -253,6 +269,21 @@ class PostgresSink:
             passed = Passed(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
             work.controls.append(passed)
 
+    async def _open_epoch(self, connection: Any, work: _Work, fences: dict[int, _Fence]) -> None:
+        """Empty the results, by the first flush that comes to a later epoch, and void what is old.
+
+        Other partitions may still be in the epoch before; what they bring is void from here on.
+        """
+        known = max((fence.epoch for fence in fences.values()), default=0)
+        opened = [p.control.epoch for p in work.controls if isinstance(p.control, EpochOpened)]
+        epoch = max([known, *opened])
+        if epoch > known:
+            await connection.execute(statements.EMPTY_RESULTS)
+            await connection.execute(statements.OPEN_EPOCH, epoch)
+        if epoch:
+            work.accepted = [one for one in work.accepted if epoch_of(one[1]) >= epoch]
+            work.rejected = [one for one in work.rejected if one.source.epoch >= epoch]
+
     async def _copy(self, connection: Any, work: _Work) -> dict[tuple[int, int, int], RejectedItem]:
         rows = _rows(work)
         if rows:
@@ -273,7 +304,7 @@ class PostgresSink:
         surplus = {}
         for event, batch, accepted in work.accepted:
             partition, offset = event.verdicts.partition, event.verdicts.offset
-            source = Source(partition, offset, moment(batch.ingest_ms * 1000))
+            source = source_of(event.verdicts, batch)
             for index, vote in accepted:
                 if (partition, offset, index) not in inserted:
                     rejection = Rejection(index, Status.DUPLICATE, SURPLUS_REASON)
@@ -299,6 +330,15 @@ class PostgresSink:
                 "rejected_votes", records=fresh, columns=REJECTED_COLUMNS
             )
         return len(fresh)
+
+
+async def _make_fences(connection: Any, events: Sequence[VerdictEvent]) -> None:
+    """Make what fences are missing, while no epoch is being opened, so that all are of one."""
+    log_ids = {event.verdicts.partition: event.verdicts.log_id for event in events}
+    partitions = sorted(log_ids)
+    async with connection.transaction():
+        await connection.execute(statements.LOCK_EPOCH)
+        await connection.execute(statements.NEW_FENCE, partitions, [log_ids[p] for p in partitions])
 
 
 def _rows(work: _Work) -> list[Row]:

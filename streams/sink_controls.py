@@ -37,7 +37,8 @@ async def write_controls(connection: Any, passed: Sequence[Passed], partitions: 
         passed: in the order of each partition's log.
         partitions: of the input log.
     """
-    by_number = sorted(passed, key=lambda one: (one.control.number, one.partition))
+    ended = [o for o in passed if not isinstance(o.control, RollChanged) or o.control.last]
+    by_number = sorted(ended, key=lambda one: (one.control.number, one.partition))
     for one in by_number:
         control = one.control
         if isinstance(control, RollChanged):

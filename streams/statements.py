@@ -25,13 +25,26 @@ ALIGN_VALIDATED: Final = (
 """It was made anew, with one record for every input record."""
 
 LOCK_FENCE: Final = """
-SELECT partition, log_id, source_offset, validated_offset
+SELECT partition, log_id, source_offset, validated_offset, epoch
 FROM sink_offsets WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
 """
 
+LOCK_EPOCH: Final = "SELECT pg_advisory_xact_lock(1546088789)"
+"""For opening an epoch and for making fences; any key that nobody else uses."""
+
+LOCK_ALL_FENCES: Final = "SELECT partition FROM sink_offsets ORDER BY partition FOR UPDATE"
+"""Ends every other flush, and holds up the next, until an epoch is open."""
+
+OPEN_EPOCH: Final = "UPDATE sink_offsets SET epoch = $1"
+
+EMPTY_RESULTS: Final = """
+TRUNCATE vote_results, contest_results, vote_windows, vote_audit, rejected_votes, duplicate_attempts
+"""
+
 NEW_FENCE: Final = """
-INSERT INTO sink_offsets (partition, log_id, source_offset, validated_offset)
-SELECT partition, log_id, -1, -1 FROM unnest($1::int[], $2::bytea[]) AS new (partition, log_id)
+INSERT INTO sink_offsets (partition, log_id, source_offset, validated_offset, epoch)
+SELECT partition, log_id, -1, -1, (SELECT coalesce(max(epoch), 0) FROM sink_offsets)
+FROM unnest($1::int[], $2::bytea[]) AS new (partition, log_id)
 ORDER BY partition
 ON CONFLICT DO NOTHING
 """

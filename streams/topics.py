@@ -32,6 +32,8 @@ VALIDATED_TOPIC: Final = "votes.validated"
 """One verdict batch per record of the input log, in the same partition."""
 WINDOWS_TOPIC: Final = "votes.windows"
 """Compacted: state of the tumbling windows, as committed to PostgreSQL."""
+CONTROL_TOPIC: Final = "votes.control"
+"""Notices to the bridges, in one partition."""
 
 VOTED_TABLE: Final = "voted"
 
@@ -85,6 +87,7 @@ def planned_topics(app_id: str, partitions: int) -> list[TopicPlan]:
         TopicPlan(VALIDATED_TOPIC, partitions, {**kept, **long_records}),
         TopicPlan(changelog_topic(app_id), partitions, {**compacted, **long_records}),
         TopicPlan(WINDOWS_TOPIC, 1, compacted),
+        TopicPlan(CONTROL_TOPIC, 1, kept),
     ]
 
 

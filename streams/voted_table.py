@@ -70,7 +70,7 @@ class VotedStore(Store):  # type: ignore[misc]
             self.written(record.partition, offset)
             last[record.partition] = record, offset
         for partition, (record, offset) in last.items():
-            self._save(partition, offset, record.key, record.value)
+            self._save(partition, offset, record.key, record.value or b"")
 
     def _save(self, partition: int, offset: int, key: bytes | None, value: bytes) -> None:
         """Save a partition, if a record of the changelog is the last that it has applied."""

@@ -112,11 +112,21 @@ def contests_changed(number: int, *contests: Contest, enforced: bool = True) -> 
 
 
 def roll_changed(
-    number: int, *, added: tuple[bytes, ...] = (), withdrawn: tuple[bytes, ...] = ()
+    number: int,
+    *,
+    added: tuple[bytes, ...] = (),
+    withdrawn: tuple[bytes, ...] = (),
+    sequence: int = 0,
 ) -> RollChanged:
     """A command about the roll."""
     return RollChanged(
-        number, identity(number), 1_760_000_000_000, b"".join(added), b"".join(withdrawn)
+        number=number,
+        command_id=identity(number),
+        sequence=sequence,
+        last=True,
+        issued_ms=1_760_000_000_000,
+        added=b"".join(added),
+        withdrawn=b"".join(withdrawn),
     )
 
 
@@ -209,7 +219,13 @@ controls: st.SearchStrategy[Control] = st.one_of(
         st.integers(1, 30),
         st.lists(contests, min_size=1, max_size=3, unique_by=lambda contest: contest.id),
     ),
-    st.builds(roll_changed, st.integers(1, 30), added=_keys, withdrawn=_keys),
+    st.builds(
+        roll_changed,
+        st.integers(1, 30),
+        added=_keys,
+        withdrawn=_keys,
+        sequence=st.integers(0, 2),
+    ),
     st.builds(epoch_opened, st.integers(1, 30), st.integers(1, 3)),
 )
 

@@ -128,6 +128,26 @@ class Channel:
             frame = await self._call(self.raw.queue_declare, queue=queue, passive=True)
         return int(frame.method.message_count)
 
+    async def consumers(self, queue: str) -> int:
+        """Number of consumers of a queue.
+
+        Raises:
+            QueueMissing: there is no such queue.
+        """
+        with _missing():
+            frame = await self._call(self.raw.queue_declare, queue=queue, passive=True)
+        return int(frame.method.consumer_count)
+
+    async def purge(self, queue: str) -> int:
+        """Remove the messages that are ready; returns how many.
+
+        Raises:
+            QueueMissing: there is no such queue.
+        """
+        with _missing():
+            frame = await self._call(self.raw.queue_purge, queue=queue)
+        return int(frame.method.message_count)
+
     async def declare(self, queue: str) -> None:
         """Declare a durable queue without further arguments."""
         await self._call(self.raw.queue_declare, queue=queue, durable=True)

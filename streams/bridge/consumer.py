@@ -142,6 +142,8 @@ class QueueConsumer:
         self._channel: Channel | None = None
         self._cancelled: asyncio.Future[None] | None = None
         self._stopping = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
 
     def _in_flight(self) -> float:
         return self.session.tags.outstanding if self.session is not None else 0
@@ -185,6 +187,7 @@ class QueueConsumer:
                 metrics=self._metrics,
             )
             await channel.prefetch(self._prefetch)
+            await self._wanted.wait()
             cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._cancelled = cancelled
             session.consumer_tag = await channel.consume(
@@ -239,12 +242,39 @@ class QueueConsumer:
         log.warning("RabbitMQ is short of memory or disk", blocked=blocked, queue=self.queue)
         self._metrics.blocked.labels(self.queue).set(int(blocked))
 
+    # Pausing -----------------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """Let no more deliveries come until :meth:`resume`, nor by a new connection."""
+        if not self._wanted.is_set():
+            return
+        self._wanted.clear()
+        if self.session is not None and self._channel is not None:
+            with suppress(AMQPError):
+                await self._channel.cancel(self.session.consumer_tag)
+
+    async def resume(self) -> None:
+        """Let deliveries come again."""
+        if self._wanted.is_set():
+            return
+        self._wanted.set()
+        session, channel = self.session, self._channel
+        if session is not None and channel is not None and not self._stopping.is_set():
+            assert self._cancelled is not None
+            with suppress(AMQPError):
+                session.consumer_tag = await channel.consume(
+                    self.queue,
+                    partial(self._intake.receive, session),
+                    partial(resolve, self._cancelled, None),
+                )
+
     # Stopping ----------------------------------------------------------------------------------
 
     async def stop_deliveries(self) -> None:
         """Let no more deliveries come; those that came can still be acknowledged."""
         self._stopping.set()
-        if self.session is not None and self._channel is not None:
+        # What is paused is cancelled already; RabbitMQ would not answer a second time.
+        if self.session is not None and self._channel is not None and self._wanted.is_set():
             with suppress(AMQPError):
                 await self._channel.cancel(self.session.consumer_tag)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -177,24 +177,29 @@ class Ingress:
         self._sealing = True
         try:
             taken = self._buffers.take()
-            if not taken:
-                return
-            answers = await self._ask(hashes_to_ask(taken))
-            ingest_ms = time.time_ns() // 1_000_000
-            position = 0
-            for pending in taken:
-                count = len(hashes_to_ask([pending]))
-                value = seal(
-                    pending,
-                    answers[position : position + count],
-                    ingest_ms=ingest_ms,
-                    bridge=self._bridge,
-                    regime=self._regime,
-                )
-                position += count
-                self._input_log.submit(pending.partition, value, _Settle(pending, self._metrics))
+            # The epoch may change while the roll is asked.
+            regime = self._regime
+            if taken:
+                self._submit(taken, await self._ask(hashes_to_ask(taken)), regime)
         finally:
             self._sealing = False
+
+    def _submit(
+        self, taken: Sequence[Pending[Session]], answers: Sequence[bool], regime: Regime
+    ) -> None:
+        ingest_ms = time.time_ns() // 1_000_000
+        position = 0
+        for pending in taken:
+            count = len(hashes_to_ask([pending]))
+            value = seal(
+                pending,
+                answers[position : position + count],
+                ingest_ms=ingest_ms,
+                bridge=self._bridge,
+                regime=regime,
+            )
+            position += count
+            self._input_log.submit(pending.partition, value, _Settle(pending, self._metrics))
 
     async def _ask(self, hashes: Sequence[str]) -> Sequence[bool]:
         if not hashes:
@@ -218,6 +223,26 @@ class Ingress:
                 retry_delay_s=self._retry_delay_s,
             )
             await asyncio.sleep(ROLL_PERIOD_S)
+
+    # Resets ------------------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """Let no more deliveries come."""
+        for consumer in self._consumers:
+            await consumer.pause()
+
+    async def resume(self, epoch: int) -> None:
+        """Begin an epoch, and let deliveries come again.
+
+        What was taken in before is written as of the epoch before, and is void there; nobody needs
+        the roll's answer to it.
+        """
+        if epoch != self._regime.epoch:
+            taken = self._buffers.take()
+            self._submit(taken, [True] * len(hashes_to_ask(taken)), self._regime)
+            self._regime = replace(self._regime, epoch=epoch)
+        for consumer in self._consumers:
+            await consumer.resume()
 
     # Draining ----------------------------------------------------------------------------------
 

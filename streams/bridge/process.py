@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from schemas.genesis import Genesis
+from schemas.notices import IntakePaused, IntakeResumed, Notice, RollLoaded
 from schemas.votes import Rule
 from streams import failpoints, topics
 from streams.availability import Availability, persistently
@@ -23,7 +25,9 @@ from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
 from streams.bridge.ingress import Ingress, Limits
 from streams.bridge.input_log import InputLog
+from streams.bridge.notices import NoticeReader
 from streams.bridge.publisher import Publisher
+from streams.bridge.standstill import Standstill
 from streams.bridge.verdict_reader import VerdictReader
 from streams.errors import ExitCode, ScrutinError, ServiceUnavailable, StageFailed
 from streams.identity import check_mirror
@@ -32,7 +36,7 @@ from streams.metrics import BridgeMetrics
 from streams.mirror import Mirror
 from streams.poll_votes import poll_key
 from streams.redis_client import redis_client
-from streams.roll import OpenRoll, RedisRoll, Roll
+from streams.roll import OpenRoll, RedisRoll, Roll, TableRoll
 from streams.serving import StatusServer
 from streams.settings import AGGREGATION, REVIEW, VALIDATION, Settings
 
@@ -66,6 +70,9 @@ class Bridge:
         self._ingress: Ingress | None = None
         self._egress: Egress | None = None
         self._tally: TallyQueues | None = None
+        self._genesis: Mapping[int, Genesis] = {}
+        self._standstill: Standstill | None = None
+        self._table_roll = TableRoll()
         self._readers: list[VerdictReader] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -85,14 +92,16 @@ class Bridge:
             StageFailed: an unexpected error.
         """
         settings = self._settings
-        await self._persistently(
-            "kafka",
+        self._genesis = await persistently(
             lambda: topics.ensure_topics(
                 self._servers,
                 app_id=settings.app_id,
                 partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
             ),
+            service="kafka",
+            availability=self._availability,
+            retry_delay_s=settings.retry_delay_s,
         )
         await self._check_mirror()
         try:
@@ -155,17 +164,26 @@ class Bridge:
             retry_delay_s=settings.retry_delay_s,
             metrics=self._metrics,
         )
+        still = self._standstill = Standstill(ingress)
         readers = {
-            "egress": self._reader(topics.egress_group(settings.app_id), egress.handle),
-            "mirror": self._reader(topics.mirror_group(settings.app_id), mirror.handle),
+            "egress": self._reader(topics.egress_group(settings.app_id), still.held(egress.handle)),
+            "mirror": self._reader(topics.mirror_group(settings.app_id), still.held(mirror.handle)),
         }
+        notices = NoticeReader(
+            self._servers,
+            log_id=self._genesis[0].log_id,
+            heed=self._heed,
+            availability=self._availability,
+            retry_delay_s=settings.retry_delay_s,
+        )
         self._readers = list(readers.values())
         self._ingress = ingress
         return [
             ("input log", input_log.run()),
             ("lag gate", gate.run()),
             ("egress queues", self._declare_egress()),
-            ("ingress", ingress.run()),
+            ("notices", notices.run()),
+            ("ingress", self._take_in(notices, ingress)),
             *((name, reader.run()) for name, reader in readers.items()),
             *self._tally_queues(),
         ]
@@ -183,6 +201,22 @@ class Bridge:
             metrics=self._metrics,
         )
         return [("tally queues", self._tally.run())]
+
+    @staticmethod
+    async def _take_in(notices: NoticeReader, ingress: Ingress) -> None:
+        # What was said before this process began holds for its first vote.
+        await notices.caught_up()
+        await ingress.run()
+
+    async def _heed(self, notice: Notice) -> None:
+        assert self._standstill is not None
+        match notice:
+            case RollLoaded():
+                self._table_roll.loaded()
+            case IntakePaused():
+                await self._standstill.pause(notice)
+            case IntakeResumed():
+                await self._standstill.resume(notice)
 
     async def _declare_egress(self) -> None:
         """Let readers find their queues before there is anything to read."""
@@ -214,9 +248,13 @@ class Bridge:
 
     def _make_ingress(self, input_log: InputLog, gate: LagGate) -> Ingress:
         settings = self._settings
-        roll: Roll = OpenRoll()
-        if settings.roll == "redis":
-            roll = RedisRoll(self._redis, min_share=settings.roll_min_share, metrics=self._metrics)
+        rolls: dict[str, Roll] = {
+            "redis": RedisRoll(
+                self._redis, min_share=settings.roll_min_share, metrics=self._metrics
+            ),
+            "table": self._table_roll,
+            "open": OpenRoll(),
+        }
         ingress = Ingress(
             limits=Limits(
                 settings.partitions,
@@ -227,7 +265,7 @@ class Bridge:
             bridge=settings.worker_id,
             regime=regime_of(settings),
             input_log=input_log,
-            roll=roll,
+            roll=rolls[settings.roll],
             gate=gate,
             availability=self._availability,
             retry_delay_s=settings.retry_delay_s,
@@ -284,9 +322,14 @@ class Bridge:
 
 def regime_of(settings: Settings) -> Regime:
     """What votes are judged by beside what this process finds out about them."""
+    rules = Rule(0)
     if settings.enforce_contests:
-        return Regime(rules=Rule.CONTESTS)
-    return Regime(rules=Rule.POLLS if settings.secret.get_secret_value() else 0)
+        rules |= Rule.CONTESTS
+    elif settings.secret.get_secret_value():
+        rules |= Rule.POLLS
+    if settings.roll == "table":
+        rules |= Rule.ROLL_TABLE
+    return Regime(rules=int(rules))
 
 
 async def serve(settings: Settings) -> ExitCode:

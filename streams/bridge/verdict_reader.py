@@ -129,7 +129,7 @@ class VerdictReader:
                 todo="Check KAFKA_BOOTSTRAP_SERVERS and that the broker is up",
             ) from error
         finally:
-            await asyncio.shield(_stop(consumer))
+            await asyncio.shield(stop_consumer(consumer))
 
     async def _commit(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
         mine = {tp: end for tp, end in ends.items() if tp in consumer.assignment()}
@@ -142,7 +142,8 @@ class VerdictReader:
             log.info("partitions have moved, their offsets are not committed", group=self._group)
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer within a second, whatever Kafka does."""
     try:
         async with asyncio.timeout(1):
             await consumer.stop()

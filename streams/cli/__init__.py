@@ -38,6 +38,7 @@ MODULES = {
     "fresh": "fresh",
     "skip": "skip",
     "migrate": "migrate",
+    "reset": "reset",
     "settings": "settings_cmd",
     "stack": "stack",
 }

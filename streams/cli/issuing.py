@@ -45,7 +45,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
         ServiceUnavailable: PostgreSQL or Kafka is away.
         TopologyMismatch: the log has another number of partitions than the settings say.
     """
-    await ensure_topics(
+    genesis = await ensure_topics(
         list(settings.kafka_bootstrap_servers),
         app_id=settings.app_id,
         partitions=settings.partitions,
@@ -61,6 +61,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
             connection=connection,
             writer=writer,
             partitions=settings.partitions,
+            log_id=genesis[0].log_id,
             name=settings.worker_id,
             enforced=settings.enforce_contests,
         )

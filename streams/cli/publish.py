@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from streams.cli import roll_log
 from streams.cli.progress import counting
-from streams.cli.show import JsonOption, console, write_json
+from streams.cli.show import JsonOption, console, run, write_json
 from streams.errors import ExitCode
-from streams.load.election import VALIDATION, Election, Plan
+from streams.load.election import ELECTIONS, VALIDATION, Election, Plan
 from streams.load.expected import Expected
 from streams.load.play import play
 from streams.load.roll import load_roll
@@ -77,10 +78,10 @@ def publish(
         "expected.json"
     ),
     roll: Annotated[
-        bool, typer.Option("--load-roll/--no-load-roll", help="Fill `valid_hashes` first.")
+        bool, typer.Option("--load-roll/--no-load-roll", help="Fill the roll first.")
     ] = True,
     only_roll: Annotated[
-        bool, typer.Option("--only-roll", help="Fill `valid_hashes` and publish nothing.")
+        bool, typer.Option("--only-roll", help="Fill the roll and publish nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -116,8 +117,12 @@ def publish(
     )
     election = Election(plan)
     if roll or only_roll:
-        with counting("loading the roll", plan.roll_size) as advance:
-            size = asyncio.run(load_roll(settings, election.roll(), advance))
+        if settings.roll == "table":
+            source = roll_log.Source("election", election.roll(), plan.roll_size)
+            size = run(roll_log.load(settings, source, ["", *ELECTIONS]))["read"]
+        else:
+            with counting("loading the roll", plan.roll_size) as advance:
+                size = asyncio.run(load_roll(settings, election.roll(), advance))
         if not as_json:
             console().print(f"{size:,} hashes on the roll")
     if only_roll:

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streams.cli.progress import counting
-from streams.cli.show import JsonOption, console, write_json
+from streams.cli import roll_log, roll_redis
+from streams.cli.show import JsonOption, console, facts, run, write_json
+from streams.contests import contest_id
 from streams.errors import SettingsError
-from streams.load.election import Election, Plan
+from streams.inspect.export import Format
+from streams.keys import normalise_hash
+from streams.load.election import ELECTIONS, Election, Plan
 from streams.load.expected import read_expected
-from streams.load.roll import VALID_HASHES, load_roll, read_roll
-from streams.settings import load_settings
+from streams.load.roll import VALID_HASHES
+from streams.roll_files import RollFiles
+from streams.settings import Settings, load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Who may vote: the Redis set `valid_hashes`.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Who may vote: with SCRUTIN_ROLL=redis the set `valid_hashes`, with SCRUTIN_ROLL=table "
+    "the roll in the log, which needs no Redis.\n\n"
+    "Example: `scrutin roll load voters.csv`",
+)
+
+HashesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[HASH]...", help="As voters send them.")
+]
+FileOption = Annotated[
+    list[Path] | None, typer.Option("--file", "-f", help="A roll file, see `roll load`.")
+]
+ContestOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--contest",
+        metavar="ID",
+        help="Roll in the log: for these elections or polls (election:1). Without it for laws.",
+    ),
+]
 
 
 def register(parent: typer.Typer) -> None:
@@ -25,47 +48,211 @@ def register(parent: typer.Typer) -> None:
     parent.add_typer(app, name="roll")
 
 
-@app.callback()
-def _group() -> None:
-    """Who may vote: the Redis set `valid_hashes`."""
-
-
 @app.command()
 def load(
     *,
-    file: Annotated[
-        Path | None,
-        typer.Argument(help='One hash a line (`#` comments), or JSON: a list, {"hashes": []}.'),
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help='One hash a line (`#` comments); JSON: a list, {"hashes": []}, of strings or of '
+            "objects with `hash`; CSV or Parquet with `hash`.",
+        ),
     ] = None,
+    from_redis: Annotated[
+        bool, typer.Option("--from-redis", help="Take the set `valid_hashes` into the log.")
+    ] = False,
     from_expected: Annotated[
         Path | None, typer.Option(help="Roll of a published election, by its expected outcome.")
     ] = None,
+    contests: ContestOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add hashes to the roll; those that are there already stay.
+
+    Into the log, an interrupted load of the same files goes on where it was.
 
     Examples:
 
         scrutin roll load hashes.txt
 
-        scrutin roll load --from-expected expected.json
+        SCRUTIN_ROLL=table scrutin roll load --from-redis
     """
     settings = load_settings()
-    hashes: Iterable[str]
-    if from_expected is not None and file is None:
-        election = Election(Plan(**read_expected(from_expected).plan))
-        hashes, total = election.roll(), election.plan.roll_size
-    elif file is not None and from_expected is None:
-        entries = list(read_roll(file))
-        hashes, total = entries, len(entries)
-    else:
+    if sum((bool(files), from_redis, from_expected is not None)) != 1:
         raise SettingsError(
-            "Name a roll file, or an expected outcome, but one of them",
-            todo="`scrutin roll load FILE` or `scrutin roll load --from-expected FILE`",
+            "Name roll files, the Redis set, or an expected outcome, but one of them",
+            todo="`scrutin roll load FILE`, or `--from-redis`, or `--from-expected FILE`",
         )
-    with counting("loading the roll", total) as advance:
-        size = asyncio.run(load_roll(settings, hashes, advance))
-    if as_json:
-        write_json({"set": VALID_HASHES, "read": total, "size": size})
+    if files:
+        roll = RollFiles(files)
+        source = roll_log.Source(
+            name=", ".join(file.name for file in files),
+            hashes=roll.hashes(),
+            total=roll.count(),
+            digest=roll.digest(),
+        )
+    elif from_expected is not None:
+        plan = Plan(**read_expected(from_expected).plan)
+        if settings.roll == "table" and contests is None:
+            contests = ["", *ELECTIONS]
+        source = roll_log.Source(
+            name=from_expected.name, hashes=Election(plan).roll(), total=plan.roll_size
+        )
     else:
-        console().print(f"{total:,} hashes read; {size:,} on the roll")
+        if settings.roll != "table":
+            raise SettingsError(
+                "The roll is the Redis set itself",
+                where={"variable": "SCRUTIN_ROLL"},
+                todo="Set SCRUTIN_ROLL=table to take it into the log",
+            )
+        source = roll_redis.source(settings)
+    if _in_log(settings, contests):
+        done = run(roll_log.load(settings, source, _ids(contests)))
+    else:
+        done = run(roll_redis.load(settings, source))
+    if as_json:
+        write_json(done)
+    else:
+        size = f"; {done['size']:,} on the roll" if "size" in done else ""
+        console().print(f"{done['read']:,} hashes read{size}")
+
+
+@app.command()
+def add(
+    hashes: HashesArgument = None,
+    *,
+    files: FileOption = None,
+    contests: ContestOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put voters on the roll while the vote goes on; holds within a second.
+
+    Votes that were rejected before stay rejected; the voter can vote again.
+
+    Example: `scrutin roll add 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`
+    """
+    settings = load_settings()
+    entries = _entries(hashes, files)
+    if _in_log(settings, contests):
+        _told(run(roll_log.change(settings, entries, _ids(contests), add=True)), as_json=as_json)
+    else:
+        _told(run(roll_redis.add(settings, entries)), as_json=as_json)
+
+
+@app.command()
+def withdraw(
+    hashes: HashesArgument = None,
+    *,
+    files: FileOption = None,
+    contests: ContestOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take voters off the roll while the vote goes on; holds within a second.
+
+    A vote that was counted stays counted: nobody could take it out without knowing whose it is.
+
+    Example: `scrutin roll withdraw --file moved-away.txt`
+    """
+    settings = load_settings()
+    entries = _entries(hashes, files)
+    if _in_log(settings, contests):
+        _told(run(roll_log.change(settings, entries, _ids(contests), add=False)), as_json=as_json)
+    else:
+        _told(run(roll_redis.withdraw(settings, entries)), as_json=as_json)
+
+
+@app.command()
+def stats(as_json: JsonOption = False) -> None:
+    """Count the entries; in the log by partition.
+
+    Example: `scrutin roll stats --json`
+    """
+    settings = load_settings()
+    in_log = _in_log(settings, None)
+    found = run(roll_log.stats(settings) if in_log else roll_redis.stats(settings))
+    if as_json:
+        write_json(found)
+        return
+    table = facts()
+    table.add_row("roll", "in the log" if in_log else VALID_HASHES)
+    table.add_row("entries", f"{found['entries']:,}")
+    for partition, entries in found.get("partitions", {}).items():
+        table.add_row(f"partition {partition}", f"{entries:,}")
+    console().print(table)
+
+
+@app.command()
+def check(
+    entry: Annotated[str, typer.Argument(metavar="HASH", help="As the voter sends it.")],
+    *,
+    contests: ContestOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether somebody is on the roll.
+
+    Example: `scrutin roll check 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`
+    """
+    settings = load_settings()
+    entry = normalise_hash(entry)
+    if _in_log(settings, contests):
+        found = run(roll_log.check(settings, entry, _ids(contests)))
+    else:
+        found = {VALID_HASHES: run(roll_redis.check(settings, entry))}
+    if as_json:
+        write_json({"on_roll": all(found.values()), "by_contest": found})
+        return
+    for name, there in found.items():
+        console().print(f"{name}: [green]on the roll[/]" if there else f"{name}: [red]not there[/]")
+
+
+@app.command()
+def export(
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File; standard output without it.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="Of the file.")] = Format.CSV,
+) -> None:
+    """Write the roll out: hashes, or what the log has, voter keys (for laws that is the hash).
+
+    Example: `scrutin roll export --format parquet -o roll.parquet`
+    """
+    settings = load_settings()
+    if _in_log(settings, None):
+        count = run(roll_log.export(settings, output, form))
+    else:
+        count = run(roll_redis.export(settings, output, form))
+    if output is not None:
+        console().print(f"{count:,} entries written to {output}")
+
+
+def _in_log(settings: Settings, contests: list[str] | None) -> bool:
+    if settings.roll == "table":
+        return True
+    if contests:
+        raise SettingsError(
+            "The Redis set is the same for every contest",
+            where={"variable": "SCRUTIN_ROLL", "option": "--contest"},
+            todo="Leave --contest out, or set SCRUTIN_ROLL=table",
+        )
+    return False
+
+
+def _ids(contests: list[str] | None) -> list[str]:
+    return [contest_id(name) for name in contests or []]
+
+
+def _entries(hashes: list[str] | None, files: list[Path] | None) -> list[str]:
+    found: Iterable[str] = [*(hashes or []), *(RollFiles(files).hashes() if files else [])]
+    entries = [normalise_hash(entry) for entry in found]
+    if not entries:
+        raise SettingsError("Nobody is named", todo="Give hashes, or --file")
+    return entries
+
+
+def _told(done: dict[str, int], *, as_json: bool) -> None:
+    if as_json:
+        write_json(done)
+    else:
+        console().print(", ".join(f"{count:,} {name}" for name, count in done.items()))

@@ -15,6 +15,7 @@ from streams.inspect.checks import Check, failure, ok, warning
 from streams.inspect.kafka import LogView, Span, kafka_errors
 from streams.settings import Settings
 from streams.topics import (
+    CONTROL_TOPIC,
     MAX_RECORD_BYTES,
     VALIDATED_TOPIC,
     VALIDATION_TOPIC,
@@ -220,7 +221,7 @@ def _judge_configs(facts: KafkaFacts) -> Iterator[Check]:
 
 def _config_faults(name: str, config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     policy = config.get("cleanup.policy", "delete")
-    is_log = name in {VALIDATION_TOPIC, VALIDATED_TOPIC}
+    is_log = name in {VALIDATION_TOPIC, VALIDATED_TOPIC, CONTROL_TOPIC}
     if is_log and "compact" in policy:
         yield f"cleanup.policy={policy}", "Compaction removes votes; set it to delete"
     if not is_log and "compact" not in policy:

@@ -1,18 +1,16 @@
-"""Puts a roll into the Redis set `valid_hashes`, from an election or from a file."""
+"""The Redis set `valid_hashes`: who may vote, where the roll is not in the log."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from streams.errors import ServiceUnavailable, SettingsError
+from streams.errors import ServiceUnavailable
 from streams.settings import Settings
 
 VALID_HASHES: Final = "valid_hashes"
@@ -73,47 +71,46 @@ async def load_roll(
             advance(written)
 
 
-def read_roll(path: Path) -> Iterator[str]:
-    """Hashes of a roll file.
-
-    `*.json`: a list, or an object with a list `hashes`, of strings or of objects with `hash`.
-    Anything else: one hash a line; `#` begins a comment.
+async def roll_size(settings: Settings) -> int:
+    """How many are on the roll.
 
     Raises:
-        SettingsError: the file cannot be read, or is not one of these.
+        ServiceUnavailable: Redis does not answer.
     """
-
-    def refuse(what: str) -> SettingsError:
-        return SettingsError(
-            what,
-            where={"file": path},
-            todo="A roll is one hash a line, or JSON: a list of hashes or of objects with `hash`",
-        )
-
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise refuse(f"The roll cannot be read: {error}") from error
-    if path.suffix.lower() != ".json":
-        for line in text.splitlines():
-            if entry := line.partition("#")[0].strip():
-                yield _normalised(entry)
-        return
-    try:
-        data: Any = json.loads(text)
-    except ValueError as error:
-        raise refuse(f"The roll is not JSON: {error}") from error
-    entries = data.get("hashes") if isinstance(data, dict) else data
-    if not isinstance(entries, list):
-        raise refuse("The roll holds no list of hashes")
-    for number, entry in enumerate(entries, 1):
-        value = entry.get("hash") if isinstance(entry, dict) else entry
-        if not isinstance(value, str) or not value:
-            raise refuse(f"Entry {number} of the roll holds no hash")
-        yield _normalised(value)
+    async with redis_client(settings) as redis:
+        size: int = await redis.scard(VALID_HASHES)
+        return size
 
 
-def _normalised(entry: str) -> str:
-    """Hexadecimal hashes in lower case, as the bridge asks for them."""
-    digits = entry.lower()
-    return digits if len(digits) == 64 and set(digits) <= set("0123456789abcdef") else entry
+async def on_roll(settings: Settings, entry: str) -> bool:
+    """Whether a hash is on the roll.
+
+    Raises:
+        ServiceUnavailable: Redis does not answer.
+    """
+    async with redis_client(settings) as redis:
+        return bool(await redis.sismember(VALID_HASHES, entry))
+
+
+async def withdraw(settings: Settings, hashes: Iterable[str]) -> int:
+    """Take hashes off the roll; returns how many were on it.
+
+    Raises:
+        ServiceUnavailable: Redis does not answer.
+    """
+    source, removed = iter(hashes), 0
+    async with redis_client(settings) as redis:
+        while members := list(islice(source, _MEMBERS_PER_COMMAND)):
+            removed += await redis.srem(VALID_HASHES, *members)
+    return removed
+
+
+async def members(settings: Settings) -> AsyncIterator[str]:
+    """All hashes on the roll, in no order; one that is there for the whole time comes.
+
+    Raises:
+        ServiceUnavailable: Redis does not answer.
+    """
+    async with redis_client(settings) as redis:
+        async for member in redis.sscan_iter(VALID_HASHES, count=_MEMBERS_PER_COMMAND):
+            yield member

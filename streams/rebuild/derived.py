@@ -218,7 +218,7 @@ async def _lots(
                 continue
             record = kind.derive(partition, replay.log_ids[partition], step)
             lot.append(record)
-            size_bytes += len(record.value)
+            size_bytes += len(record.value or b"")
             if len(lot) >= WRITE_RECORDS or size_bytes >= WRITE_BYTES:
                 yield lot
                 lot, size_bytes = [], 0

@@ -200,12 +200,14 @@ class BridgeWorld:
 
     # Kafka -------------------------------------------------------------------------------------
 
-    async def records(self, topic: str = VALIDATION_TOPIC) -> list[Any]:
+    async def records(
+        self, topic: str = VALIDATION_TOPIC, partitions: int = PARTITIONS
+    ) -> list[Any]:
         """Every record of a topic, in order per partition."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.servers, enable_auto_commit=False)
         await consumer.start()
         try:
-            tps = [TopicPartition(topic, p) for p in range(PARTITIONS)]
+            tps = [TopicPartition(topic, p) for p in range(partitions)]
             consumer.assign(tps)
             await consumer.seek_to_beginning(*tps)
             ends = await consumer.end_offsets(tps)

@@ -15,6 +15,7 @@ from schemas.codec import (
     DecodeError,
     KafkaRecord,
     decode_input,
+    decode_notice,
     decode_verdicts,
     decode_voted,
     decode_window_key,
@@ -23,6 +24,7 @@ from schemas.codec import (
 )
 from schemas.control import Contest, ContestsChanged, EpochOpened, RollChanged
 from schemas.genesis import Genesis
+from schemas.notices import IntakePaused, IntakeResumed, RollLoaded
 from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, Repeat, VotedRecord
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
@@ -146,10 +148,10 @@ VERSION_1 += [
     ),
     (
         "roll",
-        RollChanged(5, b"c" * 16, 7, b"k" * 32, b""),
+        RollChanged(5, b"c" * 16, 3, False, 7, b"k" * 32, b""),
         decode_input,
-        "96a6726f6c6c2f3105c4106363636363636363636363636363636307c4206b6b6b6b6b6b6b6b6b6b"
-        "6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6bc400",
+        "98a6726f6c6c2f3105c4106363636363636363636363636363636303c207c4206b6b6b6b6b6b6b6b"
+        "6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6bc400",
     ),
     (
         "epoch",
@@ -165,6 +167,24 @@ VERSION_1 += [
         "74657374732f31cf0000020000000000c41063636363636363636363636363636363cf00000199c8"
         "2cc000c39198aa656c656374696f6e3a31a8656c656374696f6ea64d6169726965a46f70656e91a1"
         "37a764656661756c7401c0",
+    ),
+    (
+        "roll-loaded",
+        RollLoaded(b"l" * 16, 7),
+        decode_notice,
+        "93ad726f6c6c2d6c6f616465642f31c4106c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c07",
+    ),
+    (
+        "intake-paused",
+        IntakePaused(b"l" * 16, 1, 7),
+        decode_notice,
+        "94af696e74616b652d7061757365642f31c4106c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c0107",
+    ),
+    (
+        "intake-resumed",
+        IntakeResumed(b"l" * 16, 1),
+        decode_notice,
+        "93b0696e74616b652d726573756d65642f31c4106c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c01",
     ),
 ]
 by_type = pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from schemas.codec import decode_input, encode
 from schemas.verdicts import Rejection, VerdictBatch
-from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
+from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
 from streams.bridge.buffers import (
     MAX_RECORD_ITEMS,
     Buffers,
+    Pending,
+    Regime,
     hashes_to_ask,
     reproduced,
     seal,
@@ -19,6 +21,7 @@ from streams.bridge.buffers import (
 )
 from streams.bridge.decode import decode
 from streams.topics import MAX_RECORD_BYTES
+from tests.strategies import under
 
 
 class Source:
@@ -70,6 +73,20 @@ def test_a_full_record_is_closed() -> None:
     first, second = buffers.take()
     assert (first.count, second.count) == (MAX_RECORD_ITEMS, 1)
     assert first.votes[-1].timestamp_us == MAX_RECORD_ITEMS
+
+
+def test_a_record_says_what_its_votes_are_judged_by_only_if_there_is_something() -> None:
+    pending: Pending[Source] = Pending(0)
+    pending.votes = [vote(1)]
+    plain = batch_of(seal(pending, [True], ingest_ms=1, bridge="b"))
+    assert type(plain) is VoteBatch
+    for regime in (Regime(epoch=2), Regime(rules=int(Rule.CONTESTS))):
+        ruled = batch_of(seal(pending, [True], ingest_ms=1, bridge="b", regime=regime))
+        assert ruled == under(plain, regime.rules, epoch=regime.epoch)
+        again = reproduced(ruled)
+        assert type(again) is RuledVoteBatch
+        assert (again.epoch, again.rules) == (regime.epoch, regime.rules)
+        assert again.votes[0].flags & Flag.REPRODUCED
 
 
 def test_forgetting_a_session_keeps_the_others() -> None:

@@ -65,6 +65,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "bindings": ("false", False),
     "sink": ("off", "off"),
     "roll": ("open", "open"),
+    "rehearsal": ("mairie-test", "mairie-test"),
     "roll_min_share": ("0.9", 0.9),
     "enforce_contests": ("true", True),
     "partitions": ("8", 8),

@@ -25,6 +25,7 @@ def test_names() -> None:
         "votes.validation",
         "votes.validated",
         "votes.windows",
+        "votes.control",
         "app-voted-changelog",
     }
 

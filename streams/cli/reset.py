@@ -1,0 +1,93 @@
+"""`scrutin reset`: end a rehearsal and begin the next."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from streams.bridge.amqp import address_of
+from streams.cli.issuing import issuing, passed
+from streams.cli.show import JsonOption, console, run, write_json
+from streams.errors import SettingsError
+from streams.inspect.kafka import LogView
+from streams.redis_client import redis_client
+from streams.reset import PAUSE_S, Reset
+from streams.settings import REVIEW, Settings, load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin reset`."""
+    app.command("reset")(reset)
+
+
+def reset(
+    *,
+    confirm: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Name of the rehearsal, as SCRUTIN_REHEARSAL has it."),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Empty a running rehearsal: results, voted table, mirror, queues. Nothing is restarted.
+
+    Contests that were closed become drafts again; the roll stays. The log keeps everything, but
+    what lies before the reset is void. Refused where SCRUTIN_REHEARSAL does not name the
+    deployment.
+
+    Example: `SCRUTIN_REHEARSAL=dry-run scrutin reset --confirm dry-run`
+    """
+    settings = load_settings()
+    if not settings.rehearsal:
+        raise SettingsError(
+            "This deployment is not marked as a rehearsal, so its votes are not touched",
+            where={"variable": "SCRUTIN_REHEARSAL"},
+            todo="Give a rehearsal a name, and that name to --confirm. Never in a real election",
+        )
+    if confirm != settings.rehearsal:
+        raise SettingsError(
+            f"This rehearsal has another name than {confirm!r}, so nothing is touched",
+            where={"variable": "SCRUTIN_REHEARSAL"},
+            todo="Check that you are where you think you are",
+        )
+    done = run(_reset(settings))
+    if as_json:
+        write_json(done)
+    else:
+        console().print(
+            f"Epoch {done['epoch']} is open, {done['messages_removed']:,} waiting messages were"
+            f" removed ({done['took_s']:.1f} s)."
+        )
+
+
+async def _reset(settings: Settings) -> dict[str, Any]:
+    steps = Console(stderr=True)
+    redis = redis_client(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value(),
+    )
+    try:
+        async with (
+            issuing(settings) as issuer,
+            LogView(list(settings.kafka_bootstrap_servers)) as view,
+            issuer.turn(),
+        ):
+
+            async def wait(command_id: bytes) -> None:
+                await passed(issuer.connection, command_id, issuer.partitions, PAUSE_S)
+
+            return await Reset(
+                issuer=issuer,
+                view=view,
+                redis=redis,
+                address=address_of(settings),
+                ingress=[settings.queue_name(name) for name in settings.ingress],
+                review=settings.queue_name(REVIEW),
+                passed=wait,
+                say=lambda step: steps.print(f"[dim]{step}[/]"),
+            ).run()
+    finally:
+        await redis.aclose()

@@ -1,0 +1,157 @@
+"""What `scrutin roll` does with the roll in the log."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from schemas.votes import Kind
+from streams.cli.issuing import issuing, passed
+from streams.cli.progress import counting
+from streams.cli.show import reading
+from streams.contests import kind_of
+from streams.inspect.export import Format, open_writer
+from streams.inspect.kafka import LogView
+from streams.inspect.roll import fold_rolls
+from streams.keys import partition_of, voter_key
+from streams.roll_log import Load, RollCommand, announce_roll, pack
+from streams.rules import Rules
+from streams.settings import Settings
+from streams.topics import changelog_topic
+
+_PATIENCE_S: Final = 120.0
+"""Longest wait for the workers after a load."""
+_CHANGE_PATIENCE_S: Final = 10.0
+_ROWS: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a roll comes from."""
+
+    name: str
+    hashes: Iterable[str]
+    total: int
+    """About how many; for the progress bar."""
+    digest: bytes = b""
+    """Of the whole; empty: it cannot be taken up again where it was."""
+
+
+async def load(settings: Settings, source: Source, contests: Sequence[str]) -> dict[str, Any]:
+    """Load a roll into the log and wait until every partition has it.
+
+    Raises:
+        ServiceUnavailable: a service is away; given again, it goes on from there.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(source.digest or secrets.token_bytes(16))
+    for contest in contests:
+        digest.update(b"\0" + contest.encode())
+    read = 0
+    async with issuing(settings) as issuer:
+        task = Load(
+            connection=issuer.connection,
+            writer=issuer.writer,
+            partitions=issuer.partitions,
+            log_id=issuer.log_id,
+            source=digest.digest(),
+            name=source.name,
+        )
+        done = await task.begin()
+        with counting("loading the roll", source.total) as show:
+
+            def advance(count: int) -> None:
+                nonlocal read
+                read += count
+                show(count)
+
+            command = await task.run(source.hashes, contests, done, advance)
+        await passed(issuer.connection, command.command_id, issuer.partitions, _PATIENCE_S)
+    return {"roll": "log", "read": read, "resumed_at": done, "contests": list(contests)}
+
+
+async def change(
+    settings: Settings, entries: list[str], contests: Sequence[str], *, add: bool
+) -> dict[str, int]:
+    """Add or withdraw voters, and wait until it holds.
+
+    Raises:
+        ServiceUnavailable: a service is away, or no worker has taken it up in time.
+    """
+    packed = pack(entries, contests, settings.partitions)
+    async with issuing(settings) as issuer:
+        command = RollCommand(issuer.writer)
+        await (command.add(packed) if add else command.withdraw(packed))
+        await command.end(packed)
+        if add:
+            await announce_roll(issuer.writer, issuer.log_id)
+        await passed(issuer.connection, command.command_id, len(packed), _CHANGE_PATIENCE_S)
+    return {"added" if add else "withdrawn": len(entries)}
+
+
+async def stats(settings: Settings) -> dict[str, Any]:
+    """Entries by partition."""
+    rules = await _fold(settings)
+    sizes = {partition: len(found.roll) for partition, found in sorted(rules.items())}
+    return {"roll": "log", "entries": sum(sizes.values()), "partitions": sizes}
+
+
+async def check(settings: Settings, entry: str, contests: Sequence[str]) -> dict[str, bool]:
+    """Whether a voter is on the roll, by contest; `laws` where none is named."""
+    keys = {
+        contest or "laws": voter_key(
+            entry, contest, Kind.LAW if kind_of(contest) == "law" else Kind.CANDIDATE
+        )
+        for contest in contests or [""]
+    }
+    places = {name: partition_of(key, settings.partitions) for name, key in keys.items()}
+    rules = await _fold(settings, set(places.values()))
+    return {name: keys[name] in rules[place].roll for name, place in places.items()}
+
+
+async def export(settings: Settings, output: Path | None, form: Format) -> int:
+    """Write all voter keys; returns how many."""
+    rules = await _fold(settings)
+    count = 0
+    with open_writer(output, form, {"hash": str}) as writer:
+        for found in rules.values():
+            rows = [{"hash": key.hex()} for key in found.roll]
+            writer.write(rows)
+            count += len(rows)
+    return count
+
+
+async def _fold(settings: Settings, partitions: set[int] | None = None) -> dict[int, Rules]:
+    topic = changelog_topic(settings.app_id)
+    async with _view(settings) as view:
+        spans = await view.spans(topic)
+        wanted = {p: s for p, s in spans.items() if partitions is None or p in partitions}
+        total = sum(span.end - span.begin for span in wanted.values())
+        with reading("changelog", total) as advance:
+            return await fold_rolls(view, topic, wanted, advance)
+
+
+@asynccontextmanager
+async def _view(settings: Settings) -> AsyncIterator[LogView]:
+    async with LogView(list(settings.kafka_bootstrap_servers)) as view:
+        yield view
+
+
+async def write_hashes(output: Path | None, form: Format, hashes: AsyncIterable[str]) -> int:
+    """Write hashes as they come; returns how many."""
+    count = 0
+    rows: list[dict[str, str | int | None]] = []
+    with open_writer(output, form, {"hash": str}) as writer:
+        async for entry in hashes:
+            rows.append({"hash": entry})
+            count += 1
+            if len(rows) >= _ROWS:
+                writer.write(rows)
+                rows = []
+        writer.write(rows)
+    return count

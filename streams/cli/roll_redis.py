@@ -1,0 +1,84 @@
+"""What `scrutin roll` does with the Redis set `valid_hashes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from streams.cli.progress import counting
+from streams.cli.roll_log import Source, write_hashes
+from streams.errors import ServiceUnavailable
+from streams.inspect.export import Format
+from streams.load import roll
+from streams.load.roll import VALID_HASHES
+from streams.settings import Settings
+
+
+def source(settings: Settings) -> Source:
+    """The set, to be taken into the log. It has no order, so there is no taking up again."""
+    client = redis.Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value() or None,
+        socket_timeout=30,
+        decode_responses=True,
+    )
+
+    def hashes() -> Iterator[str]:
+        try:
+            yield from client.sscan_iter(VALID_HASHES, count=10_000)
+        except (redis.RedisError, OSError) as error:
+            raise ServiceUnavailable(
+                f"Redis does not answer: {error}",
+                where={"REDIS_HOST": settings.redis_host, "REDIS_PORT": settings.redis_port},
+                todo="Check the address and that Redis is up, then load again",
+            ) from error
+        finally:
+            client.close()
+
+    return Source(name=VALID_HASHES, hashes=hashes(), total=0)
+
+
+async def load(settings: Settings, given: Source) -> dict[str, Any]:
+    """Load a roll into the set."""
+    with counting("loading the roll", given.total) as advance:
+        read = 0
+
+        def count() -> Iterator[str]:
+            nonlocal read
+            for entry in given.hashes:
+                read += 1
+                yield entry
+
+        size = await roll.load_roll(settings, count(), advance)
+    return {"set": VALID_HASHES, "read": read, "size": size}
+
+
+async def add(settings: Settings, entries: list[str]) -> dict[str, int]:
+    """Add voters."""
+    size = await roll.load_roll(settings, entries)
+    return {"added": len(entries), "size": size}
+
+
+async def withdraw(settings: Settings, entries: list[str]) -> dict[str, int]:
+    """Withdraw voters."""
+    return {"withdrawn": await roll.withdraw(settings, entries)}
+
+
+async def stats(settings: Settings) -> dict[str, Any]:
+    """The set's size."""
+    return {"roll": "redis", "set": VALID_HASHES, "entries": await roll.roll_size(settings)}
+
+
+async def check(settings: Settings, entry: str) -> bool:
+    """Whether a voter is in the set."""
+    return await roll.on_roll(settings, entry)
+
+
+async def export(settings: Settings, output: Path | None, form: Format) -> int:
+    """Write the set out; returns how many."""
+    return await write_hashes(output, form, roll.members(settings))

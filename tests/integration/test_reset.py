@@ -1,0 +1,141 @@
+"""`scrutin reset` on a running rehearsal under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.codec import decode_input
+from schemas.control import EpochOpened
+from schemas.votes import Vote, VoteBatch
+from streams.devstack import Stack
+from streams.load.programs import worker
+from streams.settings import load_settings
+from streams.topics import WINDOWS_TOPIC
+from tests.harness import database, until
+from tests.integration.bridge_world import PARTITIONS, BridgeWorld, law_vote, scrutin
+
+NAME = "dry-run"
+RESULTS = ("vote_audit", "rejected_votes", "vote_results", "duplicate_attempts", "vote_windows")
+
+
+async def reset(world: BridgeWorld, *arguments: str) -> Any:
+    done = await asyncio.to_thread(
+        scrutin, world.env, "reset", *(arguments or ("--confirm", NAME)), "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def rows(db: Any) -> dict[str, int]:
+    return {table: await db.fetchval(f"SELECT count(*) FROM {table}") for table in RESULTS}
+
+
+async def counted(db: Any, votes: int) -> None:
+    async def look() -> bool:
+        return bool(await db.fetchval("SELECT count(*) = $1 FROM vote_audit", votes))
+
+    await until(look, f"{votes} votes counted", within_s=60)
+
+
+@pytest.mark.timeout(240)
+async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path) -> None:
+    async with BridgeWorld(stack, tmp_path) as world:
+        world.env |= {"SCRUTIN_ROLL": "open", "SCRUTIN_REHEARSAL": NAME}
+        counter = worker(world.env, tmp_path, "worker")
+        db = await database(load_settings(stack.env()))
+        try:
+            async with world.bridge() as bridge, counter:
+                await asyncio.gather(bridge.ready(), counter.ready())
+                world.publish(law_vote(n) for n in range(500))
+                world.publish([law_vote(1, n=2), b"junk"])
+                await counted(db, 500)
+                await _under_load(world, db)
+                # The voters of the first rehearsal can vote again; each once.
+                world.publish(law_vote(n) for n in range(500))
+                await counted(db, 500)
+                world.publish(law_vote(n, n=3) for n in range(5))
+
+                async def duplicates() -> bool:
+                    return bool(await db.fetchval("SELECT count(*) = 5 FROM rejected_votes"))
+
+                await until(duplicates, "second votes of this rehearsal are duplicates")
+                counters = [key async for key in world.redis.scan_iter("duplicate_count:*")]
+                assert await world.redis.scard("voted_hashes") == 500
+                assert len(counters) == 5
+                # The epoch comes back with the changelog.
+                await counter.terminate()
+                counter.start()
+                await counter.ready()
+                assert (await reset(world))["epoch"] == 2
+                assert not any((await rows(db)).values())
+                world.publish(law_vote(n) for n in range(50))
+                await counted(db, 50)
+        finally:
+            await db.close()
+
+
+async def _under_load(world: BridgeWorld, db: Any) -> None:
+    before = await rows(db)
+    assert before["rejected_votes"] == 2
+    assert all(before.values())
+    enough = asyncio.Event()
+
+    async def publish_on() -> int:
+        sent = 0
+        while not enough.is_set():
+            await asyncio.to_thread(
+                world.publish, [law_vote(10_000 + sent + n, law_id="old") for n in range(200)]
+            )
+            sent += 200
+        return sent
+
+    publishing = asyncio.create_task(publish_on())
+
+    async def flowing() -> bool:
+        return bool(await db.fetchval("SELECT count(*) > 700 FROM vote_audit"))
+
+    await until(flowing, "votes are being counted", within_s=60)
+    enough.set()
+    await publishing
+    assert (await reset(world))["epoch"] == 1
+    assert not any((await rows(db)).values())
+    assert world.ready("votes.validation") == world.ready("votes.review") == 0
+    assert await world.redis.exists("voted_hashes") == 0
+    opened = {}
+    for record in await world.records():
+        decoded = decode_input(record.value)
+        if isinstance(decoded, EpochOpened):
+            opened[record.partition] = record.offset
+        elif isinstance(decoded, VoteBatch) and record.partition in opened:
+            # What a bridge still had in hand bears the old epoch's number, and is void.
+            assert getattr(decoded, "epoch", 0) == 0
+    assert len(opened) == PARTITIONS
+    stale = [
+        placed.item
+        for placed in await world.log()
+        if placed.offset > opened[placed.partition] and isinstance(placed.item, Vote)
+    ]
+    assert await db.fetchval("SELECT count(*) FROM vote_audit") == 0, len(stale)
+    windows = {r.key: r.value for r in await world.records(WINDOWS_TOPIC, 1)}
+    assert windows
+    assert not any(windows.values())
+
+
+async def test_a_reset_needs_the_name_of_a_rehearsal(stack: Stack, tmp_path: Path) -> None:
+    async with BridgeWorld(stack, tmp_path) as world:
+        refused = scrutin(world.env, "reset", "--confirm", NAME)
+        assert refused.returncode == 10
+        assert "not marked as a rehearsal" in refused.stderr
+        other = scrutin({**world.env, "SCRUTIN_REHEARSAL": "other"}, "reset", "--confirm", NAME)
+        assert other.returncode == 10
+        assert "another name" in other.stderr
+        scrutin(world.env, "migrate")
+        early = scrutin({**world.env, "SCRUTIN_REHEARSAL": NAME}, "reset", "--confirm", NAME)
+        assert early.returncode == 1
+        assert "Only 0 of 4 partitions were ever counted" in early.stderr
+        assert len(await world.records()) == PARTITIONS
