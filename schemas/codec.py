@@ -12,10 +12,10 @@ from schemas.notices import Notice
 from schemas.skip import Skip
 from schemas.verdicts import VerdictBatch
 from schemas.voted import ControlRecord, VotedRecord
-from schemas.votes import RuledVoteBatch, VoteBatch
+from schemas.votes import AdoptedVoteBatch, RuledVoteBatch, VoteBatch
 from schemas.windows import WindowKey, WindowState
 
-InputRecord = Genesis | VoteBatch | RuledVoteBatch | Control | Skip
+InputRecord = Genesis | VoteBatch | RuledVoteBatch | AdoptedVoteBatch | Control | Skip
 """What the partitions of `votes.validation` hold."""
 
 ChangelogRecord = VotedRecord | ControlRecord

@@ -40,6 +40,11 @@ class Reason(StrEnum):
     """It is a draft."""
     CONTEST_CLOSED = "contest_closed"
     CHOICE_NOT_ALLOWED = "choice_not_allowed"
+    REFUSED_BEFORE = "refused_before"
+    """Adopted: the system before held it to be invalid."""
+    VOTE_LOST = "vote_lost"
+    """Adopted: the system before knew that the voter had voted, but no vote that can be counted.
+    The voter has voted all the same."""
 
 
 class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
 import msgspec
 
@@ -106,3 +107,23 @@ class RuledVoteBatch(VoteBatch, array_like=True, frozen=True, tag="votes/2"):
     """The epoch in which the bridge took the votes in; 0 before the first reset."""
     rules: int
     """Bits of :class:`Rule`."""
+
+
+class AdoptedVoteBatch(RuledVoteBatch, array_like=True, frozen=True, tag="votes/adopted/1"):
+    """What another system had taken in before it handed its election over.
+
+    No queue brought these votes and no roll was asked: the other system had judged them. They carry
+    the time at which they were cast then; `ingest_ms` is the time of the adoption. `malformed` is
+    empty.
+    """
+
+    adoption: bytes
+    """Identity of the adoption, 16 bytes."""
+    submissions: list[int]
+    """What each vote was there: 0 the voter's counted vote, n the n-th submission after that one,
+    :data:`REFUSED` a vote that it held to be invalid. An empty choice: it knew that the voter had
+    voted, and nothing of the vote."""
+
+
+REFUSED: Final = -1
+"""A submission that the other system held to be invalid."""

@@ -85,6 +85,7 @@ class Aggregation:
                 metrics.latency.observe(max(0.0, now_s - event.record.ingest_ms / 1000))
         for (contest, choice), votes in result.counted.items():
             metrics.votes_aggregated.labels(law_id=contest, choice=choice).inc(votes)
+            metrics.votes_by_law.labels(law_id=contest).inc(votes)
         metrics.batch_size_processed.inc(result.counted.total())
         if result.replays:
             metrics.fence_drops.inc(result.replays)

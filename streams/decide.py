@@ -13,9 +13,9 @@ import msgspec
 
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
-from schemas.votes import REPLAYABLE, Vote, VoteBatch
+from schemas.votes import REFUSED, REPLAYABLE, AdoptedVoteBatch, Kind, Vote, VoteBatch
 from streams.keys import voter_key
-from streams.rules import Rules, by_stamps
+from streams.rules import LAW_CHOICES, Rules, by_stamps
 
 IDENTITY_BYTES: Final = 8
 """How much of an identity the voted table keeps, with the mark in its last bit."""
@@ -62,6 +62,8 @@ def decide(
     """
     if rules is not None and rules.void(batch):
         return _void(batch, log_id)
+    if isinstance(batch, AdoptedVoteBatch):
+        return _adopt(batch, offset, log_id, lookup)
     judge = by_stamps if rules is None else rules.judge(batch)
     first_votes = bytearray()
     contests: dict[str, int] = {}
@@ -88,12 +90,10 @@ def decide(
         elif _is_replay(vote, entry):
             rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
         else:
-            entry = _attempted(entry, identity)
+            entry = _attempted(entry, identity, entry.attempts + 1)
             touched[key] = entry
             repeated[key] = None
-            rejections.append(
-                Rejection(index, Status.DUPLICATE, Reason.ALREADY_VOTED, entry.attempts)
-            )
+            rejections.append(_duplicate(index, entry.attempts))
 
     for index, item in enumerate(batch.malformed, start=len(batch.votes)):
         rejections.append(Rejection(index, Status.MALFORMED, item.reason))
@@ -105,6 +105,58 @@ def decide(
         repeats=[_repeat(key, touched[key]) for key in repeated],
         rejections=rejections,
     )
+
+
+def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> VotedRecord:
+    """Take over what another system had decided. A record that comes again changes nothing."""
+    first_votes = bytearray()
+    contests: dict[str, int] = {}
+    rejections: list[Rejection] = []
+    touched: dict[bytes, Entry] = {}
+    repeated: dict[bytes, None] = {}
+
+    for index, (vote, number) in enumerate(zip(batch.votes, batch.submissions, strict=True)):
+        if number == REFUSED:
+            rejections.append(Rejection(index, Status.INVALID, Reason.REFUSED_BEFORE))
+            continue
+        key = voter_key(vote.hash, vote.contest, vote.kind)
+        identity = kept_identity(vote)
+        entry = touched.get(key) or lookup(key)
+        if entry is None:
+            touched[key] = Entry(offset, index, identity, attempts=number)
+            contest = contests.setdefault(vote.contest, len(contests))
+            first_votes += FIRST_VOTE.pack(key, index, contest, identity)
+            if number:
+                repeated[key] = None
+                rejections.append(_duplicate(index, number))
+            elif not _countable(vote):
+                rejections.append(Rejection(index, Status.INVALID, Reason.VOTE_LOST))
+            continue
+        known = identity in {entry.identity, *entry.later}
+        # 0: the voter has voted here before the adoption came.
+        attempt = number or entry.attempts + 1
+        if known or attempt <= entry.attempts:
+            rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
+            continue
+        touched[key] = _attempted(entry, identity, attempt)
+        repeated[key] = None
+        rejections.append(_duplicate(index, attempt))
+
+    return VotedRecord(
+        log_id=log_id,
+        first_votes=bytes(first_votes),
+        contests=list(contests),
+        repeats=[_repeat(key, touched[key]) for key in repeated],
+        rejections=rejections,
+    )
+
+
+def _countable(vote: Vote) -> bool:
+    return vote.choice in LAW_CHOICES if vote.kind == Kind.LAW else bool(vote.choice)
+
+
+def _duplicate(index: int, attempt: int) -> Rejection:
+    return Rejection(index, Status.DUPLICATE, Reason.ALREADY_VOTED, attempt)
 
 
 def _is_replay(vote: Vote, entry: Entry | None) -> bool:
@@ -141,10 +193,10 @@ def _void(batch: VoteBatch, log_id: bytes) -> VotedRecord:
     return VotedRecord(log_id, b"", [], [], rejections)
 
 
-def _attempted(entry: Entry, identity: bytes) -> Entry:
+def _attempted(entry: Entry, identity: bytes, attempts: int) -> Entry:
     return msgspec.structs.replace(
         entry,
-        attempts=entry.attempts + 1,
+        attempts=attempts,
         later=(*entry.later, identity)[-MAX_LATER_IDENTITIES:],
     )
 

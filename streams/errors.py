@@ -16,7 +16,7 @@ LOG_LOST: Final = (
 )
 OLD_RESULTS: Final = (
     "If they are of this log: `scrutin rebuild postgres` makes all tables anew. If they are of an "
-    "older system or count: `scrutin fresh` puts them away"
+    "older system: `scrutin adopt` takes its votes over, `scrutin fresh` puts them away"
 )
 REBUILD_VOTED: Final = "`scrutin rebuild voted` makes the changelog anew from the input log"
 REBUILD_VALIDATED: Final = (

@@ -50,6 +50,8 @@ class Point(StrEnum):
     """Sink: the transaction is committed, the verdicts are not acknowledged."""
     AFTER_CONFIRM = "after_confirm"
     """Egress: RabbitMQ confirmed the messages, Kafka has no commit."""
+    AFTER_ADOPTED = "after_adopted"
+    """Adoption: Kafka has a chunk of adopted votes, the progress is not noted."""
 
 
 class Action(StrEnum):

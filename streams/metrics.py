@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -9,6 +11,8 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
 )
+
+from schemas.verdicts import Status
 
 # The deployed dashboards know no `_created` series, and they double the scrape.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -63,6 +67,24 @@ class WorkerMetrics:
         )
         self.validation_errors = Counter(
             "validation_errors_total", "Errors of the validation", ["error_type"], registry=r
+        )
+        # Of the deployed voting services; the same events under their names.
+        self.votes_received = Counter("votes_received_total", "Messages decided on", registry=r)
+        self.votes_duplicate = Counter("votes_duplicate_total", "Duplicate attempts", registry=r)
+        self.duplicate_attempts = Counter(
+            "duplicate_attempts_total", "Duplicate attempts", registry=r
+        )
+        self.votes_validation_processed = Counter(
+            "votes_validation_processed_total", "Messages decided on", registry=r
+        )
+        self.votes_validation_failed = Counter(
+            "votes_validation_failed_total", "Invalid and malformed messages", registry=r
+        )
+        self.votes_validation_status = Counter(
+            "votes_validation_status_total", "Messages by verdict", ["status"], registry=r
+        )
+        self.votes_by_law = Counter(
+            "votes_by_law_total", "Votes counted, by law", ["law_id"], registry=r
         )
         # Ours.
         self.latency = Histogram(
@@ -123,6 +145,19 @@ class WorkerMetrics:
             "scrutin_recovery_seconds", "Duration of the last restore of the table", registry=r
         )
 
+    def decided(self, by_status: Mapping[str, int]) -> None:
+        """Count verdicts, under every name that deployed dashboards have for them."""
+        for status, count in by_status.items():
+            self.validation_votes.labels(status=status).inc(count)
+            self.votes_validation_status.labels(status=status).inc(count)
+        total = sum(by_status.values())
+        self.votes_received.inc(total)
+        self.votes_validation_processed.inc(total)
+        failed = by_status.get(Status.INVALID, 0) + by_status.get(Status.MALFORMED, 0)
+        self.votes_validation_failed.inc(failed)
+        self.votes_duplicate.inc(by_status.get(Status.DUPLICATE, 0))
+        self.duplicate_attempts.inc(by_status.get(Status.DUPLICATE, 0))
+
 
 class BridgeMetrics:
     """What a bridge exposes.
@@ -146,6 +181,15 @@ class BridgeMetrics:
         self.malformed = Counter(
             "scrutin_bridge_malformed_total", "Messages that are no vote", ["reason"], registry=r
         )
+        self.oversized = Counter(
+            "oversized_payloads_total", "Messages longer than the limit", registry=r
+        )
+        self.patterns_unique = Counter(
+            "error_patterns_unique_total", "First characters of unknown hashes, new", registry=r
+        )
+        self.patterns_repeated = Counter(
+            "error_patterns_repeated_total", "The same, seen before", registry=r
+        )
         self.acknowledged = Counter(
             "scrutin_bridge_acknowledged_total", "Deliveries acknowledged", ["queue"], registry=r
         )
@@ -159,6 +203,12 @@ class BridgeMetrics:
             "scrutin_bridge_returned_total",
             "Messages RabbitMQ could not route",
             ["queue"],
+            registry=r,
+        )
+        self.reviews_withheld = Counter(
+            "scrutin_reviews_withheld_total",
+            "Rejected messages whose review was left out, see SCRUTIN_REVIEWS_PER_MINUTE",
+            ["status", "reason"],
             registry=r,
         )
         self.reproduced = Counter(

@@ -33,8 +33,9 @@ def migrations() -> list[Migration]:
         if match:
             found.append(Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8")))
     found.sort(key=lambda migration: migration.version)
-    if [m.version for m in found] != list(range(1, len(found) + 1)):
-        raise ScrutinError("The migrations in sql/ are not numbered from 0001 without holes")
+    versions = [m.version for m in found]
+    if len(set(versions)) < len(versions) or versions[:1] != [1]:
+        raise ScrutinError("The migrations in sql/ are not numbered from 0001, each once")
     return found
 
 
@@ -57,7 +58,7 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
         applied = {row["version"] for row in rows}
         if newer := sorted(applied - {m.version for m in known}):
             raise SchemaNewer(
-                f"The database has migration {newer[-1]}, this version ends at {len(known)}",
+                f"The database has migration {newer[-1]}, this version ends at {known[-1].version}",
                 where={"table": "schema_migrations"},
                 todo="Run the newer version of Scrutin, or restore the database it replaced",
             )
@@ -82,6 +83,6 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
         raise LogMismatch(
             f"The database holds something of another system: {error}",
             where={"migration": f"{migration.version:04}_{migration.name}"},
-            todo="Set POSTGRES_DB to an empty database, or let `scrutin fresh` put it away; nothing"
-            " was changed",
+            todo="`scrutin adopt` takes an old system over, `scrutin fresh` puts it away; or set"
+            " POSTGRES_DB to an empty database. Nothing was changed",
         ) from error

@@ -217,6 +217,12 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=256, le=524288)] = _env(
         "SCRUTIN_MAX_BODY_BYTES", default=65536, about="Longer message bodies are `too_large`"
     )
+    reviews_per_minute: Annotated[int, Field(ge=0)] = _env(
+        "SCRUTIN_REVIEWS_PER_MINUTE",
+        default=0,
+        about="Most review messages a minute of one status and reason, a tenth of them of one hash"
+        " prefix; 0 = all",
+    )
     flush_ms: Annotated[int, Field(ge=1, le=1000)] = _env(
         "SCRUTIN_FLUSH_MS", default=40, about="Longest wait of a vote in the bridge's buffer"
     )

@@ -358,5 +358,4 @@ class Validation:
         by_status = Counter(rejection.status for rejection in change.rejections)
         total = len(record.votes) + len(record.malformed)
         by_status["valid"] = total - len(change.rejections)
-        for status, count in by_status.items():
-            self._metrics.validation_votes.labels(status=status).inc(count)
+        self._metrics.decided(by_status)

@@ -71,7 +71,13 @@ async def wipe(addresses: Mapping[str, str]) -> None:
         await admin.close()
     connection = await database(settings)
     try:
-        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        schemas = await connection.fetch(
+            "SELECT nspname FROM pg_namespace"
+            " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+        )
+        for schema in schemas:
+            await connection.execute(f'DROP SCHEMA "{schema[0]}" CASCADE')
+        await connection.execute("CREATE SCHEMA public")
     finally:
         await connection.close()
     redis = redis_of(settings)

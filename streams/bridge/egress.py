@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from schemas.verdicts import Rejection
+from schemas.votes import AdoptedVoteBatch, Malformed, Vote
 from streams import failpoints
 from streams.bridge.publisher import Publisher
 from streams.bridge.reviews import Publication, counted_votes, has_reviews, reviews
+from streams.bridge.sampling import Sampler
 from streams.bridge.verdict_reader import Verdicts
 from streams.failpoints import Point
+from streams.metrics import BridgeMetrics
 
 
 class Egress:
@@ -17,11 +21,22 @@ class Egress:
     Args:
         review: takes a message for every item that was not accepted; None: nobody reads them.
         aggregation: takes every accepted vote, for somebody else's aggregator; None: ours counts.
+        sampler: says which reviews go out when there are very many.
+        metrics: of the bridge.
     """
 
-    def __init__(self, *, review: Publisher | None, aggregation: Publisher | None) -> None:
+    def __init__(
+        self,
+        *,
+        review: Publisher | None,
+        aggregation: Publisher | None,
+        sampler: Sampler,
+        metrics: BridgeMetrics,
+    ) -> None:
         self._review = review
         self._aggregation = aggregation
+        self._sampler = sampler
+        self._metrics = metrics
 
     async def handle(self, verdicts: Sequence[Verdicts]) -> None:
         """Publish; returns when RabbitMQ has confirmed everything.
@@ -36,10 +51,11 @@ class Egress:
             if not wanted and self._aggregation is None:
                 continue
             record = one.record()
-            if record is None:
+            if record is None or isinstance(record, AdoptedVoteBatch):
+                # The system before has told of those.
                 continue
             if wanted:
-                rejected += reviews(one.batch, record)
+                rejected += reviews(one.batch, record, self._admits)
             if self._aggregation is not None:
                 counted += counted_votes(one.batch, record)
         if self._review is not None and rejected:
@@ -48,6 +64,12 @@ class Egress:
             await self._aggregation.publish(counted)
         if rejected or counted:
             failpoints.at(Point.AFTER_CONFIRM)
+
+    def _admits(self, item: Vote | Malformed, rejection: Rejection, ingest_ms: int) -> bool:
+        if self._sampler.admits(item, rejection, ingest_ms):
+            return True
+        self._metrics.reviews_withheld.labels(rejection.status, rejection.reason).inc()
+        return False
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -18,6 +18,7 @@ from streams.bridge.buffers import Buffers, Pending, Regime, hashes_to_ask, seal
 from streams.bridge.consumer import QueueConsumer, Session
 from streams.bridge.decode import decode
 from streams.bridge.input_log import InputLog
+from streams.bridge.spellings import Reason
 from streams.errors import StageFailed
 from streams.failpoints import Point
 from streams.keys import partition_of
@@ -122,6 +123,8 @@ class Ingress:
             item = decoded.item
             if type(item) is Malformed:
                 self._metrics.malformed.labels(item.reason).inc()
+                if item.reason == Reason.TOO_LARGE:
+                    self._metrics.oversized.inc()
             buffers = self._buffers
             if not buffers.waiting:
                 self._timer = asyncio.get_running_loop().call_later(

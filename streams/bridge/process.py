@@ -27,6 +27,7 @@ from streams.bridge.ingress import Ingress, Limits
 from streams.bridge.input_log import InputLog
 from streams.bridge.notices import NoticeReader
 from streams.bridge.publisher import Publisher
+from streams.bridge.sampling import Sampler
 from streams.bridge.standstill import Standstill
 from streams.bridge.verdict_reader import VerdictReader
 from streams.errors import ExitCode, ScrutinError, ServiceUnavailable, StageFailed
@@ -300,7 +301,12 @@ class Bridge:
                 metrics=self._metrics,
             )
 
-        return Egress(review=publisher(REVIEW), aggregation=publisher(AGGREGATION))
+        return Egress(
+            review=publisher(REVIEW),
+            aggregation=publisher(AGGREGATION),
+            sampler=Sampler(self._settings.reviews_per_minute),
+            metrics=self._metrics,
+        )
 
     def _reader(self, group: str, handle: Callable[..., Awaitable[None]]) -> VerdictReader:
         return VerdictReader(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -44,12 +44,19 @@ class CountedVote(msgspec.Struct, frozen=True):
     election_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def reviews(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
+Admits = Callable[[Vote | Malformed, Rejection, int], bool]
+"""Whether a rejected item of a record, taken in at Unix milliseconds, gets its message."""
+
+
+def reviews(
+    verdicts: VerdictBatch, record: VoteBatch, admits: Admits = lambda *_: True
+) -> list[Publication]:
     """One review message for every rejected item, but for replays and void ones.
 
     Args:
         verdicts: as read.
         record: the input record in it, decoded.
+        admits: leaves some out.
     """
     return [
         Publication(
@@ -63,6 +70,7 @@ def reviews(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
         for rejection in verdicts.rejections
         if rejection.status not in UNREPORTED
         for item in (item_at(record, rejection.index),)
+        if admits(item, rejection, record.ingest_ms)
     ]
 
 

@@ -255,7 +255,7 @@ def _timestamp(value: Any) -> int:
 
 def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
     """What is left, as JSON. The entries of an object called `metadata` stand beside the rest."""
-    kept = _clean(fields, MAX_DEPTH)
+    kept = clean(fields, MAX_DEPTH)
     inner = kept.get("metadata")
     if isinstance(inner, dict) and inner.keys().isdisjoint(kept):
         del kept["metadata"]
@@ -268,7 +268,7 @@ def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
     return text
 
 
-def _clean(value: Any, depth: int) -> Any:
+def clean(value: Any, depth: int) -> Any:
     """Copy without secrets; refuse what PostgreSQL's `jsonb` would refuse."""
     if isinstance(value, str):
         _check_text(value)
@@ -280,9 +280,9 @@ def _clean(value: Any, depth: int) -> Any:
     if depth == 0:
         raise NotAVote(Reason.BAD_METADATA)
     if isinstance(value, list):
-        return [_clean(item, depth - 1) for item in value]
+        return [clean(item, depth - 1) for item in value]
     for name in value:
         _check_text(name)
     return {
-        name: _clean(item, depth - 1) for name, item in value.items() if name.lower() not in SECRETS
+        name: clean(item, depth - 1) for name, item in value.items() if name.lower() not in SECRETS
     }

@@ -37,6 +37,7 @@ MODULES = {
     "rebuild": "rebuild",
     "fresh": "fresh",
     "skip": "skip",
+    "adopt": "adopt",
     "migrate": "migrate",
     "reset": "reset",
     "settings": "settings_cmd",

@@ -14,7 +14,7 @@ from schemas.votes import Malformed, Vote
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.inspect.kafka import LogView
-from streams.mirror import REBUILD_LOCK, Change, script_calls, write
+from streams.mirror import REBUILD_LOCK, Change, Patterns, script_calls, write
 from streams.mirror_repair import compare, rebuild
 from streams.redis_client import redis_client
 from tests.harness import until
@@ -71,6 +71,38 @@ async def test_accepted_votes_and_attempts_arrive(world: BridgeWorld) -> None:
         assert await counters(world) == {
             f"duplicate_count:{voter(n)}": "3" for n in range(0, 200, 10)
         }
+        assert await world.redis.smembers("error_patterns_seen") == {
+            voter(n)[:8] for n in range(200) if n % 10 == 1
+        }
+        assert await world.redis.get(f"error_pattern:{voter(1)[:8]}") == "1"
+
+
+async def test_prefixes_of_unknown_hashes_are_counted_once(world: BridgeWorld) -> None:
+    log = bytes(16)
+    first = Patterns(0, log, 5, {"deadbeef": 3, "cafe": 1})
+    for patterns in (
+        first,
+        first,
+        Patterns(0, log, 4, {"deadbeef": 9}),
+        Patterns(1, log, 5, {"cafe": 1}),
+    ):
+        await write(world.redis, Change(patterns=[patterns]))
+    assert await world.redis.smembers("error_patterns_seen") == {"deadbeef", "cafe"}
+    assert await world.redis.mget("error_pattern:deadbeef", "error_pattern:cafe") == ["3", "2"]
+    # Another log begins at its own offsets.
+    await write(world.redis, Change(patterns=[Patterns(0, bytes([1]) * 16, 1, {"cafe": 1})]))
+    assert await world.redis.get("error_pattern:cafe") == "3"
+
+
+async def test_junk_does_not_fill_redis(
+    world: BridgeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.mirror.MAX_PATTERNS", 10)
+    counts = {f"{n:08}": 1 for n in range(50)}
+    await write(world.redis, Change(patterns=[Patterns(0, bytes(16), 1, counts)]))
+    assert await world.redis.scard("error_patterns_seen") == 10
+    await write(world.redis, Change(patterns=[Patterns(0, bytes(16), 2, {"00000003": 4})]))
+    assert await world.redis.get("error_pattern:00000003") == "5"
 
 
 async def test_late_replays_lower_no_counter(world: BridgeWorld) -> None:

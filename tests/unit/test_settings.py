@@ -71,6 +71,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "partitions": ("8", 8),
     "replication_factor": ("3", 3),
     "max_body_bytes": ("1024", 1024),
+    "reviews_per_minute": ("600", 600),
     "flush_ms": ("5", 5),
     "max_lag_records": ("10", 10),
     "max_flush_votes": ("500", 500),

@@ -1,0 +1,346 @@
+"""`scrutin adopt`: what is done, in which order, and what is left if it is killed.
+
+1. In one transaction: the old tables are locked against writers, copied and sorted beside ours
+   (schema `scrutin_adoption`), those that stand where ours must go are moved to `scrutin_replaced`.
+   Killed before its commit: nothing has happened.
+2. The migrations run.
+3. Item after item goes into the input log, with the progress noted after every chunk. Killed: the
+   next run writes the last chunk once more, and the log's fold drops what it knows.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from streams import failpoints
+from streams.adopt import moving
+from streams.adopt import statements as sql
+from streams.adopt.dialects import AUDIT, Columns, dialect
+from streams.adopt.findings import Finding
+from streams.adopt.readiness import check_log, log_state, queues
+from streams.adopt.records import records
+from streams.adopt.staging import LONG_S, Step, columns, judged, stage
+from streams.availability import Availability
+from streams.database import connect, place, translated
+from streams.errors import ScrutinError
+from streams.failpoints import Point
+from streams.log_writer import LogWriter
+from streams.migrations import migrate
+from streams.redis_client import redis_client
+from streams.settings import Settings
+
+CHUNK_ITEMS: Final = 20_000
+
+_READERS: Final = """
+SELECT DISTINCT grantee::text FROM information_schema.role_table_grants
+WHERE table_schema = $1 AND table_name = 'vote_audit' AND privilege_type = 'SELECT'
+    AND grantee <> 'PUBLIC' AND grantee <> current_user
+ORDER BY 1
+"""
+_OTHERS: Final = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    AND application_name NOT LIKE 'scrutin%'
+"""
+
+
+@dataclass(frozen=True)
+class OldSystem:
+    """Where the old system is."""
+
+    database: str
+    schema: str = "public"
+    redis: bool = True
+    """Whether its Redis is asked."""
+
+
+@dataclass
+class Adoption:
+    """How far an adoption is, and what it found."""
+
+    source: str
+    items: int = 0
+    """Records to write: votes, attempts, voters without a vote, refused votes."""
+    done: int = 0
+    finished: bool = False
+    moved: list[str] = field(default_factory=list)
+    """Old relations that are, or would be, in `scrutin_replaced`."""
+    facts: dict[str, int] = field(default_factory=dict)
+    by_choice: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    reader_schema: str = ""
+    """Where readers of the old tables find them in their own columns."""
+    readers: list[str] = field(default_factory=list)
+    """Roles that could read the old audit table."""
+
+    @property
+    def serious(self) -> bool:
+        """Whether it needs the operator's consent."""
+        return any(finding.serious for finding in self.findings)
+
+
+class Differences(ScrutinError):
+    """The old system disagrees with itself, and nobody said that this is known."""
+
+
+async def examine(settings: Settings, old: OldSystem, step: Step) -> Adoption:
+    """Look at the old system and change nothing.
+
+    Raises:
+        ScrutinError: there is nothing to adopt, or it cannot be told what.
+        ServiceUnavailable: a service is away.
+    """
+    async with _staged(settings, old, step, keep=False) as (adoption, _):
+        return adoption
+
+
+async def begin(
+    settings: Settings, old: OldSystem, step: Step, *, accept_differences: bool
+) -> Adoption:
+    """Stage the old system's votes and make room for our tables, unless that is done already.
+
+    Raises:
+        Differences: there are serious findings, and they are not accepted.
+        LogMismatch: the log has votes of its own.
+        ScrutinError: there is nothing to adopt, or it cannot be told what.
+        ServiceUnavailable: a service is away.
+    """
+    connection = await connect(settings)
+    try:
+        async with translated(place(settings)):
+            found = await present(connection)
+            if found is None:
+                await check_log(settings)
+                async with _staged(settings, old, step, keep=True) as (found, target):
+                    if found.serious and not accept_differences:
+                        raise Differences(
+                            "The old system disagrees with itself",
+                            where={f.name: f.count for f in found.findings if f.serious},
+                            todo="See `scrutin adopt --dry-run` for what becomes of each; then"
+                            " adopt with --accept-differences",
+                        )
+                    await target.execute(
+                        sql.INSERT_ADOPTION,
+                        secrets.token_bytes(16),
+                        found.source,
+                        found.moved,
+                        msgspec.json.encode(_kept(found)).decode(),
+                    )
+                    if found.moved:
+                        await moving.move(target, found.moved, "public", sql.REPLACED)
+            step("migrating")
+            await migrate(connection)
+            return found
+    finally:
+        await connection.close()
+
+
+async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
+    """Write what is staged into the log, from where it stands; returns when Kafka has all.
+
+    Args:
+        settings: of this deployment.
+        advance: told the items written, those of earlier runs first.
+
+    Raises:
+        ServiceUnavailable: a service is away. Another run goes on from there.
+    """
+    epoch = (await log_state(settings))[0]
+    connection = await connect(settings)
+    writer = LogWriter(
+        settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
+    )
+    try:
+        async with translated(place(settings)):
+            row = await connection.fetchrow(sql.READ_ADOPTION)
+            assert row is not None, "nothing is staged"
+            done = row["done"]
+            advance(done)
+            while done < row["items"]:
+                items = await connection.fetch(sql.READ_ITEMS, done, CHUNK_ITEMS)
+                await writer.write(
+                    records(
+                        [dict(item) for item in items],
+                        adoption=row["adoption"],
+                        ingest_ms=time.time_ns() // 1_000_000,
+                        name=f"adopt {settings.worker_id}",
+                        epoch=epoch,
+                        partitions=settings.partitions,
+                    )
+                )
+                failpoints.at(Point.AFTER_ADOPTED)
+                done = items[-1]["n"]
+                finished = datetime.now(UTC) if done >= row["items"] else None
+                await connection.execute(sql.MOVE_ON, done, finished)
+                advance(len(items))
+            if not row["items"]:
+                await connection.execute(sql.MOVE_ON, 0, datetime.now(UTC))
+            found = await present(connection)
+            assert found is not None
+            return found
+    finally:
+        await writer.close()
+        await connection.close()
+
+
+async def uncounted(settings: Settings) -> tuple[int, int]:
+    """Adopted votes not counted as they were, and voters whose attempts are not noted.
+
+    Both are 0 once the workers have counted everything, and stay above where a voter had voted here
+    before the adoption came.
+    """
+    connection = await connect(settings)
+    try:
+        async with translated(place(settings)):
+            return (
+                await connection.fetchval(sql.UNCOUNTED, timeout=LONG_S),
+                await connection.fetchval(sql.UNNOTED, timeout=LONG_S),
+            )
+    finally:
+        await connection.close()
+
+
+async def undo(settings: Settings) -> Adoption:
+    """Put the old tables back where they were, and ours into `scrutin_undone`.
+
+    Raises:
+        ScrutinError: nothing was adopted here.
+        ServiceUnavailable: the database is away, or somebody uses the tables.
+    """
+    connection = await connect(settings)
+    try:
+        async with translated(place(settings)):
+            found = await present(connection)
+            if found is None:
+                raise ScrutinError(
+                    "Nothing was adopted in this database",
+                    where=place(settings),
+                    todo="Check POSTGRES_DB",
+                )
+            async with connection.transaction():
+                await connection.execute("SET LOCAL lock_timeout = '10s'")
+                await moving.undo(connection, found.moved)
+            return found
+    finally:
+        await connection.close()
+
+
+async def present(connection: Any) -> Adoption | None:
+    """The adoption of this database; None if there is none."""
+    if await connection.fetchval(f"SELECT to_regclass('{sql.SCHEMA}.adoption')") is None:
+        return None
+    row = await connection.fetchrow(sql.READ_ADOPTION)
+    kept = msgspec.json.decode(row["findings"])
+    return Adoption(
+        source=row["source"],
+        items=row["items"],
+        done=row["done"],
+        finished=row["finished_at"] is not None,
+        moved=list(row["moved"]),
+        facts=kept["facts"],
+        by_choice=kept["by_choice"],
+        findings=msgspec.convert(kept["findings"], list[Finding]),
+        reader_schema=kept["reader_schema"],
+        readers=kept["readers"],
+    )
+
+
+def _kept(adoption: Adoption) -> dict[str, Any]:
+    names = ("facts", "by_choice", "findings", "reader_schema", "readers")
+    return {name: getattr(adoption, name) for name in names}
+
+
+@asynccontextmanager
+async def _staged(
+    settings: Settings, old: OldSystem, step: Step, *, keep: bool
+) -> AsyncIterator[tuple[Adoption, asyncpg.Connection]]:
+    """Stage in a transaction that the block ends: committed if `keep` and nothing is raised."""
+    source_settings = settings.model_copy(update={"postgres_db": old.database})
+    here = old.database == settings.postgres_db
+    source, target = await connect(source_settings), await connect(settings)
+    redis = redis_client(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value(),
+    )
+    try:
+        async with translated(place(source_settings)):
+            transaction = target.transaction()
+            await transaction.start()
+            try:
+                found, moved = await _look_at(source, target, old, here=here)
+                reading = source.transaction(isolation="repeatable_read", readonly=True)
+                await reading.start()
+                readers = [row[0] for row in await source.fetch(_READERS, old.schema)]
+                others = int(await source.fetchval(_OTHERS))
+                await stage(
+                    source, target, dialect(old.schema, found), redis if old.redis else None, step
+                )
+                # It would keep our own transaction from moving the tables.
+                await reading.rollback()
+                more = {"others_connected": others, **await queues(settings)}
+                step("comparing")
+                facts, by_choice, findings = await judged(target, more, with_redis=old.redis)
+                await target.execute("SET LOCAL search_path TO public")
+                adoption = Adoption(
+                    source=f"{old.database}.{old.schema}",
+                    items=facts["items"],
+                    moved=moved,
+                    facts=facts,
+                    by_choice=by_choice,
+                    findings=findings,
+                    reader_schema=_reader_schema(found[AUDIT]),
+                    readers=readers,
+                )
+                yield adoption, target
+            except BaseException:
+                await transaction.rollback()
+                raise
+            if keep:
+                await transaction.commit()
+            else:
+                await transaction.rollback()
+    finally:
+        await redis.aclose()
+        await source.close()
+        await target.close()
+
+
+async def _look_at(
+    source: asyncpg.Connection, target: asyncpg.Connection, old: OldSystem, *, here: bool
+) -> tuple[dict[str, Columns], list[str]]:
+    """Columns of the old tables, and what has to be moved; locks them if they are in our database.
+
+    Raises:
+        ScrutinError: the tables in question are Scrutin's own.
+    """
+    occupied = not await moving.is_ours(target)
+    if here and old.schema == "public" and not occupied:
+        raise ScrutinError(
+            "The tables in this schema are Scrutin's own",
+            where={"database": old.database, "schema": old.schema},
+            todo="Name the database and schema of the old system with --from-database and"
+            " --from-schema",
+        )
+    found = await columns(source, old.schema)
+    if here:
+        await target.execute("SET LOCAL lock_timeout = '10s'")
+        for table in found:
+            await target.execute(f'LOCK TABLE "{old.schema}"."{table}" IN SHARE MODE')
+    return found, await moving.standing(target) if occupied else []
+
+
+def _reader_schema(audit: Columns) -> str:
+    if "vote" in audit:
+        return "reader_voting"
+    return "reader_validation" if "voter_hash" in audit else "reader_aggregation"

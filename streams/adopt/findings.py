@@ -1,0 +1,127 @@
+"""Where the old system disagrees with itself; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+MAX_DETAILS: Final = 20
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One disagreement, or one thing to know before the old system is replaced."""
+
+    name: str
+    count: int
+    what: str
+    """What it means, and what becomes of it."""
+    details: list[str] = []
+    """At most :data:`MAX_DETAILS`; never a voter."""
+    serious: bool = True
+    """Whether it needs the operator's consent (`--accept-differences`)."""
+
+
+_MEANINGS: Final[dict[str, tuple[str, bool]]] = {
+    "doubled_rows": (
+        "audit rows that repeat another (same voter, time and choice); each vote is taken once",
+        False,
+    ),
+    "second_votes": (
+        "further votes of voters that the audit counts already; the first in time counts, the"
+        " others become duplicate attempts",
+        True,
+    ),
+    "voted_without_vote": (
+        "voters marked as having voted (voted_hashes) of whom the audit has no vote; they stay"
+        " marked and nothing is counted for them (rejected_votes, reason vote_lost)",
+        True,
+    ),
+    "votes_not_in_redis": (
+        "voters with a counted vote who are not in voted_hashes, so that the old system would have"
+        " let them vote again; they are marked from now on",
+        True,
+    ),
+    "pending": (
+        "audit rows that are pending; their messages wait in a queue still or are lost; they are"
+        " not adopted",
+        True,
+    ),
+    "unknown_status": ("audit rows of a status nobody knows; they are not adopted", True),
+    "unusable": (
+        "audit rows without a voter or a contest, or with one too long; they are not adopted",
+        True,
+    ),
+    "uncountable": (
+        "counted votes for neither oui nor non; the voters stay marked, the votes do not count",
+        True,
+    ),
+    "counters_differ": (
+        "voters whose duplicate_count is not what the rows of duplicates say; the larger is taken",
+        False,
+    ),
+    "counters_without_vote": (
+        "duplicate counters of voters who have no vote and are not marked; they are left behind",
+        False,
+    ),
+    "others_connected": (
+        "connections of other programs to the old database; stop the old services first",
+        False,
+    ),
+    "consumers": ("programs that still read the queues; stop the old services first", True),
+    "aggregation_waiting": (
+        "messages that the old aggregator has not read; their votes are adopted from the audit:"
+        " purge the queue, or they come again as duplicate attempts",
+        True,
+    ),
+}
+
+
+def findings(
+    facts: Mapping[str, int], by_choice: Sequence[Mapping[str, Any]], *, totals: bool
+) -> list[Finding]:
+    """Judge the figures.
+
+    Args:
+        facts: figure -> count.
+        by_choice: `contest`, `choice`, `in_totals`, `in_audit`, `law` of every contest and choice.
+        totals: whether the old system had totals at all.
+    """
+    found = []
+    if totals:
+        laws = [row for row in by_choice if row["law"]]
+        above = [row for row in laws if row["in_totals"] > row["in_audit"]]
+        below = [row for row in laws if row["in_totals"] < row["in_audit"]]
+        if above:
+            found.append(
+                Finding(
+                    "totals_above_audit",
+                    sum(row["in_totals"] - row["in_audit"] for row in above),
+                    "votes in vote_results of which the audit has none (redeliveries counted"
+                    " twice, or lost rows); they are not counted",
+                    _compared(above),
+                )
+            )
+        if below:
+            found.append(
+                Finding(
+                    "totals_below_audit",
+                    sum(row["in_audit"] - row["in_totals"] for row in below),
+                    "votes in the audit that vote_results never got; they are counted",
+                    _compared(below),
+                )
+            )
+    for name, (what, serious) in _MEANINGS.items():
+        if count := facts.get(name, 0):
+            found.append(Finding(name, count, what, serious=serious))
+    return found
+
+
+def _compared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        f"{row['contest']} {row['choice']}: {row['in_totals']:,} in vote_results,"
+        f" {row['in_audit']:,} in vote_audit"
+        for row in rows[:MAX_DETAILS]
+    ]
+    return lines if len(rows) <= MAX_DETAILS else [*lines, f"and {len(rows) - MAX_DETAILS} more"]

@@ -1,0 +1,80 @@
+"""Moves relations between schemas, so that old tables and ours never stand in each other's way.
+
+A table takes its indexes, constraints, triggers and owned sequences along; views and foreign keys
+that speak of it go on working, since they know it by its identity.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from streams.adopt.statements import REPLACED, SCHEMA, UNDONE
+from streams.errors import ScrutinError
+from streams.migrations import migrations
+
+_MADE: Final = re.compile(r"^ *CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (\w+)(?!\w*\.)", re.MULTILINE)
+_SCHEMAS: Final = re.compile(r"CREATE SCHEMA IF NOT EXISTS (\w+)")
+_KINDS: Final = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
+
+_STANDING: Final = """
+SELECT relname::text AS name, relkind::text AS kind FROM pg_class
+WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'p', 'v', 'm')
+    AND relname = ANY($2)
+ORDER BY relname
+"""
+
+
+def ours() -> list[str]:
+    """Names of all tables and views that the migrations make in `public`."""
+    texts = [migration.statements for migration in migrations()]
+    return sorted({name for text in texts for name in _MADE.findall(text)} | {"schema_migrations"})
+
+
+async def is_ours(connection: Any) -> bool:
+    """Whether the tables in `public` are Scrutin's."""
+    if await connection.fetchval("SELECT to_regclass('public.schema_migrations')") is None:
+        return False
+    query = "SELECT EXISTS (SELECT 1 FROM public.schema_migrations WHERE version = 1)"
+    return bool(await connection.fetchval(query))
+
+
+async def standing(connection: Any) -> list[str]:
+    """Names in `public` that our migrations want, and that something has; `laws` may stay."""
+    rows = await connection.fetch(_STANDING, "public", [n for n in ours() if n != "laws"])
+    return [row["name"] for row in rows]
+
+
+async def move(connection: Any, names: list[str], source: str, target: str) -> None:
+    """Move relations from one schema to another, which is made if need be.
+
+    Raises:
+        ScrutinError: the other schema has one of the names.
+    """
+    if taken := await connection.fetch(_STANDING, target, names):
+        raise ScrutinError(
+            f"The schema {target} has a {taken[0]['name']} already",
+            where={"schema": target},
+            todo="It is of an earlier adoption; rename that schema, or drop it",
+        )
+    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {target}")
+    for row in await connection.fetch(_STANDING, source, names):
+        name = row["name"]
+        await connection.execute(
+            f'ALTER {_KINDS[row["kind"]]} {source}."{name}" SET SCHEMA {target}'
+        )
+
+
+async def undo(connection: Any, moved: list[str]) -> None:
+    """Put the old relations back and ours away; within a transaction."""
+    await move(connection, ours(), "public", UNDONE)
+    if moved:
+        await move(connection, moved, REPLACED, "public")
+        await connection.execute(f"DROP SCHEMA {REPLACED}")
+    for schema in [SCHEMA, *_reader_schemas()]:
+        await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def _reader_schemas() -> list[str]:
+    texts = [migration.statements for migration in migrations()]
+    return sorted({name for text in texts for name in _SCHEMAS.findall(text)})

@@ -1,0 +1,180 @@
+"""Copies what the old system knows beside our tables, and plans from it what goes into the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
+
+import asyncpg
+from redis.asyncio import Redis
+
+from streams.adopt import statements as sql
+from streams.adopt.dialects import AUDIT, DUPLICATES, RESULTS, Columns, Dialect
+from streams.adopt.findings import Finding, findings
+from streams.keys import normalise_hash
+from streams.mirror import COUNTER_PREFIX, VOTED_HASHES
+from streams.redis_client import redis_errors
+
+LONG_S: Final = 24 * 3600.0
+"""Rows by the million take longer than other statements may."""
+
+_CHUNK: Final = 5_000
+_QUEUE: Final = 64
+
+_TABLES: Final[dict[str, tuple[str, ...]]] = {
+    "audit": (
+        *("hash", "kind", "contest", "choice", "status", "at", "citizen", "metadata", "extra"),
+    ),
+    "duplicates": ("hash", "contest", "choice", "at", "citizen", "attempts", "extra"),
+    "totals": ("law", "choice", "votes"),
+}
+
+Step = Callable[[str], None]
+"""Told what is done next."""
+
+
+async def columns(connection: asyncpg.Connection, schema: str) -> dict[str, Columns]:
+    """The tables of ours' names in a schema, with their columns' types."""
+    rows = await connection.fetch(
+        "SELECT table_name::text AS t, column_name::text AS c, data_type::text AS d"
+        " FROM information_schema.columns WHERE table_schema = $1 AND table_name = ANY($2)",
+        schema,
+        [AUDIT, DUPLICATES, RESULTS],
+    )
+    tables: dict[str, dict[str, str]] = {}
+    for row in rows:
+        tables.setdefault(row["t"], {})[row["c"]] = row["d"]
+    return dict(tables)
+
+
+async def stage(
+    source: asyncpg.Connection,
+    target: asyncpg.Connection,
+    dialect: Dialect,
+    redis: Redis | None,
+    step: Step,
+) -> None:
+    """Copy tables and keys, sort the rows and plan the items; within a transaction of `target`.
+
+    Args:
+        source: to the old system's database, within a transaction.
+        target: to ours.
+        dialect: of the old tables.
+        redis: the old system's; None if it is not to be asked.
+        step: told what is done next.
+
+    Raises:
+        ServiceUnavailable: Redis is away.
+    """
+    await target.execute(sql.CREATE)
+    queries = {
+        "audit": dialect.audit,
+        "duplicates": dialect.duplicates,
+        "totals": dialect.results,
+    }
+    for table, query in queries.items():
+        if query is not None:
+            step(f"copying {table}")
+            await _copy(source, target, query, table)
+    if redis is not None:
+        step("copying Redis")
+        await _copy_redis(redis, target)
+    step("sorting")
+    await target.execute(sql.SORT, timeout=LONG_S)
+    step("planning")
+    await target.execute(sql.PLAN, timeout=LONG_S)
+
+
+async def judged(
+    target: asyncpg.Connection, more: dict[str, int], *, with_redis: bool
+) -> tuple[dict[str, int], list[dict[str, Any]], list[Finding]]:
+    """Figures, votes by contest and choice, and findings; within the staging's transaction.
+
+    Args:
+        target: to our database, its search path as the staging left it.
+        more: figures found elsewhere.
+        with_redis: whether Redis was asked.
+    """
+    row = await target.fetchrow(sql.FACTS, timeout=LONG_S)
+    assert row is not None
+    facts = {**dict(row), **more}
+    if not with_redis:
+        facts["votes_not_in_redis"] = facts["counters_differ"] = 0
+    by_choice = [dict(row) for row in await target.fetch(sql.BY_CHOICE, timeout=LONG_S)]
+    totals = await target.fetchval("SELECT EXISTS (SELECT 1 FROM totals)")
+    return facts, by_choice, findings(facts, by_choice, totals=totals)
+
+
+async def _copy(
+    source: asyncpg.Connection, target: asyncpg.Connection, query: str, table: str
+) -> None:
+    chunks: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE)
+
+    async def read() -> None:
+        try:
+            await source.copy_from_query(query, output=chunks.put, format="binary", timeout=LONG_S)
+        finally:
+            await chunks.put(None)
+
+    async def arriving() -> AsyncIterator[bytes]:
+        while (chunk := await chunks.get()) is not None:
+            yield chunk
+
+    reading = asyncio.create_task(read())
+    try:
+        await target.copy_to_table(
+            table,
+            schema_name=sql.SCHEMA,
+            columns=_TABLES[table],
+            source=arriving(),
+            format="binary",
+            timeout=LONG_S,
+        )
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def _copy_redis(redis: Redis, target: asyncpg.Connection) -> None:
+    async with redis_errors("read who has voted"):
+        chunk: list[str] = []
+        async for member in redis.sscan_iter(VOTED_HASHES, count=_CHUNK):
+            chunk.append(normalise_hash(_text(member)))
+            if len(chunk) >= _CHUNK:
+                await _put(target, "voted", ((h,) for h in chunk))
+                chunk = []
+        await _put(target, "voted", ((h,) for h in chunk))
+        names: list[str] = []
+        async for name in redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK):
+            names.append(_text(name))
+            if len(names) >= _CHUNK:
+                await _put_counters(redis, target, names)
+                names = []
+        await _put_counters(redis, target, names)
+
+
+async def _put_counters(redis: Redis, target: asyncpg.Connection, names: list[str]) -> None:
+    if not names:
+        return
+    values = [_text(value or "") for value in await redis.mget(names)]
+    await _put(
+        target,
+        "counters",
+        (
+            (normalise_hash(name.removeprefix(COUNTER_PREFIX)), int(value))
+            for name, value in zip(names, values, strict=True)
+            if value.isdecimal() and int(value) > 0
+        ),
+    )
+
+
+async def _put(target: asyncpg.Connection, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+    await target.copy_records_to_table(table, schema_name=sql.SCHEMA, records=list(rows))
+
+
+def _text(value: str | bytes) -> str:
+    text = value if isinstance(value, str) else value.decode("utf-8", "replace")
+    # PostgreSQL cannot hold it.
+    return text.replace("\0", "\ufffd")

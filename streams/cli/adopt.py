@@ -1,0 +1,219 @@
+"""`scrutin adopt`: take an election over from the services that Scrutin replaces."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from streams import failpoints
+from streams.adopt import statements as sql
+from streams.adopt.adoption import Adoption, OldSystem, begin, carry, examine, uncounted, undo
+from streams.cli.progress import counting
+from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.errors import ExitCode, SettingsError
+from streams.settings import Settings, load_settings
+
+_POLL_S = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin adopt`."""
+    app.command("adopt")(command)
+
+
+def command(
+    *,
+    from_database: Annotated[
+        str, typer.Option(help="Database of the old system, on the same server; default: ours.")
+    ] = "",
+    from_schema: Annotated[str, typer.Option(help="Schema of its tables.")] = "public",
+    no_redis: Annotated[
+        bool, typer.Option("--no-redis", help="The old system's Redis is gone; do not ask it.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what would be done, and change nothing.")
+    ] = False,
+    accept_differences: Annotated[
+        bool, typer.Option("--accept-differences", help="Adopt although the report has faults.")
+    ] = False,
+    wait: Annotated[
+        float,
+        typer.Option(help="Seconds to wait until workers have counted everything.", min=0),
+    ] = 0.0,
+    undo_it: Annotated[
+        bool, typer.Option("--undo", help="Put the old tables back where they were.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over an election from the old services, votes cast and all.
+
+    Reads vote_audit, duplicate_attempts and vote_results in any of their documented forms, and
+    voted_hashes and duplicate_count:* in Redis; writes every vote into the log, where it counts as
+    its voter's first, with its own time. Can be killed and typed again. Stop the old worker and
+    aggregator before; start bridges after. Old tables that stand where ours must go are moved to
+    the schema scrutin_replaced, and back with --undo.
+
+    Exit code 3: the old system disagrees with itself, or (with --wait) the count with it.
+
+    Examples:
+
+        scrutin adopt --dry-run
+
+        scrutin adopt --from-database voting --accept-differences --wait 600
+
+        scrutin adopt --undo
+    """
+    settings = load_settings()
+    failpoints.arm(failpoints.parse(settings.test_failpoints))
+    if undo_it:
+        if dry_run or accept_differences:
+            raise SettingsError("--undo goes alone", todo="`scrutin adopt --undo`")
+        _undo(settings, as_json=as_json)
+        return
+    old = OldSystem(from_database or settings.postgres_db, from_schema, not no_redis)
+    stderr = Console(stderr=True, highlight=False)
+
+    def step(what: str) -> None:
+        if stderr.is_terminal:
+            stderr.print(f"[dim]{what} ...[/]")
+
+    if dry_run:
+        found = run(examine(settings, old, step))
+        _report(found, as_json=as_json, dry_run=True)
+        if found.serious:
+            raise typer.Exit(ExitCode.DIFFERENT)
+        return
+    found = run(begin(settings, old, step, accept_differences=accept_differences))
+    if not found.finished:
+        with counting("adopting", found.items) as advance:
+            found = run(carry(settings, advance))
+    left = run(_counted(settings, wait)) if wait else None
+    _report(found, as_json=as_json, dry_run=False, left=left)
+    if left is not None and any(left):
+        raise typer.Exit(ExitCode.DIFFERENT)
+
+
+async def _counted(settings: Settings, wait_s: float) -> tuple[int, int]:
+    deadline = time.monotonic() + wait_s
+    while True:
+        left = await uncounted(settings)
+        if not any(left) or time.monotonic() > deadline:
+            return left
+        await asyncio.sleep(_POLL_S)
+
+
+def _undo(settings: Settings, *, as_json: bool) -> None:
+    found = run(undo(settings))
+    if as_json:
+        write_json({"restored": found.moved, "ours": sql.UNDONE})
+        return
+    console().print(
+        f"{len(found.moved)} old tables and views are back in public; Scrutin's are in"
+        f" {sql.UNDONE}.\nThe log keeps the adopted votes: delete the topic votes.validation"
+        " before another adoption."
+    )
+
+
+def _report(
+    found: Adoption, *, as_json: bool, dry_run: bool, left: tuple[int, int] | None = None
+) -> None:
+    if as_json:
+        write_json(_document(found, dry_run=dry_run, left=left))
+        return
+    out = console()
+    facts = found.facts
+    table = grid(
+        "Contest", "Choice", "vote_results", "vote_audit", right=("vote_results", "vote_audit")
+    )
+    for row in found.by_choice[:40]:
+        table.add_row(
+            plain(row["contest"]),
+            plain(row["choice"]),
+            f"{row['in_totals']:,}" if row["law"] else "",
+            f"{row['in_audit']:,}",
+        )
+    out.print(table)
+    if len(found.by_choice) > 40:
+        out.print(f"[dim]and {len(found.by_choice) - 40:,} more[/]")
+    out.print(
+        f"\n{facts['votes']:,} votes from {facts['audit_rows']:,} audit rows,"
+        f" {facts['duplicate_rows']:,} duplicate rows; Redis: {facts['voted_hashes']:,} voters,"
+        f" {facts['counters']:,} counters."
+    )
+    for finding in found.findings:
+        colour = "bold red" if finding.serious else "yellow"
+        out.print(f"[{colour}]{finding.count:,} {finding.name}[/]: {finding.what}")
+        for line in finding.details:
+            out.print("  ", plain(line))
+    if not found.findings:
+        out.print("[green]The old system agrees with itself.[/]")
+    _say_moved(found, dry_run=dry_run)
+    if dry_run:
+        out.print(f"\nNothing was changed. {found.items:,} items would go into the log.")
+        return
+    out.print(f"\n{found.done:,} of {found.items:,} items are in the log.")
+    if left is not None and any(left):
+        out.print(
+            f"[bold red]{left[0]:,} adopted votes and {left[1]:,} duplicate rows are not counted"
+            " as they were.[/] Is a worker running?"
+        )
+    elif left is not None:
+        out.print("[green]Every adopted vote is counted as it was.[/]")
+
+
+def _say_moved(found: Adoption, *, dry_run: bool) -> None:
+    out = console()
+    verb = "would move" if dry_run else "have moved"
+    if found.moved:
+        out.print(
+            f"\nThese {verb} from public to {sql.REPLACED}, with their indexes, and go back with"
+            f" `scrutin adopt --undo`:\n  {', '.join(found.moved)}"
+        )
+    out.print(f"\nReaders of the old columns find them in {found.reader_schema}:")
+    for role in found.readers or ["READER"]:
+        for statement in _for_reader(found, role):
+            out.print("  ", plain(statement))
+
+
+def _for_reader(found: Adoption, role: str) -> list[str]:
+    schema = found.reader_schema
+    name = '"' + role.replace('"', '""') + '"'
+    return [
+        f"GRANT USAGE ON SCHEMA {schema} TO {name};"
+        f" GRANT SELECT ON ALL TABLES IN SCHEMA {schema}, public TO {name};",
+        f"ALTER ROLE {name} SET search_path = {schema}, public;",
+    ]
+
+
+def _document(found: Adoption, *, dry_run: bool, left: tuple[int, int] | None) -> dict[str, Any]:
+    return {
+        "source": found.source,
+        "dry_run": dry_run,
+        "items": found.items,
+        "done": found.done,
+        "finished": found.finished,
+        "facts": found.facts,
+        "contests": found.by_choice,
+        "findings": [
+            {
+                "name": finding.name,
+                "count": finding.count,
+                "serious": finding.serious,
+                "what": finding.what,
+                "details": finding.details,
+            }
+            for finding in found.findings
+        ],
+        "moved": found.moved,
+        "moved_to": sql.REPLACED if found.moved else None,
+        "reader_schema": found.reader_schema,
+        "reader_statements": [
+            statement for role in found.readers for statement in _for_reader(found, role)
+        ],
+        "uncounted": None if left is None else left[0],
+        "unnoted_attempts": None if left is None else left[1],
+    }

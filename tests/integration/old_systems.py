@@ -1,0 +1,210 @@
+"""Databases and Redis as the services before leave them in mid-election, in each of their schemas.
+
+The tables are those of the documents and of the deployments; the votes are generated, with faults
+of the old systems among them when asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+from redis.asyncio import Redis
+
+START = datetime(2026, 11, 20, 8, tzinfo=UTC)
+
+AGGREGATION = """
+CREATE TABLE vote_results (
+    law_id varchar(50) PRIMARY KEY, oui_count bigint DEFAULT 0, non_count bigint DEFAULT 0,
+    updated_at timestamp DEFAULT now());
+CREATE TABLE vote_audit (
+    id bigserial PRIMARY KEY, vote_hash varchar(64) NOT NULL UNIQUE,
+    citizen_id varchar(100) NOT NULL, law_id varchar(50) NOT NULL, choice varchar(10) NOT NULL,
+    timestamp timestamp DEFAULT now(),
+    ip_address inet, user_agent text, metadata jsonb);
+CREATE INDEX idx_vote_audit_timestamp ON vote_audit (timestamp DESC);
+CREATE TABLE duplicate_attempts (
+    id bigserial PRIMARY KEY, vote_hash varchar(64) NOT NULL REFERENCES vote_audit (vote_hash),
+    citizen_id varchar(100) NOT NULL, law_id varchar(50) NOT NULL, choice varchar(10) NOT NULL,
+    attempt_timestamp timestamp DEFAULT now(), reason text, ip_address inet);
+CREATE VIEW vote_statistics AS
+    SELECT law_id, oui_count, non_count, oui_count + non_count AS total_votes FROM vote_results;
+"""
+"""Seed: the aggregation service."""
+
+VALIDATION = """
+CREATE TABLE vote_audit (
+    id serial PRIMARY KEY, voter_hash varchar(64) NOT NULL, candidate_id integer NOT NULL,
+    status varchar(20) NOT NULL, vote_timestamp timestamp NOT NULL,
+    processed_timestamp timestamp NOT NULL, metadata jsonb,
+    created_at timestamp DEFAULT current_timestamp);
+CREATE INDEX idx_vote_audit_voter_hash ON vote_audit (voter_hash);
+CREATE INDEX idx_vote_audit_status ON vote_audit (status);
+CREATE INDEX idx_vote_audit_timestamp ON vote_audit (vote_timestamp);
+"""
+"""Seed: the validation worker."""
+
+VOTING = """
+CREATE TABLE vote_results (
+    id serial PRIMARY KEY, law_id varchar(50) NOT NULL UNIQUE, oui_count integer NOT NULL DEFAULT 0,
+    non_count integer NOT NULL DEFAULT 0, total_votes integer NOT NULL DEFAULT 0,
+    created_at timestamptz DEFAULT now(), updated_at timestamptz DEFAULT now());
+CREATE TABLE vote_audit (
+    id bigserial PRIMARY KEY, vote_hash varchar(64) NOT NULL, law_id varchar(50) NOT NULL,
+    vote varchar(10) NOT NULL, status varchar(20) NOT NULL, timestamp timestamptz NOT NULL,
+    processed_at timestamptz DEFAULT now(), error_message text, metadata jsonb);
+CREATE INDEX idx_vote_audit_hash ON vote_audit (vote_hash);
+CREATE TABLE duplicate_attempts (
+    id bigserial PRIMARY KEY, vote_hash varchar(64) NOT NULL, law_id varchar(50) NOT NULL,
+    attempt_count integer NOT NULL DEFAULT 1, first_attempt_at timestamptz NOT NULL,
+    last_attempt_at timestamptz NOT NULL, ip_addresses jsonb, user_agents jsonb,
+    UNIQUE (vote_hash, law_id));
+CREATE VIEW vote_summary AS SELECT law_id, total_votes FROM vote_results;
+"""
+"""Reference: the deployed voting services."""
+
+SCHEMAS = {"aggregation": AGGREGATION, "validation": VALIDATION, "voting": VOTING}
+
+
+@dataclass
+class OldElection:
+    """What an old system has counted."""
+
+    dialect: str
+    votes: list[tuple[str, str, str, datetime]] = field(default_factory=list)
+    """Counted votes: hash, law or candidate, choice, time."""
+    attempts: dict[str, int] = field(default_factory=dict)
+    """Hash -> duplicate attempts after the counted vote."""
+    refused: list[tuple[str, str, datetime]] = field(default_factory=list)
+    """Invalid votes in the audit: hash, law or candidate, time."""
+
+    @property
+    def contest(self) -> dict[str, str]:
+        return {}
+
+    def totals(self) -> Counter[tuple[str, str]]:
+        """Counted votes by contest and choice, as Scrutin names them."""
+        law = self.dialect != "validation"
+        return Counter(
+            (where if law else "election:", choice if law else where)
+            for _, where, choice, _ in self.votes
+        )
+
+
+def election(dialect: str, votes: int, seed: int = 7) -> OldElection:
+    """Generate an election: one vote in 50 was tried again, one in 100 invalid."""
+    rng = random.Random(f"{dialect}{seed}")
+    made = OldElection(dialect)
+    for n in range(votes):
+        voter = hashlib.sha256(f"{seed} {dialect} {n}".encode()).hexdigest()
+        where = f"law-{n % 3:03}" if dialect != "validation" else str(1 + n % 4)
+        choice = rng.choice(["oui", "oui", "non"])
+        at = START + timedelta(milliseconds=37 * n)
+        made.votes.append((voter, where, choice, at))
+        if n % 50 == 0:
+            made.attempts[voter] = 1 + n // 50 % 12
+        if n % 100 == 0 and dialect != "aggregation":
+            stranger = hashlib.sha256(f"stranger {seed} {n}".encode()).hexdigest()
+            made.refused.append((stranger, where, at))
+    return made
+
+
+async def fill(db: asyncpg.Connection, redis: Redis, old: OldElection) -> None:
+    """Make the tables and keys."""
+    await db.execute(SCHEMAS[old.dialect])
+    await {"aggregation": _aggregation, "validation": _validation, "voting": _voting}[old.dialect](
+        db, old
+    )
+    hashes = [voter for voter, *_ in old.votes]
+    for start in range(0, len(hashes), 5000):
+        await redis.sadd("voted_hashes", *hashes[start : start + 5000])
+        await redis.sadd("valid_hashes", *hashes[start : start + 5000])
+    pipe: Any = redis.pipeline(transaction=False)
+    for voter, attempts in old.attempts.items():
+        pipe.set(f"duplicate_count:{voter}", attempts)
+    await pipe.execute()
+
+
+def _naive(at: datetime) -> datetime:
+    return at.replace(tzinfo=None)
+
+
+def _again(old: OldElection) -> Iterator[tuple[str, str, str, datetime]]:
+    """Duplicate attempts, a minute apart."""
+    for voter, where, choice, at in old.votes:
+        for n in range(old.attempts.get(voter, 0)):
+            yield voter, where, choice, at + timedelta(minutes=n + 1)
+
+
+async def _results(db: asyncpg.Connection, old: OldElection, *, total: bool) -> None:
+    for law in sorted({where for _, where, _, _ in old.votes}):
+        oui, non = (old.totals()[law, choice] for choice in ("oui", "non"))
+        await db.execute(
+            "INSERT INTO vote_results (law_id, oui_count, non_count) VALUES ($1, $2, $3)",
+            law,
+            oui,
+            non,
+        )
+    if total:
+        await db.execute("UPDATE vote_results SET total_votes = oui_count + non_count")
+
+
+async def _aggregation(db: asyncpg.Connection, old: OldElection) -> None:
+    await _results(db, old, total=False)
+    await db.copy_records_to_table(
+        "vote_audit",
+        columns=["vote_hash", "citizen_id", "law_id", "choice", "timestamp", "user_agent"],
+        records=[
+            (voter, f"citizen {n}", law, choice, _naive(at), "browser")
+            for n, (voter, law, choice, at) in enumerate(old.votes)
+        ],
+    )
+    await db.copy_records_to_table(
+        "duplicate_attempts",
+        columns=["vote_hash", "citizen_id", "law_id", "choice", "attempt_timestamp", "reason"],
+        records=[
+            (voter, "citizen", law, choice, _naive(at), "again")
+            for voter, law, choice, at in _again(old)
+        ],
+    )
+
+
+async def _validation(db: asyncpg.Connection, old: OldElection) -> None:
+    rows = [
+        *((voter, int(where), "valid", _naive(at)) for voter, where, _, at in old.votes),
+        *((voter, int(where), "duplicate", _naive(at)) for voter, where, _, at in _again(old)),
+        *((voter, int(where), "invalid", _naive(at)) for voter, where, at in old.refused),
+    ]
+    await db.copy_records_to_table(
+        "vote_audit",
+        columns=["voter_hash", "candidate_id", "status", "vote_timestamp", "processed_timestamp"],
+        records=[(*row, row[3]) for row in rows],
+    )
+
+
+async def _voting(db: asyncpg.Connection, old: OldElection) -> None:
+    await _results(db, old, total=True)
+    columns = ["vote_hash", "law_id", "vote", "status", "timestamp", "error_message"]
+    await db.copy_records_to_table(
+        "vote_audit",
+        columns=columns,
+        records=[
+            *((voter, law, choice, "aggregated", at, None) for voter, law, choice, at in old.votes),
+            *((voter, law, "oui", "invalid", at, "not valid") for voter, law, at in old.refused),
+        ],
+    )
+    first = {voter: (law, at) for voter, law, _, at in old.votes}
+    await db.copy_records_to_table(
+        "duplicate_attempts",
+        columns=["vote_hash", "law_id", "attempt_count", "first_attempt_at", "last_attempt_at"],
+        records=[
+            (voter, first[voter][0], n + 1, first[voter][1], first[voter][1] + timedelta(minutes=n))
+            for voter, n in old.attempts.items()
+        ],
+    )
