@@ -29,7 +29,7 @@ PATTERN_PREFIX: Final = "error_pattern:"
 PATTERN_CHARACTERS: Final = 8
 MAX_PATTERNS: Final = 100_000
 """Beyond this many, no new one is kept: a sender of junk must not fill Redis."""
-PATTERN_OFFSETS: Final = "scrutin:mirror:patterns"
+PATTERN_OFFSETS: Final = "scrutin:error_patterns"
 """Partition -> log and offset up to which patterns were counted, so that a replay adds nothing."""
 
 REBUILD_LOCK: Final = "scrutin:mirror:rebuild"
