@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import database, redis_of, wipe
+from harness import Chain, database, metrics, redis_of, wipe
 
 from schemas.codec import encode
+from streams.adopt.adoption import CHUNK_ITEMS
 from streams.availability import Availability
 from streams.devstack import Stack
 from streams.errors import ExitCode
@@ -19,8 +24,11 @@ from streams.log_writer import LogWriter, OutRecord
 from streams.settings import load_settings
 from streams.topics import VALIDATION_TOPIC, ensure_topics
 from tests.integration.bridge_world import scrutin
-from tests.integration.old_systems import OldElection, election, fill
+from tests.integration.old_systems import SCHEMAS, OldElection, election, fill
 from tests.strategies import make_batch, make_vote
+
+VOTES = int(os.environ.get("ADOPT_VOTES", "20000"))
+"""Of one old system."""
 
 
 class Before:
@@ -61,6 +69,153 @@ async def before(stack: Stack) -> AsyncIterator[Before]:
     await wipe(stack.env())
     yield Before(stack)
     await wipe(stack.env())
+
+
+async def check(before: Before, old: OldElection) -> None:
+    """Fail unless everything that the old system had is here as it was."""
+    counted = await before.rows("SELECT contest_id, choice, votes FROM contest_results")
+    assert {(contest, choice): votes for contest, choice, votes in counted} == dict(old.totals())
+    audit = await before.rows(
+        "SELECT voter_hash, coalesce(law_id, candidate_id::text), timestamp,"
+        " metadata -> 'adopted' ->> 'from' FROM vote_audit"
+    )
+    assert Counter(audit) == Counter(
+        (voter, where, at, "vote_audit") for voter, where, _, at in old.votes
+    )
+    attempts = await before.rows(
+        "SELECT voter_hash, attempt_count, first_attempt, last_attempt > first_attempt"
+        " FROM duplicate_attempts"
+    )
+    times = {voter: at for voter, _, _, at in old.votes}
+    dated = old.dialect != "voting"
+    assert {(v, n, first) for v, n, first, _ in attempts} == {
+        (voter, n + 1, times[voter]) for voter, n in old.attempts.items()
+    }
+    assert all(later for *_, later in attempts) or not dated
+    refused = await before.rows(
+        "SELECT voter_hash, timestamp, reason FROM rejected_votes WHERE status = 'invalid'"
+    )
+    assert Counter(refused) == Counter(
+        (voter, at, "refused_before") for voter, _, at in old.refused
+    )
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("dialect", SCHEMAS)
+async def test_an_adopted_election_is_the_old_one(
+    before: Before, stack: Stack, tmp_path: Path, dialect: str
+) -> None:
+    """Killed on the way, gone on with, counted by workers, and a voter's later vote refused."""
+    old = election(dialect, VOTES)
+    await before.fill(old)
+    code, plan = await before.adopt("--dry-run")
+    assert (code, plan["findings"]) == (0, []), plan
+    assert await before.rows("SELECT to_regnamespace('scrutin_adoption') IS NULL") == [(True,)]
+    assert "vote_audit" in plan["moved"]
+
+    kill = {
+        "SCRUTIN_TEST_FAILPOINTS": "after_adopted:kill",
+        "SCRUTIN_TEST_DEPLOYMENT": "true",
+    }
+    code, _ = await before.adopt(**kill)
+    assert code == -signal.SIGKILL
+    assert await before.rows("SELECT done FROM scrutin_adoption.adoption") == [(0,)]
+    async with Running(stack, tmp_path) as chain:
+        code, done = await before.adopt("--wait", "120")
+        assert (code, done["finished"], done["done"]) == (0, True, plan["items"]), done
+        await check(before, old)
+        # Workers met the first chunk twice.
+        assert await replays(chain) >= min(CHUNK_ITEMS, plan["items"]) - len(old.refused)
+        code, again = await before.adopt("--wait", "5")
+        assert (code, again["done"]) == (0, plan["items"])
+
+
+class Running:
+    """Workers only: an adoption is counted without a bridge."""
+
+    def __init__(self, stack: Stack, directory: Path) -> None:
+        self._chain = Chain(stack, directory, bridges=0)
+
+    async def __aenter__(self) -> Chain:
+        return await self._chain.start()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._chain.__aexit__(*error)
+
+
+async def replays(chain: Chain) -> float:
+    found = await metrics(chain.workers[0])
+    return found.get('validation_votes_processed_total{status="replay"}', 0.0)
+
+
+FAULTS = (
+    # A redelivery that the aggregator counted twice, and a vote that it lost.
+    "UPDATE vote_results SET oui_count = oui_count + 3 WHERE law_id = 'law-000'",
+    "UPDATE vote_results SET non_count = non_count - 2 WHERE law_id = 'law-001'",
+    "UPDATE vote_results SET total_votes = oui_count + non_count",
+    # No UNIQUE: the first two voters counted a second time, the next two have their row twice.
+    "INSERT INTO vote_audit (vote_hash, law_id, vote, status, timestamp) SELECT vote_hash, law_id,"
+    " 'non', 'validated', timestamp + interval '1 hour' FROM vote_audit WHERE id <= 2",
+    "INSERT INTO vote_audit (vote_hash, law_id, vote, status, timestamp) SELECT vote_hash, law_id,"
+    " vote, 'validated', timestamp FROM vote_audit WHERE id IN (3, 4)",
+    "INSERT INTO vote_audit (vote_hash, law_id, vote, status, timestamp) VALUES"
+    " (repeat('p', 64), 'law-001', 'oui', 'pending', now()),"
+    " (repeat('q', 64), 'law-001', 'oui', 'odd', now())",
+)
+
+
+async def test_where_the_old_system_disagrees_with_itself(
+    before: Before, stack: Stack, tmp_path: Path
+) -> None:
+    old = election("voting", 300)
+    await before.fill(old, *FAULTS)
+    redis = redis_of(before.settings)
+    lost = ["a" * 64, "b" * 64]
+    await redis.sadd("voted_hashes", *lost)
+    await redis.srem("voted_hashes", old.votes[7][0])
+    await redis.set(f"duplicate_count:{old.votes[8][0]}", 5)
+    await redis.aclose()
+
+    code, plan = await before.adopt("--dry-run")
+    assert code == ExitCode.DIFFERENT
+    assert {finding["name"]: finding["count"] for finding in plan["findings"]} == {
+        "totals_above_audit": 3,
+        "totals_below_audit": 2,
+        "second_votes": 2,
+        "doubled_rows": 2,
+        "voted_without_vote": 2,
+        "votes_not_in_redis": 1,
+        "pending": 1,
+        "unknown_status": 1,
+        "counters_differ": 1,
+    }
+    [above] = [f for f in plan["findings"] if f["name"] == "totals_above_audit"]
+    [line] = above["details"]
+    assert line.startswith("law-000 oui: ")
+    hashes = [vote[0] for vote in old.votes] + lost
+    assert not any(voter in json.dumps(plan) for voter in hashes)
+
+    code, refused = await before.adopt()
+    assert code == ExitCode.FAILED
+    assert "--accept-differences" in refused["error"]
+    assert await before.rows("SELECT count(*) FROM vote_audit") != [(0,)]
+    async with Running(stack, tmp_path):
+        code, done = await before.adopt("--accept-differences", "--wait", "120")
+        assert code == 0, done
+        counted = await before.rows("SELECT contest_id, choice, votes FROM contest_results")
+        assert {(c, choice): votes for c, choice, votes in counted} == dict(old.totals())
+        rejected = await before.rows(
+            "SELECT reason, count(*) FROM rejected_votes GROUP BY 1 ORDER BY 1"
+        )
+        assert dict(rejected)["vote_lost"] == 2
+        second = await before.rows(
+            "SELECT attempt_count FROM duplicate_attempts WHERE voter_hash = $1", old.votes[1][0]
+        )
+        assert second == [(2,)]
+        counter = await before.rows(
+            "SELECT attempt_count FROM duplicate_attempts WHERE voter_hash = $1", old.votes[8][0]
+        )
+        assert counter == [(6,)]
 
 
 async def test_from_another_database(before: Before) -> None:
