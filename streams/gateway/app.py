@@ -62,7 +62,7 @@ def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Content-Type", "X-API-Key", "X-Request-ID"],
+        allow_headers=["Content-Type", "X-API-Key", "X-Edit-Token", "X-Request-ID"],
         expose_headers=["Retry-After", "Location", "X-Request-ID"],
         max_age=600,
     )
