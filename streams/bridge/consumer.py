@@ -177,7 +177,9 @@ class QueueConsumer:
             channel, created = await ensure_queue(connection, self.queue)
             if self._bind:
                 await self._bind_exchange(connection)
-            if self._last is not None and not created:
+            # A queue that was deleted took its deliveries with it, whoever declared it again.
+            gone = created or (self._cancelled is not None and self._cancelled.done())
+            if self._last is not None and not gone:
                 self._intake.forget(self._last)
             session = self._last = Session(
                 channel,

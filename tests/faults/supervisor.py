@@ -44,7 +44,13 @@ class Supervised(Chain):
             directory,
             workers=scenario.workers,
             bridges=scenario.bridges,
-            settings={"SCRUTIN_LOG_FORMAT": "console", **scenario.settings, **around.settings},
+            settings={
+                "SCRUTIN_LOG_FORMAT": "console",
+                # A crash of C code leaves a trace in the log.
+                "PYTHONFAULTHANDLER": "1",
+                **scenario.settings,
+                **around.settings,
+            },
             cwd=around.cwd,
         )
         self.exits: Counter[int] = Counter()

@@ -233,6 +233,36 @@ async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeWo
             channel.queue_declare(VALIDATION, durable=True)
 
 
+async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: BridgeWorld) -> None:
+    await world.load_roll(range(400))
+    held = {"SCRUTIN_MAX_LAG_RECORDS": "3", "RABBITMQ_PREFETCH_COUNT": "100"}
+    one, other = world.bridge("one", **held), world.bridge("other", **held)
+    async with one, other:
+        await one.ready()
+        await other.ready()
+
+        async def paused() -> bool:
+            world.publish([law_vote(n) for n in range(20)])
+            found = [await world.metric(b, "scrutin_bridge_paused") for b in (one, other)]
+            return found == [1, 1]
+
+        await until(paused, "pause")
+        world.publish([law_vote(n) for n in range(20, 80)])
+        await soon(lambda: world.ready(VALIDATION) == 0, "deliveries wait in both bridges")
+        with world.channel() as channel:
+            channel.queue_delete(VALIDATION)
+            # Whoever comes first makes it anew; the bridges find it there.
+            channel.queue_declare(VALIDATION, durable=True)
+        count = 'scrutin_bridge_reconnects_total{service="rabbitmq"}'
+
+        async def back() -> bool:
+            return min([await world.metric(b, count) for b in (one, other)]) >= 1
+
+        await until(back, "both read again")
+        await world.commit_workers()
+        await world.logged(80)
+
+
 async def test_exchange_of_deployed_clients_is_bound(world: BridgeWorld) -> None:
     await world.load_roll(range(1))
     with world.channel() as channel:
