@@ -238,6 +238,9 @@ class Proxy:
         self._links.add(link)
         try:
             await link.run()
+        except asyncio.CancelledError:
+            # The proxy closes. asyncio's server would log this as an error of its own.
+            return
         finally:
             self._links.discard(link)
 
