@@ -85,7 +85,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.workers = [OneWorker(self.broker), OneWorker(self.broker)]
         self.alive = [False, False]
         self.generation = 0
-        self.database = Database(_Fence(LOG_ID, -1, -1, -1))
+        self.database = Database(_Fence(LOG_ID, -1, -1, -1, epoch=0))
         metrics = WorkerMetrics(CollectorRegistry())
         self.sink = PostgresSink(load_settings({}), WINDOWS, metrics)
 
@@ -163,7 +163,7 @@ class ExactlyOnce(RuleBasedStateMachine):
     def _apply(self, events: list[VerdictEvent]) -> Database:
         before = self.database
         at = before.fence
-        fence = _Fence(LOG_ID, at.source_offset, at.validated_offset, at.validated_offset)
+        fence = _Fence(LOG_ID, at.source_offset, at.validated_offset, at.validated_offset, at.epoch)
         work, result, deltas = _Work(), FlushResult(), Deltas()
         for event in events:
             self.sink._admit(event, fence, work, result)
