@@ -51,9 +51,9 @@ async def broken_acknowledged_before_kafka(world: World) -> None:
     rate=RATE,
     drain_s=DRAIN_S,
     around=broken("no_fence", proxied_postgres),
-    # The database's own keys refuse most of what comes twice; then nothing is ever done.
-    reveals=frozenset({"counted_and_rejected", "rejected_twice", "not_drained"}),
-    exits=frozenset({31}),
+    # What comes twice meets the database's own keys, which ends the worker: the count stays right
+    # in this case, by luck, but nobody may die of an answer that was lost.
+    reveals=frozenset({"counted_and_rejected", "rejected_twice", "unexpected_exit"}),
 )
 async def broken_without_fence(world: World) -> None:
     """The sink does not know what it has applied; answers to COMMIT are lost."""
