@@ -30,10 +30,17 @@ class Own:
         self.validation = unused("validation")
         self.validated = unused("validated")
         self.windows = unused("windows")
+        self.control = unused("control")
 
     @property
     def names(self) -> list[str]:
-        return [self.validation, self.validated, self.windows, changelog_topic(self.app)]
+        return [
+            self.validation,
+            self.validated,
+            self.windows,
+            self.control,
+            changelog_topic(self.app),
+        ]
 
     async def ensure(self, partitions: int = 3) -> dict[int, Genesis]:
         return await ensure_topics(
@@ -47,6 +54,7 @@ async def own(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ow
     monkeypatch.setattr(topics, "VALIDATION_TOPIC", own.validation)
     monkeypatch.setattr(topics, "VALIDATED_TOPIC", own.validated)
     monkeypatch.setattr(topics, "WINDOWS_TOPIC", own.windows)
+    monkeypatch.setattr(topics, "CONTROL_TOPIC", own.control)
     yield own
     async with admin(stack) as client:
         there = set(await client.list_topics())
@@ -63,6 +71,7 @@ async def test_everything_is_created_as_planned(stack: Stack, own: Own) -> None:
             own.validated: 3,
             changelog_topic(own.app): 3,
             own.windows: 1,
+            own.control: 1,
         }
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in own.names]
         (response,) = await client.describe_configs(resources)

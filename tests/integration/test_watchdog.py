@@ -23,7 +23,8 @@ WATCHDOG_S = 3
 async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerWorld]:
     timeouts = {
         "SCRUTIN_WATCHDOG_TIMEOUT_S": str(WATCHDOG_S),
-        "SCRUTIN_RECOVERY_TIMEOUT_S": str(WATCHDOG_S),
+        # Joining the group after a worker that just died takes up to its session's time.
+        "SCRUTIN_RECOVERY_TIMEOUT_S": "60",
     }
     async with WorkerWorld(stack, tmp_path, **timeouts) as world:
         yield world
@@ -41,7 +42,13 @@ async def test_a_worker_that_stands_still_is_ended(
     world: WorkerWorld, stall: str, code: ExitCode, said: str
 ) -> None:
     await world.write(10)
-    program = world.worker("stalled", STALL=stall, PYTHONPATH=str(ROOT))
+    deadline_s = WATCHDOG_S if stall == "restore" else 60
+    program = world.worker(
+        "stalled",
+        STALL=stall,
+        PYTHONPATH=str(ROOT),
+        SCRUTIN_RECOVERY_TIMEOUT_S=str(deadline_s),
+    )
     program._argv[program._argv.index("topology")] = "tests.integration.stalled"
     program.start()
     async with asyncio.timeout(90):
