@@ -98,8 +98,7 @@ DAMAGES = [
     (
         "CREATE TABLE kept AS SELECT * FROM duplicate_attempts LIMIT 1;"
         "DELETE FROM duplicate_attempts WHERE vote_hash = (SELECT vote_hash FROM kept)",
-        "INSERT INTO duplicate_attempts OVERRIDING SYSTEM VALUE SELECT * FROM kept;"
-        "DROP TABLE kept",
+        "INSERT INTO duplicate_attempts OVERRIDING SYSTEM VALUE SELECT * FROM kept;DROP TABLE kept",
         "duplicate_attempts rows",
     ),
 ]
