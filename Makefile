@@ -64,8 +64,10 @@ unit: setup ## the tests that need no service
 bench: setup ## throughput and latency of the chain (BENCH_ARGS="--only NAME", "--long")
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-bench-gateway: setup ## votes a second over HTTP, and 10,000 sockets that watch a poll
-	@$(BIN)/python -m tests.bench.gateway $(BENCH_ARGS)
+bench-gateway: setup ## votes a second over HTTP, how soon others see them, and 10,000 sockets
+	@$(BIN)/python -m tests.bench --only gateway-votes --only gateway-seen --only gateway-sockets \
+	  --json build/bench-gateway.json $(BENCH_ARGS)
+	@cat build/bench-gateway.json
 
 long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates whose workers die
 	@SCRUTIN_TEST_TALLY_BALLOTS=10000 $(BIN)/python -m pytest tests/integration/test_tally_worker.py \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -27,7 +28,7 @@ from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
 from streams.gateway.throttle import Throttle
 from streams.gateway.voters import Voters
-from streams.gateway.watching import Watching
+from streams.gateway.watching import MAX_WATCHERS, Watching
 from streams.log_writer import LogWriter
 from streams.metrics import GatewayMetrics
 from streams.poll_votes import poll_key
@@ -132,6 +133,14 @@ def _check_port(settings: Settings) -> None:
             ) from error
 
 
+def raise_open_files() -> int:
+    """Let this process have as many open sockets as the host allows it; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
 async def serve(settings: Settings) -> ExitCode:
     """Run a gateway until SIGTERM or SIGINT; a second signal ends at once.
 
@@ -164,6 +173,9 @@ async def serve(settings: Settings) -> ExitCode:
 
 async def _run(settings: Settings) -> None:
     metrics = GatewayMetrics(CollectorRegistry())
+    files = raise_open_files()
+    if files < MAX_WATCHERS:
+        log.warning("few open files are allowed; each watcher needs one", files=files)
     async with opened(settings, metrics) as parts, listening(create_app(parts), settings) as http:
         log.info("gateway starts", host=settings.gateway_host, port=settings.gateway_port)
         # Requests in hand are answered even when this is cancelled.

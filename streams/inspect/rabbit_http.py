@@ -38,9 +38,11 @@ class Management:
         base = settings.rabbitmq_management_url or f"http://{settings.rabbitmq_host}:15672"
         self.url: Final = base.rstrip("/")
         self._vhost = quote(settings.rabbitmq_vhost, safe="")
-        self._auth = aiohttp.BasicAuth(
-            settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
-        )
+        self._headers = {
+            "Authorization": aiohttp.encode_basic_auth(
+                settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
+            )
+        }
 
     async def queues(self, names: Sequence[str]) -> dict[str, QueueDetails]:
         """Details of those of the queues that exist.
@@ -73,7 +75,7 @@ class Management:
         timeout = aiohttp.ClientTimeout(total=DEADLINE_S / 2)
         try:
             async with (
-                aiohttp.ClientSession(auth=self._auth, timeout=timeout) as session,
+                aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session,
                 session.get(f"{self.url}{path}") as response,
             ):
                 response.raise_for_status()

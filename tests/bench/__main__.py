@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.devstack import Stack
-from tests.bench import endurance, latency, restore, spread, stage, takeover, throughput
+from tests.bench import endurance, gateway, latency, restore, spread, stage, takeover, throughput
 from tests.bench.figure import Figure, Run
 
 FIGURES = {
@@ -32,6 +32,9 @@ FIGURES = {
         spread.LAWS,
         takeover.FIGURE,
         endurance.FIGURE,
+        gateway.VOTES,
+        gateway.SEEN,
+        gateway.SOCKETS,
     )
 }
 
@@ -91,13 +94,14 @@ def bench(
                 say(f"[bold]{figure.name}[/]")
                 figures[figure.name] = uvloop.run(figure.measure(run))
                 if json_file is not None:
+                    json_file.parent.mkdir(parents=True, exist_ok=True)
                     # After each: what comes later may take long, or fail.
                     json_file.write_text(json.dumps(figures, indent=2) + "\n")
         finally:
             stack.down()
     show(out, figures, chosen)
     if json_file is not None:
-        out.print(f"Figures in {json_file}")
+        out.print(f"\nFigures in {json_file}")
 
 
 def choose(names: list[str], *, long: bool) -> list[Figure]:

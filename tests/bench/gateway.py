@@ -1,7 +1,6 @@
-"""`python -m tests.bench.gateway`: votes a second over HTTP, and sockets that watch one poll.
+"""A gateway beside all the rest: confirmed votes a second, and how soon watchers see them.
 
-Clients are processes of this machine too, so the figures are what a gateway does while they take
-their share. Votes go to a queue that nobody reads: the chain has a bench of its own.
+Clients share the two cores with everything they measure.
 """
 
 from __future__ import annotations
@@ -9,292 +8,334 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import sys
-import tempfile
 import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import aiohttp
-import msgspec
-import typer
-import uvloop
-from rich.console import Console
+from streams.load.programs import Program
+from tests.bench.cpu import by_process, per_vote_us
+from tests.bench.figure import Figure, Found, Row, Run
+from tests.bench.gateway_clients import PATIENCE_S, Child
+from tests.harness import database, until
+from tests.integration.gateway_world import NO_LIMITS, Client, GatewayChain, client_of
 
-from streams.devstack import Stack
-from streams.live import CHANNEL, TotalsMessage
-from streams.load.programs import Program, child_environment, gateway
-from streams.migrations import migrate
-from streams.settings import load_settings
-from tests.harness import database, redis_of, wipe
-from tests.integration.gateway_world import GatewayChain, client_of
-
-CONTEST: Final = "poll:1"
-ROUNDS: Final = 20
-"""Changes of the totals while the sockets watch."""
-PAUSE_S: Final = 0.5
-FINAL_S: Final = 60.0
-"""Longest wait for the last total."""
+CLIENTS: Final = 2
 AT_ONCE: Final = 64
+"""Connections of all clients."""
+GOAL_VOTES_PER_S: Final = 3000
+GOAL_SEEN_P99_S: Final = 0.3
+GOAL_SOCKETS: Final = 10_000
+POLLS: Final = 10
+"""That the sockets watch in turn."""
 
 
-async def cast(base: str, voters: range) -> dict[str, Any]:
-    """Vote with many connections at once; returns the figures."""
-    todo = iter(voters)
-    times: list[float] = []
-
-    async def client(session: aiohttp.ClientSession) -> None:
-        for voter in todo:
-            body = {"nas": f"{voter:09}", "code": "ABC123", "law_id": "L-1", "vote": "oui"}
-            started_s = time.perf_counter()
-            async with session.post(f"{base}/api/v1/vote", json=body) as answer:
-                assert answer.status == 202, await answer.text()
-            times.append(time.perf_counter() - started_s)
-
-    started_s = time.perf_counter()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        await asyncio.gather(*(client(session) for _ in range(AT_ONCE)))
-    took_s = time.perf_counter() - started_s
-    return {"per_s": len(times) / took_s, **quantiles(times)}
-
-
-async def watch(base: str, sockets: int, until_total: int) -> dict[str, Any]:
-    """Open sockets, say so, and follow each until it shows a total; returns the figures."""
-    late: list[float] = []
-    messages = 0
-    opened = asyncio.Semaphore(200)
-    ready = 0
-
-    async def client(session: aiohttp.ClientSession) -> None:
-        nonlocal messages, ready
-        async with opened:
-            socket = await session.ws_connect(f"{base}/ws/polls/1/")
-            number = None
-            message = json.loads((await socket.receive(timeout=FINAL_S)).data)
-        ready += 1
-        if ready == sockets:
-            print("ready", flush=True)
-        while True:
-            assert message["type"] == "snapshot" or message["continues"] == number, "a gap"
-            number = message["number"]
-            messages += 1
-            if message["total"] >= until_total:
-                late.append(time.time() - message["totals"]["sent_ms"] / 1000)
-                await socket.close()
-                return
-            message = json.loads((await socket.receive(timeout=FINAL_S)).data)
-
-    timeout = aiohttp.ClientTimeout(total=None)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        await asyncio.gather(*(client(session) for _ in range(sockets)))
-    return {"sockets": len(late), "messages": messages, **quantiles(late)}
-
-
-def quantiles(seconds: list[float]) -> dict[str, float]:
-    """Median and 99th percentile."""
-    ordered = sorted(seconds)
-    at = lambda share: ordered[min(len(ordered) - 1, math.floor(share * len(ordered)))]  # noqa: E731
-    return {"p50_s": at(0.5), "p99_s": at(0.99), "max_s": ordered[-1]}
-
-
-async def measure(
-    stack: Stack, directory: Path, *, votes: int, sockets: int, clients: int
-) -> dict[str, Any]:
-    """Run a gateway and measure both."""
-    await wipe(stack.env())
-    env = child_environment(
-        stack.env(),
-        SCRUTIN_ROLL="open",
-        SCRUTIN_THROTTLE_VOTER="off",
-        SCRUTIN_THROTTLE_ADDRESS="off",
-        SCRUTIN_SECRET="s" * 32,
-    )
-    settings = load_settings(env)
-    db = await database(settings)
-    await migrate(db)
-    figures: dict[str, Any] = {}
-    async with gateway(env, directory) as program:
-        await program.ready()
-        base = f"http://127.0.0.1:{program.port}"
-        if votes:
-            before_s = program.cpu_s()
-            shares = await asyncio.gather(
-                *(
-                    _child("cast", base, str(n * votes // clients), str((n + 1) * votes // clients))
-                    for n in range(clients)
-                )
-            )
-            figures["votes"] = {
-                "per_s": sum(share["per_s"] for share in shares),
-                "p50_s": max(share["p50_s"] for share in shares),
-                "p99_s": max(share["p99_s"] for share in shares),
-                "cpu_us_per_vote": (program.cpu_s() - before_s) * 1e6 / votes,
-            }
-        if sockets:
-            figures["sockets"] = await _fan_out(program, db, settings, sockets, clients)
-    await db.close()
-    return figures
-
-
-async def _fan_out(
-    program: Program, db: Any, settings: Any, sockets: int, clients: int
-) -> dict[str, Any]:
-    base = f"http://127.0.0.1:{program.port}"
-    goal = 10**15
-    running = [
-        await _start("watch", base, str(sockets // clients), str(goal)) for _ in range(clients)
-    ]
-    opening_s = time.perf_counter()
-    for process in running:
-        assert process.stdout is not None
-        async with asyncio.timeout(300):
-            assert (await process.stdout.readline()).strip() == b"ready"
-    opening_s = time.perf_counter() - opening_s
-    redis = redis_of(settings)
-    before_s = program.cpu_s()
-    for number in range(1, ROUNDS + 1):
-        now_ms = time.time_ns() // 1_000_000
-        totals = {"1": number if number < ROUNDS else goal, "sent_ms": now_ms}
-        for choice, total in totals.items():
-            await db.execute(
-                "INSERT INTO contest_results AS r VALUES ($1, $2, $3)"
-                " ON CONFLICT (contest_id, choice) DO UPDATE SET votes = excluded.votes",
-                CONTEST,
-                choice,
-                total,
-            )
-        await redis.publish(CHANNEL, msgspec.json.encode(TotalsMessage({CONTEST: totals})))
-        await asyncio.sleep(PAUSE_S)
-    shares = [await _result(process) for process in running]
-    await redis.aclose()
-    return {
-        "opened_in_s": opening_s,
-        "sockets": sum(share["sockets"] for share in shares),
-        "changes": ROUNDS,
-        "messages": sum(share["messages"] for share in shares),
-        "p50_s": max(share["p50_s"] for share in shares),
-        "p99_s": max(share["p99_s"] for share in shares),
-        "max_s": max(share["max_s"] for share in shares),
-        "gateway_cpu_s": program.cpu_s() - before_s,
-    }
-
-
-async def seen_elsewhere(stack: Stack, directory: Path, *, votes: int, rate: int) -> dict[str, Any]:
-    """From the click on a vote until another watcher is told, while others vote too."""
-    settings = {
-        "SCRUTIN_ROLL": "open",
-        "SCRUTIN_THROTTLE_VOTER": "off",
-        "SCRUTIN_THROTTLE_ADDRESS": "off",
-    }
-    took: list[float] = []
-    async with GatewayChain(stack, directory, settings=settings) as chain:
+@asynccontextmanager
+async def chain_of(run: Run, **settings: str) -> AsyncIterator[GatewayChain]:
+    """A whole chain with a gateway before it; everybody may vote."""
+    env = {"SCRUTIN_ROLL": "open", **settings}
+    async with GatewayChain(run.stack, run.directory, workers=run.workers, settings=env) as chain:
         await chain.start()
-        async with client_of(chain.gateways[0]) as client:
-            _, made = await client.post("/polls/", poll_form())
-            crowd = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).with_name("scrutin")),
-                *("publish", "--no-load-roll", "--json", "--rate", str(rate)),
-                *("--votes", str(rate * (votes // 10 + 10))),
-                env=chain.env,
-                stdout=asyncio.subprocess.DEVNULL,
-            )
-            try:
-                await asyncio.sleep(5)
-                url = f"{client.base}/ws/polls/{made['id']}/"
-                async with client.session.ws_connect(url) as socket:
-                    total = json.loads((await socket.receive()).data)["total"]
-                    for number in range(votes):
-                        started_s = time.perf_counter()
-                        ballot = {
-                            "poll_id": made["id"],
-                            "option_id": number % 2 + 1,
-                            "voter_name": f"Voter {number}",
-                        }
-                        status, _ = await client.post("/votes/", ballot)
-                        assert status == 202
-                        while total <= number:
-                            message = await socket.receive(timeout=FINAL_S)
-                            total = json.loads(message.data)["total"]
-                        took.append(time.perf_counter() - started_s)
-                        await asyncio.sleep(0.1)
-            finally:
-                crowd.kill()
-                await crowd.wait()
-    return {"background_per_s": rate, "votes": votes, **quantiles(took)}
+        yield chain
 
 
-def poll_form() -> dict[str, object]:
-    """A poll that stays open."""
+def poll_form(closes_s: float = 86_400.0) -> dict[str, object]:
+    """A poll that closes in so many seconds."""
     return {
         "title": "Bench",
         "creator_name": "Bench",
-        "end_time": "2999-01-01T00:00:00Z",
+        "end_time": (datetime.now(UTC) + timedelta(seconds=closes_s)).isoformat(),
         "options": [{"text": "Yes"}, {"text": "No"}],
     }
 
 
-async def _start(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.bench.gateway", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-    )
+def quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Median, 99th percentile and longest."""
+    ordered = sorted(seconds)
+    last = len(ordered) - 1
+    at = {"p50_s": 0.5, "p99_s": 0.99, "max_s": 1.0}
+    return {
+        name: round(ordered[min(last, math.floor(len(ordered) * share))], 4)
+        for name, share in at.items()
+    }
 
 
-async def _result(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    async with asyncio.timeout(300):
-        out, _ = await process.communicate()
-    assert process.returncode == 0, f"a client ended with {process.returncode}"
-    found: dict[str, Any] = json.loads(out)
+# Votes ---------------------------------------------------------------------------------------
+
+
+async def measure_votes(run: Run) -> Found:
+    """Votes on a law and in a poll, from closed loops; with limits and without."""
+    votes = 4_000 if run.quick else 30_000
+    found: Found = {}
+    async with chain_of(run, **NO_LIMITS) as chain, client_of(chain.gateways[0]) as client:
+        _, made = await client.post("/polls/", poll_form())
+        await _cast(run, chain, range(10**8, 10**8 + 500))
+        run.say(f"{votes:,} votes on a law, no limits")
+        found["law"] = await _cast(run, chain, range(votes))
+        run.say(f"{votes:,} votes in a poll, no limits")
+        found["poll"] = await _cast(run, chain, range(votes), poll=made["id"])
+    async with chain_of(run) as chain:
+        await _cast(run, chain, range(10**8, 10**8 + 500))
+        run.say(f"{votes:,} votes on a law, the limits as they are by default")
+        found["law_throttled"] = await _cast(run, chain, range(votes))
     return found
 
 
-async def _child(*arguments: str) -> dict[str, Any]:
-    return await _result(await _start(*arguments))
+async def _cast(
+    run: Run, chain: GatewayChain, voters: range, *, poll: int | None = None
+) -> dict[str, Any]:
+    before = _cpu(run, chain)
+    shares = [
+        await Child.start(
+            "cast",
+            port=chain.gateways[0].port,
+            first=voters.start + n * len(voters) // CLIENTS,
+            last=voters.start + (n + 1) * len(voters) // CLIENTS,
+            at_once=AT_ONCE // CLIENTS,
+            poll=poll,
+        )
+        for n in range(CLIENTS)
+    ]
+    parts = await asyncio.gather(*(share.figures() for share in shares))
+    after = _cpu(run, chain)
+    took_s = max(p["ended_s"] for p in parts) - min(p["began_s"] for p in parts)
+    statuses: dict[str, int] = {}
+    for part in parts:
+        for status, count in part["statuses"].items():
+            statuses[status] = statuses.get(status, 0) + count
+    assert statuses == {"202": len(voters)}, statuses
+    await _all_counted(chain)
+    return {
+        "votes": len(voters),
+        "per_s": round(len(voters) / took_s),
+        **quantiles([time_s for part in parts for time_s in part["times_s"]]),
+        "cpu_us_per_vote": per_vote_us(before, after, len(voters)),
+    }
 
 
-def bench(
-    *,
-    votes: Annotated[int, typer.Option(min=0, help="Votes over HTTP; 0: none.")] = 30_000,
-    sockets: Annotated[int, typer.Option(min=0, help="Sockets; 0: none.")] = 10_000,
-    clients: Annotated[int, typer.Option(min=1, help="Client processes.")] = 2,
-    watched: Annotated[
-        int, typer.Option(min=0, help="Votes timed until another watcher sees them; 0: none.")
-    ] = 200,
-    rate: Annotated[int, typer.Option(min=1, help="Votes a second beside those.")] = 2000,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
-) -> None:
-    """Measure a gateway: confirmed votes a second, and the way of a total to every socket."""
-    out = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="scrutin-bench-") as folder:
-        reused = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
-        stack = Stack(Path(reused or folder) if reused else Path(folder) / "stack", environ={})
+async def _all_counted(chain: GatewayChain) -> None:
+    """Wait until RabbitMQ and Kafka have nothing left, so that the next figure begins alone."""
+    db = await database(chain.settings)
+    last = -1
+
+    async def settled() -> bool:
+        nonlocal last
+        before, last = last, await db.fetchval("SELECT count(*) FROM vote_audit")
+        return before == last
+
+    try:
+        await until(settled, "all is counted", within_s=PATIENCE_S, poll_s=1.5)
+    finally:
+        await db.close()
+
+
+def _cpu(run: Run, chain: GatewayChain) -> dict[str, float]:
+    gateway = chain.gateways[0]
+    return {**by_process(run.stack, chain), "gateway": gateway.cpu_s()}
+
+
+# Seen elsewhere --------------------------------------------------------------------------------
+
+
+async def measure_seen(run: Run) -> Found:
+    """From a voter's click until another client is told, beside other votes and without them."""
+    votes = 30 if run.quick else 300
+    async with chain_of(run, **NO_LIMITS) as chain, client_of(chain.gateways[0]) as client:
+        run.say(f"{votes} votes in a poll that somebody else watches, nobody else votes")
+        idle = await _seen(client, votes)
+        crowd = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("scrutin")),
+            *("publish", "--no-load-roll", "--json", "--rate", str(run.rate_per_s)),
+            *("--votes", str(run.rate_per_s * (votes // 2 + 60))),
+            *("--expected", str(run.directory / "crowd.json")),
+            env=chain.env,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
         try:
-            stack.up()
-            load = os.getloadavg()[0]
-            figures = uvloop.run(
-                measure(stack, Path(folder), votes=votes, sockets=sockets, clients=clients)
-            )
-            if watched:
-                figures["seen_elsewhere"] = uvloop.run(
-                    seen_elsewhere(stack, Path(folder), votes=watched, rate=rate)
-                )
+            run.say(f"the same beside {run.rate_per_s:,} votes/s, after {run.warm_up_s} s of them")
+            await asyncio.sleep(run.warm_up_s)
+            beside = await _seen(client, votes)
+            assert crowd.returncode is None, "the others ended too early"
         finally:
-            if not reused:
-                stack.down()
-    figures["machine"] = {"cores": os.cpu_count(), "load_before": round(load, 2)}
-    out.print_json(json.dumps(figures))
-    if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+            if crowd.returncode is None:
+                crowd.kill()
+            await crowd.wait()
+    return {"rate_per_s": run.rate_per_s, "votes": votes, "idle": idle, **beside}
 
 
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["cast", url, first, last]:
-            print(json.dumps(uvloop.run(cast(url, range(int(first), int(last))))))
-        case ["watch", url, count, total]:
-            print(json.dumps(uvloop.run(watch(url, int(count), int(total)))))
-        case _:
-            typer.run(bench)
+async def _seen(client: Client, votes: int) -> dict[str, float]:
+    _, made = await client.post("/polls/", poll_form())
+    took_s: list[float] = []
+    async with client.session.ws_connect(f"{client.base}/ws/polls/{made['id']}/") as socket:
+        total = json.loads((await socket.receive()).data)["total"]
+        for number in range(votes):
+            began_s = time.perf_counter()
+            ballot = {
+                "poll_id": made["id"],
+                "option_id": number % 2 + 1,
+                "voter_name": f"Voter {number}",
+            }
+            status, _ = await client.post("/votes/", ballot)
+            assert status == 202
+            while total <= number:
+                message = await socket.receive(timeout=PATIENCE_S)
+                total = json.loads(message.data)["total"]
+            took_s.append(time.perf_counter() - began_s)
+            # Not in step with anything that happens at fixed times.
+            await asyncio.sleep(0.05 + number * 0.618 % 0.1)
+    return quantiles(took_s)
+
+
+# Sockets ---------------------------------------------------------------------------------------
+
+
+async def measure_sockets(run: Run) -> Found:
+    """Sockets on polls in which people vote, until each has the final result."""
+    sockets = 500 if run.quick else GOAL_SOCKETS
+    votes = 10 if run.quick else 40
+    async with chain_of(run, **NO_LIMITS) as chain, client_of(chain.gateways[0]) as client:
+        gateway = chain.gateways[0]
+        empty = _memory(gateway)
+        run.say(f"opening {sockets:,} sockets on {POLLS} polls")
+        # Long enough to open all; then they close by themselves.
+        closes_s = 45.0 if run.quick else 150.0
+        made = [await client.post("/polls/", poll_form(closes_s)) for _ in range(POLLS)]
+        polls = [body["id"] for _, body in made]
+        opening_s = time.perf_counter()
+        watching = [
+            await Child.start(
+                "watch",
+                port=gateway.port,
+                address=f"127.0.0.{n + 1}",
+                polls=polls,
+                sockets=sockets // CLIENTS,
+            )
+            for n in range(CLIENTS)
+        ]
+        try:
+            await asyncio.gather(*(child.ready() for child in watching))
+            opening_s = time.perf_counter() - opening_s
+            memory, before_s = _memory(gateway), gateway.cpu_s()
+            run.say(f"opened in {opening_s:.1f} s; {votes} votes in each poll, then they close")
+            cast_s = await _vote_in_turn(client, polls, votes)
+            parts = await asyncio.gather(*(child.figures() for child in watching))
+        finally:
+            for child in watching:
+                await child.end()
+        spent_s = gateway.cpu_s() - before_s
+        truth = {}
+        for poll in polls:
+            truth[str(poll)] = (await client.get(f"/results/poll:{poll}"))[1]["choices"]
+    return {
+        "sockets": sockets,
+        "final": sum(part["sockets"] for part in parts),
+        "wrong": _wrong(parts, truth),
+        "gaps": sum(part["gaps"] for part in parts),
+        "lost": sum(len(part["lost"]) for part in parts),
+        "messages": sum(part["messages"] for part in parts),
+        "votes": len(cast_s) * votes,
+        "opened_in_s": round(opening_s, 1),
+        "seen": quantiles(_delays(parts, cast_s)),
+        "final_spread": quantiles(_spread(parts)),
+        "memory_mib": round(memory / 2**20),
+        "memory_kib_per_socket": round((memory - empty) / sockets / 1024, 1),
+        "gateway_cpu_s": round(spent_s, 1),
+    }
+
+
+async def _vote_in_turn(client: Client, polls: list[int], votes: int) -> dict[str, list[float]]:
+    """Vote in all polls, again and again; poll -> Unix times of its votes."""
+    cast_s: dict[str, list[float]] = {str(poll): [] for poll in polls}
+    for number in range(votes):
+        for poll in polls:
+            cast_s[str(poll)].append(time.time())
+            ballot = {"poll_id": poll, "option_id": number % 2 + 1, "voter_name": f"V {number}"}
+            status, _ = await client.post("/votes/", ballot)
+            assert status == 202, "the polls closed before all had voted"
+            await asyncio.sleep(0.05)
+    return cast_s
+
+
+def _delays(parts: list[Found], cast_s: Mapping[str, list[float]]) -> list[float]:
+    """Of every vote to every socket: from the voter's request to the message, in seconds."""
+    delays = []
+    for poll, voted_s in cast_s.items():
+        seen_s = sorted(time_s for part in parts for time_s in part["seen_s"].get(poll, []))
+        # The sockets of a poll are told of its first vote, then of its second, ….
+        each = len(seen_s) // len(voted_s)
+        for number, began_s in enumerate(voted_s):
+            delays += [s - began_s for s in seen_s[number * each : (number + 1) * each]]
+    return delays
+
+
+def _spread(parts: list[Found]) -> list[float]:
+    """Of every socket: how long after the first of its poll it had the final result."""
+    found = []
+    for poll in {poll for part in parts for poll in part["final_s"]}:
+        told_s = [time_s for part in parts for time_s in part["final_s"].get(poll, [])]
+        found += [time_s - min(told_s) for time_s in told_s]
+    return found
+
+
+def _wrong(parts: list[Found], truth: Mapping[str, dict[str, int]]) -> int:
+    """Polls whose sockets ended with other totals than the database has."""
+    return sum(
+        any(totals != truth[poll] for totals in part["final_totals"].get(poll, []))
+        for part in parts
+        for poll in truth
+    )
+
+
+def _memory(program: Program) -> int:
+    """Resident bytes."""
+    status = Path(f"/proc/{program.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+# For people ------------------------------------------------------------------------------------
+
+
+def rows_of_votes(found: Found) -> list[Row]:
+    """Lines for people."""
+    names = {"law": "law", "poll": "poll", "law_throttled": "law, default limits"}
+    return [
+        Row(
+            f"gateway, votes/s ({what})",
+            f"{found[name]['per_s']:,} (p99 {found[name]['p99_s'] * 1000:,.0f} ms)",
+            f"{GOAL_VOTES_PER_S:,}" if "limits" not in what else "",
+        )
+        for name, what in names.items()
+    ]
+
+
+def rows_of_seen(found: Found) -> list[Row]:
+    """Lines for people."""
+    return [
+        Row(f"vote seen elsewhere beside {found['rate_per_s']:,}/s, p50", _ms(found["p50_s"])),
+        Row("vote seen elsewhere, p99", _ms(found["p99_s"]), _ms(GOAL_SEEN_P99_S)),
+        Row("the same, nobody else votes, p99", _ms(found["idle"]["p99_s"])),
+    ]
+
+
+def rows_of_sockets(found: Found) -> list[Row]:
+    """Lines for people."""
+    return [
+        Row("sockets with the final result", f"{found['final']:,}", f"{found['sockets']:,}"),
+        Row("polls with other totals; gaps", f"{found['wrong']}; {found['gaps']}", "0; 0"),
+        Row("vote to every socket, p99", _ms(found["seen"]["p99_s"])),
+        Row("first to last socket of a poll", _ms(found["final_spread"]["max_s"])),
+        Row("memory of the gateway", f"{found['memory_mib']:,} MiB"),
+    ]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms"
+
+
+VOTES = Figure("gateway-votes", measure_votes, rows_of_votes, usual=False)
+SEEN = Figure("gateway-seen", measure_seen, rows_of_seen, usual=False)
+SOCKETS = Figure("gateway-sockets", measure_sockets, rows_of_sockets, usual=False)

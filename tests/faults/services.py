@@ -55,7 +55,9 @@ class Rabbit:
         self._record = record_of(stack, "rabbitmq")
         self._base = f"http://{self._record.host}:{self._record.ports['management']}/api"
         options = self._record.options
-        self._auth = aiohttp.BasicAuth(options["user"], options["password"])
+        self._headers = {
+            "Authorization": aiohttp.encode_basic_auth(options["user"], options["password"])
+        }
         self._vhost = quote(options["vhost"], safe="")
 
     async def ctl(self, *arguments: str) -> None:
@@ -77,7 +79,7 @@ class Rabbit:
     async def _api(self, method: str, path: str, body: object = None) -> Any:
         timeout = aiohttp.ClientTimeout(total=20)
         async with (
-            aiohttp.ClientSession(auth=self._auth, timeout=timeout) as session,
+            aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session,
             session.request(method, f"{self._base}{path}", json=body) as answer,
         ):
             answer.raise_for_status()

@@ -36,7 +36,29 @@ export class Bars {
   }
 }
 
-export async function turnout(contest, element) {
+// The curve follows more slowly than the bars, but it follows.
+export class Turnout {
+  constructor(contest) {
+    this.contest = contest;
+    this.element = h("div");
+    this.drawn = 0;
+    this.timer = null;
+  }
+
+  changed() {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.drawn = Date.now();
+      turnout(this.contest, this.element);
+    }, Math.max(0, this.drawn + 3000 - Date.now()));
+  }
+
+  close() {
+    clearTimeout(this.timer);
+  }
+}
+
+async function turnout(contest, element) {
   const line = await get(`/results/${encodeURIComponent(contest)}/timeline`).catch(() => null);
   element.replaceChildren();
   if (!line || !line.points.length) {

@@ -3,7 +3,7 @@
 import { h, say, showFaults, field } from "./dom.js";
 import { call, fate, get, Problem } from "./api.js";
 import { Live } from "./live.js";
-import { Bars, liveMark, proofCard, turnout } from "./parts.js";
+import { Bars, liveMark, proofCard, Turnout } from "./parts.js";
 import { keep, kept, t, when } from "./words.js";
 
 export async function pollPage(main, id, leave) {
@@ -14,49 +14,52 @@ export async function pollPage(main, id, leave) {
   const total = h("span", { class: "big" });
   const mark = liveMark();
   const state = h("div");
-  const chart = h("div");
+  const chart = new Turnout(`poll:${id}`);
+  const about = h("p", { class: "soft small" });
   const proof = h("div");
   const form = ballot(poll, name);
   let shown = poll.state;
-  let charted = 0;
+  let proved = null;
 
   function stands(standing) {
     const over = standing.state && !["open", "draft"].includes(standing.state);
+    about.textContent = [t("by", poll.creator_name), times({ ...poll, state: standing.state || poll.state })].join(" · ");
     if (over) {
       form.replaceChildren();
       state.replaceChildren(h("p", { class: `verdict ${standing.final ? "good" : "warn"}` },
         standing.final ? t("final") : t("counting")));
     }
-    if (standing.state !== shown || (over && standing.final && !proof.childElementCount)) {
-      shown = standing.state;
-      if (over) get(`/polls/${id}/`).then((p) => { const card = proofCard(p.final); if (card) proof.replaceChildren(card); });
-      else if (standing.state === "open") form.replaceChildren(...ballot({ ...poll, state: "open" }, name).childNodes);
+    // Once when it closes, and again when nothing is missing any more.
+    if (over && proved !== standing.final) {
+      proved = standing.final;
+      get(`/polls/${id}/`).then((p) => { const card = proofCard(p.final); if (card) proof.replaceChildren(card); });
     }
+    if (standing.state === "open" && shown === "draft") form.replaceChildren(...ballot({ ...poll, state: "open" }, name).childNodes);
+    shown = standing.state;
   }
 
   main.replaceChildren(h("div", { class: "stack" },
     h("section", { class: "card" },
       h("div", { class: "row between" }, h("h1", {}, poll.title), mark.element),
       poll.description ? h("p", {}, poll.description) : null,
-      h("p", { class: "soft small" }, [t("by", poll.creator_name), times(poll)].join(" · ")),
+      about,
       form, state,
       h("div", { class: "row" }, h("button", { class: "plain", type: "button", onclick: share }, t("share")))),
     h("section", { class: "card" },
       h("div", { class: "row between" }, h("h2", {}, t("results")), total),
       bars.element),
-    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart),
+    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element),
     proof));
 
   const live = new Live(`/ws/polls/${id}/`, (totals, standing) => {
     total.textContent = t("votes", bars.update(totals));
     stands(standing);
-    // The curve follows more slowly than the bars.
-    if (Date.now() - charted > 3000) { charted = Date.now(); turnout(`poll:${id}`, chart); }
+    chart.changed();
   }, (on) => mark.set(on));
   bars.update(Object.fromEntries(poll.options.map((o) => [o.id, o.vote_count])));
   total.textContent = t("votes", poll.total_votes);
   stands({ state: poll.state, final: poll.final && poll.final.final });
-  leave(() => live.close());
+  leave(() => { live.close(); chart.close(); });
 }
 
 export function times(poll) {

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { get } from "./api.js";
 import { Live } from "./live.js";
-import { Bars, liveMark, proofCard, turnout } from "./parts.js";
+import { Bars, liveMark, proofCard, Turnout } from "./parts.js";
 import { t } from "./words.js";
 
 export function outcome(yes, no) {
@@ -69,23 +69,24 @@ async function contestPage(main, view, leave) {
   const bars = new Bars(view.options);
   const total = h("span", { class: "big" });
   const mark = liveMark();
-  const chart = h("div");
+  const chart = new Turnout(view.contest);
   const proof = h("div");
-  let charted = 0;
+  let proved = null;
   main.replaceChildren(h("div", { class: "stack" },
     h("section", { class: "card" },
       h("div", { class: "row between" }, h("h1", {}, view.title), mark.element),
       view.above || null,
       h("div", { class: "row between" }, h("h2", {}, view.heading || t("results")), total), bars.element),
     view.below || null,
-    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart), proof));
+    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element), proof));
   const closed = () => get(`/results/${encodeURIComponent(view.contest)}`).then((r) => { const card = proofCard(r.final); if (card) proof.replaceChildren(card); }).catch(() => {});
   const live = new Live(view.socket, (totals, standing) => {
     total.textContent = t("votes", bars.update(totals));
     view.changed(totals);
-    if (standing.state === "closed" && !proof.childElementCount) closed();
-    if (Date.now() - charted > 3000) { charted = Date.now(); turnout(view.contest, chart); }
+    // Once when it closes, and again when nothing is missing any more.
+    if (standing.state === "closed" && proved !== standing.final) { proved = standing.final; closed(); }
+    chart.changed();
   }, (on) => mark.set(on));
-  leave(() => live.close());
+  leave(() => { live.close(); chart.close(); });
 }
 

@@ -1,0 +1,49 @@
+"""The API as its description says it is, with schemathesis: whatever is sent, nothing breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from streams.devstack import Stack
+from streams.load.programs import child_environment, gateway
+from streams.topics import ensure_topics
+from tests.harness import wipe
+from tests.integration.core_world import own_database
+from tests.integration.gateway_world import NO_LIMITS, SECRET
+
+CHECKS = "not_a_server_error,response_schema_conformance,response_headers_conformance"
+
+
+@pytest.mark.timeout(240)
+async def test_nothing_that_is_sent_breaks_the_api(stack: Stack, tmp_path: Path) -> None:
+    await wipe(stack.env())
+    async with own_database(stack) as settings:
+        await ensure_topics(
+            list(settings.kafka_bootstrap_servers),
+            app_id=settings.app_id,
+            partitions=settings.partitions,
+            replication_factor=1,
+        )
+        env = child_environment(
+            stack.env(), POSTGRES_DB=settings.postgres_db, SCRUTIN_SECRET=SECRET, **NO_LIMITS
+        )
+        async with gateway(env, tmp_path) as program:
+            await program.ready()
+            fuzzing = await asyncio.create_subprocess_exec(
+                str(Path(sys.executable).with_name("schemathesis")),
+                *("run", f"http://127.0.0.1:{program.port}/schema/openapi.json"),
+                *("--checks", CHECKS, "--phases", "examples,coverage,fuzzing"),
+                *("--max-examples", "15", "--generation-deterministic", "--no-color"),
+                # It never ends.
+                *("--exclude-path", "/results/{contest}/events"),
+                *("--warnings", "off", "--request-timeout", "20"),
+                cwd=tmp_path,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            out, _ = await fuzzing.communicate()
+            assert fuzzing.returncode == 0, out.decode()[-8000:]
