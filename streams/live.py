@@ -8,7 +8,7 @@ offering never waits, and what Redis does not take at once is dropped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,7 +16,7 @@ import structlog
 from redis.asyncio import Redis
 
 from schemas.votes import VoteBatch
-from streams.errors import ServiceUnavailable
+from streams.errors import ScrutinError
 from streams.events import VerdictEvent
 from streams.metrics import WorkerMetrics
 from streams.poll_votes import POLL_PREFIX
@@ -94,10 +94,17 @@ class TotalsPublisher:
     Args:
         redis: client.
         metrics: the worker's.
+        announce: told of the notices too.
     """
 
-    def __init__(self, redis: Redis, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        metrics: WorkerMetrics,
+        announce: Callable[[Sequence[Notice]], Awaitable[None]] | None = None,
+    ) -> None:
         self._redis = redis
+        self._announce = announce
         self._metrics = metrics
         self._waiting: Totals = {}
         self._notices: list[Notice] = []
@@ -133,7 +140,9 @@ class TotalsPublisher:
                 async with redis_errors("take committed totals"):
                     await self._redis.publish(CHANNEL, msgspec.json.encode(message))
                 self._metrics.live_messages.labels("published").inc()
-            except ServiceUnavailable as error:
+                if self._announce is not None and message.notices:
+                    await self._announce(message.notices)
+            except ScrutinError as error:
                 self._metrics.live_messages.labels("dropped").inc()
                 log.debug("live totals are not published", error=str(error))
             await asyncio.sleep(PERIOD_S)

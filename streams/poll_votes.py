@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
 POLL_PREFIX: Final = "poll:"
+MAX_NAME_CHARACTERS: Final = 100
+"""Of a voter's name."""
 
 SIGNED_FIELDS: Final = ("poll_id", "option_id", "voter_hash", "vote_timestamp", "who", "voter_name")
 """In the order in which they are signed; all are text, `voter_name` may be absent."""
@@ -38,6 +41,30 @@ def poll_key(secret: str) -> bytes:
     if not secret:
         return b""
     return hmac.digest(secret.encode(), _PURPOSE, "sha256")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is the number of a poll or of an option, as PostgreSQL can hold it."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
+def name_hash(key: bytes, contest: str, name: str) -> str:
+    """The voter's hash of a name; upper and lower case and the width of blanks are the same."""
+    folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return keyed_hash(key, Who.NAME, contest, folded)
+
+
+def keyed_hash(key: bytes, kind: str, contest: str, text: str) -> str:
+    """64 hexadecimal digits (HMAC-SHA-256) that tell nobody without the key what was hashed.
+
+    Args:
+        key: :func:`poll_key`.
+        kind: what the text is.
+        contest: hashes differ from contest to contest.
+        text: to hash.
+    """
+    message = f"{kind}\0{contest}\0".encode() + text.encode("utf-8", "surrogatepass")
+    return hmac.new(key, message, hashlib.sha256).hexdigest()
 
 
 def sign(key: bytes, fields: Mapping[str, str]) -> str:

@@ -27,6 +27,8 @@ from streams.errors import SettingsError
 VALIDATION = "votes.validation"
 AGGREGATION = "votes.aggregation"
 REVIEW = "votes.review"
+POLL_UPDATES = "poll_vote_updates"
+"""Votes in polls by name, as the services before told each other of them."""
 TALLY_QUEUES = (
     "tally.creation.queue",
     "partial.decryption.queue",
@@ -81,6 +83,9 @@ class Settings(BaseSettings):
         about="Votes already validated",
     )
     review_queue: str = _env("REVIEW_QUEUE", default=REVIEW, about="Everything not counted")
+    poll_updates_queue: str = _env(
+        "POLL_UPDATES_QUEUE", default=POLL_UPDATES, about="Votes in polls, on `poll_updates`"
+    )
 
     rabbitmq_management_url: str = _env(
         "SCRUTIN_RABBITMQ_MANAGEMENT_URL",
@@ -188,6 +193,11 @@ class Settings(BaseSettings):
     live: bool = _env(
         "SCRUTIN_LIVE", default=True, about="Workers publish committed totals on Redis pub/sub"
     )
+    global_votes: bool = _env(
+        "SCRUTIN_GLOBAL_VOTES",
+        default=True,
+        about="With them, votes in polls by name on the channel `global:votes`",
+    )
     roll: Literal["redis", "table", "open"] = _env(
         "SCRUTIN_ROLL",
         default="redis",
@@ -269,10 +279,15 @@ class Settings(BaseSettings):
         default=0,
         about="Proxies before the gateway whose X-Forwarded-For is believed",
     )
+    confirm: Literal["rabbitmq", "kafka"] = _env(
+        "SCRUTIN_CONFIRM",
+        default="rabbitmq",
+        about="Who has an HTTP vote when it is answered 202; `kafka`: votes pass RabbitMQ by",
+    )
     confirm_timeout_s: PositiveSeconds = _env(
         "SCRUTIN_CONFIRM_TIMEOUT_S",
         default=5.0,
-        about="Longest wait of an HTTP vote for RabbitMQ's confirm",
+        about="Longest wait of an HTTP vote for the confirm",
     )
     throttle_address: Rate = _env(
         "SCRUTIN_THROTTLE_ADDRESS",
@@ -404,6 +419,7 @@ class Settings(BaseSettings):
             VALIDATION: self.validation_queue,
             AGGREGATION: self.aggregation_queue,
             REVIEW: self.review_queue,
+            POLL_UPDATES: self.poll_updates_queue,
         }[documented]
 
 
@@ -502,18 +518,19 @@ def _check_queues(settings: Settings) -> None:
         raise SettingsError(what, where={"variable": variable}, todo=todo)
 
     for name in settings.ingress:
-        if name not in {VALIDATION, AGGREGATION}:
+        if name not in {VALIDATION, AGGREGATION, POLL_UPDATES}:
             refuse(
                 f"{name!r} is not a queue to read from",
                 "SCRUTIN_INGRESS",
-                f"Use {VALIDATION} or {AGGREGATION}; a *_QUEUE setting renames them",
+                f"Use {VALIDATION}, {AGGREGATION} or {POLL_UPDATES}; a *_QUEUE setting renames"
+                " them",
             )
     for name in settings.egress:
-        if name not in {REVIEW, AGGREGATION}:
+        if name not in {REVIEW, AGGREGATION, POLL_UPDATES}:
             refuse(
                 f"{name!r} is not a queue to write to",
                 "SCRUTIN_EGRESS",
-                f"Use {REVIEW} or {AGGREGATION}; a *_QUEUE setting renames them",
+                f"Use {REVIEW}, {AGGREGATION} or {POLL_UPDATES}; a *_QUEUE setting renames them",
             )
     for name in settings.tally_queues:
         if name not in TALLY_QUEUES:
@@ -535,6 +552,12 @@ def _check_queues(settings: Settings) -> None:
             f"Queue {', '.join(both)} would be read and written",
             "SCRUTIN_INGRESS, SCRUTIN_EGRESS",
             "A queue can only be one of them",
+        )
+    if POLL_UPDATES in settings.ingress and not settings.secret.get_secret_value():
+        refuse(
+            f"{POLL_UPDATES} brings votes in polls, and there are none without a secret",
+            "SCRUTIN_INGRESS, SCRUTIN_SECRET",
+            "Set SCRUTIN_SECRET, the same as the gateways'",
         )
     if AGGREGATION in settings.egress and settings.sink != "off":
         refuse(

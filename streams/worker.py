@@ -25,6 +25,7 @@ from streams.database import connect, place, translated
 from streams.errors import ScrutinError, ServiceUnavailable
 from streams.events import InputEvent, VerdictEvent, decoded, value_of
 from streams.failstop import fail
+from streams.global_votes import GlobalVotes
 from streams.grouping import GroupRunner
 from streams.identity import check_database
 from streams.kafka_transport import Transport
@@ -172,7 +173,11 @@ class Worker:
             db=settings.redis_db,
             password=settings.redis_password.get_secret_value(),
         )
-        self._live = TotalsPublisher(self._redis, self.metrics)
+        self._live = TotalsPublisher(
+            self._redis,
+            self.metrics,
+            GlobalVotes(self._redis, self._sink).announce if settings.global_votes else None,
+        )
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False

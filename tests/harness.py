@@ -32,7 +32,7 @@ from streams.load.roll import load_roll
 from streams.load.verification import verify, wait_until_counted
 from streams.settings import Settings, load_settings
 
-QUEUES = ("votes.validation", "votes.aggregation", "votes.review")
+QUEUES = ("votes.validation", "votes.aggregation", "votes.review", "poll_vote_updates")
 
 
 async def until(

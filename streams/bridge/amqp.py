@@ -161,6 +161,12 @@ class Channel:
         with _missing():
             await self._call(self.raw.exchange_declare, exchange=exchange, passive=True)
 
+    async def declare_exchange(self, exchange: str) -> None:
+        """Declare a durable direct exchange."""
+        await self._call(
+            self.raw.exchange_declare, exchange=exchange, exchange_type="direct", durable=True
+        )
+
     async def bind(self, queue: str, exchange: str, key: str) -> None:
         """Bind a queue to an exchange."""
         await self._call(self.raw.queue_bind, queue=queue, exchange=exchange, routing_key=key)
@@ -327,6 +333,29 @@ async def ensure_queue(connection: Connection, queue: str) -> tuple[Channel, boo
         log.info("queue was missing and is declared", queue=queue)
         return channel, True
     return channel, False
+
+
+@dataclass(frozen=True)
+class Route:
+    """How messages get to a queue: by its name, unless an exchange is named."""
+
+    queue: str
+    exchange: str = ""
+    """Durable and direct."""
+    key: str = ""
+
+    @property
+    def routing_key(self) -> str:
+        """What to publish with."""
+        return self.key if self.exchange else self.queue
+
+    async def ensure(self, connection: Connection) -> tuple[Channel, bool]:
+        """As :func:`ensure_queue`; the exchange is declared and bound if there is one."""
+        channel, created = await ensure_queue(connection, self.queue)
+        if self.exchange:
+            await channel.declare_exchange(self.exchange)
+            await channel.bind(self.queue, self.exchange, self.key)
+        return channel, created
 
 
 class _missing:  # noqa: N801 - used like a function

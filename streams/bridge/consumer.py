@@ -17,8 +17,8 @@ from streams.bridge.amqp import (
     Channel,
     Connection,
     QueueMissing,
+    Route,
     connected,
-    ensure_queue,
     first_of,
     resolve,
 )
@@ -44,11 +44,13 @@ class Session:
         *,
         queue: str,
         prevalidated: bool,
+        poll_updates: bool,
         prefetch: int,
         metrics: BridgeMetrics,
     ) -> None:
         self.queue = queue
         self.prevalidated = prevalidated
+        self.poll_updates = poll_updates
         self.prefetch = prefetch
         self.tags = DeliveryTags()
         self.consumer_tag = ""
@@ -98,8 +100,9 @@ class QueueConsumer:
 
     Args:
         address: of RabbitMQ.
-        queue: deployed name.
+        route: to the queue.
         prevalidated: somebody else asked the roll for its votes.
+        poll_updates: its messages are votes in polls by name.
         prefetch: deliveries in flight.
         bind: bind the queue to `votes.exchange` where that exists.
         measure: export the queue's size.
@@ -113,8 +116,9 @@ class QueueConsumer:
         self,
         address: Address,
         *,
-        queue: str,
+        route: Route,
         prevalidated: bool,
+        poll_updates: bool = False,
         prefetch: int,
         bind: bool,
         measure: bool,
@@ -123,20 +127,22 @@ class QueueConsumer:
         retry_delay_s: float,
         metrics: BridgeMetrics,
     ) -> None:
-        self.queue = queue
+        self.queue = route.queue
         self.prevalidated = prevalidated
         self.session: Session | None = None
         """The session that deliveries come by now."""
         self._address = address
+        self._route = route
+        self._poll_updates = poll_updates
         self._prefetch = prefetch
         self._bind = bind
         self._measure = measure
         self._intake = intake
-        self._service = f"rabbitmq {queue}"
+        self._service = f"rabbitmq {route.queue}"
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics
-        metrics.in_flight.labels(queue).set_function(self._in_flight)
+        metrics.in_flight.labels(route.queue).set_function(self._in_flight)
         self._last: Session | None = None
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -174,7 +180,7 @@ class QueueConsumer:
             connection = await opening.enter_async_context(
                 connected(self._address, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
             )
-            channel, created = await ensure_queue(connection, self.queue)
+            channel, created = await self._route.ensure(connection)
             if self._bind:
                 await self._bind_exchange(connection)
             # A queue that was deleted took its deliveries with it, whoever declared it again.
@@ -185,6 +191,7 @@ class QueueConsumer:
                 channel,
                 queue=self.queue,
                 prevalidated=self.prevalidated,
+                poll_updates=self._poll_updates,
                 prefetch=self._prefetch,
                 metrics=self._metrics,
             )

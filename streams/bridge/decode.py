@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from schemas.votes import Flag, Kind, Malformed, Vote
+from streams.bridge.poll_updates import read_update
 from streams.bridge.spellings import (
     CHOICES,
     MAX_HASH_BYTES,
@@ -57,6 +58,7 @@ def decode(
     *,
     redelivered: bool,
     prevalidated: bool,
+    poll_updates: bool = False,
     ingest_us: int,
     max_body_bytes: int,
     poll_key: bytes = b"",
@@ -68,6 +70,7 @@ def decode(
         message_id: AMQP property, None or empty if the publisher gave none.
         redelivered: RabbitMQ's flag.
         prevalidated: it came by `votes.aggregation`.
+        poll_updates: it came by `poll_vote_updates`.
         ingest_us: Unix time in microseconds, the vote's time if the message has none.
         max_body_bytes: a longer body is `too_large`.
         poll_key: what poll votes are signed with; without it there are none.
@@ -81,10 +84,14 @@ def decode(
     if prevalidated:
         flags |= _PREVALIDATED
     if len(body) <= max_body_bytes:
-        spelled = _fast(body)
+        spelled = None if poll_updates else _fast(body)
         if spelled is None:
             try:
-                spelled = read_body(body, max_metadata_bytes=max_body_bytes, poll_key=poll_key)
+                spelled = (
+                    read_update(body, poll_key)
+                    if poll_updates
+                    else read_body(body, max_metadata_bytes=max_body_bytes, poll_key=poll_key)
+                )
             except NotAVote as fault:
                 return _malformed(fault.reason, body, identity, flags)
         return _vote(spelled, identity, flags, ingest_us)

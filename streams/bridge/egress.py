@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from schemas.verdicts import Rejection
 from schemas.votes import AdoptedVoteBatch, Malformed, Vote
 from streams import failpoints
+from streams.bridge.poll_updates import poll_updates
 from streams.bridge.publisher import Publisher
 from streams.bridge.reviews import Publication, counted_votes, has_reviews, reviews
 from streams.bridge.sampling import Sampler
@@ -21,6 +22,7 @@ class Egress:
     Args:
         review: takes a message for every item that was not accepted; None: nobody reads them.
         aggregation: takes every accepted vote, for somebody else's aggregator; None: ours counts.
+        updates: takes every accepted vote in a poll, for somebody else's poll service.
         sampler: says which reviews go out when there are very many.
         metrics: of the bridge.
     """
@@ -30,11 +32,13 @@ class Egress:
         *,
         review: Publisher | None,
         aggregation: Publisher | None,
+        updates: Publisher | None,
         sampler: Sampler,
         metrics: BridgeMetrics,
     ) -> None:
         self._review = review
         self._aggregation = aggregation
+        self._updates = updates
         self._sampler = sampler
         self._metrics = metrics
 
@@ -46,9 +50,10 @@ class Egress:
         """
         rejected: list[Publication] = []
         counted: list[Publication] = []
+        told: list[Publication] = []
         for one in verdicts:
             wanted = self._review is not None and has_reviews(one.batch)
-            if not wanted and self._aggregation is None:
+            if not wanted and self._aggregation is None and self._updates is None:
                 continue
             record = one.record()
             if record is None or isinstance(record, AdoptedVoteBatch):
@@ -58,11 +63,15 @@ class Egress:
                 rejected += reviews(one.batch, record, self._admits)
             if self._aggregation is not None:
                 counted += counted_votes(one.batch, record)
+            if self._updates is not None:
+                told += poll_updates(one.batch, record)
         if self._review is not None and rejected:
             await self._review.publish(rejected)
         if self._aggregation is not None and counted:
             await self._aggregation.publish(counted)
-        if rejected or counted:
+        if self._updates is not None and told:
+            await self._updates.publish(told)
+        if rejected or counted or told:
             failpoints.at(Point.AFTER_CONFIRM)
 
     def _admits(self, item: Vote | Malformed, rejection: Rejection, ingest_ms: int) -> bool:
@@ -73,6 +82,6 @@ class Egress:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for publisher in (self._review, self._aggregation):
+        for publisher in (self._review, self._aggregation, self._updates):
             if publisher is not None:
                 await publisher.aclose()

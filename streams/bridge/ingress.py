@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -15,7 +15,7 @@ from streams import failpoints
 from streams.availability import Availability, persistently
 from streams.bridge.backpressure import LagGate
 from streams.bridge.buffers import Buffers, Pending, Regime, hashes_to_ask, seal, weight
-from streams.bridge.consumer import QueueConsumer, Session
+from streams.bridge.consumer import QueueConsumer
 from streams.bridge.decode import decode
 from streams.bridge.input_log import InputLog
 from streams.bridge.spellings import Reason
@@ -42,6 +42,49 @@ class Limits:
     """Longest wait of a vote in the buffers."""
     poll_key: bytes = b""
     """What poll votes are signed with; without it there are none."""
+
+
+class Tags(Protocol):
+    """Which deliveries are settled; see :class:`streams.bridge.tags.DeliveryTags`."""
+
+    delivered: int
+
+    @property
+    def outstanding(self) -> int:
+        """Deliveries that are not settled."""
+
+    def confirm(self, tags: Iterable[int]) -> None:
+        """Kafka has these deliveries."""
+
+
+class Origin(Protocol):
+    """What delivers; see :class:`streams.bridge.consumer.Session`."""
+
+    @property
+    def queue(self) -> str:
+        """Its name."""
+
+    @property
+    def prevalidated(self) -> bool:
+        """Somebody else asked the roll."""
+
+    @property
+    def poll_updates(self) -> bool:
+        """Its messages are votes in polls by name."""
+
+    @property
+    def prefetch(self) -> int:
+        """Most deliveries that are not settled."""
+
+    @property
+    def tags(self) -> Tags:
+        """Which deliveries are settled."""
+
+    def reject(self, tag: int) -> None:
+        """Kafka has this malformed one."""
+
+    def acknowledge(self) -> None:
+        """Tell whoever sent them, as far as everything is settled."""
 
 
 class Ingress:
@@ -81,7 +124,7 @@ class Ingress:
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics
-        self._buffers: Buffers[Session] = Buffers(limits.partitions)
+        self._buffers: Buffers[Origin] = Buffers(limits.partitions)
         self._consumers: list[QueueConsumer] = []
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -101,7 +144,7 @@ class Ingress:
 
     def receive(
         self,
-        session: Session,
+        session: Origin,
         tag: int,
         redelivered: bool,
         message_id: bytes | None,
@@ -116,6 +159,7 @@ class Ingress:
                 message_id,
                 redelivered=redelivered,
                 prevalidated=session.prevalidated,
+                poll_updates=session.poll_updates,
                 ingest_us=time.time_ns() // 1000,
                 max_body_bytes=self._limits.max_body_bytes,
                 poll_key=self._limits.poll_key,
@@ -139,7 +183,7 @@ class Ingress:
             if not self._fatal.done():
                 self._fatal.set_exception(error)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Origin) -> None:
         """Drop what waits of a session whose messages are back in their queue."""
         dropped = self._buffers.forget(session)
         if dropped:
@@ -188,7 +232,7 @@ class Ingress:
             self._sealing = False
 
     def _submit(
-        self, taken: Sequence[Pending[Session]], answers: Sequence[bool], regime: Regime
+        self, taken: Sequence[Pending[Origin]], answers: Sequence[bool], regime: Regime
     ) -> None:
         ingest_ms = time.time_ns() // 1_000_000
         position = 0
@@ -269,18 +313,18 @@ class _Settle:
 
     __slots__ = ("_metrics", "_pending")
 
-    def __init__(self, pending: Pending[Session], metrics: BridgeMetrics) -> None:
+    def __init__(self, pending: Pending[Origin], metrics: BridgeMetrics) -> None:
         self._pending = pending
         self._metrics = metrics
 
     def __call__(self) -> None:
         failpoints.at(Point.AFTER_KAFKA_ACK)
         # Rejections go first: an acknowledgement of `multiple` would cover them.
-        touched: set[Session] = set()
+        touched: set[Origin] = set()
         for session, tag in self._pending.rejects:
             session.reject(tag)
             touched.add(session)
-        by_session: dict[Session, list[int]] = {}
+        by_session: dict[Origin, list[int]] = {}
         for session, tag in self._pending.tags:
             found = by_session.get(session)
             if found is None:

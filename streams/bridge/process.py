@@ -15,31 +15,28 @@ from redis.asyncio import Redis
 
 from schemas.genesis import Genesis
 from schemas.notices import IntakePaused, IntakeResumed, Notice, RollLoaded
-from schemas.votes import Rule
 from streams import failpoints, topics
 from streams.availability import Availability, persistently
-from streams.bridge.amqp import address_of, connected, ensure_queue
-from streams.bridge.backpressure import LagGate
-from streams.bridge.buffers import Regime
+from streams.bridge import poll_updates
+from streams.bridge.amqp import Route, address_of, connected
 from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
-from streams.bridge.ingress import Ingress, Limits
-from streams.bridge.input_log import InputLog
+from streams.bridge.ingress import Ingress
+from streams.bridge.intake import Intake, first_error
 from streams.bridge.notices import NoticeReader
 from streams.bridge.publisher import Publisher
 from streams.bridge.sampling import Sampler
 from streams.bridge.standstill import Standstill
 from streams.bridge.verdict_reader import VerdictReader
-from streams.errors import ExitCode, ScrutinError, ServiceUnavailable, StageFailed
+from streams.errors import ExitCode, ServiceUnavailable
 from streams.identity import check_mirror
 from streams.log_reader import LogReader
 from streams.metrics import BridgeMetrics
 from streams.mirror import Mirror
-from streams.poll_votes import poll_key
 from streams.redis_client import redis_client
-from streams.roll import OpenRoll, RedisRoll, Roll, TableRoll
+from streams.roll import TableRoll
 from streams.serving import StatusServer
-from streams.settings import AGGREGATION, REVIEW, VALIDATION, Settings
+from streams.settings import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, Settings
 
 if TYPE_CHECKING:
     from streams.tally.queues import TallyQueues
@@ -73,7 +70,7 @@ class Bridge:
         self._tally: TallyQueues | None = None
         self._genesis: Mapping[int, Genesis] = {}
         self._standstill: Standstill | None = None
-        self._table_roll = TableRoll()
+        self._table_roll: TableRoll | None = None
         self._readers: list[VerdictReader] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -110,14 +107,7 @@ class Bridge:
                 for name, work in self._parts():
                     self._tasks.append(group.create_task(work, name=name))
         except ExceptionGroup as errors:
-            error = _first(errors)
-            if isinstance(error, ScrutinError):
-                raise error from errors
-            raise StageFailed(
-                f"The bridge met an error it does not expect: {type(error).__name__}",
-                where={"process": settings.worker_id},
-                todo="Nothing in hand was acknowledged; the log has the traceback",
-            ) from error
+            raise first_error(errors, process=settings.worker_id) from errors
 
     async def _check_mirror(self) -> None:
         async def check() -> None:
@@ -149,15 +139,10 @@ class Bridge:
 
     def _parts(self) -> list[tuple[str, Coroutine[None, None, None]]]:
         settings = self._settings
-        gate = self._gate()
-        input_log = InputLog(
-            self._servers,
-            partitions=settings.partitions,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
-            metrics=self._metrics,
-        )
-        ingress = self._make_ingress(input_log, gate)
+        intake = Intake(settings, self._redis, self._availability, self._metrics)
+        self._table_roll = intake.table_roll
+        ingress = intake.ingress
+        self._attach_queues(ingress)
         egress = self._egress = self._make_egress()
         mirror = Mirror(
             self._redis,
@@ -180,8 +165,8 @@ class Bridge:
         self._readers = list(readers.values())
         self._ingress = ingress
         return [
-            ("input log", input_log.run()),
-            ("lag gate", gate.run()),
+            ("input log", intake.input_log.run()),
+            ("lag gate", intake.gate.run()),
             ("egress queues", self._declare_egress()),
             ("notices", notices.run()),
             ("ingress", self._take_in(notices, ingress)),
@@ -211,6 +196,7 @@ class Bridge:
 
     async def _heed(self, notice: Notice) -> None:
         assert self._standstill is not None
+        assert self._table_roll is not None
         match notice:
             case RollLoaded():
                 self._table_roll.loaded()
@@ -225,59 +211,20 @@ class Bridge:
         async def declare() -> None:
             async with connected(address_of(self._settings), "scrutin queues") as connection:
                 for documented in self._settings.egress:
-                    channel, _ = await ensure_queue(
-                        connection, self._settings.queue_name(documented)
-                    )
+                    channel, _ = await route_of(self._settings, documented).ensure(connection)
                     await channel.close()
 
         await self._persistently("rabbitmq", declare)
 
-    def _gate(self) -> LagGate:
+    def _attach_queues(self, ingress: Ingress) -> None:
         settings = self._settings
-        watched = {topics.VALIDATION_TOPIC: settings.partitions}
-        if settings.sink != "off":
-            watched[topics.VALIDATED_TOPIC] = settings.partitions
-        return LagGate(
-            self._servers,
-            group=topics.worker_group(settings.app_id),
-            topics=watched,
-            max_lag_records=settings.max_lag_records,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
-            metrics=self._metrics,
-        )
-
-    def _make_ingress(self, input_log: InputLog, gate: LagGate) -> Ingress:
-        settings = self._settings
-        rolls: dict[str, Roll] = {
-            "redis": RedisRoll(
-                self._redis, min_share=settings.roll_min_share, metrics=self._metrics
-            ),
-            "table": self._table_roll,
-            "open": OpenRoll(),
-        }
-        ingress = Ingress(
-            limits=Limits(
-                settings.partitions,
-                settings.max_body_bytes,
-                settings.flush_ms,
-                poll_key(settings.secret.get_secret_value()),
-            ),
-            bridge=settings.worker_id,
-            regime=regime_of(settings),
-            input_log=input_log,
-            roll=rolls[settings.roll],
-            gate=gate,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
-            metrics=self._metrics,
-        )
         for documented in settings.ingress:
             ingress.attach(
                 QueueConsumer(
                     address_of(settings),
-                    queue=settings.queue_name(documented),
+                    route=route_of(settings, documented),
                     prevalidated=documented == AGGREGATION,
+                    poll_updates=documented == POLL_UPDATES,
                     prefetch=settings.prefetch_count,
                     bind=settings.bindings and documented == VALIDATION,
                     measure=documented == VALIDATION,
@@ -287,7 +234,6 @@ class Bridge:
                     metrics=self._metrics,
                 )
             )
-        return ingress
 
     def _make_egress(self) -> Egress:
         def publisher(documented: str) -> Publisher | None:
@@ -295,7 +241,7 @@ class Bridge:
                 return None
             return Publisher(
                 address_of(self._settings),
-                queue=self._settings.queue_name(documented),
+                route=route_of(self._settings, documented),
                 availability=self._availability,
                 retry_delay_s=self._settings.retry_delay_s,
                 metrics=self._metrics,
@@ -304,6 +250,7 @@ class Bridge:
         return Egress(
             review=publisher(REVIEW),
             aggregation=publisher(AGGREGATION),
+            updates=publisher(POLL_UPDATES),
             sampler=Sampler(self._settings.reviews_per_minute),
             metrics=self._metrics,
         )
@@ -326,16 +273,12 @@ class Bridge:
         )
 
 
-def regime_of(settings: Settings) -> Regime:
-    """What votes are judged by beside what this process finds out about them."""
-    rules = Rule(0)
-    if settings.enforce_contests:
-        rules |= Rule.CONTESTS
-    elif settings.secret.get_secret_value():
-        rules |= Rule.POLLS
-    if settings.roll == "table":
-        rules |= Rule.ROLL_TABLE
-    return Regime(rules=int(rules))
+def route_of(settings: Settings, documented: str) -> Route:
+    """How messages get to a queue, given its documented name."""
+    queue = settings.queue_name(documented)
+    if documented == POLL_UPDATES:
+        return Route(queue, poll_updates.EXCHANGE, poll_updates.ROUTING_KEY)
+    return Route(queue)
 
 
 async def serve(settings: Settings) -> ExitCode:
@@ -411,9 +354,3 @@ async def _drain(bridge: Bridge, running: asyncio.Task[None], seconds: float) ->
         draining.cancel()
         return
     draining.result()
-
-
-def _first(error: Exception) -> Exception:
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error

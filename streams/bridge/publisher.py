@@ -14,7 +14,7 @@ import structlog
 from pika.exceptions import AMQPError
 
 from streams.availability import MAX_PAUSE_S, Availability, persistently
-from streams.bridge.amqp import Address, Channel, connected, ensure_queue, first_of
+from streams.bridge.amqp import Address, Channel, Route, connected, first_of
 from streams.bridge.reviews import Publication
 from streams.errors import ServiceUnavailable
 from streams.metrics import BridgeMetrics
@@ -86,7 +86,7 @@ class Publisher:
 
     Args:
         address: of RabbitMQ.
-        queue: deployed name; declared when it is missing.
+        route: to the queue; declared when it is missing.
         availability: told when RabbitMQ is away.
         retry_delay_s: first pause between tries.
         metrics: of the bridge.
@@ -96,14 +96,15 @@ class Publisher:
         self,
         address: Address,
         *,
-        queue: str,
+        route: Route,
         availability: Availability,
         retry_delay_s: float,
         metrics: BridgeMetrics,
     ) -> None:
         self._address = address
-        self._queue = queue
-        self._service = f"rabbitmq {queue}"
+        self._route = route
+        self._queue = route.queue
+        self._service = f"rabbitmq {route.queue}"
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics
@@ -145,7 +146,7 @@ class Publisher:
             connection = await opening.enter_async_context(
                 connected(self._address, f"scrutin egress {self._queue}", on_blocked=self._blocked)
             )
-            channel, _ = await ensure_queue(connection, self._queue)
+            channel, _ = await self._route.ensure(connection)
             flight = self._flight = Flight()
 
             def on_confirm(tag: int, multiple: bool, taken: bool) -> None:
@@ -177,8 +178,8 @@ class Publisher:
         try:
             for publication in publications:
                 channel.raw.basic_publish(
-                    "",
-                    self._queue,
+                    self._route.exchange,
+                    self._route.routing_key,
                     publication.body,
                     _properties(publication.message_id),
                     mandatory=True,

@@ -60,7 +60,7 @@ def reviews(
     """
     return [
         Publication(
-            message_id=_message_id(item.identity, rejection.status, rejection.attempt),
+            message_id=message_id_of(item.identity, rejection.status, rejection.attempt),
             body=_encode(
                 _of_vote(item, rejection, record.ingest_ms)
                 if isinstance(item, Vote)
@@ -78,7 +78,7 @@ def counted_votes(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication
     """One message for every accepted vote."""
     processed = format_ms(record.ingest_ms)
     return [
-        Publication(_message_id(vote.identity, "valid", 0), _encode(_counted(vote, processed)))
+        Publication(message_id_of(vote.identity, "valid", 0), _encode(_counted(vote, processed)))
         for vote in accepted(verdicts, record)
     ]
 
@@ -94,7 +94,7 @@ def has_reviews(verdicts: VerdictBatch) -> bool:
     return any(rejection.status not in UNREPORTED for rejection in verdicts.rejections)
 
 
-def _message_id(identity: bytes, status: str, attempt: int) -> str:
+def message_id_of(identity: bytes, status: str, attempt: int) -> str:
     """Derived from (identity, status); and from the attempt where there is one.
 
     A voter may send the same bytes three times without a `message_id`: those are one identity

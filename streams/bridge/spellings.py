@@ -62,6 +62,8 @@ class Reason(StrEnum):
     """A law called `election:…` or `poll:…` would be taken for one."""
     BAD_SIGNATURE = "bad_signature"
     """A poll vote that no gateway of ours signed."""
+    BAD_DELTA = "bad_delta"
+    """An update of a poll that is not one more vote."""
     BAD_METADATA = "bad_metadata"
     """Unknown fields nested too deep, or with numbers beyond bounds, or too long altogether."""
 
@@ -106,18 +108,18 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     Raises:
         NotAVote: it is malformed.
     """
-    fields = _parse(body)
+    fields = parse(body)
     # Beside a law or a candidate it is one of the unknown fields.
     if "poll_id" in fields and not fields.keys() & {"law_id", "candidate_id"}:
         return _poll_vote(fields, poll_key)
     vote_hash = _one(fields, "vote_hash", "voter_hash", "hash", read=_hash)
-    law = _one(fields, "law_id", read=_id)
-    candidate = _one(fields, "candidate_id", read=_id)
+    law = _one(fields, "law_id", read=id_of)
+    candidate = _one(fields, "candidate_id", read=id_of)
     choice = _one(fields, "choice", "vote", read=_choice)
     timestamp = _one(fields, "timestamp", "vote_timestamp", read=_timestamp)
-    citizen = _one(fields, "citizen_id", read=_id)
+    citizen = _one(fields, "citizen_id", read=id_of)
     # Beside a law an election's id is one of the unknown fields.
-    election = _one(fields, "election_id", read=_id) if law is None else None
+    election = _one(fields, "election_id", read=id_of) if law is None else None
     if vote_hash is None:
         raise NotAVote(Reason.MISSING_HASH)
     if law is not None and candidate is not None:
@@ -141,10 +143,10 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
 
 def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> Spelled:
     """A vote as a gateway writes it; there is one spelling only."""
-    signature = _text(fields.pop("signature", ""))
+    signature = text_of(fields.pop("signature", ""))
     if fields.keys() - set(SIGNED_FIELDS):
         raise NotAVote(Reason.BAD_SIGNATURE)
-    signed = {name: _id(value) for name, value in fields.items()}
+    signed = {name: id_of(value) for name, value in fields.items()}
     if not is_signed(poll_key, signed, signature):
         raise NotAVote(Reason.BAD_SIGNATURE)
     try:
@@ -164,7 +166,12 @@ def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> Spelled:
         raise NotAVote(Reason.BAD_SIGNATURE) from None
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytes) -> dict[str, Any]:
+    """The fields of a JSON object, those that are null left out.
+
+    Raises:
+        NotAVote: it is none.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -203,7 +210,8 @@ def _one(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | N
     return found[0]
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A text that PostgreSQL can hold; raises NotAVote for anything else."""
     if not isinstance(value, str):
         raise NotAVote(Reason.WRONG_TYPE)
     _check_text(value)
@@ -221,29 +229,30 @@ def _check_text(text: str) -> None:
 
 
 def _hash(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     if not 1 <= len(text.encode()) <= MAX_HASH_BYTES:
         raise NotAVote(Reason.BAD_HASH)
     return normalise_hash(text)
 
 
-def _id(value: Any) -> str:
+def id_of(value: Any) -> str:
+    """An id, which may be sent as a number; raises NotAVote for anything else."""
     # bool is an int to Python, not to the sender.
-    text = str(value) if type(value) is int else _text(value)
+    text = str(value) if type(value) is int else text_of(value)
     if len(text.encode()) > MAX_ID_BYTES:
         raise NotAVote(Reason.TOO_LONG)
     return text
 
 
 def _choice(value: Any) -> str:
-    text = _id(_text(value))
+    text = id_of(text_of(value))
     lowered = text.lower()
     return CHOICES.get(lowered, text)
 
 
 def _timestamp(value: Any) -> int:
     if isinstance(value, str):
-        micros = parse_iso(_text(value))
+        micros = parse_iso(text_of(value))
     elif type(value) in {int, float}:
         micros = parse_epoch(value)
     else:

@@ -15,6 +15,7 @@ from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
 from streams.gateway.submissions import Clock
 from streams.gateway.throttle import Throttle
+from streams.gateway.vote_log import VoteLog
 from streams.gateway.voters import Voters
 from streams.gateway.watching import Watching
 from streams.metrics import GatewayMetrics
@@ -30,7 +31,7 @@ class Parts:
     settings: Settings
     redis: Redis
     store: Store
-    queue: VoteQueue
+    queue: VoteQueue | VoteLog
     receipts: Receipts
     throttle: Throttle
     watching: Watching

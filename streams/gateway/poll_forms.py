@@ -11,8 +11,7 @@ import msgspec
 from streams.contests import parse_time
 from streams.gateway.poll_store import Proof, Wanted
 from streams.gateway.problems import Problem
-from streams.gateway.voters import MAX_NAME_CHARACTERS
-from streams.poll_votes import Who
+from streams.poll_votes import MAX_NAME_CHARACTERS, Who, is_number
 
 MAX_TITLE: Final = 50
 MAX_DESCRIPTION: Final = 500
@@ -172,6 +171,4 @@ def fault_of(name: str, fault: str) -> Problem:
 
 def number_of(given: int | str) -> int | None:
     text = str(given)
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        return None
-    return int(text)
+    return int(text) if is_number(text) else None

@@ -23,9 +23,9 @@ from streams.gateway.poll_forms import (
 )
 from streams.gateway.poll_store import Card
 from streams.gateway.problems import Problem
-from streams.gateway.voters import COOKIE, MAX_NAME_CHARACTERS
+from streams.gateway.voters import COOKIE
 from streams.keys import normalise_hash
-from streams.poll_votes import Who
+from streams.poll_votes import MAX_NAME_CHARACTERS, Who
 
 _YEAR_S: Final = 365 * 86_400
 

@@ -15,7 +15,7 @@ from streams.gateway.poll_forms import MAX_TITLE, Poll, PollForm, PollPage, chec
 from streams.gateway.poll_store import Card, token_digest
 from streams.gateway.poll_voting import check_enabled, voting_handlers
 from streams.gateway.problems import Problem
-from streams.gateway.voters import MAX_NAME_CHARACTERS
+from streams.poll_votes import MAX_NAME_CHARACTERS
 
 MAX_PAGE_SIZE: Final = 20
 

@@ -27,6 +27,7 @@ from streams.gateway.queue import VoteQueue
 from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
 from streams.gateway.throttle import Throttle
+from streams.gateway.vote_log import VoteLog
 from streams.gateway.voters import Voters
 from streams.gateway.watching import MAX_WATCHERS, Watching
 from streams.log_writer import LogWriter
@@ -54,13 +55,17 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
         db=settings.redis_db,
         password=settings.redis_password.get_secret_value(),
     )
-    queue = VoteQueue(
-        address_of(settings),
-        queue=settings.queue_name(VALIDATION),
-        availability=availability,
-        retry_delay_s=settings.retry_delay_s,
-        confirm_timeout_s=settings.confirm_timeout_s,
-        on_blocked=lambda blocked: metrics.blocked.set(int(blocked)),
+    queue = (
+        VoteLog(settings, redis, Availability(settings.max_retry_attempts))
+        if settings.confirm == "kafka"
+        else VoteQueue(
+            address_of(settings),
+            queue=settings.queue_name(VALIDATION),
+            availability=availability,
+            retry_delay_s=settings.retry_delay_s,
+            confirm_timeout_s=settings.confirm_timeout_s,
+            on_blocked=lambda blocked: metrics.blocked.set(int(blocked)),
+        )
     )
     secret = settings.secret.get_secret_value().encode()
     if not secret:
@@ -179,4 +184,7 @@ async def _run(settings: Settings) -> None:
     async with opened(settings, metrics) as parts, listening(create_app(parts), settings) as http:
         log.info("gateway starts", host=settings.gateway_host, port=settings.gateway_port)
         # Requests in hand are answered even when this is cancelled.
-        await asyncio.shield(http)
+        await asyncio.wait([http, parts.queue.task], return_when=asyncio.FIRST_COMPLETED)
+        for ended in (http, parts.queue.task):
+            if ended.done():
+                ended.result()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import takewhile
 from types import TracebackType
 from typing import Final, Self
@@ -122,6 +121,12 @@ class VoteQueue:
             return "RabbitMQ is behind with its confirms"
         return None
 
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """Ends only with an error that nobody but an operator can put right."""
+        assert self._task is not None, "the queue is not open"
+        return self._task
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._stay_connected(), name="vote queue")
         return self
@@ -132,10 +137,8 @@ class VoteQueue:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        self.task.cancel()
+        await asyncio.wait([self.task])
 
     async def publish(self, body: bytes, message_id: str) -> None:
         """Publish one vote; returns once RabbitMQ has confirmed it.

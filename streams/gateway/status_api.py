@@ -59,7 +59,7 @@ def status_handlers(parts: Parts) -> list[HTTPRouteHandler]:
     async def health() -> Response[Health]:
         postgresql, redis = await asyncio.gather(_postgresql(parts), _redis(parts))
         services = {
-            "rabbitmq": "connected" if parts.queue.fault is None else "disconnected",
+            parts.settings.confirm: "connected" if parts.queue.fault is None else "disconnected",
             "postgresql": "connected" if postgresql else "disconnected",
             "redis": "connected" if redis else "disconnected",
         }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import unicodedata
 import uuid
 from collections.abc import Collection
 from typing import Final
@@ -22,10 +21,9 @@ from streams.bridge.timestamps import format_us
 from streams.gateway.receipts import Submission
 from streams.gateway.submissions import Outgoing
 from streams.keys import normalise_hash, stored_hash
-from streams.poll_votes import POLL_PREFIX, Who, sign
+from streams.poll_votes import POLL_PREFIX, Who, keyed_hash, name_hash, sign
 
 COOKIE: Final = "scrutin_voter"
-MAX_NAME_CHARACTERS: Final = 100
 
 
 class Voters:
@@ -47,8 +45,7 @@ class Voters:
 
     def by_name(self, contest: str, name: str) -> str:
         """The hash of a name; upper and lower case and the width of blanks are the same."""
-        folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-        return self._hash("name", contest, folded)
+        return name_hash(self._key, contest, name)
 
     def by_cookie(self, contest: str, token: str) -> str:
         """The hash of a browser."""
@@ -103,5 +100,4 @@ class Voters:
         return Outgoing(body, message_id, submission)
 
     def _hash(self, kind: str, contest: str, text: str) -> str:
-        message = f"{kind}\0{contest}\0".encode() + text.encode("utf-8", "surrogatepass")
-        return hmac.new(self._key, message, hashlib.sha256).hexdigest()
+        return keyed_hash(self._key, kind, contest, text)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from streams.availability import Availability, persistently
-from streams.bridge.amqp import Address
+from streams.bridge.amqp import Address, Route
 from streams.bridge.consumer import QueueConsumer, Session
 from streams.log_writer import LogWriter, OutRecord
 from streams.metrics import BridgeMetrics
@@ -53,7 +53,7 @@ class TallyQueues:
         self._consumers = [
             QueueConsumer(
                 address,
-                queue=name,
+                route=Route(name),
                 prevalidated=False,
                 prefetch=_PREFETCH,
                 bind=False,

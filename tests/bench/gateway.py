@@ -37,7 +37,7 @@ POLLS: Final = 10
 async def chain_of(run: Run, **settings: str) -> AsyncIterator[GatewayChain]:
     """A whole chain with a gateway before it; everybody may vote."""
     env = {"SCRUTIN_ROLL": "open", **settings}
-    async with GatewayChain(run.stack, run.directory, workers=run.workers, settings=env) as chain:
+    async with GatewayChain(run.stack, run.directory, settings=env) as chain:
         await chain.start()
         yield chain
 

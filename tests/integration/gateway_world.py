@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
 from streams.devstack import Stack
 from streams.gateway.submissions import law_hashes
 from streams.load.programs import Program, gateway
+from streams.settings import Settings
 from tests.harness import Chain, until
 
 SECRET = "not a secret, since all of it is a test"
@@ -100,7 +103,26 @@ def hash_of(voter: int, law: str = "L-1") -> str:
     return law_hashes(f"{voter:09}", "ABC123", law)[0]
 
 
-async def answered(tasks: list[asyncio.Task[tuple[int, Any]]]) -> list[Any]:
-    """Bodies of those that were answered 202."""
-    done = await asyncio.gather(*tasks, return_exceptions=True)
-    return [d[1] for d in done if isinstance(d, tuple) and d[0] == 202]
+def poll(seconds: float = 3600, **more: object) -> dict[str, object]:
+    """A poll that closes in so many seconds."""
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    return {
+        "title": "Best fruit?",
+        "creator_name": "Ann",
+        "end_time": end.isoformat(),
+        "options": [{"text": "Apple"}, {"text": "Pear"}, {"text": "<b>Plum</b>"}],
+        **more,
+    }
+
+
+@contextmanager
+def amqp(settings: Settings) -> Iterator[BlockingChannel]:
+    """A channel of whoever has a password of the queues."""
+    credentials = pika.PlainCredentials(
+        settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
+    )
+    parameters = pika.ConnectionParameters(
+        settings.rabbitmq_host, settings.rabbitmq_port, credentials=credentials
+    )
+    with pika.BlockingConnection(parameters) as connection:
+        yield connection.channel()

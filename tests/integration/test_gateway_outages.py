@@ -35,11 +35,13 @@ BETWEEN_KILLS = 150
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("confirm", ["rabbitmq", "kafka"])
 async def test_a_gateway_that_is_killed_loses_no_answered_vote(
-    stack: Stack, tmp_path: Path
+    stack: Stack, tmp_path: Path, confirm: str
 ) -> None:
     """Voters who get no answer vote again; every answered vote ends in one place."""
-    async with GatewayChain(stack, tmp_path, settings=SETTINGS) as chain:
+    settings = {**SETTINGS, "SCRUTIN_CONFIRM": confirm}
+    async with GatewayChain(stack, tmp_path, settings=settings) as chain:
         await chain.start()
         program = chain.gateways[0]
         receipts: list[str] = []

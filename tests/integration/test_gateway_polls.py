@@ -12,31 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pika
 import pytest
+from redis.asyncio.client import PubSub
 
 from streams.devstack import Stack
 from tests.harness import database, redis_of, until
-from tests.integration.gateway_world import NO_LIMITS, Client, GatewayChain, client_of
+from tests.integration.gateway_world import (
+    NO_LIMITS,
+    Client,
+    GatewayChain,
+    amqp,
+    client_of,
+    poll,
+)
 
 API_KEY = "key of a test"
 SETTINGS = {
     **NO_LIMITS,
     "SCRUTIN_API_KEYS": hashlib.sha256(API_KEY.encode()).hexdigest(),
     "BATCH_TIMEOUT_SECONDS": "0.1",
+    "SCRUTIN_EGRESS": "votes.review,poll_vote_updates",
 }
 WATCHERS = 300
-
-
-def poll(seconds: float = 3600, **more: object) -> dict[str, object]:
-    end = datetime.now(UTC) + timedelta(seconds=seconds)
-    return {
-        "title": "Best fruit?",
-        "creator_name": "Ann",
-        "end_time": end.isoformat(),
-        "options": [{"text": "Apple"}, {"text": "Pear"}, {"text": "<b>Plum</b>"}],
-        **more,
-    }
 
 
 async def message(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
@@ -45,20 +42,19 @@ async def message(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     return found
 
 
-async def until_told(
-    socket: aiohttp.ClientWebSocketResponse, totals: dict[str, int], *, final: bool = False
-) -> None:
-    """Follow a socket, as a page does, until it shows some totals."""
+async def final_totals(socket: aiohttp.ClientWebSocketResponse) -> dict[str, int]:
+    """Follow a socket, as a page does, until it shows the final result."""
     first = await message(socket)
     assert first["type"] == "snapshot"
-    shown, number = first["totals"], first["number"]
-    done = first["final"]
-    while shown != totals or (final and not done):
+    shown: dict[str, int] = first["totals"]
+    number, final = first["number"], first["final"]
+    while not final:
         delta = await message(socket)
         assert (delta["type"], delta["continues"]) == ("delta", number), "a gap"
         shown |= delta["totals"]
         number = delta["number"]
-        done = delta.get("final", done)
+        final = delta.get("final", final)
+    return shown
 
 
 @pytest.mark.timeout(240)
@@ -69,14 +65,23 @@ async def test_a_poll_from_its_creation_to_its_final_result(stack: Stack, tmp_pa
         await redis.aclose()
         await chain.start()
         async with client_of(chain.gateways[0]) as client, AsyncExitStack() as sockets:
-            await by_name_until_it_closes(client, sockets)
+            redis = redis_of(chain.settings)
+            sockets.push_async_callback(redis.aclose)
+            announced = redis.pubsub(ignore_subscribe_messages=True)
+            sockets.push_async_callback(announced.aclose)
+            await announced.subscribe("global:votes")
+            poll_id, late = await by_name_until_it_closes(chain, client, sockets)
+            await told_as_before(chain, announced, poll_id, late)
             await every_kind_of_voter(client)
             await stuffing_is_in_vain(chain, client)
             await drafts_are_edited_and_archived(client)
 
 
-async def by_name_until_it_closes(client: Client, sockets: AsyncExitStack) -> None:
-    status, made = await client.post("/api/polls/create/", poll(seconds=20))
+async def by_name_until_it_closes(
+    chain: GatewayChain, client: Client, sockets: AsyncExitStack
+) -> tuple[int, int]:
+    """Returns the poll's id, and how many voted in its last moments."""
+    status, made = await client.post("/api/polls/create/", poll())
     assert status == 201
     poll_id = made["id"]
     url = f"{client.base}/ws/polls/{poll_id}/"
@@ -89,9 +94,7 @@ async def by_name_until_it_closes(client: Client, sockets: AsyncExitStack) -> No
     names = [f"Voter {n}" for n in range(30)]
     answers = await asyncio.gather(
         *(
-            client.post(
-                "/api/vote/", {"poll_id": poll_id, "option_id": n % 2 + 1, "voter_name": name}
-            )
+            client.post("/api/vote/", vote(poll_id, n % 2 + 1, name))
             for n, name in enumerate([*names, *names[:5]])
         )
     )
@@ -99,7 +102,6 @@ async def by_name_until_it_closes(client: Client, sockets: AsyncExitStack) -> No
     assert {status for status, _ in answers} <= {202, 409}
     fates = [await client.fate(body["receipt"]) for status, body in answers if status == 202]
     assert Counter(fate["status"] for fate in fates)["counted"] == 30
-    totals = {"1": 15, "2": 15}
     notice = await message(everything)
     assert notice.pop("voter_name") in names
     option = notice.pop("option_id")
@@ -109,18 +111,18 @@ async def by_name_until_it_closes(client: Client, sockets: AsyncExitStack) -> No
         "poll_text": "Best fruit?",
         "option_text": ["Apple", "Pear"][option - 1],
     }
-    told = asyncio.gather(*(until_told(socket, totals, final=True) for socket in watching))
+    told = asyncio.gather(*(final_totals(socket) for socket in watching))
     _, listed = await client.get("/api/polls/get-list/?full_name=VOTER%200&page_size=5")
     [shown] = listed["results"]
     assert (listed["count"], shown["has_voted"], shown["total_votes"]) == (1, True, 30)
     assert [option["voted"] for option in shown["options"]] == [True, False, False]
+    late = await closing_time(chain, client, poll_id)
+    totals = {"1": 15, "2": 15} | ({"3": late} if late else {})
     # All are told that it has closed by itself, and of the final result.
     async with asyncio.timeout(120):
-        await told
-    status, late = await client.post(
-        "/votes/", {"poll_id": poll_id, "option_id": 1, "voter_name": "Late"}
-    )
-    assert (status, late["detail"]) == (400, "The poll is closed")
+        assert all(shown == totals for shown in await told)
+    status, refused = await client.post("/votes/", vote(poll_id, 1, "Late"))
+    assert (status, refused["detail"]) == (400, "The poll is closed")
     _, shown = await client.get(f"/api/polls/{poll_id}/?full_name=voter%201")
     assert (shown["state"], shown["is_active"], shown["voted_option_id"]) == ("closed", False, 2)
     proof = shown["final"]
@@ -133,35 +135,110 @@ async def by_name_until_it_closes(client: Client, sockets: AsyncExitStack) -> No
     await watching[0].send_str("snapshot")
     again = await message(watching[0])
     assert (again["type"], again["totals"]) == ("snapshot", totals)
+    return poll_id, late
+
+
+async def closing_time(chain: GatewayChain, client: Client, poll_id: int) -> int:
+    """Let the poll's end come while people vote; returns how many of them were in time."""
+    db = await database(chain.settings)
+    receipts: list[str] = []
+    over = asyncio.Event()
+
+    async def come(who: int) -> None:
+        for number in range(1000):
+            status, body = await client.post("/votes/", vote(poll_id, 3, f"Late {who} {number}"))
+            if status != 202:
+                assert body["detail"] == "The poll is closed"
+                return
+            receipts.append(body["receipt"])
+            over.set()
+
+    coming = [asyncio.create_task(come(who)) for who in range(4)]
+    try:
+        await over.wait()
+        await db.execute(
+            "UPDATE contests SET closes_at = now() WHERE contest_id = $1", f"poll:{poll_id}"
+        )
+        async with asyncio.timeout(60):
+            await asyncio.gather(*coming)
+    finally:
+        for task in coming:
+            task.cancel()
+        await db.close()
+    fates = Counter([fate_of(await client.fate(receipt)) for receipt in receipts])
+    assert fates.keys() <= {"counted", "contest_closed"}
+    return fates["counted"]
+
+
+def fate_of(fate: dict[str, Any]) -> str:
+    return str(fate.get("reason") or fate["status"])
+
+
+def vote(poll_id: int, option: int, name: str) -> dict[str, object]:
+    return {"poll_id": poll_id, "option_id": option, "voter_name": name}
+
+
+async def told_as_before(chain: GatewayChain, announced: PubSub, poll_id: int, late: int) -> None:
+    """The channel and the queue of the services before have every counted vote by name."""
+    expected = {(f"Voter {n}", n % 2 + 1) for n in range(30)}
+    channel_saw: list[dict[str, Any]] = []
+
+    async def all_announced() -> bool:
+        while message := await announced.get_message(timeout=0.05):
+            channel_saw.append(json.loads(message["data"]))
+        return len(channel_saw) >= len(expected)
+
+    await until(all_announced, "all votes are announced")
+    assert names_of(channel_saw) == expected
+    assert {(v["poll_id"], v["poll_text"]) for v in channel_saw} == {(poll_id, "Best fruit?")}
+    texts = {(v["option_id"], v["option_text"]) for v in channel_saw if v["option_id"] < 3}
+    assert texts == {(1, "Apple"), (2, "Pear")}
+    queue_saw: list[dict[str, Any]] = []
+    with amqp(chain.settings) as channel:
+
+        async def all_told() -> bool:
+            while (found := channel.basic_get("poll_vote_updates", auto_ack=True))[0]:
+                queue_saw.append(json.loads(found[2]))
+            return len(queue_saw) >= len(expected) + late
+
+        await until(all_told, "all votes are in the queue")
+    assert names_of(queue_saw) == expected
+    assert {(v["poll_id"], v["delta"]) for v in queue_saw} == {(poll_id, 1)}
+    assert len(queue_saw) == len(expected) + late
+
+
+def names_of(votes: list[dict[str, Any]]) -> set[tuple[str, int]]:
+    """Names and options of all but those who came late."""
+    return {(v["voter_name"], v["option_id"]) for v in votes if v["option_id"] < 3}
 
 
 async def every_kind_of_voter(client: Client) -> None:
     _, cookie = await client.post("/polls/", poll(who="cookie"))
-    vote = {"poll_id": cookie["id"], "option_id": 1}
-    _, accepted = await client.post("/votes/", vote)
+    ballot = {"poll_id": cookie["id"], "option_id": 1}
+    _, accepted = await client.post("/votes/", ballot)
     assert (await client.fate(accepted["receipt"]))["status"] == "counted"
     # The browser is known by its cookie; another one is another voter.
-    assert (await client.post("/votes/", vote))[0] == 409
+    assert (await client.post("/votes/", ballot))[0] == 409
     _, listed = await client.get("/polls/?search=fruit&status=active&creator=Ann")
     assert listed["results"][0]["has_voted"]
     async with aiohttp.ClientSession() as session:
         other = Client(session, int(client.base.rpartition(":")[2]))
-        status, accepted = await other.post("/votes/", vote)
+        status, accepted = await other.post("/votes/", ballot)
         assert status == 202
         assert (await other.fate(accepted["receipt"]))["status"] == "counted"
 
     _, keyed = await client.post("/polls/", poll(who="key"))
-    vote = {"poll_id": keyed["id"], "option_id": 2}
-    assert (await client.post("/votes/", vote))[0] == 401
-    _, accepted = await client.post("/votes/", vote, headers={"X-API-Key": API_KEY})
+    ballot = {"poll_id": keyed["id"], "option_id": 2}
+    assert (await client.post("/votes/", ballot))[0] == 401
+    _, accepted = await client.post("/votes/", ballot, headers={"X-API-Key": API_KEY})
     assert (await client.fate(accepted["receipt"]))["status"] == "counted"
 
     _, rolled = await client.post("/polls/", poll(who="roll"))
-    vote = {"poll_id": rolled["id"], "option_id": 3}
-    assert (await client.post("/votes/", vote))[0] == 400
-    _, accepted = await client.post("/votes/", {**vote, "voter_hash": "some-voter"})
+    ballot = {"poll_id": rolled["id"], "option_id": 3}
+    assert (await client.post("/votes/", ballot))[0] == 400
+    _, accepted = await client.post("/votes/", {**ballot, "voter_hash": "some-voter"})
     assert (await client.fate(accepted["receipt"]))["status"] == "counted"
-    _, accepted = await client.post("/votes/", {**vote, "voter_hash": "nobody"})
+    _, accepted = await client.post("/votes/", {**ballot, "voter_hash": "nobody"})
     fate = await client.fate(accepted["receipt"])
     assert (fate["status"], fate["reason"]) == ("invalid", "not_on_roll")
 
@@ -177,18 +254,9 @@ async def stuffing_is_in_vain(chain: GatewayChain, client: Client) -> None:
         "who": "cookie",
         "signature": "0" * 64,
     }
-    settings = chain.settings
-    credentials = pika.PlainCredentials(
-        settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
-    )
-    connection = pika.BlockingConnection(
-        pika.ConnectionParameters(
-            settings.rabbitmq_host, settings.rabbitmq_port, credentials=credentials
-        )
-    )
-    connection.channel().basic_publish("", "votes.validation", json.dumps(forged).encode())
-    connection.close()
-    db = await database(settings)
+    with amqp(chain.settings) as channel:
+        channel.basic_publish("", "votes.validation", json.dumps(forged).encode())
+    db = await database(chain.settings)
 
     async def rejected() -> bool:
         query = "SELECT count(*) FROM rejected_votes WHERE reason = 'bad_signature'"
@@ -205,8 +273,8 @@ async def drafts_are_edited_and_archived(client: Client) -> None:
     opens = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
     _, made = await client.post("/polls/", poll(opens_at=opens))
     path = f"/polls/{made['id']}/"
-    vote = {"poll_id": made["id"], "option_id": 1, "voter_name": "Early"}
-    assert (await client.post("/votes/", vote))[1]["detail"] == "The poll is not open yet"
+    early = vote(made["id"], 1, "Early")
+    assert (await client.post("/votes/", early))[1]["detail"] == "The poll is not open yet"
     new = poll(title="Best nut?", opens_at=opens, options=[{"text": "a"}, {"text": "b"}])
     token = {"X-Edit-Token": made["edit_token"]}
     async with client.session.put(client.base + path, json=new) as answer:

@@ -22,6 +22,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "validation_queue": ("v", "v"),
     "aggregation_queue": ("a", "a"),
     "review_queue": ("r", "r"),
+    "poll_updates_queue": ("p", "p"),
     "rabbitmq_management_url": ("http://mq:1", "http://mq:1"),
     "postgres_host": ("pg", "pg"),
     "postgres_port": ("5433", 5433),
@@ -46,6 +47,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "gateway_host": ("127.0.0.1", "127.0.0.1"),
     "api_keys": ("ab" * 32, ("ab" * 32,)),
     "live": ("false", False),
+    "global_votes": ("false", False),
+    "confirm": ("kafka", "kafka"),
     "secret": ("s" * 32, "s" * 32),
     "cors_origins": (
         "https://a.example, https://b.example",
@@ -297,6 +300,15 @@ def test_a_bad_password_is_not_shown() -> None:
                 "AGGREGATION_QUEUE": "votes.validation",
             },
             "votes.validation",
+        ),
+        ({"SCRUTIN_INGRESS": "poll_vote_updates"}, "SCRUTIN_SECRET"),
+        (
+            {
+                "SCRUTIN_INGRESS": "poll_vote_updates",
+                "SCRUTIN_EGRESS": "poll_vote_updates",
+                "SCRUTIN_SECRET": "s" * 32,
+            },
+            "poll_vote_updates",
         ),
     ],
 )
