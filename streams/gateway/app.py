@@ -10,6 +10,7 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.types import ASGIApp
 
 from streams.errors import ScrutinError
+from streams.gateway.description import describe_problems
 from streams.gateway.edge import Edge
 from streams.gateway.live_api import live_handlers
 from streams.gateway.operators_api import operator_handlers
@@ -53,6 +54,7 @@ def create_app(parts: Parts) -> ASGIApp:
         logging_config=None,
         debug=False,
     )
+    describe_problems(app)
     return Edge(app, parts.metrics)
 
 

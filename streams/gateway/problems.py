@@ -64,8 +64,8 @@ def problem_response(problem: Problem, path: str = "") -> Response[bytes]:
 
     Args:
         problem: to tell.
-        path: of the request; where deployed clients of the polls call, a field's faults go
-            before a member of the same name, `title` that is.
+        path: of the request; where deployed clients of the polls call, the faults of the field
+            `title` go before the member of that name.
     """
     body: dict[str, Any] = {
         **problem.faults,
@@ -76,8 +76,8 @@ def problem_response(problem: Problem, path: str = "") -> Response[bytes]:
     }
     if problem.faults:
         body["errors"] = problem.faults
-    if path.startswith(("/api/polls", "/api/vote")):
-        body |= problem.faults
+    if "title" in problem.faults and path.startswith("/api/polls"):
+        body["title"] = problem.faults["title"]
     return Response(
         msgspec.json.encode(body),
         status_code=problem.status,

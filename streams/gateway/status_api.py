@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from streams.errors import ServiceUnavailable
@@ -55,7 +56,12 @@ def status_handlers(parts: Parts) -> list[HTTPRouteHandler]:
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
 
-    @get(["/api/v1/health", "/health"], tags=["health"], summary="Which services answer")
+    @get(
+        ["/api/v1/health", "/health"],
+        tags=["health"],
+        summary="Which services answer",
+        responses={503: ResponseSpec(Health, description="One of them does not")},
+    )
     async def health() -> Response[Health]:
         postgresql, redis = await asyncio.gather(_postgresql(parts), _redis(parts))
         services = {

@@ -29,8 +29,8 @@ from tests.integration.gateway_world import (
 
 SETTINGS = {**NO_LIMITS, "SCRUTIN_ROLL": "open", "SCRUTIN_CONFIRM_TIMEOUT_S": "2"}
 AT_ONCE = 32
-KILLS = 3
-BETWEEN_KILLS = 150
+KILLS = 2
+BETWEEN_KILLS = 100
 """Answered votes."""
 
 
