@@ -85,6 +85,8 @@ async def _run(directory: Path, plan: Plan, workers: int, *, hold: bool) -> Exit
             screen.say("demo", "interrupted; what was started has ended")
             return ExitCode.INTERRUPTED
     screen.verdict(outcome, show.logs)
+    if not hold:
+        screen.invite()
     return ExitCode.OK if outcome.good else ExitCode.DIFFERENT
 
 

@@ -161,6 +161,12 @@ class Screen:
                 self._out.print(f"[bold red]{name} ended with exit code {code}.[/]")
         self._out.print(f"Logs are in {logs}")
 
+    def invite(self) -> None:
+        """How to use what has just ended."""
+        self._out.print(
+            "`make demo HOLD=1` keeps all of it running and ends with its page's address."
+        )
+
 
 def _condensed(figures: list[Figure]) -> Iterator[tuple[Figure, int]]:
     """Without those that have bars, and rejections summed up by status; with how many they were."""

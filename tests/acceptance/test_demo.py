@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,9 @@ def test_held_until_interrupted_and_refused_beside_another(tmp_path: Path) -> No
             assert held.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
+        [address] = re.findall(r"Running until Ctrl-C: (http://\S+)", log.read_text())
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert b"<title>Scrutin</title>" in page.read()
         second = subprocess.run(
             command(),
             env=environment(tmp_path / "stack"),
