@@ -99,7 +99,11 @@ async def _cast(
         )
         for n in range(CLIENTS)
     ]
-    parts = await asyncio.gather(*(share.figures() for share in shares))
+    try:
+        parts = await asyncio.gather(*(share.figures() for share in shares))
+    finally:
+        for share in shares:
+            await share.end()
     after = _cpu(run, chain)
     took_s = max(p["ended_s"] for p in parts) - min(p["began_s"] for p in parts)
     statuses: dict[str, int] = {}

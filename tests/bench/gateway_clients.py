@@ -341,7 +341,7 @@ class Child:
 
     async def figures(self) -> dict[str, Any]:
         """What it found out."""
-        async with asyncio.timeout(2 * PATIENCE_S):
+        async with asyncio.timeout(4 * PATIENCE_S):
             out, _ = await self._process.communicate()
         assert self._process.returncode == 0, f"a client ended with {self._process.returncode}"
         found: dict[str, Any] = json.loads(out)
@@ -354,6 +354,12 @@ class Child:
             await self._process.wait()
 
 
-if __name__ == "__main__":
+async def _work() -> dict[str, Any]:
     asked = json.loads(sys.stdin.readline())
-    print(json.dumps(uvloop.run(WORK[asked.pop("work")](**asked))))  # type: ignore[arg-type]
+    # Whoever started it may be gone.
+    async with asyncio.timeout(5 * PATIENCE_S):
+        return await WORK[asked.pop("work")](**asked)
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(_work())))
