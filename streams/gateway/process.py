@@ -39,6 +39,8 @@ from streams.settings import VALIDATION, Settings
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 4096
+_CONNECTIONS = MAX_WATCHERS + 2000
+"""Most connections at a time; the server's own default is the backlog, which sockets outnumber."""
 
 
 @asynccontextmanager
@@ -112,6 +114,7 @@ async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.T
         port=settings.gateway_port,
         interface=Interfaces.ASGINL,
         backlog=_BACKLOG,
+        backpressure=_CONNECTIONS,
         log_enabled=False,
         http1_settings=HTTP1Settings(keep_alive=True),
     )
