@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
-from streams.errors import LogMismatch, ServiceUnavailable
+from streams.errors import LogMismatch
+from streams.kafka_errors import kafka_answers
 
 READ_TIMEOUT_S = 20.0
 
@@ -30,7 +30,7 @@ class LogReader:
     async def end_offsets(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Offset that the next record of each partition will get."""
         tps = [TopicPartition(topic, partition) for partition in partitions]
-        async with _translated({"topic": topic}), _Consumer(self._servers, tps) as consumer:
+        async with _consumer(self._servers, tps, topic=topic) as consumer:
             ends = await consumer.end_offsets(tps)
             return {tp.partition: end for tp, end in ends.items()}
 
@@ -66,13 +66,13 @@ class LogReader:
             return
         tp = TopicPartition(topic, partition)
         where: dict[str, object] = {"topic": topic, "partition": partition}
-        async with _translated(where), _Consumer(self._servers, [tp]) as consumer:
+        async with _consumer(self._servers, [tp], **where) as consumer:
             first = (await consumer.beginning_offsets([tp]))[tp]
             last = (await consumer.end_offsets([tp]))[tp]
             if first > start or last < end:
                 raise LogMismatch(
                     f"Offsets {start} to {end - 1} are needed, the log has {first} to {last - 1}",
-                    where={"topic": topic, "partition": partition},
+                    where=where,
                     todo="The topic was truncated or recreated: see `scrutin rebuild --help`",
                 )
             consumer.seek(tp, start)
@@ -86,38 +86,21 @@ class LogReader:
                     start = record.offset + 1
 
 
-class _Consumer:
-    """An assigned consumer without a group, as a context."""
-
-    def __init__(self, servers: list[str], tps: list[TopicPartition]) -> None:
-        self._tps = tps
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            request_timeout_ms=10_000,
-        )
-
-    async def __aenter__(self) -> AIOKafkaConsumer:
-        try:
-            await self._consumer.start()
-        except BaseException:
-            await self._consumer.stop()
-            raise
-        self._consumer.assign(self._tps)
-        return self._consumer
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
-
-
 @asynccontextmanager
-async def _translated(where: dict[str, object]) -> AsyncIterator[None]:
-    try:
-        yield
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise ServiceUnavailable(
-            f"Kafka does not answer: {type(error).__name__}",
-            where=where,
-            todo="It is read again until it answers",
-        ) from error
+async def _consumer(
+    servers: list[str], tps: list[TopicPartition], **where: object
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """An assigned consumer without a group."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        request_timeout_ms=10_000,
+    )
+    with kafka_answers(servers, **where):
+        try:
+            await consumer.start()
+            consumer.assign(tps)
+            yield consumer
+        finally:
+            await consumer.stop()

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +24,7 @@ from aiokafka.errors import (
 from schemas.codec import DecodeError, decode_input, encode
 from schemas.genesis import Genesis
 from streams.errors import LOG_LOST, LogMismatch, ServiceUnavailable, TopologyMismatch
+from streams.kafka_errors import kafka_answers
 
 VALIDATION_TOPIC: Final = "votes.validation"
 """The input log: verdicts are a fold of it."""
@@ -102,7 +102,7 @@ async def ensure_topics(
         LogMismatch: an input partition does not begin with a genesis record.
     """
     await create_topics(bootstrap_servers, planned_topics(app_id, partitions), replication_factor)
-    with _answering(bootstrap_servers):
+    with kafka_answers(bootstrap_servers):
         return await _ensure_genesis(bootstrap_servers, partitions)
 
 
@@ -115,20 +115,8 @@ async def create_topics(
         ServiceUnavailable: Kafka does not answer.
         TopologyMismatch: a topic has another number of partitions.
     """
-    with _answering(bootstrap_servers):
+    with kafka_answers(bootstrap_servers):
         await _create_missing(bootstrap_servers, plan, replication_factor)
-
-
-@contextmanager
-def _answering(bootstrap_servers: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise ServiceUnavailable(
-            f"Kafka does not answer: {error or type(error).__name__}",
-            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers)},
-            todo="Check the address and that the broker is up",
-        ) from error
 
 
 async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:

@@ -1,28 +1,24 @@
-"""The voted table as Faust sees it: a table with a store and a changelog of our own.
-
-Faust creates the changelog, restores it on assignment and tells of revoked partitions. The store
-decodes the records itself and never raises into Faust's restore, which would swallow the error.
-"""
+"""The voted table as Faust sees it: a table with a store and a changelog of our own."""
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import faust
 import structlog
-from faust.stores.base import Store
-from faust.types import TP, EventT
+from faust.types import EventT
 
 from schemas.codec import DecodeError, decode_voted
 from schemas.voted import CHANGELOG_KEY
 from streams.decide import Entry
-from streams.errors import REBUILD_VOTED, RecoveryFailed, ScrutinError
+from streams.errors import REBUILD_VOTED, ScrutinError
 from streams.failstop import fail
 from streams.log_writer import OutRecord
+from streams.partition_store import PartitionStore
 from streams.voted import VotedPartition
 from streams.voted_disk import Position, VotedDisk, digest
 
@@ -40,13 +36,14 @@ class Persistence:
     """Whether a partition of the changelog has that record."""
 
 
-class VotedStore(Store):  # type: ignore[misc]
+class VotedStore(PartitionStore[bytes, Entry, VotedPartition]):
     """Holds a :class:`VotedPartition` for each partition that this worker owns."""
 
+    title = "voted table"
+
     def __post_init__(self) -> None:
-        self.partitions: dict[int, VotedPartition] = {}
+        super().__post_init__()
         self.last_applied_at_s = time.monotonic()
-        self._persisted: dict[int, int] = {}
         self._persistence: Persistence | None = None
 
     def persist(self, persistence: Persistence) -> None:
@@ -84,19 +81,18 @@ class VotedStore(Store):  # type: ignore[misc]
         position = Position(offset, digest(key, value)) if known else None
         self._persistence.disk.save(state, position)
 
-    def written(self, number: int, changelog_offset: int) -> None:
-        """Note that our own record is in the changelog, so that a restore need not read it.
+    # What the base asks.
 
-        Only an unbroken sequence counts: a hole is another worker's record, which must be read.
-        """
-        if number in self.partitions and self._persisted.get(number, -1) == changelog_offset - 1:
-            self._persisted[number] = changelog_offset
-
-    # What Faust calls.
-
-    def persisted_offset(self, tp: TP) -> int | None:
-        """Changelog offset up to which the partition is in memory."""
-        return self._persisted.get(tp.partition)
+    def apply(self, message: Any) -> None:
+        """Apply a record of the changelog."""
+        try:
+            (offset,) = CHANGELOG_KEY.unpack(message.key)
+            self.partitions[message.partition].apply(offset, decode_voted(message.value))
+        except (DecodeError, TypeError, ValueError, struct.error) as error:
+            self.undecodable(message, "See who wrote it; " + REBUILD_VOTED, error)
+        except Exception as error:  # noqa: BLE001 - a gap; or the disk's, which Faust would only log
+            fail(error)
+        self.last_applied_at_s = time.monotonic()
 
     def apply_changelog_batch(
         self,
@@ -104,67 +100,23 @@ class VotedStore(Store):  # type: ignore[misc]
         to_key: Callable[[Any], Any],
         to_value: Callable[[Any], Any],
     ) -> None:
-        """Apply changelog records in the order of their offsets."""
-        del to_key, to_value
-        last: dict[int, Any] = {}
-        for event in batch:
-            message = event.message
-            try:
-                (offset,) = CHANGELOG_KEY.unpack(message.key)
-                state = self.partitions.get(message.partition)
-                if state is None:
-                    # Read before a rebalance that took the partition away.
-                    continue
-                state.apply(offset, decode_voted(message.value))
-            except ScrutinError as error:
-                fail(error)
-            except (DecodeError, TypeError, ValueError, struct.error) as error:
-                fail(
-                    RecoveryFailed(
-                        "A record of the voted table's changelog cannot be decoded",
-                        where={
-                            "topic": message.topic,
-                            "partition": message.partition,
-                            "offset": message.offset,
-                        },
-                        todo="See who wrote it; " + REBUILD_VOTED,
-                    ),
-                    cause=error,
-                )
-            except Exception as error:  # noqa: BLE001 - the disk's, which Faust would only log
-                fail(error)
-            self._persisted[message.partition] = message.offset
-            self.last_applied_at_s = time.monotonic()
-            last[message.partition] = message
+        """Apply changelog records and save the partitions they change."""
+        events = list(batch)
+        super().apply_changelog_batch(events, to_key, to_value)
+        last = {event.message.partition: event.message for event in events}
         try:
             for partition, message in last.items():
                 self._save(partition, message.offset, message.key, message.value)
         except ScrutinError as error:
             fail(error)
 
-    async def on_rebalance(
-        self,
-        assigned: set[TP],
-        revoked: set[TP],
-        newly_assigned: set[TP],
-        generation_id: int = 0,
-    ) -> None:
-        """Drop the partitions that are no longer ours; begin the new ones with what is on disk."""
-        del revoked, newly_assigned, generation_id
-        topic = self.table.changelog_topic_name
-        ours = {tp.partition for tp in assigned if tp.topic == topic}
-        for number in [p for p in self.partitions if p not in ours]:
-            del self.partitions[number]
-            self._persisted.pop(number, None)
-            if self._persistence is not None:
-                self._persistence.disk.close(number)
-        for number in sorted(ours - self.partitions.keys()):
-            try:
-                self.partitions[number] = await self._begin(number)
-            except Exception as error:  # noqa: BLE001 - Faust would log it and go on
-                fail(error)
+    def ended(self, number: int) -> None:
+        """Let go of the partition's files."""
+        if self._persistence is not None:
+            self._persistence.disk.close(number)
 
-    async def _begin(self, number: int) -> VotedPartition:
+    async def begin(self, number: int) -> VotedPartition:
+        """What is on disk, if the changelog is the one it came from; else nothing."""
         if self._persistence is None:
             return VotedPartition(number)
         disk = self._persistence.disk
@@ -179,41 +131,13 @@ class VotedStore(Store):  # type: ignore[misc]
         self._persisted[number] = position.offset
         return state
 
-    def reset_state(self) -> None:
-        """What is on disk stays; it is checked when it is opened."""
+    def find(self, state: VotedPartition, key: bytes) -> Entry | None:
+        """A voter's entry."""
+        return state.get(key) if isinstance(key, bytes) else None
 
-    async def backup_partition(
-        self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
-    ) -> None:
-        """Nothing to back up: the changelog is the copy."""
-
-    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
-        """Nothing to restore from but the changelog."""
-
-    # A mapping, for `voted[key]`.
-
-    def __getitem__(self, key: bytes) -> Entry:
-        for state in self.partitions.values():
-            entry = state.get(key)
-            if entry is not None:
-                return entry
-        raise KeyError(key)
-
-    def __contains__(self, key: object) -> bool:
-        return any(isinstance(key, bytes) and state.get(key) for state in self.partitions.values())
-
-    def __iter__(self) -> Iterator[bytes]:
-        for state in self.partitions.values():
-            yield from state
-
-    def __len__(self) -> int:
-        return sum(len(state) for state in self.partitions.values())
-
-    def __setitem__(self, key: bytes, value: Entry) -> None:
-        raise TypeError("the voted table changes by validation only")
-
-    def __delitem__(self, key: bytes) -> None:
-        raise TypeError("the voted table changes by validation only")
+    def keys_of(self, state: VotedPartition) -> Iterable[bytes]:
+        """The voters of a partition."""
+        return state
 
 
 class VotedTable(faust.Table):  # type: ignore[misc]

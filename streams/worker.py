@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
 
-import faust.app.base
 import structlog
 from faust._cython.streams import StreamIterator  # noqa: F401 - its absence changes acknowledgement
 from faust.types import TP, EventT
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from yarl import URL
+from prometheus_client import CollectorRegistry
 
 from schemas.genesis import Genesis
 from streams import failpoints
 from streams.aggregation import Aggregation, event_of
-from streams.assignment import Assignment
-from streams.availability import Availability, persistently
 from streams.codecs import register_codecs
 from streams.database import connect, place, translated
 from streams.errors import ScrutinError, ServiceUnavailable
@@ -27,17 +22,14 @@ from streams.events import InputEvent, VerdictEvent, decoded, value_of
 from streams.failstop import fail
 from streams.global_votes import GlobalVotes
 from streams.grouping import GroupRunner
+from streams.hosting import Host
 from streams.identity import check_database
-from streams.kafka_transport import Transport
 from streams.live import TotalsPublisher
 from streams.log_reader import LogReader
-from streams.log_writer import LogWriter
-from streams.logs import configure_structlog, logging_config
 from streams.metrics import WorkerMetrics
 from streams.migrations import migrate
 from streams.progress import Progress
 from streams.redis_client import redis_client
-from streams.serving import StatusServer
 from streams.settings import Settings
 from streams.sink import PostgresSink
 from streams.timekeeper import Timekeeper
@@ -60,91 +52,7 @@ VALIDATION_GROUP_VOTES: Final = 8000
 T = TypeVar("T")
 
 
-class _NoWebServer(faust.app.base.BootStrategy):  # type: ignore[misc]
-    # Whatever the settings say, `faust worker` starts a web server on every address of the host,
-    # which shows the tables to anybody.
-    enable_web = False
-
-
-class Stages(Protocol):
-    """What is around Faust's app in a process."""
-
-    async def open(self) -> None:
-        """Open what the stages need."""
-
-    async def drain(self) -> None:
-        """Work off what the agents have taken in."""
-
-    async def close(self) -> None:
-        """End the stages and let go of the services."""
-
-    async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
-        """Next offset to read of the partitions that a stage knows."""
-
-
-class App(faust.App):  # type: ignore[misc]
-    """Faust's app, with the worker's own start and end around it."""
-
-    BootStrategy = _NoWebServer
-    worker: Stages
-
-    async def on_first_start(self) -> None:
-        """Open what the stages need before any partition is assigned."""
-        await super().on_first_start()
-        await self.worker.open()
-
-    async def on_stop(self) -> None:
-        """Finish what was taken in, let Faust commit, then let go."""
-        await self.worker.drain()
-        await super().on_stop()
-
-    async def on_shutdown(self) -> None:
-        """Close connections when Faust has stopped."""
-        await super().on_shutdown()
-        await self.worker.close()
-
-    async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
-        """Where the stages are, for the consumer."""
-        return await self.worker.stage_positions(tps)
-
-
-def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
-    """Faust's app as our stages need it.
-
-    Args:
-        app_id: Kafka group, prefix of the changelogs' names.
-        worker: opened before the first partition is assigned, drained before the end.
-    """
-    app = App(
-        app_id,
-        broker=[URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers],
-        store="memory://",
-        datadir=settings.data_dir,
-        topic_partitions=settings.partitions,
-        topic_replication_factor=settings.replication_factor,
-        topic_disable_leader=True,
-        processing_guarantee="at_least_once",
-        table_standby_replicas=0,
-        # Our groups acknowledge by themselves; waiting for an empty stream would hang.
-        stream_wait_empty=False,
-        stream_buffer_maxsize=64,
-        stream_recovery_delay=0.0,
-        broker_commit_interval=1.0,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        # A long outage of PostgreSQL must not cost the partitions.
-        broker_max_poll_interval=86_400.0,
-        consumer_max_fetch_size=4 * 1024 * 1024,
-        producer_acks=-1,
-        web_enabled=False,
-        logging_config=logging_config(settings.log_level, settings.log_format),
-    )
-    app.worker = worker
-    app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
-    return app
-
-
-class Worker:
+class Worker(Host):
     """Builds the stages and connects them to Faust's agents.
 
     Args:
@@ -152,53 +60,42 @@ class Worker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.metrics = WorkerMetrics(CollectorRegistry())
-        ProcessCollector(registry=self.metrics.registry)
-        PlatformCollector(registry=self.metrics.registry)
         self.windows = Windows(settings.window_ms)
-        self._assignment = Assignment()
-        self._availability = Availability(settings.max_retry_attempts, self._on_outage)
-        servers = settings.kafka_bootstrap_servers
-        self._reader = LogReader(servers)
-        self._writer = LogWriter(servers, availability=self._availability)
-        self._window_writer = LogWriter(servers, availability=self._availability)
+        super().__init__(settings, settings.app_id, self.metrics.registry, "voted table")
+        register_codecs()
+        self._reader = LogReader(settings.kafka_bootstrap_servers)
+        self._writer = self.kafka_writer()
         self._sink = PostgresSink(settings, self.windows, self.metrics)
-        self._window_topic = WindowTopic(self._sink, self._window_writer)
-        self._command_writer = LogWriter(servers, availability=self._availability)
-        self._timekeeper = Timekeeper(settings, self._sink, self._command_writer)
+        self._window_topic = WindowTopic(self._sink, self.kafka_writer())
+        self._timekeeper = Timekeeper(settings, self._sink, self.kafka_writer())
         self._redis = redis_client(
             host=settings.redis_host,
             port=settings.redis_port,
             db=settings.redis_db,
             password=settings.redis_password.get_secret_value(),
         )
+        self._resources.push_async_callback(self._redis.aclose)
         self._live = TotalsPublisher(
             self._redis,
             self.metrics,
             GlobalVotes(self._redis, self._sink).announce if settings.global_votes else None,
         )
-        self._resources = AsyncExitStack()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._opened = False
         self._voted: VotedTable | None = None
-        register_codecs()
-        configure_structlog()
-        self.app = new_app(settings, settings.app_id, self)
         self.validation = Validation(
             store=lambda: self.voted.state,
             changelog_topic=changelog_topic(settings.app_id),
             writer=self._writer,
             reader=self._reader,
-            retry=self._retry("Kafka"),
+            retry=self.retry("Kafka"),
             metrics=self.metrics,
             assignment=self._assignment,
         )
         self.aggregation = Aggregation(
             sink=self._sink,
             reader=self._reader,
-            retry_database=self._retry("PostgreSQL"),
-            retry_kafka=self._retry("Kafka"),
+            retry_database=self.retry("PostgreSQL"),
+            retry_kafka=self.retry("Kafka"),
             metrics=self.metrics,
             flushed=self._window_topic.flushed,
             committed=self._live.offer if settings.live else lambda *_: None,
@@ -220,6 +117,7 @@ class Worker:
             max_weight=settings.max_flush_votes,
             assignment=self._assignment,
         )
+        self.groups = (self._validating, self._aggregating)
         self._progress = Progress(self, self._sink, self._reader, self._availability)
 
     @property
@@ -241,7 +139,7 @@ class Worker:
             partitions=self.settings.partitions,
             key_type=bytes,
             value_type=bytes,
-            on_recover=self._restored,
+            on_recover=self.restored,
             # Records hold up to 4,000 votes; what is read ahead of the store is memory.
             recovery_buffer_size=RECOVERY_RECORDS,
             help="Who voted, and where in the log their first vote is",
@@ -252,7 +150,7 @@ class Worker:
                 VotedDisk(self.settings.data_dir / name), self.validation.log_id, self._holds
             )
             table.state.persist(persistence)
-        self.app.on_partitions_revoked.connect(self._revoked)
+        self.app.on_partitions_revoked.connect(self.revoked)
         return table
 
     def _window_end_s(self, first_s: float) -> float:
@@ -302,38 +200,11 @@ class Worker:
 
     # Lifecycle.
 
-    async def open(self) -> None:
-        """Wait for the services, bring topics and schema up to date, start the stages.
-
-        Errors end the process: Faust would start again without end. A stop ends the waiting.
-        """
-        failpoints.arm(failpoints.parse(self.settings.test_failpoints))
-        opening = asyncio.create_task(self._open())
-        stopped = asyncio.create_task(self.app._stopped.wait())
-        await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not opening.done():
-            opening.cancel()
-            await asyncio.wait([opening])
-            return
-        error = opening.exception()
-        if error is not None:
-            fail(error)
-        self._opened = True
-
-    async def _open(self) -> None:
+    async def prepare(self) -> list[Coroutine[Any, Any, None]]:
+        """Bring topics and schema up to date, open what the stages need."""
         settings = self.settings
-        server = StatusServer(
-            host=settings.metrics_host,
-            port=settings.metrics_port,
-            registry=self.metrics.registry,
-            live=list,
-            ready=self._not_ready,
-            port_variable="PROMETHEUS_PORT",
-        )
-        await self._resources.enter_async_context(server)
-        log.info("metrics are served", port=server.port)
-        genesis: Mapping[int, Genesis] = await self._retry("Kafka")(
+        failpoints.arm(failpoints.parse(settings.test_failpoints))
+        genesis: Mapping[int, Genesis] = await self.retry("Kafka")(
             lambda: ensure_topics(
                 list(settings.kafka_bootstrap_servers),
                 app_id=settings.app_id,
@@ -344,7 +215,7 @@ class Worker:
         self.validation.open(genesis)
         runners: list[Coroutine[Any, Any, None]] = [self._validating.run()]
         if self.sinks:
-            await self._retry("PostgreSQL")(lambda: self._prepare_database(genesis))
+            await self.retry("PostgreSQL")(lambda: self._prepare_database(genesis))
             await self._resources.enter_async_context(self._sink)
             runners += [
                 self._aggregating.run(),
@@ -354,7 +225,7 @@ class Worker:
             if settings.live:
                 runners.append(self._live.run())
         runners.append(self._progress.run())
-        self._tasks = [asyncio.create_task(self._guarded(runner)) for runner in runners]
+        return runners
 
     async def _prepare_database(self, genesis: Mapping[int, Genesis]) -> None:
         connection = await connect(self.settings)
@@ -366,41 +237,20 @@ class Worker:
         finally:
             await connection.close()
 
-    @staticmethod
-    async def _guarded(runner: Coroutine[Any, Any, None]) -> None:
-        try:
-            await runner
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a stage must not die silently
-            fail(error)
-
     async def drain(self) -> None:
         """Work off what the agents have taken in."""
-        if not self._opened:
-            return
-        timeout_s = self.settings.drain_timeout_s / 2
-        await self._validating.drain(timeout_s=timeout_s)
-        await self._aggregating.drain(timeout_s=timeout_s)
-        if self.sinks:
+        await super().drain()
+        if self._opened and self.sinks:
             await self._progress.last_words(self._window_topic)
 
     async def close(self) -> None:
         """End the stages and let go of the services."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        await self._writer.close()
-        await self._window_writer.close()
+        await super().close()
         self.voted.state.close()
-        await self._command_writer.close()
-        await self._redis.aclose()
-        await self._resources.aclose()
 
     async def _holds(self, partition: int, position: Position) -> bool:
         """Whether the voted table's changelog has that record."""
-        record = await self._retry("Kafka")(
+        record = await self.retry("Kafka")(
             lambda: self._reader.at(
                 changelog_topic(self.settings.app_id), partition, position.offset
             )
@@ -409,20 +259,13 @@ class Worker:
 
     # Rebalances.
 
-    async def _revoked(self, *_: Any, **__: Any) -> None:
-        runners = (self._validating, self._aggregating)
-        await asyncio.gather(*(r.settle(timeout_s=REVOKE_TIMEOUT_S) for r in runners))
-        self._assignment.end()
-        for runner in runners:
-            runner.clear()
+    def on_revoked(self) -> None:
+        """What was decided for partitions that are gone is void."""
         self.validation.revoked()
 
-    async def _restored(self) -> None:
-        try:
-            self.validation.restored()
-        except ScrutinError as error:
-            fail(error)
-        self._assignment.begin(self.app.consumer_generation_id)
+    def on_restored(self) -> None:
+        """Check what was restored."""
+        self.validation.restored()
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
         """Next offset to read, by the stages' own knowledge; nothing while a service is away."""
@@ -446,32 +289,10 @@ class Worker:
             fail(error)
         return positions
 
-    # Health.
-
-    def _not_ready(self) -> list[str]:
-        faults = [f"{service} is away" for service in self._availability.away()]
-        if not self._opened:
-            faults.append("starting")
-        elif self.app.rebalancing or self.app.in_recovery:
-            faults.append("restoring the voted table")
-        elif not self.app.tables.recovery.completed.is_set():
-            faults.append("waiting for partitions")
-        return faults
-
-    def _on_outage(self, service: str) -> None:
+    def on_outage(self, service: str) -> None:
+        """Count it."""
         if service == "PostgreSQL":
             self.metrics.aggregation_errors.labels(error_type="database_unavailable").inc()
             self.metrics.database_operations.labels("flush", "error").inc()
         else:
             self.metrics.validation_errors.labels(error_type="kafka_unavailable").inc()
-
-    def _retry(self, service: str) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
-        async def retry(action: Callable[[], Awaitable[Any]]) -> Any:
-            return await persistently(
-                action,
-                service=service,
-                availability=self._availability,
-                retry_delay_s=self.settings.retry_delay_s,
-            )
-
-        return retry

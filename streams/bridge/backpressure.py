@@ -9,10 +9,9 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from streams.availability import Availability, persistently
-from streams.errors import ServiceUnavailable
+from streams.kafka_errors import kafka_answers
 from streams.metrics import BridgeMetrics
 
 log = structlog.get_logger(__name__)
@@ -96,6 +95,10 @@ class LagGate:
             )
 
     async def _watch(self) -> None:
+        with kafka_answers(self._servers):
+            await self._watch_lag()
+
+    async def _watch_lag(self) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=10_000)
         try:
@@ -108,12 +111,6 @@ class LagGate:
                     await self._look(consumer, admin)
                 self._availability.succeeded("kafka")
                 await asyncio.sleep(PERIOD_S)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise ServiceUnavailable(
-                f"Kafka does not answer: {error or type(error).__name__}",
-                where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self._servers)},
-                todo="Check the address and that the broker is up",
-            ) from error
         finally:
             await admin.close()
             await consumer.stop()

@@ -24,6 +24,7 @@ from schemas.votes import VoteBatch
 from streams.availability import Availability, persistently
 from streams.bridge.buffers import reproduced
 from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
+from streams.kafka_errors import kafka_answers
 from streams.metrics import BridgeMetrics
 from streams.producers import abandon
 from streams.topics import MAX_RECORD_BYTES, VALIDATION_TOPIC
@@ -140,14 +141,8 @@ class InputLog:
             request_timeout_ms=self._request_timeout_ms,
         )
         try:
-            await producer.start()
-        except (KafkaError, OSError, TimeoutError) as error:
-            await abandon(producer)
-            raise ServiceUnavailable(
-                f"Kafka does not answer: {error or type(error).__name__}",
-                where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self._servers)},
-                todo="Check the address and that the broker is up",
-            ) from error
+            with kafka_answers(self._servers):
+                await producer.start()
         except BaseException:
             await abandon(producer)
             raise

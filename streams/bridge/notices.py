@@ -8,14 +8,13 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas.codec import DecodeError, decode_notice
 from schemas.notices import Notice
 from streams.availability import Availability, persistently
 from streams.bridge.verdict_reader import stop_consumer
-from streams.errors import ServiceUnavailable
 from streams.events import poison
+from streams.kafka_errors import kafka_answers
 from streams.topics import CONTROL_TOPIC
 
 log = structlog.get_logger(__name__)
@@ -75,27 +74,22 @@ class NoticeReader:
             bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="none"
         )
         tp = TopicPartition(CONTROL_TOPIC, 0)
-        try:
-            await consumer.start()
-            consumer.assign([tp])
-            end = (await consumer.end_offsets([tp]))[tp]
-            consumer.seek(tp, self._position)
-            while True:
-                if self._position >= end:
-                    self._caught_up.set()
-                for record in (await consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, []):
-                    try:
-                        notice = decode_notice(record.value)
-                    except DecodeError as error:
-                        raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
-                    if notice.log_id == self._log_id:
-                        await self._heed(notice)
-                    self._position = record.offset + 1
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise ServiceUnavailable(
-                f"Kafka does not answer: {error or type(error).__name__}",
-                where={"topic": CONTROL_TOPIC},
-                todo="Check KAFKA_BOOTSTRAP_SERVERS and that the broker is up",
-            ) from error
-        finally:
-            await asyncio.shield(stop_consumer(consumer))
+        with kafka_answers(self._servers, topic=CONTROL_TOPIC):
+            try:
+                await consumer.start()
+                consumer.assign([tp])
+                end = (await consumer.end_offsets([tp]))[tp]
+                consumer.seek(tp, self._position)
+                while True:
+                    if self._position >= end:
+                        self._caught_up.set()
+                    for record in (await consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, []):
+                        try:
+                            notice = decode_notice(record.value)
+                        except DecodeError as error:
+                            raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
+                        if notice.log_id == self._log_id:
+                            await self._heed(notice)
+                        self._position = record.offset + 1
+            finally:
+                await asyncio.shield(stop_consumer(consumer))

@@ -15,8 +15,8 @@ from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.availability import Availability, persistently
-from streams.errors import ServiceUnavailable
 from streams.events import poison
+from streams.kafka_errors import kafka_answers
 from streams.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
 
 log = structlog.get_logger(__name__)
@@ -111,25 +111,22 @@ class VerdictReader:
             max_partition_fetch_bytes=MAX_DERIVED_RECORD_BYTES,
             fetch_max_bytes=2 * MAX_DERIVED_RECORD_BYTES,
         )
-        try:
-            await consumer.start()
-            while not self._stopping.is_set():
-                fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
-                if not fetched:
-                    continue
-                self._availability.succeeded("kafka")
-                await self._handle([_decode(r) for records in fetched.values() for r in records])
-                await self._commit(
-                    consumer, {tp: records[-1].offset + 1 for tp, records in fetched.items()}
-                )
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise ServiceUnavailable(
-                f"Kafka does not answer: {error or type(error).__name__}",
-                where={"topic": VALIDATED_TOPIC, "group": self._group},
-                todo="Check KAFKA_BOOTSTRAP_SERVERS and that the broker is up",
-            ) from error
-        finally:
-            await asyncio.shield(stop_consumer(consumer))
+        with kafka_answers(self._servers, topic=VALIDATED_TOPIC, group=self._group):
+            try:
+                await consumer.start()
+                while not self._stopping.is_set():
+                    fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+                    if not fetched:
+                        continue
+                    self._availability.succeeded("kafka")
+                    await self._handle(
+                        [_decode(r) for records in fetched.values() for r in records]
+                    )
+                    await self._commit(
+                        consumer, {tp: last[-1].offset + 1 for tp, last in fetched.items()}
+                    )
+            finally:
+                await asyncio.shield(stop_consumer(consumer))
 
     async def _commit(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
         mine = {tp: end for tp, end in ends.items() if tp in consumer.assignment()}

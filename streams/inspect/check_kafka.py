@@ -12,7 +12,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from schemas.codec import DecodeError, decode_input, decode_voted
 from schemas.genesis import Genesis
 from streams.inspect.checks import Check, failure, ok, warning
-from streams.inspect.kafka import LogView, Span, kafka_errors
+from streams.inspect.kafka import LogView, Span
+from streams.kafka_errors import kafka_answers
 from streams.settings import Settings
 from streams.topics import (
     CONTROL_TOPIC,
@@ -65,7 +66,7 @@ async def gather(settings: Settings) -> KafkaFacts:
     facts = KafkaFacts()
     names = [topic.name for topic in planned_topics(settings.app_id, settings.partitions)]
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    with kafka_errors(servers):
+    with kafka_answers(servers):
         try:
             await admin.start()
             facts.brokers = len((await admin.describe_cluster())["brokers"])

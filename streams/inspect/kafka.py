@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
-from streams.errors import ServiceUnavailable, TopologyMismatch
+from streams.errors import TopologyMismatch
+from streams.kafka_errors import kafka_answers
 
 DEADLINE_S: Final = 10.0
 """Longest wait for an answer, and longest stand-still while reading."""
@@ -38,19 +37,6 @@ class Span(NamedTuple):
 
     begin: int
     end: int
-
-
-@contextmanager
-def kafka_errors(bootstrap_servers: list[str]) -> Iterator[None]:
-    """Translate the driver's errors, keeping the cause."""
-    try:
-        yield
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise ServiceUnavailable(
-            f"Kafka does not answer: {str(error) or type(error).__name__}",
-            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers)},
-            todo="Check the address and that the broker is up; `scrutin doctor` tells more",
-        ) from error
 
 
 async def _partition_counts(bootstrap_servers: list[str]) -> dict[str, int]:
@@ -91,7 +77,7 @@ class LogView:
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
         try:
-            with kafka_errors(self._servers):
+            with kafka_answers(self._servers):
                 async with asyncio.timeout(self._deadline_s):
                     self._partitions = await _partition_counts(self._servers)
                     await self._consumer.start()
@@ -133,7 +119,7 @@ class LogView:
     async def spans(self, topic: str) -> dict[int, Span]:
         """First offset and end of each partition, as they are now."""
         tps = [TopicPartition(topic, p) for p in range(self.partitions(topic))]
-        with kafka_errors(self._servers):
+        with kafka_answers(self._servers):
             async with asyncio.timeout(self._deadline_s):
                 begins = await self._consumer.beginning_offsets(tps)
                 ends = await self._consumer.end_offsets(tps)
@@ -162,7 +148,7 @@ class LogView:
             self._consumer.seek(tp, begin)
         waiting = set(at)
         while waiting:
-            with kafka_errors(self._servers):
+            with kafka_answers(self._servers):
                 async with asyncio.timeout(self._deadline_s):
                     fetched = await self._some(waiting, at)
             for tp, records in fetched.items():

@@ -14,8 +14,9 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.database import connect, place, translated
 from streams.errors import ScrutinError
-from streams.inspect.kafka import LogView, Span, kafka_errors
+from streams.inspect.kafka import LogView, Span
 from streams.inspect.rabbit import QueueDepth, look
+from streams.kafka_errors import kafka_answers
 from streams.settings import REVIEW, Settings
 from streams.topics import (
     VALIDATED_TOPIC,
@@ -187,7 +188,7 @@ async def committed_offsets(
         Reader -> (topic, partition) -> next offset.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=list(bootstrap_servers))
-    with kafka_errors(list(bootstrap_servers)):
+    with kafka_answers(bootstrap_servers):
         try:
             await admin.start()
             return {reader: await _committed(admin, group) for reader, group in of.items()}

@@ -12,10 +12,10 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 
 from streams.errors import ServiceUnavailable
+from streams.kafka_errors import kafka_answers
 from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
 from streams.load.checks import AuditRow
 from streams.settings import Settings
@@ -177,21 +177,15 @@ async def log_ends(settings: Settings) -> dict[int, int]:
     """Offset of the last record of each partition of the input log; empty if there is no log."""
     servers = list(settings.kafka_bootstrap_servers)
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
-    try:
-        await consumer.start()
+    with kafka_answers(servers):
         try:
+            await consumer.start()
             if INPUT_LOG not in await consumer.topics():
                 return {}
             numbers = consumer.partitions_for_topic(INPUT_LOG) or set()
             ends = await consumer.end_offsets([TopicPartition(INPUT_LOG, p) for p in numbers])
         finally:
             await consumer.stop()
-    except (KafkaError, OSError) as error:
-        raise ServiceUnavailable(
-            f"Kafka does not answer: {error}",
-            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(servers)},
-            todo="Check the address and that the broker is up",
-        ) from error
     return {tp.partition: end - 1 for tp, end in ends.items()}
 
 

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.codec import DecodeError, decode_verdicts
 from streams.errors import LogMismatch
-from streams.inspect.kafka import kafka_errors
 from streams.inspect.lag import committed_offsets
+from streams.kafka_errors import kafka_answers
 from streams.log_reader import LogReader
 from streams.settings import Settings
 from streams.topics import VALIDATED_TOPIC, egress_group, mirror_group
@@ -74,7 +74,7 @@ async def commit_places(settings: Settings, places: Places) -> None:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=servers, group_id=group, enable_auto_commit=False
         )
-        with kafka_errors(servers):
+        with kafka_answers(servers):
             try:
                 await consumer.start()
                 offsets = {TopicPartition(VALIDATED_TOPIC, p): o + 1 for p, o in found.items()}

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 
 from streams.errors import ScrutinError
-from streams.inspect.kafka import kafka_errors
+from streams.kafka_errors import kafka_answers
 from streams.settings import Settings
 from streams.topics import egress_group, worker_group
 
@@ -47,7 +47,7 @@ async def require_stopped(settings: Settings, *, bridges: bool, wait_s: float, b
         # A bridge is in both of its groups.
         groups["bridge"] = egress_group(settings.app_id)
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    with kafka_errors(servers):
+    with kafka_answers(servers):
         try:
             await admin.start()
             for process, group in groups.items():

@@ -257,3 +257,10 @@ async def commit_swallower(settings: Settings) -> AsyncIterator[tuple[int, async
             task.cancel()
         if relays:
             await asyncio.wait(relays)
+
+
+async def fence(db: asyncpg.Connection) -> list[tuple[Any, ...]]:
+    """What the sink has applied: partition, source offset, validated offset."""
+    return await rows(
+        db, "SELECT partition, source_offset, validated_offset FROM sink_offsets ORDER BY 1"
+    )

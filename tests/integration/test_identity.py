@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,12 +12,9 @@ import pytest
 from schemas.codec import encode
 from schemas.genesis import Genesis
 from schemas.votes import Kind, VoteBatch
-from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch
 from streams.identity import check_database
-from streams.settings import Settings
-from tests.harness import database
-from tests.integration.core_world import Log, OneSink, own_database
+from tests.integration.core_world import Log, OneSink
 from tests.strategies import LOG_ID, make_batch, make_vote
 
 OURS = {0: Genesis(LOG_ID, 0), 1: Genesis(LOG_ID, 0)}
@@ -36,26 +33,6 @@ class InputLog:
     async def read(self, _: str, __: int, start: int, end: int) -> AsyncGenerator[Any, None]:
         for value in self.values[start:end]:
             yield SimpleNamespace(value=value)
-
-
-@pytest.fixture
-async def own(stack: Stack) -> AsyncIterator[Settings]:
-    async with own_database(stack) as own:
-        yield own
-
-
-@pytest.fixture
-async def one(own: Settings) -> AsyncIterator[OneSink]:
-    one = OneSink(own)
-    async with one.sink:
-        yield one
-
-
-@pytest.fixture
-async def db(own: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await database(own)
-    yield connection
-    await connection.close()
 
 
 BATCHES = [make_batch(make_vote(n), make_vote(n, message="again")) for n in range(1, 4)]

@@ -14,7 +14,6 @@ from schemas.genesis import Genesis
 from schemas.votes import VoteBatch
 from streams.devstack import Stack
 from streams.settings import Settings
-from tests.harness import database
 from tests.integration.core_world import Log, OneSink, check_sums, own_database, rows
 from tests.strategies import (
     LAWS,
@@ -32,24 +31,17 @@ PARTITIONS = 2
 
 
 @pytest.fixture
-async def given_settings(stack: Stack) -> AsyncIterator[Settings]:
+async def own(stack: Stack) -> AsyncIterator[Settings]:
     async with own_database(stack, SCRUTIN_PARTITIONS=str(PARTITIONS)) as own:
         yield own
 
 
 @pytest.fixture
-async def sinks(given_settings: Settings) -> AsyncIterator[list[OneSink]]:
+async def sinks(own: Settings) -> AsyncIterator[list[OneSink]]:
     """Two workers' sinks on the same database."""
-    one, two = OneSink(given_settings), OneSink(given_settings)
+    one, two = OneSink(own), OneSink(own)
     async with one.sink, two.sink:
         yield [one, two]
-
-
-@pytest.fixture
-async def db(given_settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await database(given_settings)
-    yield connection
-    await connection.close()
 
 
 def two_logs() -> list[Log]:

@@ -14,9 +14,7 @@ from streams.aggregation import Aggregation
 from streams.devstack import Stack
 from streams.errors import LogMismatch, PoisonRecord
 from streams.log_reader import LogReader
-from streams.settings import Settings
-from tests.harness import database
-from tests.integration.core_world import Log, OneSink, check_sums, own_database
+from tests.integration.core_world import Log, OneSink, check_sums
 from tests.integration.kafka_names import own_topic, producer, servers
 from tests.strategies import make_batch, make_vote
 
@@ -26,26 +24,6 @@ async def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     async with own_topic(stack, partitions=2) as name:
         monkeypatch.setattr(aggregation, "VALIDATED_TOPIC", name)
         yield name
-
-
-@pytest.fixture
-async def own(stack: Stack) -> AsyncIterator[Settings]:
-    async with own_database(stack) as own:
-        yield own
-
-
-@pytest.fixture
-async def one(own: Settings) -> AsyncIterator[OneSink]:
-    one = OneSink(own)
-    async with one.sink:
-        yield one
-
-
-@pytest.fixture
-async def db(own: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await database(own)
-    yield connection
-    await connection.close()
 
 
 async def at_once(action: Callable[[], Awaitable[Any]]) -> Any:

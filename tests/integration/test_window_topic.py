@@ -18,8 +18,7 @@ from streams.log_reader import LogReader
 from streams.log_writer import LogWriter, OutRecord
 from streams.settings import Settings
 from streams.window_topic import WindowTopic
-from tests.harness import database
-from tests.integration.core_world import Log, OneSink, own_database, severed
+from tests.integration.core_world import Log, OneSink, severed
 from tests.integration.kafka_names import own_topic, servers
 from tests.strategies import LAWS, make_batch, make_vote
 
@@ -33,19 +32,6 @@ async def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     async with own_topic(stack, config={"cleanup.policy": "compact"}) as name:
         monkeypatch.setattr(window_topic, "WINDOWS_TOPIC", name)
         yield name
-
-
-@pytest.fixture
-async def own(stack: Stack) -> AsyncIterator[Settings]:
-    async with own_database(stack) as own:
-        yield own
-
-
-@pytest.fixture
-async def db(own: Settings) -> AsyncIterator[asyncpg.Connection]:
-    connection = await database(own)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

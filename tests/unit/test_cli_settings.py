@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from dotenv import dotenv_values
 
 from streams.inspect.settings_doc import GROUPS, current, described, env_example, markdown
@@ -33,14 +32,8 @@ def test_env_example_names_every_variable() -> None:
 
 
 def test_readme_has_the_settings_table() -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("no README yet")
-    found = re.search(
-        r"<!-- settings -->\n(.*?)<!-- /?settings(?: end)? -->",
-        readme.read_text(encoding="utf-8"),
-        re.DOTALL,
-    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- settings -->\n(.*?)<!-- /?settings(?: end)? -->", readme, re.DOTALL)
     assert found, "README has no <!-- settings --> markers"
     assert found[1].strip() == markdown().strip(), "put `scrutin settings --markdown` there"
 
