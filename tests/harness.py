@@ -52,6 +52,23 @@ async def until(
     raise AssertionError(f"{what}: not within {within_s} s (last answer: {answer!r})")
 
 
+async def until_reached(
+    measure: Callable[[], Awaitable[int]], goal: int, what: str, still_s: float = 60.0
+) -> None:
+    """Wait until a figure reaches its goal; fail when it has not risen for `still_s`.
+
+    A loaded machine may take long over anything; standing still is what a test can judge.
+    """
+    best = await measure()
+    risen_at_s = time.monotonic()
+    while best < goal:
+        if time.monotonic() - risen_at_s > still_s:
+            raise AssertionError(f"{what}: {best} of {goal}, and none more in {still_s} s")
+        await asyncio.sleep(0.05)
+        if (found := await measure()) > best:
+            best, risen_at_s = found, time.monotonic()
+
+
 async def wipe(addresses: Mapping[str, str]) -> None:
     """Empty a stack: no topics, no tables, no keys, no queues. Nothing of ours may be running."""
     settings = load_settings(addresses)

@@ -32,7 +32,7 @@ from streams.topics import (
     ensure_topics,
     worker_group,
 )
-from tests.harness import database, until, wipe
+from tests.harness import database, until, until_reached, wipe
 from tests.integration.core_world import Log, check_sums
 from tests.strategies import LAWS, make_batch, make_malformed, make_vote
 
@@ -236,11 +236,7 @@ class WorkerWorld:
     async def moving(self, records: int = 40) -> None:
         """Wait until so many more records are counted."""
         goal = await self.applied() + records
-
-        async def moved() -> bool:
-            return await self.applied() >= goal
-
-        await until(moved, f"{records} more records counted", within_s=60)
+        await until_reached(self.applied, goal, "records counted")
 
     async def moving_everywhere(self, records: int = 20) -> None:
         """Wait until so many more records of every partition are counted."""
@@ -251,21 +247,17 @@ class WorkerWorld:
 
         before = await positions()
 
-        async def moved() -> bool:
+        async def moved() -> int:
             now = await positions()
-            return all(now.get(p, -1) >= before.get(p, -1) + records for p in self.logs)
+            return min(now.get(p, -1) - before.get(p, -1) for p in self.logs)
 
-        await until(moved, f"{records} more records of every partition counted", within_s=60)
+        await until_reached(moved, records, "more records of every partition counted")
 
-    async def counted(self, within_s: float = 60) -> None:
+    async def counted(self) -> None:
         """Wait until every record is in PostgreSQL, and fail unless all is exact."""
         total = sum(log.table.applied + 1 for log in self.logs.values())
-
-        async def done() -> str:
-            applied = await self.applied()
-            return "done" if applied == total else ""
-
-        await until(done, f"all {total} records counted", within_s)
+        await until_reached(self.applied, total, "records counted")
+        assert await self.applied() == total
         await self.check()
 
     async def check(self) -> None:
