@@ -12,6 +12,7 @@ from yarl import URL
 
 from streams.kafka_transport import Transport
 from streams.logs import logging_config
+from streams.recovery import Recovery
 from streams.settings import Settings
 
 
@@ -95,5 +96,6 @@ def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
         logging_config=logging_config(settings.log_level, settings.log_format),
     )
     app.worker = worker
+    app.tables._recovery = Recovery(app, app.tables, beacon=app.tables.beacon, loop=app.loop)
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
     return app

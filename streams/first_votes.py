@@ -15,7 +15,10 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from schemas.voted import FIRST_VOTE
 from streams.decide import Entry
@@ -50,6 +53,38 @@ class FirstVotes:
         self._slots = _SHARDS * _FIRST_SLOTS
         self._next_to_grow = 0
         self._count = 0
+
+    @classmethod
+    def of(cls, rows: bytearray, starts: array[int], offsets: array[int]) -> Self:
+        """The table of many rows at once, made several times as fast as by :meth:`add`.
+
+        Args:
+            rows: as :meth:`add` takes them, of all records, in their order; becomes the table's.
+            starts: number of each record's first row.
+            offsets: input offset of each record.
+        """
+        table = cls()
+        table._rows, table._starts, table._offsets = rows, starts, offsets
+        count = len(rows) // _ROW
+        while table._slots * _FULL < count:
+            table._slots *= 2
+        keys = (key for (key,) in _KEYS.iter_unpack(rows))
+        hashes = np.fromiter(map(hash, keys), np.int64, count)
+        ordered = np.sort(hashes)
+        if (ordered[1:] == ordered[:-1]).any():
+            # Perhaps a key comes twice: the slow way looks.
+            table._shards = [_shard(table._slots // _SHARDS) for _ in range(_SHARDS)]
+            for row in range(0, count, _CHUNK_ROWS):
+                table._index(row, rows[row * _ROW : (row + _CHUNK_ROWS) * _ROW])
+            return table
+        table._count = count
+        hashed = hashes.view(np.uint64) & np.uint64(_HASH)
+        slots = np.arange(1, count + 1, dtype=np.uint64) << np.uint64(32) | hashed
+        shard_of = (hashed & np.uint64(_SHARDS - 1)).astype(np.uint8)
+        table._shards = [
+            _filled(slots[shard_of == number], table._slots // _SHARDS) for number in range(_SHARDS)
+        ]
+        return table
 
     def __len__(self) -> int:
         """Number of voter keys."""
@@ -100,7 +135,7 @@ class FirstVotes:
             while self._count > self._slots * _FULL:
                 self._grow()
 
-    def _index(self, row: int, rows: bytes) -> None:
+    def _index(self, row: int, rows: bytes | bytearray) -> None:
         """Find a slot for each of the rows, the first of which has this number."""
         shards = self._shards
         for number, (key,) in enumerate(_KEYS.iter_unpack(rows), row + 1):
@@ -134,6 +169,20 @@ class FirstVotes:
     def _entry(self, row: int) -> Entry:
         _, index, _, identity = FIRST_VOTE.unpack_from(self._rows, row * _ROW)
         return Entry(self._offsets[bisect_right(self._starts, row) - 1], index, identity)
+
+
+def _filled(values: npt.NDArray[np.uint64], size: int) -> tuple[array[int], int]:
+    """A shard of this many slots with all the values in, as if put in one after another."""
+    slots = np.zeros(size, np.uint64)
+    mask = size - 1
+    at = ((values & np.uint64(_HASH)) >> np.uint64(_SHARD_BITS)).astype(np.int64) & mask
+    while len(values):
+        free = slots[at] == 0
+        # Of several for one slot the first is to have it: the last that is written stays.
+        slots[at[free][::-1]] = values[free][::-1]
+        left = slots[at] != values
+        values, at = values[left], at[left] + 1 & mask
+    return array("Q", slots.tobytes()), mask
 
 
 def _shard(slots: int) -> tuple[array[int], int]:

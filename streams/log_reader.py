@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streams.errors import LogMismatch
 from streams.kafka_errors import kafka_answers
 
-READ_TIMEOUT_S = 20.0
+FETCH_BYTES: Final = 1024 * 1024
+READ_TIMEOUT_S: Final = 20.0
 
 
 class LogReader:
@@ -54,21 +56,36 @@ class LogReader:
         return None
 
     async def read(
-        self, topic: str, partition: int, start: int, end: int
+        self,
+        topic: str,
+        partition: int,
+        start: int | None,
+        end: int,
+        *,
+        fetch_bytes: int = FETCH_BYTES,
     ) -> AsyncGenerator[ConsumerRecord, None]:
         """Records with `start` <= offset < `end`, in order.
+
+        Args:
+            topic: its name.
+            partition: its number.
+            start: None for the first that is still there.
+            end: one after the last.
+            fetch_bytes: how much is asked for at a time.
 
         Raises:
             ServiceUnavailable: Kafka does not answer.
             LogMismatch: the topic ends, or begins, within the range.
         """
-        if start >= end:
+        if start is not None and start >= end:
             return
         tp = TopicPartition(topic, partition)
         where: dict[str, object] = {"topic": topic, "partition": partition}
-        async with _consumer(self._servers, [tp], **where) as consumer:
+        async with _consumer(self._servers, [tp], fetch_bytes, **where) as consumer:
             first = (await consumer.beginning_offsets([tp]))[tp]
             last = (await consumer.end_offsets([tp]))[tp]
+            if start is None:
+                start = first
             if first > start or last < end:
                 raise LogMismatch(
                     f"Offsets {start} to {end - 1} are needed, the log has {first} to {last - 1}",
@@ -88,7 +105,10 @@ class LogReader:
 
 @asynccontextmanager
 async def _consumer(
-    servers: list[str], tps: list[TopicPartition], **where: object
+    servers: list[str],
+    tps: list[TopicPartition],
+    fetch_bytes: int = FETCH_BYTES,
+    **where: object,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """An assigned consumer without a group."""
     consumer = AIOKafkaConsumer(
@@ -96,6 +116,7 @@ async def _consumer(
         enable_auto_commit=False,
         auto_offset_reset="none",
         request_timeout_ms=10_000,
+        max_partition_fetch_bytes=fetch_bytes,
     )
     with kafka_answers(servers, **where):
         try:

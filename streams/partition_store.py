@@ -6,7 +6,7 @@ decodes the records itself and never raises into Faust's restore, which would sw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from faust.stores.base import Store
@@ -43,6 +43,13 @@ class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
     async def begin(self, number: int) -> P:
         """State of a partition that is assigned, before its changelog is read."""
         raise NotImplementedError
+
+    async def preload(self, ends: Mapping[int, int]) -> None:
+        """Read the changelog of assigned partitions in one go, as far as that helps.
+
+        Args:
+            ends: offset of the last record, by partition; -1 if there is none.
+        """
 
     def ended(self, number: int) -> None:
         """A partition is no longer ours."""

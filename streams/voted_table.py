@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import faust
 import structlog
@@ -15,14 +18,20 @@ from faust.types import EventT
 from schemas.codec import DecodeError, decode_voted
 from schemas.voted import CHANGELOG_KEY
 from streams.decide import Entry
+from streams.entries import BulkEntries
 from streams.errors import REBUILD_VOTED, ScrutinError
 from streams.failstop import fail
+from streams.log_reader import LogReader
 from streams.log_writer import OutRecord
 from streams.partition_store import PartitionStore
 from streams.voted import VotedPartition
 from streams.voted_disk import Position, VotedDisk, digest
 
 log = structlog.get_logger(__name__)
+
+Retry = Callable[[Callable[[], Awaitable[object]]], Awaitable[object]]
+
+_BULK_FETCH_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,15 @@ class VotedStore(PartitionStore[bytes, Entry, VotedPartition]):
         super().__post_init__()
         self.last_applied_at_s = time.monotonic()
         self._persistence: Persistence | None = None
+        self._ahead: tuple[LogReader, Retry] | None = None
 
     def persist(self, persistence: Persistence) -> None:
         """Keep partitions on disk from now on; before the first is assigned."""
         self._persistence = persistence
+
+    def read_ahead(self, reader: LogReader, retry: Retry) -> None:
+        """Read the changelog of partitions that nothing is known of by `reader` from now on."""
+        self._ahead = reader, retry
 
     def close(self) -> None:
         """Let go of the disk."""
@@ -130,6 +144,47 @@ class VotedStore(PartitionStore[bytes, Entry, VotedPartition]):
         log.info("voters are on disk", partition=number, voters=len(state), applied=state.applied)
         self._persisted[number] = position.offset
         return state
+
+    async def preload(self, ends: Mapping[int, int]) -> None:
+        """Read changelogs into memory; what is on disk is for Faust to bring up to date."""
+        if self._ahead is None or self._persistence is not None:
+            return
+        _, retry = self._ahead
+        for number, end in sorted(ends.items()):
+            if end >= 0 and number in self.partitions and number not in self._persisted:
+                await retry(partial(self._preload, number, end))
+
+    async def _preload(self, number: int, end: int) -> None:
+        assert self._ahead is not None
+        reader, _ = self._ahead
+        if number not in self.partitions:
+            return
+        topic = self.table.changelog_topic_name
+        began_s = time.monotonic()
+        bulk = BulkEntries()
+        state = self.partitions[number] = VotedPartition(number, entries=bulk)
+        complete = False
+        try:
+            async with aclosing(
+                reader.read(topic, number, None, end + 1, fetch_bytes=_BULK_FETCH_BYTES)
+            ) as records:
+                async for record in records:
+                    self.apply(record)
+            state.entries = await asyncio.to_thread(bulk.done)
+            complete = True
+        finally:
+            # Another rebalance may have come, or Kafka may have gone away: it is read again.
+            if self.partitions.get(number) is state:
+                if complete:
+                    self._persisted[number] = end
+                else:
+                    self.partitions[number] = VotedPartition(number)
+        log.info(
+            "voters are read",
+            partition=number,
+            voters=len(state),
+            took_s=round(time.monotonic() - began_s, 2),
+        )
 
     def find(self, state: VotedPartition, key: bytes) -> Entry | None:
         """A voter's entry."""

@@ -145,6 +145,7 @@ class Worker(Host):
             help="Who voted, and where in the log their first vote is",
         )
         self._voted = self.app.tables.add(table)
+        table.state.read_ahead(self._reader, self.retry("Kafka"))
         if self.settings.store == "rocksdb":
             persistence = Persistence(
                 VotedDisk(self.settings.data_dir / name), self.validation.log_id, self._holds

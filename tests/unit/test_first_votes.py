@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.voted import FIRST_VOTE
 from streams.decide import Entry
+from streams.entries import BulkEntries
 from streams.first_votes import FirstVotes
 
 keys = st.binary(min_size=1, max_size=2).map(lambda name: name.rjust(32, b"?"))
@@ -87,3 +88,53 @@ def test_a_voter_takes_less_than_100_bytes() -> None:
         tracemalloc.stop()
     # Below 30,000 voters the smallest index weighs.
     assert max(used[60:]) < 100
+
+
+@given(records)
+def test_many_at_once_are_the_same_table(log: list[list[tuple[bytes, bytes]]]) -> None:
+    one_by_one, bulk = FirstVotes(), BulkEntries()
+    for offset, votes in enumerate(log):
+        one_by_one.add(offset, packed(votes))
+        bulk.add(offset, packed(votes))
+    at_once = bulk.done()
+    assert len(at_once) == len(one_by_one)
+    assert {key: at_once.get(key) for key in at_once} == {k: one_by_one.get(k) for k in one_by_one}
+
+
+def test_many_at_once_are_found_and_can_grow() -> None:
+    random_ = random.Random(3)
+    everybody = [random_.randbytes(32) for _ in range(60_000)]
+    bulk = BulkEntries()
+    for offset in range(0, len(everybody), 4000):
+        part = everybody[offset : offset + 4000]
+        bulk.add(offset, packed([(key, key[:8]) for key in part]))
+    table = bulk.done()
+    later = [random_.randbytes(32) for _ in range(60_000)]
+    for offset in range(0, len(later), 4000):
+        part = later[offset : offset + 4000]
+        table.add(100_000 + offset, packed([(key, key[:8]) for key in part]))
+    assert len(table) == 120_000
+    for place, key in enumerate(everybody):
+        assert table.get(key) == Entry(place // 4000 * 4000, place % 4000, key[:8])
+    for place, key in enumerate(later):
+        assert table.get(key) == Entry(100_000 + place // 4000 * 4000, place % 4000, key[:8])
+    assert not any(table.get(random_.randbytes(32)) for _ in range(2000))
+
+
+def test_a_key_that_comes_twice_keeps_its_first_place() -> None:
+    bulk = BulkEntries()
+    for offset in range(3):
+        bulk.add(offset, packed([(bytes(32), b"%08d" % offset), (b"%032d" % offset, bytes(8))]))
+    table = bulk.done()
+    assert len(table) == 4
+    assert table.get(bytes(32)) == Entry(0, 0, b"00000000")
+
+
+def test_nobody_asks_what_is_being_read() -> None:
+    bulk = BulkEntries()
+    with pytest.raises(RuntimeError, match="being read"):
+        bulk.get(bytes(32))
+    with pytest.raises(RuntimeError, match="being read"):
+        next(iter(bulk))
+    with pytest.raises(ValueError, match="no multiple"):
+        bulk.add(0, b"cut off")
