@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import CommitFailedError
 
 from tests.faults.registry import scenario
 from tests.faults.votes import Message
@@ -154,7 +155,14 @@ async def set_offsets(world: World, offset: int) -> None:
             for partition in range(world.settings.partitions)
         ]
         consumer.assign(parts)
-        await consumer.commit(dict.fromkeys(parts, offset))
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    await consumer.commit(dict.fromkeys(parts, offset))
+                    break
+                except CommitFailedError:
+                    # The broker waits for a member that went without a word, one session long.
+                    await asyncio.sleep(0.5)
     finally:
         await consumer.stop()
 
