@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from streams.devstack import Stack
 from streams.load.programs import Program
 from tests.integration.worker_world import PARTITIONS, WorkerWorld
@@ -18,6 +20,7 @@ def found_on_disk(program: Program) -> list[int]:
     return [applied for _, applied in sorted(by_partition.items())]
 
 
+@pytest.mark.timeout(300)
 async def test_a_count_goes_on_from_disk(stack: Stack, tmp_path: Path) -> None:
     async with WorkerWorld(stack, tmp_path, SCRUTIN_STORE="rocksdb") as world:
         worker = await world.started("a")
