@@ -15,14 +15,17 @@ from tests.faults.registry import scenario
 from tests.faults.world import World
 
 _PASSAGES: Final = 30
-"""A process reaches its point at most this many passages after its start."""
+_SOON: Final = 5
+"""Few votes come in the time that a frozen process takes."""
 _FROZEN_S: Final = 16.0
 """Longer than the session timeout of 10 s: the partitions have another owner by then."""
 
 Struck = Callable[[World, Program], Awaitable[None]]
 
 
-async def strike(world: World, point: Point, action: Action, struck: Struck) -> None:
+async def strike(
+    world: World, point: Point, action: Action, struck: Struck, passages: int = _PASSAGES
+) -> None:
     """Every process that has the point meets it again and again while votes come.
 
     Args:
@@ -30,6 +33,7 @@ async def strike(world: World, point: Point, action: Action, struck: Struck) -> 
         point: where.
         action: what happens there.
         struck: waits until it has happened to a program, and for what follows.
+        passages: a process reaches its point at most so many passages after its start.
     """
     bridges = point in {Point.AFTER_KAFKA_ACK, Point.AFTER_CONFIRM}
     programs = world.bridges if bridges else world.workers
@@ -38,7 +42,7 @@ async def strike(world: World, point: Point, action: Action, struck: Struck) -> 
     async def again_and_again(program: Program) -> None:
         nonlocal strikes
         while True:
-            await start_armed(world, program, point, action, _PASSAGES)
+            await start_armed(world, program, point, action, passages)
             await struck(world, program)
             strikes += 1
 
@@ -160,16 +164,16 @@ async def killed_after_confirm(world: World) -> None:
 @scenario("zombie", rate=400)
 async def frozen_after_changelog(world: World) -> None:
     """Workers are frozen between changelog and verdicts; what they write later is late."""
-    await strike(world, Point.AFTER_CHANGELOG, Action.STOP, frozen)
+    await strike(world, Point.AFTER_CHANGELOG, Action.STOP, frozen, passages=_SOON)
 
 
 @scenario("zombie", rate=400)
 async def frozen_before_commit(world: World) -> None:
     """Workers are frozen before COMMIT, with the fence locked, until PostgreSQL ends them."""
-    await strike(world, Point.BEFORE_COMMIT, Action.STOP, frozen)
+    await strike(world, Point.BEFORE_COMMIT, Action.STOP, frozen, passages=_SOON)
 
 
 @scenario("zombie", rate=400)
 async def frozen_after_kafka_ack(world: World) -> None:
     """Bridges are frozen with deliveries that Kafka has and RabbitMQ may hand out again."""
-    await strike(world, Point.AFTER_KAFKA_ACK, Action.STOP, frozen)
+    await strike(world, Point.AFTER_KAFKA_ACK, Action.STOP, frozen, passages=_SOON)
