@@ -88,6 +88,8 @@ def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
         broker_commit_interval=1.0,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
+        # A broker that comes back may wait so long for members that are gone.
+        broker_rebalance_timeout=20.0,
         # A long outage of PostgreSQL must not cost the partitions.
         broker_max_poll_interval=86_400.0,
         consumer_max_fetch_size=4 * 1024 * 1024,
