@@ -19,6 +19,8 @@ class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
     millions of voters takes minutes.
     """
 
+    logger = faust.tables.recovery.logger
+
     async def _wait(self, coro: Any, timeout: float | None = None) -> None:
         # Faust goes on after a timeout as if it had an answer, and would call a table complete
         # whose end it does not know. Kafka may be away for longer than any timeout.

@@ -10,7 +10,7 @@ import asyncio
 
 from streams.failpoints import Action, Point
 from tests.faults.registry import scenario
-from tests.faults.scenarios_failpoints import dead, strike
+from tests.faults.scenarios_failpoints import SOON, dead, strike
 from tests.faults.scenarios_postgres import lose_commit_replies
 from tests.faults.surroundings import broken, proxied_postgres
 from tests.faults.world import World
@@ -71,7 +71,7 @@ async def broken_without_fence(world: World) -> None:
 )
 async def broken_changelog_after_verdict(world: World) -> None:
     """Verdicts go out before the voted table's changelog; workers die in between."""
-    await strike(world, Point.AFTER_VERDICT, Action.KILL, dead)
+    await strike(world, Point.AFTER_VERDICT, Action.KILL, dead, passages=SOON)
 
 
 @scenario(
@@ -84,4 +84,4 @@ async def broken_changelog_after_verdict(world: World) -> None:
 )
 async def broken_without_identity(world: World) -> None:
     """A redelivered message is not recognised; bridges die before they acknowledge."""
-    await strike(world, Point.AFTER_KAFKA_ACK, Action.KILL, dead)
+    await strike(world, Point.AFTER_KAFKA_ACK, Action.KILL, dead, passages=SOON)

@@ -15,7 +15,7 @@ from tests.faults.registry import scenario
 from tests.faults.world import World
 
 _PASSAGES: Final = 30
-_SOON: Final = 5
+SOON: Final = 5
 """Few votes come in the time that a frozen process takes."""
 _FROZEN_S: Final = 16.0
 """Longer than the session timeout of 10 s: the partitions have another owner by then."""
@@ -164,16 +164,16 @@ async def killed_after_confirm(world: World) -> None:
 @scenario("zombie", rate=400)
 async def frozen_after_changelog(world: World) -> None:
     """Workers are frozen between changelog and verdicts; what they write later is late."""
-    await strike(world, Point.AFTER_CHANGELOG, Action.STOP, frozen, passages=_SOON)
+    await strike(world, Point.AFTER_CHANGELOG, Action.STOP, frozen, passages=SOON)
 
 
 @scenario("zombie", rate=400)
 async def frozen_before_commit(world: World) -> None:
     """Workers are frozen before COMMIT, with the fence locked, until PostgreSQL ends them."""
-    await strike(world, Point.BEFORE_COMMIT, Action.STOP, frozen, passages=_SOON)
+    await strike(world, Point.BEFORE_COMMIT, Action.STOP, frozen, passages=SOON)
 
 
 @scenario("zombie", rate=400)
 async def frozen_after_kafka_ack(world: World) -> None:
     """Bridges are frozen with deliveries that Kafka has and RabbitMQ may hand out again."""
-    await strike(world, Point.AFTER_KAFKA_ACK, Action.STOP, frozen, passages=_SOON)
+    await strike(world, Point.AFTER_KAFKA_ACK, Action.STOP, frozen, passages=SOON)

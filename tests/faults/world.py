@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from streams.devstack import Stack
+from streams.errors import StackError
 from tests.faults.observer import Observer
 from tests.faults.oracle import Evidence, Finding
 from tests.faults.proxy import Proxy
@@ -193,7 +194,12 @@ class World(Supervised):
             Seconds it took; a pipeline that does not drain in time is a finding.
         """
         start_s = changed_s = time.monotonic()
-        await self.all_ready()
+        try:
+            await self.all_ready()
+        except StackError as error:
+            # The oracle may know why.
+            self.findings.append(Finding("not_ready", str(error).partition("\n")[0]))
+            return time.monotonic() - start_s
         state = ""
         while time.monotonic() - changed_s < self.scenario.drain_s:
             before, (state, done) = state, await self._progress()
