@@ -70,8 +70,7 @@ bench-gateway: setup ## votes a second over HTTP, how soon others see them, and 
 	@cat build/bench-gateway.json
 
 long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates whose workers die
-	@SCRUTIN_TEST_TALLY_BALLOTS=10000 $(BIN)/python -m pytest tests/integration/test_tally_worker.py \
-	  -k while_workers_die $(PYTEST_ARGS)
+	@SCRUTIN_TEST_TALLY_BALLOTS=10000 $(BIN)/python -m pytest -s tests/integration/test_tally_election.py $(PYTEST_ARGS)
 
 bench-tally: setup ## the encrypted tally's operations beside electionguard 1.4.0
 	@$(BIN)/python -m tests.bench.tally $(BENCH_ARGS)

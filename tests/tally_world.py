@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from streams.tally.crypto.ballots import Ballot, BallotState, encrypt_ballot
 from streams.tally.crypto.ceremony import (
@@ -28,18 +28,39 @@ from streams.tally.crypto.tallies import Accumulator, BallotLines, EncryptedTall
 
 
 @dataclass
-class SmallElection:
-    """An election and what its votes were."""
+class Voting:
+    """An election and what its votes are; ballots come one at a time."""
 
     election: Election
     secrets: list[GuardianSecret]
     keys: list[GuardianKey]
-    ballots: list[Ballot]
-    tally: EncryptedTally
-    counts: dict[str, int]
-    """Of the cast ballots, by selection."""
-    spoiled_counts: dict[str, dict[str, int]]
+    rng: random.Random
+    counts: dict[str, int] = field(default_factory=dict)
+    """Of the ballots cast so far, by selection."""
+    spoiled_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """By spoiled ballot."""
+
+    def ballots(self, *, cast: int, spoiled: int = 0) -> Iterator[Ballot]:
+        """Random votes, undervotes among them, of the first ballot style."""
+        style = self.election.manifest.ballot_styles[0].object_id
+        for number in range(cast + spoiled):
+            choices = {
+                name: self.rng.sample(
+                    [line.object_id for line in contest.real_lines],
+                    self.rng.randint(0, contest.limit),
+                )
+                for name, contest in self.election.contests.items()
+            }
+            state = BallotState.CAST if number < cast else BallotState.SPOILED
+            name = f"ballot-{number}"
+            ballot = encrypt_ballot(self.election, name, style, choices, state=state)
+            chosen = {line for lines in choices.values() for line in lines}
+            votes = {line: int(line in chosen) for line in self.election.line_names}
+            if state == BallotState.CAST:
+                self.counts = {line: self.counts.get(line, 0) + votes[line] for line in votes}
+            else:
+                self.spoiled_counts[name] = votes
+            yield ballot
 
     def shares(
         self, tally: EncryptedTally, present: Sequence[int]
@@ -60,6 +81,62 @@ class SmallElection:
         return shares, compensated
 
 
+@dataclass
+class SmallElection:
+    """An election whose ballots are in memory, and their product."""
+
+    voting: Voting
+    ballots: list[Ballot]
+    tally: EncryptedTally
+
+    @property
+    def election(self) -> Election:
+        """Manifest and context."""
+        return self.voting.election
+
+    @property
+    def secrets(self) -> list[GuardianSecret]:
+        """Of all guardians."""
+        return self.voting.secrets
+
+    @property
+    def keys(self) -> list[GuardianKey]:
+        """Of all guardians."""
+        return self.voting.keys
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of the cast ballots, by selection."""
+        return self.voting.counts
+
+    @property
+    def spoiled_counts(self) -> dict[str, dict[str, int]]:
+        """By spoiled ballot."""
+        return self.voting.spoiled_counts
+
+    def shares(
+        self, tally: EncryptedTally, present: Sequence[int]
+    ) -> tuple[list[Share], list[CompensatedShare]]:
+        """Shares of these guardians, and what they give for the others."""
+        return self.voting.shares(tally, present)
+
+
+def begin_election(
+    manifest: Manifest, rng: random.Random, *, guardians: int, quorum: int
+) -> Voting:
+    """Make the keys."""
+    pairs = [make_guardian(f"guardian-{i}", i, quorum) for i in range(1, guardians + 1)]
+    keys = [key for _, key in pairs]
+    public_key, commitment_hash = joint_key(keys)
+    context = make_context(
+        manifest, public_key, commitment_hash, guardians=guardians, quorum=quorum
+    )
+    election = Election(manifest, context)
+    voting = Voting(election, [secret for secret, _ in pairs], keys, rng)
+    voting.counts = dict.fromkeys(election.line_names, 0)
+    return voting
+
+
 def make_election(
     manifest: Manifest,
     rng: random.Random,
@@ -69,41 +146,11 @@ def make_election(
     cast: int,
     spoiled: int,
 ) -> SmallElection:
-    """Hold an election: random votes, undervotes among them, of the first ballot style."""
-    pairs = [make_guardian(f"guardian-{i}", i, quorum) for i in range(1, guardians + 1)]
-    keys = [key for _, key in pairs]
-    public_key, commitment_hash = joint_key(keys)
-    context = make_context(
-        manifest, public_key, commitment_hash, guardians=guardians, quorum=quorum
-    )
-    election = Election(manifest, context)
-    style = manifest.ballot_styles[0].object_id
-    accumulator, ballots = Accumulator(election), []
-    lines = [line.object_id for c in election.contests.values() for line in c.real_lines]
-    counts, spoiled_counts = dict.fromkeys(lines, 0), {}
-    for number in range(cast + spoiled):
-        choices = {
-            name: rng.sample(
-                [line.object_id for line in contest.real_lines], rng.randint(0, contest.limit)
-            )
-            for name, contest in election.contests.items()
-        }
-        state = BallotState.CAST if number < cast else BallotState.SPOILED
-        ballot = encrypt_ballot(election, f"ballot-{number}", style, choices, state=state)
+    """Hold a small election."""
+    voting = begin_election(manifest, rng, guardians=guardians, quorum=quorum)
+    accumulator, ballots = Accumulator(voting.election), []
+    for ballot in voting.ballots(cast=cast, spoiled=spoiled):
         ballots.append(ballot)
-        chosen = [name for names in choices.values() for name in names]
-        if state == BallotState.CAST:
+        if ballot.state == BallotState.CAST:
             accumulator.add(from_json(BallotLines, to_json(ballot)).lines())
-            for name in chosen:
-                counts[name] += 1
-        else:
-            spoiled_counts[ballot.object_id] = {name: int(name in chosen) for name in lines}
-    return SmallElection(
-        election,
-        [secret for secret, _ in pairs],
-        keys,
-        ballots,
-        accumulator.result("tally"),
-        counts,
-        spoiled_counts,
-    )
+    return SmallElection(voting, ballots, accumulator.result("tally"))

@@ -7,6 +7,7 @@ memory of a tally worker's helper while it multiplies few and many ballots.
 from __future__ import annotations
 
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -34,7 +35,7 @@ from streams.tally.crypto.tallies import Accumulator, BallotLines
 from streams.tally.crypto.verify_ballot import verify_ballot
 from streams.tally.packing import add_packed, pack_lines
 from streams.tally.work import Described, Multiply
-from tests.oracle.program import HERE, Reference, install
+from tests.oracle.program import running
 from tests.tally_world import SmallElection, make_election
 
 CANDIDATES = [f"candidate-{number}" for number in range(10)]
@@ -97,14 +98,8 @@ def ours(held: SmallElection, times: int) -> dict[str, float]:
 
 def theirs(held: SmallElection, times: int) -> dict[str, float]:
     """The reference's figures for the same election."""
-    with subprocess.Popen(
-        [str(install()), str(HERE / "reference.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        figures: dict[str, float] = Reference(process)(
+    with running(Path(os.devnull)) as reference:
+        figures: dict[str, float] = reference(
             "bench",
             manifest=json.loads(to_json(held.election.manifest)),
             context=json.loads(to_json(held.election.context)),
@@ -114,7 +109,6 @@ def theirs(held: SmallElection, times: int) -> dict[str, float]:
             ballot=json.loads(to_json(held.ballots[0])),
             times=times,
         )
-        process.kill()
     return figures
 
 

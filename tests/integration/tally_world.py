@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from streams.devstack import Stack
 from streams.load.programs import Program, bridge, child_environment, worker
 from streams.log_reader import LogReader
 from streams.migrations import migrate
 from streams.settings import Settings, load_settings
-from streams.tally.admission import admit
+from streams.tally.admission import Admission, admit
 from streams.tally.commands import Tally
 from streams.tally.crypto.ceremony import make_backup
 from streams.tally.crypto.documents import to_json
-from streams.tally.crypto.manifest import plain_manifest
+from streams.tally.crypto.manifest import Manifest, plain_manifest
 from streams.tally.helpers import Helpers
 from streams.tally.sealing import make_key_file, public_key, seal
 from streams.tally.topics import EVENTS_TOPIC, TASKS_TOPIC, jobs_changelog
 from streams.tally.work import Described
 from tests.harness import database, until, wipe
-from tests.tally_world import SmallElection, make_election
+from tests.tally_world import SmallElection, Voting, make_election
 
 APP_ID = "tally-test"
 
@@ -91,6 +92,13 @@ class TallyWorld:
 
     async def put(self, tally: Tally, election_id: str, world: SmallElection) -> Described:
         """Add an election with all its backups and ballots."""
+        described = await self.put_election(tally, election_id, world.voting)
+        outcome = await self.admit(tally, described, map(to_json, world.ballots))
+        assert outcome.admitted == len(world.ballots)
+        return described
+
+    async def put_election(self, tally: Tally, election_id: str, world: Voting) -> Described:
+        """Add an election with all its backups, without ballots."""
         described = Described(
             election_id,
             to_json(world.election.manifest).decode(),
@@ -104,14 +112,20 @@ class TallyWorld:
             if secret.owner_id != key.owner_id
         ]
         assert await tally.store.put_election(described, backups)
-        async with Helpers(2) as helpers:
-            ballots = [to_json(ballot) for ballot in world.ballots]
-            outcome = await admit(tally.store, helpers, described, ballots)
-        assert not outcome.refused
-        assert outcome.admitted == len(world.ballots)
         return described
 
-    async def seal(self, tally: Tally, election_id: str, world: SmallElection, *who: int) -> None:
+    async def admit(
+        self, tally: Tally, described: Described, ballots: Iterable[bytes]
+    ) -> Admission:
+        """Verify ballots and let them in; none may be refused."""
+        async with Helpers(2) as helpers:
+            outcome = await admit(tally.store, helpers, described, ballots)
+        assert not outcome.refused
+        return outcome
+
+    async def seal(
+        self, tally: Tally, election_id: str, world: SmallElection | Voting, *who: int
+    ) -> None:
         """Give the workers these guardians' secrets, sealed."""
         if not self.key_file.exists():
             make_key_file(self.key_file)
@@ -143,15 +157,34 @@ class TallyWorld:
         await until(there, f"result of {election_id}", within_s)
 
 
+def plain_election(name: str, candidates: int) -> Manifest:
+    """One contest."""
+    shape = {"mayor": [f"candidate-{number}" for number in range(candidates)]}
+    return plain_manifest(name, shape, moment=datetime(2026, 1, 1, tzinfo=UTC))
+
+
 def small_election(
     name: str, seed: int, *, cast: int, spoiled: int = 0, candidates: int = 3
 ) -> SmallElection:
     """Three guardians, quorum two, one contest."""
-    shape = {"mayor": [f"candidate-{number}" for number in range(candidates)]}
-    manifest = plain_manifest(name, shape, moment=datetime(2026, 1, 1, tzinfo=UTC))
+    manifest = plain_election(name, candidates)
     return make_election(
         manifest, random.Random(seed), guardians=3, quorum=2, cast=cast, spoiled=spoiled
     )
+
+
+def counts(result: dict[str, Any]) -> dict[str, int]:
+    """Votes by selection, of a published result."""
+    lines = result["results"]["contests"]["mayor"]
+    return {name: line["votes"] for name, line in lines.items()}
+
+
+async def statuses(asked: Tally, election: str) -> dict[tuple[str, str | None], str]:
+    """Status by (operation, guardian)."""
+    return {
+        (job["operationType"], job["guardianId"]): job["status"]
+        for job in await asked.jobs(election)
+    }
 
 
 @asynccontextmanager

@@ -6,10 +6,11 @@ import os
 import random
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.oracle.program import HERE, Reference, install
+from tests.oracle.program import Reference, running
 
 SEED = int(os.environ.pop("SCRUTIN_TEST_SEED", random.randrange(10**9)))
 
@@ -22,25 +23,15 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
     """The reference, running; without its packages tests are skipped, but not in CI."""
-    try:
-        python = install()
-    except (subprocess.SubprocessError, OSError) as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"electionguard cannot be installed here: {error}")
-    log = tmp_path_factory.mktemp("reference") / "log"
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            [str(python), str(HERE / "reference.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process,
-    ):
-        yield Reference(process)
-        process.kill()
+    with ExitStack() as stack:
+        try:
+            program = running(tmp_path_factory.mktemp("reference") / "log")
+            asked = stack.enter_context(program)
+        except (subprocess.SubprocessError, OSError) as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"electionguard cannot be installed here: {error}")
+        yield asked
 
 
 @pytest.fixture(scope="session")

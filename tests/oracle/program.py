@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -45,3 +47,27 @@ class Reference:
         answer = self._process.stdout.readline()
         assert answer, f"the reference ended during {do}"
         return json.loads(answer)
+
+
+@contextmanager
+def running(log: Path) -> Iterator[Reference]:
+    """The reference while the block runs.
+
+    Raises:
+        subprocess.SubprocessError, OSError: its packages cannot be installed here.
+    """
+    python = install()
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [str(python), str(HERE / "reference.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield Reference(process)
+        finally:
+            process.kill()
