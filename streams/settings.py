@@ -335,6 +335,14 @@ class Settings(BaseSettings):
         default="",
         about="Queues of tally commands that a bridge reads, e.g. `tally.creation.queue`",
     )
+    tally_api_keys: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^([0-9a-fA-F]{64}|\*)$")], ...], NoDecode
+    ] = _env(
+        "SCRUTIN_TALLY_API_KEYS",
+        default="",
+        about="SHA-256 of each API key that may give the gateway commands for tallies,"
+        " hexadecimal; `*` = no key is needed, empty = no commands",
+    )
     tally_in_flight: Annotated[int, Field(ge=1, le=1000)] = _env(
         "SCRUTIN_TALLY_IN_FLIGHT",
         default=1,
@@ -384,6 +392,7 @@ class Settings(BaseSettings):
         "tally_queues",
         "cors_origins",
         "api_keys",
+        "tally_api_keys",
         mode="before",
     )
     @classmethod

@@ -20,6 +20,7 @@ from streams.gateway.polls_api import poll_handlers
 from streams.gateway.problems import Problem, on_http, on_problem, on_scrutin, on_unexpected
 from streams.gateway.results_api import result_handlers
 from streams.gateway.status_api import status_handlers
+from streams.gateway.tally_api import tally_handlers
 from streams.gateway.votes_api import vote_handlers
 
 
@@ -34,6 +35,7 @@ def create_app(parts: Parts) -> ASGIApp:
             *live_handlers(parts),
             *poll_handlers(parts),
             *operator_handlers(parts),
+            *tally_handlers(parts),
             *page_handlers(),
         ],
         exception_handlers={

@@ -23,18 +23,30 @@ from streams.poll_votes import POLL_PREFIX
 SEND_TIMEOUT_S: Final = 30.0
 """A socket that takes nothing for so long is closed."""
 KEEP_ALIVE_S: Final = 20.0
-_TRY_LATER: Final = 1013
+TRY_LATER: Final = 1013
 
 Socket = WebSocket[Any, Any, Any]
+
+
+class SentAway(Exception):
+    """A watcher has to go.
+
+    Args:
+        code: that its socket is closed with.
+        reason: in a few words.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
 
 
 def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The handlers."""
 
     async def watch(socket: Socket, contest: str) -> None:
-        await _serve(
-            socket, _tell(parts, socket, contest), lambda: parts.watching.snapshot(contest)
-        )
+        await serve(socket, _tell(parts, socket, contest), lambda: parts.watching.snapshot(contest))
 
     @websocket(["/ws/polls/{poll_id:str}", "/ws/polls/{poll_id:str}/"])
     async def watch_poll(socket: Socket, poll_id: str) -> None:
@@ -50,7 +62,7 @@ def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler
 
     @websocket(["/ws/global", "/ws/global/"])
     async def watch_all(socket: Socket) -> None:
-        await _serve(socket, _notify(parts, socket))
+        await serve(socket, _notify(parts, socket))
 
     @get(
         "/results/{contest:str}/events",
@@ -75,14 +87,14 @@ def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler
     return [watch_poll, watch_law, watch_election, watch_all, events]
 
 
-async def _serve(
+async def serve(
     socket: Socket, telling: Coroutine[Any, Any, None], answer: Callable[[], bytes] | None = None
 ) -> None:
     """Serve a socket until it is gone.
 
     Args:
         socket: to accept.
-        telling: sends what there is to tell; its end is the socket's.
+        telling: sends what there is to tell; its end is the socket's, also by :class:`SentAway`.
         answer: to whatever the watcher says.
     """
     try:
@@ -96,7 +108,10 @@ async def _serve(
             heard = asyncio.ensure_future(socket.receive_text())
             await asyncio.wait([heard, task], return_when=asyncio.FIRST_COMPLETED)
             if task.done():
+                # A close that meets a pending receive never reaches the watcher.
                 heard.cancel()
+                await asyncio.wait([heard])
+                await _send_away(socket, task)
                 break
             heard.result()
             if answer is not None:
@@ -106,8 +121,16 @@ async def _serve(
         pass
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+        with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError, SentAway):
             await task
+
+
+async def _send_away(socket: Socket, task: asyncio.Task[None]) -> None:
+    error = task.exception()
+    if isinstance(error, SentAway):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await socket.close(error.code, error.reason)
 
 
 async def _notify(parts: Parts, socket: Socket) -> None:
@@ -130,22 +153,27 @@ async def _notify(parts: Parts, socket: Socket) -> None:
                 }
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await socket.send_text(msgspec.json.encode(message).decode())
-    except Crowded:
-        await socket.close(_TRY_LATER, "Too many watchers")
-    except TimeoutError:
-        await socket.close(_TRY_LATER, "Too slow")
+    except Crowded as error:
+        raise SentAway(TRY_LATER, "Too many watchers") from error
+    except TimeoutError as error:
+        raise SentAway(TRY_LATER, "Too slow") from error
 
 
 async def _tell(parts: Parts, socket: Socket, contest: str) -> None:
+    async with aclosing(parts.watching.watch(contest)) as messages:
+        await send_all(socket, messages)
+
+
+async def send_all(socket: Socket, messages: AsyncIterator[bytes]) -> None:
+    """Send messages as they come; a watcher that is too slow, or one too many, is sent away."""
     try:
-        async with aclosing(parts.watching.watch(contest)) as messages:
-            async for message in messages:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await socket.send_text(message.decode())
-    except Crowded:
-        await socket.close(_TRY_LATER, "Too many watchers")
-    except TimeoutError:
-        await socket.close(_TRY_LATER, "Too slow")
+        async for message in messages:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await socket.send_text(message.decode())
+    except Crowded as error:
+        raise SentAway(TRY_LATER, "Too many watchers") from error
+    except TimeoutError as error:
+        raise SentAway(TRY_LATER, "Too slow") from error
 
 
 async def _events(first: bytes, messages: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:

@@ -29,6 +29,8 @@ PAGES: Final = [
     "/elections",
     "/election/{election_id:str}",
     "/operators",
+    "/tallies",
+    "/tally/{election_id:str}",
 ]
 """Addresses of the one page; it looks at its address itself."""
 

@@ -14,6 +14,7 @@ from streams.gateway.queue import VoteQueue
 from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
 from streams.gateway.submissions import Clock
+from streams.gateway.tally_desk import TallyDesk
 from streams.gateway.throttle import Throttle
 from streams.gateway.vote_log import VoteLog
 from streams.gateway.voters import Voters
@@ -37,6 +38,7 @@ class Parts:
     watching: Watching
     polls: Polls
     voters: Voters
+    tallies: TallyDesk
     metrics: GatewayMetrics
     ready: Callable[[], list[str]]
     """What keeps the gateway from doing its work now."""

@@ -26,6 +26,7 @@ from streams.gateway.poll_store import Polls
 from streams.gateway.queue import VoteQueue
 from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
+from streams.gateway.tally_desk import TallyDesk
 from streams.gateway.throttle import Throttle
 from streams.gateway.vote_log import VoteLog
 from streams.gateway.voters import Voters
@@ -95,6 +96,7 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
             watching=watching,
             polls=Polls(store, writer, partitions=settings.partitions, name=settings.worker_id),
             voters=Voters(poll_key(settings.secret.get_secret_value()), settings.api_keys),
+            tallies=await stack.enter_async_context(TallyDesk(settings)),
             metrics=metrics,
             ready=lambda: [] if queue.fault is None else [queue.fault],
         )

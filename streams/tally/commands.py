@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from schemas.tally import (
@@ -26,6 +28,7 @@ from streams.log_writer import LogWriter, OutRecord
 from streams.migrations import migrate
 from streams.settings import Settings
 from streams.tally import statements as sql
+from streams.tally.chunks import chunk_sizes
 from streams.tally.codec import encode
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.documents import from_json, to_json
@@ -38,7 +41,7 @@ from streams.tally.crypto.shares import (
     verify_share,
 )
 from streams.tally.crypto.tallies import EncryptedTally
-from streams.tally.mirror import job_id
+from streams.tally.mirror import job_id, queued_row
 from streams.tally.refusals import Check, require
 from streams.tally.store import CAST, TallyStore
 from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, partition_for
@@ -50,6 +53,7 @@ class Created:
 
     job_id: uuid.UUID
     ballots: int
+    chunks: int
 
 
 class Tally:
@@ -90,16 +94,22 @@ class Tally:
         asked = Create(election_id, [], 0, mode, chunk_size, by)
         event = await self.store.create_event(asked)
         ballots = await self.store.count_ballots(election_id, CAST)
+        chunks = len(chunk_sizes(ballots, chunk_size))
         await self.send(event)
-        return Created(job_id(election_id, "TALLY"), ballots)
+        # Whoever asks for the job before a worker took it up finds it queued.
+        await self.store.put_jobs([queued_row(event, chunks, time.time_ns() // 1_000_000)])
+        return Created(job_id(election_id, "TALLY"), ballots, chunks)
 
-    async def decrypt(self, election_id: str, guardian: str) -> None:
-        """Let workers make a guardian's shares with its sealed secret.
+    async def decrypt(self, election_id: str, guardian: str) -> str:
+        """Let workers make a guardian's shares with its sealed secret; returns its name.
+
+        Args:
+            guardian: its name, or its number as older deployments write it.
 
         Raises:
             Refused: there is no such guardian, or no sealed secret of it.
         """
-        await self._guardian(election_id, guardian)
+        guardian = (await self._guardian(election_id, guardian)).owner_id
         require(
             await self.store.secret(election_id, guardian) is not None,
             Check.SECRET,
@@ -108,6 +118,7 @@ class Tally:
             guardian=guardian,
         )
         await self.send(Decrypt(election_id, guardian))
+        return guardian
 
     async def combine(self, election_id: str) -> None:
         """No more guardians are to come: decrypt with those that are there."""
@@ -170,8 +181,12 @@ class Tally:
 
     async def _guardian(self, election_id: str, name: str) -> GuardianKey:
         described = await self.store.election(election_id)
-        for key in from_json(list[GuardianKey], described.guardians):
+        keys = from_json(list[GuardianKey], described.guardians)
+        for key in keys:
             if key.owner_id == name:
+                return key
+        for key in keys:
+            if str(key.sequence_order) == name:
                 return key
         require(False, Check.GUARDIANS, "no such guardian", election=election_id, guardian=name)
         raise AssertionError("unreachable")
@@ -202,6 +217,11 @@ class Tally:
         """How far the combination is (`combine_status`), once it began."""
         rows = await self.store.jobs(sql.COMBINE_STATUS, election_id)
         return rows[0] if rows else None
+
+    async def elections(self) -> list[tuple[str, datetime, str]]:
+        """(id, when it was added, status of its tally) of all elections, the newest first."""
+        rows = await self.store.jobs(sql.ELECTIONS)
+        return [(row["election_id"], row["created_at"], row["status"]) for row in rows]
 
     async def active_jobs(self) -> list[dict[str, Any]]:
         """Jobs that are queued or under way."""

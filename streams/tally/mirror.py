@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from schemas.tally import JobState, Lane, Phase
+from schemas.tally import Create, JobState, Lane, Mode, Phase
 
 _NAMESPACE: Final = uuid.UUID("5c277153-7a11-4e1e-8c7e-9a2f6f5b7d10")
 
@@ -40,6 +40,31 @@ def job_rows(state: JobState, now_ms: int) -> list[tuple[Any, ...]]:
     return [_row(state, *key, lanes=lanes, now_ms=now_ms) for key, lanes in jobs.items()]
 
 
+def queued_row(asked: Create, chunks: int, now_ms: int) -> tuple[Any, ...]:
+    """The row of a tally that no worker took up yet; any other row of it is newer."""
+    return (
+        job_id(asked.election_id, "TALLY"),
+        asked.election_id,
+        "TALLY",
+        "",
+        "",
+        "QUEUED",
+        chunks,
+        0,
+        0,
+        asked.created_by,
+        _moment(now_ms),
+        None,
+        None,
+        _metadata(asked.mode, asked.chunk_size),
+        0,
+    )
+
+
+def _metadata(mode: Mode, chunk_size: int) -> str:
+    return json.dumps({"mode": mode, "chunkSize": chunk_size})
+
+
 def _row(
     state: JobState,
     operation: str,
@@ -68,7 +93,7 @@ def _row(
         _moment(state.created_ms),
         _moment(now_ms) if status == "COMPLETED" else None,
         errors[0] if errors else None,
-        json.dumps({"mode": state.mode, "chunkSize": state.chunk_size}),
+        _metadata(state.mode, state.chunk_size),
         state.version,
     )
 

@@ -147,6 +147,15 @@ JOBS_OF_ELECTION: Final = JOBS + " WHERE election_id = $1 ORDER BY started_at, o
 JOB: Final = JOBS + " WHERE job_id = $1"
 ACTIVE_JOBS: Final = JOBS + " WHERE status IN ('QUEUED', 'IN_PROGRESS') ORDER BY started_at"
 
+ELECTIONS: Final = """
+SELECT e.election_id, e.created_at,
+       CASE WHEN r.election_id IS NOT NULL THEN 'published'
+            ELSE coalesce(t.status, 'not_started') END AS status
+FROM tally_elections e
+LEFT JOIN election_results r USING (election_id)
+LEFT JOIN tally_creation_status t USING (election_id)
+ORDER BY e.created_at DESC, e.election_id LIMIT 200
+"""
 TALLY_STATUS: Final = "SELECT * FROM tally_creation_status WHERE election_id = $1"
 DECRYPTION_STATUS: Final = """
 SELECT * FROM decryption_status WHERE election_id = $1 ORDER BY guardian_id

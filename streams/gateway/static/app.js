@@ -6,6 +6,7 @@ import { createPage, listPage } from "./polls.js";
 import { pollPage } from "./poll.js";
 import { electionPage, electionsPage, lawPage, lawsPage } from "./results.js";
 import { operatorsPage } from "./operators.js";
+import { talliesPage, tallyPage } from "./tally.js";
 
 const main = document.getElementById("main");
 let leaving = [];
@@ -18,6 +19,8 @@ const PAGES = [
   [/^\/law\/(.+)$/, "laws", (id, leave) => lawPage(main, decodeURIComponent(id), leave)],
   [/^\/elections$/, "elections", () => electionsPage(main)],
   [/^\/election\/(.+)$/, "elections", (id, leave) => electionPage(main, decodeURIComponent(id), leave)],
+  [/^\/tallies$/, "tallies", () => talliesPage(main)],
+  [/^\/tally\/(.+)$/, "tallies", (id, leave) => tallyPage(main, decodeURIComponent(id), leave)],
   [/^\/operators$/, "operators", (_, leave) => operatorsPage(main, leave)],
 ];
 
@@ -27,7 +30,7 @@ function go(address) {
 }
 
 function frame(current) {
-  const links = [["/", "polls"], ["/laws", "laws"], ["/elections", "elections"], ["/operators", "operators"]];
+  const links = [["/", "polls"], ["/laws", "laws"], ["/elections", "elections"], ["/tallies", "tallies"], ["/operators", "operators"]];
   document.getElementById("skip").textContent = t("skip");
   document.getElementById("nav").replaceChildren(...links.map(([href, name]) => h("a", { href, "aria-current": name === current ? "page" : null }, t(name))));
   document.getElementById("tools").replaceChildren(

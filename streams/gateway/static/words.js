@@ -23,6 +23,10 @@ const WORDS = {
     tie: "Tie", noVotes: "No votes yet", candidate: (n) => `Candidate ${n}`, region: "Region", national: "All regions", noLaws: "No law has votes yet.", noElections: "No election has votes yet.",
     rate: "Votes per second", latency: "Latency", lag: "Waiting", reasons: "Not counted, by reason", workers: "Workers", partitions: "Partitions", status: "Status", reason: "Reason", count: "Count", worker: "Worker", since: "Since", queue: "Queue", ready: "Waiting", applied: "Counted to", end2: "Log end", behind: "Behind", perMinute: "last minute", median: "median", p99: "99th percentile",
     notFound: "There is no such page.", back: "Back to the polls", archived: "This poll does not exist any more.", receipt: "Receipt", votes2: "Votes", share2: "Share", choice: "Choice", yourVote: "your vote", lead: "leading",
+    tallies: "Encrypted", noTallies: "No encrypted election yet.", jobs: "Work", notTallied: "The tally was not asked for yet.", guardian: "Guardian", guardians: "Guardians", took: "Decrypted", yes: "Yes", no: "No",
+    standsIn: (a, b) => `${a} for ${b}`, tallied: (n, s) => `Published: ${fmt(n)} ballots counted, ${fmt(s)} spoiled.`, checkIt: "Anybody can check the exported record: ",
+    op_TALLY: "Multiply ballots", op_DECRYPTION: "Shares", op_COMPENSATED_DECRYPTION: "Shares for an absent guardian", op_COMBINE: "Check shares and decrypt",
+    job_not_started: "Not begun", job_queued: "Queued", job_in_progress: "Under way", job_completed: "Complete", job_failed: "Failed", job_cancelled: "Cancelled", job_published: "Published",
   },
   fr: {
     skip: "Aller au contenu", polls: "Sondages", laws: "Lois", elections: "Élections", operators: "Exploitation",
@@ -46,6 +50,10 @@ const WORDS = {
     tie: "Égalité", noVotes: "Aucun vote", candidate: (n) => `Candidat ${n}`, region: "Région", national: "Toutes les régions", noLaws: "Aucune loi n’a reçu de vote.", noElections: "Aucune élection n’a reçu de vote.",
     rate: "Votes par seconde", latency: "Latence", lag: "En attente", reasons: "Non comptés, par motif", workers: "Ouvriers", partitions: "Partitions", status: "Statut", reason: "Motif", count: "Nombre", worker: "Ouvrier", since: "Depuis", queue: "File", ready: "En attente", applied: "Compté jusqu’à", end2: "Fin du journal", behind: "Retard", perMinute: "dernière minute", median: "médiane", p99: "99e centile",
     notFound: "Cette page n’existe pas.", back: "Retour aux sondages", archived: "Ce sondage n’existe plus.", receipt: "Reçu", votes2: "Votes", share2: "Part", choice: "Choix", yourVote: "votre vote", lead: "en tête",
+    tallies: "Chiffrées", noTallies: "Aucune élection chiffrée.", jobs: "Travaux", notTallied: "Le dépouillement n’est pas encore demandé.", guardian: "Gardien", guardians: "Gardiens", took: "A déchiffré", yes: "Oui", no: "Non",
+    standsIn: (a, b) => `${a} pour ${b}`, tallied: (n, s) => `Publié : ${fmt(n)} bulletins comptés, ${fmt(s)} annulés.`, checkIt: "Chacun peut vérifier le dossier exporté : ",
+    op_TALLY: "Multiplier les bulletins", op_DECRYPTION: "Parts", op_COMPENSATED_DECRYPTION: "Parts d’un gardien absent", op_COMBINE: "Vérifier les parts et déchiffrer",
+    job_not_started: "Pas commencé", job_queued: "En attente", job_in_progress: "En cours", job_completed: "Terminé", job_failed: "Échoué", job_cancelled: "Arrêté", job_published: "Publié",
   },
 };
 

@@ -9,6 +9,8 @@ from typing import Final
 import gmpy2
 from gmpy2 import mpz
 
+from streams.tally.crypto.constant_time import ConstantTime
+
 _P_HEX = """
 FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF93C467E37DB0C7A4D1BE3F810152CB56
 A1CECC3AF65CC0190C03DF34709AFFBD8E4B59FA03A9F0EED0649CCB621057D11056AE9132135A08E43B4673D74BAFEA
@@ -33,6 +35,7 @@ G: Final = gmpy2.powmod(2, R, P)
 """The generator g = 2^r mod p."""
 
 ONE: Final = mpz(1)
+_OPENSSL: Final = ConstantTime.of_python(P)
 _WINDOW_BITS = 8
 _EXPONENT_BYTES = 32
 
@@ -43,10 +46,13 @@ def power(base: mpz, exponent: mpz) -> mpz:
 
 
 def secret_power(base: mpz, exponent: mpz) -> mpz:
-    """base^exponent mod p for a secret exponent, in time that does not depend on its bits.
+    """base^exponent mod p for a secret exponent of Z_q, in time that does not depend on it.
 
-    GMP wants it positive; adding q changes nothing in the subgroup and hides its length too.
+    By OpenSSL where there is one, else by GMP. That wants the exponent positive; adding q changes
+    nothing in the subgroup and hides its length too.
     """
+    if _OPENSSL is not None:
+        return _OPENSSL.power(base, exponent)
     return gmpy2.powmod_sec(base, exponent + Q, P)
 
 
