@@ -14,6 +14,8 @@ from streams.cli.tally_group import ElectionArgument, app, ask, lines_of, say
 from streams.errors import ExitCode, SettingsError
 from streams.settings import load_settings
 from streams.tally.admission import Admission, admit
+from streams.tally.collecting import Collected
+from streams.tally.collecting import collect as collect_votes
 from streams.tally.commands import Tally, tally
 from streams.tally.crypto.ceremony import Backup, GuardianKey
 from streams.tally.crypto.documents import from_json, to_json
@@ -126,6 +128,36 @@ def admit_ballots(
         )
     else:
         say(f"{outcome.admitted:,} ballots admitted, {outcome.repeated:,} were there already")
+        for reason in outcome.refused:
+            say(f"refused: {reason}")
+    if outcome.refused:
+        raise typer.Exit(ExitCode.DIFFERENT)
+
+
+@app.command()
+def collect(election: ElectionArgument, *, as_json: JsonOption = False) -> None:
+    """Admit the encrypted ballots that came as votes and were counted.
+
+    Votes in the election ELECTION whose choice is `encrypted` and whose message has a field
+    `encrypted_ballot` with the ballot's JSON as text. Each is verified once, with all its proofs.
+    Exit code 3 if one is refused.
+
+    Example: `scrutin tally collect mayor-2026 && scrutin tally create mayor-2026`
+    """
+
+    async def work() -> Collected:
+        settings = load_settings()
+        async with tally(settings) as asked, Helpers(settings.helpers()) as helpers:
+            described = await asked.store.election(election)
+            total = await asked.store.count_uncollected(election)
+            with counting("verifying", total) as advance:
+                return await collect_votes(asked.store, helpers, described, advance=advance)
+
+    outcome = run(work())
+    if as_json:
+        write_json({"admitted": outcome.admitted, "refused": outcome.refused})
+    else:
+        say(f"The ballots of {outcome.admitted:,} votes are admitted")
         for reason in outcome.refused:
             say(f"refused: {reason}")
     if outcome.refused:

@@ -20,7 +20,7 @@ class Admission:
 
     admitted: int = 0
     repeated: int = 0
-    """A ballot of this id was there already; it stays as it was."""
+    """A ballot of this id, or with these ciphertexts, was there already; it stays as it was."""
     refused: list[str] = field(default_factory=list)
     """Why, one for each ballot that was not let in."""
 

@@ -42,7 +42,7 @@ from streams.tally.crypto.shares import (
 )
 from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.mirror import job_id, queued_row
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import Check, Refused, require
 from streams.tally.store import CAST, TallyStore
 from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, partition_for
 
@@ -89,10 +89,18 @@ class Tally:
         """Tally an election; asking again changes nothing.
 
         Raises:
-            Refused: there is no such election.
+            Refused: there is no such election, or ballots of counted votes are not collected.
         """
         asked = Create(election_id, [], 0, mode, chunk_size, by)
         event = await self.store.create_event(asked)
+        waiting = await self.store.count_uncollected(election_id)
+        if waiting:
+            raise Refused(
+                Check.TALLY,
+                f"the ballots of {waiting} counted votes are not admitted yet",
+                where={"election": election_id},
+                todo="`scrutin tally collect` admits them",
+            )
         ballots = await self.store.count_ballots(election_id, CAST)
         chunks = len(chunk_sizes(ballots, chunk_size))
         await self.send(event)

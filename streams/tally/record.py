@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -204,6 +205,7 @@ async def _verify_ballots(
 ) -> _Ballots:
     seen: set[str] = set()
     codes: set[mpz] = set()
+    contents: set[bytes] = set()
     spoiled: dict[str, EncryptedTally] = {}
     product, cast = b"", 0
     async for admitted, data in helpers.in_order(
@@ -213,14 +215,16 @@ async def _verify_ballots(
             require(not each.refused, Check.EQUATION, f"a ballot does not verify: {each.refused}")
             lines = from_json(BallotLines, text)
             code = from_json(_Code, text).code
+            content = sha256(each.ciphertexts).digest()
             require(
-                each.ballot_id not in seen and code not in codes,
+                each.ballot_id not in seen and code not in codes and content not in contents,
                 Check.REPEATED,
-                "a ballot or its code is there twice",
+                "a ballot, its code or its ciphertexts are there twice",
                 ballot=each.ballot_id,
             )
             seen.add(each.ballot_id)
             codes.add(code)
+            contents.add(content)
             if each.state == CAST:
                 product = add_packed(election, product, [each.ciphertexts])
                 cast += 1

@@ -28,10 +28,28 @@ GET_SEALED: Final = "SELECT sealed FROM sealed_secrets WHERE election_id = $1 AN
 PUT_BALLOTS: Final = """
 INSERT INTO encrypted_ballots (election_id, ballot_id, state, ciphertexts, ballot)
 SELECT $1, * FROM unnest($2::text[], $3::smallint[], $4::bytea[], $5::text[])
-ON CONFLICT (election_id, ballot_id) DO NOTHING RETURNING ballot_id
+ON CONFLICT DO NOTHING RETURNING ballot_id
 """
 COUNT_BALLOTS: Final = """
 SELECT count(*) FROM encrypted_ballots WHERE election_id = $1 AND state = $2
+"""
+# `->>` gives an object's text, and a text without its quotes.
+UNCOLLECTED: Final = """
+SELECT v.vote_hash, coalesce(v.metadata ->> 'encrypted_ballot', '')
+FROM vote_audit v LEFT JOIN ballot_votes b USING (vote_hash)
+WHERE v.contest = $1 AND v.choice = 'encrypted' AND b.vote_hash IS NULL
+ORDER BY v.id LIMIT $2
+"""
+COUNT_UNCOLLECTED: Final = """
+SELECT count(*) FROM vote_audit v LEFT JOIN ballot_votes b USING (vote_hash)
+WHERE v.contest = $1 AND v.choice = 'encrypted' AND b.vote_hash IS NULL
+"""
+COLLECTED: Final = "SELECT vote_hash FROM ballot_votes WHERE vote_hash = ANY($1::text[])"
+PUT_COLLECTED: Final = """
+INSERT INTO ballot_votes (vote_hash, election_id, ballot_id, refused)
+SELECT vote_hash, $1, ballot_id, refused
+FROM unnest($2::text[], $3::text[], $4::text[]) AS given (vote_hash, ballot_id, refused)
+ON CONFLICT (vote_hash) DO NOTHING
 """
 LOCK_ELECTION: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tally ' || $1, 0))"
 CAST_IDS: Final = """

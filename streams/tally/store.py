@@ -13,6 +13,7 @@ import msgspec
 
 from schemas.tally import Create
 from streams.database import place, pool, translated
+from streams.keys import ELECTION_PREFIX
 from streams.settings import Settings
 from streams.tally import statements as sql
 from streams.tally.chunks import chunk_numbers, chunk_sizes, election_number, shuffle_seed
@@ -164,6 +165,65 @@ class TallyStore:
             [text.decode() for _, text in ballots],
         )
         return {row[0] for row in rows}
+
+    async def uncollected(self, election_id: str, limit: int) -> list[tuple[str, str]]:
+        """(vote hash, ballot's JSON) of counted votes whose ballots nobody collected yet."""
+        rows = await self._fetch(sql.UNCOLLECTED, ELECTION_PREFIX + election_id, limit)
+        return [(row[0], row[1]) for row in rows]
+
+    async def count_uncollected(self, election_id: str) -> int:
+        """How many there are. Looks through all counted votes."""
+        return int(await self._value(sql.COUNT_UNCOLLECTED, ELECTION_PREFIX + election_id))
+
+    async def put_collected(
+        self, election_id: str, votes: Sequence[tuple[str, Admitted, bytes]]
+    ) -> list[str]:
+        """Keep the ballots of (vote hash, verdict, JSON), or why they do not count.
+
+        Returns:
+            Why, for each vote whose ballot was not admitted.
+        """
+        distinct: dict[str, tuple[str, Admitted, bytes]] = {}
+        for vote in votes:
+            if not vote[1].refused:
+                distinct.setdefault(vote[1].ballot_id, vote)
+        good = list(distinct.values())
+        async with self._transaction() as connection:
+            # One collector at a time: two that look at one vote would see its ballot as a copy.
+            await connection.execute(sql.LOCK_ELECTION, election_id)
+            known = await connection.fetch(sql.COLLECTED, [vote_hash for vote_hash, _, _ in votes])
+            done = {row[0] for row in known}
+            good = [vote for vote in good if vote[0] not in done]
+            new = await connection.fetch(
+                sql.PUT_BALLOTS,
+                election_id,
+                [admitted.ballot_id for _, admitted, _ in good],
+                [admitted.state for _, admitted, _ in good],
+                [admitted.ciphertexts for _, admitted, _ in good],
+                [text.decode() for _, _, text in good],
+            )
+            names = {row[0] for row in new}
+            admitted_hashes = {
+                vote_hash for vote_hash, admitted, _ in good if admitted.ballot_id in names
+            }
+            rest = [vote for vote in votes if vote[0] not in done]
+            refused = [
+                None
+                if vote_hash in admitted_hashes
+                else admitted.refused or "there is a ballot of this id or with these ciphertexts"
+                for vote_hash, admitted, _ in rest
+            ]
+            await connection.execute(
+                sql.PUT_COLLECTED,
+                election_id,
+                [vote_hash for vote_hash, _, _ in rest],
+                [
+                    admitted.ballot_id if why is None else None
+                    for (_, admitted, _), why in zip(rest, refused, strict=True)
+                ],
+                refused,
+            )
+        return [why for why in refused if why is not None]
 
     async def count_ballots(self, election_id: str, state: int) -> int:
         """How many cast or spoiled ballots there are."""

@@ -1,7 +1,8 @@
 """`python -m tests.bench.tally`: the tally's operations beside electionguard 1.4.0, in one run.
 
-Single core, CPU seconds, a ballot of 10 candidates of whom one is chosen (11 encryptions). And the
-memory of a tally worker's helper while it multiplies few and many ballots.
+Single core, CPU milliseconds, a ballot of 10 candidates of whom one is chosen (11 encryptions).
+Then a tally worker on real services, see :mod:`tests.bench.tally_worker`. Figures go to standard
+output as JSON.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,7 +22,6 @@ from gmpy2 import mpz
 from rich.console import Console
 from rich.table import Table
 
-from streams.tally import work
 from streams.tally.crypto.ballots import Ballot, encrypt_ballot
 from streams.tally.crypto.batch import verify_ballots
 from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
@@ -34,7 +32,7 @@ from streams.tally.crypto.shares import make_share
 from streams.tally.crypto.tallies import Accumulator, BallotLines
 from streams.tally.crypto.verify_ballot import verify_ballot
 from streams.tally.packing import add_packed, pack_lines
-from streams.tally.work import Described, Multiply
+from tests.bench.tally_worker import measure_worker
 from tests.oracle.program import running
 from tests.tally_world import SmallElection, make_election
 
@@ -112,43 +110,17 @@ def theirs(held: SmallElection, times: int) -> dict[str, float]:
     return figures
 
 
-def memory_mib(held: SmallElection, ballots: int) -> float:
-    """Peak memory of a helper that multiplies this many ballots in batches."""
-    election = held.election
-    described = Described(
-        "bench",
-        to_json(election.manifest).decode(),
-        to_json(election.context).decode(),
-        to_json(held.keys).decode(),
-    )
-    lines = pack_lines(election, from_json(BallotLines, to_json(held.ballots[0])).lines())
-    with subprocess.Popen(
-        [sys.executable, "-m", "streams.tally.work"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        product = b""
-        for _ in range(ballots // 200):
-            request = work.encoder.encode(Multiply(described, product, [lines] * 200))
-            process.stdin.write(len(request).to_bytes(work.LENGTH_BYTES) + request)
-            process.stdin.flush()
-            length = int.from_bytes(process.stdout.read(work.LENGTH_BYTES))
-            product = work.answers.decode(process.stdout.read(length)).result
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        process.kill()
-    (peak,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(peak.split()[1]) / 1024
-
-
 def bench(
     *,
     times: Annotated[int, typer.Option(min=1, help="Repetitions; medians are shown.")] = 10,
-    ballots: Annotated[int, typer.Option(min=200, help="Ballots of the large tally.")] = 100_000,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
+    ballots: Annotated[
+        int, typer.Option(min=0, help="Ballots of the large tally; 0: no worker.")
+    ] = 100_000,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here too.")
+    ] = None,
 ) -> None:
-    """Measure the tally's operations beside electionguard 1.4.0.
+    """Measure the tally's operations beside electionguard 1.4.0, and a worker.
 
     Example: `python -m tests.bench.tally --times 5 --ballots 10000`
     """
@@ -157,25 +129,28 @@ def bench(
     )
     held = make_election(manifest, random.Random(1), guardians=3, quorum=2, cast=3, spoiled=0)
     mine, reference = ours(held, times), theirs(held, times)
-    small, large = memory_mib(held, 1_000), memory_mib(held, ballots)
     table = Table("CPU ms, one core", "Scrutin", "electionguard 1.4.0")
     for name, value in mine.items():
         other = reference.get(name)
         table.add_row(name, f"{value:.2f}", "" if other is None else f"{other:.2f}")
-    console = Console()
-    console.print(table)
-    rate = 1000 / mine["add a ballot up, packed"]
-    console.print(f"{rate:,.0f} ballots a second added up, packed, on one core")
-    console.print(
-        f"memory of a helper: {small:.0f} MiB for 1,000 ballots, {large:.0f} MiB for {ballots:,}"
-    )
+    Console(stderr=True).print(table)
+    figures: dict[str, Any] = {
+        "scrutin_ms": mine,
+        "electionguard_ms": reference,
+        "ballots_per_core_s": {
+            "added up": round(1000 / mine["add a ballot up, packed"]),
+            "verified and added up": round(
+                1000
+                / (mine["add a ballot up, packed"] + mine["verify a ballot fully, 16 together"])
+            ),
+        },
+    }
+    if ballots:
+        figures["worker"] = measure_worker(ballots)
+    text = json.dumps(figures, indent=2)
+    print(text)
     if json_file is not None:
-        figures: dict[str, Any] = {
-            "scrutin_ms": mine,
-            "electionguard_ms": reference,
-            "helper_mib": {"1000": small, str(ballots): large},
-        }
-        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+        json_file.write_text(text + "\n")
 
 
 if __name__ == "__main__":
