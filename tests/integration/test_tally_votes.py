@@ -144,7 +144,7 @@ async def the_books_agree(world: TallyWorld) -> None:
         assert found.keys() == {"ann", "bea", "cem", "dan", "eve", "fay", "gil"}
         assert (found["ann"], found["bea"]) == ("b-ann", "b-bea")
         for voter, why in (
-            ("cem", "challenge"),
+            ("cem", "equation"),
             ("dan", "these ciphertexts"),
             ("eve", "not cast"),
             ("fay", "format"),
