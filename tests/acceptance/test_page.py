@@ -15,6 +15,9 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from streams.devstack import Stack
 from streams.devstack.packages import which
+from streams.settings import Settings
+from streams.tally.commands import tally
+from streams.tally.results import Result
 from tests.harness import redis_of
 from tests.integration.gateway_world import (
     NO_LIMITS,
@@ -23,6 +26,7 @@ from tests.integration.gateway_world import (
     client_of,
     hash_of,
 )
+from tests.integration.tally_world import described_as, small_election
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -106,6 +110,7 @@ async def test_the_pages_in_a_browser(stack: Stack, tmp_path: Path) -> None:
                 for n, vote in enumerate(("oui", "oui", "non")):
                     assert (await client.post("/api/v1/vote", ballot(n, "C 42", vote)))[0] == 202
                 await laws_and_operators(ann, bob, tmp_path)
+                await encrypted_elections(ann, bob, chain.settings, tmp_path)
                 end = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
                 form = {
                     "title": "Soon over",
@@ -178,6 +183,28 @@ async def laws_and_operators(ann: Window, bob: Window, pictures: Path) -> None:
     await expect(bob.page.get_by_text("does not exist any more")).to_be_visible()
     assert [error for error in bob.errors if "404" not in error] == []
     bob.errors.clear()
+
+
+async def encrypted_elections(ann: Window, bob: Window, settings: Settings, pictures: Path) -> None:
+    await bob.open("/tallies")
+    await expect(bob.page.get_by_text("No encrypted election yet")).to_be_visible()
+    held = small_election("Town hall", 1, cast=1)
+    described = described_as("Town hall", held.voting)
+    async with tally(settings) as asked:
+        assert await asked.store.put_election(described, [])
+        await asked.create("Town hall")
+        await ann.open("/tallies")
+        await expect(ann.page.get_by_text("Queued")).to_be_visible()
+        await ann.page.get_by_role("link", name="Town hall").click()
+        await expect(ann.page.get_by_role("heading", level=1)).to_contain_text("Town hall")
+        await expect(ann.page.get_by_role("progressbar", name="Multiply ballots")).to_be_visible()
+        await expect(ann.page.get_by_text("Live", exact=True)).to_be_visible()
+        # No worker is there; the page hears of the result all the same.
+        result = Result(1, 0, held.counts, {}, ["guardian-1"]).document(described)
+        await asked.store.put_published("Town hall", result)
+    await expect(ann.page.get_by_text("Published: 1 ballots counted")).to_be_visible()
+    await ann.accessible()
+    await ann.page.screenshot(path=pictures / "tally.png", full_page=True)
 
 
 async def closed_with_proof(bob: Window, poll_id: int, pictures: Path) -> None:

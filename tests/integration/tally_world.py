@@ -99,12 +99,7 @@ class TallyWorld:
 
     async def put_election(self, tally: Tally, election_id: str, world: Voting) -> Described:
         """Add an election with all its backups, without ballots."""
-        described = Described(
-            election_id,
-            to_json(world.election.manifest).decode(),
-            to_json(world.election.context).decode(),
-            to_json(world.keys).decode(),
-        )
+        described = described_as(election_id, world)
         backups = [
             (secret.owner_id, key.owner_id, to_json(make_backup(secret, key)).decode())
             for secret in world.secrets
@@ -155,6 +150,16 @@ class TallyWorld:
             return await tally.store.published(election_id) is not None
 
         await until(there, f"result of {election_id}", within_s)
+
+
+def described_as(election_id: str, world: Voting) -> Described:
+    """An election as the database has it."""
+    return Described(
+        election_id,
+        to_json(world.election.manifest).decode(),
+        to_json(world.election.context).decode(),
+        to_json(world.keys).decode(),
+    )
 
 
 def plain_election(name: str, candidates: int) -> Manifest:
