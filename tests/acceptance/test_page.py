@@ -37,7 +37,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 PHONE = {"width": 390, "height": 844}
 
 
@@ -92,7 +92,7 @@ async def window(
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_the_pages_in_a_browser(stack: Stack, tmp_path: Path) -> None:
     settings = {**NO_LIMITS, "BATCH_TIMEOUT_SECONDS": "0.1"}
     async with GatewayChain(stack, tmp_path, settings=settings) as chain:
