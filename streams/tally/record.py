@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -138,16 +138,16 @@ async def verify(
         "the election's key is not that of its guardians",
     )
     ballots = await _verify_ballots(directory, election, described, helpers, advance)
-    spoiled, tallies, counts = _verify_tallies(directory, election, keys, ballots)
-    _verify_result(directory, described, ballots, spoiled, counts)
+    decrypted = _verify_tallies(directory, election, keys, ballots)
+    _verify_result(directory, described, ballots, decrypted)
     return Verified(
         described.election_id,
         context.number_of_guardians,
         context.quorum,
         ballots.cast,
         len(ballots.spoiled),
-        tallies,
-        counts,
+        decrypted.tallies,
+        decrypted.counts,
     )
 
 
@@ -160,20 +160,10 @@ def _described(directory: Path) -> Described:
     )
 
 
-class _Guardian(msgspec.Struct):
-    id: str
-    present: bool
-
-
-class _Verification(msgspec.Struct):
-    guardians: list[_Guardian]
-
-
 class _Stated(msgspec.Struct):
     """What of the result is needed before it is compared as a whole."""
 
     election: str
-    verification: _Verification
 
 
 def _stated(directory: Path) -> _Stated:
@@ -251,17 +241,25 @@ def _lines(path: Path) -> Iterator[bytes]:
         ) from error
 
 
+@dataclass
+class _Decrypted:
+    present: set[str]
+    """Guardians whose shares of everything are their own."""
+    tallies: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    spoiled: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
 def _verify_tallies(
     directory: Path, election: Election, keys: list[GuardianKey], ballots: _Ballots
-) -> tuple[dict[str, dict[str, int]], int, dict[str, int]]:
+) -> _Decrypted:
     """Every decrypted product: that it is the ballots', and that its count follows."""
     added: list[EncryptedTally] = []
-    counts: dict[str, int] = {}
-    spoiled: dict[str, dict[str, int]] = {}
-    number = 0
+    found = _Decrypted({key.owner_id for key in keys})
+    spoiled = found.spoiled
     for line in _lines(directory / TALLIES):
         recorded = from_json(RecordedTally, line)
-        number += 1
+        found.tallies += 1
         verify_plain_tally(
             recorded.plain,
             recorded.encrypted,
@@ -269,6 +267,7 @@ def _verify_tallies(
             quorum=election.context.quorum,
             extended_hash=election.extended_hash,
         )
+        found.present -= _recovered(recorded.plain)
         name = recorded.encrypted.object_id
         if recorded.kind == "spoiled":
             require(
@@ -281,7 +280,7 @@ def _verify_tallies(
         else:
             check_tally(recorded.encrypted, election)
             added.append(recorded.encrypted)
-            add_counts(counts, [recorded.plain])
+            add_counts(found.counts, [recorded.plain])
     require(
         spoiled.keys() == ballots.spoiled.keys(),
         Check.TALLY,
@@ -292,21 +291,35 @@ def _verify_tallies(
         Check.TALLY,
         "the decrypted products are not those of the cast ballots",
     )
-    return spoiled, number, counts
+    return found
+
+
+def _recovered(plain: PlainTally) -> set[str]:
+    """Guardians whom others stood in for."""
+    return {
+        share.guardian_id
+        for contest in plain.contests.values()
+        for selection in contest.selections.values()
+        for share in selection.shares
+        if share.recovered_parts is not None
+    }
 
 
 def _verify_result(
-    directory: Path,
-    described: Described,
-    ballots: _Ballots,
-    spoiled: dict[str, dict[str, int]],
-    counts: dict[str, int],
+    directory: Path, described: Described, ballots: _Ballots, decrypted: _Decrypted
 ) -> None:
-    guardians = _stated(directory).verification.guardians
-    present = [guardian.id for guardian in guardians if guardian.present]
-    expected = Result(ballots.cast, len(ballots.spoiled), counts, spoiled, present)
+    expected = Result(
+        ballots.cast,
+        len(ballots.spoiled),
+        decrypted.counts,
+        decrypted.spoiled,
+        sorted(decrypted.present),
+    )
+    stated = json.loads(_read(directory / RESULT))
+    # As text: in Python 1 is True.
     require(
-        json.loads(_read(directory / RESULT)) == expected.document(described),
+        json.dumps(stated, sort_keys=True)
+        == json.dumps(expected.document(described), sort_keys=True),
         Check.TALLY,
         "the result is not what the decrypted products give",
     )

@@ -142,6 +142,20 @@ async def test_a_record_verifies_and_every_change_to_it_is_noticed(
             shutil.rmtree(copy)
 
 
+async def test_who_decrypted_is_what_the_shares_say(record: Path, tmp_path: Path) -> None:
+    async with Helpers(1) as helpers:
+        for guardian, present in ((1, False), (1, 1), (2, True)):
+            copy = tmp_path / "copy"
+            shutil.copytree(record, copy)
+            result = json.loads((copy / RESULT).read_text())
+            result["verification"]["guardians"][guardian]["present"] = present
+            (copy / RESULT).write_text(json.dumps(result))
+            with pytest.raises(Refused) as caught:
+                await verify(copy, helpers)
+            assert caught.value.check == Check.TALLY
+            shutil.rmtree(copy)
+
+
 async def test_a_missing_or_meaningless_file_is_refused(record: Path, tmp_path: Path) -> None:
     async with Helpers(1) as helpers:
         for name in (MANIFEST, CONTEXT, GUARDIANS, BALLOTS, TALLIES, RESULT):
