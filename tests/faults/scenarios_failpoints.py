@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from tests.faults.world import World
 _PASSAGES: Final = 30
 SOON: Final = 5
 """Few votes come in the time that a frozen process takes."""
+_PATIENCE_S: Final = 90.0
 _FROZEN_S: Final = 16.0
 """Longer than the session timeout of 10 s: the partitions have another owner by then."""
 
@@ -37,30 +39,35 @@ async def strike(
     """
     bridges = point in {Point.AFTER_KAFKA_ACK, Point.AFTER_CONFIRM}
     programs = world.bridges if bridges else world.workers
-    strikes = 0
+    once = asyncio.Event()
 
     async def again_and_again(program: Program) -> None:
-        nonlocal strikes
         while True:
             await start_armed(world, program, point, action, passages)
             await struck(world, program)
-            strikes += 1
+            once.set()
+
+    async def long_enough() -> None:
+        await world.published(0.9)
+        # Where starting takes long, votes wait for the processes that are to be struck.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(once.wait(), _PATIENCE_S)
 
     async with world.voting():
         await world.counted(0.05)
         striking = [asyncio.create_task(again_and_again(program)) for program in programs]
-        published = asyncio.create_task(world.published(0.9))
-        await asyncio.wait([published, *striking], return_when=asyncio.FIRST_COMPLETED)
-        for task in (published, *striking):
+        enough = asyncio.create_task(long_enough())
+        await asyncio.wait([enough, *striking], return_when=asyncio.FIRST_COMPLETED)
+        for task in (enough, *striking):
             task.cancel()
-        for outcome in await asyncio.gather(published, *striking, return_exceptions=True):
+        for outcome in await asyncio.gather(enough, *striking, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
         for program in programs:
             # Some are on their way to the point.
             await world.kill(program)
             world.begin(program)
-    if not strikes:
+    if not once.is_set():
         world.findings.append(Finding("no_strike", f"nobody came to {point}"))
 
 
