@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from faust.exceptions import ConsumerNotStarted
 
 from streams import statements
 from streams.availability import Availability
@@ -68,9 +69,12 @@ class Progress:
                 log.debug("progress is unknown", error=str(error))
 
     def _partitions(self, topic: str) -> list[int]:
-        return sorted(
-            tp.partition for tp in self._worker.app.consumer.assignment() if tp.topic == topic
-        )
+        try:
+            assignment = self._worker.app.consumer.assignment()
+        except ConsumerNotStarted:
+            # The consumer's thread may take longer than the first tick.
+            return []
+        return sorted(tp.partition for tp in assignment if tp.topic == topic)
 
     async def _export_totals(self) -> None:
         """Totals are exported by the owner of partition 0 only, so that sums are right."""
