@@ -32,14 +32,16 @@ from streams.codecs import INPUT_CODEC, VERDICTS_CODEC
 from streams.entry import entry_settings, spare_collections
 from streams.kafka_connections import mend_connections
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
-from streams.worker import Worker
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 mend_connections()
 
 settings = entry_settings()
 
+# What a worker has no use for it does not load: the voted table here, the cryptography there.
 if settings.stages == "votes":
+    from streams.worker import Worker
+
     worker = Worker(settings)
     app = worker.app
 
@@ -67,7 +69,6 @@ if settings.stages == "votes":
                 await worker.aggregate(event)
 
 else:
-    # Only here: a worker that counts votes has no use for the cryptography.
     from streams.tally.topics import EVENTS_TOPIC, JOBS_TABLE, TASKS_TOPIC
     from streams.tally.worker import EVENTS_CODEC, TASKS_CODEC, TallyWorker
 

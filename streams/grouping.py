@@ -96,6 +96,11 @@ class GroupRunner(Generic[T]):
         """Events in the queue."""
         return len(self._queue)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being worked on or waits to be."""
+        return self._running or bool(self._queue)
+
     async def put(self, item: T) -> None:
         """Queue an event; waits while the queue is full."""
         await self._room.wait()

@@ -25,9 +25,9 @@ from streams.tally.work import Admitted, Described
 
 CAST: Final = 1
 SPOILED: Final = 2
-_IDS: Final = 10_000
+_IDS: Final = 1_000
 """Ballot ids that are looked at at once."""
-_BATCH: Final = 200
+_BATCH: Final = 50
 """Ballots that are in memory at once."""
 
 

@@ -16,6 +16,7 @@ from streams.events import decoded
 from streams.failstop import fail
 from streams.grouping import GroupRunner
 from streams.hosting import Host
+from streams.log_reader import LogReader
 from streams.migrations import migrate
 from streams.settings import Settings
 from streams.tally.codec import decode_event, decode_task, encode
@@ -26,7 +27,14 @@ from streams.tally.jobs_table import JobsTable
 from streams.tally.phases import Phases
 from streams.tally.runner import Runner
 from streams.tally.store import TallyStore
-from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, jobs_changelog, tally_app_id
+from streams.tally.topics import (
+    EVENTS_TOPIC,
+    TASKS_TOPIC,
+    ensure_tally_topics,
+    jobs_changelog,
+    tally_app_id,
+)
+from streams.tally.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +85,14 @@ class TallyWorker(Host):
         self._coordinating = self._group("tally events", self.coordinator.process, _GROUP_EVENTS)
         self._working = self._group("tally tasks", self.runner.process, self._helpers.count)
         self.groups = (self._working, self._coordinating)
+        self._acknowledged: dict[TP, int] = {}
+        self._watchdog = Watchdog(
+            positions=self._positions,
+            reader=LogReader(settings.kafka_bootstrap_servers),
+            availability=self._availability,
+            timeout_s=settings.watchdog_timeout_s,
+            worker=settings.worker_id,
+        )
 
     @property
     def jobs(self) -> JobsTable:
@@ -122,19 +138,23 @@ class TallyWorker(Host):
         """Take a record of `tally.tasks`."""
         await self._working.put(self._event_of(event))
 
-    @staticmethod
-    def _event_of(event: EventT) -> EventOf:
+    def _event_of(self, event: EventT) -> EventOf:
         message = event.message
         try:
             record = decoded(event)
         except ScrutinError as error:
             fail(error)
+
+        def acknowledge() -> None:
+            event.ack()
+            self._acknowledged[TP(message.topic, message.partition)] = message.offset + 1
+
         return EventOf(
             message.partition,
             message.offset,
             record,
             message.generation_id or 0,
-            event.ack,
+            acknowledge,
             len(message.value),
         )
 
@@ -155,7 +175,12 @@ class TallyWorker(Host):
         await self.retry("PostgreSQL")(self._store.__aenter__)
         self._resources.push_async_exit(self._store)
         await self._resources.enter_async_context(self._helpers)
-        return [self._coordinating.run(), self._working.run(), self.coordinator.run()]
+        return [
+            self._coordinating.run(),
+            self._working.run(),
+            self.coordinator.run(),
+            self._watchdog.run(),
+        ]
 
     async def _prepare_database(self) -> None:
         connection = await connect(self.settings)
@@ -169,6 +194,24 @@ class TallyWorker(Host):
         """Finish what is being worked on; what only waits is left in Kafka."""
         self._working.clear()
         await super().drain()
+
+    def on_revoked(self) -> None:
+        """The next owner may be behind us."""
+        self._acknowledged.clear()
+
+    def _positions(self) -> dict[TP, int] | None:
+        """Next offset of every owned partition; None while one is busy or not yet read."""
+        busy = any(group.busy for group in self.groups)
+        if busy or self._not_ready() or self._assignment.generation is None:
+            return None
+        jobs, consumer = self.jobs.state, self.app.consumer
+        found = {}
+        for tp in consumer.assignment():
+            if tp.topic in {EVENTS_TOPIC, TASKS_TOPIC}:
+                applied = jobs.applied(tp.partition) + 1 if tp.topic == EVENTS_TOPIC else 0
+                committed = consumer._committed_offset.get(tp) or 0
+                found[tp] = max(applied, committed, self._acknowledged.get(tp, 0))
+        return found
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
         """Next event to read: the jobs know what they applied. Tasks go by what is committed."""

@@ -29,7 +29,7 @@ from tests.harness import database, until
 from tests.tally_world import begin_election
 
 CANDIDATES: Final = 10
-CHUNK_SIZE: Final = 500
+CHUNK_SIZE: Final = 50
 IDLE_S: Final = 20.0
 _WITHIN_S: Final = 1_500.0
 _STYLE: Final = {"mayor": [f"candidate-{number}" for number in range(CANDIDATES)]}

@@ -44,6 +44,7 @@ class TallyWorld:
             SCRUTIN_TALLY_HELPERS="1",
             SCRUTIN_TALLY_KEY_FILE=str(self.key_file),
             RETRY_DELAY_SECONDS="0.2",
+            SCRUTIN_WATCHDOG_TIMEOUT_S="20",
             SCRUTIN_LOG_FORMAT="json",
         )
         self.settings: Settings = load_settings(

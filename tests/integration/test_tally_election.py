@@ -123,6 +123,10 @@ async def tallied_while_workers_die(
     async def kill_until_published() -> bool:
         if await asked.store.published(NAME) is not None:
             return True
+        for number, program in enumerate(running_now):
+            # As a supervisor does: a worker that stands still ends itself.
+            if not program.running:
+                running_now[number] = world.worker(f"tally-{len(world.programs) + 1}")
         (log,) = await asked.store.jobs(DONE_TASKS, NAME)
         if deaths and log["tasks"] >= deaths[0]:
             print(f"            a worker dies after {log['tasks']} tasks", flush=True)
