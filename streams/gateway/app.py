@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.types import ASGIApp
@@ -19,6 +20,7 @@ from streams.gateway.parts import Parts
 from streams.gateway.polls_api import poll_handlers
 from streams.gateway.problems import Problem, on_http, on_problem, on_scrutin, on_unexpected
 from streams.gateway.results_api import result_handlers
+from streams.gateway.shortcut import Shortcut
 from streams.gateway.status_api import status_handlers
 from streams.gateway.tally_api import tally_handlers
 from streams.gateway.votes_api import vote_handlers
@@ -27,17 +29,18 @@ from streams.gateway.votes_api import vote_handlers
 def create_app(parts: Parts) -> ASGIApp:
     """The application over its parts, which must be open while it serves."""
     settings = parts.settings
+    handlers: list[BaseRouteHandler] = [
+        *status_handlers(parts),
+        *vote_handlers(parts),
+        *result_handlers(parts),
+        *live_handlers(parts),
+        *poll_handlers(parts),
+        *operator_handlers(parts),
+        *tally_handlers(parts),
+        *page_handlers(),
+    ]
     app = Litestar(
-        [
-            *status_handlers(parts),
-            *vote_handlers(parts),
-            *result_handlers(parts),
-            *live_handlers(parts),
-            *poll_handlers(parts),
-            *operator_handlers(parts),
-            *tally_handlers(parts),
-            *page_handlers(),
-        ],
+        handlers,
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http,
@@ -57,7 +60,8 @@ def create_app(parts: Parts) -> ASGIApp:
         debug=False,
     )
     describe_problems(app)
-    return Edge(app, parts.metrics)
+    shortcut = Shortcut(handlers, max_body_bytes=settings.max_body_bytes)
+    return Edge(app, shortcut, parts.metrics)
 
 
 def _cors(origins: tuple[str, ...]) -> CORSConfig | None:

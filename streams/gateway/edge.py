@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from streams.gateway.shortcut import Shortcut
 from streams.metrics import GatewayMetrics
 
 log = structlog.get_logger(__name__)
@@ -37,11 +38,13 @@ class Edge:
 
     Args:
         app: the application.
+        shortcut: tried before it.
         metrics: of the gateway.
     """
 
-    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
+    def __init__(self, app: ASGIApp, shortcut: Shortcut, metrics: GatewayMetrics) -> None:
         self._app = app
+        self._shortcut = shortcut
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +68,10 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            http = cast("HTTPScope", scope)
+            rest = await self._shortcut.serve(http, receive, send_with_headers)
+            if rest is not None:
+                await self._app(scope, rest, send_with_headers)
         finally:
             self._note(scope, status, time.perf_counter() - started_s, request_id)
 

@@ -23,6 +23,7 @@ from streams.gateway.poll_forms import (
 )
 from streams.gateway.poll_store import Card
 from streams.gateway.problems import Problem
+from streams.gateway.shortcut import BODY
 from streams.gateway.voters import COOKIE
 from streams.keys import normalise_hash
 from streams.poll_votes import MAX_NAME_CHARACTERS, Who
@@ -44,6 +45,7 @@ def voting_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
         status_code=202,
         tags=["polls"],
         summary="Vote in a poll",
+        opt={BODY: BallotForm},
     )
     async def vote(request: AnyRequest, data: BallotForm) -> Response[Message]:
         check_enabled(parts)

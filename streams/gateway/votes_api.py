@@ -13,6 +13,7 @@ from streams.gateway.casting import faulty, on_roll, send, throttle_law
 from streams.gateway.parts import AnyRequest, Parts
 from streams.gateway.problems import Problem
 from streams.gateway.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt
+from streams.gateway.shortcut import BODY
 from streams.gateway.store import Fate
 from streams.gateway.submissions import (
     Faulty,
@@ -74,7 +75,13 @@ def vote_handlers(parts: Parts) -> list[HTTPRouteHandler]:
             headers={"Location": f"/votes/{receipt}"},
         )
 
-    @post("/api/v1/vote", status_code=202, tags=["votes"], summary="Vote on a law")
+    @post(
+        "/api/v1/vote",
+        status_code=202,
+        tags=["votes"],
+        summary="Vote on a law",
+        opt={BODY: LawBallot},
+    )
     async def vote_on_law(request: AnyRequest, data: LawBallot) -> Response[Accepted]:
         try:
             hashes = law_hashes(data.nas, data.code, data.law_id)
@@ -94,6 +101,7 @@ def vote_handlers(parts: Parts) -> list[HTTPRouteHandler]:
         status_code=202,
         tags=["votes"],
         summary="Vote in an election",
+        opt={BODY: ElectionBallot},
     )
     async def vote_in_election(request: AnyRequest, data: ElectionBallot) -> Response[Accepted]:
         if data.ranked_choices:
