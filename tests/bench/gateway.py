@@ -6,6 +6,7 @@ Clients share the two cores with everything they measure.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import sys
@@ -150,24 +151,41 @@ async def measure_seen(run: Run) -> Found:
     async with chain_of(run, **NO_LIMITS) as chain, client_of(chain.gateways[0]) as client:
         run.say(f"{votes} votes in a poll that somebody else watches, nobody else votes")
         idle = await _seen(client, votes)
-        crowd = await asyncio.create_subprocess_exec(
-            str(Path(sys.executable).with_name("scrutin")),
-            *("publish", "--no-load-roll", "--json", "--rate", str(run.rate_per_s)),
-            *("--votes", str(run.rate_per_s * (votes // 2 + 60))),
-            *("--expected", str(run.directory / "crowd.json")),
-            env=chain.env,
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-        try:
+        async with crowd(run, chain):
             run.say(f"the same beside {run.rate_per_s:,} votes/s, after {run.warm_up_s} s of them")
             await asyncio.sleep(run.warm_up_s)
             beside = await _seen(client, votes)
-            assert crowd.returncode is None, "the others ended too early"
-        finally:
-            if crowd.returncode is None:
-                crowd.kill()
-            await crowd.wait()
     return {"rate_per_s": run.rate_per_s, "votes": votes, "idle": idle, **beside}
+
+
+@asynccontextmanager
+async def crowd(run: Run, chain: GatewayChain) -> AsyncIterator[None]:
+    """Others vote at a fixed rate while the block runs, election after election."""
+
+    async def vote() -> None:
+        for seed in itertools.count(1):
+            process = await asyncio.create_subprocess_exec(
+                str(Path(sys.executable).with_name("scrutin")),
+                *("publish", "--no-load-roll", "--json", "--rate", str(run.rate_per_s)),
+                *("--votes", str(run.rate_per_s * 60), "--seed", str(seed)),
+                *("--expected", str(run.directory / "crowd.json")),
+                env=chain.env,
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+            try:
+                assert await process.wait() == 0, "the others could not vote"
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+
+    voting = asyncio.create_task(vote())
+    try:
+        yield
+        assert not voting.done(), "the others have stopped"
+    finally:
+        voting.cancel()
+        await asyncio.wait([voting])
 
 
 async def _seen(client: Client, votes: int) -> dict[str, float]:
