@@ -100,7 +100,7 @@ async def _send(response: Response[Any], send: Send) -> None:
     await send(
         {
             "type": "http.response.start",
-            "status": response.status_code or 200,
+            "status": int(response.status_code or 200),
             "headers": headers,
         }
     )
