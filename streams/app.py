@@ -10,7 +10,7 @@ from faust._cython.streams import StreamIterator  # noqa: F401 - its absence cha
 from faust.types import TP
 from yarl import URL
 
-from streams.kafka_transport import Transport
+from streams.kafka_transport import Transport, credentials
 from streams.logs import logging_config
 from streams.recovery import Recovery
 from streams.settings import Settings
@@ -74,6 +74,7 @@ def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
     app = App(
         app_id,
         broker=[URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers],
+        broker_credentials=credentials(settings.kafka_security()),
         store="memory://",
         datadir=settings.data_dir,
         topic_partitions=settings.partitions,

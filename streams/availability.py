@@ -49,6 +49,10 @@ class Availability:
         if self._failures.pop(service, 0):
             log.info("service is back", service=service)
 
+    def failures(self) -> dict[str, int]:
+        """Failed tries in a row, by service; without those that answered last."""
+        return dict(self._failures)
+
     def away(self) -> list[str]:
         """Services that count as away, for `/ready`."""
         return sorted(s for s, n in self._failures.items() if n >= self._max_attempts)

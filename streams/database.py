@@ -9,6 +9,7 @@ import asyncpg
 
 from streams.errors import ServiceUnavailable, SettingsError, StageFailed
 from streams.settings import Settings
+from streams.tls import refusal
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
@@ -54,7 +55,7 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
         yield
     except _AWAY as error:
         raise ServiceUnavailable(
-            f"PostgreSQL cannot do it now: {type(error).__name__}",
+            f"PostgreSQL cannot do it now: {refusal(error) or type(error).__name__}",
             where=where,
             todo="Check that it is up, writable and has room",
         ) from error
@@ -94,6 +95,7 @@ async def connect(settings: Settings) -> asyncpg.Connection:
             database=settings.postgres_db,
             user=settings.postgres_user,
             password=settings.postgres_password.get_secret_value() or None,
+            ssl=settings.postgres_context(),
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings={"application_name": "scrutin"},
@@ -119,6 +121,7 @@ def pool(settings: Settings, application_name: str, schema: str = "") -> asyncpg
         database=settings.postgres_db,
         user=settings.postgres_user,
         password=settings.postgres_password.get_secret_value() or None,
+        ssl=settings.postgres_context(),
         min_size=0,
         max_size=settings.postgres_max_connections,
         timeout=CONNECT_TIMEOUT_S,

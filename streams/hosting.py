@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 from faust.types import TP
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from streams.app import App, new_app
 from streams.assignment import Assignment
@@ -20,6 +20,7 @@ from streams.failstop import fail
 from streams.grouping import GroupRunner
 from streams.log_writer import LogWriter
 from streams.logs import configure_structlog
+from streams.metrics import expose_health
 from streams.serving import StatusServer
 from streams.settings import Settings
 
@@ -37,7 +38,7 @@ class Host(ABC):
     Args:
         settings: of this process.
         app_id: Faust's, see :func:`streams.app.new_app`.
-        registry: of the process's metrics.
+        registry: of the process's metrics, see :func:`streams.metrics.process_registry`.
         table_title: of its table, for `/ready`.
     """
 
@@ -45,8 +46,6 @@ class Host(ABC):
         self, settings: Settings, app_id: str, registry: CollectorRegistry, table_title: str
     ) -> None:
         self.settings = settings
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
         configure_structlog()
         self.app: App = new_app(settings, app_id, self)
         self.groups: Sequence[GroupRunner[Any]] = ()
@@ -130,6 +129,7 @@ class Host(ABC):
             ready=self._not_ready,
             port_variable="PROMETHEUS_PORT",
         )
+        expose_health(self._registry, self._not_ready, self._availability)
         await self._resources.enter_async_context(server)
         log.info("metrics are served", port=server.port)
         self._tasks = [asyncio.create_task(self._guarded(r)) for r in await self.prepare()]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from aiokafka.errors import KafkaError
 
+from streams.brokers import why_not
 from streams.errors import ServiceUnavailable
 
 
@@ -25,7 +26,7 @@ def kafka_answers(bootstrap_servers: Sequence[str], **where: object) -> Iterator
         yield
     except (KafkaError, OSError, TimeoutError) as error:
         raise ServiceUnavailable(
-            f"Kafka does not answer: {str(error) or type(error).__name__}",
+            f"Kafka does not answer: {why_not(bootstrap_servers) or error or type(error).__name__}",
             where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers), **where},
             todo="Check the address and that the broker is up; `scrutin doctor` tells more",
         ) from error

@@ -17,9 +17,12 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from streams.brokers import Security
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +30,18 @@ COMMIT_TIMEOUT_S: Final = 5.0
 
 Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 """Given assigned partitions: the next offset to read of those that a stage knows."""
+
+
+def credentials(security: Security) -> Credentials | None:
+    """Faust's name for how its clients connect."""
+    if security.sasl:
+        return SASLCredentials(
+            username=security.user,
+            password=security.secret,
+            mechanism=security.mechanism,
+            ssl_context=security.context,
+        )
+    return None if security.context is None else SSLCredentials(security.context)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from streams.brokers import client
 from streams.errors import LogMismatch
 from streams.kafka_errors import kafka_answers
 
@@ -112,7 +113,7 @@ async def _consumer(
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """An assigned consumer without a group."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers,
+        **client(servers),
         enable_auto_commit=False,
         auto_offset_reset="none",
         request_timeout_ms=10_000,

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
 from streams.availability import Availability
+from streams.brokers import client
 from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.producers import abandon
 from streams.topics import MAX_DERIVED_RECORD_BYTES
@@ -108,7 +109,7 @@ class LogWriter:
 
     async def _start(self) -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **client(self._servers),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,

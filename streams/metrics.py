@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    PlatformCollector,
+    ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from schemas.verdicts import Status
+from streams.availability import Availability
 
 # The deployed dashboards know no `_created` series, and they double the scrape.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -21,6 +26,46 @@ MAX_LAW_SERIES = 200
 """Laws with series of their own where clients name them."""
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def process_registry() -> CollectorRegistry:
+    """The registry of a process, with its memory, files and start time."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return registry
+
+
+def expose_health(
+    registry: CollectorRegistry, ready: Callable[[], list[str]], availability: Availability
+) -> None:
+    """Let alerts see what `/ready` answers, and which service a process cannot reach.
+
+    Args:
+        registry: of the process.
+        ready: what keeps the process from doing its work now.
+        availability: failed tries by service.
+    """
+    gauge = Gauge("scrutin_ready", "1 while `/ready` answers 200", registry=registry)
+    gauge.set_function(lambda: 0 if ready() else 1)
+    registry.register(_Outages(availability))
+
+
+class _Outages(Collector):
+    """A series for each service while tries to reach it fail."""
+
+    def __init__(self, availability: Availability) -> None:
+        self._availability = availability
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "scrutin_service_failed_tries",
+            "Failed tries in a row to reach a service",
+            labels=["service"],
+        )
+        for service, tries in self._availability.failures().items():
+            family.add_metric([service.lower()], tries)
+        yield family
 
 
 class WorkerMetrics:
@@ -113,6 +158,9 @@ class WorkerMetrics:
             ["stage"],
             registry=r,
         )
+        for stage in ("validation", "sink"):
+            # There from the start: `increase` does not see a series' first step.
+            self.gaps_healed.labels(stage=stage)
         self.skipped_records = Counter(
             "scrutin_skipped_records_total",
             "Undecodable records that were passed because an operator decided so",
@@ -233,6 +281,12 @@ class BridgeMetrics:
         )
         self.roll_size = Gauge(
             "scrutin_roll_size", "Entries of `valid_hashes` at the last look", registry=r
+        )
+        self.behind = Gauge(
+            "scrutin_bridge_lag_records",
+            "Verdict batches in Kafka that a reader of this bridge has yet to deal with",
+            ["reader", "partition"],
+            registry=r,
         )
         self.mirrored = Counter(
             "scrutin_mirrored_total", "Votes written to the Redis mirror", registry=r

@@ -9,7 +9,7 @@ from typing import Final
 
 import asyncpg
 
-from streams.errors import LogMismatch, SchemaNewer, ScrutinError
+from streams.errors import LogMismatch, SchemaNewer, ScrutinError, SettingsError
 
 _NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _LOCK: Final = 0x5C277153
@@ -43,17 +43,16 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
     """Bring the database to this version; returns what was applied now.
 
     Raises:
+        SettingsError: this user may not make tables.
         SchemaNewer: the database knows migrations that this version does not.
         LogMismatch: tables of another system stand where ours must go.
     """
     known = migrations()
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations ("
-            "version integer PRIMARY KEY, name text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
-        )
+        # A worker's user may not make tables, not even one that exists.
+        if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+            await _begin(connection)
         rows = await connection.fetch("SELECT version FROM schema_migrations")
         applied = {row["version"] for row in rows}
         if newer := sorted(applied - {m.version for m in known}):
@@ -70,6 +69,26 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
+async def _begin(connection: asyncpg.Connection) -> None:
+    try:
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations ("
+            "version integer PRIMARY KEY, name text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
+        # The second where the user may not even look into the schema.
+        raise _not_ours(error) from error
+
+
+def _not_ours(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"The database needs migrations that this user may not make: {error}",
+        where={"variable": "POSTGRES_USER"},
+        todo="Run `scrutin migrate` and `scrutin roles --apply` as the owner of the tables",
+    )
+
+
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
     try:
         async with connection.transaction():
@@ -79,6 +98,8 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
                 migration.version,
                 migration.name,
             )
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise _not_ours(error) from error
     except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
         raise LogMismatch(
             f"The database holds something of another system: {error}",

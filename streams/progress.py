@@ -97,15 +97,18 @@ class Progress:
             self._watch_recovery()
             return
         applied = await self._positions()
-        lag = 0
+        found: dict[tuple[str, int], int] = {}
         for topic, stage in ((VALIDATION_TOPIC, "validation"), (VALIDATED_TOPIC, "aggregation")):
             mine = {p: at for (t, p), at in applied.items() if t == topic}
             if not mine:
                 continue
             for partition, end in (await self._reader.end_offsets(topic, list(mine))).items():
-                behind = max(0, end - mine[partition])
-                lag += behind
-                self._worker.metrics.lag.labels(stage=stage, partition=partition).set(behind)
+                found[stage, partition] = max(0, end - mine[partition])
+        # Partitions that went to another worker are its to tell of.
+        self._worker.metrics.lag.clear()
+        for (stage, partition), behind in found.items():
+            self._worker.metrics.lag.labels(stage=stage, partition=partition).set(behind)
+        lag = sum(found.values())
         if applied != self._applied or not lag or self._availability.troubled:
             self._applied = applied
             self._moved_at_s = time.monotonic()
@@ -123,6 +126,8 @@ class Progress:
     async def _positions(self) -> dict[tuple[str, int], int]:
         """Next offset of each owned partition, by the stages' own knowledge."""
         positions = {}
+        self._worker.metrics.voted_entries.clear()
+        self._worker.metrics.roll_entries.clear()
         for partition, state in self._worker.voted.state.partitions.items():
             positions[VALIDATION_TOPIC, partition] = state.applied + 1
             self._worker.metrics.voted_entries.labels(partition=partition).set(len(state))

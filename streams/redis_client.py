@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio import Connection, ConnectionPool, Redis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from streams.errors import ServiceUnavailable
+from streams.settings import Settings
+from streams.tls import refusal
 
 TIMEOUT_S = 5.0
 
@@ -32,14 +34,37 @@ class _Connection(Connection):
         return [hiredis.pack_command(args)]
 
 
-def redis_client(*, host: str, port: int, db: int, password: str) -> Redis:
+class _TlsConnection(_Connection, SSLConnection):
+    """The same, encrypted."""
+
+
+def address(settings: Settings) -> dict[str, Any]:
+    """Arguments by which any of redis-py's clients connects."""
+    found: dict[str, Any] = {
+        "host": settings.redis_host,
+        "port": settings.redis_port,
+        "db": settings.redis_db,
+        "password": settings.redis_password.get_secret_value() or None,
+    }
+    if settings.redis_tls:
+        # Looked at here, so that a file that is missing is named.
+        settings.tls_context()
+        files = {
+            "ssl_ca_certs": settings.tls_ca_file,
+            "ssl_certfile": settings.tls_cert_file,
+            "ssl_keyfile": settings.tls_key_file,
+        }
+        found |= {"ssl": True, "ssl_check_hostname": True}
+        found |= {name: str(path) for name, path in files.items() if path is not None}
+    return found
+
+
+def redis_client(settings: Settings) -> Redis:
     """A client that connects when it is used, and does not try again by itself."""
+    where = address(settings)
     pool = ConnectionPool(
-        connection_class=_Connection,
-        host=host,
-        port=port,
-        db=db,
-        password=password or None,
+        connection_class=_TlsConnection if where.pop("ssl", False) else _Connection,
+        **where,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
@@ -59,6 +84,6 @@ async def redis_errors(what: str) -> AsyncIterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise ServiceUnavailable(
-            f"Redis could not {what}: {error or type(error).__name__}",
+            f"Redis could not {what}: {refusal(error) or error or type(error).__name__}",
             todo="Check REDIS_HOST, REDIS_PORT, REDIS_DB and REDIS_PASSWORD, and that it is up",
         ) from error

@@ -23,6 +23,7 @@ from aiokafka.errors import (
 
 from schemas.codec import DecodeError, decode_input, encode
 from schemas.genesis import Genesis
+from streams.brokers import client
 from streams.errors import LOG_LOST, LogMismatch, ServiceUnavailable, TopologyMismatch
 from streams.kafka_errors import kafka_answers
 
@@ -125,7 +126,7 @@ async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:
     Raises:
         ServiceUnavailable: Kafka does not answer, or has not deleted it in time.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(**client(bootstrap_servers), request_timeout_ms=10_000)
     try:
         await admin.start()
         if topic in await admin.list_topics():
@@ -146,12 +147,16 @@ async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:
 async def _create_missing(
     bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
 ) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(**client(bootstrap_servers), request_timeout_ms=10_000)
+    # With three replicas one may be away; an acknowledged record is on two even then.
+    safe = {"min.insync.replicas": "2"} if replication_factor > 2 else {}
     await admin.start()
     try:
         response = await admin.create_topics(
             [
-                NewTopic(t.name, t.partitions, replication_factor, topic_configs=dict(t.config))
+                NewTopic(
+                    t.name, t.partitions, replication_factor, topic_configs={**t.config, **safe}
+                )
                 for t in plan
             ]
         )
@@ -194,7 +199,7 @@ async def _partition_counts(admin: AIOKafkaAdminClient, plan: list[TopicPlan]) -
 
 async def _ensure_genesis(bootstrap_servers: list[str], partitions: int) -> dict[int, Genesis]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers, enable_auto_commit=False, auto_offset_reset="none"
+        **client(bootstrap_servers), enable_auto_commit=False, auto_offset_reset="none"
     )
     await consumer.start()
     try:
@@ -211,9 +216,7 @@ async def _ensure_genesis(bootstrap_servers: list[str], partitions: int) -> dict
 
 async def _write_genesis(bootstrap_servers: list[str], partitions: list[int]) -> None:
     genesis = Genesis(log_id=secrets.token_bytes(16), created_ms=time.time_ns() // 1_000_000)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True
-    )
+    producer = AIOKafkaProducer(**client(bootstrap_servers), acks="all", enable_idempotence=True)
     await producer.start()
     try:
         for partition in partitions:

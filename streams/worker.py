@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 import structlog
 from faust._cython.streams import StreamIterator  # noqa: F401 - its absence changes acknowledgement
 from faust.types import TP, EventT
-from prometheus_client import CollectorRegistry
 
 from schemas.genesis import Genesis
 from streams import failpoints
@@ -26,7 +25,7 @@ from streams.hosting import Host
 from streams.identity import check_database
 from streams.live import TotalsPublisher
 from streams.log_reader import LogReader
-from streams.metrics import WorkerMetrics
+from streams.metrics import WorkerMetrics, process_registry
 from streams.migrations import migrate
 from streams.progress import Progress
 from streams.redis_client import redis_client
@@ -60,7 +59,7 @@ class Worker(Host):
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.metrics = WorkerMetrics(CollectorRegistry())
+        self.metrics = WorkerMetrics(process_registry())
         self.windows = Windows(settings.window_ms)
         super().__init__(settings, settings.app_id, self.metrics.registry, "voted table")
         register_codecs()
@@ -69,12 +68,7 @@ class Worker(Host):
         self._sink = PostgresSink(settings, self.windows, self.metrics)
         self._window_topic = WindowTopic(self._sink, self.kafka_writer())
         self._timekeeper = Timekeeper(settings, self._sink, self.kafka_writer())
-        self._redis = redis_client(
-            host=settings.redis_host,
-            port=settings.redis_port,
-            db=settings.redis_db,
-            password=settings.redis_password.get_secret_value(),
-        )
+        self._redis = redis_client(settings)
         self._resources.push_async_callback(self._redis.aclose)
         self._live = TotalsPublisher(
             self._redis,

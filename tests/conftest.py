@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,27 +20,34 @@ hypothesis.settings.load_profile("untimed")
 _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
 
 
-def _install(*, browser: bool) -> None:
+# What single test modules need beside the stack.
+_NEEDS = {
+    "test_page.py": packages.Need("chromium", "chromium", partial(packages.which, "chromium")),
+    "test_monitoring.py": packages.Need(
+        "promtool", "prometheus", partial(packages.which, "promtool")
+    ),
+}
+
+
+def _install(modules: Container[str]) -> None:
     Stack(environ={}).install()
-    if browser:
-        find = partial(packages.which, "chromium")
-        packages.ensure([packages.Need("chromium", "chromium", find)], print)
+    packages.ensure([need for name, need in _NEEDS.items() if name in modules], print)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Install what the stack needs before tests are handed to several processes."""
     config = session.config
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        _install(browser=True)
+        _install(_NEEDS)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what the stack needs before any test's deadline runs."""
     if session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
-    paths = {item.path.as_posix() for item in session.items}
-    if any("tests/unit/" not in path for path in paths):
-        _install(browser=any(path.endswith("test_page.py") for path in paths))
+    paths = {item.path for item in session.items}
+    if any("tests/unit/" not in path.as_posix() for path in paths):
+        _install({path.name for path in paths})
 
 
 @pytest.fixture(scope="session")

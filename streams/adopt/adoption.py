@@ -267,12 +267,7 @@ async def _staged(
     source_settings = settings.model_copy(update={"postgres_db": old.database})
     here = old.database == settings.postgres_db
     source, target = await connect(source_settings), await connect(settings)
-    redis = redis_client(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value(),
-    )
+    redis = redis_client(settings)
     try:
         async with translated(place(source_settings)):
             transaction = target.transaction()

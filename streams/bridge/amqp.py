@@ -25,6 +25,7 @@ from streams.bridge import wire
 from streams.bridge.wire import Deliveries, OnDelivery
 from streams.errors import ServiceUnavailable
 from streams.settings import Settings
+from streams.tls import refusal
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class Address:
     user: str
     password: str = field(repr=False)
     vhost: str
+    tls: pika.SSLOptions | None = None
 
     def parameters(self, name: str) -> pika.ConnectionParameters:
         """Connection parameters; `name` shows in RabbitMQ's own pages."""
@@ -64,6 +66,7 @@ class Address:
             port=self.port,
             virtual_host=self.vhost,
             credentials=pika.PlainCredentials(self.user, self.password),
+            ssl_options=self.tls,
             heartbeat=HEARTBEAT_S,
             connection_attempts=1,
             socket_timeout=5,
@@ -80,7 +83,14 @@ def address_of(settings: Settings) -> Address:
         user=settings.rabbitmq_user,
         password=settings.rabbitmq_password.get_secret_value(),
         vhost=settings.rabbitmq_vhost,
+        tls=tls_options(settings),
     )
+
+
+def tls_options(settings: Settings) -> pika.SSLOptions | None:
+    """How pika encrypts, as the settings say it."""
+    context = settings.rabbitmq_context()
+    return None if context is None else pika.SSLOptions(context, settings.rabbitmq_host)
 
 
 async def first_of(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:
@@ -311,7 +321,7 @@ async def connected(
 def unavailable(reason: BaseException, address: Address) -> ServiceUnavailable:
     """Translate the reason for which a connection or channel closed."""
     return ServiceUnavailable(
-        f"RabbitMQ: {reason or type(reason).__name__}",
+        f"RabbitMQ: {refusal(reason) or reason or type(reason).__name__}",
         where={"host": address.host, "port": address.port, "vhost": address.vhost},
         todo="Check RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VHOST, user and password, and that "
         "it is up",

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.availability import Availability, persistently
+from streams.brokers import client
 from streams.kafka_errors import kafka_answers
 from streams.metrics import BridgeMetrics
 
@@ -99,8 +100,8 @@ class LagGate:
             await self._watch_lag()
 
     async def _watch_lag(self) -> None:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=10_000)
+        consumer = AIOKafkaConsumer(**client(self._servers), enable_auto_commit=False)
+        admin = AIOKafkaAdminClient(**client(self._servers), request_timeout_ms=10_000)
         try:
             # The driver itself would wait for minutes before it calls Kafka away.
             async with asyncio.timeout(ANSWER_S):

@@ -142,6 +142,7 @@ class QueueConsumer:
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics
+        metrics.blocked.labels(route.queue).set(0)
         metrics.in_flight.labels(route.queue).set_function(self._in_flight)
         self._last: Session | None = None
         self._connection: Connection | None = None

@@ -23,6 +23,7 @@ from schemas.codec import decode_input, encode
 from schemas.votes import VoteBatch
 from streams.availability import Availability, persistently
 from streams.bridge.buffers import reproduced
+from streams.brokers import client
 from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
 from streams.kafka_errors import kafka_answers
 from streams.metrics import BridgeMetrics
@@ -133,7 +134,7 @@ class InputLog:
 
     async def _start(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **client(self._servers),
             acks="all",
             enable_idempotence=True,
             compression_type=None,

@@ -13,6 +13,7 @@ from schemas.codec import DecodeError, decode_notice
 from schemas.notices import Notice
 from streams.availability import Availability, persistently
 from streams.bridge.verdict_reader import stop_consumer
+from streams.brokers import client
 from streams.events import poison
 from streams.kafka_errors import kafka_answers
 from streams.topics import CONTROL_TOPIC
@@ -71,7 +72,7 @@ class NoticeReader:
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="none"
+            **client(self._servers), enable_auto_commit=False, auto_offset_reset="none"
         )
         tp = TopicPartition(CONTROL_TOPIC, 0)
         with kafka_answers(self._servers, topic=CONTROL_TOPIC):

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from schemas.genesis import Genesis
@@ -31,7 +30,7 @@ from streams.bridge.verdict_reader import VerdictReader
 from streams.errors import ExitCode, ServiceUnavailable
 from streams.identity import check_mirror
 from streams.log_reader import LogReader
-from streams.metrics import BridgeMetrics
+from streams.metrics import BridgeMetrics, expose_health, process_registry
 from streams.mirror import Mirror
 from streams.redis_client import redis_client
 from streams.roll import TableRoll
@@ -64,6 +63,7 @@ class Bridge:
         self._redis = redis
         self._metrics = metrics
         self._availability = Availability(settings.max_retry_attempts)
+        expose_health(metrics.registry, self.faults, self._availability)
         self._servers = list(settings.kafka_bootstrap_servers)
         self._ingress: Ingress | None = None
         self._egress: Egress | None = None
@@ -152,8 +152,11 @@ class Bridge:
         )
         still = self._standstill = Standstill(ingress)
         readers = {
-            "egress": self._reader(topics.egress_group(settings.app_id), still.held(egress.handle)),
-            "mirror": self._reader(topics.mirror_group(settings.app_id), still.held(mirror.handle)),
+            name: self._reader(name, group, still.held(handle))
+            for name, group, handle in (
+                ("egress", topics.egress_group(settings.app_id), egress.handle),
+                ("mirror", topics.mirror_group(settings.app_id), mirror.handle),
+            )
         }
         notices = NoticeReader(
             self._servers,
@@ -255,11 +258,24 @@ class Bridge:
             metrics=self._metrics,
         )
 
-    def _reader(self, group: str, handle: Callable[..., Awaitable[None]]) -> VerdictReader:
+    def _reader(
+        self, name: str, group: str, handle: Callable[..., Awaitable[None]]
+    ) -> VerdictReader:
+        def behind(lag: Mapping[int, int]) -> None:
+            gone = {p for p in told if p not in lag}
+            for partition in gone:
+                self._metrics.behind.remove(name, partition)
+            told.clear()
+            told.update(lag)
+            for partition, records in lag.items():
+                self._metrics.behind.labels(name, partition).set(records)
+
+        told: dict[int, int] = {}
         return VerdictReader(
             self._servers,
             group=group,
             handle=handle,
+            behind=behind,
             availability=self._availability,
             retry_delay_s=self._settings.retry_delay_s,
         )
@@ -299,13 +315,8 @@ async def serve(settings: Settings) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    metrics = BridgeMetrics(CollectorRegistry())
-    redis = redis_client(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value(),
-    )
+    metrics = BridgeMetrics(process_registry())
+    redis = redis_client(settings)
     bridge = Bridge(settings, redis, metrics)
     try:
         async with StatusServer(

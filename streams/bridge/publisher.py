@@ -108,6 +108,8 @@ class Publisher:
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics
+        metrics.returned.labels(route.queue)
+        metrics.blocked.labels(route.queue).set(0)
         self._channel: Channel | None = None
         self._flight = Flight()
         self._progress = asyncio.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.availability import Availability, persistently
+from streams.brokers import client
 from streams.events import poison
 from streams.kafka_errors import kafka_answers
 from streams.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
@@ -61,6 +62,7 @@ class VerdictReader:
         bootstrap_servers: Kafka brokers.
         group: consumer group.
         handle: returns when the batches have had their effect; only then are they committed.
+        behind: told after each fetch how many records wait, by partition of ours.
         availability: told when Kafka is away.
         retry_delay_s: first pause between tries.
     """
@@ -71,12 +73,14 @@ class VerdictReader:
         *,
         group: str,
         handle: Handle,
+        behind: Callable[[Mapping[int, int]], None],
         availability: Availability,
         retry_delay_s: float,
     ) -> None:
         self._servers = list(bootstrap_servers)
         self._group = group
         self._handle = handle
+        self._behind = behind
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._stopping = asyncio.Event()
@@ -101,7 +105,7 @@ class VerdictReader:
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
             VALIDATED_TOPIC,
-            bootstrap_servers=self._servers,
+            **client(self._servers),
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -111,20 +115,25 @@ class VerdictReader:
             max_partition_fetch_bytes=MAX_DERIVED_RECORD_BYTES,
             fetch_max_bytes=2 * MAX_DERIVED_RECORD_BYTES,
         )
+        at: dict[TopicPartition, int] = {}
         with kafka_answers(self._servers, topic=VALIDATED_TOPIC, group=self._group):
             try:
                 await consumer.start()
                 while not self._stopping.is_set():
                     fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+                    at |= {tp: records[0].offset for tp, records in fetched.items()}
+                    # Before the effect too: one that takes long must show.
+                    self._behind(_waiting(consumer, at))
                     if not fetched:
                         continue
                     self._availability.succeeded("kafka")
                     await self._handle(
                         [_decode(r) for records in fetched.values() for r in records]
                     )
-                    await self._commit(
-                        consumer, {tp: last[-1].offset + 1 for tp, last in fetched.items()}
-                    )
+                    ends = {tp: records[-1].offset + 1 for tp, records in fetched.items()}
+                    await self._commit(consumer, ends)
+                    at |= ends
+                    self._behind(_waiting(consumer, at))
             finally:
                 await asyncio.shield(stop_consumer(consumer))
 
@@ -137,6 +146,15 @@ class VerdictReader:
         except (CommitFailedError, IllegalStateError):
             # The group gave the partitions to somebody else, who does this part again.
             log.info("partitions have moved, their offsets are not committed", group=self._group)
+
+
+def _waiting(consumer: AIOKafkaConsumer, at: Mapping[TopicPartition, int]) -> dict[int, int]:
+    """Records not dealt with yet, those in hand included, of partitions that had any."""
+    return {
+        tp.partition: max(0, (consumer.highwater(tp) or at[tp]) - at[tp])
+        for tp in consumer.assignment()
+        if tp in at
+    }
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:

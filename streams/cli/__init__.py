@@ -27,6 +27,7 @@ MODULES = {
     "contest": "contest",
     "tables": "tables",
     "lag": "lag",
+    "top": "top",
     "doctor": "doctor",
     "publish": "publish",
     "verify": "verify",
@@ -39,8 +40,10 @@ MODULES = {
     "skip": "skip",
     "adopt": "adopt",
     "migrate": "migrate",
+    "roles": "roles",
     "reset": "reset",
     "settings": "settings_cmd",
+    "schema": "schema",
     "stack": "stack",
 }
 """Command -> its module in this package, in the order of `--help`; each has a `register(app)`."""

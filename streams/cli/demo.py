@@ -35,6 +35,9 @@ def demo(
         str, typer.Option(help="votes.validation, or votes.aggregation (nobody asks the roll).")
     ] = VALIDATION,
     seed: Annotated[int, typer.Option(min=0, help="Other seed, other votes.")] = 1,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="All services encrypted, with passwords.")
+    ] = False,
     hold: Annotated[
         bool, typer.Option("--hold", help="Keep it running until Ctrl-C, to look around.")
     ] = False,
@@ -54,6 +57,8 @@ def demo(
 
         scrutin demo --votes 200000 --workers 2
 
+        scrutin demo --tls
+
         scrutin demo --ingress votes.aggregation --hold
     """
     settings = load_settings()
@@ -70,13 +75,13 @@ def demo(
         queue=ingress,
         max_body_bytes=settings.max_body_bytes,
     )
-    code = uvloop.run(_run(settings.stack_dir / "demo", plan, workers, hold=hold))
+    code = uvloop.run(_run(settings.stack_dir / "demo", plan, workers, tls=tls, hold=hold))
     sys.exit(code)
 
 
-async def _run(directory: Path, plan: Plan, workers: int, *, hold: bool) -> ExitCode:
+async def _run(directory: Path, plan: Plan, workers: int, *, tls: bool, hold: bool) -> ExitCode:
     screen = Screen()
-    show = Demo(directory, plan, workers=workers, say=screen.say)
+    show = Demo(directory, plan, workers=workers, tls=tls, say=screen.say)
     leave = _Leave()
     with leave.signals():
         try:

@@ -90,12 +90,7 @@ async def _rebuild(settings: Settings) -> dict[str, int]:
 
 
 def _redis(settings: Settings) -> Redis:
-    return redis_client(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value(),
-    )
+    return redis_client(settings)
 
 
 def _show(found: Comparison) -> None:

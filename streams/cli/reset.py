@@ -63,12 +63,7 @@ def reset(
 
 async def _reset(settings: Settings) -> dict[str, Any]:
     steps = Console(stderr=True)
-    redis = redis_client(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value(),
-    )
+    redis = redis_client(settings)
     try:
         async with (
             issuing(settings) as issuer,

@@ -14,16 +14,15 @@ from streams.errors import ServiceUnavailable
 from streams.inspect.export import Format
 from streams.load import roll
 from streams.load.roll import VALID_HASHES
+from streams.redis_client import address
 from streams.settings import Settings
+from streams.tls import refusal
 
 
 def source(settings: Settings) -> Source:
     """The set, to be taken into the log. It has no order, so there is no taking up again."""
     client = redis.Redis(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value() or None,
+        **address(settings),
         socket_timeout=30,
         decode_responses=True,
     )
@@ -33,7 +32,7 @@ def source(settings: Settings) -> Source:
             yield from client.sscan_iter(VALID_HASHES, count=10_000)
         except (redis.RedisError, OSError) as error:
             raise ServiceUnavailable(
-                f"Redis does not answer: {error}",
+                f"Redis does not answer: {refusal(error) or error}",
                 where={"REDIS_HOST": settings.redis_host, "REDIS_PORT": settings.redis_port},
                 todo="Check the address and that Redis is up, then load again",
             ) from error

@@ -73,6 +73,7 @@ def up(
     services: Annotated[
         list[str] | None, typer.Argument(help="Only these; default all four.")
     ] = None,
+    *,
     native: Annotated[
         bool, typer.Option("--native", help="Processes of this machine, even if Docker answers.")
     ] = False,
@@ -81,14 +82,20 @@ def up(
         float, typer.Option(min=1, help="Seconds each service has to become ready.")
     ] = 90.0,
     kafka_heap: Annotated[str, typer.Option(help="Heap of Kafka's Java, e.g. 512m.")] = "512m",
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Encrypted, with passwords and an authority of their own."),
+    ] = False,
 ) -> None:
     """Bring up what is not up: given in the environment, else in Docker, else natively."""
+    if tls and docker:
+        raise typer.BadParameter("--tls is for native services")
     if native and docker:
         raise typer.BadParameter("--native and --docker exclude each other")
     begin = time.monotonic()
     console = _console()
     with _Progress(console) as progress:
-        stack = Stack(say=progress.say, kafka_heap=kafka_heap)
+        stack = Stack(say=progress.say, kafka_heap=kafka_heap, tls=tls)
         prefer: Literal["docker", "native"] | None = None
         if native or docker:
             prefer = "native" if native else "docker"

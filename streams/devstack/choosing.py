@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from streams.devstack import docker, ports
+from streams.devstack.certificates import Certificates
 from streams.devstack.service import Service
 from streams.devstack.state import Kind, ServiceRecord, StackRecord
 from streams.errors import StackError
@@ -18,6 +20,8 @@ def choose(
     wanted: Iterable[Service],
     environ: Mapping[str, str],
     prefer: Kind | None,
+    *,
+    certificates: Certificates | None = None,
 ) -> None:
     """Enter the wanted services into the record.
 
@@ -43,7 +47,10 @@ def choose(
             todo="Start a Docker engine, or give the services' addresses in the environment",
         )
     used = {port for one in record.services.values() for port in one.ports.values()}
+    # Redis has no password by itself: it listens on loopback only.
+    secret = {"password": secrets.token_urlsafe(12)}
     for service in own:
+        secured = {} if certificates is None else {"tls": str(certificates.folder), **secret}
         chosen = dict(zip(service.ports, ports.choose(len(service.ports), used), strict=True))
         used |= set(chosen.values())
         home = directory / service.name
@@ -53,7 +60,7 @@ def choose(
             kind=kind,
             host=docker.host() if kind == "docker" else ports.LOOPBACK,
             ports=chosen,
-            options=service.options(),
+            options=secured | service.options(),
             data=str(home / "data") if kind == "native" else "",
             log=str(home / f"{service.name}.log") if kind == "native" else "",
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from streams.devstack import archive, jars, probes
+from streams.devstack.kafka_tls import Secured
 from streams.devstack.packages import Need
 from streams.devstack.ports import LOOPBACK
 from streams.devstack.process import Command, clean_environment
@@ -134,9 +135,10 @@ class Kafka:
             say("formatting the data folder")
             fresh = data.with_name("data.new")
             shutil.rmtree(fresh, ignore_errors=True)
-            _format(home, record.ports, record.options["cluster"], fresh)
+            _format(home, record.ports, record.options["cluster"], fresh, Secured.of(record))
             fresh.rename(data)
-        _configure(home, record.ports, data, record.options.get("proxy_port"))
+        proxy_port = record.options.get("proxy_port")
+        _configure(home, record.ports, data, proxy_port, Secured.of(record))
 
     def commands(self, record: ServiceRecord) -> list[Command]:
         """One Java process."""
@@ -183,12 +185,14 @@ class Kafka:
 
     def probe(self, record: ServiceRecord) -> None:
         """The cluster names a broker."""
-        probes.kafka(record.host, record.ports["broker"])
+        probes.kafka(record.host, record.ports["broker"], tls="tls" in record.options)
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
         """KAFKA_BOOTSTRAP_SERVERS."""
         own = f"{record.host}:{record.ports['broker']}"
-        return {"KAFKA_BOOTSTRAP_SERVERS": record.options.get("servers", own)}
+        names = {"KAFKA_BOOTSTRAP_SERVERS": record.options.get("servers", own)}
+        secured = Secured.of(record)
+        return names if secured is None else names | secured.environment()
 
     def links(self, record: ServiceRecord) -> dict[str, str]:
         """The bootstrap servers."""
@@ -209,11 +213,16 @@ def _archive_option() -> list[str]:
 
 
 def _configure(
-    home: Path, ports: dict[str, int], data: Path, proxy_port: str | None = None
+    home: Path,
+    ports: dict[str, int],
+    data: Path,
+    proxy_port: str | None = None,
+    secured: Secured | None = None,
 ) -> None:
     (home / "log4j2.yaml").write_text(_LOG4J)
     broker, controller = ports["broker"], ports["controller"]
-    listeners = f"PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}"
+    clients = "PLAINTEXT" if secured is None else "SASL_SSL"
+    listeners = f"{clients}://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}"
     properties = _BROKER | {
         "process.roles": "broker,controller",
         "node.id": "1",
@@ -223,10 +232,14 @@ def _configure(
         "advertised.listeners": listeners,
         "log.dirs": str(data),
     }
-    if proxy_port is not None:
+    if secured is not None:
+        properties |= secured.properties(home)
+    elif proxy_port is not None:
         _add_proxied(properties, LOOPBACK, ports[PROXIED], LOOPBACK, proxy_port)
     lines = [f"{name}={value}\n" for name, value in properties.items()]
-    (home / "server.properties").write_text("".join(lines))
+    path = home / "server.properties"
+    path.touch(mode=0o600)
+    path.write_text("".join(lines))
 
 
 def _add_proxied(
@@ -241,8 +254,15 @@ def _add_proxied(
     properties["inter.broker.listener.name"] = "PLAINTEXT"
 
 
-def _format(home: Path, ports: dict[str, int], cluster: str, data: Path) -> None:
-    _configure(home, ports, data)
+def _format(
+    home: Path,
+    ports: dict[str, int],
+    cluster: str,
+    data: Path,
+    secured: Secured | None = None,
+) -> None:
+    _configure(home, ports, data, secured=secured)
+    users = [] if secured is None else ["--add-scram", secured.user()]
     java, _ = jars.require_java()
     argv = [
         str(java),
@@ -251,6 +271,7 @@ def _format(home: Path, ports: dict[str, int], cluster: str, data: Path) -> None
         *("-cp", f"{jars.cache()}/*", f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}"),
         *("kafka.tools.StorageTool", "format", "--standalone"),
         *("-t", cluster, "-c", str(home / "server.properties")),
+        *users,
     ]
     result = subprocess.run(  # noqa: S603
         argv, cwd=home, env=clean_environment(), capture_output=True, text=True, check=False

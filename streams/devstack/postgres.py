@@ -17,7 +17,7 @@ from streams.devstack import probes
 from streams.devstack.packages import Need, newest, which
 from streams.devstack.ports import LOOPBACK
 from streams.devstack.process import Command, clean_environment, user_arguments
-from streams.devstack.service import Image, folder
+from streams.devstack.service import Image, certificates_of, folder
 from streams.devstack.state import ServiceRecord
 from streams.errors import StackError
 
@@ -103,6 +103,7 @@ class PostgreSQL:
             record.data = str(data)
         if data.exists():
             _check_cluster(data)
+            _place_certificates(record, data, user)
             return
         say("making the database cluster")
         fresh = data.with_name("data.new")
@@ -122,8 +123,12 @@ class PostgreSQL:
             _run(initdb, fresh, user, "")
         finally:
             secret.unlink(missing_ok=True)
+        if "tls" in record.options:
+            hba = fresh / "pg_hba.conf"
+            hba.write_text("hostssl all all all scram-sha-256\n")
         single = [str(_program("postgres")), "--single", "-D", str(fresh), "postgres"]
         _run(single, fresh, user, f'CREATE DATABASE "{record.options["db"]}"\n')
+        _place_certificates(record, fresh, user)
         fresh.rename(data)
 
     def commands(self, record: ServiceRecord) -> list[Command]:
@@ -138,6 +143,8 @@ class PostgreSQL:
             "max_wal_size": "4GB",
             "checkpoint_timeout": "15min",
         }
+        if "tls" in record.options:
+            settings |= {"ssl": "on", "ssl_cert_file": "tls.pem", "ssl_key_file": "tls.key"}
         argv = [str(_program("postgres")), "-D", record.data]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
@@ -160,11 +167,19 @@ class PostgreSQL:
     def probe(self, record: ServiceRecord) -> None:
         """The server asks a client to authenticate."""
         options = record.options
-        probes.postgres(record.host, record.ports["postgres"], options["user"], options["db"])
+        probes.postgres(
+            record.host,
+            record.ports["postgres"],
+            options["user"],
+            options["db"],
+            tls="tls" in options,
+        )
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
         """POSTGRES_*."""
+        tls = {"POSTGRES_TLS": "true"} if "tls" in record.options else {}
         return {
+            **tls,
             "POSTGRES_HOST": record.host,
             "POSTGRES_PORT": str(record.ports["postgres"]),
             "POSTGRES_DB": record.options["db"],
@@ -176,6 +191,18 @@ class PostgreSQL:
         """postgresql://."""
         place = f"{record.options['user']}@{record.host}:{record.ports['postgres']}"
         return {self.title: f"postgresql://{place}/{record.options['db']}"}
+
+
+def _place_certificates(record: ServiceRecord, data: Path, user: str) -> None:
+    """The server insists on a key of its own that nobody else may read."""
+    if (certificates := certificates_of(record)) is None:
+        return
+    for source, name in ((certificates.certificate, "tls.pem"), (certificates.key, "tls.key")):
+        target = data / name
+        target.unlink(missing_ok=True)
+        target.touch(mode=0o600)
+        target.write_bytes(source.read_bytes())
+        _give(target, user)
 
 
 def _check_cluster(data: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,25 @@ class NotReady(Exception):
     """The service does not answer yet; the text says what was seen."""
 
 
+def _unverified() -> ssl.SSLContext:
+    """Whether something answers is all a probe asks; clients look at the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 @contextmanager
-def _connection(host: str, port: int, timeout_seconds: float) -> Iterator[socket.socket]:
+def _connection(
+    host: str, port: int, timeout_seconds: float, *, tls: bool = False
+) -> Iterator[socket.socket]:
     try:
         with socket.create_connection((host, port), timeout_seconds) as connection:
-            yield connection
+            if tls:
+                with _unverified().wrap_socket(connection) as encrypted:
+                    yield encrypted
+            else:
+                yield connection
     except OSError as error:
         raise NotReady(f"{host}:{port}: {error}") from error
 
@@ -36,18 +51,18 @@ def _read(connection: socket.socket, length: int) -> bytes:
     return data
 
 
-def redis(host: str, port: int, timeout_seconds: float = 2.0) -> None:
+def redis(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = False) -> None:
     """PING; an answer that asks for a password counts, a dataset still loading does not."""
-    with _connection(host, port, timeout_seconds) as connection:
+    with _connection(host, port, timeout_seconds, tls=tls) as connection:
         connection.sendall(b"PING\r\n")
         answer = connection.recv(256)
     if not answer.startswith((b"+PONG", b"-NOAUTH")):
         raise NotReady(answer.decode(errors="replace").strip() or "the connection was closed")
 
 
-def amqp(host: str, port: int, timeout_seconds: float = 2.0) -> None:
+def amqp(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = False) -> None:
     """Protocol header, answered by the method Connection.Start."""
-    with _connection(host, port, timeout_seconds) as connection:
+    with _connection(host, port, timeout_seconds, tls=tls) as connection:
         connection.sendall(b"AMQP\x00\x00\x09\x01")
         answer = _read(connection, 11)
     if answer[0] != 1 or answer[7:11] != b"\x00\x0a\x00\x0a":
@@ -71,8 +86,26 @@ def http_get(
         raise NotReady(f"{host}:{port}{path}: HTTP status {status}")
 
 
-def postgres(host: str, port: int, user: str, database: str, timeout_seconds: float = 2.0) -> None:
-    """Startup message, answered by a request to authenticate."""
+def postgres(
+    host: str,
+    port: int,
+    user: str,
+    database: str,
+    timeout_seconds: float = 2.0,
+    *,
+    tls: bool = False,
+) -> None:
+    """Startup message, answered by a request to authenticate.
+
+    A server that takes encrypted connections only refuses it: then that it offers encryption.
+    """
+    if tls:
+        with _connection(host, port, timeout_seconds) as connection:
+            connection.sendall(struct.pack("!II", 8, 80877103))
+            offer = _read(connection, 1)
+            if offer != b"S":
+                raise NotReady(f"unexpected answer {offer!r}")
+        return
     fields = f"user\0{user}\0database\0{database}\0\0".encode()
     with _connection(host, port, timeout_seconds) as connection:
         connection.sendall(struct.pack("!II", len(fields) + 8, 196608) + fields)
@@ -83,9 +116,20 @@ def postgres(host: str, port: int, user: str, database: str, timeout_seconds: fl
         raise NotReady(text or f"unexpected answer {kind!r}")
 
 
-def kafka(host: str, port: int, timeout_seconds: float = 2.0) -> None:
-    """A Metadata request for no topics, answered by a cluster with at least one broker."""
+def kafka(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = False) -> None:
+    """A Metadata request for no topics, answered by a cluster with at least one broker.
+
+    Over TLS an ApiVersions request: before a client has said who it is, that is all it may ask.
+    """
     client = b"scrutin"
+    if tls:
+        request = struct.pack("!hhih", 18, 0, 1, len(client)) + client
+        with _connection(host, port, timeout_seconds, tls=True) as connection:
+            connection.sendall(struct.pack("!i", len(request)) + request)
+            _, _, code = struct.unpack("!iih", _read(connection, 10))
+        if code:
+            raise NotReady(f"error {code}")
+        return
     header = struct.pack("!hhih", 3, 1, 1, len(client)) + client
     request = header + struct.pack("!i", 0)
     with _connection(host, port, timeout_seconds) as connection:

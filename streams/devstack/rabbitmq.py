@@ -15,7 +15,7 @@ from streams.devstack import probes
 from streams.devstack.packages import Need, newest, which
 from streams.devstack.ports import LOOPBACK
 from streams.devstack.process import Command, clean_environment
-from streams.devstack.service import Image, folder
+from streams.devstack.service import Image, certificates_of, folder
 from streams.devstack.state import ServiceRecord
 
 # Waking up is a little slower without busy waiting; on few cores the others need the time more.
@@ -27,6 +27,21 @@ _ERLANG_ARGUMENTS = (
 def _server() -> Path | None:
     """The server's own script: Debian's wrapper insists on the system-wide node's user."""
     return newest("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
+
+
+def _listeners(record: ServiceRecord) -> list[str]:
+    place = f"{LOOPBACK}:{record.ports['amqp']}"
+    if (certificates := certificates_of(record)) is None:
+        return [f"listeners.tcp.1 = {place}"]
+    return [
+        "listeners.tcp = none",
+        f"listeners.ssl.1 = {place}",
+        f"ssl_options.cacertfile = {certificates.ca}",
+        f"ssl_options.certfile = {certificates.certificate}",
+        f"ssl_options.keyfile = {certificates.key}",
+        "ssl_options.verify = verify_none",
+        "ssl_options.fail_if_no_peer_cert = false",
+    ]
 
 
 class RabbitMQ:
@@ -75,7 +90,7 @@ class RabbitMQ:
         for part in ("", "data", "log", "home"):
             (home / part).mkdir(parents=True, exist_ok=True)
         lines = [
-            f"listeners.tcp.1 = {LOOPBACK}:{record.ports['amqp']}",
+            *_listeners(record),
             f"management.tcp.ip = {LOOPBACK}",
             f"management.tcp.port = {record.ports['management']}",
             f"default_user = {record.options['user']}",
@@ -89,7 +104,9 @@ class RabbitMQ:
             "disk_free_limit.absolute = 50MB",
             "vm_memory_high_watermark.relative = 0.4",
         ]
-        (home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+        config = home / "rabbitmq.conf"
+        config.touch(mode=0o600)
+        config.write_text("\n".join(lines) + "\n")
         (home / "enabled_plugins").write_text("[rabbitmq_management].\n")
         (home / "rabbitmq-env.conf").write_text("")
         cookie = home / "home" / ".erlang.cookie"
@@ -140,7 +157,7 @@ class RabbitMQ:
 
     def probe(self, record: ServiceRecord) -> None:
         """AMQP answers; the management pages of our own do too."""
-        probes.amqp(record.host, record.ports["amqp"])
+        probes.amqp(record.host, record.ports["amqp"], tls="tls" in record.options)
         if "management" in record.ports:
             probes.http_get(
                 record.host,
@@ -152,7 +169,9 @@ class RabbitMQ:
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
         """RABBITMQ_*."""
+        tls = {"RABBITMQ_TLS": "true"} if "tls" in record.options else {}
         return {
+            **tls,
             "RABBITMQ_HOST": record.host,
             "RABBITMQ_PORT": str(record.ports["amqp"]),
             "RABBITMQ_USER": record.options["user"],
@@ -163,7 +182,8 @@ class RabbitMQ:
     def links(self, record: ServiceRecord) -> dict[str, str]:
         """amqp:// and the management pages."""
         user = record.options["user"]
-        found = {self.title: f"amqp://{user}@{record.host}:{record.ports['amqp']}"}
+        scheme = "amqps" if "tls" in record.options else "amqp"
+        found = {self.title: f"{scheme}://{user}@{record.host}:{record.ports['amqp']}"}
         if "management" in record.ports:
             found["RabbitMQ management"] = f"http://{record.host}:{record.ports['management']}/"
         return found

@@ -10,7 +10,7 @@ from streams.devstack import probes
 from streams.devstack.packages import Need, which
 from streams.devstack.ports import LOOPBACK
 from streams.devstack.process import Command, clean_environment
-from streams.devstack.service import Image, folder
+from streams.devstack.service import Image, certificates_of, folder
 from streams.devstack.state import ServiceRecord
 
 
@@ -51,7 +51,6 @@ class Redis:
         data.mkdir(parents=True, exist_ok=True)
         lines = [
             f"bind {LOOPBACK}",
-            f"port {record.ports['redis']}",
             f'dir "{data}"',
             "daemonize no",
             "appendonly yes",
@@ -59,7 +58,22 @@ class Redis:
             'save ""',
             'logfile ""',
         ]
-        (folder(record) / "redis.conf").write_text("\n".join(lines) + "\n")
+        port = record.ports["redis"]
+        if (certificates := certificates_of(record)) is None:
+            lines.append(f"port {port}")
+        else:
+            lines += [
+                "port 0",
+                f"tls-port {port}",
+                f'tls-ca-cert-file "{certificates.ca}"',
+                f'tls-cert-file "{certificates.certificate}"',
+                f'tls-key-file "{certificates.key}"',
+                "tls-auth-clients no",
+                f"requirepass {record.options['password']}",
+            ]
+        config = folder(record) / "redis.conf"
+        config.touch(mode=0o600)
+        config.write_text("\n".join(lines) + "\n")
 
     def commands(self, record: ServiceRecord) -> list[Command]:
         """One process."""
@@ -79,7 +93,7 @@ class Redis:
 
     def probe(self, record: ServiceRecord) -> None:
         """PING."""
-        probes.redis(record.host, record.ports["redis"])
+        probes.redis(record.host, record.ports["redis"], tls="tls" in record.options)
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
         """REDIS_*."""
@@ -90,9 +104,12 @@ class Redis:
         }
         if "password" in record.options:
             names["REDIS_PASSWORD"] = record.options["password"]
+        if "tls" in record.options:
+            names["REDIS_TLS"] = "true"
         return names
 
     def links(self, record: ServiceRecord) -> dict[str, str]:
         """redis://."""
-        address = f"redis://{record.host}:{record.ports['redis']}/{record.options['db']}"
+        scheme = "rediss" if "tls" in record.options else "redis"
+        address = f"{scheme}://{record.host}:{record.ports['redis']}/{record.options['db']}"
         return {self.title: address}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from streams.devstack.certificates import Certificates
 from streams.devstack.packages import Need
 from streams.devstack.process import Command
 from streams.devstack.state import ServiceRecord
@@ -74,6 +75,12 @@ class Service(Protocol):
     def links(self, record: ServiceRecord) -> dict[str, str]:
         """Addresses for people: name to URL, without passwords."""
         ...
+
+
+def certificates_of(record: ServiceRecord) -> Certificates | None:
+    """The certificates of a service that is encrypted."""
+    place = record.options.get("tls")
+    return None if place is None else Certificates(Path(place))
 
 
 def folder(record: ServiceRecord) -> Path:

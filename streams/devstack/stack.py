@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Literal
 
 from streams.devstack import docker, packages
 from streams.devstack.backend import Backend, Given
+from streams.devstack.certificates import Certificates
 from streams.devstack.choosing import choose
 from streams.devstack.kafka import PROXIED, Kafka
 from streams.devstack.native import Native
@@ -20,7 +22,7 @@ from streams.devstack.postgres import PostgreSQL
 from streams.devstack.probes import NotReady
 from streams.devstack.rabbitmq import RabbitMQ
 from streams.devstack.redis import Redis
-from streams.devstack.service import Service
+from streams.devstack.service import Service, certificates_of
 from streams.devstack.starting import Starter
 from streams.devstack.state import Kind, ServiceRecord, StackRecord, StateFile
 from streams.errors import StackError
@@ -70,6 +72,8 @@ class Stack:
         kafka_proxy_port: of a proxy that a test puts before Kafka, see
             :class:`streams.devstack.kafka.Kafka`; :meth:`proxied_kafka` has the addresses. Only for
             a Kafka that `up` starts anew.
+        tls: services that `up` starts anew are native, encrypted by an authority of the stack's
+            own, and ask for passwords.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Stack:
         say: Say | None = None,
         kafka_heap: str = "512m",
         kafka_proxy_port: int | None = None,
+        tls: bool = False,
     ) -> None:
         chosen = directory or os.environ.get("SCRUTIN_STACK_DIR") or DEFAULT_DIRECTORY
         self._file = StateFile(Path(chosen))
@@ -94,6 +99,7 @@ class Stack:
             "docker": docker.Docker(),
         }
         self._saving = threading.Lock()
+        self._tls = tls
 
     @property
     def directory(self) -> Path:
@@ -136,7 +142,13 @@ class Stack:
             record = self._file.load() or self._file.new()
             wanted = list(self._services) if only is None else [self._name(one) for one in only]
             services = [self._services[name] for name in wanted]
-            choose(record, self.directory, services, self._environ, prefer)
+            certificates = Certificates(self.directory / "tls") if self._tls else None
+            if certificates is not None:
+                certificates.make()
+                prefer = "native"
+            choose(
+                record, self.directory, services, self._environ, prefer, certificates=certificates
+            )
             dead = [name for name in wanted if not self._well(record.services[name])]
             if not dead:
                 self._file.save(record)
@@ -171,6 +183,8 @@ class Stack:
         names: dict[str, str] = {}
         for one in record.services.values():
             names |= self._services[one.name].env(one)
+            if (certificates := certificates_of(one)) is not None:
+                names["SCRUTIN_TLS_CA_FILE"] = str(certificates.ca)
         return names
 
     def proxied_kafka(self) -> ProxiedKafka | None:
@@ -241,6 +255,7 @@ class Stack:
                 self._file.save(record)
                 return ended
             self._file.path.unlink(missing_ok=True)
+            shutil.rmtree(self.directory / "tls", ignore_errors=True)
         (self.directory / "lock").unlink(missing_ok=True)
         if self.directory.is_dir() and not any(self.directory.iterdir()):
             self.directory.rmdir()

@@ -15,7 +15,6 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar.types import ASGIApp
-from prometheus_client import CollectorRegistry
 
 from streams.availability import Availability, persistently
 from streams.bridge.amqp import address_of
@@ -32,7 +31,7 @@ from streams.gateway.vote_log import VoteLog
 from streams.gateway.voters import Voters
 from streams.gateway.watching import MAX_WATCHERS, Watching
 from streams.log_writer import LogWriter
-from streams.metrics import GatewayMetrics
+from streams.metrics import GatewayMetrics, expose_health, process_registry
 from streams.poll_votes import poll_key
 from streams.redis_client import redis_client
 from streams.settings import VALIDATION, Settings
@@ -52,12 +51,7 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
         SettingsError: PostgreSQL refuses who we are.
     """
     availability = Availability(settings.max_retry_attempts)
-    redis = redis_client(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value(),
-    )
+    redis = redis_client(settings)
     queue = (
         VoteLog(settings, redis, Availability(settings.max_retry_attempts))
         if settings.confirm == "kafka"
@@ -86,6 +80,11 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
         watching = await stack.enter_async_context(Watching(redis, store.standings, metrics))
         writer = LogWriter(settings.kafka_bootstrap_servers, availability=availability)
         stack.push_async_callback(writer.close)
+
+        def ready() -> list[str]:
+            return [] if queue.fault is None else [queue.fault]
+
+        expose_health(metrics.registry, ready, availability)
         yield Parts(
             settings=settings,
             redis=redis,
@@ -98,7 +97,7 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
             voters=Voters(poll_key(settings.secret.get_secret_value()), settings.api_keys),
             tallies=await stack.enter_async_context(TallyDesk(settings)),
             metrics=metrics,
-            ready=lambda: [] if queue.fault is None else [queue.fault],
+            ready=ready,
         )
 
 
@@ -182,7 +181,7 @@ async def serve(settings: Settings) -> ExitCode:
 
 
 async def _run(settings: Settings) -> None:
-    metrics = GatewayMetrics(CollectorRegistry())
+    metrics = GatewayMetrics(process_registry())
     files = raise_open_files()
     if files < MAX_WATCHERS:
         log.warning("few open files are allowed; each watcher needs one", files=files)

@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.codec import DecodeError, decode_input, decode_voted
 from schemas.genesis import Genesis
+from streams.brokers import client
 from streams.inspect.checks import Check, failure, ok, warning
 from streams.inspect.kafka import LogView, Span
 from streams.kafka_errors import kafka_answers
@@ -65,7 +66,7 @@ async def gather(settings: Settings) -> KafkaFacts:
     servers = list(settings.kafka_bootstrap_servers)
     facts = KafkaFacts()
     names = [topic.name for topic in planned_topics(settings.app_id, settings.partitions)]
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**client(servers))
     with kafka_answers(servers):
         try:
             await admin.start()

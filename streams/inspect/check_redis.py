@@ -14,7 +14,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect.checks import Check, Clock, failure, judge_clock, ok, warning
+from streams.redis_client import address
 from streams.settings import Settings
+from streams.tls import refusal
 
 SERVICE: Final = "redis"
 _ROLL: Final = "valid_hashes"
@@ -48,10 +50,7 @@ async def gather(settings: Settings) -> RedisFacts:
     """
     where: dict[str, object] = {"host": settings.redis_host, "port": settings.redis_port}
     client: Any = Redis(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value() or None,
+        **address(settings),
         decode_responses=True,
         # One try: whoever asks wants to know how it is now.
         retry=Retry(NoBackoff(), 0),
@@ -65,7 +64,7 @@ async def gather(settings: Settings) -> RedisFacts:
         ) from error
     except (RedisError, OSError) as error:
         raise ServiceUnavailable(
-            f"Redis does not answer: {type(error).__name__}",
+            f"Redis does not answer: {refusal(error) or type(error).__name__}",
             where=where,
             todo="Check REDIS_HOST, REDIS_PORT, REDIS_DB and that it is up",
         ) from error

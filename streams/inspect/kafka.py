@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.brokers import client
 from streams.errors import TopologyMismatch
 from streams.kafka_errors import kafka_answers
 
@@ -40,7 +41,7 @@ class Span(NamedTuple):
 
 
 async def _partition_counts(bootstrap_servers: list[str]) -> dict[str, int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin = AIOKafkaAdminClient(**client(bootstrap_servers))
     try:
         await admin.start()
         # All topics at once: asking for one by name may create it.
@@ -71,7 +72,7 @@ class LogView:
             ServiceUnavailable: no broker answers within the deadline.
         """
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+            **client(self._servers),
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,

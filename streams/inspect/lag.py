@@ -12,6 +12,7 @@ import stamina
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from streams.brokers import client
 from streams.database import connect, place, translated
 from streams.errors import ScrutinError
 from streams.inspect.kafka import LogView, Span
@@ -187,7 +188,7 @@ async def committed_offsets(
     Returns:
         Reader -> (topic, partition) -> next offset.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(bootstrap_servers))
+    admin = AIOKafkaAdminClient(**client(list(bootstrap_servers)))
     with kafka_answers(bootstrap_servers):
         try:
             await admin.start()

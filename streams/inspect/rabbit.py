@@ -15,8 +15,10 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from streams.bridge.amqp import tls_options
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.settings import Settings
+from streams.tls import refusal
 
 DEADLINE_S: Final = 5.0
 VOTES_EXCHANGE: Final = "votes.exchange"
@@ -71,6 +73,7 @@ def _look(settings: Settings, queues: Sequence[str], exchanges: Sequence[str]) -
         port=settings.rabbitmq_port,
         virtual_host=settings.rabbitmq_vhost,
         credentials=credentials,
+        ssl_options=tls_options(settings),
         connection_attempts=1,
         socket_timeout=DEADLINE_S,
         stack_timeout=DEADLINE_S,
@@ -91,7 +94,7 @@ def _look(settings: Settings, queues: Sequence[str], exchanges: Sequence[str]) -
         ) from error
     except (AMQPError, OSError) as error:
         raise ServiceUnavailable(
-            f"RabbitMQ does not answer: {type(error).__name__}",
+            f"RabbitMQ does not answer: {refusal(error) or type(error).__name__}",
             where=where,
             todo="Check RABBITMQ_HOST, RABBITMQ_PORT and that the broker is up",
         ) from error

@@ -37,6 +37,7 @@ class Management:
     def __init__(self, settings: Settings) -> None:
         base = settings.rabbitmq_management_url or f"http://{settings.rabbitmq_host}:15672"
         self.url: Final = base.rstrip("/")
+        self._context = settings.tls_context() if self.url.startswith("https:") else True
         self._vhost = quote(settings.rabbitmq_vhost, safe="")
         self._headers = {
             "Authorization": aiohttp.encode_basic_auth(
@@ -76,7 +77,7 @@ class Management:
         try:
             async with (
                 aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session,
-                session.get(f"{self.url}{path}") as response,
+                session.get(f"{self.url}{path}", ssl=self._context) as response,
             ):
                 response.raise_for_status()
                 answer = await response.json()

@@ -18,6 +18,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "postgres_host": "PostgreSQL",
     "redis_host": "Redis",
     "kafka_bootstrap_servers": "Kafka",
+    "tls_ca_file": "TLS",
     "batch_size": "Aggregation",
     "metrics_port": "Processes",
     "app_id": "Scrutin",
@@ -72,6 +73,8 @@ def described() -> list[Described]:
 
 def written(value: Any) -> str:
     """A value as one would write it into an environment variable."""
+    if value is None:
+        return ""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, bool):

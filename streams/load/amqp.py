@@ -12,8 +12,10 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
+from streams.bridge.amqp import tls_options
 from streams.errors import ServiceUnavailable
 from streams.settings import Settings
+from streams.tls import refusal
 
 T = TypeVar("T")
 
@@ -30,6 +32,7 @@ def connection_parameters(settings: Settings) -> pika.ConnectionParameters:
         credentials=pika.PlainCredentials(
             settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
         ),
+        ssl_options=tls_options(settings),
         heartbeat=60,
         socket_timeout=5,
         stack_timeout=10,
@@ -39,7 +42,7 @@ def connection_parameters(settings: Settings) -> pika.ConnectionParameters:
 def unavailable(parameters: pika.ConnectionParameters, error: BaseException) -> ServiceUnavailable:
     """What to raise when RabbitMQ stays away."""
     return ServiceUnavailable(
-        f"RabbitMQ does not answer: {error}",
+        f"RabbitMQ does not answer: {refusal(error) or error}",
         where={"RABBITMQ_HOST": parameters.host, "RABBITMQ_PORT": parameters.port},
         todo="Check the address, the password and that RabbitMQ is up",
     )

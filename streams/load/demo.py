@@ -66,15 +66,22 @@ class Demo:
         directory: for the stack's data, logs, and the expected outcome.
         plan: the election.
         workers: how many to run.
+        tls: services of our own are encrypted.
         say: told (service or step, what happens).
     """
 
     def __init__(
-        self, directory: Path, plan: Plan, *, workers: int, say: Callable[[str, str], None]
+        self,
+        directory: Path,
+        plan: Plan,
+        *,
+        workers: int,
+        say: Callable[[str, str], None],
+        tls: bool = False,
     ) -> None:
         self.directory = directory.resolve()
         self.plan = plan
-        self.stack = Stack(self.directory / "stack", say=say)
+        self.stack = Stack(self.directory / "stack", say=say, tls=tls)
         self.expected_path = self.directory / "expected.json"
         self._workers = workers
         self._say = say

@@ -14,11 +14,13 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis.asyncio import Redis
 
+from streams.brokers import client
 from streams.errors import ServiceUnavailable
 from streams.kafka_errors import kafka_answers
 from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
 from streams.load.checks import AuditRow
 from streams.settings import Settings
+from streams.tls import refusal
 
 INPUT_LOG: Final = "votes.validation"
 
@@ -68,6 +70,7 @@ async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
             user=settings.postgres_user,
             password=settings.postgres_password.get_secret_value() or None,
             database=settings.postgres_db,
+            ssl=settings.postgres_context(),
             timeout=10,
         )
         try:
@@ -81,7 +84,7 @@ async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
         ) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise ServiceUnavailable(
-            f"PostgreSQL does not answer: {error}",
+            f"PostgreSQL does not answer: {refusal(error) or error}",
             where=where,
             todo="Check the address, the password and that PostgreSQL is up",
         ) from error
@@ -176,7 +179,7 @@ async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:
 async def log_ends(settings: Settings) -> dict[int, int]:
     """Offset of the last record of each partition of the input log; empty if there is no log."""
     servers = list(settings.kafka_bootstrap_servers)
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client(servers), enable_auto_commit=False)
     with kafka_answers(servers):
         try:
             await consumer.start()

@@ -11,7 +11,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.errors import ServiceUnavailable
+from streams.redis_client import address
 from streams.settings import Settings
+from streams.tls import refusal
 
 VALID_HASHES: Final = "valid_hashes"
 _MEMBERS_PER_COMMAND: Final = 1000
@@ -22,10 +24,7 @@ _COMMANDS_PER_ROUND: Final = 10
 async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
     """A client whose errors come out as :class:`ServiceUnavailable`."""
     client = Redis(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value() or None,
+        **address(settings),
         socket_connect_timeout=5,
         socket_timeout=30,
         decode_responses=True,
@@ -34,7 +33,7 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
         yield client
     except (RedisError, OSError) as error:
         raise ServiceUnavailable(
-            f"Redis does not answer: {error}",
+            f"Redis does not answer: {refusal(error) or error}",
             where={"REDIS_HOST": settings.redis_host, "REDIS_PORT": settings.redis_port},
             todo="Check the address and that Redis is up",
         ) from error

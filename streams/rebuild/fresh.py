@@ -75,12 +75,7 @@ async def begin_anew(settings: Settings, *, dry_run: bool) -> Outcome:
     outcome.topics = await _foreign_topics(settings, genesis)
     if outcome.tables:
         outcome.topics.append(WINDOWS_TOPIC)
-    redis = redis_client(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password.get_secret_value(),
-    )
+    redis = redis_client(settings)
     try:
         async with LogView(servers) as view:
             spans = await view.spans(VALIDATION_TOPIC)

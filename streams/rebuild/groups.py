@@ -11,6 +11,7 @@ from contextlib import aclosing
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.codec import DecodeError, decode_verdicts
+from streams.brokers import client
 from streams.errors import LogMismatch
 from streams.inspect.lag import committed_offsets
 from streams.kafka_errors import kafka_answers
@@ -71,9 +72,7 @@ async def commit_places(settings: Settings, places: Places) -> None:
     for group, found in places.items():
         if not found:
             continue
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers, group_id=group, enable_auto_commit=False
-        )
+        consumer = AIOKafkaConsumer(**client(servers), group_id=group, enable_auto_commit=False)
         with kafka_answers(servers):
             try:
                 await consumer.start()

@@ -11,6 +11,7 @@ import stamina
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 
+from streams.brokers import client
 from streams.errors import ScrutinError
 from streams.kafka_errors import kafka_answers
 from streams.settings import Settings
@@ -46,7 +47,7 @@ async def require_stopped(settings: Settings, *, bridges: bool, wait_s: float, b
     if bridges:
         # A bridge is in both of its groups.
         groups["bridge"] = egress_group(settings.app_id)
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**client(servers))
     with kafka_answers(servers):
         try:
             await admin.start()

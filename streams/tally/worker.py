@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import structlog
 from faust.types import TP, EventT
-from prometheus_client import CollectorRegistry
 
 from streams.codecs import register_codec
 from streams.database import connect, place, translated
@@ -17,6 +16,7 @@ from streams.failstop import fail
 from streams.grouping import GroupRunner
 from streams.hosting import Host
 from streams.log_reader import LogReader
+from streams.metrics import process_registry
 from streams.migrations import migrate
 from streams.settings import Settings
 from streams.tally.codec import decode_event, decode_task, encode
@@ -52,9 +52,7 @@ class TallyWorker(Host):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(
-            settings, tally_app_id(settings.app_id), CollectorRegistry(), "jobs' table"
-        )
+        super().__init__(settings, tally_app_id(settings.app_id), process_registry(), "jobs' table")
         register_codec(EVENTS_CODEC, decode_event, encode)
         register_codec(TASKS_CODEC, decode_task, encode)
         self._writer = self.kafka_writer()

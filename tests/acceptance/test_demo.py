@@ -43,10 +43,14 @@ def processes_of(directory: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("ingress", ["votes.validation", "votes.aggregation"])
-def test_every_figure_is_equal_and_nothing_is_left(tmp_path: Path, ingress: str) -> None:
+@pytest.mark.parametrize(
+    ("ingress", "how"), [("votes.validation", ["--tls"]), ("votes.aggregation", [])]
+)
+def test_every_figure_is_equal_and_nothing_is_left(
+    tmp_path: Path, ingress: str, how: list[str]
+) -> None:
     done = subprocess.run(
-        command("--votes", "5000", "--ingress", ingress),
+        command("--votes", "5000", "--ingress", ingress, *how),
         env=environment(tmp_path),
         cwd=tmp_path,
         capture_output=True,

@@ -95,6 +95,17 @@ async def ended_under_load(world: World) -> None:
 
 
 @scenario("kill", rate=800)
+async def rolling_restart(world: World) -> None:
+    """As an upgrade does it: each worker, then each bridge is ended, started and awaited."""
+    async with world.voting():
+        await world.counted(0.1)
+        for program in (*world.workers, *world.bridges):
+            await world.terminate(program)
+            world.begin(program)
+            await world.ready(program)
+
+
+@scenario("kill", rate=800)
 async def all_killed(world: World) -> None:
     """Everything is killed at once, twice."""
     async with world.voting():

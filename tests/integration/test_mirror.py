@@ -178,12 +178,7 @@ async def test_check_and_rebuild_as_a_user(world: BridgeWorld) -> None:
 async def test_rebuild_keeps_what_the_live_mirror_writes_meanwhile(world: BridgeWorld) -> None:
     """A vote whose verdict comes after the rebuild took its end, written while it reads."""
     await judged(world, 100)
-    redis = redis_client(
-        host=world.settings.redis_host,
-        port=world.settings.redis_port,
-        db=world.settings.redis_db,
-        password="",
-    )
+    redis = redis_client(world.settings)
 
     def live(_: int) -> None:
         writing.append(

@@ -1,0 +1,39 @@
+-- Group roles with least rights; applied by `scrutin roles`, by the owner of the tables, who needs
+-- CREATEROLE for the first time. Can be run again at any time, and must be after a migration.
+-- Give them to users of your own: CREATE USER worker PASSWORD '...' IN ROLE scrutin_sink.
+DO $$
+DECLARE
+    role_name text;
+    schema_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['scrutin_sink', 'scrutin_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+        END IF;
+        -- What an earlier version granted.
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', role_name);
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role_name);
+        EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role_name);
+        EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA public TO %I', role_name);
+    END LOOP;
+
+    EXECUTE 'REVOKE CREATE ON SCHEMA public FROM PUBLIC';
+
+    -- Workers, bridges and gateways. A flush that meets a vote again sorts it out in a temporary table.
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO scrutin_sink', current_database());
+    EXECUTE 'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO scrutin_sink';
+    EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrutin_sink';
+    -- Counted is counted, and rejected is rejected: rows are added and never changed.
+    EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes FROM scrutin_sink';
+    EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
+    -- A poll that is still a draft may be edited.
+    EXECUTE 'GRANT DELETE ON poll_options TO scrutin_sink';
+
+    -- Dashboards, reports, people. Guardians' secrets, sealed as they are, are none of theirs.
+    EXECUTE 'REVOKE SELECT ON sealed_secrets, guardian_backups FROM scrutin_reader';
+    FOR schema_name IN SELECT nspname FROM pg_namespace WHERE nspname LIKE 'reader\_%' LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO scrutin_reader', schema_name);
+        EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO scrutin_reader', schema_name);
+    END LOOP;
+END
+$$;

@@ -1,0 +1,52 @@
+"""`scrutin roles`: who may do what in the database."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from typing import Annotated
+
+import typer
+
+from streams.database import connect, place, translated
+from streams.settings import Settings, load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the command."""
+    app.command("roles")(command)
+
+
+def command(
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Run it, as POSTGRES_USER, instead of printing it.")
+    ] = False,
+) -> None:
+    """Give the database roles with least rights: `scrutin_sink` and `scrutin_reader`.
+
+    Prints the SQL. `scrutin_sink` is for workers, bridges and gateways: it adds to the audit and
+    to rejected votes and can change or remove nothing there. `scrutin_reader` reads. Tables stay
+    with the user that ran `scrutin migrate`; run this again, as that user, after each migration.
+
+    Examples:
+
+        scrutin migrate && scrutin roles --apply
+
+        scrutin roles | psql election_votes
+    """
+    text = files("sql").joinpath("roles.sql").read_text(encoding="utf-8")
+    if not apply:
+        typer.echo(text, nl=False)
+        return
+    settings = load_settings()
+    asyncio.run(_apply(settings, text))
+    typer.echo("scrutin_sink and scrutin_reader have their rights; give them to users of your own")
+
+
+async def _apply(settings: Settings, text: str) -> None:
+    connection = await connect(settings)
+    try:
+        async with translated(place(settings)), connection.transaction():
+            await connection.execute(text)
+    finally:
+        await connection.close()

@@ -1,0 +1,25 @@
+"""`scrutin schema`: every message, described for machines."""
+
+from __future__ import annotations
+
+import typer
+
+from streams.cli.show import write_json
+from streams.inspect.schema_doc import asyncapi
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the command."""
+    app.command("schema")(command)
+
+
+def command() -> None:
+    """Print the AsyncAPI 3 document of all queues and topics, with a JSON Schema of each message.
+
+    Made from the types themselves; `docs/asyncapi.json` is its output.
+
+        scrutin schema > docs/asyncapi.json
+
+        scrutin schema | jq .components.schemas.Review
+    """
+    write_json(asyncapi())

@@ -1,0 +1,217 @@
+"""`scrutin top`: a running deployment at a glance, live."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Annotated
+
+import typer
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.show import JsonOption, console, facts, grid, plain, run, size, write_json
+from streams.cli.watch import IntervalOption, watch
+from streams.inspect.scrape import Process
+from streams.inspect.top import (
+    Quantiles,
+    Snapshot,
+    View,
+    compare,
+    look,
+    partitions_of,
+    waiting,
+)
+from streams.settings import Settings, load_settings
+
+_RATES = {
+    "taken": "taken in",
+    "decided": "decided",
+    "counted": "counted",
+    "reviews": "reviews",
+    "mirrored": "mirrored",
+    "over_http": "over HTTP",
+}
+_LATENCIES = {
+    "end_to_end": "intake to committed row",
+    "validation": "validation",
+    "flush": "database transaction",
+}
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `scrutin top`."""
+    app.command("top")(top)
+
+
+def top(
+    *,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at",
+            metavar="HOST:PORT",
+            help="Metrics port of a process; may be given often, and a name that stands for "
+            "several hosts is all of them. Default: worker, bridge and gateway of this host.",
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Two looks an interval apart, shown once.")
+    ] = False,
+    interval: IntervalOption = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show rates, what waits where, latencies, windows and every process, live.
+
+    Rates and latencies are of the processes asked with **--at**; what waits is asked of RabbitMQ,
+    Kafka and PostgreSQL, and the windows are the votes PostgreSQL has committed.
+
+        scrutin top
+
+        scrutin top --at worker:8001 --at bridge:8002
+
+        scrutin top --once --json | jq .waiting
+    """
+    settings = load_settings()
+    for address in at or []:
+        _, _, port = address.rpartition(":")
+        if not port.isdigit():
+            raise typer.BadParameter(f"{address!r} is not HOST:PORT", param_hint="--at")
+    addresses = at or _own(settings)
+    review = settings.review_queue
+
+    if once:
+
+        async def twice() -> View:
+            before = await look(settings, addresses)
+            await asyncio.sleep(interval)
+            return compare(before, await look(settings, addresses), review)
+
+        view = run(twice())
+        if as_json:
+            write_json(view.as_dict())
+        else:
+            console().print(render(view))
+        return
+
+    latest: list[Snapshot] = []
+
+    async def again() -> View:
+        now = await look(settings, addresses)
+        before = latest[0] if latest else now
+        latest[:] = [now]
+        return compare(before, now, review)
+
+    watch(again, render, as_dict=View.as_dict if as_json else None, interval_s=interval)
+
+
+def _own(settings: Settings) -> list[str]:
+    """Processes of this host, where the settings say that they listen."""
+    ports = (settings.metrics_port, settings.bridge_metrics_port, settings.gateway_port)
+    return [f"127.0.0.1:{port}" for port in ports if port]
+
+
+def render(view: View) -> RenderableType:
+    """Figures side by side, windows and processes below, what could not be asked last."""
+    parts: list[RenderableType] = [
+        Columns(
+            [
+                Panel(_rates(view), title="votes a second", title_align="left"),
+                Panel(_waiting(view), title="waiting", title_align="left"),
+                Panel(_latencies(view), title="latency", title_align="left"),
+            ]
+        ),
+        _windows(view),
+        Text(),
+        _processes(view),
+    ]
+    errors = view.now.lag.errors
+    parts += [Text(f"{service}: {error}", style="red") for service, error in errors.items()]
+    return Group(*parts)
+
+
+def _rates(view: View) -> Table:
+    table = facts()
+    table.columns[1].justify = "right"
+    for name, title in _RATES.items():
+        table.add_row(title, f"{view.rates[name]:,.0f}")
+    for status, rate in view.verdicts.items():
+        if status != "valid":
+            table.add_row(plain(status), Text(f"{rate:,.0f}", style="yellow" if rate else "dim"))
+    return table
+
+
+def _waiting(view: View) -> Table:
+    table = facts()
+    table.columns[1].justify = "right"
+    for name, count in waiting(view.now.lag).items():
+        if count is None:
+            table.add_row(plain(name), Text("?", style="dim"))
+        else:
+            table.add_row(plain(name), Text(f"{count:,}", style="yellow" if count else "green"))
+    return table
+
+
+def _latencies(view: View) -> Table:
+    table = grid("", "half", "99 %", right=("half", "99 %"))
+    for name, title in _LATENCIES.items():
+        found = view.latencies[name]
+        table.add_row(title, *(_seconds(found)))
+    return table
+
+
+def _seconds(found: Quantiles | None) -> tuple[str, str]:
+    if found is None:
+        return "-", "-"
+    return _duration(found.p50_s), _duration(found.p99_s)
+
+
+def _duration(seconds: float) -> str:
+    if math.isinf(seconds):
+        return "> 30 s"
+    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+
+
+def _windows(view: View) -> Text:
+    """The latest windows as bars, oldest first."""
+    votes = [count for _, count in reversed(view.now.windows)]
+    if not votes:
+        return Text("no window was committed yet", style="dim")
+    highest = max(votes)
+    bars = "".join(_BLOCKS[math.ceil(count / highest * 8)] if count else " " for count in votes)
+    latest = view.now.windows[0][0]
+    return Text.assemble(
+        ("windows ", "bold"),
+        (bars, "cyan"),
+        f"  highest {highest:,}, latest {latest:%H:%M:%S} UTC",
+    )
+
+
+def _processes(view: View) -> Table:
+    table = grid(
+        "Process", "", "State", "Partitions", "Votes/s", "Memory", right=("Votes/s", "Memory")
+    )
+    for process in view.now.processes:
+        rate = view.worker_rates.get(process.address)
+        memory = process.total("process_resident_memory_bytes")
+        table.add_row(
+            plain(process.address),
+            process.kind if process.answers else "",
+            _state(process),
+            " ".join(map(str, partitions_of(process))),
+            "" if rate is None else f"{rate:,.0f}",
+            size(memory) if memory else "",
+        )
+    return table
+
+
+def _state(process: Process) -> Text:
+    if not process.faults:
+        return Text("ready", style="green")
+    text = plain("; ".join(process.faults))
+    text.stylize("yellow" if process.answers else "red")
+    return text
