@@ -59,7 +59,7 @@ def test_another_authority_is_refused_by_name(encrypted: Stack, tmp_path: Path) 
     assert set(found) == set(SERVICES)
     for service, said in found.items():
         text = " ".join(said.split())
-        assert "its certificate is not trusted: unable to get local issuer" in text, (service, said)
+        assert "its certificate is not trusted: " in text, (service, said)
 
 
 @pytest.mark.parametrize("variable", ["KAFKA_SASL_PASSWORD", "POSTGRES_PASSWORD"])
