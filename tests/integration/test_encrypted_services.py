@@ -44,12 +44,8 @@ def test_everything_works_and_is_really_encrypted(encrypted: Stack) -> None:
     assert run_cli(env, "roll", "stats").returncode == 0
     # No log yet: that is an answer of Kafka.
     assert "certificate" not in str(away(encrypted))
-    plain = {
-        "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
-        "RABBITMQ_TLS": "false",
-        "REDIS_TLS": "false",
-    }
-    assert set(away(encrypted, **plain)) == {"kafka", "rabbitmq", "redis"}
+    plain = {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT", "RABBITMQ_TLS": "false"}
+    assert set(away(encrypted, **plain)) == {"kafka", "rabbitmq"}
 
 
 def test_another_authority_is_refused_by_name(encrypted: Stack, tmp_path: Path) -> None:
