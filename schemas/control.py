@@ -48,6 +48,15 @@ class ContestRoll(StrEnum):
     """Everybody, once."""
 
 
+class ContestMethod(StrEnum):
+    """What a ballot says in a contest."""
+
+    SINGLE = "single"
+    """One choice."""
+    RANKED = "ranked"
+    """Choices in order of preference, as :mod:`streams.ranking` writes them."""
+
+
 class Contest(msgspec.Struct, array_like=True, frozen=True):
     """A contest as a command leaves it, whole."""
 
@@ -68,6 +77,15 @@ class Contest(msgspec.Struct, array_like=True, frozen=True):
     """When it closes by itself: Unix time in milliseconds."""
 
 
+class ElectionContest(Contest, array_like=True, frozen=True):
+    """A contest with rankings or regions."""
+
+    method: str = ContestMethod.SINGLE
+    """A :class:`ContestMethod`."""
+    regions: list[str] | None = None
+    """Region of each of the choices, in their order; None: they stand in all regions."""
+
+
 class ContestsChanged(msgspec.Struct, array_like=True, frozen=True, tag="contests/1"):
     """Contests are from here on as this record says. Goes to every partition."""
 
@@ -79,6 +97,26 @@ class ContestsChanged(msgspec.Struct, array_like=True, frozen=True, tag="contest
     enforced: bool
     """Whether the issuer's deployment judges votes by contests: else a closing closes nothing."""
     contests: list[Contest]
+
+
+class ElectionsChanged(ContestsChanged, array_like=True, frozen=True, tag="contests/2"):
+    """The same, where one is an :class:`ElectionContest`: who does not know that must not judge."""
+
+    contests: list[ElectionContest]  # type: ignore[assignment]
+
+
+def changes_of(
+    number: int, command_id: bytes, issued_ms: int, *, enforced: bool, contests: list[Contest]
+) -> ContestsChanged:
+    """The record for a change, of the oldest version that can say it."""
+    if not any(isinstance(contest, ElectionContest) for contest in contests):
+        return ContestsChanged(number, command_id, issued_ms, enforced, contests)
+    # As they will be read.
+    elections = [
+        c if isinstance(c, ElectionContest) else ElectionContest(*msgspec.structs.astuple(c))
+        for c in contests
+    ]
+    return ElectionsChanged(number, command_id, issued_ms, enforced, elections)
 
 
 class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
@@ -115,5 +153,5 @@ class EpochOpened(msgspec.Struct, array_like=True, frozen=True, tag="epoch/1"):
     """Counts from 1; before the first such record it is epoch 0."""
 
 
-Control = ContestsChanged | RollChanged | EpochOpened
+Control = ContestsChanged | ElectionsChanged | RollChanged | EpochOpened
 """What a control record may be."""

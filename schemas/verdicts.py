@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """It is a draft."""
     CONTEST_CLOSED = "contest_closed"
     CHOICE_NOT_ALLOWED = "choice_not_allowed"
+    OTHER_REGION = "other_region"
+    """The candidate does not stand in the region that the vote is from."""
     REFUSED_BEFORE = "refused_before"
     """Adopted: the system before held it to be invalid."""
     VOTE_LOST = "vote_lost"

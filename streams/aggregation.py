@@ -21,6 +21,7 @@ from streams.errors import REBUILD_VALIDATED, LogMismatch
 from streams.events import VerdictEvent, poison
 from streams.log_reader import LogReader
 from streams.metrics import WorkerMetrics
+from streams.ranking import first
 from streams.sink import FlushResult, Gap, PostgresSink
 from streams.topics import VALIDATED_TOPIC
 
@@ -84,7 +85,8 @@ class Aggregation:
             if isinstance(event.record, VoteBatch) and event.weight:
                 metrics.latency.observe(max(0.0, now_s - event.record.ingest_ms / 1000))
         for (contest, choice), votes in result.counted.items():
-            metrics.votes_aggregated.labels(law_id=contest, choice=choice).inc(votes)
+            # A ranking counts for its first candidate: rankings are too many to be labels.
+            metrics.votes_aggregated.labels(law_id=contest, choice=first(choice)).inc(votes)
             metrics.votes_by_law.labels(law_id=contest).inc(votes)
         metrics.batch_size_processed.inc(result.counted.total())
         if result.replays:

@@ -17,7 +17,14 @@ import msgspec
 import structlog
 
 from schemas.codec import decode_input, encode
-from schemas.control import Contest, ContestsChanged, EpochOpened
+from schemas.control import (
+    Contest,
+    ContestMethod,
+    ContestsChanged,
+    ElectionContest,
+    EpochOpened,
+    changes_of,
+)
 from streams.database import translated
 from streams.errors import ServiceUnavailable
 from streams.log_writer import OutRecord
@@ -36,26 +43,31 @@ NOW_MS: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 READ_CONTESTS: Final = """
 SELECT contest_id, kind, title, state, choices, roll,
        (extract(epoch FROM opens_at) * 1000)::bigint AS opens_ms,
-       (extract(epoch FROM closes_at) * 1000)::bigint AS closes_ms
+       (extract(epoch FROM closes_at) * 1000)::bigint AS closes_ms, method, regions
 FROM contests ORDER BY contest_id
 """
 
 UPSERT_CONTESTS: Final = """
 INSERT INTO contests AS c (contest_id, kind, title, state, choices, roll, opens_at, closes_at,
-    command_id, number, closed_by)
-SELECT contest_id, kind, title, state, choices, roll, opens_at, closes_at, $9, $10,
+    command_id, number, method, regions, closed_by)
+SELECT contest_id, kind, title, state, choices, roll, opens_at, closes_at, $9, $10, method, regions,
     CASE WHEN state IN ('closed', 'archived') THEN $9::bytea END
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-            $7::timestamptz[], $8::timestamptz[])
-    AS n (contest_id, kind, title, state, joined, roll, opens_at, closes_at),
+            $7::timestamptz[], $8::timestamptz[], $11::text[], $12::text[])
+    AS n (contest_id, kind, title, state, joined, roll, opens_at, closes_at, method,
+        joined_regions),
     LATERAL (SELECT CASE WHEN joined IS NOT NULL THEN
         (SELECT array_agg(v ORDER BY i) FROM jsonb_array_elements_text(joined::jsonb)
-            WITH ORDINALITY AS e (v, i)) END AS choices) AS l
+            WITH ORDINALITY AS e (v, i)) END AS choices) AS l,
+    LATERAL (SELECT CASE WHEN joined_regions IS NOT NULL THEN
+        (SELECT array_agg(v ORDER BY i) FROM jsonb_array_elements_text(joined_regions::jsonb)
+            WITH ORDINALITY AS e (v, i)) END AS regions) AS m
 ORDER BY contest_id
 ON CONFLICT (contest_id) DO UPDATE SET
     kind = excluded.kind, title = excluded.title, state = excluded.state,
     choices = excluded.choices, roll = excluded.roll, opens_at = excluded.opens_at,
     closes_at = excluded.closes_at, command_id = excluded.command_id, number = excluded.number,
+    method = excluded.method, regions = excluded.regions,
     closed_by = CASE excluded.state
         WHEN 'closed' THEN excluded.command_id
         WHEN 'archived' THEN coalesce(c.closed_by, excluded.command_id) END,
@@ -138,13 +150,17 @@ class Issuer:
             await self._write(record, row["partitions"])
 
     async def change_contests(
-        self, change: Callable[[dict[str, Contest], int], list[Contest]]
+        self,
+        change: Callable[[dict[str, Contest], int], list[Contest]],
+        also: Callable[[], Awaitable[None]] | None = None,
     ) -> ContestsChanged | None:
         """Change contests; within a turn.
 
         Args:
             change: from the contests by id and PostgreSQL's clock in Unix milliseconds to the
                 contests that change. Whatever it raises passes through.
+            also: writes what else belongs to them, in the same transaction; in one of its own if
+                no contest changes.
 
         Returns:
             The command; None if nothing changes.
@@ -154,17 +170,22 @@ class Issuer:
             now_ms = await self.connection.fetchval(NOW_MS)
         changed = change(known, now_ms)
         if not changed:
+            if also is not None:
+                async with translated(_WHERE), self.connection.transaction():
+                    await also()
             return None
-        command = ContestsChanged(
-            number=await self.next_number(now_ms),
-            command_id=secrets.token_bytes(16),
-            issued_ms=now_ms,
+        command = changes_of(
+            await self.next_number(now_ms),
+            secrets.token_bytes(16),
+            now_ms,
             enforced=self.enforced,
             contests=sorted(changed, key=lambda contest: contest.id),
         )
 
         async def mark() -> None:
             await upsert_contests(self.connection, command)
+            if also is not None:
+                await also()
 
         await self.issue(command, mark)
         return command
@@ -244,21 +265,23 @@ async def upsert_contests(connection: Any, command: ContestsChanged) -> None:
         [c.title for c in contests],
         [c.state for c in contests],
         # An array of arrays would have to be rectangular.
-        [None if c.choices is None else _json(c.choices) for c in contests],
+        [_json(c.choices) for c in contests],
         [c.roll for c in contests],
         [None if c.opens_ms is None else moment(c.opens_ms * 1000) for c in contests],
         [None if c.closes_ms is None else moment(c.closes_ms * 1000) for c in contests],
         command.command_id,
         command.number,
+        [c.method if isinstance(c, ElectionContest) else ContestMethod.SINGLE for c in contests],
+        [_json(c.regions) if isinstance(c, ElectionContest) else None for c in contests],
     )
 
 
-def _json(choices: list[str]) -> str:
-    return msgspec.json.encode(choices).decode()
+def _json(names: list[str] | None) -> str | None:
+    return None if names is None else msgspec.json.encode(names).decode()
 
 
 def _contest(row: Any) -> Contest:
-    return Contest(
+    fields = (
         row["contest_id"],
         row["kind"],
         row["title"],
@@ -268,3 +291,7 @@ def _contest(row: Any) -> Contest:
         row["opens_ms"],
         row["closes_ms"],
     )
+    method, regions = row["method"], row["regions"]
+    if method == ContestMethod.SINGLE and regions is None:
+        return Contest(*fields)
+    return ElectionContest(*fields, method, regions)

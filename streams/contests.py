@@ -12,7 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.control import Contest, ContestKind, ContestRoll, ContestState
+from schemas.control import (
+    Contest,
+    ContestKind,
+    ContestMethod,
+    ContestRoll,
+    ContestState,
+    ElectionContest,
+)
 from streams.errors import ScrutinError
 from streams.keys import ELECTION_PREFIX
 from streams.poll_votes import POLL_PREFIX
@@ -60,6 +67,8 @@ def draft(
     roll: str = ContestRoll.DEFAULT,
     opens_ms: int | None = None,
     closes_ms: int | None = None,
+    method: str = ContestMethod.SINGLE,
+    regions: list[str] | None = None,
 ) -> Contest:
     """A new contest.
 
@@ -70,6 +79,8 @@ def draft(
         roll: a :class:`schemas.control.ContestRoll`.
         opens_ms: when it opens by itself, Unix milliseconds.
         closes_ms: when it closes by itself, Unix milliseconds.
+        method: a :class:`schemas.control.ContestMethod`.
+        regions: region of each choice; None: they stand everywhere.
 
     Raises:
         ContestRefused: it makes no sense.
@@ -91,9 +102,10 @@ def draft(
             raise _refused(name, "A contest has no choices", "Name them, or leave them out")
     if opens_ms is not None and closes_ms is not None and closes_ms <= opens_ms:
         raise _refused(name, "It would close before it opens", "Correct the times")
-    return Contest(
-        name, kind, title or name, ContestState.DRAFT, allowed, roll, opens_ms, closes_ms
-    )
+    fields = (name, kind, title or name, ContestState.DRAFT, allowed, roll, opens_ms, closes_ms)
+    if method == ContestMethod.SINGLE and regions is None:
+        return Contest(*fields)
+    return ElectionContest(*fields, method, regions)
 
 
 def create(known: Contests, drafts: Iterable[Contest]) -> list[Contest]:

@@ -10,6 +10,7 @@ from typing import Final
 from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
 from streams.keys import stored_hash
+from streams.ranking import first
 from streams.rules import epoch_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -152,7 +153,9 @@ def _vote_row(source: Source, index: int, vote: Vote) -> Row:
 
 
 def _candidate_id(choice: str) -> int | None:
-    # The column is a number, as in the service before; ids that are no numbers are in `choice`.
+    # The column is a number, as in the service before: of a ranking the first. Ids that are no
+    # numbers are in `choice`.
+    choice = first(choice)
     if choice.isascii() and choice.isdigit() and len(choice) <= _MAX_BIGINT_DIGITS:
         return int(choice)
     return None

@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from schemas.control import (
     Contest,
+    ContestMethod,
     ContestRoll,
     ContestsChanged,
     ContestState,
     Control,
+    ElectionContest,
     EpochOpened,
     RollChanged,
 )
 from schemas.verdicts import Reason
 from schemas.votes import Flag, Kind, Rule, RuledVoteBatch, Vote, VoteBatch
+from streams import ranking
 from streams.packed_keys import PackedKeys
 from streams.poll_votes import POLL_PREFIX
 
@@ -60,7 +65,8 @@ class Rules:
         # Contest -> number of the latest command that changed it.
         self._roll_commands: dict[bytes, int] = {}
         # Of the latest commands: the sequence number of the last record.
-        self._choices: dict[str, frozenset[str] | None] = {}
+        self._choices: dict[str, dict[str, str] | None] = {}
+        # Contest -> choice -> its region; empty where it has none.
 
     def apply(self, control: Control) -> bool:
         """Let a control record take effect; returns whether it opened an epoch."""
@@ -90,8 +96,7 @@ class Rules:
         if number > self._numbers.get(contest.id, 0):
             self._numbers[contest.id] = number
             self.contests[contest.id] = contest
-            choices = contest.choices
-            self._choices[contest.id] = None if choices is None else frozenset(choices)
+            self._choices[contest.id] = _regions_by_choice(contest)
 
     def void(self, batch: VoteBatch) -> bool:
         """Whether a record's votes were taken in before the epoch began."""
@@ -120,8 +125,8 @@ class Rules:
             draft = contest.state == ContestState.DRAFT
             return Reason.CONTEST_NOT_OPEN if draft else Reason.CONTEST_CLOSED
         choices = self._choices[vote.contest]
-        if choices is not None and vote.choice not in choices:
-            return Reason.CHOICE_NOT_ALLOWED
+        if choices is not None and (reason := _chosen(vote, contest, choices)) is not None:
+            return reason
         if contest.roll == ContestRoll.OPEN:
             return None
         return (
@@ -132,6 +137,47 @@ class Rules:
         if vote.flags & _PREVALIDATED or key in self.roll:
             return None
         return Reason.NOT_ON_ROLL
+
+
+def _regions_by_choice(contest: Contest) -> dict[str, str] | None:
+    if contest.choices is None:
+        return None
+    regions = contest.regions if isinstance(contest, ElectionContest) else None
+    return dict(zip(contest.choices, regions or [""] * len(contest.choices), strict=True))
+
+
+class _Stated(msgspec.Struct):
+    """What an election's vote may say beside its choice."""
+
+    region_id: str | int | None = None
+
+
+_stated: Final = msgspec.json.Decoder(_Stated)
+
+
+def _chosen(vote: Vote, contest: Contest, regions: dict[str, str]) -> Reason | None:
+    """Why what was chosen does not count, by choice and region."""
+    if not isinstance(contest, ElectionContest):
+        return None if vote.choice in regions else Reason.CHOICE_NOT_ALLOWED
+    ranked = contest.method == ContestMethod.RANKED
+    chosen = vote.choice.split(ranking.SEPARATOR) if ranked else [vote.choice]
+    if len(set(chosen)) < len(chosen) or any(each not in regions for each in chosen):
+        return Reason.CHOICE_NOT_ALLOWED
+    if contest.regions is None:
+        return None
+    own = {regions[each] for each in chosen}
+    if vote.metadata is not None and (stated := stated_region(vote.metadata)) is not None:
+        own.add(stated)
+    return Reason.OTHER_REGION if len(own) > 1 else None
+
+
+def stated_region(metadata: str) -> str | None:
+    """The region that a vote says it is from; None if it says none, or nothing readable."""
+    try:
+        region = _stated.decode(metadata).region_id
+    except msgspec.DecodeError:
+        return None
+    return None if region is None else str(region)
 
 
 def epoch_of(batch: VoteBatch) -> int:

@@ -141,6 +141,11 @@ class Settings(ServiceSettings):
         default=False,
         about="Only votes in open contests count; off: in any, known or not",
     )
+    default_election: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = variable(
+        "SCRUTIN_DEFAULT_ELECTION",
+        default="",
+        about="Id of the election that candidate votes without `election_id` are for",
+    )
     rehearsal: str = variable(
         "SCRUTIN_REHEARSAL",
         default="",

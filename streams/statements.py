@@ -38,7 +38,8 @@ LOCK_ALL_FENCES: Final = "SELECT partition FROM sink_offsets ORDER BY partition 
 OPEN_EPOCH: Final = "UPDATE sink_offsets SET epoch = $1"
 
 EMPTY_RESULTS: Final = """
-TRUNCATE vote_results, contest_results, vote_windows, vote_audit, rejected_votes, duplicate_attempts
+TRUNCATE vote_results, contest_results, vote_windows, vote_audit, rejected_votes,
+    duplicate_attempts, election_counts, election_rounds, election_round_votes
 """
 
 NEW_FENCE: Final = """

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from schemas.control import (
     Contest,
     ContestKind,
+    ContestMethod,
     ContestRoll,
     ContestsChanged,
     ContestState,
     Control,
+    ElectionContest,
     EpochOpened,
     RollChanged,
+    changes_of,
 )
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
 from streams.keys import voter_key
@@ -100,15 +103,23 @@ def make_contest(
     roll: str = ContestRoll.DEFAULT,
     opens_ms: int | None = None,
     closes_ms: int | None = None,
+    ranked: bool = False,
+    regions: list[str] | None = None,
 ) -> Contest:
     """A contest, open unless told otherwise."""
     kind = ContestKind.ELECTION if name.startswith("election:") else ContestKind.LAW
-    return Contest(name, kind, name, state, choices, roll, opens_ms, closes_ms)
+    fields = (name, kind, name, state, choices, roll, opens_ms, closes_ms)
+    if not ranked and regions is None:
+        return Contest(*fields)
+    method = ContestMethod.RANKED if ranked else ContestMethod.SINGLE
+    return ElectionContest(*fields, method, regions)
 
 
 def contests_changed(number: int, *contests: Contest, enforced: bool = True) -> ContestsChanged:
     """A command about contests."""
-    return ContestsChanged(number, identity(number), 1_760_000_000_000, enforced, list(contests))
+    return changes_of(
+        number, identity(number), 1_760_000_000_000, enforced=enforced, contests=list(contests)
+    )
 
 
 def roll_changed(
@@ -172,7 +183,7 @@ candidate_votes = st.builds(
     ),
     st.sampled_from(HASHES),
     st.sampled_from(ELECTIONS),
-    st.sampled_from(["7", "42", "independent"]),
+    st.sampled_from(["7", "42", "independent", "7>42", "42>7", "7>7"]),
     flags,
     st.integers(0, 12),
 )
@@ -195,12 +206,21 @@ batches = st.builds(
 
 logs = st.lists(batches, min_size=1, max_size=8)
 
-contests = st.builds(
-    make_contest,
-    st.sampled_from((*LAWS, *ELECTIONS)),
-    st.sampled_from(list(ContestState)),
-    choices=st.sampled_from([None, ["oui", "non"], ["7", "42"]]),
-    roll=st.sampled_from(list(ContestRoll)),
+contests = st.one_of(
+    st.builds(
+        make_contest,
+        st.sampled_from((*LAWS, *ELECTIONS)),
+        st.sampled_from(list(ContestState)),
+        choices=st.sampled_from([None, ["oui", "non"], ["7", "42"]]),
+        roll=st.sampled_from(list(ContestRoll)),
+    ),
+    st.builds(
+        make_contest,
+        st.sampled_from(ELECTIONS),
+        choices=st.just(["7", "42"]),
+        ranked=st.booleans(),
+        regions=st.sampled_from([None, ["5", "5"], ["5", "6"]]),
+    ),
 )
 
 _keys = st.lists(

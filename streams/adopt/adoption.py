@@ -278,9 +278,8 @@ async def _staged(
                 await reading.start()
                 readers = [row[0] for row in await source.fetch(_READERS, old.schema)]
                 others = int(await source.fetchval(_OTHERS))
-                await stage(
-                    source, target, dialect(old.schema, found), redis if old.redis else None, step
-                )
+                tables = dialect(old.schema, found, settings.default_election)
+                await stage(source, target, tables, redis if old.redis else None, step)
                 # It would keep our own transaction from moving the tables.
                 await reading.rollback()
                 more = {"others_connected": others, **await queues(settings)}

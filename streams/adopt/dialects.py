@@ -62,12 +62,13 @@ class Dialect:
     results: str | None
 
 
-def dialect(schema: str, tables: Mapping[str, Columns]) -> Dialect:
+def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = "") -> Dialect:
     """Make out the dialect of the tables found.
 
     Args:
         schema: where they are.
         tables: name -> columns, of those of our three names that there are.
+        default_election: election of candidate votes that name none.
 
     Raises:
         ScrutinError: there is no audit table, or one that does not tell who voted what.
@@ -97,10 +98,10 @@ def dialect(schema: str, tables: Mapping[str, Columns]) -> Dialect:
         )
     duplicates, results = tables.get(DUPLICATES), tables.get(RESULTS)
     return Dialect(
-        audit=_audit(schema, audit),
+        audit=_audit(schema, audit, default_election),
         duplicates=None
         if duplicates is None or not _has(duplicates, _HASHES)
-        else _duplicates(schema, duplicates),
+        else _duplicates(schema, duplicates, default_election),
         results=None
         if results is None or not {"law_id", "oui_count", "non_count"} <= results.keys()
         else _results(schema),
@@ -141,10 +142,11 @@ def _hash(columns: Columns) -> str:
     return f"CASE WHEN {text} ~ '^[0-9A-Fa-f]{{64}}$' THEN lower({text}) ELSE {text} END"
 
 
-def _vote(columns: Columns) -> tuple[str, str, str]:
+def _vote(columns: Columns, default_election: str) -> tuple[str, str, str]:
     """Kind, contest and choice. A row with a law is a law's."""
     law, candidate = _text(columns, "law_id"), _text(columns, "candidate_id")
-    election = f"'{ELECTION_PREFIX}' || coalesce({_text(columns, 'election_id')}, '')"
+    stated = _text(columns, "election_id")
+    election = f"'{ELECTION_PREFIX}' || coalesce({stated}, '{default_election}')"
     choice = _text(columns, *_CHOICES)
     word = f"CASE WHEN lower({choice}) IN ('oui', 'non') THEN lower({choice}) ELSE {choice} END"
     return (
@@ -160,8 +162,8 @@ def _extra(*more: str) -> str:
     return f"jsonb_strip_nulls(to_jsonb(t) - ARRAY[{left_out}])"
 
 
-def _audit(schema: str, columns: Columns) -> str:
-    kind, contest, choice = _vote(columns)
+def _audit(schema: str, columns: Columns, default_election: str) -> str:
+    kind, contest, choice = _vote(columns, default_election)
     metadata = "NULL::jsonb"
     if columns.get("metadata") in {"json", "jsonb"}:
         metadata = '"metadata"::jsonb'
@@ -174,8 +176,8 @@ def _audit(schema: str, columns: Columns) -> str:
     )
 
 
-def _duplicates(schema: str, columns: Columns) -> str:
-    _, contest, choice = _vote(columns)
+def _duplicates(schema: str, columns: Columns, default_election: str) -> str:
+    _, contest, choice = _vote(columns, default_election)
     attempts = 'greatest("attempt_count" - 1, 0)' if "attempt_count" in columns else "NULL"
     return (
         f"SELECT {_hash(columns)} AS hash, ({contest})::text AS contest,"

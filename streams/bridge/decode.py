@@ -62,6 +62,7 @@ def decode(
     ingest_us: int,
     max_body_bytes: int,
     poll_key: bytes = b"",
+    default_election: str = "",
 ) -> Decoded:
     """Decode one delivery.
 
@@ -74,6 +75,7 @@ def decode(
         ingest_us: Unix time in microseconds, the vote's time if the message has none.
         max_body_bytes: a longer body is `too_large`.
         poll_key: what poll votes are signed with; without it there are none.
+        default_election: the election of candidate votes that name none.
     """
     identity = identity_of(message_id, body)
     flags = _ON_ROLL
@@ -94,7 +96,7 @@ def decode(
                 )
             except NotAVote as fault:
                 return _malformed(fault.reason, body, identity, flags)
-        return _vote(spelled, identity, flags, ingest_us)
+        return _vote(spelled, identity, flags, ingest_us, default_election)
     return _malformed(Reason.TOO_LARGE, body, identity, flags)
 
 
@@ -109,14 +111,16 @@ def identity_of(message_id: bytes | None, body: bytes) -> bytes:
     return hashlib.blake2b(prefix + message_id + body, digest_size=IDENTITY_BYTES).digest()
 
 
-def _vote(spelled: Spelled, identity: bytes, flags: int, ingest_us: int) -> Decoded:
+def _vote(
+    spelled: Spelled, identity: bytes, flags: int, ingest_us: int, default_election: str
+) -> Decoded:
     if spelled.candidate_id is not None:
         if spelled.poll:
             contest = spelled.contest
             if not spelled.ask_roll:
                 flags |= _PREVALIDATED
         else:
-            contest = ELECTION_PREFIX + spelled.contest
+            contest = ELECTION_PREFIX + (spelled.contest or default_election)
         kind = _CANDIDATE
         choice = spelled.candidate_id
     else:

@@ -42,6 +42,8 @@ class Limits:
     """Longest wait of a vote in the buffers."""
     poll_key: bytes = b""
     """What poll votes are signed with; without it there are none."""
+    default_election: str = ""
+    """Election of candidate votes that name none."""
 
 
 class Tags(Protocol):
@@ -163,6 +165,7 @@ class Ingress:
                 ingest_us=time.time_ns() // 1000,
                 max_body_bytes=self._limits.max_body_bytes,
                 poll_key=self._limits.poll_key,
+                default_election=self._limits.default_election,
             )
             item = decoded.item
             if type(item) is Malformed:

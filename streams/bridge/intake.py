@@ -63,6 +63,7 @@ class Intake:
                 settings.max_body_bytes,
                 settings.flush_ms,
                 poll_key(settings.secret.get_secret_value()),
+                settings.default_election,
             ),
             bridge=settings.worker_id,
             regime=regime_of(settings),

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
+from streams import ranking
 from streams.bridge.timestamps import parse_epoch, parse_iso
 from streams.keys import ELECTION_PREFIX, normalise_hash
 from streams.poll_votes import POLL_PREFIX, SIGNED_FIELDS, Who, is_signed
@@ -26,6 +27,9 @@ CHOICES: Final = {
     spelled: word for word in ("oui", "non") for spelled in (word, word.upper(), word.capitalize())
 }
 """Usual spellings of a law's choices."""
+
+RANKED_METHODS: Final = frozenset({"ranked_choice", "ranked", "instant_runoff"})
+"""Values of `voting_method` that make a ballot of `ranked_choices`."""
 
 SECRETS: Final = frozenset({"nas", "code"})
 """What the voter's hash is made of. Deployed clients send it along; it is never kept."""
@@ -60,6 +64,8 @@ class Reason(StrEnum):
     """Two spellings of one fact, or one field twice, with different values."""
     RESERVED_LAW_ID = "reserved_law_id"
     """A law called `election:…` or `poll:…` would be taken for one."""
+    BAD_RANKING = "bad_ranking"
+    """Somebody ranked twice, two of one rank, or an id that no ranking can hold."""
     BAD_SIGNATURE = "bad_signature"
     """A poll vote that no gateway of ours signed."""
     BAD_DELTA = "bad_delta"
@@ -84,7 +90,7 @@ class Spelled(msgspec.Struct, frozen=True, gc=False):
     contest: str
     """The law's id, or the election's, which may be empty."""
     candidate_id: str | None
-    """None for a law."""
+    """None for a law. A ranking, as :mod:`streams.ranking` writes it, where there is one."""
     choice: str
     """`oui`, `non` or another word for a law, empty for a candidate."""
     timestamp_us: int | None
@@ -115,6 +121,8 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     vote_hash = _one(fields, "vote_hash", "voter_hash", "hash", read=_hash)
     law = _one(fields, "law_id", read=id_of)
     candidate = _one(fields, "candidate_id", read=id_of)
+    if law is None:
+        candidate = _ranked(fields, candidate)
     choice = _one(fields, "choice", "vote", read=_choice)
     timestamp = _one(fields, "timestamp", "vote_timestamp", read=_timestamp)
     citizen = _one(fields, "citizen_id", read=id_of)
@@ -139,6 +147,44 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     if not choice:
         raise NotAVote(Reason.MISSING_CHOICE)
     return Spelled(vote_hash, law, None, choice, timestamp, citizen, metadata)
+
+
+def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
+    """The ranking of a ballot that has one, else its candidate.
+
+    Deployed clients send `ranked_choices` along with every vote, empty or not, and say by
+    `voting_method` whether it means anything.
+    """
+    method = fields.get("voting_method")
+    ranks = fields.get("ranked_choices")
+    meant = method is None or (isinstance(method, str) and method in RANKED_METHODS)
+    if not ranks or not meant:
+        return candidate
+    if not isinstance(ranks, list):
+        raise NotAVote(Reason.WRONG_TYPE)
+    del fields["ranked_choices"]
+    ranked = [id_of(each) for each in _in_order(ranks)]
+    try:
+        choice = ranking.written(ranked)
+    except ValueError:
+        raise NotAVote(Reason.BAD_RANKING) from None
+    if candidate is not None and candidate not in {ranked[0], choice}:
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    return choice
+
+
+def _in_order(ranks: list[Any]) -> list[Any]:
+    """Candidates, most preferred first: a list of them, or of objects with `rank`, from 1."""
+    if not any(isinstance(each, dict) for each in ranks):
+        return ranks
+    placed: dict[int, Any] = {}
+    for each in ranks:
+        if not isinstance(each, dict) or type(each.get("rank")) is not int:
+            raise NotAVote(Reason.WRONG_TYPE)
+        if each["rank"] in placed or each.get("candidate_id") is None:
+            raise NotAVote(Reason.BAD_RANKING)
+        placed[each["rank"]] = each["candidate_id"]
+    return [placed[rank] for rank in sorted(placed)]
 
 
 def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> Spelled:

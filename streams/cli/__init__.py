@@ -25,6 +25,7 @@ MODULES = {
     "demo": "demo",
     "results": "results",
     "contest": "contest",
+    "election": "election",
     "tables": "tables",
     "lag": "lag",
     "top": "top",

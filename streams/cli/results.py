@@ -11,11 +11,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.election_show import render_result
 from streams.cli.show import JsonOption, console, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.database import connect, place
+from streams.elections.results import ElectionResult
+from streams.elections.store import find, read_definitions, read_result
 from streams.inspect.results import Tally, fetch_results, select, share
 from streams.settings import Settings, load_settings
+
+Found = tuple[list[Tally], ElectionResult | None]
+"""All contests; and the election that was asked for, counted."""
 
 _BAR = 40
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "red")
@@ -36,7 +42,7 @@ def results(
     interval: IntervalOption = 1.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the results: votes and shares of every choice.
+    """Show the results: votes and shares of every choice; of an election, seats and rounds.
 
     scrutin results C-42 --watch
 
@@ -44,34 +50,47 @@ def results(
     """
     settings = load_settings()
 
-    async def look() -> list[Tally]:
-        return await _fetch(settings)
+    async def look() -> Found:
+        return await _fetch(settings, law)
 
-    def as_dict(tallies: list[Tally]) -> object:
+    def as_dict(found: Found) -> object:
+        tallies, election = found
         if law is not None:
-            return select(tallies, law).as_dict()
+            counted = {"election": election.as_dict()} if election is not None else {}
+            return select(tallies, law).as_dict() | counted
         return {
             "laws": [tally.as_dict() for tally in tallies if tally.is_law],
             "contests": [tally.as_dict() for tally in tallies if not tally.is_law],
         }
 
-    def show(tallies: list[Tally]) -> RenderableType:
+    def show(found: Found) -> RenderableType:
+        tallies, election = found
+        if election is not None:
+            chosen = select(tallies, election.election.contest)
+            return Group(_heading(chosen), render_result(election))
         return render(tallies if law is None else [select(tallies, law)])
 
     if watch_it:
         watch(look, show, as_dict=as_dict if as_json else None, interval_s=interval)
         return
-    tallies = run(look())
+    found = run(look())
     if as_json:
-        write_json(as_dict(tallies))
+        write_json(as_dict(found))
     else:
-        console().print(show(tallies))
+        console().print(show(found))
 
 
-async def _fetch(settings: Settings) -> list[Tally]:
+async def _fetch(settings: Settings, name: str | None) -> Found:
     connection = await connect(settings)
     try:
-        return await fetch_results(connection, place(settings))
+        tallies = await fetch_results(connection, place(settings))
+        if name is None or any(tally.is_law and tally.contest == name for tally in tallies):
+            return tallies, None
+        definitions = await read_definitions(connection)
+        election = find(definitions, name)
+        if election is None:
+            return tallies, None
+        return tallies, await read_result(connection, definitions, election)
     finally:
         await connection.close()
 

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 from streams.errors import ScrutinError
 from streams.gateway.description import describe_problems
 from streams.gateway.edge import Edge
+from streams.gateway.elections_api import election_handlers
 from streams.gateway.live_api import live_handlers
 from streams.gateway.operators_api import operator_handlers
 from streams.gateway.pages import page_handlers
@@ -33,6 +34,7 @@ def create_app(parts: Parts) -> ASGIApp:
         *status_handlers(parts),
         *vote_handlers(parts),
         *result_handlers(parts),
+        *election_handlers(parts),
         *live_handlers(parts),
         *poll_handlers(parts),
         *operator_handlers(parts),

@@ -1,4 +1,4 @@
-"""Results of laws and elections, and votes over time."""
+"""Results of laws and other contests, and votes over time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from streams.gateway.parts import Parts
 from streams.gateway.poll_store import Proof
 from streams.gateway.problems import Problem
 from streams.gateway.store import LawResult, Timeline
-from streams.keys import ELECTION_PREFIX
 
 ContestId = Annotated[str, Parameter(max_length=300)]
 
@@ -76,78 +75,7 @@ def result_handlers(parts: Parts) -> list[HTTPRouteHandler]:
                 400, "The time is out of range", faults={"since": ["out of range"]}
             ) from error
 
-    @get("/api/v1/elections", tags=["elections"], summary="All elections")
-    async def elections() -> list[dict[str, object]]:
-        return await store.elections()
-
-    @get("/api/v1/regions", tags=["elections"], summary="All regions")
-    async def regions() -> list[dict[str, object]]:
-        return await store.regions()
-
-    @get(
-        "/api/v1/elections/{election_id:int}/regions/{region_id:int}/candidates",
-        tags=["elections"],
-        summary="Candidates of a region",
-    )
-    async def candidates(election_id: int, region_id: int) -> list[dict[str, object]]:
-        return await store.candidates(_bigint(election_id), _bigint(region_id))
-
-    @get(
-        "/api/v1/elections/{election_id:int}/regions/{region_id:int}/results",
-        tags=["elections"],
-        summary="Results of a region",
-    )
-    async def region_results(election_id: int, region_id: int) -> dict[str, object]:
-        region = await store.region(_bigint(region_id))
-        standing = await store.candidates(_bigint(election_id), _bigint(region_id))
-        if region is None or not standing:
-            raise Problem(404, "No such election in that region")
-        contest = f"{ELECTION_PREFIX}{election_id}"
-        votes = (await store.totals([contest])).get(contest, {})
-        return _region_result(election_id, region, standing, votes)
-
-    return [
-        laws,
-        law,
-        contests,
-        contest_result,
-        timeline,
-        elections,
-        regions,
-        candidates,
-        region_results,
-    ]
-
-
-def _region_result(
-    election_id: int,
-    region: dict[str, object],
-    standing: list[dict[str, object]],
-    votes: dict[str, int],
-) -> dict[str, object]:
-    own = {str(each["id"]): votes.get(str(each["id"]), 0) for each in standing}
-    total = sum(own.values())
-    rows = [
-        {
-            "candidate_id": each["id"],
-            "name": f"{each['first_name']} {each['last_name']}",
-            "party_code": each["party_code"],
-            "party_name": each["party_name"],
-            "party_color": each["party_color"],
-            "votes": own[str(each["id"])],
-            "percentage": round(100 * own[str(each["id"])] / total, 2) if total else 0.0,
-        }
-        for each in standing
-    ]
-    rows.sort(key=lambda row: (-own[str(row["candidate_id"])], str(row["name"])))
-    return {
-        "election_id": election_id,
-        "region_id": region["id"],
-        "region_name": region["region_name"],
-        "candidates": rows,
-        "total_votes": total,
-        "updated_at": None,
-    }
+    return [laws, law, contests, contest_result, timeline]
 
 
 def _storable(name: str) -> str:
@@ -155,9 +83,3 @@ def _storable(name: str) -> str:
     if "\0" in name or not name.isprintable():
         raise Problem(404, "No such contest")
     return name
-
-
-def _bigint(number: int) -> int:
-    if not -(2**63) <= number < 2**63:
-        raise Problem(404, "No such thing")
-    return number

@@ -32,8 +32,10 @@ SELECT law_id, oui_count, non_count, total_votes, updated_at FROM vote_results
 WHERE $1::text IS NULL OR law_id = $1 ORDER BY law_id
 """
 TOTALS: Final = """
-SELECT contest_id, choice, votes FROM contest_results WHERE contest_id = ANY($1::text[])
+SELECT contest_id, split_part(choice, '>', 1) AS choice, sum(votes)::bigint AS votes
+FROM contest_results WHERE contest_id = ANY($1::text[]) GROUP BY 1, 2
 """
+"""A ranking is a vote for its first candidate."""
 SPAN: Final = """
 SELECT min(window_start) AS first, max(window_start) AS last FROM vote_windows
 WHERE contest = $1 AND ($2::timestamptz IS NULL OR window_start >= $2)
@@ -57,7 +59,8 @@ CANDIDATES: Final = """
 SELECT c.id, c.first_name, c.last_name, p.party_code, p.party_name, p.party_color, c.bio,
     c.photo_url
 FROM candidates AS c LEFT JOIN political_parties AS p ON p.id = c.party_id
-WHERE c.election_id = $1 AND c.region_id = $2 ORDER BY c.last_name, c.first_name, c.id
+WHERE c.election_id = $1 AND (c.region_id = $2 OR c.region_id IS NULL)
+ORDER BY c.last_name, c.first_name, c.id
 """
 
 CONTESTS: Final = """
@@ -234,11 +237,6 @@ class Store:
     async def regions(self) -> list[dict[str, object]]:
         """All regions; none while there are no tables for them."""
         return await self._listed(REGIONS)
-
-    async def region(self, region_id: int) -> dict[str, object] | None:
-        """One region."""
-        found = [each for each in await self.regions() if each["id"] == region_id]
-        return found[0] if found else None
 
     async def candidates(self, election_id: int, region_id: int) -> list[dict[str, object]]:
         """Candidates of a region in an election."""

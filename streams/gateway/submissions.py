@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from schemas.votes import Kind
+from streams import ranking
 from streams.bridge.decode import identity_of
 from streams.bridge.spellings import MAX_HASH_BYTES, MAX_ID_BYTES
 from streams.bridge.timestamps import format_us
@@ -42,6 +44,7 @@ class CandidateMessage(msgspec.Struct, omit_defaults=True):
     election_id: str | None = None
     region_id: str | None = None
     voting_method: str | None = None
+    ranked_choices: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,18 @@ def candidate_vote(
     *,
     election_id: str | None,
     region_id: str | None = None,
+    ranked: Sequence[str] = (),
     at_us: int,
 ) -> Outgoing:
-    """A vote for a candidate.
+    """A vote for a candidate, or a ranking that begins with them.
+
+    Args:
+        voter_hash: the voter's.
+        candidate_id: the candidate; the first of the ranking.
+        election_id: the election.
+        region_id: the voter's.
+        ranked: candidates, most preferred first, if there is a ranking.
+        at_us: Unix time in microseconds.
 
     Raises:
         Faulty: a field is not what it has to be.
@@ -140,6 +152,15 @@ def candidate_vote(
     election = None if election_id is None else _id("election_id", election_id)
     contest = ELECTION_PREFIX + (election or "")
     message = CandidateMessage(known, candidate, format_us(at_us), election, region_id)
+    if ranked:
+        ranks = [_id("ranked_choices", each) for each in ranked]
+        try:
+            ranking.written(ranks)
+        except ValueError as error:
+            raise Faulty("ranked_choices", "must name every candidate once") from error
+        if ranked[0] != candidate:
+            raise Faulty("candidate_id", "must be the first of ranked_choices")
+        message.ranked_choices, message.voting_method = ranks, "ranked_choice"
     return _outgoing(message, stored_hash(known, contest, Kind.CANDIDATE), contest, at_us)
 
 

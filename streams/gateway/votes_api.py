@@ -9,6 +9,8 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
+from schemas.control import ContestState
+from streams.bridge.spellings import RANKED_METHODS
 from streams.gateway.casting import faulty, on_roll, send, throttle_law
 from streams.gateway.parts import AnyRequest, Parts
 from streams.gateway.problems import Problem
@@ -23,6 +25,7 @@ from streams.gateway.submissions import (
     law_hashes,
     law_vote,
 )
+from streams.keys import ELECTION_PREFIX
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=10)]
@@ -104,10 +107,14 @@ def vote_handlers(parts: Parts) -> list[HTTPRouteHandler]:
         opt={BODY: ElectionBallot},
     )
     async def vote_in_election(request: AnyRequest, data: ElectionBallot) -> Response[Accepted]:
-        if data.ranked_choices:
-            raise Problem(400, "Ranked choices are not counted; name one candidate")
-        if data.candidate_id is None:
+        # Clients send the list with every vote; the method says whether it is meant.
+        ranks = data.ranked_choices if data.voting_method in RANKED_METHODS else None
+        ranked = [str(each) for each in ranks or ()]
+        candidate = data.candidate_id if data.candidate_id is not None else next(iter(ranked), None)
+        if candidate is None:
             raise faulty(Faulty("candidate_id", "is missing"))
+        if parts.settings.enforce_contests:
+            await _check_window(parts, f"{ELECTION_PREFIX}{data.election_id}")
         try:
             hashes = election_hashes(data.nas, data.code)
             voter = await on_roll(parts, hashes)
@@ -116,9 +123,10 @@ def vote_handlers(parts: Parts) -> list[HTTPRouteHandler]:
                 raise Problem(400, "Invalid credentials")
             outgoing = candidate_vote(
                 voter,
-                str(data.candidate_id),
+                str(candidate),
                 election_id=str(data.election_id),
                 region_id=None if data.region_id is None else str(data.region_id),
+                ranked=ranked,
                 at_us=parts.clock.now_us(),
             )
         except Faulty as fault:
@@ -143,3 +151,11 @@ def vote_handlers(parts: Parts) -> list[HTTPRouteHandler]:
         return await parts.store.fate(submission)
 
     return [vote_on_law, vote_in_election, fate]
+
+
+async def _check_window(parts: Parts, contest: str) -> None:
+    """Turn voters away early whose election is not open; the log decides."""
+    standing = (await parts.store.standings([contest]))[contest][1]
+    if standing.state != ContestState.OPEN:
+        parts.metrics.vote_errors.labels("window").inc()
+        raise Problem(400, "This election is not open for voting")

@@ -97,9 +97,11 @@ async def fetch_results(
                     "SELECT law_id, oui_count, non_count, updated_at FROM vote_results"
                     " ORDER BY law_id"
                 )
+                # A ranking is shown as a vote for its first candidate.
                 others = await connection.fetch(
-                    "SELECT contest_id, choice, votes, updated_at FROM contest_results"
-                    " ORDER BY contest_id, votes DESC, choice"
+                    "SELECT contest_id, split_part(choice, '>', 1) AS choice,"
+                    " sum(votes)::bigint AS votes, max(updated_at) AS updated_at"
+                    " FROM contest_results GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"
                 )
                 closings = await fetch_finals(connection)
         except asyncpg.UndefinedTableError as error:

@@ -12,11 +12,12 @@ from tests.integration.core_world import own_database
 
 
 async def test_every_table_is_derived_merged_or_kept(stack: Stack) -> None:
-    """The encrypted tally and the definitions of polls and elections are not made from the log of
-    votes; how far a roll file was read is not either. No rebuild touches them."""
+    """The encrypted tally, the definitions of polls and elections and the counts by round are not
+    made by the fold; how far a roll file was read is not either. No rebuild touches them."""
     kept = {"schema_migrations", "roll_loads"}
-    for migration in ("0003_tally.sql", "0004_polls.sql", "0006_ballot_votes.sql"):
-        text = files("sql").joinpath(migration).read_text(encoding="utf-8")
+    migrations = ("0003_tally", "0004_polls", "0006_ballot_votes", "0007_elections")
+    for migration in migrations:
+        text = files("sql").joinpath(f"{migration}.sql").read_text(encoding="utf-8")
         kept |= {name for kind, name in made_by(text) if kind == "TABLE"}
     async with own_database(stack) as settings:
         connection = await database(settings)

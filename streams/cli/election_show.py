@@ -1,0 +1,84 @@
+"""An election's result on a terminal: seats, rounds, ties, parties."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.show import grid, plain
+from streams.elections.counting import BY_LOT, Round
+from streams.elections.definitions import Candidate
+from streams.elections.results import ElectionResult, Seat
+from streams.inspect.results import share
+
+
+def render_result(result: ElectionResult) -> RenderableType:
+    """A table for each seat, by round where there are several, and one of the parties."""
+    head = plain(f"{result.election.contest}  {result.election.name}")
+    head.stylize("bold")
+    head.append(f"  {result.ballots:,} ballots", style="not bold")
+    if result.uncountable:
+        head.append(f", {result.uncountable:,} for nobody who stands", style="not bold yellow")
+    parts: list[RenderableType] = [head]
+    for seat in result.seats:
+        parts += [Text(), *_seat(seat)]
+    if len(result.seats) > 1:
+        parts += [Text(), _parties(result)]
+    return Group(*parts)
+
+
+def _seat(seat: Seat) -> list[RenderableType]:
+    names = {str(c.id): c for c in seat.candidates}
+    title = plain(seat.region.name if seat.region else "all regions")
+    title.stylize("bold")
+    title.append(f"  {seat.ballots:,} ballots", style="not bold")
+    if seat.count.elected:
+        title.append(f"  elected: {plain(names[seat.count.elected].name)}", style="not bold green")
+    elif seat.count.tied:
+        tied = ", ".join(names[name].name for name in seat.count.tied)
+        title.append(f"  tied: {plain(tied)}", style="not bold yellow")
+    if not seat.count.rounds:
+        return [title]
+    notes = [note for one in seat.count.rounds if (note := _note(one, names)) is not None]
+    return [title, _rounds(seat, names), *notes]
+
+
+def _rounds(seat: Seat, names: dict[str, Candidate]) -> Table:
+    rounds = seat.count.rounds
+    single = len(rounds) == 1
+    heads = ["Votes", "Share"] if single else [f"Round {one.number}" for one in rounds]
+    table = grid("Candidate", *heads, right=tuple(heads))
+    for name, first in rounds[0].votes:
+        cells = []
+        for number, one in enumerate(rounds):
+            votes = dict(one.votes).get(name)
+            gained = dict(rounds[number - 1].transfers).get(name, 0) if number else 0
+            more = f" (+{gained:,})" if gained else ""
+            cells.append("" if votes is None else f"{votes:,}{more}")
+        if single:
+            cells.append(f"{share(first, rounds[0].active):.2f} %")
+        table.add_row(plain(names[name].name), *cells)
+    if any(one.exhausted for one in rounds):
+        table.add_row("exhausted", *(f"{one.exhausted:,}" for one in rounds), style="dim")
+    return table
+
+
+def _note(one: Round, names: dict[str, Candidate]) -> Text | None:
+    if one.eliminated is None:
+        return None
+    text = f"round {one.number}: {names[one.eliminated].name} goes out"
+    if one.tie is not None:
+        how = "by lot" if one.tie.round == BY_LOT else f"by the votes of round {one.tie.round}"
+        tied = ", ".join(names[name].name for name in one.tie.candidates)
+        text += f", tied with others ({tied}), {how}"
+    note = plain(text)
+    note.stylize("dim")
+    return note
+
+
+def _parties(result: ElectionResult) -> Table:
+    table = grid("Party", "Seats", "Votes", right=("Seats", "Votes"))
+    for code, votes, seats in result.parties():
+        table.add_row(plain(code or "none"), str(seats), f"{votes:,}")
+    return table

@@ -1,0 +1,370 @@
+"""Parties, regions, elections and candidates, from the tables that describe them. Pure.
+
+The columns have many names; those of the deployed tables come first. Whatever else a table has is
+left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+from schemas.control import Contest, ContestMethod, ContestRoll
+from streams.contests import draft
+from streams.errors import ScrutinError
+from streams.keys import ELECTION_PREFIX
+
+TABLES: Final = {
+    "political_parties": "parties",
+    "parties": "parties",
+    "regions": "regions",
+    "elections": "elections",
+    "candidates": "candidates",
+}
+"""Name of a table or file -> what it holds."""
+
+METHODS: Final = {
+    "single_choice": ContestMethod.SINGLE,
+    "single": ContestMethod.SINGLE,
+    "ranked_choice": ContestMethod.RANKED,
+    "ranked": ContestMethod.RANKED,
+    "instant_runoff": ContestMethod.RANKED,
+}
+"""Values of `voting_method`."""
+
+_STARTS: Final = ("start_datetime", "starts_at", "start_time", "start_date", "start")
+_ENDS: Final = ("end_datetime", "ends_at", "end_time", "end_date", "end")
+
+Row = Mapping[str, Any]
+
+
+class ElectionsRefused(ScrutinError):
+    """A description of elections makes no sense."""
+
+
+@dataclass(frozen=True)
+class Party:
+    """A party."""
+
+    id: int
+    code: str
+    name: str
+    color: str | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where candidates stand, each for one seat."""
+
+    id: int
+    code: str
+    name: str
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Who stands in an election."""
+
+    id: int
+    election_id: int
+    region_id: int | None
+    """None: in all regions."""
+    party_id: int | None
+    first_name: str
+    last_name: str
+    bio: str | None = None
+    photo_url: str | None = None
+
+    @property
+    def name(self) -> str:
+        """First and last."""
+        return f"{self.first_name} {self.last_name}".strip()
+
+
+@dataclass(frozen=True)
+class Election:
+    """An election; its contest is `election:` and its id."""
+
+    id: int
+    code: str
+    name: str
+    type: str | None = None
+    date: date | None = None
+    status: str | None = None
+    method: str = "single_choice"
+    """A key of :data:`METHODS`."""
+    description: str | None = None
+    starts_ms: int | None = None
+    """Unix time in milliseconds."""
+    ends_ms: int | None = None
+    roll: str = ContestRoll.DEFAULT
+
+    @property
+    def contest(self) -> str:
+        """As votes name it."""
+        return f"{ELECTION_PREFIX}{self.id}"
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """What is known of elections, each by id."""
+
+    parties: dict[int, Party] = field(default_factory=dict)
+    regions: dict[int, Region] = field(default_factory=dict)
+    elections: dict[int, Election] = field(default_factory=dict)
+    candidates: dict[int, Candidate] = field(default_factory=dict)
+
+    def standing(self, election_id: int) -> list[Candidate]:
+        """Candidates of an election, in the ballot's order: by id."""
+        found = [c for c in self.candidates.values() if c.election_id == election_id]
+        return sorted(found, key=lambda candidate: candidate.id)
+
+
+def read(tables: Mapping[str, Sequence[Row]], known: Definitions | None = None) -> Definitions:
+    """Read tables.
+
+    Args:
+        tables: by a key of :data:`TABLES`.
+        known: what rows may refer to beside each other.
+
+    Returns:
+        What the tables say, without what is known only.
+
+    Raises:
+        ElectionsRefused: names table and row.
+    """
+    known = known or Definitions()
+    by_name: dict[str, list[Row]] = {}
+    for name, rows in tables.items():
+        if name not in TABLES:
+            raise ElectionsRefused(
+                f"There is no table {name!r} of elections",
+                todo=f"Use {', '.join(sorted(TABLES))}",
+            )
+        by_name.setdefault(TABLES[name], []).extend(rows)
+    parties = _by_id("parties", by_name, _party)
+    regions = _by_id("regions", by_name, _region)
+    elections = _by_id("elections", by_name, _election)
+    codes = {
+        "election": _codes({**known.elections, **elections}),
+        "region": _codes({**known.regions, **regions}),
+        "party": _codes({**known.parties, **parties}),
+    }
+    candidates = _by_id("candidates", by_name, lambda row: _candidate(row, codes))
+    return Definitions(parties, regions, elections, candidates)
+
+
+def merged(known: Definitions, new: Definitions) -> Definitions:
+    """What is known once the new is taken over.
+
+    The candidates of an election are replaced as a whole.
+
+    Raises:
+        ElectionsRefused: what is new refers to what nobody knows, or regions are mixed.
+    """
+    anew = {candidate.election_id for candidate in new.candidates.values()}
+    kept = {c.id: c for c in known.candidates.values() if c.election_id not in anew}
+    if moved := sorted(kept.keys() & new.candidates.keys()):
+        raise ElectionsRefused(
+            f"Candidate {moved[0]} stands in another election already",
+            todo="A candidate's id is of one election; give it another",
+        )
+    result = Definitions(
+        {**known.parties, **new.parties},
+        {**known.regions, **new.regions},
+        {**known.elections, **new.elections},
+        {**kept, **new.candidates},
+    )
+    for candidate in new.candidates.values():
+        for what, wanted, there in (
+            ("election", candidate.election_id, result.elections),
+            ("region", candidate.region_id, result.regions),
+            ("party", candidate.party_id, result.parties),
+        ):
+            if wanted is not None and wanted not in there:
+                raise ElectionsRefused(
+                    f"Candidate {candidate.id} names {what} {wanted}, which nobody knows",
+                    todo=f"Add the {what}, or correct the candidate",
+                )
+    for election_id in anew:
+        regional = {c.region_id is not None for c in result.standing(election_id)}
+        if len(regional) > 1:
+            raise ElectionsRefused(
+                f"Some candidates of election {election_id} have a region and some have none",
+                todo="Give all of them a region, or none: then they stand in all regions",
+            )
+    return result
+
+
+def contest_of(definitions: Definitions, election: Election) -> Contest | None:
+    """The draft of an election's contest; None while it has no candidates.
+
+    Raises:
+        ContestRefused: it would close before it opens.
+    """
+    standing = definitions.standing(election.id)
+    if not standing:
+        return None
+    regional = standing[0].region_id is not None
+    return draft(
+        election.contest,
+        title=election.name,
+        choices=[str(candidate.id) for candidate in standing],
+        roll=election.roll,
+        opens_ms=election.starts_ms,
+        closes_ms=election.ends_ms,
+        method=METHODS[election.method],
+        regions=[str(candidate.region_id) for candidate in standing] if regional else None,
+    )
+
+
+def _by_id(table: str, tables: Mapping[str, list[Row]], make: Any) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for number, row in enumerate(tables.get(table, []), 1):
+        try:
+            one = make(row)
+            if found.setdefault(one.id, one) != one:
+                raise ValueError(f"id {one.id} is there twice, with different content")
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ElectionsRefused(
+                f"Row {number} of {table} makes no sense: {error}",
+                where={"table": table, "row": number},
+                todo="docs/elections.md lists the columns",
+            ) from error
+    return found
+
+
+def _codes(named: Mapping[int, Any]) -> dict[str, int]:
+    return {one.code: one.id for one in named.values()}
+
+
+def _get(row: Row, *names: str) -> Any:
+    for name in names:
+        value = row.get(name)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _text(row: Row, *names: str) -> str | None:
+    value = _get(row, *names)
+    if value is None:
+        return None
+    text = str(value)
+    if "\0" in text:
+        raise ValueError(f"{names[0]} has a NUL")
+    return text
+
+
+def _needed(row: Row, *names: str) -> str:
+    text = _text(row, *names)
+    if text is None:
+        raise ValueError(f"{names[0]} is missing")
+    return text
+
+
+def _number(value: Any, name: str) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{name} is no whole number")
+    number = int(value)
+    if not 0 < number < 2**63:
+        raise ValueError(f"{name} is out of range")
+    return number
+
+
+def _id(row: Row, *names: str) -> int:
+    value = _get(row, *names)
+    if value is None:
+        raise ValueError(f"{names[0]} is missing")
+    return _number(value, names[0])
+
+
+def _party(row: Row) -> Party:
+    code = _needed(row, "party_code", "code", "party_name", "name")
+    name = _text(row, "party_name", "name") or code
+    return Party(_id(row, "id", "party_id"), code, name, _text(row, "party_color", "color"))
+
+
+def _region(row: Row) -> Region:
+    code = _needed(row, "region_code", "code", "region_name", "name")
+    name = _text(row, "region_name", "name") or code
+    return Region(_id(row, "id", "region_id"), code, name, _text(row, "description"))
+
+
+def _election(row: Row) -> Election:
+    number = _id(row, "id", "election_id")
+    method = (_text(row, "voting_method", "method") or "single_choice").lower()
+    if method not in METHODS:
+        raise ValueError(f"there is no voting_method {method!r}; use {', '.join(METHODS)}")
+    on = _get(row, "election_date", "date")
+    return Election(
+        id=number,
+        code=_text(row, "election_code", "code") or str(number),
+        name=_needed(row, "election_name", "name", "title", "election_code", "code"),
+        type=_text(row, "election_type", "type"),
+        date=None if on is None else _moment(on).date(),
+        status=_text(row, "status"),
+        method=method,
+        description=_text(row, "description"),
+        starts_ms=_ms(_get(row, *_STARTS), timedelta()),
+        ends_ms=_ms(_get(row, *_ENDS), timedelta(days=1)),
+        roll=_text(row, "roll") or ContestRoll.DEFAULT,
+    )
+
+
+def _candidate(row: Row, codes: Mapping[str, Mapping[str, int]]) -> Candidate:
+    def named(what: str) -> int | None:
+        value = _get(row, f"{what}_id")
+        if value is not None:
+            return _number(value, f"{what}_id")
+        code = _text(row, f"{what}_code")
+        if code is not None and code not in codes[what]:
+            raise ValueError(f"there is no {what}_code {code!r}")
+        return None if code is None else codes[what][code]
+
+    election = named("election")
+    if election is None:
+        if len(codes["election"]) != 1:
+            raise ValueError("election_id is missing")
+        [election] = codes["election"].values()
+    first, last = _text(row, "first_name"), _text(row, "last_name", "name", "candidate_name")
+    if first is None and last is None:
+        raise ValueError("last_name is missing")
+    return Candidate(
+        id=_id(row, "id", "candidate_id"),
+        election_id=election,
+        region_id=named("region"),
+        party_id=named("party"),
+        first_name=first or "",
+        last_name=last or "",
+        bio=_text(row, "bio", "biography"),
+        photo_url=_text(row, "photo_url", "photo"),
+    )
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
+        raise TypeError(f"{value!r} is no time")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+def _ms(value: Any, whole_day: timedelta) -> int | None:
+    """Unix milliseconds; a date alone is its beginning, or as an end its end."""
+    if value is None:
+        return None
+    at = _moment(value)
+    if (isinstance(value, str) and len(value) == len("2026-01-01")) or type(value) is date:
+        at += whole_day
+    return int(at.timestamp() * 1000)
+
+
+def ids(definitions: Iterable[Candidate]) -> list[str]:
+    """Candidates as votes name them."""
+    return [str(candidate.id) for candidate in definitions]

@@ -1,0 +1,177 @@
+"""From ballots to an election's result: by region, by party, and for the whole country. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.control import ContestMethod
+from streams import ranking
+from streams.elections.counting import BY_LOT, Count, Round, instant_runoff, plurality
+from streams.elections.definitions import METHODS, Candidate, Definitions, Election, Region, ids
+from streams.ranking import Ranking
+
+Ballots = Iterable[tuple[str, str | None, int]]
+"""(choice, region that the vote states, number of such votes)."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One count: a region's, or that of the whole country."""
+
+    region: Region | None
+    candidates: tuple[Candidate, ...]
+    """In the ballot's order."""
+    ballots: int
+    count: Count
+
+    def first_choices(self) -> dict[int, int]:
+        """Candidate -> ballots that prefer them, of the first round."""
+        votes = dict(self.count.rounds[0].votes) if self.count.rounds else {}
+        return {c.id: votes.get(str(c.id), 0) for c in self.candidates}
+
+
+@dataclass(frozen=True)
+class ElectionResult:
+    """What the ballots of an election say so far."""
+
+    election: Election
+    definitions: Definitions
+    seats: tuple[Seat, ...]
+    """By region; one of the whole country if the candidates stand in all regions."""
+    by_region: dict[int, dict[int, int]]
+    """Where they stand in all regions: region -> candidate -> first choices of those who said that
+    they are from there."""
+    uncountable: int
+    """Ballots with nobody who stands."""
+
+    @property
+    def ballots(self) -> int:
+        """All ballots."""
+        return sum(seat.ballots for seat in self.seats) + self.uncountable
+
+    def parties(self) -> list[tuple[str | None, int, int]]:
+        """(party code, first choices, seats) over the country, most seats and votes first."""
+        votes: Counter[str | None] = Counter()
+        seats: Counter[str | None] = Counter()
+        for seat in self.seats:
+            chosen = seat.first_choices()
+            for candidate in seat.candidates:
+                code = self._party(candidate)
+                votes[code] += chosen[candidate.id]
+                seats[code] += seat.count.elected == str(candidate.id)
+        found = [(code, votes[code], seats[code]) for code in votes]
+        return sorted(found, key=lambda one: (-one[2], -one[1], one[0] or ""))
+
+    def _party(self, candidate: Candidate) -> str | None:
+        party = self.definitions.parties.get(candidate.party_id or 0)
+        return party.code if party else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "election_id": self.election.id,
+            "contest_id": self.election.contest,
+            "election_name": self.election.name,
+            "voting_method": self.election.method,
+            "total_votes": self.ballots,
+            "uncountable": self.uncountable,
+            "parties": [
+                {"party_code": code, "votes": votes, "seats": seats}
+                for code, votes, seats in self.parties()
+            ],
+            "seats": [self._seat(seat) for seat in self.seats],
+            "by_region": [
+                {"region_id": region, "votes": {str(c): n for c, n in votes.items()}}
+                for region, votes in sorted(self.by_region.items())
+            ],
+        }
+
+    def _seat(self, seat: Seat) -> dict[str, Any]:
+        count = seat.count
+        return {
+            "region_id": seat.region.id if seat.region else None,
+            "region_name": seat.region.name if seat.region else None,
+            "ballots": seat.ballots,
+            "elected": None if count.elected is None else int(count.elected),
+            "tied": [int(name) for name in count.tied],
+            "candidates": [
+                {
+                    "candidate_id": c.id,
+                    "name": c.name,
+                    "party_code": self._party(c),
+                    "votes": seat.first_choices()[c.id],
+                }
+                for c in seat.candidates
+            ],
+            "rounds": [_round(one) for one in count.rounds],
+        }
+
+
+def _round(one: Round) -> dict[str, Any]:
+    tie = one.tie
+    return {
+        "round": one.number,
+        "votes": dict(one.votes),
+        "active": one.active,
+        "exhausted": one.exhausted,
+        "elected": None if one.elected is None else int(one.elected),
+        "eliminated": None if one.eliminated is None else int(one.eliminated),
+        "transfers": {name or "exhausted": votes for name, votes in one.transfers},
+        "tie": None
+        if tie is None
+        else {
+            "candidates": [int(name) for name in tie.candidates],
+            "broken_by": "lot" if tie.round == BY_LOT else f"round {tie.round}",
+        },
+    }
+
+
+def result_of(definitions: Definitions, election: Election, ballots: Ballots) -> ElectionResult:
+    """Count an election.
+
+    A ballot belongs to the region of the first of its candidates who stands.
+
+    Args:
+        definitions: with the election's candidates, regions and parties.
+        election: one of them.
+        ballots: accepted votes of its contest.
+    """
+    standing = definitions.standing(election.id)
+    regions = {str(candidate.id): candidate.region_id for candidate in standing}
+    nationwide = all(region is None for region in regions.values())
+    boxes: dict[int | None, Counter[Ranking]] = {region: Counter() for region in regions.values()}
+    places: dict[str | None, int] = {str(region): region for region in definitions.regions}
+    by_region: dict[int, dict[int, int]] = {}
+    uncountable = 0
+    for choice, stated, number in ballots:
+        ranked = ranking.read(choice)
+        known = next((name for name in ranked if name in regions), None)
+        single = METHODS[election.method] == ContestMethod.SINGLE
+        if known is None or (single and len(ranked) > 1):
+            uncountable += number
+            continue
+        boxes[regions[known]][ranked] += number
+        if nationwide and stated in places:
+            votes = by_region.setdefault(places[stated], {})
+            votes[int(known)] = votes.get(int(known), 0) + number
+    seats = [
+        _seat(definitions, election, region, box)
+        for region, box in sorted(boxes.items(), key=lambda one: one[0] or 0)
+    ]
+    return ElectionResult(election, definitions, tuple(seats), by_region, uncountable)
+
+
+def _seat(
+    definitions: Definitions, election: Election, region_id: int | None, box: Counter[Ranking]
+) -> Seat:
+    candidates = [c for c in definitions.standing(election.id) if c.region_id == region_id]
+    region = None if region_id is None else definitions.regions[region_id]
+    if METHODS[election.method] == ContestMethod.RANKED:
+        lot = f"{election.contest}|{region_id or ''}|"
+        count = instant_runoff(ids(candidates), box, lot=lot)
+    else:
+        count = plurality(ids(candidates), box)
+    return Seat(region, tuple(candidates), box.total(), count)

@@ -1,0 +1,281 @@
+"""Elections in PostgreSQL: their descriptions, their ballots, their counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from streams.database import translated
+from streams.elections.counting import Round
+from streams.elections.definitions import Candidate, Definitions, Election, Party, Region
+from streams.elections.results import ElectionResult, Seat, result_of
+from streams.errors import ScrutinError
+from streams.rows import moment
+
+NATION: Final = 0
+"""In place of a region's id: a count of the whole country."""
+
+READ_ELECTIONS: Final = """
+SELECT id, election_code, election_name, election_type, election_date, status, voting_method,
+    description, (extract(epoch FROM starts_at) * 1000)::bigint,
+    (extract(epoch FROM ends_at) * 1000)::bigint
+FROM elections ORDER BY id
+"""
+READ_CANDIDATES: Final = """
+SELECT id, election_id, region_id, party_id, first_name, last_name, bio, photo_url
+FROM candidates ORDER BY id
+"""
+
+BALLOTS_BY_CHOICE: Final = """
+SELECT choice, NULL::text, votes FROM contest_results WHERE contest_id = $1
+"""
+BALLOTS_BY_REGION: Final = """
+SELECT choice, metadata ->> 'region_id', count(*) FROM vote_audit WHERE contest = $1 GROUP BY 1, 2
+"""
+DIFFERENT: Final = """
+SELECT count(*) FROM (
+    SELECT choice, count(*)::bigint AS votes FROM vote_audit WHERE contest = $1 GROUP BY 1
+) AS a FULL JOIN (
+    SELECT choice, votes FROM contest_results WHERE contest_id = $1
+) AS r USING (choice)
+WHERE a.votes IS DISTINCT FROM r.votes
+"""
+
+WRITE_COUNT: Final = """
+INSERT INTO election_counts (election_id, region_id, method, ballots, uncountable, elected, tied,
+    final)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+WRITE_ROUND: Final = """
+INSERT INTO election_rounds (election_id, region_id, round, active, exhausted, eliminated, elected,
+    tied, tie_round)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+WRITE_VOTES: Final = """
+INSERT INTO election_round_votes (election_id, region_id, round, candidate_id, votes, transferred)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
+
+async def read_definitions(connection: asyncpg.Connection) -> Definitions:
+    """Everything that is known of elections.
+
+    Raises:
+        ScrutinError: the database was not migrated.
+        ServiceUnavailable: the database is away.
+    """
+    async with translated({"table": "elections"}):
+        try:
+            parties = await connection.fetch(
+                "SELECT id, party_code, party_name, party_color FROM political_parties"
+            )
+            regions = await connection.fetch(
+                "SELECT id, region_code, region_name, description FROM regions"
+            )
+            elections = await connection.fetch(READ_ELECTIONS)
+            candidates = await connection.fetch(READ_CANDIDATES)
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+            raise ScrutinError(
+                "The database has no tables for elections",
+                where={"table": "elections"},
+                todo="Run `scrutin migrate`",
+            ) from error
+    return Definitions(
+        {row[0]: Party(*row) for row in parties},
+        {row[0]: Region(*row) for row in regions},
+        {row[0]: Election(*row) for row in elections},
+        {row[0]: Candidate(*row) for row in candidates},
+    )
+
+
+async def write_definitions(connection: asyncpg.Connection, new: Definitions) -> None:
+    """Take descriptions over; within the caller's transaction.
+
+    The candidates of an election that has some are replaced as a whole.
+    """
+    await connection.executemany(
+        "INSERT INTO political_parties (id, party_code, party_name, party_color)"
+        " VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET"
+        " (party_code, party_name, party_color) = ($2, $3, $4)",
+        [(p.id, p.code, p.name, p.color) for p in new.parties.values()],
+    )
+    await connection.executemany(
+        "INSERT INTO regions (id, region_code, region_name, description)"
+        " VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET"
+        " (region_code, region_name, description) = ($2, $3, $4)",
+        [(r.id, r.code, r.name, r.description) for r in new.regions.values()],
+    )
+    await connection.executemany(
+        "INSERT INTO elections (id, election_code, election_name, election_type, election_date,"
+        " status, voting_method, description, starts_at, ends_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO UPDATE SET"
+        " (election_code, election_name, election_type, election_date, status, voting_method,"
+        " description, starts_at, ends_at) = ($2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        [
+            (
+                *(e.id, e.code, e.name, e.type, e.date, e.status, e.method, e.description),
+                *(_at(e.starts_ms), _at(e.ends_ms)),
+            )
+            for e in new.elections.values()
+        ],
+    )
+    anew = sorted({candidate.election_id for candidate in new.candidates.values()})
+    await connection.execute("DELETE FROM candidates WHERE election_id = ANY($1)", anew)
+    await connection.executemany(
+        "INSERT INTO candidates (id, election_id, region_id, party_id, first_name, last_name, bio,"
+        " photo_url) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        [
+            (
+                *(c.id, c.election_id, c.region_id, c.party_id),
+                *(c.first_name, c.last_name, c.bio, c.photo_url),
+            )
+            for c in new.candidates.values()
+        ],
+    )
+
+
+async def read_result(
+    connection: asyncpg.Connection, definitions: Definitions, election: Election
+) -> ElectionResult:
+    """An election's result as the totals are now.
+
+    Where candidates stand in all regions, the audit table tells which region a voter is from.
+    """
+    standing = definitions.standing(election.id)
+    nationwide = bool(standing) and standing[0].region_id is None
+    return await _result(
+        connection, definitions, election, BALLOTS_BY_REGION if nationwide else BALLOTS_BY_CHOICE
+    )
+
+
+async def count(connection: asyncpg.Connection, election_id: int) -> tuple[ElectionResult, bool]:
+    """Count an election from its audit rows and keep every round; returns whether it is final.
+
+    Raises:
+        ScrutinError: there is no such election, or totals and audit rows do not agree.
+        ServiceUnavailable: the database is away.
+    """
+    async with (
+        translated({"table": "vote_audit"}),
+        connection.transaction(isolation="repeatable_read"),
+    ):
+        definitions = await read_definitions(connection)
+        election = named(definitions, str(election_id))
+        if different := await connection.fetchval(DIFFERENT, election.contest):
+            raise ScrutinError(
+                f"{different} totals are not what the audit rows add up to",
+                where={"contest": election.contest, "table": "contest_results"},
+                todo="Nothing was counted; see `scrutin rebuild postgres --dry-run`",
+            )
+        result = await _result(connection, definitions, election, BALLOTS_BY_REGION)
+        final = bool(
+            await connection.fetchval(
+                "SELECT final FROM contest_finals WHERE contest_id = $1", election.contest
+            )
+        )
+        await _keep(connection, result, final=final)
+    return result, final
+
+
+def named(definitions: Definitions, name: str) -> Election:
+    """An election by its id, code or contest.
+
+    Raises:
+        ScrutinError: there is no such election.
+    """
+    found = find(definitions, name)
+    if found is None:
+        raise ScrutinError(
+            "There is no such election",
+            where={"election": name},
+            todo="See `scrutin election list`",
+        )
+    return found
+
+
+def find(definitions: Definitions, name: str) -> Election | None:
+    """The same, or None."""
+    for election in definitions.elections.values():
+        if name in {str(election.id), election.code, election.contest}:
+            return election
+    return None
+
+
+async def _result(
+    connection: asyncpg.Connection, definitions: Definitions, election: Election, query: str
+) -> ElectionResult:
+    async with translated({"contest": election.contest}):
+        rows = await connection.fetch(query, election.contest)
+    return result_of(definitions, election, [(row[0], row[1], row[2]) for row in rows])
+
+
+async def _keep(connection: asyncpg.Connection, result: ElectionResult, *, final: bool) -> None:
+    election_id = result.election.id
+    for table in ("election_counts", "election_rounds", "election_round_votes"):
+        await connection.execute(
+            f"DELETE FROM {table} WHERE election_id = $1",  # noqa: S608 - a name of ours
+            election_id,
+        )
+    for seat in result.seats:
+        region_id = seat.region.id if seat.region else NATION
+        counted = seat.count
+        await connection.execute(
+            WRITE_COUNT,
+            election_id,
+            region_id,
+            result.election.method,
+            seat.ballots,
+            counted.uncountable,
+            _number(counted.elected),
+            _numbers(counted.tied),
+            final,
+        )
+        await _keep_rounds(connection, seat, election_id, region_id)
+
+
+async def _keep_rounds(
+    connection: asyncpg.Connection, seat: Seat, election_id: int, region_id: int
+) -> None:
+    rounds = seat.count.rounds
+    await connection.executemany(
+        WRITE_ROUND, [(election_id, region_id, *_round(one)) for one in rounds]
+    )
+    await connection.executemany(
+        WRITE_VOTES,
+        [
+            (
+                *(election_id, region_id, one.number, int(name), votes),
+                dict(one.transfers).get(name, 0),
+            )
+            for one in rounds
+            for name, votes in one.votes
+        ],
+    )
+
+
+def _round(one: Round) -> tuple[Any, ...]:
+    tie = one.tie
+    return (
+        one.number,
+        one.active,
+        one.exhausted,
+        _number(one.eliminated),
+        _number(one.elected),
+        _numbers(tie.candidates if tie else ()),
+        tie.round if tie else None,
+    )
+
+
+def _number(name: str | None) -> int | None:
+    return None if name is None else int(name)
+
+
+def _numbers(names: Sequence[str]) -> list[int]:
+    return [int(name) for name in names]
+
+
+def _at(ms: int | None) -> datetime | None:
+    return None if ms is None else moment(ms * 1000)

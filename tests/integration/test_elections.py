@@ -1,0 +1,263 @@
+"""Elections on the whole chain, each method equal to an independent count of what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.devstack import Stack
+from streams.load.programs import worker
+from streams.settings import load_settings
+from tests.harness import database, until
+from tests.integration.bridge_world import BridgeWorld, scrutin, voter
+from tests.slow_count import slow_runoff
+
+VOTERS = 1500
+NORTH, SOUTH = (11, 12, 13, 14), (21, 22, 23)
+PRESIDENTS = (31, 32, 33)
+
+ASSEMBLY: dict[str, list[dict[str, Any]]] = {
+    "political_parties": [
+        {"id": 1, "party_code": "A", "party_name": "Alpha"},
+        {"id": 2, "party_code": "B", "party_name": "Beta"},
+    ],
+    "regions": [
+        {"id": 10, "region_code": "N", "region_name": "North"},
+        {"id": 20, "region_code": "S", "region_name": "South"},
+    ],
+    "elections": [
+        {
+            "id": 1,
+            "election_code": "A-2026",
+            "election_name": "Assembly",
+            "voting_method": "ranked_choice",
+            "start_datetime": "2020-01-01T00:00:00Z",
+        },
+    ],
+    "candidates": [
+        {
+            "id": number,
+            "election_id": 1,
+            "region_id": 10 if number in NORTH else 20,
+            "party_id": 1 + number % 2,
+            "first_name": "Candidate",
+            "last_name": str(number),
+        }
+        for number in (*NORTH, *SOUTH)
+    ],
+}
+
+Ballot = dict[str, object]
+
+
+def ballots() -> Iterator[tuple[int, tuple[int, ...], Ballot]]:
+    """Voter, ranking and message; every tenth voter comes again with another one."""
+    rng = random.Random(3)
+    for number in range(VOTERS):
+        region, standing = (10, NORTH) if number % 3 else (20, SOUTH)
+        for _ in range(2 if number % 10 == 0 else 1):
+            # Weighted, so that several rounds are needed.
+            order = sorted(standing, key=lambda c: rng.random() * (1 + c % 3))
+            ranking = tuple(order[: rng.randint(1, len(standing))])
+            yield (
+                number,
+                ranking,
+                {
+                    "voter_hash": voter(number),
+                    "election_id": 1,
+                    "region_id": region,
+                    "voting_method": "ranked_choice",
+                    "candidate_id": ranking[0],
+                    "ranked_choices": list(ranking),
+                },
+            )
+
+
+BAD = (
+    # voter, what differs, status, reason
+    (9001, {"region_id": 20, "ranked_choices": [11, 12]}, "invalid", "other_region"),
+    (9002, {"ranked_choices": [11, 21]}, "invalid", "other_region"),
+    (9003, {"ranked_choices": [11, 99]}, "invalid", "choice_not_allowed"),
+    (9004, {"ranked_choices": [11, 11]}, "malformed", "bad_ranking"),
+    (9005, {"election_id": 3, "ranked_choices": [11]}, "invalid", "unknown_contest"),
+)
+
+
+async def run(world: BridgeWorld, *arguments: str) -> Any:
+    done = await asyncio.to_thread(scrutin, world.env, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(240)
+async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
+    async with BridgeWorld(stack, tmp_path) as world:
+        world.env |= {
+            "SCRUTIN_ENFORCE_CONTESTS": "true",
+            "SCRUTIN_ROLL": "open",
+            "SCRUTIN_DEFAULT_ELECTION": "2",
+        }
+        counter = worker(world.env, tmp_path, "worker")
+        db = await database(load_settings(stack.env()))
+        try:
+            async with world.bridge() as bridge, counter:
+                await asyncio.gather(bridge.ready(), counter.ready())
+                await import_both(world, tmp_path)
+                sent = list(ballots())
+                world.publish(body for *_, body in sent)
+                world.publish(
+                    {"voter_hash": voter(n), "election_id": 1} | more for n, more, *_ in BAD
+                )
+                await ranked_equals_the_independent_count(world, db, sent)
+                await single_choice_by_default_election(world, db)
+                await closed_and_final(world, db)
+        finally:
+            await db.close()
+
+
+async def import_both(world: BridgeWorld, directory: Path) -> None:
+    file = directory / "assembly.json"
+    file.write_text(json.dumps(ASSEMBLY))
+    drafted = await run(world, "election", "import", str(file))
+    assert (drafted["contest_id"], len(drafted["choices"])) == ("election:1", 7)
+    # Once more changes nothing; then a folder of CSV files, with candidates of all regions.
+    again = await run(world, "election", "import", str(file))
+    assert again["changed"] is False
+    folder = directory / "president"
+    folder.mkdir()
+    tables: dict[str, list[dict[str, object]]] = {
+        "elections": [{"id": 2, "election_name": "President", "voting_method": "single_choice"}],
+        "candidates": [{"id": n, "election_id": 2, "last_name": n} for n in PRESIDENTS],
+    }
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as lines:
+            table = csv.DictWriter(lines, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+    await run(world, "election", "import", str(folder))
+    await run(world, "contest", "open", "election:2")
+
+    async def opened() -> bool:
+        shown = await run(world, "contest", "show", "election:1")
+        return bool(shown["state"] == "open" and shown["command"]["partitions_passed"] == 4)
+
+    await until(opened, "the window opens by itself", within_s=60)
+    other = ASSEMBLY | {"candidates": ASSEMBLY["candidates"][:-1]}
+    file.write_text(json.dumps(other))
+    refused = await asyncio.to_thread(scrutin, world.env, "election", "import", str(file))
+    assert "It exists and is open" in refused.stderr
+    listed = await run(world, "election", "list")
+    assert [(one["regions"], one["candidates"]) for one in listed] == [(2, 7), (0, 3)]
+
+
+async def judged(db: Any, count: int) -> None:
+    async def all_of_them() -> bool:
+        query = "SELECT (SELECT count(*) FROM vote_audit) + (SELECT count(*) FROM rejected_votes)"
+        return bool(await db.fetchval(query) == count)
+
+    await until(all_of_them, f"{count} messages judged", within_s=90)
+
+
+async def ranked_equals_the_independent_count(
+    world: BridgeWorld, db: Any, sent: list[tuple[int, tuple[int, ...], Ballot]]
+) -> None:
+    await judged(db, len(sent) + len(BAD))
+    reasons = await db.fetch(
+        "SELECT voter_hash, status, reason FROM rejected_votes WHERE status <> 'duplicate'"
+    )
+    assert {tuple(row) for row in reasons} == {
+        (None if status == "malformed" else voter(n), status, why) for n, _, status, why in BAD
+    }
+    reviews = Counter(json.loads(body)["status"] for _, body in world.drain_queue("votes.review"))
+    assert reviews.keys() <= {"invalid", "malformed", "duplicate"}
+    first = {}
+    for number, ranking, _ in sent:
+        first.setdefault(number, ranking)
+    counted = await run(world, "election", "count", "1")
+    assert (counted["total_votes"], counted["uncountable"], counted["final"]) == (
+        VOTERS,
+        0,
+        False,
+    )
+    shown = (await run(world, "results", "1"))["election"]
+    assert shown == {name: value for name, value in counted.items() if name != "final"}
+    for seat, standing in zip(counted["seats"], (NORTH, SOUTH), strict=True):
+        names = [str(each) for each in standing]
+        own = [tuple(map(str, r)) for r in first.values() if r[0] in standing]
+        expected = slow_runoff(names, own, f"election:1|{seat['region_id']}|")
+        assert len(expected) > 1
+        rounds = seat["rounds"]
+        assert [r["votes"] for r in rounds] == [r["votes"] for r in expected]
+        assert [r["exhausted"] for r in rounds] == [r["exhausted"] for r in expected]
+        assert [r["eliminated"] and str(r["eliminated"]) for r in rounds] == [
+            r["lost"] for r in expected
+        ]
+        assert str(seat["elected"]) == expected[-1]["won"][0]
+        kept = await db.fetch(
+            "SELECT round, candidate_id, votes FROM election_round_votes"
+            " WHERE election_id = 1 AND region_id = $1",
+            seat["region_id"],
+        )
+        assert {(r, str(c)): v for r, c, v in kept} == {
+            (n, name): votes
+            for n, one in enumerate(expected, 1)
+            for name, votes in one["votes"].items()
+        }
+    text = await asyncio.to_thread(scrutin, world.env, "results", "A-2026")
+    assert "goes out" in text.stdout
+    assert "elected: Candidate" in text.stdout
+
+
+async def single_choice_by_default_election(world: BridgeWorld, db: Any) -> None:
+    """Votes in the words of the validation worker, which knows of one election only."""
+    before = await db.fetchval(
+        "SELECT (SELECT count(*) FROM vote_audit) + (SELECT count(*) FROM rejected_votes)"
+    )
+    world.publish(
+        {
+            "voter_hash": voter(n),
+            "candidate_id": PRESIDENTS[n % 7 % 3],
+            "vote_timestamp": "2025-11-14T12:00:00Z",
+        }
+        | ({"region_id": 10} if n % 4 == 0 else {})
+        for n in range(700)
+    )
+    # The same voter, by the election's name.
+    world.publish([{"voter_hash": voter(5), "candidate_id": 31, "election_id": 2}])
+    await judged(db, before + 701)
+    result = (await run(world, "results", "2"))["election"]
+    tally = Counter(str(PRESIDENTS[n % 7 % 3]) for n in range(700))
+    [seat] = result["seats"]
+    assert seat["rounds"][0]["votes"] == tally
+    assert str(seat["elected"]) == max(tally, key=tally.__getitem__)
+    north = Counter(str(PRESIDENTS[n % 7 % 3]) for n in range(0, 700, 4))
+    assert result["by_region"] == [{"region_id": 10, "votes": north}]
+    standing = await db.fetch(
+        "SELECT candidate_id, votes FROM reader_elections.election_results WHERE election_id = 2"
+    )
+    assert {str(row[0]): row[1] for row in standing} == tally
+    votes = "SELECT count(*) FROM reader_elections.election_votes WHERE election_id = 2"
+    assert await db.fetchval(votes) == 700
+
+
+async def closed_and_final(world: BridgeWorld, db: Any) -> None:
+    await run(world, "contest", "close", "election:1", "--wait", "60")
+    world.publish([{"voter_hash": voter(9100), "election_id": 1, "candidate_id": 11}])
+
+    async def refused() -> bool:
+        query = "SELECT reason FROM rejected_votes WHERE voter_hash = $1"
+        return bool(await db.fetchval(query, voter(9100)) == "contest_closed")
+
+    await until(refused, "a vote behind the window's end is rejected", within_s=60)
+    counted = await run(world, "election", "count", "A-2026")
+    assert (counted["final"], counted["total_votes"]) == (True, VOTERS)
+    final = "SELECT bool_and(final) FROM election_counts WHERE election_id = 1"
+    assert await db.fetchval(final) is True
