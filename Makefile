@@ -17,7 +17,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally long-tally chaos lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally long-tally long-roll chaos adopt junk lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,15 @@ bench-compare: setup ## this tree and another revision by turns on one stack (RE
 
 chaos: setup ## every fault under a running count, judged by an independent oracle (SHARD=i/n)
 	@$(BIN)/python -m tests.faults $(CHAOS_ARGS)
+
+adopt: setup ## adoptions of 200,000 votes from each old schema, killed on the way
+	@ADOPT_VOTES=200000 $(BIN)/python -m pytest tests/integration/test_adopt.py -k is_the_old_one -s $(PYTEST_ARGS)
+
+junk: setup ## a million junk messages before 10,000 honest votes
+	@JUNK=1000000 HONEST=10000 $(BIN)/python -m pytest tests/acceptance/test_junk.py -s $(PYTEST_ARGS)
+
+long-roll: setup ## a roll of 8 million entries, loaded from every form
+	@ROLL_ENTRIES=8000000 $(BIN)/python -m pytest tests/integration/test_roll_at_size.py -s $(PYTEST_ARGS)
 
 lint: setup ## formatting, style and types
 	@$(BIN)/ruff format --check .

@@ -37,5 +37,23 @@ class IntakeResumed(msgspec.Struct, array_like=True, frozen=True, tag="intake-re
     epoch: int
 
 
-Notice = RollLoaded | IntakePaused | IntakeResumed
+class AdoptionBegun(msgspec.Struct, array_like=True, frozen=True, tag="adoption-begun/1"):
+    """Another system's votes go into the log: no vote of ours before them."""
+
+    log_id: bytes
+    """Identity of the log, 16 bytes."""
+    issued_ms: int
+    """Unix time in milliseconds."""
+
+
+class AdoptionEnded(msgspec.Struct, array_like=True, frozen=True, tag="adoption-ended/1"):
+    """They are all in the log, or none will be: the intake goes on."""
+
+    log_id: bytes
+    """Identity of the log, 16 bytes."""
+    issued_ms: int
+    """Unix time in milliseconds."""
+
+
+Notice = RollLoaded | IntakePaused | IntakeResumed | AdoptionBegun | AdoptionEnded
 """What `votes.control` holds."""

@@ -21,12 +21,13 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from schemas.notices import AdoptionBegun, AdoptionEnded
 from streams import failpoints
 from streams.adopt import moving
 from streams.adopt import statements as sql
 from streams.adopt.dialects import AUDIT, Columns, dialect
 from streams.adopt.findings import Finding
-from streams.adopt.readiness import check_log, log_state, queues
+from streams.adopt.readiness import check_log, queues, tell_bridges
 from streams.adopt.records import records
 from streams.adopt.staging import LONG_S, Step, columns, judged, stage
 from streams.availability import Availability
@@ -120,7 +121,10 @@ async def begin(
             found = await present(connection)
             if found is None:
                 await check_log(settings)
-                async with _staged(settings, old, step, keep=True) as (found, target):
+                async with (
+                    _waiting_bridges(settings),
+                    _staged(settings, old, step, keep=True) as (found, target),
+                ):
                     if found.serious and not accept_differences:
                         raise Differences(
                             "The old system disagrees with itself",
@@ -147,14 +151,18 @@ async def begin(
 async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
     """Write what is staged into the log, from where it stands; returns when Kafka has all.
 
+    Bridges wait meanwhile (`votes.control`), those too that are started while it is interrupted.
+
     Args:
         settings: of this deployment.
         advance: told the items written, those of earlier runs first.
 
     Raises:
+        LogMismatch: a bridge has written votes since it began.
         ServiceUnavailable: a service is away. Another run goes on from there.
     """
-    epoch = (await log_state(settings))[0]
+    await tell_bridges(settings, AdoptionBegun)
+    epoch = await check_log(settings)
     connection = await connect(settings)
     writer = LogWriter(
         settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
@@ -184,12 +192,33 @@ async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
                 advance(len(items))
             if not row["items"]:
                 await connection.execute(sql.MOVE_ON, 0, datetime.now(UTC))
+            await tell_bridges(settings, AdoptionEnded)
             found = await present(connection)
             assert found is not None
             return found
     finally:
         await writer.close()
         await connection.close()
+
+
+async def end(settings: Settings) -> None:
+    """Let the bridges go on once all is in the log, if the run that wrote it was killed before.
+
+    Raises:
+        ServiceUnavailable: Kafka is away.
+    """
+    await tell_bridges(settings, AdoptionEnded)
+
+
+@asynccontextmanager
+async def _waiting_bridges(settings: Settings) -> AsyncIterator[None]:
+    """Bridges wait from here on; if the block fails, not any longer."""
+    await tell_bridges(settings, AdoptionBegun)
+    try:
+        yield
+    except BaseException:
+        await tell_bridges(settings, AdoptionEnded)
+        raise
 
 
 async def uncounted(settings: Settings) -> tuple[int, int]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
+from schemas.codec import encode
 from schemas.control import EpochOpened
+from schemas.genesis import Genesis
+from schemas.notices import AdoptionBegun, AdoptionEnded
 from schemas.votes import AdoptedVoteBatch, VoteBatch
+from streams.availability import Availability
 from streams.errors import LogMismatch, ServiceUnavailable
 from streams.inspect.kafka import LogView
 from streams.inspect.rabbit import look
+from streams.log_writer import LogWriter, OutRecord
 from streams.rules import epoch_of
 from streams.settings import AGGREGATION, VALIDATION, Settings
 from streams.skips import read_input
-from streams.topics import VALIDATION_TOPIC, ensure_topics
+from streams.topics import CONTROL_TOPIC, VALIDATION_TOPIC, ensure_topics
 
 
 async def queues(settings: Settings) -> dict[str, int]:
@@ -28,14 +34,14 @@ async def queues(settings: Settings) -> dict[str, int]:
     return {}
 
 
-async def check_log(settings: Settings) -> None:
-    """Refuse a log in which an adopted vote would not be its voter's first.
+async def check_log(settings: Settings) -> int:
+    """Refuse a log in which an adopted vote would not be its voter's first; returns its epoch.
 
     Raises:
         LogMismatch: it has votes of its own.
         ServiceUnavailable: Kafka is away.
     """
-    _, votes = await log_state(settings)
+    epoch, votes = await log_state(settings)
     if votes:
         raise LogMismatch(
             "The log has votes of its own; adopted ones behind them would be duplicates of later"
@@ -43,19 +49,14 @@ async def check_log(settings: Settings) -> None:
             where={"topic": VALIDATION_TOPIC},
             todo="Adopt before the first bridge runs; for a rehearsal's votes, reset first",
         )
+    return epoch
 
 
 async def log_state(settings: Settings) -> tuple[int, bool]:
     """The log's epoch, and whether it holds votes of this epoch that were not adopted."""
-    servers = list(settings.kafka_bootstrap_servers)
-    await ensure_topics(
-        servers,
-        app_id=settings.app_id,
-        partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-    )
+    await _ensured(settings)
     epoch, latest = 0, -1
-    async with LogView(servers) as view:
+    async with LogView(list(settings.kafka_bootstrap_servers)) as view:
         async for batch in view.read(VALIDATION_TOPIC, await view.spans(VALIDATION_TOPIC)):
             for record in batch:
                 given = read_input(record.value)
@@ -64,3 +65,29 @@ async def log_state(settings: Settings) -> tuple[int, bool]:
                 elif isinstance(given, VoteBatch) and not isinstance(given, AdoptedVoteBatch):
                     latest = max(latest, epoch_of(given))
     return epoch, latest >= epoch
+
+
+async def tell_bridges(settings: Settings, kind: type[AdoptionBegun | AdoptionEnded]) -> None:
+    """Let all bridges know, those that run and those that will be started.
+
+    Raises:
+        ServiceUnavailable: Kafka is away.
+    """
+    genesis = await _ensured(settings)
+    notice = kind(genesis[0].log_id, time.time_ns() // 1_000_000)
+    writer = LogWriter(
+        settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
+    )
+    try:
+        await writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
+    finally:
+        await writer.close()
+
+
+async def _ensured(settings: Settings) -> dict[int, Genesis]:
+    return await ensure_topics(
+        list(settings.kafka_bootstrap_servers),
+        app_id=settings.app_id,
+        partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+    )

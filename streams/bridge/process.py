@@ -13,7 +13,14 @@ import structlog
 from redis.asyncio import Redis
 
 from schemas.genesis import Genesis
-from schemas.notices import IntakePaused, IntakeResumed, Notice, RollLoaded
+from schemas.notices import (
+    AdoptionBegun,
+    AdoptionEnded,
+    IntakePaused,
+    IntakeResumed,
+    Notice,
+    RollLoaded,
+)
 from streams import failpoints, topics
 from streams.availability import Availability, persistently
 from streams.bridge import poll_updates
@@ -79,6 +86,8 @@ class Bridge:
         away = [f"{service} is away" for service in self._availability.away()]
         if self._ingress is None:
             return [*away, "starting"]
+        if self._standstill is not None and self._standstill.adopting:
+            return [*away, "an adoption is not finished: type `scrutin adopt` again"]
         consuming = self._ingress.consuming and (self._tally is None or self._tally.consuming)
         return away if away or consuming else ["not consuming yet"]
 
@@ -207,6 +216,10 @@ class Bridge:
                 await self._standstill.pause(notice)
             case IntakeResumed():
                 await self._standstill.resume(notice)
+            case AdoptionBegun():
+                await self._standstill.adoption_begins()
+            case AdoptionEnded():
+                await self._standstill.adoption_ends()
 
     async def _declare_egress(self) -> None:
         """Let readers find their queues before there is anything to read."""

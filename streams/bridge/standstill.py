@@ -3,6 +3,9 @@
 A reset pauses all bridges (`votes.control`), empties queues and mirror, sends the epoch record
 through every partition, and lets the bridges go on. What a bridge took in before is written with
 the old epoch's number, however late, and is void.
+
+While another system is adopted the intake alone stands still, however long that takes: a vote in
+front of an adopted one of the same voter would be the first.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ class Standstill:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._epoch = 0
+        self.adopting = False
+        """Whether an adoption has begun and not ended."""
         self._going = asyncio.Event()
         self._going.set()
         self._busy = 0
@@ -74,15 +79,34 @@ class Standstill:
             return
         self._end_deadline()
         self._epoch = notice.epoch
-        await self._intake.resume(notice.epoch)
-        self._going.set()
+        await self._go_on()
         log.info("the intake goes on", epoch=notice.epoch)
 
     async def _give_up(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         log.warning("the reset did not come to its end, the intake goes on", epoch=self._epoch)
+        await self._go_on()
+
+    async def _go_on(self) -> None:
         await self._intake.resume(self._epoch)
+        if self.adopting:
+            await self._intake.pause()
         self._going.set()
+
+    async def adoption_begins(self) -> None:
+        """Take no vote in until :meth:`adoption_ends`."""
+        if not self.adopting:
+            log.warning("an adoption has begun, the intake waits for its end")
+            self.adopting = True
+            await self._intake.pause()
+
+    async def adoption_ends(self) -> None:
+        """Take votes in again."""
+        if self.adopting:
+            log.info("the adoption has ended, the intake goes on")
+            self.adopting = False
+            if self._going.is_set():
+                await self._intake.resume(self._epoch)
 
     def _end_deadline(self) -> None:
         if self._deadline is not None:

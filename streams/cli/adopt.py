@@ -11,7 +11,16 @@ from rich.console import Console
 
 from streams import failpoints
 from streams.adopt import statements as sql
-from streams.adopt.adoption import Adoption, OldSystem, begin, carry, examine, uncounted, undo
+from streams.adopt.adoption import (
+    Adoption,
+    OldSystem,
+    begin,
+    carry,
+    end,
+    examine,
+    uncounted,
+    undo,
+)
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.errors import ExitCode, SettingsError
@@ -91,6 +100,8 @@ def command(
     if not found.finished:
         with counting("adopting", found.items) as advance:
             found = run(carry(settings, advance))
+    else:
+        run(end(settings))
     left = run(_counted(settings, wait)) if wait else None
     _report(found, as_json=as_json, dry_run=False, left=left)
     if left is not None and any(left):

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,9 +121,10 @@ async def export(settings: Settings, output: Path | None, form: Format) -> int:
     count = 0
     with open_writer(output, form, {"hash": str}) as writer:
         for found in rules.values():
-            rows = [{"hash": key.hex()} for key in found.roll]
-            writer.write(rows)
-            count += len(rows)
+            keys = iter(found.roll)
+            while rows := [{"hash": key.hex()} for key in islice(keys, _ROWS)]:
+                writer.write(rows)
+                count += len(rows)
     return count
 
 

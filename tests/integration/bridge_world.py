@@ -316,14 +316,16 @@ class BridgeWorld:
             await consumer.stop()
 
 
-def scrutin(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def scrutin(
+    env: Mapping[str, str], *arguments: str, timeout_s: float = 90
+) -> subprocess.CompletedProcess[str]:
     """Run `scrutin` as a user would."""
     return subprocess.run(
         [str(Path(sys.executable).with_name("scrutin")), *arguments],
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", **env},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=timeout_s,
         check=False,
     )
 

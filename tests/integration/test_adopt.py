@@ -6,20 +6,23 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from harness import Chain, database, metrics, redis_of, wipe
+from harness import Chain, database, metrics, redis_of, until, wipe
 
 from schemas.codec import encode
 from streams.adopt.adoption import CHUNK_ITEMS
 from streams.availability import Availability
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.load.programs import child_environment
+from streams.load.amqp import Link, connection_parameters
+from streams.load.programs import Program, child_environment
 from streams.log_writer import LogWriter, OutRecord
 from streams.settings import load_settings
 from streams.topics import VALIDATION_TOPIC, ensure_topics
@@ -28,7 +31,9 @@ from tests.integration.old_systems import SCHEMAS, OldElection, election, fill
 from tests.strategies import make_batch, make_vote
 
 VOTES = int(os.environ.get("ADOPT_VOTES", "20000"))
-"""Of one old system."""
+"""Of one old system; `make adopt` takes 200,000."""
+PATIENCE_S = 120 + VOTES // 400
+KILLED = {"SCRUTIN_TEST_FAILPOINTS": "after_adopted:kill", "SCRUTIN_TEST_DEPLOYMENT": "true"}
 
 
 class Before:
@@ -50,7 +55,13 @@ class Before:
 
     async def adopt(self, *arguments: str, **env: str) -> tuple[int, dict[str, Any]]:
         """Exit code, and the document on standard output (or the error's text)."""
-        done = await asyncio.to_thread(scrutin, {**self.env, **env}, "adopt", "--json", *arguments)
+        return await self.run("adopt", *arguments, **env)
+
+    async def run(self, *arguments: str, **env: str) -> tuple[int, dict[str, Any]]:
+        """The same of any command."""
+        done = await asyncio.to_thread(
+            scrutin, {**self.env, **env}, *arguments, "--json", timeout_s=90 + PATIENCE_S
+        )
         try:
             return done.returncode, json.loads(done.stdout)
         except ValueError:
@@ -73,8 +84,7 @@ async def before(stack: Stack) -> AsyncIterator[Before]:
 
 async def check(before: Before, old: OldElection) -> None:
     """Fail unless everything that the old system had is here as it was."""
-    counted = await before.rows("SELECT contest_id, choice, votes FROM contest_results")
-    assert {(contest, choice): votes for contest, choice, votes in counted} == dict(old.totals())
+    await check_totals(before, old)
     audit = await before.rows(
         "SELECT voter_hash, coalesce(law_id, candidate_id::text), timestamp,"
         " metadata -> 'adopted' ->> 'from' FROM vote_audit"
@@ -100,7 +110,7 @@ async def check(before: Before, old: OldElection) -> None:
     )
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400 + 2 * PATIENCE_S)
 @pytest.mark.parametrize("dialect", SCHEMAS)
 async def test_an_adopted_election_is_the_old_one(
     before: Before, stack: Stack, tmp_path: Path, dialect: str
@@ -113,16 +123,14 @@ async def test_an_adopted_election_is_the_old_one(
     assert await before.rows("SELECT to_regnamespace('scrutin_adoption') IS NULL") == [(True,)]
     assert "vote_audit" in plan["moved"]
 
-    kill = {
-        "SCRUTIN_TEST_FAILPOINTS": "after_adopted:kill",
-        "SCRUTIN_TEST_DEPLOYMENT": "true",
-    }
-    code, _ = await before.adopt(**kill)
+    code, _ = await before.adopt(**KILLED)
     assert code == -signal.SIGKILL
     assert await before.rows("SELECT done FROM scrutin_adoption.adoption") == [(0,)]
     async with Running(stack, tmp_path) as chain:
-        code, done = await before.adopt("--wait", "120")
+        started_s = time.monotonic()
+        code, done = await before.adopt("--wait", str(PATIENCE_S))
         assert (code, done["finished"], done["done"]) == (0, True, plan["items"]), done
+        print(f"{dialect}: {plan['items']:,} items in {time.monotonic() - started_s:.1f} s")
         await check(before, old)
         # Workers met the first chunk twice.
         assert await replays(chain) >= min(CHUNK_ITEMS, plan["items"]) - len(old.refused)
@@ -133,14 +141,100 @@ async def test_an_adopted_election_is_the_old_one(
 class Running:
     """Workers only: an adoption is counted without a bridge."""
 
-    def __init__(self, stack: Stack, directory: Path) -> None:
-        self._chain = Chain(stack, directory, bridges=0)
+    def __init__(self, stack: Stack, directory: Path, **settings: Any) -> None:
+        self._chain = Chain(stack, directory, **{"bridges": 0, **settings})
 
     async def __aenter__(self) -> Chain:
         return await self._chain.start()
 
     async def __aexit__(self, *error: Any) -> None:
         await self._chain.__aexit__(*error)
+
+
+async def faults(program: Program) -> str:
+    """What a process says keeps it from being ready; nothing before it listens."""
+    program.check()
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{program.port}/ready") as answer,
+        ):
+            return await answer.text()
+    except aiohttp.ClientConnectionError:
+        return ""
+
+
+@pytest.mark.timeout(400)
+async def test_bridges_wait_and_repairs_keep_what_was_adopted(
+    before: Before, stack: Stack, tmp_path: Path
+) -> None:
+    """A bridge that is started in an unfinished adoption takes no vote in front of an adopted one.
+
+    Later the tables and the mirror are made anew from the log, and a reset empties them.
+    """
+    old = election("voting", 300)
+    await before.fill(old)
+    assert (await before.adopt(**KILLED))[0] == -signal.SIGKILL
+    name = {"SCRUTIN_REHEARSAL": "dry-run", "SCRUTIN_ROLL": "open"}
+    hasty = {"vote_hash": old.votes[1][0], "law_id": old.votes[1][1], "choice": "non"}
+    running = Chain(stack, tmp_path, settings=name)
+    [worker], [bridge] = running.workers, running.bridges
+    try:
+        bridge.start()
+
+        async def waits() -> bool:
+            return "an adoption is not finished" in await faults(bridge)
+
+        await until(waits, "the bridge waits for the adoption", within_s=60)
+        async with Link(connection_parameters(before.settings)) as link:
+            await link.call(
+                lambda done: link.channel.queue_declare(
+                    "votes.validation", durable=True, callback=done
+                )
+            )
+            link.channel.basic_publish("", "votes.validation", json.dumps(hasty).encode())
+        worker.start()
+        await worker.ready(within_s=120)
+        code, done = await before.adopt("--wait", "120")
+        assert (code, done["finished"]) == (0, True), done
+        await bridge.ready(within_s=60)
+
+        async def second() -> bool:
+            rows = await before.rows(
+                "SELECT attempt_count FROM duplicate_attempts WHERE voter_hash = $1",
+                old.votes[1][0],
+            )
+            return rows == [(old.attempts.get(old.votes[1][0], 0) + 2,)]
+
+        await until(second, "the hasty vote is a second attempt", within_s=60)
+        await check_totals(before, old)
+        await worker.terminate()
+        code, told = await before.run("rebuild", "postgres")
+        assert (code, told["equal"], told["surplus_votes"]) == (0, True, 0), told
+        await before.rows("DELETE FROM contest_results")
+        code, told = await before.run("rebuild", "postgres")
+        assert (code, told["replaced"]) == (0, True), told
+        await check_totals(before, old)
+        redis = redis_of(before.settings)
+        await redis.delete("voted_hashes")
+        code, told = await before.run("mirror", "rebuild")
+        assert code == 0, told
+        assert await redis.smembers("voted_hashes") == {voter for voter, *_ in old.votes}
+        await redis.aclose()
+        worker.start()
+        await worker.ready(within_s=120)
+        code, told = await before.run("reset", "--confirm", "dry-run", **name)
+        assert (code, told.get("epoch")) == (0, 1), told
+        assert await before.rows("SELECT count(*) FROM vote_audit") == [(0,)]
+    finally:
+        for program in (bridge, worker):
+            print("\n".join(program.tail()))
+            await program.kill()
+
+
+async def check_totals(before: Before, old: OldElection) -> None:
+    counted = await before.rows("SELECT contest_id, choice, votes FROM contest_results")
+    assert {(contest, choice): votes for contest, choice, votes in counted} == dict(old.totals())
 
 
 async def replays(chain: Chain) -> float:

@@ -65,7 +65,7 @@ def ballots() -> Iterator[tuple[int, tuple[int, ...], Ballot]]:
         region, standing = (10, NORTH) if number % 3 else (20, SOUTH)
         for _ in range(2 if number % 10 == 0 else 1):
             # Weighted, so that several rounds are needed.
-            order = sorted(standing, key=lambda c: rng.random() * (1 + c % 3))
+            order = sorted(standing, key=lambda c: rng.random() * (5 + c % 3))
             ranking = tuple(order[: rng.randint(1, len(standing))])
             yield (
                 number,

@@ -118,3 +118,35 @@ async def test_a_reset_that_failed_goes_on_in_the_same_epoch(
 
 async def _nothing(_: Sequence[Verdicts]) -> None:
     return None
+
+
+async def test_an_adoption_holds_the_intake_alone_for_as_long_as_it_takes(
+    still: Standstill, intake: Intake
+) -> None:
+    seen: list[int] = []
+
+    async def handle(given: Sequence[Verdicts]) -> None:
+        seen.append(len(given))
+
+    await still.adoption_begins()
+    await still.adoption_begins()
+    assert (still.adopting, intake.told) == (True, ["pause"])
+    await still.held(handle)([verdicts(make_batch(make_vote()))])
+    assert seen == [1]
+    await still.adoption_ends()
+    await still.adoption_ends()
+    assert (still.adopting, intake.told) == (False, ["pause", "resume 0"])
+
+
+async def test_a_reset_during_an_adoption_does_not_let_votes_in(
+    still: Standstill, intake: Intake
+) -> None:
+    await still.adoption_begins()
+    await still.pause(paused(1))
+    await still.adoption_ends()
+    assert intake.told == ["pause", "pause"]
+    await still.adoption_begins()
+    await still.resume(IntakeResumed(LOG_ID, 1))
+    assert intake.told[-2:] == ["resume 1", "pause"]
+    await still.adoption_ends()
+    assert intake.told[-1] == "resume 1"
