@@ -20,6 +20,7 @@ from streams.errors import ScrutinError
 from streams.events import VerdictEvent
 from streams.metrics import WorkerMetrics
 from streams.poll_votes import POLL_PREFIX
+from streams.ranking import SEPARATOR
 from streams.redis_client import redis_errors
 from streams.rows import split
 
@@ -82,8 +83,10 @@ def notices(events: Iterable[VerdictEvent]) -> list[Notice]:
 
 
 def merge(into: Totals, totals: Mapping[tuple[str, str], int]) -> None:
-    """Keep the higher of two totals."""
+    """Keep the higher of two totals; rankings are left out, their watchers ask the database."""
     for (contest, choice), votes in totals.items():
+        if SEPARATOR in choice:
+            continue
         choices = into.setdefault(contest, {})
         choices[choice] = max(votes, choices.get(choice, 0))
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from streams.devstack import Stack
-from streams.load.programs import worker
+from streams.load.programs import Program, gateway, worker
 from streams.settings import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_world import BridgeWorld, scrutin, voter
@@ -104,12 +105,14 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
             "SCRUTIN_ENFORCE_CONTESTS": "true",
             "SCRUTIN_ROLL": "open",
             "SCRUTIN_DEFAULT_ELECTION": "2",
+            "SCRUTIN_SECRET": "not a secret, since all of it is a test",
         }
         counter = worker(world.env, tmp_path, "worker")
+        web = gateway(world.env, tmp_path)
         db = await database(load_settings(stack.env()))
         try:
-            async with world.bridge() as bridge, counter:
-                await asyncio.gather(bridge.ready(), counter.ready())
+            async with world.bridge() as bridge, counter, web:
+                await asyncio.gather(*(p.ready(within_s=120) for p in (bridge, counter, web)))
                 await import_both(world, tmp_path)
                 sent = list(ballots())
                 world.publish(body for *_, body in sent)
@@ -118,7 +121,8 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
                 )
                 await ranked_equals_the_independent_count(world, db, sent)
                 await single_choice_by_default_election(world, db)
-                await closed_and_final(world, db)
+                await over_http(web, db)
+                await closed_and_final(world, web, db)
         finally:
             await db.close()
 
@@ -248,8 +252,67 @@ async def single_choice_by_default_election(world: BridgeWorld, db: Any) -> None
     assert await db.fetchval(votes) == 700
 
 
-async def closed_and_final(world: BridgeWorld, db: Any) -> None:
+HTTP_BALLOT: Ballot = {
+    "nas": "123 456 789",
+    "code": "abc123",
+    "election_id": 1,
+    "region_id": 10,
+    "voting_method": "ranked_choice",
+    "ranked_choices": [11, 12],
+}
+
+
+async def over_http(web: Program, db: Any) -> None:
+    base = f"http://127.0.0.1:{web.port}/api/v1/elections"
+    async with aiohttp.ClientSession() as client:
+
+        async def get(path: str, status: int = 200) -> Any:
+            async with client.get(base + path) as answer:
+                assert answer.status == status, await answer.text()
+                return await answer.json()
+
+        assert {one["election_code"] for one in await get("")} == {"A-2026", "2"}
+        north = await get("/1/regions/10/candidates")
+        assert {(c["id"], c["party_code"]) for c in north} == {
+            (11, "B"),
+            (12, "A"),
+            (13, "B"),
+            (14, "A"),
+        }
+        assert len(await get("/2/regions/10/candidates")) == len(PRESIDENTS)
+        before = await get("/1/regions/10/results")
+        national = await get("/1/results")
+        [seat] = [each for each in national["seats"] if each["region_id"] == 10]
+        assert before["rounds"] == seat["rounds"]
+        votes = {str(c["candidate_id"]): c["votes"] for c in before["candidates"]}
+        assert votes == seat["rounds"][0]["votes"]
+        assert before["total_votes"] == sum(votes.values())
+        await get("/9/results", 404)
+        await get("/1/regions/99/results", 404)
+        async with client.post(f"{base}/vote", json=HTTP_BALLOT) as answer:
+            assert answer.status == 202, await answer.text()
+        twice = HTTP_BALLOT | {"ranked_choices": [11, 11]}
+        async with client.post(f"{base}/vote", json=twice) as answer:
+            assert answer.status == 422, await answer.text()
+
+        async def counted() -> bool:
+            after = await get("/1/regions/10/results")
+            return bool(after["total_votes"] == before["total_votes"] + 1)
+
+        await until(counted, "the ranking sent over HTTP counts", within_s=60)
+        choice = "SELECT choice FROM vote_audit ORDER BY id DESC LIMIT 1"
+        assert await db.fetchval(choice) == "11>12"
+
+
+async def closed_and_final(world: BridgeWorld, web: Program, db: Any) -> None:
     await run(world, "contest", "close", "election:1", "--wait", "60")
+    url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
+    async with (
+        aiohttp.ClientSession() as client,
+        client.post(url, json=HTTP_BALLOT | {"nas": "2"}) as answer,
+    ):
+        assert answer.status == 400, await answer.text()
+        assert "not open" in await answer.text()
     world.publish([{"voter_hash": voter(9100), "election_id": 1, "candidate_id": 11}])
 
     async def refused() -> bool:
@@ -258,6 +321,6 @@ async def closed_and_final(world: BridgeWorld, db: Any) -> None:
 
     await until(refused, "a vote behind the window's end is rejected", within_s=60)
     counted = await run(world, "election", "count", "A-2026")
-    assert (counted["final"], counted["total_votes"]) == (True, VOTERS)
+    assert (counted["final"], counted["total_votes"]) == (True, VOTERS + 1)
     final = "SELECT bool_and(final) FROM election_counts WHERE election_id = 1"
     assert await db.fetchval(final) is True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,7 @@ async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path
                 await counter.terminate()
                 counter.start()
                 await counter.ready()
-                assert (await reset(world))["epoch"] == 2
-                assert not any((await rows(db)).values())
-                world.publish(law_vote(n) for n in range(50))
-                await counted(db, 50)
+                await _while_votes_flow(world, db)
         finally:
             await db.close()
 
@@ -124,6 +122,55 @@ async def _under_load(world: BridgeWorld, db: Any) -> None:
     windows = {r.key: r.value for r in await world.records(WINDOWS_TOPIC, 1)}
     assert windows
     assert not any(windows.values())
+
+
+async def _while_votes_flow(world: BridgeWorld, db: Any) -> None:
+    """Nobody stops publishing: what RabbitMQ had before does not count, what comes after does."""
+    sent: Counter[str] = Counter()
+    phase = "before"
+
+    async def publish_on() -> None:
+        number = 10**6
+        while phase != "over":
+            law, first = phase, number
+            await asyncio.to_thread(
+                world.publish, [law_vote(first + n, law_id=law) for n in range(100)]
+            )
+            number += 100
+            sent[law] += 100
+
+    async def of(law: str) -> int:
+        query = "SELECT count(*) FROM vote_audit WHERE law_id = $1"
+        return int(await db.fetchval(query, law))
+
+    async def sent_in(law: str, votes: int) -> bool:
+        return sent[law] >= votes
+
+    publishing = asyncio.create_task(publish_on())
+    try:
+        await until(lambda: of("before"), "votes are being counted", within_s=60)
+        phase = "during"
+        # The last batch of before is in RabbitMQ once this one is.
+        await until(lambda: sent_in("during", 100), "publishing goes on", within_s=60)
+        done = await reset(world)
+        phase = "after"
+        await until(lambda: sent_in("after", 300), "publishing goes on", within_s=60)
+    finally:
+        phase = "over"
+        await publishing
+    assert done["epoch"] == 2
+    print(f"reset of {sent.total()} votes on their way in {done['took_s']} s")
+
+    async def all_of_after() -> bool:
+        return await of("after") == sent["after"]
+
+    await until(all_of_after, "votes after the reset are counted", within_s=60)
+    assert await of("before") == 0
+    assert await of("during") <= sent["during"]
+    assert await db.fetchval("SELECT count(*) FROM vote_audit") == sum(
+        [await of("during"), await of("after")]
+    )
+    assert await db.fetchval("SELECT count(*) FROM rejected_votes") == 0
 
 
 async def test_a_reset_needs_the_name_of_a_rehearsal(stack: Stack, tmp_path: Path) -> None:
