@@ -338,9 +338,30 @@ async def test_from_another_database(before: Before) -> None:
         await admin.close()
 
 
+OLD_ELECTIONS = (
+    "CREATE TABLE political_parties (id serial PRIMARY KEY, party_code varchar(10) UNIQUE,"
+    " party_name varchar(100), party_color varchar(7))",
+    "CREATE TABLE regions (id serial PRIMARY KEY, region_code varchar(10), region_name text)",
+    "CREATE TABLE elections (id serial PRIMARY KEY, election_code varchar(50), election_name text,"
+    " start_datetime timestamp, end_datetime timestamp, voting_method varchar(20))",
+    "CREATE TABLE candidates (id serial PRIMARY KEY, election_id int REFERENCES elections,"
+    " region_id int REFERENCES regions, party_id int REFERENCES political_parties,"
+    " first_name text, last_name text)",
+    "CREATE TABLE election_results (election_id int REFERENCES elections, votes int)",
+    "INSERT INTO political_parties (party_code, party_name) VALUES ('A', 'Alpha')",
+    "INSERT INTO regions (region_code, region_name) VALUES ('N', 'North'), ('S', 'South')",
+    "INSERT INTO elections (election_code, election_name, start_datetime, end_datetime,"
+    " voting_method) VALUES ('E', 'Assembly', '2027-01-01 08:00', '2027-01-01 20:00',"
+    " 'ranked_choice')",
+    "INSERT INTO candidates (election_id, region_id, party_id, first_name, last_name)"
+    " VALUES (1, 1, 1, 'A', 'B'), (1, 2, NULL, 'C', 'D')",
+)
+
+
 async def test_undo_puts_everything_back(before: Before) -> None:
+    """The tables of elections move too; what they describe can be taken over from there."""
     old = election("voting", 200)
-    await before.fill(old)
+    await before.fill(old, *OLD_ELECTIONS)
     names = (
         "SELECT relname::text, relkind::text FROM pg_class"
         " WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
@@ -349,6 +370,16 @@ async def test_undo_puts_everything_back(before: Before) -> None:
     code, _ = await before.adopt()
     assert code == 0
     assert await before.rows("SELECT count(*) FROM scrutin_replaced.vote_audit") == [(202,)]
+    code, drafted = await before.run(
+        *("election", "import", "--from-schema", "scrutin_replaced", "--wait", "0")
+    )
+    assert code == 0, drafted
+    assert (drafted["contest_id"], drafted["choices"], drafted["state"]) == (
+        "election:1",
+        ["1", "2"],
+        "draft",
+    )
+    assert drafted["closes_at"] == "2027-01-01T20:00:00+00:00"
     code, undone = await before.adopt("--undo")
     assert code == 0, undone
     assert await before.rows(names) == standing
