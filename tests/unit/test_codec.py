@@ -22,9 +22,16 @@ from schemas.codec import (
     decode_window_state,
     encode,
 )
-from schemas.control import Contest, ContestsChanged, EpochOpened, RollChanged
+from schemas.control import (
+    Contest,
+    ContestsChanged,
+    ElectionContest,
+    ElectionsChanged,
+    EpochOpened,
+    RollChanged,
+)
 from schemas.genesis import Genesis
-from schemas.notices import IntakePaused, IntakeResumed, RollLoaded
+from schemas.notices import AdoptionBegun, AdoptionEnded, IntakePaused, IntakeResumed, RollLoaded
 from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, Repeat, VotedRecord
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
@@ -185,6 +192,32 @@ VERSION_1 += [
         IntakeResumed(b"l" * 16, 1),
         decode_notice,
         "93b0696e74616b652d726573756d65642f31c4106c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c01",
+    ),
+]
+ELECTION = ElectionContest(
+    *msgspec.structs.astuple(CONTEST)[:4], ["7", "8"], "default", 1, None, "ranked", ["5", "5"]
+)
+# What elections and adoptions added.
+VERSION_1 += [
+    (
+        "elections",
+        ElectionsChanged(2**41, b"c" * 16, 1_760_000_000_000, True, [ELECTION]),
+        decode_input,
+        "96aa636f6e74657374732f32cf0000020000000000c41063636363636363636363636363636363cf"
+        "00000199c82cc000c3919aaa656c656374696f6e3a31a8656c656374696f6ea64d6169726965a46f"
+        "70656e92a137a138a764656661756c7401c0a672616e6b656492a135a135",
+    ),
+    (
+        "adoption-begun",
+        AdoptionBegun(b"l" * 16, 7),
+        decode_notice,
+        "93b061646f7074696f6e2d626567756e2f31c4106c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c07",
+    ),
+    (
+        "adoption-ended",
+        AdoptionEnded(b"l" * 16, 7),
+        decode_notice,
+        "93b061646f7074696f6e2d656e6465642f31c4106c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c07",
     ),
 ]
 by_type = pytest.mark.parametrize(
