@@ -156,7 +156,7 @@ async def import_both(world: BridgeWorld, db: Any, directory: Path) -> None:
         )
         return bool(await db.fetchval(query))
 
-    await until(opened, "the window opens by itself", within_s=60)
+    await until(opened, "the window opens by itself", within_s=120)
     other = ASSEMBLY | {"candidates": ASSEMBLY["candidates"][:-1]}
     file.write_text(json.dumps(other))
     refused = await asyncio.to_thread(scrutin, world.env, "election", "import", str(file))
@@ -170,7 +170,7 @@ async def judged(db: Any, count: int) -> None:
         query = "SELECT (SELECT count(*) FROM vote_audit) + (SELECT count(*) FROM rejected_votes)"
         return bool(await db.fetchval(query) == count)
 
-    await until(all_of_them, f"{count} messages judged", within_s=90)
+    await until(all_of_them, f"{count} messages judged", within_s=120)
 
 
 async def ranked_equals_the_independent_count(
@@ -302,13 +302,13 @@ async def over_http(web: Program, db: Any) -> None:
             after = await get("/1/regions/10/results")
             return bool(after["total_votes"] == before["total_votes"] + 1)
 
-        await until(counted, "the ranking sent over HTTP counts", within_s=60)
+        await until(counted, "the ranking sent over HTTP counts", within_s=120)
         choice = "SELECT choice FROM vote_audit ORDER BY id DESC LIMIT 1"
         assert await db.fetchval(choice) == "11>12"
 
 
 async def closed_and_final(world: BridgeWorld, web: Program, db: Any) -> None:
-    await run(world, "contest", "close", "election:1", "--wait", "60")
+    await run(world, "contest", "close", "election:1", "--wait", "120")
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
     async with (
         aiohttp.ClientSession() as client,
@@ -322,7 +322,7 @@ async def closed_and_final(world: BridgeWorld, web: Program, db: Any) -> None:
         query = "SELECT reason FROM rejected_votes WHERE voter_hash = $1"
         return bool(await db.fetchval(query, voter(9100)) == "contest_closed")
 
-    await until(refused, "a vote behind the window's end is rejected", within_s=60)
+    await until(refused, "a vote behind the window's end is rejected", within_s=120)
     counted = await run(world, "election", "count", "A-2026")
     assert (counted["final"], counted["total_votes"]) == (True, VOTERS + 1)
     final = "SELECT bool_and(final) FROM election_counts WHERE election_id = 1"

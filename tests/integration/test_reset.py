@@ -40,7 +40,7 @@ async def counted(db: Any, votes: int) -> None:
     async def look() -> bool:
         return bool(await db.fetchval("SELECT count(*) = $1 FROM vote_audit", votes))
 
-    await until(look, f"{votes} votes counted", within_s=60)
+    await until(look, f"{votes} votes counted", within_s=120)
 
 
 @pytest.mark.timeout(240)
@@ -97,7 +97,7 @@ async def _under_load(world: BridgeWorld, db: Any) -> None:
     async def flowing() -> bool:
         return bool(await db.fetchval("SELECT count(*) > 700 FROM vote_audit"))
 
-    await until(flowing, "votes are being counted", within_s=60)
+    await until(flowing, "votes are being counted", within_s=120)
     enough.set()
     await publishing
     assert (await reset(world))["epoch"] == 1
@@ -148,13 +148,13 @@ async def _while_votes_flow(world: BridgeWorld, db: Any) -> None:
 
     publishing = asyncio.create_task(publish_on())
     try:
-        await until(lambda: of("before"), "votes are being counted", within_s=60)
+        await until(lambda: of("before"), "votes are being counted", within_s=120)
         phase = "during"
         # The last batch of before is in RabbitMQ once this one is.
-        await until(lambda: sent_in("during", 100), "publishing goes on", within_s=60)
+        await until(lambda: sent_in("during", 100), "publishing goes on", within_s=120)
         done = await reset(world)
         phase = "after"
-        await until(lambda: sent_in("after", 300), "publishing goes on", within_s=60)
+        await until(lambda: sent_in("after", 300), "publishing goes on", within_s=120)
     finally:
         phase = "over"
         await publishing
@@ -164,7 +164,7 @@ async def _while_votes_flow(world: BridgeWorld, db: Any) -> None:
     async def all_of_after() -> bool:
         return await of("after") == sent["after"]
 
-    await until(all_of_after, "votes after the reset are counted", within_s=60)
+    await until(all_of_after, "votes after the reset are counted", within_s=120)
     assert await of("before") == 0
     assert await of("during") <= sent["during"]
     assert await db.fetchval("SELECT count(*) FROM vote_audit") == sum(
