@@ -93,7 +93,7 @@ BAD = (
 
 
 async def run(world: BridgeWorld, *arguments: str) -> Any:
-    done = await asyncio.to_thread(scrutin, world.env, *arguments, "--json")
+    done = await asyncio.to_thread(scrutin, world.env, *arguments, "--json", timeout_s=180)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
