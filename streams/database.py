@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import asyncpg
 
@@ -138,3 +139,47 @@ def pool(settings: Settings, application_name: str, schema: str = "") -> asyncpg
             "jit": "off",
         },
     )
+
+
+class Pooled:
+    """An adapter with connections of its own to the database. Enter it to have them.
+
+    Args:
+        settings: where the database is.
+        application_name: as PostgreSQL shows it.
+        schema: where unqualified names are looked for; the user's own by default.
+    """
+
+    def __init__(self, settings: Settings, application_name: str, schema: str = "") -> None:
+        self._settings = settings
+        self._where = place(settings)
+        self._application_name = application_name[:63]
+        self._schema = schema
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = pool(self._settings, self._application_name, self._schema)
+        async with translated(self._where):
+            await self._pool
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        opened, self._pool = self._pool, None
+        if opened is not None:
+            opened.terminate()
+
+    @property
+    def connections(self) -> asyncpg.Pool:
+        """The pool."""
+        assert self._pool is not None, "the adapter is not open"
+        return self._pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection of one's own.
+
+        Raises:
+            ServiceUnavailable: the database is away.
+        """
+        async with translated(self._where), self.connections.acquire() as connection:
+            yield connection

@@ -12,8 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import asyncpg
 
@@ -23,7 +22,7 @@ from schemas.skip import Skip
 from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote, VoteBatch
 from streams import failpoints, statements
-from streams.database import place, pool, translated
+from streams.database import Pooled, translated
 from streams.errors import LOG_LOST, LogMismatch
 from streams.events import VerdictEvent
 from streams.failpoints import Point
@@ -103,7 +102,7 @@ class _Work:
     controls: list[Passed] = field(default_factory=list)
 
 
-class PostgresSink:
+class PostgresSink(Pooled):
     """Adapter to the result database.
 
     Args:
@@ -116,35 +115,9 @@ class PostgresSink:
     def __init__(
         self, settings: Settings, windows: Windows, metrics: WorkerMetrics, schema: str = ""
     ) -> None:
-        self._settings = settings
-        self._schema = schema
+        super().__init__(settings, f"scrutin-worker {settings.worker_id}", schema)
         self._windows = windows
         self._metrics = metrics
-        self._where = place(settings)
-        self._pool: asyncpg.Pool | None = None
-
-    async def __aenter__(self) -> Self:
-        name = f"scrutin-worker {self._settings.worker_id}"[:63]
-        self._pool = pool(self._settings, name, self._schema)
-        async with translated(self._where):
-            await self._pool
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.terminate()
-            self._pool = None
-
-    @property
-    def connections(self) -> asyncpg.Pool:
-        """The pool, for the stage's other reads of the same database."""
-        assert self._pool is not None, "the sink is not open"
-        return self._pool
 
     async def positions(self) -> dict[int, int]:
         """Next offset of `votes.validated` to apply, by partition.

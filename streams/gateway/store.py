@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 
-from streams.database import place, pool, translated
+from streams.database import Pooled, translated
 from streams.errors import ServiceUnavailable
 from streams.gateway.receipts import Submission
 from streams.gateway.rooms import Standing
@@ -131,7 +129,7 @@ def step_for(span_s: float) -> int:
     return next((step for step in STEPS_S if span_s / step < MAX_POINTS), STEPS_S[-1])
 
 
-class Store:
+class Store(Pooled):
     """Adapter to the result database. Enter it to have connections.
 
     Args:
@@ -139,25 +137,7 @@ class Store:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._where = place(settings)
-        self._pool: asyncpg.Pool | None = None
-
-    async def __aenter__(self) -> Self:
-        self._pool = pool(self._settings, f"scrutin-gateway {self._settings.worker_id}"[:63])
-        async with translated(self._where):
-            await self._pool
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.terminate()
-            self._pool = None
+        super().__init__(settings, f"scrutin-gateway {settings.worker_id}")
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
         """Rows of one query.
@@ -165,10 +145,9 @@ class Store:
         Raises:
             ServiceUnavailable: the database is away.
         """
-        assert self._pool is not None, "the store is not open"
         async with translated(self._where):
             try:
-                rows: list[Any] = await self._pool.fetch(query, *arguments)
+                rows: list[Any] = await self.connections.fetch(query, *arguments)
             except asyncpg.UndefinedTableError as error:
                 raise ServiceUnavailable(
                     "The database has not all tables yet",
@@ -176,17 +155,6 @@ class Store:
                     todo="Start a worker, or run `scrutin migrate`",
                 ) from error
             return rows
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A connection of one's own.
-
-        Raises:
-            ServiceUnavailable: the database is away.
-        """
-        assert self._pool is not None, "the store is not open"
-        async with translated(self._where), self._pool.acquire() as connection:
-            yield connection
 
     async def ping(self) -> None:
         """Ask for nothing.
@@ -243,10 +211,9 @@ class Store:
         return await self._listed(CANDIDATES, election_id, region_id)
 
     async def _listed(self, query: str, *arguments: object) -> list[dict[str, object]]:
-        assert self._pool is not None, "the store is not open"
         async with translated(self._where):
             try:
-                return [dict(row) for row in await self._pool.fetch(query, *arguments)]
+                return [dict(row) for row in await self.connections.fetch(query, *arguments)]
             except asyncpg.UndefinedTableError:
                 return []
 

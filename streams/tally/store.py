@@ -6,13 +6,12 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from schemas.tally import Create
-from streams.database import place, pool, translated
+from streams.database import Pooled
 from streams.keys import ELECTION_PREFIX
 from streams.settings import Settings
 from streams.tally import statements as sql
@@ -43,46 +42,27 @@ class Center:
     result: str | None
 
 
-class TallyStore:
+class TallyStore(Pooled):
     """The tables of `sql/`; a context that opens and closes the connections.
 
     Every method raises :class:`streams.errors.ServiceUnavailable` while PostgreSQL is away.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._where = place(settings)
-        self._pool: asyncpg.Pool | None = None
+        super().__init__(settings, "scrutin tally")
         self._elections: dict[str, Described] = {}
-
-    async def __aenter__(self) -> Self:
-        self._pool = pool(self._settings, "scrutin tally")
-        async with translated(self._where):
-            await self._pool
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        opened, self._pool = self._pool, None
-        if opened is not None:
-            opened.terminate()
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        assert self._pool is not None
-        async with translated(self._where), self._pool.acquire() as connection:
-            yield connection
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Any]:
-        async with self._connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def _fetch(self, statement: str, *arguments: object) -> list[Any]:
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return list(await connection.fetch(statement, *arguments))
 
     async def _value(self, statement: str, *arguments: object) -> Any:
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return await connection.fetchval(statement, *arguments)
 
     # Elections, guardians, ballots.
