@@ -63,6 +63,7 @@ class Verified:
     """What a record's verification has shown."""
 
     election_id: str
+    """What the record calls itself; no proof depends on it."""
     guardians: int
     quorum: int
     cast: int

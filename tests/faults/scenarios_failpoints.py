@@ -110,7 +110,7 @@ def _stopped(program: Program) -> bool:
     return stat.rpartition(")")[2].split()[0] == "T"
 
 
-@scenario("failpoint", short=True, rate=500)
+@scenario("failpoint", short=True, rate=200)
 async def killed_between_writes(world: World) -> None:
     """Each process dies once between two writes, all at about the same time."""
     deaths = [

@@ -140,7 +140,7 @@ def test_results(env: dict[str, str]) -> None:
 
 
 def test_results_of_a_database_without_tables(env: dict[str, str]) -> None:
-    execute(env, "DROP TABLE contest_results")
+    execute(env, "DROP TABLE contest_results CASCADE")
     done = run_cli(env, "results")
     assert done.returncode == ExitCode.FAILED
     assert "scrutin migrate" in done.stderr
