@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import Any
 
@@ -19,7 +20,8 @@ class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
     millions of voters takes minutes.
     """
 
-    logger = faust.tables.recovery.logger
+    # Of Faust, whose progress tables nobody wants in a log of ours.
+    logger = logging.getLogger("faust.tables.recovery.ahead")
 
     async def _wait(self, coro: Any, timeout: float | None = None) -> None:
         # Faust goes on after a timeout as if it had an answer, and would call a table complete
