@@ -41,9 +41,6 @@ from streams.windows import Windows
 
 log = structlog.get_logger(__name__)
 
-REVOKE_TIMEOUT_S: Final = 3.0
-"""How long a running group may hold up a rebalance."""
-
 POSITIONS_TIMEOUT_S: Final = 15.0
 RECOVERY_RECORDS: Final = 200
 VALIDATION_GROUP_VOTES: Final = 8000

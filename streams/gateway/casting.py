@@ -9,8 +9,8 @@ import structlog
 from streams.errors import ServiceUnavailable
 from streams.gateway.parts import AnyRequest, Parts
 from streams.gateway.problems import Problem, Unavailable
-from streams.gateway.queue import Unconfirmed
 from streams.gateway.submissions import Faulty, Outgoing
+from streams.gateway.vote_sink import Unconfirmed
 from streams.redis_client import redis_errors
 
 log = structlog.get_logger(__name__)

@@ -10,13 +10,12 @@ from litestar import Request
 from redis.asyncio import Redis
 
 from streams.gateway.poll_store import Polls
-from streams.gateway.queue import VoteQueue
 from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
 from streams.gateway.submissions import Clock
 from streams.gateway.tally_desk import TallyDesk
 from streams.gateway.throttle import Throttle
-from streams.gateway.vote_log import VoteLog
+from streams.gateway.vote_sink import VoteSink
 from streams.gateway.voters import Voters
 from streams.gateway.watching import Watching
 from streams.metrics import GatewayMetrics
@@ -32,7 +31,7 @@ class Parts:
     settings: Settings
     redis: Redis
     store: Store
-    queue: VoteQueue | VoteLog
+    queue: VoteSink
     receipts: Receipts
     throttle: Throttle
     watching: Watching

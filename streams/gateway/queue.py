@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import takewhile
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import pika
 import structlog
@@ -19,16 +18,11 @@ from pika.exceptions import AMQPError
 from streams.availability import Availability, persistently
 from streams.bridge.amqp import Address, Channel, connected, ensure_queue
 from streams.errors import ServiceUnavailable
+from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 
 log = structlog.get_logger(__name__)
 
 SERVICE: Final = "rabbitmq"
-MAX_OPEN: Final = 10_000
-"""Votes that wait for their confirm; more are turned away."""
-
-
-class Unconfirmed(ServiceUnavailable):
-    """RabbitMQ did not confirm a vote: it may have it, or not."""
 
 
 class Confirms:
@@ -77,7 +71,7 @@ class Confirms:
         self._open.clear()
 
 
-class VoteQueue:
+class VoteQueue(VoteSink):
     """The validation queue, to write to. Enter it to connect; it connects again by itself.
 
     Args:
@@ -99,6 +93,7 @@ class VoteQueue:
         confirm_timeout_s: float,
         on_blocked: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        super().__init__()
         self._address = address
         self._queue = queue
         self._availability = availability
@@ -108,7 +103,6 @@ class VoteQueue:
         self._channel: Channel | None = None
         self._confirms = Confirms()
         self._blocked = False
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def fault(self) -> str | None:
@@ -121,25 +115,6 @@ class VoteQueue:
             return "RabbitMQ is behind with its confirms"
         return None
 
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """Ends only with an error that nobody but an operator can put right."""
-        assert self._task is not None, "the queue is not open"
-        return self._task
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._stay_connected(), name="vote queue")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.task.cancel()
-        await asyncio.wait([self.task])
-
     async def publish(self, body: bytes, message_id: str) -> None:
         """Publish one vote; returns once RabbitMQ has confirmed it.
 
@@ -148,7 +123,7 @@ class VoteQueue:
             Unconfirmed: it was sent and not confirmed.
         """
         if (fault := self.fault) is not None:
-            raise ServiceUnavailable(fault, todo="Send the vote again a little later")
+            raise ServiceUnavailable(fault, todo=AGAIN)
         channel = self._channel
         assert channel is not None
         try:
@@ -162,9 +137,7 @@ class VoteQueue:
                 mandatory=True,
             )
         except AMQPError as error:
-            raise ServiceUnavailable(
-                "RabbitMQ is away", todo="Send the vote again a little later"
-            ) from error
+            raise ServiceUnavailable("RabbitMQ is away", todo=AGAIN) from error
         answer = self._confirms.expect(message_id)
         await asyncio.wait([answer], timeout=self._confirm_timeout_s)
         # A vote that waits in a queue of ours for a voter who has left is no harm.
@@ -174,7 +147,7 @@ class VoteQueue:
                 todo="Send it again; it counts once, however often it is sent",
             )
 
-    async def _stay_connected(self) -> None:
+    async def _run(self) -> None:
         while True:
             await persistently(
                 self._connection,

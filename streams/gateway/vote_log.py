@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -22,13 +21,11 @@ from streams.bridge.intake import Intake, first_error
 from streams.bridge.notices import NoticeReader
 from streams.bridge.standstill import Standstill
 from streams.errors import ServiceUnavailable
-from streams.gateway.queue import MAX_OPEN, Unconfirmed
+from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 from streams.metrics import BridgeMetrics
 from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-_AGAIN: Final = "Send the vote again a little later"
 
 
 class Desk:
@@ -75,7 +72,7 @@ class Desk:
         """Nobody waits for more than :meth:`confirm`."""
 
 
-class VoteLog:
+class VoteLog(VoteSink):
     """The input log, to write to. Enter it to work; what is away is waited for.
 
     Args:
@@ -85,6 +82,7 @@ class VoteLog:
     """
 
     def __init__(self, settings: Settings, redis: Redis, availability: Availability) -> None:
+        super().__init__()
         self._settings = settings
         self._availability = availability
         # What a bridge counts is not exposed here: the names would stand there twice.
@@ -93,7 +91,6 @@ class VoteLog:
         self._desk = Desk()
         self._reading = False
         self._paused = False
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def fault(self) -> str | None:
@@ -110,25 +107,6 @@ class VoteLog:
             return "Kafka is behind with its confirms"
         return None
 
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """Ends only with an error that nobody but an operator can put right."""
-        assert self._task is not None, "the log is not open"
-        return self._task
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="vote log")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.task.cancel()
-        await asyncio.wait([self.task])
-
     async def publish(self, body: bytes, message_id: str) -> None:
         """Write one vote; returns once Kafka has it on all in-sync replicas.
 
@@ -137,7 +115,7 @@ class VoteLog:
             Unconfirmed: Kafka may have it, or not, or get it yet.
         """
         if (fault := self.fault) is not None:
-            raise ServiceUnavailable(fault[0].upper() + fault[1:], todo=_AGAIN)
+            raise ServiceUnavailable(fault[0].upper() + fault[1:], todo=AGAIN)
         number, answer = self._desk.expect()
         self._intake.ingress.receive(self._desk, number, False, message_id.encode(), body)
         await asyncio.wait([answer], timeout=self._settings.confirm_timeout_s)

@@ -40,7 +40,6 @@ log = structlog.get_logger(__name__)
 
 EVENTS_CODEC: Final = "scrutin-tally-events"
 TASKS_CODEC: Final = "scrutin-tally-tasks"
-REVOKE_TIMEOUT_S: Final = 3.0
 _GROUP_EVENTS: Final = 200
 
 

@@ -1,0 +1,63 @@
+"""Where a gateway's votes go, whatever confirms them."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Final, Self
+
+from streams.errors import ServiceUnavailable
+
+MAX_OPEN: Final = 10_000
+"""Votes that wait for their confirm; more are turned away."""
+
+AGAIN: Final = "Send the vote again a little later"
+
+
+class Unconfirmed(ServiceUnavailable):
+    """A vote was not confirmed in time: it may have arrived, or not."""
+
+
+class VoteSink(ABC):
+    """Takes votes while its task runs. Enter it to work; what is away is waited for."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    @abstractmethod
+    def fault(self) -> str | None:
+        """Why no vote can be taken now; None if one can."""
+
+    @abstractmethod
+    async def publish(self, body: bytes, message_id: str) -> None:
+        """Hand one vote over; returns once it is confirmed.
+
+        Raises:
+            ServiceUnavailable: it was not taken.
+            Unconfirmed: whether it arrived is unknown.
+        """
+
+    @abstractmethod
+    async def _run(self) -> None:
+        """Work until cancelled."""
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """Ends only with an error that nobody but an operator can put right."""
+        assert self._task is not None, "the votes' way is not open"
+        return self._task
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name=type(self).__name__)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
