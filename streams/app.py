@@ -12,7 +12,7 @@ from yarl import URL
 
 from streams.kafka_transport import Transport, credentials
 from streams.logs import logging_config
-from streams.recovery import Recovery
+from streams.recovery import TableManager
 from streams.settings import Settings
 
 
@@ -76,6 +76,7 @@ def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
         broker=[URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers],
         broker_credentials=credentials(settings.kafka_security()),
         store="memory://",
+        TableManager=TableManager,
         datadir=settings.data_dir,
         topic_partitions=settings.partitions,
         topic_replication_factor=settings.replication_factor,
@@ -99,6 +100,5 @@ def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
         logging_config=logging_config(settings.log_level, settings.log_format),
     )
     app.worker = worker
-    app.tables._recovery = Recovery(app, app.tables, beacon=app.tables.beacon, loop=app.loop)
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
     return app

@@ -119,11 +119,25 @@ def create(known: Contests, drafts: Iterable[Contest]) -> list[Contest]:
         old = known.get(new.id)
         if old is None or (old.state == ContestState.DRAFT and old != new):
             changed.append(new)
-        elif msgspec.structs.replace(old, state=ContestState.DRAFT) != new:
+        elif differing := _differing(old, new):
             raise _refused(
-                new.id, f"It exists and is {old.state}", "Use another id; `extend` moves its end"
+                new.id,
+                f"It is {old.state} already, with another {' and another '.join(differing)}",
+                "Say what it has now (`scrutin contest list --json`); `scrutin contest extend`"
+                " moves its end, all else needs another id",
             )
     return changed
+
+
+def _differing(old: Contest, new: Contest) -> list[str]:
+    """Fields that differ, by the names that people write; the state apart."""
+    names = {"opens_ms": "opening", "closes_ms": "end", "choices": "list of choices"}
+    return [
+        names.get(field, field)
+        # One may say more than the other: see `ElectionContest`.
+        for field in max(old.__struct_fields__, new.__struct_fields__, key=len)
+        if field != "state" and getattr(old, field, None) != getattr(new, field, None)
+    ]
 
 
 def open_now(known: Contests, name: str, now_ms: int) -> list[Contest]:

@@ -1,4 +1,4 @@
-"""Faust's restore of tables, with a faster way to read most of a long changelog."""
+"""Faust's restore of tables, begun at once and with a faster way to read a long changelog."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from typing import Any
 
+import faust.tables.manager
 import faust.tables.recovery
 from faust.types import TP
 
@@ -45,3 +46,26 @@ class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
                 offset = table.persisted_offset(tp)
                 if offset is not None:
                     self.active_offsets[tp] = offset
+
+
+class TableManager(faust.tables.manager.TableManager):  # type: ignore[misc]
+    """Restores tables as soon as the app starts."""
+
+    _recovery: Recovery | None
+
+    @property
+    def recovery(self) -> Recovery:
+        """What restores them."""
+        if self._recovery is None:
+            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+    async def on_start(self) -> None:
+        """Declare the changelogs and start the restore.
+
+        Faust sleeps for a second before, for tables that an agent declares as it starts; ours are
+        declared with the topology.
+        """
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()

@@ -269,11 +269,13 @@ class Worker(Host):
                     for tp in tps:
                         if tp.topic == VALIDATED_TOPIC:
                             positions[tp] = validated.get(tp.partition, 0)
-                for tp in tps:
-                    if tp.topic == VALIDATION_TOPIC:
-                        position = await self.validation.position(tp.partition)
-                        if position is not None:
-                            positions[tp] = position
+                read = [tp for tp in tps if tp.topic == VALIDATION_TOPIC]
+                found = await asyncio.gather(
+                    *(self.validation.position(tp.partition) for tp in read)
+                )
+                for tp, position in zip(read, found, strict=True):
+                    if position is not None:
+                        positions[tp] = position
         except (ServiceUnavailable, TimeoutError) as error:
             # The committed offsets serve; what they skip is healed when its successor arrives.
             log.warning("reading from committed offsets", error=str(error) or "timeout")

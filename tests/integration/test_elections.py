@@ -160,7 +160,7 @@ async def import_both(world: BridgeWorld, db: Any, directory: Path) -> None:
     other = ASSEMBLY | {"candidates": ASSEMBLY["candidates"][:-1]}
     file.write_text(json.dumps(other))
     refused = await asyncio.to_thread(scrutin, world.env, "election", "import", str(file))
-    assert "It exists and is open" in refused.stderr
+    assert "It is open already, with another list of choices" in refused.stderr
     listed = await run(world, "election", "list")
     assert [(one["regions"], one["candidates"]) for one in listed] == [(2, 7), (0, 3)]
 

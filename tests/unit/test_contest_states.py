@@ -103,8 +103,12 @@ def test_a_contest_that_is_not_there_is_named() -> None:
 def test_only_drafts_are_announced_anew() -> None:
     other = draft("C-42", title="Another")
     assert create(known(draft("C-42")), [other]) == [other]
-    with pytest.raises(ContestRefused, match="It exists and is open"):
+    with pytest.raises(ContestRefused, match="open already, with another title") as refused:
         create(known(make_contest("C-42")), [other])
+    assert "extend" in str(refused.value)
+    moved = draft("C-42", closes_ms=NOW_MS)
+    with pytest.raises(ContestRefused, match="another end"):
+        create(known(make_contest("C-42")), [moved])
 
 
 def test_a_closing_time_moves_while_the_contest_is_not_over() -> None:
