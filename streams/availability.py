@@ -8,6 +8,7 @@ Adapters raise :class:`streams.errors.ServiceUnavailable`; long-running processe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from typing import Final, TypeVar
 
 import stamina
@@ -20,6 +21,18 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 MAX_PAUSE_S: Final = 10.0
+
+
+class Service(StrEnum):
+    """What may be away, as `/ready`, logs and metrics name it."""
+
+    KAFKA = "kafka"
+    POSTGRESQL = "postgresql"
+    RABBITMQ = "rabbitmq"
+    """The bridge appends the queue."""
+    REDIS = "redis"
+    ROLL = "roll"
+    """`valid_hashes` in Redis: it is away too while it is missing or shrank sharply."""
 
 
 class Availability:

@@ -1,11 +1,13 @@
 """Faust's Kafka consumer, made to live through outages and to trust its stages.
 
-Four changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
+Five changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
 next one; Faust would end the worker, and would take the offset for committed. After a rebalance a
 partition is read from where its stage is, not from the committed offset: that may have run ahead.
 Nothing is delivered while that place is looked for; Faust lets records flow and then seeks back
-beneath them. And what a stage acknowledged is committed; Faust would wait for records that it
-dropped itself.
+beneath them. What a stage acknowledged is committed; Faust would wait for records that it dropped
+itself. And the consumer's thread has a loop of asyncio's own: Faust touches aiokafka's futures from
+the main thread too, which wakes that loop late at worst; a uvloop there has ended a worker that was
+being stopped with a segmentation fault.
 """
 
 from __future__ import annotations
@@ -47,6 +49,11 @@ def credentials(security: Security) -> Credentials | None:
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Commits without ending the worker when Kafka is away."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Nobody else has the loop that it was given.
+        self._close_thread_loop_on_stop = True
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
         assignment = self.assignment()
@@ -72,7 +79,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._uncommitted: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread_loop = asyncio.SelectorEventLoop()
+        return ConsumerThread(self, loop=self.loop, thread_loop=thread_loop, beacon=self.beacon)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what a new owner will commit."""

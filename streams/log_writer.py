@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
-from streams.availability import Availability
+from streams.availability import Availability, Service
 from streams.brokers import client
 from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.producers import abandon
@@ -87,7 +87,7 @@ class LogWriter:
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=self._stall_s)
                 if pending:
-                    tries = self._availability.failed("Kafka")
+                    tries = self._availability.failed(Service.KAFKA)
                     log.warning("Kafka does not confirm", records=len(pending), tries=tries)
             written = [future.result() for future in futures]
         except MessageSizeTooLargeError as error:
@@ -104,7 +104,7 @@ class LogWriter:
                 where={"topics": ", ".join(sorted({r.topic for r in records}))},
                 todo="It is written again until it is confirmed",
             ) from error
-        self._availability.succeeded("Kafka")
+        self._availability.succeeded(Service.KAFKA)
         return written
 
     async def _start(self) -> None:

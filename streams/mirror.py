@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from schemas.verdicts import Reason, Status, VerdictBatch
 from schemas.votes import REFUSED, AdoptedVoteBatch, VoteBatch
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.reviews import accepted
 from streams.bridge.verdict_reader import Verdicts
 from streams.errors import ServiceUnavailable
@@ -181,7 +181,7 @@ class Mirror:
             return
         await persistently(
             lambda: self._write(change),
-            service="redis",
+            service=Service.REDIS,
             availability=self._availability,
             retry_delay_s=self._retry_delay_s,
         )

@@ -14,6 +14,7 @@ from faust.types import TP, EventT
 from schemas.genesis import Genesis
 from streams import failpoints
 from streams.aggregation import Aggregation, event_of
+from streams.availability import Service
 from streams.codecs import register_codecs
 from streams.database import connect, place, translated
 from streams.errors import ScrutinError, ServiceUnavailable
@@ -78,15 +79,15 @@ class Worker(Host):
             changelog_topic=changelog_topic(settings.app_id),
             writer=self._writer,
             reader=self._reader,
-            retry=self.retry("Kafka"),
+            retry=self.retry(Service.KAFKA),
             metrics=self.metrics,
             assignment=self._assignment,
         )
         self.aggregation = Aggregation(
             sink=self._sink,
             reader=self._reader,
-            retry_database=self.retry("PostgreSQL"),
-            retry_kafka=self.retry("Kafka"),
+            retry_database=self.retry(Service.POSTGRESQL),
+            retry_kafka=self.retry(Service.KAFKA),
             metrics=self.metrics,
             flushed=self._window_topic.flushed,
             committed=self._live.offer if settings.live else lambda *_: None,
@@ -136,7 +137,7 @@ class Worker(Host):
             help="Who voted, and where in the log their first vote is",
         )
         self._voted = self.app.tables.add(table)
-        table.state.read_ahead(self._reader, self.retry("Kafka"))
+        table.state.read_ahead(self._reader, self.retry(Service.KAFKA))
         if self.settings.store == "rocksdb":
             persistence = Persistence(
                 VotedDisk(self.settings.data_dir / name), self.validation.log_id, self._holds
@@ -196,7 +197,7 @@ class Worker(Host):
         """Bring topics and schema up to date, open what the stages need."""
         settings = self.settings
         failpoints.arm(failpoints.parse(settings.test_failpoints))
-        genesis: Mapping[int, Genesis] = await self.retry("Kafka")(
+        genesis: Mapping[int, Genesis] = await self.retry(Service.KAFKA)(
             lambda: ensure_topics(
                 list(settings.kafka_bootstrap_servers),
                 app_id=settings.app_id,
@@ -207,7 +208,7 @@ class Worker(Host):
         self.validation.open(genesis)
         runners: list[Coroutine[Any, Any, None]] = [self._validating.run()]
         if self.sinks:
-            await self.retry("PostgreSQL")(lambda: self._prepare_database(genesis))
+            await self.retry(Service.POSTGRESQL)(lambda: self._prepare_database(genesis))
             await self._resources.enter_async_context(self._sink)
             runners += [
                 self._aggregating.run(),
@@ -242,7 +243,7 @@ class Worker(Host):
 
     async def _holds(self, partition: int, position: Position) -> bool:
         """Whether the voted table's changelog has that record."""
-        record = await self.retry("Kafka")(
+        record = await self.retry(Service.KAFKA)(
             lambda: self._reader.at(
                 changelog_topic(self.settings.app_id), partition, position.offset
             )
@@ -285,7 +286,7 @@ class Worker(Host):
 
     def on_outage(self, service: str) -> None:
         """Count it."""
-        if service == "PostgreSQL":
+        if service == Service.POSTGRESQL:
             self.metrics.aggregation_errors.labels(error_type="database_unavailable").inc()
             self.metrics.database_operations.labels("flush", "error").inc()
         else:

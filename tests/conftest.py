@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import hypothesis
 import pytest
@@ -27,6 +29,16 @@ _NEEDS = {
         "promtool", "prometheus", partial(packages.which, "promtool")
     ),
 }
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """End fixtures, and what they started, when a time limit ends the tests too."""
+    if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGTERM, _interrupted)
 
 
 def _install(modules: Container[str]) -> None:

@@ -10,7 +10,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.brokers import client
 from streams.kafka_errors import kafka_answers
 from streams.metrics import BridgeMetrics
@@ -90,7 +90,7 @@ class LagGate:
         while True:
             await persistently(
                 self._watch,
-                service="kafka",
+                service=Service.KAFKA,
                 availability=self._availability,
                 retry_delay_s=self._retry_delay_s,
             )
@@ -110,7 +110,7 @@ class LagGate:
             while True:
                 async with asyncio.timeout(ANSWER_S):
                     await self._look(consumer, admin)
-                self._availability.succeeded("kafka")
+                self._availability.succeeded(Service.KAFKA)
                 await asyncio.sleep(PERIOD_S)
         finally:
             await admin.close()

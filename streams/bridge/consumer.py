@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.amqp import (
     Address,
     Channel,
@@ -138,7 +138,7 @@ class QueueConsumer:
         self._bind = bind
         self._measure = measure
         self._intake = intake
-        self._service = f"rabbitmq {route.queue}"
+        self._service = f"{Service.RABBITMQ} {route.queue}"
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics

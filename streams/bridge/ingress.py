@@ -12,7 +12,7 @@ import structlog
 
 from schemas.votes import Malformed
 from streams import failpoints
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.backpressure import LagGate
 from streams.bridge.buffers import Buffers, Pending, Regime, hashes_to_ask, seal, weight
 from streams.bridge.consumer import QueueConsumer
@@ -256,7 +256,7 @@ class Ingress:
             return []
         return await persistently(
             lambda: self._roll.ask(hashes),
-            service="roll",
+            service=Service.ROLL,
             availability=self._availability,
             retry_delay_s=self._retry_delay_s,
         )
@@ -268,7 +268,7 @@ class Ingress:
         while True:
             await persistently(
                 lambda: self._roll.ask([]),
-                service="roll",
+                service=Service.ROLL,
                 availability=self._availability,
                 retry_delay_s=self._retry_delay_s,
             )

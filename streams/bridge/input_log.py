@@ -21,7 +21,7 @@ from aiokafka.structs import RecordMetadata
 
 from schemas.codec import decode_input, encode
 from schemas.votes import VoteBatch
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.buffers import reproduced
 from streams.brokers import client
 from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
@@ -119,7 +119,7 @@ class InputLog:
         while True:
             producer = await persistently(
                 self._start,
-                service="kafka",
+                service=Service.KAFKA,
                 availability=self._availability,
                 retry_delay_s=self._retry_delay_s,
             )
@@ -188,7 +188,7 @@ class InputLog:
                     )
                 except KafkaTimeoutError:
                     # The producer's own buffer stayed full: this record is not in it.
-                    self._availability.failed("kafka")
+                    self._availability.failed(Service.KAFKA)
                     continue
                 except KafkaError as error:
                     raise self._translate(error, lane) from error
@@ -215,7 +215,7 @@ class InputLog:
         lane.records.popleft()
         lane.sent -= 1
         self._unconfirmed -= 1
-        self._availability.succeeded("kafka")
+        self._availability.succeeded(Service.KAFKA)
         if not self._unconfirmed:
             self._idle.set()
         try:

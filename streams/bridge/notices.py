@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.codec import DecodeError, decode_notice
 from schemas.notices import Notice
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.verdict_reader import stop_consumer
 from streams.brokers import client
 from streams.events import poison
@@ -65,7 +65,7 @@ class NoticeReader:
         """
         await persistently(
             self._read,
-            service="kafka",
+            service=Service.KAFKA,
             availability=self._availability,
             retry_delay_s=self._retry_delay_s,
         )

@@ -22,7 +22,7 @@ from schemas.notices import (
     RollLoaded,
 )
 from streams import failpoints, topics
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge import poll_updates
 from streams.bridge.amqp import Route, address_of, connected
 from streams.bridge.consumer import QueueConsumer
@@ -106,7 +106,7 @@ class Bridge:
                 partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
             ),
-            service="kafka",
+            service=Service.KAFKA,
             availability=self._availability,
             retry_delay_s=settings.retry_delay_s,
         )

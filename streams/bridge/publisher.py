@@ -13,7 +13,7 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
-from streams.availability import MAX_PAUSE_S, Availability, persistently
+from streams.availability import MAX_PAUSE_S, Availability, Service, persistently
 from streams.bridge.amqp import Address, Channel, Route, connected, first_of
 from streams.bridge.reviews import Publication
 from streams.errors import ServiceUnavailable
@@ -104,7 +104,7 @@ class Publisher:
         self._address = address
         self._route = route
         self._queue = route.queue
-        self._service = f"rabbitmq {route.queue}"
+        self._service = f"{Service.RABBITMQ} {route.queue}"
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics

@@ -14,7 +14,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.brokers import client
 from streams.events import poison
 from streams.kafka_errors import kafka_answers
@@ -97,7 +97,7 @@ class VerdictReader:
         """
         await persistently(
             self._read,
-            service="kafka",
+            service=Service.KAFKA,
             availability=self._availability,
             retry_delay_s=self._retry_delay_s,
         )
@@ -126,7 +126,7 @@ class VerdictReader:
                     self._behind(_waiting(consumer, at))
                     if not fetched:
                         continue
-                    self._availability.succeeded("kafka")
+                    self._availability.succeeded(Service.KAFKA)
                     await self._handle(
                         [_decode(r) for records in fetched.values() for r in records]
                     )

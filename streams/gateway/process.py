@@ -16,7 +16,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar.types import ASGIApp
 
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.amqp import address_of
 from streams.errors import ExitCode, PortTaken
 from streams.gateway.app import create_app
@@ -72,7 +72,7 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
         store = Store(settings)
         await persistently(
             lambda: stack.enter_async_context(store),
-            service="postgresql",
+            service=Service.POSTGRESQL,
             availability=availability,
             retry_delay_s=settings.retry_delay_s,
         )

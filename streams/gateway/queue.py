@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Final
 
 import pika
 import structlog
 from pika.exceptions import AMQPError
 
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.amqp import Address, Channel, connected, ensure_queue
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 
 log = structlog.get_logger(__name__)
-
-SERVICE: Final = "rabbitmq"
 
 
 class Confirms:
@@ -151,7 +148,7 @@ class VoteQueue(VoteSink):
         while True:
             await persistently(
                 self._connection,
-                service=SERVICE,
+                service=Service.RABBITMQ,
                 availability=self._availability,
                 retry_delay_s=self._retry_delay_s,
             )
@@ -166,7 +163,7 @@ class VoteQueue(VoteSink):
                 confirms = self._confirms = Confirms()
                 await channel.confirm(confirms.answered, confirms.returned)
                 self._channel = channel
-                self._availability.succeeded(SERVICE)
+                self._availability.succeeded(Service.RABBITMQ)
                 log.info("connected to RabbitMQ", queue=self._queue)
                 try:
                     raise await channel.closed

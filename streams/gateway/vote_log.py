@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from schemas.notices import IntakePaused, IntakeResumed, Notice, RollLoaded
 from streams import topics
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.intake import Intake, first_error
 from streams.bridge.notices import NoticeReader
 from streams.bridge.standstill import Standstill
@@ -134,7 +134,7 @@ class VoteLog(VoteSink):
                 partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
             ),
-            service="kafka",
+            service=Service.KAFKA,
             availability=self._availability,
             retry_delay_s=settings.retry_delay_s,
         )

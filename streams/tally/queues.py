@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from streams.availability import Availability, persistently
+from streams.availability import Availability, Service, persistently
 from streams.bridge.amqp import Address, Route
 from streams.bridge.consumer import QueueConsumer, Session
 from streams.log_writer import LogWriter, OutRecord
@@ -131,7 +131,7 @@ class TallyQueues:
     async def _persistently(self, action: Callable[[], Awaitable[object]]) -> None:
         await persistently(
             action,
-            service="Kafka",
+            service=Service.KAFKA,
             availability=self._availability,
             retry_delay_s=self._settings.retry_delay_s,
         )

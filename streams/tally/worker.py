@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 from faust.types import TP, EventT
 
+from streams.availability import Service
 from streams.codecs import register_codec
 from streams.database import connect, place, translated
 from streams.errors import ScrutinError
@@ -58,7 +59,7 @@ class TallyWorker(Host):
         self._store = TallyStore(settings)
         self._helpers = Helpers(settings.helpers())
         self._jobs: JobsTable | None = None
-        kafka, database = self.retry("Kafka"), self.retry("PostgreSQL")
+        kafka, database = self.retry(Service.KAFKA), self.retry(Service.POSTGRESQL)
         self.coordinator = Coordinator(
             jobs=lambda: self.jobs.state,
             changelog=jobs_changelog(settings.app_id),
@@ -160,7 +161,7 @@ class TallyWorker(Host):
     async def prepare(self) -> list[Coroutine[Any, Any, None]]:
         """Bring topics and schema up to date, open what the stages need."""
         settings = self.settings
-        await self.retry("Kafka")(
+        await self.retry(Service.KAFKA)(
             lambda: ensure_tally_topics(
                 settings.kafka_bootstrap_servers,
                 app_id=settings.app_id,
@@ -168,8 +169,8 @@ class TallyWorker(Host):
                 replication_factor=settings.replication_factor,
             )
         )
-        await self.retry("PostgreSQL")(self._prepare_database)
-        await self.retry("PostgreSQL")(self._store.__aenter__)
+        await self.retry(Service.POSTGRESQL)(self._prepare_database)
+        await self.retry(Service.POSTGRESQL)(self._store.__aenter__)
         self._resources.push_async_exit(self._store)
         await self._resources.enter_async_context(self._helpers)
         return [
