@@ -18,7 +18,7 @@ from schemas.verdicts import Rejection
 from schemas.voted import FIRST_VOTE, Repeat
 from streams.decide import Entry
 from streams.entries import entry_of
-from streams.voted import KEPT_VERDICTS
+from streams.kept_verdicts import KEPT_VERDICTS
 
 _VOTER: Final = b"v"
 _AFTER_VOTERS: Final = b"w"

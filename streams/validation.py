@@ -45,7 +45,7 @@ TAIL_RECORDS: Final = 64
 
 VALIDATION_GROUP_RECORDS: Final = 1000
 """Most input records that are decided before their verdicts are out. After a crash in between they
-are emitted again from the voted table, which keeps :data:`streams.voted.KEPT_VERDICTS` of them."""
+are emitted again from the voted table, which keeps more: see :mod:`streams.kept_verdicts`."""
 
 HEAL_BYTES: Final = 8 * 1024 * 1024
 """What is read at once of a range that was skipped."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from schemas.codec import ChangelogRecord
 from schemas.verdicts import Rejection
@@ -12,10 +11,8 @@ from schemas.voted import ControlRecord
 from streams.decide import Entry
 from streams.entries import Entries, MemoryEntries
 from streams.errors import REBUILD_VALIDATED, REBUILD_VOTED, LogMismatch, RecoveryFailed
+from streams.kept_verdicts import KeptVerdicts
 from streams.rules import Rules
-
-KEPT_VERDICTS: Final = 4096
-"""Records whose rejections are kept, so that what was decided but not emitted can be emitted."""
 
 
 @dataclass
@@ -35,8 +32,8 @@ class VotedPartition:
     """What control records have decreed up to there."""
     entries: Entries = field(default_factory=MemoryEntries)
     """The voters."""
-    kept: dict[int, list[Rejection]] = field(default_factory=dict)
-    """Rejections of the last :data:`KEPT_VERDICTS` records, by input offset."""
+    kept: KeptVerdicts = field(default_factory=KeptVerdicts)
+    """Rejections of the last records."""
     _ahead: dict[int, ChangelogRecord] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -82,8 +79,7 @@ class VotedPartition:
                 self.entries.repeat(repeat)
         self.applied = offset
         self.entries.reject(offset, record.rejections)
-        self.kept[offset] = record.rejections
-        self.kept.pop(offset - KEPT_VERDICTS, None)
+        self.kept.put(offset, record.rejections)
 
     def rejections(self, offset: int) -> list[Rejection]:
         """Rejections decided for an applied input offset.
@@ -92,7 +88,7 @@ class VotedPartition:
             RecoveryFailed: it is further back than what is kept.
         """
         try:
-            return self.kept[offset]
+            return self.kept.get(offset)
         except KeyError:
             raise RecoveryFailed(
                 "Verdicts were decided but never emitted, and are too old to be in memory",

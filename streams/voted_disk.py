@@ -27,11 +27,11 @@ from rocksdict import (
     WriteBatch,
 )
 
-from schemas.verdicts import Rejection
 from streams.disk_entries import DiskEntries, saved_controls, saved_rejections
 from streams.errors import RecoveryFailed, SettingsError
+from streams.kept_verdicts import KEPT_VERDICTS, KeptVerdicts
 from streams.rules import Rules
-from streams.voted import KEPT_VERDICTS, VotedPartition
+from streams.voted import VotedPartition
 
 log = structlog.get_logger(__name__)
 
@@ -200,11 +200,11 @@ def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
     rules = Rules()
     for control in saved_controls(db):
         rules.apply(control)
-    # Records without rejections have none here.
-    kept: dict[int, list[Rejection]] = {
-        offset: [] for offset in range(max(0, meta.applied - KEPT_VERDICTS + 1), meta.applied + 1)
-    }
-    kept.update((offset, found) for offset, found in saved_rejections(db) if offset in kept)
+    saved = dict(saved_rejections(db))
+    kept = KeptVerdicts()
+    for offset in range(max(0, meta.applied - KEPT_VERDICTS + 1), meta.applied + 1):
+        # Records without rejections have none on disk.
+        kept.put(offset, saved.get(offset, []))
     return VotedPartition(
         partition,
         log_id=meta.log_id,

@@ -11,8 +11,9 @@ from schemas.voted import FIRST_VOTE, Repeat, VotedRecord
 from schemas.votes import VoteBatch
 from streams.decide import Entry, decide
 from streams.errors import LogMismatch, RecoveryFailed
+from streams.kept_verdicts import KEPT_VERDICTS
 from streams.validation import VALIDATION_GROUP_RECORDS
-from streams.voted import KEPT_VERDICTS, VotedPartition
+from streams.voted import VotedPartition
 from tests.strategies import LOG_ID, identity, logs
 
 KEY = bytes(32)
