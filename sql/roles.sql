@@ -6,7 +6,7 @@ DECLARE
     role_name text;
     schema_name text;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['scrutin_sink', 'scrutin_reader'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['scrutin_sink', 'scrutin_operator', 'scrutin_reader'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
         END IF;
@@ -28,6 +28,15 @@ BEGIN
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
     -- A poll that is still a draft may be edited.
     EXECUTE 'GRANT DELETE ON poll_options TO scrutin_sink';
+
+    -- People who run elections: contests, rolls, descriptions of elections and their counts. They
+    -- too may change or remove no vote.
+    EXECUTE 'GRANT scrutin_sink TO scrutin_operator';
+    EXECUTE 'REVOKE INSERT, UPDATE ON political_parties, regions, elections, candidates,
+        election_counts, election_rounds, election_round_votes FROM scrutin_sink';
+    EXECUTE 'GRANT INSERT, UPDATE ON political_parties, regions, elections TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,
+        election_round_votes TO scrutin_operator';
 
     -- Dashboards, reports, people. Guardians' secrets, sealed as they are, are none of theirs.
     EXECUTE 'REVOKE SELECT ON sealed_secrets, guardian_backups FROM scrutin_reader';

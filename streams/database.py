@@ -39,8 +39,11 @@ _AWAY = (
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
 )
+
+_OWNS = """
+SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('vote_audit')
+"""
 
 
 @asynccontextmanager
@@ -49,7 +52,7 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
 
     Raises:
         ServiceUnavailable: the database is away or cannot do it now.
-        SettingsError: it refuses who we are or the database we ask for.
+        SettingsError: it refuses who we are, the database we ask for, or what we may not do.
         StageFailed: anything else, by the error's class only, since its text may hold a row.
     """
     try:
@@ -65,6 +68,14 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
             f"PostgreSQL refuses: {error}",
             where=where,
             todo="Check POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB",
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise SettingsError(
+            f"PostgreSQL refuses: {error}",
+            where={**where, "variable": "POSTGRES_USER"},
+            todo="Workers, bridges and gateways need a user in the role scrutin_sink, operators'"
+            " commands one in scrutin_operator, `migrate`, `reset`, `rebuild`, `fresh` and `adopt`"
+            " the owner of the tables. After a migration the owner runs `scrutin roles --apply`",
         ) from error
     except asyncpg.PostgresError as error:
         raise StageFailed(
@@ -100,6 +111,29 @@ async def connect(settings: Settings) -> asyncpg.Connection:
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings={"application_name": "scrutin"},
+        )
+
+
+async def require_owner(connection: asyncpg.Connection, settings: Settings, command: str) -> None:
+    """Make sure that a command which needs the owner of the tables runs as such.
+
+    Args:
+        connection: of whoever runs it.
+        settings: where the database is.
+        command: as it is typed, for the message.
+
+    Raises:
+        SettingsError: it does not.
+        ServiceUnavailable: the database is away.
+    """
+    async with translated(place(settings)):
+        # Without tables there is nothing to own yet.
+        owns = await connection.fetchval(_OWNS)
+    if owns is False:
+        raise SettingsError(
+            f"`{command}` needs the owner of Scrutin's tables, and {settings.postgres_user} is not",
+            where={"variable": "POSTGRES_USER"},
+            todo="Run it as the user that ran `scrutin migrate`. Nothing was changed",
         )
 
 

@@ -1,10 +1,11 @@
 """Empties a rehearsal while everything runs: a new epoch in every partition of the log.
 
-In this order: the bridges stand still; queues and mirror are emptied; the epoch record goes into
-every partition, contests that are over become drafts again; once the workers have passed it,
-nothing of the old epoch is in PostgreSQL or `votes.windows`; the bridges go on. If it fails on the
-way, it can be given again. Once the epoch was opened it must be: until then the bridges, which go
-on by themselves after a while, take votes in for the epoch before, and those are void.
+In this order: the bridges stand still; queues and mirror are emptied; PostgreSQL is emptied and
+told of the epoch, since workers may not remove what they counted; the epoch record goes into every
+partition, contests that are over become drafts again; once the workers have passed it,
+`votes.windows` is emptied too; the bridges go on. If it fails on the way, it can be given again.
+Once the epoch was opened it must be: until then the bridges, which go on by themselves after a
+while, take votes in for the epoch before, and those are void.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from streams.inspect.kafka import LogView
 from streams.log_writer import OutRecord
 from streams.mirror import COUNTER_PREFIX, VOTED_HASHES
 from streams.redis_client import redis_errors
+from streams.sink import open_epoch
 from streams.topics import CONTROL_TOPIC, WINDOWS_TOPIC
 
 PAUSE_S: Final = 15.0
@@ -114,11 +116,11 @@ class Reset:
             await self._empty_mirror()
             self._say("the mirror is empty")
             command = await self._open_epoch(epoch)
-            self._say("the epoch is in every partition of the log")
+            self._say("the results are empty, the epoch is in every partition of the log")
             await self._issuer.change_contests(lambda known, _: begin_again(known))
             await self._passed(command.command_id)
             await self._empty_windows()
-            self._say("the results are empty")
+            self._say("the workers have passed it")
             # What was on its way back to a queue when its consumer stopped.
             removed += await self._purge(channel, self._ingress)
         await self._tell(IntakeResumed(self._issuer.log_id, epoch))
@@ -185,8 +187,12 @@ class Reset:
             issued_ms=now_ms,
             epoch=epoch,
         )
+
+        async def empty() -> None:
+            await open_epoch(self._issuer.connection, epoch)
+
         self._opened = True
-        await self._issuer.issue(command)
+        await self._issuer.issue(command, empty)
         return command
 
     async def _empty_windows(self) -> None:

@@ -23,7 +23,7 @@ from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote, VoteBatch
 from streams import failpoints, statements
 from streams.database import Pooled, translated
-from streams.errors import LOG_LOST, LogMismatch
+from streams.errors import LOG_LOST, LogMismatch, SettingsError
 from streams.events import VerdictEvent
 from streams.failpoints import Point
 from streams.keys import stored_hash
@@ -201,8 +201,7 @@ class PostgresSink(Pooled):
         partitions = sorted({event.verdicts.partition for event in events})
         if any(isinstance(event.record, EpochOpened) for event in events):
             # Before our own, so that two flushes that open an epoch do not wait for each other.
-            await connection.execute(statements.LOCK_EPOCH)
-            await connection.execute(statements.LOCK_ALL_FENCES)
+            await _stop_flushes(connection)
         rows = await connection.fetch(statements.LOCK_FENCE, partitions)
         if len(rows) < len(partitions):
             raise _Unfenced
@@ -243,19 +242,31 @@ class PostgresSink(Pooled):
             work.controls.append(passed)
 
     async def _open_epoch(self, connection: Any, work: _Work, fences: dict[int, _Fence]) -> None:
-        """Empty the results, by the first flush that comes to a later epoch, and void what is old.
+        """Void what is of an earlier epoch than the database.
 
-        Other partitions may still be in the epoch before; what they bring is void from here on.
+        The reset has emptied the results; only a database that did not see it, restored from a
+        backup or made anew, is emptied by the first flush that comes to the epoch. Other partitions
+        may still be in the epoch before; what they bring is void from here on.
         """
         known = max((fence.epoch for fence in fences.values()), default=0)
         opened = [p.control.epoch for p in work.controls if isinstance(p.control, EpochOpened)]
         epoch = max([known, *opened])
         if epoch > known:
-            await connection.execute(statements.EMPTY_RESULTS)
-            await connection.execute(statements.OPEN_EPOCH, epoch)
+            await self._empty(connection, epoch)
         if epoch:
             work.accepted = [one for one in work.accepted if epoch_of(one[1]) >= epoch]
             work.rejected = [one for one in work.rejected if one.source.epoch >= epoch]
+
+    async def _empty(self, connection: Any, epoch: int) -> None:
+        try:
+            await _begin_epoch(connection, epoch)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise SettingsError(
+                "The log was reset, this database was not, and a worker's user may remove no votes",
+                where={**self._where, "variable": "POSTGRES_USER"},
+                todo="Run `scrutin rebuild postgres`, or `scrutin reset` once more, as the owner of"
+                " the tables",
+            ) from error
 
     async def _copy(self, connection: Any, work: _Work) -> dict[tuple[int, int, int], RejectedItem]:
         rows = _rows(work)
@@ -303,6 +314,25 @@ class PostgresSink(Pooled):
                 "rejected_votes", records=fresh, columns=REJECTED_COLUMNS
             )
         return len(fresh)
+
+
+async def open_epoch(connection: Any, epoch: int) -> None:
+    """Empty the results for an epoch; within the caller's transaction, as the tables' owner.
+
+    No flush is under way meanwhile, and those that follow void what belongs to earlier epochs.
+    """
+    await _stop_flushes(connection)
+    await _begin_epoch(connection, epoch)
+
+
+async def _stop_flushes(connection: Any) -> None:
+    await connection.execute(statements.LOCK_EPOCH)
+    await connection.execute(statements.LOCK_ALL_FENCES)
+
+
+async def _begin_epoch(connection: Any, epoch: int) -> None:
+    await connection.execute(statements.EMPTY_RESULTS)
+    await connection.execute(statements.OPEN_EPOCH, epoch)
 
 
 async def _make_fences(connection: Any, events: Sequence[VerdictEvent]) -> None:

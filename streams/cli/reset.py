@@ -10,6 +10,7 @@ from rich.console import Console
 from streams.bridge.amqp import address_of
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import JsonOption, console, run, write_json
+from streams.database import require_owner
 from streams.errors import SettingsError
 from streams.inspect.kafka import LogView
 from streams.redis_client import redis_client
@@ -34,7 +35,7 @@ def reset(
 
     Contests that were closed become drafts again; the roll stays. The log keeps everything, but
     what lies before the reset is void. Refused where SCRUTIN_REHEARSAL does not name the
-    deployment.
+    deployment, and to anybody but the owner of the tables.
 
     Example: `SCRUTIN_REHEARSAL=dry-run scrutin reset --confirm dry-run`
     """
@@ -70,6 +71,7 @@ async def _reset(settings: Settings) -> dict[str, Any]:
             LogView(list(settings.kafka_bootstrap_servers)) as view,
             issuer.turn(),
         ):
+            await require_owner(issuer.connection, settings, "scrutin reset")
 
             async def wait(command_id: bytes) -> None:
                 await passed(issuer.connection, command_id, issuer.partitions, PAUSE_S)

@@ -22,11 +22,12 @@ def command(
         bool, typer.Option("--apply", help="Run it, as POSTGRES_USER, instead of printing it.")
     ] = False,
 ) -> None:
-    """Give the database roles with least rights: `scrutin_sink` and `scrutin_reader`.
+    """Give the database roles with least rights: `scrutin_sink`, `_operator` and `_reader`.
 
     Prints the SQL. `scrutin_sink` is for workers, bridges and gateways: it adds to the audit and
-    to rejected votes and can change or remove nothing there. `scrutin_reader` reads. Tables stay
-    with the user that ran `scrutin migrate`; run this again, as that user, after each migration.
+    to rejected votes and can change or remove nothing there. `scrutin_operator` is for commands:
+    it can do the same, and describe and count elections. `scrutin_reader` reads. Tables stay with
+    the user that ran `scrutin migrate`; run this again, as that user, after each migration.
 
     Examples:
 
@@ -40,7 +41,10 @@ def command(
         return
     settings = load_settings()
     asyncio.run(_apply(settings, text))
-    typer.echo("scrutin_sink and scrutin_reader have their rights; give them to users of your own")
+    typer.echo(
+        "scrutin_sink, scrutin_operator and scrutin_reader have their rights;"
+        " give them to users of your own"
+    )
 
 
 async def _apply(settings: Settings, text: str) -> None:

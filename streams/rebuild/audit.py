@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams import statements
-from streams.database import connect, place, translated
+from streams.database import connect, place, require_owner, translated
 from streams.errors import OLD_RESULTS, LogMismatch
 from streams.rebuild import log as of_log
 from streams.rebuild import postgres as of_postgres
@@ -36,6 +36,8 @@ async def rebuild_from_audit(
     )
     connection = await connect(settings)
     try:
+        # Before the log is written: replacing the tables comes last.
+        await require_owner(connection, settings, "scrutin rebuild log --from-audit")
         async with translated(place(settings)):
             await _check_other(connection, {p: g.log_id for p, g in genesis.items()})
             source = FromAudit(connection, genesis)

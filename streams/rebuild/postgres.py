@@ -14,7 +14,7 @@ from schemas.genesis import Genesis
 from streams import statements
 from streams.aggregation import HEAL_VOTES, event_of, hole
 from streams.availability import Availability
-from streams.database import connect, place, translated
+from streams.database import connect, place, require_owner, translated
 from streams.errors import REBUILD_VALIDATED, LogMismatch, ScrutinError
 from streams.events import VerdictEvent, poison
 from streams.identity import check_database
@@ -110,6 +110,7 @@ class PostgresRebuild:
         )
         connection = await connect(self._settings)
         try:
+            await require_owner(connection, self._settings, "scrutin rebuild postgres")
             async with translated(place(self._settings)):
                 await migrate(connection)
                 if not moved and await connection.fetchval(statements.HAS_OFFSETS):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,9 +21,28 @@ from tests.integration.cli_world import run_cli
 pytestmark = pytest.mark.timeout(240)
 
 
+ROLES = ("scrutin_sink", "scrutin_operator", "scrutin_reader")
+ELECTION = {
+    "political_parties": [{"id": 1, "party_code": "A", "party_name": "Alpha"}],
+    "regions": [{"id": 10, "region_code": "N", "region_name": "North"}],
+    "elections": [{"id": 1, "election_code": "E", "election_name": "E"}],
+    "candidates": [
+        {
+            "id": number,
+            "election_id": 1,
+            "region_id": 10,
+            "party_id": 1,
+            "first_name": "Candidate",
+            "last_name": str(number),
+        }
+        for number in (11, 12)
+    ],
+}
+
+
 @asynccontextmanager
 async def users(stack: Stack) -> AsyncIterator[dict[str, dict[str, str]]]:
-    """Users in the two roles of a migrated database: role -> environment."""
+    """Users in the roles of a migrated database: role -> environment."""
     assert run_cli(stack.env(), "migrate").returncode == 0
     for _ in range(2):
         done = run_cli(stack.env(), "roles", "--apply")
@@ -29,14 +50,13 @@ async def users(stack: Stack) -> AsyncIterator[dict[str, dict[str, str]]]:
     password = secrets.token_hex(8)
     owner = await asyncpg.connect(**address(stack.env()))
     try:
-        for role in ("scrutin_sink", "scrutin_reader"):
+        for role in ROLES:
             await owner.execute(f"CREATE USER test_{role} PASSWORD '{password}' IN ROLE {role}")
         yield {
-            role: {"POSTGRES_USER": f"test_{role}", "POSTGRES_PASSWORD": password}
-            for role in ("scrutin_sink", "scrutin_reader")
+            role: {"POSTGRES_USER": f"test_{role}", "POSTGRES_PASSWORD": password} for role in ROLES
         }
     finally:
-        for role in ("scrutin_sink", "scrutin_reader"):
+        for role in ROLES:
             await owner.execute(f"DROP USER IF EXISTS test_{role}")
         await owner.close()
 
@@ -77,6 +97,8 @@ async def test_a_count_runs_with_the_sinks_rights_and_can_change_no_counted_vote
         await chain.start()
         await chain.verify(await chain.publish(plan), patience_s=60)
         await rights(stack, as_role)
+        await commands(chain, as_role, tmp_path)
+        await resets(chain, as_role, plan)
 
 
 async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
@@ -92,6 +114,8 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "UPDATE rejected_votes SET reason = 'x'",
             "DELETE FROM rejected_votes",
             "DELETE FROM vote_results",
+            "UPDATE candidates SET first_name = 'x'",
+            "DELETE FROM election_counts",
             "DROP TABLE vote_audit",
             "CREATE TABLE mine (x int)",
             "INSERT INTO schema_migrations (version, name) VALUES (9999, 'x')",
@@ -109,3 +133,74 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
     finally:
         await sink.close()
         await reader.close()
+
+
+async def commands(chain: Chain, as_role: dict[str, dict[str, str]], directory: Path) -> None:
+    """Operators' commands run in their role, and whoever may not is told which one it takes."""
+    file = directory / "election.json"
+    file.write_text(json.dumps(ELECTION))
+    for role, arguments, code in (
+        ("scrutin_reader", ("results",), ExitCode.OK),
+        ("scrutin_reader", ("contest", "list"), ExitCode.OK),
+        ("scrutin_reader", ("contest", "create", "C-1"), ExitCode.BAD_SETTINGS),
+        ("scrutin_sink", ("election", "import", str(file)), ExitCode.BAD_SETTINGS),
+        ("scrutin_operator", ("contest", "create", "C-1"), ExitCode.OK),
+        # Twice, since candidates and counts are replaced.
+        ("scrutin_operator", ("election", "import", str(file)), ExitCode.OK),
+        ("scrutin_operator", ("election", "import", str(file)), ExitCode.OK),
+        ("scrutin_operator", ("election", "count", "1"), ExitCode.OK),
+        ("scrutin_operator", ("election", "count", "1"), ExitCode.OK),
+        ("scrutin_reader", ("election", "list"), ExitCode.OK),
+        ("scrutin_sink", ("election", "count", "1"), ExitCode.BAD_SETTINGS),
+    ):
+        done = await asyncio.to_thread(run_cli, {**chain.env, **as_role[role]}, *arguments)
+        assert done.returncode == code, (role, arguments, done.stderr)
+        if code:
+            assert "operators' commands one in scrutin_operator" in told(done.stderr)
+
+
+async def resets(chain: Chain, as_role: dict[str, dict[str, str]], plan: Plan) -> None:
+    """The owner empties a rehearsal whose worker could not, and only the owner."""
+    rehearsal = {**chain.env, "SCRUTIN_REHEARSAL": "dry-run"}
+    owner = {**rehearsal, **chain.stack.env()}
+    arguments = ("reset", "--confirm", "dry-run")
+    db = await asyncpg.connect(**address(chain.stack.env()))
+    try:
+        for role in ROLES:
+            env = {**rehearsal, **as_role[role]}
+            done = await asyncio.to_thread(run_cli, env, *arguments)
+            assert done.returncode == ExitCode.BAD_SETTINGS, (role, done.stderr)
+        assert "needs the owner of Scrutin's tables" in told(done.stderr)
+        assert await db.fetchval("SELECT count(*) FROM vote_audit") == plan.votes
+        done = await asyncio.to_thread(run_cli, owner, *arguments)
+        assert done.returncode == ExitCode.OK, done.stderr
+        assert await db.fetchval("SELECT count(*) FROM vote_audit") == 0
+        await chain.verify(await chain.publish(plan), patience_s=60)
+        await restored_from_before(chain, owner, as_role["scrutin_sink"], db)
+        assert await db.fetchval("SELECT count(*) FROM vote_audit") == plan.votes
+    finally:
+        await db.close()
+
+
+async def restored_from_before(
+    chain: Chain, owner: dict[str, str], sink: dict[str, str], db: asyncpg.Connection
+) -> None:
+    """A database that did not see the reset is no worker's to empty."""
+    [worker] = chain.workers
+    await worker.terminate()
+    await db.execute("UPDATE sink_offsets SET epoch = 0, source_offset = -1, validated_offset = -1")
+    await db.execute("TRUNCATE vote_audit, rejected_votes, vote_results, contest_results")
+    worker.start()
+    assert await worker.ended() == ExitCode.BAD_SETTINGS
+    assert "Run `scrutin rebuild postgres`" in worker.log.read_text()
+    refused = await asyncio.to_thread(run_cli, {**owner, **sink}, "rebuild", "postgres")
+    assert refused.returncode == ExitCode.BAD_SETTINGS, refused.stderr
+    rebuilt = await asyncio.to_thread(run_cli, owner, "rebuild", "postgres")
+    assert rebuilt.returncode == ExitCode.OK, rebuilt.stderr
+    worker.start()
+    await worker.ready(within_s=120)
+
+
+def told(stderr: str) -> str:
+    """A message without the line breaks of the terminal."""
+    return " ".join(stderr.split())
