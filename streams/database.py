@@ -31,8 +31,6 @@ _AWAY = (
     asyncpg.SerializationError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.PostgresSystemError,
-    OSError,
-    TimeoutError,
 )
 """Errors after which the same transaction may succeed later."""
 
@@ -57,6 +55,12 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
     """
     try:
         yield
+    except (OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"PostgreSQL does not answer: {refusal(error) or type(error).__name__}",
+            where=where,
+            todo="Check POSTGRES_HOST and POSTGRES_PORT, and that it is up",
+        ) from error
     except _AWAY as error:
         raise ServiceUnavailable(
             f"PostgreSQL cannot do it now: {refusal(error) or type(error).__name__}",

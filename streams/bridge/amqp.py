@@ -23,7 +23,7 @@ from pika.spec import Basic, BasicProperties
 
 from streams.bridge import wire
 from streams.bridge.wire import Deliveries, OnDelivery
-from streams.errors import ServiceUnavailable
+from streams.errors import ServiceUnavailable, SettingsError
 from streams.settings import Settings
 from streams.tls import refusal
 
@@ -325,6 +325,19 @@ def unavailable(reason: BaseException, address: Address) -> ServiceUnavailable:
         where={"host": address.host, "port": address.port, "vhost": address.vhost},
         todo="Check RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VHOST, user and password, and that "
         "it is up",
+    )
+
+
+def login_refused(parameters: pika.ConnectionParameters) -> SettingsError:
+    """What to raise where RabbitMQ lets us in neither now nor later."""
+    return SettingsError(
+        "RabbitMQ refuses the user, the password or the virtual host",
+        where={
+            "host": parameters.host,
+            "port": parameters.port,
+            "vhost": parameters.virtual_host,
+        },
+        todo="Check RABBITMQ_USER, RABBITMQ_PASSWORD and RABBITMQ_VHOST",
     )
 
 

@@ -12,7 +12,7 @@ import uvloop
 
 from streams.cli import roll_log
 from streams.cli.progress import counting
-from streams.cli.show import JsonOption, console, run, write_json
+from streams.cli.show import JsonOption, console, quiet_drivers, run, write_json
 from streams.errors import ExitCode
 from streams.load.election import ELECTIONS, VALIDATION, Election, Plan
 from streams.load.expected import Expected
@@ -100,6 +100,7 @@ def publish(
     """
     settings = load_settings()
     configure_logging("WARNING", settings.log_format)
+    quiet_drivers()
     plan = Plan(
         votes=votes,
         laws=laws,

@@ -35,10 +35,15 @@ def console() -> Console:
     return Console(highlight=False, width=_PIPED_COLUMNS)
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine. Drivers keep quiet: their errors come back as ours."""
+def quiet_drivers() -> None:
+    """Let drivers say nothing: their errors come back as ours."""
     for driver in ("aiokafka", "kafka", "pika", "asyncio"):
         logging.getLogger(driver).setLevel(logging.CRITICAL)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine."""
+    quiet_drivers()
     stamina.instrumentation.set_on_retry_hooks([])
     return asyncio.run(work)
 

@@ -77,7 +77,12 @@ def judge_disk(folder: str, free: int) -> Check:
     """`free` bytes on the disk of a folder."""
     told = f"{free / (1 << 30):.1f} GiB free for {folder}"
     if free < _LEAST_FREE:
-        return warning(SERVICE, "disk", told, "Make room before it is full")
+        return warning(
+            SERVICE,
+            "disk",
+            told,
+            "Make room: a service whose disk is full stops, and votes wait before it",
+        )
     return ok(SERVICE, "disk", told)
 
 
@@ -87,6 +92,9 @@ def judge_handles(limit: int) -> Check:
         return ok(SERVICE, "file handles", "unlimited")
     if limit < _LEAST_HANDLES:
         return warning(
-            SERVICE, "file handles", f"{limit:,}", f"Raise it to {_LEAST_HANDLES:,} (ulimit -n)"
+            SERVICE,
+            "file handles",
+            f"{limit:,}",
+            f"Raise it: ulimit -n {_LEAST_HANDLES}, or LimitNOFILE= of the service",
         )
     return ok(SERVICE, "file handles", f"{limit:,}")

@@ -15,8 +15,8 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from streams.bridge.amqp import tls_options
-from streams.errors import ServiceUnavailable, SettingsError
+from streams.bridge.amqp import login_refused, tls_options
+from streams.errors import ServiceUnavailable
 from streams.settings import Settings
 from streams.tls import refusal
 
@@ -87,11 +87,7 @@ def _look(settings: Settings, queues: Sequence[str], exchanges: Sequence[str]) -
             if connection.is_open:
                 connection.close()
     except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
-        raise SettingsError(
-            "RabbitMQ refuses the user, the password or the virtual host",
-            where=where,
-            todo="Check RABBITMQ_USER, RABBITMQ_PASSWORD and RABBITMQ_VHOST",
-        ) from error
+        raise login_refused(parameters) from error
     except (AMQPError, OSError) as error:
         raise ServiceUnavailable(
             f"RabbitMQ does not answer: {refusal(error) or type(error).__name__}",

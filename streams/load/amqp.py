@@ -10,10 +10,14 @@ from typing import Any, Final, Self, TypeVar
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import (
+    ChannelClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 
-from streams.bridge.amqp import tls_options
-from streams.errors import ServiceUnavailable
+from streams.bridge.amqp import login_refused, tls_options
+from streams.errors import ScrutinError, ServiceUnavailable
 from streams.settings import Settings
 from streams.tls import refusal
 
@@ -39,12 +43,19 @@ def connection_parameters(settings: Settings) -> pika.ConnectionParameters:
     )
 
 
-def unavailable(parameters: pika.ConnectionParameters, error: BaseException) -> ServiceUnavailable:
-    """What to raise when RabbitMQ stays away."""
+def refuses(error: BaseException) -> bool:
+    """Whether RabbitMQ answers, and lets this user in no more at the next try."""
+    return isinstance(error.__cause__, ProbableAuthenticationError | ProbableAccessDeniedError)
+
+
+def unavailable(parameters: pika.ConnectionParameters, error: BaseException) -> ScrutinError:
+    """What to raise when RabbitMQ stays away, or refuses us."""
+    if refuses(error):
+        return login_refused(parameters)
     return ServiceUnavailable(
         f"RabbitMQ does not answer: {refusal(error) or error}",
         where={"RABBITMQ_HOST": parameters.host, "RABBITMQ_PORT": parameters.port},
-        todo="Check the address, the password and that RabbitMQ is up",
+        todo="Check the address and that RabbitMQ is up",
     )
 
 

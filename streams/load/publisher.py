@@ -19,7 +19,7 @@ from pika.channel import Channel
 from pika.frame import Method
 
 from streams.errors import TopologyMismatch
-from streams.load.amqp import Link, LinkLost, unavailable
+from streams.load.amqp import Link, LinkLost, refuses, unavailable
 from streams.load.expected import Tally
 from streams.load.script import Message
 
@@ -115,6 +115,7 @@ class Publisher:
 
         Raises:
             ServiceUnavailable: RabbitMQ was away for longer than `patience_s`.
+            SettingsError: it refuses the user or the password.
             TopologyMismatch: the queue vanished.
         """
         away_since: float | None = None
@@ -133,6 +134,8 @@ class Publisher:
                 away_since = away_since or now
                 self._keep_for_later()
                 patience_s = self._patience_s if self._connected else _FIRST_PATIENCE_S
+                if refuses(error) and not self._connected:
+                    patience_s = -1
                 if now - away_since > patience_s or (self._stopping and away_since < now):
                     raise unavailable(self._parameters, error) from error
                 log.warning("RabbitMQ is away", error=str(error), unconfirmed=self.unconfirmed)

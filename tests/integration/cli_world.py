@@ -36,7 +36,8 @@ def run_cli(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProc
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        # Beside others on a small machine.
+        timeout=120,
         check=False,
     )
 
