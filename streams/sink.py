@@ -264,8 +264,8 @@ class PostgresSink(Pooled):
             raise SettingsError(
                 "The log was reset, this database was not, and a worker's user may remove no votes",
                 where={**self._where, "variable": "POSTGRES_USER"},
-                todo="Run `scrutin rebuild postgres`, or `scrutin reset` once more, as the owner of"
-                " the tables",
+                todo="Run `scrutin rebuild postgres --drop-unknown`, or `scrutin reset` once more,"
+                " as the owner of the tables",
             ) from error
 
     async def _copy(self, connection: Any, work: _Work) -> dict[tuple[int, int, int], RejectedItem]:
