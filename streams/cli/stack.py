@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from streams.devstack.cluster import LARGEST
 from streams.devstack.stack import ServiceStatus, Stack
 from streams.errors import ExitCode, StackError
 
@@ -82,6 +83,7 @@ def up(
         float, typer.Option(min=1, help="Seconds each service has to become ready.")
     ] = 90.0,
     kafka_heap: Annotated[str, typer.Option(help="Heap of Kafka's Java, e.g. 512m.")] = "512m",
+    brokers: Annotated[int, typer.Option(help="Brokers of Kafka: 1, or 3 for replication.")] = 1,
     tls: Annotated[
         bool,
         typer.Option("--tls", help="Encrypted, with passwords and an authority of their own."),
@@ -90,12 +92,16 @@ def up(
     """Bring up what is not up: given in the environment, else in Docker, else natively."""
     if tls and docker:
         raise typer.BadParameter("--tls is for native services")
+    if brokers not in {1, LARGEST}:
+        raise typer.BadParameter(f"--brokers is 1 or {LARGEST}")
+    if brokers > 1 and (tls or docker):
+        raise typer.BadParameter("--brokers is for native services without --tls")
     if native and docker:
         raise typer.BadParameter("--native and --docker exclude each other")
     begin = time.monotonic()
     console = _console()
     with _Progress(console) as progress:
-        stack = Stack(say=progress.say, kafka_heap=kafka_heap, tls=tls)
+        stack = Stack(say=progress.say, kafka_heap=kafka_heap, brokers=brokers, tls=tls)
         prefer: Literal["docker", "native"] | None = None
         if native or docker:
             prefer = "native" if native else "docker"

@@ -1,4 +1,8 @@
-"""Kafka: Apache Kafka from Maven Central, one process that is broker and controller (KRaft)."""
+"""Kafka: Apache Kafka from Maven Central; a process is broker and controller at once (KRaft).
+
+One such process is the default. With several, each is a service with a number: a cluster whose
+members know each other's controllers (:mod:`streams.devstack.cluster`).
+"""
 
 from __future__ import annotations
 
@@ -60,6 +64,17 @@ _BROKER = {
 }
 
 
+# What must survive the death of one broker.
+_CLUSTERED = {
+    "offsets.topic.replication.factor": "3",
+    "transaction.state.log.replication.factor": "3",
+    "transaction.state.log.min.isr": "2",
+    "share.coordinator.state.topic.replication.factor": "3",
+    "share.coordinator.state.topic.min.isr": "2",
+}
+
+VOTERS = "voters"
+"""Option of the members of a cluster: numbers and addresses of all controllers."""
 PROXIED = "proxied"
 """Port of the listener for clients that come through a proxy."""
 
@@ -69,17 +84,19 @@ class Kafka:
 
     Args:
         heap: of the Java virtual machine, in Java's notation.
+        node: number of the broker; only the first has a name without one.
         proxy_port: a second listener, on the port "proxied", tells its clients to come back by
             this port. Something that listens there and forwards to "proxied" (a fault proxy) stays
             in between, while clients of the port "broker" go direct. None: no such listener.
     """
 
-    name = "kafka"
-    title = "Kafka"
     stop_signal: signal.Signals = signal.SIGTERM
     abandon_signal: signal.Signals = signal.SIGKILL
 
-    def __init__(self, heap: str = "512m", *, proxy_port: int | None = None) -> None:
+    def __init__(self, heap: str = "512m", *, node: int = 1, proxy_port: int | None = None) -> None:
+        self.name = "kafka" if node == 1 else f"kafka-{node}"
+        self.title = "Kafka" if node == 1 else f"Kafka {node}"
+        self.node = node
         self.heap = heap
         self.proxy_port = proxy_port
         self.ports: tuple[str, ...] = ("broker", "controller")
@@ -89,7 +106,7 @@ class Kafka:
     def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
         """From KAFKA_BOOTSTRAP_SERVERS, a list with commas."""
         servers = environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        if not servers:
+        if not servers or self.node > 1:
             return None
         host, _, port = servers.split(",")[0].strip().rpartition(":")
         return ServiceRecord(
@@ -119,7 +136,7 @@ class Kafka:
         archive.provide(
             archive.place(classes, java_version),
             self._command,
-            lambda home, ports: _format(home, ports, _new_cluster(), home / "data"),
+            lambda home, ports: _format(home, ports, {"cluster": _new_cluster()}, home / "data"),
             say,
         )
 
@@ -130,15 +147,14 @@ class Kafka:
         home.mkdir(parents=True, exist_ok=True)
         data = Path(record.data)
         if data.exists():
-            _check_data(data, record.options["cluster"])
+            _check_data(data, record.options["cluster"], self.node)
         else:
             say("formatting the data folder")
             fresh = data.with_name("data.new")
             shutil.rmtree(fresh, ignore_errors=True)
-            _format(home, record.ports, record.options["cluster"], fresh, Secured.of(record))
+            _format(home, record.ports, record.options, fresh, Secured.of(record))
             fresh.rename(data)
-        proxy_port = record.options.get("proxy_port")
-        _configure(home, record.ports, data, proxy_port, Secured.of(record))
+        _configure(home, record.ports, data, record.options, Secured.of(record))
 
     def commands(self, record: ServiceRecord) -> list[Command]:
         """One Java process."""
@@ -184,19 +200,28 @@ class Kafka:
         return Image(name=f"apache/kafka:{jars.VERSION}", environment=environment, ports=inside)
 
     def probe(self, record: ServiceRecord) -> None:
-        """The cluster names a broker."""
-        probes.kafka(record.host, record.ports["broker"], tls="tls" in record.options)
+        """The cluster names a broker; of one with several, this one."""
+        member = self.node if VOTERS in record.options else None
+        tls = "tls" in record.options
+        probes.kafka(record.host, record.ports["broker"], tls=tls, member=member)
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
-        """KAFKA_BOOTSTRAP_SERVERS."""
+        """KAFKA_BOOTSTRAP_SERVERS, of a cluster by its first member, with its replication."""
+        if self.node > 1:
+            return {}
         own = f"{record.host}:{record.ports['broker']}"
         names = {"KAFKA_BOOTSTRAP_SERVERS": record.options.get("servers", own)}
+        if VOTERS in record.options:
+            names["SCRUTIN_REPLICATION_FACTOR"] = "3"
         secured = Secured.of(record)
         return names if secured is None else names | secured.environment()
 
     def links(self, record: ServiceRecord) -> dict[str, str]:
-        """The bootstrap servers."""
-        return {self.title: self.env(record)["KAFKA_BOOTSTRAP_SERVERS"]}
+        """The bootstrap servers; of a member of a cluster its own address."""
+        own = f"{record.host}:{record.ports['broker']}"
+        if VOTERS in record.options:
+            return {self.title: own}
+        return {self.title: record.options.get("servers", own)}
 
 
 def _new_cluster() -> str:
@@ -216,7 +241,7 @@ def _configure(
     home: Path,
     ports: dict[str, int],
     data: Path,
-    proxy_port: str | None = None,
+    options: Mapping[str, str],
     secured: Secured | None = None,
 ) -> None:
     (home / "log4j2.yaml").write_text(_LOG4J)
@@ -225,13 +250,17 @@ def _configure(
     listeners = f"{clients}://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}"
     properties = _BROKER | {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller}",
+        "node.id": options.get("node", "1"),
         "controller.listener.names": "CONTROLLER",
         "listeners": listeners,
         "advertised.listeners": listeners,
         "log.dirs": str(data),
     }
+    if VOTERS in options:
+        properties |= _CLUSTERED | {"controller.quorum.voters": options[VOTERS]}
+    else:
+        properties["controller.quorum.bootstrap.servers"] = f"{LOOPBACK}:{controller}"
+    proxy_port = options.get("proxy_port")
     if secured is not None:
         properties |= secured.properties(home)
     elif proxy_port is not None:
@@ -257,11 +286,15 @@ def _add_proxied(
 def _format(
     home: Path,
     ports: dict[str, int],
-    cluster: str,
+    options: Mapping[str, str],
     data: Path,
     secured: Secured | None = None,
 ) -> None:
-    _configure(home, ports, data, secured=secured)
+    # Its proxy plays no part yet.
+    own = {name: value for name, value in options.items() if name != "proxy_port"}
+    _configure(home, ports, data, own, secured)
+    # Of a cluster the voters are in the configuration.
+    quorum = [] if VOTERS in options else ["--standalone"]
     users = [] if secured is None else ["--add-scram", secured.user()]
     java, _ = jars.require_java()
     argv = [
@@ -269,8 +302,8 @@ def _format(
         *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
         *_archive_option(),
         *("-cp", f"{jars.cache()}/*", f"-Dlog4j2.configurationFile={home / 'log4j2.yaml'}"),
-        *("kafka.tools.StorageTool", "format", "--standalone"),
-        *("-t", cluster, "-c", str(home / "server.properties")),
+        *("kafka.tools.StorageTool", "format", *quorum),
+        *("-t", options["cluster"], "-c", str(home / "server.properties")),
         *users,
     ]
     result = subprocess.run(  # noqa: S603
@@ -284,7 +317,7 @@ def _format(
         )
 
 
-def _check_data(data: Path, cluster: str) -> None:
+def _check_data(data: Path, cluster: str, node: int) -> None:
     """Refuse a data folder that is not ours, before Kafka does so in a stack trace."""
     path = data / "meta.properties"
     try:
@@ -292,7 +325,7 @@ def _check_data(data: Path, cluster: str) -> None:
     except FileNotFoundError:
         lines = []
     values = dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
-    if values.get("cluster.id") != cluster or values.get("node.id") != "1":
+    if values.get("cluster.id") != cluster or values.get("node.id") != str(node):
         raise StackError(
             "The data folder of Kafka is broken or of another cluster",
             where={"file": path, "cluster": cluster, "found": values.get("cluster.id", "none")},

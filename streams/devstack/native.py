@@ -10,6 +10,7 @@ from pathlib import Path
 
 from streams.devstack import ports, process
 from streams.devstack.backend import Say
+from streams.devstack.kafka import VOTERS
 from streams.devstack.service import Service
 from streams.devstack.state import ServiceRecord
 from streams.errors import PortTaken, StackError
@@ -86,12 +87,12 @@ def _secure_ports(service: Service, record: ServiceRecord, say: Say) -> None:
     """Make sure that the ports are free.
 
     A service that never ran may have others instead, if somebody was quicker since they were
-    chosen; one that ran is known by its address.
+    chosen; one that ran is known by its address, and so is a member of a cluster.
     """
     try:
         ports.require_free(service.title, record.ports)
     except PortTaken as error:
-        if Path(record.data).exists():
+        if Path(record.data).exists() or VOTERS in record.options:
             raise
         say(f"{error.what}; choosing others")
         record.ports = dict(zip(record.ports, ports.choose(len(record.ports)), strict=True))

@@ -116,10 +116,18 @@ def postgres(
         raise NotReady(text or f"unexpected answer {kind!r}")
 
 
-def kafka(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = False) -> None:
+def kafka(
+    host: str,
+    port: int,
+    timeout_seconds: float = 2.0,
+    *,
+    tls: bool = False,
+    member: int | None = None,
+) -> None:
     """A Metadata request for no topics, answered by a cluster with at least one broker.
 
-    Over TLS an ApiVersions request: before a client has said who it is, that is all it may ask.
+    With `member`, that broker must be among them. Over TLS an ApiVersions request: before a client
+    has said who it is, that is all it may ask.
     """
     client = b"scrutin"
     if tls:
@@ -134,7 +142,18 @@ def kafka(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = Fal
     request = header + struct.pack("!i", 0)
     with _connection(host, port, timeout_seconds) as connection:
         connection.sendall(struct.pack("!i", len(request)) + request)
-        length, _, brokers = struct.unpack("!iii", _read(connection, 12))
-        _read(connection, max(0, min(length - 8, 1 << 20)))
-    if brokers < 1:
-        raise NotReady("no broker has joined the cluster yet")
+        length, _, count = struct.unpack("!iii", _read(connection, 12))
+        brokers = _brokers(_read(connection, max(0, min(length - 8, 1 << 20))), count)
+    if not brokers or (member is not None and member not in brokers):
+        raise NotReady("the broker has not joined the cluster yet")
+
+
+def _brokers(body: bytes, count: int) -> list[int]:
+    """Numbers of the brokers in an answer to Metadata, version 1: id, host, port, rack each."""
+    found, at = [], 0
+    for _ in range(count):
+        node, host_length = struct.unpack_from("!ih", body, at)
+        (rack_length,) = struct.unpack_from("!h", body, at + 10 + host_length)
+        at += 12 + host_length + max(0, rack_length)
+        found.append(node)
+    return found

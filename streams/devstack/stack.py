@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streams.devstack import docker, packages
+from streams.devstack import cluster, docker, packages
 from streams.devstack.backend import Backend, Given
 from streams.devstack.certificates import Certificates
 from streams.devstack.choosing import choose
-from streams.devstack.kafka import PROXIED, Kafka
+from streams.devstack.kafka import PROXIED
 from streams.devstack.native import Native
 from streams.devstack.postgres import PostgreSQL
 from streams.devstack.probes import NotReady
@@ -72,6 +72,7 @@ class Stack:
         kafka_proxy_port: of a proxy that a test puts before Kafka, see
             :class:`streams.devstack.kafka.Kafka`; :meth:`proxied_kafka` has the addresses. Only for
             a Kafka that `up` starts anew.
+        brokers: of a Kafka that `up` starts anew: 1, or 3 with all data on each (native only).
         tls: services that `up` starts anew are native, encrypted by an authority of the stack's
             own, and ask for passwords.
     """
@@ -84,15 +85,18 @@ class Stack:
         say: Say | None = None,
         kafka_heap: str = "512m",
         kafka_proxy_port: int | None = None,
+        brokers: int = 1,
         tls: bool = False,
     ) -> None:
         chosen = directory or os.environ.get("SCRUTIN_STACK_DIR") or DEFAULT_DIRECTORY
         self._file = StateFile(Path(chosen))
         self._environ = os.environ if environ is None else environ
         self._say: Say = say or (lambda _name, _text: None)
-        self._kafka = Kafka(kafka_heap, proxy_port=kafka_proxy_port)
-        services: list[Service] = [self._kafka, RabbitMQ(), PostgreSQL(), Redis()]
+        kafkas = cluster.members(kafka_heap, kafka_proxy_port)
+        self._kafka = kafkas[0]
+        services: list[Service] = [*kafkas, RabbitMQ(), PostgreSQL(), Redis()]
         self._services = {service.name: service for service in services}
+        self._brokers = brokers
         self._backends: dict[Kind, Backend] = {
             "given": Given(),
             "native": Native(),
@@ -140,15 +144,18 @@ class Stack:
         """
         with self._file.locked():
             record = self._file.load() or self._file.new()
-            wanted = list(self._services) if only is None else [self._name(one) for one in only]
+            cluster.check(record, self._brokers, self._environ)
+            wanted = self._default(record) if only is None else [self._name(one) for one in only]
             services = [self._services[name] for name in wanted]
             certificates = Certificates(self.directory / "tls") if self._tls else None
             if certificates is not None:
                 certificates.make()
+            if certificates is not None or self._brokers > 1:
                 prefer = "native"
             choose(
                 record, self.directory, services, self._environ, prefer, certificates=certificates
             )
+            cluster.join(record)
             dead = [name for name in wanted if not self._well(record.services[name])]
             if not dead:
                 self._file.save(record)
@@ -157,6 +164,11 @@ class Stack:
             self._file.save(record)
             self._start(record, dead, deadline_seconds)
             return dead
+
+    def _default(self, record: StackRecord) -> list[str]:
+        """One of everything; brokers as many as asked for, or as there are already."""
+        others = cluster.wanted(cluster.LARGEST) - cluster.wanted(self._brokers)
+        return [name for name in self._services if name not in others or name in record.services]
 
     def _start(self, record: StackRecord, names: list[str], deadline_seconds: float) -> None:
         starter = Starter(
