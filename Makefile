@@ -12,12 +12,13 @@ JOBS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
+AUDIT_ARGS ?=
 SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 >/dev/null
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally long-tally long-roll chaos adopt junk lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally long-tally long-roll chaos adopt brokers junk audit lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,11 +85,18 @@ chaos: setup ## every fault under a running count, judged by an independent orac
 adopt: setup ## adoptions of 200,000 votes from each old schema, killed on the way
 	@ADOPT_VOTES=200000 $(BIN)/python -m pytest tests/integration/test_adopt.py -k is_the_old_one -s $(PYTEST_ARGS)
 
+brokers: setup ## a count on three brokers of Kafka, each of which is killed once (BROKERS_VOTES=n)
+	@BROKERS_VOTES=$${BROKERS_VOTES:-60000} $(BIN)/python -m pytest tests/integration/test_brokers.py -s $(PYTEST_ARGS)
+
 junk: setup ## a million junk messages before 10,000 honest votes
 	@JUNK=1000000 HONEST=10000 $(BIN)/python -m pytest tests/acceptance/test_junk.py -s $(PYTEST_ARGS)
 
 long-roll: setup ## a roll of 8 million entries, loaded from every form
 	@ROLL_ENTRIES=8000000 $(BIN)/python -m pytest tests/integration/test_roll_at_size.py -s $(PYTEST_ARGS)
+
+# Locks of what tests compare with are older on purpose, and never installed beside votes.
+audit: setup ## the locked dependencies against the published advisories (AUDIT_ARGS=--required: it must be in reach)
+	@$(BIN)/python -m tests.audit $(AUDIT_ARGS)
 
 lint: setup ## formatting, style and types
 	@$(BIN)/ruff format --check .
@@ -111,7 +119,10 @@ lock: ## remake the locks of pyproject.toml and of what the tests compare with (
 	  tests/oracle/requirements.in -o tests/oracle/requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
-	  tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock
+	  tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	  tests/tools/requirements.in -o tests/tools/requirements.lock
 
 stack-up: setup ## bring the local stack up
 	@$(BIN)/scrutin stack up

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tests.tools import environment
+
 HERE = Path(__file__).parent
-ENVIRONMENT = HERE.parents[1] / ".cache" / "electionguard"
-
-
-def install() -> Path:
-    """Make the environment if its lock has changed; the path of its Python."""
-    lock = HERE / "requirements.lock"
-    stamp, want = (
-        ENVIRONMENT / "stamp",
-        sha256(lock.read_bytes() + sys.version.encode()).hexdigest(),
-    )
-    python = ENVIRONMENT / "bin" / "python"
-    if not stamp.is_file() or stamp.read_text() != want:
-        run = [sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)]
-        subprocess.run(run, check=True, timeout=60)
-        pip = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
-        subprocess.run([*pip, "-r", str(lock)], check=True, timeout=100)
-        stamp.write_text(want)
-    return python
 
 
 class Reference:
@@ -56,7 +38,7 @@ def running(log: Path) -> Iterator[Reference]:
     Raises:
         subprocess.SubprocessError, OSError: its packages cannot be installed here.
     """
-    python = install()
+    python = environment("electionguard", HERE / "requirements.lock")
     with (
         log.open("w") as errors,
         subprocess.Popen(

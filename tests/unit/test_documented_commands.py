@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from streams.cli import MODULES, app, wire
 
@@ -82,6 +84,31 @@ def test_a_command_that_is_shown_exists(cli: Any, page: str, command: str) -> No
         assert words[1:4] == ["-A", "topology", "worker"]
     else:
         assert program in OTHERS or "$" in program, f"{page}: {command}"
+
+
+DOCKER = ROOT / "docker"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.yaml").read_text())[
+    "services"
+]
+
+
+@pytest.mark.parametrize("command", [c for _, c in SHOWN if c.startswith(("docker ", "kubectl "))])
+def test_a_container_command_names_what_is_there(command: str) -> None:
+    """No engine and no cluster is here, so files, services and profiles must do."""
+    words = shlex.split(command)
+    values = dict(pairwise(words))
+    if words[0] == "kubectl":
+        assert (ROOT / values["-k"] / "kustomization.yaml").is_file()
+        return
+    assert words[1] == "compose"
+    assert ROOT / values["-f"] == DOCKER / "compose.yaml"
+    service = values.get("--scale", "worker=1").partition("=")[0]
+    assert service in SERVICES
+    # A fixed host port, or a name, would be taken by the first of them.
+    assert not {"ports", "container_name"} & set(SERVICES[service])
+    profiles = {profile for one in SERVICES.values() for profile in one.get("profiles", ())}
+    assert values.get("--profile", "monitoring") in profiles
+    assert "up" in words
 
 
 def known(group: Any, words: list[str], command: str) -> None:

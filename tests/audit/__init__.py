@@ -1,0 +1,1 @@
+"""`make audit`: locked dependencies against the published advisories."""
