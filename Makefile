@@ -122,7 +122,10 @@ lock: ## remake the locks of pyproject.toml and of what the tests compare with (
 	  tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
-	  tests/tools/requirements.in -o tests/tools/requirements.lock
+	  tests/tools/requirements.in -o tests/tools/requirements.lock; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	  tests/tools/kubernetes.in -o tests/tools/kubernetes.lock
 
 stack-up: setup ## bring the local stack up
 	@$(BIN)/scrutin stack up

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.tools import LOCK, environment
+from tests.tools import LOCK, environment, kubernetes_schemas
 
 pytestmark = pytest.mark.timeout(500)
 
 DOCKER = Path(__file__).parents[2] / "docker"
-# Of kustomize, and in no schema; tests/unit/test_deployment_files.py looks at it.
-MANIFESTS = sorted(
-    set((DOCKER / "kubernetes").glob("*.yaml")) - {DOCKER / "kubernetes/kustomization.yaml"}
-)
+MANIFESTS = [
+    manifest
+    for file in sorted((DOCKER / "kubernetes").glob("*.yaml"))
+    for manifest in yaml.safe_load_all(file.read_text())
+    # Of kustomize, and in no schema; tests/unit/test_deployment_files.py looks at it.
+    if manifest["kind"] != "Kustomization"
+]
+KINDS = {(manifest["kind"], manifest["apiVersion"]) for manifest in MANIFESTS}
 
 
 @pytest.fixture(scope="module")
-def programs() -> Path:
-    """Where the checking programs are; without their packages tests are skipped, but not in CI."""
+def program() -> Path:
+    """What checks a file; without its packages tests are skipped, but not in CI."""
+    with had("the checking program"):
+        return environment("tools", LOCK).with_name("check-jsonschema")
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def schemas() -> Path:
+    """The folder of Kubernetes' schemas; in the same way."""
+    with had("Kubernetes' schemas"):
+        return kubernetes_schemas()
+    raise AssertionError
+
+
+@contextmanager
+def had(what: str) -> Iterator[None]:
     try:
-        return environment("tools", LOCK).parent
+        yield
     except (subprocess.SubprocessError, OSError) as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"the checking programs cannot be installed here: {error}")
+        pytest.skip(f"{what} cannot be had here: {error}")
 
 
 def run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
@@ -36,31 +59,28 @@ def run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def compose(programs: Path, file: Path) -> subprocess.CompletedProcess[str]:
-    return run(programs / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+def test_compose(program: Path, tmp_path: Path) -> None:
+    def check(file: Path) -> subprocess.CompletedProcess[str]:
+        return run(program, "--builtin-schema", "vendor.compose-spec", file)
 
-
-def kubernetes(programs: Path, *files: Path) -> subprocess.CompletedProcess[str]:
-    return run(programs / "kubernetes-validate", "--strict", *files)
-
-
-def test_compose(programs: Path, tmp_path: Path) -> None:
     file = DOCKER / "compose.yaml"
-    done = compose(programs, file)
+    done = check(file)
     assert done.returncode == 0, done.stdout + done.stderr
     broken = tmp_path / "compose.yaml"
     broken.write_text(file.read_text().replace("healthcheck:", "health_check:", 1))
-    assert compose(programs, broken).returncode == 1
+    assert check(broken).returncode == 1
 
 
-def test_kubernetes(programs: Path, tmp_path: Path) -> None:
-    done = kubernetes(programs, *MANIFESTS)
-    told = done.stdout + done.stderr
-    assert done.returncode == 0, told
-    assert "WARN" not in told
-    for file in MANIFESTS:
-        assert f"{file} passed" in told
-    broken = tmp_path / "worker.yaml"
-    text = (DOCKER / "kubernetes/worker.yaml").read_text()
-    broken.write_text(text.replace("livenessProbe:", "livenessprobe:", 1))
-    assert kubernetes(programs, broken).returncode != 0
+@pytest.mark.parametrize(("kind", "version"), sorted(KINDS))
+def test_kubernetes(program: Path, schemas: Path, tmp_path: Path, kind: str, version: str) -> None:
+    parts = [kind, *(part.partition(".")[0] for part in version.split("/"))]
+    schema = schemas / ("-".join(parts).lower() + ".json")
+    files = []
+    for n, manifest in enumerate(m for m in MANIFESTS if m["kind"] == kind):
+        files.append(tmp_path / f"{n}.json")
+        files[-1].write_text(json.dumps(manifest))
+    done = run(program, "--schemafile", schema, *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = json.loads(files[0].read_text()) | {"metadate": {}}
+    files[0].write_text(json.dumps(broken))
+    assert run(program, "--schemafile", schema, files[0]).returncode == 1
