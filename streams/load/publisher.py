@@ -168,7 +168,8 @@ class Publisher:
                 await asyncio.sleep(0)
             elif self._schedule.rate is not None and not self._exhausted and not self._stopping:
                 await asyncio.sleep(_TICK_S)
-            else:
+            elif self.unconfirmed:
+                # Without any, nobody would wake us: the end was found with all confirmed already.
                 await self._changed.wait()
 
     def _send_some(self, channel: Channel, source: Iterator[Message], room: int) -> int:

@@ -15,8 +15,11 @@ from harness import Chain, database, redis_of
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
+from streams.load.election import Election, Plan
 from streams.load.expected import read_expected
+from streams.load.play import play
 from streams.load.verification import verify
+from streams.settings import load_settings
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -192,8 +195,26 @@ async def test_roll_files(stack: Stack, tmp_path: Path) -> None:
 
 async def test_publish_without_a_broker_says_so(stack: Stack, tmp_path: Path) -> None:
     async with Chain(stack, tmp_path, workers=0, bridges=0) as chain:
-        chain.env["RABBITMQ_PASSWORD"] = "wrong"
+        chain.env["RABBITMQ_PORT"] = "9"
         done = await Cli(chain)("publish", "--votes", "10")
         assert done.returncode == 11
         assert "RABBITMQ_HOST" in done.stderr
         assert json.loads((tmp_path / "expected.json").read_text())["messages"] == 0
+
+
+async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """The end of the source may be found when no confirm is outstanding that would tell of it."""
+    # A queue of its own, which nobody reads.
+    settings = load_settings({**stack.env(), "VALIDATION_QUEUE": "test.slow-rate"})
+    plan = Plan(votes=5, duplicates=0, unknown=0, repeats=0, bad_choice=0, malformed=0)
+    async with Link(connection_parameters(settings)) as link:
+        try:
+            outcome = await play(
+                settings, Election(plan), expected=tmp_path / "expected.json", rate=5
+            )
+            assert await link.depth("test.slow-rate") == plan.messages
+            assert outcome.unconfirmed == 0
+        finally:
+            await link.call(lambda done: link.channel.queue_delete("test.slow-rate", callback=done))
