@@ -1,26 +1,27 @@
 """Faust's Kafka consumer, made to live through outages and to trust its stages.
 
-Five changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
+Six changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
 next one; Faust would end the worker, and would take the offset for committed. After a rebalance a
 partition is read from where its stage is, not from the committed offset: that may have run ahead.
 Nothing is delivered while that place is looked for; Faust lets records flow and then seeks back
-beneath them. What a stage acknowledged is committed; Faust would wait for records that it dropped
-itself. And the consumer's thread has a loop of asyncio's own: Faust touches aiokafka's futures from
-the main thread too, which wakes that loop late at worst; a uvloop there has ended a worker that was
-being stopped with a segmentation fault.
+beneath them. What was fetched in a rebalance and dropped is fetched again; Faust goes back only
+where an offset is committed, and not for a fetch that was under way, so a partition could stand
+still with records in it. What a stage acknowledged is committed; Faust would wait for records that
+it dropped itself. And the consumer's thread has a loop of asyncio's own: Faust touches aiokafka's
+futures from the main thread too, which wakes that loop late at worst; a uvloop there has ended a
+worker that was being stopped with a segmentation fault.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 import structlog
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
-from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -46,13 +47,68 @@ def credentials(security: Security) -> Credentials | None:
     return None if security.context is None else SSLCredentials(security.context)
 
 
+class _Active:
+    """The active partitions, at any moment.
+
+    Faust changes the set during a fetch. When it was empty, aiokafka would hand out the records of
+    all partitions, and Faust would drop them.
+    """
+
+    def __init__(self, partitions: Set[TP]) -> None:
+        self._partitions = partitions
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, tp: object) -> bool:
+        return tp in self._partitions
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Commits without ending the worker when Kafka is away."""
+    """Commits without ending the worker when Kafka is away, and takes no record beneath a seek."""
+
+    seeks = 0
+    """How often somebody changed the place to read from; counted in the thread."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         # Nobody else has the loop that it was given.
         self._close_thread_loop_on_stop = True
+
+    async def committed(self, tps: Set[TP]) -> dict[TP, int | None]:
+        """Committed offset of each partition; None where nothing is committed."""
+        return dict(await self.call_thread(self._committed, tps))
+
+    async def _committed(self, tps: Set[TP]) -> dict[TP, int | None]:
+        consumer, asked = self._ensure_consumer(), list(tps)
+        offsets = (consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in asked)
+        return dict(zip(asked, await asyncio.gather(*offsets), strict=True))
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        self.seeks += 1
+        await super()._seek_wait(consumer, partitions)
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        """Records of active partitions, as far as nobody sought meanwhile."""
+        if not active_partitions:
+            return {}
+        seeks = self.seeks
+        records = await super()._fetch_records(
+            consumer, _Active(active_partitions), timeout, max_records
+        )
+        if seeks == self.seeks:
+            return records
+        # Whoever sought holds the partitions back, so Faust may drop these. They are from behind
+        # the seek: aiokafka hands nothing else out after it.
+        for tp, found in records.items():
+            consumer.seek(tp, found[0].offset)
+        return {}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
@@ -141,18 +197,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 self.resume_partitions(flowing)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek each partition to where its stage is; the others to their committed offset."""
-        committed = dict(await super().seek_to_committed())
+        """Seek each partition to where its stage is, else to its committed offset or beginning."""
+        stages = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        committed = await self._thread.committed(stages)
         positions: Positions = self.app.stage_positions
-        known = await positions({ensure_TP(tp) for tp in committed})
+        known = await positions(stages)
+        # A beginning that is later than 0 is found by Kafka.
+        places = {tp: known.get(tp, committed[tp] or 0) for tp in stages}
         # In the consumer's thread; `_seek` would race with a fetch that is under way there.
-        await self._thread.seek_wait(known)
+        await self._thread.seek_wait(places)
         for tp, offset in known.items():
-            if offset != committed.get(tp):
-                committed[tp] = offset
+            if offset != committed[tp]:
                 # Also where no record follows: the group's lag must tell the truth.
                 self._uncommitted[tp] = offset
-        return committed
+        return places
 
 
 class Transport(driver.Transport):  # type: ignore[misc]

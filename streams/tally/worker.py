@@ -212,7 +212,10 @@ class TallyWorker(Host):
         return found
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
-        """Next event to read: the jobs know what they applied. Tasks go by what is committed."""
+        """Next event to read: the jobs know what they applied.
+
+        Tasks go by what is committed, or begin again: doing one twice does it once.
+        """
         jobs = self.jobs.state
         applied = {tp: jobs.applied(tp.partition) for tp in tps if tp.topic == EVENTS_TOPIC}
         return {tp: offset + 1 for tp, offset in applied.items() if offset >= 0}
