@@ -29,7 +29,7 @@ import uvloop
 from faust.types import StreamT
 
 from streams.codecs import INPUT_CODEC, VERDICTS_CODEC
-from streams.entry import entry_settings, spare_collections
+from streams.entry import entry_settings, spare_collections, spare_startup
 from streams.kafka_connections import mend_connections
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
 
@@ -68,6 +68,8 @@ if settings.stages == "votes":
             async for event in stream.noack().events():
                 await worker.aggregate(event)
 
+    spare_collections()
+
 else:
     from streams.tally.topics import EVENTS_TOPIC, JOBS_TABLE, TASKS_TOPIC
     from streams.tally.worker import EVENTS_CODEC, TASKS_CODEC, TallyWorker
@@ -96,5 +98,4 @@ else:
         async for event in stream.noack().events():
             await tally.work(event)
 
-
-spare_collections()
+    spare_startup()

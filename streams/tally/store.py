@@ -26,8 +26,10 @@ CAST: Final = 1
 SPOILED: Final = 2
 _IDS: Final = 1_000
 """Ballot ids that are looked at at once."""
-_BATCH: Final = 50
-"""Ballots that are in memory at once."""
+_BATCH: Final = 64
+"""Ballots that are in memory at once; a chunk of the usual size is one batch."""
+_TALLIES: Final = 10
+"""Encrypted tallies that are in memory at once; as JSON they are larger than ballots."""
 
 
 @dataclass(frozen=True)
@@ -247,14 +249,16 @@ class TallyStore(Pooled):
         """A chunk's packed ballots, streamed in batches."""
         async with self._transaction() as connection:
             cursor = await connection.cursor(sql.CHUNK_BALLOTS, election_id, number)
-            while rows := await cursor.fetch(_BATCH):
+            rows = await cursor.fetch(_BATCH)
+            while rows:
                 yield [row[0] for row in rows]
+                rows = await cursor.fetch(_BATCH) if len(rows) == _BATCH else []
 
     async def chunk_tallies(self, election_id: str) -> AsyncIterator[list[tuple[str, int]]]:
         """(encrypted tally, ballots) of the chunks, streamed in batches."""
         async with self._transaction() as connection:
             cursor = await connection.cursor(sql.CHUNK_TALLIES, election_id)
-            while rows := await cursor.fetch(_BATCH):
+            while rows := await cursor.fetch(_TALLIES):
                 yield [(row[0], row[1]) for row in rows]
 
     async def spoiled(self, election_id: str, size: int) -> AsyncIterator[list[str]]:
