@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
-from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from gmpy2 import is_prime, mpz
@@ -45,75 +43,29 @@ from streams.tally.crypto.group import (
     to_hex,
 )
 from streams.tally.crypto.hashing import hash_elements
-from streams.tally.crypto.manifest import Manifest, plain_manifest
-from streams.tally.crypto.shares import CompensatedShare, Share, lagrange
+from streams.tally.crypto.manifest import Manifest
+from streams.tally.crypto.shares import CompensatedShare, Share
 from streams.tally.crypto.tallies import (
     Accumulator,
     BallotLines,
-    EncryptedTally,
     combine_tallies,
     spoiled_tally,
 )
 from streams.tally.crypto.verify_ballot import verify_ballot
-from streams.tally.refusals import Check, Refused
-from tests.tally_world import SmallElection, make_election
-
-T = TypeVar("T")
-
-SHAPE = {"mayor": ["ann", "bob"], "bridge": ["yes", "no"]}
-OUTSIDE = to_hex(P - 1)
-"""In Z_p, but not in the subgroup."""
-
-
-def change(document: T, edit: Callable[[Any], object]) -> T:
-    """The document with its JSON edited."""
-    raw = json.loads(to_json(document))
-    edit(raw)
-    return from_json(type(document), json.dumps(raw))
-
-
-def assign(*path: str | int, value: object) -> Callable[[Any], object]:
-    """An edit that puts a value somewhere."""
-
-    def edit(raw: Any) -> None:
-        for step in path[:-1]:
-            raw = raw[step]
-        raw[path[-1]] = value
-
-    return edit
+from streams.tally.refusals import Check
+from tests.tally_world import SmallElection
+from tests.unit.tally_tampering import OUTSIDE, assign, change, decrypt, refuse, two_contests
 
 
 @pytest.fixture(scope="module")
 def world() -> SmallElection:
-    seed = random.randrange(10**9)
-    print(f"election seed {seed}")
-    manifest = plain_manifest("e", SHAPE, moment=datetime(2026, 1, 1, tzinfo=UTC))
-    return make_election(manifest, random.Random(seed), guardians=3, quorum=2, cast=3, spoiled=1)
+    return two_contests()
 
 
 @pytest.fixture(scope="module")
 def opened(world: SmallElection) -> tuple[list[Share], list[CompensatedShare], PlainTally]:
     shares, parts = world.shares(world.tally, present=(0, 2))
     return shares, parts, decrypt(world, shares, parts)
-
-
-def decrypt(world: SmallElection, shares: list[Share], parts: list[CompensatedShare]) -> PlainTally:
-    return decrypt_tally(
-        world.tally,
-        shares,
-        parts,
-        world.keys,
-        quorum=2,
-        extended_hash=world.election.extended_hash,
-        logarithm=DiscreteLog(3),
-    )
-
-
-def refuse(check: Check, action: Callable[[], object]) -> Refused:
-    with pytest.raises(Refused) as caught:
-        action()
-    assert caught.value.check == check, str(caught.value)
-    return caught.value
 
 
 def test_the_group_is_the_standard_one() -> None:
@@ -352,108 +304,6 @@ def test_a_tampered_guardian_is_refused_by_name(
     refuse(check, lambda: verify_guardians([bad, *world.keys[1:]], 2))
 
 
-LINE = ("contests", "mayor", "selections", "mayor-ann-selection")
-
-
-@pytest.mark.parametrize(
-    ("check", "path", "value"),
-    [
-        (Check.CHALLENGE, (*LINE, "share"), to_hex(G)),
-        (Check.RANGE, (*LINE, "proof", "response"), to_hex(Q)),
-        (Check.EQUATION, (*LINE, "proof", "response"), "01"),
-        (Check.EQUATION, (*LINE, "proof"), None),
-        (Check.CHALLENGE, (*LINE, "proof", "challenge"), "01"),
-        (Check.SHARE, (*LINE, "guardian_id"), "guardian-2"),
-        (Check.SHARE, ("public_key",), to_hex(G)),
-        (Check.SHARE, ("guardian_id",), "nobody"),
-        (Check.SHARE, ("guardian_id",), "guardian-2"),
-        (Check.SHARE, ("object_id",), "another"),
-        (Check.SHARE, ("contests", "mayor", "selections"), {}),
-        (Check.SHARE, ("contests", "mayor", "object_id"), "bridge"),
-        (Check.SHARE, (*LINE, "object_id"), "mayor-bob-selection"),
-        (Check.CHALLENGE, (*LINE, "proof", "pad"), OUTSIDE),
-    ],
-)
-def test_a_tampered_share_is_refused_by_name(
-    world: SmallElection,
-    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
-    check: Check,
-    path: tuple[str | int, ...],
-    value: object,
-) -> None:
-    shares, parts, _ = opened
-    bad = change(shares[0], assign(*path, value=value))
-    refuse(check, lambda: decrypt(world, [bad, shares[1]], parts))
-
-
-@pytest.mark.parametrize(
-    ("check", "path", "value"),
-    [
-        (Check.CHALLENGE, (*LINE, "share"), to_hex(G)),
-        (Check.EQUATION, (*LINE, "proof", "response"), "01"),
-        (Check.KEY, (*LINE, "recovery_key"), to_hex(G)),
-        (Check.SHARE, (*LINE, "missing_guardian_id"), "guardian-1"),
-        (Check.SHARE, ("missing_guardian_id",), "guardian-1"),
-        (Check.SHARE, ("contests",), {}),
-    ],
-)
-def test_a_tampered_compensated_share_is_refused_by_name(
-    world: SmallElection,
-    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
-    check: Check,
-    path: tuple[str | int, ...],
-    value: object,
-) -> None:
-    shares, parts, _ = opened
-    bad = change(parts[0], assign(*path, value=value))
-    refuse(check, lambda: decrypt(world, shares, [bad, *parts[1:]]))
-
-
-def test_shares_must_be_a_quorum_once_each_with_all_their_parts(
-    world: SmallElection, opened: tuple[list[Share], list[CompensatedShare], PlainTally]
-) -> None:
-    shares, parts, _ = opened
-    refuse(Check.QUORUM, lambda: decrypt(world, shares[:1], parts))
-    refuse(Check.REPEATED, lambda: decrypt(world, [*shares, shares[0]], parts))
-    refuse(Check.REPEATED, lambda: decrypt(world, shares, [*parts, parts[0]]))
-    refuse(Check.SHARE, lambda: decrypt(world, shares, parts[:1]))
-
-
-@pytest.mark.parametrize(
-    ("check", "path", "value"),
-    [
-        (Check.TALLY, (*LINE, "tally"), 3),
-        (Check.TALLY, (*LINE, "value"), to_hex(power(G, mpz(9)))),
-        (Check.TALLY, (*LINE, "message", "pad"), to_hex(G)),
-        (Check.SHARE, (*LINE, "shares"), []),
-        (Check.EQUATION, (*LINE, "shares", 0, "proof", "response"), "01"),
-        (Check.TALLY, (*LINE, "shares", 2, "share"), to_hex(G)),
-        (Check.SHARE, ("contests", "bridge", "selections"), {}),
-    ],
-)
-def test_a_tampered_count_is_refused_by_name(
-    world: SmallElection,
-    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
-    check: Check,
-    path: tuple[str | int, ...],
-    value: object,
-) -> None:
-    # One vote more than was counted, whatever was counted.
-    if path[-1] == "tally":
-        value = opened[2].counts()["mayor-ann-selection"] + 1
-    bad = change(opened[2], assign(*path, value=value))
-    refuse(
-        check,
-        lambda: verify_plain_tally(
-            bad,
-            world.tally,
-            world.keys,
-            quorum=2,
-            extended_hash=world.election.extended_hash,
-        ),
-    )
-
-
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -488,39 +338,6 @@ def test_a_manifest_that_contradicts_itself_is_refused(
 ) -> None:
     manifest: Manifest = change(world.election.manifest, edit)
     refuse(Check.MANIFEST, manifest.check)
-
-
-@pytest.mark.parametrize("limit", [0, 1, 2, 15, 16, 1_000])
-def test_discrete_logarithms_are_found_up_to_their_limit_and_not_beyond(limit: int) -> None:
-    logarithm = DiscreteLog(limit)
-    for exponent in {0, limit // 2, limit}:
-        assert logarithm(power(G, mpz(exponent))) == exponent
-    refuse(Check.TALLY, lambda: logarithm(power(G, mpz(limit + 1))))
-
-
-def test_an_empty_tally_decrypts_to_nothing(world: SmallElection) -> None:
-    empty: EncryptedTally = Accumulator(world.election).result("tally")
-    shares, parts = world.shares(empty, present=(0, 1))
-    plain = decrypt_tally(
-        empty,
-        shares,
-        parts,
-        world.keys,
-        quorum=2,
-        extended_hash=world.election.extended_hash,
-        logarithm=DiscreteLog(0),
-    )
-    assert set(plain.counts().values()) == {0}
-
-
-def test_lagrange_weights_interpolate_at_zero() -> None:
-    coefficients = [mpz(5), mpz(7), mpz(11)]
-    orders = [1, 3, 4]
-    total = mpz(0)
-    for order in orders:
-        value = sum(c * order**i for i, c in enumerate(coefficients))
-        total += lagrange(order, [other for other in orders if other != order]) * value
-    assert total % Q == 5
 
 
 def test_the_joint_key_does_not_depend_on_the_order_of_guardians(world: SmallElection) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from gmpy2 import mpz
 
-from streams.tally.crypto.batch import ShareBatch, all_in_subgroup
+from streams.tally.crypto.batch import ShareBatch, square_like
 from streams.tally.crypto.ceremony import GuardianKey, GuardianSecret, recovery_key
 from streams.tally.crypto.chaum_pedersen import ShareProof, prove_share
 from streams.tally.crypto.elgamal import Ciphertext
@@ -122,9 +122,14 @@ def make_compensated_share(
 
 
 def _check_group(tally: EncryptedTally) -> None:
-    """Outside the group a share would tell something about the key."""
+    """That a share tells nothing about the key but the share.
+
+    p - 1 is 2 q times a prime of 3840 bits. A part of order 2 would tell whether the key is odd,
+    and squares have none; in a part of either large order the key's logarithm is as hard to find.
+    That the pads are of order q is checked with the shares, at the combination.
+    """
     pads = [ciphertext.pad for ciphertext in tally.lines().values()]
-    require(all_in_subgroup(pads), Check.SUBGROUP, "a tally is outside the group")
+    require(all(map(square_like, pads)), Check.SUBGROUP, "a tally is outside the group")
 
 
 def _decrypt(message: Ciphertext, secret: mpz, extended_hash: mpz) -> tuple[mpz, ShareProof]:
