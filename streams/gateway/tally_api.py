@@ -269,7 +269,8 @@ def _allow(parts: Parts, request: AnyRequest) -> None:
             403,
             "Commands for tallies need an X-API-Key of SCRUTIN_TALLY_API_KEYS"
             if keys
-            else "This gateway takes no commands for tallies: SCRUTIN_TALLY_API_KEYS is not set",
+            else "This gateway takes no commands for tallies: SCRUTIN_TALLY_API_KEYS is not set."
+            " Clients of the services before send no key: SCRUTIN_TALLY_API_KEYS=* lets them in",
         )
 
 

@@ -180,13 +180,27 @@ SELECT * FROM decryption_status WHERE election_id = $1 ORDER BY guardian_id
 """
 COMBINE_STATUS: Final = "SELECT * FROM combine_status WHERE election_id = $1"
 
-LOG_TALLY: Final = """
+# The product of a chunk, and the one with a unit's number; there is none to plan or to publish.
+_OF_CHUNK: Final = """(SELECT election_center_id FROM election_center
+     WHERE election_id = $1 AND kind = 'chunk' AND chunk_number = $3 AND $2 = 'tally')"""
+_OF_UNIT: Final = """(SELECT election_center_id FROM election_center
+     WHERE election_id = $1 AND unit = $3 AND $2 <> 'publish')"""
+LOG_TALLY: Final = f"""
 INSERT INTO tally_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
-    end_time, status, error_message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-"""
-LOG_COMBINE: Final = LOG_TALLY.replace("tally_worker_log", "combine_worker_log")
-LOG_DECRYPTION: Final = """
+    end_time, status, error_message, election_center_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+    {_OF_CHUNK})
+"""  # noqa: S608 - of constants
+LOG_COMBINE: Final = f"""
+INSERT INTO combine_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
+    end_time, status, error_message, election_center_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+    {_OF_UNIT})
+"""  # noqa: S608 - of constants
+LOG_DECRYPTION: Final = f"""
 INSERT INTO decryption_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
-    end_time, status, error_message, guardian_id, decrypting_guardian_id, decryption_type)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
+    end_time, status, error_message, guardian_id, decrypting_guardian_id, decryption_type,
+    election_center_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+    {_OF_UNIT})
+"""  # noqa: S608 - of constants

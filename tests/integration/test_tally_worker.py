@@ -56,6 +56,36 @@ async def test_every_chunk_is_decrypted_where_that_is_asked_for(world: TallyWorl
         assert sum(chunks.values()) == sum(held.counts.values())
 
 
+async def test_elections_take_turns(world: TallyWorld) -> None:
+    names = ("t1", "t2")
+    async with tally(world.settings) as asked:
+        for name in names:
+            await world.put(asked, name, small_election(name, 6, cast=4))
+        # Both are asked for before either begins.
+        (program,) = world.programs
+        program.send(signal.SIGSTOP)
+        try:
+            for name in names:
+                await asked.create(name, chunk_size=1)
+        finally:
+            program.send(signal.SIGCONT)
+        for name in names:
+            await world.tallied(asked, name)
+        log = await asked.store.jobs(
+            "SELECT election_id, election_center_id FROM tally_worker_log"
+            " WHERE phase = 'tally' AND election_id = ANY($1::text[]) ORDER BY id",
+            list(names),
+        )
+        places = {
+            name: [place for place, row in enumerate(log) if row["election_id"] == name]
+            for name in names
+        }
+        for name, other in (names, names[::-1]):
+            assert places[name][0] < places[other][-1]
+        # Each entry names the product it is about.
+        assert len({row["election_center_id"] for row in log} - {None}) == 8
+
+
 async def test_a_poison_chunk_fails_visibly_alone_and_the_job_can_be_resumed(
     world: TallyWorld,
 ) -> None:
