@@ -1,8 +1,8 @@
 """The aggregation stage: `votes.validated` in, PostgreSQL out.
 
 Every vote falls into the tumbling window of its ingest time. A flush starts when `BATCH_SIZE` votes
-wait or the window ends, and what arrives meanwhile rides in the next; the window's total adds up in
-the database, late votes included.
+wait, or a moment after the one before began, and what arrives meanwhile rides in the next. It need
+not wait for a window's end: the window's total adds up in the database, late votes included.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ and never acknowledged: after a rebalance the committed offset brings them back.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -54,7 +55,8 @@ class GroupRunner(Generic[T]):
         name: for logs.
         process: works on a group; returning means the effect is durable. Raising ends the process.
         start_weight: a group starts once this much weight waits,
-        wait_until: or at this monotonic time in seconds, given the time the first event came.
+        pause_s: or, however little waits, this long after the one before began. What comes after
+            a pause is worked on at once; a trickle makes no more groups a second than this allows.
         max_weight: a group takes no more events once it weighs this,
         max_events: or holds this many.
         assignment: events that it does not cover are dropped.
@@ -66,7 +68,7 @@ class GroupRunner(Generic[T]):
         process: Callable[[list[T]], Awaitable[None]],
         *,
         start_weight: int,
-        wait_until: Callable[[float], float],
+        pause_s: float = 0.0,
         max_weight: int,
         max_events: int = 10_000,
         assignment: Assignment,
@@ -74,14 +76,14 @@ class GroupRunner(Generic[T]):
         self._name = name
         self._process = process
         self._start_weight = start_weight
-        self._wait_until = wait_until
+        self._pause_s = pause_s
         self._max_weight = max_weight
         self._max_events = max_events
         self._assignment = assignment
         self._queue: deque[T] = deque()
         self._weight = 0
         self._bytes = 0
-        self._first_at_s = 0.0
+        self._began_s = -math.inf
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -106,8 +108,6 @@ class GroupRunner(Generic[T]):
         await self._room.wait()
         if not self._assignment.covers(item.generation):
             return
-        if not self._queue:
-            self._first_at_s = time.monotonic()
         self._settled.clear()
         self._queue.append(item)
         self._weight += item.weight
@@ -139,7 +139,7 @@ class GroupRunner(Generic[T]):
             self._changed.clear()
             await self._changed.wait()
         while self._queue and self._weight < self._start_weight and not self._draining:
-            pause_s = self._wait_until(self._first_at_s) - time.monotonic()
+            pause_s = self._began_s + self._pause_s - time.monotonic()
             if pause_s <= 0:
                 break
             self._changed.clear()
@@ -158,7 +158,7 @@ class GroupRunner(Generic[T]):
             self._bytes -= item.size_bytes
             weight += item.weight
             group.append(item)
-        self._first_at_s = time.monotonic()
+        self._began_s = time.monotonic()
         if self._bytes < QUEUE_BYTES:
             self._room.set()
         return group or await self._next_group()

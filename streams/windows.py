@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 from schemas.votes import Kind, Vote
-
-MS: Final = 1000
 
 
 class Windows:
@@ -29,10 +26,6 @@ class Windows:
     def start_ms(self, ingest_ms: int) -> int:
         """Start of the window that a moment falls into, in Unix milliseconds."""
         return ingest_ms - ingest_ms % self.window_ms
-
-    def left_s(self, now_s: float) -> float:
-        """Seconds until the window ends that `now_s`, in Unix seconds, falls into."""
-        return (self.start_ms(int(now_s * MS)) + self.window_ms) / MS - now_s
 
 
 @dataclass

@@ -105,7 +105,6 @@ class TallyWorker(Host):
             name,
             process,
             start_weight=1,
-            wait_until=lambda first_s: first_s,
             max_weight=size,
             max_events=size,
             assignment=self._assignment,

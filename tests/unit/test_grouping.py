@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ class Bench:
         self,
         *,
         start_weight: int = 1,
-        wait_until: Callable[[float], float] = lambda first_s: first_s,
+        pause_s: float = 0.0,
         max_weight: int = 100,
         max_events: int = 100,
     ) -> None:
@@ -72,7 +72,7 @@ class Bench:
             "test",
             self.work,
             start_weight=start_weight,
-            wait_until=wait_until,
+            pause_s=pause_s,
             max_weight=max_weight,
             max_events=max_events,
             assignment=self.assignment,
@@ -94,6 +94,11 @@ class Bench:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+    async def begin_a_pause(self) -> None:
+        """Let a first group begin."""
+        await self.put("first")
+        assert await self.work.next_start() == ["first"]
 
     async def settled(self) -> None:
         async with asyncio.timeout(5):
@@ -130,51 +135,48 @@ async def test_nothing_is_acknowledged_before_the_work_is_done() -> None:
     assert bench.acked == ["a", "b"]
 
 
-async def test_a_group_starts_once_enough_weight_waits() -> None:
-    bench = Bench(start_weight=10, wait_until=lambda _: NEVER_S)
+async def test_what_comes_after_a_pause_is_worked_on_at_once() -> None:
+    bench = Bench(start_weight=1000, pause_s=NEVER_S)
     bench.work.go_on.set()
     async with bench.running():
+        await bench.put("a")
+        assert await bench.work.next_start() == ["a"]
+
+
+async def test_a_group_starts_once_enough_weight_waits() -> None:
+    bench = Bench(start_weight=10, pause_s=NEVER_S)
+    bench.work.go_on.set()
+    async with bench.running():
+        await bench.begin_a_pause()
         await bench.put("a", weight=4)
         await bench.put("b", weight=5)
         await turns()
-        assert bench.work.groups == []
+        assert len(bench.work.groups) == 1
         await bench.put("c", weight=1)
         assert await bench.work.next_start() == ["a", "b", "c"]
 
 
-async def test_a_group_starts_when_its_time_has_come() -> None:
-    asked: list[float] = []
-
-    def in_50_ms(first_s: float) -> float:
-        asked.append(first_s)
-        return first_s + 0.05
-
-    bench = Bench(start_weight=1000, wait_until=in_50_ms)
+async def test_a_small_group_starts_when_the_pause_is_over() -> None:
+    bench = Bench(start_weight=1000, pause_s=0.05)
     bench.work.go_on.set()
     async with bench.running():
         before_s = time.monotonic()
+        await bench.begin_a_pause()
         await bench.put("a")
         assert await bench.work.next_start() == ["a"]
         assert time.monotonic() - before_s >= 0.05
-    assert before_s <= asked[0] <= before_s + 0.05
 
 
-async def test_the_time_counts_from_the_first_event_that_waits() -> None:
-    asked: list[float] = []
-
-    def soon(first_s: float) -> float:
-        asked.append(first_s)
-        return first_s + 0.2
-
-    bench = Bench(start_weight=1000, wait_until=soon)
-    bench.work.go_on.set()
+async def test_the_pause_counts_from_the_start_of_the_group_before() -> None:
+    """So a long one is followed at once, by all that has come meanwhile."""
+    bench = Bench(start_weight=1000, pause_s=0.05)
     async with bench.running():
-        await bench.put("a")
-        for name in "bcd":
-            await turns()
-            await bench.put(name)
-        assert await bench.work.next_start() == ["a", "b", "c", "d"]
-    assert len(set(asked)) == 1
+        await bench.begin_a_pause()
+        await bench.put("a", "b", "c")
+        await asyncio.sleep(0.06)
+        bench.work.go_on.set()
+        await turns(20)
+        assert bench.work.groups[1:] == [["a", "b", "c"]]
 
 
 async def test_a_group_is_no_heavier_than_allowed_but_for_its_last_event() -> None:
@@ -293,14 +295,15 @@ async def test_settling_returns_at_once_when_nothing_runs() -> None:
 
 
 async def test_draining_does_not_wait_for_the_window() -> None:
-    bench = Bench(start_weight=1000, wait_until=lambda _: NEVER_S)
+    bench = Bench(start_weight=1000, pause_s=NEVER_S)
     bench.work.go_on.set()
     async with bench.running():
+        await bench.begin_a_pause()
         await bench.put("a", "b")
         await turns()
-        assert bench.work.groups == []
+        assert len(bench.work.groups) == 1
         await bench.settled()
-    assert bench.acked == ["a", "b"]
+    assert bench.acked == ["first", "a", "b"]
 
 
 async def test_draining_gives_up_after_its_time() -> None:
@@ -314,16 +317,17 @@ async def test_draining_gives_up_after_its_time() -> None:
 
 
 async def test_clearing_while_a_group_gathers_leaves_nothing_to_work_on() -> None:
-    bench = Bench(start_weight=1000, wait_until=lambda first_s: first_s + 0.02)
+    bench = Bench(start_weight=1000, pause_s=0.02)
     bench.work.go_on.set()
     async with bench.running():
+        await bench.begin_a_pause()
         await bench.put("a")
         await turns()
         bench.runner.clear()
         await bench.put("b")
         assert await bench.work.next_start() == ["b"]
         await bench.settled()
-    assert bench.acked == ["b"]
+    assert bench.acked == ["first", "b"]
 
 
 @pytest.mark.parametrize(
@@ -354,8 +358,7 @@ def test_an_error_in_the_work_ends_the_process_without_an_ack(raised: str, code:
     async def main():
         assignment = Assignment()
         assignment.begin(1)
-        runner = GroupRunner("t", work, start_weight=1, wait_until=lambda s: s, max_weight=1,
-                             assignment=assignment)
+        runner = GroupRunner("t", work, start_weight=1, max_weight=1, assignment=assignment)
         await runner.put(Item())
         await runner.run()
 

@@ -40,18 +40,6 @@ def test_one_second_windows(at: int, start: int) -> None:
     assert Windows(1000).start_ms(at) == start
 
 
-@given(widths, st.floats(0, 4_102_444_800))
-def test_what_is_left_of_a_window_is_within_it(width: int, now_s: float) -> None:
-    left_s = Windows(width).left_s(now_s)
-    # A millisecond of room: the clock is in float seconds.
-    assert -0.001 <= left_s <= width / 1000 + 0.001
-
-
-def test_what_is_left_of_a_window() -> None:
-    assert Windows(1000).left_s(1_760_000_000.25) == pytest.approx(0.75)
-    assert Windows(5000).left_s(1_760_000_000.0) == pytest.approx(5.0)
-
-
 def test_deltas_of_laws_and_elections() -> None:
     deltas = Deltas()
     deltas.add(
