@@ -6,20 +6,16 @@ import asyncio
 import os
 import resource
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
-from litestar.types import ASGIApp
 
 from streams.availability import Availability, Service, persistently
 from streams.bridge.amqp import address_of
-from streams.errors import ExitCode, PortTaken
+from streams.errors import ExitCode
 from streams.gateway.app import create_app
+from streams.gateway.http_server import listening
 from streams.gateway.parts import Parts
 from streams.gateway.poll_store import Polls
 from streams.gateway.queue import VoteQueue
@@ -37,10 +33,6 @@ from streams.redis_client import redis_client
 from streams.settings import VALIDATION, Settings
 
 log = structlog.get_logger(__name__)
-
-_BACKLOG = 4096
-_CONNECTIONS = MAX_WATCHERS + 2000
-"""Most connections at a time; the server's own default is the backlog, which sockets outnumber."""
 
 
 @asynccontextmanager
@@ -99,47 +91,6 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
             metrics=metrics,
             ready=ready,
         )
-
-
-@asynccontextmanager
-async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve while the block runs; gives the server's task.
-
-    Raises:
-        PortTaken: something else listens there.
-    """
-    _check_port(settings)
-    server = Server(
-        app,
-        address=settings.gateway_host,
-        port=settings.gateway_port,
-        interface=Interfaces.ASGINL,
-        backlog=_BACKLOG,
-        backpressure=_CONNECTIONS,
-        log_enabled=False,
-        http1_settings=HTTP1Settings(keep_alive=True),
-    )
-    serving = asyncio.create_task(server.serve(), name="http server")
-    try:
-        yield serving
-    finally:
-        server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait([serving], timeout=2.0)
-
-
-def _check_port(settings: Settings) -> None:
-    """Notice another listener; granian would share the port with it, vote by vote."""
-    family = socket.AF_INET6 if ":" in settings.gateway_host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.gateway_host, settings.gateway_port))
-        except OSError as error:
-            raise PortTaken(
-                "The gateway cannot listen on its port",
-                where={"host": settings.gateway_host, "port": settings.gateway_port},
-                todo="Set SCRUTIN_GATEWAY_PORT to another port",
-            ) from error
 
 
 def raise_open_files() -> int:

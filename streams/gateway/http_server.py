@@ -1,0 +1,147 @@
+"""The HTTP server: uvicorn, on a socket of ours, in the gateway's own event loop.
+
+Parser, handlers and the connection to RabbitMQ share one thread: to hand every request from a
+server's thread to Python's and its answer back cost more CPU than the vote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import uvicorn
+from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from streams.errors import PortTaken
+from streams.gateway.watching import MAX_WATCHERS
+from streams.settings import Settings
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Of a request line with its headers."""
+REQUEST_TIMEOUT_S: Final = 30.0
+"""From a connection, or the first byte of a further request, to its last byte."""
+KEEP_ALIVE_S: Final = 75
+_BACKLOG: Final = 4096
+_CONNECTIONS: Final = MAX_WATCHERS + 2000
+_GRACE_S: Final = 1
+"""For requests in hand, once the gateway ends."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Bounds what a client may send before there is a request: the head's bytes, and its time."""
+
+    _arriving = False
+    _in_head = True
+    _head_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect a request."""
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        self._relax()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of requests."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("The request's headers are too long.")
+                return
+        super().data_received(data)
+        if not self._arriving:
+            self._relax()
+        elif self._deadline is None:
+            self._expect()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._arriving = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its headers are there."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        self._arriving, self._in_head, self._head_bytes = False, True, 0
+        super().on_message_complete()
+
+    def _expect(self) -> None:
+        self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.close)
+
+    def _relax(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process has handlers of its own."""
+        yield
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve while the block runs; gives the server's task.
+
+    Raises:
+        PortTaken: something else listens there.
+    """
+    listener = _listener(settings)
+    config: Any = uvicorn.Config(
+        app,
+        http=BoundedHttp,
+        ws="websockets-sansio",
+        # Messages are small; a compressor for each watcher is not.
+        ws_per_message_deflate=False,
+        ws_max_size=settings.max_body_bytes,
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve([listener]), name="http server")
+    try:
+        yield serving
+    finally:
+        server.should_exit = True
+        await asyncio.wait([serving], timeout=2.0 + _GRACE_S)
+
+
+def _listener(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.gateway_host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.gateway_host, settings.gateway_port))
+        # Two may be bound; only one can listen.
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise PortTaken(
+            "The gateway cannot listen on its port",
+            where={"host": settings.gateway_host, "port": settings.gateway_port},
+            todo="Set SCRUTIN_GATEWAY_PORT to another port",
+        ) from error
+    return listener
