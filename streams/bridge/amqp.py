@@ -42,6 +42,8 @@ CONNECT_S: Final = 20.0
 files its attempt ends in silence."""
 _CLOSE_S: Final = 3.0
 _NOT_FOUND: Final = 404
+_ONE_FRAME_BYTES: Final = 4096 - 8
+"""A body of this size fits the smallest frame that a broker may ask for."""
 
 
 class QueueMissing(Exception):
@@ -232,6 +234,24 @@ class Channel:
 
         self.raw.add_on_return_callback(on_returned)
         await self._call(self.raw.confirm_delivery, ack_nack_callback=on_frame)
+
+    def publisher(self, queue: str) -> Callable[[str, bytes], None]:
+        """What publishes JSON to a queue, persistent and mandatory.
+
+        Returns:
+            A function of `message_id` and body. It raises AMQPError when the channel is closed.
+        """
+        publications = wire.Publications(self.raw.channel_number, queue)
+        connection: Any = self.raw.connection
+        properties = partial(BasicProperties, content_type="application/json", delivery_mode=2)
+
+        def publish(message_id: str, body: bytes) -> None:
+            if self.raw.is_open and 0 < len(body) <= _ONE_FRAME_BYTES:
+                connection.send_soon(publications.frames(message_id, body))
+                return
+            self.raw.basic_publish("", queue, body, properties(message_id=message_id), True)
+
+        return publish
 
     async def close(self) -> None:
         """Close, and wait until RabbitMQ has taken what was sent before."""

@@ -5,13 +5,18 @@ properties, and copies what is left of its buffer after each: measured, 25 µs o
 than all the rest of the bridge spends on it. Here the three are read in one step where they lie
 whole in the buffer and the body fits one frame; everything else goes pika's way.
 
+A publication is three frames, too, of which pika makes objects, and then three system calls. Here
+the three are packed at once, and all that is published in one turn of the event loop is sent in one
+piece.
+
 Frames are described in AMQP 0-9-1, sections 2.3.5 (frames) and 4.2.6 (content).
 """
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pika import frame
@@ -38,10 +43,15 @@ _METHOD_FRAME: Final = 1
 _HEADER_FRAME: Final = 2
 _BODY_FRAME: Final = 3
 _DELIVER: Final = 0x003C003C
+_PUBLISH: Final = 0x003C0028
+_BASIC: Final = 60
+_MANDATORY: Final = 1
 _MORE_FLAGS: Final = 1
 
 _MESSAGE_ID: Final = 1 << 7
 _HEADERS: Final = 1 << 13
+_CONTENT_TYPE: Final = 1 << 15
+_DELIVERY_MODE: Final = 1 << 12
 _BEFORE_MESSAGE_ID: Final = tuple(1 << bit for bit in range(15, 7, -1))
 """Flags of the properties before `message_id`, in the order in which they are written."""
 _OCTETS: Final = frozenset({1 << 12, 1 << 11})
@@ -59,17 +69,37 @@ class Connection(AsyncioConnection):
     """pika's asyncio connection; `deliveries` names who takes deliveries the short way."""
 
     frames_received: int
+    frames_sent: int
+    bytes_sent: int
     bytes_received: int
     """pika's heartbeat looks at this to see whether the other side is alive."""
     _frame_buffer: bytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.deliveries: Deliveries = {}
+        self._unsent: list[bytes] = []
         super().__init__(*args, **kwargs)
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = RECEIVE_BYTES
         super()._proto_connection_made(transport)  # type: ignore[misc]
+
+    def send_soon(self, frames: bytes) -> None:
+        """Send whole frames in this turn of the event loop, behind what was given before."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._unsent.append(frames)
+
+    def _send(self) -> None:
+        if self._unsent and self.is_open:
+            self._output_marshaled_frames(())
+
+    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
+        pieces, self._unsent = [*self._unsent, *marshaled_frames], []
+        data = b"".join(pieces)
+        self.frames_sent += len(pieces)
+        self.bytes_sent += len(data)
+        self._adapter_emit_data(data)  # type: ignore[attr-defined]
 
     def _on_data_available(self, data_in: bytes) -> None:
         rest = self._frame_buffer
@@ -93,6 +123,58 @@ class Connection(AsyncioConnection):
                 self._process_frame(found)  # type: ignore[attr-defined]
         finally:
             self._frame_buffer = buffer[at:]
+
+
+class Publications:
+    """Makes the frames of messages to one queue: JSON, persistent, mandatory.
+
+    Args:
+        channel: number of the channel.
+        queue: its name, which is the key on the default exchange.
+    """
+
+    def __init__(self, channel: int, queue: str) -> None:
+        self._channel = channel
+        # A reserved short, the exchange, the key, flags.
+        arguments = b"\0\0" + _short("") + _short(queue) + bytes([_MANDATORY])
+        size = 4 + len(arguments)
+        self._method = (
+            struct.pack(">BHLL", _METHOD_FRAME, channel, size, _PUBLISH) + arguments + _END
+        )
+
+    def frames(self, message_id: str, body: bytes) -> bytes:
+        """The three frames of a message whose body is not empty and fits one frame."""
+        properties = _PERSISTENT_JSON + _short(message_id)
+        return b"".join(
+            (
+                self._method,
+                _HEADER.pack(
+                    _HEADER_FRAME,
+                    self._channel,
+                    _HEADER.size - _BODY.size + len(properties),
+                    _BASIC,
+                    0,
+                    len(body),
+                    _CONTENT_TYPE | _DELIVERY_MODE | _MESSAGE_ID,
+                ),
+                properties,
+                _END,
+                _BODY.pack(_BODY_FRAME, self._channel, len(body)),
+                body,
+                _END,
+            )
+        )
+
+
+def _short(text: str) -> bytes:
+    """A short string: its length in one octet, then its bytes."""
+    encoded = text.encode()
+    return bytes([len(encoded)]) + encoded
+
+
+_END: Final = bytes([_FRAME_END])
+_PERSISTENT_JSON: Final = _short("application/json") + b"\2"
+"""`content_type` and `delivery_mode`, in the order of their flags."""
 
 
 def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR0911 - flat: per vote

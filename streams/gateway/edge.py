@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
-import uuid
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import structlog
@@ -33,6 +34,10 @@ _HEADERS: Final[list[tuple[bytes, bytes]]] = [
 _QUIET: Final = frozenset({"/live", "/ready", "/metrics"})
 
 
+_Count = Callable[[], None]
+_Observe = Callable[[float], None]
+
+
 class Edge:
     """Wraps the application.
 
@@ -46,6 +51,17 @@ class Edge:
         self._app = app
         self._shortcut = shortcut
         self._metrics = metrics
+        self._children: dict[tuple[str, str, str], tuple[_Count, _Observe]] = {}
+
+    def _noted(self, method: str, route: str, code: str) -> tuple[_Count, _Observe]:
+        # To find metrics by their labels costs more than to change them.
+        known = self._children.get((method, route, code))
+        if known is None:
+            known = self._children[method, route, code] = (
+                self._metrics.http_requests.labels(code).inc,
+                self._metrics.http_duration.labels(method, route, code).observe,
+            )
+        return known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or one socket."""
@@ -78,9 +94,9 @@ class Edge:
     def _note(self, scope: Any, status: int, took_s: float, request_id: bytes) -> None:
         # The template: a path may hold a receipt, and there are as many paths as polls.
         route = scope.get("path_template") or "unknown"
-        code = str(status)
-        self._metrics.http_requests.labels(code).inc()
-        self._metrics.http_duration.labels(scope["method"], route, code).observe(took_s)
+        count, observe = self._noted(scope["method"], route, str(status))
+        count()
+        observe(took_s)
         if status >= 500 and route not in _QUIET:
             log.warning(
                 "request",
@@ -96,4 +112,4 @@ def _request_id(scope: Any) -> bytes:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.match(value):
             return bytes(value)
-    return uuid.uuid4().hex.encode()
+    return secrets.token_hex(16).encode()

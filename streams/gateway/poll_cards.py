@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
@@ -26,6 +27,7 @@ class Cards:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._kept: dict[int, tuple[float, Card]] = {}
+        self._asking: dict[int, asyncio.Task[Card | None]] = {}
 
     async def get(self, poll_id: int, *, fresh: bool = False) -> Card:
         """A poll that is not archived.
@@ -36,7 +38,7 @@ class Cards:
         now_s = time.monotonic()
         kept = self._kept.get(poll_id)
         if kept is None or fresh or now_s - kept[0] > CACHE_S:
-            card = await self._parts.polls.one(poll_id)
+            card = await self._ask(poll_id)
             if card is None or card.state == ContestState.ARCHIVED:
                 self._kept.pop(poll_id, None)
                 raise Problem(404, "Poll not found")
@@ -48,6 +50,23 @@ class Cards:
     def forget(self, poll_id: int) -> None:
         """A poll has changed."""
         self._kept.pop(poll_id, None)
+        self._asking.pop(poll_id, None)
+
+    async def _ask(self, poll_id: int) -> Card | None:
+        # Many vote in the moment in which what is kept has grown old: one asks for all of them.
+        asking = self._asking.get(poll_id)
+        if asking is None:
+            asking = asyncio.create_task(self._parts.polls.one(poll_id))
+            self._asking[poll_id] = asking
+            asking.add_done_callback(lambda done: self._answered(poll_id, done))
+        return await asyncio.shield(asking)
+
+    def _answered(self, poll_id: int, done: asyncio.Task[Card | None]) -> None:
+        if self._asking.get(poll_id) is done:
+            del self._asking[poll_id]
+        if not done.cancelled():
+            # Whoever asked may have left.
+            done.exception()
 
 
 async def shown(

@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import Callable
 from itertools import takewhile
 
-import pika
 import structlog
 from pika.exceptions import AMQPError
 
 from streams.availability import Availability, Service, persistently
-from streams.bridge.amqp import Address, Channel, connected, ensure_queue
+from streams.bridge.amqp import Address, connected, ensure_queue, resolve
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 
@@ -57,14 +56,12 @@ class Confirms:
                 continue
             routed = message_id not in self._returned
             self._returned.discard(message_id)
-            if not answer.done():
-                answer.set_result(taken and routed)
+            resolve(answer, taken and routed)
 
     def abandon(self) -> None:
         """The channel is gone: nobody will answer the rest."""
         for _, answer in self._open.values():
-            if not answer.done():
-                answer.cancel()
+            resolve(answer, False)
         self._open.clear()
 
 
@@ -97,14 +94,14 @@ class VoteQueue(VoteSink):
         self._retry_delay_s = retry_delay_s
         self._confirm_timeout_s = confirm_timeout_s
         self._on_blocked = on_blocked
-        self._channel: Channel | None = None
+        self._publish: Callable[[str, bytes], None] | None = None
         self._confirms = Confirms()
         self._blocked = False
 
     @property
     def fault(self) -> str | None:
         """Why no vote can be taken now; None if one can."""
-        if self._channel is None:
+        if self._publish is None:
             return "RabbitMQ is away"
         if self._blocked:
             return "RabbitMQ is short of memory or disk"
@@ -121,24 +118,22 @@ class VoteQueue(VoteSink):
         """
         if (fault := self.fault) is not None:
             raise ServiceUnavailable(fault, todo=AGAIN)
-        channel = self._channel
-        assert channel is not None
+        publish = self._publish
+        assert publish is not None
         try:
-            channel.raw.basic_publish(
-                "",
-                self._queue,
-                body,
-                pika.BasicProperties(
-                    content_type="application/json", delivery_mode=2, message_id=message_id
-                ),
-                mandatory=True,
-            )
+            publish(message_id, body)
         except AMQPError as error:
             raise ServiceUnavailable("RabbitMQ is away", todo=AGAIN) from error
         answer = self._confirms.expect(message_id)
-        await asyncio.wait([answer], timeout=self._confirm_timeout_s)
-        # A vote that waits in a queue of ours for a voter who has left is no harm.
-        if not answer.done() or answer.cancelled() or not answer.result():
+        late = asyncio.get_running_loop().call_later(
+            self._confirm_timeout_s, resolve, answer, False
+        )
+        try:
+            taken = await answer
+        finally:
+            late.cancel()
+        if not taken:
+            # A vote that waits in a queue of ours for a voter who has left is no harm.
             raise Unconfirmed(
                 "RabbitMQ did not confirm the vote",
                 todo="Send it again; it counts once, however often it is sent",
@@ -162,7 +157,7 @@ class VoteQueue(VoteSink):
                 channel, _ = await ensure_queue(connection, self._queue)
                 confirms = self._confirms = Confirms()
                 await channel.confirm(confirms.answered, confirms.returned)
-                self._channel = channel
+                self._publish = channel.publisher(self._queue)
                 self._availability.succeeded(Service.RABBITMQ)
                 log.info("connected to RabbitMQ", queue=self._queue)
                 try:
@@ -171,11 +166,11 @@ class VoteQueue(VoteSink):
                     self._note_blocked(False)
                     confirms.abandon()
         except ServiceUnavailable as error:
-            if self._channel is None:
+            if self._publish is None:
                 raise
             log.warning("the connection to RabbitMQ ended", error=str(error))
         finally:
-            self._channel = None
+            self._publish = None
 
     def _note_blocked(self, blocked: bool) -> None:
         if blocked != self._blocked:

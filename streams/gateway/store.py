@@ -11,6 +11,7 @@ import msgspec
 
 from streams.database import Pooled, translated
 from streams.errors import ServiceUnavailable
+from streams.gateway.lookups import Lookups
 from streams.gateway.receipts import Submission
 from streams.gateway.rooms import Standing
 from streams.rows import moment
@@ -21,6 +22,9 @@ MAX_POINTS: Final = 500
 
 COUNTED: Final = """
 SELECT 1 FROM vote_audit WHERE vote_hash = $1 AND "timestamp" = $2
+"""
+VOTERS: Final = """
+SELECT vote_hash FROM vote_audit WHERE vote_hash = ANY($1::text[])
 """
 REJECTED: Final = """
 SELECT status, reason, attempt_count FROM rejected_votes WHERE identity = $1 ORDER BY id LIMIT 1
@@ -138,6 +142,7 @@ class Store(Pooled):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, f"scrutin-gateway {settings.worker_id}")
+        self._voters = Lookups(self._counted)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
         """Rows of one query.
@@ -166,8 +171,10 @@ class Store(Pooled):
 
     async def counted(self, stored_hash: str) -> bool:
         """Whether a voter's vote is counted."""
-        rows = await self.fetch("SELECT 1 FROM vote_audit WHERE vote_hash = $1", stored_hash)
-        return bool(rows)
+        return await self._voters.has(stored_hash)
+
+    async def _counted(self, stored_hashes: list[str]) -> list[str]:
+        return [row["vote_hash"] for row in await self.fetch(VOTERS, stored_hashes)]
 
     async def fate(self, submission: Submission) -> Fate:
         """What became of a vote."""

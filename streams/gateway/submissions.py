@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -166,7 +166,7 @@ def candidate_vote(
 
 def _outgoing(message: msgspec.Struct, stored: str, contest: str, at_us: int) -> Outgoing:
     body = msgspec.json.encode(message)
-    message_id = uuid.uuid4().hex
+    message_id = secrets.token_hex(16)
     identity = identity_of(message_id.encode(), body)
     return Outgoing(body, message_id, Submission(stored, at_us, identity, contest))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import uuid
 from collections.abc import Collection
 from typing import Final
 
@@ -90,7 +89,7 @@ class Voters:
         if voter_name is not None:
             fields["voter_name"] = voter_name
         body = msgspec.json.encode({**fields, "signature": sign(self._key, fields)})
-        message_id = uuid.uuid4().hex
+        message_id = secrets.token_hex(16)
         submission = Submission(
             stored_hash(known, contest, Kind.CANDIDATE),
             at_us,

@@ -7,6 +7,7 @@ is away, the database says what is true of every contest that somebody watches.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -54,6 +55,7 @@ class _Busy:
         """The database was asked once."""
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._told_s = -math.inf
 
     async def changed(self) -> None:
         """Wait for the next change that is to be told."""
@@ -62,11 +64,13 @@ class _Busy:
     def tell_soon(self) -> None:
         """Tell the watchers, not more often than is good."""
         if self._timer is None:
-            pause_s = PERIOD_S / 2 + self.watchers * PER_WATCHER_S
-            self._timer = asyncio.get_running_loop().call_later(pause_s, self._tell)
+            loop = asyncio.get_running_loop()
+            soonest_s = self._told_s + PERIOD_S + self.watchers * PER_WATCHER_S
+            self._timer = loop.call_at(max(loop.time(), soonest_s), self._tell)
 
     def _tell(self) -> None:
         self._timer = None
+        self._told_s = asyncio.get_running_loop().time()
         told, self._next = self._next, asyncio.get_running_loop().create_future()
         told.set_result(None)
 

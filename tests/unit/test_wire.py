@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import frame, spec
 
-from streams.bridge.wire import INCOMPLETE, OTHER, Deliveries, deliver
+from streams.bridge.wire import INCOMPLETE, OTHER, Deliveries, Publications, deliver
 
 Seen = list[tuple[int, bool, bytes | None, bytes]]
 
@@ -68,6 +68,28 @@ deliveries = st.builds(
     properties,
     st.binary(min_size=1, max_size=300),
 )
+
+
+@given(
+    st.integers(1, 2**16 - 1),
+    st.text(max_size=60),
+    st.lists(st.tuples(words, st.binary(min_size=1, max_size=300)), min_size=1, max_size=3),
+)
+def test_publications_are_what_pika_writes(
+    channel: int, queue: str, messages: list[tuple[str, bytes]]
+) -> None:
+    ours = Publications(channel, queue)
+    for message_id, body in messages:
+        properties = spec.BasicProperties(
+            content_type="application/json", delivery_mode=2, message_id=message_id
+        )
+        method = spec.Basic.Publish(exchange="", routing_key=queue, mandatory=True)
+        written = [
+            frame.Method(channel, method).marshal(),
+            frame.Header(channel, len(body), properties).marshal(),
+            frame.Body(channel, body).marshal(),
+        ]
+        assert ours.frames(message_id, body) == b"".join(written)
 
 
 def listener(seen: Seen) -> Deliveries:
