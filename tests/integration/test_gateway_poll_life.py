@@ -16,7 +16,8 @@ import pytest
 from redis.asyncio.client import PubSub
 
 from streams.devstack import Stack
-from tests.harness import database, redis_of, until
+from streams.load.programs import gateway
+from tests.harness import database, metrics, redis_of, until
 from tests.integration.gateway_world import (
     NO_LIMITS,
     Client,
@@ -75,6 +76,7 @@ async def test_a_poll_from_its_creation_to_its_final_result(stack: Stack, tmp_pa
             await every_kind_of_voter(client)
             await stuffing_is_in_vain(chain, client)
             await drafts_are_edited_and_archived(client)
+            await polls_have_limits(chain, client, tmp_path)
 
 
 async def by_name_until_it_closes(
@@ -267,6 +269,44 @@ async def stuffing_is_in_vain(chain: GatewayChain, client: Client) -> None:
     finally:
         await db.close()
     assert (await client.get(f"/results/poll:{made['id']}"))[1]["total_votes"] == 0
+
+
+async def polls_have_limits(chain: GatewayChain, client: Client, directory: Path) -> None:
+    """Of votes from one address, by one voter and in one poll, whichever comes first."""
+    limits = {
+        "SCRUTIN_THROTTLE_ADDRESS": "3/hour",
+        "SCRUTIN_THROTTLE_VOTER": "2/hour",
+        "SCRUTIN_THROTTLE_POLL": "6/hour",
+        "SCRUTIN_TRUSTED_PROXIES": "1",
+    }
+    _, made = await client.post("/polls/", poll())
+    async with gateway({**chain.env, **limits}, directory, "limited") as program:
+        await program.ready()
+
+        async def status_of(address: str, name: str) -> int:
+            async with client.session.post(
+                f"http://127.0.0.1:{program.port}/votes/",
+                json=vote(made["id"], 1, name),
+                headers={"X-Forwarded-For": f"10.9.9.9, {address}"},
+            ) as answer:
+                if answer.status == 429:
+                    detail = (await answer.json(content_type=None))["detail"]
+                    wait_s = int(answer.headers["Retry-After"])
+                    assert 1 <= wait_s <= 3600
+                    assert f"{wait_s} seconds" in detail
+                return answer.status
+
+        votes = [("10.0.0.1", f"Limited {n}") for n in range(4)]
+        assert [await status_of(*each) for each in votes] == [202, 202, 202, 429]
+        # A repeat is a 409 once it is counted; it uses the limits up all the same.
+        again = [await status_of(f"10.0.0.{n}", "Limited 0") for n in (2, 3)]
+        assert again[0] in {202, 409}
+        assert again[1] == 429
+        votes = [(f"10.0.0.{n}", f"Limited {n}") for n in (4, 5, 6)]
+        assert [await status_of(*each) for each in votes] == [202, 202, 429]
+        found = await metrics(program)
+        for limit in ("address", "voter", "poll"):
+            assert found[f'scrutin_gateway_throttled_total{{limit="{limit}"}}'] == 1
 
 
 async def drafts_are_edited_and_archived(client: Client) -> None:

@@ -60,17 +60,28 @@ async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: P
             assert (await client.fate(first[1]["receipt"]))["status"] == "counted"
 
 
-async def test_too_many_votes_of_one_voter_are_throttled(stack: Stack, tmp_path: Path) -> None:
+async def test_too_many_votes_of_a_voter_or_address_are_throttled(
+    stack: Stack, tmp_path: Path
+) -> None:
     async with own_database(stack) as settings:
-        extra = {"POSTGRES_DB": settings.postgres_db, "SCRUTIN_THROTTLE_VOTER": "3/minute"}
+        extra = {
+            "POSTGRES_DB": settings.postgres_db,
+            "SCRUTIN_THROTTLE_VOTER": "3/minute",
+            "SCRUTIN_THROTTLE_LAW_ADDRESS": "6/hour",
+            "SCRUTIN_TRUSTED_PROXIES": "1",
+        }
         async with gateway(child_environment(stack.env(), **extra), tmp_path) as program:
             await program.ready()
             async with client_of(program) as client:
                 vote = ballot(int.from_bytes(tmp_path.name.encode()[-3:], "big"), law=str(tmp_path))
-                answers = [await client.post("/api/v1/vote", vote) for _ in range(4)]
+                # An address that no other test votes from.
+                address = {"X-Forwarded-For": str(tmp_path)}
+                answers = [
+                    await client.post("/api/v1/vote", vote, headers=address) for _ in range(4)
+                ]
                 assert [status for status, _ in answers] == [202, 202, 202, 429]
                 async with client.session.post(
-                    f"{client.base}/api/v1/vote", json=vote
+                    f"{client.base}/api/v1/vote", json=vote, headers=address
                 ) as throttled:
                     wait_s = int(throttled.headers["Retry-After"])
                     problem = await throttled.json(content_type=None)
@@ -79,6 +90,17 @@ async def test_too_many_votes_of_one_voter_are_throttled(stack: Stack, tmp_path:
                 assert f"{wait_s} seconds" in problem["detail"]
                 found = await metrics(program)
                 assert found['scrutin_gateway_throttled_total{limit="voter"}'] == 2
+                # Five have come from there.
+                others = [
+                    (ballot(10**6 + n, law=str(tmp_path)), {"X-Forwarded-For": of})
+                    for n, of in enumerate((str(tmp_path), str(tmp_path), f"{tmp_path} too"))
+                ]
+                answers = [
+                    await client.post("/api/v1/vote", body, headers=of) for body, of in others
+                ]
+                assert [status for status, _ in answers] == [202, 429, 202]
+                found = await metrics(program)
+                assert found['scrutin_gateway_throttled_total{limit="law_address"}'] == 1
 
 
 async def test_without_rabbitmq_or_redis_nothing_is_promised(stack: Stack, tmp_path: Path) -> None:
