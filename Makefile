@@ -11,6 +11,7 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+FIGURES ?= gateway-votes gateway-seen gateway-sockets
 CHAOS_ARGS ?=
 AUDIT_ARGS ?=
 SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults)
@@ -65,8 +66,8 @@ unit: setup ## the tests that need no service
 bench: setup ## throughput and latency of the chain (BENCH_ARGS="--only NAME", "--long")
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-bench-gateway: setup ## votes a second over HTTP, how soon others see them, and 10,000 sockets
-	@$(BIN)/python -m tests.bench --only gateway-votes --only gateway-seen --only gateway-sockets \
+bench-gateway: setup ## votes a second over HTTP, how soon others see them, 10,000 sockets (FIGURES="NAME ...")
+	@$(BIN)/python -m tests.bench $(addprefix --only ,$(FIGURES)) \
 	  --json build/bench-gateway.json $(BENCH_ARGS)
 	@cat build/bench-gateway.json
 

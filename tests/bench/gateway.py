@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from streams.load.programs import Program
+from streams.load.programs import Program, gateway
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.gateway_clients import PATIENCE_S, Child
@@ -32,6 +32,12 @@ GOAL_SEEN_P99_S: Final = 0.3
 GOAL_SOCKETS: Final = 10_000
 POLLS: Final = 10
 """That the sockets watch in turn."""
+AT_LEAST_PER_S: Final = 6000
+"""Voters that are prepared for each second; nobody is as fast."""
+SEEN_S: Final = 25.0
+"""Longest time to vote and watch; a slow machine sees fewer votes."""
+SEEN_AT_ONCE: Final = 5
+"""Polls in which somebody votes and somebody else watches."""
 
 
 @asynccontextmanager
@@ -69,55 +75,68 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 async def measure_votes(run: Run) -> Found:
     """Votes on a law and in a poll, from closed loops; with limits and without."""
-    votes = 4_000 if run.quick else 30_000
+    seconds = 3 if run.quick else 8
     found: Found = {}
     async with chain_of(run, **NO_LIMITS) as chain, client_of(chain.gateways[0]) as client:
         _, made = await client.post("/polls/", poll_form())
-        await _cast(run, chain, range(10**8, 10**8 + 500))
-        run.say(f"{votes:,} votes on a law, no limits")
-        found["law"] = await _cast(run, chain, range(votes))
-        run.say(f"{votes:,} votes in a poll, no limits")
-        found["poll"] = await _cast(run, chain, range(votes), poll=made["id"])
-    async with chain_of(run) as chain:
-        await _cast(run, chain, range(10**8, 10**8 + 500))
-        run.say(f"{votes:,} votes on a law, the limits as they are by default")
-        found["law_throttled"] = await _cast(run, chain, range(votes))
+        free = chain.gateways[0]
+        limits = {name: value for name, value in chain.env.items() if name not in NO_LIMITS}
+        limited = gateway(limits, run.directory, "gateway-limited")
+        chain.gateways.append(limited)
+        limited.start()
+        await limited.ready(within_s=120)
+        for each in chain.gateways:
+            await _cast(run, chain, each, 1)
+        run.say(f"votes on a law for {seconds} s, no limits")
+        found["law"] = await _cast(run, chain, free, seconds)
+        run.say(f"votes in a poll for {seconds} s, no limits")
+        found["poll"] = await _cast(run, chain, free, seconds, poll=made["id"])
+        run.say(f"votes on a law for {seconds} s, the limits as they are by default")
+        found["law_throttled"] = await _cast(run, chain, limited, seconds)
     return found
 
 
+_voters: Final = itertools.count()
+"""So that nobody votes twice."""
+
+
 async def _cast(
-    run: Run, chain: GatewayChain, voters: range, *, poll: int | None = None
+    run: Run, chain: GatewayChain, program: Program, seconds: float, *, poll: int | None = None
 ) -> dict[str, Any]:
-    before = _cpu(run, chain)
+    prepared = int(AT_LEAST_PER_S * seconds) // CLIENTS
+    before = _cpu(run, chain, program)
     shares = [
         await Child.start(
             "cast",
-            port=chain.gateways[0].port,
-            first=voters.start + n * len(voters) // CLIENTS,
-            last=voters.start + (n + 1) * len(voters) // CLIENTS,
+            port=program.port,
+            first=(first := next(_voters) * 10**6),
+            last=first + prepared,
             at_once=AT_ONCE // CLIENTS,
+            seconds=seconds,
             poll=poll,
         )
-        for n in range(CLIENTS)
+        for _ in range(CLIENTS)
     ]
     try:
         parts = await asyncio.gather(*(share.figures() for share in shares))
     finally:
         for share in shares:
             await share.end()
-    after = _cpu(run, chain)
+    after = _cpu(run, chain, program)
     took_s = max(p["ended_s"] for p in parts) - min(p["began_s"] for p in parts)
     statuses: dict[str, int] = {}
     for part in parts:
         for status, count in part["statuses"].items():
             statuses[status] = statuses.get(status, 0) + count
-    assert statuses == {"202": len(voters)}, statuses
+    votes = sum(statuses.values())
+    assert statuses == {"202": votes}, statuses
     await _all_counted(chain)
+    after["clients"] = sum(part["cpu_s"] for part in parts)
     return {
-        "votes": len(voters),
-        "per_s": round(len(voters) / took_s),
+        "votes": votes,
+        "per_s": round(votes / took_s),
         **quantiles([time_s for part in parts for time_s in part["times_s"]]),
-        "cpu_us_per_vote": per_vote_us(before, after, len(voters)),
+        "cpu_us_per_vote": per_vote_us(before, after, votes),
     }
 
 
@@ -137,9 +156,8 @@ async def _all_counted(chain: GatewayChain) -> None:
         await db.close()
 
 
-def _cpu(run: Run, chain: GatewayChain) -> dict[str, float]:
-    gateway = chain.gateways[0]
-    return {**by_process(run.stack, chain), "gateway": gateway.cpu_s()}
+def _cpu(run: Run, chain: GatewayChain, program: Program) -> dict[str, float]:
+    return {**by_process(run.stack, chain), "gateway": program.cpu_s()}
 
 
 # Seen elsewhere --------------------------------------------------------------------------------
@@ -147,15 +165,24 @@ def _cpu(run: Run, chain: GatewayChain) -> dict[str, float]:
 
 async def measure_seen(run: Run) -> Found:
     """From a voter's click until another client is told, beside other votes and without them."""
-    votes = 30 if run.quick else 300
+    votes = 10 if run.quick else 60
     async with chain_of(run, **NO_LIMITS) as chain, client_of(chain.gateways[0]) as client:
         run.say(f"{votes} votes in a poll that somebody else watches, nobody else votes")
         idle = await _seen(client, votes)
         async with crowd(run, chain):
-            run.say(f"the same beside {run.rate_per_s:,} votes/s, after {run.warm_up_s} s of them")
+            run.say(
+                f"the same in {SEEN_AT_ONCE} polls beside {run.rate_per_s:,} votes/s, after "
+                f"{run.warm_up_s} s of them"
+            )
             await asyncio.sleep(run.warm_up_s)
-            beside = await _seen(client, votes)
-    return {"rate_per_s": run.rate_per_s, "votes": votes, "idle": idle, **beside}
+            parts = await asyncio.gather(*(_seen(client, votes) for _ in range(SEEN_AT_ONCE)))
+    beside = [took_s for part in parts for took_s in part]
+    return {
+        "rate_per_s": run.rate_per_s,
+        "votes": len(beside),
+        "idle": {"votes": len(idle), **quantiles(idle)},
+        **quantiles(beside),
+    }
 
 
 @asynccontextmanager
@@ -188,9 +215,10 @@ async def crowd(run: Run, chain: GatewayChain) -> AsyncIterator[None]:
         await asyncio.wait([voting])
 
 
-async def _seen(client: Client, votes: int) -> dict[str, float]:
+async def _seen(client: Client, votes: int) -> list[float]:
     _, made = await client.post("/polls/", poll_form())
     took_s: list[float] = []
+    over_s = time.monotonic() + SEEN_S
     async with client.session.ws_connect(f"{client.base}/ws/polls/{made['id']}/") as socket:
         total = json.loads((await socket.receive()).data)["total"]
         for number in range(votes):
@@ -208,7 +236,9 @@ async def _seen(client: Client, votes: int) -> dict[str, float]:
             took_s.append(time.perf_counter() - began_s)
             # Not in step with anything that happens at fixed times.
             await asyncio.sleep(0.05 + number * 0.618 % 0.1)
-    return quantiles(took_s)
+            if time.monotonic() > over_s:
+                break
+    return took_s
 
 
 # Sockets ---------------------------------------------------------------------------------------
@@ -217,19 +247,19 @@ async def _seen(client: Client, votes: int) -> dict[str, float]:
 async def measure_sockets(run: Run) -> Found:
     """Sockets on polls in which people vote, until each has the final result."""
     sockets = 500 if run.quick else GOAL_SOCKETS
-    votes = 10 if run.quick else 40
+    votes = 10 if run.quick else 20
     async with chain_of(run, **NO_LIMITS) as chain, client_of(chain.gateways[0]) as client:
-        gateway = chain.gateways[0]
+        program = chain.gateways[0]
         run.say(f"opening {sockets:,} sockets on {POLLS} polls")
         made = [await client.post("/polls/", poll_form()) for _ in range(POLLS)]
         polls = [body["id"] for _, body in made]
         # It has its connections to Kafka now.
-        empty = _memory(gateway)
+        empty = _memory(program)
         opening_s = time.perf_counter()
         watching = [
             await Child.start(
                 "watch",
-                port=gateway.port,
+                port=program.port,
                 address=f"127.0.0.{n + 1}",
                 polls=polls,
                 sockets=sockets // CLIENTS,
@@ -239,7 +269,7 @@ async def measure_sockets(run: Run) -> Found:
         try:
             await asyncio.gather(*(child.ready() for child in watching))
             opening_s = time.perf_counter() - opening_s
-            memory, before_s = _memory(gateway), gateway.cpu_s()
+            memory, before_s = _memory(program), program.cpu_s()
             run.say(f"opened in {opening_s:.1f} s; {votes} votes in each poll, then they close")
             cast_s = await _vote_in_turn(client, polls, votes)
             await _let_end(chain, polls)
@@ -247,7 +277,7 @@ async def measure_sockets(run: Run) -> Found:
         finally:
             for child in watching:
                 await child.end()
-        spent_s = gateway.cpu_s() - before_s
+        spent_s = program.cpu_s() - before_s
         truth = {}
         for poll in polls:
             truth[str(poll)] = (await client.get(f"/results/poll:{poll}"))[1]["choices"]

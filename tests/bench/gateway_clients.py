@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import takewhile
 from typing import Any, Final
 from typing import cast as cast_to
 
@@ -114,10 +115,22 @@ def votes_of(first: int, last: int, poll: int | None) -> list[bytes]:
 
 
 async def cast(
-    *, port: int, first: int, last: int, at_once: int, poll: int | None = None
+    *,
+    port: int,
+    first: int,
+    last: int,
+    at_once: int,
+    seconds: float,
+    poll: int | None = None,
 ) -> dict[str, Any]:
-    """Vote on many connections; returns when each began and ended, and how long each vote took."""
-    requests = iter(votes_of(first, last, poll))
+    """Vote on many connections until the time or the voters are over.
+
+    Returns when all began and ended, how long each vote took, and the CPU of it.
+    """
+    prepared = votes_of(first, last, poll)
+    cpu_s = time.process_time()
+    over_s = time.monotonic() + seconds
+    requests = takewhile(lambda _: time.monotonic() < over_s, prepared)
     times: list[float] = []
     statuses: dict[int, int] = {}
     loop = asyncio.get_running_loop()
@@ -132,7 +145,13 @@ async def cast(
             port,
         )
     await asyncio.gather(*futures)
-    return {"began_s": began_s, "ended_s": time.time(), "statuses": statuses, "times_s": times}
+    return {
+        "began_s": began_s,
+        "ended_s": time.time(),
+        "cpu_s": time.process_time() - cpu_s,
+        "statuses": statuses,
+        "times_s": times,
+    }
 
 
 class Watcher(asyncio.Protocol):
