@@ -255,7 +255,14 @@ async def observe(stack: Stack, directory: Path) -> Seen:
         for name in ("valid_hashes", "voted_hashes", "error_patterns_seen"):
             seen.redis[name] = await redis.smembers(name)
         await redis.aclose()
-        seen.worker = await metrics(chain.workers[0])
+
+        async def looked() -> bool:
+            return any(name.startswith("current_vote_totals") for name in await metrics(worker))
+
+        worker = chain.workers[0]
+        # Totals are read by the worker's own look around, every few seconds.
+        await until(looked, "the worker tells totals")
+        seen.worker = await metrics(worker)
         seen.bridge = await metrics(chain.bridges[0])
     return seen
 
