@@ -6,7 +6,6 @@ A password of the queue is not enough to stuff a poll: only a vote that carries 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import unicodedata
 from collections.abc import Mapping
@@ -64,7 +63,7 @@ def keyed_hash(key: bytes, kind: str, contest: str, text: str) -> str:
         text: to hash.
     """
     message = f"{kind}\0{contest}\0".encode() + text.encode("utf-8", "surrogatepass")
-    return hmac.new(key, message, hashlib.sha256).hexdigest()
+    return hmac.digest(key, message, "sha256").hex()
 
 
 def sign(key: bytes, fields: Mapping[str, str]) -> str:
@@ -72,7 +71,7 @@ def sign(key: bytes, fields: Mapping[str, str]) -> str:
     parts = [fields.get(name, "").encode() for name in SIGNED_FIELDS]
     # With their lengths, so that no two votes are signed alike.
     message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return hmac.new(key, message, hashlib.sha256).hexdigest()
+    return hmac.digest(key, message, "sha256").hex()
 
 
 def is_signed(key: bytes, fields: Mapping[str, str], signature: str) -> bool:
