@@ -31,6 +31,39 @@ _GRACE_S: Final = 1
 """For requests in hand, once the gateway ends."""
 
 
+class JoinedWrites:
+    """A transport that writes what comes in one turn of the loop at once.
+
+    A response's head and body would be a system call each, and those are a quarter of what a vote
+    costs the gateway.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes, with what else comes in this turn."""
+        if not self._waiting:
+            self._loop.call_soon(self.flush)
+        self._waiting.append(data)
+
+    def flush(self) -> None:
+        """Write what waits now."""
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():
+            self._transport.write(b"".join(waiting))
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self.flush()
+        self._transport.close()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """Bounds what a client may send before there is a request: the head's bytes, and its time."""
 
@@ -42,7 +75,16 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
         super().connection_made(transport)
+        self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]
+        self._plain = transport
         self._expect()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Give the connection away; a message to a watcher is one write as it is."""
+        assert isinstance(self.transport, JoinedWrites)
+        self.transport.flush()
+        self.transport = self._plain
+        super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
