@@ -200,11 +200,14 @@ def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
     rules = Rules()
     for control in saved_controls(db):
         rules.apply(control)
-    saved = dict(saved_rejections(db))
+    first = max(0, meta.applied - KEPT_VERDICTS + 1)
     kept = KeptVerdicts()
-    for offset in range(max(0, meta.applied - KEPT_VERDICTS + 1), meta.applied + 1):
+    for offset in range(first, meta.applied + 1):
         # Records without rejections have none on disk.
-        kept.put(offset, saved.get(offset, []))
+        kept.put(offset, [])
+    for offset, found in saved_rejections(db):
+        if first <= offset <= meta.applied:
+            kept.put(offset, found)
     return VotedPartition(
         partition,
         log_id=meta.log_id,

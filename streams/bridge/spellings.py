@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -192,7 +192,7 @@ def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> Spelled:
     signature = text_of(fields.pop("signature", ""))
     if fields.keys() - set(SIGNED_FIELDS):
         raise NotAVote(Reason.BAD_SIGNATURE)
-    return _signed_vote({name: id_of(value) for name, value in fields.items()}, signature, poll_key)
+    return _signed_vote(fields, signature, poll_key)
 
 
 class _Signed(msgspec.Struct, gc=False):
@@ -208,7 +208,6 @@ class _Signed(msgspec.Struct, gc=False):
 
 
 _signed: Final = msgspec.json.Decoder(_Signed)
-_LAST_SIGNED: Final = SIGNED_FIELDS[-1]
 
 
 def read_poll_vote(body: bytes, poll_key: bytes) -> Spelled | None:
@@ -224,20 +223,17 @@ def read_poll_vote(body: bytes, poll_key: bytes) -> Spelled | None:
         return None
     try:
         read = _signed.decode(body)
-        signed = {name: getattr(read, name) for name in SIGNED_FIELDS}
-        if read.voter_name is None:
-            del signed[_LAST_SIGNED]
+        fields = {name: text for name in SIGNED_FIELDS if (text := getattr(read, name)) is not None}
         # The signature comes on top.
-        if body.count(b'"') != 4 * (len(signed) + 1):
+        if body.count(b'"') != 4 * (len(fields) + 1):
             return None
-        for text in signed.values():
-            id_of(text)
-        return _signed_vote(signed, read.signature, poll_key)
+        return _signed_vote(fields, read.signature, poll_key)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotAVote):
         return None
 
 
-def _signed_vote(signed: dict[str, str], signature: str, poll_key: bytes) -> Spelled:
+def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> Spelled:
+    signed = {name: id_of(value) for name, value in fields.items()}
     if not is_signed(poll_key, signed, signature):
         raise NotAVote(Reason.BAD_SIGNATURE)
     try:

@@ -58,6 +58,11 @@ class JoinedWrites:
         if waiting and not self._transport.is_closing():
             self._transport.write(b"".join(waiting))
 
+    def released(self) -> asyncio.Transport:
+        """The transport itself, with nothing waiting; for whoever writes to it from now on."""
+        self.flush()
+        return self._transport
+
     def close(self) -> None:
         """Write what waits, and close."""
         self.flush()
@@ -76,14 +81,12 @@ class BoundedHttp(HttpToolsProtocol):
         """Expect a request."""
         super().connection_made(transport)
         self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]
-        self._plain = transport
         self._expect()
 
     def handle_websocket_upgrade(self) -> None:
         """Give the connection away; a message to a watcher is one write as it is."""
         assert isinstance(self.transport, JoinedWrites)
-        self.transport.flush()
-        self.transport = self._plain
+        self.transport = self.transport.released()
         super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:

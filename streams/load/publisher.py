@@ -134,9 +134,9 @@ class Publisher:
                 away_since = away_since or now
                 self._keep_for_later()
                 patience_s = self._patience_s if self._connected else _FIRST_PATIENCE_S
-                if refuses(error) and not self._connected:
-                    patience_s = -1
-                if now - away_since > patience_s or (self._stopping and away_since < now):
+                refused = refuses(error) and not self._connected
+                stopped = self._stopping and away_since < now
+                if refused or stopped or now - away_since > patience_s:
                     raise unavailable(self._parameters, error) from error
                 log.warning("RabbitMQ is away", error=str(error), unconfirmed=self.unconfirmed)
                 self.reconnects += 1

@@ -70,3 +70,11 @@ def refuse(check: Check, action: Callable[[], object]) -> Refused:
         action()
     assert caught.value.check == check, str(caught.value)
     return caught.value
+
+
+def open_tally(
+    world: SmallElection,
+) -> tuple[list[Share], list[CompensatedShare], PlainTally]:
+    """Shares of guardians 0 and 2, what they compensate of the absent one, and the decryption."""
+    shares, parts = world.shares(world.tally, present=(0, 2))
+    return shares, parts, decrypt(world, shares, parts)

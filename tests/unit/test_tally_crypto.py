@@ -44,7 +44,6 @@ from streams.tally.crypto.group import (
 )
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.manifest import Manifest
-from streams.tally.crypto.shares import CompensatedShare, Share
 from streams.tally.crypto.tallies import (
     Accumulator,
     BallotLines,
@@ -54,18 +53,19 @@ from streams.tally.crypto.tallies import (
 from streams.tally.crypto.verify_ballot import verify_ballot
 from streams.tally.refusals import Check
 from tests.tally_world import SmallElection
-from tests.unit.tally_tampering import OUTSIDE, assign, change, decrypt, refuse, two_contests
+from tests.unit.tally_tampering import (
+    OUTSIDE,
+    assign,
+    change,
+    open_tally,
+    refuse,
+    two_contests,
+)
 
 
 @pytest.fixture(scope="module")
 def world() -> SmallElection:
     return two_contests()
-
-
-@pytest.fixture(scope="module")
-def opened(world: SmallElection) -> tuple[list[Share], list[CompensatedShare], PlainTally]:
-    shares, parts = world.shares(world.tally, present=(0, 2))
-    return shares, parts, decrypt(world, shares, parts)
 
 
 def test_the_group_is_the_standard_one() -> None:
@@ -95,12 +95,12 @@ def test_the_hash_is_sha_256_over_delimited_elements() -> None:
 
 
 def test_an_election_runs_from_ballots_to_the_plaintext_count(
-    world: SmallElection, opened: tuple[list[Share], list[CompensatedShare], PlainTally]
+    world: SmallElection,
 ) -> None:
     for ballot in world.ballots:
         verify_ballot(from_json(Ballot, to_json(ballot)), world.election)
     verify_guardians(world.keys, 2)
-    plain = opened[2]
+    _, _, plain = open_tally(world)
     assert plain.counts() == world.counts
     verify_plain_tally(
         from_json(PlainTally, to_json(plain)),

@@ -22,7 +22,15 @@ from streams.tally.crypto.shares import (
 from streams.tally.crypto.tallies import Accumulator, EncryptedTally
 from streams.tally.refusals import Check
 from tests.tally_world import SmallElection
-from tests.unit.tally_tampering import OUTSIDE, assign, change, decrypt, refuse, two_contests
+from tests.unit.tally_tampering import (
+    OUTSIDE,
+    assign,
+    change,
+    decrypt,
+    open_tally,
+    refuse,
+    two_contests,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +40,7 @@ def world() -> SmallElection:
 
 @pytest.fixture(scope="module")
 def opened(world: SmallElection) -> tuple[list[Share], list[CompensatedShare], PlainTally]:
-    shares, parts = world.shares(world.tally, present=(0, 2))
-    return shares, parts, decrypt(world, shares, parts)
+    return open_tally(world)
 
 
 LINE = ("contests", "mayor", "selections", "mayor-ann-selection")
