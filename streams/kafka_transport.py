@@ -1,15 +1,17 @@
 """Faust's Kafka consumer, made to live through outages and to trust its stages.
 
-Six changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
-next one; Faust would end the worker, and would take the offset for committed. After a rebalance a
-partition is read from where its stage is, not from the committed offset: that may have run ahead.
-Nothing is delivered while that place is looked for; Faust lets records flow and then seeks back
-beneath them. What was fetched in a rebalance and dropped is fetched again; Faust goes back only
-where an offset is committed, and not for a fetch that was under way, so a partition could stand
-still with records in it. What a stage acknowledged is committed; Faust would wait for records that
-it dropped itself. And the consumer's thread has a loop of asyncio's own: Faust touches aiokafka's
-futures from the main thread too, which wakes that loop late at worst; a uvloop there has ended a
-worker that was being stopped with a segmentation fault.
+Seven changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
+next one; Faust would end the worker, and would take the offset for committed. What was to be
+committed before a rebalance is not committed after it: it would set back what another owner has
+committed meanwhile. After a rebalance a partition is read from where its stage is, not from the
+committed offset: that may have run ahead. Nothing is delivered while that place is looked for;
+Faust lets records flow and then seeks back beneath them. What was fetched in a rebalance and
+dropped is fetched again; Faust goes back only where an offset is committed, and not for a fetch
+that was under way, so a partition could stand still with records in it. What a stage acknowledged
+is committed; Faust would wait for records that it dropped itself. And the consumer's thread has a
+loop of asyncio's own: Faust touches aiokafka's futures from the main thread too, which wakes that
+loop late at worst; a uvloop there has ended a worker that was being stopped with a segmentation
+fault.
 """
 
 from __future__ import annotations
@@ -70,8 +72,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     seeks = 0
     """How often somebody changed the place to read from; counted in the thread."""
 
+    rebalances = 0
+    """How often partitions were revoked or assigned; counted in the thread."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._committing: asyncio.Timeout | None = None
         # Nobody else has the loop that it was given.
         self._close_thread_loop_on_stop = True
 
@@ -83,6 +89,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer, asked = self._ensure_consumer(), list(tps)
         offsets = (consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in asked)
         return dict(zip(asked, await asyncio.gather(*offsets), strict=True))
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """End the commit that is under way: aiokafka would repeat it after the rebalance."""
+        self.rebalances += 1
+        if self._committing is not None:
+            self._committing.reschedule(0)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin a new time: what is to be committed was acknowledged in it."""
+        self.rebalances += 1
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         self.seeks += 1
@@ -110,20 +128,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             consumer.seek(tp, found[0].offset)
         return {}
 
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+    async def commit_unless_moved(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
+        """Commit next offsets unless there was a rebalance since `rebalances` was read.
+
+        Returns:
+            Whether Kafka has them.
+        """
+        return bool(await self.call_thread(self._commit_unless_moved, offsets, rebalances))
+
+    async def _commit_unless_moved(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
+        if rebalances != self.rebalances:
+            return False
         consumer = self._ensure_consumer()
-        assignment = self.assignment()
         commit = {
             driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
             for tp, offset in offsets.items()
-            if tp in assignment
         }
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+            async with asyncio.timeout(COMMIT_TIMEOUT_S) as self._committing:
                 await consumer.commit(commit)
         except (KafkaError, IllegalStateError, CommitFailedError, TimeoutError) as error:
             log.warning("offsets are committed later", error=type(error).__name__)
             return False
+        finally:
+            self._committing = None
         return True
 
 
@@ -166,19 +194,22 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return int(newest) + 1
 
     async def _commit_offsets(
-        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+        self,
+        offsets: Mapping[TP, int],
+        start_new_transaction: bool = True,  # noqa: ARG002 - Faust's signature
     ) -> bool:
-        before = {tp: self._committed_offset[tp] for tp in offsets}
-        did_commit = bool(
-            await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
-        )
-        if did_commit:
-            self._uncommitted.clear()
-        else:
-            self._committed_offset.update(before)
-            assignment = self.assignment()
-            self._uncommitted = {tp: o for tp, o in offsets.items() if tp in assignment}
-        return did_commit
+        rebalances = self._thread.rebalances
+        assignment = self.assignment()
+        owned = {tp: offset for tp, offset in offsets.items() if tp in assignment}
+        for tp in owned:
+            self._uncommitted.pop(tp, None)
+        if owned and await self._thread.commit_unless_moved(owned, rebalances):
+            self._committed_offset.update(owned)
+            return True
+        if rebalances == self._thread.rebalances:
+            # What was found meanwhile is newer.
+            self._uncommitted = {**owned, **self._uncommitted}
+        return False
 
     async def perform_seek(self) -> None:
         """Seek every partition while none of the stages' is delivered."""
@@ -198,6 +229,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek each partition to where its stage is, else to its committed offset or beginning."""
+        rebalances = self._thread.rebalances
         stages = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         committed = await self._thread.committed(stages)
         positions: Positions = self.app.stage_positions
@@ -206,10 +238,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         places = {tp: known.get(tp, committed[tp] or 0) for tp in stages}
         # In the consumer's thread; `_seek` would race with a fetch that is under way there.
         await self._thread.seek_wait(places)
-        for tp, offset in known.items():
-            if offset != committed[tp]:
-                # Also where no record follows: the group's lag must tell the truth.
-                self._uncommitted[tp] = offset
+        if rebalances == self._thread.rebalances:
+            # Also where no record follows: the group's lag must tell the truth.
+            self._uncommitted = {tp: at for tp, at in known.items() if at != committed[tp]}
         return places
 
 

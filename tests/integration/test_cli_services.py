@@ -210,8 +210,11 @@ def test_lag_of_every_reader(env: dict[str, str], channel: Any) -> None:
             ((_, offset, _),) = world.places.values()
             for group, at in ((env["SCRUTIN_APP_ID"], offset), (egress(), 0)):
                 topic = VALIDATION_TOPIC if group == env["SCRUTIN_APP_ID"] else "votes.validated"
+                # Committing on its own, it would commit its position over ours when it stops.
                 consumer = AIOKafkaConsumer(
-                    bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"], group_id=group
+                    bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"],
+                    group_id=group,
+                    enable_auto_commit=False,
                 )
                 await consumer.start()
                 consumer.assign([TopicPartition(topic, partition)])

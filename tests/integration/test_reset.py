@@ -78,9 +78,11 @@ async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path
 
 
 async def _under_load(world: BridgeWorld, db: Any) -> None:
-    before = await rows(db)
-    assert before["rejected_votes"] == 2
-    assert all(before.values())
+    async def rejected() -> bool:
+        return (await rows(db))["rejected_votes"] == 2
+
+    await until(rejected, "both bad votes are in the database")
+    assert all((await rows(db)).values())
     enough = asyncio.Event()
 
     async def publish_on() -> int:

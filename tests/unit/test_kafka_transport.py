@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 from intervaltree import IntervalTree
 
-from streams.kafka_transport import Consumer
+from streams.kafka_transport import Consumer, ConsumerThread
 
 VOTES = TP("votes.validation", 3)
 
@@ -42,6 +42,114 @@ def test_nothing_is_committed_twice_or_backwards() -> None:
     assert late._filter_committable_offsets([VOTES]) == {}
     late._acked[VOTES].append(600)
     assert late._filter_committable_offsets([VOTES]) == {}
+
+
+class Answer:
+    """A thread whose commits are answered when the test says so."""
+
+    def __init__(self, *, good: bool) -> None:
+        self.rebalances = 4
+        self.asked: list[dict[TP, int]] = []
+        self.answered = asyncio.Event()
+        self._good = good
+
+    async def commit_unless_moved(self, offsets: dict[TP, int], rebalances: int) -> bool:
+        assert rebalances == 4
+        self.asked.append(dict(offsets))
+        await self.answered.wait()
+        return self._good
+
+
+def committing(*, good: bool) -> tuple[Consumer, Answer, asyncio.Task[bool]]:
+    """A consumer whose commit of offset 619 is under way."""
+    found = consumer(committed=618, acknowledged=[])
+    found._thread = answer = Answer(good=good)
+    found._uncommitted = {VOTES: 600}
+    found.assignment = lambda: {VOTES}
+    return found, answer, asyncio.create_task(found._commit_offsets({VOTES: 619}))
+
+
+async def test_what_kafka_did_not_take_is_committed_with_the_next() -> None:
+    failing, answer, commit = committing(good=False)
+    answer.answered.set()
+    assert not await commit
+    assert failing._filter_committable_offsets([]) == {VOTES: 619}
+    assert failing._committed_offset[VOTES] == 618
+
+
+async def test_what_kafka_took_is_not_committed_again() -> None:
+    good, answer, commit = committing(good=True)
+    answer.answered.set()
+    assert await commit
+    assert good._filter_committable_offsets([]) == {}
+    assert good._committed_offset[VOTES] == 619
+
+
+async def test_a_place_found_during_a_commit_is_kept() -> None:
+    good, answer, commit = committing(good=True)
+    await asyncio.sleep(0)
+    good._uncommitted[VOTES] = 640
+    answer.answered.set()
+    await commit
+    assert good._filter_committable_offsets([]) == {VOTES: 640}
+
+
+async def test_what_failed_in_a_rebalance_does_not_set_back_what_others_committed() -> None:
+    failing, answer, commit = committing(good=False)
+    await asyncio.sleep(0)
+    answer.rebalances += 1
+    failing._uncommitted[VOTES] = 640
+    answer.answered.set()
+    await commit
+    assert failing._filter_committable_offsets([]) == {VOTES: 640}
+
+
+class Asked:
+    """An aiokafka consumer whose coordinator does not answer."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+
+    async def commit(self, _offsets: object) -> None:
+        self.commits += 1
+        await asyncio.Event().wait()
+
+
+def thread(asked: Asked) -> ConsumerThread:
+    """Only what commits."""
+    found = ConsumerThread.__new__(ConsumerThread)
+    found._consumer = asked
+    found._committing = None
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    found.consumer = SimpleNamespace(
+        threadsafe_partitions_revoked=nothing, threadsafe_partitions_assigned=nothing
+    )
+    found.thread_loop = asyncio.get_running_loop()
+    return found
+
+
+async def test_a_commit_from_before_a_rebalance_is_not_sent() -> None:
+    asked = Asked()
+    moved = thread(asked)
+    before = moved.rebalances
+    await moved.on_partitions_assigned({VOTES}, 8)
+    assert not await moved._commit_unless_moved({VOTES: 619}, before)
+    assert asked.commits == 0
+
+
+async def test_a_rebalance_ends_the_commit_that_waits_for_its_answer() -> None:
+    asked = Asked()
+    moved = thread(asked)
+    commit = asyncio.create_task(moved._commit_unless_moved({VOTES: 619}, moved.rebalances))
+    await asyncio.sleep(0)
+    assert asked.commits == 1
+    await moved.on_partitions_revoked({VOTES})
+    assert not await commit
+    # The next one has its own patience.
+    await moved.on_partitions_revoked({VOTES})
 
 
 CHANGELOG = TP("scrutin-voted-changelog", 3)
