@@ -38,10 +38,14 @@ QUEUES = ("votes.validation", "votes.aggregation", "votes.review", "poll_vote_up
 async def until(
     condition: Callable[[], Awaitable[object]],
     what: str,
-    within_s: float = 30.0,
+    within_s: float = 60.0,
     poll_s: float = 0.05,
 ) -> None:
-    """Wait until a condition holds; its last answer is in the error."""
+    """Wait until a condition holds; its last answer is in the error.
+
+    The condition is the event that makes what follows true, not one that usually comes later. A
+    loaded machine takes seconds over what takes milliseconds on a quiet one.
+    """
     deadline = time.monotonic() + within_s
     answer: object = None
     while time.monotonic() < deadline:
@@ -212,7 +216,7 @@ class Chain:
         )
         return path
 
-    async def verify(self, path: Path, *, patience_s: float = 30.0) -> Report:
+    async def verify(self, path: Path, *, patience_s: float = 60.0) -> Report:
         """Wait until an election was counted, and fail unless everything is exact."""
         expected = read_expected(path)
         arrived = await wait_until_counted(
@@ -229,6 +233,12 @@ class Chain:
         """Fail, with the log, if a process has ended."""
         for program in self.programs:
             program.check()
+
+
+def stopped(program: Program) -> bool:
+    """Whether a process stands still by SIGSTOP."""
+    stat = Path(f"/proc/{program.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
 
 
 async def metrics(program: Program) -> dict[str, float]:

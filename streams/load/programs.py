@@ -94,7 +94,7 @@ class Program:
             )
         return self
 
-    async def ready(self, within_s: float = 60.0) -> None:
+    async def ready(self, within_s: float = 120.0) -> None:
         """Wait until `/ready` answers 200.
 
         Raises:
@@ -134,7 +134,7 @@ class Program:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(sig)
 
-    async def terminate(self, within_s: float = 15.0) -> int:
+    async def terminate(self, within_s: float = 60.0) -> int:
         """SIGTERM; returns the exit code.
 
         Raises:

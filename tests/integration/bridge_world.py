@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 import pika
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from pika.adapters.blocking_connection import BlockingChannel
 from redis.asyncio import Redis
 
@@ -179,6 +180,11 @@ class BridgeWorld:
         except pika.exceptions.ChannelClosedByBroker:
             return 0
 
+    def released(self, queue: str) -> bool:
+        """Whether nobody reads from a queue any more: what was not acknowledged is back in it."""
+        with self.channel() as channel:
+            return not channel.queue_declare(queue, passive=True).method.consumer_count
+
     def exists(self, queue: str) -> bool:
         """Whether there is such a queue."""
         try:
@@ -219,6 +225,18 @@ class BridgeWorld:
         finally:
             await consumer.stop()
 
+    async def committed(self, group: str) -> int:
+        """Records of `votes.validated` that a group has committed: they have had their effect."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(
+                group, partitions=[TopicPartition(VALIDATED_TOPIC, p) for p in range(PARTITIONS)]
+            )
+            return sum(max(0, found.offset) for found in offsets.values())
+        finally:
+            await admin.close()
+
     async def log(self) -> list[Placed]:
         """Every item of the input log."""
         placed = []
@@ -236,7 +254,7 @@ class BridgeWorld:
         """Different submissions in the input log."""
         return len({placed.item.identity for placed in await self.log()})
 
-    async def logged(self, count: int, within_s: float = 40.0) -> list[Placed]:
+    async def logged(self, count: int, within_s: float = 90.0) -> list[Placed]:
         """Wait for that many different submissions, then return everything."""
 
         async def there() -> bool:
@@ -317,7 +335,7 @@ class BridgeWorld:
 
 
 def scrutin(
-    env: Mapping[str, str], *arguments: str, timeout_s: float = 90
+    env: Mapping[str, str], *arguments: str, timeout_s: float = 180
 ) -> subprocess.CompletedProcess[str]:
     """Run `scrutin` as a user would."""
     return subprocess.run(
@@ -330,7 +348,7 @@ def scrutin(
     )
 
 
-async def soon(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
+async def soon(condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
     """Wait for a condition that blocks, e.g. one that asks RabbitMQ."""
 
     async def ask() -> object:

@@ -37,7 +37,7 @@ def run_cli(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         # Beside others on a small machine.
-        timeout=120,
+        timeout=200,
         check=False,
     )
 

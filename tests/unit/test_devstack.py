@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,16 @@ import pytest
 from streams.devstack import ports, process
 from streams.devstack.state import ProcessRecord, ServiceRecord, StateFile, file_lock
 from streams.errors import PortTaken, StackError
+
+PATIENCE_S = 30.0
+
+
+def soon(condition: Callable[[], bool]) -> None:
+    """Wait for what another process or thread does."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 def record(name: str = "redis", **changes: object) -> ServiceRecord:
@@ -33,11 +43,11 @@ def record(name: str = "redis", **changes: object) -> ServiceRecord:
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[ProcessRecord]:
     """A process started the way services are."""
-    program = [sys.executable, "-c", "import time; time.sleep(60)"]
+    program = [sys.executable, "-c", "import time; time.sleep(600)"]
     command = process.Command("sleeper", program, tmp_path, process.clean_environment())
     started = process.spawn(command, tmp_path / "log")
     yield started
-    process.end(started, signal.SIGKILL, 5.0)
+    process.end(started, signal.SIGKILL, PATIENCE_S)
 
 
 class TestState:
@@ -92,16 +102,20 @@ class TestState:
         inside = threading.Event()
 
         def second() -> None:
-            with file_lock(path, 5.0):
+            with file_lock(path, PATIENCE_S):
                 inside.set()
 
-        with file_lock(path, 1.0):
+        def both_have_opened_it() -> bool:
+            files = [entry.resolve() for entry in Path("/proc/self/fd").iterdir()]
+            return files.count(path.resolve()) == 2
+
+        with file_lock(path, PATIENCE_S):
             waiter = threading.Thread(target=second)
             waiter.start()
-            time.sleep(0.2)
+            soon(both_have_opened_it)
             path.unlink()
             assert not inside.is_set()
-        waiter.join(5.0)
+        waiter.join(PATIENCE_S)
         assert inside.is_set()
         assert path.exists()
 
@@ -115,15 +129,14 @@ class TestProcess:
         assert os.getsid(sleeper.pid) == sleeper.pid != os.getsid(0)
 
     def test_ends_it(self, sleeper: ProcessRecord) -> None:
-        assert process.end(sleeper, signal.SIGTERM, 5.0)
+        assert process.end(sleeper, signal.SIGTERM, PATIENCE_S)
         assert not process.alive(sleeper)
-        assert process.end(sleeper, signal.SIGTERM, 5.0)
+        assert process.end(sleeper, signal.SIGTERM, PATIENCE_S)
 
     def test_pauses_and_ends_what_is_paused(self, sleeper: ProcessRecord) -> None:
         process.send_tree(sleeper, signal.SIGSTOP)
-        time.sleep(0.05)
-        assert process.paused(sleeper)
-        assert process.end(sleeper, signal.SIGTERM, 5.0)
+        soon(lambda: process.paused(sleeper))
+        assert process.end(sleeper, signal.SIGTERM, PATIENCE_S)
 
     def test_a_recycled_pid_is_somebody_else(self, sleeper: ProcessRecord) -> None:
         other = ProcessRecord("redis-server", sleeper.pid, "another-boot:1")
@@ -135,42 +148,37 @@ class TestProcess:
     def test_a_zombie_does_not_run(self) -> None:
         child = subprocess.Popen([sys.executable, "-c", ""])
         seen = ProcessRecord("child", child.pid, process.start_time(child.pid) or "")
-        deadline = time.monotonic() + 5
-        while process.start_time(child.pid) is not None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        soon(lambda: process.start_time(child.pid) is None)
         assert not process.alive(seen)
         child.returncode = 0
 
     def test_sigterm_that_is_ignored_becomes_sigkill(self, tmp_path: Path) -> None:
         code = (
             "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-            "print('set', flush=True); time.sleep(60)"
+            "print('set', flush=True); time.sleep(600)"
         )
         command = process.Command(
             "stubborn", [sys.executable, "-c", code], tmp_path, process.clean_environment()
         )
         stubborn = process.spawn(command, tmp_path / "log")
-        while "set" not in (tmp_path / "log").read_text():
-            time.sleep(0.01)
+        soon(lambda: "set" in (tmp_path / "log").read_text())
         assert not process.end(stubborn, signal.SIGTERM, 0.3)
         assert not process.alive(stubborn)
 
     def test_children_in_other_sessions_end_too(self, tmp_path: Path) -> None:
         code = (
             "import subprocess, sys, time;"
-            "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
-            " start_new_session=True); print(p.pid, flush=True); time.sleep(60)"
+            "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
+            " start_new_session=True); print(p.pid, flush=True); time.sleep(600)"
         )
         command = process.Command(
             "parent", [sys.executable, "-c", code], tmp_path, process.clean_environment()
         )
         parent = process.spawn(command, tmp_path / "log")
-        deadline = time.monotonic() + 10
-        while not (text := (tmp_path / "log").read_text()).strip():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        soon(lambda: (tmp_path / "log").read_text().endswith("\n"))
+        text = (tmp_path / "log").read_text()
         assert process.start_time(int(text)) is not None
-        process.end(parent, signal.SIGKILL, 5.0)
+        process.end(parent, signal.SIGKILL, PATIENCE_S)
         assert process.start_time(int(text)) is None
 
     def test_a_missing_program_is_named(self, tmp_path: Path) -> None:
@@ -208,7 +216,8 @@ class TestPorts:
             with pytest.raises(PortTaken, match=rf"{port}.*pid {os.getpid()}"):
                 ports.require_free("Redis", {"redis": port})
 
-    def test_waits_for_a_port_that_is_being_closed(self) -> None:
+    def test_waits_for_a_port_that_is_being_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ports, "_GRACE_SECONDS", PATIENCE_S)
         server = socket.create_server(("127.0.0.1", ports.choose(1)[0]))
         threading.Timer(0.2, server.close).start()
         ports.require_free("Redis", {"redis": server.getsockname()[1]})

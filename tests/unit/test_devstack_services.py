@@ -188,7 +188,7 @@ class TestGiven:
             port = str(server.getsockname()[1])
             stack = Stack(tmp_path, environ={"REDIS_HOST": "127.0.0.1", "REDIS_PORT": port})
             assert stack.up(only=["redis"]) == []
-            assert asked.is_set()
+            assert asked.wait(60)
             assert stack.env() == {
                 "REDIS_HOST": "127.0.0.1",
                 "REDIS_PORT": port,

@@ -101,7 +101,7 @@ def run(action: str) -> subprocess.Popen[bytes]:
 )
 def test_what_happens_to_a_process(action: str, returncode: int, goes_on: bool) -> None:
     process = run(action)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode == returncode
     assert (b"went on" in output) == goes_on
     assert b"hurts itself on purpose" in output
@@ -112,7 +112,7 @@ def test_a_stopped_process_goes_on_when_it_is_told() -> None:
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     process.send_signal(signal.SIGCONT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=100)
     assert b"went on" in output
 
 

@@ -105,12 +105,13 @@ async def test_who_does_not_send_a_whole_request_is_sent_away(
 async def test_who_is_answered_may_take_a_rest(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 0.1)
+    # Long enough to send a request while others have the processor.
+    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 1.0)
     async with connection(settings) as (reader, writer):
-        for _ in range(2):
+        for rest_s in (1.5, 0):
             writer.write(POST + b"1234")
             assert await answer(reader) == (200, b"1234")
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(rest_s)
 
 
 async def test_a_port_that_is_taken_is_named(settings: Settings) -> None:

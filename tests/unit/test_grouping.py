@@ -47,7 +47,7 @@ class Work:
         await self.go_on.wait()
 
     async def next_start(self) -> list[str]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.started.wait()
         self.started.clear()
         return self.groups[-1]
@@ -101,8 +101,8 @@ class Bench:
         assert await self.work.next_start() == ["first"]
 
     async def settled(self) -> None:
-        async with asyncio.timeout(5):
-            await self.runner.drain(timeout_s=5)
+        async with asyncio.timeout(60):
+            await self.runner.drain(timeout_s=60)
 
 
 async def turns(count: int = 5) -> None:
@@ -219,7 +219,7 @@ async def test_the_queue_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) ->
     assert bench.runner.waiting == 2
     async with bench.running():
         assert await bench.work.next_start() == ["a"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await waits
         bench.work.go_on.set()
         await bench.settled()
@@ -242,7 +242,7 @@ async def test_what_waits_is_dropped_when_an_assignment_ends() -> None:
         await bench.put("a")
         await bench.work.next_start()
         await bench.put("b", "c")
-        settling = asyncio.create_task(bench.runner.settle(timeout_s=5))
+        settling = asyncio.create_task(bench.runner.settle(timeout_s=60))
         await turns()
         assert not settling.done()
         bench.work.go_on.set()
@@ -281,7 +281,7 @@ async def test_a_put_that_waits_for_room_gives_up_when_the_assignment_ends(
     await turns()
     bench.assignment.end()
     bench.runner.clear()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await waits
     assert bench.runner.waiting == 0
 
@@ -289,7 +289,7 @@ async def test_a_put_that_waits_for_room_gives_up_when_the_assignment_ends(
 async def test_settling_returns_at_once_when_nothing_runs() -> None:
     bench = Bench()
     await bench.put("a")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await bench.runner.settle(timeout_s=60)
     assert bench.runner.waiting == 0
 
@@ -311,13 +311,13 @@ async def test_draining_gives_up_after_its_time() -> None:
     async with bench.running():
         await bench.put("a")
         await bench.work.next_start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await bench.runner.drain(timeout_s=0.01)
         assert bench.acked == []
 
 
 async def test_clearing_while_a_group_gathers_leaves_nothing_to_work_on() -> None:
-    bench = Bench(start_weight=1000, pause_s=0.02)
+    bench = Bench(start_weight=1000, pause_s=0.3)
     bench.work.go_on.set()
     async with bench.running():
         await bench.begin_a_pause()
