@@ -1,6 +1,6 @@
 """Faust's Kafka consumer, made to live through outages and to trust its stages.
 
-Seven changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
+Eight changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
 next one; Faust would end the worker, and would take the offset for committed. What was to be
 committed before a rebalance is not committed after it: it would set back what another owner has
 committed meanwhile. After a rebalance a partition is read from where its stage is, not from the
@@ -8,10 +8,11 @@ committed offset: that may have run ahead. Nothing is delivered while that place
 Faust lets records flow and then seeks back beneath them. What was fetched in a rebalance and
 dropped is fetched again; Faust goes back only where an offset is committed, and not for a fetch
 that was under way, so a partition could stand still with records in it. What a stage acknowledged
-is committed; Faust would wait for records that it dropped itself. And the consumer's thread has a
-loop of asyncio's own: Faust touches aiokafka's futures from the main thread too, which wakes that
-loop late at worst; a uvloop there has ended a worker that was being stopped with a segmentation
-fault.
+is committed; Faust would wait for records that it dropped itself. A worker that is stopped leaves
+its group in the middle of a rebalance too; aiokafka would first wait for the rebalance, and so for
+workers that are frozen. And the consumer's thread has a loop of asyncio's own: Faust touches
+aiokafka's futures from the main thread too, which wakes that loop late at worst; a uvloop there has
+ended a worker that was being stopped with a segmentation fault.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 import structlog
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
@@ -32,6 +35,7 @@ from streams.brokers import Security
 log = structlog.get_logger(__name__)
 
 COMMIT_TIMEOUT_S: Final = 5.0
+LEAVE_TIMEOUT_S: Final = 2.0
 
 Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 """Given assigned partitions: the next offset to read of those that a stage knows."""
@@ -78,6 +82,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def __post_init__(self) -> None:
         super().__post_init__()
         self._committing: asyncio.Timeout | None = None
+        self._telling = asyncio.Lock()
         # Nobody else has the loop that it was given.
         self._close_thread_loop_on_stop = True
 
@@ -95,12 +100,37 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.rebalances += 1
         if self._committing is not None:
             self._committing.reschedule(0)
-        await super().on_partitions_revoked(revoked)
+        async with self._telling:
+            await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begin a new time: what is to be committed was acknowledged in it."""
         self.rebalances += 1
-        await super().on_partitions_assigned(assigned, generation_id)
+        async with self._telling:
+            await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group and close."""
+        await self.method_queue.stop()
+        if self._consumer is not None and isinstance(self._consumer._coordinator, GroupCoordinator):
+            await self._leave(self._consumer._coordinator)
+        await super().on_thread_stop()
+
+    async def _leave(self, coordinator: GroupCoordinator) -> None:
+        joining = coordinator._coordination_task
+        # Not while the main thread is told of partitions: it will answer to this loop.
+        async with self._telling:
+            joining.cancel()
+            await asyncio.wait({joining})
+        if coordinator.member_id and coordinator.coordinator_id is not None:
+            request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+            try:
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    # By the data connection: Kafka reads the coordinator's again after the join.
+                    await coordinator._client.send(coordinator.coordinator_id, request)
+            except (KafkaError, TimeoutError) as error:
+                log.info("the group is not told of a leave", error=type(error).__name__)
+        coordinator.reset_generation()
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         self.seeks += 1

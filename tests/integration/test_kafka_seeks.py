@@ -25,6 +25,8 @@ class Here(ConsumerThread):
     def __init__(self, consumer: Consumer, reading: AIOKafkaConsumer) -> None:
         self.consumer, self.app, self._consumer = consumer, consumer.app, reading
         self.log = SimpleNamespace(dev=lambda *_: None)
+        self._committing = None
+        self._telling = asyncio.Lock()
 
     async def call_thread(
         self, call: Callable[..., Awaitable[Any]], *given: Any, **more: Any

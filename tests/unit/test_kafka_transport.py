@@ -120,6 +120,7 @@ def thread(asked: Asked) -> ConsumerThread:
     found = ConsumerThread.__new__(ConsumerThread)
     found._consumer = asked
     found._committing = None
+    found._telling = asyncio.Lock()
 
     async def nothing(*_: object) -> None:
         pass
