@@ -35,6 +35,7 @@ from streams.brokers import Security
 log = structlog.get_logger(__name__)
 
 COMMIT_TIMEOUT_S: Final = 5.0
+TELL_TIMEOUT_S: Final = 3.0
 LEAVE_TIMEOUT_S: Final = 2.0
 
 Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
@@ -111,17 +112,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_thread_stop(self) -> None:
         """Leave the group and close."""
-        await self.method_queue.stop()
-        if self._consumer is not None and isinstance(self._consumer._coordinator, GroupCoordinator):
-            await self._leave(self._consumer._coordinator)
+        coordinator = self._consumer and self._consumer._coordinator
+        if isinstance(coordinator, GroupCoordinator):
+            try:
+                # The main thread commits while it is told of partitions, and answers to this loop.
+                async with asyncio.timeout(TELL_TIMEOUT_S):
+                    await self._telling.acquire()
+            except TimeoutError:
+                log.warning("a rebalance is given up", waited_s=TELL_TIMEOUT_S)
+            await self.method_queue.stop()
+            await self._leave(coordinator)
         await super().on_thread_stop()
 
     async def _leave(self, coordinator: GroupCoordinator) -> None:
         joining = coordinator._coordination_task
-        # Not while the main thread is told of partitions: it will answer to this loop.
-        async with self._telling:
-            joining.cancel()
-            await asyncio.wait({joining})
+        joining.cancel()
+        await asyncio.wait({joining})
         if coordinator.member_id and coordinator.coordinator_id is not None:
             request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
             try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from schemas.codec import DecodeError, decode_input, decode_verdicts
@@ -27,6 +29,8 @@ _FETCH_MIN_BYTES: Final = 256 * 1024
 _FETCH_WAIT_MS: Final = 100
 """Reviews and the mirror may come a tenth of a second later; an answer for every record would cost
 Kafka and the bridge several times as much as the votes in it."""
+_COMMIT_PERIOD_S: Final = 0.5
+"""A commit costs Kafka as much as a record of votes; a crash repeats what was done in this time."""
 _MAX_RECORDS: Final = 50
 """A record holds up to 4,000 items."""
 _PATIENCE_MS: Final = 86_400_000
@@ -104,7 +108,6 @@ class VerdictReader:
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
-            VALIDATED_TOPIC,
             **client(self._servers),
             group_id=self._group,
             enable_auto_commit=False,
@@ -115,6 +118,8 @@ class VerdictReader:
             max_partition_fetch_bytes=MAX_DERIVED_RECORD_BYTES,
             fetch_max_bytes=2 * MAX_DERIVED_RECORD_BYTES,
         )
+        done = _Done(consumer, self._group)
+        consumer.subscribe([VALIDATED_TOPIC], listener=done)
         at: dict[TopicPartition, int] = {}
         with kafka_answers(self._servers, topic=VALIDATED_TOPIC, group=self._group):
             try:
@@ -125,27 +130,63 @@ class VerdictReader:
                     # Before the effect too: one that takes long must show.
                     self._behind(_waiting(consumer, at))
                     if not fetched:
+                        await done.commit()
                         continue
                     self._availability.succeeded(Service.KAFKA)
+                    rebalances = done.rebalances
                     await self._handle(
                         [_decode(r) for records in fetched.values() for r in records]
                     )
                     ends = {tp: records[-1].offset + 1 for tp, records in fetched.items()}
-                    await self._commit(consumer, ends)
                     at |= ends
                     self._behind(_waiting(consumer, at))
+                    if done.rebalances == rebalances:
+                        await done.add(ends)
+                    # Else whoever owns the partitions now, we or another, does this part again.
+                await done.commit()
             finally:
                 await asyncio.shield(stop_consumer(consumer))
 
-    async def _commit(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
-        mine = {tp: end for tp, end in ends.items() if tp in consumer.assignment()}
-        if not mine:
+
+class _Done(ConsumerRebalanceListener):  # type: ignore[misc]
+    """What is dealt with, committed now and then, and before partitions go elsewhere."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, group: str) -> None:
+        self._consumer = consumer
+        self._group = group
+        self._ends: dict[TopicPartition, int] = {}
+        self._committed_s = -math.inf
+        self.rebalances = 0
+        """How often partitions were revoked."""
+
+    async def add(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Note next offsets; commits when the last commit is long enough ago."""
+        self._ends |= ends
+        if time.monotonic() - self._committed_s >= _COMMIT_PERIOD_S:
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit what was noted."""
+        if not self._ends:
             return
+        ends, self._ends = self._ends, {}
+        self._committed_s = time.monotonic()
         try:
-            await consumer.commit(mine)
+            await self._consumer.commit(ends)
         except (CommitFailedError, IllegalStateError):
             # The group gave the partitions to somebody else, who does this part again.
             log.info("partitions have moved, their offsets are not committed", group=self._group)
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002
+        """Commit before somebody else begins where the last commit was."""
+        self.rebalances += 1
+        try:
+            await self.commit()
+        except KafkaError as error:
+            log.info("not committed before a rebalance", group=self._group, error=str(error))
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Nothing to do: aiokafka reads on from what is committed."""
 
 
 def _waiting(consumer: AIOKafkaConsumer, at: Mapping[TopicPartition, int]) -> dict[int, int]:

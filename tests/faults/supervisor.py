@@ -19,7 +19,7 @@ from tests.faults.surroundings import Surroundings
 from tests.harness import Chain
 
 READY_S = 120.0
-STOP_S = 15.0
+STOP_S = 30.0
 _POLL_S = 0.25
 
 
