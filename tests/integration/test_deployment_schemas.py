@@ -1,9 +1,10 @@
-"""Compose and Kubernetes files are what their schemas say; each check is seen to refuse."""
+"""Files of Compose, Kubernetes and Grafana fit their schemas; each check is seen to refuse."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import tools
 from tests.tools import LOCK, environment, kubernetes_schemas
 
 pytestmark = pytest.mark.timeout(500)
@@ -84,3 +86,31 @@ def test_kubernetes(program: Path, schemas: Path, tmp_path: Path, kind: str, ver
     broken = json.loads(files[0].read_text()) | {"metadate": {}}
     files[0].write_text(json.dumps(broken))
     assert run(program, "--schemafile", schema, files[0]).returncode == 1
+
+
+DASHBOARDS = sorted((DOCKER / "grafana" / "dashboards").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_grafana_knows_all_of_a_dashboard(program: Path, tmp_path: Path, file: Path) -> None:
+    checks = (program.with_name("python"), Path(tools.__file__).with_name("dashboards.py"))
+    done = run(*checks, file)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = json.loads(file.read_text())
+    broken["panels"][0] |= {"descriptoin": "x"}
+    broken["panels"][0]["targets"][0] |= {"query": "up"}
+    (tmp_path / "broken.json").write_text(json.dumps(broken))
+    done = run(*checks, tmp_path / "broken.json")
+    assert done.returncode == 1
+    assert set(done.stdout.splitlines()) == {
+        "dashboard.panels[0].descriptoin: unknown to Grafana",
+        "dashboard.panels[0].targets[0].query: unknown to Grafana",
+    }
+
+
+def test_they_are_the_types_of_the_grafana_that_runs() -> None:
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+    _, _, version = compose["services"]["grafana"]["image"].partition(":")
+    assert re.search(
+        rf"^grafana-foundation-sdk==\d+!{re.escape(version)} ", LOCK.read_text(), re.MULTILINE
+    )
