@@ -19,6 +19,11 @@ BEGIN
 
     EXECUTE 'REVOKE CREATE ON SCHEMA public FROM PUBLIC';
 
+    -- What an earlier version granted: an operator could do what a worker can.
+    IF pg_has_role('scrutin_operator', 'scrutin_sink', 'MEMBER') THEN
+        EXECUTE 'REVOKE scrutin_sink FROM scrutin_operator';
+    END IF;
+
     -- Workers, bridges and gateways. A flush that meets a vote again sorts it out in a temporary table.
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO scrutin_sink', current_database());
     EXECUTE 'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO scrutin_sink';
@@ -29,17 +34,28 @@ BEGIN
     -- A poll that is still a draft may be edited.
     EXECUTE 'GRANT DELETE ON poll_options TO scrutin_sink';
 
-    -- People who run elections: contests, rolls, descriptions of elections and their counts. They
-    -- too may change or remove no vote.
-    EXECUTE 'GRANT scrutin_sink TO scrutin_operator';
     EXECUTE 'REVOKE INSERT, UPDATE ON political_parties, regions, elections, candidates,
         election_counts, election_rounds, election_round_votes FROM scrutin_sink';
-    EXECUTE 'GRANT INSERT, UPDATE ON political_parties, regions, elections TO scrutin_operator';
+
+    -- People who run elections: contests, rolls, descriptions of elections and their counts, and
+    -- encrypted tallies. Their commands add no vote and change no total.
+    EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, UPDATE ON contests, control_commands, roll_loads, political_parties,
+        regions, elections TO scrutin_operator';
     EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,
         election_round_votes TO scrutin_operator';
+    EXECUTE 'GRANT INSERT ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,
+        decryptions, compensated_decryptions TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, UPDATE ON election_jobs, sealed_secrets TO scrutin_operator';
+    -- Topics that are made anew have other offsets.
+    EXECUTE 'GRANT UPDATE (validated_offset, updated_at) ON sink_offsets TO scrutin_operator';
 
-    -- Dashboards, reports, people. Guardians' secrets, sealed as they are, are none of theirs.
-    EXECUTE 'REVOKE SELECT ON sealed_secrets, guardian_backups FROM scrutin_reader';
+    -- Guardians' secrets, sealed as they are, and their backups are read by workers alone. A
+    -- command that brings a secret in must find the one that it replaces.
+    EXECUTE 'REVOKE SELECT ON sealed_secrets, guardian_backups FROM scrutin_operator, scrutin_reader';
+    EXECUTE 'GRANT SELECT (election_id, guardian_id) ON sealed_secrets TO scrutin_operator';
+
+    -- Dashboards, reports, people.
     FOR schema_name IN SELECT nspname FROM pg_namespace WHERE nspname LIKE 'reader\_%' LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO scrutin_reader', schema_name);
         EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO scrutin_reader', schema_name);

@@ -25,9 +25,10 @@ def command(
     """Give the database roles with least rights: `scrutin_sink`, `_operator` and `_reader`.
 
     Prints the SQL. `scrutin_sink` is for workers, bridges and gateways: it adds to the audit and
-    to rejected votes and can change or remove nothing there. `scrutin_operator` is for commands:
-    it can do the same, and describe and count elections. `scrutin_reader` reads. Tables stay with
-    the user that ran `scrutin migrate`; run this again, as that user, after each migration.
+    to rejected votes and can change or remove nothing there. `scrutin_operator` is for commands
+    about contests, elections, rolls and encrypted tallies, and writes no vote and no total.
+    `scrutin_reader` reads. Tables stay with the user that ran `scrutin migrate`; run this again,
+    as that user, after each migration.
 
     Examples:
 

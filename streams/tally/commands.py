@@ -119,7 +119,7 @@ class Tally:
         """
         guardian = (await self._guardian(election_id, guardian)).owner_id
         require(
-            await self.store.secret(election_id, guardian) is not None,
+            await self.store.has_secret(election_id, guardian),
             Check.SECRET,
             "no sealed secret of this guardian is there",
             election=election_id,

@@ -19,10 +19,12 @@ GET_BACKUP: Final = """
 SELECT backup FROM guardian_backups
 WHERE election_id = $1 AND owner_id = $2 AND designated_id = $3
 """
+# Not `excluded.sealed`: that takes the right to read the column.
 PUT_SEALED: Final = """
 INSERT INTO sealed_secrets (election_id, guardian_id, sealed) VALUES ($1, $2, $3)
-ON CONFLICT (election_id, guardian_id) DO UPDATE SET sealed = excluded.sealed
+ON CONFLICT (election_id, guardian_id) DO UPDATE SET sealed = $3
 """
+HAS_SEALED: Final = "SELECT true FROM sealed_secrets WHERE election_id = $1 AND guardian_id = $2"
 GET_SEALED: Final = "SELECT sealed FROM sealed_secrets WHERE election_id = $1 AND guardian_id = $2"
 
 PUT_BALLOTS: Final = """

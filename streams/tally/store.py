@@ -129,6 +129,10 @@ class TallyStore(Pooled):
         """Keep a sealed secret; a newer one takes its place."""
         await self._value(sql.PUT_SEALED, election_id, guardian, sealed)
 
+    async def has_secret(self, election_id: str, guardian: str) -> bool:
+        """Whether a sealed secret is there."""
+        return await self._value(sql.HAS_SEALED, election_id, guardian) is not None
+
     async def secret(self, election_id: str, guardian: str) -> bytes | None:
         """A sealed secret, if there is one."""
         found = await self._value(sql.GET_SEALED, election_id, guardian)

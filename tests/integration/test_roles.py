@@ -11,12 +11,16 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.election import Plan
+from streams.statements import REWIND_VALIDATED
+from streams.tally.commands import tally
 from tests.harness import Chain, wipe
 from tests.integration.cli_world import run_cli
+from tests.integration.tally_world import TallyWorld, small_election
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -96,15 +100,55 @@ async def test_a_count_runs_with_the_sinks_rights_and_can_change_no_counted_vote
         assert run_cli(stack.env(), "roles", "--apply").returncode == 0
         await chain.start()
         await chain.verify(await chain.publish(plan), patience_s=60)
+        await tallies(stack, as_role["scrutin_operator"], tmp_path)
         await rights(stack, as_role)
         await commands(chain, as_role, tmp_path)
         await resets(chain, as_role, plan)
 
 
+async def tallies(stack: Stack, operator: dict[str, str], directory: Path) -> None:
+    """An operator sets an encrypted election up, with all that its guardians bring."""
+    world = TallyWorld(stack, directory)
+    settings = world.settings.model_copy(
+        update={
+            "postgres_user": operator["POSTGRES_USER"],
+            "postgres_password": SecretStr(operator["POSTGRES_PASSWORD"]),
+        }
+    )
+    held = small_election("e", 3, cast=2)
+    guardian = held.keys[0].owner_id
+    async with tally(settings) as asked:
+        await world.put(asked, "e", held)
+        for _ in range(2):
+            await world.seal(asked, "e", held, 0)
+        await asked.create("e")
+        assert await asked.decrypt("e", guardian) == guardian
+
+
 async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
     sink = await asyncpg.connect(**address({**stack.env(), **as_role["scrutin_sink"]}))
+    operator = await asyncpg.connect(**address({**stack.env(), **as_role["scrutin_operator"]}))
     reader = await asyncpg.connect(**address({**stack.env(), **as_role["scrutin_reader"]}))
     try:
+        assert await sink.fetchval("SELECT sealed FROM sealed_secrets") is not None
+        await refused(
+            operator,
+            "SELECT sealed FROM sealed_secrets",
+            "SELECT * FROM guardian_backups",
+            "DELETE FROM sealed_secrets",
+            "INSERT INTO vote_audit (vote_hash) VALUES ('x')",
+            "INSERT INTO rejected_votes (status) VALUES ('invalid')",
+            "UPDATE vote_audit SET choice = 'non'",
+            "UPDATE vote_results SET oui_count = 0",
+            "UPDATE contest_results SET votes = 0",
+            "UPDATE sink_offsets SET source_offset = 0",
+            "UPDATE candidates SET first_name = 'x'",
+            "CREATE TABLE mine (x int)",
+        )
+        undone = operator.transaction()
+        await undone.start()
+        await operator.execute(REWIND_VALIDATED)
+        await undone.rollback()
         assert await sink.fetchval("SELECT count(*) FROM vote_audit") == 200
         await refused(
             sink,
@@ -128,25 +172,32 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "INSERT INTO vote_windows (contest, choice, window_start, votes)"
             " VALUES ('a', 'oui', now(), 1)",
             "SELECT * FROM sealed_secrets",
+            "SELECT * FROM guardian_backups",
             "CREATE TABLE mine (x int)",
         )
     finally:
-        await sink.close()
-        await reader.close()
+        for connection in (sink, operator, reader):
+            await connection.close()
 
 
 async def commands(chain: Chain, as_role: dict[str, dict[str, str]], directory: Path) -> None:
     """Operators' commands run in their role, and whoever may not is told which one it takes."""
     file = directory / "election.json"
     file.write_text(json.dumps(ELECTION))
+    roll = directory / "roll.txt"
+    roll.write_text("a-voter\n")
     for role, arguments, code in (
         ("scrutin_reader", ("results",), ExitCode.OK),
         ("scrutin_reader", ("contest", "create", "C-1"), ExitCode.BAD_SETTINGS),
         ("scrutin_sink", ("election", "import", str(file)), ExitCode.BAD_SETTINGS),
         ("scrutin_operator", ("election", "import", str(file)), ExitCode.OK),
         ("scrutin_operator", ("election", "count", "1"), ExitCode.OK),
+        ("scrutin_operator", ("contest", "create", "C-1"), ExitCode.OK),
+        ("scrutin_operator", ("roll", "load", str(roll)), ExitCode.OK),
+        ("scrutin_operator", ("roll", "add", "another-voter"), ExitCode.OK),
     ):
-        done = await asyncio.to_thread(run_cli, {**chain.env, **as_role[role]}, *arguments)
+        env = {**chain.env, **as_role[role], "SCRUTIN_ROLL": "table"}
+        done = await asyncio.to_thread(run_cli, env, *arguments)
         assert done.returncode == code, (role, arguments, done.stderr)
         if code:
             assert "operators' commands one in scrutin_operator" in told(done.stderr)
