@@ -21,6 +21,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
+from streams.brokers import client
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
@@ -76,7 +77,7 @@ async def until_reached(
 async def wipe(addresses: Mapping[str, str]) -> None:
     """Empty a stack: no topics, no tables, no keys, no queues. Nothing of ours may be running."""
     settings = load_settings(addresses)
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
+    admin = AIOKafkaAdminClient(**client(settings.brokers()))
     await admin.start()
     try:
         # The broker drops the groups' offsets with the topics.

@@ -94,8 +94,8 @@ def up(
         raise typer.BadParameter("--tls is for native services")
     if brokers not in {1, LARGEST}:
         raise typer.BadParameter(f"--brokers is 1 or {LARGEST}")
-    if brokers > 1 and (tls or docker):
-        raise typer.BadParameter("--brokers is for native services without --tls")
+    if brokers > 1 and docker:
+        raise typer.BadParameter("--brokers is for native services")
     if native and docker:
         raise typer.BadParameter("--native and --docker exclude each other")
     begin = time.monotonic()

@@ -202,8 +202,11 @@ class Kafka:
     def probe(self, record: ServiceRecord) -> None:
         """The cluster names a broker; of one with several, this one."""
         member = self.node if VOTERS in record.options else None
-        tls = "tls" in record.options
-        probes.kafka(record.host, record.ports["broker"], tls=tls, member=member)
+        secured = Secured.of(record)
+        port = record.ports["broker"]
+        probes.kafka(record.host, port, tls=secured is not None, member=member)
+        if secured is not None and member is not None:
+            secured.probe_member(f"{record.host}:{port}", member)
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
         """KAFKA_BOOTSTRAP_SERVERS, of a cluster by its first member, with its replication."""

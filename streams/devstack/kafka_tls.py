@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from pydantic import SecretStr
+
+from streams.brokers import Broker, Security, client
 from streams.devstack.certificates import Certificates
+from streams.devstack.probes import NotReady
 from streams.devstack.service import certificates_of
 from streams.devstack.state import ServiceRecord
 
@@ -43,8 +51,11 @@ class Secured:
             f'username="{USER}" password="{self.password}";'
         )
         return {
-            "listener.security.protocol.map": "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "SASL_SSL:SASL_SSL,CONTROLLER:SSL",
             "inter.broker.listener.name": "SASL_SSL",
+            # Passwords are in the log that the controllers keep, so these know each other by
+            # certificates of the stack's own authority.
+            "listener.name.controller.ssl.client.auth": "required",
             "sasl.enabled.mechanisms": MECHANISM,
             "sasl.mechanism.inter.broker.protocol": MECHANISM,
             f"listener.name.sasl_ssl.{MECHANISM.lower()}.sasl.jaas.config": jaas,
@@ -65,6 +76,32 @@ class Secured:
             f"{MECHANISM}=[name={USER},iterations={_ITERATIONS},"
             f'salt="{_base64(salt)}",saltedpassword="{_base64(salted)}"]'
         )
+
+    def probe_member(self, address: str, node: int, timeout_seconds: float = 5.0) -> None:
+        """The cluster, asked as a client, names this broker.
+
+        Raises:
+            NotReady: it does not, or takes no client yet.
+        """
+        # Not the settings' context, which is kept by its path: each stack has an authority.
+        context = ssl.create_default_context(cafile=str(self.certificates.ca))
+        security = Security("SASL_SSL", context, MECHANISM, USER, SecretStr(self.password))
+
+        async def brokers() -> set[int]:
+            async with asyncio.timeout(timeout_seconds):
+                asked = AIOKafkaClient(**client([Broker(address, security)]))
+                try:
+                    await asked.bootstrap()
+                    return {broker.nodeId for broker in asked.cluster.brokers()}
+                finally:
+                    await asked.close()
+
+        try:
+            found = asyncio.run(brokers())
+        except (KafkaError, OSError) as error:
+            raise NotReady(str(error) or type(error).__name__) from error
+        if node not in found:
+            raise NotReady("the broker has not joined the cluster yet")
 
     def environment(self) -> dict[str, str]:
         """How clients get in."""

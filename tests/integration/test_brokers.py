@@ -16,6 +16,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from streams.brokers import client
 from streams.devstack import Stack
 from streams.load.election import Plan
 from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
@@ -32,10 +33,12 @@ pytestmark = [
 
 
 @asynccontextmanager
-async def three_brokers(stack: Stack, directory: Path) -> AsyncIterator[Stack]:
+async def three_brokers(
+    stack: Stack, directory: Path, *, tls: bool = False
+) -> AsyncIterator[Stack]:
     """A Kafka of its own, with the other services of a stack that is up."""
     others = {n: v for n, v in stack.env().items() if not n.startswith("KAFKA_")}
-    own = Stack(directory, environ=others, brokers=3, kafka_heap="320m")
+    own = Stack(directory, environ=others, brokers=3, kafka_heap="320m", tls=tls)
     try:
         await asyncio.to_thread(own.up)
         yield own
@@ -73,8 +76,27 @@ async def test_a_broker_killed_under_load_loses_nothing(stack: Stack, tmp_path: 
         assert "replication 3, min.insync.replicas 2" in done.stdout
 
 
+async def test_encrypted_brokers_are_a_cluster_too(stack: Stack, tmp_path: Path) -> None:
+    plan = Plan(votes=2_000)
+    async with (
+        three_brokers(stack, tmp_path / "brokers", tls=True) as cluster,
+        Chain(cluster, tmp_path) as chain,
+    ):
+        assert chain.env["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+        await chain.load_roll(plan)
+        await chain.start()
+        await replicated(chain)
+        # Brokers fetch from one another, and controllers elect, over TLS alone.
+        await asyncio.to_thread(cluster.stop, "kafka-2", signal.SIGKILL)
+        await chain.verify(await chain.publish(plan), patience_s=120)
+        await asyncio.to_thread(cluster.start, "kafka-2")
+        found = await asyncio.to_thread(cluster.status)
+        assert {one.condition for one in found} == {"up"}
+        chain.all_running()
+
+
 async def replicated(chain: Chain) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(chain.settings.kafka_bootstrap_servers))
+    admin = AIOKafkaAdminClient(**client(chain.settings.brokers()))
     await admin.start()
     try:
         topics = await admin.describe_topics([VALIDATION_TOPIC, VALIDATED_TOPIC])

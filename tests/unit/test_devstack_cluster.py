@@ -12,16 +12,20 @@ from pathlib import Path
 import pytest
 
 from streams.devstack import Stack, cluster, probes
+from streams.devstack.certificates import Certificates
 from streams.devstack.choosing import choose
 from streams.devstack.kafka import Kafka, _configure
+from streams.devstack.kafka_tls import Secured
 from streams.devstack.state import StackRecord
 from streams.errors import StackError
 
 
-def record_of(directory: Path, brokers: int) -> StackRecord:
+def record_of(
+    directory: Path, brokers: int, certificates: Certificates | None = None
+) -> StackRecord:
     record = StackRecord(format=1, id="id", created=0.0)
     members = cluster.members("256m", None)[:brokers]
-    choose(record, directory, members, {}, "native")
+    choose(record, directory, members, {}, "native", certificates=certificates)
     cluster.join(record)
     return record
 
@@ -45,6 +49,28 @@ def test_three_brokers_know_one_another(tmp_path: Path) -> None:
     assert f"controller.quorum.voters={voters}" in properties
     assert "offsets.topic.replication.factor=3" in properties
     assert not any(line.startswith("controller.quorum.bootstrap") for line in properties)
+
+
+def test_encrypted_brokers_trust_their_authority_alone(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path / "tls")
+    certificates.make()
+    record = record_of(tmp_path, 3, certificates)
+    secured = [Secured.of(one) for one in record.services.values()]
+    # One user for all of them, whoever keeps it.
+    assert len({one.password for one in secured if one is not None}) == 1
+    second = record.services["kafka-2"]
+    _configure(tmp_path, second.ports, tmp_path / "data", second.options, secured[1])
+    properties = dict(
+        line.split("=", 1) for line in (tmp_path / "server.properties").read_text().splitlines()
+    )
+    assert properties["controller.quorum.voters"] == second.options["voters"]
+    assert properties["listener.security.protocol.map"] == "SASL_SSL:SASL_SSL,CONTROLLER:SSL"
+    assert properties["inter.broker.listener.name"] == "SASL_SSL"
+    assert properties["listener.name.controller.ssl.client.auth"] == "required"
+    assert properties["offsets.topic.replication.factor"] == "3"
+    env = Kafka().env(record.services["kafka"])
+    assert len(env["KAFKA_BOOTSTRAP_SERVERS"].split(",")) == 3
+    assert (env["KAFKA_SECURITY_PROTOCOL"], env["SCRUTIN_REPLICATION_FACTOR"]) == ("SASL_SSL", "3")
 
 
 def test_they_are_told_once(tmp_path: Path) -> None:
