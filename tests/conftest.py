@@ -24,6 +24,7 @@ _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
 
 # What single test modules need beside the stack.
 _NEEDS = {
+    "test_operator_session.py": packages.Need("curl", "curl", partial(packages.which, "curl")),
     "test_page.py": packages.Need("chromium", "chromium", partial(packages.which, "chromium")),
     "test_monitoring.py": packages.Need(
         "promtool", "prometheus", partial(packages.which, "promtool")

@@ -49,7 +49,7 @@ class Scrutin:
         return done.stdout
 
 
-def test_an_election_is_held_with_secrets_that_never_leave_home(
+def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     world = TallyWorld(stack, tmp_path)
@@ -94,22 +94,31 @@ def test_an_election_is_held_with_secrets_that_never_leave_home(
     assert (outcome["admitted"], outcome["repeated"]) == (4, 1)
     assert "hash" in outcome["refused"][0]
 
-    # Workers tally; two guardians decrypt at home, one of them for the third as well.
+    # Workers tally, and decrypt for the guardian who sealed its secret; another decrypts at home.
+    # Both stand in for the third.
+    workers_key = json.loads(scrutin("guardian", "workers-key", world.key_file, "--json"))
     program = world.worker()
+    assert json.loads(scrutin("tally", "collect", "e", "--json"))["admitted"] == 0
     scrutin("tally", "create", "e")
     products = home / "products.json"
     asyncio.run(tallied(world))
     scrutin("tally", "products", "e", "-o", products)
-    for name in ("ann", "cem"):
-        shares = home / f"{name}.shares.json"
-        missing = ("--missing", "bob", "--backups", home)
-        secret = home / f"{name}.secret.json"
-        scrutin("guardian", "decrypt", secret, products, "-o", shares, *missing, *secretly)
-        scrutin("tally", "upload", shares)
+    shares = home / "ann.shares.json"
+    missing = ("--missing", "bob", "--backups", home)
+    secret = home / "ann.secret.json"
+    scrutin("guardian", "decrypt", secret, products, "-o", shares, *missing, *secretly)
+    scrutin("tally", "upload", shares)
+    sealing = ("--workers-key", workers_key["publicKey"])
+    cem = (home / "cem.secret.json", home / "cem.public.json")
+    scrutin("guardian", "seal", *cem, *sealing, *secretly)
+    scrutin("tally", "decrypt", "e", "cem")
+    scrutin("tally", "cancel", "e")
+    scrutin("tally", "resume", "e")
     scrutin("tally", "combine", "e")
     done = json.loads(scrutin("tally", "status", "e", "--watch", "--json"))
     assert {job["status"] for job in done} == {"COMPLETED"}
     assert asyncio.run(program.terminate()) == ExitCode.OK
+    assert "ada" in scrutin("tally", "results", "e")
 
     # Anybody checks the record, and notices every change to it.
     record = tmp_path / "record"

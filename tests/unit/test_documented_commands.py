@@ -1,10 +1,13 @@
-"""Every command that README and docs/ show exists, with the options shown."""
+"""Every command that README and docs/ show exists, with the options shown, and is run by a test."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
+import subprocess
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,39 +17,15 @@ import typer
 import yaml
 
 from streams.cli import MODULES, app, wire
+from tests.documented import ELSEWHERE, NOT_HERE, PAGES, ROOT, SHOWN
+from tests.integration.test_operator_session import RUN_HERE
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, flags=re.MULTILINE))
-FENCED = re.compile(r"^```sh\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:scrutin|make|python -m|faust) [^`]+)`")
 ASSIGNMENT = re.compile(r"^[A-Z_]+=\S*$")
-OTHERS = {
-    "curl", "docker", "eval", "kubectl", "kill", "nc", "openssl", "pg_dump", "psql", "export",
-    "ab", "cp", "jq", "sudo", "apt-get", "git", "ulimit", "kafka-topics.sh", "kafka-configs.sh",
-    "redis-cli", "rabbitmqctl", "rabbitmq-diagnostics", "npm", ".", "cd", "echo", "cat", "ls",
-    "wscat", "websocat", "promtool", "prometheus", "SELECT", "source", "java", "xz", "tar", "head",
-}  # fmt: skip
-
-
-def commands(page: Path) -> list[str]:
-    text = page.read_text(encoding="utf-8")
-    found = [part for block in FENCED.findall(text) for part in pieces(block)]
-    # In a sentence a bar stands between alternatives.
-    found += INLINE.findall(FENCED.sub("", text))
-    return [part.strip() for part in found if part.strip()]
-
-
-def pieces(block: str) -> list[str]:
-    """Single commands of a block, without comments."""
-    text = re.sub(r"\\\n\s*", " ", block)
-    text = re.sub(r"(^|\s)#.*$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"\$\([^)]*\)", "$()", text)
-    return re.split(r"&&|\|\||[|;\n]|(?<!&)&(?!&)", text)
-
-
-SHOWN = [(page.name, command) for page in PAGES for command in commands(page)]
+STATEMENTS = {"SELECT", "ALTER", "DROP"}
+OTHERS = {"curl", "docker", "kubectl", "eval", "psql", "printf", "rabbitmq-diagnostics", "."}
+TEXTS = sorted({each.text for each in SHOWN})
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +40,97 @@ def words_of(command: str) -> list[str]:
     except ValueError:
         # A quotation that a pipe within it has cut.
         words = command.split()
-    while words and (ASSIGNMENT.match(words[0]) or words[0] in {"eval", "$(scrutin"}):
+    while words and ASSIGNMENT.match(words[0]):
         words = words[1:]
     return words
 
 
-@pytest.mark.parametrize(("page", "command"), SHOWN)
-def test_a_command_that_is_shown_exists(cli: Any, page: str, command: str) -> None:
-    words = words_of(command)
-    if not words:
-        return
-    program = words[0].rpartition("/")[2]
+@pytest.mark.parametrize("command", TEXTS)
+def test_a_command_that_is_shown_exists(cli: Any, command: str) -> None:
+    program, *words = words_of(command)
     if program == "scrutin":
-        known(cli, words[1:], command)
+        known(cli, words, command)
     elif program == "make":
-        for target in words[1:]:
-            assert "=" in target or target.startswith("-") or target in TARGETS, command
-    elif program in {"python", "python3"}:
-        if words[1:2] == ["-m"]:
-            assert importlib.util.find_spec(words[2]) is not None, command
+        for target in words:
+            assert "=" in target or target in TARGETS, command
+    elif program == "python":
+        assert words[0] == "-m"
+        assert importlib.util.find_spec(words[1]) is not None, command
     elif program == "faust":
-        assert words[1:4] == ["-A", "topology", "worker"]
+        assert words[:3] == ["-A", "topology", "worker"]
     else:
-        assert program in OTHERS or "$" in program, f"{page}: {command}"
+        assert program in OTHERS | STATEMENTS, command
+
+
+def test_every_command_is_run_by_a_test_or_has_a_reason() -> None:
+    places = [RUN_HERE, set(ELSEWHERE), set(NOT_HERE)]
+    for text in TEXTS:
+        assert sum(text in place for place in places) == 1, (
+            f"{text}: type it in tests/integration/test_operator_session.py, or say in"
+            " tests/documented.py which test runs it"
+        )
+    assert set().union(*places) == set(TEXTS), "listed, and on no page any more"
+
+
+@cache
+def functions_and_words(file: Path) -> tuple[set[str], set[str]]:
+    """Names of a module's functions, and all words of its texts."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    texts = (n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    functions = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    return functions, {word for text in texts for word in text.split()}
+
+
+@pytest.mark.parametrize(
+    "test", sorted({*ELSEWHERE.values(), *(n.instead for n in NOT_HERE.values())})
+)
+def test_a_test_that_is_named_exists(test: str) -> None:
+    file, _, name = test.partition("::")
+    functions, _ = functions_and_words(ROOT / file)
+    assert not name or name in functions
+
+
+@pytest.mark.parametrize(
+    ("command", "test"), [each for each in ELSEWHERE.items() if each[0].startswith("scrutin ")]
+)
+def test_it_types_the_words_and_options_of_the_command(command: str, test: str) -> None:
+    """Names, numbers and files are its own."""
+    file = ROOT / test.partition("::")[0]
+    # Helpers of the same folder put the first word before the others.
+    _, found = functions_and_words(file)
+    words = [word.strip("[]") for word in words_of(command)[1:]]
+    fixed = [word for word in words if re.fullmatch(r"(--)?[a-z][a-z-]*", word)]
+    assert fixed
+    assert set(fixed) <= found, set(fixed) - found
+
+
+MAKES = [each for each in TEXTS if each.startswith("make ")]
+
+
+@pytest.mark.parametrize("command", MAKES)
+def test_a_target_passes_its_arguments_on(command: str) -> None:
+    """What a target would type, without typing it."""
+    done = subprocess.run(
+        ["make", "-n", *words_of(command)[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for word in words_of(command)[2:]:
+        name, _, value = word.partition("=")
+        assert ("--hold" if name == "HOLD" else value) in done.stdout
+
+
+def test_a_short_form_is_not_shown(cli: Any) -> None:
+    """`contest close C-42` is nothing that anybody can type."""
+    for page in PAGES:
+        for text in re.findall(r"`([a-z]+ [^`]+)`", page.read_text(encoding="utf-8")):
+            first, second, *_ = text.split()
+            group = cli.commands.get(first)
+            assert second not in getattr(group, "commands", ()), f"{page.name}: scrutin {text}"
 
 
 DOCKER = ROOT / "docker"
@@ -92,7 +139,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.yaml").r
 ]
 
 
-@pytest.mark.parametrize("command", [c for _, c in SHOWN if c.startswith(("docker ", "kubectl "))])
+@pytest.mark.parametrize("command", [c for c in TEXTS if c.startswith(("docker ", "kubectl "))])
 def test_a_container_command_names_what_is_there(command: str) -> None:
     """No engine and no cluster is here, so files, services and profiles must do."""
     words = shlex.split(command)
@@ -115,22 +162,19 @@ def known(group: Any, words: list[str], command: str) -> None:
     at = group
     while hasattr(at, "commands") and words and not words[0].startswith("-"):
         name, *words = words
-        if name == "..." or name.isupper():
-            return
-        for one in name.split("|"):
-            assert one in at.commands, f"{command}: no command {one!r}"
-        at = at.commands[one]
+        assert name in at.commands, f"{command}: no command {name!r}"
+        at = at.commands[name]
     options = {
         name for parameter in at.params for name in (*parameter.opts, *parameter.secondary_opts)
     }
     for word in words:
-        name = word.split("=")[0]
+        name = word.strip("[]").split("=")[0]
         if re.match(r"^--?[a-z]", name):
             assert name in {*options, "--help"}, f"{command}: no option {name}"
 
 
 def test_the_pages_show_commands() -> None:
-    assert len(SHOWN) > 60
+    assert len(TEXTS) > 120
     assert len(MODULES) > 15
 
 
