@@ -22,6 +22,18 @@ hypothesis.settings.load_profile("untimed")
 _REUSED = os.environ.pop("SCRUTIN_TEST_STACK_DIR", "")
 
 
+def _share_of_ports(worker: str, workers: int) -> None:
+    """Choose ports that no test beside ours chooses: one that was chosen may not be in use yet."""
+    lowest, end = ports.LOWEST, ports.highest() + 1
+    share = (end - lowest) // workers
+    first = lowest + int(worker.removeprefix("gw")) * share
+    ports.LOWEST = first
+    ports.highest = lambda: first + share - 1
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _share_of_ports(os.environ["PYTEST_XDIST_WORKER"], int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+
 # What single test modules need beside the stack.
 _NEEDS = {
     "test_operator_session.py": packages.Need("curl", "curl", partial(packages.which, "curl")),

@@ -27,7 +27,8 @@ from streams.topics import changelog_topic
 
 _PATIENCE_S: Final = 120.0
 """Longest wait for the workers after a load."""
-_CHANGE_PATIENCE_S: Final = 10.0
+_CHANGE_PATIENCE_S: Final = 30.0
+"""The same after a change of a few voters."""
 _ROWS: Final = 10_000
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from streams.errors import PortTaken
 
 LOOPBACK = "127.0.0.1"
-_LOWEST = 10240
+LOWEST = 10240
 _GRACE_SECONDS = 1.0
 """The kernel may still be closing the sockets of a process that was killed."""
 _PROC = Path("/proc")
@@ -28,7 +28,7 @@ def highest() -> int:
     except OSError:
         return 32767
     first = int(text.split()[0])
-    return first - 1 if first > _LOWEST + 1000 else 32767
+    return first - 1 if first > LOWEST + 1000 else 32767
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -46,7 +46,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 def choose(count: int, avoid: set[int] | None = None) -> list[int]:
     """`count` different free ports, none of them in `avoid`."""
     chosen: list[int] = []
-    candidates = list(range(_LOWEST, highest() + 1))
+    candidates = list(range(LOWEST, highest() + 1))
     random.shuffle(candidates)
     for port in candidates:
         if len(chosen) == count:
@@ -54,7 +54,7 @@ def choose(count: int, avoid: set[int] | None = None) -> list[int]:
         if port not in (avoid or ()) and is_free(port):
             chosen.append(port)
     if len(chosen) < count:
-        raise PortTaken(f"No {count} free ports between {_LOWEST} and {highest()}")
+        raise PortTaken(f"No {count} free ports between {LOWEST} and {highest()}")
     return chosen
 
 

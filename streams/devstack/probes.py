@@ -51,7 +51,7 @@ def _read(connection: socket.socket, length: int) -> bytes:
     return data
 
 
-def redis(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = False) -> None:
+def redis(host: str, port: int, timeout_seconds: float = 5.0, *, tls: bool = False) -> None:
     """PING; an answer that asks for a password counts, a dataset still loading does not."""
     with _connection(host, port, timeout_seconds, tls=tls) as connection:
         connection.sendall(b"PING\r\n")
@@ -60,7 +60,7 @@ def redis(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = Fal
         raise NotReady(answer.decode(errors="replace").strip() or "the connection was closed")
 
 
-def amqp(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = False) -> None:
+def amqp(host: str, port: int, timeout_seconds: float = 5.0, *, tls: bool = False) -> None:
     """Protocol header, answered by the method Connection.Start."""
     with _connection(host, port, timeout_seconds, tls=tls) as connection:
         connection.sendall(b"AMQP\x00\x00\x09\x01")
@@ -70,7 +70,7 @@ def amqp(host: str, port: int, timeout_seconds: float = 2.0, *, tls: bool = Fals
 
 
 def http_get(
-    host: str, port: int, path: str, *, user: str, password: str, timeout_seconds: float = 2.0
+    host: str, port: int, path: str, *, user: str, password: str, timeout_seconds: float = 5.0
 ) -> None:
     """GET with basic authentication, answered by status 200."""
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -91,7 +91,7 @@ def postgres(
     port: int,
     user: str,
     database: str,
-    timeout_seconds: float = 2.0,
+    timeout_seconds: float = 5.0,
     *,
     tls: bool = False,
 ) -> None:
@@ -119,7 +119,7 @@ def postgres(
 def kafka(
     host: str,
     port: int,
-    timeout_seconds: float = 2.0,
+    timeout_seconds: float = 5.0,
     *,
     tls: bool = False,
     member: int | None = None,

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 Kind = Literal["worker", "bridge", "gateway", "tally", "unknown"]
 
-_TIMEOUT_S: Final = 2.0
+_TIMEOUT_S: Final = 5.0
 # A family that only such a process has.
 _KINDS: Final[dict[str, Kind]] = {
     "validation_processing_latency_seconds": "worker",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any, Final
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from streams.brokers import client
 from streams.errors import ServiceUnavailable
+from streams.inspect.lag import committed_offsets
 from streams.kafka_errors import kafka_answers
 from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
 from streams.load.checks import AuditRow
@@ -23,6 +24,7 @@ from streams.settings import Settings
 from streams.tls import refusal
 
 INPUT_LOG: Final = "votes.validation"
+VERDICTS: Final = "votes.validated"
 
 LAWS: Final = """
 SELECT law_id AS contest, 'oui' AS choice, oui_count AS votes FROM vote_results
@@ -178,18 +180,37 @@ async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:
 
 async def log_ends(settings: Settings) -> dict[int, int]:
     """Offset of the last record of each partition of the input log; empty if there is no log."""
+    ends = await _ends(list(settings.kafka_bootstrap_servers), INPUT_LOG)
+    return {partition: end - 1 for partition, end in ends.items()}
+
+
+async def verdicts_behind(settings: Settings, groups: Sequence[str]) -> int:
+    """Verdict batches that consumer groups have not committed; 0 if there is no log of verdicts."""
     servers = list(settings.kafka_bootstrap_servers)
+    ends = await _ends(servers, VERDICTS)
+    if not ends:
+        return 0
+    committed = await committed_offsets(servers, {group: group for group in groups})
+    return sum(
+        max(0, end - found.get((VERDICTS, partition), 0))
+        for found in committed.values()
+        for partition, end in ends.items()
+    )
+
+
+async def _ends(servers: list[str], topic: str) -> dict[int, int]:
+    """Offset that the next record of each partition will get; empty if there is no such topic."""
     consumer = AIOKafkaConsumer(**client(servers), enable_auto_commit=False)
     with kafka_answers(servers):
         try:
             await consumer.start()
-            if INPUT_LOG not in await consumer.topics():
+            if topic not in await consumer.topics():
                 return {}
-            numbers = consumer.partitions_for_topic(INPUT_LOG) or set()
-            ends = await consumer.end_offsets([TopicPartition(INPUT_LOG, p) for p in numbers])
+            numbers = consumer.partitions_for_topic(topic) or set()
+            ends = await consumer.end_offsets([TopicPartition(topic, p) for p in numbers])
         finally:
             await consumer.stop()
-    return {tp.partition: end - 1 for tp, end in ends.items()}
+    return {tp.partition: end for tp, end in ends.items()}
 
 
 async def missing_members(redis: Redis, key: str, members: Iterator[str]) -> AsyncIterator[str]:

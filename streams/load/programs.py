@@ -25,6 +25,8 @@ from streams.errors import StackError
 _POLL_S: Final = 0.03
 _TAIL_LINES: Final = 30
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_given: Final[set[int]] = set()
+"""Ports of programs of this process: some may not listen yet, and look free."""
 
 
 class Program:
@@ -214,11 +216,17 @@ def child_environment(addresses: Mapping[str, str], **more: str) -> dict[str, st
     return {**inherited, "SCRUTIN_METRICS_HOST": "127.0.0.1", **addresses, **more}
 
 
+def _free_port() -> int:
+    [port] = ports.choose(1, _given)
+    _given.add(port)
+    return port
+
+
 def bridge(
     env: Mapping[str, str], directory: Path, name: str = "bridge", *, cwd: Path | None = None
 ) -> Program:
     """A bridge on a free port."""
-    [port] = ports.choose(1)
+    port = _free_port()
     argv = [sys.executable, "-m", "streams.bridge"]
     own = {"SCRUTIN_BRIDGE_METRICS_PORT": str(port)}
     return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)
@@ -228,7 +236,7 @@ def worker(
     env: Mapping[str, str], directory: Path, name: str = "worker", *, cwd: Path | None = None
 ) -> Program:
     """A worker on a free port, with a data folder of its own."""
-    [port] = ports.choose(1)
+    port = _free_port()
     faust = str(Path(sys.executable).with_name("faust"))
     argv = [faust, "-A", "topology", "worker", "-l", "info"]
     own = {
@@ -248,7 +256,7 @@ def gateway(
     cwd: Path | None = None,
 ) -> Program:
     """A gateway, by default on a free port."""
-    [port] = ports.choose(1) if port is None else [port]
+    port = _free_port() if port is None else port
     argv = [sys.executable, "-m", "streams.gateway"]
     own = {"SCRUTIN_GATEWAY_PORT": str(port), "SCRUTIN_GATEWAY_HOST": "127.0.0.1"}
     return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)

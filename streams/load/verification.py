@@ -25,6 +25,7 @@ from streams.load.checks import (
 from streams.load.expected import Expected, counted_lines, lines_path, rejected_lines
 from streams.load.roll import redis_client
 from streams.settings import REVIEW, Settings
+from streams.topics import egress_group, mirror_group
 
 VOTED_HASHES: Final = "voted_hashes"
 DUPLICATE_COUNT: Final = "duplicate_count:"
@@ -45,6 +46,9 @@ class Progress:
     """Members of the Redis set `voted_hashes`."""
     reviews: int
     """Messages ready on the review queue."""
+    behind: int
+    """Verdict batches that the mirror, or the reviews where they are wanted, have yet to deal with:
+    what was written before and came again hides what is missing in the figures above."""
 
     def reached(self, expected: Expected, *, review: bool) -> bool:
         """Whether everything has arrived at its end."""
@@ -52,6 +56,7 @@ class Progress:
         return (
             self.waiting == 0
             and self.uncounted == 0
+            and self.behind == 0
             and self.counted >= expected.counted
             and self.rejected >= rejected
             and self.mirrored >= expected.voted_hashes
@@ -87,7 +92,7 @@ async def wait_until_counted(
     before: Progress | None = None
     changed = time.monotonic()
     while True:
-        now = await _look(settings, expected)
+        now = await _look(settings, expected, review=review)
         show(now)
         if now != before:
             before, changed = now, time.monotonic()
@@ -98,7 +103,7 @@ async def wait_until_counted(
         await asyncio.sleep(_POLL_S)
 
 
-async def _look(settings: Settings, expected: Expected) -> Progress:
+async def _look(settings: Settings, expected: Expected, *, review: bool) -> Progress:
     queue = settings.queue_name(expected.queue)
     waiting, reviews = await observed.queue_depths(settings, [queue, settings.review_queue])
     ends = await observed.log_ends(settings)
@@ -108,9 +113,13 @@ async def _look(settings: Settings, expected: Expected) -> Progress:
         applied = await observed.pairs(connection, observed.APPLIED)
     async with redis_client(settings) as redis:
         mirrored = await redis.scard(VOTED_HASHES)
+    groups = [mirror_group(settings.app_id)]
+    if review:
+        groups.append(egress_group(settings.app_id))
+    behind = await observed.verdicts_behind(settings, groups)
     # Offset 0 is the genesis record, which holds no votes.
     uncounted = sum(max(0, end - max(applied.get(p, 0), 0)) for p, end in ends.items())
-    return Progress(row["counted"], row["rejected"], waiting, uncounted, mirrored, reviews)
+    return Progress(row["counted"], row["rejected"], waiting, uncounted, mirrored, reviews, behind)
 
 
 async def verify(

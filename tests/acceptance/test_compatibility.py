@@ -247,8 +247,13 @@ async def observe(stack: Stack, directory: Path) -> Seen:
                 connection.channel().exchange_delete(EXCHANGE)
 
         async def mirrored() -> bool:
-            return await redis.get(f"duplicate_count:{voter('a')}") == "1" and (
-                await redis.get(f"error_pattern:{voter('unknown')[:8]}") == "2"
+            # Partitions are mirrored in any order, and counted once Redis has answered.
+            seen.bridge = await metrics(chain.bridges[0])
+            return (
+                await redis.scard("voted_hashes") == len(FORMS)
+                and await redis.get(f"duplicate_count:{voter('a')}") == "1"
+                and await redis.get(f"error_pattern:{voter('unknown')[:8]}") == "2"
+                and seen.bridge["error_patterns_repeated_total"] > 0
             )
 
         await until(mirrored, "the mirror has everything")
@@ -257,13 +262,14 @@ async def observe(stack: Stack, directory: Path) -> Seen:
         await redis.aclose()
 
         async def looked() -> bool:
-            return any(name.startswith("current_vote_totals") for name in await metrics(worker))
+            seen.worker = await metrics(chain.workers[0])
+            return seen.worker.get(
+                'current_vote_totals{choice="oui",law_id="law-001"}'
+            ) == 2 and seen.worker["batch_size_processed_total"] >= len(FORMS)
 
-        worker = chain.workers[0]
-        # Totals are read by the worker's own look around, every few seconds.
+        # Totals are read by the worker's own look around, every few seconds; flushes are counted
+        # after their rows can be seen.
         await until(looked, "the worker tells totals")
-        seen.worker = await metrics(worker)
-        seen.bridge = await metrics(chain.bridges[0])
     return seen
 
 
@@ -273,7 +279,7 @@ async def rows_are(db: asyncpg.Connection, count: int) -> None:
             "SELECT (SELECT count(*) FROM vote_audit) + (SELECT count(*) FROM rejected_votes)"
         )
 
-    await until(there, f"{count} messages are rows", within_s=60)
+    await until(there, f"{count} messages are rows")
 
 
 async def read_tables(db: asyncpg.Connection, seen: Seen) -> None:

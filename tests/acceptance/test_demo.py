@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -55,7 +55,7 @@ def test_every_figure_is_equal_and_nothing_is_left(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,13 +104,13 @@ def test_held_until_interrupted_and_refused_beside_another(tmp_path: Path) -> No
             env=environment(tmp_path / "stack"),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert second.returncode == 12
         assert "Another demo runs" in second.stderr
         held.send_signal(signal.SIGINT)
-        assert held.wait(60) == 0, log.read_text()
+        assert held.wait(120) == 0, log.read_text()
     finally:
         held.kill()
         held.wait()
@@ -129,12 +129,12 @@ def test_interrupted_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while "ready after" not in log.read_text():
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         started.send_signal(signal.SIGINT)
-        assert started.wait(90) == 130, log.read_text()
+        assert started.wait(120) == 130, log.read_text()
     finally:
         started.kill()
         started.wait()

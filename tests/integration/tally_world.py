@@ -44,7 +44,6 @@ class TallyWorld:
             SCRUTIN_TALLY_HELPERS="1",
             SCRUTIN_TALLY_KEY_FILE=str(self.key_file),
             RETRY_DELAY_SECONDS="0.2",
-            SCRUTIN_WATCHDOG_TIMEOUT_S="20",
             SCRUTIN_LOG_FORMAT="json",
         )
         self.settings: Settings = load_settings(
@@ -139,9 +138,9 @@ class TallyWorld:
                 (job["operationType"], job["status"]) == ("TALLY", "COMPLETED") for job in jobs
             )
 
-        await until(there, "tally", 60)
+        await until(there, "tally", 120)
 
-    async def published(self, tally: Tally, election_id: str, within_s: float = 60.0) -> None:
+    async def published(self, tally: Tally, election_id: str, within_s: float = 120.0) -> None:
         """Wait for the result."""
 
         async def there() -> bool:

@@ -17,10 +17,11 @@ from streams.inspect.kafka import LogView
 from streams.mirror import REBUILD_LOCK, Change, Patterns, script_calls, write
 from streams.mirror_repair import compare, rebuild
 from streams.redis_client import redis_client
+from streams.topics import VALIDATED_TOPIC, mirror_group
 from tests.harness import until
-from tests.integration.bridge_world import BridgeWorld, law_vote, scrutin, voter
+from tests.integration.bridge_world import APP_ID, BridgeWorld, law_vote, scrutin, voter
 
-APP_ENV = {"SCRUTIN_APP_ID": "bridge-test"}
+APP_ENV = {"SCRUTIN_APP_ID": APP_ID}
 
 
 @pytest.fixture
@@ -57,13 +58,24 @@ async def mirrored(world: BridgeWorld, count: int) -> None:
     async def there() -> bool:
         return await world.redis.scard("voted_hashes") == count
 
-    await until(there, f"{count} voters in the mirror", within_s=60)
+    await until(there, f"{count} voters in the mirror")
+
+
+async def dealt_with(world: BridgeWorld) -> None:
+    """Wait until the mirror has committed all verdicts: after writing and counting them."""
+
+    judged = len(await world.records(VALIDATED_TOPIC))
+
+    async def committed() -> bool:
+        return await world.committed(mirror_group(APP_ID)) == judged
+
+    await until(committed, "all verdicts are mirrored and committed")
 
 
 async def test_accepted_votes_and_attempts_arrive(world: BridgeWorld) -> None:
     await judged(world, 200)
     async with world.bridge() as bridge:
-        await mirrored(world, 160)
+        await dealt_with(world)
         assert await world.metric(bridge, "scrutin_mirrored_total") == 160
         assert await world.redis.smembers("voted_hashes") == {
             voter(n) for n in range(200) if n % 10 > 1
@@ -205,7 +217,7 @@ async def test_check_waits_for_a_mirror_that_is_behind(world: BridgeWorld) -> No
     await judged(world, 100)
     env = world.stack.env() | APP_ENV
     checking = asyncio.create_task(
-        asyncio.to_thread(scrutin, env, "mirror", "check", "--wait", "50", "--json")
+        asyncio.to_thread(scrutin, env, "mirror", "check", "--wait", "100", "--json")
     )
     async with world.bridge():
         done = await checking

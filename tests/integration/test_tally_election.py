@@ -77,6 +77,8 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
     told(f"seed {seed}, {BALLOTS} ballots")
     held = begin_election(plain_election(NAME, 10), random.Random(seed), guardians=3, quorum=2)
     async with tally_world(stack, tmp_path) as world, tally(world.settings) as asked:
+        # Whoever stands still is replaced here, and not waited for.
+        world.env["SCRUTIN_WATCHDOG_TIMEOUT_S"] = "20"
         described = await world.put_election(asked, NAME, held)
         outcome = await world.admit(
             asked, described, map(to_json, held.ballots(cast=BALLOTS, spoiled=2))

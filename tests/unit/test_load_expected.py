@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from streams.load.expected import (
     rejected_lines,
 )
 from streams.load.script import Fate, messages
+from streams.load.verification import Progress
 
 
 def written(path: Path, plan: Plan) -> Expected:
@@ -197,6 +199,24 @@ def test_report_keeps_a_sample_and_counts_all() -> None:
     assert len(report.differences) == 2
     assert report.different_lines == 5
     assert not report.equal
+
+
+def test_what_came_again_does_not_hide_what_the_readers_have_yet_to_bring(file: Path) -> None:
+    """The numbers of voters and reviews are reached before the last counter is written."""
+    expected = written(file, PLAN)
+    rejected = sum(sum(reasons.values()) for reasons in expected.rejected.values())
+    arrived = Progress(
+        counted=expected.counted,
+        rejected=rejected,
+        waiting=0,
+        uncounted=0,
+        mirrored=expected.voted_hashes,
+        reviews=expected.review_messages,
+        behind=0,
+    )
+    assert arrived.reached(expected, review=True)
+    for missing in ({"behind": 1}, {"uncounted": 1}, {"mirrored": expected.voted_hashes - 1}):
+        assert not replace(arrived, **missing).reached(expected, review=True)
 
 
 def test_uncounted_fates_leave_no_line(file: Path) -> None:
