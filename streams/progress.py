@@ -155,6 +155,6 @@ class Progress:
         """Publish the windows of the last flushes before the end; what fails is done at a start."""
         try:
             async with asyncio.timeout(2):
-                await windows.publish()
+                await windows.publish_all()
         except (ServiceUnavailable, TimeoutError) as error:
             log.info("windows are published at the next start", error=str(error))

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 INTERVAL_S: Final = 1.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RETRY_S: Final = 0.05
 _CHUNK: Final = 2000
 
 
@@ -80,6 +81,26 @@ class WindowTopic:
             return 0
         self._doubtful_xid = None
         return written
+
+    async def publish_all(self) -> int:
+        """Publish until nothing is left; returns how many windows were written.
+
+        What other transactions hold back, whoever has them open on the server, is waited for.
+
+        Raises:
+            ServiceUnavailable: as :meth:`publish`.
+        """
+        written = 0
+        while True:
+            self._dirty.clear()
+            try:
+                written += await self.publish()
+            except ServiceUnavailable:
+                self._dirty.set()
+                raise
+            if not self._dirty.is_set():
+                return written
+            await asyncio.sleep(_RETRY_S)
 
     async def _publish(self, connection: Any) -> int | None:
         cursor = await connection.fetchval(statements.LOCK_WINDOW_CURSOR)

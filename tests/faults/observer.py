@@ -22,7 +22,7 @@ GROUPS = {
 """Consumer groups and what they read."""
 
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-_WINDOWS_S = 15.0
+_WINDOWS_S = 60.0
 
 
 class Observer:

@@ -93,14 +93,19 @@ class Publisher:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Nothing new is published meanwhile, and the broker has all that was."""
+        """Nothing new is published meanwhile, and the broker has all that was.
+
+        The rate is the same afterwards: what was not published meanwhile is not caught up with.
+        """
         self._held = True
+        began_s = time.monotonic()
         try:
             while self._in_flight or self._again:  # noqa: ASYNC110 - also changes while it connects
                 await asyncio.sleep(_TICK_S)
             yield
         finally:
             self._held = False
+            self._started_s += time.monotonic() - began_s
 
     async def run(self) -> None:
         """Publish everything and wait for the confirms; lasts as long as it takes."""

@@ -268,7 +268,7 @@ def read_reviews(parameters: pika.ConnectionParameters, queue: str) -> list[Revi
         waiting = channel.queue_declare(queue, passive=True).method.message_count
         reviews: list[Review] = []
         if waiting:
-            for _, properties, body in channel.consume(queue, inactivity_timeout=5):
+            for _, properties, body in channel.consume(queue, inactivity_timeout=30):
                 assert properties is not None, f"{len(reviews)} of {waiting} reviews came"
                 reviews.append(_review(properties.message_id or "", json.loads(body)))
                 if len(reviews) == waiting:

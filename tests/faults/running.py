@@ -20,7 +20,7 @@ from tests.faults.votes import Votes
 from tests.faults.world import World
 
 _LIMIT_S = 900.0
-_SHORT_LIMIT_S = 200.0
+_SHORT_LIMIT_S = 400.0
 """Longest time from the first vote until the pipeline is drained."""
 
 

@@ -6,14 +6,15 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
+from streams.errors import StackError
 from streams.failpoints import Action, Point
 from streams.load.programs import Program
 from tests.faults.oracle import Finding
 from tests.faults.registry import scenario
 from tests.faults.world import World
+from tests.harness import stopped
 
 _PASSAGES: Final = 30
 SOON: Final = 5
@@ -95,7 +96,7 @@ async def dead(world: World, program: Program) -> None:
 async def frozen(world: World, program: Program) -> None:
     """It stops itself; when others have taken over it goes on as if nothing had been."""
     del world
-    while not _stopped(program):  # noqa: ASYNC110 - nothing tells us
+    while not stopped(program):  # noqa: ASYNC110 - nothing tells us
         await asyncio.sleep(0.05)
     try:
         await asyncio.sleep(_FROZEN_S)
@@ -103,11 +104,6 @@ async def frozen(world: World, program: Program) -> None:
         program.send(signal.SIGCONT)
     # It finds out that its partitions are gone while the count goes on.
     await asyncio.sleep(2)
-
-
-def _stopped(program: Program) -> bool:
-    stat = Path(f"/proc/{program.pid}/stat").read_text()
-    return stat.rpartition(")")[2].split()[0] == "T"
 
 
 @scenario("failpoint", short=True, rate=200)
@@ -121,15 +117,25 @@ async def killed_between_writes(world: World) -> None:
         (world.bridges[1], Point.AFTER_CONFIRM),
     ]
 
-    async def die(program: Program, point: Point) -> None:
+    async def arm(program: Program, point: Point) -> None:
         await start_armed(world, program, point, Action.KILL, passages=5)
-        async with asyncio.timeout(60):
+        # What waits already may bring it to the point.
+        with suppress(StackError):
+            await program.ready()
+
+    async def die(program: Program) -> None:
+        async with asyncio.timeout(_PATIENCE_S):
             await dead(world, program)
         world.begin(program)
 
     async with world.voting():
-        await world.counted(0.1)
-        await asyncio.gather(*(die(*one) for one in deaths[: 2 if world.short else None]))
+        await world.published(0.1)
+        chosen = deaths[: 2 if world.short else None]
+        async with world.publisher.held():
+            # Starting takes long where much else runs: enough votes must be left to come by.
+            await world.counted(0.05)
+            await asyncio.gather(*(arm(*one) for one in chosen))
+        await asyncio.gather(*(die(program) for program, _ in chosen))
 
 
 @scenario("failpoint", heavy=True, rate=2500)

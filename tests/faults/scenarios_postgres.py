@@ -56,8 +56,11 @@ async def lose_commit_replies(world: World, times: int) -> None:
         return world.proxy.stats.lost_replies == times
 
     async with world.voting():
-        await world.counted(0.1)
-        world.proxy.lose_reply(b"COMMIT;", times=times, reset_after_s=0.2)
+        await world.published(0.1)
+        async with world.publisher.held():
+            # However long a look takes, votes are left whose COMMIT is to be answered.
+            await world.counted(0.05)
+            world.proxy.lose_reply(b"COMMIT;", times=times, reset_after_s=0.2)
         await until(lost, f"{times} answers to COMMIT lost", within_s=90)
 
 

@@ -13,7 +13,7 @@ from tests.faults.running import play
 SHORT = [one for one in scenarios() if one.short]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SHORT, ids=lambda one: one.name)
 async def test_the_count_is_exact(stack: Stack, tmp_path: Path, scenario: Scenario) -> None:
     result = await play(stack, tmp_path, scenario, seed=1, votes=scenario.short_votes, short=True)

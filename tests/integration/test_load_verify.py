@@ -78,10 +78,12 @@ DAMAGES = [
         "vote_results law-666 oui",
     ),
     (
-        "UPDATE vote_windows SET votes = votes + 1"
-        " WHERE ctid = (SELECT min(ctid) FROM vote_windows)",
-        "UPDATE vote_windows SET votes = votes - 1"
-        " WHERE ctid = (SELECT max(ctid) FROM vote_windows)",
+        "CREATE TABLE kept AS SELECT contest, choice, window_start FROM vote_windows LIMIT 1;"
+        "UPDATE vote_windows w SET votes = votes + 1 FROM kept k"
+        " WHERE (w.contest, w.choice, w.window_start) = (k.contest, k.choice, k.window_start)",
+        "UPDATE vote_windows w SET votes = votes - 1 FROM kept k"
+        " WHERE (w.contest, w.choice, w.window_start) = (k.contest, k.choice, k.window_start);"
+        "DROP TABLE kept",
         "vote_windows votes",
     ),
     (

@@ -45,7 +45,7 @@ from streams.tally.crypto.verify_ballot import verify_ballot
 from tests.oracle.program import Reference
 from tests.tally_world import SmallElection, make_election
 
-pytestmark = pytest.mark.timeout(60, func_only=True)
+pytestmark = pytest.mark.timeout(240, func_only=True)
 
 T = TypeVar("T")
 
