@@ -38,7 +38,7 @@ WATCHERS = 300
 
 
 async def message(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    received = await socket.receive(timeout=30)
+    received = await socket.receive(timeout=120)
     found: dict[str, Any] = json.loads(received.data)
     return found
 
@@ -58,7 +58,7 @@ async def final_totals(socket: aiohttp.ClientWebSocketResponse) -> dict[str, int
     return shown
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_poll_from_its_creation_to_its_final_result(stack: Stack, tmp_path: Path) -> None:
     async with GatewayChain(stack, tmp_path, settings=SETTINGS) as chain:
         redis = redis_of(chain.settings)
@@ -188,7 +188,7 @@ async def told_as_before(chain: GatewayChain, announced: PubSub, poll_id: int, l
     async def all_announced() -> bool:
         while message := await announced.get_message(timeout=0.05):
             channel_saw.append(json.loads(message["data"]))
-        return len(channel_saw) >= len(expected)
+        return names_of(channel_saw) >= expected
 
     await until(all_announced, "all votes are announced")
     assert names_of(channel_saw) == expected
