@@ -25,6 +25,7 @@ from streams.errors import ExitCode
 from streams.migrations import migrate
 from streams.settings import variables
 from streams.topics import VALIDATION_TOPIC, egress_group
+from tests.harness import wipe
 
 REDIS_DB = "13"
 
@@ -53,11 +54,18 @@ def execute(env: dict[str, str], *statements: str) -> None:
     asyncio.run(work())
 
 
+@pytest.fixture(scope="module")
+def emptied(stack: Stack) -> Stack:
+    """Without the topics that another module has left: they may have other partitions."""
+    asyncio.run(wipe(stack.env()))
+    return stack
+
+
 @pytest.fixture
-def env(stack: Stack) -> Iterator[dict[str, str]]:
+def env(emptied: Stack) -> Iterator[dict[str, str]]:
     """A deployment of its own: app, queues, Redis database and an empty, migrated database."""
     unique = uuid.uuid4().hex[:8]
-    shared = stack.env()
+    shared = emptied.env()
     own = {
         **shared,
         "SCRUTIN_APP_ID": f"cli-{unique}",

@@ -26,6 +26,7 @@ from streams.load.amqp import connection_parameters
 from streams.settings import load_settings
 from streams.topics import ensure_topics
 from tests.faults.scenarios_hosts import wrong_clock
+from tests.harness import wipe
 from tests.integration.cli_world import PARTITIONS, program, run_cli
 
 pytestmark = pytest.mark.timeout(300)
@@ -57,8 +58,10 @@ def refused(env: dict[str, str], *arguments: str) -> str:
     return done.stderr
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def env(stack: Stack) -> dict[str, str]:
+    # The topics that another module has left may have other partitions.
+    asyncio.run(wipe(stack.env()))
     return stack.env()
 
 
