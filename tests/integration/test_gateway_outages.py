@@ -27,14 +27,14 @@ from tests.integration.gateway_world import (
     client_of,
 )
 
-SETTINGS = {**NO_LIMITS, "SCRUTIN_ROLL": "open", "SCRUTIN_CONFIRM_TIMEOUT_S": "2"}
+SETTINGS = {**NO_LIMITS, "SCRUTIN_ROLL": "open", "SCRUTIN_CONFIRM_TIMEOUT_S": "5"}
 AT_ONCE = 32
 KILLS = 2
 BETWEEN_KILLS = 100
 """Answered votes."""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("confirm", ["rabbitmq", "kafka"])
 async def test_a_gateway_that_is_killed_loses_no_answered_vote(
     stack: Stack, tmp_path: Path, confirm: str
@@ -80,7 +80,7 @@ async def crowd(client: Client, receipts: list[str]) -> AsyncIterator[set[int]]:
     try:
         yield voters
         over.set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await asyncio.gather(*tasks)
     finally:
         for task in tasks:
@@ -129,7 +129,7 @@ async def all_in_one_place(chain: GatewayChain, receipts: list[str], voters: set
         await db.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_while_rabbitmq_is_out_of_memory_votes_are_turned_away(
     stack: Stack, tmp_path: Path
 ) -> None:
