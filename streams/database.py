@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -145,16 +145,30 @@ def _ms(seconds: float) -> str:
     return f"{int(seconds * 1000)}ms"
 
 
-def pool(settings: Settings, application_name: str, schema: str = "") -> asyncpg.Pool:
+Reset = Callable[[Any], Awaitable[None]]
+
+
+async def keep_session(_connection: Any) -> None:
+    """For who changes only rows: asyncpg ends a transaction that is open, and that is enough.
+
+    Its own reset also asks the server each time, which costs as much as a small flush.
+    """
+
+
+def pool(
+    settings: Settings, application_name: str, schema: str = "", reset: Reset | None = None
+) -> asyncpg.Pool:
     """A pool that is not connected yet; enter it to connect.
 
     Args:
         settings: where the database is.
         application_name: as PostgreSQL shows it.
         schema: where unqualified names are looked for; the user's own by default.
+        reset: makes a connection ready for the next who takes it; asyncpg's own by default.
     """
     search_path = {"search_path": schema} if schema else {}
     return asyncpg.create_pool(
+        reset=reset,
         host=settings.postgres_host,
         port=settings.postgres_port,
         database=settings.postgres_db,
@@ -186,17 +200,25 @@ class Pooled:
         settings: where the database is.
         application_name: as PostgreSQL shows it.
         schema: where unqualified names are looked for; the user's own by default.
+        reset: as :func:`pool`.
     """
 
-    def __init__(self, settings: Settings, application_name: str, schema: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        application_name: str,
+        schema: str = "",
+        reset: Reset | None = None,
+    ) -> None:
         self._settings = settings
         self._where = place(settings)
         self._application_name = application_name[:63]
         self._schema = schema
+        self._reset = reset
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
-        self._pool = pool(self._settings, self._application_name, self._schema)
+        self._pool = pool(self._settings, self._application_name, self._schema, self._reset)
         async with translated(self._where):
             await self._pool
         return self

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from schemas.skip import Skip
 from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote, VoteBatch
 from streams import failpoints, statements
-from streams.database import Pooled, translated
+from streams.database import Pooled, keep_session, translated
 from streams.errors import LOG_LOST, LogMismatch, SettingsError
 from streams.events import VerdictEvent
 from streams.failpoints import Point
@@ -115,7 +115,8 @@ class PostgresSink(Pooled):
     def __init__(
         self, settings: Settings, windows: Windows, metrics: WorkerMetrics, schema: str = ""
     ) -> None:
-        super().__init__(settings, f"scrutin-worker {settings.worker_id}", schema)
+        name = f"scrutin-worker {settings.worker_id}"
+        super().__init__(settings, name, schema, reset=keep_session)
         self._windows = windows
         self._metrics = metrics
 
@@ -187,13 +188,7 @@ class PostgresSink(Pooled):
         result.counted = deltas.contests
         result.rejected = await self._write_rejected(connection, rejected)
         await _write_duplicates(connection, rejected)
-        result.totals = await _add(connection, deltas)
-        await connection.execute(
-            statements.MOVE_FENCE,
-            list(fences),
-            [fence.source_offset for fence in fences.values()],
-            [fence.validated_offset for fence in fences.values()],
-        )
+        result.totals = await _add_and_move(connection, deltas, fences)
         failpoints.at(Point.BEFORE_COMMIT)
         return result
 
@@ -377,31 +372,27 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
         )
 
 
-async def _add(connection: Any, deltas: Deltas) -> dict[tuple[str, str], int]:
-    """Add to the totals, and return them; rows are locked in key order."""
+async def _add_and_move(
+    connection: Any, deltas: Deltas, fences: Mapping[int, _Fence]
+) -> dict[tuple[str, str], int]:
+    """Add to the totals and move the fences; returns the totals."""
     laws = sorted({law for law, _ in deltas.laws})
-    if laws:
-        await connection.execute(
-            statements.ADD_LAWS,
-            laws,
-            [deltas.laws[law, "oui"] for law in laws],
-            [deltas.laws[law, "non"] for law in laws],
-        )
-    if not deltas.contests:
-        return {}
+    windows = sorted(deltas.windows.items())
     contests = sorted(deltas.contests.items())
     totals = await connection.fetch(
-        statements.ADD_CONTESTS,
-        [contest for (contest, _), _ in contests],
-        [choice for (_, choice), _ in contests],
-        [votes for _, votes in contests],
-    )
-    windows = sorted(deltas.windows.items())
-    await connection.execute(
-        statements.ADD_WINDOWS,
+        statements.ADD_AND_MOVE,
+        laws,
+        [deltas.laws[law, "oui"] for law in laws],
+        [deltas.laws[law, "non"] for law in laws],
         [contest for (contest, _, _), _ in windows],
         [choice for (_, choice, _), _ in windows],
         [moment(start_ms * 1000) for (_, _, start_ms), _ in windows],
         [votes for _, votes in windows],
+        list(fences),
+        [fence.source_offset for fence in fences.values()],
+        [fence.validated_offset for fence in fences.values()],
+        [contest for (contest, _), _ in contests],
+        [choice for (_, choice), _ in contests],
+        [votes for _, votes in contests],
     )
     return {(row[0], row[1]): row[2] for row in totals}

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import pika
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 from pika.exceptions import (
     ChannelClosedByBroker,
@@ -16,6 +15,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from streams.bridge import amqp, wire
 from streams.bridge.amqp import login_refused, tls_options
 from streams.errors import ScrutinError, ServiceUnavailable
 from streams.settings import Settings
@@ -59,29 +59,6 @@ def unavailable(parameters: pika.ConnectionParameters, error: BaseException) -> 
     )
 
 
-class _JoiningConnection(AsyncioConnection):
-    """Hands all frames of one turn of the loop to the socket at once.
-
-    The base class makes a system call and a packet of every frame, three a message, which costs
-    the broker more than the message itself.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._frames: list[bytes] = []
-        super().__init__(*args, **kwargs)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._frames:
-            asyncio.get_running_loop().call_soon(self._emit_joined)
-        self._frames.append(data)
-
-    def _emit_joined(self) -> None:
-        data = b"".join(self._frames)
-        self._frames.clear()
-        if self._transport is not None:  # type: ignore[attr-defined]
-            super()._adapter_emit_data(data)  # type: ignore[misc]
-
-
 class LinkLost(Exception):
     """The connection, or the channel in use, is gone."""
 
@@ -105,7 +82,7 @@ class Link:
         self._parameters = parameters
         self._on_lost = on_lost
         self._on_blocked = on_blocked
-        self._connection: AsyncioConnection | None = None
+        self._connection: wire.Connection | None = None
         self._channel: Channel | None = None
         self._failure: BaseException | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
@@ -185,8 +162,12 @@ class Link:
             channel = self.channel
             await self.call(lambda done: channel.queue_declare(queue, durable=True, callback=done))
 
+    def publisher(self, queue: str) -> Callable[[str, bytes], None]:
+        """What publishes JSON to a queue: see :meth:`streams.bridge.amqp.Channel.publisher`."""
+        return amqp.Channel(self.channel, {}).publisher(queue)
+
     def _connect(self, done: Callable[..., None]) -> None:
-        self._connection = _JoiningConnection(
+        self._connection = wire.Connection(
             self._parameters,
             on_open_callback=done,
             on_open_error_callback=self._connection_gone,

@@ -15,7 +15,6 @@ from typing import Any, Final
 import pika
 import structlog
 from pika import spec
-from pika.channel import Channel
 from pika.frame import Method
 
 from streams.errors import TopologyMismatch
@@ -25,8 +24,7 @@ from streams.load.script import Message
 
 log = structlog.get_logger(__name__)
 
-SCHEDULED_HEADER: Final = "x-scheduled-us"
-"""When a message was due: Unix time in microseconds; only at a rate."""
+_Publish = Callable[[str, bytes], None]
 
 _BURST: Final = 250
 _TICK_S: Final = 0.005
@@ -150,6 +148,7 @@ class Publisher:
         await link.call(lambda done: channel.confirm_delivery(self._on_confirm, callback=done))
 
     async def _pump(self, link: Link, source: Iterator[Message]) -> None:
+        publish = link.publisher(self._queue)
         while True:
             link.check()
             if self._returned:
@@ -162,7 +161,7 @@ class Publisher:
                 return
             self._changed.clear()
             room = min(self._max_in_flight - len(self._in_flight), _BURST)
-            sent = self._send_some(link.channel, source, room)
+            sent = self._send_some(publish, source, room)
             if sent and sent == room:
                 # Let the socket be written and confirms be read.
                 await asyncio.sleep(0)
@@ -172,10 +171,10 @@ class Publisher:
                 # Without any, nobody would wake us: the end was found with all confirmed already.
                 await self._changed.wait()
 
-    def _send_some(self, channel: Channel, source: Iterator[Message], room: int) -> int:
+    def _send_some(self, publish: _Publish, source: Iterator[Message], room: int) -> int:
         sent = 0
         while sent < room and self._again:
-            self._send(channel, *self._again.popleft())
+            self._send(publish, *self._again.popleft())
             sent += 1
         if self._exhausted or self._stopping:
             return sent
@@ -188,29 +187,15 @@ class Publisher:
                 self._exhausted = True
                 break
             self._tally.add(message)
-            self._send(channel, self._taken, message)
+            self._send(publish, self._taken, message)
             self._taken += 1
             sent += 1
         return sent
 
-    def _send(self, channel: Channel, number: int, message: Message) -> None:
-        headers: dict[str, Any] | None = None
-        if self._schedule.rate is not None:
-            headers = {SCHEDULED_HEADER: self._schedule.time_us(number)}
+    def _send(self, publish: _Publish, number: int, message: Message) -> None:
         self._tag += 1
         self._in_flight[self._tag] = (number, message)
-        channel.basic_publish(
-            "",
-            self._queue,
-            message.body,
-            spec.BasicProperties(
-                content_type="application/json",
-                delivery_mode=2,
-                message_id=message.message_id,
-                headers=headers,
-            ),
-            mandatory=True,
-        )
+        publish(message.message_id, message.body)
 
     def _on_confirm(self, frame: Method[Any]) -> None:
         method = frame.method
