@@ -194,10 +194,10 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
             )
             link.channel.basic_publish("", "votes.validation", json.dumps(hasty).encode())
         worker.start()
-        await worker.ready(within_s=120)
+        await worker.ready()
         code, done = await before.adopt("--wait", "120")
         assert (code, done["finished"]) == (0, True), done
-        await bridge.ready(within_s=60)
+        await bridge.ready()
 
         async def second() -> bool:
             rows = await before.rows(
@@ -222,7 +222,7 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
         assert await redis.smembers("voted_hashes") == {voter for voter, *_ in old.votes}
         await redis.aclose()
         worker.start()
-        await worker.ready(within_s=120)
+        await worker.ready()
         code, told = await before.run("reset", "--confirm", "dry-run", **name)
         assert (code, told.get("epoch")) == (0, 1), told
         assert await before.rows("SELECT count(*) FROM vote_audit") == [(0,)]

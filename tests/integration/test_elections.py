@@ -57,6 +57,8 @@ ASSEMBLY: dict[str, list[dict[str, Any]]] = {
 }
 
 Ballot = dict[str, object]
+PATIENTLY = ("--wait", "120")
+"""A command takes longer to hold where much else runs."""
 
 
 def ballots() -> Iterator[tuple[int, tuple[int, ...], Ballot]]:
@@ -130,10 +132,10 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
 async def import_both(world: BridgeWorld, db: Any, directory: Path) -> None:
     file = directory / "assembly.json"
     file.write_text(json.dumps(ASSEMBLY))
-    drafted = await run(world, "election", "import", str(file))
+    drafted = await run(world, "election", "import", str(file), *PATIENTLY)
     assert (drafted["contest_id"], len(drafted["choices"])) == ("election:1", 7)
     # Once more changes nothing; then a folder of CSV files, with candidates of all regions.
-    again = await run(world, "election", "import", str(file))
+    again = await run(world, "election", "import", str(file), *PATIENTLY)
     assert again["changed"] is False
     folder = directory / "president"
     folder.mkdir()
@@ -146,8 +148,8 @@ async def import_both(world: BridgeWorld, db: Any, directory: Path) -> None:
             table = csv.DictWriter(lines, rows[0])
             table.writeheader()
             table.writerows(rows)
-    await run(world, "election", "import", str(folder))
-    await run(world, "contest", "open", "election:2")
+    await run(world, "election", "import", str(folder), *PATIENTLY)
+    await run(world, "contest", "open", "election:2", *PATIENTLY)
 
     async def opened() -> bool:
         query = (
@@ -308,7 +310,7 @@ async def over_http(web: Program, db: Any) -> None:
 
 
 async def closed_and_final(world: BridgeWorld, web: Program, db: Any) -> None:
-    await run(world, "contest", "close", "election:1", "--wait", "120")
+    await run(world, "contest", "close", "election:1", *PATIENTLY)
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
     async with (
         aiohttp.ClientSession() as client,

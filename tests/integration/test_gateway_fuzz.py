@@ -27,7 +27,7 @@ CHECKS = ",".join(
 )
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_nothing_that_is_sent_breaks_the_api(stack: Stack, tmp_path: Path) -> None:
     await wipe(stack.env())
     async with own_database(stack) as settings:
@@ -49,7 +49,7 @@ async def test_nothing_that_is_sent_breaks_the_api(stack: Stack, tmp_path: Path)
                 *("--max-examples", "10", "--generation-deterministic", "--no-color"),
                 # It never ends.
                 *("--exclude-path", "/results/{contest}/events"),
-                *("--warnings", "off", "--request-timeout", "20"),
+                *("--warnings", "off", "--request-timeout", "60"),
                 cwd=tmp_path,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

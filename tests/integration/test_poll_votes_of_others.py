@@ -19,7 +19,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_updates_of_another_vote_service_are_votes(stack: Stack, tmp_path: Path) -> None:
     async with GatewayChain(stack, tmp_path, settings=SETTINGS) as chain:
         await chain.start()

@@ -32,7 +32,7 @@ async def values(servers: str, topic: str, count: int) -> list[bytes]:
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return [(await consumer.getone()).value for _ in range(count)]
     finally:
         await consumer.stop()
@@ -54,7 +54,7 @@ async def test_a_proxied_client_stays_on_the_proxy(stack: Stack) -> None:
                 assert await values(direct, topic, 1) == [b"one"]
                 assert not sending.done()
                 proxy.heal()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await sending
             finally:
                 await proxied.stop()

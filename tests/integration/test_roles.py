@@ -190,7 +190,7 @@ async def commands(chain: Chain, as_role: dict[str, dict[str, str]], directory: 
         ("scrutin_reader", ("results",), ExitCode.OK),
         ("scrutin_reader", ("contest", "create", "C-1"), ExitCode.BAD_SETTINGS),
         ("scrutin_sink", ("election", "import", str(file)), ExitCode.BAD_SETTINGS),
-        ("scrutin_operator", ("election", "import", str(file)), ExitCode.OK),
+        ("scrutin_operator", ("election", "import", str(file), "--wait", "120"), ExitCode.OK),
         ("scrutin_operator", ("election", "count", "1"), ExitCode.OK),
         ("scrutin_operator", ("contest", "create", "C-1"), ExitCode.OK),
         ("scrutin_operator", ("roll", "load", str(roll)), ExitCode.OK),

@@ -32,7 +32,7 @@ async def run(world: BridgeWorld, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_the_roll_in_the_log(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ async def test_a_roll_from_each_form(stack: Stack, tmp_path: Path) -> None:
         write_parquet(tmp_path / "roll.parquet")
         counter = worker({**world.env, "SCRUTIN_ROLL": "table"}, tmp_path, "worker")
         async with counter:
-            await counter.ready(within_s=60)
+            await counter.ready()
             figures = await figures_of(world, tmp_path)
             figures["worker, MiB"] = peak_mib(counter)
             await counter.terminate()
