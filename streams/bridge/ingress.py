@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 ROLL_PERIOD_S: Final = 1.0
 """How often the roll is looked at while no vote asks it."""
+
+GATHER_S: Final = 0.005
+"""A vote that comes after a pause waits this long, for those that were sent with it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class Ingress:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._sealing = False
+        self._flushed_s = -math.inf
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def attach(self, consumer: QueueConsumer) -> None:
@@ -174,9 +179,9 @@ class Ingress:
                     self._metrics.oversized.inc()
             buffers = self._buffers
             if not buffers.waiting:
-                self._timer = asyncio.get_running_loop().call_later(
-                    self._limits.flush_ms / 1000, self._wake.set
-                )
+                loop = asyncio.get_running_loop()
+                wait_s = first_wait_s(self._limits.flush_ms, loop.time() - self._flushed_s)
+                self._timer = loop.call_later(wait_s, self._wake.set)
             partition = partition_of(decoded.key, self._limits.partitions)
             buffers.add(partition, item, weight(item, len(body)), session, tag)
             # With the whole prefetch here nothing more comes before a flush.
@@ -225,6 +230,7 @@ class Ingress:
             self._timer.cancel()
             self._timer = None
         self._sealing = True
+        self._flushed_s = asyncio.get_running_loop().time()
         try:
             taken = self._buffers.take()
             # The epoch may change while the roll is asked.
@@ -309,6 +315,17 @@ class Ingress:
         await self._input_log.settled()
         for consumer in self._consumers:
             await consumer.close()
+
+
+def first_wait_s(flush_ms: int, since_flush_s: float) -> float:
+    """How long the first vote in the buffers waits for others: not long where votes are rare.
+
+    Args:
+        flush_ms: longest wait, and shortest time from one flush to the next.
+        since_flush_s: since the last flush began.
+    """
+    flush_s = flush_ms / 1000
+    return max(min(GATHER_S, flush_s), flush_s - since_flush_s)
 
 
 class _Settle:
