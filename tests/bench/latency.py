@@ -2,7 +2,8 @@
 
 The loop is open: a message that is sent late counts from its scheduled time. The end is the first
 moment a poller sees the transaction of its row, by this process's clock, so the figures are upper
-bounds. The first seconds of a broker that was just started are reported apart.
+bounds. The first seconds of a broker that was just started are reported apart. Afterwards the log
+tells how long each vote took to the bridge's seal and to its verdict.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import sys
 import time
 from pathlib import Path
 
+from schemas.codec import decode_input, decode_verdicts
+from schemas.votes import VoteBatch
 from streams.load.election import Election, Plan
 from streams.load.expected import read_expected
 from streams.load.publisher import Schedule
 from streams.load.script import messages
+from streams.log_reader import LogReader
+from streams.topics import VALIDATED_TOPIC
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.harness import Chain, database
@@ -26,6 +31,10 @@ _POLL_S = 0.01
 _SETTLED_S = 1.0
 _PATIENCE_S = 60.0
 GOAL_P99_S = 0.5
+_PARTS = ("until the bridge seals it", "until its verdict is sent", "until its row is seen")
+
+_Place = tuple[int, int]
+"""Input partition and offset."""
 
 
 async def measure(run: Run) -> Found:
@@ -57,7 +66,7 @@ async def measure(run: Run) -> Found:
             stdout=asyncio.subprocess.PIPE,
         )
         try:
-            seen_us = await _watch(chain, plan.votes)
+            steps = await _watch(chain, plan.votes)
             output, _ = await publisher.communicate()
         finally:
             if publisher.returncode is None:
@@ -65,13 +74,25 @@ async def measure(run: Run) -> Found:
         after = by_process(stack, chain)
         say("comparing every line")
         await chain.verify(path)
+        places = await _places(chain)
+        passed = await _passed(chain)
     summary = json.loads(output)
     schedule = Schedule(read_expected(path).started_us, rate)
     first: list[int] = []
     steady: list[int] = []
+    parts: dict[str, list[int]] = {name: [] for name in _PARTS}
     for number, message in enumerate(messages(Election(plan), schedule.time_us)):
-        latency_us = seen_us[message.stored] - schedule.time_us(number)
-        (first if number < rate * warm_up_s else steady).append(latency_us)
+        due_us = schedule.time_us(number)
+        place = places[message.stored]
+        seen_us = _seen_us(steps[place[0]], place[1])
+        if number < rate * warm_up_s:
+            first.append(seen_us - due_us)
+            continue
+        steady.append(seen_us - due_us)
+        sealed_us, decided_us = passed[place]
+        took = (sealed_us - due_us, decided_us - sealed_us, seen_us - decided_us)
+        for name, part_us in zip(_PARTS, took, strict=True):
+            parts[name].append(part_us)
     return {
         "rate_per_s": rate,
         "published_per_s": summary["rate"],
@@ -80,6 +101,7 @@ async def measure(run: Run) -> Found:
         "warm_up_s": warm_up_s,
         "first": _quantiles(first),
         **_quantiles(steady),
+        "parts": {name: _quantiles(found) for name, found in parts.items()},
         "cpu_us_per_vote": per_vote_us(before, after, plan.votes),
     }
 
@@ -96,8 +118,8 @@ def _quantiles(latencies_us: list[int]) -> dict[str, float]:
     }
 
 
-async def _watch(chain: Chain, votes: int) -> dict[str, int]:
-    """When each row was first seen: hash -> Unix time in microseconds.
+async def _watch(chain: Chain, votes: int) -> dict[int, list[tuple[int, int]]]:
+    """When the fence of each partition was first seen where: offsets and Unix microseconds.
 
     While votes flow only the fences are read: four rows that say up to which offset of its
     partition everything is committed. The rows themselves would cost the measured machine a good
@@ -114,30 +136,48 @@ async def _watch(chain: Chain, votes: int) -> dict[str, int]:
         while True:
             found = await fences.fetch()
             now_us = time.time_ns() // 1000
-            fresh = False
             for partition, offset in found:
                 steps = moved.setdefault(partition, [])
                 if not steps or steps[-1][0] < offset:
                     steps.append((offset, now_us))
-                    fresh = True
-            if fresh:
-                changed_s = time.monotonic()
-            elif time.monotonic() - changed_s > _SETTLED_S:
+                    changed_s = time.monotonic()
+            if time.monotonic() - changed_s > _SETTLED_S:
                 there = await counted.fetchval()
                 if there >= votes:
-                    break
+                    return moved
                 if time.monotonic() - changed_s > _PATIENCE_S:
                     raise AssertionError(f"{there:,} of {votes:,} rows there, then nothing more")
             await asyncio.sleep(_POLL_S)
+    finally:
+        await connection.close()
+
+
+async def _places(chain: Chain) -> dict[str, _Place]:
+    """Where in the input log each counted vote is."""
+    connection = await database(chain.settings)
+    try:
         rows = await connection.fetch(
             "SELECT vote_hash, source_partition, source_offset FROM vote_audit"
         )
     finally:
         await connection.close()
-    return {
-        row["vote_hash"]: _seen_us(moved[row["source_partition"]], row["source_offset"])
-        for row in rows
-    }
+    return {row["vote_hash"]: (row["source_partition"], row["source_offset"]) for row in rows}
+
+
+async def _passed(chain: Chain) -> dict[_Place, tuple[int, int]]:
+    """When the bridge sealed each record, and when its verdicts were sent: Unix microseconds."""
+    settings = chain.settings
+    reader = LogReader(settings.kafka_bootstrap_servers)
+    found: dict[_Place, tuple[int, int]] = {}
+    for partition in range(settings.partitions):
+        end = await reader.end_offset(VALIDATED_TOPIC, partition)
+        async for record in reader.read(VALIDATED_TOPIC, partition, 0, end):
+            verdicts = decode_verdicts(record.value)
+            batch = decode_input(verdicts.record)
+            if isinstance(batch, VoteBatch):
+                times_us = batch.ingest_ms * 1000, record.timestamp * 1000
+                found[verdicts.partition, verdicts.offset] = times_us
+    return found
 
 
 def _seen_us(steps: list[tuple[int, int]], offset: int) -> int:
@@ -152,6 +192,9 @@ def rows(found: Found) -> list[Row]:
         Row("latency p99", f"{found['p99_s'] * 1000:,.0f} ms", f"{GOAL_P99_S * 1000:.0f} ms"),
         Row("latency max", f"{found['max_s'] * 1000:,.0f} ms"),
     ]
+    for name, part in found["parts"].items():
+        took = f"{part['p50_s'] * 1000:,.0f}, {part['p99_s'] * 1000:,.0f} ms"
+        lines.append(Row(f"  of it {name}, p50, p99", took))
     if first := found["first"]:
         what = f"latency p99 of the first {found['warm_up_s']} s (all just started)"
         lines.append(Row(what, f"{first['p99_s'] * 1000:,.0f} ms"))
