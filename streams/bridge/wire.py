@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -82,6 +83,10 @@ class Connection(AsyncioConnection):
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = RECEIVE_BYTES
+        # uvloop tells of an error on the socket once, by calling the reader, and never again
+        # (its issue 552). What is left unread then hides the end of the connection. No more than
+        # the prefetch is ever on its way.
+        transport._MAX_CONSUME_BYTES = sys.maxsize
         super()._proto_connection_made(transport)  # type: ignore[misc]
 
     def send_soon(self, frames: bytes) -> None:
