@@ -25,6 +25,8 @@ USER: Final = "scrutin"
 MECHANISM: Final = "SCRAM-SHA-512"
 _ITERATIONS: Final = 4096
 
+_CLOSE_S: Final = 0.1
+
 
 @dataclass(frozen=True)
 class Secured:
@@ -95,6 +97,8 @@ class Secured:
                     return {broker.nodeId for broker in asked.cluster.brokers()}
                 finally:
                     await asked.close()
+                    # TLS closes with an answer, which aiokafka does not wait for.
+                    await asyncio.sleep(_CLOSE_S)
 
         try:
             found = asyncio.run(brokers())
