@@ -84,8 +84,8 @@ class Connection(AsyncioConnection):
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = RECEIVE_BYTES
         # uvloop tells of an error on the socket once, by calling the reader, and never again
-        # (its issue 552). What is left unread then hides the end of the connection. No more than
-        # the prefetch is ever on its way.
+        # (MagicStack/uvloop#552). What is left unread then hides the end of the connection. No more
+        # than the prefetch is ever on its way.
         transport._MAX_CONSUME_BYTES = sys.maxsize
         super()._proto_connection_made(transport)  # type: ignore[misc]
 
