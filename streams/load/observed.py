@@ -1,4 +1,4 @@
-"""Reads what was counted: plain SQL, the review queue, Redis. Shares nothing with the product."""
+"""Reads what was counted: plain SQL, the review queue, Redis. Shares no counting with Scrutin."""
 
 from __future__ import annotations
 

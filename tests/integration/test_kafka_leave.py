@@ -9,23 +9,12 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.devstack import Stack
-from streams.kafka_transport import ConsumerThread
 from tests.harness import until
 from tests.integration.kafka_names import admin, own_topic, servers, unused
+from tests.integration.kafka_thread import Here
 
 REBALANCE_MS = 120_000
 """How long Kafka waits for a member that is frozen."""
-
-
-class Here(ConsumerThread):
-    """The consumer's thread, in ours; nobody is told of partitions."""
-
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
-        self._consumer = consumer
-        self._committing = None
-        self._telling = asyncio.Lock()
-        self.thread_loop = asyncio.get_running_loop()
-        self.beacon = None
 
 
 def member(stack: Stack, topic: str, group: str, name: str) -> AIOKafkaConsumer:

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.types import TP
 
 from streams.devstack import Stack
-from streams.kafka_transport import Consumer, ConsumerThread
+from streams.kafka_transport import Consumer
 from tests.integration.kafka_names import own_topic, producer, servers, unused
+from tests.integration.kafka_thread import Here
 
 LONG_S = 30.0
-
-
-class Here(ConsumerThread):
-    """The consumer's thread, in ours."""
-
-    def __init__(self, consumer: Consumer, reading: AIOKafkaConsumer) -> None:
-        self.consumer, self.app, self._consumer = consumer, consumer.app, reading
-        self.log = SimpleNamespace(dev=lambda *_: None)
-        self._committing = None
-        self._telling = asyncio.Lock()
-
-    async def call_thread(
-        self, call: Callable[..., Awaitable[Any]], *given: Any, **more: Any
-    ) -> Any:
-        return await call(*given, **more)
 
 
 class Reading:
@@ -55,7 +40,7 @@ class Reading:
         consumer._uncommitted = {}
         consumer.in_transaction = False
         consumer.flow_active = True
-        consumer._thread = Here(consumer, reading)
+        consumer._thread = Here(reading, consumer)
         self.consumer = consumer
 
     async def positions(self, tps: set[TP]) -> Mapping[TP, int]:
