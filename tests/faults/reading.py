@@ -237,8 +237,18 @@ def _take_items(
         logs.items.append(Item((*record, index), number, None, marked, ingest_ms))
 
 
-async def read_lag(addresses: Addresses, groups: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
-    """Records that each consumer group has not committed, over the topics that it reads."""
+@dataclass(frozen=True)
+class Lag:
+    """How far consumer groups are behind."""
+
+    records: dict[str, int]
+    """Records that each group has not committed, over the topics that it reads."""
+    ends: dict[TopicPartition, int]
+    """Where those topics ended at that moment."""
+
+
+async def read_lag(addresses: Addresses, groups: Mapping[str, tuple[str, ...]]) -> Lag:
+    """What each consumer group has not committed."""
     parts = await _parts(addresses, sorted({t for topics in groups.values() for t in topics}))
     admin = AIOKafkaAdminClient(bootstrap_servers=addresses.kafka)
     consumer = AIOKafkaConsumer(bootstrap_servers=addresses.kafka, enable_auto_commit=False)
@@ -247,15 +257,15 @@ async def read_lag(addresses: Addresses, groups: Mapping[str, tuple[str, ...]]) 
         await consumer.start()
         consumer.assign(parts)
         ends = await consumer.end_offsets(parts)
-        lag: dict[str, int] = {}
+        records: dict[str, int] = {}
         for group, topics in groups.items():
             committed = await admin.list_consumer_group_offsets(group)
-            lag[group] = sum(
+            records[group] = sum(
                 ends[tp] - (max(0, committed[tp].offset) if tp in committed else 0)
                 for tp in parts
                 if tp.topic in topics
             )
-        return lag
+        return Lag(records, ends)
     finally:
         await consumer.stop()
         await admin.close()

@@ -220,7 +220,7 @@ class World(Supervised):
         if rows < len(self.publisher.confirmed):
             return state, False
         try:
-            lag = await self.observer.lag()
+            lag = (await self.observer.lag()).records
         except Exception as error:  # noqa: BLE001 - Kafka may still be coming up
             return f"Kafka: {error}", False
         return f"lag {lag}", not any(lag.values())
