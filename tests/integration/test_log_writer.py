@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from streams.availability import Availability, persistently
 from streams.devstack import Stack
 from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.log_reader import LogReader
 from streams.log_writer import LogWriter, OutRecord
+from streams.producers import abandon
 from tests.integration.kafka_names import own_topic, servers
 
 
@@ -137,3 +141,23 @@ async def test_a_topic_that_takes_no_long_records_is_named(topic: str, writer: L
         await writer.write([OutRecord(topic, 0, bytes(2 * 1024 * 1024))])
     assert raised.value.where == {"topics": topic}
     assert len(await writer.write(records(topic, 0, 1))) == 1
+
+
+async def test_what_a_producer_held_when_it_was_given_up_is_no_error_of_the_loop(
+    stack: Stack, topic: str
+) -> None:
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+    producer = AIOKafkaProducer(bootstrap_servers=servers(stack))
+    await producer.start()
+    # So that it knows the topic.
+    await producer.send_and_wait(topic, b"sent", partition=0)
+    await producer.client.close()
+    future = await producer.send(topic, b"never sent", partition=0)
+    await abandon(producer)
+    with pytest.raises(KafkaError, match="given up"):
+        await future
+    del producer, future
+    gc.collect()
+    assert told == []
