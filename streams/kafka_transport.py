@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 COMMIT_TIMEOUT_S: Final = 5.0
 TELL_TIMEOUT_S: Final = 3.0
 LEAVE_TIMEOUT_S: Final = 2.0
+CANCEL_AGAIN_S: Final = 0.1
 
 Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 """Given assigned partitions: the next offset to read of those that a stage knows."""
@@ -126,8 +127,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def _leave(self, coordinator: GroupCoordinator) -> None:
         joining = coordinator._coordination_task
-        joining.cancel()
-        await asyncio.wait({joining})
+        while not joining.done():
+            # While it ends its heartbeat it awaits that task, which takes this for its own end.
+            joining.cancel()
+            await asyncio.wait({joining}, timeout=CANCEL_AGAIN_S)
         if coordinator.member_id and coordinator.coordinator_id is not None:
             request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -68,3 +68,31 @@ async def test_a_worker_leaves_while_others_are_waited_for(stack: Stack) -> None
         async with asyncio.timeout(REBALANCE_MS / 1000 / 2):
             await Here(ours).on_thread_stop()
         assert await members(client, group) == ("PreparingRebalance", {"frozen", "late"})
+
+
+async def test_a_worker_leaves_while_its_heartbeat_is_being_ended(stack: Stack) -> None:
+    group = unused("leaving")
+    async with AsyncExitStack() as resources:
+        topic = await resources.enter_async_context(own_topic(stack, partitions=3))
+        client = await resources.enter_async_context(admin(stack))
+        ours = member(stack, topic, group, "ours")
+        await ours.start()
+        coordinator = ours._coordinator
+        coordinator._heartbeat_task.cancel()
+        ending = asyncio.Event()
+
+        async def heartbeat() -> None:
+            """Takes every cancellation for its own end, as aiokafka's does; slower."""
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            ending.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        coordinator._heartbeat_task = asyncio.create_task(heartbeat())
+        await asyncio.sleep(0)
+        coordinator.request_rejoin()
+        await ending.wait()
+        async with asyncio.timeout(REBALANCE_MS / 1000 / 2):
+            await Here(ours).on_thread_stop()
+        assert await members(client, group) == ("Empty", set())
