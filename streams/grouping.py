@@ -57,6 +57,8 @@ class GroupRunner(Generic[T]):
         start_weight: a group starts once this much weight waits,
         pause_s: or, however little waits, this long after the one before began. What comes after
             a pause is worked on at once; a trickle makes no more groups a second than this allows.
+        gather_s: the first event after an idle time waits this long for those fetched with it,
+            which would otherwise be a group of their own and wait for the first one's answers.
         max_weight: a group takes no more events once it weighs this,
         max_events: or holds this many.
         assignment: events that it does not cover are dropped.
@@ -69,6 +71,7 @@ class GroupRunner(Generic[T]):
         *,
         start_weight: int,
         pause_s: float = 0.0,
+        gather_s: float = 0.0,
         max_weight: int,
         max_events: int = 10_000,
         assignment: Assignment,
@@ -77,6 +80,7 @@ class GroupRunner(Generic[T]):
         self._process = process
         self._start_weight = start_weight
         self._pause_s = pause_s
+        self._gather_s = gather_s
         self._max_weight = max_weight
         self._max_events = max_events
         self._assignment = assignment
@@ -135,9 +139,11 @@ class GroupRunner(Generic[T]):
                 self._settled.set()
 
     async def _next_group(self) -> list[T]:
-        while not self._queue:
-            self._changed.clear()
-            await self._changed.wait()
+        if not self._queue:
+            while not self._queue:
+                self._changed.clear()
+                await self._changed.wait()
+            await asyncio.sleep(self._gather_s)
         while self._queue and self._weight < self._start_weight and not self._draining:
             pause_s = self._began_s + self._pause_s - time.monotonic()
             if pause_s <= 0:

@@ -47,6 +47,9 @@ VALIDATION_GROUP_VOTES: Final = 8000
 FLUSH_PAUSE_S: Final = 0.05
 """From the start of one flush to that of the next where fewer than `BATCH_SIZE` votes wait: whoever
 watches sees a vote soon, and a trickle of votes costs no more than 20 transactions a second."""
+GATHER_S: Final = 0.002
+"""A fetch brings records of several partitions, which Faust hands over one after another, with
+turns of the event loop in between."""
 
 T = TypeVar("T")
 
@@ -98,6 +101,7 @@ class Worker(Host):
             "validation",
             self.validation.process,
             start_weight=1,
+            gather_s=GATHER_S,
             max_weight=VALIDATION_GROUP_VOTES,
             max_events=VALIDATION_GROUP_RECORDS,
             assignment=self._assignment,
@@ -107,6 +111,7 @@ class Worker(Host):
             self.aggregation.process,
             start_weight=settings.batch_size,
             pause_s=min(FLUSH_PAUSE_S, settings.batch_timeout_s),
+            gather_s=GATHER_S,
             max_weight=settings.max_flush_votes,
             assignment=self._assignment,
         )

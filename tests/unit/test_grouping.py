@@ -61,6 +61,7 @@ class Bench:
         *,
         start_weight: int = 1,
         pause_s: float = 0.0,
+        gather_s: float = 0.0,
         max_weight: int = 100,
         max_events: int = 100,
     ) -> None:
@@ -73,6 +74,7 @@ class Bench:
             self.work,
             start_weight=start_weight,
             pause_s=pause_s,
+            gather_s=gather_s,
             max_weight=max_weight,
             max_events=max_events,
             assignment=self.assignment,
@@ -133,6 +135,32 @@ async def test_nothing_is_acknowledged_before_the_work_is_done() -> None:
         bench.work.go_on.set()
         await bench.settled()
     assert bench.acked == ["a", "b"]
+
+
+async def test_what_comes_with_the_first_after_an_idle_time_rides_with_it() -> None:
+    bench = Bench(gather_s=1.0)
+    async with bench.running():
+        await turns()
+        await bench.put("a")
+        await turns()
+        assert bench.work.groups == []
+        await bench.put("b", "c")
+        assert await bench.work.next_start() == ["a", "b", "c"]
+        await bench.put("d")
+        await turns()
+        bench.work.go_on.set()
+        await bench.settled()
+    assert bench.work.groups == [["a", "b", "c"], ["d"]]
+
+
+async def test_what_waited_while_a_group_was_worked_on_gathers_no_longer() -> None:
+    bench = Bench(gather_s=NEVER_S)
+    await bench.put("a")
+    async with bench.running():
+        assert await bench.work.next_start() == ["a"]
+        await bench.put("b")
+        bench.work.go_on.set()
+        assert await bench.work.next_start() == ["b"]
 
 
 async def test_what_comes_after_a_pause_is_worked_on_at_once() -> None:
