@@ -1,9 +1,10 @@
 """The validation stage alone, beside the same stage in Kafka Streams and in Quix Streams.
 
 All three read the same votes from topics of the same broker, one after the other, the topics full
-before they start. Ours gets them as the bridge writes them, in batches of one record; theirs one a
-record, keyed by voter, and writes one verdict a vote. That is how each is built, and most of the
-difference. Ours decides on more, too: rolls, choices, redeliveries, attempt numbers.
+before they start. Ours gets them as the bridge writes them, in batches of one record, small ones
+and large ones; theirs one a record, keyed by voter, and writes one verdict a vote. That is how each
+is built, and most of the difference. Ours decides on more, too: rolls, choices, redeliveries,
+attempt numbers.
 
 Progress is what each has safely out: for ours the records in `votes.validated`, for the others the
 input offsets that their transactions have committed. The first tenth does not count: programs
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 
 import msgspec
@@ -36,7 +37,9 @@ from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.peers import programs
 from tests.harness import wipe
 
-VOTES_A_RECORD = 100
+SIZES = {"scrutin": 320, "scrutin_small_batches": 100}
+"""Votes a record: what a bridge writes from a full queue (`throughput` counts them), and what it
+writes at 5,000 votes a second."""
 PEER_VOTES = "bench.votes"
 PEER_VERDICTS = "bench.verdicts"
 GOAL_TIMES_STREAMS = 2
@@ -56,13 +59,16 @@ async def measure(run: Run) -> Found:
     count = 50_000 if run.quick else 500_000
     env = child_environment(run.stack.env(), SCRUTIN_SINK="off")
     settings = load_settings(env)
-    found: Found = {"votes": count, "votes_a_record": VOTES_A_RECORD, "note": PLAIN, "stages": {}}
-    await wipe(run.stack.env())
-    run.say(f"writing {count:,} votes in batches, and one a record")
-    total = await _fill(settings, count)
-    run.say("Scrutin")
-    ours = worker(env, run.directory, "stage-scrutin")
-    found["stages"]["scrutin"] = await _watch(run, ours, total, _ours(settings))
+    found: Found = {"votes": count, "note": PLAIN, "votes_a_record": SIZES, "stages": {}}
+    for name, size in SIZES.items():
+        await wipe(run.stack.env())
+        run.say(f"writing {count:,} votes, {size} a record")
+        total = await _fill(settings, count, size)
+        run.say(name.replace("_", " "))
+        ours = worker(env, run.directory, f"stage-{name}")
+        found["stages"][name] = await _watch(run, ours, total, _ours(settings, size))
+    run.say(f"writing {count:,} votes, one a record")
+    await _fill_peers(settings, count)
     admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
     await admin.start()
     try:
@@ -76,7 +82,7 @@ async def measure(run: Run) -> Found:
                 run.say(f"left out: {error}")
                 continue
             peer = Program(name, argv, env=child_environment({}), directory=run.directory, port=0)
-            found["stages"][name] = await _watch(run, peer, total, _committed(admin, group))
+            found["stages"][name] = await _watch(run, peer, count, _committed(admin, group))
     finally:
         await admin.close()
     return found
@@ -114,13 +120,13 @@ async def _watch(run: Run, program: Program, total: int, progress: Progress) -> 
     }
 
 
-def _ours(settings: Settings) -> Progress:
+def _ours(settings: Settings, size: int) -> Progress:
     reader = LogReader(settings.kafka_bootstrap_servers)
 
     async def progress() -> int:
         ends = await reader.end_offsets(VALIDATED_TOPIC, range(settings.partitions))
-        # The genesis has a verdict batch, too; a partition's last batch may be shorter.
-        return sum(max(0, end - 1) for end in ends.values()) * VOTES_A_RECORD
+        # The genesis has a verdict batch, too.
+        return sum(max(0, end - 1) for end in ends.values()) * size
 
     return progress
 
@@ -135,48 +141,56 @@ def _committed(admin: AIOKafkaAdminClient, group: str) -> Progress:
     return progress
 
 
-async def _fill(settings: Settings, count: int) -> int:
-    """Write the same votes for ours and for the others; returns how many whole batches hold."""
+async def _fill(settings: Settings, count: int, size: int) -> int:
+    """Write votes as a bridge does; returns how many the whole batches hold."""
     servers = list(settings.kafka_bootstrap_servers)
     genesis = await ensure_topics(
         servers, app_id=settings.app_id, partitions=settings.partitions, replication_factor=1
     )
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    await admin.create_topics(
-        [
-            NewTopic(name, settings.partitions, 1)
-            for name in (
-                PEER_VOTES,
-                f"{PEER_VERDICTS}.kafka_streams",
-                f"{PEER_VERDICTS}.quix_streams",
-            )
-        ]
-    )
-    await admin.close()
-    producer = AIOKafkaProducer(
-        bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=1 << 19
-    )
-    await producer.start()
-    batches: dict[int, list[tuple[bytes, Vote]]] = {partition: [] for partition in genesis}
+    batches: dict[int, list[Vote]] = {partition: [] for partition in genesis}
     written = 0
-    try:
+    async with _producer(settings) as producer:
         for number in range(count):
             key, vote = _vote(number)
             batch = batches[partition := partition_of(key, settings.partitions)]
-            batch.append((key, vote))
-            if len(batch) == VOTES_A_RECORD:
-                record = VoteBatch(time.time_ns() // 1_000_000, "bench", [v for _, v in batch], [])
+            batch.append(vote)
+            if len(batch) == size:
+                record = VoteBatch(time.time_ns() // 1_000_000, "bench", batch, [])
                 await producer.send(VALIDATION_TOPIC, encode(record), partition=partition)
-                for voter, one in batch:
-                    value = msgspec.msgpack.encode(one)
-                    await producer.send(PEER_VOTES, value, key=voter, partition=partition)
                 written += len(batch)
                 batch.clear()
+    return written
+
+
+async def _fill_peers(settings: Settings, count: int) -> None:
+    """Write the same votes for the others, one a record."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
+    await admin.start()
+    names = (PEER_VOTES, f"{PEER_VERDICTS}.kafka_streams", f"{PEER_VERDICTS}.quix_streams")
+    await admin.create_topics([NewTopic(name, settings.partitions, 1) for name in names])
+    await admin.close()
+    async with _producer(settings) as producer:
+        for number in range(count):
+            key, vote = _vote(number)
+            value, partition = msgspec.msgpack.encode(vote), partition_of(key, settings.partitions)
+            await producer.send(PEER_VOTES, value, key=key, partition=partition)
+
+
+@asynccontextmanager
+async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that has written everything at the end."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=list(settings.kafka_bootstrap_servers),
+        acks="all",
+        linger_ms=20,
+        max_batch_size=1 << 19,
+    )
+    await producer.start()
+    try:
+        yield producer
         await producer.flush()
     finally:
         await producer.stop()
-    return written
 
 
 def _vote(number: int) -> tuple[bytes, Vote]:
@@ -206,7 +220,7 @@ def rows(found: Found) -> list[Row]:
         Row(
             f"validation stage alone, {name.replace('_', ' ')}",
             f"{one['votes_per_s']:,} votes/s, {one['cpu_us_per_vote']:.1f} µs CPU a vote",
-            goal if name == "scrutin" else "",
+            goal if name in SIZES else "",
         )
         for name, one in stages.items()
     ]

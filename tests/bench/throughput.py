@@ -14,7 +14,9 @@ from streams.load.election import Election, Plan
 from streams.load.expected import Tally
 from streams.load.publisher import Publisher, Schedule
 from streams.load.script import messages
+from streams.log_reader import LogReader
 from streams.settings import Settings
+from streams.topics import VALIDATION_TOPIC
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.harness import Chain, database, metrics, until
@@ -57,6 +59,7 @@ async def measure(run: Run) -> Found:
         counted_s, cpu_us = await count(stack, chain, plan)
         say("comparing every line")
         await chain.verify(expected)
+        votes_a_record = await _votes_a_record(chain.settings, plan.votes)
         say("copying the same rows into a like table")
         copied_s = await _copy(chain.settings)
     return {
@@ -68,6 +71,7 @@ async def measure(run: Run) -> Found:
         "chain_per_s": round(plan.votes / counted_s),
         "copy_per_s": round(plan.votes / copied_s),
         "chain_s": round(counted_s, 3),
+        "votes_a_record": votes_a_record,
         "cpu_us_per_vote": cpu_us,
     }
 
@@ -145,6 +149,13 @@ async def _received(chain: Chain) -> bool:
     return False
 
 
+async def _votes_a_record(settings: Settings, votes: int) -> int:
+    """How many the bridge put into a record of the input log, on average."""
+    reader = LogReader(settings.kafka_bootstrap_servers)
+    ends = await reader.end_offsets(VALIDATION_TOPIC, range(settings.partitions))
+    return round(votes / sum(end - 1 for end in ends.values()))
+
+
 async def _copy(settings: Settings) -> float:
     """Seconds to COPY the counted rows into a table with the same indexes."""
     columns = [
@@ -177,6 +188,7 @@ def rows(found: Found) -> list[Row]:
             f"{found['chain_per_s']:,} votes/s",
             f"{GOAL_PER_S:,}",
         ),
+        Row("  votes a record of the input log, on average", f"{found['votes_a_record']:,}"),
         Row("raw drain of the same queue", f"{found['raw_drain_per_s']:,}/s"),
         Row("bare COPY of the same rows", f"{found['copy_per_s']:,}/s"),
         Row("publish with confirms, flat out", f"{found['publish_per_s']:,}/s", "20,000"),
