@@ -23,6 +23,7 @@ from streams.logs import configure_structlog
 from streams.metrics import expose_health
 from streams.serving import StatusServer
 from streams.settings import Settings
+from streams.standing import tell_on_signal
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +108,7 @@ class Host(ABC):
 
         Errors end the process: Faust would start again without end. A stop ends the waiting.
         """
+        tell_on_signal(self._loops)
         opening = asyncio.create_task(self._open())
         stopped = asyncio.create_task(self.app._stopped.wait())
         await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -119,6 +121,9 @@ class Host(ABC):
         if error is not None:
             fail(error)
         self._opened = True
+
+    def _loops(self) -> dict[str, asyncio.AbstractEventLoop]:
+        return {"main": asyncio.get_running_loop(), "consumer": self.app.consumer.thread_loop}
 
     async def _open(self) -> None:
         server = StatusServer(

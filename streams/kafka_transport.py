@@ -205,6 +205,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         thread_loop = asyncio.SelectorEventLoop()
         return ConsumerThread(self, loop=self.loop, thread_loop=thread_loop, beacon=self.beacon)
 
+    @property
+    def thread_loop(self) -> asyncio.AbstractEventLoop:
+        """Of the thread that reads."""
+        loop: asyncio.AbstractEventLoop = self._thread.thread_loop
+        return loop
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what a new owner will commit."""
         for tp in revoked:

@@ -43,6 +43,7 @@ from streams.redis_client import redis_client
 from streams.roll import TableRoll
 from streams.serving import StatusServer
 from streams.settings import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, Settings
+from streams.standing import tell_on_signal
 
 if TYPE_CHECKING:
     from streams.tally.queues import TallyQueues
@@ -328,6 +329,7 @@ async def serve(settings: Settings) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    tell_on_signal(lambda: {"main": loop})
     metrics = BridgeMetrics(process_registry())
     redis = redis_client(settings)
     bridge = Bridge(settings, redis, metrics)

@@ -31,6 +31,7 @@ from streams.metrics import GatewayMetrics, expose_health, process_registry
 from streams.poll_votes import poll_key
 from streams.redis_client import redis_client
 from streams.settings import VALIDATION, Settings
+from streams.standing import tell_on_signal
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +118,7 @@ async def serve(settings: Settings) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    tell_on_signal(lambda: {"main": loop})
     running = asyncio.create_task(_run(settings))
     stopping = asyncio.create_task(stop.wait())
     try:

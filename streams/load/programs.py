@@ -23,6 +23,7 @@ from streams.devstack import ports
 from streams.errors import StackError
 
 _POLL_S: Final = 0.03
+_TELL_S: Final = 1.0
 _TAIL_LINES: Final = 30
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _given: Final[set[int]] = set()
@@ -147,7 +148,7 @@ class Program:
             async with asyncio.timeout(within_s):
                 return await self.ended()
         except TimeoutError as error:
-            await self.kill()
+            await self.give_up()
             raise StackError(
                 f"{self.name} did not end within {within_s:.0f} s of SIGTERM",
                 where={"log": self.log},
@@ -158,6 +159,12 @@ class Program:
         """SIGKILL; returns the exit code, -9 unless it had ended before."""
         self.send(signal.SIGKILL)
         return await self.ended()
+
+    async def give_up(self) -> None:
+        """SIGKILL, after its log tells what it waits for."""
+        self.send(signal.SIGUSR1)
+        await asyncio.sleep(_TELL_S)
+        await self.kill()
 
     async def ended(self) -> int:
         """Wait until it ends; returns the exit code."""

@@ -60,6 +60,23 @@ async def test_a_count_is_exact_and_ends_cleanly(world: WorkerWorld) -> None:
     assert "voter 0" not in log
 
 
+async def test_it_tells_where_its_tasks_stand_and_goes_on(world: WorkerWorld) -> None:
+    await world.write(100)
+    worker = await world.started()
+    worker.send(signal.SIGUSR1)
+
+    async def told() -> bool:
+        log = worker.log.read_text()
+        return '"loop": "main"' in log and '"loop": "consumer"' in log
+
+    await until(told, "both loops in the log")
+    await world.counted()
+    assert await worker.terminate() == 0
+    log = worker.log.read_text()
+    assert "Worker.validate" in log or "GroupRunner.run" in log
+    assert "voter 0" not in log
+
+
 async def test_a_worker_that_starts_again_counts_nothing_again(world: WorkerWorld) -> None:
     await world.write(30)
     worker = await world.started()

@@ -1,0 +1,60 @@
+"""Where every task of a process stands, told on SIGUSR1: for one that does not move.
+
+Functions and lines only. Faust's own answer to the signal shows the values of variables too, and
+these may be votes; its answer to SIGUSR2 is a debugger, for which the process stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+Loops = Callable[[], Mapping[str, asyncio.AbstractEventLoop]]
+"""The process's event loops, by name."""
+
+
+def tell_on_signal(loops: Loops) -> None:
+    """Log where all tasks stand whenever the process gets SIGUSR1 or SIGUSR2.
+
+    Args:
+        loops: asked at the signal; the running loop receives it.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        loop.add_signal_handler(number, lambda: tell(loops()))
+
+
+def tell(loops: Mapping[str, asyncio.AbstractEventLoop]) -> None:
+    """Log where all tasks stand."""
+    for name, loop in loops.items():
+        for task in asyncio.all_tasks(loop):
+            log.warning("a task stands", loop=name, task=task.get_name(), at=place_of(task))
+
+
+def place_of(task: asyncio.Task[Any]) -> str:
+    """The functions that a task is in, outermost first, each with its line, and what it awaits."""
+    places = []
+    awaited: Any = task.get_coro()
+    while (frame := _attribute(awaited, "frame")) is not None:
+        places.append(_line_of(frame))
+        awaited = _attribute(awaited, "await") or _attribute(awaited, "yieldfrom")
+    return " > ".join([*places, type(awaited).__name__])
+
+
+def _attribute(awaited: object, name: str) -> Any:
+    """Of a coroutine, or of a generator that serves as one."""
+    found = (getattr(awaited, f"{kind}_{name}", None) for kind in ("cr", "gi"))
+    return next((value for value in found if value is not None), None)
+
+
+def _line_of(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{code.co_qualname} ({Path(code.co_filename).name}:{frame.f_lineno})"
