@@ -108,7 +108,8 @@ class Host(ABC):
 
         Errors end the process: Faust would start again without end. A stop ends the waiting.
         """
-        tell_on_signal(self._loops)
+        main = asyncio.get_running_loop()
+        tell_on_signal(lambda: {"main": main, "consumer": self.app.consumer.thread_loop})
         opening = asyncio.create_task(self._open())
         stopped = asyncio.create_task(self.app._stopped.wait())
         await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -121,9 +122,6 @@ class Host(ABC):
         if error is not None:
             fail(error)
         self._opened = True
-
-    def _loops(self) -> dict[str, asyncio.AbstractEventLoop]:
-        return {"main": asyncio.get_running_loop(), "consumer": self.app.consumer.thread_loop}
 
     async def _open(self) -> None:
         server = StatusServer(

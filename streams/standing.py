@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,11 +26,19 @@ def tell_on_signal(loops: Loops) -> None:
     """Log where all tasks stand whenever the process gets SIGUSR1 or SIGUSR2.
 
     Args:
-        loops: asked at the signal; the running loop receives it.
+        loops: asked at the signal.
     """
     loop = asyncio.get_running_loop()
+
+    def on_signal(*_: object) -> None:
+        # It interrupts whatever the main thread does, which must not hear of it.
+        with suppress(Exception):
+            tell(loops())
+
     for number in (signal.SIGUSR1, signal.SIGUSR2):
-        loop.add_signal_handler(number, lambda: tell(loops()))
+        # A loop's own handler would wait for a loop that is blocked.
+        loop.remove_signal_handler(number)
+        signal.signal(number, on_signal)
 
 
 def tell(loops: Mapping[str, asyncio.AbstractEventLoop]) -> None:

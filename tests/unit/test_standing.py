@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ from streams import standing
 from streams.standing import place_of, tell_on_signal
 
 SECRET = "oui, says citizen-7"
+NUMBERS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 async def _wait(choice: str, started: asyncio.Event) -> None:
@@ -49,22 +52,43 @@ async def test_a_task_that_has_ended_stands_nowhere() -> None:
     assert place_of(task) == "coroutine"
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
-async def test_a_signal_tells_without_values(
-    task: asyncio.Task[None], number: signal.Signals, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def told(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, dict[str, str]]]:
+    """What is told at a signal, by task."""
     told: dict[str, dict[str, str]] = {}
     said = SimpleNamespace(warning=lambda _, **more: told.setdefault(more["task"], more))
     monkeypatch.setattr(standing, "log", said)
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in NUMBERS}
     tell_on_signal(lambda: {"main": loop})
+    yield told
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+async def test_a_signal_tells_without_values(
+    task: asyncio.Task[None], told: dict[str, dict[str, str]], number: signal.Signals
+) -> None:
     os.kill(os.getpid(), number)
     async with asyncio.timeout(30):
-        while not told:  # noqa: ASYNC110 - the handler has no event for it
+        while "count" not in told:  # noqa: ASYNC110 - the handler has no event for it
             await asyncio.sleep(0.01)
-    loop.remove_signal_handler(signal.SIGUSR1)
-    loop.remove_signal_handler(signal.SIGUSR2)
     assert told["count"]["loop"] == "main"
     assert "_wait (test_standing.py:" in told["count"]["at"]
     assert SECRET not in str(told)
     assert not task.done()
+
+
+@pytest.mark.usefixtures("task")
+async def test_a_loop_that_is_blocked_is_told_of_too(told: dict[str, dict[str, str]]) -> None:
+    passed = threading.Event()
+
+    def strike() -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while "count" not in told:
+            time.sleep(0.01)
+        passed.set()
+
+    threading.Thread(target=strike, daemon=True).start()
+    assert passed.wait(30)
