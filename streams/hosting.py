@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from streams.app import App, new_app
 from streams.assignment import Assignment
 from streams.availability import Availability, persistently
-from streams.errors import ScrutinError
+from streams.errors import NoProgress, ScrutinError
 from streams.failstop import fail
 from streams.grouping import GroupRunner
 from streams.log_writer import LogWriter
@@ -23,12 +24,16 @@ from streams.logs import configure_structlog
 from streams.metrics import expose_health
 from streams.serving import StatusServer
 from streams.settings import Settings
-from streams.standing import tell_on_signal
+from streams.standing import tell, tell_on_signal
 
 log = structlog.get_logger(__name__)
 
 REVOKE_TIMEOUT_S: Final = 3.0
 """How long a running group may hold up a rebalance."""
+
+STOP_MARGIN_S: Final = 14.0
+"""What a stop may take beyond the time to drain: commits, leaving the group, closing. Supervisors
+wait 30 s, and would end the process without a word."""
 
 
 class Host(ABC):
@@ -58,6 +63,8 @@ class Host(ABC):
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
+        self._stopping: threading.Timer | None = None
+        self._stop_limit_s = settings.drain_timeout_s + STOP_MARGIN_S
 
     # What a subclass says.
 
@@ -108,8 +115,7 @@ class Host(ABC):
 
         Errors end the process: Faust would start again without end. A stop ends the waiting.
         """
-        main = asyncio.get_running_loop()
-        tell_on_signal(lambda: {"main": main, "consumer": self.app.consumer.thread_loop})
+        tell_on_signal(self._loops)
         opening = asyncio.create_task(self._open())
         stopped = asyncio.create_task(self.app._stopped.wait())
         await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -146,8 +152,26 @@ class Host(ABC):
         except BaseException as error:  # noqa: BLE001 - a stage must not die silently
             fail(error)
 
+    def _loops(self) -> dict[str, asyncio.AbstractEventLoop]:
+        return {"main": self.app.loop, "consumer": self.app.consumer.thread_loop}
+
+    def _stop_hangs(self) -> None:
+        tell(self._loops())
+        fail(
+            NoProgress(
+                "The stop has not come to its end",
+                where={"limit_s": self._stop_limit_s},
+                todo="Nothing is lost, and it can be started again; the lines before this one say"
+                " what it waits for: please report them",
+            )
+        )
+
     async def drain(self) -> None:
-        """Work off what the agents have taken in."""
+        """Work off what the agents have taken in, and begin the time in which the stop must end."""
+        # In a thread: the loop may be what stands still.
+        self._stopping = threading.Timer(self._stop_limit_s, self._stop_hangs)
+        self._stopping.daemon = True
+        self._stopping.start()
         if self._opened:
             for group in self.groups:
                 await group.drain(timeout_s=self.settings.drain_timeout_s / len(self.groups))
@@ -159,6 +183,8 @@ class Host(ABC):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await self._resources.aclose()
+        if self._stopping is not None:
+            self._stopping.cancel()
 
     # Rebalances.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from faust.tables.recovery import Recovery
 
+from streams.kafka_transport import ConsumerThread
 from topology import app, worker
 
 __all__ = ["app"]
@@ -27,5 +28,7 @@ match os.environ["STALL"]:
         worker._validating._process = _for_ever
     case "consumer":
         worker.validate = _deaf  # type: ignore[method-assign]
+    case "stop":
+        ConsumerThread.on_thread_stop = _for_ever  # type: ignore[method-assign]
     case "restore":
         Recovery.need_recovery = lambda _: True

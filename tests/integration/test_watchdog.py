@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -58,6 +59,23 @@ async def test_a_worker_that_stands_still_is_ended(
     # A supervisor starts it again; nothing is lost. One that is only slow is not to be ended.
     await world.started("after", SCRUTIN_WATCHDOG_TIMEOUT_S="60")
     await world.counted()
+
+
+async def test_a_stop_that_stands_still_ends_with_a_name(world: WorkerWorld) -> None:
+    await world.write(10)
+    program = world.worker(
+        "stopping", STALL="stop", PYTHONPATH=str(ROOT), SCRUTIN_DRAIN_TIMEOUT_S="1"
+    )
+    program._argv[program._argv.index("topology")] = "tests.integration.stalled"
+    program.start()
+    await program.ready()
+    await world.counted()
+    program.send(signal.SIGTERM)
+    async with asyncio.timeout(60):
+        assert await program.ended() == ExitCode.NO_PROGRESS
+    log = program.log.read_text()
+    assert "The stop has not come to its end" in ending(log)["error"]
+    assert "_for_ever (stalled.py:" in log
 
 
 async def test_a_worker_that_waits_for_a_lock_is_left_alone(world: WorkerWorld) -> None:
