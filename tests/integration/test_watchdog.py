@@ -11,6 +11,7 @@ import pytest
 
 from streams.devstack import Stack
 from streams.errors import ExitCode
+from streams.load.programs import Program
 from tests.harness import until
 from tests.integration.worker_world import WorkerWorld, ending
 
@@ -31,6 +32,13 @@ async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerWorld]:
         yield world
 
 
+def stalled(world: WorkerWorld, stall: str, **settings: str) -> Program:
+    """A worker that stands still at a place; see tests/integration/stalled.py."""
+    program = world.worker("stalled", STALL=stall, PYTHONPATH=str(ROOT), **settings)
+    program._argv[program._argv.index("topology")] = "tests.integration.stalled"
+    return program
+
+
 @pytest.mark.parametrize(
     ("stall", "code", "said"),
     [
@@ -44,14 +52,7 @@ async def test_a_worker_that_stands_still_is_ended(
 ) -> None:
     await world.write(10)
     deadline_s = WATCHDOG_S if stall == "restore" else 60
-    program = world.worker(
-        "stalled",
-        STALL=stall,
-        PYTHONPATH=str(ROOT),
-        SCRUTIN_RECOVERY_TIMEOUT_S=str(deadline_s),
-    )
-    program._argv[program._argv.index("topology")] = "tests.integration.stalled"
-    program.start()
+    program = stalled(world, stall, SCRUTIN_RECOVERY_TIMEOUT_S=str(deadline_s)).start()
     async with asyncio.timeout(150):
         assert await program.ended() == code
     assert said in ending(program.log.read_text())["error"]
@@ -63,11 +64,7 @@ async def test_a_worker_that_stands_still_is_ended(
 
 async def test_a_stop_that_stands_still_ends_with_a_name(world: WorkerWorld) -> None:
     await world.write(10)
-    program = world.worker(
-        "stopping", STALL="stop", PYTHONPATH=str(ROOT), SCRUTIN_DRAIN_TIMEOUT_S="1"
-    )
-    program._argv[program._argv.index("topology")] = "tests.integration.stalled"
-    program.start()
+    program = stalled(world, "stop", SCRUTIN_DRAIN_TIMEOUT_S="1").start()
     await program.ready()
     await world.counted()
     program.send(signal.SIGTERM)
