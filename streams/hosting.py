@@ -156,7 +156,7 @@ class Host(ABC):
         return {"main": self.app.loop, "consumer": self.app.consumer.thread_loop}
 
     def _stop_hangs(self) -> None:
-        tell(self._loops())
+        tell(self._loops)
         fail(
             NoProgress(
                 "The stop has not come to its end",

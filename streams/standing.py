@@ -30,22 +30,19 @@ def tell_on_signal(loops: Loops) -> None:
     """
     loop = asyncio.get_running_loop()
 
-    def on_signal(*_: object) -> None:
-        # It interrupts whatever the main thread does, which must not hear of it.
-        with suppress(Exception):
-            tell(loops())
-
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         # A loop's own handler would wait for a loop that is blocked.
         loop.remove_signal_handler(number)
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda *_: tell(loops))
 
 
-def tell(loops: Mapping[str, asyncio.AbstractEventLoop]) -> None:
+def tell(loops: Loops) -> None:
     """Log where all tasks stand."""
-    for name, loop in loops.items():
-        for task in asyncio.all_tasks(loop):
-            log.warning("a task stands", loop=name, task=task.get_name(), at=place_of(task))
+    # It interrupts whatever the main thread does, or comes before an end that must not be missed.
+    with suppress(Exception):
+        for name, loop in loops().items():
+            for task in asyncio.all_tasks(loop):
+                log.warning("a task stands", loop=name, task=task.get_name(), at=place_of(task))
 
 
 def place_of(task: asyncio.Task[Any]) -> str:
