@@ -94,9 +94,11 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(value: object, rng: random.Random) -> object:
-    """Another value of the same kind, or of none at all."""
+    """Another value of the same kind, or of none at all; never the same one."""
     if rng.random() < 0.2:
-        return rng.choice([None, 1, "", [], {}, "zz", -1, 2**70])
+        others = [None, 1, "", [], {}, "zz", -1, 2**70]
+        # By their text: to Python true and 1 are equal, in a document they are not.
+        return rng.choice([each for each in others if json.dumps(each) != json.dumps(value)])
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
