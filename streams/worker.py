@@ -44,9 +44,9 @@ log = structlog.get_logger(__name__)
 POSITIONS_TIMEOUT_S: Final = 15.0
 RECOVERY_RECORDS: Final = 200
 VALIDATION_GROUP_VOTES: Final = 8000
-FLUSH_PAUSE_S: Final = 0.05
+FLUSH_PAUSE_S: Final = 0.02
 """From the start of one flush to that of the next where fewer than `BATCH_SIZE` votes wait: whoever
-watches sees a vote soon, and a trickle of votes costs no more than 20 transactions a second."""
+watches sees a vote soon, and a trickle of votes costs no more than 50 transactions a second."""
 GATHER_S: Final = 0.002
 """A fetch brings records of several partitions, which Faust hands over one after another, with
 turns of the event loop in between."""

@@ -52,6 +52,8 @@ class Session:
         self.prevalidated = prevalidated
         self.poll_updates = poll_updates
         self.prefetch = prefetch
+        self.backlog = False
+        """More wait in the queue than may be here."""
         self.tags = DeliveryTags()
         self.consumer_tag = ""
         self._channel = channel
@@ -227,8 +229,9 @@ class QueueConsumer:
         assert self._connection is not None
         assert self._channel is not None
         assert self._cancelled is not None
+        assert self.session is not None
         connection, channel = self._connection, self._channel
-        measuring = asyncio.create_task(self._measure_always(connection))
+        measuring = asyncio.create_task(self._measure_always(connection, self.session))
         try:
             await first_of(connection.closed, channel.closed, self._cancelled)
         finally:
@@ -239,13 +242,14 @@ class QueueConsumer:
                 return str(ended.result()) or type(ended.result()).__name__
         return "RabbitMQ cancelled the consumer: the queue was deleted or has moved"
 
-    async def _measure_always(self, connection: Connection) -> None:
-        if not self._measure:
-            return
+    async def _measure_always(self, connection: Connection, session: Session) -> None:
         with suppress(AMQPError, QueueMissing):
             channel = await connection.channel()
             while True:
-                self._metrics.validation_queue_size.set(await channel.count(self.queue))
+                waiting = await channel.count(self.queue)
+                session.backlog = waiting >= session.prefetch
+                if self._measure:
+                    self._metrics.validation_queue_size.set(waiting)
                 await asyncio.sleep(_QUEUE_SIZE_PERIOD_S)
 
     def _blocked(self, blocked: bool) -> None:

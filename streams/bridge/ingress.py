@@ -34,6 +34,10 @@ ROLL_PERIOD_S: Final = 1.0
 GATHER_S: Final = 0.005
 """A vote that comes after a pause waits this long, for those that were sent with it."""
 
+BACKLOG_FLUSHES: Final = 2.5
+"""While more votes wait in the queue than the bridge may hold, the time between flushes is so many
+times as long: large records cost less a vote, and the queue is what a vote waits for."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -43,7 +47,7 @@ class Limits:
     """Of the input topic."""
     max_body_bytes: int
     flush_ms: int
-    """Longest wait of a vote in the buffers."""
+    """Longest wait of a vote in the buffers; longer where more wait in the queue."""
     poll_key: bytes = b""
     """What poll votes are signed with; without it there are none."""
     default_election: str = ""
@@ -81,6 +85,10 @@ class Origin(Protocol):
     @property
     def prefetch(self) -> int:
         """Most deliveries that are not settled."""
+
+    @property
+    def backlog(self) -> bool:
+        """More wait where they come from than may be here."""
 
     @property
     def tags(self) -> Tags:
@@ -180,7 +188,8 @@ class Ingress:
             buffers = self._buffers
             if not buffers.waiting:
                 loop = asyncio.get_running_loop()
-                wait_s = first_wait_s(self._limits.flush_ms, loop.time() - self._flushed_s)
+                since_s = loop.time() - self._flushed_s
+                wait_s = first_wait_s(self._limits.flush_ms, since_s, backlog=session.backlog)
                 self._timer = loop.call_later(wait_s, self._wake.set)
             partition = partition_of(decoded.key, self._limits.partitions)
             buffers.add(partition, item, weight(item, len(body)), session, tag)
@@ -317,14 +326,15 @@ class Ingress:
             await consumer.close()
 
 
-def first_wait_s(flush_ms: int, since_flush_s: float) -> float:
+def first_wait_s(flush_ms: int, since_flush_s: float, *, backlog: bool) -> float:
     """How long the first vote in the buffers waits for others: not long where votes are rare.
 
     Args:
-        flush_ms: longest wait, and shortest time from one flush to the next.
+        flush_ms: longest wait, and shortest time from one flush to the next; without a backlog.
         since_flush_s: since the last flush began.
+        backlog: more votes wait in the queue than may be here.
     """
-    flush_s = flush_ms / 1000
+    flush_s = flush_ms / 1000 * (BACKLOG_FLUSHES if backlog else 1)
     return max(min(GATHER_S, flush_s), flush_s - since_flush_s)
 
 

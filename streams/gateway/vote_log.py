@@ -35,6 +35,7 @@ class Desk:
     prevalidated: Final = False
     poll_updates: Final = False
     prefetch: Final = MAX_OPEN
+    backlog: Final = False
 
     def __init__(self) -> None:
         self.delivered = 0

@@ -26,6 +26,7 @@ FIGURES = {
     for figure in (
         throughput.FIGURE,
         latency.FIGURE,
+        latency.RATES,
         restore.FIGURE,
         stage.FIGURE,
         spread.WORKERS,

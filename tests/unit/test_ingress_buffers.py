@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from streams.bridge.buffers import (
     weight,
 )
 from streams.bridge.decode import decode
-from streams.bridge.ingress import GATHER_S, first_wait_s
+from streams.bridge.ingress import BACKLOG_FLUSHES, GATHER_S, first_wait_s
 from streams.topics import MAX_RECORD_BYTES
 from tests.strategies import under
 
@@ -195,16 +196,18 @@ def test_what_derives_from_a_full_record_fits_kafka() -> None:
     assert len(encode(verdicts)) - len(encode(batch)) < 180_000
 
 
-def test_a_vote_after_a_pause_waits_only_for_those_sent_with_it() -> None:
-    assert first_wait_s(80, math.inf) == GATHER_S
-    assert first_wait_s(80, 0.08) == GATHER_S
-    assert first_wait_s(2, math.inf) == 0.002
+@pytest.mark.parametrize("backlog", [False, True])
+def test_a_vote_after_a_pause_waits_only_for_those_sent_with_it(backlog: bool) -> None:
+    assert first_wait_s(80, math.inf, backlog=backlog) == GATHER_S
+    assert first_wait_s(80, 0.08 * BACKLOG_FLUSHES, backlog=backlog) == GATHER_S
+    assert first_wait_s(2, math.inf, backlog=False) == 0.002
 
 
-@given(st.integers(1, 1000), st.floats(0, 10))
+@given(st.integers(1, 1000), st.floats(0, 10), st.booleans())
 def test_flushes_are_at_least_so_far_apart_and_no_vote_waits_longer(
-    flush_ms: int, since_s: float
+    flush_ms: int, since_s: float, backlog: bool
 ) -> None:
-    wait_s = first_wait_s(flush_ms, since_s)
-    assert 0 < wait_s <= flush_ms / 1000
-    assert wait_s + since_s >= flush_ms / 1000 - 1e-9
+    period_s = flush_ms / 1000 * (BACKLOG_FLUSHES if backlog else 1)
+    wait_s = first_wait_s(flush_ms, since_s, backlog=backlog)
+    assert 0 < wait_s <= period_s
+    assert wait_s + since_s >= period_s - 1e-9
