@@ -11,17 +11,12 @@ from pathlib import Path
 
 import pika
 import pytest
-from prometheus_client import CollectorRegistry
 
 from schemas.votes import Flag, Kind, Malformed, Vote
-from streams.availability import Availability
-from streams.bridge.amqp import Route, address_of
-from streams.bridge.consumer import QueueConsumer, Session
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.keys import partition_of, voter_key
 from streams.load.programs import Program
-from streams.metrics import BridgeMetrics
 from tests.harness import stopped, until
 from tests.integration.bridge_world import (
     AGGREGATION,
@@ -380,44 +375,6 @@ async def test_small_prefetch_does_not_wait_for_the_timer(world: BridgeWorld) ->
         placed = await world.logged(100)
     took_ms = max(p.batch.ingest_ms for p in placed) - min(p.batch.ingest_ms for p in placed)
     assert took_ms < 19_000
-
-
-class Holding:
-    """Takes deliveries in and settles none."""
-
-    def receive(self, *delivery: object) -> None:
-        """Leave it open."""
-
-    def forget(self, session: Session) -> None:
-        """Nothing is kept."""
-
-
-async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeWorld) -> None:
-    world.publish(law_vote(n) for n in range(25))
-    consumer = QueueConsumer(
-        address_of(world.settings),
-        route=Route(VALIDATION),
-        prevalidated=False,
-        prefetch=10,
-        bind=False,
-        measure=False,
-        intake=Holding(),
-        availability=Availability(3),
-        retry_delay_s=0.1,
-        metrics=BridgeMetrics(CollectorRegistry()),
-    )
-    reading = asyncio.create_task(consumer.run())
-    try:
-        await soon(lambda: consumer.session, "a session")
-        session = consumer.session
-        assert session is not None
-        await soon(lambda: session.backlog, "a backlog")
-        with world.channel() as channel:
-            channel.queue_purge(VALIDATION)
-        await soon(lambda: not session.backlog, "no backlog")
-    finally:
-        reading.cancel()
-        await asyncio.wait([reading])
 
 
 async def test_workers_that_lag_hold_the_intake_back(world: BridgeWorld) -> None:

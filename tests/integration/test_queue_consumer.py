@@ -1,0 +1,61 @@
+"""One ingress queue of RabbitMQ, apart from what takes its deliveries in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streams.availability import Availability
+from streams.bridge.amqp import Route, address_of
+from streams.bridge.consumer import QueueConsumer, Session
+from streams.devstack import Stack
+from streams.metrics import BridgeMetrics
+from tests.integration.bridge_world import VALIDATION, BridgeWorld, law_vote, soon
+
+
+@pytest.fixture
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
+    async with BridgeWorld(stack, tmp_path) as world:
+        yield world
+
+
+class Holding:
+    """Takes deliveries in and settles none."""
+
+    def receive(self, *delivery: object) -> None:
+        """Leave it open."""
+
+    def forget(self, session: Session) -> None:
+        """Nothing is kept."""
+
+
+async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeWorld) -> None:
+    world.publish(law_vote(n) for n in range(25))
+    consumer = QueueConsumer(
+        address_of(world.settings),
+        route=Route(VALIDATION),
+        prevalidated=False,
+        prefetch=10,
+        bind=False,
+        measure=False,
+        intake=Holding(),
+        availability=Availability(3),
+        retry_delay_s=0.1,
+        metrics=BridgeMetrics(CollectorRegistry()),
+    )
+    reading = asyncio.create_task(consumer.run())
+    try:
+        await soon(lambda: consumer.session, "a session")
+        session = consumer.session
+        assert session is not None
+        await soon(lambda: session.backlog, "a backlog")
+        with world.channel() as channel:
+            channel.queue_purge(VALIDATION)
+        await soon(lambda: not session.backlog, "no backlog")
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
