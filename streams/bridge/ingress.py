@@ -34,7 +34,7 @@ ROLL_PERIOD_S: Final = 1.0
 GATHER_S: Final = 0.005
 """A vote that comes after a pause waits this long, for those that were sent with it."""
 
-BACKLOG_FLUSHES: Final = 2.5
+BACKLOG_FLUSHES: Final = 3
 """While more votes wait in the queue than the bridge may hold, the time between flushes is so many
 times as long: large records cost less a vote, and the queue is what a vote waits for."""
 

@@ -23,6 +23,8 @@ from streams.errors import StackError
 
 DATABASE = "election_votes"
 SYSTEM_USER = "postgres"
+SHARED_BUFFERS = "1GB"
+"""Hashes go to random places of the indexes, which must be in memory; taken only as it is used."""
 
 
 def _program(name: str) -> Path | None:
@@ -138,7 +140,7 @@ class PostgreSQL:
             "listen_addresses": LOOPBACK,
             "unix_socket_directories": "",
             "max_connections": 100,
-            "shared_buffers": "256MB",
+            "shared_buffers": SHARED_BUFFERS,
             # Fewer checkpoints: each makes the next change of every page a whole page in the log.
             "max_wal_size": "4GB",
             "checkpoint_timeout": "15min",
@@ -161,7 +163,13 @@ class PostgreSQL:
                 "POSTGRES_DB": record.options["db"],
             },
             ports={"postgres": 5432},
-            command=["postgres", "-c", "shared_buffers=256MB", "-c", "max_connections=100"],
+            command=[
+                "postgres",
+                "-c",
+                f"shared_buffers={SHARED_BUFFERS}",
+                "-c",
+                "max_connections=100",
+            ],
         )
 
     def probe(self, record: ServiceRecord) -> None:
