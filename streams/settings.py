@@ -172,7 +172,10 @@ class Settings(ServiceSettings):
         " prefix; 0 = all",
     )
     flush_ms: Annotated[int, Field(ge=1, le=1000)] = variable(
-        "SCRUTIN_FLUSH_MS", default=40, about="Longest wait of a vote in the bridge's buffer"
+        "SCRUTIN_FLUSH_MS",
+        default=40,
+        about="Longest wait of a vote in the bridge's buffer; three times as long while more votes"
+        " wait in the queue than the prefetch",
     )
     max_lag_records: Positive = variable(
         "SCRUTIN_MAX_LAG_RECORDS",
