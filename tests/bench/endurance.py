@@ -6,11 +6,11 @@ takes a different time for a vote then, and in the last stretch nobody would pub
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
+from tests.bench.publishing import publishing
 from tests.bench.restore import resident_bytes
 from tests.bench.spread import full_queue, plan_of
 from tests.harness import Chain, database, until
@@ -39,32 +39,38 @@ async def measure(run: Run) -> Found:
             query = "SELECT coalesce(sum(votes), 0)::bigint FROM contest_results"
             return int(await connection.fetchval(query))
 
-        playing = asyncio.create_task(chain.publish(plan, rate=RATE_PER_S))
+        expected = run.directory / "endurance.json"
         try:
-            done, started = 0, time.perf_counter()
-            used = by_process(run.stack, chain)
-            for number in range(STRETCHES):
-                goal = (number + 1) * stretch
+            async with publishing(
+                chain, plan, rate_per_s=RATE_PER_S, expected=expected
+            ) as publisher:
+                done, started = 0, time.perf_counter()
+                used = by_process(run.stack, chain)
+                for number in range(STRETCHES):
+                    goal = (number + 1) * stretch
 
-                async def reached(goal: int = goal) -> bool:
-                    return await counted() >= goal
+                    async def reached(goal: int = goal) -> bool:
+                        return await counted() >= goal
 
-                await until(reached, f"{goal:,} votes counted", _WITHIN_S, 0.1)
-                now, now_used, now_done = time.perf_counter(), by_process(run.stack, chain), goal
-                stretches.append(
-                    {
-                        "votes": now_done,
-                        "votes_per_s": round((now_done - done) / (now - started)),
-                        "cpu_us_per_vote": per_vote_us(used, now_used, now_done - done),
-                        "worker_rss_mib": resident_bytes(chain.workers[0].pid) >> 20,
-                        "bridge_rss_mib": resident_bytes(chain.bridges[0].pid) >> 20,
-                    }
-                )
-                run.say(f"{goal:,} votes counted")
-                done, started, used = now_done, now, now_used
-            expected = await playing
+                    await until(reached, f"{goal:,} votes counted", _WITHIN_S, 0.1)
+                    now, now_used, now_done = (
+                        time.perf_counter(),
+                        by_process(run.stack, chain),
+                        goal,
+                    )
+                    stretches.append(
+                        {
+                            "votes": now_done,
+                            "votes_per_s": round((now_done - done) / (now - started)),
+                            "cpu_us_per_vote": per_vote_us(used, now_used, now_done - done),
+                            "worker_rss_mib": resident_bytes(chain.workers[0].pid) >> 20,
+                            "bridge_rss_mib": resident_bytes(chain.bridges[0].pid) >> 20,
+                        }
+                    )
+                    run.say(f"{goal:,} votes counted")
+                    done, started, used = now_done, now, now_used
+                await publisher.communicate()
         finally:
-            playing.cancel()
             await connection.close()
         if not run.long:
             await chain.verify(expected)

@@ -13,11 +13,9 @@ from __future__ import annotations
 import asyncio
 import bisect
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from schemas.codec import decode_input, decode_verdicts
 from schemas.votes import VoteBatch
@@ -31,6 +29,7 @@ from streams.redis_client import redis_client
 from streams.topics import VALIDATED_TOPIC
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
+from tests.bench.publishing import publishing
 from tests.harness import Chain, database
 
 _POLL_S = 0.01
@@ -67,25 +66,15 @@ async def measure(run: Run) -> Found:
         await chain.start()
         say(f"publishing {rate:,}/s for {warm_up_s} and {seconds} s")
         before = by_process(stack, chain)
-        publisher = await asyncio.create_subprocess_exec(
-            str(Path(sys.executable).with_name("scrutin")),
-            *("publish", "--no-load-roll", "--json", "--rate", str(rate)),
-            *("--votes", str(plan.votes), "--seed", str(plan.seed), "--expected", str(path)),
-            *("--duplicates", "0", "--repeats", "0", "--unknown", "0"),
-            *("--invalid-choice", "0", "--malformed", "0"),
-            env=chain.env,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        totals: list[_Step] = []
-        listening = asyncio.create_task(_listen(chain, totals))
-        try:
-            steps = await _watch(chain, plan.votes)
-            output, _ = await publisher.communicate()
-        finally:
-            listening.cancel()
-            await asyncio.wait([listening])
-            if publisher.returncode is None:
-                publisher.kill()
+        async with publishing(chain, plan, rate_per_s=rate, expected=path) as publisher:
+            totals: list[_Step] = []
+            listening = asyncio.create_task(_listen(chain, totals))
+            try:
+                steps = await _watch(chain, plan.votes)
+                output, _ = await publisher.communicate()
+            finally:
+                listening.cancel()
+                await asyncio.wait([listening])
         after = by_process(stack, chain)
         say("comparing every line")
         await chain.verify(path)
