@@ -137,7 +137,6 @@ async def measure_rates(run: Run) -> Found:
 async def _listen(chain: Chain, totals: list[_Step]) -> None:
     """Note what the live totals add up to, and when that was published."""
     known: Totals = {}
-    votes = 0
     async with redis_client(chain.settings) as redis, redis.pubsub() as pubsub:
         await pubsub.subscribe(CHANNEL)
         while True:
@@ -146,9 +145,8 @@ async def _listen(chain: Chain, totals: list[_Step]) -> None:
                 continue
             now_us = time.time_ns() // 1000
             told = read_message(message["data"]).contests
-            before = sum(known.get(c, {}).get(choice, 0) for c in told for choice in told[c])
             merge(known, {(c, choice): n for c in told for choice, n in told[c].items()})
-            votes += sum(known[c][choice] for c in told for choice in told[c]) - before
+            votes = sum(n for choices in known.values() for n in choices.values())
             totals.append((votes, now_us))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from dataclasses import replace
 from statistics import median_low
 from typing import Any
 
@@ -36,14 +35,15 @@ _PER_S = ("publish_per_s", "raw_drain_per_s", "chain_per_s", "copy_per_s")
 
 async def measure(run: Run) -> Found:
     """Run all three, by turns; figures a second."""
-    plan = Plan(votes=run.votes, duplicates=0.01, repeats=0, unknown=0, bad_choice=0, malformed=0)
+    plan = _plan(run.votes)
     run.say(f"warming up with {WARM_UP_VOTES:,} votes")
     async with Chain(run.stack, run.directory) as chain:
-        warm_up = replace(plan, votes=WARM_UP_VOTES)
+        warm_up = _plan(WARM_UP_VOTES)
         await chain.load_roll(warm_up)
         await chain.start()
         await chain.verify(await chain.publish(warm_up))
     rounds = [await _round(run, plan) for _ in range(1 if run.quick else ROUNDS)]
+    middle = sorted(rounds, key=lambda one: one["chain_per_s"])[(len(rounds) - 1) // 2]
     return {
         "votes": plan.votes,
         "messages": plan.messages,
@@ -52,11 +52,13 @@ async def measure(run: Run) -> Found:
         **{name: median_low(one[name] for one in rounds) for name in _PER_S},
         "chain_of_raw_drain": median_low(one["chain_of_raw_drain"] for one in rounds),
         "votes_a_record": median_low(one["votes_a_record"] for one in rounds),
-        "cpu_us_per_vote": sorted(rounds, key=lambda one: one["chain_per_s"])[
-            (len(rounds) - 1) // 2
-        ]["cpu_us_per_vote"],
+        "cpu_us_per_vote": middle["cpu_us_per_vote"],
         "rounds": rounds,
     }
+
+
+def _plan(votes: int) -> Plan:
+    return Plan(votes=votes, duplicates=0.01, repeats=0, unknown=0, bad_choice=0, malformed=0)
 
 
 async def _round(run: Run, plan: Plan) -> Found:
