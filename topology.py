@@ -28,10 +28,11 @@ import asyncio
 import uvloop
 from faust.types import StreamT
 
-from streams.codecs import INPUT_CODEC, VERDICTS_CODEC
-from streams.entry import entry_settings, spare_collections, spare_startup
-from streams.kafka_connections import mend_connections
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
+from streams.adapters.kafka.uvloop_fix import mend_connections
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
+from streams.engine.codecs import INPUT_CODEC, VERDICTS_CODEC
+from streams.runtime.memory import spare_collections, spare_startup
+from streams.settings.entry import entry_settings
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 mend_connections()
@@ -40,7 +41,7 @@ settings = entry_settings()
 
 # What a worker has no use for it does not load: the voted table here, the cryptography there.
 if settings.stages == "votes":
-    from streams.worker import Worker
+    from streams.worker.process import Worker
 
     worker = Worker(settings)
     app = worker.app

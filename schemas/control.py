@@ -54,7 +54,7 @@ class ContestMethod(StrEnum):
     SINGLE = "single"
     """One choice."""
     RANKED = "ranked"
-    """Choices in order of preference, as :mod:`streams.ranking` writes them."""
+    """Choices in order of preference, as :mod:`streams.core.ranking` writes them."""
 
 
 class Contest(msgspec.Struct, array_like=True, frozen=True):

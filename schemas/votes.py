@@ -62,7 +62,7 @@ class Malformed(msgspec.Struct, array_like=True, frozen=True):
     """A message that is no vote."""
 
     reason: str
-    """A name such as `not_json`; see :mod:`streams.bridge.decode`."""
+    """A name such as `not_json`; see :mod:`streams.messages.decode`."""
     flags: int
     """Bits of :class:`Flag`."""
     identity: bytes

@@ -21,7 +21,6 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
-from streams.brokers import client
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
@@ -31,7 +30,9 @@ from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, worker
 from streams.load.roll import load_roll
 from streams.load.verification import verify, wait_until_counted
-from streams.settings import Settings, load_settings
+from streams.settings.kafka_security import client
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 QUEUES = ("votes.validation", "votes.aggregation", "votes.review", "poll_vote_updates")
 

@@ -24,7 +24,7 @@ from schemas.control import (
     changes_of,
 )
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
-from streams.keys import voter_key
+from streams.core.keys import voter_key
 
 LOG_ID: Final = bytes(range(16))
 

@@ -22,7 +22,10 @@ import asyncpg
 import msgspec
 
 from schemas.notices import AdoptionBegun, AdoptionEnded
-from streams import failpoints
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.migrations import migrate
+from streams.adapters.redis.client import redis_client
 from streams.adopt import moving
 from streams.adopt import statements as sql
 from streams.adopt.dialects import AUDIT, Columns, dialect
@@ -30,14 +33,11 @@ from streams.adopt.findings import Finding
 from streams.adopt.readiness import check_log, queues, tell_bridges
 from streams.adopt.records import records
 from streams.adopt.staging import LONG_S, Step, columns, judged, stage
-from streams.availability import Availability
-from streams.database import connect, place, translated
 from streams.errors import ScrutinError
-from streams.failpoints import Point
-from streams.log_writer import LogWriter
-from streams.migrations import migrate
-from streams.redis_client import redis_client
-from streams.settings import Settings
+from streams.runtime import failpoints
+from streams.runtime.failpoints import Point
+from streams.runtime.outages import Availability
+from streams.settings.model import Settings
 
 CHUNK_ITEMS: Final = 20_000
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from streams.core.keys import ELECTION_PREFIX
 from streams.errors import ScrutinError
-from streams.keys import ELECTION_PREFIX
 
 Columns = Mapping[str, str]
 """Column -> its type, as PostgreSQL's `information_schema` says it."""

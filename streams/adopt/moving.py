@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from streams.adapters.postgres.migrations import migrations
 from streams.adopt.statements import REPLACED, SCHEMA, UNDONE
 from streams.errors import ScrutinError
-from streams.migrations import migrations
 
 _MADE: Final = re.compile(r"^ *CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (\w+)(?!\w*\.)", re.MULTILINE)
 _SCHEMAS: Final = re.compile(r"CREATE SCHEMA IF NOT EXISTS (\w+)")

@@ -10,15 +10,17 @@ from schemas.control import EpochOpened
 from schemas.genesis import Genesis
 from schemas.notices import AdoptionBegun, AdoptionEnded
 from schemas.votes import AdoptedVoteBatch, VoteBatch
-from streams.availability import Availability
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.view import LogView
+from streams.adapters.kafka.writer import LogWriter
+from streams.control.skips import read_input
+from streams.core.records import OutRecord
+from streams.core.rules import epoch_of
+from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable
-from streams.inspect.kafka import LogView
 from streams.inspect.rabbit import look
-from streams.log_writer import LogWriter, OutRecord
-from streams.rules import epoch_of
-from streams.settings import AGGREGATION, VALIDATION, Settings
-from streams.skips import read_input
-from streams.topics import CONTROL_TOPIC, VALIDATION_TOPIC, ensure_topics
+from streams.runtime.outages import Availability
+from streams.settings.model import AGGREGATION, VALIDATION, Settings
 
 
 async def queues(settings: Settings) -> dict[str, int]:

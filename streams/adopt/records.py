@@ -11,11 +11,11 @@ import msgspec
 
 from schemas.codec import encode
 from schemas.votes import AdoptedVoteBatch, Flag, Vote
-from streams.bridge.buffers import MAX_BUFFER_BYTES, MAX_RECORD_ITEMS
-from streams.bridge.spellings import MAX_DEPTH, NotAVote, clean
-from streams.keys import partition_of, voter_key
-from streams.log_writer import OutRecord
-from streams.topics import VALIDATION_TOPIC
+from streams.core.keys import partition_of, voter_key
+from streams.core.records import OutRecord
+from streams.core.topics import VALIDATION_TOPIC
+from streams.intake.buffers import MAX_BUFFER_BYTES, MAX_RECORD_ITEMS
+from streams.messages.incoming import MAX_DEPTH, NotAVote, clean
 
 MAX_METADATA_BYTES: Final = 16_384
 """Of what an old row says beside its vote; longer is left out, and said so."""

@@ -9,12 +9,12 @@ from typing import Any, Final
 import asyncpg
 from redis.asyncio import Redis
 
+from streams.adapters.redis.client import redis_errors
 from streams.adopt import statements as sql
 from streams.adopt.dialects import AUDIT, DUPLICATES, RESULTS, Columns, Dialect
 from streams.adopt.findings import Finding, findings
-from streams.keys import normalise_hash
-from streams.mirror import COUNTER_PREFIX, VOTED_HASHES
-from streams.redis_client import redis_errors
+from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
+from streams.core.keys import normalise_hash
 
 LONG_S: Final = 24 * 3600.0
 """Rows by the million take longer than other statements may."""

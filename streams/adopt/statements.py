@@ -209,7 +209,7 @@ MOVE_ON: Final = f"UPDATE {SCHEMA}.adoption SET done = $1, finished_at = $2"
 _STORED_HASH: Final = """CASE i.kind WHEN 0 THEN i.hash ELSE encode(sha256(
     'contest'::bytea || '\\x00'::bytea || convert_to(i.contest, 'UTF8')
     || '\\x00'::bytea || convert_to(i.hash, 'UTF8')), 'hex') END"""
-# As `streams.keys.stored_hash` makes it.
+# As `streams.core.keys.stored_hash` makes it.
 
 UNCOUNTED: Final = f"""
 SELECT count(*) FROM {SCHEMA}.items AS i

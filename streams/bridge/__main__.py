@@ -7,12 +7,12 @@ import sys
 import structlog
 import uvloop
 
+from streams.adapters.kafka.uvloop_fix import mend_connections
 from streams.bridge.process import serve
-from streams.entry import spare_collections
 from streams.errors import ExitCode, ScrutinError
-from streams.kafka_connections import mend_connections
-from streams.logs import configure_logging
-from streams.settings import load_settings
+from streams.runtime.logs import configure_logging
+from streams.runtime.memory import spare_collections
+from streams.settings.load import load_settings
 
 
 def main() -> int:

@@ -11,8 +11,7 @@ from typing import Final, Protocol
 import structlog
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from streams.availability import Availability, Service, persistently
-from streams.bridge.amqp import (
+from streams.adapters.rabbitmq.client import (
     Address,
     Channel,
     Connection,
@@ -22,8 +21,9 @@ from streams.bridge.amqp import (
     first_of,
     resolve,
 )
-from streams.bridge.tags import DeliveryTags
-from streams.metrics import BridgeMetrics
+from streams.bridge.delivery_tags import DeliveryTags
+from streams.runtime.metrics import BridgeMetrics
+from streams.runtime.outages import Availability, Service, persistently
 
 log = structlog.get_logger(__name__)
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from schemas.verdicts import Rejection
 from schemas.votes import AdoptedVoteBatch, Malformed, Vote
-from streams import failpoints
-from streams.bridge.poll_updates import poll_updates
 from streams.bridge.publisher import Publisher
-from streams.bridge.reviews import Publication, counted_votes, has_reviews, reviews
 from streams.bridge.sampling import Sampler
-from streams.bridge.verdict_reader import Verdicts
-from streams.failpoints import Point
-from streams.metrics import BridgeMetrics
+from streams.core.records import Verdicts
+from streams.messages.outgoing import Publication, counted_votes, has_reviews, reviews
+from streams.messages.poll_updates import poll_updates
+from streams.runtime import failpoints
+from streams.runtime.failpoints import Point
+from streams.runtime.metrics import BridgeMetrics
 
 
 class Egress:

@@ -21,32 +21,34 @@ from schemas.notices import (
     Notice,
     RollLoaded,
 )
-from streams import failpoints, topics
-from streams.availability import Availability, Service, persistently
-from streams.bridge import poll_updates
-from streams.bridge.amqp import Route, address_of, connected
+from streams.adapters.kafka import admin
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.rabbitmq.client import Route, address_of, connected
+from streams.adapters.redis.client import redis_client
 from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
-from streams.bridge.ingress import Ingress
-from streams.bridge.intake import Intake, first_error
-from streams.bridge.notices import NoticeReader
+from streams.bridge.mirror import Mirror
+from streams.bridge.mirror_check import check_mirror
 from streams.bridge.publisher import Publisher
 from streams.bridge.sampling import Sampler
-from streams.bridge.standstill import Standstill
 from streams.bridge.verdict_reader import VerdictReader
+from streams.core import topics
 from streams.errors import ExitCode, ServiceUnavailable
-from streams.identity import check_mirror
-from streams.log_reader import LogReader
-from streams.metrics import BridgeMetrics, expose_health, process_registry
-from streams.mirror import Mirror
-from streams.redis_client import redis_client
-from streams.roll import TableRoll
-from streams.serving import StatusServer
-from streams.settings import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, Settings
-from streams.standing import tell_on_signal
+from streams.intake.assembly import Intake, first_error
+from streams.intake.control_reader import NoticeReader
+from streams.intake.ingress import Ingress
+from streams.intake.pause import Standstill
+from streams.intake.roll import TableRoll
+from streams.messages import poll_updates
+from streams.runtime import failpoints
+from streams.runtime.metrics import BridgeMetrics, expose_health, process_registry
+from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.status_server import StatusServer
+from streams.runtime.task_dump import tell_on_signal
+from streams.settings.model import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, Settings
 
 if TYPE_CHECKING:
-    from streams.tally.queues import TallyQueues
+    from streams.bridge.tally_queues import TallyQueues
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +103,7 @@ class Bridge:
         """
         settings = self._settings
         self._genesis = await persistently(
-            lambda: topics.ensure_topics(
+            lambda: admin.ensure_topics(
                 self._servers,
                 app_id=settings.app_id,
                 partitions=settings.partitions,
@@ -191,7 +193,7 @@ class Bridge:
         if not self._settings.tally_queues:
             return []
         # Only here: a bridge without them has no use for the tally.
-        from streams.tally.queues import TallyQueues  # noqa: PLC0415
+        from streams.bridge.tally_queues import TallyQueues  # noqa: PLC0415
 
         self._tally = TallyQueues(
             self._settings,

@@ -13,11 +13,11 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
-from streams.availability import MAX_PAUSE_S, Availability, Service, persistently
-from streams.bridge.amqp import Address, Channel, Route, connected, first_of
-from streams.bridge.reviews import Publication
+from streams.adapters.rabbitmq.client import Address, Channel, Route, connected, first_of
 from streams.errors import ServiceUnavailable
-from streams.metrics import BridgeMetrics
+from streams.messages.outgoing import Publication
+from streams.runtime.metrics import BridgeMetrics
+from streams.runtime.outages import MAX_PAUSE_S, Availability, Service, persistently
 
 log = structlog.get_logger(__name__)
 

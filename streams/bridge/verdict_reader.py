@@ -8,19 +8,17 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from schemas.codec import DecodeError, decode_input, decode_verdicts
-from schemas.verdicts import VerdictBatch
-from schemas.votes import VoteBatch
-from streams.availability import Availability, Service, persistently
-from streams.brokers import client
-from streams.events import poison
-from streams.kafka_errors import kafka_answers
-from streams.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
+from schemas.codec import DecodeError, decode_verdicts
+from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.reader import stop_consumer
+from streams.core.records import Verdicts, poison
+from streams.core.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
+from streams.runtime.outages import Availability, Service, persistently
+from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
 
@@ -35,25 +33,6 @@ _MAX_RECORDS: Final = 50
 """A record holds up to 4,000 items."""
 _PATIENCE_MS: Final = 86_400_000
 """A service behind us may be away for hours. Another member could not reach it either."""
-
-
-class Verdicts(msgspec.Struct, frozen=True):
-    """One record of `votes.validated`."""
-
-    batch: VerdictBatch
-    offset: int
-
-    def record(self) -> VoteBatch | None:
-        """The input record, decoded; None for a genesis or control record.
-
-        Raises:
-            PoisonRecord: it cannot be decoded.
-        """
-        try:
-            found = decode_input(self.batch.record)
-        except DecodeError as error:
-            raise poison(VALIDATED_TOPIC, self.batch.partition, self.offset, error) from error
-        return found if isinstance(found, VoteBatch) else None
 
 
 Handle = Callable[[Sequence[Verdicts]], Awaitable[None]]
@@ -196,15 +175,6 @@ def _waiting(consumer: AIOKafkaConsumer, at: Mapping[TopicPartition, int]) -> di
         for tp in consumer.assignment()
         if tp in at
     }
-
-
-async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Close a consumer within a second, whatever Kafka does."""
-    try:
-        async with asyncio.timeout(1):
-            await consumer.stop()
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.info("a consumer did not close in time", error=type(error).__name__)
 
 
 def _decode(record: ConsumerRecord) -> Verdicts:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from streams import failpoints
 from streams.adopt import statements as sql
 from streams.adopt.adoption import (
     Adoption,
@@ -24,7 +23,9 @@ from streams.adopt.adoption import (
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.errors import ExitCode, SettingsError
-from streams.settings import Settings, load_settings
+from streams.runtime import failpoints
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 _POLL_S = 0.5
 

@@ -17,7 +17,7 @@ from streams.cli.contest_show import (
 )
 from streams.cli.issuing import WaitOption, announce, carry_out, read_table
 from streams.cli.show import JsonOption
-from streams.contests import (
+from streams.core.contests import (
     archive,
     close_now,
     contest_id,
@@ -29,7 +29,7 @@ from streams.contests import (
     parse_time,
 )
 from streams.errors import SettingsError
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 
 contest = typer.Typer(
     name="contest",

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from streams.adapters.postgres.connection import connect, place
 from streams.cli.show import JsonOption, console, facts, grid, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
-from streams.contests import contest_id
-from streams.database import connect, place
+from streams.core.contests import contest_id
 from streams.errors import ScrutinError
 from streams.inspect.contests import ContestRow, fetch_contests
 from streams.inspect.results import fetch_results, select
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 _COLOURS = {"draft": "yellow", "open": "green", "closed": "cyan", "archived": "dim"}
 

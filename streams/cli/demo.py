@@ -18,8 +18,8 @@ from streams.cli.progress import counting
 from streams.errors import ExitCode
 from streams.load.demo import Demo, Outcome
 from streams.load.election import VALIDATION, Plan
-from streams.logs import configure_logging
-from streams.settings import load_settings
+from streams.runtime.logs import configure_logging
+from streams.settings.load import load_settings
 
 
 def register(parent: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from rich.text import Text
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.errors import ExitCode
 from streams.inspect.checks import Check, Status, count
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 
 _MARKS = {
     Status.OK: Text("✔", style="green"),

@@ -12,11 +12,11 @@ import asyncpg
 import typer
 
 from schemas.control import Contest
+from streams.adapters.postgres.connection import connect, place, translated
 from streams.cli.election_show import render_result
 from streams.cli.issuing import WaitOption, announce, issuing, passed
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
-from streams.contests import create
-from streams.database import connect, place, translated
+from streams.core.contests import create
 from streams.elections.definitions import (
     TABLES,
     Definitions,
@@ -27,7 +27,8 @@ from streams.elections.definitions import (
 )
 from streams.elections.store import count, named, read_definitions, write_definitions
 from streams.errors import SettingsError
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 election = typer.Typer(
     name="election",

@@ -8,9 +8,10 @@ import typer
 
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, run, write_json
-from streams.rebuild.fresh import Outcome, begin_anew
-from streams.rebuild.guard import require_stopped
-from streams.settings import Settings, load_settings
+from streams.maintenance.fresh import Outcome, begin_anew
+from streams.maintenance.guard import require_stopped
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 
 def register(app: typer.Typer) -> None:

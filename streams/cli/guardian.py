@@ -11,7 +11,7 @@ import typer
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, plain, run, write_json
 from streams.errors import SettingsError
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from streams.tally.crypto.ceremony import (
     Backup,
     GuardianKey,

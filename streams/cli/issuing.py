@@ -15,15 +15,15 @@ import asyncpg
 import typer
 
 from schemas.control import Contest
-from streams.availability import Availability
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.postgres.connection import connect, translated
 from streams.cli.contest_show import details, print_details
 from streams.cli.show import console, reading, run, write_json
-from streams.commands import Issuer
-from streams.database import connect, translated
+from streams.control.issuer import Issuer
 from streams.errors import ServiceUnavailable, SettingsError
-from streams.log_writer import LogWriter
-from streams.settings import Settings
-from streams.topics import ensure_topics
+from streams.runtime.outages import Availability
+from streams.settings.model import Settings
 
 WaitOption = Annotated[
     float,

@@ -11,7 +11,7 @@ from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.errors import ServiceUnavailable
 from streams.inspect.lag import EGRESS, MIRROR, READERS, SINK, WORKERS, Lag, PartitionLag, measure
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 
 _TITLES = {WORKERS: "Workers", EGRESS: "Egress", MIRROR: "Mirror", SINK: "PostgreSQL"}
 

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streams.database import connect, place, translated
-from streams.migrations import Migration, migrate
-from streams.settings import Settings, load_settings
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.migrations import Migration, migrate
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 
 def register(app: typer.Typer) -> None:

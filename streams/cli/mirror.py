@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from redis.asyncio import Redis
 
+from streams.adapters.kafka.view import LogView
+from streams.adapters.redis.client import redis_client
 from streams.cli.show import JsonOption, console, grid, reading, run, write_json
 from streams.errors import ExitCode
-from streams.inspect.kafka import LogView
-from streams.mirror_repair import Comparison, LogSide, compare, rebuild
-from streams.redis_client import redis_client
-from streams.settings import Settings, load_settings
+from streams.maintenance.mirror import Comparison, LogSide, compare, rebuild
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 mirror = typer.Typer(
     name="mirror",

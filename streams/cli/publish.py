@@ -18,8 +18,8 @@ from streams.load.election import ELECTIONS, VALIDATION, Election, Plan
 from streams.load.expected import Expected
 from streams.load.play import play
 from streams.load.roll import load_roll
-from streams.logs import configure_logging
-from streams.settings import load_settings
+from streams.runtime.logs import configure_logging
+from streams.settings.load import load_settings
 
 
 class Share:

@@ -7,19 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.adapters.kafka.view import LogView
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, grid, run, write_json
 from streams.errors import ExitCode
-from streams.inspect.kafka import LogView
-from streams.rebuild import postgres as of_postgres
-from streams.rebuild import topics as of_topics
-from streams.rebuild.audit import rebuild_from_audit
-from streams.rebuild.guard import require_stopped
-from streams.rebuild.log import LogRebuild
-from streams.rebuild.postgres import PostgresRebuild
-from streams.rebuild.sources import FromValidated
-from streams.rebuild.topics import TopicRebuild
-from streams.settings import Settings, load_settings
+from streams.maintenance import postgres as of_postgres
+from streams.maintenance import topics as of_topics
+from streams.maintenance.audit import rebuild_from_audit
+from streams.maintenance.guard import require_stopped
+from streams.maintenance.log import LogRebuild
+from streams.maintenance.postgres import PostgresRebuild
+from streams.maintenance.sources import FromValidated
+from streams.maintenance.topics import TopicRebuild
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 rebuild = typer.Typer(
     name="rebuild",

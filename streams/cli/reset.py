@@ -7,15 +7,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from streams.bridge.amqp import address_of
+from streams.adapters.kafka.view import LogView
+from streams.adapters.postgres.connection import require_owner
+from streams.adapters.rabbitmq.client import address_of
+from streams.adapters.redis.client import redis_client
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import JsonOption, console, run, write_json
-from streams.database import require_owner
 from streams.errors import SettingsError
-from streams.inspect.kafka import LogView
-from streams.redis_client import redis_client
-from streams.reset import PAUSE_S, Reset
-from streams.settings import REVIEW, Settings, load_settings
+from streams.maintenance.reset import PAUSE_S, Reset
+from streams.settings.load import load_settings
+from streams.settings.model import REVIEW, Settings
 
 
 def register(app: typer.Typer) -> None:

@@ -11,14 +11,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streams.adapters.postgres.connection import connect, place
 from streams.cli.election_show import render_result
 from streams.cli.show import JsonOption, console, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
-from streams.database import connect, place
 from streams.elections.results import ElectionResult
 from streams.elections.store import find, read_definitions, read_result
 from streams.inspect.results import Tally, fetch_results, select, share
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 Found = tuple[list[Tally], ElectionResult | None]
 """All contests; and the election that was asked for, counted."""

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from streams.database import connect, place, translated
-from streams.settings import Settings, load_settings
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 
 def register(app: typer.Typer) -> None:

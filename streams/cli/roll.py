@@ -9,16 +9,17 @@ from typing import Annotated
 import typer
 
 from streams.cli import roll_log, roll_redis
+from streams.cli.roll_files import RollFiles
 from streams.cli.show import JsonOption, console, facts, run, write_json
-from streams.contests import contest_id
+from streams.core.contests import contest_id
+from streams.core.keys import normalise_hash
 from streams.errors import SettingsError
 from streams.inspect.export import Format
-from streams.keys import normalise_hash
 from streams.load.election import ELECTIONS, Election, Plan
 from streams.load.expected import read_expected
 from streams.load.roll import VALID_HASHES
-from streams.roll_files import RollFiles
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 app = typer.Typer(
     no_args_is_help=True,

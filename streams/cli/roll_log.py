@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.votes import Kind
+from streams.adapters.kafka.view import LogView
 from streams.cli.issuing import issuing, passed
 from streams.cli.progress import counting
 from streams.cli.show import reading
-from streams.contests import kind_of
+from streams.control.roll_loader import Load, RollCommand, announce_roll, pack
+from streams.core.contests import kind_of
+from streams.core.keys import partition_of, voter_key
+from streams.core.rules import Rules
+from streams.core.topics import changelog_topic
 from streams.inspect.export import Format, open_writer
-from streams.inspect.kafka import LogView
 from streams.inspect.roll import fold_rolls
-from streams.keys import partition_of, voter_key
-from streams.roll_log import Load, RollCommand, announce_roll, pack
-from streams.rules import Rules
-from streams.settings import Settings
-from streams.topics import changelog_topic
+from streams.settings.model import Settings
 
 _PATIENCE_S: Final = 120.0
 """Longest wait for the workers after a load."""

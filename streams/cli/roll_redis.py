@@ -8,15 +8,15 @@ from typing import Any
 
 import redis
 
+from streams.adapters.redis.client import address
 from streams.cli.progress import counting
 from streams.cli.roll_log import Source, write_hashes
 from streams.errors import ServiceUnavailable
 from streams.inspect.export import Format
 from streams.load import roll
 from streams.load.roll import VALID_HASHES
-from streams.redis_client import address
-from streams.settings import Settings
-from streams.tls import refusal
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
 
 
 def source(settings: Settings) -> Source:

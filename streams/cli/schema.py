@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from streams.cli.schema_doc import asyncapi
 from streams.cli.show import write_json
-from streams.inspect.schema_doc import asyncapi
 
 
 def register(app: typer.Typer) -> None:

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from streams.cli.settings_doc import current, described, env_example, markdown
 from streams.cli.show import JsonOption, console, grid, plain, write_json
-from streams.inspect.settings_doc import current, described, env_example, markdown
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 
 
 def register(app: typer.Typer) -> None:

@@ -7,14 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from schemas.skip import Skip
-from streams.availability import Availability
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.kafka.writer import LogWriter
 from streams.cli.show import JsonOption, console, iso, moment, run, write_json
+from streams.control.skips import UNDECODABLE_RECORD, decide_skip
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 from streams.errors import ScrutinError
-from streams.log_reader import LogReader
-from streams.log_writer import LogWriter
-from streams.settings import Settings, load_settings
-from streams.skips import UNDECODABLE_RECORD, decide_skip
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
+from streams.runtime.outages import Availability
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.votes import Kind
+from streams.adapters.kafka.view import LogView
 from streams.cli import tables_rows
 from streams.cli.show import (
     JsonOption,
@@ -21,13 +22,13 @@ from streams.cli.show import (
     write_json,
 )
 from streams.cli.tables_rows import TableName
+from streams.core.keys import ELECTION_PREFIX, normalise_hash, partition_of, voter_key
+from streams.core.topics import WINDOWS_TOPIC, changelog_topic
 from streams.errors import ExitCode, ScrutinError
 from streams.inspect import report
-from streams.inspect.kafka import LogView
 from streams.inspect.windows import read_windows
-from streams.keys import ELECTION_PREFIX, normalise_hash, partition_of, voter_key
-from streams.settings import Settings, load_settings
-from streams.topics import WINDOWS_TOPIC, changelog_topic
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 tables = typer.Typer(
     name="tables",

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from streams.adapters.kafka.view import LogView
 from streams.cli.show import (
     JsonOption,
     console,
@@ -22,14 +23,14 @@ from streams.cli.show import (
     write_json,
 )
 from streams.cli.since import parse_since
+from streams.core.keys import ELECTION_PREFIX
+from streams.core.topics import WINDOWS_TOPIC, changelog_topic
 from streams.inspect import report
 from streams.inspect.export import Format, open_writer
-from streams.inspect.kafka import LogView
 from streams.inspect.voted import Entry
 from streams.inspect.windows import Window, read_windows
-from streams.keys import ELECTION_PREFIX
-from streams.settings import Settings, load_settings
-from streams.topics import WINDOWS_TOPIC, changelog_topic
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 
 class TableName(StrEnum):

@@ -15,10 +15,10 @@ from streams.cli import tally_files  # noqa: F401 - its commands are in the grou
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.cli.tally_group import ElectionArgument, app, ask, say
 from streams.errors import ExitCode, SettingsError
-from streams.logs import configure_logging
-from streams.settings import load_settings
+from streams.load.tally_demo import Outcome, Plan, TallyDemo
+from streams.runtime.logs import configure_logging
+from streams.settings.load import load_settings
 from streams.tally.commands import Tally
-from streams.tally.demo import Outcome, Plan, TallyDemo
 
 _WATCH_S = 0.5
 _STYLES = {"COMPLETED": "green", "FAILED": "bold red", "CANCELLED": "yellow"}

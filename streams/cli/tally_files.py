@@ -12,7 +12,7 @@ from streams.cli.progress import counting
 from streams.cli.show import JsonOption, run, write_json
 from streams.cli.tally_group import ElectionArgument, app, ask, lines_of, say
 from streams.errors import ExitCode, SettingsError
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from streams.tally.admission import Admission, admit
 from streams.tally.collecting import Collected
 from streams.tally.collecting import collect as collect_votes

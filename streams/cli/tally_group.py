@@ -10,7 +10,7 @@ import typer
 
 from streams.cli.show import console, plain, run
 from streams.errors import SettingsError
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from streams.tally.commands import Tally, tally
 
 app = typer.Typer(

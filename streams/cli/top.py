@@ -25,7 +25,8 @@ from streams.inspect.top import (
     partitions_of,
     waiting,
 )
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 _RATES = {
     "taken": "taken in",

@@ -26,7 +26,8 @@ from streams.load.verification import (
 from streams.load.verification import (
     verify as compare,
 )
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 
 def register(parent: typer.Typer) -> None:

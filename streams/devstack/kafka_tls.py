@@ -15,11 +15,11 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 
-from streams.brokers import Broker, Security, client
 from streams.devstack.certificates import Certificates
 from streams.devstack.probes import NotReady
 from streams.devstack.service import certificates_of
 from streams.devstack.state import ServiceRecord
+from streams.settings.kafka_security import Broker, Security, client
 
 USER: Final = "scrutin"
 MECHANISM: Final = "SCRAM-SHA-512"

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from streams.ranking import Ranking
+from streams.core.ranking import Ranking
 
 BY_LOT: Final = 0
 """In place of a round: no earlier one could break the tie."""

@@ -12,9 +12,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from schemas.control import Contest, ContestMethod, ContestRoll
-from streams.contests import draft
+from streams.core.contests import draft
+from streams.core.keys import ELECTION_PREFIX
 from streams.errors import ScrutinError
-from streams.keys import ELECTION_PREFIX
 
 TABLES: Final = {
     "political_parties": "parties",

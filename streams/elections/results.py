@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.control import ContestMethod
-from streams import ranking
+from streams.core import ranking
+from streams.core.ranking import Ranking
 from streams.elections.counting import BY_LOT, Count, Round, instant_runoff, plurality
 from streams.elections.definitions import METHODS, Candidate, Definitions, Election, Region, ids
-from streams.ranking import Ranking
 
 Ballots = Iterable[tuple[str, str | None, int]]
 """(choice, region that the vote states, number of such votes)."""

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import asyncpg
 
-from streams.database import translated
+from streams.adapters.postgres.connection import translated
+from streams.core.rows import moment
 from streams.elections.counting import Round
 from streams.elections.definitions import Candidate, Definitions, Election, Party, Region
 from streams.elections.results import ElectionResult, Seat, result_of
 from streams.errors import ScrutinError
-from streams.rows import moment
 
 NATION: Final = 0
 """In place of a region's id: a count of the whole country."""

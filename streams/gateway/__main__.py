@@ -7,11 +7,11 @@ import sys
 import structlog
 import uvloop
 
-from streams.entry import spare_collections
 from streams.errors import ExitCode, ScrutinError
 from streams.gateway.process import serve
-from streams.logs import configure_logging
-from streams.settings import load_settings
+from streams.runtime.logs import configure_logging
+from streams.runtime.memory import spare_collections
+from streams.settings.load import load_settings
 
 
 def main() -> int:

@@ -12,19 +12,19 @@ from litestar.types import ASGIApp
 
 from streams.errors import ScrutinError
 from streams.gateway.description import describe_problems
-from streams.gateway.edge import Edge
-from streams.gateway.elections_api import election_handlers
-from streams.gateway.live_api import live_handlers
-from streams.gateway.operators_api import operator_handlers
-from streams.gateway.pages import page_handlers
-from streams.gateway.parts import Parts
-from streams.gateway.polls_api import poll_handlers
+from streams.gateway.fast_path import Shortcut
+from streams.gateway.handlers.elections import election_handlers
+from streams.gateway.handlers.live import live_handlers
+from streams.gateway.handlers.operators import operator_handlers
+from streams.gateway.handlers.pages import page_handlers
+from streams.gateway.handlers.polls import poll_handlers
+from streams.gateway.handlers.results import result_handlers
+from streams.gateway.handlers.status import status_handlers
+from streams.gateway.handlers.tally import tally_handlers
+from streams.gateway.handlers.votes import vote_handlers
+from streams.gateway.middleware import Edge
 from streams.gateway.problems import Problem, on_http, on_problem, on_scrutin, on_unexpected
-from streams.gateway.results_api import result_handlers
-from streams.gateway.shortcut import Shortcut
-from streams.gateway.status_api import status_handlers
-from streams.gateway.tally_api import tally_handlers
-from streams.gateway.votes_api import vote_handlers
+from streams.gateway.services import Parts
 
 
 def create_app(parts: Parts) -> ASGIApp:

@@ -17,8 +17,8 @@ from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from streams.errors import PortTaken
-from streams.gateway.watching import MAX_WATCHERS
-from streams.settings import Settings
+from streams.gateway.subscriptions import MAX_WATCHERS
+from streams.settings.model import Settings
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Of a request line with its headers."""

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from schemas.control import Contest, ContestRoll, ContestsChanged, ContestState
-from streams.commands import NOW_MS, Issuer, Writer, upsert_contests
-from streams.contests import draft
-from streams.database import translated
+from streams.adapters.postgres.connection import translated
+from streams.control.issuer import NOW_MS, Issuer, Writer, upsert_contests
+from streams.core.contests import draft
+from streams.core.polls import POLL_PREFIX, Who
 from streams.gateway.store import Store
-from streams.poll_votes import POLL_PREFIX, Who
 
 _CARDS: Final = """
 SELECT p.id, p.contest_id, p.title, p.description, p.creator_name, p.who, p.edit_token_sha256,

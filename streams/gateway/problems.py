@@ -15,7 +15,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from streams.contests import ContestRefused
+from streams.core.contests import ContestRefused
 from streams.errors import ScrutinError, ServiceUnavailable
 
 log = structlog.get_logger(__name__)

@@ -11,27 +11,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from streams.availability import Availability, Service, persistently
-from streams.bridge.amqp import address_of
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.rabbitmq.client import address_of
+from streams.adapters.redis.client import redis_client
+from streams.core.polls import poll_key
 from streams.errors import ExitCode
 from streams.gateway.app import create_app
 from streams.gateway.http_server import listening
-from streams.gateway.parts import Parts
+from streams.gateway.kafka_sink import VoteLog
 from streams.gateway.poll_store import Polls
-from streams.gateway.queue import VoteQueue
+from streams.gateway.rabbitmq_sink import VoteQueue
 from streams.gateway.receipts import Receipts
+from streams.gateway.services import Parts
 from streams.gateway.store import Store
-from streams.gateway.tally_desk import TallyDesk
+from streams.gateway.subscriptions import MAX_WATCHERS, Watching
+from streams.gateway.tally_service import TallyDesk
 from streams.gateway.throttle import Throttle
-from streams.gateway.vote_log import VoteLog
 from streams.gateway.voters import Voters
-from streams.gateway.watching import MAX_WATCHERS, Watching
-from streams.log_writer import LogWriter
-from streams.metrics import GatewayMetrics, expose_health, process_registry
-from streams.poll_votes import poll_key
-from streams.redis_client import redis_client
-from streams.settings import VALIDATION, Settings
-from streams.standing import tell_on_signal
+from streams.runtime.metrics import GatewayMetrics, expose_health, process_registry
+from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.task_dump import tell_on_signal
+from streams.settings.model import VALIDATION, Settings
 
 log = structlog.get_logger(__name__)
 

@@ -29,7 +29,7 @@ class Submission(msgspec.Struct, array_like=True, frozen=True):
     timestamp_us: int
     """Unix time in microseconds; tells this submission from others of the voter."""
     identity: bytes
-    """As :func:`streams.bridge.decode.identity_of` computes it."""
+    """As :func:`streams.messages.decode.identity_of` computes it."""
     contest: str
 
 

@@ -9,13 +9,13 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from streams.database import Pooled, translated
+from streams.adapters.postgres.connection import Pooled, translated
+from streams.core.rows import moment
 from streams.errors import ServiceUnavailable
-from streams.gateway.lookups import Lookups
+from streams.gateway.batch_lookup import Lookups
+from streams.gateway.contest_feed import Standing
 from streams.gateway.receipts import Submission
-from streams.gateway.rooms import Standing
-from streams.rows import moment
-from streams.settings import Settings
+from streams.settings.model import Settings
 
 MAX_POINTS: Final = 500
 """Of a timeline."""

@@ -12,13 +12,13 @@ from typing import Final
 import msgspec
 
 from schemas.votes import Kind
-from streams import ranking
-from streams.bridge.decode import identity_of
-from streams.bridge.spellings import MAX_HASH_BYTES, MAX_ID_BYTES
-from streams.bridge.timestamps import format_us
+from streams.core import ranking
+from streams.core.keys import ELECTION_PREFIX, normalise_hash, stored_hash
+from streams.core.polls import POLL_PREFIX
 from streams.gateway.receipts import Submission
-from streams.keys import ELECTION_PREFIX, normalise_hash, stored_hash
-from streams.poll_votes import POLL_PREFIX
+from streams.messages.decode import identity_of
+from streams.messages.incoming import MAX_HASH_BYTES, MAX_ID_BYTES
+from streams.messages.timestamps import format_us
 
 MAX_SECRET_CHARACTERS: Final = 64
 """Of a `nas`; deployed ones have nine digits."""

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.gateway.problems import Problem
-from streams.metrics import GatewayMetrics
-from streams.settings import Settings
+from streams.runtime.metrics import GatewayMetrics
+from streams.settings.model import Settings
 
 
 class Throttle:

@@ -15,12 +15,12 @@ from typing import Final
 import msgspec
 
 from schemas.votes import Kind
-from streams.bridge.decode import identity_of
-from streams.bridge.timestamps import format_us
+from streams.core.keys import normalise_hash, stored_hash
+from streams.core.polls import POLL_PREFIX, Who, keyed_hash, name_hash, sign
 from streams.gateway.receipts import Submission
 from streams.gateway.submissions import Outgoing
-from streams.keys import normalise_hash, stored_hash
-from streams.poll_votes import POLL_PREFIX, Who, keyed_hash, name_hash, sign
+from streams.messages.decode import identity_of
+from streams.messages.timestamps import format_us
 
 COOKIE: Final = "scrutin_voter"
 
@@ -29,7 +29,7 @@ class Voters:
     """Makes voters' hashes, cookies and signed votes.
 
     Args:
-        key: :func:`streams.poll_votes.poll_key`.
+        key: :func:`streams.core.polls.poll_key`.
         api_keys: SHA-256 of the API keys that may vote, in hexadecimal.
     """
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from streams import failpoints
 from streams.inspect.checks import Check, failure, ok, warning
-from streams.settings import Settings
+from streams.runtime import failpoints
+from streams.settings.model import Settings
 
 SERVICE: Final = "host"
 _LEAST_FREE: Final = 1 << 30

@@ -11,19 +11,19 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.codec import DecodeError, decode_input, decode_voted
 from schemas.genesis import Genesis
-from streams.brokers import client
-from streams.inspect.checks import Check, failure, ok, warning
-from streams.inspect.kafka import LogView, Span
-from streams.kafka_errors import kafka_answers
-from streams.settings import Settings
-from streams.topics import (
+from streams.adapters.kafka.admin import planned_topics
+from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.view import LogView, Span
+from streams.core.topics import (
     CONTROL_TOPIC,
     MAX_RECORD_BYTES,
     VALIDATED_TOPIC,
     VALIDATION_TOPIC,
     changelog_topic,
-    planned_topics,
 )
+from streams.inspect.checks import Check, failure, ok, warning
+from streams.settings.kafka_security import client
+from streams.settings.model import Settings
 
 SERVICE: Final = "kafka"
 _LOSSLESS_REPLICAS: Final = 3

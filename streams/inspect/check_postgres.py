@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from streams.database import connect, place, translated
+from streams.adapters.kafka.view import Span
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.migrations import migrations
 from streams.inspect.checks import Check, Clock, failure, judge_clock, ok, warning
-from streams.inspect.kafka import Span
-from streams.migrations import migrations
-from streams.settings import Settings
+from streams.settings.model import Settings
 
 SERVICE: Final = "postgresql"
 _DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",)}

@@ -11,7 +11,7 @@ from streams.inspect.checks import Check, failure, ok, warning
 from streams.inspect.lag import queue_names
 from streams.inspect.rabbit import VOTES_EXCHANGE, BrokerFacts, look
 from streams.inspect.rabbit_http import Management, QueueDetails
-from streams.settings import VALIDATION, Settings
+from streams.settings.model import VALIDATION, Settings
 
 SERVICE: Final = "rabbitmq"
 

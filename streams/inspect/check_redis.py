@@ -12,11 +12,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
+from streams.adapters.redis.client import address
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect.checks import Check, Clock, failure, judge_clock, ok, warning
-from streams.redis_client import address
-from streams.settings import Settings
-from streams.tls import refusal
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
 
 SERVICE: Final = "redis"
 _ROLL: Final = "valid_hashes"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from streams.database import translated
+from streams.adapters.postgres.connection import translated
 from streams.errors import ScrutinError
 
 READ: Final = """

@@ -6,7 +6,7 @@ import asyncio
 
 from streams.inspect import check_host, check_kafka, check_postgres, check_rabbit, check_redis
 from streams.inspect.checks import Check, ask
-from streams.settings import Settings
+from streams.settings.model import Settings
 
 
 async def examine(settings: Settings) -> list[Check]:

@@ -12,14 +12,10 @@ import stamina
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from streams.brokers import client
-from streams.database import connect, place, translated
-from streams.errors import ScrutinError
-from streams.inspect.kafka import LogView, Span
-from streams.inspect.rabbit import QueueDepth, look
-from streams.kafka_errors import kafka_answers
-from streams.settings import REVIEW, Settings
-from streams.topics import (
+from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.view import LogView, Span
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.core.topics import (
     VALIDATED_TOPIC,
     VALIDATION_TOPIC,
     WINDOWS_TOPIC,
@@ -28,6 +24,10 @@ from streams.topics import (
     mirror_group,
     worker_group,
 )
+from streams.errors import ScrutinError
+from streams.inspect.rabbit import QueueDepth, look
+from streams.settings.kafka_security import client
+from streams.settings.model import REVIEW, Settings
 
 T = TypeVar("T")
 

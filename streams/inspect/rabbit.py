@@ -15,10 +15,10 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from streams.bridge.amqp import login_refused, tls_options
+from streams.adapters.rabbitmq.client import login_refused, tls_options
 from streams.errors import ServiceUnavailable
-from streams.settings import Settings
-from streams.tls import refusal
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
 
 DEADLINE_S: Final = 5.0
 VOTES_EXCHANGE: Final = "votes.exchange"

@@ -11,7 +11,7 @@ import aiohttp
 
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import DEADLINE_S
-from streams.settings import Settings
+from streams.settings.model import Settings
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from schemas.codec import DecodeError, decode_input
 from schemas.votes import VoteBatch
+from streams.adapters.kafka.view import Advance, LogView, Span
+from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import PoisonRecord
-from streams.inspect.kafka import Advance, LogView, Span
 from streams.inspect.voted import Entry, Survey, entries, look_up, survey
-from streams.topics import VALIDATION_TOPIC
 
 VOTED_COLUMNS: Final[Mapping[str, type]] = {
     "key": str,

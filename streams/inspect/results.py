@@ -8,10 +8,10 @@ from typing import Any
 
 import asyncpg
 
-from streams.database import translated
+from streams.adapters.postgres.connection import translated
+from streams.core.keys import ELECTION_PREFIX
 from streams.errors import ScrutinError
 from streams.inspect.contests import Closing, fetch_finals
-from streams.keys import ELECTION_PREFIX
 
 
 @dataclass(frozen=True)

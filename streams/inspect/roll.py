@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from schemas.codec import DecodeError, decode_voted
 from schemas.control import RollChanged
 from schemas.voted import ControlRecord
+from streams.adapters.kafka.view import Advance, LogView, Span
+from streams.core.rules import Rules
 from streams.errors import PoisonRecord
-from streams.inspect.kafka import Advance, LogView, Span
-from streams.rules import Rules
 
 _TAG = b"voted-control/"
 _TAG_BYTES = 24

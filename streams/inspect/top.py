@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import asyncpg
 
-from streams.database import connect, place, translated
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import ScrutinError
 from streams.inspect.lag import EGRESS, MIRROR, SINK, WORKERS, Lag, measure
 from streams.inspect.scrape import Process, scrape
-from streams.settings import REVIEW, Settings
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.settings.model import REVIEW, Settings
 
 SHOWN_WINDOWS: Final = 60
 _WINDOW_ROWS: Final = 5_000

@@ -19,8 +19,8 @@ from typing import NamedTuple
 from schemas.codec import DecodeError, decode_voted
 from schemas.control import EpochOpened
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
+from streams.adapters.kafka.view import Advance, LogView, Record, Span
 from streams.errors import REBUILD_VOTED, PoisonRecord
-from streams.inspect.kafka import Advance, LogView, Record, Span
 
 _PREFIX = 8
 

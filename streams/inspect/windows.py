@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from schemas.codec import DecodeError, decode_window_key, decode_window_state
+from streams.adapters.kafka.view import Advance, LogView, Record
+from streams.core.topics import WINDOWS_TOPIC
 from streams.errors import PoisonRecord
-from streams.inspect.kafka import Advance, LogView, Record
-from streams.topics import WINDOWS_TOPIC
 
 
 class Window(NamedTuple):

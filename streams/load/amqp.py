@@ -15,11 +15,11 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from streams.bridge import amqp, wire
-from streams.bridge.amqp import login_refused, tls_options
+from streams.adapters.rabbitmq import client, frames
+from streams.adapters.rabbitmq.client import login_refused, tls_options
 from streams.errors import ScrutinError, ServiceUnavailable
-from streams.settings import Settings
-from streams.tls import refusal
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Link:
         self._parameters = parameters
         self._on_lost = on_lost
         self._on_blocked = on_blocked
-        self._connection: wire.Connection | None = None
+        self._connection: frames.Connection | None = None
         self._channel: Channel | None = None
         self._failure: BaseException | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
@@ -163,11 +163,11 @@ class Link:
             await self.call(lambda done: channel.queue_declare(queue, durable=True, callback=done))
 
     def publisher(self, queue: str) -> Callable[[str, bytes], None]:
-        """What publishes JSON to a queue: see :meth:`streams.bridge.amqp.Channel.publisher`."""
-        return amqp.Channel(self.channel, {}).publisher(queue)
+        """What publishes JSON to a queue: see `Channel.publisher` of the adapter."""
+        return client.Channel(self.channel, {}).publisher(queue)
 
     def _connect(self, done: Callable[..., None]) -> None:
-        self._connection = wire.Connection(
+        self._connection = frames.Connection(
             self._parameters,
             on_open_callback=done,
             on_open_error_callback=self._connection_gone,

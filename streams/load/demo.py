@@ -17,7 +17,8 @@ from pathlib import Path
 
 import asyncpg
 
-from streams.database import connect
+from streams.adapters.postgres.connection import connect
+from streams.adapters.postgres.migrations import migrate
 from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import ScrutinError, StackError
@@ -29,8 +30,8 @@ from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, gateway, worker
 from streams.load.roll import load_roll
 from streams.load.verification import Progress, verify, wait_until_counted
-from streams.migrations import migrate
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 Advance = Callable[[int], None]
 

@@ -14,14 +14,14 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis.asyncio import Redis
 
-from streams.brokers import client
+from streams.adapters.kafka.errors import kafka_answers
 from streams.errors import ServiceUnavailable
 from streams.inspect.lag import committed_offsets
-from streams.kafka_errors import kafka_answers
 from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
 from streams.load.checks import AuditRow
-from streams.settings import Settings
-from streams.tls import refusal
+from streams.settings.kafka_security import client
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
 
 INPUT_LOG: Final = "votes.validation"
 VERDICTS: Final = "votes.validated"

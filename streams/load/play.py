@@ -13,7 +13,7 @@ from streams.load.election import Election
 from streams.load.expected import Expected, Tally
 from streams.load.publisher import Publisher, Schedule
 from streams.load.script import messages
-from streams.settings import Settings
+from streams.settings.model import Settings
 
 
 async def play(

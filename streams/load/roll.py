@@ -10,10 +10,10 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from streams.adapters.redis.client import address
 from streams.errors import ServiceUnavailable
-from streams.redis_client import address
-from streams.settings import Settings
-from streams.tls import refusal
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
 
 VALID_HASHES: Final = "valid_hashes"
 _MEMBERS_PER_COMMAND: Final = 1000

@@ -12,6 +12,7 @@ from typing import Final
 
 import asyncpg
 
+from streams.core.topics import egress_group, mirror_group
 from streams.load import observed
 from streams.load.checks import (
     AuditComparison,
@@ -24,8 +25,7 @@ from streams.load.checks import (
 )
 from streams.load.expected import Expected, counted_lines, lines_path, rejected_lines
 from streams.load.roll import redis_client
-from streams.settings import REVIEW, Settings
-from streams.topics import egress_group, mirror_group
+from streams.settings.model import REVIEW, Settings
 
 VOTED_HASHES: Final = "voted_hashes"
 DUPLICATE_COUNT: Final = "duplicate_count:"

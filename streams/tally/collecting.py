@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from streams.keys import ELECTION_PREFIX
+from streams.core.keys import ELECTION_PREFIX
 from streams.tally import work
 from streams.tally.admission import batches
 from streams.tally.helpers import Helpers

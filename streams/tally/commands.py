@@ -22,11 +22,12 @@ from schemas.tally import (
     TallyEvent,
     Uploaded,
 )
-from streams.availability import Availability
-from streams.database import connect, place, translated
-from streams.log_writer import LogWriter, OutRecord
-from streams.migrations import migrate
-from streams.settings import Settings
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.migrations import migrate
+from streams.core.records import OutRecord
+from streams.runtime.outages import Availability
+from streams.settings.model import Settings
 from streams.tally import statements as sql
 from streams.tally.chunks import chunk_sizes
 from streams.tally.codec import encode

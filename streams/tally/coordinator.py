@@ -17,8 +17,9 @@ from typing import Any, Final
 import structlog
 
 from schemas.tally import Create, JobState, TallyEvent, TallyTask
-from streams.assignment import Assignment
-from streams.log_writer import LogWriter, OutRecord
+from streams.adapters.kafka.writer import LogWriter
+from streams.core.records import OutRecord
+from streams.engine.assignment import Assignment
 from streams.tally.codec import encode
 from streams.tally.jobs import Pace, Step, step, tick
 from streams.tally.jobs_table import JobsStore, changelog_key

@@ -12,7 +12,7 @@ from typing import Any, Final
 import faust
 
 from schemas.tally import JobState
-from streams.partition_store import PartitionStore
+from streams.engine.partition_store import PartitionStore
 from streams.tally.codec import DecodeError, decode_state
 
 SLOTS: Final = 16

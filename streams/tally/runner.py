@@ -14,8 +14,9 @@ from typing import Any
 import structlog
 
 from schemas.tally import Failed, Phase, TallyEvent, TallyTask
+from streams.adapters.kafka.writer import LogWriter
+from streams.core.records import OutRecord
 from streams.errors import ScrutinError
-from streams.log_writer import LogWriter, OutRecord
 from streams.tally import statements as sql
 from streams.tally.codec import encode
 from streams.tally.coordinator import EventOf

@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from schemas.tally import Create
-from streams.database import Pooled
-from streams.keys import ELECTION_PREFIX
-from streams.settings import Settings
+from streams.adapters.postgres.connection import Pooled
+from streams.core.keys import ELECTION_PREFIX
+from streams.settings.model import Settings
 from streams.tally import statements as sql
 from streams.tally.chunks import chunk_numbers, chunk_sizes, election_number, shuffle_seed
 from streams.tally.crypto.ceremony import GuardianKey

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
 
-from streams.topics import TopicPlan, create_topics
+from streams.adapters.kafka.admin import TopicPlan, create_topics
 
 EVENTS_TOPIC: Final = "tally.events"
 """Commands and outcomes, by election."""

@@ -8,18 +8,18 @@ from typing import Any, Final
 import structlog
 from faust.types import TP, EventT
 
-from streams.availability import Service
-from streams.codecs import register_codec
-from streams.database import connect, place, translated
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.migrations import migrate
+from streams.engine.batching import GroupRunner
+from streams.engine.codecs import decoded, register_codec
+from streams.engine.host import Host
+from streams.engine.watchdog import Watchdog
 from streams.errors import ScrutinError
-from streams.events import decoded
-from streams.failstop import fail
-from streams.grouping import GroupRunner
-from streams.hosting import Host
-from streams.log_reader import LogReader
-from streams.metrics import process_registry
-from streams.migrations import migrate
-from streams.settings import Settings
+from streams.runtime.failstop import fail
+from streams.runtime.metrics import process_registry
+from streams.runtime.outages import Service
+from streams.settings.model import Settings
 from streams.tally.codec import decode_event, decode_task, encode
 from streams.tally.coordinator import Coordinator, EventOf
 from streams.tally.helpers import Helpers
@@ -35,7 +35,6 @@ from streams.tally.topics import (
     jobs_changelog,
     tally_app_id,
 )
-from streams.tally.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 

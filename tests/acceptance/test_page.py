@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from streams.devstack import Stack
 from streams.devstack.packages import which
-from streams.settings import Settings
+from streams.settings.model import Settings
 from streams.tally.commands import tally
 from streams.tally.results import Result
 from tests.harness import redis_of

@@ -19,14 +19,14 @@ from dataclasses import replace
 
 from schemas.codec import decode_input, decode_verdicts
 from schemas.votes import VoteBatch
-from streams.live import CHANNEL, Totals, merge, read_message
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.redis.client import redis_client
+from streams.core.live_totals import CHANNEL, Totals, merge, read_message
+from streams.core.topics import VALIDATED_TOPIC
 from streams.load.election import Election, Plan
 from streams.load.expected import read_expected
 from streams.load.publisher import Schedule
 from streams.load.script import messages
-from streams.log_reader import LogReader
-from streams.redis_client import redis_client
-from streams.topics import VALIDATED_TOPIC
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.publishing import publishing

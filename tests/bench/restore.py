@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streams.load.programs import Program, child_environment, worker
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.voters import Voters, write_voted
 from tests.harness import wipe

@@ -26,12 +26,14 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import encode
 from schemas.votes import Flag, Kind, Vote, VoteBatch
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.reader import LogReader
+from streams.core.keys import partition_of, voter_key
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import StackError
-from streams.keys import partition_of, voter_key
 from streams.load.programs import Program, child_environment, worker
-from streams.log_reader import LogReader
-from streams.settings import Settings, load_settings
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, ensure_topics
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 from tests.bench.cpu import tree_seconds
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.peers import programs

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from streams.devstack import Stack
 from streams.load.programs import Program, child_environment, worker
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 from streams.tally.commands import Tally, tally
 from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.manifest import plain_manifest

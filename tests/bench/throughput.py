@@ -8,15 +8,15 @@ import time
 from statistics import median_low
 from typing import Any
 
+from streams.adapters.kafka.reader import LogReader
+from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.election import Election, Plan
 from streams.load.expected import Tally
 from streams.load.publisher import Publisher, Schedule
 from streams.load.script import messages
-from streams.log_reader import LogReader
-from streams.settings import Settings
-from streams.topics import VALIDATION_TOPIC
+from streams.settings.model import Settings
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.harness import Chain, database, metrics, until

@@ -18,8 +18,9 @@ from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, VotedRecord
 from schemas.votes import VoteBatch
-from streams.settings import Settings
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, ensure_topics
+from streams.adapters.kafka.admin import ensure_topics
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic
+from streams.settings.model import Settings
 
 _KEY_BYTES = 32
 _WITH_IDENTITY = _KEY_BYTES + 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streams.failpoints import Action, Point
+from streams.runtime.failpoints import Action, Point
 from tests.faults.registry import scenario
 from tests.faults.scenarios_failpoints import SOON, dead, strike
 from tests.faults.scenarios_postgres import lose_commit_replies

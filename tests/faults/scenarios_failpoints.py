@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Final
 
 from streams.errors import StackError
-from streams.failpoints import Action, Point
 from streams.load.programs import Program
+from streams.runtime.failpoints import Action, Point
 from tests.faults.oracle import Finding
 from tests.faults.registry import scenario
 from tests.faults.world import World

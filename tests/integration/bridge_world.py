@@ -24,10 +24,12 @@ from redis.asyncio import Redis
 from schemas.codec import decode_input, encode
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.votes import Malformed, Vote, VoteBatch
+from streams.adapters.kafka.admin import ensure_topics
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.load.programs import Program, bridge, child_environment
-from streams.settings import Settings, load_settings
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, ensure_topics
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 from tests.harness import redis_of, until, wipe
 
 VALIDATION = "votes.validation"

@@ -18,8 +18,9 @@ from schemas.verdicts import Rejection
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, Repeat, VotedRecord
 from schemas.votes import Flag, Kind, Vote, VoteBatch
 from schemas.windows import WindowKey, WindowState
-from streams.keys import partition_of, voter_key
-from streams.topics import VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic, ensure_topics
+from streams.adapters.kafka.admin import ensure_topics
+from streams.core.keys import partition_of, voter_key
+from streams.core.topics import VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 
 PARTITIONS = 4
 

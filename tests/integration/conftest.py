@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from streams.devstack import Stack
-from streams.settings import Settings
+from streams.settings.model import Settings
 from tests.harness import database
 from tests.integration.core_world import OneSink, own_database
 

@@ -19,17 +19,18 @@ from schemas.genesis import Genesis
 from schemas.verdicts import UNREPORTED, Status, VerdictBatch
 from schemas.voted import ControlRecord, VotedRecord
 from schemas.votes import REPLAYABLE, VoteBatch
-from streams.aggregation import event_of
-from streams.decide import decide
+from streams.adapters.postgres.migrations import migrate
+from streams.core.decide import decide
+from streams.core.records import VerdictEvent
+from streams.core.rows import item_at
+from streams.core.voted_partition import VotedPartition
+from streams.core.windows import Windows
 from streams.devstack import Stack
-from streams.events import VerdictEvent
-from streams.metrics import WorkerMetrics
-from streams.migrations import migrate
-from streams.rows import item_at
-from streams.settings import Settings, load_settings
-from streams.sink import PostgresSink
-from streams.voted import VotedPartition
-from streams.windows import Windows
+from streams.runtime.metrics import WorkerMetrics
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
+from streams.worker.aggregation import event_of
+from streams.worker.postgres_sink import PostgresSink
 from tests.harness import database
 from tests.strategies import LOG_ID
 

@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from streams.devstack import Stack
 from streams.gateway.submissions import law_hashes
 from streams.load.programs import Program, gateway
-from streams.settings import Settings
+from streams.settings.model import Settings
 from tests.harness import Chain, until
 
 SECRET = "not a secret, since all of it is a test"

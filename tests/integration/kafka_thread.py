@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from streams.kafka_transport import Consumer, ConsumerThread
+from streams.engine.consumer import Consumer, ConsumerThread
 
 
 class Here(ConsumerThread):

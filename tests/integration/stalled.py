@@ -8,7 +8,7 @@ from typing import Any
 
 from faust.tables.recovery import Recovery
 
-from streams.kafka_transport import ConsumerThread
+from streams.engine.consumer import ConsumerThread
 from topology import app, worker
 
 __all__ = ["app"]

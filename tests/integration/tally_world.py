@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.postgres.migrations import migrate
 from streams.devstack import Stack
 from streams.load.programs import Program, bridge, child_environment, worker
-from streams.log_reader import LogReader
-from streams.migrations import migrate
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 from streams.tally.admission import Admission, admit
 from streams.tally.commands import Tally
 from streams.tally.crypto.ceremony import make_backup

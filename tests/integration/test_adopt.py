@@ -17,15 +17,17 @@ import pytest
 from harness import Chain, database, metrics, redis_of, until, wipe
 
 from schemas.codec import encode
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.writer import LogWriter
 from streams.adopt.adoption import CHUNK_ITEMS
-from streams.availability import Availability
+from streams.core.records import OutRecord
+from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.amqp import Link, connection_parameters
 from streams.load.programs import Program, child_environment
-from streams.log_writer import LogWriter, OutRecord
-from streams.settings import load_settings
-from streams.topics import VALIDATION_TOPIC, ensure_topics
+from streams.runtime.outages import Availability
+from streams.settings.load import load_settings
 from tests.integration.bridge_world import scrutin
 from tests.integration.old_systems import SCHEMAS, OldElection, election, fill
 from tests.strategies import make_batch, make_vote

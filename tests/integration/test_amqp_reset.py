@@ -11,7 +11,7 @@ import pika
 import uvloop
 from pika.exceptions import StreamLostError
 
-from streams.bridge.amqp import Address, connected
+from streams.adapters.rabbitmq.client import Address, connected
 from streams.devstack import Stack
 from tests.integration.kafka_names import unused
 

@@ -12,9 +12,9 @@ import pytest
 
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.votes import Malformed, Vote
+from streams.core.topics import VALIDATED_TOPIC, egress_group
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.topics import VALIDATED_TOPIC, egress_group
 from tests.harness import until, wipe
 from tests.integration.bridge_world import (
     AGGREGATION,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from bridge_world import BridgeWorld, voter
 
+from streams.bridge.mirror import VOTED_HASHES
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.mirror import VOTED_HASHES
 from tests.integration.cli_world import run_cli
 
 

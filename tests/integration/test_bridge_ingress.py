@@ -13,9 +13,9 @@ import pika
 import pytest
 
 from schemas.votes import Flag, Kind, Malformed, Vote
+from streams.core.keys import partition_of, voter_key
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.keys import partition_of, voter_key
 from streams.load.programs import Program
 from tests.harness import stopped, until
 from tests.integration.bridge_world import (

@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from schemas.codec import decode_input, encode
 from schemas.votes import Flag, Vote, VoteBatch
-from streams.availability import Availability
-from streams.bridge.decode import decode
-from streams.bridge.input_log import InputLog
+from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.metrics import BridgeMetrics
-from streams.topics import VALIDATION_TOPIC
+from streams.intake.input_log import InputLog
+from streams.messages.decode import decode
+from streams.runtime.metrics import BridgeMetrics
+from streams.runtime.outages import Availability
 from tests.harness import until
 from tests.integration.bridge_world import (
     PARTITIONS,

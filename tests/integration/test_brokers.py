@@ -16,10 +16,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.brokers import client
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.load.election import Plan
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.settings.kafka_security import client
 from tests.harness import Chain, database, until_reached
 from tests.integration.cli_world import run_cli
 

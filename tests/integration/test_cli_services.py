@@ -20,11 +20,11 @@ import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from cli_world import World, program, run_cli, vote, vote_hash
 
+from streams.adapters.postgres.migrations import migrate
+from streams.core.topics import VALIDATION_TOPIC, egress_group
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.migrations import migrate
-from streams.settings import variables
-from streams.topics import VALIDATION_TOPIC, egress_group
+from streams.settings.load import variables
 from tests.harness import wipe
 
 REDIS_DB = "13"

@@ -17,10 +17,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from cli_world import PARTITIONS, Vote, World, run_cli, vote, vote_hash
 
 from schemas.votes import Kind
+from streams.core.keys import voter_key
+from streams.core.topics import changelog_topic
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.keys import voter_key
-from streams.topics import changelog_topic
 from tests.harness import wipe
 
 VOTERS = 2_000

@@ -17,10 +17,10 @@ import pytest
 from schemas.codec import decode_input, encode
 from schemas.control import ContestsChanged, ContestState
 from schemas.votes import VoteBatch
-from streams.commands import insert_command, upsert_contests
+from streams.control.issuer import insert_command, upsert_contests
 from streams.devstack import Stack
 from streams.load.programs import worker
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_world import (
     PARTITIONS,

@@ -16,7 +16,7 @@ import pytest
 
 from streams.devstack import Stack
 from streams.load.programs import Program, gateway, worker
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_world import BridgeWorld, scrutin, voter
 from tests.slow_count import slow_runoff

@@ -20,11 +20,11 @@ import asyncpg
 import pika
 import pytest
 
+from streams.adapters.kafka.admin import ensure_topics
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.amqp import connection_parameters
-from streams.settings import load_settings
-from streams.topics import ensure_topics
+from streams.settings.load import load_settings
 from tests.faults.scenarios_hosts import wrong_clock
 from tests.harness import wipe
 from tests.integration.cli_world import PARTITIONS, program, run_cli

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from streams.adapters.kafka.admin import ensure_topics
 from streams.devstack import Stack
 from streams.load.programs import child_environment, gateway
-from streams.topics import ensure_topics
 from tests.harness import wipe
 from tests.integration.core_world import own_database
 from tests.integration.gateway_world import NO_LIMITS, SECRET

@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from streams.core.rows import moment
 from streams.devstack import Stack
 from streams.gateway.receipts import Receipts
-from streams.rows import moment
 from tests.faults.services import NotPossibleHere, Rabbit
 from tests.harness import database, metrics, until
 from tests.integration.gateway_world import (

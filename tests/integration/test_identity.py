@@ -13,7 +13,7 @@ from schemas.codec import encode
 from schemas.genesis import Genesis
 from schemas.votes import Kind, VoteBatch
 from streams.errors import ExitCode, LogMismatch
-from streams.identity import check_database
+from streams.worker.log_check import check_database
 from tests.integration.core_world import Log, OneSink
 from tests.strategies import LOG_ID, make_batch, make_vote
 

@@ -10,8 +10,8 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from streams.adapters.kafka.uvloop_fix import mend_connections
 from streams.devstack import Stack
-from streams.kafka_connections import mend_connections
 
 
 def test_it_fails_as_any_broken_connection(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.types import TP
 
 from streams.devstack import Stack
-from streams.kafka_transport import Consumer
+from streams.engine.consumer import Consumer
 from tests.integration.kafka_names import own_topic, producer, servers, unused
 from tests.integration.kafka_thread import Here
 

@@ -19,7 +19,7 @@ from streams.load.election import Election, Plan
 from streams.load.expected import read_expected
 from streams.load.play import play
 from streams.load.verification import verify
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -8,9 +8,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
+from streams.adapters.kafka.reader import LogReader
 from streams.devstack import Stack
 from streams.errors import LogMismatch, ServiceUnavailable
-from streams.log_reader import LogReader
 from tests.integration.kafka_names import admin, own_topic, producer, servers
 
 COUNT = 1200

@@ -10,12 +10,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.availability import Availability, persistently
+from streams.adapters.kafka.producers import abandon
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.kafka.writer import LogWriter
+from streams.core.records import OutRecord
 from streams.devstack import Stack
 from streams.errors import ServiceUnavailable, TopologyMismatch
-from streams.log_reader import LogReader
-from streams.log_writer import LogWriter, OutRecord
-from streams.producers import abandon
+from streams.runtime.outages import Availability, persistently
 from tests.integration.kafka_names import own_topic, servers
 
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from streams.adapters.postgres.migrations import migrate, migrations
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, SchemaNewer
-from streams.migrations import migrate, migrations
-from streams.settings import Settings
+from streams.settings.model import Settings
 from tests.harness import database
 from tests.integration.core_world import own_database, rows
 

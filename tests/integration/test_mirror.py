@@ -11,13 +11,13 @@ import pytest
 
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.votes import Malformed, Vote
+from streams.adapters.kafka.view import LogView
+from streams.adapters.redis.client import redis_client
+from streams.bridge.mirror import REBUILD_LOCK, Change, Patterns, script_calls, write
+from streams.core.topics import VALIDATED_TOPIC, mirror_group
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.inspect.kafka import LogView
-from streams.mirror import REBUILD_LOCK, Change, Patterns, script_calls, write
-from streams.mirror_repair import compare, rebuild
-from streams.redis_client import redis_client
-from streams.topics import VALIDATED_TOPIC, mirror_group
+from streams.maintenance.mirror import compare, rebuild
 from tests.harness import until
 from tests.integration.bridge_world import APP_ID, BridgeWorld, law_vote, scrutin, voter
 
@@ -109,7 +109,7 @@ async def test_prefixes_of_unknown_hashes_are_counted_once(world: BridgeWorld) -
 async def test_junk_does_not_fill_redis(
     world: BridgeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.mirror.MAX_PATTERNS", 10)
+    monkeypatch.setattr("streams.bridge.mirror.MAX_PATTERNS", 10)
     counts = {f"{n:08}": 1 for n in range(50)}
     await write(world.redis, Change(patterns=[Patterns(0, bytes(16), 1, counts)]))
     assert await world.redis.scard("error_patterns_seen") == 10

@@ -19,7 +19,7 @@ import pytest
 
 from streams.devstack import Stack, ports
 from streams.load.programs import child_environment
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from tests.documented import ROOT
 from tests.harness import database, wipe
 

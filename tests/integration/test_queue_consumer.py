@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams.availability import Availability
-from streams.bridge.amqp import Route, address_of
+from streams.adapters.rabbitmq.client import Route, address_of
 from streams.bridge.consumer import QueueConsumer, Session
 from streams.devstack import Stack
-from streams.metrics import BridgeMetrics
+from streams.runtime.metrics import BridgeMetrics
+from streams.runtime.outages import Availability
 from tests.integration.bridge_world import VALIDATION, BridgeWorld, law_vote, soon
 
 

@@ -13,23 +13,16 @@ from typing import Any
 import pytest
 
 from schemas.codec import encode
+from streams.adapters.kafka.admin import create_topics, delete_topic, planned_topics
+from streams.adapters.kafka.reader import LogReader
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.log_reader import LogReader
-from streams.rebuild import derived, postgres
-from streams.rebuild.postgres import PostgresRebuild
-from streams.rebuild.topics import TopicRebuild
-from streams.settings import load_settings
-from streams.sink import PostgresSink
-from streams.topics import (
-    VALIDATED_TOPIC,
-    VALIDATION_TOPIC,
-    WINDOWS_TOPIC,
-    changelog_topic,
-    create_topics,
-    delete_topic,
-    planned_topics,
-)
+from streams.maintenance import derived, postgres
+from streams.maintenance.postgres import PostgresRebuild
+from streams.maintenance.topics import TopicRebuild
+from streams.settings.load import load_settings
+from streams.worker.postgres_sink import PostgresSink
 from tests.harness import until
 from tests.integration.cli_world import run_cli
 from tests.integration.worker_world import APP_ID, PARTITIONS, WorkerWorld, ending

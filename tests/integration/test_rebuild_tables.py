@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 
 from streams.devstack import Stack
-from streams.rebuild.fresh import made_by
-from streams.rebuild.shadow import DERIVED, MERGED
+from streams.maintenance.fresh import made_by
+from streams.maintenance.shadow import DERIVED, MERGED
 from tests.harness import database
 from tests.integration.core_world import own_database
 

@@ -13,10 +13,10 @@ import pytest
 from schemas.codec import decode_input
 from schemas.control import EpochOpened
 from schemas.votes import Vote, VoteBatch
+from streams.core.topics import WINDOWS_TOPIC
 from streams.devstack import Stack
 from streams.load.programs import worker
-from streams.settings import load_settings
-from streams.topics import WINDOWS_TOPIC
+from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_world import PARTITIONS, BridgeWorld, law_vote, scrutin
 

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from streams.adapters.postgres.statements import REWIND_VALIDATED
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.election import Plan
-from streams.statements import REWIND_VALIDATED
 from streams.tally.commands import tally
 from tests.harness import Chain, wipe
 from tests.integration.cli_world import run_cli

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from schemas.votes import Flag, Vote
-from streams import roll_log
 from streams.cli.issuing import issuing
+from streams.control import roll_loader
+from streams.control.roll_loader import Load
 from streams.devstack import Stack
 from streams.load.programs import worker
-from streams.roll_log import Load
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_world import PARTITIONS, BridgeWorld, law_vote, scrutin, voter
 
@@ -36,7 +36,7 @@ async def run(world: BridgeWorld, *arguments: str) -> Any:
 async def test_the_roll_in_the_log(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(roll_log, "RECORD_KEYS", RECORD_KEYS)
+    monkeypatch.setattr(roll_loader, "RECORD_KEYS", RECORD_KEYS)
     async with BridgeWorld(stack, tmp_path) as world:
         world.env |= {"SCRUTIN_ROLL": "table"}
         counter = worker(world.env, tmp_path, "worker")

@@ -13,7 +13,7 @@ from schemas.control import ContestState
 from schemas.genesis import Genesis
 from schemas.votes import VoteBatch
 from streams.devstack import Stack
-from streams.settings import Settings
+from streams.settings.model import Settings
 from tests.integration.core_world import Log, OneSink, check_sums, own_database, rows
 from tests.strategies import (
     LAWS,

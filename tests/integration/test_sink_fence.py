@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.votes import Flag
+from streams.core.fence import Gap
 from streams.errors import LogMismatch
-from streams.sink import Gap
 from tests.harness import until
 from tests.integration.core_world import (
     Log,

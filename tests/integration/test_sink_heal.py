@@ -9,11 +9,11 @@ import asyncpg
 import pytest
 
 from schemas.codec import encode
-from streams import aggregation
-from streams.aggregation import Aggregation
+from streams.adapters.kafka.reader import LogReader
 from streams.devstack import Stack
 from streams.errors import LogMismatch, PoisonRecord
-from streams.log_reader import LogReader
+from streams.worker import aggregation
+from streams.worker.aggregation import Aggregation
 from tests.integration.core_world import Log, OneSink, check_sums
 from tests.integration.kafka_names import own_topic, producer, servers
 from tests.strategies import make_batch, make_vote

@@ -7,12 +7,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from streams import sink as sink_module
-from streams.availability import Availability, persistently
+from streams.core.windows import Windows
 from streams.errors import ServiceUnavailable
-from streams.settings import Settings
-from streams.sink import SURPLUS_REASON, PostgresSink
-from streams.windows import Windows
+from streams.runtime.outages import Availability, persistently
+from streams.settings.model import Settings
+from streams.worker import postgres_sink as sink_module
+from streams.worker.postgres_sink import SURPLUS_REASON, PostgresSink
 from tests.integration.core_world import (
     Log,
     OneSink,

@@ -10,8 +10,8 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 
 from schemas.votes import Kind, VoteBatch
+from streams.core.keys import voter_key
 from streams.devstack import Stack
-from streams.keys import voter_key
 from tests.harness import database
 from tests.integration.core_world import (
     Log,

@@ -13,7 +13,7 @@ from schemas.tally import Mode
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.amqp import Link, connection_parameters
-from streams.settings import load_settings
+from streams.settings.load import load_settings
 from streams.tally.commands import tally
 from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json

@@ -12,11 +12,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.codec import decode_input, encode
 from schemas.genesis import Genesis
-from streams import topics
+from streams.adapters.kafka import admin as kafka_admin
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.reader import LogReader
+from streams.core.topics import changelog_topic
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, ServiceUnavailable, TopologyMismatch
-from streams.log_reader import LogReader
-from streams.topics import changelog_topic, ensure_topics
 from tests.integration.kafka_names import admin, producer, servers, unused
 from tests.strategies import make_batch, make_vote
 
@@ -51,10 +52,10 @@ class Own:
 @pytest.fixture
 async def own(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Own]:
     own = Own(stack)
-    monkeypatch.setattr(topics, "VALIDATION_TOPIC", own.validation)
-    monkeypatch.setattr(topics, "VALIDATED_TOPIC", own.validated)
-    monkeypatch.setattr(topics, "WINDOWS_TOPIC", own.windows)
-    monkeypatch.setattr(topics, "CONTROL_TOPIC", own.control)
+    monkeypatch.setattr(kafka_admin, "VALIDATION_TOPIC", own.validation)
+    monkeypatch.setattr(kafka_admin, "VALIDATED_TOPIC", own.validated)
+    monkeypatch.setattr(kafka_admin, "WINDOWS_TOPIC", own.windows)
+    monkeypatch.setattr(kafka_admin, "CONTROL_TOPIC", own.control)
     yield own
     async with admin(stack) as client:
         there = set(await client.list_topics())
@@ -79,7 +80,7 @@ async def test_everything_is_created_as_planned(stack: Stack, own: Own) -> None:
             resource[3]: {entry[0]: entry[1] for entry in resource[4]}
             for resource in response.resources
         }
-    for plan in topics.planned_topics(own.app, 3):
+    for plan in kafka_admin.planned_topics(own.app, 3):
         assert dict(plan.config).items() <= found[plan.name].items(), plan.name
 
 

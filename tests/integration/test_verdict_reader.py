@@ -13,10 +13,11 @@ import pytest
 from schemas.codec import encode
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
-from streams.availability import Availability
 from streams.bridge import verdict_reader
-from streams.bridge.verdict_reader import VerdictReader, Verdicts
+from streams.bridge.verdict_reader import VerdictReader
+from streams.core.records import Verdicts
 from streams.devstack import Stack
+from streams.runtime.outages import Availability
 from tests.harness import until
 from tests.integration.kafka_names import admin, own_topic, producer, servers, unused
 

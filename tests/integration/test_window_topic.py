@@ -10,14 +10,15 @@ import asyncpg
 import pytest
 
 from schemas.codec import decode_window_key, decode_window_state
-from streams import window_topic
-from streams.availability import Availability
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.kafka.writer import LogWriter
+from streams.core.records import OutRecord
 from streams.devstack import Stack
 from streams.errors import ServiceUnavailable
-from streams.log_reader import LogReader
-from streams.log_writer import LogWriter, OutRecord
-from streams.settings import Settings
-from streams.window_topic import WindowTopic
+from streams.runtime.outages import Availability
+from streams.settings.model import Settings
+from streams.worker import window_publisher
+from streams.worker.window_publisher import WindowTopic
 from tests.harness import until
 from tests.integration.core_world import Log, OneSink, severed
 from tests.integration.kafka_names import own_topic, servers
@@ -31,7 +32,7 @@ Windows = dict[tuple[str, str, int], int]
 @pytest.fixture
 async def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     async with own_topic(stack, config={"cleanup.policy": "compact"}) as name:
-        monkeypatch.setattr(window_topic, "WINDOWS_TOPIC", name)
+        monkeypatch.setattr(window_publisher, "WINDOWS_TOPIC", name)
         yield name
 
 
@@ -174,7 +175,7 @@ async def test_a_crash_in_the_middle_of_many(
     sinks: list[OneSink],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(window_topic, "_CHUNK", 3)
+    monkeypatch.setattr(window_publisher, "_CHUNK", 3)
     log = Log()
     await sinks[0].sink.flush(log.decide(*(batch("a", second) for second in range(10))))
     await settled(db)
@@ -233,7 +234,7 @@ async def test_older_totals_of_a_publisher_that_lost_its_lock_do_not_stay(
 ) -> None:
     """A worker was frozen in the middle of publishing, PostgreSQL ended its session, another
     published newer totals; then it thaws and writes what it had in hand."""
-    monkeypatch.setattr(window_topic, "_CHUNK", 1)
+    monkeypatch.setattr(window_publisher, "_CHUNK", 1)
     log = Log()
     await sinks[0].sink.flush(log.decide(batch("a", 1), batch("a", 2)))
     await settled(db)

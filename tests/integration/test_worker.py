@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 
 from schemas.codec import encode
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import Program
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from tests.harness import metrics, until
 from tests.integration.kafka_names import admin
 from tests.integration.worker_world import APP_ID, PARTITIONS, WorkerWorld, ending

@@ -20,18 +20,13 @@ from schemas.codec import decode_window_key, decode_window_state, encode
 from schemas.genesis import Genesis
 from schemas.skip import Skip
 from schemas.votes import Flag, Vote, VoteBatch
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.reader import LogReader
+from streams.control.skips import in_place, read_input
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, worker_group
 from streams.devstack import Stack
 from streams.load.programs import Program, child_environment, worker
-from streams.log_reader import LogReader
-from streams.settings import load_settings
-from streams.skips import in_place, read_input
-from streams.topics import (
-    VALIDATED_TOPIC,
-    VALIDATION_TOPIC,
-    WINDOWS_TOPIC,
-    ensure_topics,
-    worker_group,
-)
+from streams.settings.load import load_settings
 from tests.harness import database, until, until_reached, wipe
 from tests.integration.core_world import Log, check_sums
 from tests.strategies import LAWS, make_batch, make_malformed, make_vote

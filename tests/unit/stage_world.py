@@ -15,15 +15,14 @@ from schemas.skip import Skip
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
 from schemas.votes import VoteBatch
-from streams.assignment import Assignment
-from streams.decide import decide
-from streams.events import InputEvent, Undecodable
-from streams.log_writer import OutRecord
-from streams.metrics import WorkerMetrics
-from streams.skips import in_place, read_input
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
-from streams.validation import Validation
-from streams.voted import VotedPartition
+from streams.control.skips import in_place, read_input
+from streams.core.decide import decide
+from streams.core.records import InputEvent, OutRecord, Undecodable
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.core.voted_partition import VotedPartition
+from streams.engine.assignment import Assignment
+from streams.runtime.metrics import WorkerMetrics
+from streams.worker.validation import Validation
 from tests.strategies import LOG_ID
 
 CHANGELOG = "app-voted-changelog"

@@ -14,9 +14,9 @@ from schemas.codec import decode_input, encode
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.votes import REFUSED, AdoptedVoteBatch, Flag, Kind, Vote
 from streams.adopt.records import MAX_METADATA_BYTES, records, vote_of
-from streams.decide import decide
-from streams.mirror import Change
-from streams.voted import VotedPartition
+from streams.bridge.mirror import Change
+from streams.core.decide import decide
+from streams.core.voted_partition import VotedPartition
 from tests.strategies import LOG_ID, epoch_opened, law_hash, make_batch, make_vote
 
 AT = datetime(2026, 11, 20, 8, tzinfo=UTC)

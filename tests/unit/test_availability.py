@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from streams.availability import Availability, persistently
 from streams.errors import LogMismatch, ServiceUnavailable
+from streams.runtime.outages import Availability, persistently
 
 
 class Service:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from streams.bridge import amqp
+from streams.adapters.rabbitmq import client
 from streams.errors import ServiceUnavailable
 
 
@@ -25,14 +25,14 @@ def no_files_left() -> Iterator[None]:
 
 async def test_an_attempt_that_may_open_no_socket_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """pika meets the error in a callback, and tells nobody."""
-    monkeypatch.setattr(amqp, "CONNECT_S", 0.3)
+    monkeypatch.setattr(client, "CONNECT_S", 0.3)
     loop = asyncio.get_running_loop()
     unhandled: list[object] = []
     loop.set_exception_handler(lambda _, context: unhandled.append(context.get("exception")))
     # What it imports is imported before.
     await loop.getaddrinfo("127.0.0.1", 1)
-    address = amqp.Address(host="127.0.0.1", port=1, user="u", password="p", vhost="/")
+    address = client.Address(host="127.0.0.1", port=1, user="u", password="p", vhost="/")
     with no_files_left(), pytest.raises(ServiceUnavailable, match="RabbitMQ"):
-        async with amqp.connected(address, "test"):
+        async with client.connected(address, "test"):
             pass
     assert [type(error) for error in unhandled] == [OSError]

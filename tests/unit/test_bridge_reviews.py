@@ -15,7 +15,7 @@ from schemas.codec import encode
 from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
 from streams.bridge.publisher import Flight
-from streams.bridge.reviews import Publication, counted_votes, has_reviews, reviews
+from streams.messages.outgoing import Publication, counted_votes, has_reviews, reviews
 
 INGEST_MS = 1_763_121_600_250
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from streams.adapters.kafka.admin import planned_topics
+from streams.adapters.kafka.view import Span
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect import (
     check_host,
@@ -22,11 +24,9 @@ from streams.inspect.check_postgres import PostgresFacts, SinkRow
 from streams.inspect.check_rabbit import RabbitFacts
 from streams.inspect.check_redis import RedisFacts
 from streams.inspect.checks import Check, Clock, Status, ask
-from streams.inspect.kafka import Span
 from streams.inspect.rabbit import BrokerFacts, QueueDepth
 from streams.inspect.rabbit_http import QueueDetails
-from streams.settings import load_settings
-from streams.topics import planned_topics
+from streams.settings.load import load_settings
 
 SETTINGS = load_settings({})
 EXACT = Clock(0.0, 0.001)

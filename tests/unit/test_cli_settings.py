@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from streams.inspect.settings_doc import GROUPS, current, described, env_example, markdown
-from streams.settings import Settings, load_settings, variables
+from streams.cli.settings_doc import GROUPS, current, described, env_example, markdown
+from streams.settings.load import load_settings, variables
+from streams.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 

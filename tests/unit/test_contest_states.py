@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.control import Contest, ContestKind, ContestState
-from streams.contests import (
+from streams.core.contests import (
     ContestRefused,
     archive,
     begin_again,

@@ -13,9 +13,9 @@ from schemas.codec import decode_voted, encode
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
 from schemas.votes import REPLAYABLE, Flag, Kind, Vote, VoteBatch
-from streams.decide import Entry, decide, kept_identity
-from streams.keys import voter_key
-from streams.voted import VotedPartition
+from streams.core.decide import Entry, decide, kept_identity
+from streams.core.keys import voter_key
+from streams.core.voted_partition import VotedPartition
 from tests.strategies import (
     LAWS,
     LOG_ID,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from schemas.codec import decode_input, encode
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
-from streams.bridge.decode import Decoded, decode, identity_of
-from streams.bridge.spellings import Reason
-from streams.keys import voter_key
+from streams.core.keys import voter_key
+from streams.messages.decode import Decoded, decode, identity_of
+from streams.messages.incoming import Reason
 
 HASH = "0123456789abcdef" * 4
 NOON = "2025-11-14T12:00:00Z"

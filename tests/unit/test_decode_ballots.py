@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.votes import Kind, Vote
-from streams.bridge.spellings import Reason
+from streams.messages.incoming import Reason
 from tests.unit.test_decode import DOCUMENTED, HASH, NOON, reason, run, vote
 
 BALLOT = {"voter_hash": HASH, "election_id": 1, "vote_timestamp": NOON}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from streams.load.programs import bridge, gateway, worker
-from streams.settings import secrets, variables
+from streams.settings.load import secrets, variables
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())

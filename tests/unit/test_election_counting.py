@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams import ranking
+from streams.core import ranking
+from streams.core.ranking import Ranking
 from streams.elections.counting import BY_LOT, Count, instant_runoff, plurality
-from streams.ranking import Ranking
 from tests.slow_count import slow_runoff
 
 NAMES = ("1", "2", "3", "4", "5")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.control import ContestMethod, ElectionContest
-from streams.contests import parse_time
+from streams.core.contests import parse_time
 from streams.elections.definitions import (
     Definitions,
     ElectionsRefused,

@@ -8,7 +8,7 @@ from schemas.codec import decode_input, decode_voted, encode
 from schemas.control import Contest, ContestsChanged
 from schemas.voted import ControlRecord
 from schemas.votes import Kind, VoteBatch
-from streams.voted import VotedPartition
+from streams.core.voted_partition import VotedPartition
 from tests.strategies import LOG_ID, contests_changed, make_batch, make_contest, make_vote, under
 from tests.unit.test_rules import last
 

@@ -18,13 +18,14 @@ from prometheus_client import CollectorRegistry
 
 from schemas.codec import decode_verdicts
 from schemas.votes import REPLAYABLE, Flag, Kind, Vote, VoteBatch
-from streams.aggregation import event_of
-from streams.events import VerdictEvent
-from streams.metrics import WorkerMetrics
-from streams.settings import load_settings
-from streams.sink import FlushResult, Gap, PostgresSink, _Fence, _Work
-from streams.topics import VALIDATED_TOPIC
-from streams.windows import Deltas, Windows
+from streams.core.fence import FlushResult, Gap, _Fence, _Work
+from streams.core.records import VerdictEvent
+from streams.core.topics import VALIDATED_TOPIC
+from streams.core.windows import Deltas, Windows
+from streams.runtime.metrics import WorkerMetrics
+from streams.settings.load import load_settings
+from streams.worker.aggregation import event_of
+from streams.worker.postgres_sink import PostgresSink
 from tests.strategies import LOG_ID, batches, make_batch
 from tests.unit.stage_world import Crashed, OneWorker, legible, new_broker
 

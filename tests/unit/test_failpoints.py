@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams import failpoints
 from streams.errors import ExitCode, SettingsError
-from streams.failpoints import Action, Failpoint, FailpointReached, Point, parse
 from streams.inspect import check_host
 from streams.inspect.checks import Status
-from streams.settings import load_settings
+from streams.runtime import failpoints
+from streams.runtime.failpoints import Action, Failpoint, FailpointReached, Point, parse
+from streams.settings.load import load_settings
 
 MARKED = {"SCRUTIN_TEST_DEPLOYMENT": "true"}
 
@@ -80,7 +80,7 @@ def test_off_is_an_empty_call() -> None:
 
 def run(action: str) -> subprocess.Popen[bytes]:
     code = (
-        "from streams import failpoints\n"
+        "from streams.runtime import failpoints\n"
         f"failpoints.arm(failpoints.parse('after_verdict:{action}@2'))\n"
         "for _ in range(2): failpoints.at(failpoints.Point.AFTER_VERDICT)\n"
         "print('went on')"

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.voted import FIRST_VOTE
-from streams.decide import Entry
-from streams.entries import BulkEntries
-from streams.first_votes import FirstVotes
+from streams.core.decide import Entry
+from streams.core.vote_index import FirstVotes
+from streams.core.voter_stores import BulkEntries
 
 keys = st.binary(min_size=1, max_size=2).map(lambda name: name.rjust(32, b"?"))
 records = st.lists(st.lists(st.tuples(keys, st.binary(min_size=8, max_size=8)), max_size=12))

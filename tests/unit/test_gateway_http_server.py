@@ -15,7 +15,8 @@ from streams.devstack import ports
 from streams.errors import PortTaken
 from streams.gateway import http_server
 from streams.gateway.http_server import MAX_HEAD_BYTES, listening
-from streams.settings import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 

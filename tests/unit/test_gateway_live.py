@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from streams.gateway import watching
-from streams.gateway.rooms import Room, Standing
-from streams.gateway.watching import Crowded, Watching
-from streams.live import MAX_NOTICES, MAX_WAITING, Notice, TotalsPublisher, merge, read_message
-from streams.metrics import GatewayMetrics, WorkerMetrics
+from streams.core.live_totals import MAX_NOTICES, Notice, merge, read_message
+from streams.gateway import subscriptions
+from streams.gateway.contest_feed import Room, Standing
+from streams.gateway.subscriptions import Crowded, Watching
+from streams.runtime.metrics import GatewayMetrics, WorkerMetrics
+from streams.worker.totals_publisher import MAX_WAITING, TotalsPublisher
 from tests.harness import until
 
 OPEN = Standing("open")
@@ -158,7 +159,7 @@ async def test_a_database_answer_older_than_redis_takes_nothing_back() -> None:
 
 
 async def test_watchers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "MAX_WATCHERS", 1)
+    monkeypatch.setattr(subscriptions, "MAX_WATCHERS", 1)
     rooms = watching_of({})
     first = rooms.watch("a")
     taking = asyncio.ensure_future(anext(first))

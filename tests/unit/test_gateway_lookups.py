@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from streams.errors import ServiceUnavailable
-from streams.gateway import lookups
-from streams.gateway.lookups import Lookups
-from streams.gateway.poll_cards import Cards
+from streams.gateway import batch_lookup
+from streams.gateway.batch_lookup import Lookups
+from streams.gateway.handlers.poll_views import Cards
 from streams.gateway.poll_store import Card
 
 
@@ -56,7 +56,7 @@ async def test_what_is_asked_meanwhile_goes_into_one_query() -> None:
 
 
 async def test_a_query_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookups, "MAX_KEYS", 2)
+    monkeypatch.setattr(batch_lookup, "MAX_KEYS", 2)
     source = Source("e")
     source.may_answer.set()
     found = Lookups(source.ask)

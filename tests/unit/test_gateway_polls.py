@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from schemas.control import Contest, ContestsChanged
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote
-from streams.bridge.decode import Decoded, decode
-from streams.gateway.poll_forms import OptionForm, PollForm, checked
+from streams.core.keys import stored_hash, voter_key
+from streams.core.polls import Who, is_signed, poll_key, sign
+from streams.core.rules import Rules
+from streams.gateway.handlers.poll_forms import OptionForm, PollForm, checked
 from streams.gateway.poll_store import contest_for
 from streams.gateway.problems import Problem
 from streams.gateway.voters import Voters
-from streams.keys import stored_hash, voter_key
-from streams.poll_votes import Who, is_signed, poll_key, sign
-from streams.rules import Rules
+from streams.messages.decode import Decoded, decode
 
 KEY = poll_key("a secret of thirty-two characters")
 API_KEY = "an api key"

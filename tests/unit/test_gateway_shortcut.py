@@ -11,16 +11,16 @@ import pytest
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
+from streams.core.polls import poll_key
 from streams.errors import ServiceUnavailable
 from streams.gateway.app import create_app
-from streams.gateway.parts import Parts
 from streams.gateway.poll_store import Card
 from streams.gateway.receipts import Receipts
+from streams.gateway.services import Parts
 from streams.gateway.submissions import Clock
 from streams.gateway.voters import Voters
-from streams.metrics import GatewayMetrics
-from streams.poll_votes import poll_key
-from streams.settings import load_settings
+from streams.runtime.metrics import GatewayMetrics
+from streams.settings.load import load_settings
 
 # Of how arguments are declared; the version that ends it is not the pinned one.
 pytestmark = pytest.mark.filterwarnings(

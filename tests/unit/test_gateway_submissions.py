@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.votes import Kind, Vote
-from streams.bridge.decode import decode
-from streams.gateway.queue import Confirms
+from streams.core.keys import ELECTION_PREFIX, stored_hash, voter_key
+from streams.core.polls import POLL_PREFIX
+from streams.gateway.rabbitmq_sink import Confirms
 from streams.gateway.receipts import BadReceipt, Receipts, Submission
 from streams.gateway.store import MAX_POINTS, STEPS_S, fate_of, step_for
 from streams.gateway.submissions import (
@@ -22,8 +23,7 @@ from streams.gateway.submissions import (
     law_hashes,
     law_vote,
 )
-from streams.keys import ELECTION_PREFIX, stored_hash, voter_key
-from streams.poll_votes import POLL_PREFIX
+from streams.messages.decode import decode
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 

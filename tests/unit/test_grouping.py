@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from streams import grouping
-from streams.assignment import Assignment
+from streams.engine import batching
+from streams.engine.assignment import Assignment
+from streams.engine.batching import GroupRunner
 from streams.errors import ExitCode
-from streams.grouping import GroupRunner
 
 NEVER_S = 1e12
 
@@ -237,7 +237,7 @@ async def test_a_group_holds_no_more_events_than_allowed() -> None:
 
 
 async def test_the_queue_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "QUEUE_BYTES", 100)
+    monkeypatch.setattr(batching, "QUEUE_BYTES", 100)
     bench = Bench(max_weight=1)
     await bench.runner.put(bench.item("a", size_bytes=60))
     await bench.runner.put(bench.item("b", size_bytes=60))
@@ -302,7 +302,7 @@ async def test_a_group_that_outlasts_its_assignment_is_not_acknowledged() -> Non
 async def test_a_put_that_waits_for_room_gives_up_when_the_assignment_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(grouping, "QUEUE_BYTES", 1)
+    monkeypatch.setattr(batching, "QUEUE_BYTES", 1)
     bench = Bench()
     await bench.put("a")
     waits = asyncio.create_task(bench.put("b"))
@@ -370,9 +370,9 @@ async def test_clearing_while_a_group_gathers_leaves_nothing_to_work_on() -> Non
 def test_an_error_in_the_work_ends_the_process_without_an_ack(raised: str, code: int) -> None:
     script = f"""
     import asyncio, atexit
-    from streams.assignment import Assignment
+    from streams.engine.assignment import Assignment
     from streams.errors import PoisonRecord
-    from streams.grouping import GroupRunner
+    from streams.engine.batching import GroupRunner
 
     atexit.register(lambda: print("cleaned up"))
 

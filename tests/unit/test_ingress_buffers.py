@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from schemas.codec import decode_input, encode
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
-from streams.bridge.buffers import (
+from streams.core.topics import MAX_RECORD_BYTES
+from streams.intake.buffers import (
     MAX_RECORD_ITEMS,
     Buffers,
     Pending,
@@ -22,9 +23,8 @@ from streams.bridge.buffers import (
     seal,
     weight,
 )
-from streams.bridge.decode import decode
-from streams.bridge.ingress import BACKLOG_FLUSHES, GATHER_S, first_wait_s
-from streams.topics import MAX_RECORD_BYTES
+from streams.intake.ingress import BACKLOG_FLUSHES, GATHER_S, first_wait_s
+from streams.messages.decode import decode
 from tests.strategies import under
 
 

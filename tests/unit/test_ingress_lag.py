@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka import TopicPartition
 
-from streams.bridge.backpressure import lag
+from streams.intake.lag_gate import lag
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bridge.tags import DeliveryTags
+from streams.bridge.delivery_tags import DeliveryTags
 
 
 class Broker:

@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 from intervaltree import IntervalTree
 
-from streams.kafka_transport import Consumer, ConsumerThread
+from streams.engine.consumer import Consumer, ConsumerThread
 
 VOTES = TP("votes.validation", 3)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.verdicts import Rejection, Status
-from streams.kept_verdicts import KEPT_VERDICTS, KeptVerdicts
+from streams.core.recent_verdicts import KEPT_VERDICTS, KeptVerdicts
 
 rejections = st.lists(
     st.builds(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.votes import Kind
-from streams.keys import normalise_hash, partition_of, stored_hash, voter_key
+from streams.core.keys import normalise_hash, partition_of, stored_hash, voter_key
 
 HEX = hashlib.sha256(b"voter").hexdigest()
 hashes = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=128)

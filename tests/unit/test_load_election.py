@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
+from streams.core.keys import stored_hash as product_stored_hash
 from streams.errors import SettingsError
-from streams.keys import stored_hash as product_stored_hash
 from streams.load.election import AGGREGATION, VALIDATION, Election, Plan
 from streams.load.forms import FAULTS
 from streams.load.script import Fate, Message, messages

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from streams.cli.roll_files import RollFiles
 from streams.errors import SettingsError
-from streams.roll_files import RollFiles
 
 HASH = "ab" * 32
 

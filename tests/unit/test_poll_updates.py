@@ -10,11 +10,11 @@ import pytest
 from schemas.codec import encode
 from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
-from streams.bridge.decode import Decoded, decode
-from streams.bridge.poll_updates import poll_updates
+from streams.core.keys import stored_hash
+from streams.core.polls import Who, poll_key
 from streams.gateway.voters import Voters
-from streams.keys import stored_hash
-from streams.poll_votes import Who, poll_key
+from streams.messages.decode import Decoded, decode
+from streams.messages.poll_updates import poll_updates
 
 KEY = poll_key("s" * 32)
 MESSAGE = {"voter_name": "Ann Bee", "poll_id": 7, "option_id": 2, "delta": 1}

@@ -8,10 +8,10 @@ from typing import Any, cast
 from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CollectorRegistry
 
-from streams.availability import Availability
-from streams.log_reader import LogReader
-from streams.metrics import WorkerMetrics
-from streams.progress import Progress
+from streams.adapters.kafka.reader import LogReader
+from streams.runtime.metrics import WorkerMetrics
+from streams.runtime.outages import Availability
+from streams.worker.monitor import Progress
 
 
 class NotBegun:

@@ -11,14 +11,14 @@ from hypothesis import given
 from schemas.codec import encode
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
+from streams.core.keys import stored_hash
+from streams.core.rows import AUDIT_COLUMNS, REJECTED_COLUMNS, audit_rows, rejected_row, split
+from streams.core.transition import fold
+from streams.core.voted_partition import VotedPartition
 from streams.errors import LogMismatch
-from streams.fold import fold
-from streams.keys import stored_hash
-from streams.rebuild.derived import Finding, _compare
-from streams.rebuild.sources import AUDIT_BRIDGE, batch_of
-from streams.rebuild.topics import Marks
-from streams.rows import AUDIT_COLUMNS, REJECTED_COLUMNS, audit_rows, rejected_row, split
-from streams.voted import VotedPartition
+from streams.maintenance.derived import Finding, _compare
+from streams.maintenance.sources import AUDIT_BRIDGE, batch_of
+from streams.maintenance.topics import Marks
 from tests.strategies import LOG_ID, logs
 
 EXPECTED = [b"a", b"b", b"c", b"d"]

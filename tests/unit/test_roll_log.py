@@ -7,11 +7,11 @@ import pytest
 from schemas.codec import decode_input
 from schemas.control import KEY_BYTES, RollChanged
 from schemas.votes import Kind
-from streams.keys import partition_of, voter_key
-from streams.log_writer import OutRecord
-from streams.roll_log import RECORD_KEYS, RollCommand, pack
-from streams.rules import KEPT_ROLL_COMMANDS, Rules
-from streams.topics import MAX_RECORD_BYTES
+from streams.control.roll_loader import RECORD_KEYS, RollCommand, pack
+from streams.core.keys import partition_of, voter_key
+from streams.core.records import OutRecord
+from streams.core.rules import KEPT_ROLL_COMMANDS, Rules
+from streams.core.topics import MAX_RECORD_BYTES
 from tests.strategies import law_hash, roll_changed
 
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from schemas.codec import decode_verdicts, encode
 from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
-from streams.decide import decide
-from streams.keys import voter_key
-from streams.rows import (
+from streams.core.decide import decide
+from streams.core.keys import voter_key
+from streams.core.rows import (
     AUDIT_COLUMNS,
     REJECTED_COLUMNS,
     RejectedItem,

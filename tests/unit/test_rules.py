@@ -25,10 +25,10 @@ from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
 from schemas.votes import Flag, Kind, Rule, VoteBatch
-from streams.decide import Entry, decide
-from streams.keys import voter_key
-from streams.packed_keys import PackedKeys
-from streams.voted import VotedPartition
+from streams.core.decide import Entry, decide
+from streams.core.key_set import PackedKeys
+from streams.core.keys import voter_key
+from streams.core.voted_partition import VotedPartition
 from tests.strategies import (
     LAWS,
     LOG_ID,

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from streams.devstack import ports
 from streams.errors import ExitCode, PortTaken
-from streams.serving import StatusServer
+from streams.runtime.status_server import StatusServer
 
 
 def server(

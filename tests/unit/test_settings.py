@@ -10,7 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from streams.errors import ExitCode, SettingsError
-from streams.settings import Settings, load_settings, variables
+from streams.settings.load import load_settings, variables
+from streams.settings.model import Settings
 
 SAMPLES: dict[str, tuple[str, Any]] = {
     "rabbitmq_host": ("mq", "mq"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bridge.spellings import NotAVote, Spelled, read_body, read_poll_vote
-from streams.poll_votes import SIGNED_FIELDS, Who, poll_key, sign
+from streams.core.polls import SIGNED_FIELDS, Who, poll_key, sign
+from streams.messages.incoming import NotAVote, Spelled, read_body, read_poll_vote
 
 KEY = poll_key("a secret")
 VOTE = {

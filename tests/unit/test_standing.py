@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from streams import standing
-from streams.standing import place_of, tell_on_signal
+from streams.runtime import task_dump
+from streams.runtime.task_dump import place_of, tell_on_signal
 
 SECRET = "oui, says citizen-7"
 NUMBERS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -57,7 +57,7 @@ async def told(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, dict[
     """What is told at a signal, by task."""
     told: dict[str, dict[str, str]] = {}
     said = SimpleNamespace(warning=lambda _, **more: told.setdefault(more["task"], more))
-    monkeypatch.setattr(standing, "log", said)
+    monkeypatch.setattr(task_dump, "log", said)
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in NUMBERS}
     tell_on_signal(lambda: {"main": loop})

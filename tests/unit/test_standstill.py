@@ -13,8 +13,8 @@ from schemas.codec import encode
 from schemas.notices import IntakePaused, IntakeResumed
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
-from streams.bridge.standstill import Standstill
-from streams.bridge.verdict_reader import Verdicts
+from streams.core.records import Verdicts
+from streams.intake.pause import Standstill
 from tests.strategies import LOG_ID, make_batch, make_vote, under
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faust.types import TP
 
-from streams.tally.watchdog import Stillness
+from streams.engine.watchdog import Stillness
 
 TASKS = TP("tally.tasks", 0)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from streams.brokers import Broker, client, why_not
+from streams.adapters.kafka.errors import why_not
+from streams.adapters.redis.client import address
 from streams.devstack.certificates import Certificates
 from streams.errors import SettingsError
-from streams.redis_client import address
-from streams.settings import load_settings, secrets
-from streams.tls import client_context, refusal
+from streams.settings.kafka_security import Broker, client
+from streams.settings.load import load_settings, secrets
+from streams.settings.tls import client_context, refusal
 
 
 @pytest.fixture

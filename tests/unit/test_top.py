@@ -9,14 +9,14 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from rich.console import Console
 
-from streams.availability import Availability
 from streams.cli.top import render
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.inspect.lag import EGRESS, MIRROR, SINK, WORKERS, Lag, PartitionLag
 from streams.inspect.rabbit import QueueDepth
 from streams.inspect.scrape import Process, parse
 from streams.inspect.top import Snapshot, compare, partitions_of, quantile, waiting
-from streams.metrics import BridgeMetrics, WorkerMetrics, expose_health, process_registry
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.runtime.metrics import BridgeMetrics, WorkerMetrics, expose_health, process_registry
+from streams.runtime.outages import Availability
 
 
 class Worker:

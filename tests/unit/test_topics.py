@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.topics import (
+from streams.adapters.kafka.admin import planned_topics
+from streams.core.topics import (
     MAX_DERIVED_RECORD_BYTES,
     MAX_RECORD_BYTES,
     VALIDATED_TOPIC,
@@ -13,7 +14,6 @@ from streams.topics import (
     changelog_topic,
     egress_group,
     mirror_group,
-    planned_topics,
     worker_group,
 )
 

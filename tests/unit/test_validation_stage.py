@@ -26,11 +26,11 @@ from schemas.genesis import Genesis
 from schemas.skip import Skip
 from schemas.voted import CHANGELOG_KEY
 from schemas.votes import VoteBatch
+from streams.control.skips import UNDECODABLE_RECORD, read_input
+from streams.core.records import Undecodable
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import LogMismatch, PoisonRecord, RecoveryFailed
-from streams.events import Undecodable
-from streams.skips import UNDECODABLE_RECORD, read_input
-from streams.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
-from streams.validation import VALIDATION_GROUP_RECORDS
+from streams.worker.validation import VALIDATION_GROUP_RECORDS
 from tests.strategies import (
     LOG_ID,
     batches,

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from schemas.verdicts import Rejection, Status
 from schemas.voted import FIRST_VOTE, Repeat, VotedRecord
 from schemas.votes import VoteBatch
-from streams.decide import Entry, decide
+from streams.core.decide import Entry, decide
+from streams.core.recent_verdicts import KEPT_VERDICTS
+from streams.core.voted_partition import VotedPartition
 from streams.errors import LogMismatch, RecoveryFailed
-from streams.kept_verdicts import KEPT_VERDICTS
-from streams.validation import VALIDATION_GROUP_RECORDS
-from streams.voted import VotedPartition
+from streams.worker.validation import VALIDATION_GROUP_RECORDS
 from tests.strategies import LOG_ID, identity, logs
 
 KEY = bytes(32)

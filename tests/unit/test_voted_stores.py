@@ -15,13 +15,13 @@ from schemas.codec import ChangelogRecord, decode_voted, encode
 from schemas.verdicts import Status
 from schemas.voted import CHANGELOG_KEY, ControlRecord
 from schemas.votes import Flag
-from streams.decide import Entry, decide
+from streams.core.decide import Entry, decide
+from streams.core.recent_verdicts import KEPT_VERDICTS
+from streams.core.records import OutRecord
+from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed, SettingsError
-from streams.kept_verdicts import KEPT_VERDICTS
-from streams.log_writer import OutRecord
-from streams.voted import VotedPartition
-from streams.voted_disk import Position, VotedDisk, digest
-from streams.voted_table import Persistence, VotedStore
+from streams.worker.rocksdb_store import Position, VotedDisk, digest
+from streams.worker.voted_table import Persistence, VotedStore
 from tests.strategies import (
     LOG_ID,
     contests_changed,

@@ -13,11 +13,11 @@ from faust.types import TP
 
 from schemas.codec import encode
 from schemas.voted import CHANGELOG_KEY, VotedRecord
-from streams.decide import decide
+from streams.core.decide import decide
+from streams.core.keys import voter_key
+from streams.core.voted_partition import VotedPartition
 from streams.errors import ExitCode
-from streams.keys import voter_key
-from streams.voted import VotedPartition
-from streams.voted_table import VotedStore
+from streams.worker.voted_table import VotedStore
 from tests.strategies import LOG_ID, make_batch, make_vote
 
 TOPIC = "app-voted-changelog"
@@ -160,7 +160,7 @@ def test_a_bad_record_ends_the_process_with_its_place(key: str, value: str, code
     from faust.types import TP
     from schemas.codec import encode
     from schemas.voted import VotedRecord
-    from streams.voted_table import VotedStore
+    from streams.worker.voted_table import VotedStore
 
     VALID = encode(VotedRecord(bytes(16), b"", [], [], []))
     OTHER_LOG = encode(VotedRecord(b"?" * 16, b"", [], [], []))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.votes import Kind, Vote
-from streams.windows import Deltas, Windows
+from streams.core.windows import Deltas, Windows
 from tests.strategies import LAWS, make_vote, votes
 
 moments = st.integers(0, 4_102_444_800_000)

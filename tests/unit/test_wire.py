@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import frame, spec
 
-from streams.bridge.wire import INCOMPLETE, OTHER, Deliveries, Publications, deliver
+from streams.adapters.rabbitmq.frames import INCOMPLETE, OTHER, Deliveries, Publications, deliver
 
 Seen = list[tuple[int, bool, bytes | None, bytes]]
 

@@ -1,0 +1,1 @@
+"""One package per external system; driver errors are translated here."""

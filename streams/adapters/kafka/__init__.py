@@ -1,0 +1,1 @@
+"""Adapter to Kafka, on aiokafka."""

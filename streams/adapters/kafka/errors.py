@@ -1,0 +1,61 @@
+"""The Kafka driver's errors, in our own words."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from streams.errors import ServiceUnavailable
+from streams.settings.kafka_security import Broker
+from streams.settings.tls import refusal
+
+
+@contextmanager
+def kafka_answers(bootstrap_servers: Sequence[str], **where: object) -> Iterator[None]:
+    """Translate what the driver raises inside, keeping the cause.
+
+    Args:
+        bootstrap_servers: who was asked.
+        where: topic, partition, group and the like, for the message.
+
+    Raises:
+        ServiceUnavailable: Kafka did not answer, or not in time.
+    """
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"Kafka does not answer: {why_not(bootstrap_servers) or error or type(error).__name__}",
+            where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers), **where},
+            todo="Check the address and that the broker is up; `scrutin doctor` tells more",
+        ) from error
+
+
+_HANDSHAKE_S: Final = 1.0
+
+
+def why_not(servers: Sequence[str]) -> str:
+    """Why Kafka may not have answered, if a certificate is the reason; else empty.
+
+    aiokafka writes that into its log only. Asks with a blocking handshake, a second at most: for
+    starts and commands.
+    """
+    for server in servers:
+        if not isinstance(server, Broker) or server.security.context is None:
+            return ""
+        host, _, port = server.rpartition(":")
+        host = host.strip("[]")
+        try:
+            with (
+                socket.create_connection((host, int(port)), _HANDSHAKE_S) as plain,
+                server.security.context.wrap_socket(plain, server_hostname=host),
+            ):
+                return ""
+        except OSError as error:
+            if reason := refusal(error):
+                return reason
+    return ""

@@ -1,0 +1,145 @@
+"""Adapter: reads ranges of a topic by offset, outside any consumer group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.adapters.kafka.errors import kafka_answers
+from streams.errors import LogMismatch
+from streams.settings.kafka_security import client
+
+log = structlog.get_logger(__name__)
+
+FETCH_BYTES: Final = 1024 * 1024
+READ_TIMEOUT_S: Final = 20.0
+
+
+class LogReader:
+    """Reads what is between two offsets; opens a connection for each read.
+
+    Reads happen after a rebalance or when a gap is healed, so seldom that a connection kept open
+    would cost more than it saves.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+    """
+
+    def __init__(self, bootstrap_servers: Sequence[str]) -> None:
+        self._servers = list(bootstrap_servers)
+
+    async def end_offsets(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Offset that the next record of each partition will get."""
+        tps = [TopicPartition(topic, partition) for partition in partitions]
+        async with _consumer(self._servers, tps, topic=topic) as consumer:
+            ends = await consumer.end_offsets(tps)
+            return {tp.partition: end for tp, end in ends.items()}
+
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """Offset that the next record of a partition will get."""
+        return (await self.end_offsets(topic, [partition]))[partition]
+
+    async def tail(self, topic: str, partition: int, count: int) -> list[ConsumerRecord]:
+        """The last records of a partition, at most `count`, in order."""
+        end = await self.end_offset(topic, partition)
+        return [r async for r in self.read(topic, partition, max(0, end - count), end)]
+
+    async def at(self, topic: str, partition: int, offset: int) -> ConsumerRecord | None:
+        """The record at an offset; None if it was compacted away or the topic never had it."""
+        try:
+            async with aclosing(self.read(topic, partition, offset, offset + 1)) as reading:
+                async for record in reading:
+                    return record
+        except LogMismatch:
+            return None
+        return None
+
+    async def read(
+        self,
+        topic: str,
+        partition: int,
+        start: int | None,
+        end: int,
+        *,
+        fetch_bytes: int = FETCH_BYTES,
+    ) -> AsyncGenerator[ConsumerRecord, None]:
+        """Records with `start` <= offset < `end`, in order.
+
+        Args:
+            topic: its name.
+            partition: its number.
+            start: None for the first that is still there.
+            end: one after the last.
+            fetch_bytes: how much is asked for at a time.
+
+        Raises:
+            ServiceUnavailable: Kafka does not answer.
+            LogMismatch: the topic ends, or begins, within the range.
+        """
+        if start is not None and start >= end:
+            return
+        tp = TopicPartition(topic, partition)
+        where: dict[str, object] = {"topic": topic, "partition": partition}
+        async with _consumer(self._servers, [tp], fetch_bytes, **where) as consumer:
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            last = (await consumer.end_offsets([tp]))[tp]
+            if start is None:
+                start = first
+            if first > start or last < end:
+                raise LogMismatch(
+                    f"Offsets {start} to {end - 1} are needed, the log has {first} to {last - 1}",
+                    where=where,
+                    todo="The topic was truncated or recreated: see `scrutin rebuild --help`",
+                )
+            consumer.seek(tp, start)
+            while start < end:
+                async with asyncio.timeout(READ_TIMEOUT_S):
+                    batches = await consumer.getmany(tp, timeout_ms=1000)
+                for record in batches.get(tp, []):
+                    if record.offset >= end:
+                        return
+                    yield record
+                    start = record.offset + 1
+
+
+@asynccontextmanager
+async def _consumer(
+    servers: list[str],
+    tps: list[TopicPartition],
+    fetch_bytes: int = FETCH_BYTES,
+    **where: object,
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """An assigned consumer without a group."""
+    consumer = AIOKafkaConsumer(
+        **client(servers),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        request_timeout_ms=10_000,
+        max_partition_fetch_bytes=fetch_bytes,
+    )
+    with kafka_answers(servers, **where):
+        try:
+            await consumer.start()
+            consumer.assign(tps)
+            yield consumer
+        finally:
+            await consumer.stop()
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer within a second, whatever Kafka does."""
+    try:
+        async with asyncio.timeout(1):
+            await consumer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.info("a consumer did not close in time", error=type(error).__name__)

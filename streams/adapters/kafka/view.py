@@ -1,0 +1,188 @@
+"""Reading Kafka as an onlooker: partitions are assigned by hand, nothing is ever committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.adapters.kafka.errors import kafka_answers
+from streams.errors import TopologyMismatch
+from streams.settings.kafka_security import client
+
+DEADLINE_S: Final = 10.0
+"""Longest wait for an answer, and longest stand-still while reading."""
+
+_FETCH_BYTES: Final = 4 << 20
+
+Advance = Callable[[int], None]
+"""Called with the number of records just read."""
+
+
+class Record(Protocol):
+    """The fields of aiokafka's record that we read."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Span(NamedTuple):
+    """Offsets of a partition: from `begin` up to and without `end`."""
+
+    begin: int
+    end: int
+
+
+async def _partition_counts(bootstrap_servers: list[str]) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(**client(bootstrap_servers))
+    try:
+        await admin.start()
+        # All topics at once: asking for one by name may create it.
+        described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    return {t["topic"]: len(t["partitions"]) for t in described}
+
+
+class LogView:
+    """Reads topics from their beginning to the end they had when asked.
+
+    Args:
+        bootstrap_servers: brokers, `host:port`.
+        deadline_s: longest wait for an answer in seconds.
+    """
+
+    def __init__(self, bootstrap_servers: list[str], *, deadline_s: float = DEADLINE_S) -> None:
+        self._servers = bootstrap_servers
+        self._deadline_s = deadline_s
+        self._consumer: Any = None
+        self._partitions: dict[str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            ServiceUnavailable: no broker answers within the deadline.
+        """
+        self._consumer = AIOKafkaConsumer(
+            **client(self._servers),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+        )
+        try:
+            with kafka_answers(self._servers):
+                async with asyncio.timeout(self._deadline_s):
+                    self._partitions = await _partition_counts(self._servers)
+                    await self._consumer.start()
+                    # A consumer stopped before its helper task ran once cancels whoever stops it.
+                    await asyncio.sleep(0)
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    @property
+    def topics(self) -> Mapping[str, int]:
+        """Partition counts by topic, as found when connecting."""
+        return self._partitions
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions.
+
+        Raises:
+            TopologyMismatch: there is no such topic.
+        """
+        if topic not in self._partitions:
+            raise TopologyMismatch(
+                "The topic does not exist",
+                where={"topic": topic, "KAFKA_BOOTSTRAP_SERVERS": ",".join(self._servers)},
+                todo="The first bridge or worker creates it; check SCRUTIN_APP_ID and the address",
+            )
+        return self._partitions[topic]
+
+    async def spans(self, topic: str) -> dict[int, Span]:
+        """First offset and end of each partition, as they are now."""
+        tps = [TopicPartition(topic, p) for p in range(self.partitions(topic))]
+        with kafka_answers(self._servers):
+            async with asyncio.timeout(self._deadline_s):
+                begins = await self._consumer.beginning_offsets(tps)
+                ends = await self._consumer.end_offsets(tps)
+        return {tp.partition: Span(begins[tp], ends[tp]) for tp in tps}
+
+    async def read(
+        self, topic: str, spans: Mapping[int, Span], advance: Advance | None = None
+    ) -> AsyncIterator[list[Record]]:
+        """Yield the records of the spans, a list per fetched partition, in order per partition.
+
+        One reading at a time per reader. `advance` adds up to the widths of the spans, gaps that
+        compaction left included.
+
+        Raises:
+            ServiceUnavailable: Kafka stands still for longer than the deadline.
+        """
+        at = {
+            TopicPartition(topic, p): span.begin
+            for p, span in spans.items()
+            if span.begin < span.end
+        }
+        if not at:
+            return
+        self._consumer.assign(list(at))
+        for tp, begin in at.items():
+            self._consumer.seek(tp, begin)
+        waiting = set(at)
+        while waiting:
+            with kafka_answers(self._servers):
+                async with asyncio.timeout(self._deadline_s):
+                    fetched = await self._some(waiting, at)
+            for tp, records in fetched.items():
+                end = spans[tp.partition].end
+                if inside := [r for r in records if r.offset < end]:
+                    yield inside
+            for tp in list(waiting):
+                end = spans[tp.partition].end
+                position = min(await self._consumer.position(tp), end)
+                if advance is not None and position > at[tp]:
+                    advance(position - at[tp])
+                at[tp] = position
+                if position >= end:
+                    waiting.discard(tp)
+                    # Records behind the span would be fetched for nothing.
+                    self._consumer.pause(tp)
+
+    async def _some(
+        self, waiting: set[TopicPartition], at: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, list[Record]]:
+        """The next fetched records; returns also when a position moved over compacted gaps."""
+        while True:
+            fetched: dict[TopicPartition, list[Record]] = await self._consumer.getmany(
+                *waiting, timeout_ms=200
+            )
+            if fetched or any([await self._consumer.position(tp) > at[tp] for tp in waiting]):
+                return fetched
+
+    async def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at an offset; None if it is not in the log (any more)."""
+        span = (await self.spans(topic)).get(partition)
+        if span is None or not span.begin <= offset < span.end:
+            return None
+        async for records in self.read(topic, {partition: Span(offset, offset + 1)}):
+            return records[0]
+        return None

@@ -1,0 +1,125 @@
+"""Adapter: writes records to Kafka and returns when all brokers asked for have them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.structs import RecordMetadata
+
+from streams.adapters.kafka.producers import abandon
+from streams.core.records import OutRecord
+from streams.core.topics import MAX_DERIVED_RECORD_BYTES
+from streams.errors import ServiceUnavailable, TopologyMismatch
+from streams.runtime.outages import Availability, Service
+from streams.settings.kafka_security import client
+
+log = structlog.get_logger(__name__)
+
+
+class LogWriter:
+    """An idempotent producer that is replaced when a write fails.
+
+    After a failed batch the sequence numbers of an idempotent producer have a hole and every later
+    write would fail too; a new one starts a new sequence. Callers write the same records again, in
+    the same order; readers drop what they know.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+        availability: told while Kafka does not confirm.
+        request_timeout_s: longest wait for one answer of a broker.
+        stall_s: how long a write may take before it is told.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: Sequence[str],
+        *,
+        availability: Availability,
+        request_timeout_s: float = 10.0,
+        stall_s: float = 3.0,
+    ) -> None:
+        self._servers = list(bootstrap_servers)
+        self._availability = availability
+        self._request_timeout_s = request_timeout_s
+        self._stall_s = stall_s
+        self._producer: AIOKafkaProducer | None = None
+
+    async def write(self, records: Sequence[OutRecord]) -> list[RecordMetadata]:
+        """Write records; those of one partition keep their order.
+
+        While Kafka is away the producer tries again by itself; that only shows in `availability`.
+
+        Returns:
+            Where each record went.
+
+        Raises:
+            ServiceUnavailable: at least one record was given up; any of them may be written.
+            TopologyMismatch: a topic does not take records of our size.
+        """
+        try:
+            if self._producer is None:
+                await self._start()
+            producer = self._producer
+            assert producer is not None
+            futures = [
+                await producer.send(r.topic, r.value, key=r.key, partition=r.partition)
+                for r in records
+            ]
+            for future in futures:
+                # Only the first error is raised; asyncio would log all others as lost.
+                future.add_done_callback(_looked_at)
+            pending = set(futures)
+            while pending:
+                _, pending = await asyncio.wait(pending, timeout=self._stall_s)
+                if pending:
+                    tries = self._availability.failed(Service.KAFKA)
+                    log.warning("Kafka does not confirm", records=len(pending), tries=tries)
+            written = [future.result() for future in futures]
+        except MessageSizeTooLargeError as error:
+            await self.close()
+            raise TopologyMismatch(
+                "Kafka refuses a record for its size",
+                where={"topics": ", ".join(sorted({r.topic for r in records}))},
+                todo=f"Let the topic's max.message.bytes be {MAX_DERIVED_RECORD_BYTES}",
+            ) from error
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise ServiceUnavailable(
+                f"Kafka did not confirm a write: {type(error).__name__}",
+                where={"topics": ", ".join(sorted({r.topic for r in records}))},
+                todo="It is written again until it is confirmed",
+            ) from error
+        self._availability.succeeded(Service.KAFKA)
+        return written
+
+    async def _start(self) -> None:
+        producer = AIOKafkaProducer(
+            **client(self._servers),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=1 << 20,
+            max_request_size=MAX_DERIVED_RECORD_BYTES,
+            request_timeout_ms=int(self._request_timeout_s * 1000),
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await abandon(producer)
+            raise
+        self._producer = producer
+
+    async def close(self) -> None:
+        """Let go of the connection; the next write opens another."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await abandon(producer)
+
+
+def _looked_at(future: asyncio.Future[RecordMetadata]) -> None:
+    if not future.cancelled():
+        future.exception()

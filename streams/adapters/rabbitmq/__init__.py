@@ -1,0 +1,1 @@
+"""Adapter to RabbitMQ, on pika."""

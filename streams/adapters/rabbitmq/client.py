@@ -1,0 +1,429 @@
+"""Adapter: pika's asyncio connection with futures instead of callbacks.
+
+Each use has a connection of its own: RabbitMQ stops reading from a connection that publishes while
+it is short of memory, and acknowledgements behind a publication would wait with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import pika
+import structlog
+from pika import data
+from pika.channel import Channel as PikaChannel
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.spec import Basic, BasicProperties
+
+from streams.adapters.rabbitmq import frames
+from streams.adapters.rabbitmq.frames import Deliveries, OnDelivery
+from streams.errors import ServiceUnavailable, SettingsError
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+OnConfirm = Callable[[int, bool, bool], None]
+"""Called with (tag, multiple, whether RabbitMQ has the message)."""
+OnReturn = Callable[[str | None], None]
+"""Called with the `message_id` of a message that reached no queue."""
+
+HEARTBEAT_S: Final = 20
+CONNECT_S: Final = 20.0
+"""Longest wait for a connection. pika has limits of its own, but where the process may open no more
+files its attempt ends in silence."""
+_CLOSE_S: Final = 3.0
+_NOT_FOUND: Final = 404
+_ONE_FRAME_BYTES: Final = 4096 - 8
+"""A body of this size fits the smallest frame that a broker may ask for."""
+
+
+class QueueMissing(Exception):
+    """A queue or exchange does not exist. The channel is closed by that."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where RabbitMQ is and who we are."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    vhost: str
+    tls: pika.SSLOptions | None = None
+
+    def parameters(self, name: str) -> pika.ConnectionParameters:
+        """Connection parameters; `name` shows in RabbitMQ's own pages."""
+        return pika.ConnectionParameters(
+            host=self.host,
+            port=self.port,
+            virtual_host=self.vhost,
+            credentials=pika.PlainCredentials(self.user, self.password),
+            ssl_options=self.tls,
+            heartbeat=HEARTBEAT_S,
+            connection_attempts=1,
+            socket_timeout=5,
+            stack_timeout=10,
+            client_properties={"connection_name": name},
+        )
+
+
+def address_of(settings: Settings) -> Address:
+    """RabbitMQ's address as the settings say it."""
+    return Address(
+        host=settings.rabbitmq_host,
+        port=settings.rabbitmq_port,
+        user=settings.rabbitmq_user,
+        password=settings.rabbitmq_password.get_secret_value(),
+        vhost=settings.rabbitmq_vhost,
+        tls=tls_options(settings),
+    )
+
+
+def tls_options(settings: Settings) -> pika.SSLOptions | None:
+    """How pika encrypts, as the settings say it."""
+    context = settings.rabbitmq_context()
+    return None if context is None else pika.SSLOptions(context, settings.rabbitmq_host)
+
+
+async def first_of(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:
+    """Wait until one of the futures is done; cancels none."""
+    await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+
+
+def resolve(future: asyncio.Future[T], value: T) -> None:
+    """Set a future's result unless it is done."""
+    if not future.done():
+        future.set_result(value)
+
+
+class Channel:
+    """One channel. Whatever waits for an answer fails when the channel closes."""
+
+    def __init__(self, raw: PikaChannel, deliveries: Deliveries) -> None:
+        self.raw = raw
+        self._deliveries = deliveries
+        loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[BaseException] = loop.create_future()
+        """The reason, once the channel is closed; by us, RabbitMQ or the network."""
+        raw.add_on_close_callback(self._on_close)
+
+    def _on_close(self, _: PikaChannel, reason: BaseException) -> None:
+        resolve(self.closed, reason)
+
+    async def _call(self, method: Callable[..., object], **arguments: Any) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.closed.done():
+            raise self.closed.result()
+        method(**arguments, callback=partial(resolve, answer))
+        await first_of(answer, self.closed)
+        if answer.done():
+            return answer.result()
+        raise self.closed.result()
+
+    async def count(self, queue: str) -> int:
+        """Number of messages ready in a queue (a passive declaration).
+
+        Raises:
+            QueueMissing: there is no such queue.
+        """
+        with _missing():
+            frame = await self._call(self.raw.queue_declare, queue=queue, passive=True)
+        return int(frame.method.message_count)
+
+    async def consumers(self, queue: str) -> int:
+        """Number of consumers of a queue.
+
+        Raises:
+            QueueMissing: there is no such queue.
+        """
+        with _missing():
+            frame = await self._call(self.raw.queue_declare, queue=queue, passive=True)
+        return int(frame.method.consumer_count)
+
+    async def purge(self, queue: str) -> int:
+        """Remove the messages that are ready; returns how many.
+
+        Raises:
+            QueueMissing: there is no such queue.
+        """
+        with _missing():
+            frame = await self._call(self.raw.queue_purge, queue=queue)
+        return int(frame.method.message_count)
+
+    async def declare(self, queue: str) -> None:
+        """Declare a durable queue without further arguments."""
+        await self._call(self.raw.queue_declare, queue=queue, durable=True)
+
+    async def find_exchange(self, exchange: str) -> None:
+        """Do nothing if the exchange exists.
+
+        Raises:
+            QueueMissing: it does not.
+        """
+        with _missing():
+            await self._call(self.raw.exchange_declare, exchange=exchange, passive=True)
+
+    async def declare_exchange(self, exchange: str) -> None:
+        """Declare a durable direct exchange."""
+        await self._call(
+            self.raw.exchange_declare, exchange=exchange, exchange_type="direct", durable=True
+        )
+
+    async def bind(self, queue: str, exchange: str, key: str) -> None:
+        """Bind a queue to an exchange."""
+        await self._call(self.raw.queue_bind, queue=queue, exchange=exchange, routing_key=key)
+
+    async def prefetch(self, count: int) -> None:
+        """Bound the deliveries that are not acknowledged."""
+        await self._call(self.raw.basic_qos, prefetch_count=count)
+
+    async def consume(
+        self, queue: str, on_delivery: OnDelivery, on_cancelled: Callable[[], None]
+    ) -> str:
+        """Start deliveries; returns the consumer's tag.
+
+        Args:
+            queue: to read.
+            on_delivery: called for each delivery; must not raise.
+            on_cancelled: called when RabbitMQ ends the deliveries (the queue is gone).
+        """
+        self.raw.add_on_cancel_callback(lambda _: on_cancelled())
+
+        def on_message(
+            _: PikaChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+        ) -> None:
+            message_id = properties.message_id
+            # pika leaves one that is not UTF-8 as bytes.
+            given = message_id.encode() if isinstance(message_id, str) else message_id
+            on_delivery(method.delivery_tag, bool(method.redelivered), given, body)  # type: ignore[arg-type]
+
+        frame = await self._call(
+            self.raw.basic_consume, queue=queue, on_message_callback=on_message
+        )
+        consumer_tag = str(frame.method.consumer_tag)
+        self._deliveries[self.raw.channel_number, consumer_tag.encode()] = on_delivery
+        return consumer_tag
+
+    async def cancel(self, consumer_tag: str) -> None:
+        """End deliveries. What arrives before RabbitMQ agrees goes back to the queue."""
+        # pika knows what to do with what still comes.
+        self._deliveries.pop((self.raw.channel_number, consumer_tag.encode()), None)
+        await self._call(self.raw.basic_cancel, consumer_tag=consumer_tag)
+
+    async def confirm(self, on_confirm: OnConfirm, on_return: OnReturn) -> None:
+        """Let RabbitMQ confirm every publication."""
+
+        def on_frame(frame: Any) -> None:
+            method = frame.method
+            on_confirm(method.delivery_tag, method.multiple, isinstance(method, Basic.Ack))
+
+        def on_returned(
+            _: PikaChannel, __: Basic.Return, properties: BasicProperties, ___: bytes
+        ) -> None:
+            on_return(properties.message_id)
+
+        self.raw.add_on_return_callback(on_returned)
+        await self._call(self.raw.confirm_delivery, ack_nack_callback=on_frame)
+
+    def publisher(self, queue: str) -> Callable[[str, bytes], None]:
+        """What publishes JSON to a queue, persistent and mandatory.
+
+        Returns:
+            A function of `message_id` and body. It raises AMQPError when the channel is closed.
+        """
+        publications = frames.Publications(self.raw.channel_number, queue)
+        connection: Any = self.raw.connection
+        properties = partial(BasicProperties, content_type="application/json", delivery_mode=2)
+
+        def publish(message_id: str, body: bytes) -> None:
+            if self.raw.is_open and 0 < len(body) <= _ONE_FRAME_BYTES:
+                connection.send_soon(publications.frames(message_id, body))
+                return
+            self.raw.basic_publish("", queue, body, properties(message_id=message_id), True)
+
+        return publish
+
+    async def close(self) -> None:
+        """Close, and wait until RabbitMQ has taken what was sent before."""
+        if self.raw.is_open:
+            self.raw.close()
+        await first_of(self.closed, timeout_s=_CLOSE_S)
+
+
+class Connection:
+    """One connection. Made by :func:`connected`."""
+
+    def __init__(self, raw: frames.Connection, closed: asyncio.Future[BaseException]) -> None:
+        self._raw = raw
+        self.closed = closed
+        """The reason, once the connection is closed."""
+
+    async def channel(self) -> Channel:
+        """Open a channel."""
+        opened: asyncio.Future[PikaChannel] = asyncio.get_running_loop().create_future()
+        if self.closed.done():
+            raise self.closed.result()
+        self._raw.channel(on_open_callback=partial(resolve, opened))
+        await first_of(opened, self.closed)
+        if not opened.done():
+            raise self.closed.result()
+        return Channel(opened.result(), self._raw.deliveries)
+
+    def abort(self) -> None:
+        """Begin to close without waiting for anything."""
+        with suppress(AMQPError):
+            if not (self._raw.is_closed or self._raw.is_closing):
+                self._raw.close()
+
+    async def close(self) -> None:
+        """Close and wait a moment for RabbitMQ to agree."""
+        self.abort()
+        await first_of(self.closed, timeout_s=_CLOSE_S)
+
+
+@asynccontextmanager
+async def connected(
+    address: Address, name: str, *, on_blocked: Callable[[bool], None] = lambda _: None
+) -> AsyncIterator[Connection]:
+    """Connect, and close at the end.
+
+    Args:
+        address: of RabbitMQ.
+        name: of the connection.
+        on_blocked: called with True when RabbitMQ stops reading from us (memory or disk alarm).
+
+    Raises:
+        ServiceUnavailable: no connection. Errors of AMQP that pass through the context, and
+            those of a channel in it, come out as this too.
+    """
+    _tolerate_headers()
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[None] = loop.create_future()
+    closed: asyncio.Future[BaseException] = loop.create_future()
+
+    def on_end(_: Any, reason: BaseException) -> None:
+        resolve(closed, reason)
+
+    try:
+        raw = frames.Connection(
+            address.parameters(name),
+            on_open_callback=lambda _: resolve(opened, None),
+            on_open_error_callback=on_end,
+            on_close_callback=on_end,
+            custom_ioloop=loop,
+        )
+        raw.add_on_connection_blocked_callback(lambda *_: on_blocked(True))
+        raw.add_on_connection_unblocked_callback(lambda *_: on_blocked(False))
+        connection = Connection(raw, closed)
+        try:
+            await first_of(opened, closed, timeout_s=CONNECT_S)
+            if closed.done():
+                raise closed.result()
+            if not opened.done():
+                raise TimeoutError(f"no connection within {CONNECT_S:.0f} s")
+            yield connection
+        finally:
+            await asyncio.shield(connection.close())
+    except (AMQPError, OSError) as error:
+        raise unavailable(error, address) from error
+
+
+def unavailable(reason: BaseException, address: Address) -> ServiceUnavailable:
+    """Translate the reason for which a connection or channel closed."""
+    return ServiceUnavailable(
+        f"RabbitMQ: {refusal(reason) or reason or type(reason).__name__}",
+        where={"host": address.host, "port": address.port, "vhost": address.vhost},
+        todo="Check RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VHOST, user and password, and that "
+        "it is up",
+    )
+
+
+def login_refused(parameters: pika.ConnectionParameters) -> SettingsError:
+    """What to raise where RabbitMQ lets us in neither now nor later."""
+    return SettingsError(
+        "RabbitMQ refuses the user, the password or the virtual host",
+        where={
+            "host": parameters.host,
+            "port": parameters.port,
+            "vhost": parameters.virtual_host,
+        },
+        todo="Check RABBITMQ_USER, RABBITMQ_PASSWORD and RABBITMQ_VHOST",
+    )
+
+
+async def ensure_queue(connection: Connection, queue: str) -> tuple[Channel, bool]:
+    """Take a queue as it is, or declare a durable one.
+
+    Returns:
+        A channel, and whether the queue had to be declared.
+    """
+    channel = await connection.channel()
+    try:
+        await channel.count(queue)
+    except QueueMissing:
+        channel = await connection.channel()
+        await channel.declare(queue)
+        log.info("queue was missing and is declared", queue=queue)
+        return channel, True
+    return channel, False
+
+
+@dataclass(frozen=True)
+class Route:
+    """How messages get to a queue: by its name, unless an exchange is named."""
+
+    queue: str
+    exchange: str = ""
+    """Durable and direct."""
+    key: str = ""
+
+    @property
+    def routing_key(self) -> str:
+        """What to publish with."""
+        return self.key if self.exchange else self.queue
+
+    async def ensure(self, connection: Connection) -> tuple[Channel, bool]:
+        """As :func:`ensure_queue`; the exchange is declared and bound if there is one."""
+        channel, created = await ensure_queue(connection, self.queue)
+        if self.exchange:
+            await channel.declare_exchange(self.exchange)
+            await channel.bind(self.queue, self.exchange, self.key)
+        return channel, created
+
+
+class _missing:  # noqa: N801 - used like a function
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND:
+            raise QueueMissing(error.reply_text) from error
+
+
+_decode_table = data.decode_table
+
+
+def _decode_or_skip(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
+    try:
+        return _decode_table(encoded, offset)
+    except Exception:  # noqa: BLE001 - whatever a publisher put there
+        return {}, offset + 4 + int(struct.unpack_from(">I", encoded, offset)[0])
+
+
+def _tolerate_headers() -> None:
+    """Keep one odd header from ending the connection, again at every redelivery.
+
+    pika raises on a table it cannot read, e.g. a timestamp in milliseconds, while it reads from
+    the socket. We read no headers, so such a table is skipped.
+    """
+    data.decode_table = _decode_or_skip

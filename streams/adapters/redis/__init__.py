@@ -1,0 +1,1 @@
+"""Adapter to Redis, on redis-py."""

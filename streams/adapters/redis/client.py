@@ -1,0 +1,89 @@
+"""One way to make a Redis client, and one translation of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import hiredis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from streams.errors import ServiceUnavailable
+from streams.settings.model import Settings
+from streams.settings.tls import refusal
+
+TIMEOUT_S = 5.0
+
+_LONG_COMMAND: Final = 64
+"""Arguments."""
+
+
+class _Connection(Connection):
+    """Packs long commands in C, as redis-py does in its blocking client only.
+
+    Measured: 0.2 µs an argument instead of 1.7.
+    """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        if len(args) < _LONG_COMMAND:
+            return super().pack_command(*args)
+        return [hiredis.pack_command(args)]
+
+
+class _TlsConnection(_Connection, SSLConnection):
+    """The same, encrypted."""
+
+
+def address(settings: Settings) -> dict[str, Any]:
+    """Arguments by which any of redis-py's clients connects."""
+    found: dict[str, Any] = {
+        "host": settings.redis_host,
+        "port": settings.redis_port,
+        "db": settings.redis_db,
+        "password": settings.redis_password.get_secret_value() or None,
+    }
+    if settings.redis_tls:
+        # Looked at here, so that a file that is missing is named.
+        settings.tls_context()
+        files = {
+            "ssl_ca_certs": settings.tls_ca_file,
+            "ssl_certfile": settings.tls_cert_file,
+            "ssl_keyfile": settings.tls_key_file,
+        }
+        found |= {"ssl": True, "ssl_check_hostname": True}
+        found |= {name: str(path) for name, path in files.items() if path is not None}
+    return found
+
+
+def redis_client(settings: Settings) -> Redis:
+    """A client that connects when it is used, and does not try again by itself."""
+    where = address(settings)
+    pool = ConnectionPool(
+        connection_class=_TlsConnection if where.pop("ssl", False) else _Connection,
+        **where,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+    return Redis.from_pool(pool)
+
+
+@asynccontextmanager
+async def redis_errors(what: str) -> AsyncIterator[None]:
+    """Translate the driver's errors into :class:`ServiceUnavailable`.
+
+    Args:
+        what: was being done, e.g. ``"ask the roll"``.
+    """
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"Redis could not {what}: {refusal(error) or error or type(error).__name__}",
+            todo="Check REDIS_HOST, REDIS_PORT, REDIS_DB and REDIS_PASSWORD, and that it is up",
+        ) from error

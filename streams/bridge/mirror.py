@@ -1,0 +1,218 @@
+"""The Redis mirror: who has voted, and how often they tried again.
+
+A mirror only: nothing of the count is read from it. It can be lost and rebuilt from the log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from schemas.verdicts import Reason, Status, VerdictBatch
+from schemas.votes import REFUSED, AdoptedVoteBatch, VoteBatch
+from streams.adapters.redis.client import redis_errors
+from streams.core.records import Verdicts
+from streams.errors import ServiceUnavailable
+from streams.messages.outgoing import accepted
+from streams.runtime.metrics import BridgeMetrics
+from streams.runtime.outages import Availability, Service, persistently
+
+VOTED_HASHES: Final = "voted_hashes"
+COUNTER_PREFIX: Final = "duplicate_count:"
+
+PATTERNS_SEEN: Final = "error_patterns_seen"
+PATTERN_PREFIX: Final = "error_pattern:"
+PATTERN_CHARACTERS: Final = 8
+MAX_PATTERNS: Final = 100_000
+"""Beyond this many, no new one is kept: a sender of junk must not fill Redis."""
+PATTERN_OFFSETS: Final = "scrutin:error_patterns"
+"""Partition -> log and offset up to which patterns were counted, so that a replay adds nothing."""
+
+REBUILD_LOCK: Final = "scrutin:mirror:rebuild"
+"""Exists while a rebuild runs; what is written meanwhile goes to the rebuild's keys too."""
+REBUILD_HASHES: Final = "scrutin:mirror:rebuild:voted_hashes"
+REBUILD_COUNTERS: Final = "scrutin:mirror:rebuild:duplicate_counts"
+
+_CHUNK: Final = 4_000
+"""Entries per script call, so that no call holds Redis up for long."""
+
+WRITE_SCRIPT: Final = """
+local rebuilding = redis.call('EXISTS', KEYS[2]) == 1
+local hashes = tonumber(ARGV[1])
+if hashes > 0 then
+  redis.call('SADD', KEYS[1], unpack(ARGV, 2, hashes + 1))
+  if rebuilding then redis.call('SADD', KEYS[3], unpack(ARGV, 2, hashes + 1)) end
+end
+for i = hashes + 2, #ARGV, 2 do
+  local attempts = tonumber(ARGV[i + 1])
+  local key = ARGV[i]
+  if attempts > (tonumber(redis.call('GET', 'duplicate_count:' .. key) or '0') or 0) then
+    redis.call('SET', 'duplicate_count:' .. key, attempts)
+  end
+  if rebuilding and attempts > tonumber(redis.call('HGET', KEYS[4], key) or '0') then
+    redis.call('HSET', KEYS[4], key, attempts)
+  end
+end
+return hashes
+"""
+"""Adds voters and raises counters. A replay may come late: a counter is never lowered."""
+
+
+PATTERN_SCRIPT: Final = """
+local log, offset = ARGV[2], tonumber(ARGV[3])
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known then
+  local known_log, known_offset = string.match(known, '^(%x+) (%d+)$')
+  if known_log == log and tonumber(known_offset) >= offset then return {0, 0} end
+end
+local unique, repeated = 0, 0
+local room = tonumber(ARGV[4]) - redis.call('SCARD', KEYS[2])
+for i = 5, #ARGV, 2 do
+  local new = redis.call('SISMEMBER', KEYS[2], ARGV[i]) == 0
+  local count = tonumber(ARGV[i + 1])
+  if new then
+    unique = unique + 1
+    count = count - 1
+  end
+  repeated = repeated + count
+  if not new or room > 0 then
+    if new then
+      redis.call('SADD', KEYS[2], ARGV[i])
+      room = room - 1
+    end
+    redis.call('INCRBY', 'error_pattern:' .. ARGV[i], ARGV[i + 1])
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], log .. ' ' .. ARGV[3])
+return {unique, repeated}
+"""
+"""Counts the first characters of unknown hashes, once for each record of a partition.
+
+Returns how many were new, and how often others came again."""
+
+
+class Patterns(msgspec.Struct, frozen=True):
+    """First characters of the hashes that one record brought and the roll did not know."""
+
+    partition: int
+    log_id: bytes
+    offset: int
+    counts: dict[str, int]
+
+
+class Change(msgspec.Struct):
+    """What some verdicts mean for the mirror."""
+
+    voted: list[str] = msgspec.field(default_factory=list)
+    """Hashes of accepted votes."""
+    attempts: dict[str, int] = msgspec.field(default_factory=dict)
+    """Hash -> highest attempt number."""
+    patterns: list[Patterns] = msgspec.field(default_factory=list)
+
+    def add(self, verdicts: VerdictBatch, record: VoteBatch) -> None:
+        """Add the verdicts on one record."""
+        self.voted += [vote.hash for vote in accepted(verdicts, record)]
+        if isinstance(record, AdoptedVoteBatch):
+            # Whoever had voted before has voted, also where the vote itself is lost.
+            numbered = zip(record.votes, record.submissions, strict=True)
+            self.voted += [vote.hash for vote, number in numbered if number != REFUSED]
+        for rejection in verdicts.rejections:
+            if rejection.status == Status.DUPLICATE:
+                voter = record.votes[rejection.index].hash
+                self.attempts[voter] = max(rejection.attempt, self.attempts.get(voter, 0))
+        unknown = Counter(
+            record.votes[rejection.index].hash[:PATTERN_CHARACTERS]
+            for rejection in verdicts.rejections
+            if rejection.reason == Reason.NOT_ON_ROLL
+        )
+        if unknown:
+            place = (verdicts.partition, verdicts.log_id, verdicts.offset)
+            self.patterns.append(Patterns(*place, dict(unknown)))
+
+
+def script_calls(change: Change) -> Iterable[list[str | int]]:
+    """Arguments for :data:`WRITE_SCRIPT`, one list per call."""
+    counters = list(change.attempts.items())
+    for start in range(0, max(len(change.voted), len(counters)), _CHUNK):
+        voted = change.voted[start : start + _CHUNK]
+        pairs = [part for pair in counters[start : start + _CHUNK] for part in pair]
+        yield [len(voted), *voted, *pairs]
+
+
+class Mirror:
+    """Writes verdicts to Redis. :meth:`handle` is for a verdict reader.
+
+    Args:
+        redis: client.
+        availability: told when Redis is away.
+        retry_delay_s: first pause between tries.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        availability: Availability,
+        retry_delay_s: float,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self._redis = redis
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._metrics = metrics
+
+    async def handle(self, verdicts: Sequence[Verdicts]) -> None:
+        """Write; returns when Redis has answered, however long it is away.
+
+        Raises:
+            PoisonRecord: a record cannot be decoded.
+        """
+        change = Change()
+        for one in verdicts:
+            record = one.record()
+            if record is not None:
+                change.add(one.batch, record)
+        if not change.voted and not change.attempts and not change.patterns:
+            return
+        await persistently(
+            lambda: self._write(change),
+            service=Service.REDIS,
+            availability=self._availability,
+            retry_delay_s=self._retry_delay_s,
+        )
+        self._metrics.mirrored.inc(len(change.voted))
+
+    async def _write(self, change: Change) -> None:
+        try:
+            async with redis_errors("take the mirror's entries"):
+                unique, repeated = await write(self._redis, change)
+        except ServiceUnavailable:
+            self._metrics.redis_operations.labels("mirror", "error").inc()
+            raise
+        self._metrics.redis_operations.labels("mirror", "success").inc()
+        self._metrics.patterns_unique.inc(unique)
+        self._metrics.patterns_repeated.inc(repeated)
+
+
+async def write(redis: Redis, change: Change) -> tuple[int, int]:
+    """Write a change, in one round trip.
+
+    Returns:
+        How many prefixes of unknown hashes were new, and how often others came again.
+    """
+    keys = [VOTED_HASHES, REBUILD_LOCK, REBUILD_HASHES, REBUILD_COUNTERS]
+    pipe: Any = redis.pipeline(transaction=False)
+    for arguments in script_calls(change):
+        pipe.eval(WRITE_SCRIPT, len(keys), *keys, *arguments)
+    for one in change.patterns:
+        counts = [part for pair in one.counts.items() for part in pair]
+        place = (one.partition, one.log_id.hex(), one.offset, MAX_PATTERNS)
+        pipe.eval(PATTERN_SCRIPT, 2, PATTERN_OFFSETS, PATTERNS_SEEN, *place, *counts)
+    answers = await pipe.execute()
+    counted = answers[len(answers) - len(change.patterns) :]
+    return sum(unique for unique, _ in counted), sum(repeated for _, repeated in counted)

@@ -1,0 +1,31 @@
+"""Refuses to mirror a log beside a Redis that knows another one."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.redis.client import redis_errors
+from streams.bridge.mirror import VOTED_HASHES
+from streams.core.topics import VALIDATION_TOPIC
+from streams.errors import LOG_LOST, LogMismatch
+
+
+async def check_mirror(redis: Redis, reader: LogReader, partitions: int) -> None:
+    """Compare the mirror with a log that holds no vote yet; before anything is written to it.
+
+    Raises:
+        LogMismatch: voters are marked as having voted whom no log accounts for.
+        ServiceUnavailable: Kafka or Redis is away.
+    """
+    ends = await reader.end_offsets(VALIDATION_TOPIC, range(partitions))
+    if max(ends.values()) > 1:
+        return
+    async with redis_errors("count the voters"):
+        voted = await redis.scard(VOTED_HASHES)
+    if voted:
+        raise LogMismatch(
+            f"The set {VOTED_HASHES} has {voted} members, but the log holds no vote",
+            where={"set": VOTED_HASHES, "topic": VALIDATION_TOPIC},
+            todo=LOG_LOST,
+        )

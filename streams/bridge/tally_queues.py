@@ -1,0 +1,138 @@
+"""The tally's queues: commands from RabbitMQ into `tally.events`, acknowledged once in Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.rabbitmq.client import Address, Route
+from streams.bridge.consumer import QueueConsumer, Session
+from streams.core.records import OutRecord
+from streams.runtime.metrics import BridgeMetrics
+from streams.runtime.outages import Availability, Service, persistently
+from streams.settings.model import Settings
+from streams.tally.codec import encode
+from streams.tally.messages import QUEUES, command_of
+from streams.tally.refusals import Refused
+from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, partition_for
+
+log = structlog.get_logger(__name__)
+
+_PREFETCH = 1
+"""As deployed: commands are few, and nothing is gained by hoarding them."""
+
+
+class TallyQueues:
+    """Reads the queues that the settings name. `run` does the work.
+
+    A message that is no command, or holds a secret, is rejected for good: a dead-letter exchange
+    sees it, the log names the check.
+
+    Args:
+        settings: all of them.
+        address: of RabbitMQ.
+        availability: told about outages.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        address: Address,
+        *,
+        availability: Availability,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self._settings = settings
+        self._availability = availability
+        self._metrics = metrics
+        self._waiting: asyncio.Queue[tuple[Session, int, bytes]] = asyncio.Queue()
+        self._writer = LogWriter(settings.kafka_bootstrap_servers, availability=availability)
+        self._consumers = [
+            QueueConsumer(
+                address,
+                route=Route(name),
+                prevalidated=False,
+                prefetch=_PREFETCH,
+                bind=False,
+                measure=False,
+                intake=self,
+                availability=availability,
+                retry_delay_s=settings.retry_delay_s,
+                metrics=metrics,
+            )
+            for name in settings.tally_queues
+        ]
+
+    @property
+    def consuming(self) -> bool:
+        """Whether deliveries arrive from every queue."""
+        return all(consumer.session is not None for consumer in self._consumers)
+
+    # What the consumers call.
+
+    def receive(
+        self,
+        session: Session,
+        tag: int,
+        redelivered: bool,
+        message_id: bytes | None,
+        body: bytes,
+    ) -> None:
+        """Take one delivery. Repeats are harmless: a command asks for what is already so."""
+        del redelivered, message_id
+        session.tags.delivered = tag
+        self._waiting.put_nowait((session, tag, body))
+
+    def forget(self, session: Session) -> None:
+        """Nothing to drop: what a lost session delivered may be passed on twice."""
+
+    # Passing on.
+
+    async def run(self) -> None:
+        """Read and pass on, until cancelled."""
+        settings = self._settings
+        try:
+            await self._persistently(
+                lambda: ensure_tally_topics(
+                    settings.kafka_bootstrap_servers,
+                    app_id=settings.app_id,
+                    partitions=settings.partitions,
+                    replication_factor=settings.replication_factor,
+                )
+            )
+            async with asyncio.TaskGroup() as tasks:
+                for consumer in self._consumers:
+                    tasks.create_task(consumer.run())
+                while True:
+                    session, tag, body = await self._waiting.get()
+                    await self._pass_on(session, tag, body)
+        finally:
+            await self._writer.close()
+
+    async def _pass_on(self, session: Session, tag: int, body: bytes) -> None:
+        try:
+            command = command_of(QUEUES[session.queue], body)
+        except Refused as refused:
+            self._metrics.malformed.labels(refused.check).inc()
+            log.error("a message is refused", queue=session.queue, error=str(refused))
+            session.reject(tag)
+            session.acknowledge()
+            return
+        if command is not None:
+            partition = partition_for(command.election_id, self._settings.partitions)
+            record = OutRecord(EVENTS_TOPIC, partition, encode(command))
+            await self._persistently(lambda: self._writer.write([record]))
+        session.tags.confirm([tag])
+        session.acknowledge()
+
+    async def _persistently(self, action: Callable[[], Awaitable[object]]) -> None:
+        await persistently(
+            action,
+            service=Service.KAFKA,
+            availability=self._availability,
+            retry_delay_s=self._settings.retry_delay_s,
+        )

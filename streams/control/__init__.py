@@ -1,0 +1,1 @@
+"""Commands to the count, written into the log as control records."""

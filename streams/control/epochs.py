@@ -1,0 +1,63 @@
+"""Which epoch the deployment is in, by `votes.control`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from schemas.codec import DecodeError, decode_input, decode_notice
+from schemas.genesis import Genesis
+from schemas.notices import IntakePaused, IntakeResumed
+from streams.adapters.kafka.view import LogView
+from streams.core.records import poison
+from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
+
+
+class Epochs(NamedTuple):
+    """Numbers of epochs; 0 before the first reset."""
+
+    current: int
+    """What the bridges take in belongs to it."""
+    begun: int
+    """The highest for which a reset was ever begun."""
+
+
+async def read_epochs(view: LogView, log_id: bytes | None = None) -> Epochs:
+    """Read the notices.
+
+    Args:
+        view: connected.
+        log_id: of the input log; looked up if it is not given.
+
+    Raises:
+        PoisonRecord: a notice cannot be decoded.
+        ServiceUnavailable: Kafka does not answer.
+    """
+    current = begun = 0
+    if CONTROL_TOPIC not in view.topics:
+        return Epochs(0, 0)
+    if log_id is None:
+        log_id = await _log_id(view)
+    async for records in view.read(CONTROL_TOPIC, await view.spans(CONTROL_TOPIC)):
+        for record in records:
+            try:
+                notice = decode_notice(record.value or b"")
+            except DecodeError as error:
+                raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
+            if notice.log_id != log_id:
+                continue
+            if isinstance(notice, IntakePaused | IntakeResumed):
+                begun = max(begun, notice.epoch)
+            if isinstance(notice, IntakeResumed):
+                current = max(current, notice.epoch)
+    return Epochs(current, begun)
+
+
+async def _log_id(view: LogView) -> bytes | None:
+    record = await view.record_at(VALIDATION_TOPIC, 0, 0)
+    if record is None:
+        return None
+    try:
+        genesis = decode_input(record.value or b"")
+    except DecodeError as error:
+        raise poison(VALIDATION_TOPIC, 0, 0, error) from error
+    return genesis.log_id if isinstance(genesis, Genesis) else None

@@ -1,0 +1,297 @@
+"""Issues commands: a row in PostgreSQL first, then a control record in every partition.
+
+One issuer at a time holds a lock, so that all partitions get the commands in one order. Whoever
+takes it first writes to the end what an earlier issuer left half written; records that come twice
+have no effect (:mod:`streams.core.rules`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from schemas.codec import decode_input, encode
+from schemas.control import (
+    Contest,
+    ContestMethod,
+    ContestsChanged,
+    ElectionContest,
+    EpochOpened,
+    changes_of,
+)
+from streams.adapters.postgres.connection import translated
+from streams.core.records import OutRecord
+from streams.core.rows import moment
+from streams.core.topics import VALIDATION_TOPIC
+from streams.errors import ServiceUnavailable
+
+log = structlog.get_logger(__name__)
+
+_LOCK: Final = 0x5C277154
+"""Key of the advisory lock; any constant that nobody else uses."""
+
+_WHERE: Final[dict[str, object]] = {"table": "control_commands"}
+
+NOW_MS: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+READ_CONTESTS: Final = """
+SELECT contest_id, kind, title, state, choices, roll,
+       (extract(epoch FROM opens_at) * 1000)::bigint AS opens_ms,
+       (extract(epoch FROM closes_at) * 1000)::bigint AS closes_ms, method, regions
+FROM contests ORDER BY contest_id
+"""
+
+UPSERT_CONTESTS: Final = """
+INSERT INTO contests AS c (contest_id, kind, title, state, choices, roll, opens_at, closes_at,
+    command_id, number, method, regions, closed_by)
+SELECT contest_id, kind, title, state, choices, roll, opens_at, closes_at, $9, $10, method, regions,
+    CASE WHEN state IN ('closed', 'archived') THEN $9::bytea END
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+            $7::timestamptz[], $8::timestamptz[], $11::text[], $12::text[])
+    AS n (contest_id, kind, title, state, joined, roll, opens_at, closes_at, method,
+        joined_regions),
+    LATERAL (SELECT CASE WHEN joined IS NOT NULL THEN
+        (SELECT array_agg(v ORDER BY i) FROM jsonb_array_elements_text(joined::jsonb)
+            WITH ORDINALITY AS e (v, i)) END AS choices) AS l,
+    LATERAL (SELECT CASE WHEN joined_regions IS NOT NULL THEN
+        (SELECT array_agg(v ORDER BY i) FROM jsonb_array_elements_text(joined_regions::jsonb)
+            WITH ORDINALITY AS e (v, i)) END AS regions) AS m
+ORDER BY contest_id
+ON CONFLICT (contest_id) DO UPDATE SET
+    kind = excluded.kind, title = excluded.title, state = excluded.state,
+    choices = excluded.choices, roll = excluded.roll, opens_at = excluded.opens_at,
+    closes_at = excluded.closes_at, command_id = excluded.command_id, number = excluded.number,
+    method = excluded.method, regions = excluded.regions,
+    closed_by = CASE excluded.state
+        WHEN 'closed' THEN excluded.command_id
+        WHEN 'archived' THEN coalesce(c.closed_by, excluded.command_id) END,
+    updated_at = now()
+WHERE c.number < excluded.number
+"""
+
+INSERT_COMMAND: Final = """
+INSERT INTO control_commands (command_id, number, kind, record, partitions, enforced, issued_by,
+    issued_at, written_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (command_id) DO NOTHING
+"""
+
+Everywhere = ContestsChanged | EpochOpened
+"""Commands that go to every partition."""
+
+
+class Writer(Protocol):
+    """Writes to Kafka; see :class:`streams.adapters.kafka.writer.LogWriter`."""
+
+    async def write(self, records: list[OutRecord]) -> Any:
+        """Returns when Kafka has them."""
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Who gives commands, and where they go.
+
+    Args:
+        connection: to PostgreSQL; held while a command is written.
+        writer: to Kafka.
+        partitions: of the input topic.
+        name: of the process, for the table.
+        enforced: whether votes are judged by contests here.
+        log_id: of the first partition, for notices to the bridges.
+    """
+
+    connection: Any
+    writer: Writer
+    partitions: int
+    name: str
+    enforced: bool
+    log_id: bytes = b""
+
+    @asynccontextmanager
+    async def turn(self, *, wait: bool = True) -> AsyncIterator[bool]:
+        """Be the only issuer; earlier commands are written to the end first.
+
+        Args:
+            wait: for another issuer's turn to end; else the block gets False when there is one.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL or Kafka is away.
+        """
+        async with translated(_WHERE):
+            if wait:
+                await self.connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+            elif not await self.connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                yield False
+                return
+        try:
+            await self.finish()
+            yield True
+        finally:
+            if not self.connection.is_closed():
+                async with translated(_WHERE):
+                    await self.connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+    async def finish(self) -> None:
+        """Write what is not in every partition yet, oldest first; within a turn."""
+        async with translated(_WHERE):
+            rows = await self.connection.fetch(
+                "SELECT command_id, record, partitions FROM control_commands"
+                " WHERE written_at IS NULL ORDER BY number"
+            )
+        for row in rows:
+            record = decode_input(row["record"])
+            assert isinstance(record, Everywhere)
+            await self._write(record, row["partitions"])
+
+    async def change_contests(
+        self,
+        change: Callable[[dict[str, Contest], int], list[Contest]],
+        also: Callable[[], Awaitable[None]] | None = None,
+    ) -> ContestsChanged | None:
+        """Change contests; within a turn.
+
+        Args:
+            change: from the contests by id and PostgreSQL's clock in Unix milliseconds to the
+                contests that change. Whatever it raises passes through.
+            also: writes what else belongs to them, in the same transaction; in one of its own if
+                no contest changes.
+
+        Returns:
+            The command; None if nothing changes.
+        """
+        async with translated(_WHERE):
+            known = {c.id: c for c in map(_contest, await self.connection.fetch(READ_CONTESTS))}
+            now_ms = await self.connection.fetchval(NOW_MS)
+        changed = change(known, now_ms)
+        if not changed:
+            if also is not None:
+                async with translated(_WHERE), self.connection.transaction():
+                    await also()
+            return None
+        command = changes_of(
+            await self.next_number(now_ms),
+            secrets.token_bytes(16),
+            now_ms,
+            enforced=self.enforced,
+            contests=sorted(changed, key=lambda contest: contest.id),
+        )
+
+        async def mark() -> None:
+            await upsert_contests(self.connection, command)
+            if also is not None:
+                await also()
+
+        await self.issue(command, mark)
+        return command
+
+    async def next_number(self, now_ms: int) -> int:
+        """A number above all that were given; by the clock, so that a lost table costs none."""
+        async with translated(_WHERE):
+            query = "SELECT coalesce(max(number), 0) FROM control_commands"
+            return max(now_ms, int(await self.connection.fetchval(query)) + 1)
+
+    async def issue(
+        self, command: Everywhere, mark: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Note a command, then write it to every partition; within a turn.
+
+        Args:
+            command: what to write.
+            mark: writes what else belongs to it, in the same transaction.
+
+        Raises:
+            ServiceUnavailable: a service is away. Once it is noted, it will be written.
+        """
+        async with translated(_WHERE), self.connection.transaction():
+            await insert_command(
+                self.connection, command, self.partitions, self.name, written_ms=None
+            )
+            if mark is not None:
+                await mark()
+        await self._write(command, self.partitions)
+
+    async def _write(self, command: Everywhere, partitions: int) -> None:
+        raw = encode(command)
+        try:
+            await self.writer.write(
+                [OutRecord(VALIDATION_TOPIC, partition, raw) for partition in range(partitions)]
+            )
+        except ServiceUnavailable as error:
+            raise ServiceUnavailable(
+                "The command is noted but not yet in every partition",
+                where={"topic": VALIDATION_TOPIC, "command": command.command_id.hex()},
+                todo="A worker writes it to the end; `scrutin contest list` shows how far it is",
+            ) from error
+        async with translated(_WHERE):
+            await self.connection.execute(
+                "UPDATE control_commands SET written_at = now() WHERE command_id = $1",
+                command.command_id,
+            )
+
+
+async def insert_command(
+    connection: Any, command: Everywhere, partitions: int, name: str, *, written_ms: int | None
+) -> bool:
+    """Note a command unless it is known; returns whether it is new."""
+    contests = isinstance(command, ContestsChanged)
+    status = await connection.execute(
+        INSERT_COMMAND,
+        command.command_id,
+        command.number,
+        "contests" if contests else "epoch",
+        encode(command),
+        partitions,
+        isinstance(command, ContestsChanged) and command.enforced,
+        name,
+        moment(command.issued_ms * 1000),
+        None if written_ms is None else moment(written_ms * 1000),
+    )
+    return bool(status == "INSERT 0 1")
+
+
+async def upsert_contests(connection: Any, command: ContestsChanged) -> None:
+    """Bring the table of contests to what a command says, unless a later one was there."""
+    contests = command.contests
+    await connection.execute(
+        UPSERT_CONTESTS,
+        [c.id for c in contests],
+        [c.kind for c in contests],
+        [c.title for c in contests],
+        [c.state for c in contests],
+        # An array of arrays would have to be rectangular.
+        [_json(c.choices) for c in contests],
+        [c.roll for c in contests],
+        [None if c.opens_ms is None else moment(c.opens_ms * 1000) for c in contests],
+        [None if c.closes_ms is None else moment(c.closes_ms * 1000) for c in contests],
+        command.command_id,
+        command.number,
+        [c.method if isinstance(c, ElectionContest) else ContestMethod.SINGLE for c in contests],
+        [_json(c.regions) if isinstance(c, ElectionContest) else None for c in contests],
+    )
+
+
+def _json(names: list[str] | None) -> str | None:
+    return None if names is None else msgspec.json.encode(names).decode()
+
+
+def _contest(row: Any) -> Contest:
+    fields = (
+        row["contest_id"],
+        row["kind"],
+        row["title"],
+        row["state"],
+        row["choices"],
+        row["roll"],
+        row["opens_ms"],
+        row["closes_ms"],
+    )
+    method, regions = row["method"], row["regions"]
+    if method == ContestMethod.SINGLE and regions is None:
+        return Contest(*fields)
+    return ElectionContest(*fields, method, regions)

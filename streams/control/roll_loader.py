@@ -1,0 +1,212 @@
+"""Puts voters on the roll in the log, and takes them off.
+
+Entries are voter keys, not hashes: a key lies in the partition of its voter's vote, and for an
+election it differs from contest to contest. Records go straight into the partitions, thousands of
+keys each; of two that name one key the later in the log holds.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from schemas.codec import encode
+from schemas.control import KEY_BYTES, ContestKind, RollChanged
+from schemas.notices import RollLoaded
+from schemas.votes import Kind
+from streams.adapters.postgres.connection import translated
+from streams.control.issuer import Writer
+from streams.core.contests import kind_of
+from streams.core.keys import normalise_hash, partition_of, voter_key
+from streams.core.records import OutRecord
+from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
+
+RECORD_KEYS: Final = 15_000
+"""Keys in a record: half of what Kafka takes."""
+
+_WHERE: Final[dict[str, object]] = {"table": "roll_loads"}
+
+Advance = Callable[[int], None]
+
+
+def pack(hashes: Iterable[str], contests: Sequence[str], partitions: int) -> dict[int, bytearray]:
+    """Voter keys by partition, one after the other.
+
+    Args:
+        hashes: as voters send them.
+        contests: for which they are; none: laws, whose hashes were made for one law each.
+        partitions: of the input log.
+    """
+    packed: dict[int, bytearray] = {}
+    named = [(contest, _vote_kind(contest)) for contest in contests] or [("", Kind.LAW)]
+    for entry in hashes:
+        normalised = normalise_hash(entry)
+        for contest, kind in named:
+            key = voter_key(normalised, contest, kind)
+            partition = partition_of(key, partitions)
+            if partition in packed:
+                packed[partition] += key
+            else:
+                packed[partition] = bytearray(key)
+    return packed
+
+
+def _vote_kind(contest: str) -> Kind:
+    return Kind.LAW if kind_of(contest) is ContestKind.LAW else Kind.CANDIDATE
+
+
+@dataclass
+class RollCommand:
+    """One command about the roll, in as many records as it takes.
+
+    Args:
+        writer: to Kafka.
+    """
+
+    writer: Writer
+    command_id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    issued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    _sequence: dict[int, int] = field(default_factory=dict)
+
+    async def add(self, packed: Mapping[int, bytes | bytearray]) -> None:
+        """Put keys on the roll; returns when Kafka has them.
+
+        Raises:
+            ServiceUnavailable: Kafka does not confirm.
+        """
+        await self._write(
+            [
+                self._record(partition, added=bytes(keys[start : start + RECORD_KEYS * KEY_BYTES]))
+                for partition, keys in sorted(packed.items())
+                for start in range(0, len(keys), RECORD_KEYS * KEY_BYTES)
+            ]
+        )
+
+    async def withdraw(self, packed: Mapping[int, bytes | bytearray]) -> None:
+        """Take keys off the roll; returns when Kafka has it.
+
+        Raises:
+            ServiceUnavailable: Kafka does not confirm.
+        """
+        await self._write(
+            [
+                self._record(p, withdrawn=bytes(keys[start : start + RECORD_KEYS * KEY_BYTES]))
+                for p, keys in sorted(packed.items())
+                for start in range(0, len(keys), RECORD_KEYS * KEY_BYTES)
+            ]
+        )
+
+    async def end(self, partitions: Iterable[int]) -> None:
+        """Say in partitions that nothing follows, so that one can wait for them to pass it.
+
+        Raises:
+            ServiceUnavailable: Kafka does not confirm.
+        """
+        await self._write([self._record(partition, last=True) for partition in partitions])
+
+    def _record(
+        self, partition: int, *, added: bytes = b"", withdrawn: bytes = b"", last: bool = False
+    ) -> OutRecord:
+        sequence = self._sequence.get(partition, 0)
+        self._sequence[partition] = sequence + 1
+        record = RollChanged(
+            number=self.issued_ms,
+            command_id=self.command_id,
+            sequence=sequence,
+            last=last,
+            issued_ms=self.issued_ms,
+            added=added,
+            withdrawn=withdrawn,
+        )
+        return OutRecord(VALIDATION_TOPIC, partition, encode(record))
+
+    async def _write(self, records: list[OutRecord]) -> None:
+        if records:
+            await self.writer.write(records)
+
+
+async def announce_roll(writer: Writer, log_id: bytes) -> None:
+    """Tell the bridges that the roll in the log holds somebody.
+
+    Raises:
+        ServiceUnavailable: Kafka does not confirm.
+    """
+    notice = RollLoaded(log_id, time.time_ns() // 1_000_000)
+    await writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
+
+
+@dataclass(frozen=True)
+class Load:
+    """A roll on its way into the log.
+
+    Args:
+        connection: to PostgreSQL, where it is noted how far it is.
+        writer: to Kafka.
+        partitions: of the input log.
+        log_id: the log's identity.
+        source: digest of what is loaded; the same source goes on where it was interrupted.
+        name: of the source, for people.
+    """
+
+    connection: Any
+    writer: Writer
+    partitions: int
+    log_id: bytes
+    source: bytes
+    name: str
+
+    async def begin(self) -> int:
+        """How many entries an interrupted load has brought into the log already.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL is away.
+        """
+        async with translated(_WHERE):
+            done = await self.connection.fetchval(
+                "INSERT INTO roll_loads AS l (source, name) VALUES ($1, $2)"
+                " ON CONFLICT (source) DO UPDATE SET"
+                "  entries_done = CASE WHEN l.finished_at IS NULL THEN l.entries_done ELSE 0 END,"
+                "  started_at = now(), finished_at = NULL"
+                " RETURNING entries_done",
+                self.source,
+                self.name,
+            )
+        return int(done)
+
+    async def run(
+        self, hashes: Iterable[str], contests: Sequence[str], done: int, advance: Advance
+    ) -> RollCommand:
+        """Write everything; returns the command, whose end every partition will pass.
+
+        Args:
+            hashes: all of the source.
+            contests: see :func:`pack`.
+            done: how many of them to leave out, as :meth:`begin` says.
+            advance: told how many more are in the log, those left out included.
+
+        Raises:
+            ServiceUnavailable: a service is away; given again, it goes on from there.
+        """
+        command = RollCommand(self.writer)
+        entries = iter(hashes)
+        left_out = sum(1 for _ in islice(entries, done))
+        advance(left_out)
+        while chunk := list(islice(entries, min(RECORD_KEYS * self.partitions, 250_000))):
+            await command.add(pack(chunk, contests, self.partitions))
+            done += len(chunk)
+            async with translated(_WHERE):
+                await self.connection.execute(
+                    "UPDATE roll_loads SET entries_done = $2 WHERE source = $1", self.source, done
+                )
+            advance(len(chunk))
+        await command.end(range(self.partitions))
+        await announce_roll(self.writer, self.log_id)
+        async with translated(_WHERE):
+            await self.connection.execute(
+                "UPDATE roll_loads SET finished_at = now() WHERE source = $1", self.source
+            )
+        return command

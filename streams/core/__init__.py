@@ -1,0 +1,1 @@
+"""The decisions: pure functions and values, no driver, no clock, no Faust."""

@@ -1,0 +1,300 @@
+"""Contests and what may become of them; pure.
+
+Every function takes the contests as they are and returns those that a command changes, whole. What
+is asked for and holds already changes nothing, so that a command can be given again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from schemas.control import (
+    Contest,
+    ContestKind,
+    ContestMethod,
+    ContestRoll,
+    ContestState,
+    ElectionContest,
+)
+from streams.core.keys import ELECTION_PREFIX
+from streams.core.polls import POLL_PREFIX
+from streams.errors import ScrutinError
+
+LAW_CHOICES: Final = ("oui", "non")
+MAX_ID_BYTES: Final = 256
+
+_PREFIXES: Final = {
+    ContestKind.LAW: "",
+    ContestKind.ELECTION: ELECTION_PREFIX,
+    ContestKind.POLL: POLL_PREFIX,
+}
+
+Contests = Mapping[str, Contest]
+"""By id."""
+
+
+class ContestRefused(ScrutinError):
+    """A contest cannot become what a command asks for."""
+
+
+def contest_id(name: str, kind: ContestKind | None = None) -> str:
+    """The id that votes carry, from a name with or without its prefix.
+
+    Args:
+        name: `C-42`, `election:1`, or `1` with a kind.
+        kind: None: by the name's prefix, a law if it has none.
+    """
+    prefix = _PREFIXES[kind_of(name) if kind is None else kind]
+    return name if name.startswith(prefix) else prefix + name
+
+
+def kind_of(contest: str) -> ContestKind:
+    """The kind that an id tells."""
+    if contest.startswith(ELECTION_PREFIX):
+        return ContestKind.ELECTION
+    return ContestKind.POLL if contest.startswith(POLL_PREFIX) else ContestKind.LAW
+
+
+def draft(
+    name: str,
+    *,
+    title: str = "",
+    choices: Iterable[str] | None = None,
+    roll: str = ContestRoll.DEFAULT,
+    opens_ms: int | None = None,
+    closes_ms: int | None = None,
+    method: str = ContestMethod.SINGLE,
+    regions: list[str] | None = None,
+) -> Contest:
+    """A new contest.
+
+    Args:
+        name: its id.
+        title: for people; the id if there is none.
+        choices: what may be chosen; None: `oui` and `non` for a law, anything otherwise.
+        roll: a :class:`schemas.control.ContestRoll`.
+        opens_ms: when it opens by itself, Unix milliseconds.
+        closes_ms: when it closes by itself, Unix milliseconds.
+        method: a :class:`schemas.control.ContestMethod`.
+        regions: region of each choice; None: they stand everywhere.
+
+    Raises:
+        ContestRefused: it makes no sense.
+    """
+    kind = kind_of(name)
+    if not name.removeprefix(_PREFIXES[kind]) and kind is not ContestKind.ELECTION:
+        raise _refused(name, "A contest has no id", "Name it")
+    if len(name.encode()) > MAX_ID_BYTES:
+        raise _refused(name, f"An id is longer than {MAX_ID_BYTES} bytes", "Shorten it")
+    if roll not in set(ContestRoll):
+        raise _refused(name, f"There is no roll {roll!r}", f"Use {', '.join(ContestRoll)}")
+    if choices is None:
+        allowed = list(LAW_CHOICES) if kind is ContestKind.LAW else None
+    else:
+        allowed = list(dict.fromkeys(choices))
+        if kind is ContestKind.LAW and not set(allowed) <= set(LAW_CHOICES):
+            raise _refused(name, "A law's choices are oui and non", "Leave them out")
+        if not allowed:
+            raise _refused(name, "A contest has no choices", "Name them, or leave them out")
+    if opens_ms is not None and closes_ms is not None and closes_ms <= opens_ms:
+        raise _refused(name, "It would close before it opens", "Correct the times")
+    fields = (name, kind, title or name, ContestState.DRAFT, allowed, roll, opens_ms, closes_ms)
+    if method == ContestMethod.SINGLE and regions is None:
+        return Contest(*fields)
+    return ElectionContest(*fields, method, regions)
+
+
+def create(known: Contests, drafts: Iterable[Contest]) -> list[Contest]:
+    """Announce contests; a draft may be announced anew.
+
+    Raises:
+        ContestRefused: one is open or over, and differs.
+    """
+    changed = []
+    for new in drafts:
+        old = known.get(new.id)
+        if old is None or (old.state == ContestState.DRAFT and old != new):
+            changed.append(new)
+        elif differing := _differing(old, new):
+            raise _refused(
+                new.id,
+                f"It is {old.state} already, with another {' and another '.join(differing)}",
+                "Say what it has now (`scrutin contest list --json`); `scrutin contest extend`"
+                " moves its end, all else needs another id",
+            )
+    return changed
+
+
+def _differing(old: Contest, new: Contest) -> list[str]:
+    """Fields that differ, by the names that people write; the state apart."""
+    names = {"opens_ms": "opening", "closes_ms": "end", "choices": "list of choices"}
+    return [
+        names.get(field, field)
+        # One may say more than the other: see `ElectionContest`.
+        for field in max(old.__struct_fields__, new.__struct_fields__, key=len)
+        if field != "state" and getattr(old, field, None) != getattr(new, field, None)
+    ]
+
+
+def open_now(known: Contests, name: str, now_ms: int) -> list[Contest]:
+    """Let votes count from now on.
+
+    Raises:
+        ContestRefused: it is over, or its end has passed.
+    """
+    old = _existing(known, name)
+    if old.state == ContestState.OPEN:
+        return []
+    if old.state != ContestState.DRAFT:
+        raise _refused(name, f"It is {old.state}, and closing is final", "Create another contest")
+    if old.closes_ms is not None and old.closes_ms <= now_ms:
+        raise _refused(name, "Its closing time has passed", "`scrutin contest extend` it first")
+    return [msgspec.structs.replace(old, state=ContestState.OPEN)]
+
+
+def close_now(known: Contests, name: str) -> list[Contest]:
+    """Let no vote count from now on, for good.
+
+    Raises:
+        ContestRefused: it was never open.
+    """
+    old = _existing(known, name)
+    if old.state in {ContestState.CLOSED, ContestState.ARCHIVED}:
+        return []
+    if old.state == ContestState.DRAFT:
+        raise _refused(name, "It is a draft, so there is nothing to close", "Open it first")
+    return [msgspec.structs.replace(old, state=ContestState.CLOSED)]
+
+
+def extend(known: Contests, name: str, closes_ms: int | None, now_ms: int) -> list[Contest]:
+    """Move the closing time; None: it closes by command only.
+
+    Raises:
+        ContestRefused: it is over, or the time has passed.
+    """
+    old = _existing(known, name)
+    if old.state not in {ContestState.DRAFT, ContestState.OPEN}:
+        raise _refused(name, f"It is {old.state}, and closing is final", "Create another contest")
+    if closes_ms is not None and closes_ms <= max(now_ms, old.opens_ms or 0):
+        raise _refused(
+            name, "The closing time has passed, or is before the opening", "Name another"
+        )
+    new = msgspec.structs.replace(old, closes_ms=closes_ms)
+    return [new] if new != old else []
+
+
+def archive(known: Contests, name: str) -> list[Contest]:
+    """Put a closed contest away.
+
+    Raises:
+        ContestRefused: it is not closed.
+    """
+    old = _existing(known, name)
+    if old.state == ContestState.ARCHIVED:
+        return []
+    if old.state != ContestState.CLOSED:
+        raise _refused(name, f"It is {old.state}", "Close it first")
+    return [msgspec.structs.replace(old, state=ContestState.ARCHIVED)]
+
+
+def due(known: Contests, now_ms: int) -> list[Contest]:
+    """Contests whose time has come: drafts to open, open ones to close.
+
+    A draft whose opening and closing were both missed opens and closes in turn.
+    """
+    changed = []
+    for old in known.values():
+        opens = old.state == ContestState.DRAFT and old.opens_ms is not None
+        if opens and old.opens_ms is not None and old.opens_ms <= now_ms:
+            changed.append(msgspec.structs.replace(old, state=ContestState.OPEN))
+        elif (
+            old.state == ContestState.OPEN and old.closes_ms is not None and old.closes_ms <= now_ms
+        ):
+            changed.append(msgspec.structs.replace(old, state=ContestState.CLOSED))
+    return changed
+
+
+def begin_again(known: Contests) -> list[Contest]:
+    """What a rehearsal's end makes of the contests: those that are over are drafts once more.
+
+    Times that have passed would open and close them at once, so they are taken away.
+    """
+    over = {ContestState.CLOSED, ContestState.ARCHIVED}
+    return [
+        msgspec.structs.replace(old, state=ContestState.DRAFT, opens_ms=None, closes_ms=None)
+        for old in known.values()
+        if old.state in over
+    ]
+
+
+def from_table(rows: Iterable[Mapping[str, Any]]) -> list[Contest]:
+    """Drafts from the objects of an import file.
+
+    Args:
+        rows: with `id`, and any of `kind`, `title`, `choices` (a list, or text between commas or
+            bars), `roll`, `opens`, `closes` (ISO 8601).
+
+    Raises:
+        ContestRefused: names the row.
+    """
+    drafts = []
+    for number, row in enumerate(rows, 1):
+        known = {"id", "kind", "title", "choices", "roll", "opens", "closes"}
+        try:
+            if unknown := sorted(str(name) for name in row if name not in known):
+                raise ValueError(f"unknown field {', '.join(unknown)}")
+            kind = ContestKind(row["kind"]) if row.get("kind") else None
+            drafts.append(
+                draft(
+                    contest_id(str(row["id"]), kind),
+                    title=str(row.get("title") or ""),
+                    choices=_choices(row.get("choices")),
+                    roll=str(row.get("roll") or ContestRoll.DEFAULT),
+                    opens_ms=parse_time(row.get("opens")),
+                    closes_ms=parse_time(row.get("closes")),
+                )
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise ContestRefused(
+                f"Row {number} is no contest: {error}",
+                todo="A contest has id, kind, title, choices, roll, opens and closes; id is needed",
+            ) from error
+    return drafts
+
+
+def parse_time(text: str | None) -> int | None:
+    """Unix milliseconds of an ISO 8601 time; without an offset it is UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def _choices(value: Any) -> list[str] | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return [part.strip() for part in value.replace("|", ",").split(",") if part.strip()]
+    if not isinstance(value, list):
+        raise TypeError("choices are a list")
+    return [str(choice) for choice in value]
+
+
+def _existing(known: Contests, name: str) -> Contest:
+    if name not in known:
+        raise _refused(name, "There is no such contest", "See `scrutin contest list`")
+    return known[name]
+
+
+def _refused(name: str, what: str, todo: str) -> ContestRefused:
+    return ContestRefused(what, where={"contest": name}, todo=todo)

@@ -1,0 +1,212 @@
+"""Validation as a pure function: a record of the input log and the voted table in, verdicts out.
+
+Validation is a fold of the log. Nothing here reads a clock, a service or a random number, so two
+workers that read the same log decide the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from schemas.verdicts import Reason, Rejection, Status
+from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
+from schemas.votes import REFUSED, REPLAYABLE, AdoptedVoteBatch, Kind, Vote, VoteBatch
+from streams.core.keys import voter_key
+from streams.core.rules import LAW_CHOICES, Rules, by_stamps
+
+IDENTITY_BYTES: Final = 8
+"""How much of an identity the voted table keeps, with the mark in its last bit."""
+_LAST: Final = IDENTITY_BYTES - 1
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """What the voted table knows of a voter key."""
+
+    offset: int
+    """Input offset at which the key was first accepted."""
+    index: int
+    """Number of the vote in that record."""
+    identity: bytes
+    """Of the accepted vote, as :func:`kept_identity` gives it."""
+    attempts: int = 0
+    """Submissions after the accepted one."""
+    later: tuple[bytes, ...] = ()
+    """Identities of the latest attempts, oldest first, at most 8."""
+
+
+# A plain integer: the member's own operators cost more than the rest of a verdict.
+_REPLAYABLE: Final = int(REPLAYABLE)
+
+_OTHER_LAST_BIT: Final = [bytes((byte ^ 1,)) for byte in range(256)]
+
+Lookup = Callable[[bytes], Entry | None]
+
+
+def decide(
+    batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup, rules: Rules | None = None
+) -> VotedRecord:
+    """Decide on every item of a record.
+
+    Args:
+        batch: the record.
+        offset: its offset in its partition of the input log.
+        log_id: identity of that partition's log.
+        lookup: the voted table as it was after the record before this one.
+        rules: what control records had decreed by then; None: nothing.
+
+    Returns:
+        The changelog record: what changes in the table, and what was not accepted.
+    """
+    if rules is not None and rules.void(batch):
+        return _void(batch, log_id)
+    if isinstance(batch, AdoptedVoteBatch):
+        return _adopt(batch, offset, log_id, lookup)
+    judge = by_stamps if rules is None else rules.judge(batch)
+    first_votes = bytearray()
+    contests: dict[str, int] = {}
+    rejections: list[Rejection] = []
+    touched: dict[bytes, Entry] = {}
+    repeated: dict[bytes, None] = {}
+
+    for index, vote in enumerate(batch.votes):
+        key = voter_key(vote.hash, vote.contest, vote.kind)
+        identity = kept_identity(vote)
+        reason = judge(vote, key)
+        if reason is not None:
+            # A counted vote that comes once more stays counted, whatever has changed since.
+            if judge is not by_stamps and _is_replay(vote, touched.get(key) or lookup(key)):
+                rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
+            else:
+                rejections.append(Rejection(index, Status.INVALID, reason))
+            continue
+        entry = touched.get(key) or lookup(key)
+        if entry is None:
+            touched[key] = Entry(offset, index, identity)
+            contest = contests.setdefault(vote.contest, len(contests))
+            first_votes += FIRST_VOTE.pack(key, index, contest, identity)
+        elif _is_replay(vote, entry):
+            rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
+        else:
+            entry = _attempted(entry, identity, entry.attempts + 1)
+            touched[key] = entry
+            repeated[key] = None
+            rejections.append(_duplicate(index, entry.attempts))
+
+    for index, item in enumerate(batch.malformed, start=len(batch.votes)):
+        rejections.append(Rejection(index, Status.MALFORMED, item.reason))
+
+    return VotedRecord(
+        log_id=log_id,
+        first_votes=bytes(first_votes),
+        contests=list(contests),
+        repeats=[_repeat(key, touched[key]) for key in repeated],
+        rejections=rejections,
+    )
+
+
+def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> VotedRecord:
+    """Take over what another system had decided. A record that comes again changes nothing."""
+    first_votes = bytearray()
+    contests: dict[str, int] = {}
+    rejections: list[Rejection] = []
+    touched: dict[bytes, Entry] = {}
+    repeated: dict[bytes, None] = {}
+
+    for index, (vote, number) in enumerate(zip(batch.votes, batch.submissions, strict=True)):
+        if number == REFUSED:
+            rejections.append(Rejection(index, Status.INVALID, Reason.REFUSED_BEFORE))
+            continue
+        key = voter_key(vote.hash, vote.contest, vote.kind)
+        identity = kept_identity(vote)
+        entry = touched.get(key) or lookup(key)
+        if entry is None:
+            touched[key] = Entry(offset, index, identity, attempts=number)
+            contest = contests.setdefault(vote.contest, len(contests))
+            first_votes += FIRST_VOTE.pack(key, index, contest, identity)
+            if number:
+                repeated[key] = None
+                rejections.append(_duplicate(index, number))
+            elif not _countable(vote):
+                rejections.append(Rejection(index, Status.INVALID, Reason.VOTE_LOST))
+            continue
+        known = identity in {entry.identity, *entry.later}
+        # 0: the voter has voted here before the adoption came.
+        attempt = number or entry.attempts + 1
+        if known or attempt <= entry.attempts:
+            rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
+            continue
+        touched[key] = _attempted(entry, identity, attempt)
+        repeated[key] = None
+        rejections.append(_duplicate(index, attempt))
+
+    return VotedRecord(
+        log_id=log_id,
+        first_votes=bytes(first_votes),
+        contests=list(contests),
+        repeats=[_repeat(key, touched[key]) for key in repeated],
+        rejections=rejections,
+    )
+
+
+def _countable(vote: Vote) -> bool:
+    return vote.choice in LAW_CHOICES if vote.kind == Kind.LAW else bool(vote.choice)
+
+
+def _duplicate(index: int, attempt: int) -> Rejection:
+    return Rejection(index, Status.DUPLICATE, Reason.ALREADY_VOTED, attempt)
+
+
+def _is_replay(vote: Vote, entry: Entry | None) -> bool:
+    """Whether a vote is one that the entry knows, delivered once more."""
+    if entry is None:
+        return False
+    known = (entry.identity, *entry.later)
+    # A bridge that was frozen, or cut off from Kafka, may write the first delivery after another
+    # bridge has written the second.
+    if _kept(vote.identity, 1) in known:
+        return True
+    return bool(vote.flags & _REPLAYABLE) and _kept(vote.identity, 0) in known
+
+
+def kept_identity(vote: Vote) -> bytes:
+    """What the voted table keeps of a vote's identity, 8 bytes.
+
+    63 bits of the identity; the last bit says that the delivery was marked as one that may have
+    come before.
+    """
+    return _kept(vote.identity, 1 if vote.flags & _REPLAYABLE else 0)
+
+
+def _kept(identity: bytes, marked: int) -> bytes:
+    last = identity[_LAST]
+    if last & 1 == marked:
+        return identity[:IDENTITY_BYTES]
+    return identity[:_LAST] + _OTHER_LAST_BIT[last]
+
+
+def _void(batch: VoteBatch, log_id: bytes) -> VotedRecord:
+    count = len(batch.votes) + len(batch.malformed)
+    rejections = [Rejection(index, Status.VOID, Reason.OLD_EPOCH) for index in range(count)]
+    return VotedRecord(log_id, b"", [], [], rejections)
+
+
+def _attempted(entry: Entry, identity: bytes, attempts: int) -> Entry:
+    return msgspec.structs.replace(
+        entry,
+        attempts=attempts,
+        later=(*entry.later, identity)[-MAX_LATER_IDENTITIES:],
+    )
+
+
+def _repeat(key: bytes, entry: Entry) -> Repeat:
+    return Repeat(
+        key=key,
+        offset=entry.offset,
+        index=entry.index,
+        identity=entry.identity,
+        attempts=entry.attempts,
+        later=list(entry.later),
+    )

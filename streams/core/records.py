@@ -1,0 +1,134 @@
+"""Kafka records as the stages see them, apart from Faust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from schemas.codec import DecodeError, InputRecord, decode_input
+from schemas.control import KEY_BYTES, RollChanged
+from schemas.verdicts import VerdictBatch
+from schemas.votes import VoteBatch
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.errors import (
+    REBUILD_VALIDATED,
+    REBUILD_VOTED,
+    PoisonRecord,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """What the codecs return instead of raising: Faust would drop the record and go on."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class InputEvent:
+    """A record of `votes.validation` on its way through validation."""
+
+    partition: int
+    offset: int
+    record: InputRecord | Undecodable
+    raw: bytes
+    """The record as it was read."""
+    generation: int
+    acknowledge: Callable[[], Any]
+
+    @property
+    def weight(self) -> int:
+        """Number of items."""
+        record = self.record
+        if isinstance(record, VoteBatch):
+            return len(record.votes) + len(record.malformed)
+        if isinstance(record, RollChanged):
+            return 1 + (len(record.added) + len(record.withdrawn)) // KEY_BYTES
+        return 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the encoded record."""
+        return len(self.raw)
+
+    def ack(self) -> None:
+        """Acknowledge the event to Faust."""
+        self.acknowledge()
+
+
+@dataclass(slots=True)
+class VerdictEvent:
+    """A record of `votes.validated` on its way into the sink."""
+
+    offset: int
+    """Its own offset in `votes.validated`."""
+    verdicts: VerdictBatch
+    record: InputRecord
+    """The input record in it, decoded."""
+    size_bytes: int
+    generation: int
+    acknowledge: Callable[[], Any]
+
+    @property
+    def weight(self) -> int:
+        """Number of items."""
+        record = self.record
+        if not isinstance(record, VoteBatch):
+            return 0
+        return len(record.votes) + len(record.malformed)
+
+    def ack(self) -> None:
+        """Acknowledge the event to Faust."""
+        self.acknowledge()
+
+
+def poison(topic: str, partition: int, offset: int, error: Exception) -> PoisonRecord:
+    """The error for a record that cannot be decoded."""
+    remedies = {
+        VALIDATION_TOPIC: f"`scrutin skip {topic} {partition} {offset}` lets the count pass it",
+        VALIDATED_TOPIC: REBUILD_VALIDATED,
+    }
+    poisoned = PoisonRecord(
+        f"A record cannot be decoded: {type(error).__name__}",
+        where={"topic": topic, "partition": partition, "offset": offset},
+        todo="Its partition stands still so that nothing is lost. See who wrote it; "
+        + remedies.get(topic, REBUILD_VOTED),
+    )
+    poisoned.__cause__ = error
+    return poisoned
+
+
+@dataclass(frozen=True, slots=True)
+class OutRecord:
+    """A record to write."""
+
+    topic: str
+    partition: int
+    value: bytes | None
+    """None removes the key from a compacted topic."""
+    key: bytes | None = None
+
+
+class Verdicts(msgspec.Struct, frozen=True):
+    """One record of `votes.validated`."""
+
+    batch: VerdictBatch
+    offset: int
+
+    def record(self) -> VoteBatch | None:
+        """The input record, decoded; None for a genesis or control record.
+
+        Raises:
+            PoisonRecord: it cannot be decoded.
+        """
+        try:
+            found = decode_input(self.batch.record)
+        except DecodeError as error:
+            raise poison(VALIDATED_TOPIC, self.batch.partition, self.offset, error) from error
+        return found if isinstance(found, VoteBatch) else None

@@ -1,0 +1,161 @@
+"""Verdict batches as rows of the database; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
+from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
+from streams.core.keys import stored_hash
+from streams.core.ranking import first
+from streams.core.rules import epoch_of
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_BIGINT_DIGITS: Final = 18
+
+AUDIT_COLUMNS: Final = (
+    "vote_hash",
+    "voter_hash",
+    "citizen_id",
+    "law_id",
+    "contest",
+    "candidate_id",
+    "choice",
+    "timestamp",
+    "processed_timestamp",
+    "metadata",
+    "source_partition",
+    "source_offset",
+    "source_index",
+)
+REJECTED_COLUMNS: Final = (
+    *AUDIT_COLUMNS,
+    "status",
+    "reason",
+    "attempt_count",
+    "identity",
+    "body_head",
+    "body_length",
+    "body_sha256",
+)
+
+Row = tuple[object, ...]
+
+
+def moment(timestamp_us: int) -> datetime:
+    """A point in time from Unix microseconds."""
+    return _EPOCH + timedelta(microseconds=timestamp_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where in the input log a record is, and when the bridge took it in."""
+
+    partition: int
+    offset: int
+    ingested: datetime
+    epoch: int = 0
+
+
+def source_of(verdicts: VerdictBatch, batch: VoteBatch) -> Source:
+    """Where the items of a record come from."""
+    ingested = moment(batch.ingest_ms * 1000)
+    return Source(verdicts.partition, verdicts.offset, ingested, epoch_of(batch))
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedItem:
+    """An item of a batch with its rejection."""
+
+    source: Source
+    rejection: Rejection
+    item: Vote | Malformed
+
+    @property
+    def may_be_known(self) -> bool:
+        """Whether the row may be there already, from an earlier delivery of the same message."""
+        # A duplicate's replays are recognised by validation; the others leave no table entry.
+        return self.rejection.status != Status.DUPLICATE and bool(self.item.flags & REPLAYABLE)
+
+
+def split(
+    verdicts: VerdictBatch, batch: VoteBatch
+) -> tuple[list[tuple[int, Vote]], list[RejectedItem]]:
+    """Accepted votes with their index, and rejected items without those that leave no row."""
+    source = source_of(verdicts, batch)
+    if not verdicts.rejections:
+        return list(enumerate(batch.votes)), []
+    refused = {rejection.index for rejection in verdicts.rejections}
+    accepted = [(i, vote) for i, vote in enumerate(batch.votes) if i not in refused]
+    rejected = [
+        RejectedItem(source, rejection, item_at(batch, rejection.index))
+        for rejection in verdicts.rejections
+        if rejection.status not in UNREPORTED
+    ]
+    return accepted, rejected
+
+
+def item_at(batch: VoteBatch, index: int) -> Vote | Malformed:
+    """The item with a number: votes first, malformed messages after them."""
+    votes = batch.votes
+    return votes[index] if index < len(votes) else batch.malformed[index - len(votes)]
+
+
+def audit_rows(
+    verdicts: VerdictBatch, batch: VoteBatch, accepted: list[tuple[int, Vote]]
+) -> Iterator[Row]:
+    """Rows of `vote_audit`, in :data:`AUDIT_COLUMNS`."""
+    source = source_of(verdicts, batch)
+    for index, vote in accepted:
+        yield _vote_row(source, index, vote)
+
+
+def rejected_row(rejected: RejectedItem) -> Row:
+    """A row of `rejected_votes`, in :data:`REJECTED_COLUMNS`."""
+    item, rejection, source = rejected.item, rejected.rejection, rejected.source
+    verdict = (rejection.status, rejection.reason, rejection.attempt, item.identity)
+    if isinstance(item, Vote):
+        return (*_vote_row(source, rejection.index, item), *verdict, None, None, None)
+    place = (source.partition, source.offset, rejection.index)
+    empty = (None,) * 8
+    return (
+        *empty,
+        source.ingested,
+        None,
+        *place,
+        *verdict,
+        item.head,
+        item.length,
+        item.sha256,
+    )
+
+
+def _vote_row(source: Source, index: int, vote: Vote) -> Row:
+    law = vote.kind == Kind.LAW
+    return (
+        stored_hash(vote.hash, vote.contest, vote.kind),
+        vote.hash,
+        vote.citizen_id,
+        vote.contest if law else None,
+        vote.contest,
+        None if law else _candidate_id(vote.choice),
+        vote.choice,
+        moment(vote.timestamp_us),
+        source.ingested,
+        vote.metadata,
+        source.partition,
+        source.offset,
+        index,
+    )
+
+
+def _candidate_id(choice: str) -> int | None:
+    # The column is a number, as in the service before: of a ranking the first. Ids that are no
+    # numbers are in `choice`.
+    choice = first(choice)
+    if choice.isascii() and choice.isdigit() and len(choice) <= _MAX_BIGINT_DIGITS:
+        return int(choice)
+    return None

@@ -1,0 +1,195 @@
+"""What the control records of a partition have decreed so far, and votes judged by it; pure.
+
+The rules are a part of the fold: they are what they are at a place in the log, whoever asks and
+whenever. A partition without control records has no rules, and votes are judged by their stamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from schemas.control import (
+    Contest,
+    ContestMethod,
+    ContestRoll,
+    ContestsChanged,
+    ContestState,
+    Control,
+    ElectionContest,
+    EpochOpened,
+    RollChanged,
+)
+from schemas.verdicts import Reason
+from schemas.votes import Flag, Kind, Rule, RuledVoteBatch, Vote, VoteBatch
+from streams.core import ranking
+from streams.core.key_set import PackedKeys
+from streams.core.polls import POLL_PREFIX
+
+LAW_CHOICES: Final = frozenset({"oui", "non"})
+
+KEPT_ROLL_COMMANDS: Final = 256
+"""Commands about the roll whose records are known when they come again. A producer writes a record
+again within seconds; nobody gives so many commands meanwhile."""
+
+Judge = Callable[[Vote, bytes], Reason | None]
+"""Why a vote does not count, given its voter key; None if nothing speaks against it."""
+
+_ON_ROLL: Final = int(Flag.ON_ROLL)
+_PREVALIDATED: Final = int(Flag.PREVALIDATED)
+_LAW: Final = int(Kind.LAW)
+
+
+def by_stamps(vote: Vote, _key: bytes) -> Reason | None:
+    """Judge a vote by what the bridge found out: without any rule."""
+    if not vote.flags & _ON_ROLL:
+        return Reason.NOT_ON_ROLL
+    if vote.kind == _LAW and vote.choice not in LAW_CHOICES:
+        return Reason.UNKNOWN_CHOICE
+    return None
+
+
+class Rules:
+    """The rules of one partition, at one place of its log."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        """Votes taken in during an earlier one are void."""
+        self.contests: dict[str, Contest] = {}
+        """By id, as the latest command left them."""
+        self.roll = PackedKeys()
+        """Voter keys of this partition that may vote."""
+        self._numbers: dict[str, int] = {}
+        # Contest -> number of the latest command that changed it.
+        self._roll_commands: dict[bytes, int] = {}
+        # Of the latest commands: the sequence number of the last record.
+        self._choices: dict[str, dict[str, str] | None] = {}
+        # Contest -> choice -> its region; empty where it has none.
+
+    def apply(self, control: Control) -> bool:
+        """Let a control record take effect; returns whether it opened an epoch."""
+        match control:
+            case ContestsChanged():
+                for contest in control.contests:
+                    self._change(contest, control.number)
+            case RollChanged():
+                self._change_roll(control)
+            case EpochOpened():
+                if control.epoch > self.epoch:
+                    self.epoch = control.epoch
+                    return True
+        return False
+
+    def _change_roll(self, control: RollChanged) -> None:
+        if control.sequence <= self._roll_commands.get(control.command_id, -1):
+            return
+        self._roll_commands.pop(control.command_id, None)
+        self._roll_commands[control.command_id] = control.sequence
+        if len(self._roll_commands) > KEPT_ROLL_COMMANDS:
+            del self._roll_commands[next(iter(self._roll_commands))]
+        self.roll.add(control.added)
+        self.roll.discard(control.withdrawn)
+
+    def _change(self, contest: Contest, number: int) -> None:
+        if number > self._numbers.get(contest.id, 0):
+            self._numbers[contest.id] = number
+            self.contests[contest.id] = contest
+            self._choices[contest.id] = _regions_by_choice(contest)
+
+    def void(self, batch: VoteBatch) -> bool:
+        """Whether a record's votes were taken in before the epoch began."""
+        return self.epoch > 0 and epoch_of(batch) < self.epoch
+
+    def judge(self, batch: VoteBatch) -> Judge:
+        """What the votes of a record are judged by."""
+        if not isinstance(batch, RuledVoteBatch) or not batch.rules:
+            return by_stamps
+        by_roll = self._by_table if batch.rules & Rule.ROLL_TABLE else _by_stamp
+        if batch.rules & Rule.POLLS:
+            return lambda vote, key: (
+                self._by_contest(vote, key, by_roll)
+                if vote.contest.startswith(POLL_PREFIX)
+                else by_roll(vote, key) or _known_choice(vote)
+            )
+        if not batch.rules & Rule.CONTESTS:
+            return lambda vote, key: by_roll(vote, key) or _known_choice(vote)
+        return lambda vote, key: self._by_contest(vote, key, by_roll)
+
+    def _by_contest(self, vote: Vote, key: bytes, by_roll: Judge) -> Reason | None:
+        contest = self.contests.get(vote.contest)
+        if contest is None:
+            return Reason.UNKNOWN_CONTEST
+        if contest.state != ContestState.OPEN:
+            draft = contest.state == ContestState.DRAFT
+            return Reason.CONTEST_NOT_OPEN if draft else Reason.CONTEST_CLOSED
+        choices = self._choices[vote.contest]
+        if choices is not None and (reason := _chosen(vote, contest, choices)) is not None:
+            return reason
+        if contest.roll == ContestRoll.OPEN:
+            return None
+        return (
+            self._by_table(vote, key) if contest.roll == ContestRoll.TABLE else by_roll(vote, key)
+        )
+
+    def _by_table(self, vote: Vote, key: bytes) -> Reason | None:
+        if vote.flags & _PREVALIDATED or key in self.roll:
+            return None
+        return Reason.NOT_ON_ROLL
+
+
+def _regions_by_choice(contest: Contest) -> dict[str, str] | None:
+    if contest.choices is None:
+        return None
+    regions = contest.regions if isinstance(contest, ElectionContest) else None
+    return dict(zip(contest.choices, regions or [""] * len(contest.choices), strict=True))
+
+
+class _Stated(msgspec.Struct):
+    """What an election's vote may say beside its choice."""
+
+    region_id: str | int | None = None
+
+
+_stated: Final = msgspec.json.Decoder(_Stated)
+
+
+def _chosen(vote: Vote, contest: Contest, regions: dict[str, str]) -> Reason | None:
+    """Why what was chosen does not count, by choice and region."""
+    if not isinstance(contest, ElectionContest):
+        return None if vote.choice in regions else Reason.CHOICE_NOT_ALLOWED
+    ranked = contest.method == ContestMethod.RANKED
+    chosen = vote.choice.split(ranking.SEPARATOR) if ranked else [vote.choice]
+    if len(set(chosen)) < len(chosen) or any(each not in regions for each in chosen):
+        return Reason.CHOICE_NOT_ALLOWED
+    if contest.regions is None:
+        return None
+    own = {regions[each] for each in chosen}
+    if vote.metadata is not None and (stated := stated_region(vote.metadata)) is not None:
+        own.add(stated)
+    return Reason.OTHER_REGION if len(own) > 1 else None
+
+
+def stated_region(metadata: str) -> str | None:
+    """The region that a vote says it is from; None if it says none, or nothing readable."""
+    try:
+        region = _stated.decode(metadata).region_id
+    except msgspec.DecodeError:
+        return None
+    return None if region is None else str(region)
+
+
+def epoch_of(batch: VoteBatch) -> int:
+    """The epoch in which a record's votes were taken in."""
+    return batch.epoch if isinstance(batch, RuledVoteBatch) else 0
+
+
+def _by_stamp(vote: Vote, _key: bytes) -> Reason | None:
+    return None if vote.flags & _ON_ROLL else Reason.NOT_ON_ROLL
+
+
+def _known_choice(vote: Vote) -> Reason | None:
+    if vote.kind == _LAW and vote.choice not in LAW_CHOICES:
+        return Reason.UNKNOWN_CHOICE
+    return None

@@ -1,0 +1,160 @@
+"""Where a partition of the voted table keeps its voters: a port, and the store in memory."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Protocol
+
+from schemas.control import Control
+from schemas.verdicts import Rejection
+from schemas.voted import FIRST_VOTE, Repeat
+from streams.core.decide import Entry
+from streams.core.vote_index import FirstVotes
+
+
+class Entries(Protocol):
+    """The voters of one partition.
+
+    What is put in is found at once. A key that is added again keeps its first place; the latest
+    repeat of a key counts.
+    """
+
+    def __len__(self) -> int:
+        """Number of voter keys."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Voter keys, in no particular order."""
+        ...
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a voter key, if it has voted."""
+        ...
+
+    def add(self, offset: int, first_votes: bytes) -> None:
+        """Take in the first votes of one input record (:data:`schemas.voted.FIRST_VOTE` each)."""
+        ...
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Take in an attempt after the accepted vote, whose key is known."""
+        ...
+
+    def reject(self, offset: int, rejections: list[Rejection]) -> None:
+        """Take in the verdicts on an input record, if this outlives the process."""
+        ...
+
+    def control(self, offset: int, control: Control) -> None:
+        """Take in a control record, if this outlives the process."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all voters."""
+        ...
+
+
+class MemoryEntries:
+    """Voters in memory, to be restored from the changelog.
+
+    Args:
+        first: first votes to begin with.
+        repeats: attempts after them.
+    """
+
+    def __init__(
+        self, first: FirstVotes | None = None, repeats: dict[bytes, Entry] | None = None
+    ) -> None:
+        self._first = FirstVotes() if first is None else first
+        self._repeats = {} if repeats is None else repeats
+
+    def __len__(self) -> int:
+        """Number of voter keys."""
+        return len(self._first)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Voter keys, in no particular order."""
+        return iter(self._first)
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a voter key, if it has voted."""
+        if self._repeats:
+            repeated = self._repeats.get(key)
+            if repeated is not None:
+                return repeated
+        return self._first.get(key)
+
+    def add(self, offset: int, first_votes: bytes) -> None:
+        """Take in the first votes of one input record."""
+        self._first.add(offset, first_votes)
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Take in an attempt after the accepted vote."""
+        self._repeats[repeat.key] = entry_of(repeat)
+
+    def reject(self, offset: int, rejections: list[Rejection]) -> None:
+        """The partition's own copy is enough."""
+
+    def control(self, offset: int, control: Control) -> None:
+        """The partition's rules are enough."""
+
+    def clear(self) -> None:
+        """Forget all voters."""
+        self._first = FirstVotes()
+        self._repeats = {}
+
+
+class BulkEntries:
+    """Voters while a changelog is read in one go; nobody asks for one before they are all in."""
+
+    def __init__(self) -> None:
+        self._rows = bytearray()
+        self._starts = array("Q")
+        self._offsets = array("Q")
+        self._repeats: dict[bytes, Entry] = {}
+
+    def __len__(self) -> int:
+        """Number of first votes."""
+        return len(self._rows) // FIRST_VOTE.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Nobody may ask yet."""
+        raise RuntimeError("the voted table is being read")
+
+    def get(self, key: bytes) -> Entry | None:
+        """Nobody may ask yet."""
+        del key
+        raise RuntimeError("the voted table is being read")
+
+    def add(self, offset: int, first_votes: bytes) -> None:
+        """Take in the first votes of one input record."""
+        if len(first_votes) % FIRST_VOTE.size:
+            raise ValueError(f"{len(first_votes)} bytes are no multiple of {FIRST_VOTE.size}")
+        if first_votes:
+            self._starts.append(len(self))
+            self._offsets.append(offset)
+            self._rows += first_votes
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Take in an attempt after the accepted vote."""
+        self._repeats[repeat.key] = entry_of(repeat)
+
+    def reject(self, offset: int, rejections: list[Rejection]) -> None:
+        """The partition's own copy is enough."""
+
+    def control(self, offset: int, control: Control) -> None:
+        """The partition's rules are enough."""
+
+    def clear(self) -> None:
+        """Forget all voters."""
+        self._rows = bytearray()
+        self._starts, self._offsets = array("Q"), array("Q")
+        self._repeats = {}
+
+    def done(self) -> MemoryEntries:
+        """The voters, to be asked for; these entries are used up."""
+        return MemoryEntries(FirstVotes.of(self._rows, self._starts, self._offsets), self._repeats)
+
+
+def entry_of(repeat: Repeat) -> Entry:
+    """The entry that a repeat stands for."""
+    return Entry(repeat.offset, repeat.index, repeat.identity, repeat.attempts, tuple(repeat.later))

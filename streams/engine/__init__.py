@@ -1,0 +1,1 @@
+"""What Scrutin adds to Faust: consumer, recovery, assignment, batching, worker host."""

@@ -1,0 +1,295 @@
+"""Faust's Kafka consumer, made to live through outages and to trust its stages.
+
+Eight changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
+next one; Faust would end the worker, and would take the offset for committed. What was to be
+committed before a rebalance is not committed after it: it would set back what another owner has
+committed meanwhile. After a rebalance a partition is read from where its stage is, not from the
+committed offset: that may have run ahead. Nothing is delivered while that place is looked for;
+Faust lets records flow and then seeks back beneath them. What was fetched in a rebalance and
+dropped is fetched again; Faust goes back only where an offset is committed, and not for a fetch
+that was under way, so a partition could stand still with records in it. What a stage acknowledged
+is committed; Faust would wait for records that it dropped itself. A worker that is stopped leaves
+its group in the middle of a rebalance too; aiokafka would first wait for the rebalance, and so for
+workers that are frozen. And the consumer's thread has a loop of asyncio's own: Faust touches
+aiokafka's futures from the main thread too, which wakes that loop late at worst; a uvloop there has
+ended a worker that was being stopped with a segmentation fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from typing import Any, Final
+
+import structlog
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.structs import OffsetAndMetadata
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.settings.kafka_security import Security
+
+log = structlog.get_logger(__name__)
+
+COMMIT_TIMEOUT_S: Final = 5.0
+TELL_TIMEOUT_S: Final = 3.0
+LEAVE_TIMEOUT_S: Final = 2.0
+CANCEL_AGAIN_S: Final = 0.1
+
+Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+"""Given assigned partitions: the next offset to read of those that a stage knows."""
+
+
+def credentials(security: Security) -> Credentials | None:
+    """Faust's name for how its clients connect."""
+    if security.sasl:
+        return SASLCredentials(
+            username=security.user,
+            password=security.secret,
+            mechanism=security.mechanism,
+            ssl_context=security.context,
+        )
+    return None if security.context is None else SSLCredentials(security.context)
+
+
+class _Active:
+    """The active partitions, at any moment.
+
+    Faust changes the set during a fetch. When it was empty, aiokafka would hand out the records of
+    all partitions, and Faust would drop them.
+    """
+
+    def __init__(self, partitions: Set[TP]) -> None:
+        self._partitions = partitions
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, tp: object) -> bool:
+        return tp in self._partitions
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Commits without ending the worker when Kafka is away, and takes no record beneath a seek."""
+
+    seeks = 0
+    """How often somebody changed the place to read from; counted in the thread."""
+
+    rebalances = 0
+    """How often partitions were revoked or assigned; counted in the thread."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._committing: asyncio.Timeout | None = None
+        self._telling = asyncio.Lock()
+        # Nobody else has the loop that it was given.
+        self._close_thread_loop_on_stop = True
+
+    async def committed(self, tps: Set[TP]) -> dict[TP, int | None]:
+        """Committed offset of each partition; None where nothing is committed."""
+        return dict(await self.call_thread(self._committed, tps))
+
+    async def _committed(self, tps: Set[TP]) -> dict[TP, int | None]:
+        consumer, asked = self._ensure_consumer(), list(tps)
+        offsets = (consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in asked)
+        return dict(zip(asked, await asyncio.gather(*offsets), strict=True))
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """End the commit that is under way: aiokafka would repeat it after the rebalance."""
+        self.rebalances += 1
+        if self._committing is not None:
+            self._committing.reschedule(0)
+        async with self._telling:
+            await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin a new time: what is to be committed was acknowledged in it."""
+        self.rebalances += 1
+        async with self._telling:
+            await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group and close."""
+        coordinator = self._consumer and self._consumer._coordinator
+        if isinstance(coordinator, GroupCoordinator):
+            try:
+                # The main thread commits while it is told of partitions, and answers to this loop.
+                async with asyncio.timeout(TELL_TIMEOUT_S):
+                    await self._telling.acquire()
+            except TimeoutError:
+                log.warning("a rebalance is given up", waited_s=TELL_TIMEOUT_S)
+            await self.method_queue.stop()
+            await self._leave(coordinator)
+        await super().on_thread_stop()
+
+    async def _leave(self, coordinator: GroupCoordinator) -> None:
+        joining = coordinator._coordination_task
+        while not joining.done():
+            # While it ends its heartbeat it awaits that task, which takes this for its own end.
+            joining.cancel()
+            await asyncio.wait({joining}, timeout=CANCEL_AGAIN_S)
+        if coordinator.member_id and coordinator.coordinator_id is not None:
+            request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+            try:
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    # By the data connection: Kafka reads the coordinator's again after the join.
+                    await coordinator._client.send(coordinator.coordinator_id, request)
+            except (KafkaError, TimeoutError) as error:
+                log.info("the group is not told of a leave", error=type(error).__name__)
+        coordinator.reset_generation()
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        self.seeks += 1
+        await super()._seek_wait(consumer, partitions)
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        """Records of active partitions, as far as nobody sought meanwhile."""
+        if not active_partitions:
+            return {}
+        seeks = self.seeks
+        records = await super()._fetch_records(
+            consumer, _Active(active_partitions), timeout, max_records
+        )
+        if seeks == self.seeks:
+            return records
+        # Whoever sought holds the partitions back, so Faust may drop these. They are from behind
+        # the seek: aiokafka hands nothing else out after it.
+        for tp, found in records.items():
+            consumer.seek(tp, found[0].offset)
+        return {}
+
+    async def commit_unless_moved(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
+        """Commit next offsets unless there was a rebalance since `rebalances` was read.
+
+        Returns:
+            Whether Kafka has them.
+        """
+        return bool(await self.call_thread(self._commit_unless_moved, offsets, rebalances))
+
+    async def _commit_unless_moved(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
+        if rebalances != self.rebalances:
+            return False
+        consumer = self._ensure_consumer()
+        commit = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+        }
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S) as self._committing:
+                await consumer.commit(commit)
+        except (KafkaError, IllegalStateError, CommitFailedError, TimeoutError) as error:
+            log.warning("offsets are committed later", error=type(error).__name__)
+            return False
+        finally:
+            self._committing = None
+        return True
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Keeps offsets that could not be committed, and asks the stages where to begin."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._uncommitted: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        thread_loop = asyncio.SelectorEventLoop()
+        return ConsumerThread(self, loop=self.loop, thread_loop=thread_loop, beacon=self.beacon)
+
+    @property
+    def thread_loop(self) -> asyncio.AbstractEventLoop:
+        """Of the thread that reads."""
+        loop: asyncio.AbstractEventLoop = self._thread.thread_loop
+        return loop
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what a new owner will commit."""
+        for tp in revoked:
+            self._uncommitted.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
+        pending = set(super()._filter_tps_with_pending_acks(topics))
+        return pending | {tp for tp in self._uncommitted if topics is None or tp.topic in topics}
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return {**self._uncommitted, **super()._filter_committable_offsets(tps)}
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Next offset to commit: a stage that acknowledged a record has dealt with all before it.
+
+        Records that Faust read before a rebalance and dropped in it are not delivered again. The
+        stage reads them from the log itself, so nobody acknowledges them.
+        """
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        newest = max(acked)
+        for state in (self._acked, self._acked_index, self._gap):
+            state.pop(tp, None)
+        return int(newest) + 1
+
+    async def _commit_offsets(
+        self,
+        offsets: Mapping[TP, int],
+        start_new_transaction: bool = True,  # noqa: ARG002 - Faust's signature
+    ) -> bool:
+        rebalances = self._thread.rebalances
+        assignment = self.assignment()
+        owned = {tp: offset for tp, offset in offsets.items() if tp in assignment}
+        for tp in owned:
+            self._uncommitted.pop(tp, None)
+        if owned and await self._thread.commit_unless_moved(owned, rebalances):
+            self._committed_offset.update(owned)
+            return True
+        if rebalances == self._thread.rebalances:
+            # What was found meanwhile is newer.
+            self._uncommitted = {**owned, **self._uncommitted}
+        return False
+
+    async def perform_seek(self) -> None:
+        """Seek every partition while none of the stages' is delivered."""
+        generation = self.app.consumer_generation_id
+        flowing = {
+            tp
+            for tp in self._get_active_partitions() | self._buffered_partitions
+            if not self._is_changelog_tp(tp)
+        }
+        self._buffered_partitions.difference_update(flowing)
+        self.pause_partitions(flowing)
+        try:
+            await super().perform_seek()
+        finally:
+            if self.app.consumer_generation_id == generation:
+                self.resume_partitions(flowing)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek each partition to where its stage is, else to its committed offset or beginning."""
+        rebalances = self._thread.rebalances
+        stages = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        committed = await self._thread.committed(stages)
+        positions: Positions = self.app.stage_positions
+        known = await positions(stages)
+        # A beginning that is later than 0 is found by Kafka.
+        places = {tp: known.get(tp, committed[tp] or 0) for tp in stages}
+        # In the consumer's thread; `_seek` would race with a fetch that is under way there.
+        await self._thread.seek_wait(places)
+        if rebalances == self._thread.rebalances:
+            # Also where no record follows: the group's lag must tell the truth.
+            self._uncommitted = {tp: at for tp, at in known.items() if at != committed[tp]}
+        return places
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = Consumer

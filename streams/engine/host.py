@@ -1,0 +1,217 @@
+"""What every worker process has around its stages: patience, health, rebalances, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import structlog
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from streams.adapters.kafka.writer import LogWriter
+from streams.engine.app import App, new_app
+from streams.engine.assignment import Assignment
+from streams.engine.batching import GroupRunner
+from streams.errors import NoProgress, ScrutinError
+from streams.runtime.failstop import fail
+from streams.runtime.logs import configure_structlog
+from streams.runtime.metrics import expose_health
+from streams.runtime.outages import Availability, persistently
+from streams.runtime.status_server import StatusServer
+from streams.runtime.task_dump import tell, tell_on_signal
+from streams.settings.model import Settings
+
+log = structlog.get_logger(__name__)
+
+REVOKE_TIMEOUT_S: Final = 3.0
+"""How long a running group may hold up a rebalance."""
+
+STOP_MARGIN_S: Final = 14.0
+"""What a stop may take beyond the time to drain: commits, leaving the group, closing. Supervisors
+wait 30 s, and would end the process without a word."""
+
+
+class Host(ABC):
+    """Holds the stages of a worker process and connects them to Faust's app.
+
+    A subclass builds its stages, names them in :attr:`groups` and says what it needs to be open.
+
+    Args:
+        settings: of this process.
+        app_id: Faust's, see :func:`streams.engine.app.new_app`.
+        registry: of the process's metrics, see :func:`streams.runtime.metrics.process_registry`.
+        table_title: of its table, for `/ready`.
+    """
+
+    def __init__(
+        self, settings: Settings, app_id: str, registry: CollectorRegistry, table_title: str
+    ) -> None:
+        self.settings = settings
+        configure_structlog()
+        self.app: App = new_app(settings, app_id, self)
+        self.groups: Sequence[GroupRunner[Any]] = ()
+        """What takes the agents' records, in the order in which it is drained."""
+        self._registry = registry
+        self._table_title = table_title
+        self._assignment = Assignment()
+        self._availability = Availability(settings.max_retry_attempts, self.on_outage)
+        self._resources = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._opened = False
+        self._stopping: threading.Timer | None = None
+        self._stop_limit_s = settings.drain_timeout_s + STOP_MARGIN_S
+
+    # What a subclass says.
+
+    @abstractmethod
+    async def prepare(self) -> list[Coroutine[Any, Any, None]]:
+        """Bring topics, schema and connections up; returns what runs until the end."""
+
+    @abstractmethod
+    async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
+        """Next offset to read of the partitions that a stage knows."""
+
+    def on_outage(self, service: str) -> None:  # noqa: B027 - a hook
+        """A try of a service failed."""
+
+    def on_revoked(self) -> None:  # noqa: B027 - a hook
+        """Partitions are taken away; nothing of theirs is in work any more."""
+
+    def on_restored(self) -> None:  # noqa: B027 - a hook
+        """The table is restored; agents start after this.
+
+        Raises:
+            ScrutinError: it must not be used.
+        """
+
+    def kafka_writer(self) -> LogWriter:
+        """A producer of this process's own, closed at the end."""
+        writer = LogWriter(self.settings.kafka_bootstrap_servers, availability=self._availability)
+        self._resources.push_async_callback(writer.close)
+        return writer
+
+    def retry(self, service: str) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
+        """Something that tries an action until a service answers."""
+
+        async def retry(action: Callable[[], Awaitable[Any]]) -> Any:
+            return await persistently(
+                action,
+                service=service,
+                availability=self._availability,
+                retry_delay_s=self.settings.retry_delay_s,
+            )
+
+        return retry
+
+    # Lifecycle.
+
+    async def open(self) -> None:
+        """Wait for the services, bring topics and schema up to date, start the stages.
+
+        Errors end the process: Faust would start again without end. A stop ends the waiting.
+        """
+        tell_on_signal(self._loops)
+        opening = asyncio.create_task(self._open())
+        stopped = asyncio.create_task(self.app._stopped.wait())
+        await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait([opening])
+            return
+        error = opening.exception()
+        if error is not None:
+            fail(error)
+        self._opened = True
+
+    async def _open(self) -> None:
+        server = StatusServer(
+            host=self.settings.metrics_host,
+            port=self.settings.metrics_port,
+            registry=self._registry,
+            live=list,
+            ready=self._not_ready,
+            port_variable="PROMETHEUS_PORT",
+        )
+        expose_health(self._registry, self._not_ready, self._availability)
+        await self._resources.enter_async_context(server)
+        log.info("metrics are served", port=server.port)
+        self._tasks = [asyncio.create_task(self._guarded(r)) for r in await self.prepare()]
+
+    @staticmethod
+    async def _guarded(runner: Coroutine[Any, Any, None]) -> None:
+        try:
+            await runner
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a stage must not die silently
+            fail(error)
+
+    def _loops(self) -> dict[str, asyncio.AbstractEventLoop]:
+        return {"main": self.app.loop, "consumer": self.app.consumer.thread_loop}
+
+    def _stop_hangs(self) -> None:
+        tell(self._loops)
+        fail(
+            NoProgress(
+                "The stop has not come to its end",
+                where={"limit_s": self._stop_limit_s},
+                todo="Nothing is lost, and it can be started again; the lines before this one say"
+                " what it waits for: please report them",
+            )
+        )
+
+    async def drain(self) -> None:
+        """Work off what the agents have taken in, and begin the time in which the stop must end."""
+        # In a thread: the loop may be what stands still.
+        self._stopping = threading.Timer(self._stop_limit_s, self._stop_hangs)
+        self._stopping.daemon = True
+        self._stopping.start()
+        if self._opened:
+            for group in self.groups:
+                await group.drain(timeout_s=self.settings.drain_timeout_s / len(self.groups))
+
+    async def close(self) -> None:
+        """End the stages and let go of the services."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._resources.aclose()
+        if self._stopping is not None:
+            self._stopping.cancel()
+
+    # Rebalances.
+
+    async def revoked(self, *_: Any, **__: Any) -> None:
+        """Faust's signal: settle what is in work, forget what only waits."""
+        await asyncio.gather(*(group.settle(timeout_s=REVOKE_TIMEOUT_S) for group in self.groups))
+        self._assignment.end()
+        for group in self.groups:
+            group.clear()
+        self.on_revoked()
+
+    async def restored(self) -> None:
+        """Faust's callback: the assignment begins."""
+        try:
+            self.on_restored()
+        except ScrutinError as error:
+            fail(error)
+        self._assignment.begin(self.app.consumer_generation_id)
+
+    # Health.
+
+    def _not_ready(self) -> list[str]:
+        faults = [f"{service} is away" for service in self._availability.away()]
+        if not self._opened:
+            faults.append("starting")
+        elif self.app.rebalancing or self.app.in_recovery:
+            faults.append(f"restoring the {self._table_title}")
+        elif not self.app.tables.recovery.completed.is_set():
+            faults.append("waiting for partitions")
+        return faults

@@ -1,0 +1,71 @@
+"""Faust's restore of tables, begun at once and with a faster way to read a long changelog."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+import faust.tables.manager
+import faust.tables.recovery
+from faust.types import TP
+
+from streams.engine.partition_store import PartitionStore
+from streams.runtime.failstop import fail
+
+
+class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
+    """Reads in one go what was in the changelogs at the start; Faust reads what has come since.
+
+    Faust hands a changelog on in small buffers, a record at a time through two queues, which for
+    millions of voters takes minutes.
+    """
+
+    # Of Faust, whose progress tables nobody wants in a log of ours.
+    logger = logging.getLogger("faust.tables.recovery.ahead")
+
+    async def _wait(self, coro: Any, timeout: float | None = None) -> None:
+        # Faust goes on after a timeout as if it had an answer, and would call a table complete
+        # whose end it does not know. Kafka may be away for longer than any timeout.
+        del timeout
+        await super()._wait(coro)
+
+    async def _build_highwaters(
+        self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str
+    ) -> None:
+        await super()._build_highwaters(consumer, tps, destination, title)
+        if title != "active":
+            return
+        for table, owned in list(self.actives_for_table.items()):
+            store: PartitionStore[Any, Any, Any] = table.data
+            try:
+                await store.preload({tp.partition: destination[tp] for tp in owned})
+            except Exception as error:  # noqa: BLE001 - Faust would end without a named code
+                fail(error)
+            for tp in owned:
+                offset = table.persisted_offset(tp)
+                if offset is not None:
+                    self.active_offsets[tp] = offset
+
+
+class TableManager(faust.tables.manager.TableManager):  # type: ignore[misc]
+    """Restores tables as soon as the app starts."""
+
+    _recovery: Recovery | None
+
+    @property
+    def recovery(self) -> Recovery:
+        """What restores them."""
+        if self._recovery is None:
+            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+    async def on_start(self) -> None:
+        """Declare the changelogs and start the restore.
+
+        Faust sleeps for a second before, for tables that an agent declares as it starts; ours are
+        declared with the topology.
+        """
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()

@@ -1,0 +1,128 @@
+"""Elections: who stands where, and results by region and for the whole country."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+
+from streams.core.keys import ELECTION_PREFIX
+from streams.elections.definitions import Definitions
+from streams.elections.results import ElectionResult, Seat
+from streams.elections.store import read_definitions, read_result
+from streams.gateway.problems import Problem
+from streams.gateway.services import Parts
+
+UPDATED = "SELECT max(updated_at) AS at FROM contest_results WHERE contest_id = $1"
+
+
+def election_handlers(parts: Parts) -> list[HTTPRouteHandler]:
+    """The handlers."""
+    store = parts.store
+
+    async def count(election_id: int) -> ElectionResult:
+        async with store.connection() as connection:
+            definitions = await read_definitions(connection)
+            election = definitions.elections.get(election_id)
+            if election is None:
+                raise Problem(404, "No such election")
+            return await read_result(connection, definitions, election)
+
+    @get("/api/v1/elections", tags=["elections"], summary="All elections")
+    async def elections() -> list[dict[str, object]]:
+        return await store.elections()
+
+    @get("/api/v1/regions", tags=["elections"], summary="All regions")
+    async def regions() -> list[dict[str, object]]:
+        return await store.regions()
+
+    @get(
+        "/api/v1/elections/{election_id:int}/regions/{region_id:int}/candidates",
+        tags=["elections"],
+        summary="Candidates of a region",
+    )
+    async def candidates(election_id: int, region_id: int) -> list[dict[str, object]]:
+        return await store.candidates(_bigint(election_id), _bigint(region_id))
+
+    @get(
+        "/api/v1/elections/{election_id:int}/results",
+        tags=["elections"],
+        summary="Results of the whole country: seats, rounds, parties",
+    )
+    async def results(election_id: int) -> dict[str, Any]:
+        return (await count(election_id)).as_dict()
+
+    @get(
+        "/api/v1/elections/{election_id:int}/regions/{region_id:int}/results",
+        tags=["elections"],
+        summary="Results of a region",
+    )
+    async def region_results(election_id: int, region_id: int) -> dict[str, Any]:
+        result = await count(election_id)
+        region = result.definitions.regions.get(region_id)
+        if region is None or not result.definitions.standing(election_id):
+            raise Problem(404, "No such election in that region")
+        [updated] = await store.fetch(UPDATED, f"{ELECTION_PREFIX}{election_id}")
+        return {
+            **_region(result, region_id),
+            "region_name": region.name,
+            "updated_at": updated["at"],
+        }
+
+    return [elections, regions, candidates, results, region_results]
+
+
+def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
+    """The answer of the service before, and the rounds where there are some."""
+    own = next((s for s in result.seats if s.region and s.region.id == region_id), None)
+    if own is not None:
+        votes, rounds = own.first_choices(), _rounds(result, own)
+        standing = own.candidates
+    else:
+        everywhere = [c for s in result.seats if s.region is None for c in s.candidates]
+        if not everywhere:
+            raise Problem(404, "No such election in that region")
+        standing, rounds = tuple(everywhere), []
+        votes = result.by_region.get(region_id, {})
+    total = sum(votes.values())
+    rows = [
+        {
+            "candidate_id": c.id,
+            "name": c.name,
+            **_party(result.definitions, c.party_id),
+            "votes": votes.get(c.id, 0),
+            "percentage": round(100 * votes.get(c.id, 0) / total, 2) if total else 0.0,
+        }
+        for c in sorted(standing, key=lambda c: (-votes.get(c.id, 0), c.name))
+    ]
+    return {
+        "election_id": result.election.id,
+        "region_id": region_id,
+        "candidates": rows,
+        "total_votes": total,
+        "rounds": rounds,
+    }
+
+
+def _rounds(result: ElectionResult, seat: Seat) -> list[dict[str, Any]]:
+    [told] = [
+        s for s in result.as_dict()["seats"] if seat.region and s["region_id"] == seat.region.id
+    ]
+    rounds: list[dict[str, Any]] = told["rounds"]
+    return rounds
+
+
+def _party(definitions: Definitions, party_id: int | None) -> dict[str, str | None]:
+    party = definitions.parties.get(party_id or 0)
+    return {
+        "party_code": party.code if party else None,
+        "party_name": party.name if party else None,
+        "party_color": party.color if party else None,
+    }
+
+
+def _bigint(number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise Problem(404, "No such thing")
+    return number

@@ -1,0 +1,174 @@
+"""What clients of the polls send and get, and what is wrong with what they send."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from streams.core.contests import parse_time
+from streams.core.polls import MAX_NAME_CHARACTERS, Who, is_number
+from streams.gateway.poll_store import Proof, Wanted
+from streams.gateway.problems import Problem
+
+MAX_TITLE: Final = 50
+MAX_DESCRIPTION: Final = 500
+MAX_OPTION: Final = 255
+
+
+class OptionForm(msgspec.Struct):
+    """An option of a new poll."""
+
+    text: str
+
+
+class PollForm(msgspec.Struct):
+    """A new poll."""
+
+    title: str = ""
+    creator_name: str = ""
+    end_time: str = ""
+    """When it closes: ISO 8601; without an offset it is UTC."""
+    options: list[OptionForm] = []
+    description: str = ""
+    opens_at: str | None = None
+    """When it opens; absent: at once."""
+    who: str = "name"
+    """Who may vote: `name`, `cookie`, `key` or `roll`."""
+
+
+class BallotForm(msgspec.Struct):
+    """A vote in a poll."""
+
+    poll_id: int | str
+    option_id: int | str
+    voter_name: str | None = None
+    """In polls that anybody may vote in by name."""
+    voter_hash: str | None = None
+    """In polls of the roll."""
+
+
+class Option(msgspec.Struct):
+    """An option with its votes."""
+
+    id: int
+    text: str
+    vote_count: int
+    voted: bool
+
+
+class Poll(msgspec.Struct, omit_defaults=True):
+    """A poll as it stands."""
+
+    id: int
+    title: str
+    created_at: datetime
+    creator_name: str
+    end_time: datetime | None
+    opens_at: datetime | None
+    options: list[Option]
+    has_voted: bool
+    state: str
+    is_active: bool
+    who: str
+    total_votes: int
+    description: str | None = None
+    voted_option_id: int | msgspec.UnsetType | None = msgspec.UNSET
+    final: Proof | msgspec.UnsetType | None = msgspec.UNSET
+    """Once it is closed: where each partition of the log closed."""
+    edit_token: str | msgspec.UnsetType = msgspec.UNSET
+    """Only for whoever created it: needed to edit or archive it."""
+
+
+class PollPage(msgspec.Struct):
+    """One page of the list."""
+
+    count: int
+    next: str | None
+    previous: str | None
+    results: list[Poll]
+
+
+class Message(msgspec.Struct):
+    """What is told to a voter."""
+
+    message: str
+    receipt: str
+
+
+def checked(form: PollForm) -> Wanted:
+    """What a form asks for.
+
+    Raises:
+        Problem: 400, with all faults by field.
+    """
+    faults: dict[str, list[str]] = {}
+
+    def check(name: str, text: str, longest: int, least: int = 1) -> str:
+        try:
+            return bounded(name, text.strip(), longest, least)
+        except Problem as problem:
+            faults.update(problem.faults)
+            return ""
+
+    title = check("title", form.title, MAX_TITLE)
+    description = check("description", form.description, MAX_DESCRIPTION, 0)
+    creator = check("creator_name", form.creator_name, MAX_NAME_CHARACTERS)
+    options = [check("options", option.text, MAX_OPTION) for option in form.options]
+    if not 2 <= len(options) <= 10:
+        faults["options"] = ["A poll has 2 to 10 options."]
+    elif len(set(options)) < len(options):
+        faults.setdefault("options", ["Two options are the same."])
+    now_ms = time.time() * 1000
+    closes_ms = _time(faults, "end_time", form.end_time)
+    opens_ms = None if form.opens_at is None else _time(faults, "opens_at", form.opens_at)
+    if closes_ms is not None and closes_ms <= max(now_ms, opens_ms or 0):
+        faults["end_time"] = ["The end must be in the future, and after the opening."]
+    if form.who not in set(Who):
+        faults["who"] = ["Use name, cookie, key or roll."]
+    if faults or closes_ms is None:
+        raise Problem(400, "The poll cannot be created like this", faults=faults)
+    return Wanted(title, description, creator, options, Who(form.who), opens_ms, closes_ms)
+
+
+def _time(faults: dict[str, list[str]], name: str, text: str) -> int | None:
+    try:
+        at_ms = parse_time(text)
+    except (ValueError, OverflowError):
+        at_ms = None
+    if at_ms is None or not 0 < at_ms < 253_402_300_800_000:
+        faults[name] = ["A time such as 2026-06-01T20:00:00Z is needed."]
+        return None
+    return at_ms
+
+
+def bounded(name: str, text: str, longest: int, least: int = 1) -> str:
+    if not least <= len(text) <= longest:
+        raise fault_of(name, f"must have {least} to {longest} characters")
+    if "\0" in text:
+        raise fault_of(name, "must not hold U+0000")
+    utf8(name, text)
+    return text
+
+
+def utf8(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise fault_of(name, "must be Unicode text") from None
+
+
+def storable(text: str | None) -> None:
+    if text is not None:
+        bounded("query", text, 10_000, 0)
+
+
+def fault_of(name: str, fault: str) -> Problem:
+    return Problem(400, f"{name} {fault}", faults={name: [fault]})
+
+
+def number_of(given: int | str) -> int | None:
+    text = str(given)
+    return int(text) if is_number(text) else None

@@ -1,0 +1,120 @@
+"""Polls as they are shown to whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from schemas.control import ContestState
+from schemas.votes import Kind
+from streams.core.keys import stored_hash
+from streams.core.polls import Who
+from streams.gateway.handlers.poll_forms import Option, Poll
+from streams.gateway.poll_store import Card
+from streams.gateway.problems import Problem
+from streams.gateway.services import AnyRequest, Parts
+from streams.gateway.voters import COOKIE
+
+CACHE_S: Final = 1.0
+"""How long a poll's announcement is taken as it was; the log decides whether a vote is in time."""
+_MAX_CACHED: Final = 1000
+
+
+class Cards:
+    """Polls by id, for a moment."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._kept: dict[int, tuple[float, Card]] = {}
+        self._asking: dict[int, asyncio.Task[Card | None]] = {}
+
+    async def get(self, poll_id: int, *, fresh: bool = False) -> Card:
+        """A poll that is not archived.
+
+        Raises:
+            Problem: there is none.
+        """
+        now_s = time.monotonic()
+        kept = self._kept.get(poll_id)
+        if kept is None or fresh or now_s - kept[0] > CACHE_S:
+            card = await self._ask(poll_id)
+            if card is None or card.state == ContestState.ARCHIVED:
+                self._kept.pop(poll_id, None)
+                raise Problem(404, "Poll not found")
+            if len(self._kept) >= _MAX_CACHED:
+                self._kept.clear()
+            kept = self._kept[poll_id] = (now_s, card)
+        return kept[1]
+
+    def forget(self, poll_id: int) -> None:
+        """A poll has changed."""
+        self._kept.pop(poll_id, None)
+        self._asking.pop(poll_id, None)
+
+    async def _ask(self, poll_id: int) -> Card | None:
+        # Many vote in the moment in which what is kept has grown old: one asks for all of them.
+        asking = self._asking.get(poll_id)
+        if asking is None:
+            asking = asyncio.create_task(self._parts.polls.one(poll_id))
+            self._asking[poll_id] = asking
+            asking.add_done_callback(lambda done: self._answered(poll_id, done))
+        return await asyncio.shield(asking)
+
+    def _answered(self, poll_id: int, done: asyncio.Task[Card | None]) -> None:
+        if self._asking.get(poll_id) is done:
+            del self._asking[poll_id]
+        if not done.cancelled():
+            # Whoever asked may have left.
+            done.exception()
+
+
+async def shown(
+    parts: Parts, request: AnyRequest, cards: list[Card], full_name: str | None
+) -> list[Poll]:
+    totals = await parts.store.totals([card.contest_id for card in cards])
+    hashes = {}
+    if parts.voters.enabled:
+        for card in cards:
+            voter = known_voter(parts, request, card, full_name)
+            if voter is not None:
+                hashes[card.id] = stored_hash(voter, card.contest_id, Kind.CANDIDATE)
+    voted = await parts.polls.choices(list(hashes.values()))
+    shown = []
+    for card in cards:
+        votes = totals.get(card.contest_id, {})
+        mine = voted.get(hashes.get(card.id, ""))
+        options = [
+            Option(number, text, votes.get(str(number), 0), str(number) == mine)
+            for number, text in enumerate(card.options, 1)
+        ]
+        shown.append(
+            Poll(
+                id=card.id,
+                title=card.title,
+                created_at=card.created_at,
+                creator_name=card.creator_name,
+                end_time=card.closes_at,
+                opens_at=card.opens_at,
+                options=options,
+                has_voted=mine is not None,
+                state=card.state,
+                is_active=card.state == ContestState.OPEN,
+                who=card.who,
+                total_votes=sum(votes.values()),
+            )
+        )
+    return shown
+
+
+def known_voter(parts: Parts, request: AnyRequest, card: Card, full_name: str | None) -> str | None:
+    """The voter's hash as far as the request tells it."""
+    voters = parts.voters
+    if card.who == Who.NAME:
+        return voters.by_name(card.contest_id, full_name) if full_name else None
+    if card.who == Who.COOKIE:
+        token = voters.read_cookie(request.cookies.get(COOKIE))
+        return None if token is None else voters.by_cookie(card.contest_id, token)
+    if card.who == Who.KEY:
+        return voters.by_api_key(card.contest_id, request.headers.get("x-api-key", ""))
+    return None

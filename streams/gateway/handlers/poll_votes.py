@@ -1,0 +1,131 @@
+"""Voting in polls."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar import Response, post
+from litestar.datastructures import Cookie
+from litestar.handlers import HTTPRouteHandler
+
+from schemas.control import ContestState
+from streams.core.keys import normalise_hash
+from streams.core.polls import MAX_NAME_CHARACTERS, Who
+from streams.gateway.fast_path import BODY
+from streams.gateway.handlers.poll_forms import (
+    BallotForm,
+    Message,
+    bounded,
+    fault_of,
+    number_of,
+    utf8,
+)
+from streams.gateway.handlers.poll_views import Cards
+from streams.gateway.handlers.submit import send
+from streams.gateway.poll_store import Card
+from streams.gateway.problems import Problem
+from streams.gateway.services import AnyRequest, Parts
+from streams.gateway.voters import COOKIE
+from streams.messages.incoming import MAX_HASH_BYTES
+
+_YEAR_S: Final = 365 * 86_400
+
+
+def check_enabled(parts: Parts) -> None:
+    """Raise Problem where there are no polls."""
+    if not parts.voters.enabled:
+        raise Problem(503, "Polls are off here: SCRUTIN_SECRET is not set")
+
+
+def voting_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
+    """The handlers."""
+
+    @post(
+        ["/votes", "/api/vote"],
+        status_code=202,
+        tags=["polls"],
+        summary="Vote in a poll",
+        opt={BODY: BallotForm},
+    )
+    async def vote(request: AnyRequest, data: BallotForm) -> Response[Message]:
+        check_enabled(parts)
+        poll_id, option = number_of(data.poll_id), number_of(data.option_id)
+        if poll_id is None:
+            raise Problem(404, "Poll not found")
+        card = await cards.get(poll_id)
+        if option is None or not 1 <= option <= len(card.options):
+            raise fault_of("option_id", "is none of this poll's options")
+        if card.state != ContestState.OPEN:
+            card = await cards.get(poll_id, fresh=True)
+        if card.state != ContestState.OPEN:
+            draft = card.state == ContestState.DRAFT
+            raise Problem(400, "The poll is not open yet" if draft else "The poll is closed")
+        who = Who(card.who)
+        voter, name, cookie = _voter(parts, request, card, who, data)
+        await parts.throttle.check("address", parts.address_of(request))
+        await parts.throttle.check("voter", voter)
+        await parts.throttle.check("poll", card.contest_id)
+        outgoing = parts.voters.vote(
+            poll_id, option, voter, who=who, voter_name=name, at_us=parts.clock.now_us()
+        )
+        # An early answer only: the log decides.
+        if await parts.store.counted(outgoing.submission.stored_hash):
+            raise Problem(409, "You have already voted in this poll")
+        receipt = await send(parts, outgoing)
+        return Response(
+            Message("Vote accepted and being processed.", receipt),
+            status_code=202,
+            headers={"Location": f"/votes/{receipt}"},
+            cookies=[] if cookie is None else [cookie],
+        )
+
+    return [vote]
+
+
+def _voter(
+    parts: Parts, request: AnyRequest, card: Card, who: Who, data: BallotForm
+) -> tuple[str, str | None, Cookie | None]:
+    """The voter's hash, the name to keep, and a cookie to set.
+
+    Raises:
+        Problem: the request does not say who votes.
+    """
+    voters, contest = parts.voters, card.contest_id
+    match who:
+        case Who.NAME:
+            name = (data.voter_name or "").strip()
+            bounded("voter_name", name, MAX_NAME_CHARACTERS)
+            return voters.by_name(contest, name), name, None
+        case Who.COOKIE:
+            token = voters.read_cookie(request.cookies.get(COOKIE))
+            if token is not None:
+                return voters.by_cookie(contest, token), None, None
+            token, text = voters.new_cookie()
+            cookie = Cookie(
+                COOKIE,
+                value=text,
+                max_age=_YEAR_S,
+                httponly=True,
+                samesite="lax",
+                secure=_is_secure(parts, request),
+            )
+            return voters.by_cookie(contest, token), None, cookie
+        case Who.KEY:
+            known = voters.by_api_key(contest, request.headers.get("x-api-key", ""))
+            if known is None:
+                raise Problem(
+                    401, "An API key is needed", headers={"WWW-Authenticate": "X-API-Key"}
+                )
+            return known, None, None
+        case Who.ROLL:
+            given = data.voter_hash or ""
+            if "\0" in given or not 1 <= len(utf8("voter_hash", given)) <= MAX_HASH_BYTES:
+                raise fault_of("voter_hash", f"must have 1 to {MAX_HASH_BYTES} bytes")
+            return normalise_hash(given), None, None
+
+
+def _is_secure(parts: Parts, request: AnyRequest) -> bool:
+    forwarded = request.headers.get("x-forwarded-proto", "")
+    return request.url.scheme == "https" or (
+        parts.settings.trusted_proxies > 0 and forwarded == "https"
+    )

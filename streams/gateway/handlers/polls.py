@@ -1,0 +1,149 @@
+"""Polls: list, create, edit, archive, vote; under the names of both dialects."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Final
+
+from litestar import delete, get, post, put
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+
+from streams.core.polls import MAX_NAME_CHARACTERS
+from streams.gateway.handlers.poll_forms import (
+    MAX_TITLE,
+    Poll,
+    PollForm,
+    PollPage,
+    checked,
+    storable,
+)
+from streams.gateway.handlers.poll_views import Cards, shown
+from streams.gateway.handlers.poll_votes import check_enabled, voting_handlers
+from streams.gateway.poll_store import Card, token_digest
+from streams.gateway.problems import Problem
+from streams.gateway.services import AnyRequest, Parts
+
+MAX_PAGE_SIZE: Final = 20
+
+Page = Annotated[int, Parameter(ge=1, le=1_000_000)]
+PageSize = Annotated[int, Parameter(ge=1, le=MAX_PAGE_SIZE)]
+Name = Annotated[str | None, Parameter(max_length=MAX_NAME_CHARACTERS)]
+PollId = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
+
+STATES: Final = {
+    "all": ["draft", "open", "closed"],
+    "active": ["open"],
+    "upcoming": ["draft"],
+    "closed": ["closed"],
+}
+
+
+def poll_handlers(parts: Parts) -> list[HTTPRouteHandler]:
+    """The handlers."""
+    cards = Cards(parts)
+
+    @get(["/polls", "/api/polls/get-list"], tags=["polls"], summary="Polls, the newest first")
+    async def list_polls(  # noqa: PLR0917 - called by name
+        request: AnyRequest,
+        page: Page = 1,
+        page_size: PageSize = 10,
+        full_name: Name = None,
+        search: Annotated[str | None, Parameter(max_length=MAX_TITLE)] = None,
+        creator: Name = None,
+        status: str = "all",
+    ) -> PollPage:
+        states = STATES.get(status)
+        if states is None:
+            raise Problem(
+                400, "Unknown status", faults={"status": ["all, active, upcoming or closed"]}
+            )
+        for text in (full_name, search, creator):
+            storable(text)
+        count, found = await parts.polls.listed(
+            states=states, search=search, creator=creator, page=page, page_size=page_size
+        )
+        results = await shown(parts, request, found, full_name)
+
+        def link(number: int) -> str | None:
+            if not 1 <= number <= max(1, -(-count // page_size)) or number == page:
+                return None
+            return f"{request.base_url}polls/?page={number}&page_size={page_size}"
+
+        return PollPage(count, link(page + 1), link(page - 1), results)
+
+    @get(
+        ["/polls/{poll_id:int}", "/api/polls/{poll_id:int}"],
+        tags=["polls"],
+        summary="One poll, with the proof of its result once it is closed",
+    )
+    async def show_poll(request: AnyRequest, poll_id: PollId, full_name: Name = None) -> Poll:
+        storable(full_name)
+        card = await cards.get(poll_id, fresh=True)
+        [poll] = await shown(parts, request, [card], full_name)
+        poll.description = card.description
+        poll.voted_option_id = next((o.id for o in poll.options if o.voted), None)
+        poll.final = await parts.polls.proof(card.contest_id)
+        return poll
+
+    return [
+        list_polls,
+        show_poll,
+        *_editing_handlers(parts, cards),
+        *voting_handlers(parts, cards),
+    ]
+
+
+def _editing_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
+    @post(
+        ["/polls", "/api/polls/create"],
+        status_code=201,
+        tags=["polls"],
+        summary="Create a poll",
+    )
+    async def create_poll(request: AnyRequest, data: PollForm) -> Poll:
+        check_enabled(parts)
+        wanted = checked(data)
+        await parts.throttle.check("address", f"create {parts.address_of(request)}")
+        poll_id = await parts.polls.create(wanted)
+        card = await cards.get(poll_id, fresh=True)
+        [poll] = await shown(parts, request, [card], None)
+        poll.description = card.description
+        poll.edit_token = wanted.edit_token
+        return poll
+
+    @put(
+        ["/polls/{poll_id:int}", "/api/polls/{poll_id:int}"],
+        tags=["polls"],
+        summary="Edit a poll that has not opened yet (header X-Edit-Token)",
+    )
+    async def edit_poll(request: AnyRequest, poll_id: PollId, data: PollForm) -> Poll:
+        card = await cards.get(poll_id, fresh=True)
+        _authorise(request, card)
+        data.creator_name = data.creator_name or card.creator_name
+        if not await parts.polls.edit(poll_id, checked(data)):
+            raise Problem(409, "A poll can be edited before its opening only")
+        card = await cards.get(poll_id, fresh=True)
+        [poll] = await shown(parts, request, [card], None)
+        poll.description = card.description
+        return poll
+
+    @delete(
+        ["/polls/{poll_id:int}", "/api/polls/{poll_id:int}"],
+        status_code=204,
+        tags=["polls"],
+        summary="Archive a poll (header X-Edit-Token)",
+    )
+    async def archive_poll(request: AnyRequest, poll_id: PollId) -> None:
+        card = await cards.get(poll_id, fresh=True)
+        _authorise(request, card)
+        await parts.polls.archive(card)
+        cards.forget(poll_id)
+
+    return [create_poll, edit_poll, archive_poll]
+
+
+def _authorise(request: AnyRequest, card: Card) -> None:
+    token = request.headers.get("x-edit-token", "")
+    if not hmac.compare_digest(token_digest(token), card.edit_token_sha256):
+        raise Problem(403, "The poll's edit token is needed")

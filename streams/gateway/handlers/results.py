@@ -1,0 +1,85 @@
+"""Results of laws and other contests, and votes over time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import asyncpg
+import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+
+from streams.gateway.poll_store import Proof
+from streams.gateway.problems import Problem
+from streams.gateway.services import Parts
+from streams.gateway.store import LawResult, Timeline
+
+ContestId = Annotated[str, Parameter(max_length=300)]
+
+
+class ContestResult(msgspec.Struct):
+    """Totals of any contest."""
+
+    contest_id: str
+    choices: dict[str, int]
+    total_votes: int
+    state: str | None
+    """`draft`, `open`, `closed`, `archived`; null for a contest nobody announced."""
+    final: Proof | None
+    """Once it is closed: where each partition of the log closed."""
+
+
+def result_handlers(parts: Parts) -> list[HTTPRouteHandler]:
+    """The handlers."""
+    store = parts.store
+
+    @get("/api/v1/results", tags=["results"], summary="All laws")
+    async def laws() -> list[LawResult]:
+        return await store.laws()
+
+    @get("/api/v1/results/{law_id:str}", tags=["results"], summary="One law")
+    async def law(law_id: ContestId) -> LawResult:
+        for found in await store.laws(_storable(law_id)):
+            return found
+        if await store.knows(law_id):
+            return LawResult(law_id, 0, 0, 0, None)
+        raise Problem(404, f"No results for {law_id}")
+
+    @get("/results", tags=["results"], summary="Ids of all contests with votes, or announced")
+    async def contests() -> list[str]:
+        return await store.contests()
+
+    @get("/results/{contest:str}", tags=["results"], summary="One contest, of any kind")
+    async def contest_result(contest: ContestId) -> ContestResult:
+        totals = await store.totals([_storable(contest)])
+        if not totals and not await store.knows(contest):
+            raise Problem(404, "No such contest")
+        choices = totals.get(contest, {})
+        standing = (await store.standings([contest]))[contest][1]
+        proof = await parts.polls.proof(contest)
+        return ContestResult(contest, choices, sum(choices.values()), standing.state, proof)
+
+    @get("/results/{contest:str}/timeline", tags=["results"], summary="Votes over time")
+    async def timeline(
+        contest: ContestId,
+        since: datetime | None = None,
+        step_s: Annotated[int | None, Parameter(ge=1, le=31_536_000)] = None,
+    ) -> Timeline:
+        _storable(contest)
+        try:
+            return await store.timeline(contest, since=since, step_s=step_s)
+        except (OverflowError, asyncpg.DataError) as error:
+            raise Problem(
+                400, "The time is out of range", faults={"since": ["out of range"]}
+            ) from error
+
+    return [laws, law, contests, contest_result, timeline]
+
+
+def _storable(name: str) -> str:
+    """A name that PostgreSQL can hold; nothing is known by any other."""
+    if "\0" in name or not name.isprintable():
+        raise Problem(404, "No such contest")
+    return name

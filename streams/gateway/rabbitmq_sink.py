@@ -1,0 +1,179 @@
+"""Votes to RabbitMQ, one by one, each answered when RabbitMQ has confirmed it.
+
+The bridge's publisher waits for as long as an outage lasts, because nobody else has what it
+carries. Here the voter waits, and can come again: an outage is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import takewhile
+
+import structlog
+from pika.exceptions import AMQPError
+
+from streams.adapters.rabbitmq.client import Address, connected, ensure_queue, resolve
+from streams.errors import ServiceUnavailable
+from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
+from streams.runtime.outages import Availability, Service, persistently
+
+log = structlog.get_logger(__name__)
+
+
+class Confirms:
+    """Publications on one channel that nobody has answered yet. Pure but for its futures.
+
+    RabbitMQ counts publications 1, 2, 3, …. One that reached no queue is returned, by its
+    `message_id`, before it is confirmed.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._open: dict[int, tuple[str, asyncio.Future[bool]]] = {}
+        self._returned: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def expect(self, message_id: str) -> asyncio.Future[bool]:
+        """Note one more publication; the future tells whether RabbitMQ took it."""
+        self._last += 1
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._open[self._last] = (message_id, answer)
+        return answer
+
+    def returned(self, message_id: str | None) -> None:
+        """Note that RabbitMQ has no queue for a message."""
+        self._returned.add(message_id or "")
+
+    def answered(self, tag: int, multiple: bool, taken: bool) -> None:
+        """Note a confirm; `multiple`: for all up to that tag."""
+        tags = list(takewhile(lambda t: t <= tag, self._open)) if multiple else [tag]
+        for each in tags:
+            message_id, answer = self._open.pop(each, ("", None))
+            if answer is None:
+                continue
+            routed = message_id not in self._returned
+            self._returned.discard(message_id)
+            resolve(answer, taken and routed)
+
+    def abandon(self) -> None:
+        """The channel is gone: nobody will answer the rest."""
+        for _, answer in self._open.values():
+            resolve(answer, False)
+        self._open.clear()
+
+
+class VoteQueue(VoteSink):
+    """The validation queue, to write to. Enter it to connect; it connects again by itself.
+
+    Args:
+        address: of RabbitMQ.
+        queue: deployed name; declared durable when it is missing.
+        availability: told when RabbitMQ is away.
+        retry_delay_s: first pause between tries to connect.
+        confirm_timeout_s: longest wait for a confirm.
+        on_blocked: called when RabbitMQ stops, or starts again, to read from us.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        queue: str,
+        availability: Availability,
+        retry_delay_s: float,
+        confirm_timeout_s: float,
+        on_blocked: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        super().__init__()
+        self._address = address
+        self._queue = queue
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._confirm_timeout_s = confirm_timeout_s
+        self._on_blocked = on_blocked
+        self._publish: Callable[[str, bytes], None] | None = None
+        self._confirms = Confirms()
+        self._blocked = False
+
+    @property
+    def fault(self) -> str | None:
+        """Why no vote can be taken now; None if one can."""
+        if self._publish is None:
+            return "RabbitMQ is away"
+        if self._blocked:
+            return "RabbitMQ is short of memory or disk"
+        if len(self._confirms) >= MAX_OPEN:
+            return "RabbitMQ is behind with its confirms"
+        return None
+
+    async def publish(self, body: bytes, message_id: str) -> None:
+        """Publish one vote; returns once RabbitMQ has confirmed it.
+
+        Raises:
+            ServiceUnavailable: it was not sent.
+            Unconfirmed: it was sent and not confirmed.
+        """
+        if (fault := self.fault) is not None:
+            raise ServiceUnavailable(fault, todo=AGAIN)
+        publish = self._publish
+        assert publish is not None
+        try:
+            publish(message_id, body)
+        except AMQPError as error:
+            raise ServiceUnavailable("RabbitMQ is away", todo=AGAIN) from error
+        answer = self._confirms.expect(message_id)
+        late = asyncio.get_running_loop().call_later(
+            self._confirm_timeout_s, resolve, answer, False
+        )
+        try:
+            taken = await answer
+        finally:
+            late.cancel()
+        if not taken:
+            # A vote that waits in a queue of ours for a voter who has left is no harm.
+            raise Unconfirmed(
+                "RabbitMQ did not confirm the vote",
+                todo="Send it again; it counts once, however often it is sent",
+            )
+
+    async def _run(self) -> None:
+        while True:
+            await persistently(
+                self._connection,
+                service=Service.RABBITMQ,
+                availability=self._availability,
+                retry_delay_s=self._retry_delay_s,
+            )
+
+    async def _connection(self) -> None:
+        """One connection, until it ends; raises ServiceUnavailable if there was none."""
+        try:
+            async with connected(
+                self._address, f"scrutin gateway {self._queue}", on_blocked=self._note_blocked
+            ) as connection:
+                channel, _ = await ensure_queue(connection, self._queue)
+                confirms = self._confirms = Confirms()
+                await channel.confirm(confirms.answered, confirms.returned)
+                self._publish = channel.publisher(self._queue)
+                self._availability.succeeded(Service.RABBITMQ)
+                log.info("connected to RabbitMQ", queue=self._queue)
+                try:
+                    raise await channel.closed
+                finally:
+                    self._note_blocked(False)
+                    confirms.abandon()
+        except ServiceUnavailable as error:
+            if self._publish is None:
+                raise
+            log.warning("the connection to RabbitMQ ended", error=str(error))
+        finally:
+            self._publish = None
+
+    def _note_blocked(self, blocked: bool) -> None:
+        if blocked != self._blocked:
+            log.warning("RabbitMQ is short of memory or disk", blocked=blocked)
+        self._blocked = blocked
+        self._on_blocked(blocked)

@@ -1,0 +1,96 @@
+"""Reads `votes.control`: what all bridges are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.codec import DecodeError, decode_notice
+from schemas.notices import Notice
+from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.reader import stop_consumer
+from streams.core.records import poison
+from streams.core.topics import CONTROL_TOPIC
+from streams.runtime.outages import Availability, Service, persistently
+from streams.settings.kafka_security import client
+
+log = structlog.get_logger(__name__)
+
+_POLL_MS: Final = 500
+
+Heed = Callable[[Notice], Awaitable[None]]
+
+
+class NoticeReader:
+    """Hands every notice on, in order, from the first; `run` does the work.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+        log_id: of the input log; what is said of another has no meaning here.
+        heed: called with each notice; a notice may come again after an outage.
+        availability: told when Kafka is away.
+        retry_delay_s: first pause between tries.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: Sequence[str],
+        *,
+        log_id: bytes,
+        heed: Heed,
+        availability: Availability,
+        retry_delay_s: float,
+    ) -> None:
+        self._servers = list(bootstrap_servers)
+        self._log_id = log_id
+        self._heed = heed
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._position = 0
+        self._caught_up = asyncio.Event()
+
+    async def caught_up(self) -> None:
+        """Wait until everything is read that was there at the start."""
+        await self._caught_up.wait()
+
+    async def run(self) -> None:
+        """Read until cancelled.
+
+        Raises:
+            PoisonRecord: a notice cannot be decoded.
+        """
+        await persistently(
+            self._read,
+            service=Service.KAFKA,
+            availability=self._availability,
+            retry_delay_s=self._retry_delay_s,
+        )
+
+    async def _read(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **client(self._servers), enable_auto_commit=False, auto_offset_reset="none"
+        )
+        tp = TopicPartition(CONTROL_TOPIC, 0)
+        with kafka_answers(self._servers, topic=CONTROL_TOPIC):
+            try:
+                await consumer.start()
+                consumer.assign([tp])
+                end = (await consumer.end_offsets([tp]))[tp]
+                consumer.seek(tp, self._position)
+                while True:
+                    if self._position >= end:
+                        self._caught_up.set()
+                    for record in (await consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, []):
+                        try:
+                            notice = decode_notice(record.value)
+                        except DecodeError as error:
+                            raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
+                        if notice.log_id == self._log_id:
+                            await self._heed(notice)
+                        self._position = record.offset + 1
+            finally:
+                await asyncio.shield(stop_consumer(consumer))

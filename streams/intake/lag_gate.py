@@ -1,0 +1,139 @@
+"""Holds the intake back while the workers are behind, so that the queue grows and not the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.adapters.kafka.errors import kafka_answers
+from streams.runtime.metrics import BridgeMetrics
+from streams.runtime.outages import Availability, Service, persistently
+from streams.settings.kafka_security import client
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S: Final = 0.5
+ANSWER_S: Final = 5.0
+
+
+def lag(
+    ends: Mapping[TopicPartition, int],
+    committed: Mapping[TopicPartition, int],
+    beginnings: Mapping[TopicPartition, int],
+) -> dict[TopicPartition, int]:
+    """Records between a group's position and the end. Pure.
+
+    Args:
+        ends: offset that the next record will get.
+        committed: the group's offsets; missing or negative where it never committed.
+        beginnings: where the group begins that never committed.
+    """
+    found = {}
+    for tp, end in ends.items():
+        position = committed.get(tp, -1)
+        if position < 0:
+            position = beginnings.get(tp, 0)
+        found[tp] = max(0, end - position)
+    return found
+
+
+class LagGate:
+    """Open while every partition's lag is within bounds. `run` does the work.
+
+    Args:
+        bootstrap_servers: Kafka brokers.
+        group: of the workers.
+        topics: that the workers read, with their partition count.
+        max_lag_records: most records a partition may wait.
+        availability: told when Kafka is away.
+        retry_delay_s: first pause between tries.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: Sequence[str],
+        *,
+        group: str,
+        topics: Mapping[str, int],
+        max_lag_records: int,
+        availability: Availability,
+        retry_delay_s: float,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self._servers = list(bootstrap_servers)
+        self._group = group
+        self._tps = [TopicPartition(t, p) for t, count in topics.items() for p in range(count)]
+        self._max_lag = max_lag_records
+        self._availability = availability
+        self._retry_delay_s = retry_delay_s
+        self._metrics = metrics
+        self._open = asyncio.Event()
+        self._open.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the intake may go on."""
+        return self._open.is_set()
+
+    async def wait_open(self) -> None:
+        """Wait until the workers have caught up."""
+        await self._open.wait()
+
+    async def run(self) -> None:
+        """Watch, until cancelled. While Kafka is away the gate stays as it was."""
+        while True:
+            await persistently(
+                self._watch,
+                service=Service.KAFKA,
+                availability=self._availability,
+                retry_delay_s=self._retry_delay_s,
+            )
+
+    async def _watch(self) -> None:
+        with kafka_answers(self._servers):
+            await self._watch_lag()
+
+    async def _watch_lag(self) -> None:
+        consumer = AIOKafkaConsumer(**client(self._servers), enable_auto_commit=False)
+        admin = AIOKafkaAdminClient(**client(self._servers), request_timeout_ms=10_000)
+        try:
+            # The driver itself would wait for minutes before it calls Kafka away.
+            async with asyncio.timeout(ANSWER_S):
+                await consumer.start()
+                await admin.start()
+            while True:
+                async with asyncio.timeout(ANSWER_S):
+                    await self._look(consumer, admin)
+                self._availability.succeeded(Service.KAFKA)
+                await asyncio.sleep(PERIOD_S)
+        finally:
+            await admin.close()
+            await consumer.stop()
+
+    async def _look(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
+        ends = await consumer.end_offsets(self._tps)
+        offsets = await admin.list_consumer_group_offsets(self._group, partitions=self._tps)
+        committed = {tp: found.offset for tp, found in offsets.items()}
+        fresh = [tp for tp in self._tps if committed.get(tp, -1) < 0]
+        beginnings = await consumer.beginning_offsets(fresh) if fresh else {}
+        lags = lag(ends, committed, beginnings)
+        behind = {tp: n for tp, n in lags.items() if n > self._max_lag}
+        if behind and self._open.is_set():
+            worst = max(behind, key=lambda tp: behind[tp])
+            log.warning(
+                "the workers are behind, intake pauses",
+                topic=worst.topic,
+                partition=worst.partition,
+                records=behind[worst],
+            )
+            self._open.clear()
+        elif not behind and not self._open.is_set():
+            log.info("the workers have caught up, intake goes on")
+            self._open.set()
+        self._metrics.paused.set(0 if self._open.is_set() else 1)

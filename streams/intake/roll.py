@@ -1,0 +1,118 @@
+"""Who may vote: asks the roll for hashes. The answer goes into the log with the vote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, cast
+
+from redis.asyncio import Redis
+
+from streams.adapters.redis.client import redis_errors
+from streams.errors import ServiceUnavailable
+from streams.runtime.metrics import BridgeMetrics
+
+VALID_HASHES: Final = "valid_hashes"
+
+_CHUNK: Final = 5_000
+"""Hashes per command, so that no command holds Redis up for long."""
+
+
+class Roll(Protocol):
+    """Answers whether hashes may vote.
+
+    An answer of "no" is final for the vote that asked, so a roll that cannot be trusted raises
+    :class:`ServiceUnavailable` and never answers.
+    """
+
+    async def ask(self, hashes: Sequence[str]) -> Sequence[bool]:
+        """One answer for each hash, in order; no hash just looks whether the roll is there."""
+
+
+class OpenRoll:
+    """Everybody may vote."""
+
+    async def ask(self, hashes: Sequence[str]) -> Sequence[bool]:
+        """Yes."""
+        return [True] * len(hashes)
+
+
+class TableRoll:
+    """The roll in the log: validation looks voters up. Here it only matters that there is one."""
+
+    def __init__(self) -> None:
+        self._loaded = False
+
+    def loaded(self) -> None:
+        """Note that somebody is on it."""
+        self._loaded = True
+
+    async def ask(self, hashes: Sequence[str]) -> Sequence[bool]:
+        """Yes, for now.
+
+        Raises:
+            ServiceUnavailable: nobody was ever put on it.
+        """
+        if not self._loaded:
+            raise ServiceUnavailable(
+                "The roll in the log is empty",
+                where={"variable": "SCRUTIN_ROLL"},
+                todo="Load it (`scrutin roll load`); votes wait until it is there",
+            )
+        return [True] * len(hashes)
+
+
+class RedisRoll:
+    """The set `valid_hashes`.
+
+    Missing, empty or sharply shrunken it is taken for damaged, not for a roll without voters.
+
+    Args:
+        redis: client.
+        min_share: of the largest size that this process saw; below it the set is damaged.
+        metrics: of the bridge.
+    """
+
+    def __init__(self, redis: Redis, *, min_share: float, metrics: BridgeMetrics) -> None:
+        self._redis = redis
+        self._min_share = min_share
+        self._metrics = metrics
+        self._largest = 0
+
+    async def ask(self, hashes: Sequence[str]) -> Sequence[bool]:
+        """One answer for each hash, in order.
+
+        Raises:
+            ServiceUnavailable: Redis is away, or the set is missing or shrunken.
+        """
+        asked = self._metrics.redis_operations
+        try:
+            # One transaction: the size belongs to the same moment as the answers.
+            async with redis_errors("ask the roll"):
+                pipe = self._redis.pipeline(transaction=True)
+                pipe.scard(VALID_HASHES)
+                for start in range(0, len(hashes), _CHUNK):
+                    chunk = list(hashes[start : start + _CHUNK])
+                    cast(Callable[..., Any], pipe.smismember)(VALID_HASHES, chunk)
+                size, *answers = await pipe.execute()
+        except ServiceUnavailable:
+            asked.labels("smismember", "error").inc()
+            raise
+        self._metrics.roll_size.set(size)
+        self._check(size)
+        asked.labels("smismember", "success").inc()
+        return [bool(answer) for chunk in answers for answer in chunk]
+
+    def _check(self, size: int) -> None:
+        if size == 0:
+            raise ServiceUnavailable(
+                "The roll is missing or empty",
+                where={"set": VALID_HASHES},
+                todo="Load it (`scrutin roll load`); votes wait until it is there",
+            )
+        if size < self._min_share * self._largest:
+            raise ServiceUnavailable(
+                f"The roll has shrunk from {self._largest} to {size} entries",
+                where={"set": VALID_HASHES, "variable": "SCRUTIN_ROLL_MIN_SHARE"},
+                todo="Restore it; if it is meant to be smaller, restart the bridge",
+            )
+        self._largest = max(self._largest, size)

@@ -1,0 +1,223 @@
+"""A small encrypted election on real services: keys, ballots, tally, a death, result, record."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from streams.devstack import Stack
+from streams.devstack.state import StateFile
+from streams.errors import StackError
+from streams.load.programs import Program, child_environment, worker
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
+from streams.tally.admission import admit
+from streams.tally.commands import Tally, tally
+from streams.tally.crypto.ballots import BallotState, encrypt_ballot
+from streams.tally.crypto.ceremony import GuardianSecret, make_backup, make_guardian
+from streams.tally.crypto.documents import to_json
+from streams.tally.crypto.election import Election
+from streams.tally.crypto.manifest import plain_manifest
+from streams.tally.files import describe
+from streams.tally.helpers import Helpers
+from streams.tally.record import Verified, export, verify
+from streams.tally.sealing import make_key_file, public_key, seal
+from streams.tally.work import Described, load_election
+
+NAMES: Final = ("ann", "bob", "cem")
+QUORUM: Final = 2
+ABSENT: Final = "cem"
+CONTEST: Final = "mayor"
+_POLL_S: Final = 0.1
+_PATIENCE_S: Final = 120.0
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The election that is held."""
+
+    ballots: int
+    spoiled: int
+    candidates: int
+    chunk_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run showed."""
+
+    published: dict[str, Any]
+    expected: dict[str, int]
+    """Votes by selection, as they were before encryption."""
+    verified: Verified
+    tallied_s: float
+    """From asking for the tally to the published result."""
+    record: Path
+
+    @property
+    def good(self) -> bool:
+        """Whether result, record and the votes before encryption agree."""
+        lines = self.published["results"]["contests"][CONTEST]
+        counted = {name: line["votes"] for name, line in lines.items()}
+        return counted == self.expected == self.verified.counts
+
+
+class TallyDemo:
+    """One run.
+
+    Args:
+        directory: for the stack, keys, logs and the record.
+        plan: the election.
+        say: told (step, what happens).
+    """
+
+    def __init__(self, directory: Path, plan: Plan, *, say: Say) -> None:
+        self._directory = directory.resolve()
+        self._plan = plan
+        self._say = say
+        self._election_id = f"demo-{int(time.time())}"
+        self._env: dict[str, str] = {}
+        self._programs: list[Program] = []
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of all processes; once the services are up."""
+        return load_settings(self._env)
+
+    @asynccontextmanager
+    async def services(self) -> AsyncIterator[None]:
+        """The services and two workers while the block runs."""
+        stack = Stack(self._directory / "stack", say=self._say)
+        key_file = self._directory / f"{self._election_id}.key"
+        try:
+            if StateFile(stack.directory).load() is not None:
+                await asyncio.to_thread(stack.down)
+            await asyncio.to_thread(stack.up)
+            self._env = child_environment(
+                stack.env(),
+                SCRUTIN_STAGES="tally",
+                SCRUTIN_TALLY_KEY_FILE=str(key_file),
+                SCRUTIN_TALLY_HELPERS="1",
+                SCRUTIN_TALLY_IN_FLIGHT="2",
+            )
+            make_key_file(key_file)
+            for number in (1, 2):
+                self._start(f"tally-{number}")
+            yield
+        finally:
+            for program in self._programs:
+                if program.running:
+                    await program.kill()
+            await asyncio.to_thread(stack.down)
+
+    def _start(self, name: str) -> Program:
+        program = worker(self._env, self._directory / "logs", name).start()
+        self._programs.append(program)
+        self._say(name, f"starts, pid {program.pid}")
+        return program
+
+    async def run(self) -> Outcome:
+        """Hold the election, tally it with a death on the way, and verify its record.
+
+        Raises:
+            StackError: there was no result in time.
+        """
+        async with tally(self.settings) as asked:
+            secrets, described, backups = self._ceremony()
+            await asked.store.put_election(described, backups)
+            key = public_key(self.settings.tally_key_file)
+            for secret in secrets:
+                if secret.owner_id != ABSENT:
+                    sealed = seal(secret, self._election_id, key)
+                    await asked.store.put_secret(self._election_id, secret.owner_id, sealed)
+            self._say("keys", f"{', '.join(NAMES)}; any {QUORUM} decrypt, {ABSENT} will be absent")
+            ballots, expected = self._vote(load_election(described)[0])
+            await self._admit(asked, described, ballots)
+            begin = time.monotonic()
+            await asked.create(self._election_id, chunk_size=self._plan.chunk_size)
+            for name in NAMES:
+                if name != ABSENT:
+                    await asked.decrypt(self._election_id, name)
+            await asked.combine(self._election_id)
+            published = await self._published(asked)
+            tallied_s = time.monotonic() - begin
+            self._say("result", f"published after {tallied_s:.1f} s")
+            record = self._directory / f"{self._election_id}.record"
+            await export(asked.store, self._election_id, record, advance=lambda _: None)
+        async with Helpers(self.settings.helpers()) as helpers:
+            verified = await verify(record, helpers)
+        self._say("record", f"verified from its files alone: {record}")
+        return Outcome(published, expected, verified, tallied_s, record)
+
+    def _ceremony(
+        self,
+    ) -> tuple[list[GuardianSecret], Described, list[tuple[str, str, str]]]:
+        pairs = [make_guardian(name, order, QUORUM) for order, name in enumerate(NAMES, 1)]
+        keys = [key for _, key in pairs]
+        candidates = [f"candidate-{number}" for number in range(1, self._plan.candidates + 1)]
+        moment = datetime.now(UTC).replace(microsecond=0)
+        manifest = plain_manifest(self._election_id, {CONTEST: candidates}, moment=moment)
+        described = describe(self._election_id, manifest, keys, QUORUM)
+        backups = [
+            (secret.owner_id, key.owner_id, to_json(make_backup(secret, key)).decode())
+            for secret, _ in pairs
+            for key in keys
+            if key.owner_id != secret.owner_id
+        ]
+        return [secret for secret, _ in pairs], described, backups
+
+    def _vote(self, election: Election) -> tuple[list[bytes], dict[str, int]]:
+        rng = random.Random(self._plan.seed)  # noqa: S311 - votes, not keys
+        expected = dict.fromkeys(election.line_names, 0)
+        ballots = []
+        begin = time.monotonic()
+        for number in range(self._plan.ballots + self._plan.spoiled):
+            spoiled = number >= self._plan.ballots
+            chosen = rng.choice(election.line_names)
+            state = BallotState.SPOILED if spoiled else BallotState.CAST
+            ballot = encrypt_ballot(
+                election, f"ballot-{number}", "ballot", {CONTEST: [chosen]}, state=state
+            )
+            expected[chosen] += not spoiled
+            ballots.append(to_json(ballot))
+        each_ms = 1000 * (time.monotonic() - begin) / max(1, len(ballots))
+        self._say("ballots", f"{len(ballots)} encrypted, {each_ms:.0f} ms each")
+        return ballots, expected
+
+    async def _admit(self, asked: Tally, described: Described, ballots: list[bytes]) -> None:
+        begin = time.monotonic()
+        async with Helpers(self.settings.helpers()) as helpers:
+            outcome = await admit(asked.store, helpers, described, ballots)
+        rate = len(ballots) / (time.monotonic() - begin)
+        self._say("ballots", f"{outcome.admitted} verified and admitted, {rate:.0f} a second")
+
+    async def _published(self, asked: Tally) -> dict[str, Any]:
+        """Wait for the result; a worker is killed once something is done."""
+        deadline = time.monotonic() + _PATIENCE_S
+        alive = True
+        while time.monotonic() < deadline:
+            published = await asked.store.published(self._election_id)
+            if published is not None:
+                return published
+            jobs = await asked.jobs(self._election_id)
+            if alive and any(job["processedChunks"] for job in jobs):
+                alive = False
+                await self._programs[0].kill()
+                self._say(self._programs[0].name, "killed on purpose; the other takes over")
+                self._start("tally-3")
+            await asyncio.sleep(_POLL_S)
+        raise StackError(
+            f"There is no result after {_PATIENCE_S:.0f} s",
+            where={"logs": self._directory / "logs"},
+            todo="See what the workers say there",
+        )

@@ -1,0 +1,82 @@
+"""A new log from the database, where all of Kafka's is gone; and all that is made from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.postgres import statements
+from streams.adapters.postgres.connection import connect, place, require_owner, translated
+from streams.core.topics import VALIDATION_TOPIC
+from streams.errors import OLD_RESULTS, LogMismatch
+from streams.maintenance import log as of_log
+from streams.maintenance import postgres as of_postgres
+from streams.maintenance import topics as of_topics
+from streams.maintenance.guard import Bars
+from streams.maintenance.sources import FromAudit
+from streams.settings.model import Settings
+
+
+async def rebuild_from_audit(
+    settings: Settings, bars: Bars, *, dry_run: bool
+) -> Mapping[str, of_log.Outcome | of_topics.Outcome | of_postgres.Outcome]:
+    """Write counted and rejected votes into the log, and make everything from it.
+
+    The tables in use stay until what was counted from the new log is found to be the same.
+
+    Raises:
+        LogMismatch: the database holds the results of this very log, or none.
+        ServiceUnavailable: a service is away.
+    """
+    genesis = await ensure_topics(
+        list(settings.kafka_bootstrap_servers),
+        app_id=settings.app_id,
+        partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+    )
+    connection = await connect(settings)
+    try:
+        # Before the log is written: replacing the tables comes last.
+        await require_owner(connection, settings, "scrutin rebuild log --from-audit")
+        async with translated(place(settings)):
+            await _check_other(connection, {p: g.log_id for p, g in genesis.items()})
+            source = FromAudit(connection, genesis)
+            made: dict[str, Any] = {}
+            made["log"] = log = await of_log.LogRebuild(settings, source, bars).run(dry_run=dry_run)
+    finally:
+        await connection.close()
+    if dry_run or not log.right:
+        return made
+    ends = {beside.partition: beside.known - beside.held for beside in log.verified or log.found}
+    made["voted"], made["validated"] = await of_topics.TopicRebuild(settings, bars).all_of(ends)
+    made["postgres"] = await of_postgres.PostgresRebuild(settings, bars).run(moved=True)
+    return made
+
+
+async def _check_other(connection: Any, log_ids: dict[int, bytes]) -> None:
+    rows = []
+    if await connection.fetchval(statements.HAS_FENCE):
+        rows = await connection.fetch(statements.READ_OFFSETS)
+    if not rows:
+        raise LogMismatch(
+            "The database holds no count of any log",
+            where={"table": "sink_offsets"},
+            todo=OLD_RESULTS,
+        )
+    for row in rows:
+        partition = row["partition"]
+        if partition not in log_ids:
+            raise LogMismatch(
+                f"The database counted partition {partition}, the settings say there are"
+                f" {len(log_ids)}",
+                where={"variable": "SCRUTIN_PARTITIONS"},
+                todo="Set it to the number of the lost log",
+            )
+        if row["log_id"] == log_ids[partition]:
+            raise LogMismatch(
+                "The database holds the results of this very log",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo="Without --from-audit the log gets back what it lacks from votes.validated; if"
+                " that is gone too, delete the topic and type this again",
+            )

@@ -1,0 +1,174 @@
+"""Puts away what belongs to another log than the present one, so that a new count can begin."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+
+from schemas.codec import DecodeError, decode_verdicts, decode_voted
+from schemas.genesis import Genesis
+from streams.adapters.kafka.admin import delete_topic, ensure_topics
+from streams.adapters.kafka.view import LogView, Record
+from streams.adapters.postgres import statements
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.migrations import migrate, migrations
+from streams.adapters.redis.client import redis_client
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
+from streams.errors import ScrutinError
+from streams.maintenance.mirror import rebuild
+from streams.settings.model import Settings
+
+_MADE: Final = re.compile(r"^CREATE (TABLE|VIEW) (\w+)", re.MULTILINE)
+
+
+@dataclass
+class Outcome:
+    """What was put away."""
+
+    schema: str = ""
+    """Where the tables of the old count are now; empty if none were moved."""
+    tables: list[str] = field(default_factory=list)
+    topics: list[str] = field(default_factory=list)
+    """Topics of the old log that were emptied."""
+    voters: int = 0
+    """Members of the mirror, made anew from the present log."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+async def begin_anew(settings: Settings, *, dry_run: bool) -> Outcome:
+    """Move the tables of another log into a schema of their own, and empty what is made from it.
+
+    The present log, with whatever votes it has, stays; so does the roll. Neither worker nor bridge
+    may run.
+
+    Args:
+        settings: of this deployment.
+        dry_run: only tell.
+
+    Raises:
+        ScrutinError: all that is there belongs to the present log.
+        ServiceUnavailable: a service is away.
+    """
+    servers = list(settings.kafka_bootstrap_servers)
+    genesis = await _ensured(settings)
+    outcome = Outcome()
+    if settings.sink == "postgres":
+        connection = await connect(settings)
+        try:
+            async with translated(place(settings)):
+                await _move_tables(connection, genesis, outcome, dry_run=dry_run)
+        finally:
+            await connection.close()
+    outcome.topics = await _foreign_topics(settings, genesis)
+    if outcome.tables:
+        outcome.topics.append(WINDOWS_TOPIC)
+    redis = redis_client(settings)
+    try:
+        async with LogView(servers) as view:
+            spans = await view.spans(VALIDATION_TOPIC)
+        new = all(span.end <= 1 for span in spans.values())
+        if not outcome.tables and not outcome.topics and not new:
+            raise ScrutinError(
+                "Everything here belongs to the present log",
+                where={"topic": VALIDATION_TOPIC},
+                todo=f"For a new count stop everything, delete the topic {VALIDATION_TOPIC}, and"
+                " type this again",
+            )
+        if dry_run:
+            return outcome
+        for topic in outcome.topics:
+            await delete_topic(servers, topic)
+        await _ensured(settings)
+        async with LogView(servers) as view:
+            outcome.voters = (await rebuild(view, redis))["voters"]
+    finally:
+        await redis.aclose()
+    return outcome
+
+
+async def _ensured(settings: Settings) -> dict[int, Genesis]:
+    return await ensure_topics(
+        list(settings.kafka_bootstrap_servers),
+        app_id=settings.app_id,
+        partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+    )
+
+
+def made_by(migration: str) -> list[tuple[str, str]]:
+    """(`TABLE` or `VIEW`, name) of everything that a migration makes."""
+    return [(kind, name) for kind, name in _MADE.findall(migration)]
+
+
+async def _move_tables(
+    connection: asyncpg.Connection, genesis: dict[int, Genesis], outcome: Outcome, *, dry_run: bool
+) -> None:
+    made = [("TABLE", "schema_migrations")]
+    for migration in migrations():
+        made += made_by(migration.statements)
+    there = [
+        (kind, name)
+        for kind, name in made
+        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
+    ]
+    if not await _is_foreign(connection, {name for _, name in there}, genesis):
+        return
+    outcome.tables = [name for _, name in there]
+    outcome.schema = f"archive_{datetime.now(UTC):%Y%m%d_%H%M%S}"
+    if dry_run:
+        return
+    async with connection.transaction():
+        await connection.execute(f"CREATE SCHEMA {outcome.schema}")
+        for kind, name in there:
+            await connection.execute(f"ALTER {kind} {name} SET SCHEMA {outcome.schema}")
+    await migrate(connection)
+
+
+async def _is_foreign(
+    connection: asyncpg.Connection, there: set[str], genesis: dict[int, Genesis]
+) -> bool:
+    """Whether the tables hold a count, and it is not that of the present log."""
+    if "sink_offsets" in there:
+        rows = await connection.fetch(statements.READ_OFFSETS)
+        if rows:
+            return any(
+                row["partition"] not in genesis or row["log_id"] != genesis[row["partition"]].log_id
+                for row in rows
+            )
+    if "vote_audit" not in there:
+        return False
+    return "sink_offsets" not in there or bool(
+        await connection.fetchval("SELECT EXISTS (SELECT 1 FROM vote_audit)")
+    )
+
+
+async def _foreign_topics(settings: Settings, genesis: dict[int, Genesis]) -> list[str]:
+    changelog = changelog_topic(settings.app_id)
+    readers = {
+        changelog: lambda record: decode_voted(record.value or b"").log_id,
+        VALIDATED_TOPIC: lambda record: decode_verdicts(record.value or b"").log_id,
+    }
+    found = []
+    async with LogView(list(settings.kafka_bootstrap_servers)) as view:
+        for topic, read in readers.items():
+            spans = await view.spans(topic)
+            for partition, first in genesis.items():
+                record = await view.record_at(topic, partition, spans[partition].begin)
+                if record is not None and _log_id(read, record) != first.log_id:
+                    found.append(topic)
+                    break
+    return found
+
+
+def _log_id(read: Any, record: Record) -> bytes:
+    try:
+        return bytes(read(record))
+    except DecodeError:
+        return b""

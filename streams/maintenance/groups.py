@@ -1,0 +1,83 @@
+"""Where the bridges' groups stand in `votes.validated`, carried over to the topic made anew.
+
+In the new topic a record's offset is that of its input record. Without this the groups begin at the
+beginning: the mirror does not mind, but every review would be published again.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.codec import DecodeError, decode_verdicts
+from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.reader import LogReader
+from streams.core.topics import VALIDATED_TOPIC, egress_group, mirror_group
+from streams.errors import LogMismatch
+from streams.inspect.lag import committed_offsets
+from streams.settings.kafka_security import client
+from streams.settings.model import Settings
+
+Places = dict[str, dict[int, int]]
+"""Group -> partition -> last input offset it dealt with."""
+
+_BACK_RECORDS = 64
+
+
+async def read_places(settings: Settings, reader: LogReader) -> Places:
+    """Where the groups stand; what the topic does not tell any more is left out.
+
+    Raises:
+        ServiceUnavailable: Kafka does not answer.
+    """
+    groups = {name: name for name in (egress_group(settings.app_id), mirror_group(settings.app_id))}
+    committed = await committed_offsets(list(settings.kafka_bootstrap_servers), groups)
+    return {
+        group: {
+            partition: place
+            for (topic, partition), offset in found.items()
+            if topic == VALIDATED_TOPIC
+            and (place := await _input_offset(reader, partition, offset)) is not None
+        }
+        for group, found in committed.items()
+    }
+
+
+async def _input_offset(reader: LogReader, partition: int, committed: int) -> int | None:
+    """Input offset of the last record before a committed offset that can be read."""
+    place = None
+    start = max(0, committed - _BACK_RECORDS)
+    try:
+        reading = reader.read(VALIDATED_TOPIC, partition, start, committed)
+        async with aclosing(reading):
+            async for record in reading:
+                try:
+                    place = max(decode_verdicts(record.value).offset, place or 0)
+                except DecodeError:
+                    continue
+    except LogMismatch:
+        # Committed beyond the topic's end: it is not the topic it was.
+        return None
+    return place
+
+
+async def commit_places(settings: Settings, places: Places) -> None:
+    """Let the groups go on where they were; they must have no members.
+
+    Raises:
+        ServiceUnavailable: Kafka does not answer.
+    """
+    servers = list(settings.kafka_bootstrap_servers)
+    for group, found in places.items():
+        if not found:
+            continue
+        consumer = AIOKafkaConsumer(**client(servers), group_id=group, enable_auto_commit=False)
+        with kafka_answers(servers):
+            try:
+                await consumer.start()
+                offsets = {TopicPartition(VALIDATED_TOPIC, p): o + 1 for p, o in found.items()}
+                consumer.assign(list(offsets))
+                await consumer.commit(offsets)
+            finally:
+                await consumer.stop()

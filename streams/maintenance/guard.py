@@ -1,0 +1,94 @@
+"""What must hold before anything is rebuilt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+import stamina
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
+
+from streams.adapters.kafka.errors import kafka_answers
+from streams.core.topics import egress_group, worker_group
+from streams.errors import ScrutinError
+from streams.settings.kafka_security import client
+from streams.settings.model import Settings
+
+Bars = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Given what is done and how many steps it has: a progress bar's context."""
+
+_POLL_S: Final = 0.5
+_MEMBERS: Final = 5
+"""Place of the members in Kafka's description of a group."""
+
+
+class StillRunning(ScrutinError):
+    """Processes are members of a group that must be empty."""
+
+
+async def require_stopped(settings: Settings, *, bridges: bool, wait_s: float, bars: Bars) -> None:
+    """Make sure that no worker runs, and no bridge where that matters.
+
+    Args:
+        settings: which groups.
+        bridges: whether bridges must be stopped too.
+        wait_s: how long to wait for members to leave: a killed one stays until its session ends.
+        bars: shows that it waits.
+
+    Raises:
+        StillRunning: a group has members.
+        ServiceUnavailable: Kafka does not answer.
+    """
+    servers = list(settings.kafka_bootstrap_servers)
+    groups = {"worker": worker_group(settings.app_id)}
+    if bridges:
+        # A bridge is in both of its groups.
+        groups["bridge"] = egress_group(settings.app_id)
+    admin = AIOKafkaAdminClient(**client(servers))
+    with kafka_answers(servers):
+        try:
+            await admin.start()
+            for process, group in groups.items():
+                await _wait_empty(admin, process, group, wait_s, bars)
+        finally:
+            await admin.close()
+
+
+async def _wait_empty(admin: Any, process: str, group: str, wait_s: float, bars: Bars) -> None:
+    members = await _members(admin, group)
+    if not members:
+        return
+    polls = int(wait_s / _POLL_S)
+    with bars(f"waiting for every {process} to leave", polls) as advance:
+        for _ in range(polls):
+            await asyncio.sleep(_POLL_S)
+            advance(1)
+            members = await _members(admin, group)
+            if not members:
+                return
+    raise _running(process, group, members)
+
+
+def _running(process: str, group: str, members: int) -> StillRunning:
+    return StillRunning(
+        f"{members} {process}{'s are' if members > 1 else ' is'} running",
+        where={"group": group},
+        todo=f"Stop every {process} first (SIGTERM); one that was killed counts until its session"
+        " has ended",
+    )
+
+
+async def _members(admin: Any, group: str) -> int:
+    # A new cluster has no coordinator until somebody asks for one.
+    async for attempt in stamina.retry_context(
+        on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
+    ):
+        with attempt:
+            [response] = await admin.describe_consumer_groups([group])
+            [described] = response.groups
+            if described[0]:
+                raise for_code(described[0])(f"group {group}")
+    return len(described[_MEMBERS])

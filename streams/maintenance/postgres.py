@@ -1,0 +1,263 @@
+"""Rebuilds the result database from `votes.validated`, through the sink that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from prometheus_client import CollectorRegistry
+
+from schemas.codec import DecodeError, decode_verdicts
+from schemas.genesis import Genesis
+from streams.adapters.kafka.admin import delete_topic, ensure_topics
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.kafka.view import LogView, Record, Span
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.postgres import statements
+from streams.adapters.postgres.connection import connect, place, require_owner, translated
+from streams.adapters.postgres.migrations import migrate
+from streams.core.fence import Gap
+from streams.core.records import VerdictEvent, poison
+from streams.core.topics import VALIDATED_TOPIC, WINDOWS_TOPIC
+from streams.core.windows import Windows
+from streams.errors import REBUILD_VALIDATED, LogMismatch, ScrutinError
+from streams.inspect.windows import LatestWindows
+from streams.maintenance import shadow
+from streams.maintenance.guard import Bars
+from streams.runtime.metrics import WorkerMetrics
+from streams.runtime.outages import Availability
+from streams.settings.model import Settings
+from streams.worker.aggregation import HEAL_VOTES, event_of, hole
+from streams.worker.log_check import check_database
+from streams.worker.postgres_sink import PostgresSink
+from streams.worker.window_publisher import WindowTopic
+
+
+@dataclass
+class Outcome:
+    """What became of the database."""
+
+    resumed: bool = False
+    """Whether it went on where another run had ended."""
+    differences: list[shadow.Difference] = field(default_factory=list)
+    """How the tables were."""
+    surplus_votes: int = 0
+    """Accepted votes of the log that were in the new tables already; should be 0."""
+    replaced: bool = False
+    windows_written: int = 0
+    """Windows written to their topic."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the tables were what the log says."""
+        return all(difference.equal for difference in self.differences)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "resumed": self.resumed,
+            "equal": self.equal,
+            "tables": [difference.as_dict() for difference in self.differences],
+            "surplus_votes": self.surplus_votes,
+            "replaced": self.replaced,
+            "windows_written": self.windows_written,
+        }
+
+
+class PostgresRebuild:
+    """Counts `votes.validated` once more and replaces what differs.
+
+    Args:
+        settings: of this deployment.
+        bars: shows progress.
+    """
+
+    def __init__(self, settings: Settings, bars: Bars) -> None:
+        self._settings = settings
+        self._servers = list(settings.kafka_bootstrap_servers)
+        self._bars = bars
+        self._windows = Windows(settings.window_ms)
+        self._metrics = WorkerMetrics(CollectorRegistry())
+        self._surplus = 0
+
+    async def run(
+        self,
+        *,
+        dry_run: bool = False,
+        restart: bool = False,
+        drop_unknown: bool = False,
+        moved: bool = False,
+    ) -> Outcome:
+        """Rebuild; no worker may run.
+
+        Args:
+            dry_run: only compare.
+            restart: leave what an interrupted run has done.
+            drop_unknown: replace the tables although they hold votes that the log does not.
+            moved: the tables are of the log from which this one was written: places differ.
+
+        Raises:
+            LogMismatch: the database holds results of another log, or votes.validated has a hole.
+            PoisonRecord: votes.validated holds a record that cannot be decoded.
+            ScrutinError: the database holds votes that the log does not.
+            ServiceUnavailable: a service is away.
+        """
+        genesis = await ensure_topics(
+            self._servers,
+            app_id=self._settings.app_id,
+            partitions=self._settings.partitions,
+            replication_factor=self._settings.replication_factor,
+        )
+        connection = await connect(self._settings)
+        try:
+            await require_owner(connection, self._settings, "scrutin rebuild postgres")
+            async with translated(place(self._settings)):
+                await migrate(connection)
+                if not moved and await connection.fetchval(statements.HAS_OFFSETS):
+                    await check_database(connection, genesis, LogReader(self._servers))
+                outcome = Outcome()
+                if restart:
+                    await shadow.drop(connection)
+                outcome.resumed = await self._count(connection, genesis)
+                outcome.surplus_votes = self._surplus
+                outcome.differences = await shadow.compare(connection, with_places=not moved)
+                await _check(connection, outcome, needed=not dry_run and not drop_unknown)
+                if dry_run or (outcome.equal and not moved):
+                    await shadow.drop(connection)
+                else:
+                    await shadow.replace(connection)
+                    outcome.replaced = True
+        finally:
+            await connection.close()
+        if not dry_run:
+            outcome.windows_written = await self._publish_windows()
+        return outcome
+
+    async def _count(self, connection: asyncpg.Connection, genesis: dict[int, Genesis]) -> bool:
+        """Count into the schema; returns whether an interrupted run was gone on with."""
+        resumed = await shadow.begin(connection)
+        try:
+            await self._fold(genesis)
+        except (Gap, LogMismatch):
+            if not resumed:
+                raise
+            # Of another log, or the topic was made anew since.
+            await shadow.drop(connection)
+            await shadow.begin(connection)
+            await self._fold(genesis)
+            return False
+        return resumed
+
+    async def _fold(self, genesis: dict[int, Genesis]) -> None:
+        sink = PostgresSink(self._settings, self._windows, self._metrics, shadow.SCHEMA)
+        async with sink, LogView(self._servers) as view:
+            spans = await view.spans(VALIDATED_TOPIC)
+            for partition, span in spans.items():
+                if span.begin:
+                    raise LogMismatch(
+                        f"The topic begins at offset {span.begin}, what was before is gone",
+                        where={"topic": VALIDATED_TOPIC, "partition": partition},
+                        todo=REBUILD_VALIDATED,
+                    )
+            done = await sink.positions()
+            todo = {p: Span(done.get(p, 0), s.end) for p, s in spans.items()}
+            total = sum(s.end - s.begin for s in todo.values())
+            with self._bars(f"counting {VALIDATED_TOPIC}", total) as advance:
+                async for records in view.read(VALIDATED_TOPIC, todo, advance):
+                    for events in _groups([_event(record, genesis) for record in records]):
+                        await self._flush(sink, events)
+
+    async def _flush(self, sink: PostgresSink, events: list[VerdictEvent]) -> None:
+        try:
+            self._surplus += (await sink.flush(events)).surplus
+        except Gap as gap:
+            raise hole(gap) from gap
+
+    async def _publish_windows(self) -> int:
+        """Let `votes.windows` say what the database says, and nothing else."""
+        sink = PostgresSink(self._settings, self._windows, self._metrics)
+        writer = LogWriter(
+            self._servers, availability=Availability(self._settings.max_retry_attempts)
+        )
+        try:
+            async with sink, translated(place(self._settings)):
+                if await self._strange_windows(sink):
+                    await delete_topic(self._servers, WINDOWS_TOPIC)
+                    await ensure_topics(
+                        self._servers,
+                        app_id=self._settings.app_id,
+                        partitions=self._settings.partitions,
+                        replication_factor=self._settings.replication_factor,
+                    )
+                    await sink.connections.execute(statements.REWIND_WINDOWS)
+                return await WindowTopic(sink, writer).publish()
+        finally:
+            await writer.close()
+
+    async def _strange_windows(self, sink: PostgresSink) -> bool:
+        """Whether the topic holds what the database does not: compaction would keep it."""
+        latest = LatestWindows()
+        async with LogView(self._servers) as view:
+            async for records in view.read(WINDOWS_TOPIC, await view.spans(WINDOWS_TOPIC)):
+                latest.add(records)
+        try:
+            published = {(w.contest, w.choice, w.start) for w in latest.rows()}
+        except ScrutinError:
+            return True
+        rows = await sink.connections.fetch(
+            "SELECT contest, choice, window_start FROM vote_windows"
+        )
+        return bool(published - {tuple(row) for row in rows})
+
+
+async def _check(connection: asyncpg.Connection, outcome: Outcome, *, needed: bool) -> None:
+    """Nothing is replaced by what does not add up, nor what nobody else knows."""
+    if not await shadow.consistent(connection):
+        raise ScrutinError(
+            "The new totals do not add up to the votes they were counted from",
+            where={"schema": shadow.SCHEMA},
+            todo="Nothing was replaced; look into the schema, then use --restart",
+        )
+    unknown = next(d.surplus for d in outcome.differences if d.table == "vote_audit")
+    if unknown and needed:
+        raise ScrutinError(
+            f"The database holds {unknown} votes that the log does not hold, or not so",
+            where={"table": "vote_audit"},
+            todo="Nothing was replaced. `scrutin rebuild postgres --dry-run` shows the differences,"
+            " `--drop-unknown` replaces them with what the log says",
+        )
+
+
+def _event(record: Record, genesis: dict[int, Genesis]) -> VerdictEvent:
+    value = record.value or b""
+    try:
+        verdicts = decode_verdicts(value)
+    except DecodeError as error:
+        raise poison(VALIDATED_TOPIC, record.partition, record.offset, error) from error
+    if verdicts.log_id != genesis[record.partition].log_id:
+        raise LogMismatch(
+            "The verdicts belong to another input log",
+            where={
+                "topic": VALIDATED_TOPIC,
+                "partition": record.partition,
+                "offset": record.offset,
+            },
+            todo=REBUILD_VALIDATED,
+        )
+    return event_of(record.partition, record.offset, verdicts, size_bytes=len(value))
+
+
+def _groups(events: list[VerdictEvent]) -> Iterator[list[VerdictEvent]]:
+    """What goes into one transaction each."""
+    group: list[VerdictEvent] = []
+    votes = 0
+    for event in events:
+        group.append(event)
+        votes += event.weight
+        if votes >= HEAL_VOTES:
+            yield group
+            group, votes = [], 0
+    if group:
+        yield group

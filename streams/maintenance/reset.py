@@ -1,0 +1,211 @@
+"""Empties a rehearsal while everything runs: a new epoch in every partition of the log.
+
+In this order: the bridges stand still; queues and mirror are emptied; PostgreSQL is emptied and
+told of the epoch, since workers may not remove what they counted; the epoch record goes into every
+partition, contests that are over become drafts again; once the workers have passed it,
+`votes.windows` is emptied too; the bridges go on. If it fails on the way, it can be given again.
+Once the epoch was opened it must be: until then the bridges, which go on by themselves after a
+while, take votes in for the epoch before, and those are void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import asyncpg
+from redis.asyncio import Redis
+
+from schemas.codec import encode
+from schemas.control import EpochOpened
+from schemas.notices import IntakePaused, IntakeResumed, Notice
+from streams.adapters.kafka.view import LogView
+from streams.adapters.postgres.connection import translated
+from streams.adapters.rabbitmq.client import Address, Channel, QueueMissing, connected
+from streams.adapters.redis.client import redis_errors
+from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
+from streams.control.epochs import read_epochs
+from streams.control.issuer import NOW_MS, Issuer
+from streams.core.contests import begin_again
+from streams.core.records import OutRecord
+from streams.core.topics import CONTROL_TOPIC, WINDOWS_TOPIC
+from streams.errors import ScrutinError
+from streams.worker.postgres_sink import open_epoch
+
+PAUSE_S: Final = 15.0
+"""How long the bridges stand still at most."""
+_SETTLE_S: Final = 2.0
+"""Longest wait for the bridges to stop."""
+_POLL_S: Final = 0.02
+_CHUNK: Final = 1_000
+
+Say = Callable[[str], None]
+Passed = Callable[[bytes], Awaitable[None]]
+
+
+class Reset:
+    """One reset. :meth:`run` does it.
+
+    Args:
+        issuer: within its turn.
+        view: of Kafka.
+        redis: of the mirror.
+        address: of RabbitMQ.
+        ingress: deployed names of the queues that the bridges read.
+        review: deployed name of the review queue.
+        passed: waits until every partition has passed a command.
+        say: told each step.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: Issuer,
+        view: LogView,
+        redis: Redis,
+        address: Address,
+        ingress: list[str],
+        review: str,
+        passed: Passed,
+        say: Say,
+    ) -> None:
+        self._issuer = issuer
+        self._view = view
+        self._redis = redis
+        self._address = address
+        self._ingress = ingress
+        self._review = review
+        self._passed = passed
+        self._say = say
+        self._opened = False
+
+    async def run(self) -> dict[str, Any]:
+        """Reset; returns `epoch`, `messages_removed` and `took_s`.
+
+        Raises:
+            ScrutinError: the workers have not yet taken up every partition.
+            ServiceUnavailable: a service is away.
+        """
+        began_s = time.monotonic()
+        await self._check_fences()
+        current, epoch = await self._epochs()
+        until_ms = int((time.time() + PAUSE_S) * 1000)
+        await self._tell(IntakePaused(self._issuer.log_id, epoch, until_ms))
+        try:
+            removed = await self._empty(epoch)
+        except BaseException:
+            # Once the epoch may be in the log, only a reset that succeeds lets votes count again.
+            if not self._opened:
+                await asyncio.shield(self._tell(IntakeResumed(self._issuer.log_id, current)))
+            raise
+        return {
+            "epoch": epoch,
+            "messages_removed": removed,
+            "took_s": round(time.monotonic() - began_s, 2),
+        }
+
+    async def _empty(self, epoch: int) -> int:
+        async with connected(self._address, "scrutin reset") as connection:
+            channel = await connection.channel()
+            await self._until_idle(channel)
+            removed = await self._purge(channel, [*self._ingress, self._review])
+            self._say("queues are empty")
+            await self._empty_mirror()
+            self._say("the mirror is empty")
+            command = await self._open_epoch(epoch)
+            self._say("the results are empty, the epoch is in every partition of the log")
+            await self._issuer.change_contests(lambda known, _: begin_again(known))
+            await self._passed(command.command_id)
+            await self._empty_windows()
+            self._say("the workers have passed it")
+            # What was on its way back to a queue when its consumer stopped.
+            removed += await self._purge(channel, self._ingress)
+        await self._tell(IntakeResumed(self._issuer.log_id, epoch))
+        self._say("the intake goes on")
+        return removed
+
+    async def _check_fences(self) -> None:
+        async with translated({"table": "sink_offsets"}):
+            fences = await self._issuer.connection.fetchval("SELECT count(*) FROM sink_offsets")
+        if fences < self._issuer.partitions:
+            raise ScrutinError(
+                f"Only {fences} of {self._issuer.partitions} partitions were ever counted",
+                where={"table": "sink_offsets"},
+                todo="Start a worker, wait until it is ready, and try again",
+            )
+
+    async def _epochs(self) -> tuple[int, int]:
+        """The epoch that the bridges are in, and the first that was never begun."""
+        current, begun = await read_epochs(self._view, self._issuer.log_id)
+        async with translated({"table": "sink_offsets"}):
+            known = await self._issuer.connection.fetchval("SELECT max(epoch) FROM sink_offsets")
+        return current, max(begun, int(known)) + 1
+
+    async def _tell(self, notice: Notice) -> None:
+        await self._issuer.writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
+
+    async def _until_idle(self, channel: Channel) -> None:
+        """Wait until no bridge consumes; one that does not answer is stopped by its epoch."""
+        deadline = time.monotonic() + _SETTLE_S
+        for queue in self._ingress:
+            try:
+                while await channel.consumers(queue) and time.monotonic() < deadline:  # noqa: ASYNC110
+                    await asyncio.sleep(_POLL_S)
+            except QueueMissing:
+                return
+
+    async def _purge(self, channel: Channel, queues: list[str]) -> int:
+        removed = 0
+        for queue in queues:
+            try:
+                removed += await channel.purge(queue)
+            except QueueMissing:
+                # It closes the channel; a queue that is missing is empty.
+                return removed
+        return removed
+
+    async def _empty_mirror(self) -> None:
+        async with redis_errors("empty the mirror"):
+            names: list[str | bytes] = [VOTED_HASHES]
+            async for name in self._redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK):
+                names.append(name)
+                if len(names) >= _CHUNK:
+                    await self._redis.unlink(*names)
+                    names = []
+            if names:
+                await self._redis.unlink(*names)
+
+    async def _open_epoch(self, epoch: int) -> EpochOpened:
+        async with translated({"table": "control_commands"}):
+            now_ms = await self._issuer.connection.fetchval(NOW_MS)
+        command = EpochOpened(
+            number=await self._issuer.next_number(now_ms),
+            command_id=secrets.token_bytes(16),
+            issued_ms=now_ms,
+            epoch=epoch,
+        )
+
+        async def empty() -> None:
+            await open_epoch(self._issuer.connection, epoch)
+
+        self._opened = True
+        await self._issuer.issue(command, empty)
+        return command
+
+    async def _empty_windows(self) -> None:
+        """Take every window out of the topic; the publisher, which has the cursor, waits."""
+        connection: asyncpg.Connection = self._issuer.connection
+        async with translated({"table": "window_cursor"}), connection.transaction():
+            await connection.fetchval("SELECT 1 FROM window_cursor FOR UPDATE")
+            keys: set[bytes] = set()
+            spans = await self._view.spans(WINDOWS_TOPIC)
+            async for records in self._view.read(WINDOWS_TOPIC, spans):
+                for record in records:
+                    if record.key is not None:
+                        (keys.add if record.value is not None else keys.discard)(record.key)
+            gone = [OutRecord(WINDOWS_TOPIC, 0, None, key) for key in sorted(keys)]
+            for first in range(0, len(gone), _CHUNK):
+                await self._issuer.writer.write(gone[first : first + _CHUNK])

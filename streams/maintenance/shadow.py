@@ -1,0 +1,175 @@
+"""Tables of the count beside the ones in use: made, compared, and put in their place.
+
+A rebuild counts into a schema of its own. The results in use stay as they are until the new ones
+are complete; then one transaction replaces the rows, so that views, grants and readers keep theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from streams.adapters.postgres.migrations import migrate
+
+SCHEMA: Final = "scrutin_rebuild"
+
+DERIVED: Final = {
+    "vote_audit": "vote_hash, contest, choice, citizen_id, timestamp",
+    "rejected_votes": "status, reason, attempt_count, identity",
+    "duplicate_attempts": "vote_hash, contest, choice, attempt_count, reason",
+    "vote_results": "law_id, oui_count, non_count",
+    "contest_results": "contest_id, choice, votes",
+    "vote_windows": "contest, choice, window_start, votes",
+    "control_progress": "command_id, partition",
+    "sink_offsets": "",
+    "window_cursor": "",
+}
+"""Tables that the log leads to, and the columns by which their rows are compared."""
+
+MERGED: Final = {"control_commands": "command_id", "contests": "contest_id"}
+"""Tables of commands, which may not be in the log yet, and their keys: only gaps are filled."""
+
+_PLACES: Final = "source_partition, source_offset, source_index"
+
+_NUMBERED: Final = ("vote_audit", "rejected_votes")
+"""Tables whose rows are numbered in the order of the log, and say where in it they come from."""
+
+_LONG_S: Final = 24 * 3600.0
+"""Rows by the million take longer than other statements may."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A table in use beside what the log says."""
+
+    table: str
+    in_log: int
+    in_database: int
+    missing: int
+    """Rows that the log leads to and the database lacks."""
+    surplus: int
+    """Rows of the database that the log does not lead to."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether they are the same rows."""
+        return not self.missing and not self.surplus
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+async def begin(connection: Any) -> bool:
+    """Make the schema, or find the one of a rebuild that was interrupted.
+
+    Returns:
+        Whether it was there.
+    """
+    there = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", SCHEMA)
+    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    ours = await connection.fetchval("SHOW search_path")
+    await connection.execute(f"SET search_path TO {SCHEMA}")
+    try:
+        await migrate(connection)
+    finally:
+        await connection.execute("SELECT set_config('search_path', $1, false)", ours)
+    return bool(there)
+
+
+async def drop(connection: Any) -> None:
+    """Remove the schema with all that is in it."""
+    await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+
+
+async def compare(connection: Any, *, with_places: bool = True) -> list[Difference]:
+    """Compare every table of both sides, row by row.
+
+    Args:
+        connection: to the database.
+        with_places: whether a row's place in the log counts too.
+    """
+    differences = []
+    for table, content in DERIVED.items():
+        if not content:
+            continue
+        columns = content
+        if with_places and table in _NUMBERED:
+            columns = f"{columns}, {_PLACES}"
+        ours, theirs = _select(columns, f"{SCHEMA}.{table}"), _select(columns, table)
+        counts = [
+            await _count(connection, query)
+            for query in (
+                ours,
+                theirs,
+                f"{ours} EXCEPT ALL {theirs}",
+                f"{theirs} EXCEPT ALL {ours}",
+            )
+        ]
+        differences.append(Difference(table, *counts))
+    return differences
+
+
+async def consistent(connection: Any) -> bool:
+    """Whether totals and windows of the new tables add up to their counted votes."""
+    by_choice = " GROUP BY 1, 2"
+    audit = _select("contest, choice, count(*)::numeric", f"{SCHEMA}.vote_audit") + by_choice
+    results = _select("contest_id, choice, votes::numeric", f"{SCHEMA}.contest_results")
+    windows = _select("contest, choice, sum(votes)", f"{SCHEMA}.vote_windows") + by_choice
+    return not any(
+        [
+            await _count(connection, f"({audit} EXCEPT {sums}) UNION ALL ({sums} EXCEPT {audit})")
+            for sums in (results, windows)
+        ]
+    )
+
+
+def _select(columns: str, table: str) -> str:
+    return f"SELECT {columns} FROM {table}"  # noqa: S608 - all names are ours
+
+
+async def _count(connection: Any, query: str) -> int:
+    counting = f"SELECT count(*) FROM ({query}) AS q"  # noqa: S608 - all names are ours
+    return int(await connection.fetchval(counting, timeout=_LONG_S))
+
+
+async def replace(connection: Any) -> None:
+    """Put the new rows into the tables in use and drop the schema, in one transaction."""
+    async with connection.transaction():
+        # In the order in which a flush takes its locks: the fence first.
+        tables = ["sink_offsets", *(t for t in DERIVED if t != "sink_offsets")]
+        for table in tables:
+            await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        await connection.execute(f"TRUNCATE {', '.join(tables)}")
+        for table in tables:
+            columns = await _written_columns(connection, table)
+            order = " ORDER BY id" if table in _NUMBERED else ""
+            rows = _select(columns, f"{SCHEMA}.{table}") + order
+            await connection.execute(f"INSERT INTO {table} ({columns}) {rows}", timeout=_LONG_S)
+        for table, key in MERGED.items():
+            columns = await _written_columns(connection, table)
+            newer = (
+                f" DO UPDATE SET ({columns}) = ({_excluded(columns)})"
+                f" WHERE {table}.number < excluded.number"
+            )
+            rows = _select(columns, f"{SCHEMA}.{table}")
+            await connection.execute(
+                f"INSERT INTO {table} ({columns}) {rows} ON CONFLICT ({key}) {newer}"
+            )
+        await drop(connection)
+
+
+def _excluded(columns: str) -> str:
+    return ", ".join(f"excluded.{column}" for column in columns.split(", "))
+
+
+async def _written_columns(connection: Any, table: str) -> str:
+    """Columns that are not generated."""
+    rows = await connection.fetch(
+        "SELECT quote_ident(column_name) AS name FROM information_schema.columns"
+        " WHERE table_schema = $1 AND table_name = $2"
+        " AND is_generated = 'NEVER' AND is_identity = 'NO' ORDER BY ordinal_position",
+        SCHEMA,
+        table,
+    )
+    return ", ".join(row["name"] for row in rows)

@@ -1,0 +1,263 @@
+"""Rebuilds `votes.validated` and the voted table's changelog from the input log."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from schemas.codec import DecodeError, decode_verdicts, decode_voted
+from schemas.genesis import Genesis
+from schemas.voted import CHANGELOG_KEY
+from streams.adapters.kafka.admin import delete_topic, ensure_topics
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.kafka.view import LogView
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.postgres import statements
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, egress_group
+from streams.errors import LOG_LOST, LogMismatch
+from streams.maintenance.derived import Changelog, Finding, Kind, Validated, examine, write
+from streams.maintenance.groups import commit_places, read_places
+from streams.maintenance.guard import Bars
+from streams.maintenance.replay import Replay
+from streams.runtime.outages import Availability
+from streams.settings.model import Settings
+from streams.worker.log_check import check_database
+from streams.worker.validation import TAIL_RECORDS
+
+
+@dataclass
+class Outcome:
+    """What became of a derived topic."""
+
+    topic: str
+    found: list[Finding]
+    """How it was."""
+    recreated: bool = False
+    written: int = 0
+    verified: list[Finding] = field(default_factory=list)
+    """How it is; empty if nothing was done."""
+
+    @property
+    def right(self) -> bool:
+        """Whether it is what the log says, now."""
+        return all(finding.right for finding in self.verified or self.found)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "topic": self.topic,
+            "found": [finding.as_dict() for finding in self.found],
+            "recreated": self.recreated,
+            "written": self.written,
+            "right": self.right,
+        }
+
+
+@dataclass
+class Marks:
+    """How far each record of the work goes, as the last input offset of a partition; -1: none."""
+
+    end: dict[int, int]
+    """Partition -> offset that the input log's next record will get."""
+    decided: dict[int, int]
+    emitted: dict[int, int]
+    counted: dict[int, int]
+
+    def ends(self, *which: Mapping[int, int]) -> dict[int, int]:
+        """Partition -> offset up to which, exclusively, the given marks go.
+
+        Raises:
+            LogMismatch: further than the log.
+        """
+        found = {p: max(mark.get(p, -1) for mark in which) + 1 for p in sorted(self.end)}
+        for partition, end in found.items():
+            if end > self.end[partition]:
+                raise LogMismatch(
+                    f"Input offset {end - 1} was decided, but the log ends at"
+                    f" {self.end[partition] - 1}",
+                    where={"topic": VALIDATION_TOPIC, "partition": partition},
+                    todo=LOG_LOST,
+                )
+        return found
+
+
+class TopicRebuild:
+    """Rebuilds a derived topic.
+
+    Args:
+        settings: of this deployment.
+        bars: shows progress.
+    """
+
+    def __init__(self, settings: Settings, bars: Bars) -> None:
+        self._settings = settings
+        self._servers = list(settings.kafka_bootstrap_servers)
+        self._reader = LogReader(self._servers)
+        self._bars = bars
+
+    async def voted(self, *, dry_run: bool = False) -> Outcome:
+        """The voted table's changelog, up to what is emitted; workers decide the rest.
+
+        No worker may run.
+
+        Raises:
+            LogMismatch: the log is not the one that was counted.
+            PoisonRecord: the log holds a record that stops the count.
+            ServiceUnavailable: a service is away.
+        """
+        genesis = await self._genesis()
+        marks = await self._marks(genesis)
+        ends = marks.ends(marks.emitted, marks.counted)
+        return await self._rebuild(self._changelog(), genesis, ends, dry_run=dry_run)
+
+    async def validated(self, *, dry_run: bool = False) -> Outcome:
+        """`votes.validated`, up to what is decided. Neither worker nor bridge may run.
+
+        Raises:
+            As :meth:`voted`.
+        """
+        genesis = await self._genesis()
+        marks = await self._marks(genesis)
+        ends = marks.ends(marks.emitted, marks.counted, marks.decided)
+        places = {} if dry_run else await read_places(self._settings, self._reader)
+        outcome = await self._rebuild(Validated(), genesis, ends, dry_run=dry_run)
+        if outcome.recreated and outcome.right:
+            # One record for every input record, from the beginning: the offsets are the same.
+            await self._move_fence(statements.ALIGN_VALIDATED)
+            await commit_places(self._settings, places)
+        return outcome
+
+    async def all_of(self, ends: dict[int, int]) -> list[Outcome]:
+        """Both, for a log whose records up to `ends` were written by a rebuild of the log.
+
+        The reviews of these records were sent when they were first counted.
+        """
+        genesis = await self._genesis()
+        kinds = (self._changelog(), Validated())
+        outcomes = [await self._rebuild(kind, genesis, ends, dry_run=False) for kind in kinds]
+        if all(outcome.right for outcome in outcomes):
+            done = {partition: end - 1 for partition, end in ends.items()}
+            await commit_places(self._settings, {egress_group(self._settings.app_id): done})
+        return outcomes
+
+    def _changelog(self) -> Changelog:
+        return Changelog(changelog_topic(self._settings.app_id))
+
+    async def _genesis(self) -> dict[int, Genesis]:
+        settings = self._settings
+        return await ensure_topics(
+            self._servers,
+            app_id=settings.app_id,
+            partitions=settings.partitions,
+            replication_factor=settings.replication_factor,
+        )
+
+    async def _marks(self, genesis: Mapping[int, Genesis]) -> Marks:
+        counted: dict[int, int] = {}
+        if self._settings.sink == "postgres":
+            connection = await connect(self._settings)
+            try:
+                async with translated(place(self._settings)):
+                    if await connection.fetchval(statements.HAS_FENCE):
+                        counted = await check_database(connection, genesis, self._reader)
+            finally:
+                await connection.close()
+        return Marks(
+            end=await self._reader.end_offsets(VALIDATION_TOPIC, list(genesis)),
+            decided=await self._last(changelog_topic(self._settings.app_id), genesis, _decided),
+            emitted=await self._last(VALIDATED_TOPIC, genesis, _emitted),
+            counted=counted,
+        )
+
+    async def _last(
+        self,
+        topic: str,
+        genesis: Mapping[int, Genesis],
+        read: Callable[[Any, bytes], int],
+    ) -> dict[int, int]:
+        """Highest input offset that the last records of each partition speak of.
+
+        Records that cannot be read say nothing here: they are what the rebuild is for.
+        """
+        found = {}
+        for partition, first in genesis.items():
+            records = await self._reader.tail(topic, partition, TAIL_RECORDS)
+            found[partition] = max((read(r, first.log_id) for r in records), default=-1)
+        return found
+
+    async def _rebuild(
+        self, kind: Kind, genesis: Mapping[int, Genesis], ends: dict[int, int], *, dry_run: bool
+    ) -> Outcome:
+        log_ids = {partition: first.log_id for partition, first in genesis.items()}
+        outcome = Outcome(kind.topic, await self._examine(kind, log_ids, ends, "comparing"))
+        if outcome.right or dry_run:
+            return outcome
+        if kind.ordered:
+            # The sink reads from the beginning, whatever happens to us now.
+            await self._move_fence(statements.REWIND_VALIDATED)
+        if any(finding.wrong for finding in outcome.found):
+            outcome.recreated = True
+            await delete_topic(self._servers, kind.topic)
+            await self._genesis()
+        outcome.written = await self._write(kind, log_ids, outcome)
+        outcome.verified = await self._examine(kind, log_ids, ends, "verifying")
+        return outcome
+
+    async def _examine(
+        self, kind: Kind, log_ids: dict[int, bytes], ends: dict[int, int], what: str
+    ) -> list[Finding]:
+        async with LogView(self._servers) as view:
+            replay = Replay(view, self._reader, log_ids)
+            with self._bars(f"{what} {kind.topic}", sum(ends.values())) as advance:
+                return await examine(view, replay, kind, ends, advance)
+
+    async def _write(self, kind: Kind, log_ids: dict[int, bytes], outcome: Outcome) -> int:
+        if outcome.recreated:
+            todo = [_all_of(finding) for finding in outcome.found]
+        else:
+            todo = outcome.found
+        writer = LogWriter(
+            self._servers, availability=Availability(self._settings.max_retry_attempts)
+        )
+        try:
+            async with LogView(self._servers) as view:
+                replay = Replay(view, self._reader, log_ids)
+                total = sum(max(f.lacking, default=-1) + 1 for f in todo)
+                with self._bars(f"writing {kind.topic}", total) as advance:
+                    return await write(replay, kind, todo, writer, advance)
+        finally:
+            await writer.close()
+
+    async def _move_fence(self, statement: str) -> None:
+        if self._settings.sink != "postgres":
+            return
+        connection = await connect(self._settings)
+        try:
+            async with translated(place(self._settings)):
+                if await connection.fetchval(statements.HAS_FENCE):
+                    await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+def _all_of(finding: Finding) -> Finding:
+    return replace(finding, lacking=set(range(finding.expected)))
+
+
+def _decided(record: Any, log_id: bytes) -> int:
+    try:
+        (offset,) = CHANGELOG_KEY.unpack(record.key)
+        return int(offset) if decode_voted(record.value).log_id == log_id else -1
+    except (DecodeError, TypeError, struct.error):
+        return -1
+
+
+def _emitted(record: Any, log_id: bytes) -> int:
+    try:
+        verdicts = decode_verdicts(record.value)
+    except DecodeError:
+        return -1
+    return verdicts.offset if verdicts.log_id == log_id else -1

@@ -1,0 +1,1 @@
+"""Bodies of RabbitMQ and HTTP messages as values, and back. Pure."""

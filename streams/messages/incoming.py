@@ -1,0 +1,384 @@
+"""The thorough reading of a message body: every spelling of every field, every fault by name."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from streams.core import ranking
+from streams.core.keys import ELECTION_PREFIX, normalise_hash
+from streams.core.polls import POLL_PREFIX, SIGNED_FIELDS, Who, is_signed
+from streams.messages.timestamps import parse_epoch, parse_iso
+
+T = TypeVar("T")
+
+MAX_HASH_BYTES: Final = 128
+MAX_ID_BYTES: Final = 255
+"""Of a law's, election's, candidate's or citizen's id, and of a choice, in UTF-8."""
+MAX_DEPTH: Final = 32
+"""Of nested objects and lists in unknown fields."""
+
+CHOICES: Final = {
+    spelled: word for word in ("oui", "non") for spelled in (word, word.upper(), word.capitalize())
+}
+"""Usual spellings of a law's choices."""
+
+RANKED_METHODS: Final = frozenset({"ranked_choice", "ranked", "instant_runoff"})
+"""Values of `voting_method` that make a ballot of `ranked_choices`."""
+
+SECRETS: Final = frozenset({"nas", "code"})
+"""What the voter's hash is made of. Deployed clients send it along; it is never kept."""
+
+
+class Reason(StrEnum):
+    """Why a message is no vote."""
+
+    TOO_LARGE = "too_large"
+    """Longer than `SCRUTIN_MAX_BODY_BYTES`."""
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    """`NaN` and `Infinity` are no JSON either."""
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_HASH = "missing_hash"
+    MISSING_CONTEST = "missing_contest"
+    """Neither `law_id` nor `candidate_id`."""
+    MISSING_CHOICE = "missing_choice"
+    WRONG_TYPE = "wrong_type"
+    """A known field that is a list, say, where a text belongs."""
+    BAD_HASH = "bad_hash"
+    """Empty, or longer than 128 bytes."""
+    BAD_TIMESTAMP = "bad_timestamp"
+    """Neither ISO 8601 nor epoch seconds, or outside the years 1970 to 9999."""
+    TOO_LONG = "too_long"
+    """An id or a choice of more than 255 bytes."""
+    NUL_IN_STRING = "nul_in_string"
+    """PostgreSQL cannot hold the character U+0000."""
+    LONE_SURROGATE = "lone_surrogate"
+    """Half of a `\\u` pair: no character."""
+    CONFLICTING_FIELDS = "conflicting_fields"
+    """Two spellings of one fact, or one field twice, with different values."""
+    RESERVED_LAW_ID = "reserved_law_id"
+    """A law called `election:…` or `poll:…` would be taken for one."""
+    BAD_RANKING = "bad_ranking"
+    """Somebody ranked twice, two of one rank, or an id that no ranking can hold."""
+    BAD_SIGNATURE = "bad_signature"
+    """A poll vote that no gateway of ours signed."""
+    BAD_DELTA = "bad_delta"
+    """An update of a poll that is not one more vote."""
+    BAD_METADATA = "bad_metadata"
+    """Unknown fields nested too deep, or with numbers beyond bounds, or too long altogether."""
+
+
+class NotAVote(Exception):
+    """A body is malformed."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Spelled(msgspec.Struct, frozen=True, gc=False):
+    """The facts of a vote, whatever the message called them."""
+
+    hash: str
+    """As sent, 1 to 128 bytes."""
+    contest: str
+    """The law's id, or the election's, which may be empty."""
+    candidate_id: str | None
+    """None for a law. A ranking, as :mod:`streams.core.ranking` writes it, where there is one."""
+    choice: str
+    """`oui`, `non` or another word for a law, empty for a candidate."""
+    timestamp_us: int | None
+    """Unix time in microseconds; None if the message has none."""
+    citizen_id: str | None
+    metadata: str | None
+    """Unknown fields as one JSON object, without the voter's secrets."""
+    poll: bool = False
+    """In a poll; `contest` has its whole id, and the roll is asked only if :attr:`ask_roll`."""
+    ask_roll: bool = True
+
+
+def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") -> Spelled:
+    """Read a body.
+
+    Args:
+        body: of bounded length.
+        max_metadata_bytes: a longer text of unknown fields is `bad_metadata`.
+        poll_key: what poll votes are signed with; without it there are none.
+
+    Raises:
+        NotAVote: it is malformed.
+    """
+    fields = parse(body)
+    # Beside a law or a candidate it is one of the unknown fields.
+    if "poll_id" in fields and not fields.keys() & {"law_id", "candidate_id"}:
+        return _poll_vote(fields, poll_key)
+    vote_hash = _one(fields, "vote_hash", "voter_hash", "hash", read=_hash)
+    law = _one(fields, "law_id", read=id_of)
+    candidate = _one(fields, "candidate_id", read=id_of)
+    if law is None:
+        candidate = _ranked(fields, candidate)
+    choice = _one(fields, "choice", "vote", read=_choice)
+    timestamp = _one(fields, "timestamp", "vote_timestamp", read=_timestamp)
+    citizen = _one(fields, "citizen_id", read=id_of)
+    # Beside a law an election's id is one of the unknown fields.
+    election = _one(fields, "election_id", read=id_of) if law is None else None
+    if vote_hash is None:
+        raise NotAVote(Reason.MISSING_HASH)
+    if law is not None and candidate is not None:
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    metadata = _metadata(fields, max_metadata_bytes)
+    if candidate is not None:
+        if not candidate:
+            raise NotAVote(Reason.MISSING_CHOICE)
+        # Readers of both dialects get the candidate as choice; that is no second answer.
+        if choice is not None and choice != candidate:
+            raise NotAVote(Reason.CONFLICTING_FIELDS)
+        return Spelled(vote_hash, election or "", candidate, "", timestamp, citizen, metadata)
+    if not law:
+        raise NotAVote(Reason.MISSING_CONTEST)
+    if law.startswith((ELECTION_PREFIX, POLL_PREFIX)):
+        raise NotAVote(Reason.RESERVED_LAW_ID)
+    if not choice:
+        raise NotAVote(Reason.MISSING_CHOICE)
+    return Spelled(vote_hash, law, None, choice, timestamp, citizen, metadata)
+
+
+def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
+    """The ranking of a ballot that has one, else its candidate.
+
+    Deployed clients send `ranked_choices` along with every vote, empty or not, and say by
+    `voting_method` whether it means anything.
+    """
+    method = fields.get("voting_method")
+    ranks = fields.get("ranked_choices")
+    meant = method is None or (isinstance(method, str) and method in RANKED_METHODS)
+    if not ranks or not meant:
+        return candidate
+    if not isinstance(ranks, list):
+        raise NotAVote(Reason.WRONG_TYPE)
+    del fields["ranked_choices"]
+    ranked = [id_of(each) for each in _in_order(ranks)]
+    try:
+        choice = ranking.written(ranked)
+    except ValueError:
+        raise NotAVote(Reason.BAD_RANKING) from None
+    if candidate is not None and candidate not in {ranked[0], choice}:
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    return choice
+
+
+def _in_order(ranks: list[Any]) -> list[Any]:
+    """Candidates, most preferred first: a list of them, or of objects with `rank`, from 1."""
+    if not any(isinstance(each, dict) for each in ranks):
+        return ranks
+    placed: dict[int, Any] = {}
+    for each in ranks:
+        if not isinstance(each, dict) or type(each.get("rank")) is not int:
+            raise NotAVote(Reason.WRONG_TYPE)
+        if each["rank"] in placed or each.get("candidate_id") is None:
+            raise NotAVote(Reason.BAD_RANKING)
+        placed[each["rank"]] = each["candidate_id"]
+    return [placed[rank] for rank in sorted(placed)]
+
+
+def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> Spelled:
+    """A vote as a gateway writes it; there is one spelling only."""
+    signature = text_of(fields.pop("signature", ""))
+    if fields.keys() - set(SIGNED_FIELDS):
+        raise NotAVote(Reason.BAD_SIGNATURE)
+    return _signed_vote(fields, signature, poll_key)
+
+
+class _Signed(msgspec.Struct, gc=False):
+    """A poll vote's fields, in the types that a gateway writes."""
+
+    poll_id: str
+    option_id: str
+    voter_hash: str
+    vote_timestamp: str
+    who: str
+    signature: str
+    voter_name: str | None = None
+
+
+_signed: Final = msgspec.json.Decoder(_Signed)
+
+
+def read_poll_vote(body: bytes, poll_key: bytes) -> Spelled | None:
+    """Read a poll vote that is signed, and spells each field once, as a text without escapes.
+
+    Each field costs four quotation marks: if the body has just those, none is there twice and none
+    is unknown.
+
+    Returns:
+        None for everything else, well-formed or not.
+    """
+    if b"\\" in body:
+        return None
+    try:
+        read = _signed.decode(body)
+        fields = {name: text for name in SIGNED_FIELDS if (text := getattr(read, name)) is not None}
+        # The signature comes on top.
+        if body.count(b'"') != 4 * (len(fields) + 1):
+            return None
+        return _signed_vote(fields, read.signature, poll_key)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotAVote):
+        return None
+
+
+def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> Spelled:
+    signed = {name: id_of(value) for name, value in fields.items()}
+    if not is_signed(poll_key, signed, signature):
+        raise NotAVote(Reason.BAD_SIGNATURE)
+    try:
+        name = signed.get("voter_name")
+        return Spelled(
+            _hash(signed["voter_hash"]),
+            POLL_PREFIX + signed["poll_id"],
+            signed["option_id"],
+            "",
+            _timestamp(signed["vote_timestamp"]),
+            None,
+            None if name is None else json.dumps({"voter_name": name}, ensure_ascii=False),
+            poll=True,
+            ask_roll=signed["who"] == Who.ROLL,
+        )
+    except KeyError:
+        raise NotAVote(Reason.BAD_SIGNATURE) from None
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The fields of a JSON object, those that are null left out.
+
+    Raises:
+        NotAVote: it is none.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotAVote(Reason.NOT_UTF8) from None
+    try:
+        parsed = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except json.JSONDecodeError:
+        raise NotAVote(Reason.NOT_JSON) from None
+    except (RecursionError, ValueError):
+        # Nested thousands deep, or an integer of thousands of digits.
+        raise NotAVote(Reason.BAD_METADATA) from None
+    if not isinstance(parsed, dict):
+        raise NotAVote(Reason.NOT_AN_OBJECT)
+    # An optional field that is null is absent.
+    return {name: value for name, value in parsed.items() if value is not None}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs) and any(found[name] != value for name, value in pairs):
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise NotAVote(Reason.NOT_JSON)
+
+
+def _one(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | None:
+    """Take a fact out of `fields`, whichever of its names it goes by; None if it is absent."""
+    found = [read(fields.pop(name)) for name in names if name in fields]
+    if not found:
+        return None
+    if any(other != found[0] for other in found):
+        raise NotAVote(Reason.CONFLICTING_FIELDS)
+    return found[0]
+
+
+def text_of(value: Any) -> str:
+    """A text that PostgreSQL can hold; raises NotAVote for anything else."""
+    if not isinstance(value, str):
+        raise NotAVote(Reason.WRONG_TYPE)
+    _check_text(value)
+    return value
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise NotAVote(Reason.NUL_IN_STRING)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise NotAVote(Reason.LONE_SURROGATE) from None
+
+
+def _hash(value: Any) -> str:
+    text = text_of(value)
+    if not 1 <= len(text.encode()) <= MAX_HASH_BYTES:
+        raise NotAVote(Reason.BAD_HASH)
+    return normalise_hash(text)
+
+
+def id_of(value: Any) -> str:
+    """An id, which may be sent as a number; raises NotAVote for anything else."""
+    # bool is an int to Python, not to the sender.
+    text = str(value) if type(value) is int else text_of(value)
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise NotAVote(Reason.TOO_LONG)
+    return text
+
+
+def _choice(value: Any) -> str:
+    text = id_of(text_of(value))
+    lowered = text.lower()
+    return CHOICES.get(lowered, text)
+
+
+def _timestamp(value: Any) -> int:
+    if isinstance(value, str):
+        micros = parse_iso(text_of(value))
+    elif type(value) in {int, float}:
+        micros = parse_epoch(value)
+    else:
+        raise NotAVote(Reason.WRONG_TYPE)
+    if micros is None:
+        raise NotAVote(Reason.BAD_TIMESTAMP)
+    return micros
+
+
+def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
+    """What is left, as JSON. The entries of an object called `metadata` stand beside the rest."""
+    kept = clean(fields, MAX_DEPTH)
+    inner = kept.get("metadata")
+    if isinstance(inner, dict) and inner.keys().isdisjoint(kept):
+        del kept["metadata"]
+        kept |= inner
+    if not kept:
+        return None
+    text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if len(text.encode()) > max_bytes:
+        raise NotAVote(Reason.BAD_METADATA)
+    return text
+
+
+def clean(value: Any, depth: int) -> Any:
+    """Copy without secrets; refuse what PostgreSQL's `jsonb` would refuse."""
+    if isinstance(value, str):
+        _check_text(value)
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NotAVote(Reason.BAD_METADATA)
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        raise NotAVote(Reason.BAD_METADATA)
+    if isinstance(value, list):
+        return [clean(item, depth - 1) for item in value]
+    for name in value:
+        _check_text(name)
+    return {
+        name: clean(item, depth - 1) for name, item in value.items() if name.lower() not in SECRETS
+    }

@@ -1,0 +1,164 @@
+"""Verdict batches as messages for RabbitMQ. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from schemas.review import Body, Review
+from schemas.verdicts import UNREPORTED, Rejection, VerdictBatch
+from schemas.votes import Kind, Malformed, Vote, VoteBatch
+from streams.core.keys import ELECTION_PREFIX
+from streams.core.rows import item_at
+from streams.messages.timestamps import format_ms, format_us
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Publication(msgspec.Struct, frozen=True, gc=False):
+    """A message to publish."""
+
+    message_id: str
+    """The same whenever this verdict is published again."""
+    body: bytes
+
+
+class CountedVote(msgspec.Struct, frozen=True):
+    """The message on `votes.aggregation`, in the words of every aggregator that reads there."""
+
+    voter_hash: str
+    vote_hash: str
+    citizen_id: str | None
+    vote: str
+    choice: str
+    vote_timestamp: str
+    timestamp: str
+    status: str
+    processed_timestamp: str
+    law_id: str | msgspec.UnsetType = msgspec.UNSET
+    candidate_id: str | msgspec.UnsetType = msgspec.UNSET
+    election_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+Admits = Callable[[Vote | Malformed, Rejection, int], bool]
+"""Whether a rejected item of a record, taken in at Unix milliseconds, gets its message."""
+
+
+def reviews(
+    verdicts: VerdictBatch, record: VoteBatch, admits: Admits = lambda *_: True
+) -> list[Publication]:
+    """One review message for every rejected item, but for replays and void ones.
+
+    Args:
+        verdicts: as read.
+        record: the input record in it, decoded.
+        admits: leaves some out.
+    """
+    return [
+        Publication(
+            message_id=message_id_of(item.identity, rejection.status, rejection.attempt),
+            body=_encode(
+                _of_vote(item, rejection, record.ingest_ms)
+                if isinstance(item, Vote)
+                else _of_malformed(item, rejection, record.ingest_ms)
+            ),
+        )
+        for rejection in verdicts.rejections
+        if rejection.status not in UNREPORTED
+        for item in (item_at(record, rejection.index),)
+        if admits(item, rejection, record.ingest_ms)
+    ]
+
+
+def counted_votes(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
+    """One message for every accepted vote."""
+    processed = format_ms(record.ingest_ms)
+    return [
+        Publication(message_id_of(vote.identity, "valid", 0), _encode(_counted(vote, processed)))
+        for vote in accepted(verdicts, record)
+    ]
+
+
+def accepted(verdicts: VerdictBatch, record: VoteBatch) -> Iterator[Vote]:
+    """The votes of a record that were not rejected."""
+    rejected = {rejection.index for rejection in verdicts.rejections}
+    return (vote for index, vote in enumerate(record.votes) if index not in rejected)
+
+
+def has_reviews(verdicts: VerdictBatch) -> bool:
+    """Whether there is anything to review, without decoding the record."""
+    return any(rejection.status not in UNREPORTED for rejection in verdicts.rejections)
+
+
+def message_id_of(identity: bytes, status: str, attempt: int) -> str:
+    """Derived from (identity, status); and from the attempt where there is one.
+
+    A voter may send the same bytes three times without a `message_id`: those are one identity
+    and two duplicate attempts, and each is to be reviewed.
+    """
+    text = status if attempt == 0 else f"{status} {attempt}"
+    return hashlib.blake2b(identity + text.encode(), digest_size=16).hexdigest()
+
+
+def _of_vote(vote: Vote, rejection: Rejection, ingest_ms: int) -> Review:
+    law = vote.kind == Kind.LAW
+    return Review(
+        voter_hash=vote.hash,
+        vote_hash=vote.hash,
+        citizen_id=vote.citizen_id,
+        law_id=vote.contest if law else None,
+        candidate_id=None if law else vote.choice,
+        vote=vote.choice,
+        choice=vote.choice,
+        vote_timestamp=format_us(vote.timestamp_us),
+        status=rejection.status,
+        reason=rejection.reason,
+        attempt_count=rejection.attempt,
+        processed_timestamp=format_ms(ingest_ms),
+    )
+
+
+def _of_malformed(item: Malformed, rejection: Rejection, ingest_ms: int) -> Review:
+    return Review(
+        voter_hash=None,
+        vote_hash=None,
+        citizen_id=None,
+        law_id=None,
+        candidate_id=None,
+        vote=None,
+        choice=None,
+        vote_timestamp=None,
+        status=rejection.status,
+        reason=rejection.reason,
+        attempt_count=rejection.attempt,
+        processed_timestamp=format_ms(ingest_ms),
+        body=Body(
+            base64=base64.b64encode(item.head).decode(),
+            length=item.length,
+            sha256=item.sha256.hex(),
+        ),
+    )
+
+
+def _counted(vote: Vote, processed: str) -> CountedVote:
+    law = vote.kind == Kind.LAW
+    election = "" if law else vote.contest.removeprefix(ELECTION_PREFIX)
+    voted = format_us(vote.timestamp_us)
+    return CountedVote(
+        voter_hash=vote.hash,
+        vote_hash=vote.hash,
+        citizen_id=vote.citizen_id,
+        vote=vote.choice,
+        choice=vote.choice,
+        vote_timestamp=voted,
+        timestamp=voted,
+        status="valid",
+        processed_timestamp=processed,
+        law_id=vote.contest if law else msgspec.UNSET,
+        candidate_id=msgspec.UNSET if law else vote.choice,
+        election_id=election or msgspec.UNSET,
+    )

@@ -1,0 +1,101 @@
+"""What the polls' services before told each other: one message for each vote by name; pure.
+
+`{"voter_name": "Ann", "poll_id": 7, "option_id": 2, "delta": 1}` on the exchange `poll_updates`.
+Read, they are votes of whoever may write there; written, they tell somebody else's poll service
+what was counted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import msgspec
+
+from schemas.verdicts import VerdictBatch
+from schemas.votes import VoteBatch
+from streams.core.polls import MAX_NAME_CHARACTERS, POLL_PREFIX, is_number, name_hash
+from streams.messages.incoming import NotAVote, Reason, Spelled, id_of, parse, text_of
+from streams.messages.outgoing import Publication, accepted, message_id_of
+
+EXCHANGE: Final = "poll_updates"
+ROUTING_KEY: Final = "poll.vote_update"
+
+_NEEDED: Final = {
+    "voter_name": Reason.MISSING_HASH,
+    "poll_id": Reason.MISSING_CONTEST,
+    "option_id": Reason.MISSING_CHOICE,
+}
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class PollUpdate(msgspec.Struct, frozen=True):
+    """One more vote in a poll."""
+
+    voter_name: str
+    """Empty in a poll whose voters have no names."""
+    poll_id: int
+    option_id: int
+    delta: int = 1
+
+
+def poll_updates(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
+    """One message for every accepted vote in a poll.
+
+    Args:
+        verdicts: as read.
+        record: the input record in it, decoded.
+    """
+    found = []
+    for vote in accepted(verdicts, record):
+        poll = vote.contest.removeprefix(POLL_PREFIX)
+        # A contest that somebody announced under such a name by hand has no page and no number.
+        if poll == vote.contest or not is_number(poll) or not is_number(vote.choice):
+            continue
+        kept = {} if vote.metadata is None else msgspec.json.decode(vote.metadata)
+        update = PollUpdate(str(kept.get("voter_name", "")), int(poll), int(vote.choice))
+        found.append(Publication(message_id_of(vote.identity, "counted", 0), _encode(update)))
+    return found
+
+
+def read_update(body: bytes, poll_key: bytes) -> Spelled:
+    """Read a message as the vote that the gateway would have made of that name.
+
+    Args:
+        body: of bounded length.
+        poll_key: what voters' hashes are keyed with.
+
+    Raises:
+        NotAVote: it is malformed.
+    """
+    fields = parse(body)
+    for needed, missing in _NEEDED.items():
+        if needed not in fields:
+            raise NotAVote(missing)
+    delta = fields.get("delta", 1)
+    if type(delta) is not int or delta != 1:
+        raise NotAVote(Reason.BAD_DELTA)
+    name = text_of(fields["voter_name"]).strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise NotAVote(Reason.BAD_HASH)
+    contest = POLL_PREFIX + _number("poll_id", fields)
+    return Spelled(
+        name_hash(poll_key, contest, name),
+        contest,
+        _number("option_id", fields),
+        "",
+        None,
+        None,
+        json.dumps({"voter_name": name}, ensure_ascii=False),
+        poll=True,
+        # Where a poll is for the roll, a name is not on it.
+        ask_roll=True,
+    )
+
+
+def _number(name: str, fields: dict[str, object]) -> str:
+    text = id_of(fields[name])
+    if not is_number(text):
+        raise NotAVote(Reason.WRONG_TYPE)
+    return str(int(text))

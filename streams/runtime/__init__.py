@@ -1,0 +1,1 @@
+"""Process plumbing that knows no service: outages, failpoints, logs, metrics, memory."""

@@ -1,0 +1,135 @@
+"""Structured logs: key-value lines on a terminal, JSON elsewhere; both through stdlib logging.
+
+No line may hold a voter's hash, citizen id or choice. Places are named by topic, partition, offset
+and queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import sys
+import time
+from typing import Any
+
+import structlog
+
+
+def logging_config(level: str, log_format: str) -> dict[str, Any]:
+    """A `logging.config.dictConfig` dictionary that sends everything through structlog to stderr.
+
+    Args:
+        level: least severe level that is logged.
+        log_format: `console`, `json` or `auto` (console when stderr is a terminal).
+    """
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        # The default formatter prints local variables, which may hold votes.
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    shared = _shared_processors()
+    if not console:
+        shared = [*shared, structlog.processors.format_exc_info]
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    renderer,
+                ],
+            }
+        },
+        "filters": {"sparing": {"()": Sparing}},
+        "handlers": {
+            "libraries": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "structured",
+                "filters": ["sparing"],
+            },
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "structured",
+            },
+        },
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {
+            # Both tell of every connection and every coordinator heartbeat.
+            "pika": {"level": "ERROR", "handlers": ["libraries"], "propagate": False},
+            "aiokafka": {"level": "WARNING", "handlers": ["libraries"], "propagate": False},
+            # What it says of every try, `streams.runtime.outages` says in our words.
+            "stamina": {"level": "ERROR"},
+            # At INFO they tell of every service that starts and stops within the worker.
+            "faust": {"level": "WARNING"},
+            "mode": {"level": "WARNING"},
+            # A commit that waits out an outage overlaps with its timer.
+            "mode.timers": {"level": "ERROR"},
+        },
+    }
+
+
+class Sparing(logging.Filter):
+    """Lets the same message of a logger pass once in a while and counts what it left out.
+
+    Client libraries tell of every single try during an outage, thousands in a minute.
+    """
+
+    def __init__(self, interval_s: float = 10.0) -> None:
+        super().__init__()
+        self._interval_s = interval_s
+        self._passed: dict[tuple[str, int, object], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record passes; adds to it how many like it did not."""
+        name = (record.name, record.levelno, record.msg)
+        now_s = time.monotonic()
+        passed_s, left_out = self._passed.get(name, (-self._interval_s, 0))
+        if now_s - passed_s < self._interval_s:
+            self._passed[name] = (passed_s, left_out + 1)
+            return False
+        if len(self._passed) > 1000:
+            self._passed.clear()
+        self._passed[name] = (now_s, 0)
+        if left_out:
+            record.msg = f"{record.msg} [{left_out} more like this]"
+        return True
+
+
+def configure_logging(level: str, log_format: str) -> None:
+    """Set up logging of a process; Faust's worker gets the same through its app's settings."""
+    logging.config.dictConfig(logging_config(level, log_format))
+    configure_structlog()
+
+
+def configure_structlog() -> None:
+    """Route structlog's loggers through the standard library's handlers."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared_processors(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _shared_processors() -> list[Any]:
+    return [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.UnicodeDecoder(),
+    ]

@@ -1,0 +1,71 @@
+"""Kafka's addresses, which know how they are to be talked to."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import SecretStr
+
+Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+@dataclass(frozen=True)
+class Security:
+    """How Kafka's clients connect and who they are."""
+
+    protocol: Protocol
+    context: ssl.SSLContext | None = None
+    """With SSL and SASL_SSL."""
+    mechanism: Mechanism = "SCRAM-SHA-512"
+    user: str = ""
+    password: SecretStr | None = None
+
+    @property
+    def sasl(self) -> bool:
+        """Whether clients say who they are."""
+        return self.protocol.startswith("SASL")
+
+    @property
+    def secret(self) -> str:
+        """The password, plain."""
+        return self.password.get_secret_value() if self.password else ""
+
+    def options(self) -> dict[str, Any]:
+        """Arguments for aiokafka's clients."""
+        if not self.sasl:
+            return {"security_protocol": self.protocol, "ssl_context": self.context}
+        return {
+            "security_protocol": self.protocol,
+            "ssl_context": self.context,
+            "sasl_mechanism": self.mechanism,
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self.secret,
+        }
+
+
+class Broker(str):
+    """`host:port` with its security. A plain address will do too: it is not encrypted."""
+
+    __slots__ = ("security",)
+    security: Security
+
+    def __new__(cls, address: str, security: Security) -> Self:
+        """An address and how to talk to it."""
+        self = super().__new__(cls, address)
+        self.security = security
+        return self
+
+
+def client(servers: Sequence[str]) -> dict[str, Any]:
+    """Arguments by which any of aiokafka's clients connects.
+
+    Args:
+        servers: `host:port` each; the first one's security is that of all.
+    """
+    first = servers[0] if servers else ""
+    options = first.security.options() if isinstance(first, Broker) else {}
+    return {"bootstrap_servers": list(servers), **options}

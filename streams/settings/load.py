@@ -1,0 +1,109 @@
+"""Reading the settings: environment, `.env` file, secret files; each fault named by variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, SecretStr, ValidationError
+
+from streams.errors import SettingsError
+from streams.settings.checks import check_queues, check_services, check_test_settings
+from streams.settings.model import Settings
+from streams.settings.secret_files import read_secret_files
+
+
+def variables() -> dict[str, tuple[str, ...]]:
+    """Field name -> its environment variables, the preferred one first."""
+    names: dict[str, tuple[str, ...]] = {}
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        assert isinstance(alias, AliasChoices)
+        names[field] = tuple(str(choice) for choice in alias.choices)
+    return names
+
+
+def secrets() -> tuple[str, ...]:
+    """Variables that hold a secret; each may name a file instead, as NAME_FILE."""
+    names = variables()
+    return tuple(
+        name
+        for field, info in Settings.model_fields.items()
+        if info.annotation is SecretStr
+        for name in names[field]
+    )
+
+
+def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Read the settings from the environment, which goes before a `.env` file in the folder.
+
+    Raises:
+        SettingsError: unknown `SCRUTIN_*`, malformed value, aliases that disagree, or queues
+            that would feed themselves; the message names the variables.
+    """
+    given: dict[str, str] = {}
+    if environ is None:
+        path = dotenv or Path(".env")
+        if path.is_file():
+            given.update({k: v for k, v in dotenv_values(path).items() if v is not None})
+        given.update(os.environ)
+    else:
+        given.update(environ)
+    given = read_secret_files(given, secrets())
+    _refuse_unknown(given)
+    values = _one_value_each(given)
+    try:
+        settings = Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise _explain(error) from error
+    check_queues(settings)
+    check_services(settings)
+    check_test_settings(settings)
+    return settings.model_copy(update={"kafka_bootstrap_servers": settings.brokers()})
+
+
+def _refuse_unknown(given: Mapping[str, str]) -> None:
+    known = {name for names in variables().values() for name in names}
+    unknown = sorted(
+        name
+        for name in given
+        if name.startswith("SCRUTIN_")
+        and not name.startswith("SCRUTIN_TEST_")
+        and name not in known
+    )
+    if unknown:
+        raise SettingsError(
+            "Unknown settings",
+            where={"variable": ", ".join(unknown)},
+            todo="Correct or unset them; `.env.example` lists all",
+        )
+
+
+def _one_value_each(given: Mapping[str, str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for field, names in variables().items():
+        found = {name: given[name] for name in names if given.get(name, "") != ""}
+        if len(set(found.values())) > 1:
+            raise SettingsError(
+                "Two names of one setting disagree",
+                where={"variable": ", ".join(found)},
+                todo=f"Set only {names[0]}",
+            )
+        if found:
+            values[field] = next(iter(found.values()))
+    return values
+
+
+def _explain(error: ValidationError) -> SettingsError:
+    names = variables()
+    faults = []
+    for fault in error.errors():
+        # With validation aliases pydantic reports the alias it tried, with names the field.
+        place = str(fault["loc"][0])
+        variable = names[place][0] if place in names else place
+        faults.append(f"{variable}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
+    return SettingsError(
+        "; ".join(faults), todo="See `.env.example` for the meaning and the default of each"
+    )

@@ -1,0 +1,361 @@
+"""The one settings object: environment (and a `.env` file) in, checked values out.
+
+Read at entry points only (`topology.py`, `streams.bridge.__main__`, the CLI); everything below
+takes values. Names, aliases and defaults come from the services that Scrutin replaces.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from streams.settings.checks import TALLY_QUEUES
+from streams.settings.services import (
+    AGGREGATION,
+    POLL_UPDATES,
+    REVIEW,
+    VALIDATION,
+    Names,
+    Port,
+    Positive,
+    ServiceSettings,
+    variable,
+)
+
+__all__ = [
+    "AGGREGATION",
+    "POLL_UPDATES",
+    "REVIEW",
+    "TALLY_QUEUES",
+    "VALIDATION",
+    "Settings",
+]
+
+Rate = Annotated[str, Field(pattern=r"^(off|[1-9]\d*/(second|minute|hour|day))$")]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(ServiceSettings):
+    """All settings of all processes. Use :func:`load_settings`, which names what is wrong."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    # Aggregation
+    batch_size: Positive = variable(
+        "BATCH_SIZE", default=100, about="A flush to PostgreSQL starts once this many votes wait"
+    )
+    batch_timeout_s: PositiveSeconds = variable(
+        "BATCH_TIMEOUT_SECONDS",
+        default=1.0,
+        about="Width of the tumbling window, and the longest wait for a flush",
+    )
+    max_retry_attempts: Positive = variable(
+        "MAX_RETRY_ATTEMPTS",
+        default=3,
+        about="Failed tries against a service before the process reports itself not ready",
+    )
+    retry_delay_s: PositiveSeconds = variable(
+        "RETRY_DELAY_SECONDS", default=1.0, about="First pause between tries; doubles up to 10 s"
+    )
+
+    # Processes
+    metrics_port: Port = variable(
+        "PROMETHEUS_PORT", "METRICS_PORT", default=8001, about="Worker's metrics port; 0 = any free"
+    )
+    bridge_metrics_port: Port = variable(
+        "SCRUTIN_BRIDGE_METRICS_PORT", default=8002, about="Bridge's metrics port; 0 = any free"
+    )
+    metrics_host: str = variable(
+        "SCRUTIN_METRICS_HOST",
+        default="0.0.0.0",  # noqa: S104 - a container is scraped from outside
+        about="Address the metrics ports listen on",
+    )
+    gateway_port: Port = variable("SCRUTIN_GATEWAY_PORT", default=8000, about="Gateway's HTTP port")
+    gateway_host: str = variable(
+        "SCRUTIN_GATEWAY_HOST",
+        default="0.0.0.0",  # noqa: S104 - it serves the public
+        about="Address the gateway listens on",
+    )
+    worker_id: str = variable(
+        "WORKER_ID", default=f"{socket.gethostname()}-{os.getpid()}", about="Name in logs and rows"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = variable(
+        "LOG_LEVEL", default="INFO", about="Least severe level that is logged"
+    )
+
+    # Scrutin's own
+    app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = variable(
+        "SCRUTIN_APP_ID", default="scrutin", about="Kafka group of the workers, prefix of others"
+    )
+    ingress: Names = variable(
+        "SCRUTIN_INGRESS", default=VALIDATION, about="Queues to read, by documented name"
+    )
+    egress: Names = variable(
+        "SCRUTIN_EGRESS", default=REVIEW, about="Queues to write, by documented name"
+    )
+    bindings: bool = variable(
+        "SCRUTIN_BINDINGS",
+        default=True,
+        about="Bind the validation queue to an existing `votes.exchange`",
+    )
+    sink: Literal["postgres", "off"] = variable(
+        "SCRUTIN_SINK", default="postgres", about="Where counted votes go"
+    )
+    live: bool = variable(
+        "SCRUTIN_LIVE", default=True, about="Workers publish committed totals on Redis pub/sub"
+    )
+    global_votes: bool = variable(
+        "SCRUTIN_GLOBAL_VOTES",
+        default=True,
+        about="With them, votes in polls by name on the channel `global:votes`",
+    )
+    roll: Literal["redis", "table", "open"] = variable(
+        "SCRUTIN_ROLL",
+        default="redis",
+        about="Who may vote: set `valid_hashes`, the roll in the log, or everybody",
+    )
+    enforce_contests: bool = variable(
+        "SCRUTIN_ENFORCE_CONTESTS",
+        default=False,
+        about="Only votes in open contests count; off: in any, known or not",
+    )
+    default_election: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = variable(
+        "SCRUTIN_DEFAULT_ELECTION",
+        default="",
+        about="Id of the election that candidate votes without `election_id` are for",
+    )
+    rehearsal: str = variable(
+        "SCRUTIN_REHEARSAL",
+        default="",
+        about="Name of this deployment if it is a rehearsal, which `scrutin reset` may empty",
+    )
+    roll_min_share: Annotated[float, Field(ge=0, le=1)] = variable(
+        "SCRUTIN_ROLL_MIN_SHARE",
+        default=0.5,
+        about="`valid_hashes` below this share of its largest seen size is an outage",
+    )
+    partitions: Annotated[int, Field(ge=1, le=1000)] = variable(
+        "SCRUTIN_PARTITIONS", default=4, about="Partitions of every topic; fixed at creation"
+    )
+    replication_factor: Annotated[int, Field(ge=1, le=7)] = variable(
+        "SCRUTIN_REPLICATION_FACTOR", default=1, about="Replicas of every topic; 3 in production"
+    )
+    max_body_bytes: Annotated[int, Field(ge=256, le=524288)] = variable(
+        "SCRUTIN_MAX_BODY_BYTES", default=65536, about="Longer message bodies are `too_large`"
+    )
+    reviews_per_minute: Annotated[int, Field(ge=0)] = variable(
+        "SCRUTIN_REVIEWS_PER_MINUTE",
+        default=0,
+        about="Most review messages a minute of one status and reason, a tenth of them of one hash"
+        " prefix; 0 = all",
+    )
+    flush_ms: Annotated[int, Field(ge=1, le=1000)] = variable(
+        "SCRUTIN_FLUSH_MS",
+        default=40,
+        about="Longest wait of a vote in the bridge's buffer; three times as long while more votes"
+        " wait in the queue than the prefetch",
+    )
+    max_lag_records: Positive = variable(
+        "SCRUTIN_MAX_LAG_RECORDS",
+        default=2000,
+        about="Bridge stops reading while a partition has more uncounted records than this",
+    )
+    max_flush_votes: Positive = variable(
+        "SCRUTIN_MAX_FLUSH_VOTES", default=20000, about="Most votes in one database transaction"
+    )
+    drain_timeout_s: PositiveSeconds = variable(
+        "SCRUTIN_DRAIN_TIMEOUT_S", default=8.0, about="Time to settle after SIGTERM"
+    )
+    watchdog_timeout_s: PositiveSeconds = variable(
+        "SCRUTIN_WATCHDOG_TIMEOUT_S",
+        default=60.0,
+        about="Work waiting and none done for this long ends the worker",
+    )
+    recovery_timeout_s: PositiveSeconds = variable(
+        "SCRUTIN_RECOVERY_TIMEOUT_S",
+        default=300.0,
+        about="No progress of the table's restore for this long ends the worker",
+    )
+    # Gateway
+    secret: SecretStr = variable(
+        "SCRUTIN_SECRET",
+        default="",
+        about="Shared by gateways and bridges, 32 characters or more: signs poll votes, cookies"
+        " and receipts; empty = no polls, and receipts are good until the gateway ends",
+    )
+    api_keys: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")], ...], NoDecode
+    ] = variable(
+        "SCRUTIN_API_KEYS",
+        default="",
+        about="SHA-256 of each API key that may vote in polls for such, hexadecimal",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = variable(
+        "SCRUTIN_CORS_ORIGINS", default="", about="Web origins that may call the API; `*` = all"
+    )
+    trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(
+        "SCRUTIN_TRUSTED_PROXIES",
+        default=0,
+        about="Proxies before the gateway whose X-Forwarded-For is believed",
+    )
+    confirm: Literal["rabbitmq", "kafka"] = variable(
+        "SCRUTIN_CONFIRM",
+        default="rabbitmq",
+        about="Who has an HTTP vote when it is answered 202; `kafka`: votes pass RabbitMQ by",
+    )
+    confirm_timeout_s: PositiveSeconds = variable(
+        "SCRUTIN_CONFIRM_TIMEOUT_S",
+        default=5.0,
+        about="Longest wait of an HTTP vote for the confirm",
+    )
+    throttle_address: Rate = variable(
+        "SCRUTIN_THROTTLE_ADDRESS",
+        default="10/minute",
+        about="Poll votes, and polls created, from one address; or off",
+    )
+    throttle_voter: Rate = variable(
+        "SCRUTIN_THROTTLE_VOTER",
+        default="10/minute",
+        about="Votes over HTTP with one hash or name; or off",
+    )
+    throttle_poll: Rate = variable(
+        "SCRUTIN_THROTTLE_POLL", default="off", about="Votes in one poll; or off"
+    )
+    throttle_law_address: Rate = variable(
+        "SCRUTIN_THROTTLE_LAW_ADDRESS",
+        default="off",
+        about="Votes on laws and in elections from one address; or off",
+    )
+    data_dir: Path = variable(
+        "SCRUTIN_DATA_DIR",
+        default=Path(".faust"),
+        about="Folder for Faust's own files and the store; one for each worker",
+    )
+    store: Literal["memory", "rocksdb"] = variable(
+        "SCRUTIN_STORE",
+        default="memory",
+        about="Where the worker keeps who voted: `rocksdb` for rolls beyond memory",
+    )
+    stack_dir: Path = variable(
+        "SCRUTIN_STACK_DIR", default=Path(".stack"), about="State of the local stack"
+    )
+    log_format: Literal["auto", "console", "json"] = variable(
+        "SCRUTIN_LOG_FORMAT", default="auto", about="`auto` = console on a terminal, else json"
+    )
+
+    # Encrypted tally
+    stages: Literal["votes", "tally"] = variable(
+        "SCRUTIN_STAGES",
+        default="votes",
+        about="What a worker runs: the count of votes, or encrypted tallies",
+    )
+    tally_queues: Annotated[tuple[str, ...], NoDecode] = variable(
+        "SCRUTIN_TALLY_QUEUES",
+        default="",
+        about="Queues of tally commands that a bridge reads, e.g. `tally.creation.queue`",
+    )
+    tally_api_keys: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^([0-9a-fA-F]{64}|\*)$")], ...], NoDecode
+    ] = variable(
+        "SCRUTIN_TALLY_API_KEYS",
+        default="",
+        about="SHA-256 of each API key that may give the gateway commands for tallies,"
+        " hexadecimal; `*` = no key is needed, empty = no commands",
+    )
+    tally_in_flight: Annotated[int, Field(ge=1, le=1000)] = variable(
+        "SCRUTIN_TALLY_IN_FLIGHT",
+        default=1,
+        about="Chunks of one election, phase and guardian that are worked on at a time",
+    )
+    tally_helpers: Annotated[int, Field(ge=0, le=1024)] = variable(
+        "SCRUTIN_TALLY_HELPERS",
+        default=0,
+        about="Processes a tally worker computes in; 0 = as many as there are cores",
+    )
+    tally_key_file: Path = variable(
+        "SCRUTIN_TALLY_KEY_FILE",
+        default=Path("tally.key"),
+        about="The workers' private key, which guardians' secrets are sealed for",
+    )
+
+    # Tests only
+    test_deployment: bool = variable(
+        "SCRUTIN_TEST_DEPLOYMENT",
+        default=False,
+        about="No vote here is real; without it the settings below are refused",
+    )
+    test_failpoints: str = variable(
+        "SCRUTIN_TEST_FAILPOINTS",
+        default="",
+        about="Where a process kills, stops or delays itself, to test that the count stays exact,"
+        " e.g. `after_changelog:kill@7`",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values come from the mapping given to :func:`load_settings` and nowhere else."""
+        del env_settings, dotenv_settings, file_secret_settings, settings_cls
+        return (init_settings,)
+
+    @field_validator(
+        "kafka_bootstrap_servers",
+        "ingress",
+        "egress",
+        "tally_queues",
+        "cors_origins",
+        "api_keys",
+        "tally_api_keys",
+        mode="before",
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value().encode()) < 32:
+            raise ValueError("32 characters or more, e.g. from `openssl rand -hex 32`")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def window_ms(self) -> int:
+        """Width of the tumbling window in milliseconds."""
+        return max(1, round(self.batch_timeout_s * 1000))
+
+    def helpers(self) -> int:
+        """How many processes compute for a tally."""
+        return self.tally_helpers or os.cpu_count() or 1
+
+    def queue_name(self, documented: str) -> str:
+        """The deployed name of a queue, given its documented one."""
+        return {
+            VALIDATION: self.validation_queue,
+            AGGREGATION: self.aggregation_queue,
+            REVIEW: self.review_queue,
+            POLL_UPDATES: self.poll_updates_queue,
+        }[documented]

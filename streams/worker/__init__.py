@@ -1,0 +1,1 @@
+"""The worker process: validation, aggregation, the voted table and the PostgreSQL sink."""

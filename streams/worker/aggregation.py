@@ -1,0 +1,178 @@
+"""The aggregation stage: `votes.validated` in, PostgreSQL out.
+
+Every vote falls into the tumbling window of its ingest time. A flush starts when `BATCH_SIZE` votes
+wait, or a moment after the one before began, and what arrives meanwhile rides in the next. It need
+not wait for a window's end: the window's total adds up in the database, late votes included.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Final, TypeVar
+
+import structlog
+
+from schemas.codec import DecodeError, decode_input, decode_verdicts
+from schemas.verdicts import VerdictBatch
+from schemas.votes import VoteBatch
+from streams.adapters.kafka.reader import LogReader
+from streams.core.fence import FlushResult, Gap
+from streams.core.ranking import first
+from streams.core.records import VerdictEvent, poison
+from streams.core.topics import VALIDATED_TOPIC
+from streams.errors import REBUILD_VALIDATED, LogMismatch
+from streams.runtime.metrics import WorkerMetrics
+from streams.worker.postgres_sink import PostgresSink
+
+log = structlog.get_logger(__name__)
+
+HEAL_VOTES: Final = 20_000
+"""Votes in one transaction while a gap is healed."""
+
+T = TypeVar("T")
+Retry = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
+
+
+class Aggregation:
+    """The stage.
+
+    Args:
+        sink: where counted votes go.
+        reader: reads ranges of Kafka.
+        retry_database: waits out PostgreSQL's outages.
+        retry_kafka: waits out Kafka's outages.
+        metrics: the worker's.
+        flushed: called after each committed flush.
+        committed: called with the totals that a flush changed, and its events; must not wait or
+            raise.
+    """
+
+    def __init__(
+        self,
+        *,
+        sink: PostgresSink,
+        reader: LogReader,
+        retry_database: Retry[FlushResult],
+        retry_kafka: Retry[list[VerdictEvent]],
+        metrics: WorkerMetrics,
+        flushed: Callable[[], None],
+        committed: Callable[[Mapping[tuple[str, str], int], list[VerdictEvent]], None],
+    ) -> None:
+        self._sink = sink
+        self._reader = reader
+        self._retry_database = retry_database
+        self._retry_kafka = retry_kafka
+        self._metrics = metrics
+        self._flushed = flushed
+        self._committed = committed
+
+    async def process(self, events: list[VerdictEvent]) -> None:
+        """Apply a group of verdict batches; returns when PostgreSQL has committed them."""
+        while True:
+            try:
+                await self._flush(events)
+                return
+            except Gap as gap:
+                self._metrics.gaps_healed.labels(stage="sink").inc()
+                await self._heal(gap)
+
+    async def _flush(self, events: list[VerdictEvent]) -> None:
+        result = await self._retry_database(lambda: self._sink.flush(events))
+        metrics = self._metrics
+        now_s = time.time()
+        for event in events:
+            if isinstance(event.record, VoteBatch) and event.weight:
+                metrics.latency.observe(max(0.0, now_s - event.record.ingest_ms / 1000))
+        for (contest, choice), votes in result.counted.items():
+            # A ranking counts for its first candidate: rankings are too many to be labels.
+            metrics.votes_aggregated.labels(law_id=contest, choice=first(choice)).inc(votes)
+            metrics.votes_by_law.labels(law_id=contest).inc(votes)
+        metrics.batch_size_processed.inc(result.counted.total())
+        if result.replays:
+            metrics.fence_drops.inc(result.replays)
+        if result.surplus:
+            metrics.surplus_votes.inc(result.surplus)
+            log.error("the database already had accepted votes", votes=result.surplus)
+        self._flushed()
+        self._committed(result.totals, events)
+
+    async def _heal(self, gap: Gap) -> None:
+        """Apply the verdict batches that a committed offset had skipped."""
+        log.error(
+            "a committed offset ran ahead; reading what it skipped",
+            topic=VALIDATED_TOPIC,
+            partition=gap.partition,
+            first_offset=gap.start,
+            last_offset=gap.end - 1,
+        )
+        if gap.start >= gap.end:
+            raise hole(gap)
+        start = gap.start
+        while start < gap.end:
+            first = start
+
+            async def read(first: int = first) -> list[VerdictEvent]:
+                return await self._read(gap.partition, first, gap.end)
+
+            events = await self._retry_kafka(read)
+            try:
+                await self._flush(events)
+            except Gap as missing:
+                raise hole(missing) from missing
+            start = events[-1].offset + 1
+
+    async def _read(self, partition: int, start: int, end: int) -> list[VerdictEvent]:
+        """Verdict batches from `start`, up to `end` or :data:`HEAL_VOTES` votes."""
+        events: list[VerdictEvent] = []
+        votes = 0
+        async with aclosing(self._reader.read(VALIDATED_TOPIC, partition, start, end)) as reading:
+            async for record in reading:
+                try:
+                    verdicts = decode_verdicts(record.value)
+                except DecodeError as error:
+                    raise poison(VALIDATED_TOPIC, partition, record.offset, error) from error
+                size_bytes = len(record.value)
+                events.append(event_of(partition, record.offset, verdicts, size_bytes=size_bytes))
+                votes += events[-1].weight
+                if votes >= HEAL_VOTES:
+                    break
+        return events
+
+
+def hole(gap: Gap) -> LogMismatch:
+    """The error for a gap that the log itself has."""
+    return LogMismatch(
+        "The chain of verdict batches has a hole in the log itself",
+        where={"topic": VALIDATED_TOPIC, "partition": gap.partition, "offset": gap.end},
+        todo=REBUILD_VALIDATED,
+    )
+
+
+def event_of(
+    partition: int,
+    offset: int,
+    verdicts: VerdictBatch,
+    *,
+    size_bytes: int,
+    generation: int = 0,
+    acknowledge: Callable[[], object] = lambda: None,
+) -> VerdictEvent:
+    """A verdict batch with its input record decoded.
+
+    Raises:
+        PoisonRecord: the input record cannot be decoded.
+    """
+    try:
+        record = decode_input(verdicts.record)
+    except DecodeError as error:
+        raise poison(VALIDATED_TOPIC, partition, offset, error) from error
+    return VerdictEvent(
+        offset=offset,
+        verdicts=verdicts,
+        record=record,
+        size_bytes=size_bytes,
+        generation=generation,
+        acknowledge=acknowledge,
+    )

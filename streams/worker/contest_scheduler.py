@@ -1,0 +1,85 @@
+"""Opens and closes contests when their time has come, and finishes commands left half written.
+
+Runs in every worker; whoever gets the issuers' lock does it. When a contest closes is decided
+here, once, by PostgreSQL's clock; which votes were in time is decided by the log alone: those
+before the closing record of their partition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from schemas.control import Contest
+from streams.adapters.postgres.connection import translated
+from streams.control.issuer import Issuer, Writer
+from streams.core.contests import due
+from streams.errors import ServiceUnavailable
+from streams.settings.model import Settings
+from streams.worker.postgres_sink import PostgresSink
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S: Final = 0.5
+
+ANYTHING_DUE: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM contests
+    WHERE (state = 'draft' AND opens_at <= now()) OR (state = 'open' AND closes_at <= now())
+) OR EXISTS (SELECT 1 FROM control_commands WHERE written_at IS NULL)
+"""
+
+
+class Timekeeper:
+    """The watch.
+
+    Args:
+        settings: of the worker.
+        sink: for its connections.
+        writer: to Kafka, for this task alone.
+    """
+
+    def __init__(self, settings: Settings, sink: PostgresSink, writer: Writer) -> None:
+        self._settings = settings
+        self._sink = sink
+        self._writer = writer
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            try:
+                await self.look()
+            except ServiceUnavailable as error:
+                # The stages report outages; what is due stays due.
+                log.debug("commands wait for a service", error=str(error))
+
+    async def look(self) -> None:
+        """Do what is due.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL or Kafka is away.
+        """
+        async with (
+            translated({"table": "contests"}),
+            self._sink.connections.acquire() as connection,
+        ):
+            if not await connection.fetchval(ANYTHING_DUE):
+                return
+            issuer = Issuer(
+                connection=connection,
+                writer=self._writer,
+                partitions=self._settings.partitions,
+                name=self._settings.worker_id,
+                enforced=self._settings.enforce_contests,
+            )
+            async with issuer.turn(wait=False) as mine:
+                if mine and (command := await issuer.change_contests(_due)):
+                    for contest in command.contests:
+                        log.info("contest's time has come", contest=contest.id, state=contest.state)
+
+
+def _due(known: dict[str, Contest], now_ms: int) -> list[Contest]:
+    return due(known, now_ms)

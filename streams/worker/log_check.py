@@ -1,0 +1,85 @@
+"""Refuses to count where log and database do not belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+import asyncpg
+
+from schemas.genesis import Genesis
+from schemas.votes import VoteBatch
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.postgres import statements
+from streams.control.skips import read_input
+from streams.core.keys import stored_hash
+from streams.core.topics import VALIDATION_TOPIC
+from streams.errors import LOG_LOST, OLD_RESULTS, LogMismatch
+
+
+async def check_database(
+    connection: asyncpg.Connection | Any, genesis: Mapping[int, Genesis], reader: LogReader
+) -> dict[int, int]:
+    """Compare the fence and the last counted votes with the log; before anything is read.
+
+    Args:
+        connection: to the result database, which is migrated.
+        genesis: of each partition of the input log.
+        reader: reads the input log.
+
+    Returns:
+        Partition -> last input offset that was applied.
+
+    Raises:
+        LogMismatch: the database holds results of another log, or of more than the log has.
+        ServiceUnavailable: Kafka is away.
+    """
+    rows = await connection.fetch(statements.READ_OFFSETS)
+    counted = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM vote_audit)")
+    if counted and not rows:
+        raise LogMismatch(
+            "The table vote_audit holds votes that no log of Scrutin accounts for",
+            where={"table": "vote_audit"},
+            todo=OLD_RESULTS,
+        )
+    fences = {row["partition"]: row for row in rows if row["partition"] in genesis}
+    for partition, row in fences.items():
+        if row["log_id"] != genesis[partition].log_id:
+            raise LogMismatch(
+                "The database holds the results of another log",
+                where={"table": "sink_offsets", "partition": partition},
+                todo=LOG_LOST,
+            )
+    applied: dict[int, int] = {p: row["source_offset"] for p, row in fences.items()}
+    ends = await reader.end_offsets(VALIDATION_TOPIC, list(genesis))
+    for partition, offset in applied.items():
+        if offset >= ends[partition]:
+            raise LogMismatch(
+                f"The database is newer than the log: it applied input offset {offset}, the log"
+                f" ends at {ends[partition] - 1}",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo=LOG_LOST,
+            )
+        await _check_last_vote(connection, reader, partition)
+    return applied
+
+
+async def _check_last_vote(connection: Any, reader: LogReader, partition: int) -> None:
+    """The log may have lost its end and grown past it since: then other votes are in its place."""
+    row = await connection.fetchrow(statements.LAST_COUNTED, partition)
+    if row is None:
+        return
+    offset, index = row["source_offset"], row["source_index"]
+    async with aclosing(reader.read(VALIDATION_TOPIC, partition, offset, offset + 1)) as reading:
+        [record] = [read_input(found.value) async for found in reading]
+    if isinstance(record, VoteBatch) and index < len(record.votes):
+        vote = record.votes[index]
+        if stored_hash(vote.hash, vote.contest, vote.kind) == row["vote_hash"]:
+            return
+    raise LogMismatch(
+        "The log holds something else where the last counted vote came from: it lost its end and"
+        " was written on",
+        where={"topic": VALIDATION_TOPIC, "partition": partition, "offset": offset},
+        todo=LOG_LOST,
+    )

@@ -1,0 +1,92 @@
+"""Votes in polls by name on the Redis channel `global:votes`, as the services before told of them.
+
+After COMMIT and best effort, like all live messages: some of the votes where there are very many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+import msgspec
+from redis.asyncio import Redis
+
+from streams.adapters.postgres.connection import translated
+from streams.adapters.redis.client import redis_errors
+from streams.core.live_totals import Notice
+from streams.core.polls import POLL_PREFIX, is_number
+from streams.worker.postgres_sink import PostgresSink
+
+CHANNEL: Final = "global:votes"
+MAX_CACHED: Final = 1000
+"""Polls whose texts are kept."""
+
+TEXTS: Final = """
+SELECT p.title, array_agg(o.text ORDER BY o.number) AS options
+FROM polls AS p JOIN poll_options AS o ON o.poll_id = p.id
+WHERE p.id = $1 GROUP BY p.id
+"""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class GlobalVote(msgspec.Struct, frozen=True):
+    """The message, as JSON."""
+
+    poll_id: int
+    option_id: int
+    poll_text: str
+    option_text: str
+    voter_name: str
+
+
+class GlobalVotes:
+    """Publishes votes by name.
+
+    Args:
+        redis: client.
+        sink: for its connections to the tables of polls.
+    """
+
+    def __init__(self, redis: Redis, sink: PostgresSink) -> None:
+        self._redis = redis
+        self._sink = sink
+        self._texts: dict[int, tuple[str, list[str]] | None] = {}
+
+    async def announce(self, notices: Sequence[Notice]) -> None:
+        """Publish votes; those in polls that have no page are left out.
+
+        Raises:
+            ServiceUnavailable: Redis or PostgreSQL is away.
+        """
+        messages = [message for notice in notices if (message := await self._message(notice))]
+        if not messages:
+            return
+        async with redis_errors("take votes in polls"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for message in messages:
+                pipeline.publish(CHANNEL, _encode(message))
+            await pipeline.execute()
+
+    async def _message(self, notice: Notice) -> GlobalVote | None:
+        poll, option = notice.contest.removeprefix(POLL_PREFIX), notice.choice
+        if not (is_number(poll) and is_number(option)):
+            return None
+        texts = await self._texts_of(int(poll))
+        if texts is None or not 1 <= int(option) <= len(texts[1]):
+            return None
+        title, options = texts
+        return GlobalVote(
+            int(poll), int(option), title, options[int(option) - 1], notice.voter_name
+        )
+
+    async def _texts_of(self, poll_id: int) -> tuple[str, list[str]] | None:
+        """Title and options; a poll that takes votes is not edited any more."""
+        if poll_id not in self._texts:
+            async with translated({"table": "polls"}):
+                row: asyncpg.Record | None = await self._sink.connections.fetchrow(TEXTS, poll_id)
+            if len(self._texts) >= MAX_CACHED:
+                self._texts.clear()
+            self._texts[poll_id] = None if row is None else (row["title"], row["options"])
+        return self._texts[poll_id]

@@ -1,0 +1,348 @@
+"""The fenced sink: verdict batches into PostgreSQL, exactly once.
+
+One transaction a flush. It locks the fence rows of its partitions first, drops what is at or below
+them, writes every row and every total, moves the fence, commits. A second worker that believes it
+owns a partition waits on the lock and then sees that it is late. If the answer to COMMIT is lost,
+the same flush is tried again and the fence drops what was applied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from schemas.control import EpochOpened
+from schemas.genesis import Genesis
+from schemas.skip import Skip
+from schemas.verdicts import Rejection, Status
+from schemas.votes import Vote, VoteBatch
+from streams.adapters.postgres import statements
+from streams.adapters.postgres.connection import Pooled, keep_session, translated
+from streams.core.fence import FlushResult, Gap, Passed, _Fence, _Work
+from streams.core.keys import stored_hash
+from streams.core.records import VerdictEvent
+from streams.core.rows import (
+    AUDIT_COLUMNS,
+    REJECTED_COLUMNS,
+    RejectedItem,
+    Row,
+    audit_rows,
+    moment,
+    rejected_row,
+    source_of,
+    split,
+)
+from streams.core.rules import epoch_of
+from streams.core.windows import Deltas, Windows
+from streams.errors import LOG_LOST, LogMismatch, SettingsError
+from streams.runtime import failpoints
+from streams.runtime.failpoints import Point
+from streams.runtime.metrics import WorkerMetrics
+from streams.settings.model import Settings
+from streams.worker.sink_controls import write_controls
+
+SURPLUS_REASON: Final = "already_counted"
+"""An accepted vote that `vote_audit` had: the voted table and the database disagree."""
+
+
+class _Unfenced(Exception):
+    """A partition has no fence yet."""
+
+
+class PostgresSink(Pooled):
+    """Adapter to the result database.
+
+    Args:
+        settings: where the database is.
+        windows: assigns batches to windows.
+        metrics: the worker's.
+        schema: of the tables; the user's own by default.
+    """
+
+    def __init__(
+        self, settings: Settings, windows: Windows, metrics: WorkerMetrics, schema: str = ""
+    ) -> None:
+        name = f"scrutin-worker {settings.worker_id}"
+        super().__init__(settings, name, schema, reset=keep_session)
+        self._windows = windows
+        self._metrics = metrics
+
+    async def positions(self) -> dict[int, int]:
+        """Next offset of `votes.validated` to apply, by partition.
+
+        Raises:
+            ServiceUnavailable: the database is away.
+        """
+        async with translated(self._where), self.connections.acquire() as connection:
+            rows = await connection.fetch(statements.READ_OFFSETS)
+        return {row["partition"]: row["validated_offset"] + 1 for row in rows}
+
+    async def flush(self, events: Sequence[VerdictEvent]) -> FlushResult:
+        """Apply events in one transaction.
+
+        Raises:
+            Gap: batches before one of the events are missing; nothing was applied.
+            LogMismatch: an event belongs to another log than the database.
+            ServiceUnavailable: the database is away; whether it was applied is unknown, and
+                trying again is right.
+        """
+        started_s = time.perf_counter()
+        async with translated(self._where), self.connections.acquire() as connection:
+            try:
+                result = await self._write(connection, events)
+            except _Unfenced:
+                await _make_fences(connection, events)
+                result = await self._write(connection, events)
+            failpoints.at(Point.AFTER_COMMIT)
+        took_s = time.perf_counter() - started_s
+        self._metrics.flush_duration.observe(took_s)
+        self._metrics.batch_processing_duration.set(took_s)
+        self._metrics.database_operations.labels("flush", "success").inc()
+        return result
+
+    async def _write(self, connection: Any, events: Sequence[VerdictEvent]) -> FlushResult:
+        try:
+            async with connection.transaction():
+                return await self._apply(connection, events, self._copy)
+        except asyncpg.UniqueViolationError:
+            # The fast path only holds while table and database agree.
+            self._metrics.database_operations.labels("flush", "conflict").inc()
+            async with connection.transaction():
+                return await self._apply(connection, events, self._insert)
+
+    async def _apply(
+        self, connection: Any, events: Sequence[VerdictEvent], write_votes: Any
+    ) -> FlushResult:
+        result = FlushResult()
+        fences = await self._lock(connection, events)
+        work = _Work()
+        for event in events:
+            self._admit(event, fences[event.verdicts.partition], work, result)
+        await self._open_epoch(connection, work, fences)
+        if work.controls:
+            await write_controls(connection, work.controls, self._settings.partitions)
+        surplus = await write_votes(connection, work)
+        deltas = Deltas()
+        for event, batch, accepted in work.accepted:
+            counted = [
+                vote
+                for index, vote in accepted
+                if (event.verdicts.partition, event.verdicts.offset, index) not in surplus
+            ]
+            deltas.add(counted, self._windows.start_ms(batch.ingest_ms))
+        rejected = [*work.rejected, *surplus.values()]
+        result.surplus = len(surplus)
+        result.counted = deltas.contests
+        result.rejected = await self._write_rejected(connection, rejected)
+        await _write_duplicates(connection, rejected)
+        result.totals = await _add_and_move(connection, deltas, fences)
+        failpoints.at(Point.BEFORE_COMMIT)
+        return result
+
+    async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, _Fence]:
+        partitions = sorted({event.verdicts.partition for event in events})
+        if any(isinstance(event.record, EpochOpened) for event in events):
+            # Before our own, so that two flushes that open an epoch do not wait for each other.
+            await _stop_flushes(connection)
+        rows = await connection.fetch(statements.LOCK_FENCE, partitions)
+        if len(rows) < len(partitions):
+            raise _Unfenced
+        return {
+            row["partition"]: _Fence(
+                row["log_id"],
+                row["source_offset"],
+                row["validated_offset"],
+                row["validated_offset"],
+                row["epoch"],
+            )
+            for row in rows
+        }
+
+    def _admit(self, event: VerdictEvent, fence: _Fence, work: _Work, result: FlushResult) -> None:
+        verdicts = event.verdicts
+        if verdicts.log_id != fence.log_id:
+            raise LogMismatch(
+                "A verdict batch belongs to another input log than the database",
+                where={"table": "sink_offsets", "partition": verdicts.partition},
+                todo=LOG_LOST,
+            )
+        if verdicts.offset <= fence.source_offset:
+            result.replays += 1
+            fence.validated_offset = max(fence.validated_offset, event.offset)
+            return
+        if verdicts.previous_offset > fence.source_offset:
+            # What this flush admitted before it is rolled back with it.
+            raise Gap(verdicts.partition, fence.committed_offset + 1, event.offset)
+        fence.source_offset = verdicts.offset
+        fence.validated_offset = event.offset
+        if isinstance(event.record, VoteBatch):
+            accepted, rejected = split(verdicts, event.record)
+            work.accepted.append((event, event.record, accepted))
+            work.rejected.extend(rejected)
+        elif not isinstance(event.record, Genesis | Skip):
+            passed = Passed(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
+            work.controls.append(passed)
+
+    async def _open_epoch(self, connection: Any, work: _Work, fences: dict[int, _Fence]) -> None:
+        """Void what is of an earlier epoch than the database.
+
+        The reset has emptied the results; only a database that did not see it, restored from a
+        backup or made anew, is emptied by the first flush that comes to the epoch. Other partitions
+        may still be in the epoch before; what they bring is void from here on.
+        """
+        known = max((fence.epoch for fence in fences.values()), default=0)
+        opened = [p.control.epoch for p in work.controls if isinstance(p.control, EpochOpened)]
+        epoch = max([known, *opened])
+        if epoch > known:
+            await self._empty(connection, epoch)
+        if epoch:
+            work.accepted = [one for one in work.accepted if epoch_of(one[1]) >= epoch]
+            work.rejected = [one for one in work.rejected if one.source.epoch >= epoch]
+
+    async def _empty(self, connection: Any, epoch: int) -> None:
+        try:
+            await _begin_epoch(connection, epoch)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise SettingsError(
+                "The log was reset, this database was not, and a worker's user may remove no votes",
+                where={**self._where, "variable": "POSTGRES_USER"},
+                todo="Run `scrutin rebuild postgres --drop-unknown`, or `scrutin reset` once more,"
+                " as the owner of the tables",
+            ) from error
+
+    async def _copy(self, connection: Any, work: _Work) -> dict[tuple[int, int, int], RejectedItem]:
+        rows = _rows(work)
+        if rows:
+            await connection.copy_records_to_table(
+                "vote_audit", records=rows, columns=AUDIT_COLUMNS
+            )
+        return {}
+
+    async def _insert(
+        self, connection: Any, work: _Work
+    ) -> dict[tuple[int, int, int], RejectedItem]:
+        """The slow path: what the database already has is turned into rejections."""
+        await connection.execute(statements.CREATE_STAGING)
+        await connection.copy_records_to_table(
+            "staged_votes", records=_rows(work), columns=AUDIT_COLUMNS
+        )
+        inserted = {tuple(row) for row in await connection.fetch(statements.INSERT_STAGED)}
+        surplus = {}
+        for event, batch, accepted in work.accepted:
+            partition, offset = event.verdicts.partition, event.verdicts.offset
+            source = source_of(event.verdicts, batch)
+            for index, vote in accepted:
+                if (partition, offset, index) not in inserted:
+                    rejection = Rejection(index, Status.DUPLICATE, SURPLUS_REASON)
+                    surplus[partition, offset, index] = RejectedItem(source, rejection, vote)
+        return surplus
+
+    async def _write_rejected(self, connection: Any, rejected: list[RejectedItem]) -> int:
+        doubtful = [r.item.identity for r in rejected if r.may_be_known]
+        known: set[tuple[bytes, str]] = set()
+        if doubtful:
+            rows = await connection.fetch(statements.KNOWN_REJECTIONS, doubtful)
+            known = {(row["identity"], row["status"]) for row in rows}
+        fresh = []
+        for item in rejected:
+            name = (item.item.identity, str(item.rejection.status))
+            if item.may_be_known and name in known:
+                self._metrics.replays.labels(stage="sink").inc()
+                continue
+            known.add(name)
+            fresh.append(rejected_row(item))
+        if fresh:
+            await connection.copy_records_to_table(
+                "rejected_votes", records=fresh, columns=REJECTED_COLUMNS
+            )
+        return len(fresh)
+
+
+async def open_epoch(connection: Any, epoch: int) -> None:
+    """Empty the results for an epoch; within the caller's transaction, as the tables' owner.
+
+    No flush is under way meanwhile, and those that follow void what belongs to earlier epochs.
+    """
+    await _stop_flushes(connection)
+    await _begin_epoch(connection, epoch)
+
+
+async def _stop_flushes(connection: Any) -> None:
+    await connection.execute(statements.LOCK_EPOCH)
+    await connection.execute(statements.LOCK_ALL_FENCES)
+
+
+async def _begin_epoch(connection: Any, epoch: int) -> None:
+    await connection.execute(statements.EMPTY_RESULTS)
+    await connection.execute(statements.OPEN_EPOCH, epoch)
+
+
+async def _make_fences(connection: Any, events: Sequence[VerdictEvent]) -> None:
+    """Make what fences are missing, while no epoch is being opened, so that all are of one."""
+    log_ids = {event.verdicts.partition: event.verdicts.log_id for event in events}
+    partitions = sorted(log_ids)
+    async with connection.transaction():
+        await connection.execute(statements.LOCK_EPOCH)
+        await connection.execute(statements.NEW_FENCE, partitions, [log_ids[p] for p in partitions])
+
+
+def _rows(work: _Work) -> list[Row]:
+    return [
+        row
+        for event, batch, accepted in work.accepted
+        for row in audit_rows(event.verdicts, batch, accepted)
+    ]
+
+
+async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -> None:
+    latest: dict[str, tuple[Vote, RejectedItem]] = {}
+    for item in rejected:
+        vote = item.item
+        if item.rejection.status == Status.DUPLICATE and isinstance(vote, Vote):
+            key = stored_hash(vote.hash, vote.contest, vote.kind)
+            # A surplus vote comes last and has no number.
+            if key not in latest or item.rejection.attempt >= latest[key][1].rejection.attempt:
+                latest[key] = (vote, item)
+    if latest:
+        rows = [(key, *latest[key]) for key in sorted(latest)]
+        await connection.execute(
+            statements.UPSERT_DUPLICATES,
+            [key for key, _, _ in rows],
+            [vote.hash for _, vote, _ in rows],
+            [vote.citizen_id for _, vote, _ in rows],
+            [vote.contest for _, vote, _ in rows],
+            [vote.kind for _, vote, _ in rows],
+            [vote.choice for _, vote, _ in rows],
+            [moment(vote.timestamp_us) for _, vote, _ in rows],
+            [item.rejection.attempt for _, _, item in rows],
+            [item.rejection.reason for _, _, item in rows],
+        )
+
+
+async def _add_and_move(
+    connection: Any, deltas: Deltas, fences: Mapping[int, _Fence]
+) -> dict[tuple[str, str], int]:
+    """Add to the totals and move the fences; returns the totals."""
+    laws = sorted({law for law, _ in deltas.laws})
+    windows = sorted(deltas.windows.items())
+    contests = sorted(deltas.contests.items())
+    totals = await connection.fetch(
+        statements.ADD_AND_MOVE,
+        laws,
+        [deltas.laws[law, "oui"] for law in laws],
+        [deltas.laws[law, "non"] for law in laws],
+        [contest for (contest, _, _), _ in windows],
+        [choice for (_, choice, _), _ in windows],
+        [moment(start_ms * 1000) for (_, _, start_ms), _ in windows],
+        [votes for _, votes in windows],
+        list(fences),
+        [fence.source_offset for fence in fences.values()],
+        [fence.validated_offset for fence in fences.values()],
+        [contest for (contest, _), _ in contests],
+        [choice for (_, choice), _ in contests],
+        [votes for _, votes in contests],
+    )
+    return {(row[0], row[1]): row[2] for row in totals}

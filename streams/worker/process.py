@@ -1,0 +1,294 @@
+"""What a worker process holds besides Faust: stages, services, health, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
+
+import structlog
+from faust._cython.streams import StreamIterator  # noqa: F401 - its absence changes acknowledgement
+from faust.types import TP, EventT
+
+from schemas.genesis import Genesis
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.migrations import migrate
+from streams.adapters.redis.client import redis_client
+from streams.core.records import InputEvent, VerdictEvent
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic
+from streams.core.windows import Windows
+from streams.engine.batching import GroupRunner
+from streams.engine.codecs import decoded, register_codecs, value_of
+from streams.engine.host import Host
+from streams.errors import ScrutinError, ServiceUnavailable
+from streams.runtime import failpoints
+from streams.runtime.failstop import fail
+from streams.runtime.metrics import WorkerMetrics, process_registry
+from streams.runtime.outages import Service
+from streams.settings.model import Settings
+from streams.worker.aggregation import Aggregation, event_of
+from streams.worker.contest_scheduler import Timekeeper
+from streams.worker.log_check import check_database
+from streams.worker.monitor import Progress
+from streams.worker.poll_vote_feed import GlobalVotes
+from streams.worker.postgres_sink import PostgresSink
+from streams.worker.rocksdb_store import Position, VotedDisk, digest
+from streams.worker.totals_publisher import TotalsPublisher
+from streams.worker.validation import VALIDATION_GROUP_RECORDS, Validation
+from streams.worker.voted_table import Persistence, VotedTable
+from streams.worker.window_publisher import WindowTopic
+
+log = structlog.get_logger(__name__)
+
+POSITIONS_TIMEOUT_S: Final = 15.0
+RECOVERY_RECORDS: Final = 200
+VALIDATION_GROUP_VOTES: Final = 8000
+FLUSH_PAUSE_S: Final = 0.02
+"""From the start of one flush to that of the next where fewer than `BATCH_SIZE` votes wait: whoever
+watches sees a vote soon, and a trickle of votes costs no more than 50 transactions a second."""
+GATHER_S: Final = 0.002
+"""A fetch brings records of several partitions, which Faust hands over one after another, with
+turns of the event loop in between."""
+
+T = TypeVar("T")
+
+
+class Worker(Host):
+    """Builds the stages and connects them to Faust's agents.
+
+    Args:
+        settings: of this process.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = WorkerMetrics(process_registry())
+        self.windows = Windows(settings.window_ms)
+        super().__init__(settings, settings.app_id, self.metrics.registry, "voted table")
+        register_codecs()
+        self._reader = LogReader(settings.kafka_bootstrap_servers)
+        self._writer = self.kafka_writer()
+        self._sink = PostgresSink(settings, self.windows, self.metrics)
+        self._window_topic = WindowTopic(self._sink, self.kafka_writer())
+        self._timekeeper = Timekeeper(settings, self._sink, self.kafka_writer())
+        self._redis = redis_client(settings)
+        self._resources.push_async_callback(self._redis.aclose)
+        self._live = TotalsPublisher(
+            self._redis,
+            self.metrics,
+            GlobalVotes(self._redis, self._sink).announce if settings.global_votes else None,
+        )
+        self._voted: VotedTable | None = None
+        self.validation = Validation(
+            store=lambda: self.voted.state,
+            changelog_topic=changelog_topic(settings.app_id),
+            writer=self._writer,
+            reader=self._reader,
+            retry=self.retry(Service.KAFKA),
+            metrics=self.metrics,
+            assignment=self._assignment,
+        )
+        self.aggregation = Aggregation(
+            sink=self._sink,
+            reader=self._reader,
+            retry_database=self.retry(Service.POSTGRESQL),
+            retry_kafka=self.retry(Service.KAFKA),
+            metrics=self.metrics,
+            flushed=self._window_topic.flushed,
+            committed=self._live.offer if settings.live else lambda *_: None,
+        )
+        self._validating: GroupRunner[InputEvent] = GroupRunner(
+            "validation",
+            self.validation.process,
+            start_weight=1,
+            gather_s=GATHER_S,
+            max_weight=VALIDATION_GROUP_VOTES,
+            max_events=VALIDATION_GROUP_RECORDS,
+            assignment=self._assignment,
+        )
+        self._aggregating: GroupRunner[VerdictEvent] = GroupRunner(
+            "aggregation",
+            self.aggregation.process,
+            start_weight=settings.batch_size,
+            pause_s=min(FLUSH_PAUSE_S, settings.batch_timeout_s),
+            gather_s=GATHER_S,
+            max_weight=settings.max_flush_votes,
+            assignment=self._assignment,
+        )
+        self.groups = (self._validating, self._aggregating)
+        self._progress = Progress(self, self._sink, self._reader, self._availability)
+
+    @property
+    def sinks(self) -> bool:
+        """Whether this deployment counts into PostgreSQL."""
+        return self.settings.sink == "postgres"
+
+    @property
+    def voted(self) -> VotedTable:
+        """The voted table."""
+        assert self._voted is not None
+        return self._voted
+
+    def voted_table(self, name: str) -> VotedTable:
+        """Declare the voted table; its changelog has the input log's partitions."""
+        table = VotedTable(
+            self.app,
+            name=name,
+            partitions=self.settings.partitions,
+            key_type=bytes,
+            value_type=bytes,
+            on_recover=self.restored,
+            # Records hold up to 4,000 votes; what is read ahead of the store is memory.
+            recovery_buffer_size=RECOVERY_RECORDS,
+            help="Who voted, and where in the log their first vote is",
+        )
+        self._voted = self.app.tables.add(table)
+        table.state.read_ahead(self._reader, self.retry(Service.KAFKA))
+        if self.settings.store == "rocksdb":
+            persistence = Persistence(
+                VotedDisk(self.settings.data_dir / name), self.validation.log_id, self._holds
+            )
+            table.state.persist(persistence)
+        self.app.on_partitions_revoked.connect(self.revoked)
+        return table
+
+    # What the agents call.
+
+    async def validate(self, event: EventT) -> None:
+        """Take a record of `votes.validation`."""
+        message = event.message
+        await self._validating.put(
+            InputEvent(
+                partition=message.partition,
+                offset=message.offset,
+                record=value_of(event),
+                raw=message.value or b"",
+                generation=message.generation_id or 0,
+                acknowledge=event.ack,
+            )
+        )
+
+    async def aggregate(self, event: EventT) -> None:
+        """Take a record of `votes.validated`."""
+        message = event.message
+        await self._aggregating.put(
+            self._or_fail(
+                lambda: event_of(
+                    message.partition,
+                    message.offset,
+                    decoded(event),
+                    size_bytes=len(message.value),
+                    generation=message.generation_id or 0,
+                    acknowledge=event.ack,
+                )
+            )
+        )
+
+    @staticmethod
+    def _or_fail(decode: Callable[[], T]) -> T:
+        try:
+            return decode()
+        except Exception as error:  # noqa: BLE001 - Faust would acknowledge the record and go on
+            fail(error)
+
+    # Lifecycle.
+
+    async def prepare(self) -> list[Coroutine[Any, Any, None]]:
+        """Bring topics and schema up to date, open what the stages need."""
+        settings = self.settings
+        failpoints.arm(failpoints.parse(settings.test_failpoints))
+        genesis: Mapping[int, Genesis] = await self.retry(Service.KAFKA)(
+            lambda: ensure_topics(
+                list(settings.kafka_bootstrap_servers),
+                app_id=settings.app_id,
+                partitions=settings.partitions,
+                replication_factor=settings.replication_factor,
+            )
+        )
+        self.validation.open(genesis)
+        runners: list[Coroutine[Any, Any, None]] = [self._validating.run()]
+        if self.sinks:
+            await self.retry(Service.POSTGRESQL)(lambda: self._prepare_database(genesis))
+            await self._resources.enter_async_context(self._sink)
+            runners += [
+                self._aggregating.run(),
+                self._window_topic.run(),
+                self._timekeeper.run(),
+            ]
+            if settings.live:
+                runners.append(self._live.run())
+        runners.append(self._progress.run())
+        return runners
+
+    async def _prepare_database(self, genesis: Mapping[int, Genesis]) -> None:
+        connection = await connect(self.settings)
+        try:
+            async with translated(place(self.settings)):
+                for migration in await migrate(connection):
+                    log.info("migration applied", version=migration.version, name=migration.name)
+                await check_database(connection, genesis, self._reader)
+        finally:
+            await connection.close()
+
+    async def drain(self) -> None:
+        """Work off what the agents have taken in."""
+        await super().drain()
+        if self._opened and self.sinks:
+            await self._progress.last_words(self._window_topic)
+
+    async def close(self) -> None:
+        """End the stages and let go of the services."""
+        await super().close()
+        self.voted.state.close()
+
+    async def _holds(self, partition: int, position: Position) -> bool:
+        """Whether the voted table's changelog has that record."""
+        record = await self.retry(Service.KAFKA)(
+            lambda: self._reader.at(
+                changelog_topic(self.settings.app_id), partition, position.offset
+            )
+        )
+        return record is not None and digest(record.key, record.value) == position.digest
+
+    # Rebalances.
+
+    def on_revoked(self) -> None:
+        """What was decided for partitions that are gone is void."""
+        self.validation.revoked()
+
+    def on_restored(self) -> None:
+        """Check what was restored."""
+        self.validation.restored()
+
+    async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
+        """Next offset to read, by the stages' own knowledge; nothing while a service is away."""
+        positions: dict[TP, int] = {}
+        try:
+            async with asyncio.timeout(POSITIONS_TIMEOUT_S):
+                if self.sinks:
+                    validated = await self._sink.positions()
+                    for tp in tps:
+                        if tp.topic == VALIDATED_TOPIC:
+                            positions[tp] = validated.get(tp.partition, 0)
+                read = [tp for tp in tps if tp.topic == VALIDATION_TOPIC]
+                found = await asyncio.gather(
+                    *(self.validation.position(tp.partition) for tp in read)
+                )
+                for tp, position in zip(read, found, strict=True):
+                    if position is not None:
+                        positions[tp] = position
+        except (ServiceUnavailable, TimeoutError) as error:
+            # The committed offsets serve; what they skip is healed when its successor arrives.
+            log.warning("reading from committed offsets", error=str(error) or "timeout")
+        except ScrutinError as error:
+            fail(error)
+        return positions
+
+    def on_outage(self, service: str) -> None:
+        """Count it."""
+        if service == Service.POSTGRESQL:
+            self.metrics.aggregation_errors.labels(error_type="database_unavailable").inc()
+            self.metrics.database_operations.labels("flush", "error").inc()
+        else:
+            self.metrics.validation_errors.labels(error_type="kafka_unavailable").inc()

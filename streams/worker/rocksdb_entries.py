@@ -1,0 +1,154 @@
+"""Voters of a partition in RocksDB, and what of them is not saved yet.
+
+Keys are a letter and what it tells: `v` and a voter key, `r` or `c` and an input offset for
+rejections and control records.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from rocksdict import Rdict, WriteBatch
+
+from schemas.control import Control
+from schemas.verdicts import Rejection
+from schemas.voted import FIRST_VOTE, Repeat
+from streams.core.decide import Entry
+from streams.core.recent_verdicts import KEPT_VERDICTS
+from streams.core.voter_stores import entry_of
+
+_VOTER: Final = b"v"
+_AFTER_VOTERS: Final = b"w"
+_REJECTIONS: Final = b"r"
+_CONTROL: Final = b"c"
+_OFFSET: Final = struct.Struct(">Q")
+_FIRST: Final = struct.Struct(">QH8s")
+_ATTEMPTS: Final = struct.Struct(">I")
+_IDENTITY: Final = 8
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_rejections: Final = msgspec.msgpack.Decoder(list[Rejection])
+_control: Final[msgspec.msgpack.Decoder[Control]] = msgspec.msgpack.Decoder(Control)
+
+
+class DiskEntries:
+    """Voters on disk; what is not saved yet in memory.
+
+    Args:
+        db: of the partition.
+        voters: how many it holds.
+    """
+
+    def __init__(self, db: Rdict, voters: int) -> None:
+        self._db = db
+        self._count = voters
+        self._fresh: dict[bytes, Entry] = {}
+        self._rejected: dict[int, list[Rejection]] = {}
+        self._controls: dict[int, Control] = {}
+        self._cleared = False
+
+    def __len__(self) -> int:
+        """Number of voter keys."""
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Voter keys, in no particular order."""
+        yield from self._fresh
+        if self._cleared:
+            return
+        for key in self._db.keys(from_key=_VOTER):
+            if not key.startswith(_VOTER):
+                return
+            if key[1:] not in self._fresh:
+                yield key[1:]
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a voter key, if it has voted."""
+        entry = self._fresh.get(key)
+        if entry is not None or self._cleared:
+            return entry
+        stored = self._db.get(_VOTER + key)
+        return None if stored is None else _unpack(stored)
+
+    def add(self, offset: int, first_votes: bytes) -> None:
+        """Take in the first votes of one input record."""
+        for key, index, _, identity in FIRST_VOTE.iter_unpack(first_votes):
+            if self.get(key) is None:
+                self._fresh[key] = Entry(offset, index, identity)
+                self._count += 1
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Take in an attempt after the accepted vote."""
+        self._fresh[repeat.key] = entry_of(repeat)
+
+    def reject(self, offset: int, rejections: list[Rejection]) -> None:
+        """Take in the verdicts on an input record."""
+        self._rejected[offset] = rejections
+
+    def control(self, offset: int, control: Control) -> None:
+        """Take in a control record."""
+        self._controls[offset] = control
+
+    def clear(self) -> None:
+        """Forget all voters."""
+        self._fresh.clear()
+        self._count = 0
+        self._cleared = True
+
+    def fill(self, batch: WriteBatch) -> None:
+        """Put what is not saved yet into a write batch."""
+        if self._cleared:
+            batch.delete_range(_VOTER, _AFTER_VOTERS)
+        for key, entry in self._fresh.items():
+            batch.put(_VOTER + key, _pack(entry))
+        for offset, rejections in self._rejected.items():
+            if rejections:
+                batch.put(_REJECTIONS + _OFFSET.pack(offset), _encoder.encode(rejections))
+            if offset >= KEPT_VERDICTS:
+                batch.delete(_REJECTIONS + _OFFSET.pack(offset - KEPT_VERDICTS))
+        for offset, control in self._controls.items():
+            batch.put(_CONTROL + _OFFSET.pack(offset), _encoder.encode(control))
+
+    def saved(self) -> None:
+        """The write batch is on disk."""
+        self._fresh = {}
+        self._rejected = {}
+        self._controls = {}
+        self._cleared = False
+
+
+def saved_controls(db: Rdict) -> Iterator[Control]:
+    """Control records, in the order of the log."""
+    return (_control.decode(value) for _, value in _with_prefix(db, _CONTROL))
+
+
+def saved_rejections(db: Rdict) -> Iterator[tuple[int, list[Rejection]]]:
+    """Rejections by input offset, of records that have any."""
+    return ((offset, _rejections.decode(value)) for offset, value in _with_prefix(db, _REJECTIONS))
+
+
+def _with_prefix(db: Rdict, prefix: bytes) -> Iterator[tuple[int, bytes]]:
+    for key, value in db.items(from_key=prefix):
+        if not key.startswith(prefix):
+            return
+        yield _OFFSET.unpack(key[len(prefix) :])[0], value
+
+
+def _pack(entry: Entry) -> bytes:
+    first = _FIRST.pack(entry.offset, entry.index, entry.identity)
+    if not entry.attempts:
+        return first
+    return first + _ATTEMPTS.pack(entry.attempts) + b"".join(entry.later)
+
+
+def _unpack(stored: bytes) -> Entry:
+    offset, index, identity = _FIRST.unpack_from(stored)
+    if len(stored) == _FIRST.size:
+        return Entry(offset, index, identity)
+    (attempts,) = _ATTEMPTS.unpack_from(stored, _FIRST.size)
+    start = _FIRST.size + _ATTEMPTS.size
+    later = [stored[at : at + _IDENTITY] for at in range(start, len(stored), _IDENTITY)]
+    return Entry(offset, index, identity, attempts, tuple(later))

@@ -1,0 +1,233 @@
+"""Adapter: partitions of the voted table in RocksDB, for rolls beyond memory and quick restarts.
+
+A folder for each partition. One write batch holds the voters of some input records, the offset of
+the last of these and the changelog record it came from, so whatever ends the process, the folder is
+what it was at some place of the changelog; the rest is read from there. A folder that belongs to
+another log, to a changelog that is no longer there, or that cannot be read is emptied.
+
+Only what the changelog has is saved: what is merely decided stays in memory until then.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+)
+
+from streams.core.recent_verdicts import KEPT_VERDICTS, KeptVerdicts
+from streams.core.rules import Rules
+from streams.core.voted_partition import VotedPartition
+from streams.errors import RecoveryFailed, SettingsError
+from streams.worker.rocksdb_entries import DiskEntries, saved_controls, saved_rejections
+
+log = structlog.get_logger(__name__)
+
+FORMAT: Final = 1
+"""Of what is in a folder; another one is emptied."""
+
+_META: Final = b"m"
+
+_CACHE_BYTES: Final = 64 * 1024 * 1024
+_BUFFER_BYTES: Final = 16 * 1024 * 1024
+_BLOOM_BITS: Final = 10
+
+
+class Position(msgspec.Struct, array_like=True, frozen=True):
+    """A record of the changelog."""
+
+    offset: int
+    """Its offset in the changelog."""
+    digest: bytes
+    """:func:`digest` of it: a topic that was made anew has other records at its offsets."""
+
+
+class _Meta(msgspec.Struct, array_like=True, frozen=True):
+    format: int
+    log_id: bytes
+    applied: int
+    voters: int
+    position: Position | None
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_meta: Final = msgspec.msgpack.Decoder(_Meta)
+
+
+def digest(key: bytes, value: bytes) -> bytes:
+    """What tells a changelog record from others, 16 bytes."""
+    return blake2b(key + value, digest_size=16).digest()
+
+
+class VotedDisk:
+    """The folders of the partitions that this process owns.
+
+    Args:
+        directory: for no other process at the same time.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: dict[int, Rdict] = {}
+        self._positions: dict[int, Position | None] = {}
+        self._cache = Cache(_CACHE_BYTES)
+
+    def open(self, partition: int, log_id: bytes) -> VotedPartition:
+        """What is on disk of a partition; nothing if it is of another log or cannot be read.
+
+        Raises:
+            SettingsError: another process has the folder open.
+        """
+        db = self._database(partition)
+        try:
+            meta = self._read_meta(db, partition, log_id)
+            if meta is not None:
+                state = _load(db, partition, meta)
+                self._open[partition], self._positions[partition] = db, meta.position
+                return state
+        except (msgspec.DecodeError, struct.error) as error:
+            log.error("the store cannot be read", partition=partition, error=str(error))
+        db.close()
+        return self.anew(partition)
+
+    def anew(self, partition: int) -> VotedPartition:
+        """Empty a partition's folder."""
+        self.close(partition)
+        shutil.rmtree(self._path(partition), ignore_errors=True)
+        db = self._open[partition] = self._database(partition)
+        self._positions[partition] = None
+        return VotedPartition(partition, entries=DiskEntries(db, 0))
+
+    def position(self, partition: int) -> Position | None:
+        """Last changelog record that is in a partition's folder, all before it included."""
+        return self._positions.get(partition)
+
+    def save(self, state: VotedPartition, position: Position | None) -> None:
+        """Write what a partition has taken in since the last time, whole or not at all.
+
+        Args:
+            state: everything it has applied is in the changelog.
+            position: up to where the changelog is in it; None leaves that as it was.
+
+        Raises:
+            RecoveryFailed: it cannot be written.
+        """
+        entries = state.entries
+        assert isinstance(entries, DiskEntries)
+        assert state.log_id is not None
+        number = state.partition
+        position = position or self._positions[number]
+        batch = WriteBatch(raw_mode=True)
+        entries.fill(batch)
+        meta = _Meta(FORMAT, state.log_id, state.applied, len(entries), position)
+        batch.put(_META, _encoder.encode(meta))
+        try:
+            self._open[number].write(batch)
+        except Exception as error:
+            raise RecoveryFailed(
+                "The voted table cannot be saved",
+                where={"folder": self._path(number)},
+                todo="See whether the disk of SCRUTIN_DATA_DIR is full or broken; "
+                "without the folder the table is restored from its changelog",
+            ) from error
+        entries.saved()
+        self._positions[number] = position
+
+    def close(self, partition: int) -> None:
+        """Let go of a partition's folder, if it is open."""
+        self._positions.pop(partition, None)
+        db = self._open.pop(partition, None)
+        if db is not None:
+            db.close()
+
+    def close_all(self) -> None:
+        """Let go of all folders."""
+        for partition in list(self._open):
+            self.close(partition)
+
+    def _path(self, partition: int) -> Path:
+        return self._directory / str(partition)
+
+    def _database(self, partition: int) -> Rdict:
+        path = self._path(partition)
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            return Rdict(str(path), _options(self._cache))
+        except Exception as error:
+            # The binding has one type for every error.
+            if "lock" in str(error).lower():
+                raise SettingsError(
+                    "Another process has the voted table's folder open",
+                    where={"folder": path},
+                    todo="Give each worker a SCRUTIN_DATA_DIR of its own",
+                ) from error
+            log.error("the store cannot be opened", partition=partition, error=str(error))
+        shutil.rmtree(path)
+        try:
+            return Rdict(str(path), _options(self._cache))
+        except Exception as error:
+            raise RecoveryFailed(
+                "The voted table's folder cannot be used",
+                where={"folder": path},
+                todo="See whether SCRUTIN_DATA_DIR is writable and has room",
+            ) from error
+
+    @staticmethod
+    def _read_meta(db: Rdict, partition: int, log_id: bytes) -> _Meta | None:
+        stored = db.get(_META)
+        if stored is None:
+            return None
+        meta = _meta.decode(stored)
+        if meta.format != FORMAT or meta.log_id != log_id:
+            log.warning("the store is of another log or version", partition=partition)
+            return None
+        return meta
+
+
+def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
+    rules = Rules()
+    for control in saved_controls(db):
+        rules.apply(control)
+    first = max(0, meta.applied - KEPT_VERDICTS + 1)
+    kept = KeptVerdicts()
+    for offset in range(first, meta.applied + 1):
+        # Records without rejections have none on disk.
+        kept.put(offset, [])
+    for offset, found in saved_rejections(db):
+        if first <= offset <= meta.applied:
+            kept.put(offset, found)
+    return VotedPartition(
+        partition,
+        log_id=meta.log_id,
+        applied=meta.applied,
+        rules=rules,
+        entries=DiskEntries(db, meta.voters),
+        kept=kept,
+    )
+
+
+def _options(cache: Cache) -> Options:
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(cache)
+    # Almost every lookup is of a voter who has not voted yet.
+    blocks.set_bloom_filter(_BLOOM_BITS, block_based=False)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(blocks)
+    options.set_write_buffer_size(_BUFFER_BYTES)
+    # Digests do not compress.
+    options.set_compression_type(DBCompressionType.none())
+    options.set_keep_log_file_num(2)
+    return options

@@ -1,0 +1,46 @@
+"""What control records leave in the database: how far each partition has come with a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from schemas.control import ContestsChanged, RollChanged
+from streams.control.issuer import insert_command, upsert_contests
+from streams.core.fence import Passed
+
+PASSED: Final = """
+INSERT INTO control_progress (command_id, partition, log_id, source_offset)
+SELECT * FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[])
+ON CONFLICT DO NOTHING
+"""
+
+
+async def write_controls(connection: Any, passed: Sequence[Passed], partitions: int) -> None:
+    """Note commands as passed; within the flush that counts what lies before them.
+
+    A command that the database does not know, because it was made anew from the log, is noted too.
+
+    Args:
+        connection: within the flush's transaction.
+        passed: in the order of each partition's log.
+        partitions: of the input log.
+    """
+    ended = [o for o in passed if not isinstance(o.control, RollChanged) or o.control.last]
+    by_number = sorted(ended, key=lambda one: (one.control.number, one.partition))
+    for one in by_number:
+        control = one.control
+        if isinstance(control, RollChanged):
+            continue
+        fresh = await insert_command(
+            connection, control, partitions, "log", written_ms=control.issued_ms
+        )
+        if fresh and isinstance(control, ContestsChanged):
+            await upsert_contests(connection, control)
+    await connection.execute(
+        PASSED,
+        [one.control.command_id for one in by_number],
+        [one.partition for one in by_number],
+        [one.log_id for one in by_number],
+        [one.offset for one in by_number],
+    )

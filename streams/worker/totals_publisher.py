@@ -1,0 +1,98 @@
+"""Committed totals to whoever watches: Redis pub/sub, after COMMIT, best effort.
+
+What is published is absolute, so a lost message is made good by the next one, and messages may
+come in any order: the higher number is the later. Nothing here can hold up or fail the count:
+offering never waits, and what Redis does not take at once is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from streams.adapters.redis.client import redis_errors
+from streams.core.live_totals import (
+    CHANNEL,
+    MAX_NOTICES,
+    Notice,
+    Totals,
+    TotalsMessage,
+    merge,
+    notices,
+)
+from streams.core.polls import POLL_PREFIX
+from streams.core.records import VerdictEvent
+from streams.errors import ScrutinError
+from streams.runtime.metrics import WorkerMetrics
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S: Final = 0.025
+"""Shortest time between two messages of one worker."""
+MAX_WAITING: Final = 10_000
+"""Choices that wait for Redis; beyond that they are dropped, and watchers ask the database."""
+
+
+class TotalsPublisher:
+    """Publishes totals.
+
+    Args:
+        redis: client.
+        metrics: the worker's.
+        announce: told of the notices too.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        metrics: WorkerMetrics,
+        announce: Callable[[Sequence[Notice]], Awaitable[None]] | None = None,
+    ) -> None:
+        self._redis = redis
+        self._announce = announce
+        self._metrics = metrics
+        self._waiting: Totals = {}
+        self._notices: list[Notice] = []
+        self._size = 0
+        self._wake = asyncio.Event()
+
+    def offer(
+        self, totals: Mapping[tuple[str, str], int], events: Sequence[VerdictEvent] = ()
+    ) -> None:
+        """Let totals be published soon; never waits.
+
+        Args:
+            totals: as committed.
+            events: what was counted.
+        """
+        if not totals or self._size >= MAX_WAITING:
+            return
+        merge(self._waiting, totals)
+        self._size += len(totals)
+        room = MAX_NOTICES - len(self._notices)
+        if room > 0 and any(contest.startswith(POLL_PREFIX) for contest, _ in totals):
+            self._notices += notices(events)[:room]
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            message = TotalsMessage(self._waiting, self._notices)
+            self._waiting, self._notices, self._size = {}, [], 0
+            try:
+                async with redis_errors("take committed totals"):
+                    await self._redis.publish(CHANNEL, msgspec.json.encode(message))
+                self._metrics.live_messages.labels("published").inc()
+                if self._announce is not None and message.notices:
+                    await self._announce(message.notices)
+            except ScrutinError as error:
+                self._metrics.live_messages.labels("dropped").inc()
+                log.debug("live totals are not published", error=str(error))
+            await asyncio.sleep(PERIOD_S)

@@ -1,0 +1,362 @@
+"""The validation stage: `votes.validation` in, voted table's changelog and `votes.validated` out.
+
+For every group of input records, in this order: decide, write the changelog, wait for Kafka, write
+the verdict batches, wait for Kafka, acknowledge. The stage trusts no committed offset: the voted
+table knows what was applied and the end of `votes.validated` what was emitted.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+from aiokafka import ConsumerRecord
+
+from schemas.codec import ChangelogRecord, DecodeError, InputRecord, decode_verdicts, encode
+from schemas.genesis import Genesis
+from schemas.voted import CHANGELOG_KEY
+from schemas.votes import VoteBatch
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.kafka.writer import LogWriter
+from streams.control.skips import Skips, read_input
+from streams.core.records import InputEvent, OutRecord, Undecodable, poison
+from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.core.transition import fold
+from streams.core.voted_partition import VotedPartition
+from streams.engine.assignment import Assignment
+from streams.errors import LOG_LOST, REBUILD_VOTED, LogMismatch, PoisonRecord
+from streams.runtime import failpoints
+from streams.runtime.failpoints import Point
+from streams.runtime.metrics import WorkerMetrics
+from streams.worker.derived_records import changelog_record, verdict_record
+
+if TYPE_CHECKING:
+    from streams.worker.voted_table import VotedStore
+
+log = structlog.get_logger(__name__)
+
+TAIL_RECORDS: Final = 64
+"""How far back the emitted offset is looked for: a late zombie may have written the last ones."""
+
+VALIDATION_GROUP_RECORDS: Final = 1000
+"""Most input records that are decided before their verdicts are out. After a crash in between they
+are emitted again from the voted table, which keeps more (:mod:`streams.core.recent_verdicts`)."""
+
+HEAL_BYTES: Final = 8 * 1024 * 1024
+"""What is read at once of a range that was skipped."""
+
+T = TypeVar("T")
+Retry = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    offset: int
+    record: InputRecord | Undecodable
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Legible:
+    offset: int
+    record: InputRecord
+    raw: bytes
+
+
+@dataclass(slots=True)
+class _Out:
+    """What a group of input records leads to, in the order of the log."""
+
+    changelog: list[OutRecord] = field(default_factory=list)
+    verdicts: list[OutRecord] = field(default_factory=list)
+
+
+class Validation:
+    """The stage.
+
+    Args:
+        store: the voted table's store.
+        changelog_topic: where its changelog goes.
+        writer: writes to Kafka.
+        reader: reads ranges of Kafka.
+        retry: waits out Kafka's outages.
+        metrics: the worker's.
+        assignment: events that it does not cover are left to the next owner.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Callable[[], VotedStore],
+        changelog_topic: str,
+        writer: LogWriter,
+        reader: LogReader,
+        retry: Retry[object],
+        metrics: WorkerMetrics,
+        assignment: Assignment,
+    ) -> None:
+        self._store = store
+        self._changelog_topic = changelog_topic
+        self._writer = writer
+        self._reader = reader
+        self._skips = Skips(reader)
+        self._retry = retry
+        self._metrics = metrics
+        self._log_ids: Mapping[int, bytes] = {}
+        self._emitted: dict[int, int] = {}
+        self._assignment = assignment
+
+    def open(self, genesis: Mapping[int, Genesis]) -> None:
+        """Set the identity of each input partition's log; before the first record."""
+        self._log_ids = {partition: g.log_id for partition, g in genesis.items()}
+
+    def log_id(self, partition: int) -> bytes:
+        """Identity of an input partition's log."""
+        return self._log_ids[partition]
+
+    def revoked(self) -> None:
+        """Forget what was emitted: somebody else may emit from now on.
+
+        What a running group still has in hand is left alone; the next owner finds it in the log.
+        """
+        self._emitted.clear()
+
+    def restored(self) -> None:
+        """Check the partitions that were just restored.
+
+        Raises:
+            LogMismatch: the changelog belongs to another log.
+            RecoveryFailed: the changelog misses records.
+        """
+        for state in self._store().partitions.values():
+            state.check_whole()
+            if state.log_id is not None and state.log_id != self._log_ids[state.partition]:
+                raise LogMismatch(
+                    "The voted table's changelog belongs to another input log",
+                    where={"topic": self._changelog_topic, "partition": state.partition},
+                    todo=LOG_LOST,
+                )
+
+    async def position(self, partition: int) -> int | None:
+        """Input offset to read next: the first that is not both applied and emitted.
+
+        Returns:
+            None if the partition was revoked meanwhile.
+
+        Raises:
+            LogMismatch: the input log ends before what was applied.
+        """
+        await self._know_emitted(partition)
+        end = await self._retry(lambda: self._reader.end_offset(VALIDATION_TOPIC, partition))
+        assert isinstance(end, int)
+        state = self._store().partitions.get(partition)
+        if state is None or partition not in self._emitted:
+            return None
+        if state.applied >= end:
+            raise LogMismatch(
+                f"The voted table applied input offset {state.applied}, but the log ends at"
+                f" {end - 1}",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo=LOG_LOST,
+            )
+        return min(state.applied, self._emitted[partition]) + 1
+
+    async def process(self, events: list[InputEvent]) -> None:
+        """Validate a group of records; returns when Kafka has changelog and verdicts."""
+        started_s = time.perf_counter()
+        out = _Out()
+        try:
+            for event in events:
+                await self._know_emitted(event.partition)
+                while missed := await self._missed(event):
+                    await self._fold_all(event, missed, out)
+                    # The range may be long: what is decided must not run far ahead of what is out.
+                    await self._write(out)
+                given = _Input(event.offset, event.record, event.raw)
+                await self._fold_all(event, [given], out)
+        except PoisonRecord:
+            # What came before it must not wait until somebody has looked at it.
+            await self._write(out)
+            raise
+        await self._write(out)
+        self._metrics.validation_latency.observe(time.perf_counter() - started_s)
+
+    def _owns(self, event: InputEvent) -> bool:
+        return self._assignment.covers(event.generation) and event.partition in self._emitted
+
+    async def _fold_all(self, event: InputEvent, inputs: list[_Input], out: _Out) -> None:
+        for given in inputs:
+            legible = (
+                await self._passed(event.partition, given)
+                if isinstance(given.record, Undecodable)
+                else _Legible(given.offset, given.record, given.raw)
+            )
+            # Each wait before this may have outlasted the assignment.
+            if self._owns(event):
+                self._fold(self._store().partitions[event.partition], legible, out)
+
+    async def _passed(self, partition: int, given: _Input) -> _Legible:
+        """What stands in the place of a record that cannot be decoded.
+
+        Raises:
+            PoisonRecord: nobody has decided to let it pass.
+        """
+        assert isinstance(given.record, Undecodable)
+        batch = await self._retry(
+            lambda: self._skips.replacement(partition, given.offset, given.raw)
+        )
+        if batch is None:
+            raise poison(VALIDATION_TOPIC, partition, given.offset, given.record.error)
+        assert isinstance(batch, VoteBatch)
+        self._metrics.skipped_records.inc()
+        log.error(
+            "a record that cannot be decoded is passed, as was decided",
+            topic=VALIDATION_TOPIC,
+            partition=partition,
+            offset=given.offset,
+        )
+        return _Legible(given.offset, batch, encode(batch))
+
+    def _fold(self, state: VotedPartition, given: _Legible, out: _Out) -> None:
+        partition, offset = state.partition, given.offset
+        if offset <= state.applied:
+            if offset <= self._emitted[partition]:
+                self._metrics.replays.labels(stage="validation").inc()
+                return
+            # Decided before, but the verdicts did not get out.
+            rejections = state.rejections(offset)
+        else:
+            self._check_genesis(partition, offset, given.record)
+            change = fold(state, self._log_ids[partition], offset, given.record)
+            out.changelog.append(changelog_record(self._changelog_topic, partition, offset, change))
+            rejections = change.rejections
+            self._count(given.record, change)
+        out.verdicts.append(
+            verdict_record(partition, self._log_ids[partition], offset, rejections, given.raw)
+        )
+        self._emitted[partition] = offset
+
+    def _check_genesis(self, partition: int, offset: int, record: InputRecord) -> None:
+        if offset or not isinstance(record, Genesis):
+            return
+        if record.log_id != self._log_ids[partition]:
+            raise LogMismatch(
+                "The input log was replaced while this worker ran",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo="Stop all workers and bridges and see who recreated the topic",
+            )
+
+    async def _know_emitted(self, partition: int) -> None:
+        """Find, once an assignment, up to which input offset verdicts are in Kafka."""
+        generation = self._assignment.generation
+        if partition in self._emitted or generation is None:
+            return
+        emitted = await self._last_offset(
+            VALIDATED_TOPIC, partition, lambda record: self._emitted_offset(partition, record)
+        )
+        state = self._store().partitions.get(partition)
+        if state is not None and emitted > state.applied:
+            # Another worker may have written both after our restore; then we decide the same again.
+            decided = await self._last_offset(
+                self._changelog_topic,
+                partition,
+                lambda record: int(CHANGELOG_KEY.unpack(record.key)[0]),
+            )
+            if decided < emitted:
+                raise LogMismatch(
+                    f"Verdicts are out up to input offset {emitted}, but the voted table's"
+                    f" changelog ends at {decided}",
+                    where={"topic": self._changelog_topic, "partition": partition},
+                    todo=REBUILD_VOTED,
+                )
+        if self._assignment.covers(generation) and partition in self._store().partitions:
+            self._emitted[partition] = emitted
+
+    def _emitted_offset(self, partition: int, record: ConsumerRecord) -> int:
+        verdicts = decode_verdicts(record.value)
+        if verdicts.log_id != self._log_ids[partition]:
+            raise LogMismatch(
+                "The verdicts belong to another input log",
+                where={"topic": VALIDATED_TOPIC, "partition": partition, "offset": record.offset},
+                todo=LOG_LOST,
+            )
+        return verdicts.offset
+
+    async def _last_offset(
+        self, topic: str, partition: int, input_offset: Callable[[ConsumerRecord], int]
+    ) -> int:
+        """Highest input offset that the last records of a partition speak of; -1 if it is empty."""
+        records = await self._retry(lambda: self._reader.tail(topic, partition, TAIL_RECORDS))
+        assert isinstance(records, list)
+        last = -1
+        for record in records:
+            try:
+                last = max(last, input_offset(record))
+            except (DecodeError, TypeError, struct.error) as error:
+                raise poison(record.topic, record.partition, record.offset, error) from error
+        return last
+
+    async def _missed(self, event: InputEvent) -> list[_Input]:
+        """Read what lies between the last applied record and this one, if a commit ran ahead.
+
+        Returns:
+            A group's worth at most; nothing if nothing is missing.
+        """
+        partition = event.partition
+        if not self._owns(event):
+            return []
+        state = self._store().partitions[partition]
+        start = min(state.applied, self._emitted[partition]) + 1
+        if event.offset <= start:
+            return []
+        log.error(
+            "a committed offset ran ahead; reading what it skipped",
+            topic=VALIDATION_TOPIC,
+            partition=partition,
+            first_offset=start,
+            last_offset=event.offset - 1,
+        )
+        self._metrics.gaps_healed.labels(stage="validation").inc()
+
+        async def read() -> list[_Input]:
+            missed = []
+            size_bytes = 0
+            reading = self._reader.read(VALIDATION_TOPIC, partition, start, event.offset)
+            async with aclosing(reading):
+                async for record in reading:
+                    raw = record.value or b""
+                    missed.append(_Input(record.offset, read_input(raw), raw))
+                    size_bytes += len(raw)
+                    if len(missed) >= VALIDATION_GROUP_RECORDS or size_bytes >= HEAL_BYTES:
+                        break
+            return missed
+
+        missed = await self._retry(read)
+        assert isinstance(missed, list)
+        return missed
+
+    async def _write(self, out: _Out) -> None:
+        """Write the changelog, then the verdicts, and empty `out`."""
+        if out.changelog:
+            written = await self._retry(lambda: self._writer.write(out.changelog))
+            assert isinstance(written, list)
+            self._store().confirmed(out.changelog, [metadata.offset for metadata in written])
+            failpoints.at(Point.AFTER_CHANGELOG)
+        if out.verdicts:
+            await self._retry(lambda: self._writer.write(out.verdicts))
+            failpoints.at(Point.AFTER_VERDICT)
+        out.changelog, out.verdicts = [], []
+
+    def _count(self, record: InputRecord, change: ChangelogRecord) -> None:
+        if not isinstance(record, VoteBatch):
+            return
+        by_status = Counter(rejection.status for rejection in change.rejections)
+        total = len(record.votes) + len(record.malformed)
+        by_status["valid"] = total - len(change.rejections)
+        self._metrics.decided(by_status)

@@ -1,0 +1,216 @@
+"""The voted table as Faust sees it: a table with a store and a changelog of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import faust
+import structlog
+from faust.types import EventT
+
+from schemas.codec import DecodeError, decode_voted
+from schemas.voted import CHANGELOG_KEY
+from streams.adapters.kafka.reader import LogReader
+from streams.core.decide import Entry
+from streams.core.records import OutRecord
+from streams.core.voted_partition import VotedPartition
+from streams.core.voter_stores import BulkEntries
+from streams.engine.partition_store import PartitionStore
+from streams.errors import REBUILD_VOTED, ScrutinError
+from streams.runtime.failstop import fail
+from streams.worker.rocksdb_store import Position, VotedDisk, digest
+
+log = structlog.get_logger(__name__)
+
+Retry = Callable[[Callable[[], Awaitable[object]]], Awaitable[object]]
+
+_BULK_FETCH_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Persistence:
+    """What the store needs to outlive the process."""
+
+    disk: VotedDisk
+    log_id: Callable[[int], bytes]
+    """Identity of a partition's input log."""
+    holds: Callable[[int, Position], Awaitable[bool]]
+    """Whether a partition of the changelog has that record."""
+
+
+class VotedStore(PartitionStore[bytes, Entry, VotedPartition]):
+    """Holds a :class:`VotedPartition` for each partition that this worker owns."""
+
+    title = "voted table"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.last_applied_at_s = time.monotonic()
+        self._persistence: Persistence | None = None
+        self._ahead: tuple[LogReader, Retry] | None = None
+
+    def persist(self, persistence: Persistence) -> None:
+        """Keep partitions on disk from now on; before the first is assigned."""
+        self._persistence = persistence
+
+    def read_ahead(self, reader: LogReader, retry: Retry) -> None:
+        """Read the changelog of partitions that nothing is known of by `reader` from now on."""
+        self._ahead = reader, retry
+
+    def close(self) -> None:
+        """Let go of the disk."""
+        if self._persistence is not None:
+            self._persistence.disk.close_all()
+
+    def confirmed(self, records: Sequence[OutRecord], offsets: Sequence[int]) -> None:
+        """Our own records are in the changelog; whatever was applied before is, too.
+
+        Args:
+            records: in the order of the log.
+            offsets: their offsets in the changelog.
+        """
+        last: dict[int, tuple[OutRecord, int]] = {}
+        for record, offset in zip(records, offsets, strict=True):
+            self.written(record.partition, offset)
+            last[record.partition] = record, offset
+        for partition, (record, offset) in last.items():
+            self._save(partition, offset, record.key, record.value or b"")
+
+    def _save(self, partition: int, offset: int, key: bytes | None, value: bytes) -> None:
+        """Save a partition, if a record of the changelog is the last that it has applied."""
+        state = self.partitions.get(partition)
+        if self._persistence is None or state is None or not state.whole:
+            return
+        # What is decided but perhaps not written must not be saved: nobody would write it again.
+        if key != CHANGELOG_KEY.pack(state.applied):
+            return
+        known = self._persisted.get(partition) == offset
+        position = Position(offset, digest(key, value)) if known else None
+        self._persistence.disk.save(state, position)
+
+    # What the base asks.
+
+    def apply(self, message: Any) -> None:
+        """Apply a record of the changelog."""
+        try:
+            (offset,) = CHANGELOG_KEY.unpack(message.key)
+            self.partitions[message.partition].apply(offset, decode_voted(message.value))
+        except (DecodeError, TypeError, ValueError, struct.error) as error:
+            self.undecodable(message, "See who wrote it; " + REBUILD_VOTED, error)
+        except Exception as error:  # noqa: BLE001 - a gap; or the disk's, which Faust would only log
+            fail(error)
+        self.last_applied_at_s = time.monotonic()
+
+    def apply_changelog_batch(
+        self,
+        batch: Iterable[EventT],
+        to_key: Callable[[Any], Any],
+        to_value: Callable[[Any], Any],
+    ) -> None:
+        """Apply changelog records and save the partitions they change."""
+        events = list(batch)
+        super().apply_changelog_batch(events, to_key, to_value)
+        last = {event.message.partition: event.message for event in events}
+        try:
+            for partition, message in last.items():
+                self._save(partition, message.offset, message.key, message.value)
+        except ScrutinError as error:
+            fail(error)
+
+    def ended(self, number: int) -> None:
+        """Let go of the partition's files."""
+        if self._persistence is not None:
+            self._persistence.disk.close(number)
+
+    async def begin(self, number: int) -> VotedPartition:
+        """What is on disk, if the changelog is the one it came from; else nothing."""
+        if self._persistence is None:
+            return VotedPartition(number)
+        disk = self._persistence.disk
+        state = disk.open(number, self._persistence.log_id(number))
+        position = disk.position(number)
+        if position is None:
+            return state
+        if not await self._persistence.holds(number, position):
+            log.warning("the changelog is not the one on disk; reading all of it", partition=number)
+            return disk.anew(number)
+        log.info("voters are on disk", partition=number, voters=len(state), applied=state.applied)
+        self._persisted[number] = position.offset
+        return state
+
+    async def preload(self, ends: Mapping[int, int]) -> None:
+        """Read changelogs into memory; what is on disk is for Faust to bring up to date."""
+        if self._ahead is None or self._persistence is not None:
+            return
+        _, retry = self._ahead
+        for number, end in sorted(ends.items()):
+            if end >= 0 and number in self.partitions and number not in self._persisted:
+                await retry(partial(self._preload, number, end))
+
+    async def _preload(self, number: int, end: int) -> None:
+        assert self._ahead is not None
+        reader, _ = self._ahead
+        if number not in self.partitions:
+            return
+        topic = self.table.changelog_topic_name
+        began_s = time.monotonic()
+        bulk = BulkEntries()
+        state = self.partitions[number] = VotedPartition(number, entries=bulk)
+        complete = False
+        try:
+            async with aclosing(
+                reader.read(topic, number, None, end + 1, fetch_bytes=_BULK_FETCH_BYTES)
+            ) as records:
+                async for record in records:
+                    self.apply(record)
+            state.entries = await asyncio.to_thread(bulk.done)
+            complete = True
+        finally:
+            # Another rebalance may have come, or Kafka may have gone away: it is read again.
+            if self.partitions.get(number) is state:
+                if complete:
+                    self._persisted[number] = end
+                else:
+                    self.partitions[number] = VotedPartition(number)
+        log.info(
+            "voters are read",
+            partition=number,
+            voters=len(state),
+            took_s=round(time.monotonic() - began_s, 2),
+        )
+
+    def find(self, state: VotedPartition, key: bytes) -> Entry | None:
+        """A voter's entry."""
+        return state.get(key) if isinstance(key, bytes) else None
+
+    def keys_of(self, state: VotedPartition) -> Iterable[bytes]:
+        """The voters of a partition."""
+        return state
+
+
+class VotedTable(faust.Table):  # type: ignore[misc]
+    """A `faust.Table` over :class:`VotedStore`."""
+
+    def _new_store(self) -> VotedStore:
+        return VotedStore(
+            "memory://",
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=bytes,
+            value_type=bytes,
+        )
+
+    @property
+    def state(self) -> VotedStore:
+        """The store, typed."""
+        store = self.data
+        assert isinstance(store, VotedStore)
+        return store

@@ -1,0 +1,136 @@
+"""Publishes the windows' committed state to the compacted topic `votes.windows`.
+
+The topic must equal PostgreSQL after any crash and with any number of workers. So it is fed from
+the database: whichever worker gets the cursor's lock writes what changed since the cursor, waits
+for Kafka, and moves the cursor. Values are totals, so writing one twice is harmless, and the lock
+keeps an older total from following a newer one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from schemas.codec import encode
+from schemas.windows import WindowKey, WindowState
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.postgres import statements
+from streams.adapters.postgres.connection import translated
+from streams.core.records import OutRecord
+from streams.core.topics import WINDOWS_TOPIC
+from streams.errors import ServiceUnavailable
+from streams.worker.postgres_sink import PostgresSink
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S: Final = 1.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RETRY_S: Final = 0.05
+_CHUNK: Final = 2000
+
+
+class WindowTopic:
+    """The publisher; every worker runs one, one at a time writes.
+
+    Args:
+        sink: gives connections to the database.
+        writer: writes to Kafka; its own, so that votes never wait for it.
+    """
+
+    def __init__(self, sink: PostgresSink, writer: LogWriter) -> None:
+        self._sink = sink
+        self._writer = writer
+        self._dirty = asyncio.Event()
+        self._dirty.set()
+        self._doubtful_xid: int | None = None
+
+    def flushed(self) -> None:
+        """Note that windows may have changed."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled; outages are waited out."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await self.publish()
+            except ServiceUnavailable as error:
+                # The flushes report the outage; the cursor keeps what is still to be written.
+                log.info("windows are published later", error=error.what)
+                self._dirty.set()
+            await asyncio.sleep(INTERVAL_S)
+
+    async def publish(self) -> int:
+        """Publish what changed; returns how many windows were written.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL or Kafka is away.
+        """
+        async with (
+            translated({"table": "vote_windows"}),
+            self._sink.connections.acquire() as connection,
+            connection.transaction(),
+        ):
+            written = await self._publish(connection)
+        if written is None:
+            # Another worker is at it, and may have looked before our flush.
+            self._dirty.set()
+            return 0
+        self._doubtful_xid = None
+        return written
+
+    async def publish_all(self) -> int:
+        """Publish until nothing is left; returns how many windows were written.
+
+        What other transactions hold back, whoever has them open on the server, is waited for.
+
+        Raises:
+            ServiceUnavailable: as :meth:`publish`.
+        """
+        written = 0
+        while True:
+            self._dirty.clear()
+            try:
+                written += await self.publish()
+            except ServiceUnavailable:
+                self._dirty.set()
+                raise
+            if not self._dirty.is_set():
+                return written
+            await asyncio.sleep(_RETRY_S)
+
+    async def _publish(self, connection: Any) -> int | None:
+        cursor = await connection.fetchval(statements.LOCK_WINDOW_CURSOR)
+        if cursor is None:
+            return None
+        if self._doubtful_xid is not None:
+            # We lost the lock while we wrote: our older totals may follow another worker's.
+            cursor = str(min(int(cursor), self._doubtful_xid))
+        settled = await connection.fetchval(statements.SETTLED_XID)
+        rows = await connection.fetch(statements.CHANGED_WINDOWS, cursor, settled)
+        records = [
+            OutRecord(
+                WINDOWS_TOPIC,
+                0,
+                encode(WindowState(row["votes"])),
+                encode(WindowKey(row["contest"], row["choice"], _ms(row["window_start"]))),
+            )
+            for row in rows
+        ]
+        if records:
+            self._doubtful_xid = int(cursor)
+        for first in range(0, len(records), _CHUNK):
+            await self._writer.write(records[first : first + _CHUNK])
+        if rows:
+            await connection.execute(statements.MOVE_WINDOW_CURSOR, settled)
+        if await connection.fetchval(statements.UNSETTLED_WINDOWS, settled):
+            self._dirty.set()
+        return len(rows)
+
+
+def _ms(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
