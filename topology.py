@@ -28,14 +28,14 @@ import asyncio
 import uvloop
 from faust.types import StreamT
 
-from streams.adapters.kafka.uvloop_fix import mend_connections
+from streams.adapters.kafka.uvloop_fix import patch_aiokafka_for_uvloop
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
 from streams.engine.codecs import INPUT_CODEC, VERDICTS_CODEC
-from streams.runtime.memory import spare_collections, spare_startup
+from streams.runtime.memory import freeze_startup_objects, raise_gc_thresholds
 from streams.settings.entry import entry_settings
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-mend_connections()
+patch_aiokafka_for_uvloop()
 
 settings = entry_settings()
 
@@ -69,7 +69,7 @@ if settings.stages == "votes":
             async for event in stream.noack().events():
                 await worker.aggregate(event)
 
-    spare_collections()
+    raise_gc_thresholds()
 
 else:
     from streams.tally.topics import EVENTS_TOPIC, JOBS_TABLE, TASKS_TOPIC
@@ -99,4 +99,4 @@ else:
         async for event in stream.noack().events():
             await tally.work(event)
 
-    spare_startup()
+    freeze_startup_objects()

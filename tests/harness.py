@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
-from streams.load.election import Election, Plan
+from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
 from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, worker
@@ -200,18 +200,22 @@ class Chain:
         codes = await asyncio.gather(*(program.terminate() for program in running))
         assert not any(codes), dict(zip([p.name for p in running], codes, strict=True))
 
-    async def load_roll(self, plan: Plan) -> None:
+    async def load_roll(self, plan: LoadPlan) -> None:
         """Fill `valid_hashes`."""
-        await load_roll(self.settings, Election(plan).roll())
+        await load_roll(self.settings, SyntheticElection(plan).roll())
 
     async def publish(
-        self, plan: Plan, *, rate: float | None = None, advance: Callable[[int], None] | None = None
+        self,
+        plan: LoadPlan,
+        *,
+        rate: float | None = None,
+        advance: Callable[[int], None] | None = None,
     ) -> Path:
         """Publish an election; returns the file with the expected outcome."""
         path = self.directory / f"expected-{plan.seed}.json"
         await play(
             self.settings,
-            Election(plan),
+            SyntheticElection(plan),
             expected=path,
             rate=rate,
             advance=advance or (lambda _: None),

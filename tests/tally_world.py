@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from streams.tally.crypto.ballots import Ballot, BallotState, encrypt_ballot
+from streams.tally.crypto.ballots import BallotState, EncryptedBallot, encrypt_ballot
 from streams.tally.crypto.ceremony import (
     GuardianKey,
     GuardianSecret,
@@ -16,11 +16,11 @@ from streams.tally.crypto.ceremony import (
     open_backup,
 )
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import Election, make_context
+from streams.tally.crypto.election import CryptoElection, make_context
 from streams.tally.crypto.manifest import Manifest
 from streams.tally.crypto.shares import (
     CompensatedShare,
-    Share,
+    DecryptionShare,
     make_compensated_share,
     make_share,
 )
@@ -31,7 +31,7 @@ from streams.tally.crypto.tallies import Accumulator, BallotLines, EncryptedTall
 class Voting:
     """An election and what its votes are; ballots come one at a time."""
 
-    election: Election
+    election: CryptoElection
     secrets: list[GuardianSecret]
     keys: list[GuardianKey]
     rng: random.Random
@@ -40,7 +40,7 @@ class Voting:
     spoiled_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """By spoiled ballot."""
 
-    def ballots(self, *, cast: int, spoiled: int = 0) -> Iterator[Ballot]:
+    def ballots(self, *, cast: int, spoiled: int = 0) -> Iterator[EncryptedBallot]:
         """Random votes, undervotes among them, of the first ballot style."""
         style = self.election.manifest.ballot_styles[0].object_id
         for number in range(cast + spoiled):
@@ -64,7 +64,7 @@ class Voting:
 
     def shares(
         self, tally: EncryptedTally, present: Sequence[int]
-    ) -> tuple[list[Share], list[CompensatedShare]]:
+    ) -> tuple[list[DecryptionShare], list[CompensatedShare]]:
         """Shares of these guardians, and what they give for the others."""
         extended_hash = self.election.extended_hash
         shares, compensated = [], []
@@ -86,11 +86,11 @@ class SmallElection:
     """An election whose ballots are in memory, and their product."""
 
     voting: Voting
-    ballots: list[Ballot]
+    ballots: list[EncryptedBallot]
     tally: EncryptedTally
 
     @property
-    def election(self) -> Election:
+    def election(self) -> CryptoElection:
         """Manifest and context."""
         return self.voting.election
 
@@ -116,7 +116,7 @@ class SmallElection:
 
     def shares(
         self, tally: EncryptedTally, present: Sequence[int]
-    ) -> tuple[list[Share], list[CompensatedShare]]:
+    ) -> tuple[list[DecryptionShare], list[CompensatedShare]]:
         """Shares of these guardians, and what they give for the others."""
         return self.voting.shares(tally, present)
 
@@ -131,7 +131,7 @@ def begin_election(
     context = make_context(
         manifest, public_key, commitment_hash, guardians=guardians, quorum=quorum
     )
-    election = Election(manifest, context)
+    election = CryptoElection(manifest, context)
     voting = Voting(election, [secret for secret, _ in pairs], keys, rng)
     voting.counts = dict.fromkeys(election.line_names, 0)
     return voting

@@ -36,7 +36,7 @@ from streams.adopt.staging import LONG_S, Step, columns, judged, stage
 from streams.errors import ScrutinError
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 
 CHUNK_ITEMS: Final = 20_000
@@ -165,7 +165,7 @@ async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
     epoch = await check_log(settings)
     connection = await connect(settings)
     writer = LogWriter(
-        settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
+        settings.kafka_bootstrap_servers, availability=OutageTracker(settings.max_retry_attempts)
     )
     try:
         async with translated(place(settings)):

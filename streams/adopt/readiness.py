@@ -19,7 +19,7 @@ from streams.core.rules import epoch_of
 from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable
 from streams.inspect.rabbit import look
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import AGGREGATION, VALIDATION, Settings
 
 
@@ -78,7 +78,7 @@ async def tell_bridges(settings: Settings, kind: type[AdoptionBegun | AdoptionEn
     genesis = await _ensured(settings)
     notice = kind(genesis[0].log_id, time.time_ns() // 1_000_000)
     writer = LogWriter(
-        settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
+        settings.kafka_bootstrap_servers, availability=OutageTracker(settings.max_retry_attempts)
     )
     try:
         await writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])

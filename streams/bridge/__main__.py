@@ -7,11 +7,11 @@ import sys
 import structlog
 import uvloop
 
-from streams.adapters.kafka.uvloop_fix import mend_connections
+from streams.adapters.kafka.uvloop_fix import patch_aiokafka_for_uvloop
 from streams.bridge.process import serve
 from streams.errors import ExitCode, ScrutinError
 from streams.runtime.logs import configure_logging
-from streams.runtime.memory import spare_collections
+from streams.runtime.memory import raise_gc_thresholds
 from streams.settings.load import load_settings
 
 
@@ -20,8 +20,8 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
-        spare_collections()
-        mend_connections()
+        raise_gc_thresholds()
+        patch_aiokafka_for_uvloop()
         return uvloop.run(serve(settings))
     except ScrutinError as error:
         if error.exit_code is ExitCode.STAGE_FAILED:

@@ -23,7 +23,7 @@ from streams.adapters.rabbitmq.client import (
 )
 from streams.bridge.delivery_tags import DeliveryTags
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ _QUEUE_SIZE_PERIOD_S: Final = 2.0
 _SHORT_LIFE_S: Final = 1.0
 
 
-class Session:
+class ConsumerSession:
     """One channel's life: its deliveries can be acknowledged on this channel only."""
 
     def __init__(
@@ -80,12 +80,12 @@ class Session:
             self._counted = self.tags.delivered
 
 
-class Intake(Protocol):
+class DeliveryIntake(Protocol):
     """Where a consumer's deliveries go."""
 
     def receive(
         self,
-        session: Session,
+        session: ConsumerSession,
         tag: int,
         redelivered: bool,
         message_id: bytes | None,
@@ -93,7 +93,7 @@ class Intake(Protocol):
     ) -> None:
         """Take one delivery; must not raise."""
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: ConsumerSession) -> None:
         """What this session delivered will be delivered again."""
 
 
@@ -124,14 +124,14 @@ class QueueConsumer:
         prefetch: int,
         bind: bool,
         measure: bool,
-        intake: Intake,
-        availability: Availability,
+        intake: DeliveryIntake,
+        availability: OutageTracker,
         retry_delay_s: float,
         metrics: BridgeMetrics,
     ) -> None:
         self.queue = route.queue
         self.prevalidated = prevalidated
-        self.session: Session | None = None
+        self.session: ConsumerSession | None = None
         """The session that deliveries come by now."""
         self._address = address
         self._route = route
@@ -146,7 +146,7 @@ class QueueConsumer:
         self._metrics = metrics
         metrics.blocked.labels(route.queue).set(0)
         metrics.in_flight.labels(route.queue).set_function(self._in_flight)
-        self._last: Session | None = None
+        self._last: ConsumerSession | None = None
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._cancelled: asyncio.Future[None] | None = None
@@ -190,7 +190,7 @@ class QueueConsumer:
             gone = created or (self._cancelled is not None and self._cancelled.done())
             if self._last is not None and not gone:
                 self._intake.forget(self._last)
-            session = self._last = Session(
+            session = self._last = ConsumerSession(
                 channel,
                 queue=self.queue,
                 prevalidated=self.prevalidated,
@@ -242,7 +242,7 @@ class QueueConsumer:
                 return str(ended.result()) or type(ended.result()).__name__
         return "RabbitMQ cancelled the consumer: the queue was deleted or has moved"
 
-    async def _measure_always(self, connection: Connection, session: Session) -> None:
+    async def _measure_always(self, connection: Connection, session: ConsumerSession) -> None:
         with suppress(AMQPError, QueueMissing):
             channel = await connection.channel()
             while True:

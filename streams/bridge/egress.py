@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from schemas.verdicts import Rejection
 from schemas.votes import AdoptedVoteBatch, Malformed, Vote
-from streams.bridge.publisher import Publisher
+from streams.bridge.publisher import QueuePublisher
 from streams.bridge.sampling import Sampler
 from streams.core.records import Verdicts
 from streams.messages.outgoing import Publication, counted_votes, has_reviews, reviews
@@ -30,9 +30,9 @@ class Egress:
     def __init__(
         self,
         *,
-        review: Publisher | None,
-        aggregation: Publisher | None,
-        updates: Publisher | None,
+        review: QueuePublisher | None,
+        aggregation: QueuePublisher | None,
+        updates: QueuePublisher | None,
         sampler: Sampler,
         metrics: BridgeMetrics,
     ) -> None:

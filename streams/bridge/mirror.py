@@ -19,7 +19,7 @@ from streams.core.records import Verdicts
 from streams.errors import ServiceUnavailable
 from streams.messages.outgoing import accepted
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 
 VOTED_HASHES: Final = "voted_hashes"
 COUNTER_PREFIX: Final = "duplicate_count:"
@@ -157,7 +157,7 @@ class Mirror:
         self,
         redis: Redis,
         *,
-        availability: Availability,
+        availability: OutageTracker,
         retry_delay_s: float,
         metrics: BridgeMetrics,
     ) -> None:

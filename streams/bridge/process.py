@@ -29,22 +29,22 @@ from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
 from streams.bridge.mirror import Mirror
 from streams.bridge.mirror_check import check_mirror
-from streams.bridge.publisher import Publisher
+from streams.bridge.publisher import QueuePublisher
 from streams.bridge.sampling import Sampler
 from streams.bridge.verdict_reader import VerdictReader
 from streams.core import topics
 from streams.errors import ExitCode, ServiceUnavailable
 from streams.intake.assembly import Intake, first_error
-from streams.intake.control_reader import NoticeReader
+from streams.intake.control_reader import ControlReader
 from streams.intake.ingress import Ingress
-from streams.intake.pause import Standstill
+from streams.intake.pause import PauseController
 from streams.intake.roll import TableRoll
 from streams.messages import poll_updates
 from streams.runtime import failpoints
 from streams.runtime.metrics import BridgeMetrics, expose_health, process_registry
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 from streams.runtime.status_server import StatusServer
-from streams.runtime.task_dump import tell_on_signal
+from streams.runtime.task_dump import dump_tasks_on_signal
 from streams.settings.model import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, Settings
 
 if TYPE_CHECKING:
@@ -72,21 +72,21 @@ class Bridge:
         self._settings = settings
         self._redis = redis
         self._metrics = metrics
-        self._availability = Availability(settings.max_retry_attempts)
+        self._availability = OutageTracker(settings.max_retry_attempts)
         expose_health(metrics.registry, self.faults, self._availability)
         self._servers = list(settings.kafka_bootstrap_servers)
         self._ingress: Ingress | None = None
         self._egress: Egress | None = None
         self._tally: TallyQueues | None = None
         self._genesis: Mapping[int, Genesis] = {}
-        self._standstill: Standstill | None = None
+        self._standstill: PauseController | None = None
         self._table_roll: TableRoll | None = None
         self._readers: list[VerdictReader] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def faults(self) -> list[str]:
         """What keeps the bridge from doing its work now, for `/ready`."""
-        away = [f"{service} is away" for service in self._availability.away()]
+        away = [f"{service} is away" for service in self._availability.unavailable()]
         if self._ingress is None:
             return [*away, "starting"]
         if self._standstill is not None and self._standstill.adopting:
@@ -162,18 +162,18 @@ class Bridge:
             retry_delay_s=settings.retry_delay_s,
             metrics=self._metrics,
         )
-        still = self._standstill = Standstill(ingress)
+        still = self._standstill = PauseController(ingress)
         readers = {
-            name: self._reader(name, group, still.held(handle))
+            name: self._reader(name, group, still.gate(handle))
             for name, group, handle in (
                 ("egress", topics.egress_group(settings.app_id), egress.handle),
                 ("mirror", topics.mirror_group(settings.app_id), mirror.handle),
             )
         }
-        notices = NoticeReader(
+        notices = ControlReader(
             self._servers,
             log_id=self._genesis[0].log_id,
-            heed=self._heed,
+            on_notice=self._on_notice,
             availability=self._availability,
             retry_delay_s=settings.retry_delay_s,
         )
@@ -204,12 +204,12 @@ class Bridge:
         return [("tally queues", self._tally.run())]
 
     @staticmethod
-    async def _take_in(notices: NoticeReader, ingress: Ingress) -> None:
+    async def _take_in(notices: ControlReader, ingress: Ingress) -> None:
         # What was said before this process began holds for its first vote.
         await notices.caught_up()
         await ingress.run()
 
-    async def _heed(self, notice: Notice) -> None:
+    async def _on_notice(self, notice: Notice) -> None:
         assert self._standstill is not None
         assert self._table_roll is not None
         match notice:
@@ -255,10 +255,10 @@ class Bridge:
             )
 
     def _make_egress(self) -> Egress:
-        def publisher(documented: str) -> Publisher | None:
+        def publisher(documented: str) -> QueuePublisher | None:
             if documented not in self._settings.egress:
                 return None
-            return Publisher(
+            return QueuePublisher(
                 address_of(self._settings),
                 route=route_of(self._settings, documented),
                 availability=self._availability,
@@ -331,7 +331,7 @@ async def serve(settings: Settings) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    tell_on_signal(lambda: {"main": loop})
+    dump_tasks_on_signal(lambda: {"main": loop})
     metrics = BridgeMetrics(process_registry())
     redis = redis_client(settings)
     bridge = Bridge(settings, redis, metrics)

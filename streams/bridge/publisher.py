@@ -17,7 +17,7 @@ from streams.adapters.rabbitmq.client import Address, Channel, Route, connected,
 from streams.errors import ServiceUnavailable
 from streams.messages.outgoing import Publication
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import MAX_PAUSE_S, Availability, Service, persistently
+from streams.runtime.outages import MAX_PAUSE_S, OutageTracker, Service, persistently
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class Flight:
                 self.refused.append(publication)
 
 
-class Publisher:
+class QueuePublisher:
     """A queue to write to. Connects when there is something to publish and stays connected.
 
     Args:
@@ -97,7 +97,7 @@ class Publisher:
         address: Address,
         *,
         route: Route,
-        availability: Availability,
+        availability: OutageTracker,
         retry_delay_s: float,
         metrics: BridgeMetrics,
     ) -> None:

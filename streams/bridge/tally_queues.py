@@ -9,10 +9,10 @@ import structlog
 
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.rabbitmq.client import Address, Route
-from streams.bridge.consumer import QueueConsumer, Session
+from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.core.records import OutRecord
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 from streams.settings.model import Settings
 from streams.tally.codec import encode
 from streams.tally.messages import QUEUES, command_of
@@ -43,13 +43,13 @@ class TallyQueues:
         settings: Settings,
         address: Address,
         *,
-        availability: Availability,
+        availability: OutageTracker,
         metrics: BridgeMetrics,
     ) -> None:
         self._settings = settings
         self._availability = availability
         self._metrics = metrics
-        self._waiting: asyncio.Queue[tuple[Session, int, bytes]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[tuple[ConsumerSession, int, bytes]] = asyncio.Queue()
         self._writer = LogWriter(settings.kafka_bootstrap_servers, availability=availability)
         self._consumers = [
             QueueConsumer(
@@ -76,7 +76,7 @@ class TallyQueues:
 
     def receive(
         self,
-        session: Session,
+        session: ConsumerSession,
         tag: int,
         redelivered: bool,
         message_id: bytes | None,
@@ -87,7 +87,7 @@ class TallyQueues:
         session.tags.delivered = tag
         self._waiting.put_nowait((session, tag, body))
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: ConsumerSession) -> None:
         """Nothing to drop: what a lost session delivered may be passed on twice."""
 
     # Passing on.
@@ -113,7 +113,7 @@ class TallyQueues:
         finally:
             await self._writer.close()
 
-    async def _pass_on(self, session: Session, tag: int, body: bytes) -> None:
+    async def _pass_on(self, session: ConsumerSession, tag: int, body: bytes) -> None:
         try:
             command = command_of(QUEUES[session.queue], body)
         except Refused as refused:

@@ -17,7 +17,7 @@ from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.reader import stop_consumer
 from streams.core.records import Verdicts, poison
 from streams.core.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ class VerdictReader:
         group: str,
         handle: Handle,
         behind: Callable[[Mapping[int, int]], None],
-        availability: Availability,
+        availability: OutageTracker,
         retry_delay_s: float,
     ) -> None:
         self._servers = list(bootstrap_servers)

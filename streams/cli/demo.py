@@ -16,8 +16,8 @@ import uvloop
 from streams.cli.demo_screen import Screen
 from streams.cli.progress import counting
 from streams.errors import ExitCode
-from streams.load.demo import Demo, Outcome
-from streams.load.election import VALIDATION, Plan
+from streams.load.demo import Demo, DemoReport
+from streams.load.election import VALIDATION, LoadPlan
 from streams.runtime.logs import configure_logging
 from streams.settings.load import load_settings
 
@@ -63,7 +63,7 @@ def demo(
     """
     settings = load_settings()
     configure_logging("ERROR", settings.log_format)
-    plan = Plan(
+    plan = LoadPlan(
         votes=votes,
         seed=seed,
         duplicates=0.02,
@@ -79,7 +79,7 @@ def demo(
     sys.exit(code)
 
 
-async def _run(directory: Path, plan: Plan, workers: int, *, tls: bool, hold: bool) -> ExitCode:
+async def _run(directory: Path, plan: LoadPlan, workers: int, *, tls: bool, hold: bool) -> ExitCode:
     screen = Screen()
     show = Demo(directory, plan, workers=workers, tls=tls, say=screen.say)
     leave = _Leave()
@@ -128,7 +128,7 @@ class _Leave:
             self._task.cancel()
 
 
-async def _play(show: Demo, screen: Screen, hold: _Leave | None) -> Outcome:
+async def _play(show: Demo, screen: Screen, hold: _Leave | None) -> DemoReport:
     screen.step("Services")
     async with show.services():
         screen.step("Processes")

@@ -17,10 +17,10 @@ from rich.text import Text
 
 from streams.cli.show import console, grid, plain
 from streams.load.checks import Figure, Report
-from streams.load.demo import Outcome, votes_to_count
-from streams.load.election import Plan
+from streams.load.demo import DemoReport, votes_to_count
+from streams.load.election import LoadPlan
 from streams.load.expected import Expected
-from streams.load.verification import Progress as Look
+from streams.load.verification import VerificationProgress as Look
 
 _BAR: Final = 36
 _WITH_BARS: Final = ("vote_results", "contest_results")
@@ -55,7 +55,7 @@ class Screen:
             self._out.print(line, soft_wrap=True)
 
     @contextmanager
-    def bars(self, plan: Plan) -> Iterator[tuple[Advance, Advance, Callable[[Look], None]]]:
+    def bars(self, plan: LoadPlan) -> Iterator[tuple[Advance, Advance, Callable[[Look], None]]]:
         """Bars on a terminal: published and counted, and what waits."""
         columns = (
             TextColumn("{task.description:<10}"),
@@ -80,7 +80,7 @@ class Screen:
                 look,
             )
 
-    def throughput(self, outcome: Outcome) -> None:
+    def throughput(self, outcome: DemoReport) -> None:
         """What was sent and how fast it was counted."""
         document = outcome.expected
         rate = document.messages / document.seconds
@@ -145,7 +145,7 @@ class Screen:
         for note in report.notes:
             self._out.print(f"[yellow]note:[/] {note}")
 
-    def verdict(self, outcome: Outcome, logs: Path) -> None:
+    def verdict(self, outcome: DemoReport, logs: Path) -> None:
         """The last lines."""
         self._out.print()
         if outcome.good:

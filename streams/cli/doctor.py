@@ -7,13 +7,13 @@ from rich.text import Text
 
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.errors import ExitCode
-from streams.inspect.checks import Check, Status, count
+from streams.inspect.checks import Check, CheckStatus, count
 from streams.settings.load import load_settings
 
 _MARKS = {
-    Status.OK: Text("✔", style="green"),
-    Status.WARNING: Text("!", style="bold yellow"),
-    Status.FAILURE: Text("✘", style="bold red"),
+    CheckStatus.OK: Text("✔", style="green"),
+    CheckStatus.WARNING: Text("!", style="bold yellow"),
+    CheckStatus.FAILURE: Text("✘", style="bold red"),
 }
 
 
@@ -36,8 +36,8 @@ def doctor(*, as_json: JsonOption = False) -> None:
     if as_json:
         write_json(
             {
-                "warnings": count(checks, Status.WARNING),
-                "failures": count(checks, Status.FAILURE),
+                "warnings": count(checks, CheckStatus.WARNING),
+                "failures": count(checks, CheckStatus.FAILURE),
                 "checks": [check.as_dict() for check in checks],
             }
         )
@@ -45,7 +45,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
         _show(checks)
     if any(check.away for check in checks):
         raise typer.Exit(ExitCode.SERVICE_UNAVAILABLE)
-    if count(checks, Status.FAILURE):
+    if count(checks, CheckStatus.FAILURE):
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -54,15 +54,15 @@ def _show(checks: list[Check]) -> None:
     previous = ""
     for check in checks:
         finding = plain(check.detail)
-        if check.status is not Status.OK:
-            finding.stylize("yellow" if check.status is Status.WARNING else "red")
+        if check.status is not CheckStatus.OK:
+            finding.stylize("yellow" if check.status is CheckStatus.WARNING else "red")
             finding.append_text(Text("\n→ ", style="dim")).append_text(plain(check.todo))
         service = "" if check.service == previous else check.service
         previous = check.service
         table.add_row(_MARKS[check.status], service, plain(check.name), finding)
     out = console()
     out.print(table)
-    failures, warnings = count(checks, Status.FAILURE), count(checks, Status.WARNING)
+    failures, warnings = count(checks, CheckStatus.FAILURE), count(checks, CheckStatus.WARNING)
     if not failures and not warnings:
         out.print("\n[green]All is well.[/]")
         return

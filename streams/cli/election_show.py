@@ -8,7 +8,7 @@ from rich.text import Text
 
 from streams.cli.show import grid, plain
 from streams.elections.counting import BY_LOT, Round
-from streams.elections.definitions import Candidate
+from streams.elections.definitions import CandidateDefinition
 from streams.elections.results import ElectionResult, Seat
 from streams.inspect.results import share
 
@@ -44,7 +44,7 @@ def _seat(seat: Seat) -> list[RenderableType]:
     return [title, _rounds(seat, names), *notes]
 
 
-def _rounds(seat: Seat, names: dict[str, Candidate]) -> Table:
+def _rounds(seat: Seat, names: dict[str, CandidateDefinition]) -> Table:
     rounds = seat.count.rounds
     single = len(rounds) == 1
     heads = ["Votes", "Share"] if single else [f"Round {one.number}" for one in rounds]
@@ -64,7 +64,7 @@ def _rounds(seat: Seat, names: dict[str, Candidate]) -> Table:
     return table
 
 
-def _note(one: Round, names: dict[str, Candidate]) -> Text | None:
+def _note(one: Round, names: dict[str, CandidateDefinition]) -> Text | None:
     if one.eliminated is None:
         return None
     text = f"round {one.number}: {names[one.eliminated].name} goes out"

@@ -8,7 +8,7 @@ import typer
 
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, run, write_json
-from streams.maintenance.fresh import Outcome, begin_anew
+from streams.maintenance.fresh import ArchiveReport, begin_anew
 from streams.maintenance.guard import require_stopped
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -52,6 +52,6 @@ def command(
         console().print(f"The mirror has {made.voters:,} voters. A new count may begin.")
 
 
-async def _begin(settings: Settings, *, dry_run: bool, wait_s: float) -> Outcome:
+async def _begin(settings: Settings, *, dry_run: bool, wait_s: float) -> ArchiveReport:
     await require_stopped(settings, bridges=True, wait_s=wait_s, bars=counting)
     return await begin_anew(settings, dry_run=dry_run)

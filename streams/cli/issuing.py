@@ -22,7 +22,7 @@ from streams.cli.contest_show import details, print_details
 from streams.cli.show import console, reading, run, write_json
 from streams.control.issuer import Issuer
 from streams.errors import ServiceUnavailable, SettingsError
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 
 WaitOption = Annotated[
@@ -54,7 +54,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
     connection = await connect(settings)
     writer = LogWriter(
         settings.kafka_bootstrap_servers,
-        availability=Availability(settings.max_retry_attempts),
+        availability=OutageTracker(settings.max_retry_attempts),
     )
     try:
         yield Issuer(

@@ -14,7 +14,7 @@ from streams.cli import roll_log
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, quiet_drivers, run, write_json
 from streams.errors import ExitCode
-from streams.load.election import ELECTIONS, VALIDATION, Election, Plan
+from streams.load.election import ELECTIONS, VALIDATION, LoadPlan, SyntheticElection
 from streams.load.expected import Expected
 from streams.load.play import play
 from streams.load.roll import load_roll
@@ -22,14 +22,14 @@ from streams.runtime.logs import configure_logging
 from streams.settings.load import load_settings
 
 
-class Share:
+class WorkShare:
     """A share of the votes, typed as `1%` or `0.01`."""
 
     def __init__(self, value: float) -> None:
         self.value = value
 
 
-def _share(text: str) -> Share:
+def _share(text: str) -> WorkShare:
     number = text.removesuffix("%")
     try:
         value = float(number) / (100 if text.endswith("%") else 1)
@@ -37,7 +37,7 @@ def _share(text: str) -> Share:
         raise typer.BadParameter(f"{text!r} is not a share; type 1% or 0.01") from None
     if not 0 <= value <= 1:
         raise typer.BadParameter(f"{text!r} is not between 0 and 100%")
-    return Share(value)
+    return WorkShare(value)
 
 
 def _option(text: str) -> Any:
@@ -65,12 +65,12 @@ def publish(
     queue: Annotated[
         str, typer.Option(help="votes.validation, or votes.aggregation (nobody asks the roll).")
     ] = VALIDATION,
-    duplicates: Annotated[Share, _option("Voters who vote again.")] = "1%",  # type: ignore[assignment]
-    repeats: Annotated[Share, _option("Messages sent twice under one message_id.")] = "0.2%",  # type: ignore[assignment]
-    unknown: Annotated[Share, _option("Votes of people who are not on the roll.")] = "0.5%",  # type: ignore[assignment]
-    invalid_choice: Annotated[Share, _option("Choices no law has.")] = "0.2%",  # type: ignore[assignment]
-    malformed: Annotated[Share, _option("Messages that are no vote.")] = "0.2%",  # type: ignore[assignment]
-    candidates: Annotated[Share, _option("Votes for candidates, among the votes.")] = "0%",  # type: ignore[assignment]
+    duplicates: Annotated[WorkShare, _option("Voters who vote again.")] = "1%",  # type: ignore[assignment]
+    repeats: Annotated[WorkShare, _option("Messages sent twice under one message_id.")] = "0.2%",  # type: ignore[assignment]
+    unknown: Annotated[WorkShare, _option("Votes of people who are not on the roll.")] = "0.5%",  # type: ignore[assignment]
+    invalid_choice: Annotated[WorkShare, _option("Choices no law has.")] = "0.2%",  # type: ignore[assignment]
+    malformed: Annotated[WorkShare, _option("Messages that are no vote.")] = "0.2%",  # type: ignore[assignment]
+    candidates: Annotated[WorkShare, _option("Votes for candidates, among the votes.")] = "0%",  # type: ignore[assignment]
     conflicting: Annotated[
         bool, typer.Option("--conflicting", help="Who votes again may choose differently.")
     ] = False,
@@ -101,7 +101,7 @@ def publish(
     settings = load_settings()
     configure_logging("WARNING", settings.log_format)
     quiet_drivers()
-    plan = Plan(
+    plan = LoadPlan(
         votes=votes,
         laws=laws,
         citizens=voters,
@@ -116,10 +116,10 @@ def publish(
         queue=queue,
         max_body_bytes=settings.max_body_bytes,
     )
-    election = Election(plan)
+    election = SyntheticElection(plan)
     if roll or only_roll:
         if settings.roll == "table":
-            source = roll_log.Source("election", election.roll(), plan.roll_size)
+            source = roll_log.RollSource("election", election.roll(), plan.roll_size)
             size = run(roll_log.load(settings, source, ["", *ELECTIONS]))["read"]
         else:
             with counting("loading the roll", plan.roll_size) as advance:

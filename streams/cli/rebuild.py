@@ -161,7 +161,7 @@ def log(
 
 async def _topic(
     settings: Settings, which: str, *, dry_run: bool, wait_s: float
-) -> of_topics.Outcome:
+) -> of_topics.TopicRebuildReport:
     bridges = which == "validated"
     await require_stopped(settings, bridges=bridges, wait_s=wait_s, bars=counting)
     work = TopicRebuild(settings, counting)
@@ -170,7 +170,7 @@ async def _topic(
 
 async def _postgres(
     settings: Settings, *, dry_run: bool, restart: bool, drop_unknown: bool, wait_s: float
-) -> of_postgres.Outcome:
+) -> of_postgres.PostgresRebuildReport:
     await require_stopped(settings, bridges=False, wait_s=wait_s, bars=counting)
     return await PostgresRebuild(settings, counting).run(
         dry_run=dry_run, restart=restart, drop_unknown=drop_unknown
@@ -210,7 +210,7 @@ def _show_log(made: Mapping[str, Any]) -> None:
         _show_tables(made["postgres"], dry_run=False)
 
 
-def _end_topic(made: of_topics.Outcome, *, as_json: bool) -> None:
+def _end_topic(made: of_topics.TopicRebuildReport, *, as_json: bool) -> None:
     if as_json:
         write_json(made.as_dict())
     else:
@@ -219,7 +219,7 @@ def _end_topic(made: of_topics.Outcome, *, as_json: bool) -> None:
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
-def _show_topic(made: of_topics.Outcome) -> None:
+def _show_topic(made: of_topics.TopicRebuildReport) -> None:
     numbers = ("Partition", "Expected", "Missing", "Wrong", "Accepted votes")
     table = grid(*numbers, right=numbers)
     for f in made.found:
@@ -237,7 +237,7 @@ def _show_topic(made: of_topics.Outcome) -> None:
     console().print(told)
 
 
-def _show_tables(made: of_postgres.Outcome, *, dry_run: bool) -> None:
+def _show_tables(made: of_postgres.PostgresRebuildReport, *, dry_run: bool) -> None:
     numbers = ("From the log", "In the database", "Missing", "Surplus")
     table = grid("Table", *numbers, right=numbers)
     for d in made.differences:

@@ -17,11 +17,11 @@ from streams.cli.show import JsonOption, console, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.elections.results import ElectionResult
 from streams.elections.store import find, read_definitions, read_result
-from streams.inspect.results import Tally, fetch_results, select, share
+from streams.inspect.results import ResultTotals, fetch_results, select, share
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-Found = tuple[list[Tally], ElectionResult | None]
+Found = tuple[list[ResultTotals], ElectionResult | None]
 """All contests; and the election that was asked for, counted."""
 
 _BAR = 40
@@ -96,7 +96,7 @@ async def _fetch(settings: Settings, name: str | None) -> Found:
         await connection.close()
 
 
-def render(tallies: list[Tally]) -> RenderableType:
+def render(tallies: list[ResultTotals]) -> RenderableType:
     """Bars, votes and percentages of each contest."""
     if not tallies:
         return Text("No votes were counted yet.")
@@ -111,7 +111,7 @@ def render(tallies: list[Tally]) -> RenderableType:
     return Group(*parts)
 
 
-def _heading(tally: Tally) -> Text:
+def _heading(tally: ResultTotals) -> Text:
     text = plain(tally.contest)
     text.stylize("bold")
     closing = tally.closing
@@ -129,7 +129,7 @@ def _heading(tally: Tally) -> Text:
     return text
 
 
-def _bars(tally: Tally, name_width: int) -> Table:
+def _bars(tally: ResultTotals, name_width: int) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(width=name_width + 2, overflow="fold")
     table.add_column(width=_BAR)

@@ -15,7 +15,7 @@ from streams.core.contests import contest_id
 from streams.core.keys import normalise_hash
 from streams.errors import SettingsError
 from streams.inspect.export import Format
-from streams.load.election import ELECTIONS, Election, Plan
+from streams.load.election import ELECTIONS, LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
 from streams.load.roll import VALID_HASHES
 from streams.settings.load import load_settings
@@ -87,18 +87,18 @@ def load(
         )
     if files:
         roll = RollFiles(files)
-        source = roll_log.Source(
+        source = roll_log.RollSource(
             name=", ".join(file.name for file in files),
             hashes=roll.hashes(),
             total=roll.count(),
             digest=roll.digest(),
         )
     elif from_expected is not None:
-        plan = Plan(**read_expected(from_expected).plan)
+        plan = LoadPlan(**read_expected(from_expected).plan)
         if settings.roll == "table" and contests is None:
             contests = ["", *ELECTIONS]
-        source = roll_log.Source(
-            name=from_expected.name, hashes=Election(plan).roll(), total=plan.roll_size
+        source = roll_log.RollSource(
+            name=from_expected.name, hashes=SyntheticElection(plan).roll(), total=plan.roll_size
         )
     else:
         if settings.roll != "table":

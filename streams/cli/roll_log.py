@@ -33,7 +33,7 @@ _ROWS: Final = 10_000
 
 
 @dataclass(frozen=True)
-class Source:
+class RollSource:
     """Where a roll comes from."""
 
     name: str
@@ -44,7 +44,7 @@ class Source:
     """Of the whole; empty: it cannot be taken up again where it was."""
 
 
-async def load(settings: Settings, source: Source, contests: Sequence[str]) -> dict[str, Any]:
+async def load(settings: Settings, source: RollSource, contests: Sequence[str]) -> dict[str, Any]:
     """Load a roll into the log and wait until every partition has it.
 
     Raises:

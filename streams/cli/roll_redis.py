@@ -10,7 +10,7 @@ import redis
 
 from streams.adapters.redis.client import address
 from streams.cli.progress import counting
-from streams.cli.roll_log import Source, write_hashes
+from streams.cli.roll_log import RollSource, write_hashes
 from streams.errors import ServiceUnavailable
 from streams.inspect.export import Format
 from streams.load import roll
@@ -19,7 +19,7 @@ from streams.settings.model import Settings
 from streams.settings.tls import refusal
 
 
-def source(settings: Settings) -> Source:
+def source(settings: Settings) -> RollSource:
     """The set, to be taken into the log. It has no order, so there is no taking up again."""
     client = redis.Redis(
         **address(settings),
@@ -39,10 +39,10 @@ def source(settings: Settings) -> Source:
         finally:
             client.close()
 
-    return Source(name=VALID_HASHES, hashes=hashes(), total=0)
+    return RollSource(name=VALID_HASHES, hashes=hashes(), total=0)
 
 
-async def load(settings: Settings, given: Source) -> dict[str, Any]:
+async def load(settings: Settings, given: RollSource) -> dict[str, Any]:
     """Load a roll into the set."""
     with counting("loading the roll", given.total) as advance:
         read = 0

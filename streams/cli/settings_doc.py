@@ -37,7 +37,7 @@ _WIDTH: Final = 100
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedSetting:
     """One setting."""
 
     field: str
@@ -50,7 +50,7 @@ class Described:
     secret: bool
 
 
-def described() -> list[Described]:
+def described() -> list[DescribedSetting]:
     """All settings in the order of the class."""
     names = variables()
     group = ""
@@ -60,7 +60,7 @@ def described() -> list[Described]:
         computed = _COMPUTED.get(field)
         about = info.description or ""
         found.append(
-            Described(
+            DescribedSetting(
                 field=field,
                 group=group,
                 variables=names[field],
@@ -87,7 +87,7 @@ def written(value: Any) -> str:
     return str(value)
 
 
-def current(settings: Settings, one: Described) -> str:
+def current(settings: Settings, one: DescribedSetting) -> str:
     """The value in force; a secret only as set or not."""
     value = written(getattr(settings, one.field))
     if one.secret:
@@ -125,5 +125,5 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _grouped() -> Iterator[tuple[str, Iterator[Described]]]:
+def _grouped() -> Iterator[tuple[str, Iterator[DescribedSetting]]]:
     return groupby(described(), key=lambda one: one.group)

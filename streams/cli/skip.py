@@ -13,7 +13,7 @@ from streams.cli.show import JsonOption, console, iso, moment, run, write_json
 from streams.control.skips import UNDECODABLE_RECORD, decide_skip
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 from streams.errors import ScrutinError
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -91,7 +91,7 @@ async def _decide(
             f"there are {settings.partitions} partitions, from 0", param_hint="PARTITION"
         )
     servers = settings.kafka_bootstrap_servers
-    writer = LogWriter(servers, availability=Availability(settings.max_retry_attempts))
+    writer = LogWriter(servers, availability=OutageTracker(settings.max_retry_attempts))
     try:
         return await decide_skip(LogReader(servers), writer, partition, offset, reason, write=write)
     finally:

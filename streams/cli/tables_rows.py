@@ -27,7 +27,7 @@ from streams.core.keys import ELECTION_PREFIX
 from streams.core.topics import WINDOWS_TOPIC, changelog_topic
 from streams.inspect import report
 from streams.inspect.export import Format, open_writer
-from streams.inspect.voted import Entry
+from streams.inspect.voted import VoterRow
 from streams.inspect.windows import Window, read_windows
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -106,7 +106,7 @@ async def _scan_voted(
     settings: Settings, contest: str | None, limit: int, *, as_json: bool
 ) -> None:
     topic = changelog_topic(settings.app_id)
-    shown: list[Entry] = []
+    shown: list[VoterRow] = []
     count = 0
     async with _reader(settings) as reader:
         spans = await reader.spans(topic)

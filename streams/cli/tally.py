@@ -15,10 +15,10 @@ from streams.cli import tally_files  # noqa: F401 - its commands are in the grou
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.cli.tally_group import ElectionArgument, app, ask, say
 from streams.errors import ExitCode, SettingsError
-from streams.load.tally_demo import Outcome, Plan, TallyDemo
+from streams.load.tally_demo import TallyDemo, TallyDemoReport, TallyPlan
 from streams.runtime.logs import configure_logging
 from streams.settings.load import load_settings
-from streams.tally.commands import Tally
+from streams.tally.commands import TallyCommands
 
 _WATCH_S = 0.5
 _STYLES = {"COMPLETED": "green", "FAILED": "bold red", "CANCELLED": "yellow"}
@@ -44,7 +44,7 @@ def create(
     Example: `scrutin tally create mayor-2026 && scrutin tally status mayor-2026 --watch`
     """
 
-    async def send(asked: Tally) -> dict[str, Any]:
+    async def send(asked: TallyCommands) -> dict[str, Any]:
         created = await asked.create(election, mode=mode, chunk_size=chunk_size)
         return {"jobId": str(created.job_id), "ballots": created.ballots, "success": True}
 
@@ -65,7 +65,7 @@ def decrypt(
     Example: `scrutin tally decrypt mayor-2026 ann bob`
     """
 
-    async def send(asked: Tally) -> None:
+    async def send(asked: TallyCommands) -> None:
         for guardian in guardians:
             await asked.decrypt(election, guardian)
 
@@ -121,12 +121,12 @@ def status(
         scrutin tally status mayor-2026 --watch
     """
 
-    async def look(asked: Tally) -> list[dict[str, Any]]:
+    async def look(asked: TallyCommands) -> list[dict[str, Any]]:
         if election:
             await asked.store.election(election)
         return await (asked.jobs(election) if election else asked.active_jobs())
 
-    async def follow(asked: Tally) -> list[dict[str, Any]]:
+    async def follow(asked: TallyCommands) -> list[dict[str, Any]]:
         found = await look(asked)
         with Live(_bars(found), console=Console(stderr=True), transient=True) as live:
             while not _over(found):
@@ -190,12 +190,12 @@ def demo(
     """
     settings = load_settings()
     configure_logging("ERROR", settings.log_format)
-    plan = Plan(ballots, max(1, ballots // 30), candidates, chunk_size, seed)
+    plan = TallyPlan(ballots, max(1, ballots // 30), candidates, chunk_size, seed)
     show = TallyDemo(
         settings.stack_dir / "demo-tally", plan, say=lambda step, text: say(f"{step:<10} {text}")
     )
 
-    async def play() -> Outcome:
+    async def play() -> TallyDemoReport:
         async with show.services():
             return await show.run()
 

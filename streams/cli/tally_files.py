@@ -16,7 +16,7 @@ from streams.settings.load import load_settings
 from streams.tally.admission import Admission, admit
 from streams.tally.collecting import Collected
 from streams.tally.collecting import collect as collect_votes
-from streams.tally.commands import Tally, tally
+from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.ceremony import Backup, GuardianKey
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.manifest import Manifest, plain_manifest
@@ -175,7 +175,7 @@ def products(
     Example: `scrutin tally products mayor-2026 -o products.json`
     """
 
-    async def collect(asked: Tally) -> ToDecrypt:
+    async def collect(asked: TallyCommands) -> ToDecrypt:
         described = await asked.store.election(election)
         count = await asked.store.count_centers(election)
         found = [await asked.store.center(election, unit) for unit in range(count)]
@@ -209,7 +209,7 @@ def upload(file: Annotated[Path, typer.Argument(help="From `scrutin guardian dec
     """
     shares = read_document(Shares, file)
 
-    async def bring(asked: Tally) -> bool:
+    async def bring(asked: TallyCommands) -> bool:
         complete = False
         for unit, own in shares.own.items():
             complete = await asked.upload(shares.election_id, unit, own)
@@ -233,7 +233,7 @@ def export_record(
     Example: `scrutin tally export mayor-2026 record/ && scrutin tally verify record/`
     """
 
-    async def write(asked: Tally) -> None:
+    async def write(asked: TallyCommands) -> None:
         count = await asked.store.count_ballots(election, CAST)
         count += await asked.store.count_ballots(election, SPOILED)
         with counting("writing ballots", count) as advance:

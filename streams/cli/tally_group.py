@@ -11,7 +11,7 @@ import typer
 from streams.cli.show import console, plain, run
 from streams.errors import SettingsError
 from streams.settings.load import load_settings
-from streams.tally.commands import Tally, tally
+from streams.tally.commands import TallyCommands, tally
 
 app = typer.Typer(
     no_args_is_help=True, help="Encrypted tallies, with proofs that anyone can check."
@@ -32,7 +32,7 @@ def _group() -> None:
     """
 
 
-def ask(question: Callable[[Tally], Awaitable[T]]) -> T:
+def ask(question: Callable[[TallyCommands], Awaitable[T]]) -> T:
     """Ask the tally one thing."""
 
     async def work() -> T:

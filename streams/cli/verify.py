@@ -19,7 +19,7 @@ from streams.errors import ExitCode
 from streams.load.checks import Report
 from streams.load.expected import Expected, read_expected
 from streams.load.verification import (
-    Progress,
+    VerificationProgress,
     checks_review,
     wait_until_counted,
 )
@@ -113,7 +113,7 @@ async def check(
 
 
 @contextmanager
-def _looking(document: Expected) -> Iterator[Callable[[Progress], None]]:
+def _looking(document: Expected) -> Iterator[Callable[[VerificationProgress], None]]:
     """One line on a terminal's standard error that tells how far the count is."""
     err = Console(stderr=True)
     if not err.is_terminal:

@@ -82,7 +82,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (command_id) DO NOTHING
 """
 
-Everywhere = ContestsChanged | EpochOpened
+BroadcastCommand = ContestsChanged | EpochOpened
 """Commands that go to every partition."""
 
 
@@ -146,7 +146,7 @@ class Issuer:
             )
         for row in rows:
             record = decode_input(row["record"])
-            assert isinstance(record, Everywhere)
+            assert isinstance(record, BroadcastCommand)
             await self._write(record, row["partitions"])
 
     async def change_contests(
@@ -197,7 +197,7 @@ class Issuer:
             return max(now_ms, int(await self.connection.fetchval(query)) + 1)
 
     async def issue(
-        self, command: Everywhere, mark: Callable[[], Awaitable[None]] | None = None
+        self, command: BroadcastCommand, mark: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         """Note a command, then write it to every partition; within a turn.
 
@@ -216,7 +216,7 @@ class Issuer:
                 await mark()
         await self._write(command, self.partitions)
 
-    async def _write(self, command: Everywhere, partitions: int) -> None:
+    async def _write(self, command: BroadcastCommand, partitions: int) -> None:
         raw = encode(command)
         try:
             await self.writer.write(
@@ -236,7 +236,12 @@ class Issuer:
 
 
 async def insert_command(
-    connection: Any, command: Everywhere, partitions: int, name: str, *, written_ms: int | None
+    connection: Any,
+    command: BroadcastCommand,
+    partitions: int,
+    name: str,
+    *,
+    written_ms: int | None,
 ) -> bool:
     """Note a command unless it is known; returns whether it is new."""
     contests = isinstance(command, ContestsChanged)

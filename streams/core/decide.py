@@ -15,14 +15,14 @@ from schemas.verdicts import Reason, Rejection, Status
 from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
 from schemas.votes import REFUSED, REPLAYABLE, AdoptedVoteBatch, Kind, Vote, VoteBatch
 from streams.core.keys import voter_key
-from streams.core.rules import LAW_CHOICES, Rules, by_stamps
+from streams.core.rules import LAW_CHOICES, Rules, by_flags
 
 IDENTITY_BYTES: Final = 8
 """How much of an identity the voted table keeps, with the mark in its last bit."""
 _LAST: Final = IDENTITY_BYTES - 1
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class VoterEntry(msgspec.Struct, frozen=True, gc=False):
     """What the voted table knows of a voter key."""
 
     offset: int
@@ -42,7 +42,7 @@ _REPLAYABLE: Final = int(REPLAYABLE)
 
 _OTHER_LAST_BIT: Final = [bytes((byte ^ 1,)) for byte in range(256)]
 
-Lookup = Callable[[bytes], Entry | None]
+Lookup = Callable[[bytes], VoterEntry | None]
 
 
 def decide(
@@ -64,27 +64,27 @@ def decide(
         return _void(batch, log_id)
     if isinstance(batch, AdoptedVoteBatch):
         return _adopt(batch, offset, log_id, lookup)
-    judge = by_stamps if rules is None else rules.judge(batch)
+    validator = by_flags if rules is None else rules.validator(batch)
     first_votes = bytearray()
     contests: dict[str, int] = {}
     rejections: list[Rejection] = []
-    touched: dict[bytes, Entry] = {}
+    touched: dict[bytes, VoterEntry] = {}
     repeated: dict[bytes, None] = {}
 
     for index, vote in enumerate(batch.votes):
         key = voter_key(vote.hash, vote.contest, vote.kind)
         identity = kept_identity(vote)
-        reason = judge(vote, key)
+        reason = validator(vote, key)
         if reason is not None:
             # A counted vote that comes once more stays counted, whatever has changed since.
-            if judge is not by_stamps and _is_replay(vote, touched.get(key) or lookup(key)):
+            if validator is not by_flags and _is_replay(vote, touched.get(key) or lookup(key)):
                 rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
             else:
                 rejections.append(Rejection(index, Status.INVALID, reason))
             continue
         entry = touched.get(key) or lookup(key)
         if entry is None:
-            touched[key] = Entry(offset, index, identity)
+            touched[key] = VoterEntry(offset, index, identity)
             contest = contests.setdefault(vote.contest, len(contests))
             first_votes += FIRST_VOTE.pack(key, index, contest, identity)
         elif _is_replay(vote, entry):
@@ -112,7 +112,7 @@ def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) 
     first_votes = bytearray()
     contests: dict[str, int] = {}
     rejections: list[Rejection] = []
-    touched: dict[bytes, Entry] = {}
+    touched: dict[bytes, VoterEntry] = {}
     repeated: dict[bytes, None] = {}
 
     for index, (vote, number) in enumerate(zip(batch.votes, batch.submissions, strict=True)):
@@ -123,7 +123,7 @@ def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) 
         identity = kept_identity(vote)
         entry = touched.get(key) or lookup(key)
         if entry is None:
-            touched[key] = Entry(offset, index, identity, attempts=number)
+            touched[key] = VoterEntry(offset, index, identity, attempts=number)
             contest = contests.setdefault(vote.contest, len(contests))
             first_votes += FIRST_VOTE.pack(key, index, contest, identity)
             if number:
@@ -159,7 +159,7 @@ def _duplicate(index: int, attempt: int) -> Rejection:
     return Rejection(index, Status.DUPLICATE, Reason.ALREADY_VOTED, attempt)
 
 
-def _is_replay(vote: Vote, entry: Entry | None) -> bool:
+def _is_replay(vote: Vote, entry: VoterEntry | None) -> bool:
     """Whether a vote is one that the entry knows, delivered once more."""
     if entry is None:
         return False
@@ -193,7 +193,7 @@ def _void(batch: VoteBatch, log_id: bytes) -> VotedRecord:
     return VotedRecord(log_id, b"", [], [], rejections)
 
 
-def _attempted(entry: Entry, identity: bytes, attempts: int) -> Entry:
+def _attempted(entry: VoterEntry, identity: bytes, attempts: int) -> VoterEntry:
     return msgspec.structs.replace(
         entry,
         attempts=attempts,
@@ -201,7 +201,7 @@ def _attempted(entry: Entry, identity: bytes, attempts: int) -> Entry:
     )
 
 
-def _repeat(key: bytes, entry: Entry) -> Repeat:
+def _repeat(key: bytes, entry: VoterEntry) -> Repeat:
     return Repeat(
         key=key,
         offset=entry.offset,

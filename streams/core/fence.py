@@ -6,11 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from schemas.control import Control
+from schemas.genesis import Genesis
+from schemas.skip import Skip
 from schemas.votes import Vote, VoteBatch
 from streams.core.records import VerdictEvent
 from streams.core.rows import (
     RejectedItem,
+    split,
 )
+from streams.errors import LOG_LOST, LogMismatch
 
 
 @dataclass
@@ -24,11 +28,11 @@ class FlushResult:
     rejected: int = 0
     replays: int = 0
     """Verdict batches at or below the fence."""
-    surplus: int = 0
+    already_counted: int = 0
 
 
 @dataclass(eq=False)
-class Gap(Exception):
+class MissingRange(Exception):
     """Verdict batches between the fence and an event are missing.
 
     Attributes:
@@ -43,7 +47,7 @@ class Gap(Exception):
 
 
 @dataclass
-class _Fence:
+class Fence:
     log_id: bytes
     source_offset: int
     validated_offset: int
@@ -53,7 +57,7 @@ class _Fence:
 
 
 @dataclass
-class _Work:
+class FlushWork:
     """What a flush writes, after the fence has dropped what is known."""
 
     accepted: list[tuple[VerdictEvent, VoteBatch, list[tuple[int, Vote]]]] = field(
@@ -72,3 +76,43 @@ class Passed:
     offset: int
     """In the input log."""
     control: Control
+
+
+def admit(event: VerdictEvent, fence: Fence, work: FlushWork, result: FlushResult) -> None:
+    """Decide whether a flush applies a verdict batch, and move the fence if it does.
+
+    A batch at or below the fence is a replay and is dropped. Its items join `work` otherwise.
+
+    Args:
+        event: a verdict batch, in the order of `votes.validated`.
+        fence: of its partition; changed in place.
+        work: what the flush writes; extended in place.
+        result: counts the replays.
+
+    Raises:
+        LogMismatch: the batch belongs to another input log than the database.
+        MissingRange: batches before this one are missing. What this flush admitted before it is
+            rolled back with it.
+    """
+    verdicts = event.verdicts
+    if verdicts.log_id != fence.log_id:
+        raise LogMismatch(
+            "A verdict batch belongs to another input log than the database",
+            where={"table": "sink_offsets", "partition": verdicts.partition},
+            todo=LOG_LOST,
+        )
+    if verdicts.offset <= fence.source_offset:
+        result.replays += 1
+        fence.validated_offset = max(fence.validated_offset, event.offset)
+        return
+    if verdicts.previous_offset > fence.source_offset:
+        raise MissingRange(verdicts.partition, fence.committed_offset + 1, event.offset)
+    fence.source_offset = verdicts.offset
+    fence.validated_offset = event.offset
+    if isinstance(event.record, VoteBatch):
+        accepted, rejected = split(verdicts, event.record)
+        work.accepted.append((event, event.record, accepted))
+        work.rejected.extend(rejected)
+    elif not isinstance(event.record, Genesis | Skip):
+        passed = Passed(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
+        work.controls.append(passed)

@@ -16,7 +16,7 @@ _KNOWN_SHIFT: Final = _BUCKET_BITS - 8 * _KNOWN_BYTES
 _REST_BYTES: Final = KEY_BYTES - _KNOWN_BYTES
 
 
-class PackedKeys:
+class KeySet:
     """Keys in 262,144 buckets by their first 18 bits; a bucket is the rests of its keys in a row.
 
     A Python set takes about 130 bytes for such a key. Whole keys are kept, no digests: voters

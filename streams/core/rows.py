@@ -51,7 +51,7 @@ def moment(timestamp_us: int) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourcePosition:
     """Where in the input log a record is, and when the bridge took it in."""
 
     partition: int
@@ -60,17 +60,17 @@ class Source:
     epoch: int = 0
 
 
-def source_of(verdicts: VerdictBatch, batch: VoteBatch) -> Source:
+def source_of(verdicts: VerdictBatch, batch: VoteBatch) -> SourcePosition:
     """Where the items of a record come from."""
     ingested = moment(batch.ingest_ms * 1000)
-    return Source(verdicts.partition, verdicts.offset, ingested, epoch_of(batch))
+    return SourcePosition(verdicts.partition, verdicts.offset, ingested, epoch_of(batch))
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedItem:
     """An item of a batch with its rejection."""
 
-    source: Source
+    source: SourcePosition
     rejection: Rejection
     item: Vote | Malformed
 
@@ -133,7 +133,7 @@ def rejected_row(rejected: RejectedItem) -> Row:
     )
 
 
-def _vote_row(source: Source, index: int, vote: Vote) -> Row:
+def _vote_row(source: SourcePosition, index: int, vote: Vote) -> Row:
     law = vote.kind == Kind.LAW
     return (
         stored_hash(vote.hash, vote.contest, vote.kind),

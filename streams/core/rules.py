@@ -25,7 +25,7 @@ from schemas.control import (
 from schemas.verdicts import Reason
 from schemas.votes import Flag, Kind, Rule, RuledVoteBatch, Vote, VoteBatch
 from streams.core import ranking
-from streams.core.key_set import PackedKeys
+from streams.core.key_set import KeySet
 from streams.core.polls import POLL_PREFIX
 
 LAW_CHOICES: Final = frozenset({"oui", "non"})
@@ -34,7 +34,7 @@ KEPT_ROLL_COMMANDS: Final = 256
 """Commands about the roll whose records are known when they come again. A producer writes a record
 again within seconds; nobody gives so many commands meanwhile."""
 
-Judge = Callable[[Vote, bytes], Reason | None]
+Validator = Callable[[Vote, bytes], Reason | None]
 """Why a vote does not count, given its voter key; None if nothing speaks against it."""
 
 _ON_ROLL: Final = int(Flag.ON_ROLL)
@@ -42,7 +42,7 @@ _PREVALIDATED: Final = int(Flag.PREVALIDATED)
 _LAW: Final = int(Kind.LAW)
 
 
-def by_stamps(vote: Vote, _key: bytes) -> Reason | None:
+def by_flags(vote: Vote, _key: bytes) -> Reason | None:
     """Judge a vote by what the bridge found out: without any rule."""
     if not vote.flags & _ON_ROLL:
         return Reason.NOT_ON_ROLL
@@ -59,7 +59,7 @@ class Rules:
         """Votes taken in during an earlier one are void."""
         self.contests: dict[str, Contest] = {}
         """By id, as the latest command left them."""
-        self.roll = PackedKeys()
+        self.roll = KeySet()
         """Voter keys of this partition that may vote."""
         self._numbers: dict[str, int] = {}
         # Contest -> number of the latest command that changed it.
@@ -102,11 +102,11 @@ class Rules:
         """Whether a record's votes were taken in before the epoch began."""
         return self.epoch > 0 and epoch_of(batch) < self.epoch
 
-    def judge(self, batch: VoteBatch) -> Judge:
+    def validator(self, batch: VoteBatch) -> Validator:
         """What the votes of a record are judged by."""
         if not isinstance(batch, RuledVoteBatch) or not batch.rules:
-            return by_stamps
-        by_roll = self._by_table if batch.rules & Rule.ROLL_TABLE else _by_stamp
+            return by_flags
+        by_roll = self._by_table if batch.rules & Rule.ROLL_TABLE else _by_flag
         if batch.rules & Rule.POLLS:
             return lambda vote, key: (
                 self._by_contest(vote, key, by_roll)
@@ -117,7 +117,7 @@ class Rules:
             return lambda vote, key: by_roll(vote, key) or _known_choice(vote)
         return lambda vote, key: self._by_contest(vote, key, by_roll)
 
-    def _by_contest(self, vote: Vote, key: bytes, by_roll: Judge) -> Reason | None:
+    def _by_contest(self, vote: Vote, key: bytes, by_roll: Validator) -> Reason | None:
         contest = self.contests.get(vote.contest)
         if contest is None:
             return Reason.UNKNOWN_CONTEST
@@ -185,7 +185,7 @@ def epoch_of(batch: VoteBatch) -> int:
     return batch.epoch if isinstance(batch, RuledVoteBatch) else 0
 
 
-def _by_stamp(vote: Vote, _key: bytes) -> Reason | None:
+def _by_flag(vote: Vote, _key: bytes) -> Reason | None:
     return None if vote.flags & _ON_ROLL else Reason.NOT_ON_ROLL
 
 

@@ -14,7 +14,9 @@ from streams.core.decide import decide
 from streams.core.voted_partition import VotedPartition
 
 
-def fold(state: VotedPartition, log_id: bytes, offset: int, record: InputRecord) -> ChangelogRecord:
+def apply_record(
+    state: VotedPartition, log_id: bytes, offset: int, record: InputRecord
+) -> ChangelogRecord:
     """Decide on a record and apply the change to the table.
 
     Args:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.voted import FIRST_VOTE
-from streams.core.decide import Entry
+from streams.core.decide import VoterEntry
 
 _ROW: Final = FIRST_VOTE.size
 _KEY: Final = 32
@@ -39,7 +39,7 @@ _FULL: Final = 0.3
 # grow, with not quite twice as much; a chunk of rows that all fall into it still fits.
 
 
-class FirstVotes:
+class VoteIndex:
     """Where each voter key was first accepted."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class FirstVotes:
                     start = ((slot >> 32) - 1) * _ROW
                     yield bytes(self._rows[start : start + _KEY])
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> VoterEntry | None:
         """The entry of a voter key, if it has voted; without later attempts."""
         hashed = hash(key) & _HASH
         slots, mask = self._shards[hashed & _SHARDS - 1]
@@ -166,9 +166,9 @@ class FirstVotes:
         self._slots += len(old)
         self._next_to_grow = (self._next_to_grow + 1) % _SHARDS
 
-    def _entry(self, row: int) -> Entry:
+    def _entry(self, row: int) -> VoterEntry:
         _, index, _, identity = FIRST_VOTE.unpack_from(self._rows, row * _ROW)
-        return Entry(self._offsets[bisect_right(self._starts, row) - 1], index, identity)
+        return VoterEntry(self._offsets[bisect_right(self._starts, row) - 1], index, identity)
 
 
 def _filled(values: npt.NDArray[np.uint64], size: int) -> tuple[array[int], int]:

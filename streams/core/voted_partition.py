@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from schemas.codec import ChangelogRecord
 from schemas.verdicts import Rejection
 from schemas.voted import ControlRecord
-from streams.core.decide import Entry
+from streams.core.decide import VoterEntry
 from streams.core.recent_verdicts import KeptVerdicts
 from streams.core.rules import Rules
-from streams.core.voter_stores import Entries, MemoryEntries
+from streams.core.voter_stores import MemoryVoterStore, VoterStore
 from streams.errors import REBUILD_VALIDATED, REBUILD_VOTED, LogMismatch, RecoveryFailed
 
 
@@ -30,7 +30,7 @@ class VotedPartition:
     """Last input offset up to which every record was applied."""
     rules: Rules = field(default_factory=Rules)
     """What control records have decreed up to there."""
-    entries: Entries = field(default_factory=MemoryEntries)
+    entries: VoterStore = field(default_factory=MemoryVoterStore)
     """The voters."""
     kept: KeptVerdicts = field(default_factory=KeptVerdicts)
     """Rejections of the last records."""
@@ -43,7 +43,7 @@ class VotedPartition:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.entries)
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> VoterEntry | None:
         """The entry of a voter key, if it has voted."""
         return self.entries.get(key)
 

@@ -9,11 +9,11 @@ from typing import Protocol
 from schemas.control import Control
 from schemas.verdicts import Rejection
 from schemas.voted import FIRST_VOTE, Repeat
-from streams.core.decide import Entry
-from streams.core.vote_index import FirstVotes
+from streams.core.decide import VoterEntry
+from streams.core.vote_index import VoteIndex
 
 
-class Entries(Protocol):
+class VoterStore(Protocol):
     """The voters of one partition.
 
     What is put in is found at once. A key that is added again keeps its first place; the latest
@@ -28,7 +28,7 @@ class Entries(Protocol):
         """Voter keys, in no particular order."""
         ...
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> VoterEntry | None:
         """The entry of a voter key, if it has voted."""
         ...
 
@@ -53,7 +53,7 @@ class Entries(Protocol):
         ...
 
 
-class MemoryEntries:
+class MemoryVoterStore:
     """Voters in memory, to be restored from the changelog.
 
     Args:
@@ -62,9 +62,9 @@ class MemoryEntries:
     """
 
     def __init__(
-        self, first: FirstVotes | None = None, repeats: dict[bytes, Entry] | None = None
+        self, first: VoteIndex | None = None, repeats: dict[bytes, VoterEntry] | None = None
     ) -> None:
-        self._first = FirstVotes() if first is None else first
+        self._first = VoteIndex() if first is None else first
         self._repeats = {} if repeats is None else repeats
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class MemoryEntries:
         """Voter keys, in no particular order."""
         return iter(self._first)
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> VoterEntry | None:
         """The entry of a voter key, if it has voted."""
         if self._repeats:
             repeated = self._repeats.get(key)
@@ -99,18 +99,18 @@ class MemoryEntries:
 
     def clear(self) -> None:
         """Forget all voters."""
-        self._first = FirstVotes()
+        self._first = VoteIndex()
         self._repeats = {}
 
 
-class BulkEntries:
+class BulkVoterStore:
     """Voters while a changelog is read in one go; nobody asks for one before they are all in."""
 
     def __init__(self) -> None:
         self._rows = bytearray()
         self._starts = array("Q")
         self._offsets = array("Q")
-        self._repeats: dict[bytes, Entry] = {}
+        self._repeats: dict[bytes, VoterEntry] = {}
 
     def __len__(self) -> int:
         """Number of first votes."""
@@ -120,7 +120,7 @@ class BulkEntries:
         """Nobody may ask yet."""
         raise RuntimeError("the voted table is being read")
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> VoterEntry | None:
         """Nobody may ask yet."""
         del key
         raise RuntimeError("the voted table is being read")
@@ -150,11 +150,15 @@ class BulkEntries:
         self._starts, self._offsets = array("Q"), array("Q")
         self._repeats = {}
 
-    def done(self) -> MemoryEntries:
+    def done(self) -> MemoryVoterStore:
         """The voters, to be asked for; these entries are used up."""
-        return MemoryEntries(FirstVotes.of(self._rows, self._starts, self._offsets), self._repeats)
+        return MemoryVoterStore(
+            VoteIndex.of(self._rows, self._starts, self._offsets), self._repeats
+        )
 
 
-def entry_of(repeat: Repeat) -> Entry:
+def entry_of(repeat: Repeat) -> VoterEntry:
     """The entry that a repeat stands for."""
-    return Entry(repeat.offset, repeat.index, repeat.identity, repeat.attempts, tuple(repeat.later))
+    return VoterEntry(
+        repeat.offset, repeat.index, repeat.identity, repeat.attempts, tuple(repeat.later)
+    )

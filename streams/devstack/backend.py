@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
-from streams.devstack.service import Service
+from streams.devstack.service import StackService
 from streams.devstack.state import ServiceRecord
 from streams.errors import StackError
 
@@ -17,7 +17,7 @@ class Backend(Protocol):
     """Starts and ends one service at a time; all it knows is in the record."""
 
     def create(
-        self, service: Service, record: ServiceRecord, save: Callable[[], None], say: Say
+        self, service: StackService, record: ServiceRecord, save: Callable[[], None], say: Say
     ) -> None:
         """Start a service that does not run, with the data it had.
 
@@ -58,7 +58,7 @@ class Given:
     """A service from the environment: used, never touched."""
 
     def create(
-        self, service: Service, record: ServiceRecord, save: Callable[[], None], say: Say
+        self, service: StackService, record: ServiceRecord, save: Callable[[], None], say: Say
     ) -> None:
         """Nothing to start: it should be there."""
         del service, record, save, say

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streams.devstack import docker, ports
 from streams.devstack.certificates import Certificates
-from streams.devstack.service import Service
+from streams.devstack.service import StackService
 from streams.devstack.state import Kind, ServiceRecord, StackRecord
 from streams.errors import StackError
 
@@ -17,7 +17,7 @@ from streams.errors import StackError
 def choose(
     record: StackRecord,
     directory: Path,
-    wanted: Iterable[Service],
+    wanted: Iterable[StackService],
     environ: Mapping[str, str],
     prefer: Kind | None,
     *,
@@ -66,7 +66,9 @@ def choose(
         )
 
 
-def _given(service: Service, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
+def _given(
+    service: StackService, stack_id: str, environ: Mapping[str, str]
+) -> ServiceRecord | None:
     try:
         return service.given(stack_id, environ)
     except ValueError as error:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from streams.devstack.backend import Say
 from streams.devstack.ports import LOOPBACK
-from streams.devstack.service import Service
+from streams.devstack.service import StackService
 from streams.devstack.state import ServiceRecord
 from streams.errors import StackError
 
@@ -82,7 +82,7 @@ class Docker:
             return None
 
     def create(
-        self, service: Service, record: ServiceRecord, save: Callable[[], None], say: Say
+        self, service: StackService, record: ServiceRecord, save: Callable[[], None], say: Say
     ) -> None:
         """Start the container that is there, else make one."""
         container = self._container(record)

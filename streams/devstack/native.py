@@ -11,7 +11,7 @@ from pathlib import Path
 from streams.devstack import ports, process
 from streams.devstack.backend import Say
 from streams.devstack.kafka import VOTERS
-from streams.devstack.service import Service
+from streams.devstack.service import StackService
 from streams.devstack.state import ServiceRecord
 from streams.errors import PortTaken, StackError
 
@@ -20,7 +20,7 @@ class Native:
     """See :class:`streams.devstack.backend.Backend`."""
 
     def create(
-        self, service: Service, record: ServiceRecord, save: Callable[[], None], say: Say
+        self, service: StackService, record: ServiceRecord, save: Callable[[], None], say: Say
     ) -> None:
         """Prepare the data folder and start the processes in order."""
         for left in record.processes:
@@ -83,7 +83,7 @@ class Native:
             return []
 
 
-def _secure_ports(service: Service, record: ServiceRecord, say: Say) -> None:
+def _secure_ports(service: StackService, record: ServiceRecord, say: Say) -> None:
     """Make sure that the ports are free.
 
     A service that never ran may have others instead, if somebody was quicker since they were

@@ -28,7 +28,7 @@ class Image:
     """Files to mount read-only: path in the container to content."""
 
 
-class Service(Protocol):
+class StackService(Protocol):
     """A service of the stack. Constructors and attributes cost nothing and touch nothing."""
 
     name: str

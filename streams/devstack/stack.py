@@ -22,7 +22,7 @@ from streams.devstack.postgres import PostgreSQL
 from streams.devstack.probes import NotReady
 from streams.devstack.rabbitmq import RabbitMQ
 from streams.devstack.redis import Redis
-from streams.devstack.service import Service, certificates_of
+from streams.devstack.service import StackService, certificates_of
 from streams.devstack.starting import Starter
 from streams.devstack.state import Kind, ServiceRecord, StackRecord, StateFile
 from streams.errors import StackError
@@ -94,7 +94,7 @@ class Stack:
         self._say: Say = say or (lambda _name, _text: None)
         kafkas = cluster.members(kafka_heap, kafka_proxy_port)
         self._kafka = kafkas[0]
-        services: list[Service] = [*kafkas, RabbitMQ(), PostgreSQL(), Redis()]
+        services: list[StackService] = [*kafkas, RabbitMQ(), PostgreSQL(), Redis()]
         self._services = {service.name: service for service in services}
         self._brokers = brokers
         self._backends: dict[Kind, Backend] = {

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from streams.devstack.backend import Backend
 from streams.devstack.probes import NotReady
-from streams.devstack.service import Service
+from streams.devstack.service import StackService
 from streams.devstack.state import Kind, ServiceRecord
 from streams.errors import ServiceUnavailable, StackError
 
@@ -33,7 +33,7 @@ class Starter:
 
     def __init__(
         self,
-        services: Mapping[str, Service],
+        services: Mapping[str, StackService],
         backends: Mapping[Kind, Backend],
         *,
         save: Callable[[], None],
@@ -86,7 +86,7 @@ class Starter:
         if self._await_ready(service, record):
             say(f"ready after {time.monotonic() - begin:.1f} s")
 
-    def _await_ready(self, service: Service, record: ServiceRecord) -> bool:
+    def _await_ready(self, service: StackService, record: ServiceRecord) -> bool:
         backend = self._backends[record.kind]
         seconds = self._deadline_seconds
         if record.kind == "given":

@@ -45,7 +45,7 @@ class ElectionsRefused(ScrutinError):
 
 
 @dataclass(frozen=True)
-class Party:
+class PartyDefinition:
     """A party."""
 
     id: int
@@ -65,7 +65,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateDefinition:
     """Who stands in an election."""
 
     id: int
@@ -85,7 +85,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Election:
+class ElectionDefinition:
     """An election; its contest is `election:` and its id."""
 
     id: int
@@ -112,12 +112,12 @@ class Election:
 class Definitions:
     """What is known of elections, each by id."""
 
-    parties: dict[int, Party] = field(default_factory=dict)
+    parties: dict[int, PartyDefinition] = field(default_factory=dict)
     regions: dict[int, Region] = field(default_factory=dict)
-    elections: dict[int, Election] = field(default_factory=dict)
-    candidates: dict[int, Candidate] = field(default_factory=dict)
+    elections: dict[int, ElectionDefinition] = field(default_factory=dict)
+    candidates: dict[int, CandidateDefinition] = field(default_factory=dict)
 
-    def standing(self, election_id: int) -> list[Candidate]:
+    def standing(self, election_id: int) -> list[CandidateDefinition]:
         """Candidates of an election, in the ballot's order: by id."""
         found = [c for c in self.candidates.values() if c.election_id == election_id]
         return sorted(found, key=lambda candidate: candidate.id)
@@ -199,7 +199,7 @@ def merged(known: Definitions, new: Definitions) -> Definitions:
     return result
 
 
-def contest_of(definitions: Definitions, election: Election) -> Contest | None:
+def contest_of(definitions: Definitions, election: ElectionDefinition) -> Contest | None:
     """The draft of an election's contest; None while it has no candidates.
 
     Raises:
@@ -282,10 +282,12 @@ def _id(row: Row, *names: str) -> int:
     return _number(value, names[0])
 
 
-def _party(row: Row) -> Party:
+def _party(row: Row) -> PartyDefinition:
     code = _needed(row, "party_code", "code", "party_name", "name")
     name = _text(row, "party_name", "name") or code
-    return Party(_id(row, "id", "party_id"), code, name, _text(row, "party_color", "color"))
+    return PartyDefinition(
+        _id(row, "id", "party_id"), code, name, _text(row, "party_color", "color")
+    )
 
 
 def _region(row: Row) -> Region:
@@ -294,13 +296,13 @@ def _region(row: Row) -> Region:
     return Region(_id(row, "id", "region_id"), code, name, _text(row, "description"))
 
 
-def _election(row: Row) -> Election:
+def _election(row: Row) -> ElectionDefinition:
     number = _id(row, "id", "election_id")
     method = (_text(row, "voting_method", "method") or "single_choice").lower()
     if method not in METHODS:
         raise ValueError(f"there is no voting_method {method!r}; use {', '.join(METHODS)}")
     on = _get(row, "election_date", "date")
-    return Election(
+    return ElectionDefinition(
         id=number,
         code=_text(row, "election_code", "code") or str(number),
         name=_needed(row, "election_name", "name", "title", "election_code", "code"),
@@ -315,7 +317,7 @@ def _election(row: Row) -> Election:
     )
 
 
-def _candidate(row: Row, codes: Mapping[str, Mapping[str, int]]) -> Candidate:
+def _candidate(row: Row, codes: Mapping[str, Mapping[str, int]]) -> CandidateDefinition:
     def named(what: str) -> int | None:
         value = _get(row, f"{what}_id")
         if value is not None:
@@ -333,7 +335,7 @@ def _candidate(row: Row, codes: Mapping[str, Mapping[str, int]]) -> Candidate:
     first, last = _text(row, "first_name"), _text(row, "last_name", "name", "candidate_name")
     if first is None and last is None:
         raise ValueError("last_name is missing")
-    return Candidate(
+    return CandidateDefinition(
         id=_id(row, "id", "candidate_id"),
         election_id=election,
         region_id=named("region"),
@@ -365,6 +367,6 @@ def _ms(value: Any, whole_day: timedelta) -> int | None:
     return int(at.timestamp() * 1000)
 
 
-def ids(definitions: Iterable[Candidate]) -> list[str]:
+def ids(definitions: Iterable[CandidateDefinition]) -> list[str]:
     """Candidates as votes name them."""
     return [str(candidate.id) for candidate in definitions]

@@ -11,7 +11,14 @@ from schemas.control import ContestMethod
 from streams.core import ranking
 from streams.core.ranking import Ranking
 from streams.elections.counting import BY_LOT, Count, Round, instant_runoff, plurality
-from streams.elections.definitions import METHODS, Candidate, Definitions, Election, Region, ids
+from streams.elections.definitions import (
+    METHODS,
+    CandidateDefinition,
+    Definitions,
+    ElectionDefinition,
+    Region,
+    ids,
+)
 
 Ballots = Iterable[tuple[str, str | None, int]]
 """(choice, region that the vote states, number of such votes)."""
@@ -22,7 +29,7 @@ class Seat:
     """One count: a region's, or that of the whole country."""
 
     region: Region | None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateDefinition, ...]
     """In the ballot's order."""
     ballots: int
     count: Count
@@ -37,7 +44,7 @@ class Seat:
 class ElectionResult:
     """What the ballots of an election say so far."""
 
-    election: Election
+    election: ElectionDefinition
     definitions: Definitions
     seats: tuple[Seat, ...]
     """By region; one of the whole country if the candidates stand in all regions."""
@@ -65,7 +72,7 @@ class ElectionResult:
         found = [(code, votes[code], seats[code]) for code in votes]
         return sorted(found, key=lambda one: (-one[2], -one[1], one[0] or ""))
 
-    def _party(self, candidate: Candidate) -> str | None:
+    def _party(self, candidate: CandidateDefinition) -> str | None:
         party = self.definitions.parties.get(candidate.party_id or 0)
         return party.code if party else None
 
@@ -129,7 +136,9 @@ def _round(one: Round) -> dict[str, Any]:
     }
 
 
-def result_of(definitions: Definitions, election: Election, ballots: Ballots) -> ElectionResult:
+def result_of(
+    definitions: Definitions, election: ElectionDefinition, ballots: Ballots
+) -> ElectionResult:
     """Count an election.
 
     A ballot belongs to the region of the first of its candidates who stands.
@@ -165,7 +174,10 @@ def result_of(definitions: Definitions, election: Election, ballots: Ballots) ->
 
 
 def _seat(
-    definitions: Definitions, election: Election, region_id: int | None, box: Counter[Ranking]
+    definitions: Definitions,
+    election: ElectionDefinition,
+    region_id: int | None,
+    box: Counter[Ranking],
 ) -> Seat:
     candidates = [c for c in definitions.standing(election.id) if c.region_id == region_id]
     region = None if region_id is None else definitions.regions[region_id]

@@ -11,7 +11,13 @@ import asyncpg
 from streams.adapters.postgres.connection import translated
 from streams.core.rows import moment
 from streams.elections.counting import Round
-from streams.elections.definitions import Candidate, Definitions, Election, Party, Region
+from streams.elections.definitions import (
+    CandidateDefinition,
+    Definitions,
+    ElectionDefinition,
+    PartyDefinition,
+    Region,
+)
 from streams.elections.results import ElectionResult, Seat, result_of
 from streams.errors import ScrutinError
 
@@ -84,10 +90,10 @@ async def read_definitions(connection: asyncpg.Connection) -> Definitions:
                 todo="Run `scrutin migrate`",
             ) from error
     return Definitions(
-        {row[0]: Party(*row) for row in parties},
+        {row[0]: PartyDefinition(*row) for row in parties},
         {row[0]: Region(*row) for row in regions},
-        {row[0]: Election(*row) for row in elections},
-        {row[0]: Candidate(*row) for row in candidates},
+        {row[0]: ElectionDefinition(*row) for row in elections},
+        {row[0]: CandidateDefinition(*row) for row in candidates},
     )
 
 
@@ -138,7 +144,7 @@ async def write_definitions(connection: asyncpg.Connection, new: Definitions) ->
 
 
 async def read_result(
-    connection: asyncpg.Connection, definitions: Definitions, election: Election
+    connection: asyncpg.Connection, definitions: Definitions, election: ElectionDefinition
 ) -> ElectionResult:
     """An election's result as the totals are now.
 
@@ -180,7 +186,7 @@ async def count(connection: asyncpg.Connection, election_id: int) -> tuple[Elect
     return result, final
 
 
-def named(definitions: Definitions, name: str) -> Election:
+def named(definitions: Definitions, name: str) -> ElectionDefinition:
     """An election by its id, code or contest.
 
     Raises:
@@ -196,7 +202,7 @@ def named(definitions: Definitions, name: str) -> Election:
     return found
 
 
-def find(definitions: Definitions, name: str) -> Election | None:
+def find(definitions: Definitions, name: str) -> ElectionDefinition | None:
     """The same, or None."""
     for election in definitions.elections.values():
         if name in {str(election.id), election.code, election.contest}:
@@ -205,7 +211,10 @@ def find(definitions: Definitions, name: str) -> Election | None:
 
 
 async def _result(
-    connection: asyncpg.Connection, definitions: Definitions, election: Election, query: str
+    connection: asyncpg.Connection,
+    definitions: Definitions,
+    election: ElectionDefinition,
+    query: str,
 ) -> ElectionResult:
     async with translated({"contest": election.contest}):
         rows = await connection.fetch(query, election.contest)

@@ -23,7 +23,7 @@ from streams.runtime.failstop import fail
 log = structlog.get_logger(__name__)
 
 
-class Grouped(Protocol):
+class BatchItem(Protocol):
     """What a group is made of."""
 
     @property
@@ -42,13 +42,13 @@ class Grouped(Protocol):
         """Acknowledge the event to Faust."""
 
 
-T = TypeVar("T", bound=Grouped)
+T = TypeVar("T", bound=BatchItem)
 
 QUEUE_BYTES: Final = 32 * 1024 * 1024
 """An agent waits when its queue holds this much."""
 
 
-class GroupRunner(Generic[T]):
+class BatchProcessor(Generic[T]):
     """Works on groups of events, one group at a time.
 
     Args:

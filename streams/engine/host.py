@@ -16,14 +16,14 @@ from prometheus_client import CollectorRegistry
 from streams.adapters.kafka.writer import LogWriter
 from streams.engine.app import App, new_app
 from streams.engine.assignment import Assignment
-from streams.engine.batching import GroupRunner
+from streams.engine.batching import BatchProcessor
 from streams.errors import NoProgress, ScrutinError
 from streams.runtime.failstop import fail
 from streams.runtime.logs import configure_structlog
 from streams.runtime.metrics import expose_health
-from streams.runtime.outages import Availability, persistently
+from streams.runtime.outages import OutageTracker, persistently
 from streams.runtime.status_server import StatusServer
-from streams.runtime.task_dump import tell, tell_on_signal
+from streams.runtime.task_dump import dump_tasks, dump_tasks_on_signal
 from streams.settings.model import Settings
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ STOP_MARGIN_S: Final = 14.0
 wait 30 s, and would end the process without a word."""
 
 
-class Host(ABC):
+class WorkerHost(ABC):
     """Holds the stages of a worker process and connects them to Faust's app.
 
     A subclass builds its stages, names them in :attr:`groups` and says what it needs to be open.
@@ -54,12 +54,12 @@ class Host(ABC):
         self.settings = settings
         configure_structlog()
         self.app: App = new_app(settings, app_id, self)
-        self.groups: Sequence[GroupRunner[Any]] = ()
+        self.groups: Sequence[BatchProcessor[Any]] = ()
         """What takes the agents' records, in the order in which it is drained."""
         self._registry = registry
         self._table_title = table_title
         self._assignment = Assignment()
-        self._availability = Availability(settings.max_retry_attempts, self.on_outage)
+        self._availability = OutageTracker(settings.max_retry_attempts, self.on_outage)
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
@@ -115,7 +115,7 @@ class Host(ABC):
 
         Errors end the process: Faust would start again without end. A stop ends the waiting.
         """
-        tell_on_signal(self._loops)
+        dump_tasks_on_signal(self._loops)
         opening = asyncio.create_task(self._open())
         stopped = asyncio.create_task(self.app._stopped.wait())
         await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -156,7 +156,7 @@ class Host(ABC):
         return {"main": self.app.loop, "consumer": self.app.consumer.thread_loop}
 
     def _stop_hangs(self) -> None:
-        tell(self._loops)
+        dump_tasks(self._loops)
         fail(
             NoProgress(
                 "The stop has not come to its end",
@@ -207,7 +207,7 @@ class Host(ABC):
     # Health.
 
     def _not_ready(self) -> list[str]:
-        faults = [f"{service} is away" for service in self._availability.away()]
+        faults = [f"{service} is away" for service in self._availability.unavailable()]
         if not self._opened:
             faults.append("starting")
         elif self.app.rebalancing or self.app.in_recovery:

@@ -17,7 +17,7 @@ from faust.types import TP
 from streams.adapters.kafka.reader import LogReader
 from streams.errors import NoProgress, ServiceUnavailable
 from streams.runtime.failstop import fail
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _LOOKS: Final = 6
 """Times that it looks within its timeout."""
 
 
-class Stillness:
+class StallClock:
     """How long nothing has moved though records wait; pure."""
 
     def __init__(self, now_s: float) -> None:
@@ -67,7 +67,7 @@ class Watchdog:
         *,
         positions: Callable[[], Mapping[TP, int] | None],
         reader: LogReader,
-        availability: Availability,
+        availability: OutageTracker,
         timeout_s: float,
         worker: str,
     ) -> None:
@@ -79,11 +79,11 @@ class Watchdog:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        stillness = Stillness(time.monotonic())
+        stillness = StallClock(time.monotonic())
         while True:
             await asyncio.sleep(self._timeout_s / _LOOKS)
             positions = self._positions()
-            if positions is None or self._availability.troubled:
+            if positions is None or self._availability.degraded:
                 stillness.excuse(time.monotonic())
                 continue
             try:

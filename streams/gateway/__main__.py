@@ -10,7 +10,7 @@ import uvloop
 from streams.errors import ExitCode, ScrutinError
 from streams.gateway.process import serve
 from streams.runtime.logs import configure_logging
-from streams.runtime.memory import spare_collections
+from streams.runtime.memory import raise_gc_thresholds
 from streams.settings.load import load_settings
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
-        spare_collections()
+        raise_gc_thresholds()
         return uvloop.run(serve(settings))
     except ScrutinError as error:
         if error.exit_code is ExitCode.STAGE_FAILED:

@@ -18,7 +18,7 @@ MAX_CACHED: Final = 64
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ContestStanding(msgspec.Struct, frozen=True):
     """Where a contest is in its life, as watchers are told."""
 
     state: str | None = None
@@ -28,7 +28,7 @@ class Standing(msgspec.Struct, frozen=True):
     closes_at: str | None = None
 
 
-class Room:
+class ContestFeed:
     """One contest.
 
     Args:
@@ -40,7 +40,7 @@ class Room:
         self.number = 0
         """Of the latest change."""
         self.totals: dict[str, int] = {}
-        self.standing = Standing()
+        self.standing = ContestStanding()
         self._changed: dict[str, int] = {}
         # Choice -> number of its latest change.
         self._standing_changed = 0
@@ -53,7 +53,7 @@ class Room:
         higher = {c: v for c, v in totals.items() if v > self.totals.get(c, 0)}
         return self._change(higher)
 
-    def replace(self, totals: Mapping[str, int], standing: Standing) -> bool:
+    def replace(self, totals: Mapping[str, int], standing: ContestStanding) -> bool:
         """Take what the database says, also where that is less; returns whether it is new."""
         number = self.number
         if gone := [choice for choice in self.totals if choice not in totals]:

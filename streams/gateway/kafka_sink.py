@@ -19,10 +19,10 @@ from streams.adapters.kafka import admin
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 from streams.intake.assembly import Intake, first_error
-from streams.intake.control_reader import NoticeReader
-from streams.intake.pause import Standstill
+from streams.intake.control_reader import ControlReader
+from streams.intake.pause import PauseController
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 from streams.settings.model import Settings
 
 log = structlog.get_logger(__name__)
@@ -82,13 +82,13 @@ class VoteLog(VoteSink):
         availability: told what is away.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, availability: Availability) -> None:
+    def __init__(self, settings: Settings, redis: Redis, availability: OutageTracker) -> None:
         super().__init__()
         self._settings = settings
         self._availability = availability
         # What a bridge counts is not exposed here: the names would stand there twice.
         self._intake = Intake(settings, redis, availability, BridgeMetrics(CollectorRegistry()))
-        self._standstill = Standstill(self)
+        self._standstill = PauseController(self)
         self._desk = Desk()
         self._reading = False
         self._paused = False
@@ -96,8 +96,8 @@ class VoteLog(VoteSink):
     @property
     def fault(self) -> str | None:
         """Why no vote can be taken now; None if one can."""
-        if away := self._availability.away():
-            return f"{' and '.join(sorted(away))} is away"
+        if unavailable := self._availability.unavailable():
+            return f"{' and '.join(sorted(unavailable))} is away"
         if not self._reading:
             return "starting"
         if self._paused:
@@ -139,10 +139,10 @@ class VoteLog(VoteSink):
             availability=self._availability,
             retry_delay_s=settings.retry_delay_s,
         )
-        notices = NoticeReader(
+        notices = ControlReader(
             settings.kafka_bootstrap_servers,
             log_id=genesis[0].log_id,
-            heed=self._heed,
+            on_notice=self._on_notice,
             availability=self._availability,
             retry_delay_s=settings.retry_delay_s,
         )
@@ -162,7 +162,7 @@ class VoteLog(VoteSink):
         except ExceptionGroup as errors:
             raise first_error(errors, process=settings.worker_id) from errors
 
-    async def _heed(self, notice: Notice) -> None:
+    async def _on_notice(self, notice: Notice) -> None:
         match notice:
             case RollLoaded():
                 self._intake.table_roll.loaded()

@@ -24,13 +24,13 @@ from streams.gateway.rabbitmq_sink import VoteQueue
 from streams.gateway.receipts import Receipts
 from streams.gateway.services import Parts
 from streams.gateway.store import Store
-from streams.gateway.subscriptions import MAX_WATCHERS, Watching
-from streams.gateway.tally_service import TallyDesk
+from streams.gateway.subscriptions import MAX_WATCHERS, Subscriptions
+from streams.gateway.tally_service import TallyService
 from streams.gateway.throttle import Throttle
 from streams.gateway.voters import Voters
 from streams.runtime.metrics import GatewayMetrics, expose_health, process_registry
-from streams.runtime.outages import Availability, Service, persistently
-from streams.runtime.task_dump import tell_on_signal
+from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.task_dump import dump_tasks_on_signal
 from streams.settings.model import VALIDATION, Settings
 
 log = structlog.get_logger(__name__)
@@ -43,10 +43,10 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
     Raises:
         SettingsError: PostgreSQL refuses who we are.
     """
-    availability = Availability(settings.max_retry_attempts)
+    availability = OutageTracker(settings.max_retry_attempts)
     redis = redis_client(settings)
     queue = (
-        VoteLog(settings, redis, Availability(settings.max_retry_attempts))
+        VoteLog(settings, redis, OutageTracker(settings.max_retry_attempts))
         if settings.confirm == "kafka"
         else VoteQueue(
             address_of(settings),
@@ -70,7 +70,7 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
             retry_delay_s=settings.retry_delay_s,
         )
         await stack.enter_async_context(queue)
-        watching = await stack.enter_async_context(Watching(redis, store.standings, metrics))
+        watching = await stack.enter_async_context(Subscriptions(redis, store.standings, metrics))
         writer = LogWriter(settings.kafka_bootstrap_servers, availability=availability)
         stack.push_async_callback(writer.close)
 
@@ -88,7 +88,7 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
             watching=watching,
             polls=Polls(store, writer, partitions=settings.partitions, name=settings.worker_id),
             voters=Voters(poll_key(settings.secret.get_secret_value()), settings.api_keys),
-            tallies=await stack.enter_async_context(TallyDesk(settings)),
+            tallies=await stack.enter_async_context(TallyService(settings)),
             metrics=metrics,
             ready=ready,
         )
@@ -118,7 +118,7 @@ async def serve(settings: Settings) -> ExitCode:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    tell_on_signal(lambda: {"main": loop})
+    dump_tasks_on_signal(lambda: {"main": loop})
     running = asyncio.create_task(_run(settings))
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -16,7 +16,7 @@ from pika.exceptions import AMQPError
 from streams.adapters.rabbitmq.client import Address, connected, ensure_queue, resolve
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ class VoteQueue(VoteSink):
         address: Address,
         *,
         queue: str,
-        availability: Availability,
+        availability: OutageTracker,
         retry_delay_s: float,
         confirm_timeout_s: float,
         on_blocked: Callable[[bool], None] = lambda _: None,

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from streams.gateway.poll_store import Polls
 from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
-from streams.gateway.submissions import Clock
-from streams.gateway.subscriptions import Watching
-from streams.gateway.tally_service import TallyDesk
+from streams.gateway.submissions import RequestClock
+from streams.gateway.subscriptions import Subscriptions
+from streams.gateway.tally_service import TallyService
 from streams.gateway.throttle import Throttle
 from streams.gateway.vote_sink import VoteSink
 from streams.gateway.voters import Voters
@@ -34,14 +34,14 @@ class Parts:
     queue: VoteSink
     receipts: Receipts
     throttle: Throttle
-    watching: Watching
+    watching: Subscriptions
     polls: Polls
     voters: Voters
-    tallies: TallyDesk
+    tallies: TallyService
     metrics: GatewayMetrics
     ready: Callable[[], list[str]]
     """What keeps the gateway from doing its work now."""
-    clock: Clock = field(default_factory=Clock)
+    clock: RequestClock = field(default_factory=RequestClock)
 
     def address_of(self, request: AnyRequest) -> str:
         """The client's address; behind proxies what the outermost trusted one saw."""

@@ -13,7 +13,7 @@ from streams.adapters.postgres.connection import Pooled, translated
 from streams.core.rows import moment
 from streams.errors import ServiceUnavailable
 from streams.gateway.batch_lookup import Lookups
-from streams.gateway.contest_feed import Standing
+from streams.gateway.contest_feed import ContestStanding
 from streams.gateway.receipts import Submission
 from streams.settings.model import Settings
 
@@ -82,7 +82,7 @@ WHERE c.contest_id = ANY($1::text[])
 STEPS_S: Final = (1, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800, 2_592_000)
 
 
-class Fate(msgspec.Struct):
+class VoteStatus(msgspec.Struct):
     """What became of a vote."""
 
     status: str
@@ -103,7 +103,7 @@ class LawResult(msgspec.Struct):
     updated_at: datetime | None
 
 
-class Point(msgspec.Struct):
+class TimelinePoint(msgspec.Struct):
     """One step of a timeline."""
 
     starts: datetime
@@ -117,15 +117,15 @@ class Timeline(msgspec.Struct):
     contest: str
     step_s: int
     """Width of every step in seconds."""
-    points: list[Point]
+    points: list[TimelinePoint]
     """Steps with votes, in order."""
 
 
-def fate_of(status: str, reason: str, attempt: int) -> Fate:
+def fate_of(status: str, reason: str, attempt: int) -> VoteStatus:
     """The fate of a vote that was not counted; a malformed one is invalid to its voter."""
     if status == "duplicate":
-        return Fate(status, reason, attempt)
-    return Fate("invalid", reason)
+        return VoteStatus(status, reason, attempt)
+    return VoteStatus("invalid", reason)
 
 
 def step_for(span_s: float) -> int:
@@ -176,14 +176,14 @@ class Store(Pooled):
     async def _counted(self, stored_hashes: list[str]) -> list[str]:
         return [row["vote_hash"] for row in await self.fetch(VOTERS, stored_hashes)]
 
-    async def fate(self, submission: Submission) -> Fate:
+    async def fate(self, submission: Submission) -> VoteStatus:
         """What became of a vote."""
         at = moment(submission.timestamp_us)
         if await self.fetch(COUNTED, submission.stored_hash, at):
-            return Fate("counted")
+            return VoteStatus("counted")
         for row in await self.fetch(REJECTED, submission.identity):
             return fate_of(row["status"], row["reason"], row["attempt_count"])
-        return Fate("pending")
+        return VoteStatus("pending")
 
     async def laws(self, law_id: str | None = None) -> list[LawResult]:
         """Totals of all laws with votes, or of one."""
@@ -226,12 +226,14 @@ class Store(Pooled):
 
     async def standings(
         self, contests: Sequence[str]
-    ) -> dict[str, tuple[dict[str, int], Standing]]:
+    ) -> dict[str, tuple[dict[str, int], ContestStanding]]:
         """Totals and state of contests, also of those that nobody knows."""
         names = list(contests)
         totals, states = await self.totals(names), await self.fetch(STANDINGS, names)
         standing = {row["contest_id"]: _standing(row) for row in states}
-        return {name: (totals.get(name, {}), standing.get(name, Standing())) for name in names}
+        return {
+            name: (totals.get(name, {}), standing.get(name, ContestStanding())) for name in names
+        }
 
     async def timeline(
         self, contest: str, *, since: datetime | None, step_s: int | None
@@ -248,17 +250,17 @@ class Store(Pooled):
             return Timeline(contest, step_s or STEPS_S[0], [])
         needed_s = step_for((span["last"] - span["first"]).total_seconds())
         width_s = max(needed_s, step_s or 0)
-        points: dict[datetime, Point] = {}
+        points: dict[datetime, TimelinePoint] = {}
         rows = await self.fetch(TIMELINE, contest, since, _seconds(width_s))
         for row in rows:
-            point = points.setdefault(row["starts"], Point(row["starts"], {}))
+            point = points.setdefault(row["starts"], TimelinePoint(row["starts"], {}))
             point.votes[row["choice"]] = row["votes"]
         return Timeline(contest, width_s, list(points.values()))
 
 
-def _standing(row: Any) -> Standing:
+def _standing(row: Any) -> ContestStanding:
     closes = row["closes_at"]
-    return Standing(row["state"], row["final"], closes.isoformat() if closes else None)
+    return ContestStanding(row["state"], row["final"], closes.isoformat() if closes else None)
 
 
 def _seconds(seconds: int) -> Any:

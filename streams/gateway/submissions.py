@@ -70,7 +70,7 @@ class Faulty(ValueError):
         self.fault = fault
 
 
-class Clock:
+class RequestClock:
     """Microseconds that never repeat, so that a voter's submissions can be told apart."""
 
     def __init__(self) -> None:

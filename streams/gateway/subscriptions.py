@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from streams.adapters.redis.client import redis_errors
 from streams.core.live_totals import CHANNEL, MAX_NOTICES, Notice, Totals, read_message
 from streams.errors import ScrutinError, ServiceUnavailable
-from streams.gateway.contest_feed import Room, Standing
+from streams.gateway.contest_feed import ContestFeed, ContestStanding
 from streams.runtime.metrics import GatewayMetrics
 
 log = structlog.get_logger(__name__)
@@ -35,11 +35,13 @@ PER_WATCHER_S: Final = 0.00006
 MAX_ROOMS: Final = 10_000
 MAX_WATCHERS: Final = 20_000
 
-Truth = Callable[[Sequence[str]], Awaitable[Mapping[str, tuple[dict[str, int], Standing]]]]
+SnapshotLoader = Callable[
+    [Sequence[str]], Awaitable[Mapping[str, tuple[dict[str, int], ContestStanding]]]
+]
 """Contests -> what the database says of each."""
 
 
-class Crowded(Exception):
+class TooManyWatchers(Exception):
     """There is no room for one more watcher."""
 
 
@@ -47,7 +49,7 @@ class _Busy:
     """A room with its watchers."""
 
     def __init__(self, contest: str) -> None:
-        self.room = Room(contest)
+        self.room = ContestFeed(contest)
         self.watchers = 0
         self.touched = 0
         """Messages of Redis; the database's answer is older than those that come meanwhile."""
@@ -81,7 +83,7 @@ class _Busy:
         self._next.cancel()
 
 
-class Watching:
+class Subscriptions:
     """All rooms of a gateway. Enter it to be fed.
 
     Args:
@@ -90,7 +92,7 @@ class Watching:
         metrics: of the gateway.
     """
 
-    def __init__(self, redis: Redis, truth: Truth, metrics: GatewayMetrics) -> None:
+    def __init__(self, redis: Redis, truth: SnapshotLoader, metrics: GatewayMetrics) -> None:
         self._redis = redis
         self._truth = truth
         self._metrics = metrics
@@ -155,7 +157,7 @@ class Watching:
             Crowded: there is no room.
         """
         if self._watchers >= MAX_WATCHERS:
-            raise Crowded
+            raise TooManyWatchers
         self._watchers += 1
         seen = self._notice_number
         try:
@@ -187,7 +189,7 @@ class Watching:
     def _seat(self, contest: str) -> Iterator[_Busy]:
         busy = self._rooms.get(contest)
         if self._watchers >= MAX_WATCHERS or (busy is None and len(self._rooms) >= MAX_ROOMS):
-            raise Crowded
+            raise TooManyWatchers
         if busy is None:
             busy = self._rooms[contest] = _Busy(contest)
             self._ask.set()

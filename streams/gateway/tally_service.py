@@ -11,9 +11,9 @@ from typing import Any, Final, Self
 import msgspec
 
 from streams.errors import ServiceUnavailable
-from streams.gateway.subscriptions import Crowded
+from streams.gateway.subscriptions import TooManyWatchers
 from streams.settings.model import Settings
-from streams.tally.commands import Tally, tally
+from streams.tally.commands import TallyCommands, tally
 
 POLL_S: Final = 0.5
 """An election that somebody watches is looked at so often, however many watch."""
@@ -44,7 +44,7 @@ class _Room:
         self._next.cancel()
 
 
-class TallyDesk:
+class TallyService:
     """The tally of a gateway; a context. One that nobody asks for costs nothing.
 
     Args:
@@ -55,7 +55,7 @@ class TallyDesk:
         self._settings = settings
         self._resources = AsyncExitStack()
         self._opening = asyncio.Lock()
-        self._tally: Tally | None = None
+        self._tally: TallyCommands | None = None
         self._rooms: dict[str, _Room] = {}
 
     async def __aenter__(self) -> Self:
@@ -71,7 +71,7 @@ class TallyDesk:
             room.close()
         await self._resources.aclose()
 
-    async def tally(self) -> Tally:
+    async def tally(self) -> TallyCommands:
         """What commands are given to.
 
         Raises:
@@ -96,7 +96,7 @@ class TallyDesk:
             ServiceUnavailable: PostgreSQL is away.
         """
         if self.watchers >= MAX_WATCHERS:
-            raise Crowded
+            raise TooManyWatchers
         asked = await self.tally()
         await asked.store.election(election_id)
         room = self._rooms.setdefault(election_id, _Room())
@@ -116,7 +116,7 @@ class TallyDesk:
                 room.close()
                 del self._rooms[election_id]
 
-    async def _look(self, asked: Tally, election_id: str, room: _Room) -> None:
+    async def _look(self, asked: TallyCommands, election_id: str, room: _Room) -> None:
         while True:
             # While PostgreSQL is away the watchers keep what they have.
             with suppress(ServiceUnavailable):
@@ -124,7 +124,7 @@ class TallyDesk:
             await asyncio.sleep(POLL_S)
 
 
-async def progress(asked: Tally, election_id: str) -> dict[str, Any]:
+async def progress(asked: TallyCommands, election_id: str) -> dict[str, Any]:
     """All jobs of an election, and whether its result is there."""
     return {
         "type": "progress",

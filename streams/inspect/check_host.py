@@ -19,7 +19,7 @@ _LEAST_FREE: Final = 1 << 30
 _LEAST_HANDLES: Final = 1024
 
 
-def judge(settings: Settings) -> Iterator[Check]:
+def evaluate(settings: Settings) -> Iterator[Check]:
     """Look at Python, Faust, disks and limits."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have forced it
@@ -27,12 +27,12 @@ def judge(settings: Settings) -> Iterator[Check]:
     else:
         yield ok(SERVICE, "python", version)
     yield _faust_extension()
-    yield from judge_marks(settings)
+    yield from evaluate_marks(settings)
     yield from _disks([settings.data_dir, settings.stack_dir])
-    yield judge_handles(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    yield evaluate_handles(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def judge_marks(settings: Settings) -> Iterator[Check]:
+def evaluate_marks(settings: Settings) -> Iterator[Check]:
     """Settings that no real count may have."""
     if settings.test_failpoints:
         yield failure(
@@ -70,10 +70,10 @@ def _disks(folders: list[Path]) -> Iterator[Check]:
         if there.stat().st_dev in seen:
             continue
         seen.add(there.stat().st_dev)
-        yield judge_disk(str(folder), shutil.disk_usage(there).free)
+        yield evaluate_disk(str(folder), shutil.disk_usage(there).free)
 
 
-def judge_disk(folder: str, free: int) -> Check:
+def evaluate_disk(folder: str, free: int) -> Check:
     """`free` bytes on the disk of a folder."""
     told = f"{free / (1 << 30):.1f} GiB free for {folder}"
     if free < _LEAST_FREE:
@@ -86,7 +86,7 @@ def judge_disk(folder: str, free: int) -> Check:
     return ok(SERVICE, "disk", told)
 
 
-def judge_handles(limit: int) -> Check:
+def evaluate_handles(limit: int) -> Check:
     """`limit` open files at most; -1 is unlimited."""
     if limit == resource.RLIM_INFINITY:
         return ok(SERVICE, "file handles", "unlimited")

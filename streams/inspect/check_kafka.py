@@ -132,17 +132,17 @@ def _voted_id(value: bytes) -> bytes | None:
         return None
 
 
-def judge(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
+def evaluate(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
     """What the facts mean."""
     yield ok(SERVICE, "reachable", f"{facts.brokers} broker{'s' * (facts.brokers != 1)}")
-    yield from _judge_topics(settings, facts)
+    yield from _evaluate_topics(settings, facts)
     if facts.topics:
-        yield _judge_replication(facts)
-        yield from _judge_configs(facts)
-    yield from _judge_identity(facts)
+        yield _evaluate_replication(facts)
+        yield from _evaluate_configs(facts)
+    yield from _evaluate_identity(facts)
 
 
-def _judge_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
+def _evaluate_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
     plan = planned_topics(settings.app_id, settings.partitions)
     missing = [topic.name for topic in plan if topic.name not in facts.topics]
     wrong = [
@@ -179,7 +179,7 @@ def _judge_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
         yield ok(SERVICE, "topics", f"{len(plan)} topics, {settings.partitions} partitions")
 
 
-def _judge_replication(facts: KafkaFacts) -> Check:
+def _evaluate_replication(facts: KafkaFacts) -> Check:
     replicas = min(t.replicas for t in facts.topics.values())
     minimum = min(int(t.config.get("min.insync.replicas", 1)) for t in facts.topics.values())
     under = sorted(name for name, t in facts.topics.items() if t.in_sync < t.replicas)
@@ -203,7 +203,7 @@ def _judge_replication(facts: KafkaFacts) -> Check:
     return ok(SERVICE, "replication", told)
 
 
-def _judge_configs(facts: KafkaFacts) -> Iterator[Check]:
+def _evaluate_configs(facts: KafkaFacts) -> Iterator[Check]:
     found = False
     for name, topic in facts.topics.items():
         for detail, todo in _config_faults(name, topic.config):
@@ -240,7 +240,7 @@ def _config_faults(name: str, config: Mapping[str, str]) -> Iterator[tuple[str, 
         )
 
 
-def _judge_identity(facts: KafkaFacts) -> Iterator[Check]:
+def _evaluate_identity(facts: KafkaFacts) -> Iterator[Check]:
     if not facts.log_ids:
         if VALIDATION_TOPIC in facts.topics:
             yield warning(

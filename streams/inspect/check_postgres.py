@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from streams.adapters.kafka.view import Span
 from streams.adapters.postgres.connection import connect, place, translated
 from streams.adapters.postgres.migrations import migrations
-from streams.inspect.checks import Check, Clock, failure, judge_clock, ok, warning
+from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
 from streams.settings.model import Settings
 
 SERVICE: Final = "postgresql"
@@ -31,7 +31,7 @@ class PostgresFacts:
     """What PostgreSQL tells."""
 
     version: str
-    clock: Clock
+    clock: CheckClock
     parameters: dict[str, str]
     connections: int
     """In use by anybody."""
@@ -54,7 +54,7 @@ async def gather(settings: Settings) -> PostgresFacts:
         async with translated(place(settings)):
             asked = time.time()
             now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-            clock = Clock.read(now, asked)
+            clock = CheckClock.read(now, asked)
             rows = await connection.fetch(
                 "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
                 [*_DURABLE, "synchronous_commit", "max_connections", "server_version"],
@@ -86,15 +86,15 @@ async def gather(settings: Settings) -> PostgresFacts:
         await connection.close()
 
 
-def judge(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:
+def evaluate(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:
     """What the facts mean."""
     yield ok(SERVICE, "reachable", f"version {facts.version}")
     if int(facts.version.split(".", maxsplit=1)[0]) < _OLDEST:
         yield failure(
             SERVICE, "version", facts.version, f"Version {_OLDEST} or newer is needed (xid8)"
         )
-    yield judge_schema(facts.applied, [m.version for m in migrations()])
-    yield from _judge_durability(facts.parameters)
+    yield evaluate_schema(facts.applied, [m.version for m in migrations()])
+    yield from _evaluate_durability(facts.parameters)
     free = int(facts.parameters["max_connections"]) - facts.connections
     if free < settings.postgres_max_connections:
         yield warning(
@@ -103,10 +103,10 @@ def judge(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:
             f"{free} free, a worker may open {settings.postgres_max_connections}",
             "Raise max_connections or lower POSTGRES_MAX_CONNECTIONS",
         )
-    yield judge_clock(SERVICE, facts.clock)
+    yield evaluate_clock(SERVICE, facts.clock)
 
 
-def judge_schema(applied: list[int] | None, known: list[int]) -> Check:
+def evaluate_schema(applied: list[int] | None, known: list[int]) -> Check:
     """Compare the applied migrations with those of this version."""
     newer = sorted(set(applied or ()) - set(known))
     pending = sorted(set(known) - set(applied or ()))
@@ -123,7 +123,7 @@ def judge_schema(applied: list[int] | None, known: list[int]) -> Check:
     return ok(SERVICE, "schema", f"version {max(known, default=0)}")
 
 
-def _judge_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
+def _evaluate_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
     off = [
         f"{name}={parameters[name]}"
         for name, safe in _DURABLE.items()
@@ -143,7 +143,7 @@ def _judge_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
         yield ok(SERVICE, "durability", "commits are on disk")
 
 
-def judge_log(
+def evaluate_log(
     facts: PostgresFacts, log_ids: Mapping[int, bytes | None], spans: Mapping[int, Span]
 ) -> Check:
     """Whether database and log belong together.

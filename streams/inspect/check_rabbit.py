@@ -49,7 +49,7 @@ async def gather(settings: Settings) -> RabbitFacts:
     return facts
 
 
-def judge(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
+def evaluate(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
     """What the facts mean."""
     yield ok(SERVICE, "reachable", f"version {facts.broker.version}")
     ingress = {settings.queue_name(name) for name in settings.ingress}
@@ -70,11 +70,11 @@ def judge(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
             "(SCRUTIN_RABBITMQ_MANAGEMENT_URL)",
         )
     else:
-        yield from _judge_details(facts.details)
-    yield from _judge_exchange(settings, facts)
+        yield from _evaluate_details(facts.details)
+    yield from _evaluate_exchange(settings, facts)
 
 
-def _judge_details(details: Mapping[str, QueueDetails]) -> Iterator[Check]:
+def _evaluate_details(details: Mapping[str, QueueDetails]) -> Iterator[Check]:
     found = False
     for name, queue in details.items():
         for what, todo in queue_faults(queue):
@@ -118,7 +118,7 @@ def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"delivery-limit {limit}", "Messages returned that often are dropped"
 
 
-def _judge_exchange(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
+def _evaluate_exchange(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
     if not facts.broker.exchanges.get(VOTES_EXCHANGE):
         return
     queue = settings.queue_name(VALIDATION)

@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from streams.adapters.redis.client import address
 from streams.errors import ServiceUnavailable, SettingsError
-from streams.inspect.checks import Check, Clock, failure, judge_clock, ok, warning
+from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
 from streams.settings.model import Settings
 from streams.settings.tls import refusal
 
@@ -28,7 +28,7 @@ class RedisFacts:
     """What Redis tells."""
 
     version: str
-    clock: Clock
+    clock: CheckClock
     roll: int | None
     """Members of `valid_hashes`; None if it is no set."""
     voted: int | None
@@ -73,7 +73,7 @@ async def gather(settings: Settings) -> RedisFacts:
 async def _ask(client: Any) -> RedisFacts:
     asked = time.time()
     seconds, microseconds = await client.time()
-    clock = Clock.read(seconds + microseconds / 1e6, asked)
+    clock = CheckClock.read(seconds + microseconds / 1e6, asked)
     info = await client.info()
     return RedisFacts(
         version=str(info.get("redis_version", "?")),
@@ -103,10 +103,10 @@ async def _persistent(client: Any, info: dict[str, Any]) -> bool | None:
         return None
 
 
-def judge(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
+def evaluate(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
     """What the facts mean."""
     yield ok(SERVICE, "reachable", f"version {facts.version}")
-    yield _judge_roll(settings, facts)
+    yield _evaluate_roll(settings, facts)
     if facts.voted is None:
         yield failure(
             SERVICE, _VOTED, "is not a set", "Delete the key, then `scrutin mirror rebuild`"
@@ -131,10 +131,10 @@ def judge(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
         )
     elif facts.persistent:
         yield ok(SERVICE, "persistence", "on")
-    yield judge_clock(SERVICE, facts.clock)
+    yield evaluate_clock(SERVICE, facts.clock)
 
 
-def _judge_roll(settings: Settings, facts: RedisFacts) -> Check:
+def _evaluate_roll(settings: Settings, facts: RedisFacts) -> Check:
     if settings.roll != "redis":
         return ok(SERVICE, "roll", f"not asked (SCRUTIN_ROLL={settings.roll})")
     if facts.roll is None:

@@ -19,7 +19,7 @@ MAX_SKEW_S: Final = 1.0
 """Clocks further apart than this are worth a warning."""
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -33,7 +33,7 @@ class Check:
 
     service: str
     name: str
-    status: Status
+    status: CheckStatus
     detail: str
     todo: str = ""
     away: bool = False
@@ -52,17 +52,17 @@ class Check:
 
 def ok(service: str, name: str, detail: str) -> Check:
     """All is well."""
-    return Check(service, name, Status.OK, detail)
+    return Check(service, name, CheckStatus.OK, detail)
 
 
 def warning(service: str, name: str, detail: str, todo: str) -> Check:
     """It works, but."""
-    return Check(service, name, Status.WARNING, detail, todo)
+    return Check(service, name, CheckStatus.WARNING, detail, todo)
 
 
 def failure(service: str, name: str, detail: str, todo: str) -> Check:
     """It does not work, or votes are in danger."""
-    return Check(service, name, Status.FAILURE, detail, todo)
+    return Check(service, name, CheckStatus.FAILURE, detail, todo)
 
 
 async def ask(service: str, question: Awaitable[T]) -> T | Check:
@@ -76,11 +76,11 @@ async def ask(service: str, question: Awaitable[T]) -> T | Check:
         place = ", ".join(f"{name} {value}" for name, value in error.where.items())
         detail = f"{error.what} ({place})" if place else error.what
         todo, away = error.todo, isinstance(error, ServiceUnavailable)
-    return Check(service, "reachable", Status.FAILURE, detail, todo, away)
+    return Check(service, "reachable", CheckStatus.FAILURE, detail, todo, away)
 
 
 @dataclass(frozen=True)
-class Clock:
+class CheckClock:
     """A service's clock against ours."""
 
     ahead_s: float
@@ -89,7 +89,7 @@ class Clock:
     """Half of the time the question took."""
 
     @classmethod
-    def read(cls, theirs_s: float, asked_s: float) -> Clock:
+    def read(cls, theirs_s: float, asked_s: float) -> CheckClock:
         """Compare a time told now.
 
         Args:
@@ -100,7 +100,7 @@ class Clock:
         return cls(theirs_s - (asked_s + answered_s) / 2, (answered_s - asked_s) / 2)
 
 
-def judge_clock(service: str, clock: Clock) -> Check:
+def evaluate_clock(service: str, clock: CheckClock) -> Check:
     """Clocks decide nothing about who may vote, but times in rows and windows come from them."""
     if abs(clock.ahead_s) - clock.unsure_s > MAX_SKEW_S:
         side = "ahead of" if clock.ahead_s > 0 else "behind"
@@ -114,6 +114,6 @@ def judge_clock(service: str, clock: Clock) -> Check:
     return ok(service, "clock", f"within {abs(clock.ahead_s) + clock.unsure_s:.2g} s of this host")
 
 
-def count(checks: list[Check], status: Status) -> int:
+def count(checks: list[Check], status: CheckStatus) -> int:
     """How many checks ended so."""
     return sum(check.status is status for check in checks)

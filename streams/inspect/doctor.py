@@ -17,23 +17,23 @@ async def examine(settings: Settings) -> list[Check]:
         ask(check_redis.SERVICE, check_redis.gather(settings)),
         ask(check_postgres.SERVICE, check_postgres.gather(settings)),
     )
-    checks = list(check_host.judge(settings))
+    checks = list(check_host.evaluate(settings))
     if isinstance(rabbit, Check):
         checks.append(rabbit)
     else:
-        checks += check_rabbit.judge(settings, rabbit)
+        checks += check_rabbit.evaluate(settings, rabbit)
     if isinstance(kafka, Check):
         checks.append(kafka)
     else:
-        checks += check_kafka.judge(settings, kafka)
+        checks += check_kafka.evaluate(settings, kafka)
     if isinstance(redis, Check):
         checks.append(redis)
     else:
-        checks += check_redis.judge(settings, redis)
+        checks += check_redis.evaluate(settings, redis)
     if isinstance(postgres, Check):
         checks.append(postgres)
     else:
-        checks += check_postgres.judge(settings, postgres)
+        checks += check_postgres.evaluate(settings, postgres)
         if not isinstance(kafka, Check) and settings.sink == "postgres":
-            checks.append(check_postgres.judge_log(postgres, kafka.log_ids, kafka.spans))
+            checks.append(check_postgres.evaluate_log(postgres, kafka.log_ids, kafka.spans))
     return checks

@@ -12,7 +12,7 @@ from schemas.votes import VoteBatch
 from streams.adapters.kafka.view import Advance, LogView, Span
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import PoisonRecord
-from streams.inspect.voted import Entry, Survey, entries, look_up, survey
+from streams.inspect.voted import Survey, VoterRow, entries, look_up, survey
 
 VOTED_COLUMNS: Final[Mapping[str, type]] = {
     "key": str,
@@ -30,7 +30,7 @@ WINDOW_COLUMNS: Final[Mapping[str, type]] = {
 }
 
 
-def voted_row(entry: Entry) -> dict[str, str | int | None]:
+def voted_row(entry: VoterRow) -> dict[str, str | int | None]:
     """An entry under the names of :data:`VOTED_COLUMNS`; the key in hexadecimal."""
     return {
         "key": entry.key.hex(),
@@ -58,7 +58,7 @@ async def all_entries(
     spans: Mapping[int, Span],
     advance: Advance | None = None,
     surveys: dict[int, Survey] | None = None,
-) -> AsyncGenerator[list[Entry], None]:
+) -> AsyncGenerator[list[VoterRow], None]:
     """All entries, partition after partition.
 
     Args:
@@ -171,7 +171,7 @@ async def describe_entry(
     return described
 
 
-async def _input_record(reader: LogView, entry: Entry) -> VoteBatch | None:
+async def _input_record(reader: LogView, entry: VoterRow) -> VoteBatch | None:
     record = await reader.record_at(VALIDATION_TOPIC, entry.partition, entry.offset)
     if record is None or record.value is None:
         return None

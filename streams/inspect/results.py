@@ -15,7 +15,7 @@ from streams.inspect.contests import Closing, fetch_finals
 
 
 @dataclass(frozen=True)
-class Tally:
+class ResultTotals:
     """One contest's votes."""
 
     contest: str
@@ -61,14 +61,14 @@ def share(votes: int, total: int) -> float:
     return 100 * votes / total if total else 0.0
 
 
-def empty(contest: str) -> Tally:
+def empty(contest: str) -> ResultTotals:
     """A contest nobody has voted in yet."""
     if contest.startswith(ELECTION_PREFIX):
-        return Tally(contest, False, (), None)
-    return Tally(contest, True, (("oui", 0), ("non", 0)), None)
+        return ResultTotals(contest, False, (), None)
+    return ResultTotals(contest, True, (("oui", 0), ("non", 0)), None)
 
 
-def select(tallies: list[Tally], name: str) -> Tally:
+def select(tallies: list[ResultTotals], name: str) -> ResultTotals:
     """The tally of a law, or of an election by its id; an empty one if there are no votes."""
     for wanted in (name, f"{ELECTION_PREFIX}{name}"):
         for tally in tallies:
@@ -79,7 +79,7 @@ def select(tallies: list[Tally], name: str) -> Tally:
 
 async def fetch_results(
     connection: asyncpg.Connection, where: dict[str, object] | None = None
-) -> list[Tally]:
+) -> list[ResultTotals]:
     """All laws by id, then all other contests, from one snapshot.
 
     Args:
@@ -109,7 +109,7 @@ async def fetch_results(
                 "The database has no result tables", where=where, todo="Run `scrutin migrate`"
             ) from error
     tallies = [
-        Tally(
+        ResultTotals(
             row["law_id"],
             True,
             (("oui", row["oui_count"]), ("non", row["non_count"])),
@@ -126,7 +126,7 @@ async def fetch_results(
     for contest, rows in grouped.items():
         choices = tuple((row["choice"], row["votes"]) for row in rows)
         updated = max(row["updated_at"] for row in rows)
-        tallies.append(Tally(contest, False, choices, updated, closings.get(contest)))
+        tallies.append(ResultTotals(contest, False, choices, updated, closings.get(contest)))
     counted = {tally.contest for tally in tallies}
     # A contest may close without a vote, and that is a result too.
     return tallies + [

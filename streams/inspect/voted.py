@@ -28,7 +28,7 @@ _CONTROL_TAG = b"voted-control/"
 _TAG_BYTES = 24
 
 
-class Entry(NamedTuple):
+class VoterRow(NamedTuple):
     """One voter in the voted table.
 
     The identity digest is left out on purpose: it covers the message's body, and who knows the
@@ -162,7 +162,7 @@ class Survey:
         return {number.to_bytes(_PREFIX, sys.byteorder) for number in twice.to_pylist()}
 
 
-class Entries:
+class VoterRows:
     """Second reading: turns the records of one surveyed partition into entries."""
 
     def __init__(self, partition: int, survey: Survey) -> None:
@@ -170,10 +170,10 @@ class Entries:
         self._repeats = dict(survey.repeats)
         self._suspects = survey.suspects()
         self._epoch_offset = survey.epoch_offset
-        self._held: dict[bytes, Entry] = {}
+        self._held: dict[bytes, VoterRow] = {}
         self._seen = OffsetSet()
 
-    def add(self, applied: Applied) -> Iterator[Entry]:
+    def add(self, applied: Applied) -> Iterator[VoterRow]:
         """Entries that this record settles."""
         if applied.offset < self._epoch_offset or not self._seen.add(applied.offset):
             return
@@ -184,22 +184,22 @@ class Entries:
             if self._suspects and key[:_PREFIX] in self._suspects:
                 known = self._held.get(key)
                 if known is None or place < (known.offset, known.item):
-                    self._held[key] = Entry(key, self._partition, *place, contests[contest], 0)
+                    self._held[key] = VoterRow(key, self._partition, *place, contests[contest], 0)
                 continue
             if self._repeats and key in self._repeats:
                 first, attempts = self._repeats.pop(key)
                 place = min(place, first)
-            yield Entry(key, self._partition, *place, contests[contest], attempts)
+            yield VoterRow(key, self._partition, *place, contests[contest], attempts)
 
-    def rest(self) -> Iterator[Entry]:
+    def rest(self) -> Iterator[VoterRow]:
         """Entries that were held back until everything was read."""
         for key, held in self._held.items():
             place = (held.offset, held.item)
             first, attempts = self._repeats.pop(key, (place, 0))
             place = min(place, first)
-            yield Entry(key, self._partition, *place, held.contest, attempts)
+            yield VoterRow(key, self._partition, *place, held.contest, attempts)
         for key, (first, attempts) in self._repeats.items():
-            yield Entry(key, self._partition, *first, None, attempts)
+            yield VoterRow(key, self._partition, *first, None, attempts)
 
 
 async def survey(
@@ -222,15 +222,15 @@ async def entries(
     *,
     surveyed: Survey,
     advance: Advance | None = None,
-) -> AsyncIterator[list[Entry]]:
+) -> AsyncIterator[list[VoterRow]]:
     """Read a surveyed partition again and yield its entries, roughly by input offset."""
-    folded = Entries(partition, surveyed)
+    folded = VoterRows(partition, surveyed)
     async for records in reader.read(topic, {partition: span}, advance):
         yield [entry for record in records for entry in folded.add(decode(topic, record))]
     yield list(folded.rest())
 
 
-def find(key: bytes, partition: int, records: Iterable[Applied]) -> Entry | None:
+def find(key: bytes, partition: int, records: Iterable[Applied]) -> VoterRow | None:
     """The entry of one voter key among a partition's changelog records."""
     place: tuple[int, int] | None = None
     contest: str | None = None
@@ -249,12 +249,12 @@ def find(key: bytes, partition: int, records: Iterable[Applied]) -> Entry | None
                 attempts = max(attempts, repeat.attempts)
     if place is None:
         return None
-    return Entry(key, partition, *place, contest, attempts)
+    return VoterRow(key, partition, *place, contest, attempts)
 
 
 async def look_up(
     reader: LogView, topic: str, key: bytes, partition: int, advance: Advance | None = None
-) -> Entry | None:
+) -> VoterRow | None:
     """Read one partition for one voter key."""
     span = (await reader.spans(topic))[partition]
     holding: list[Applied] = []

@@ -8,13 +8,13 @@ from schemas.votes import Rule
 from streams.core import topics
 from streams.core.polls import poll_key
 from streams.errors import ScrutinError, StageFailed
-from streams.intake.buffers import Regime
+from streams.intake.buffers import VotingRules
 from streams.intake.ingress import Ingress, Limits
 from streams.intake.input_log import InputLog
 from streams.intake.lag_gate import LagGate
 from streams.intake.roll import OpenRoll, RedisRoll, Roll, TableRoll
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 
 
@@ -29,7 +29,7 @@ class Intake:
     """
 
     def __init__(
-        self, settings: Settings, redis: Redis, availability: Availability, metrics: BridgeMetrics
+        self, settings: Settings, redis: Redis, availability: OutageTracker, metrics: BridgeMetrics
     ) -> None:
         servers = list(settings.kafka_bootstrap_servers)
         watched = {topics.VALIDATION_TOPIC: settings.partitions}
@@ -66,7 +66,7 @@ class Intake:
                 settings.default_election,
             ),
             bridge=settings.worker_id,
-            regime=regime_of(settings),
+            regime=voting_rules(settings),
             input_log=self.input_log,
             roll=rolls[settings.roll],
             gate=self.gate,
@@ -95,7 +95,7 @@ def first_error(errors: ExceptionGroup[Exception], *, process: str) -> ScrutinEr
     )
 
 
-def regime_of(settings: Settings) -> Regime:
+def voting_rules(settings: Settings) -> VotingRules:
     """What votes are judged by beside what this process finds out about them."""
     rules = Rule(0)
     if settings.enforce_contests:
@@ -104,4 +104,4 @@ def regime_of(settings: Settings) -> Regime:
         rules |= Rule.POLLS
     if settings.roll == "table":
         rules |= Rule.ROLL_TABLE
-    return Regime(rules=int(rules))
+    return VotingRules(rules=int(rules))

@@ -27,11 +27,11 @@ _PREVALIDATED: Final = int(Flag.PREVALIDATED)
 _REPRODUCED: Final = int(Flag.REPRODUCED)
 
 
-class Session(Protocol):
+class DeliverySession(Protocol):
     """What delivered an item: one channel of one connection."""
 
 
-S = TypeVar("S", bound=Session)
+S = TypeVar("S", bound=DeliverySession)
 
 
 class Pending(Generic[S]):
@@ -180,7 +180,7 @@ def stamp(votes: list[Vote], answers: Sequence[bool]) -> list[Vote]:
 
 
 @dataclass(frozen=True)
-class Regime:
+class VotingRules:
     """What a bridge writes into every record about how its votes are to be judged."""
 
     epoch: int = 0
@@ -189,7 +189,7 @@ class Regime:
     """Bits of :class:`schemas.votes.Rule`."""
 
 
-NO_RULES: Final = Regime()
+NO_RULES: Final = VotingRules()
 
 
 def seal(
@@ -198,7 +198,7 @@ def seal(
     *,
     ingest_ms: int,
     bridge: str,
-    regime: Regime = NO_RULES,
+    regime: VotingRules = NO_RULES,
 ) -> bytes:
     """Encode a record.
 

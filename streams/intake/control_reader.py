@@ -15,23 +15,23 @@ from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.reader import stop_consumer
 from streams.core.records import poison
 from streams.core.topics import CONTROL_TOPIC
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
 
 _POLL_MS: Final = 500
 
-Heed = Callable[[Notice], Awaitable[None]]
+OnNotice = Callable[[Notice], Awaitable[None]]
 
 
-class NoticeReader:
+class ControlReader:
     """Hands every notice on, in order, from the first; `run` does the work.
 
     Args:
         bootstrap_servers: Kafka brokers.
         log_id: of the input log; what is said of another has no meaning here.
-        heed: called with each notice; a notice may come again after an outage.
+        on_notice: called with each notice; a notice may come again after an outage.
         availability: told when Kafka is away.
         retry_delay_s: first pause between tries.
     """
@@ -41,13 +41,13 @@ class NoticeReader:
         bootstrap_servers: Sequence[str],
         *,
         log_id: bytes,
-        heed: Heed,
-        availability: Availability,
+        on_notice: OnNotice,
+        availability: OutageTracker,
         retry_delay_s: float,
     ) -> None:
         self._servers = list(bootstrap_servers)
         self._log_id = log_id
-        self._heed = heed
+        self._on_notice = on_notice
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._position = 0
@@ -90,7 +90,7 @@ class NoticeReader:
                         except DecodeError as error:
                             raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
                         if notice.log_id == self._log_id:
-                            await self._heed(notice)
+                            await self._on_notice(notice)
                         self._position = record.offset + 1
             finally:
                 await asyncio.shield(stop_consumer(consumer))

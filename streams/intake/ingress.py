@@ -15,16 +15,16 @@ from schemas.votes import Malformed
 from streams.bridge.consumer import QueueConsumer
 from streams.core.keys import partition_of
 from streams.errors import StageFailed
-from streams.intake.buffers import Buffers, Pending, Regime, hashes_to_ask, seal, weight
+from streams.intake.buffers import Buffers, Pending, VotingRules, hashes_to_ask, seal, weight
 from streams.intake.input_log import InputLog
 from streams.intake.lag_gate import LagGate
 from streams.intake.roll import Roll
 from streams.messages.decode import decode
-from streams.messages.incoming import Reason
+from streams.messages.incoming import MalformedReason
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Tags(Protocol):
         """Kafka has these deliveries."""
 
 
-class Origin(Protocol):
+class DeliveryOrigin(Protocol):
     """What delivers; see :class:`streams.bridge.consumer.Session`."""
 
     @property
@@ -121,11 +121,11 @@ class Ingress:
         *,
         limits: Limits,
         bridge: str,
-        regime: Regime,
+        regime: VotingRules,
         input_log: InputLog,
         roll: Roll,
         gate: LagGate,
-        availability: Availability,
+        availability: OutageTracker,
         retry_delay_s: float,
         metrics: BridgeMetrics,
     ) -> None:
@@ -138,7 +138,7 @@ class Ingress:
         self._availability = availability
         self._retry_delay_s = retry_delay_s
         self._metrics = metrics
-        self._buffers: Buffers[Origin] = Buffers(limits.partitions)
+        self._buffers: Buffers[DeliveryOrigin] = Buffers(limits.partitions)
         self._consumers: list[QueueConsumer] = []
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -159,7 +159,7 @@ class Ingress:
 
     def receive(
         self,
-        session: Origin,
+        session: DeliveryOrigin,
         tag: int,
         redelivered: bool,
         message_id: bytes | None,
@@ -183,7 +183,7 @@ class Ingress:
             item = decoded.item
             if type(item) is Malformed:
                 self._metrics.malformed.labels(item.reason).inc()
-                if item.reason == Reason.TOO_LARGE:
+                if item.reason == MalformedReason.TOO_LARGE:
                     self._metrics.oversized.inc()
             buffers = self._buffers
             if not buffers.waiting:
@@ -200,7 +200,7 @@ class Ingress:
             if not self._fatal.done():
                 self._fatal.set_exception(error)
 
-    def forget(self, session: Origin) -> None:
+    def forget(self, session: DeliveryOrigin) -> None:
         """Drop what waits of a session whose messages are back in their queue."""
         dropped = self._buffers.forget(session)
         if dropped:
@@ -250,7 +250,7 @@ class Ingress:
             self._sealing = False
 
     def _submit(
-        self, taken: Sequence[Pending[Origin]], answers: Sequence[bool], regime: Regime
+        self, taken: Sequence[Pending[DeliveryOrigin]], answers: Sequence[bool], regime: VotingRules
     ) -> None:
         ingest_ms = time.time_ns() // 1_000_000
         position = 0
@@ -343,18 +343,18 @@ class _Settle:
 
     __slots__ = ("_metrics", "_pending")
 
-    def __init__(self, pending: Pending[Origin], metrics: BridgeMetrics) -> None:
+    def __init__(self, pending: Pending[DeliveryOrigin], metrics: BridgeMetrics) -> None:
         self._pending = pending
         self._metrics = metrics
 
     def __call__(self) -> None:
         failpoints.at(Point.AFTER_KAFKA_ACK)
         # Rejections go first: an acknowledgement of `multiple` would cover them.
-        touched: set[Origin] = set()
+        touched: set[DeliveryOrigin] = set()
         for session, tag in self._pending.rejects:
             session.reject(tag)
             touched.add(session)
-        by_session: dict[Origin, list[int]] = {}
+        by_session: dict[DeliveryOrigin, list[int]] = {}
         for session, tag in self._pending.tags:
             found = by_session.get(session)
             if found is None:

@@ -27,7 +27,7 @@ from streams.core.topics import MAX_RECORD_BYTES, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
 from streams.intake.buffers import reproduced
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ class InputLog:
         bootstrap_servers: Sequence[str],
         *,
         partitions: int,
-        availability: Availability,
+        availability: OutageTracker,
         retry_delay_s: float,
         metrics: BridgeMetrics,
         request_timeout_s: float = 30.0,

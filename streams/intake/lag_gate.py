@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.adapters.kafka.errors import kafka_answers
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability, Service, persistently
+from streams.runtime.outages import OutageTracker, Service, persistently
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class LagGate:
         group: str,
         topics: Mapping[str, int],
         max_lag_records: int,
-        availability: Availability,
+        availability: OutageTracker,
         retry_delay_s: float,
         metrics: BridgeMetrics,
     ) -> None:

@@ -29,7 +29,7 @@ _QUIET_S: Final = 1.0
 """Longest wait for the mirror and the egress to put down what they have in hand."""
 
 
-class Intake(Protocol):
+class PausableIntake(Protocol):
     """What takes deliveries in."""
 
     async def pause(self) -> None:
@@ -39,14 +39,14 @@ class Intake(Protocol):
         """Write what was taken in, then let deliveries of this epoch come."""
 
 
-class Standstill:
+class PauseController:
     """Holds intake, egress and mirror while a reset runs.
 
     Args:
         intake: paused and resumed.
     """
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: PausableIntake) -> None:
         self._intake = intake
         self._epoch = 0
         self.adopting = False
@@ -114,7 +114,7 @@ class Standstill:
             self._deadline.cancel()
             self._deadline = None
 
-    def held(self, handle: Handle) -> Handle:
+    def gate(self, handle: Handle) -> Handle:
         """A handler of verdicts that stands still too, and passes over older epochs."""
 
         async def handled(verdicts: Sequence[Verdicts]) -> None:

@@ -82,7 +82,7 @@ class Link:
         self._parameters = parameters
         self._on_lost = on_lost
         self._on_blocked = on_blocked
-        self._connection: frames.Connection | None = None
+        self._connection: frames.FrameConnection | None = None
         self._channel: Channel | None = None
         self._failure: BaseException | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
@@ -167,7 +167,7 @@ class Link:
         return client.Channel(self.channel, {}).publisher(queue)
 
     def _connect(self, done: Callable[..., None]) -> None:
-        self._connection = frames.Connection(
+        self._connection = frames.FrameConnection(
             self._parameters,
             on_open_callback=done,
             on_open_error_callback=self._connection_gone,

@@ -39,7 +39,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Difference:
+class CheckDifference:
     """One line that is not as expected."""
 
     where: str
@@ -58,7 +58,7 @@ class Report:
 
     sample: int = 10
     figures: list[Figure] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[CheckDifference] = field(default_factory=list)
     different_lines: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -71,7 +71,7 @@ class Report:
         """Note a number; up to `spare` more than expected are in order."""
         self.figures.append(Figure(group, name, expected, expected + spare, found))
 
-    def lines(self, differences: Iterable[Difference]) -> int:
+    def lines(self, differences: Iterable[CheckDifference]) -> int:
         """Note differing lines and return how many there were."""
         source = iter(differences)
         kept = list(islice(source, max(0, self.sample - len(self.differences))))
@@ -141,12 +141,12 @@ class AuditComparison:
         self._line = next(expected, None)
         self.equal = 0
 
-    def row(self, row: AuditRow) -> Iterator[Difference]:
+    def row(self, row: AuditRow) -> Iterator[CheckDifference]:
         """What the next row tells; rows come by ascending hash in byte order."""
         yield from self._missing_before(row.stored)
         line = self._line
         if line is None or line.stored != row.stored:
-            yield Difference("vote_audit", row.stored, ABSENT, f"{row.contest} {row.choice}")
+            yield CheckDifference("vote_audit", row.stored, ABSENT, f"{row.contest} {row.choice}")
             return
         self._line = next(self._expected, None)
         choice = row.choice if line.choice == ANY_CHOICE else line.choice
@@ -155,27 +155,29 @@ class AuditComparison:
         else:
             wanted = f"{line.voter} {line.contest} {line.choice}"
             there = f"{row.voter} {row.contest} {row.choice}"
-            yield Difference("vote_audit", row.stored, wanted, there)
+            yield CheckDifference("vote_audit", row.stored, wanted, there)
 
-    def end(self) -> Iterator[Difference]:
+    def end(self) -> Iterator[CheckDifference]:
         """What is left once there are no more rows."""
         yield from self._missing_before(None)
 
-    def _missing_before(self, stored: str | None) -> Iterator[Difference]:
+    def _missing_before(self, stored: str | None) -> Iterator[CheckDifference]:
         while self._line is not None and (stored is None or self._line.stored < stored):
             line = self._line
-            yield Difference("vote_audit", line.stored, f"{line.contest} {line.choice}", ABSENT)
+            yield CheckDifference(
+                "vote_audit", line.stored, f"{line.contest} {line.choice}", ABSENT
+            )
             self._line = next(self._expected, None)
 
 
 def mapping_differences(
     where: str, expected: Mapping[str, object], found: Mapping[str, object]
-) -> Iterator[Difference]:
+) -> Iterator[CheckDifference]:
     """Keys whose values are not equal."""
     for key in sorted(expected.keys() | found.keys()):
         wanted, there = expected.get(key, ABSENT), found.get(key, ABSENT)
         if wanted != there:
-            yield Difference(where, key, str(wanted), str(there))
+            yield CheckDifference(where, key, str(wanted), str(there))
 
 
 def multiset_differences(
@@ -183,7 +185,7 @@ def multiset_differences(
     expected: Counter[tuple[str, ...]],
     found: Counter[tuple[str, ...]],
     spare: Counter[tuple[str, str]],
-) -> Iterator[Difference]:
+) -> Iterator[CheckDifference]:
     """Lines that are there too rarely, or too often.
 
     Args:
@@ -200,7 +202,7 @@ def multiset_differences(
             left[status_reason] -= there - wanted
         elif wanted != there:
             text = " ".join(part for part in line if part)
-            yield Difference(where, text, f"{wanted} times", f"{there} times")
+            yield CheckDifference(where, text, f"{wanted} times", f"{there} times")
 
 
 def attempts_expected(lines: Iterable[CountedLine]) -> dict[str, list[int]]:

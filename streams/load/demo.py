@@ -24,12 +24,12 @@ from streams.devstack.state import StateFile
 from streams.errors import ScrutinError, StackError
 from streams.load import observed
 from streams.load.checks import Report
-from streams.load.election import AGGREGATION, Election, Plan
+from streams.load.election import AGGREGATION, LoadPlan, SyntheticElection
 from streams.load.expected import Expected
 from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, gateway, worker
 from streams.load.roll import load_roll
-from streams.load.verification import Progress, verify, wait_until_counted
+from streams.load.verification import VerificationProgress, verify, wait_until_counted
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -40,7 +40,7 @@ _PATIENCE_S = 60.0
 
 
 @dataclass
-class Outcome:
+class DemoReport:
     """What a run showed."""
 
     expected: Expected
@@ -74,7 +74,7 @@ class Demo:
     def __init__(
         self,
         directory: Path,
-        plan: Plan,
+        plan: LoadPlan,
         *,
         workers: int,
         say: Callable[[str, str], None],
@@ -150,7 +150,7 @@ class Demo:
 
     async def load_roll(self, advance: Advance) -> int:
         """Fill the roll; returns its size."""
-        return await load_roll(self.settings, Election(self.plan).roll(), advance)
+        return await load_roll(self.settings, SyntheticElection(self.plan).roll(), advance)
 
     @asynccontextmanager
     async def processes(self) -> AsyncIterator[None]:
@@ -177,8 +177,8 @@ class Demo:
         return dict(zip((p.name for p in self.programs), codes, strict=True))
 
     async def count(
-        self, *, published: Advance, counted: Advance, look: Callable[[Progress], None]
-    ) -> Outcome:
+        self, *, published: Advance, counted: Advance, look: Callable[[VerificationProgress], None]
+    ) -> DemoReport:
         """Publish, wait until everything was counted, and compare.
 
         Args:
@@ -189,7 +189,10 @@ class Demo:
         watching = asyncio.create_task(self._watch(counted))
         try:
             document = await play(
-                self.settings, Election(self.plan), expected=self.expected_path, advance=published
+                self.settings,
+                SyntheticElection(self.plan),
+                expected=self.expected_path,
+                advance=published,
             )
             for program in self.programs:
                 program.check()
@@ -205,7 +208,7 @@ class Demo:
         finally:
             watching.cancel()
         seconds = None if done_us is None else (done_us - document.started_us) / 1e6
-        return Outcome(document, report, counted_s=seconds)
+        return DemoReport(document, report, counted_s=seconds)
 
     async def _watch(self, counted: Advance) -> int:
         """Poll the committed votes; returns when all were seen, Unix time in microseconds."""
@@ -250,7 +253,7 @@ class Demo:
         return links
 
 
-def votes_to_count(plan: Plan) -> int:
+def votes_to_count(plan: LoadPlan) -> int:
     """Rows of `vote_audit` that a plan makes."""
     strangers = plan.count(plan.unknown) if plan.queue == AGGREGATION else 0
     return plan.votes + strangers

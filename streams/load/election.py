@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from streams.errors import SettingsError
-from streams.load.forms import Ballot
+from streams.load.forms import SyntheticBallot
 
 VALIDATION: Final = "votes.validation"
 AGGREGATION: Final = "votes.aggregation"
@@ -28,7 +28,7 @@ _STRANGERS: Final = _NAS_RANGE // 2
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """An election to play.
 
     Args:
@@ -132,10 +132,10 @@ class Plan:
         return asdict(self)
 
 
-class Election:
+class SyntheticElection:
     """The people and the messages of a plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadPlan) -> None:
         self.plan = plan
         self._laws = plan.law_names
         # Voters of different seeds must not meet: each seed has its own codes.
@@ -165,29 +165,31 @@ class Election:
             if self.plan.candidates:
                 yield self.election_hash(citizen)
 
-    def law_ballot(self, pair: int, choice: str) -> Ballot:
+    def law_ballot(self, pair: int, choice: str) -> SyntheticBallot:
         """Ballot number `pair`: every citizen once per law."""
         citizen, law = divmod(pair, self.plan.laws)
         return self._ballot(citizen, self._laws[law], choice)
 
-    def unknown_ballot(self, number: int, choice: str) -> Ballot:
+    def unknown_ballot(self, number: int, choice: str) -> SyntheticBallot:
         """Ballot of somebody who is not on the roll."""
         law = self._laws[number % self.plan.laws]
         return self._ballot(_STRANGERS + number, law, choice)
 
-    def candidate_ballot(self, citizen: int, choice: str) -> Ballot:
+    def candidate_ballot(self, citizen: int, choice: str) -> SyntheticBallot:
         """A citizen's ballot in the election that is theirs."""
         nas, code = self.identity(citizen)
         contest = ELECTIONS[citizen % len(ELECTIONS)]
-        return Ballot(self.election_hash(citizen), nas, code, f"citizen-{citizen}", contest, choice)
+        return SyntheticBallot(
+            self.election_hash(citizen), nas, code, f"citizen-{citizen}", contest, choice
+        )
 
-    def _ballot(self, citizen: int, law: str, choice: str) -> Ballot:
+    def _ballot(self, citizen: int, law: str, choice: str) -> SyntheticBallot:
         nas, code = self.identity(citizen)
         digest = hashlib.sha256(f"{nas}|{code}|{law}".encode()).hexdigest()
-        return Ballot(digest, nas, code, f"citizen-{citizen}", law, choice)
+        return SyntheticBallot(digest, nas, code, f"citizen-{citizen}", law, choice)
 
 
-def stored_hash(ballot: Ballot) -> str:
+def stored_hash(ballot: SyntheticBallot) -> str:
     """What makes a voter unique in a contest: a law's hash itself, for it was made for one law."""
     if ballot.contest.startswith("election:"):
         text = b"contest\0" + ballot.contest.encode() + b"\0" + ballot.hash.encode()

@@ -21,8 +21,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from streams.errors import SettingsError
-from streams.load.election import Plan
-from streams.load.script import Fate, Message
+from streams.load.election import LoadPlan
+from streams.load.script import ExpectedVerdict, ScriptedMessage
 
 FORMAT: Final = "scrutin-expected/1"
 ANY_CHOICE: Final = "*"
@@ -97,34 +97,38 @@ class RejectedLine(NamedTuple):
     sha256: str
 
 
-class Tally:
+class ExpectedTotals:
     """Adds up what must come of the messages sent."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         self.messages = 0
-        self._counted: list[Message] = []
+        self._counted: list[ScriptedMessage] = []
         self._later: Counter[str] = Counter()
         self._choices: defaultdict[str, set[str]] = defaultdict(set)
         self._rejected: list[RejectedLine] = []
         self._uncertain: Counter[tuple[str, str]] = Counter()
 
-    def add(self, message: Message) -> None:
+    def add(self, message: ScriptedMessage) -> None:
         """Note a message when it is sent for the first time."""
         self.messages += 1
         fate = message.fate
-        if fate is Fate.COUNTED:
+        if fate is ExpectedVerdict.COUNTED:
             # Not the body, which is most of it.
             self._counted.append(msgspec.structs.replace(message, body=b"", message_id=""))
-        elif fate is Fate.DUPLICATE:
+        elif fate is ExpectedVerdict.DUPLICATE:
             self._later[message.stored] += 1
             self._choices[message.stored].add(message.choice)
-        elif fate is not Fate.REPEAT:
+        elif fate is not ExpectedVerdict.REPEAT:
             self._rejected.append(_rejected_line(message))
 
-    def sent_again(self, message: Message) -> None:
+    def sent_again(self, message: ScriptedMessage) -> None:
         """Note a message that was sent once more because its confirm was lost."""
-        if message.fate in {Fate.UNKNOWN, Fate.BAD_CHOICE, Fate.MALFORMED}:
+        if message.fate in {
+            ExpectedVerdict.UNKNOWN,
+            ExpectedVerdict.BAD_CHOICE,
+            ExpectedVerdict.MALFORMED,
+        }:
             line = _rejected_line(message)
             self._uncertain[line.status, line.reason] += 1
 
@@ -183,11 +187,11 @@ class Tally:
         )
 
 
-def _rejected_line(message: Message) -> RejectedLine:
-    if message.fate is Fate.MALFORMED:
+def _rejected_line(message: ScriptedMessage) -> RejectedLine:
+    if message.fate is ExpectedVerdict.MALFORMED:
         digest = hashlib.sha256(message.body).hexdigest()
         return RejectedLine("malformed", message.reason, "", "", "", digest)
-    reason = "not_on_roll" if message.fate is Fate.UNKNOWN else "unknown_choice"
+    reason = "not_on_roll" if message.fate is ExpectedVerdict.UNKNOWN else "unknown_choice"
     return RejectedLine("invalid", reason, message.voter, message.contest, message.choice, "")
 
 

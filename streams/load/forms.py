@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 MICROSECONDS: Final = 1_000_000
 
 
-class Ballot(NamedTuple):
+class SyntheticBallot(NamedTuple):
     """What one voter says, before it is spelled."""
 
     hash: str
@@ -50,18 +50,18 @@ class Stamp:
         return self.naive(when_us + 3600 * MICROSECONDS) + "+01:00"
 
 
-Form = Callable[[Ballot, int, Stamp], str]
+Form = Callable[[SyntheticBallot, int, Stamp], str]
 """Spells a ballot; the integer is its time in Unix microseconds."""
 
 
-def _documented(b: Ballot, t: int, s: Stamp) -> str:
+def _documented(b: SyntheticBallot, t: int, s: Stamp) -> str:
     return (
         f'{{"vote_hash":"{b.hash}","citizen_id":"{b.citizen_id}","law_id":"{b.contest}",'
         f'"choice":"{b.choice}","timestamp":"{s.zulu(t)}"}}'
     )
 
 
-def _with_metadata(b: Ballot, t: int, s: Stamp) -> str:
+def _with_metadata(b: SyntheticBallot, t: int, s: Stamp) -> str:
     return (
         f'{{"vote_hash":"{b.hash}","citizen_id":"{b.citizen_id}","law_id":"{b.contest}",'
         f'"choice":"{b.choice}","timestamp":"{s.zulu(t)}",'
@@ -69,7 +69,7 @@ def _with_metadata(b: Ballot, t: int, s: Stamp) -> str:
     )
 
 
-def _deployed(b: Ballot, t: int, s: Stamp) -> str:
+def _deployed(b: SyntheticBallot, t: int, s: Stamp) -> str:
     now = s.naive(t)
     return (
         f'{{"hash":"{b.hash}","nas":"{b.nas}","code":"{b.code}","law_id":"{b.contest}",'
@@ -77,21 +77,21 @@ def _deployed(b: Ballot, t: int, s: Stamp) -> str:
     )
 
 
-def _short_upper(b: Ballot, t: int, s: Stamp) -> str:
+def _short_upper(b: SyntheticBallot, t: int, s: Stamp) -> str:
     return (
         f'{{"voter_hash":"{b.hash.upper()}","law_id":"{b.contest}","vote":"{b.choice.upper()}",'
         f'"vote_timestamp":"{s.offset(t)}"}}'
     )
 
 
-def _epoch(b: Ballot, t: int, _: Stamp) -> str:
+def _epoch(b: SyntheticBallot, t: int, _: Stamp) -> str:
     return (
         f'{{"vote_hash":"{b.hash}","citizen_id":"{b.citizen_id}","law_id":"{b.contest}",'
         f'"choice":"{b.choice.capitalize()}","timestamp":{t / MICROSECONDS:.6f}}}'
     )
 
 
-def _both_spellings(b: Ballot, t: int, s: Stamp) -> str:
+def _both_spellings(b: SyntheticBallot, t: int, s: Stamp) -> str:
     now = s.zulu(t)
     return (
         f'{{"vote_hash":"{b.hash}","voter_hash":"{b.hash}","law_id":"{b.contest}",'
@@ -99,11 +99,11 @@ def _both_spellings(b: Ballot, t: int, s: Stamp) -> str:
     )
 
 
-def _untimed(b: Ballot, _: int, __: Stamp) -> str:
+def _untimed(b: SyntheticBallot, _: int, __: Stamp) -> str:
     return f'{{"voter_hash":"{b.hash}","law_id":"{b.contest}","vote":"{b.choice}"}}'
 
 
-def _validated(b: Ballot, t: int, s: Stamp) -> str:
+def _validated(b: SyntheticBallot, t: int, s: Stamp) -> str:
     now = s.naive(t)
     return (
         f'{{"voter_hash":"{b.hash}","law_id":"{b.contest}","vote":"{b.choice}",'
@@ -127,7 +127,7 @@ AGGREGATION_FORMS: Final[tuple[Form, ...]] = (_documented, _validated, _with_met
 """Forms of a law's vote on `votes.aggregation`."""
 
 
-def candidate_body(b: Ballot, t: int, s: Stamp) -> str:
+def candidate_body(b: SyntheticBallot, t: int, s: Stamp) -> str:
     """The vote for a candidate; a number is sent as one, as the documented message has it."""
     election = b.contest.removeprefix("election:")
     named = f'"election_id":"{election}",' if election else ""
@@ -142,11 +142,11 @@ class Fault(NamedTuple):
 
     reason: str
     """The reason it must be rejected with."""
-    body: Callable[[Ballot, int, int], bytes]
+    body: Callable[[SyntheticBallot, int, int], bytes]
     """Makes one, given a ballot, its number and the size limit; no two are equal."""
 
 
-def _fields(b: Ballot, number: int, **changes: str | None) -> str:
+def _fields(b: SyntheticBallot, number: int, **changes: str | None) -> str:
     """A documented message with fields replaced by raw JSON, or left out where None."""
     fields: dict[str, str | None] = {
         "vote_hash": f'"{b.hash}"',
@@ -159,7 +159,7 @@ def _fields(b: Ballot, number: int, **changes: str | None) -> str:
     return "{" + ",".join(f'"{k}":{v}' for k, v in fields.items() if v is not None) + "}"
 
 
-def _too_large(b: Ballot, number: int, limit: int) -> bytes:
+def _too_large(b: SyntheticBallot, number: int, limit: int) -> bytes:
     body = _fields(b, number, padding='"' + "x" * limit + '"')
     return body.encode()
 

@@ -120,7 +120,7 @@ async def audit_rows(connection: asyncpg.Connection) -> AsyncIterator[AuditRow]:
         yield AuditRow(row["vote_hash"], row["voter_hash"], contest, choice)
 
 
-class Review(msgspec.Struct):
+class ObservedReview(msgspec.Struct):
     """What is compared of a message on the review queue."""
 
     status: str
@@ -131,7 +131,7 @@ class Review(msgspec.Struct):
     body: dict[str, Any] | None = None
 
 
-async def reviews(settings: Settings, *, drain: bool) -> list[Review]:
+async def reviews(settings: Settings, *, drain: bool) -> list[ObservedReview]:
     """Different messages of the review queue.
 
     They are taken without ack and go back when the channel closes, marked as redelivered, unless
@@ -165,7 +165,7 @@ async def reviews(settings: Settings, *, drain: bool) -> list[Review]:
                 link.channel.basic_ack(last_tag, multiple=True)
     except (LinkLost, TimeoutError) as error:
         raise unavailable(parameters, error) from error
-    return [msgspec.json.decode(body, type=Review) for body in bodies.values()]
+    return [msgspec.json.decode(body, type=ObservedReview) for body in bodies.values()]
 
 
 async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:

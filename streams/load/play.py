@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streams.load.amqp import connection_parameters
-from streams.load.election import Election
-from streams.load.expected import Expected, Tally
-from streams.load.publisher import Publisher, Schedule
+from streams.load.election import SyntheticElection
+from streams.load.expected import Expected, ExpectedTotals
+from streams.load.publisher import LoadPublisher, Schedule
 from streams.load.script import messages
 from streams.settings.model import Settings
 
 
 async def play(
     settings: Settings,
-    election: Election,
+    election: SyntheticElection,
     *,
     expected: Path,
     rate: float | None = None,
@@ -40,10 +40,10 @@ async def play(
         TopologyMismatch: the queue vanished.
     """
     plan = election.plan
-    tally = Tally(plan)
+    tally = ExpectedTotals(plan)
     started = time.perf_counter()
     schedule = Schedule(time.time_ns() // 1000, rate)
-    publisher = Publisher(
+    publisher = LoadPublisher(
         parameters=connection_parameters(settings),
         queue=settings.queue_name(plan.queue),
         schedule=schedule,

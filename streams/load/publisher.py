@@ -19,8 +19,8 @@ from pika.frame import Method
 
 from streams.errors import TopologyMismatch
 from streams.load.amqp import Link, LinkLost, refuses, unavailable
-from streams.load.expected import Tally
-from streams.load.script import Message
+from streams.load.expected import ExpectedTotals
+from streams.load.script import ScriptedMessage
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Schedule:
         return max(0, int((now_us - self.start_us) * (self.rate or 0) / 1e6) + 1)
 
 
-class Publisher:
+class LoadPublisher:
     """Publishes one stream of messages to one queue through the default exchange.
 
     Args:
@@ -72,7 +72,7 @@ class Publisher:
         parameters: pika.ConnectionParameters,
         queue: str,
         schedule: Schedule,
-        tally: Tally,
+        tally: ExpectedTotals,
         max_in_flight: int = 4000,
         patience_s: float = 60.0,
         advance: Callable[[int], None] = lambda _: None,
@@ -92,8 +92,8 @@ class Publisher:
         self._tag = 0
         self._lowest = 1
         # By delivery tag, with the number of the message in the schedule.
-        self._in_flight: dict[int, tuple[int, Message]] = {}
-        self._again: deque[tuple[int, Message]] = deque()
+        self._in_flight: dict[int, tuple[int, ScriptedMessage]] = {}
+        self._again: deque[tuple[int, ScriptedMessage]] = deque()
         self._taken = 0
         self.nacked = 0
         self.reconnects = 0
@@ -108,7 +108,7 @@ class Publisher:
         self._stopping = True
         self._changed.set()
 
-    async def publish(self, source: Iterator[Message]) -> None:
+    async def publish(self, source: Iterator[ScriptedMessage]) -> None:
         """Publish all messages and wait for their confirms.
 
         Raises:
@@ -147,7 +147,7 @@ class Publisher:
         channel.add_on_return_callback(self._on_return)
         await link.call(lambda done: channel.confirm_delivery(self._on_confirm, callback=done))
 
-    async def _pump(self, link: Link, source: Iterator[Message]) -> None:
+    async def _pump(self, link: Link, source: Iterator[ScriptedMessage]) -> None:
         publish = link.publisher(self._queue)
         while True:
             link.check()
@@ -171,7 +171,7 @@ class Publisher:
                 # Without any, nobody would wake us: the end was found with all confirmed already.
                 await self._changed.wait()
 
-    def _send_some(self, publish: _Publish, source: Iterator[Message], room: int) -> int:
+    def _send_some(self, publish: _Publish, source: Iterator[ScriptedMessage], room: int) -> int:
         sent = 0
         while sent < room and self._again:
             self._send(publish, *self._again.popleft())
@@ -192,7 +192,7 @@ class Publisher:
             sent += 1
         return sent
 
-    def _send(self, publish: _Publish, number: int, message: Message) -> None:
+    def _send(self, publish: _Publish, number: int, message: ScriptedMessage) -> None:
         self._tag += 1
         self._in_flight[self._tag] = (number, message)
         publish(message.message_id, message.body)
@@ -223,7 +223,7 @@ class Publisher:
         self._send_later(unsettled)
         self._again.extend(again)
 
-    def _send_later(self, messages: list[tuple[int, Message]]) -> None:
+    def _send_later(self, messages: list[tuple[int, ScriptedMessage]]) -> None:
         for number, message in messages:
             self._tally.sent_again(message)
             self._again.append((number, message))

@@ -22,13 +22,13 @@ from typing import Final
 
 import msgspec
 
-from streams.load.election import AGGREGATION, VALIDATION, Election, stored_hash
+from streams.load.election import AGGREGATION, VALIDATION, SyntheticElection, stored_hash
 from streams.load.forms import (
     AGGREGATION_FORMS,
     FAULTS,
     VALIDATION_FORMS,
-    Ballot,
     Stamp,
+    SyntheticBallot,
     candidate_body,
 )
 
@@ -38,7 +38,7 @@ OUI_SHARES: Final = (0.62, 0.35, 0.81, 0.50, 0.47, 0.12, 0.93, 0.56)
 CANDIDATE_WEIGHTS: Final = (38, 27, 19, 11, 5)
 
 
-class Fate(IntEnum):
+class ExpectedVerdict(IntEnum):
     """What must become of a message."""
 
     COUNTED = 0
@@ -54,12 +54,12 @@ class Fate(IntEnum):
     MALFORMED = 5
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class ScriptedMessage(msgspec.Struct, frozen=True, gc=False):
     """One message to publish."""
 
     body: bytes
     message_id: str
-    fate: Fate
+    fate: ExpectedVerdict
     contest: str
     choice: str
     """As it is counted."""
@@ -71,7 +71,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """For malformed messages."""
 
 
-def messages(election: Election, clock: Callable[[int], int]) -> Iterator[Message]:
+def messages(election: SyntheticElection, clock: Callable[[int], int]) -> Iterator[ScriptedMessage]:
     """The messages of an election, made while they are asked for.
 
     Args:
@@ -82,7 +82,7 @@ def messages(election: Election, clock: Callable[[int], int]) -> Iterator[Messag
 
 
 class _Script:
-    def __init__(self, election: Election, clock: Callable[[int], int]) -> None:
+    def __init__(self, election: SyntheticElection, clock: Callable[[int], int]) -> None:
         plan = election.plan
         self._election = election
         self._plan = plan
@@ -94,22 +94,24 @@ class _Script:
         self._pairs = plan.citizens * plan.laws
         self._pair_step = _coprime(self._pairs)
         self._spread = max(2, min(20_000, plan.votes // 5))
-        self._numbers: Counter[Fate] = Counter()
+        self._numbers: Counter[ExpectedVerdict] = Counter()
         self._scheduled = 0
         # (step, tie-breaker, what to send after the vote of that step)
-        self._events: list[tuple[int, int, Fate | Message | Ballot]] = []
+        self._events: list[
+            tuple[int, int, ExpectedVerdict | ScriptedMessage | SyntheticBallot]
+        ] = []
         for fate, share in (
-            (Fate.DUPLICATE, plan.duplicates),
-            (Fate.REPEAT, plan.repeats),
-            (Fate.UNKNOWN, plan.unknown),
-            (Fate.BAD_CHOICE, plan.bad_choice),
-            (Fate.MALFORMED, plan.malformed),
+            (ExpectedVerdict.DUPLICATE, plan.duplicates),
+            (ExpectedVerdict.REPEAT, plan.repeats),
+            (ExpectedVerdict.UNKNOWN, plan.unknown),
+            (ExpectedVerdict.BAD_CHOICE, plan.bad_choice),
+            (ExpectedVerdict.MALFORMED, plan.malformed),
         ):
             total = plan.count(share)
             for number in range(total):
                 self._schedule(number * plan.votes // total, fate)
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[ScriptedMessage]:
         """All of them, in order."""
         plan, election, events = self._plan, self._election, self._events
         candidates = plan.candidate_votes
@@ -120,32 +122,34 @@ class _Script:
                 elected += 1
             else:
                 ballot = self._law_ballot(step - elected)
-            message = self._message(ballot, Fate.COUNTED)
+            message = self._message(ballot, ExpectedVerdict.COUNTED)
             yield message
             while events and events[0][0] <= step:
                 yield from self._happen(step, ballot, message)
         while events:
             yield from self._happen(plan.votes, ballot, message)
 
-    def _happen(self, step: int, ballot: Ballot, message: Message) -> Iterator[Message]:
+    def _happen(
+        self, step: int, ballot: SyntheticBallot, message: ScriptedMessage
+    ) -> Iterator[ScriptedMessage]:
         """The next event; what concerns a vote concerns the one just cast."""
         what = heapq.heappop(self._events)[2]
-        if isinstance(what, Message):
+        if isinstance(what, ScriptedMessage):
             self._sent += 1
-            yield msgspec.structs.replace(what, fate=Fate.REPEAT)
-        elif isinstance(what, Ballot):
-            yield self._message(what, Fate.DUPLICATE)
+            yield msgspec.structs.replace(what, fate=ExpectedVerdict.REPEAT)
+        elif isinstance(what, SyntheticBallot):
+            yield self._message(what, ExpectedVerdict.DUPLICATE)
         else:
             number = self._numbers[what]
             self._numbers[what] += 1
-            if what is Fate.DUPLICATE:
+            if what is ExpectedVerdict.DUPLICATE:
                 for _ in range(2 if number % 5 == 4 else 1):
                     self._schedule(self._after(step), self._second(ballot))
-            elif what is Fate.REPEAT:
+            elif what is ExpectedVerdict.REPEAT:
                 self._schedule(self._after(step), message)
-            elif what is Fate.UNKNOWN:
+            elif what is ExpectedVerdict.UNKNOWN:
                 yield self._stranger(number)
-            elif what is Fate.BAD_CHOICE:
+            elif what is ExpectedVerdict.BAD_CHOICE:
                 # From the far end of the pairs, so that they cast no other vote.
                 pair = self._pair(self._pairs - 1 - number)
                 yield self._message(self._election.law_ballot(pair, "peut-etre"), what)
@@ -156,7 +160,7 @@ class _Script:
         """A permutation of all pairs of citizen and law that scatters neighbours."""
         return number * self._pair_step % self._pairs
 
-    def _law_ballot(self, number: int) -> Ballot:
+    def _law_ballot(self, number: int) -> SyntheticBallot:
         pair = self._pair(number)
         return self._election.law_ballot(pair, self._law_choice(pair % self._plan.laws))
 
@@ -168,7 +172,7 @@ class _Script:
         numbers = range(1, CANDIDATES + 1)
         return str(self._random.choices(numbers, CANDIDATE_WEIGHTS)[0])
 
-    def _second(self, ballot: Ballot) -> Ballot:
+    def _second(self, ballot: SyntheticBallot) -> SyntheticBallot:
         if not self._plan.conflicting:
             return ballot
         if ballot.contest.startswith("election:"):
@@ -178,17 +182,19 @@ class _Script:
     def _after(self, step: int) -> int:
         return step + self._random.randrange(1, self._spread)
 
-    def _schedule(self, step: int, what: Fate | Message | Ballot) -> None:
+    def _schedule(
+        self, step: int, what: ExpectedVerdict | ScriptedMessage | SyntheticBallot
+    ) -> None:
         self._scheduled += 1
         heapq.heappush(self._events, (step, self._scheduled, what))
 
-    def _stranger(self, number: int) -> Message:
+    def _stranger(self, number: int) -> ScriptedMessage:
         choice = self._law_choice(number % self._plan.laws)
         ballot = self._election.unknown_ballot(number, choice)
         known = self._plan.queue == AGGREGATION
-        return self._message(ballot, Fate.COUNTED if known else Fate.UNKNOWN)
+        return self._message(ballot, ExpectedVerdict.COUNTED if known else ExpectedVerdict.UNKNOWN)
 
-    def _message(self, ballot: Ballot, fate: Fate) -> Message:
+    def _message(self, ballot: SyntheticBallot, fate: ExpectedVerdict) -> ScriptedMessage:
         number = self._sent
         self._sent = number + 1
         when = self._clock(number)
@@ -196,7 +202,7 @@ class _Script:
             body = candidate_body(ballot, when, self._stamp)
         else:
             body = self._forms[number % len(self._forms)](ballot, when, self._stamp)
-        return Message(
+        return ScriptedMessage(
             body.encode(),
             f"{self._plan.seed:x}-{number:x}",
             fate,
@@ -206,13 +212,15 @@ class _Script:
             stored_hash(ballot),
         )
 
-    def _fault(self, number: int) -> Message:
+    def _fault(self, number: int) -> ScriptedMessage:
         message_id = f"{self._plan.seed:x}-{self._sent:x}"
         self._sent += 1
         fault = FAULTS[number % len(FAULTS)]
         ballot = self._election.unknown_ballot(number, "oui")
         body = fault.body(ballot, number, self._plan.max_body_bytes)
-        return Message(body, message_id, Fate.MALFORMED, "", "", "", "", fault.reason)
+        return ScriptedMessage(
+            body, message_id, ExpectedVerdict.MALFORMED, "", "", "", "", fault.reason
+        )
 
 
 def _coprime(modulus: int) -> int:

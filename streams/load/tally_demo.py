@@ -19,17 +19,17 @@ from streams.load.programs import Program, child_environment, worker
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 from streams.tally.admission import admit
-from streams.tally.commands import Tally, tally
+from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.ballots import BallotState, encrypt_ballot
 from streams.tally.crypto.ceremony import GuardianSecret, make_backup, make_guardian
 from streams.tally.crypto.documents import to_json
-from streams.tally.crypto.election import Election
+from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.manifest import plain_manifest
 from streams.tally.files import describe
 from streams.tally.helpers import Helpers
 from streams.tally.record import Verified, export, verify
 from streams.tally.sealing import make_key_file, public_key, seal
-from streams.tally.work import Described, load_election
+from streams.tally.work import DescribedElection, load_election
 
 NAMES: Final = ("ann", "bob", "cem")
 QUORUM: Final = 2
@@ -42,7 +42,7 @@ Say = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TallyPlan:
     """The election that is held."""
 
     ballots: int
@@ -53,7 +53,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TallyDemoReport:
     """What a run showed."""
 
     published: dict[str, Any]
@@ -81,7 +81,7 @@ class TallyDemo:
         say: told (step, what happens).
     """
 
-    def __init__(self, directory: Path, plan: Plan, *, say: Say) -> None:
+    def __init__(self, directory: Path, plan: TallyPlan, *, say: Say) -> None:
         self._directory = directory.resolve()
         self._plan = plan
         self._say = say
@@ -126,7 +126,7 @@ class TallyDemo:
         self._say(name, f"starts, pid {program.pid}")
         return program
 
-    async def run(self) -> Outcome:
+    async def run(self) -> TallyDemoReport:
         """Hold the election, tally it with a death on the way, and verify its record.
 
         Raises:
@@ -157,11 +157,11 @@ class TallyDemo:
         async with Helpers(self.settings.helpers()) as helpers:
             verified = await verify(record, helpers)
         self._say("record", f"verified from its files alone: {record}")
-        return Outcome(published, expected, verified, tallied_s, record)
+        return TallyDemoReport(published, expected, verified, tallied_s, record)
 
     def _ceremony(
         self,
-    ) -> tuple[list[GuardianSecret], Described, list[tuple[str, str, str]]]:
+    ) -> tuple[list[GuardianSecret], DescribedElection, list[tuple[str, str, str]]]:
         pairs = [make_guardian(name, order, QUORUM) for order, name in enumerate(NAMES, 1)]
         keys = [key for _, key in pairs]
         candidates = [f"candidate-{number}" for number in range(1, self._plan.candidates + 1)]
@@ -176,7 +176,7 @@ class TallyDemo:
         ]
         return [secret for secret, _ in pairs], described, backups
 
-    def _vote(self, election: Election) -> tuple[list[bytes], dict[str, int]]:
+    def _vote(self, election: CryptoElection) -> tuple[list[bytes], dict[str, int]]:
         rng = random.Random(self._plan.seed)  # noqa: S311 - votes, not keys
         expected = dict.fromkeys(election.line_names, 0)
         ballots = []
@@ -194,14 +194,16 @@ class TallyDemo:
         self._say("ballots", f"{len(ballots)} encrypted, {each_ms:.0f} ms each")
         return ballots, expected
 
-    async def _admit(self, asked: Tally, described: Described, ballots: list[bytes]) -> None:
+    async def _admit(
+        self, asked: TallyCommands, described: DescribedElection, ballots: list[bytes]
+    ) -> None:
         begin = time.monotonic()
         async with Helpers(self.settings.helpers()) as helpers:
             outcome = await admit(asked.store, helpers, described, ballots)
         rate = len(ballots) / (time.monotonic() - begin)
         self._say("ballots", f"{outcome.admitted} verified and admitted, {rate:.0f} a second")
 
-    async def _published(self, asked: Tally) -> dict[str, Any]:
+    async def _published(self, asked: TallyCommands) -> dict[str, Any]:
         """Wait for the result; a worker is killed once something is done."""
         deadline = time.monotonic() + _PATIENCE_S
         alive = True

@@ -33,7 +33,7 @@ _POLL_S: Final = 0.3
 
 
 @dataclass(frozen=True)
-class Progress:
+class VerificationProgress:
     """How far the chain is."""
 
     counted: int
@@ -75,7 +75,7 @@ async def wait_until_counted(
     *,
     patience_s: float,
     review: bool,
-    show: Callable[[Progress], None] = lambda _: None,
+    show: Callable[[VerificationProgress], None] = lambda _: None,
 ) -> bool:
     """Wait until everything has arrived and stays as it is for two looks.
 
@@ -89,7 +89,7 @@ async def wait_until_counted(
     Returns:
         Whether everything arrived; False if it stopped short.
     """
-    before: Progress | None = None
+    before: VerificationProgress | None = None
     changed = time.monotonic()
     while True:
         now = await _look(settings, expected, review=review)
@@ -103,7 +103,7 @@ async def wait_until_counted(
         await asyncio.sleep(_POLL_S)
 
 
-async def _look(settings: Settings, expected: Expected, *, review: bool) -> Progress:
+async def _look(settings: Settings, expected: Expected, *, review: bool) -> VerificationProgress:
     queue = settings.queue_name(expected.queue)
     waiting, reviews = await observed.queue_depths(settings, [queue, settings.review_queue])
     ends = await observed.log_ends(settings)
@@ -119,7 +119,9 @@ async def _look(settings: Settings, expected: Expected, *, review: bool) -> Prog
     behind = await observed.verdicts_behind(settings, groups)
     # Offset 0 is the genesis record, which holds no votes.
     uncounted = sum(max(0, end - max(applied.get(p, 0), 0)) for p, end in ends.items())
-    return Progress(row["counted"], row["rejected"], waiting, uncounted, mirrored, reviews, behind)
+    return VerificationProgress(
+        row["counted"], row["rejected"], waiting, uncounted, mirrored, reviews, behind
+    )
 
 
 async def verify(
@@ -213,7 +215,7 @@ def _spare(expected: Expected) -> Counter[tuple[str, str]]:
 
 
 def _reviews(
-    report: Report, messages: list[observed.Review], expected: Expected, lines: Path
+    report: Report, messages: list[observed.ObservedReview], expected: Expected, lines: Path
 ) -> None:
     group = "votes.review"
     spare = _spare(expected)

@@ -20,7 +20,9 @@ from streams.settings.model import Settings
 
 async def rebuild_from_audit(
     settings: Settings, bars: Bars, *, dry_run: bool
-) -> Mapping[str, of_log.Outcome | of_topics.Outcome | of_postgres.Outcome]:
+) -> Mapping[
+    str, of_log.LogRebuildReport | of_topics.TopicRebuildReport | of_postgres.PostgresRebuildReport
+]:
     """Write counted and rejected votes into the log, and make everything from it.
 
     The tables in use stay until what was counted from the new log is found to be the same.

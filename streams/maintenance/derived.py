@@ -19,14 +19,14 @@ from streams.core.records import OutRecord
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import PoisonRecord
 from streams.inspect.voted import decode as decode_change
-from streams.maintenance.replay import Replay, Step
+from streams.maintenance.replay import Replay, ReplayStep
 from streams.worker.derived_records import changelog_record, verdict_record
 
 WRITE_RECORDS: Final = 500
 WRITE_BYTES: Final = 8 * 1024 * 1024
 
 
-class Kind(Protocol):
+class DerivedKind(Protocol):
     """A derived topic."""
 
     @property
@@ -44,7 +44,7 @@ class Kind(Protocol):
             PoisonRecord, DecodeError: it is not one of ours.
         """
 
-    def derive(self, partition: int, log_id: bytes, step: Step) -> OutRecord:
+    def derive(self, partition: int, log_id: bytes, step: ReplayStep) -> OutRecord:
         """Its record for an input record."""
 
 
@@ -56,11 +56,11 @@ class Changelog:
     ordered: bool = False
 
     def place(self, record: Record) -> int:
-        """As :class:`Kind` says."""
+        """As :class:`DerivedKind` says."""
         return decode_change(self.topic, record).offset
 
-    def derive(self, partition: int, log_id: bytes, step: Step) -> OutRecord:
-        """As :class:`Kind` says."""
+    def derive(self, partition: int, log_id: bytes, step: ReplayStep) -> OutRecord:
+        """As :class:`DerivedKind` says."""
         del log_id
         return changelog_record(self.topic, partition, step.offset, step.change)
 
@@ -73,16 +73,16 @@ class Validated:
     ordered: bool = True
 
     def place(self, record: Record) -> int:
-        """As :class:`Kind` says."""
+        """As :class:`DerivedKind` says."""
         return decode_verdicts(record.value or b"").offset
 
-    def derive(self, partition: int, log_id: bytes, step: Step) -> OutRecord:
-        """As :class:`Kind` says."""
+    def derive(self, partition: int, log_id: bytes, step: ReplayStep) -> OutRecord:
+        """As :class:`DerivedKind` says."""
         return verdict_record(partition, log_id, step.offset, step.change.rejections, step.raw)
 
 
 @dataclass
-class Finding:
+class DerivedFinding:
     """A partition of a derived topic beside the log."""
 
     partition: int
@@ -113,8 +113,12 @@ def _digest(value: bytes | None) -> bytes:
 
 
 async def examine(
-    view: LogView, replay: Replay, kind: Kind, ends: dict[int, int], advance: Advance | None = None
-) -> list[Finding]:
+    view: LogView,
+    replay: Replay,
+    kind: DerivedKind,
+    ends: dict[int, int],
+    advance: Advance | None = None,
+) -> list[DerivedFinding]:
     """Compare a derived topic with the fold of the log.
 
     Args:
@@ -132,7 +136,7 @@ async def examine(
     logged = await view.spans(VALIDATION_TOPIC)
     findings = []
     for partition, end in ends.items():
-        finding = Finding(partition, end)
+        finding = DerivedFinding(partition, end)
         present = await _present(view, kind, spans[partition], finding)
         # Records beyond what must be there are right as long as the log says the same.
         furthest = max((offset for offset, _ in present), default=-1) + 1
@@ -144,7 +148,7 @@ async def examine(
 
 
 async def _expected(
-    replay: Replay, kind: Kind, finding: Finding, end: int, advance: Advance | None
+    replay: Replay, kind: DerivedKind, finding: DerivedFinding, end: int, advance: Advance | None
 ) -> list[bytes]:
     """Digests of the records that the log leads to, by input offset."""
     expected: list[bytes] = []
@@ -158,7 +162,11 @@ async def _expected(
 
 
 def _compare(
-    finding: Finding, present: list[tuple[int, bytes]], expected: list[bytes], *, ordered: bool
+    finding: DerivedFinding,
+    present: list[tuple[int, bytes]],
+    expected: list[bytes],
+    *,
+    ordered: bool,
 ) -> None:
     finding.lacking = set(range(finding.expected))
     last = -1
@@ -173,7 +181,7 @@ def _compare(
 
 
 async def _present(
-    view: LogView, kind: Kind, span: Span, finding: Finding
+    view: LogView, kind: DerivedKind, span: Span, finding: DerivedFinding
 ) -> list[tuple[int, bytes]]:
     """(input offset, digest) of the records there are, in their order."""
     present = []
@@ -188,8 +196,8 @@ async def _present(
 
 async def write(
     replay: Replay,
-    kind: Kind,
-    findings: Sequence[Finding],
+    kind: DerivedKind,
+    findings: Sequence[DerivedFinding],
     writer: LogWriter,
     advance: Callable[[int], None] | None = None,
 ) -> int:
@@ -209,7 +217,7 @@ async def write(
 
 
 async def _lots(
-    replay: Replay, kind: Kind, finding: Finding, advance: Advance | None
+    replay: Replay, kind: DerivedKind, finding: DerivedFinding, advance: Advance | None
 ) -> AsyncIterator[list[OutRecord]]:
     partition, lot, size_bytes = finding.partition, [], 0
     end = max(finding.lacking) + 1

@@ -26,7 +26,7 @@ _MADE: Final = re.compile(r"^CREATE (TABLE|VIEW) (\w+)", re.MULTILINE)
 
 
 @dataclass
-class Outcome:
+class ArchiveReport:
     """What was put away."""
 
     schema: str = ""
@@ -42,7 +42,7 @@ class Outcome:
         return asdict(self)
 
 
-async def begin_anew(settings: Settings, *, dry_run: bool) -> Outcome:
+async def begin_anew(settings: Settings, *, dry_run: bool) -> ArchiveReport:
     """Move the tables of another log into a schema of their own, and empty what is made from it.
 
     The present log, with whatever votes it has, stays; so does the roll. Neither worker nor bridge
@@ -58,7 +58,7 @@ async def begin_anew(settings: Settings, *, dry_run: bool) -> Outcome:
     """
     servers = list(settings.kafka_bootstrap_servers)
     genesis = await _ensured(settings)
-    outcome = Outcome()
+    outcome = ArchiveReport()
     if settings.sink == "postgres":
         connection = await connect(settings)
         try:
@@ -108,7 +108,11 @@ def made_by(migration: str) -> list[tuple[str, str]]:
 
 
 async def _move_tables(
-    connection: asyncpg.Connection, genesis: dict[int, Genesis], outcome: Outcome, *, dry_run: bool
+    connection: asyncpg.Connection,
+    genesis: dict[int, Genesis],
+    outcome: ArchiveReport,
+    *,
+    dry_run: bool,
 ) -> None:
     made = [("TABLE", "schema_migrations")]
     for migration in migrations():

@@ -24,8 +24,8 @@ from streams.core.records import OutRecord, Undecodable
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import ScrutinError
 from streams.maintenance.guard import Bars
-from streams.maintenance.sources import Source
-from streams.runtime.outages import Availability
+from streams.maintenance.sources import RebuildSource
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 
 HELD_TOPIC: Final = "votes.validation.held"
@@ -58,7 +58,7 @@ class Beside:
 
 
 @dataclass
-class Outcome:
+class LogRebuildReport:
     """What became of the log."""
 
     found: list[Beside]
@@ -91,7 +91,7 @@ class LogRebuild:
         bars: shows progress.
     """
 
-    def __init__(self, settings: Settings, source: Source, bars: Bars) -> None:
+    def __init__(self, settings: Settings, source: RebuildSource, bars: Bars) -> None:
         self._settings = settings
         self._servers = list(settings.kafka_bootstrap_servers)
         self._source = source
@@ -100,7 +100,7 @@ class LogRebuild:
         self._partitions = range(settings.partitions)
         self._written = 0
 
-    async def run(self, *, dry_run: bool) -> Outcome:
+    async def run(self, *, dry_run: bool) -> LogRebuildReport:
         """Rebuild; nothing may be writing to the log.
 
         Raises:
@@ -109,7 +109,7 @@ class LogRebuild:
         """
         await self._create(VALIDATION_TOPIC)
         held = await self._held_is_complete()
-        outcome = Outcome(await self._compare("comparing", with_held=held))
+        outcome = LogRebuildReport(await self._compare("comparing", with_held=held))
         if outcome.right or dry_run:
             return outcome
         if any(beside.strange for beside in outcome.found):
@@ -248,7 +248,7 @@ class LogRebuild:
                     await lot.flush()
 
     async def _writer(self, stack: AsyncExitStack) -> LogWriter:
-        availability = Availability(self._settings.max_retry_attempts)
+        availability = OutageTracker(self._settings.max_retry_attempts)
         writer = LogWriter(self._servers, availability=availability)
         stack.push_async_callback(writer.close)
         return writer

@@ -18,7 +18,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import connect, place, require_owner, translated
 from streams.adapters.postgres.migrations import migrate
-from streams.core.fence import Gap
+from streams.core.fence import MissingRange
 from streams.core.records import VerdictEvent, poison
 from streams.core.topics import VALIDATED_TOPIC, WINDOWS_TOPIC
 from streams.core.windows import Windows
@@ -27,21 +27,21 @@ from streams.inspect.windows import LatestWindows
 from streams.maintenance import shadow
 from streams.maintenance.guard import Bars
 from streams.runtime.metrics import WorkerMetrics
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 from streams.worker.aggregation import HEAL_VOTES, event_of, hole
 from streams.worker.log_check import check_database
 from streams.worker.postgres_sink import PostgresSink
-from streams.worker.window_publisher import WindowTopic
+from streams.worker.window_publisher import WindowPublisher
 
 
 @dataclass
-class Outcome:
+class PostgresRebuildReport:
     """What became of the database."""
 
     resumed: bool = False
     """Whether it went on where another run had ended."""
-    differences: list[shadow.Difference] = field(default_factory=list)
+    differences: list[shadow.ShadowDifference] = field(default_factory=list)
     """How the tables were."""
     surplus_votes: int = 0
     """Accepted votes of the log that were in the new tables already; should be 0."""
@@ -89,7 +89,7 @@ class PostgresRebuild:
         restart: bool = False,
         drop_unknown: bool = False,
         moved: bool = False,
-    ) -> Outcome:
+    ) -> PostgresRebuildReport:
         """Rebuild; no worker may run.
 
         Args:
@@ -117,7 +117,7 @@ class PostgresRebuild:
                 await migrate(connection)
                 if not moved and await connection.fetchval(statements.HAS_OFFSETS):
                     await check_database(connection, genesis, LogReader(self._servers))
-                outcome = Outcome()
+                outcome = PostgresRebuildReport()
                 if restart:
                     await shadow.drop(connection)
                 outcome.resumed = await self._count(connection, genesis)
@@ -140,7 +140,7 @@ class PostgresRebuild:
         resumed = await shadow.begin(connection)
         try:
             await self._fold(genesis)
-        except (Gap, LogMismatch):
+        except (MissingRange, LogMismatch):
             if not resumed:
                 raise
             # Of another log, or the topic was made anew since.
@@ -171,15 +171,15 @@ class PostgresRebuild:
 
     async def _flush(self, sink: PostgresSink, events: list[VerdictEvent]) -> None:
         try:
-            self._surplus += (await sink.flush(events)).surplus
-        except Gap as gap:
+            self._surplus += (await sink.flush(events)).already_counted
+        except MissingRange as gap:
             raise hole(gap) from gap
 
     async def _publish_windows(self) -> int:
         """Let `votes.windows` say what the database says, and nothing else."""
         sink = PostgresSink(self._settings, self._windows, self._metrics)
         writer = LogWriter(
-            self._servers, availability=Availability(self._settings.max_retry_attempts)
+            self._servers, availability=OutageTracker(self._settings.max_retry_attempts)
         )
         try:
             async with sink, translated(place(self._settings)):
@@ -192,7 +192,7 @@ class PostgresRebuild:
                         replication_factor=self._settings.replication_factor,
                     )
                     await sink.connections.execute(statements.REWIND_WINDOWS)
-                return await WindowTopic(sink, writer).publish()
+                return await WindowPublisher(sink, writer).publish()
         finally:
             await writer.close()
 
@@ -212,7 +212,9 @@ class PostgresRebuild:
         return bool(published - {tuple(row) for row in rows})
 
 
-async def _check(connection: asyncpg.Connection, outcome: Outcome, *, needed: bool) -> None:
+async def _check(
+    connection: asyncpg.Connection, outcome: PostgresRebuildReport, *, needed: bool
+) -> None:
     """Nothing is replaced by what does not add up, nor what nobody else knows."""
     if not await shadow.consistent(connection):
         raise ScrutinError(

@@ -11,12 +11,12 @@ from streams.adapters.kafka.view import Advance, LogView, Span
 from streams.control.skips import Skips, read_input
 from streams.core.records import Undecodable, poison
 from streams.core.topics import VALIDATION_TOPIC
-from streams.core.transition import fold
+from streams.core.transition import apply_record
 from streams.core.voted_partition import VotedPartition
 from streams.errors import PoisonRecord
 
 
-class Step(NamedTuple):
+class ReplayStep(NamedTuple):
     """What one input record leads to."""
 
     offset: int
@@ -41,7 +41,7 @@ class Replay:
 
     async def steps(
         self, partition: int, end: int, advance: Advance | None = None
-    ) -> AsyncIterator[list[Step]]:
+    ) -> AsyncIterator[list[ReplayStep]]:
         """Fold the records below `end`, a list per fetch.
 
         Raises:
@@ -55,7 +55,11 @@ class Replay:
             steps = []
             for record in records:
                 given, raw = await self._given(partition, record.offset, record.value or b"")
-                steps.append(Step(record.offset, raw, fold(state, log_id, record.offset, given)))
+                steps.append(
+                    ReplayStep(
+                        record.offset, raw, apply_record(state, log_id, record.offset, given)
+                    )
+                )
             yield steps
 
     async def _given(self, partition: int, offset: int, raw: bytes) -> tuple[InputRecord, bytes]:

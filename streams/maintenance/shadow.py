@@ -39,7 +39,7 @@ _LONG_S: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Difference:
+class ShadowDifference:
     """A table in use beside what the log says."""
 
     table: str
@@ -82,7 +82,7 @@ async def drop(connection: Any) -> None:
     await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
 
-async def compare(connection: Any, *, with_places: bool = True) -> list[Difference]:
+async def compare(connection: Any, *, with_places: bool = True) -> list[ShadowDifference]:
     """Compare every table of both sides, row by row.
 
     Args:
@@ -106,7 +106,7 @@ async def compare(connection: Any, *, with_places: bool = True) -> list[Differen
                 f"{theirs} EXCEPT ALL {ours}",
             )
         ]
-        differences.append(Difference(table, *counts))
+        differences.append(ShadowDifference(table, *counts))
     return differences
 
 

@@ -41,7 +41,7 @@ _CONTESTS: Final = (
 )
 
 
-class Source(Protocol):
+class RebuildSource(Protocol):
     """The records a partition of the log had, as far as they are known."""
 
     def records(self, partition: int) -> AsyncIterator[bytes]:
@@ -63,7 +63,7 @@ class FromValidated:
         self._view = view
 
     async def records(self, partition: int) -> AsyncIterator[bytes]:
-        """As :class:`Source` says."""
+        """As :class:`RebuildSource` says."""
         span = (await self._view.spans(VALIDATED_TOPIC))[partition]
         last = -1
         async for lot in self._view.read(VALIDATED_TOPIC, {partition: span}):
@@ -110,7 +110,7 @@ class FromAudit:
         self._genesis = genesis
 
     async def records(self, partition: int) -> AsyncIterator[bytes]:
-        """As :class:`Source` says."""
+        """As :class:`RebuildSource` says."""
         yield encode(self._genesis[partition])
         rows: list[Any] = []
         async with self._connection.transaction():

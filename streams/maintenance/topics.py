@@ -18,26 +18,33 @@ from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import connect, place, translated
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, egress_group
 from streams.errors import LOG_LOST, LogMismatch
-from streams.maintenance.derived import Changelog, Finding, Kind, Validated, examine, write
+from streams.maintenance.derived import (
+    Changelog,
+    DerivedFinding,
+    DerivedKind,
+    Validated,
+    examine,
+    write,
+)
 from streams.maintenance.groups import commit_places, read_places
 from streams.maintenance.guard import Bars
 from streams.maintenance.replay import Replay
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 from streams.worker.log_check import check_database
 from streams.worker.validation import TAIL_RECORDS
 
 
 @dataclass
-class Outcome:
+class TopicRebuildReport:
     """What became of a derived topic."""
 
     topic: str
-    found: list[Finding]
+    found: list[DerivedFinding]
     """How it was."""
     recreated: bool = False
     written: int = 0
-    verified: list[Finding] = field(default_factory=list)
+    verified: list[DerivedFinding] = field(default_factory=list)
     """How it is; empty if nothing was done."""
 
     @property
@@ -98,7 +105,7 @@ class TopicRebuild:
         self._reader = LogReader(self._servers)
         self._bars = bars
 
-    async def voted(self, *, dry_run: bool = False) -> Outcome:
+    async def voted(self, *, dry_run: bool = False) -> TopicRebuildReport:
         """The voted table's changelog, up to what is emitted; workers decide the rest.
 
         No worker may run.
@@ -113,7 +120,7 @@ class TopicRebuild:
         ends = marks.ends(marks.emitted, marks.counted)
         return await self._rebuild(self._changelog(), genesis, ends, dry_run=dry_run)
 
-    async def validated(self, *, dry_run: bool = False) -> Outcome:
+    async def validated(self, *, dry_run: bool = False) -> TopicRebuildReport:
         """`votes.validated`, up to what is decided. Neither worker nor bridge may run.
 
         Raises:
@@ -130,7 +137,7 @@ class TopicRebuild:
             await commit_places(self._settings, places)
         return outcome
 
-    async def all_of(self, ends: dict[int, int]) -> list[Outcome]:
+    async def all_of(self, ends: dict[int, int]) -> list[TopicRebuildReport]:
         """Both, for a log whose records up to `ends` were written by a rebuild of the log.
 
         The reviews of these records were sent when they were first counted.
@@ -189,10 +196,17 @@ class TopicRebuild:
         return found
 
     async def _rebuild(
-        self, kind: Kind, genesis: Mapping[int, Genesis], ends: dict[int, int], *, dry_run: bool
-    ) -> Outcome:
+        self,
+        kind: DerivedKind,
+        genesis: Mapping[int, Genesis],
+        ends: dict[int, int],
+        *,
+        dry_run: bool,
+    ) -> TopicRebuildReport:
         log_ids = {partition: first.log_id for partition, first in genesis.items()}
-        outcome = Outcome(kind.topic, await self._examine(kind, log_ids, ends, "comparing"))
+        outcome = TopicRebuildReport(
+            kind.topic, await self._examine(kind, log_ids, ends, "comparing")
+        )
         if outcome.right or dry_run:
             return outcome
         if kind.ordered:
@@ -207,20 +221,22 @@ class TopicRebuild:
         return outcome
 
     async def _examine(
-        self, kind: Kind, log_ids: dict[int, bytes], ends: dict[int, int], what: str
-    ) -> list[Finding]:
+        self, kind: DerivedKind, log_ids: dict[int, bytes], ends: dict[int, int], what: str
+    ) -> list[DerivedFinding]:
         async with LogView(self._servers) as view:
             replay = Replay(view, self._reader, log_ids)
             with self._bars(f"{what} {kind.topic}", sum(ends.values())) as advance:
                 return await examine(view, replay, kind, ends, advance)
 
-    async def _write(self, kind: Kind, log_ids: dict[int, bytes], outcome: Outcome) -> int:
+    async def _write(
+        self, kind: DerivedKind, log_ids: dict[int, bytes], outcome: TopicRebuildReport
+    ) -> int:
         if outcome.recreated:
             todo = [_all_of(finding) for finding in outcome.found]
         else:
             todo = outcome.found
         writer = LogWriter(
-            self._servers, availability=Availability(self._settings.max_retry_attempts)
+            self._servers, availability=OutageTracker(self._settings.max_retry_attempts)
         )
         try:
             async with LogView(self._servers) as view:
@@ -243,7 +259,7 @@ class TopicRebuild:
             await connection.close()
 
 
-def _all_of(finding: Finding) -> Finding:
+def _all_of(finding: DerivedFinding) -> DerivedFinding:
     return replace(finding, lacking=set(range(finding.expected)))
 
 

@@ -19,9 +19,9 @@ from streams.messages.incoming import (
     CHOICES,
     MAX_HASH_BYTES,
     MAX_ID_BYTES,
+    MalformedReason,
     NotAVote,
-    Reason,
-    Spelled,
+    ParsedVote,
     read_body,
     read_poll_vote,
 )
@@ -98,7 +98,7 @@ def decode(
             except NotAVote as fault:
                 return _malformed(fault.reason, body, identity, flags)
         return _vote(spelled, identity, flags, ingest_us, default_election)
-    return _malformed(Reason.TOO_LARGE, body, identity, flags)
+    return _malformed(MalformedReason.TOO_LARGE, body, identity, flags)
 
 
 def identity_of(message_id: bytes | None, body: bytes) -> bytes:
@@ -113,7 +113,7 @@ def identity_of(message_id: bytes | None, body: bytes) -> bytes:
 
 
 def _vote(
-    spelled: Spelled, identity: bytes, flags: int, ingest_us: int, default_election: str
+    spelled: ParsedVote, identity: bytes, flags: int, ingest_us: int, default_election: str
 ) -> Decoded:
     if spelled.candidate_id is not None:
         if spelled.poll:
@@ -143,7 +143,7 @@ def _vote(
     return Decoded(vote, key)
 
 
-def _malformed(reason: Reason, body: bytes, identity: bytes, flags: int) -> Decoded:
+def _malformed(reason: MalformedReason, body: bytes, identity: bytes, flags: int) -> Decoded:
     malformed = Malformed(
         reason=reason.value,
         flags=flags & ~_ON_ROLL,
@@ -180,7 +180,7 @@ _known: Final = msgspec.json.Decoder(_Known)
 
 
 # Flat: it runs for every vote.
-def _fast(body: bytes, poll_key: bytes) -> Spelled | None:  # noqa: PLR0911, PLR0912, PLR0915
+def _fast(body: bytes, poll_key: bytes) -> ParsedVote | None:  # noqa: PLR0911, PLR0912, PLR0915
     """Read a body that spells each fact once, or twice alike, and holds nothing unknown.
 
     Each field costs two quotation marks and each text two more. If the body has just those of the
@@ -272,4 +272,4 @@ def _fast(body: bytes, poll_key: bytes) -> Spelled | None:  # noqa: PLR0911, PLR
             return None
     if quotes != body.count(b'"'):
         return None
-    return Spelled(vote_hash, contest, candidate, choice, micros, citizen, metadata)
+    return ParsedVote(vote_hash, contest, candidate, choice, micros, citizen, metadata)

@@ -35,7 +35,7 @@ SECRETS: Final = frozenset({"nas", "code"})
 """What the voter's hash is made of. Deployed clients send it along; it is never kept."""
 
 
-class Reason(StrEnum):
+class MalformedReason(StrEnum):
     """Why a message is no vote."""
 
     TOO_LARGE = "too_large"
@@ -77,12 +77,12 @@ class Reason(StrEnum):
 class NotAVote(Exception):
     """A body is malformed."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: MalformedReason) -> None:
         super().__init__(reason.value)
         self.reason = reason
 
 
-class Spelled(msgspec.Struct, frozen=True, gc=False):
+class ParsedVote(msgspec.Struct, frozen=True, gc=False):
     """The facts of a vote, whatever the message called them."""
 
     hash: str
@@ -103,7 +103,7 @@ class Spelled(msgspec.Struct, frozen=True, gc=False):
     ask_roll: bool = True
 
 
-def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") -> Spelled:
+def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") -> ParsedVote:
     """Read a body.
 
     Args:
@@ -129,24 +129,24 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     # Beside a law an election's id is one of the unknown fields.
     election = _one(fields, "election_id", read=id_of) if law is None else None
     if vote_hash is None:
-        raise NotAVote(Reason.MISSING_HASH)
+        raise NotAVote(MalformedReason.MISSING_HASH)
     if law is not None and candidate is not None:
-        raise NotAVote(Reason.CONFLICTING_FIELDS)
+        raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
     metadata = _metadata(fields, max_metadata_bytes)
     if candidate is not None:
         if not candidate:
-            raise NotAVote(Reason.MISSING_CHOICE)
+            raise NotAVote(MalformedReason.MISSING_CHOICE)
         # Readers of both dialects get the candidate as choice; that is no second answer.
         if choice is not None and choice != candidate:
-            raise NotAVote(Reason.CONFLICTING_FIELDS)
-        return Spelled(vote_hash, election or "", candidate, "", timestamp, citizen, metadata)
+            raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
+        return ParsedVote(vote_hash, election or "", candidate, "", timestamp, citizen, metadata)
     if not law:
-        raise NotAVote(Reason.MISSING_CONTEST)
+        raise NotAVote(MalformedReason.MISSING_CONTEST)
     if law.startswith((ELECTION_PREFIX, POLL_PREFIX)):
-        raise NotAVote(Reason.RESERVED_LAW_ID)
+        raise NotAVote(MalformedReason.RESERVED_LAW_ID)
     if not choice:
-        raise NotAVote(Reason.MISSING_CHOICE)
-    return Spelled(vote_hash, law, None, choice, timestamp, citizen, metadata)
+        raise NotAVote(MalformedReason.MISSING_CHOICE)
+    return ParsedVote(vote_hash, law, None, choice, timestamp, citizen, metadata)
 
 
 def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
@@ -161,15 +161,15 @@ def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
     if not ranks or not meant:
         return candidate
     if not isinstance(ranks, list):
-        raise NotAVote(Reason.WRONG_TYPE)
+        raise NotAVote(MalformedReason.WRONG_TYPE)
     del fields["ranked_choices"]
     ranked = [id_of(each) for each in _in_order(ranks)]
     try:
         choice = ranking.written(ranked)
     except ValueError:
-        raise NotAVote(Reason.BAD_RANKING) from None
+        raise NotAVote(MalformedReason.BAD_RANKING) from None
     if candidate is not None and candidate not in {ranked[0], choice}:
-        raise NotAVote(Reason.CONFLICTING_FIELDS)
+        raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
     return choice
 
 
@@ -180,18 +180,18 @@ def _in_order(ranks: list[Any]) -> list[Any]:
     placed: dict[int, Any] = {}
     for each in ranks:
         if not isinstance(each, dict) or type(each.get("rank")) is not int:
-            raise NotAVote(Reason.WRONG_TYPE)
+            raise NotAVote(MalformedReason.WRONG_TYPE)
         if each["rank"] in placed or each.get("candidate_id") is None:
-            raise NotAVote(Reason.BAD_RANKING)
+            raise NotAVote(MalformedReason.BAD_RANKING)
         placed[each["rank"]] = each["candidate_id"]
     return [placed[rank] for rank in sorted(placed)]
 
 
-def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> Spelled:
+def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> ParsedVote:
     """A vote as a gateway writes it; there is one spelling only."""
     signature = text_of(fields.pop("signature", ""))
     if fields.keys() - set(SIGNED_FIELDS):
-        raise NotAVote(Reason.BAD_SIGNATURE)
+        raise NotAVote(MalformedReason.BAD_SIGNATURE)
     return _signed_vote(fields, signature, poll_key)
 
 
@@ -210,7 +210,7 @@ class _Signed(msgspec.Struct, gc=False):
 _signed: Final = msgspec.json.Decoder(_Signed)
 
 
-def read_poll_vote(body: bytes, poll_key: bytes) -> Spelled | None:
+def read_poll_vote(body: bytes, poll_key: bytes) -> ParsedVote | None:
     """Read a poll vote that is signed, and spells each field once, as a text without escapes.
 
     Each field costs four quotation marks: if the body has just those, none is there twice and none
@@ -232,13 +232,13 @@ def read_poll_vote(body: bytes, poll_key: bytes) -> Spelled | None:
         return None
 
 
-def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> Spelled:
+def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> ParsedVote:
     signed = {name: id_of(value) for name, value in fields.items()}
     if not is_signed(poll_key, signed, signature):
-        raise NotAVote(Reason.BAD_SIGNATURE)
+        raise NotAVote(MalformedReason.BAD_SIGNATURE)
     try:
         name = signed.get("voter_name")
-        return Spelled(
+        return ParsedVote(
             _hash(signed["voter_hash"]),
             POLL_PREFIX + signed["poll_id"],
             signed["option_id"],
@@ -250,7 +250,7 @@ def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> 
             ask_roll=signed["who"] == Who.ROLL,
         )
     except KeyError:
-        raise NotAVote(Reason.BAD_SIGNATURE) from None
+        raise NotAVote(MalformedReason.BAD_SIGNATURE) from None
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -262,16 +262,16 @@ def parse(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
-        raise NotAVote(Reason.NOT_UTF8) from None
+        raise NotAVote(MalformedReason.NOT_UTF8) from None
     try:
         parsed = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError:
-        raise NotAVote(Reason.NOT_JSON) from None
+        raise NotAVote(MalformedReason.NOT_JSON) from None
     except (RecursionError, ValueError):
         # Nested thousands deep, or an integer of thousands of digits.
-        raise NotAVote(Reason.BAD_METADATA) from None
+        raise NotAVote(MalformedReason.BAD_METADATA) from None
     if not isinstance(parsed, dict):
-        raise NotAVote(Reason.NOT_AN_OBJECT)
+        raise NotAVote(MalformedReason.NOT_AN_OBJECT)
     # An optional field that is null is absent.
     return {name: value for name, value in parsed.items() if value is not None}
 
@@ -279,12 +279,12 @@ def parse(body: bytes) -> dict[str, Any]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs) and any(found[name] != value for name, value in pairs):
-        raise NotAVote(Reason.CONFLICTING_FIELDS)
+        raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
     return found
 
 
 def _no_constant(_: str) -> NoReturn:
-    raise NotAVote(Reason.NOT_JSON)
+    raise NotAVote(MalformedReason.NOT_JSON)
 
 
 def _one(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | None:
@@ -293,32 +293,32 @@ def _one(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | N
     if not found:
         return None
     if any(other != found[0] for other in found):
-        raise NotAVote(Reason.CONFLICTING_FIELDS)
+        raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
     return found[0]
 
 
 def text_of(value: Any) -> str:
     """A text that PostgreSQL can hold; raises NotAVote for anything else."""
     if not isinstance(value, str):
-        raise NotAVote(Reason.WRONG_TYPE)
+        raise NotAVote(MalformedReason.WRONG_TYPE)
     _check_text(value)
     return value
 
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise NotAVote(Reason.NUL_IN_STRING)
+        raise NotAVote(MalformedReason.NUL_IN_STRING)
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise NotAVote(Reason.LONE_SURROGATE) from None
+            raise NotAVote(MalformedReason.LONE_SURROGATE) from None
 
 
 def _hash(value: Any) -> str:
     text = text_of(value)
     if not 1 <= len(text.encode()) <= MAX_HASH_BYTES:
-        raise NotAVote(Reason.BAD_HASH)
+        raise NotAVote(MalformedReason.BAD_HASH)
     return normalise_hash(text)
 
 
@@ -327,7 +327,7 @@ def id_of(value: Any) -> str:
     # bool is an int to Python, not to the sender.
     text = str(value) if type(value) is int else text_of(value)
     if len(text.encode()) > MAX_ID_BYTES:
-        raise NotAVote(Reason.TOO_LONG)
+        raise NotAVote(MalformedReason.TOO_LONG)
     return text
 
 
@@ -343,9 +343,9 @@ def _timestamp(value: Any) -> int:
     elif type(value) in {int, float}:
         micros = parse_epoch(value)
     else:
-        raise NotAVote(Reason.WRONG_TYPE)
+        raise NotAVote(MalformedReason.WRONG_TYPE)
     if micros is None:
-        raise NotAVote(Reason.BAD_TIMESTAMP)
+        raise NotAVote(MalformedReason.BAD_TIMESTAMP)
     return micros
 
 
@@ -360,7 +360,7 @@ def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
         return None
     text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if len(text.encode()) > max_bytes:
-        raise NotAVote(Reason.BAD_METADATA)
+        raise NotAVote(MalformedReason.BAD_METADATA)
     return text
 
 
@@ -370,11 +370,11 @@ def clean(value: Any, depth: int) -> Any:
         _check_text(value)
         return value
     if isinstance(value, float) and not math.isfinite(value):
-        raise NotAVote(Reason.BAD_METADATA)
+        raise NotAVote(MalformedReason.BAD_METADATA)
     if not isinstance(value, dict | list):
         return value
     if depth == 0:
-        raise NotAVote(Reason.BAD_METADATA)
+        raise NotAVote(MalformedReason.BAD_METADATA)
     if isinstance(value, list):
         return [clean(item, depth - 1) for item in value]
     for name in value:

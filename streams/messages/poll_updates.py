@@ -15,16 +15,16 @@ import msgspec
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.core.polls import MAX_NAME_CHARACTERS, POLL_PREFIX, is_number, name_hash
-from streams.messages.incoming import NotAVote, Reason, Spelled, id_of, parse, text_of
+from streams.messages.incoming import MalformedReason, NotAVote, ParsedVote, id_of, parse, text_of
 from streams.messages.outgoing import Publication, accepted, message_id_of
 
 EXCHANGE: Final = "poll_updates"
 ROUTING_KEY: Final = "poll.vote_update"
 
 _NEEDED: Final = {
-    "voter_name": Reason.MISSING_HASH,
-    "poll_id": Reason.MISSING_CONTEST,
-    "option_id": Reason.MISSING_CHOICE,
+    "voter_name": MalformedReason.MISSING_HASH,
+    "poll_id": MalformedReason.MISSING_CONTEST,
+    "option_id": MalformedReason.MISSING_CHOICE,
 }
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -59,7 +59,7 @@ def poll_updates(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]
     return found
 
 
-def read_update(body: bytes, poll_key: bytes) -> Spelled:
+def read_update(body: bytes, poll_key: bytes) -> ParsedVote:
     """Read a message as the vote that the gateway would have made of that name.
 
     Args:
@@ -75,12 +75,12 @@ def read_update(body: bytes, poll_key: bytes) -> Spelled:
             raise NotAVote(missing)
     delta = fields.get("delta", 1)
     if type(delta) is not int or delta != 1:
-        raise NotAVote(Reason.BAD_DELTA)
+        raise NotAVote(MalformedReason.BAD_DELTA)
     name = text_of(fields["voter_name"]).strip()
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
-        raise NotAVote(Reason.BAD_HASH)
+        raise NotAVote(MalformedReason.BAD_HASH)
     contest = POLL_PREFIX + _number("poll_id", fields)
-    return Spelled(
+    return ParsedVote(
         name_hash(poll_key, contest, name),
         contest,
         _number("option_id", fields),
@@ -97,5 +97,5 @@ def read_update(body: bytes, poll_key: bytes) -> Spelled:
 def _number(name: str, fields: dict[str, object]) -> str:
     text = id_of(fields[name])
     if not is_number(text):
-        raise NotAVote(Reason.WRONG_TYPE)
+        raise NotAVote(MalformedReason.WRONG_TYPE)
     return str(int(text))

@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from schemas.verdicts import Status
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 
 # The deployed dashboards know no `_created` series, and they double the scrape.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -37,7 +37,7 @@ def process_registry() -> CollectorRegistry:
 
 
 def expose_health(
-    registry: CollectorRegistry, ready: Callable[[], list[str]], availability: Availability
+    registry: CollectorRegistry, ready: Callable[[], list[str]], availability: OutageTracker
 ) -> None:
     """Let alerts see what `/ready` answers, and which service a process cannot reach.
 
@@ -54,7 +54,7 @@ def expose_health(
 class _Outages(Collector):
     """A series for each service while tries to reach it fail."""
 
-    def __init__(self, availability: Availability) -> None:
+    def __init__(self, availability: OutageTracker) -> None:
         self._availability = availability
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -152,7 +152,7 @@ class WorkerMetrics:
             "Verdict batches at or below the database's offset, dropped",
             registry=r,
         )
-        self.gaps_healed = Counter(
+        self.backfills = Counter(
             "scrutin_gaps_healed_total",
             "Ranges that a committed offset had skipped and that were read from the log",
             ["stage"],
@@ -160,13 +160,13 @@ class WorkerMetrics:
         )
         for stage in ("validation", "sink"):
             # There from the start: `increase` does not see a series' first step.
-            self.gaps_healed.labels(stage=stage)
+            self.backfills.labels(stage=stage)
         self.skipped_records = Counter(
             "scrutin_skipped_records_total",
             "Undecodable records that were passed because an operator decided so",
             registry=r,
         )
-        self.surplus_votes = Counter(
+        self.already_counted_votes = Counter(
             "scrutin_surplus_votes_total",
             "Accepted votes that the database already had; should stay 0",
             registry=r,

@@ -35,7 +35,7 @@ class Service(StrEnum):
     """`valid_hashes` in Redis: it is away too while it is missing or shrank sharply."""
 
 
-class Availability:
+class OutageTracker:
     """Counts failed tries in a row per service.
 
     Args:
@@ -66,12 +66,12 @@ class Availability:
         """Failed tries in a row, by service; without those that answered last."""
         return dict(self._failures)
 
-    def away(self) -> list[str]:
+    def unavailable(self) -> list[str]:
         """Services that count as away, for `/ready`."""
         return sorted(s for s, n in self._failures.items() if n >= self._max_attempts)
 
     @property
-    def troubled(self) -> bool:
+    def degraded(self) -> bool:
         """Whether any service failed at its last try."""
         return bool(self._failures)
 
@@ -80,7 +80,7 @@ async def persistently(
     action: Callable[[], Awaitable[T]],
     *,
     service: str,
-    availability: Availability,
+    availability: OutageTracker,
     retry_delay_s: float,
 ) -> T:
     """Await `action` until the service answers, with exponential pauses up to 10 s and jitter.

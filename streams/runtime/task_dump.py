@@ -22,7 +22,7 @@ Loops = Callable[[], Mapping[str, asyncio.AbstractEventLoop]]
 """The process's event loops, by name."""
 
 
-def tell_on_signal(loops: Loops) -> None:
+def dump_tasks_on_signal(loops: Loops) -> None:
     """Log where all tasks stand whenever the process gets SIGUSR1 or SIGUSR2.
 
     Args:
@@ -33,10 +33,10 @@ def tell_on_signal(loops: Loops) -> None:
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         # A loop's own handler would wait for a loop that is blocked.
         loop.remove_signal_handler(number)
-        signal.signal(number, lambda *_: tell(loops))
+        signal.signal(number, lambda *_: dump_tasks(loops))
 
 
-def tell(loops: Loops) -> None:
+def dump_tasks(loops: Loops) -> None:
     """Log where all tasks stand."""
     # It interrupts whatever the main thread does, or comes before an end that must not be missed.
     with suppress(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from streams.tally import work
 from streams.tally.helpers import Helpers
 from streams.tally.store import TallyStore
-from streams.tally.work import Admit, Admitted, Described
+from streams.tally.work import Admit, Admitted, DescribedElection
 
 _BATCH = 16
 """Ballots of one request to a helper: their proofs are checked together."""
@@ -28,7 +28,7 @@ class Admission:
 async def admit(
     store: TallyStore,
     helpers: Helpers,
-    election: Described,
+    election: DescribedElection,
     ballots: Iterable[bytes],
     *,
     advance: Callable[[int], None] = lambda _: None,

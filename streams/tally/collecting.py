@@ -16,7 +16,7 @@ from streams.tally import work
 from streams.tally.admission import batches
 from streams.tally.helpers import Helpers
 from streams.tally.store import CAST, TallyStore
-from streams.tally.work import Admit, Admitted, Described
+from streams.tally.work import Admit, Admitted, DescribedElection
 
 CHOICE: Final = "encrypted"
 """The `candidate_id` of a vote whose choice is an encrypted ballot."""
@@ -46,7 +46,7 @@ def contest_of(election_id: str) -> str:
 async def collect(
     store: TallyStore,
     helpers: Helpers,
-    election: Described,
+    election: DescribedElection,
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Collected:

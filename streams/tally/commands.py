@@ -26,7 +26,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import connect, place, translated
 from streams.adapters.postgres.migrations import migrate
 from streams.core.records import OutRecord
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 from streams.tally import statements as sql
 from streams.tally.chunks import chunk_sizes
@@ -37,13 +37,13 @@ from streams.tally.crypto.election import Context
 from streams.tally.crypto.group import to_hex
 from streams.tally.crypto.shares import (
     CompensatedShare,
-    Share,
+    DecryptionShare,
     verify_compensated_share,
     verify_share,
 )
 from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.mirror import job_id, queued_row
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.store import CAST, TallyStore
 from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, partition_for
 
@@ -57,7 +57,7 @@ class Created:
     chunks: int
 
 
-class Tally:
+class TallyCommands:
     """Asks for work and looks at what became of it. Made by :func:`tally`."""
 
     def __init__(self, settings: Settings, store: TallyStore, writer: LogWriter) -> None:
@@ -97,7 +97,7 @@ class Tally:
         waiting = await self.store.count_uncollected(election_id)
         if waiting:
             raise Refused(
-                Check.TALLY,
+                RefusalCheck.TALLY,
                 f"the ballots of {waiting} counted votes are not admitted yet",
                 where={"election": election_id},
                 todo="`scrutin tally collect` admits them",
@@ -121,7 +121,7 @@ class Tally:
         guardian = (await self._guardian(election_id, guardian)).owner_id
         require(
             await self.store.has_secret(election_id, guardian),
-            Check.SECRET,
+            RefusalCheck.SECRET,
             "no sealed secret of this guardian is there",
             election=election_id,
             guardian=guardian,
@@ -142,7 +142,7 @@ class Tally:
         """Go on, and try again what failed."""
         await self.send(Resume(election_id))
 
-    async def upload(self, election_id: str, unit: int, shares: list[Share]) -> bool:
+    async def upload(self, election_id: str, unit: int, shares: list[DecryptionShare]) -> bool:
         """Keep shares that a guardian made elsewhere, verified; True once they are complete.
 
         Raises:
@@ -152,7 +152,9 @@ class Tally:
         extended_hash = from_json(Context, described.context).crypto_extended_base_hash
         center = await self.store.center(election_id, unit)
         tallies = from_json(list[EncryptedTally], center.tallies)
-        require(len(shares) == len(tallies) > 0, Check.SHARE, "not one share for every tally")
+        require(
+            len(shares) == len(tallies) > 0, RefusalCheck.SHARE, "not one share for every tally"
+        )
         key = await self._guardian(election_id, shares[0].guardian_id)
         for share, tally in zip(shares, tallies, strict=True):
             verify_share(share, tally, key, extended_hash)
@@ -172,7 +174,9 @@ class Tally:
         extended_hash = from_json(Context, described.context).crypto_extended_base_hash
         center = await self.store.center(election_id, unit)
         tallies = from_json(list[EncryptedTally], center.tallies)
-        require(len(shares) == len(tallies) > 0, Check.SHARE, "not one share for every tally")
+        require(
+            len(shares) == len(tallies) > 0, RefusalCheck.SHARE, "not one share for every tally"
+        )
         key = await self._guardian(election_id, shares[0].guardian_id)
         missing = await self._guardian(election_id, shares[0].missing_guardian_id)
         for share, tally in zip(shares, tallies, strict=True):
@@ -197,7 +201,9 @@ class Tally:
         for key in keys:
             if str(key.sequence_order) == name:
                 return key
-        require(False, Check.GUARDIANS, "no such guardian", election=election_id, guardian=name)
+        require(
+            False, RefusalCheck.GUARDIANS, "no such guardian", election=election_id, guardian=name
+        )
         raise AssertionError("unreachable")
 
     # Looking.
@@ -259,12 +265,12 @@ def job_document(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _json_list(shares: list[Share] | list[CompensatedShare]) -> str:
+def _json_list(shares: list[DecryptionShare] | list[CompensatedShare]) -> str:
     return to_json(shares).decode()
 
 
 @asynccontextmanager
-async def tally(settings: Settings) -> AsyncIterator[Tally]:
+async def tally(settings: Settings) -> AsyncIterator[TallyCommands]:
     """Connect to PostgreSQL, with its schema up to date, and to Kafka once something is asked for.
 
     Raises:
@@ -277,10 +283,10 @@ async def tally(settings: Settings) -> AsyncIterator[Tally]:
     finally:
         await connection.close()
     writer = LogWriter(
-        settings.kafka_bootstrap_servers, availability=Availability(settings.max_retry_attempts)
+        settings.kafka_bootstrap_servers, availability=OutageTracker(settings.max_retry_attempts)
     )
     async with TallyStore(settings) as store:
         try:
-            yield Tally(settings, store, writer)
+            yield TallyCommands(settings, store, writer)
         finally:
             await writer.close()

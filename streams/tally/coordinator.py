@@ -21,7 +21,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.core.records import OutRecord
 from streams.engine.assignment import Assignment
 from streams.tally.codec import encode
-from streams.tally.jobs import Pace, Step, step, tick
+from streams.tally.jobs import JobStep, Pace, step, tick
 from streams.tally.jobs_table import JobsStore, changelog_key
 from streams.tally.mirror import job_rows
 from streams.tally.refusals import Refused
@@ -137,7 +137,7 @@ class Coordinator:
                             out = tick(state, now_ms=_now_ms(), pace=self._pace)
                             await self._write(partition, out)
 
-    async def _write(self, partition: int, out: Step) -> None:
+    async def _write(self, partition: int, out: JobStep) -> None:
         state = out.state
         if state is None or not out.changed:
             return

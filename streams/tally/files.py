@@ -19,12 +19,12 @@ from streams.tally.crypto.ceremony import (
     verify_guardians,
 )
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import Election, make_context
+from streams.tally.crypto.election import CryptoElection, make_context
 from streams.tally.crypto.manifest import Manifest
-from streams.tally.crypto.shares import CompensatedShare, Share
+from streams.tally.crypto.shares import CompensatedShare, DecryptionShare
 from streams.tally.crypto.tallies import EncryptedTally
-from streams.tally.refusals import Check, Refused, require
-from streams.tally.work import Described
+from streams.tally.refusals import RefusalCheck, Refused, require
+from streams.tally.work import DescribedElection
 
 T = TypeVar("T")
 _MODE: Final = 0o600
@@ -46,9 +46,9 @@ class ToDecrypt(msgspec.Struct, frozen=True):
     guardians: str
     products: list[Product]
 
-    def described(self) -> Described:
+    def described(self) -> DescribedElection:
         """The election in it."""
-        return Described(self.election_id, self.manifest, self.context, self.guardians)
+        return DescribedElection(self.election_id, self.manifest, self.context, self.guardians)
 
     def keys(self) -> list[GuardianKey]:
         """The guardians' public keys."""
@@ -60,7 +60,7 @@ class Shares(msgspec.Struct, frozen=True):
 
     election_id: str
     guardian: str
-    own: dict[int, list[Share]]
+    own: dict[int, list[DecryptionShare]]
     """By unit."""
     compensated: dict[int, list[list[CompensatedShare]]]
     """By unit, a list for each missing guardian."""
@@ -104,7 +104,7 @@ def write_document(document: object, path: Path, *, secret: bool = False) -> Non
 
 def describe(
     election_id: str, manifest: Manifest, keys: Sequence[GuardianKey], quorum: int
-) -> Described:
+) -> DescribedElection:
     """Put an election together from its manifest and its guardians' published keys.
 
     Raises:
@@ -116,8 +116,8 @@ def describe(
     context = make_context(
         manifest, public_key, commitment_hash, guardians=len(ordered), quorum=quorum
     )
-    Election(manifest, context)
-    return Described(
+    CryptoElection(manifest, context)
+    return DescribedElection(
         election_id,
         to_json(manifest).decode(),
         to_json(context).decode(),
@@ -138,5 +138,7 @@ def check_backups(
     }
     for key in keys:
         if key.owner_id != secret.owner_id:
-            require(key.owner_id in mine, Check.BACKUP, "a backup is missing", owner=key.owner_id)
+            require(
+                key.owner_id in mine, RefusalCheck.BACKUP, "a backup is missing", owner=key.owner_id
+            )
             open_backup(mine[key.owner_id], secret, key)

@@ -49,7 +49,7 @@ class Pace:
 
 
 @dataclass
-class Step:
+class JobStep:
     """What an event leads to."""
 
     state: JobState | None
@@ -59,7 +59,7 @@ class Step:
 
 def step(
     state: JobState | None, event: TallyEvent, *, offset: int, now_ms: int, pace: Pace
-) -> Step:
+) -> JobStep:
     """Apply one event of `tally.events`.
 
     Args:
@@ -67,21 +67,21 @@ def step(
         offset: of the event; one that is already applied changes nothing.
     """
     if state is not None and offset <= state.applied:
-        return Step(state)
+        return JobStep(state)
     state = None if state is None else _copy(state)
     if state is None:
         if not isinstance(event, Create | Decrypt | Combine):
-            return Step(None)
+            return JobStep(None)
         # A guardian may be quicker than whoever asks for the tally.
         state = JobState(event.election_id, [], 0, Mode.SINGLE, 0, "", now_ms, [])
     _apply(state, event, now_ms, pace)
     state.applied = offset
     tasks = _advance(state, now_ms, pace)
     state.version += 1
-    return Step(state, tasks, changed=True)
+    return JobStep(state, tasks, changed=True)
 
 
-def tick(state: JobState, *, now_ms: int, pace: Pace) -> Step:
+def tick(state: JobState, *, now_ms: int, pace: Pace) -> JobStep:
     """Give out again what is due: pauses that are over, units that nobody answered for."""
     due = any(
         unit.at_ms <= now_ms for lane in state.lanes for unit in lane.waiting.values()
@@ -91,7 +91,7 @@ def tick(state: JobState, *, now_ms: int, pace: Pace) -> Step:
         for unit in lane.running.values()
     )
     if not due or state.cancelled:
-        return Step(state)
+        return JobStep(state)
     state = _copy(state)
     for lane in state.lanes:
         for unit, running in list(lane.running.items()):
@@ -99,7 +99,7 @@ def tick(state: JobState, *, now_ms: int, pace: Pace) -> Step:
                 _failed(lane, unit, running.attempt, "no answer in time", now_ms, pace=pace)
     tasks = _advance(state, now_ms, pace)
     state.version += 1
-    return Step(state, tasks, changed=True)
+    return JobStep(state, tasks, changed=True)
 
 
 def lane_of(state: JobState, key: LaneKey) -> Lane | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.tally import Combine, Create, Decrypt, Mode, TallyEvent
-from streams.tally.refusals import Check, Refused, plain_name, require
+from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
 
 TALLY: Final = "tally.creation.queue"
 PARTIAL: Final = "partial.decryption.queue"
@@ -52,12 +52,16 @@ def command_of(queue: str, body: bytes) -> TallyEvent | None:
     try:
         message = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(Check.FORMAT, "a message is not JSON", where={"queue": queue}) from error
-    require(isinstance(message, dict), Check.FORMAT, "a message is no JSON object", queue=queue)
+        raise Refused(
+            RefusalCheck.FORMAT, "a message is not JSON", where={"queue": queue}
+        ) from error
+    require(
+        isinstance(message, dict), RefusalCheck.FORMAT, "a message is no JSON object", queue=queue
+    )
     for name, value in _fields(message):
         require(
             not _SECRET.search(name) or value in (None, "", [], {}),
-            Check.SECRET,
+            RefusalCheck.SECRET,
             "a message holds a guardian's secret in plain and was not passed on",
             queue=queue,
             field=name[:40],
@@ -79,7 +83,7 @@ def _create(queue: str, election_id: str, message: dict[str, Any]) -> Create:
     size = message.get("chunkSize", 50)
     require(
         mode in set(Mode) and isinstance(size, int) and 1 <= size <= 1_000_000,
-        Check.FORMAT,
+        RefusalCheck.FORMAT,
         "a message has no good mode or chunk size",
         queue=queue,
     )
@@ -94,7 +98,7 @@ def _id(queue: str, message: dict[str, Any], *names: str) -> str:
             continue
         if isinstance(value, int | str) and plain_name(str(value)):
             return str(value)
-    raise Refused(Check.FORMAT, f"a message has no {names[0]}", where={"queue": queue})
+    raise Refused(RefusalCheck.FORMAT, f"a message has no {names[0]}", where={"queue": queue})
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:

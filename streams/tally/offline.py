@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from streams.tally.crypto.ceremony import Backup, GuardianKey, GuardianSecret, open_backup
 from streams.tally.crypto.shares import make_compensated_share, make_share
 from streams.tally.files import Shares, ToDecrypt
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import RefusalCheck, require
 from streams.tally.work import load_election
 
 
@@ -31,7 +31,7 @@ def make_shares(
     election, keys = load_election(given.described())
     by_name: dict[str, GuardianKey] = {key.owner_id: key for key in keys}
     for name in (secret.owner_id, *missing):
-        require(name in by_name, Check.GUARDIANS, "no such guardian", guardian=name)
+        require(name in by_name, RefusalCheck.GUARDIANS, "no such guardian", guardian=name)
     coordinates = {}
     for name in missing:
         found = [
@@ -39,7 +39,7 @@ def make_shares(
             for backup in backups
             if (backup.owner_id, backup.designated_id) == (name, secret.owner_id)
         ]
-        require(bool(found), Check.BACKUP, "a backup is missing", owner=name)
+        require(bool(found), RefusalCheck.BACKUP, "a backup is missing", owner=name)
         coordinates[name] = open_backup(found[0], secret, by_name[name])
     key, extended_hash = by_name[secret.owner_id], election.extended_hash
     own, compensated = {}, {}

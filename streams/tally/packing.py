@@ -7,15 +7,15 @@ from typing import Final
 
 from gmpy2 import mpz
 
-from streams.tally.crypto.election import Election
+from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.elgamal import UNIT, Ciphertext
 from streams.tally.crypto.group import P
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import RefusalCheck, require
 
 ELEMENT_BYTES: Final = 512
 
 
-def pack_lines(election: Election, lines: Mapping[str, Ciphertext]) -> bytes:
+def pack_lines(election: CryptoElection, lines: Mapping[str, Ciphertext]) -> bytes:
     """Pad and data of every selection of the election, in order; what is missing adds nothing."""
     parts = []
     for name in election.line_names:
@@ -24,7 +24,7 @@ def pack_lines(election: Election, lines: Mapping[str, Ciphertext]) -> bytes:
     return b"".join(parts)
 
 
-def unpack_lines(election: Election, packed: bytes) -> dict[str, Ciphertext]:
+def unpack_lines(election: CryptoElection, packed: bytes) -> dict[str, Ciphertext]:
     """What :func:`pack_lines` packed.
 
     Raises:
@@ -37,7 +37,7 @@ def unpack_lines(election: Election, packed: bytes) -> dict[str, Ciphertext]:
     }
 
 
-def add_packed(election: Election, product: bytes, ballots: Sequence[bytes]) -> bytes:
+def add_packed(election: CryptoElection, product: bytes, ballots: Sequence[bytes]) -> bytes:
     """Multiply packed ballots into a packed product; empty stands for nothing yet.
 
     Raises:
@@ -51,10 +51,10 @@ def add_packed(election: Election, product: bytes, ballots: Sequence[bytes]) -> 
     return b"".join(map(_bytes, sums))
 
 
-def _elements(election: Election, packed: bytes) -> list[mpz]:
+def _elements(election: CryptoElection, packed: bytes) -> list[mpz]:
     require(
         len(packed) == 2 * ELEMENT_BYTES * len(election.line_names),
-        Check.FORMAT,
+        RefusalCheck.FORMAT,
         "packed ciphertexts are not those of the election's selections",
     )
     return [

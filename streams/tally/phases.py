@@ -14,11 +14,11 @@ from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.group import to_hex
 from streams.tally.helpers import Helpers
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 from streams.tally.results import Result, add_counts
 from streams.tally.store import CAST, SPOILED, TallyStore
 from streams.tally.work import (
-    Combine,
+    CombineWork,
     Describe,
     MakeCompensated,
     MakeShares,
@@ -117,7 +117,7 @@ class Phases:
         sealed = await self._store.secret(task.election_id, task.lane.guardian)
         if sealed is None:
             raise Refused(
-                Check.SECRET,
+                RefusalCheck.SECRET,
                 "no sealed secret of this guardian is there",
                 where={"election": task.election_id, "guardian": task.lane.guardian},
                 todo="`scrutin guardian seal` puts it there; or decrypt with `scrutin guardian"
@@ -166,7 +166,7 @@ class Phases:
         shares, compensated = await store.shares(center.center_id, task.present)
         limit = 1 if center.kind == "spoiled" else center.ballots
         counts = await self._helpers.ask(
-            Combine(election, center.tallies, shares, compensated, limit)
+            CombineWork(election, center.tallies, shares, compensated, limit)
         )
         await store.put_result(center.center_id, counts.decode())
 

@@ -25,7 +25,7 @@ from streams.tally.admission import batches
 from streams.tally.crypto.ceremony import GuardianKey, joint_key, verify_guardians
 from streams.tally.crypto.decryption import PlainTally, verify_plain_tally
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import Election
+from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.tallies import (
     Accumulator,
     BallotLines,
@@ -36,10 +36,10 @@ from streams.tally.crypto.tallies import (
 )
 from streams.tally.helpers import Helpers
 from streams.tally.packing import add_packed, unpack_lines
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.results import Result, add_counts
 from streams.tally.store import CAST, SPOILED, TallyStore
-from streams.tally.work import Admit, Described
+from streams.tally.work import Admit, DescribedElection
 
 MANIFEST: Final = "manifest.json"
 CONTEXT: Final = "context.json"
@@ -85,7 +85,7 @@ async def export(
     result = await store.published(election_id)
     if result is None:
         raise Refused(
-            Check.TALLY,
+            RefusalCheck.TALLY,
             "the election has no published result yet",
             where={"election": election_id},
             todo="`scrutin tally status` tells how far it is",
@@ -106,7 +106,7 @@ async def export(
     (directory / RESULT).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
 
-def _begin(directory: Path, described: Described) -> None:
+def _begin(directory: Path, described: DescribedElection) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MANIFEST).write_text(described.manifest)
     (directory / CONTEXT).write_text(described.context)
@@ -129,13 +129,13 @@ async def verify(
     context = election.context
     require(
         len(keys) == context.number_of_guardians,
-        Check.GUARDIANS,
+        RefusalCheck.GUARDIANS,
         "there are not as many guardians as the election says",
     )
     verify_guardians(keys, context.quorum)
     require(
         joint_key(keys) == (election.public_key, context.commitment_hash),
-        Check.KEY,
+        RefusalCheck.KEY,
         "the election's key is not that of its guardians",
     )
     ballots = await _verify_ballots(directory, election, described, helpers, advance)
@@ -152,8 +152,8 @@ async def verify(
     )
 
 
-def _described(directory: Path) -> Described:
-    return Described(
+def _described(directory: Path) -> DescribedElection:
+    return DescribedElection(
         _stated(directory).election,
         _read(directory / MANIFEST),
         _read(directory / CONTEXT),
@@ -176,7 +176,7 @@ def _read(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(
-            Check.FORMAT, "a file of the record cannot be read", where={"file": path}
+            RefusalCheck.FORMAT, "a file of the record cannot be read", where={"file": path}
         ) from error
 
 
@@ -189,8 +189,8 @@ class _Ballots:
 
 async def _verify_ballots(
     directory: Path,
-    election: Election,
-    described: Described,
+    election: CryptoElection,
+    described: DescribedElection,
     helpers: Helpers,
     advance: Callable[[int], None],
 ) -> _Ballots:
@@ -203,13 +203,15 @@ async def _verify_ballots(
         lambda batch: Admit(described, batch), batches(_lines(directory / BALLOTS))
     ):
         for each, text in zip(work.admitted.decode(admitted), data, strict=True):
-            require(not each.refused, Check.EQUATION, f"a ballot does not verify: {each.refused}")
+            require(
+                not each.refused, RefusalCheck.EQUATION, f"a ballot does not verify: {each.refused}"
+            )
             lines = from_json(BallotLines, text)
             code = from_json(_Code, text).code
             content = sha256(each.ciphertexts).digest()
             require(
                 each.ballot_id not in seen and code not in codes and content not in contents,
-                Check.REPEATED,
+                RefusalCheck.REPEATED,
                 "a ballot, its code or its ciphertexts are there twice",
                 ballot=each.ballot_id,
             )
@@ -238,7 +240,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from file
     except OSError as error:
         raise Refused(
-            Check.FORMAT, "a file of the record cannot be read", where={"file": path}
+            RefusalCheck.FORMAT, "a file of the record cannot be read", where={"file": path}
         ) from error
 
 
@@ -252,7 +254,7 @@ class _Decrypted:
 
 
 def _verify_tallies(
-    directory: Path, election: Election, keys: list[GuardianKey], ballots: _Ballots
+    directory: Path, election: CryptoElection, keys: list[GuardianKey], ballots: _Ballots
 ) -> _Decrypted:
     """Every decrypted product: that it is the ballots', and that its count follows."""
     added: list[EncryptedTally] = []
@@ -273,7 +275,7 @@ def _verify_tallies(
         if recorded.kind == "spoiled":
             require(
                 name not in spoiled and recorded.encrypted == ballots.spoiled.get(name),
-                Check.TALLY,
+                RefusalCheck.TALLY,
                 "a spoiled ballot's decryption is not of a spoiled ballot of the record",
                 ballot=name,
             )
@@ -284,12 +286,12 @@ def _verify_tallies(
             add_counts(found.counts, [recorded.plain])
     require(
         spoiled.keys() == ballots.spoiled.keys(),
-        Check.TALLY,
+        RefusalCheck.TALLY,
         "not every spoiled ballot is decrypted",
     )
     require(
         combine_tallies(election, "tally", added) == ballots.product,
-        Check.TALLY,
+        RefusalCheck.TALLY,
         "the decrypted products are not those of the cast ballots",
     )
     return found
@@ -307,7 +309,7 @@ def _recovered(plain: PlainTally) -> set[str]:
 
 
 def _verify_result(
-    directory: Path, described: Described, ballots: _Ballots, decrypted: _Decrypted
+    directory: Path, described: DescribedElection, ballots: _Ballots, decrypted: _Decrypted
 ) -> None:
     expected = Result(
         ballots.cast,
@@ -321,6 +323,6 @@ def _verify_result(
     require(
         json.dumps(stated, sort_keys=True)
         == json.dumps(expected.document(described), sort_keys=True),
-        Check.TALLY,
+        RefusalCheck.TALLY,
         "the result is not what the decrypted products give",
     )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from streams.errors import ScrutinError
 
 
-class Check(StrEnum):
+class RefusalCheck(StrEnum):
     """Names of the checks; each refusal carries exactly one."""
 
     RANGE = "range"
@@ -64,7 +64,12 @@ class Refused(ScrutinError):
     """Something does not verify; `check` names the check, `where` the place."""
 
     def __init__(
-        self, check: Check, what: str, *, where: dict[str, object] | None = None, todo: str = ""
+        self,
+        check: RefusalCheck,
+        what: str,
+        *,
+        where: dict[str, object] | None = None,
+        todo: str = "",
     ) -> None:
         super().__init__(what, where={"check": check.value, **(where or {})}, todo=todo)
         self.check = check
@@ -79,7 +84,7 @@ def plain_name(name: str) -> bool:
     return 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
-def require(holds: bool, check: Check, what: str, **where: object) -> None:
+def require(holds: bool, check: RefusalCheck, what: str, **where: object) -> None:
     """Go on only if it holds.
 
     Raises:

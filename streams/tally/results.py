@@ -10,7 +10,7 @@ from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.manifest import Manifest
-from streams.tally.work import Described
+from streams.tally.work import DescribedElection
 
 
 def add_counts(counts: dict[str, int], tallies: Iterable[PlainTally]) -> None:
@@ -31,7 +31,7 @@ class Result:
     spoiled_ballots: Mapping[str, Mapping[str, int]]
     present: Sequence[str]
 
-    def document(self, described: Described) -> dict[str, Any]:
+    def document(self, described: DescribedElection) -> dict[str, Any]:
         """The result as JSON: by contest, and over all contests by candidate."""
         manifest = from_json(Manifest, described.manifest)
         keys = from_json(list[GuardianKey], described.guardians)

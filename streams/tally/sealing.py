@@ -19,7 +19,7 @@ from streams.errors import SettingsError
 from streams.tally.crypto.ceremony import GuardianKey, GuardianSecret
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.group import G, secret_power
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import RefusalCheck, Refused, require
 
 _MODE = 0o600
 
@@ -49,7 +49,7 @@ def seal(secret: GuardianSecret, election_id: str, workers_key: str) -> bytes:
     try:
         box = SealedBox(PublicKey(bytes.fromhex(workers_key)))
     except (ValueError, CryptoError, TypeError) as error:
-        raise Refused(Check.KEY, "the workers' public key is not 64 hex digits") from error
+        raise Refused(RefusalCheck.KEY, "the workers' public key is not 64 hex digits") from error
     return box.encrypt(to_json(_Bound(election_id, secret)))
 
 
@@ -67,7 +67,7 @@ def open_sealed(
     except (CryptoError, Refused):
         # Whatever the reason, its text must not quote what was inside.
         raise Refused(
-            Check.SECRET,
+            RefusalCheck.SECRET,
             "a sealed secret does not open",
             where={"guardian": key.owner_id},
             todo="Seal it for the public key that `scrutin guardian workers-key` shows",
@@ -95,7 +95,7 @@ def unlock(locked: Locked, passphrase: str, key: GuardianKey) -> GuardianSecret:
         bound = from_json(_Bound, box.decrypt(bytes.fromhex(locked.box)))
     except (CryptoError, Refused, ValueError, TypeError):
         raise Refused(
-            Check.SECRET,
+            RefusalCheck.SECRET,
             "the guardian's file does not open with this passphrase",
             where={"guardian": locked.guardian_id},
         ) from None
@@ -110,7 +110,7 @@ def _check(bound: _Bound, election_id: str, key: GuardianKey) -> None:
         and (secret.owner_id, secret.sequence_order) == (key.owner_id, key.sequence_order)
         and bool(secret.coefficients)
         and secret_power(G, mpz(secret.key)) == key.key,
-        Check.SECRET,
+        RefusalCheck.SECRET,
         "a secret is another guardian's or for another election",
         guardian=key.owner_id,
     )

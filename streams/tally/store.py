@@ -19,8 +19,8 @@ from streams.tally.chunks import chunk_numbers, chunk_sizes, election_number, sh
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.election import Context
-from streams.tally.refusals import Check, Refused, plain_name, require
-from streams.tally.work import Admitted, Described
+from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
+from streams.tally.work import Admitted, DescribedElection
 
 CAST: Final = 1
 SPOILED: Final = 2
@@ -52,7 +52,7 @@ class TallyStore(Pooled):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "scrutin tally")
-        self._elections: dict[str, Described] = {}
+        self._elections: dict[str, DescribedElection] = {}
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Any]:
@@ -70,7 +70,7 @@ class TallyStore(Pooled):
     # Elections, guardians, ballots.
 
     async def put_election(
-        self, election: Described, backups: Sequence[tuple[str, str, str]]
+        self, election: DescribedElection, backups: Sequence[tuple[str, str, str]]
     ) -> bool:
         """Add an election with (owner, designated, backup); False if there is one of this name."""
         async with self._transaction() as connection:
@@ -87,7 +87,7 @@ class TallyStore(Pooled):
                 )
         return new is not None
 
-    async def election(self, election_id: str) -> Described:
+    async def election(self, election_id: str) -> DescribedElection:
         """An election as it was added.
 
         Raises:
@@ -95,10 +95,10 @@ class TallyStore(Pooled):
         """
         known = self._elections.get(election_id)
         if known is None:
-            require(plain_name(election_id), Check.CONTEXT, "no such election")
+            require(plain_name(election_id), RefusalCheck.CONTEXT, "no such election")
             rows = await self._fetch(sql.GET_ELECTION, election_id)
-            require(bool(rows), Check.CONTEXT, "no such election", election=election_id)
-            known = self._elections[election_id] = Described(*rows[0])
+            require(bool(rows), RefusalCheck.CONTEXT, "no such election", election=election_id)
+            known = self._elections[election_id] = DescribedElection(*rows[0])
         return known
 
     async def create_event(self, asked: Create) -> Create:
@@ -122,7 +122,7 @@ class TallyStore(Pooled):
         found = await self._value(sql.GET_BACKUP, election_id, owner, designated)
         if found is None:
             where: dict[str, object] = {"owner": owner, "guardian": designated}
-            raise Refused(Check.BACKUP, "the database has no such backup", where=where)
+            raise Refused(RefusalCheck.BACKUP, "the database has no such backup", where=where)
         return str(found)
 
     async def put_secret(self, election_id: str, guardian: str, sealed: bytes) -> None:
@@ -304,7 +304,7 @@ class TallyStore(Pooled):
             Refused: `tally`, if there is none.
         """
         rows = await self._fetch(sql.GET_CENTER, election_id, unit)
-        require(bool(rows), Check.TALLY, "no such product", election=election_id, unit=unit)
+        require(bool(rows), RefusalCheck.TALLY, "no such product", election=election_id, unit=unit)
         return Center(*rows[0])
 
     async def put_share(self, center: int, guardian: str, key: str, share: str) -> None:

@@ -15,16 +15,16 @@ from typing import BinaryIO, Final
 import msgspec
 from gmpy2 import mpz
 
-from streams.tally.crypto.ballots import Ballot
+from streams.tally.crypto.ballots import EncryptedBallot
 from streams.tally.crypto.batch import verify_ballots
 from streams.tally.crypto.ceremony import Backup, GuardianKey, open_backup
 from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import Context, Election
+from streams.tally.crypto.election import Context, CryptoElection
 from streams.tally.crypto.manifest import Manifest
 from streams.tally.crypto.shares import (
     CompensatedShare,
-    Share,
+    DecryptionShare,
     make_compensated_share,
     make_share,
 )
@@ -36,14 +36,14 @@ from streams.tally.crypto.tallies import (
     spoiled_tally,
 )
 from streams.tally.packing import add_packed, pack_lines, unpack_lines
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 from streams.tally.sealing import open_sealed
 
 LENGTH_BYTES: Final = 4
 """Of the big-endian length before every message."""
 
 
-class Described(msgspec.Struct, frozen=True):
+class DescribedElection(msgspec.Struct, frozen=True):
     """An election as the database has it."""
 
     election_id: str
@@ -55,7 +55,7 @@ class Described(msgspec.Struct, frozen=True):
 class Admit(msgspec.Struct, tag=True):
     """Check ballots with all proofs; answers :class:`Admitted` for each."""
 
-    election: Described
+    election: DescribedElection
     ballots: list[bytes]
 
 
@@ -72,7 +72,7 @@ class Admitted(msgspec.Struct):
 class Multiply(msgspec.Struct, tag=True):
     """Multiply ballots into what was multiplied before; answers the packed product."""
 
-    election: Described
+    election: DescribedElection
     product: bytes
     """Of the ballots before; empty at first."""
     ballots: list[bytes]
@@ -81,7 +81,7 @@ class Multiply(msgspec.Struct, tag=True):
 class MultiplyTallies(msgspec.Struct, tag=True):
     """Multiply encrypted tallies into what was multiplied before; answers the packed product."""
 
-    election: Described
+    election: DescribedElection
     product: bytes
     tallies: list[str]
     """JSON lists of one."""
@@ -90,7 +90,7 @@ class MultiplyTallies(msgspec.Struct, tag=True):
 class Describe(msgspec.Struct, tag=True):
     """Give a packed product the form of an encrypted tally; answers a JSON list of one."""
 
-    election: Described
+    election: DescribedElection
     product: bytes
     name: str
 
@@ -98,14 +98,14 @@ class Describe(msgspec.Struct, tag=True):
 class Spoil(msgspec.Struct, tag=True):
     """Give spoiled ballots the form of encrypted tallies; answers a JSON list."""
 
-    election: Described
+    election: DescribedElection
     ballots: list[str]
 
 
 class MakeShares(msgspec.Struct, tag=True):
     """A guardian's shares of encrypted tallies; answers a JSON list."""
 
-    election: Described
+    election: DescribedElection
     guardian: str
     tallies: str
     sealed: bytes
@@ -115,7 +115,7 @@ class MakeShares(msgspec.Struct, tag=True):
 class MakeCompensated(msgspec.Struct, tag=True):
     """A guardian's shares for a missing one; answers a JSON list."""
 
-    election: Described
+    election: DescribedElection
     guardian: str
     missing: str
     backup: str
@@ -124,10 +124,10 @@ class MakeCompensated(msgspec.Struct, tag=True):
     key_file: str
 
 
-class Combine(msgspec.Struct, tag=True):
+class CombineWork(msgspec.Struct, tag=True):
     """Check all shares and decrypt; answers a JSON list of counts."""
 
-    election: Described
+    election: DescribedElection
     tallies: str
     shares: list[str]
     """JSON lists, one of each present guardian."""
@@ -137,7 +137,14 @@ class Combine(msgspec.Struct, tag=True):
 
 
 Request = (
-    Admit | Multiply | MultiplyTallies | Describe | Spoil | MakeShares | MakeCompensated | Combine
+    Admit
+    | Multiply
+    | MultiplyTallies
+    | Describe
+    | Spoil
+    | MakeShares
+    | MakeCompensated
+    | CombineWork
 )
 
 
@@ -156,10 +163,10 @@ admitted: Final = msgspec.msgpack.Decoder(list[Admitted])
 
 
 @lru_cache(maxsize=4)
-def load_election(described: Described) -> tuple[Election, list[GuardianKey]]:
+def load_election(described: DescribedElection) -> tuple[CryptoElection, list[GuardianKey]]:
     """Manifest, context and guardians, checked against each other."""
     manifest = from_json(Manifest, described.manifest)
-    election = Election(manifest, from_json(Context, described.context))
+    election = CryptoElection(manifest, from_json(Context, described.context))
     return election, from_json(list[GuardianKey], described.guardians)
 
 
@@ -175,7 +182,7 @@ def handle(request: Request) -> bytes:
             result = _share(request, election, keys)
         case MakeCompensated():
             result = _compensate(request, election, keys)
-        case Combine():
+        case CombineWork():
             result = _combine(request, election, keys)
         case _:
             result = _add_up(request, election)
@@ -183,7 +190,7 @@ def handle(request: Request) -> bytes:
 
 
 def _add_up(
-    request: Admit | Multiply | MultiplyTallies | Describe | Spoil, election: Election
+    request: Admit | Multiply | MultiplyTallies | Describe | Spoil, election: CryptoElection
 ) -> bytes:
     match request:
         case Admit():
@@ -208,22 +215,22 @@ def _add_up(
     return result
 
 
-def _admit(documents: list[bytes], election: Election) -> list[Admitted]:
-    read: list[Ballot | Refused] = []
+def _admit(documents: list[bytes], election: CryptoElection) -> list[Admitted]:
+    read: list[EncryptedBallot | Refused] = []
     for data in documents:
         try:
-            read.append(from_json(Ballot, data))
+            read.append(from_json(EncryptedBallot, data))
         except Refused as unreadable:
             read.append(unreadable)
-    ballots = [ballot for ballot in read if isinstance(ballot, Ballot)]
+    ballots = [ballot for ballot in read if isinstance(ballot, EncryptedBallot)]
     verdicts = iter(verify_ballots(ballots, election))
     outcome = []
     for data, ballot in zip(documents, read, strict=True):
-        refused = next(verdicts) if isinstance(ballot, Ballot) else ballot
+        refused = next(verdicts) if isinstance(ballot, EncryptedBallot) else ballot
         if refused is not None:
             outcome.append(Admitted(refused=str(refused)))
         else:
-            assert isinstance(ballot, Ballot)
+            assert isinstance(ballot, EncryptedBallot)
             packed = pack_lines(election, from_json(BallotLines, data).lines())
             outcome.append(Admitted(ballot.object_id, int(ballot.state), packed))
     return outcome
@@ -233,17 +240,19 @@ def _key_of(keys: list[GuardianKey], name: str) -> GuardianKey:
     for key in keys:
         if key.owner_id == name:
             return key
-    raise Refused(Check.GUARDIANS, "no such guardian", where={"guardian": name})
+    raise Refused(RefusalCheck.GUARDIANS, "no such guardian", where={"guardian": name})
 
 
-def _share(request: MakeShares, election: Election, keys: list[GuardianKey]) -> bytes:
+def _share(request: MakeShares, election: CryptoElection, keys: list[GuardianKey]) -> bytes:
     key = _key_of(keys, request.guardian)
     secret = open_sealed(request.sealed, Path(request.key_file), request.election.election_id, key)
     tallies = from_json(list[EncryptedTally], request.tallies)
     return to_json([make_share(t, secret, key, election.extended_hash) for t in tallies])
 
 
-def _compensate(request: MakeCompensated, election: Election, keys: list[GuardianKey]) -> bytes:
+def _compensate(
+    request: MakeCompensated, election: CryptoElection, keys: list[GuardianKey]
+) -> bytes:
     key, missing = _key_of(keys, request.guardian), _key_of(keys, request.missing)
     secret = open_sealed(request.sealed, Path(request.key_file), request.election.election_id, key)
     coordinate: mpz = open_backup(from_json(Backup, request.backup), secret, missing)
@@ -256,13 +265,13 @@ def _compensate(request: MakeCompensated, election: Election, keys: list[Guardia
     )
 
 
-def _combine(request: Combine, election: Election, keys: list[GuardianKey]) -> bytes:
+def _combine(request: CombineWork, election: CryptoElection, keys: list[GuardianKey]) -> bytes:
     tallies = from_json(list[EncryptedTally], request.tallies)
-    shares = [from_json(list[Share], text) for text in request.shares]
+    shares = [from_json(list[DecryptionShare], text) for text in request.shares]
     compensated = [from_json(list[CompensatedShare], text) for text in request.compensated]
     lengths = {len(each) for each in shares} | {len(each) for each in compensated}
     if lengths - {len(tallies)}:
-        raise Refused(Check.SHARE, "a guardian's shares are not one for every tally")
+        raise Refused(RefusalCheck.SHARE, "a guardian's shares are not one for every tally")
     logarithm = DiscreteLog(request.limit)
     return to_json(
         [

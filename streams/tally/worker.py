@@ -11,9 +11,9 @@ from faust.types import TP, EventT
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.postgres.connection import connect, place, translated
 from streams.adapters.postgres.migrations import migrate
-from streams.engine.batching import GroupRunner
+from streams.engine.batching import BatchProcessor
 from streams.engine.codecs import decoded, register_codec
-from streams.engine.host import Host
+from streams.engine.host import WorkerHost
 from streams.engine.watchdog import Watchdog
 from streams.errors import ScrutinError
 from streams.runtime.failstop import fail
@@ -43,7 +43,7 @@ TASKS_CODEC: Final = "scrutin-tally-tasks"
 _GROUP_EVENTS: Final = 200
 
 
-class TallyWorker(Host):
+class TallyWorker(WorkerHost):
     """Builds the stages and connects them to Faust's agents.
 
     Args:
@@ -99,8 +99,8 @@ class TallyWorker(Host):
 
     def _group(
         self, name: str, process: Callable[[list[EventOf]], Awaitable[None]], size: int
-    ) -> GroupRunner[EventOf]:
-        return GroupRunner(
+    ) -> BatchProcessor[EventOf]:
+        return BatchProcessor(
             name,
             process,
             start_weight=1,

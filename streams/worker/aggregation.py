@@ -18,7 +18,7 @@ from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.reader import LogReader
-from streams.core.fence import FlushResult, Gap
+from streams.core.fence import FlushResult, MissingRange
 from streams.core.ranking import first
 from streams.core.records import VerdictEvent, poison
 from streams.core.topics import VALIDATED_TOPIC
@@ -74,9 +74,9 @@ class Aggregation:
             try:
                 await self._flush(events)
                 return
-            except Gap as gap:
-                self._metrics.gaps_healed.labels(stage="sink").inc()
-                await self._heal(gap)
+            except MissingRange as gap:
+                self._metrics.backfills.labels(stage="sink").inc()
+                await self._backfill(gap)
 
     async def _flush(self, events: list[VerdictEvent]) -> None:
         result = await self._retry_database(lambda: self._sink.flush(events))
@@ -92,13 +92,13 @@ class Aggregation:
         metrics.batch_size_processed.inc(result.counted.total())
         if result.replays:
             metrics.fence_drops.inc(result.replays)
-        if result.surplus:
-            metrics.surplus_votes.inc(result.surplus)
-            log.error("the database already had accepted votes", votes=result.surplus)
+        if result.already_counted:
+            metrics.already_counted_votes.inc(result.already_counted)
+            log.error("the database already had accepted votes", votes=result.already_counted)
         self._flushed()
         self._committed(result.totals, events)
 
-    async def _heal(self, gap: Gap) -> None:
+    async def _backfill(self, gap: MissingRange) -> None:
         """Apply the verdict batches that a committed offset had skipped."""
         log.error(
             "a committed offset ran ahead; reading what it skipped",
@@ -119,7 +119,7 @@ class Aggregation:
             events = await self._retry_kafka(read)
             try:
                 await self._flush(events)
-            except Gap as missing:
+            except MissingRange as missing:
                 raise hole(missing) from missing
             start = events[-1].offset + 1
 
@@ -141,7 +141,7 @@ class Aggregation:
         return events
 
 
-def hole(gap: Gap) -> LogMismatch:
+def hole(gap: MissingRange) -> LogMismatch:
     """The error for a gap that the log itself has."""
     return LogMismatch(
         "The chain of verdict batches has a hole in the log itself",

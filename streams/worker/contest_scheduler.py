@@ -32,7 +32,7 @@ SELECT EXISTS (
 """
 
 
-class Timekeeper:
+class ContestScheduler:
     """The watch.
 
     Args:

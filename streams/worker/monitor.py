@@ -15,12 +15,12 @@ from streams.adapters.postgres.connection import translated
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import NoProgress, RecoveryFailed, ServiceUnavailable
 from streams.runtime.failstop import fail
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.worker.postgres_sink import PostgresSink
 
 if TYPE_CHECKING:
     from streams.worker.process import Worker
-    from streams.worker.window_publisher import WindowTopic
+    from streams.worker.window_publisher import WindowPublisher
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ LAG_EVERY_S: Final = 5.0
 """Lag is looked up so often, or four times within the watchdog's timeout."""
 
 
-class Progress:
+class Monitor:
     """The watch.
 
     Args:
@@ -40,7 +40,7 @@ class Progress:
     """
 
     def __init__(
-        self, worker: Worker, sink: PostgresSink, reader: LogReader, availability: Availability
+        self, worker: Worker, sink: PostgresSink, reader: LogReader, availability: OutageTracker
     ) -> None:
         self._worker = worker
         self._sink = sink
@@ -109,7 +109,7 @@ class Progress:
         for (stage, partition), behind in found.items():
             self._worker.metrics.lag.labels(stage=stage, partition=partition).set(behind)
         lag = sum(found.values())
-        if applied != self._applied or not lag or self._availability.troubled:
+        if applied != self._applied or not lag or self._availability.degraded:
             self._applied = applied
             self._moved_at_s = time.monotonic()
             return
@@ -142,7 +142,7 @@ class Progress:
         still_s = time.monotonic() - max(
             self._moved_at_s, self._worker.voted.state.last_applied_at_s
         )
-        if not self._availability.troubled and (still_s > self._worker.settings.recovery_timeout_s):
+        if not self._availability.degraded and (still_s > self._worker.settings.recovery_timeout_s):
             fail(
                 RecoveryFailed(
                     f"The restore of the voted table has not moved for {still_s:.0f} s",
@@ -151,7 +151,7 @@ class Progress:
                 )
             )
 
-    async def last_words(self, windows: WindowTopic) -> None:
+    async def publish_final_windows(self, windows: WindowPublisher) -> None:
         """Publish the windows of the last flushes before the end; what fails is done at a start."""
         try:
             async with asyncio.timeout(2):

@@ -41,7 +41,7 @@ class GlobalVote(msgspec.Struct, frozen=True):
     voter_name: str
 
 
-class GlobalVotes:
+class PollVoteFeed:
     """Publishes votes by name.
 
     Args:

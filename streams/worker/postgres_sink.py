@@ -15,13 +15,11 @@ from typing import Any, Final
 import asyncpg
 
 from schemas.control import EpochOpened
-from schemas.genesis import Genesis
-from schemas.skip import Skip
 from schemas.verdicts import Rejection, Status
-from schemas.votes import Vote, VoteBatch
+from schemas.votes import Vote
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import Pooled, keep_session, translated
-from streams.core.fence import FlushResult, Gap, Passed, _Fence, _Work
+from streams.core.fence import Fence, FlushResult, FlushWork, admit
 from streams.core.keys import stored_hash
 from streams.core.records import VerdictEvent
 from streams.core.rows import (
@@ -33,18 +31,17 @@ from streams.core.rows import (
     moment,
     rejected_row,
     source_of,
-    split,
 )
 from streams.core.rules import epoch_of
 from streams.core.windows import Deltas, Windows
-from streams.errors import LOG_LOST, LogMismatch, SettingsError
+from streams.errors import SettingsError
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import WorkerMetrics
 from streams.settings.model import Settings
 from streams.worker.sink_controls import write_controls
 
-SURPLUS_REASON: Final = "already_counted"
+ALREADY_COUNTED: Final = "already_counted"
 """An accepted vote that `vote_audit` had: the voted table and the database disagree."""
 
 
@@ -118,23 +115,23 @@ class PostgresSink(Pooled):
     ) -> FlushResult:
         result = FlushResult()
         fences = await self._lock(connection, events)
-        work = _Work()
+        work = FlushWork()
         for event in events:
-            self._admit(event, fences[event.verdicts.partition], work, result)
+            admit(event, fences[event.verdicts.partition], work, result)
         await self._open_epoch(connection, work, fences)
         if work.controls:
             await write_controls(connection, work.controls, self._settings.partitions)
-        surplus = await write_votes(connection, work)
+        already_counted = await write_votes(connection, work)
         deltas = Deltas()
         for event, batch, accepted in work.accepted:
             counted = [
                 vote
                 for index, vote in accepted
-                if (event.verdicts.partition, event.verdicts.offset, index) not in surplus
+                if (event.verdicts.partition, event.verdicts.offset, index) not in already_counted
             ]
             deltas.add(counted, self._windows.start_ms(batch.ingest_ms))
-        rejected = [*work.rejected, *surplus.values()]
-        result.surplus = len(surplus)
+        rejected = [*work.rejected, *already_counted.values()]
+        result.already_counted = len(already_counted)
         result.counted = deltas.contests
         result.rejected = await self._write_rejected(connection, rejected)
         await _write_duplicates(connection, rejected)
@@ -142,7 +139,7 @@ class PostgresSink(Pooled):
         failpoints.at(Point.BEFORE_COMMIT)
         return result
 
-    async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, _Fence]:
+    async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, Fence]:
         partitions = sorted({event.verdicts.partition for event in events})
         if any(isinstance(event.record, EpochOpened) for event in events):
             # Before our own, so that two flushes that open an epoch do not wait for each other.
@@ -151,7 +148,7 @@ class PostgresSink(Pooled):
         if len(rows) < len(partitions):
             raise _Unfenced
         return {
-            row["partition"]: _Fence(
+            row["partition"]: Fence(
                 row["log_id"],
                 row["source_offset"],
                 row["validated_offset"],
@@ -161,32 +158,7 @@ class PostgresSink(Pooled):
             for row in rows
         }
 
-    def _admit(self, event: VerdictEvent, fence: _Fence, work: _Work, result: FlushResult) -> None:
-        verdicts = event.verdicts
-        if verdicts.log_id != fence.log_id:
-            raise LogMismatch(
-                "A verdict batch belongs to another input log than the database",
-                where={"table": "sink_offsets", "partition": verdicts.partition},
-                todo=LOG_LOST,
-            )
-        if verdicts.offset <= fence.source_offset:
-            result.replays += 1
-            fence.validated_offset = max(fence.validated_offset, event.offset)
-            return
-        if verdicts.previous_offset > fence.source_offset:
-            # What this flush admitted before it is rolled back with it.
-            raise Gap(verdicts.partition, fence.committed_offset + 1, event.offset)
-        fence.source_offset = verdicts.offset
-        fence.validated_offset = event.offset
-        if isinstance(event.record, VoteBatch):
-            accepted, rejected = split(verdicts, event.record)
-            work.accepted.append((event, event.record, accepted))
-            work.rejected.extend(rejected)
-        elif not isinstance(event.record, Genesis | Skip):
-            passed = Passed(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
-            work.controls.append(passed)
-
-    async def _open_epoch(self, connection: Any, work: _Work, fences: dict[int, _Fence]) -> None:
+    async def _open_epoch(self, connection: Any, work: FlushWork, fences: dict[int, Fence]) -> None:
         """Void what is of an earlier epoch than the database.
 
         The reset has emptied the results; only a database that did not see it, restored from a
@@ -213,7 +185,9 @@ class PostgresSink(Pooled):
                 " as the owner of the tables",
             ) from error
 
-    async def _copy(self, connection: Any, work: _Work) -> dict[tuple[int, int, int], RejectedItem]:
+    async def _copy(
+        self, connection: Any, work: FlushWork
+    ) -> dict[tuple[int, int, int], RejectedItem]:
         rows = _rows(work)
         if rows:
             await connection.copy_records_to_table(
@@ -222,7 +196,7 @@ class PostgresSink(Pooled):
         return {}
 
     async def _insert(
-        self, connection: Any, work: _Work
+        self, connection: Any, work: FlushWork
     ) -> dict[tuple[int, int, int], RejectedItem]:
         """The slow path: what the database already has is turned into rejections."""
         await connection.execute(statements.CREATE_STAGING)
@@ -230,15 +204,17 @@ class PostgresSink(Pooled):
             "staged_votes", records=_rows(work), columns=AUDIT_COLUMNS
         )
         inserted = {tuple(row) for row in await connection.fetch(statements.INSERT_STAGED)}
-        surplus = {}
+        already_counted = {}
         for event, batch, accepted in work.accepted:
             partition, offset = event.verdicts.partition, event.verdicts.offset
             source = source_of(event.verdicts, batch)
             for index, vote in accepted:
                 if (partition, offset, index) not in inserted:
-                    rejection = Rejection(index, Status.DUPLICATE, SURPLUS_REASON)
-                    surplus[partition, offset, index] = RejectedItem(source, rejection, vote)
-        return surplus
+                    rejection = Rejection(index, Status.DUPLICATE, ALREADY_COUNTED)
+                    already_counted[partition, offset, index] = RejectedItem(
+                        source, rejection, vote
+                    )
+        return already_counted
 
     async def _write_rejected(self, connection: Any, rejected: list[RejectedItem]) -> int:
         doubtful = [r.item.identity for r in rejected if r.may_be_known]
@@ -289,7 +265,7 @@ async def _make_fences(connection: Any, events: Sequence[VerdictEvent]) -> None:
         await connection.execute(statements.NEW_FENCE, partitions, [log_ids[p] for p in partitions])
 
 
-def _rows(work: _Work) -> list[Row]:
+def _rows(work: FlushWork) -> list[Row]:
     return [
         row
         for event, batch, accepted in work.accepted
@@ -303,7 +279,7 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
         vote = item.item
         if item.rejection.status == Status.DUPLICATE and isinstance(vote, Vote):
             key = stored_hash(vote.hash, vote.contest, vote.kind)
-            # A surplus vote comes last and has no number.
+            # A already_counted vote comes last and has no number.
             if key not in latest or item.rejection.attempt >= latest[key][1].rejection.attempt:
                 latest[key] = (vote, item)
     if latest:
@@ -323,7 +299,7 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
 
 
 async def _add_and_move(
-    connection: Any, deltas: Deltas, fences: Mapping[int, _Fence]
+    connection: Any, deltas: Deltas, fences: Mapping[int, Fence]
 ) -> dict[tuple[str, str], int]:
     """Add to the totals and move the fences; returns the totals."""
     laws = sorted({law for law, _ in deltas.laws})

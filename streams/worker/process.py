@@ -19,9 +19,9 @@ from streams.adapters.redis.client import redis_client
 from streams.core.records import InputEvent, VerdictEvent
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic
 from streams.core.windows import Windows
-from streams.engine.batching import GroupRunner
+from streams.engine.batching import BatchProcessor
 from streams.engine.codecs import decoded, register_codecs, value_of
-from streams.engine.host import Host
+from streams.engine.host import WorkerHost
 from streams.errors import ScrutinError, ServiceUnavailable
 from streams.runtime import failpoints
 from streams.runtime.failstop import fail
@@ -29,16 +29,16 @@ from streams.runtime.metrics import WorkerMetrics, process_registry
 from streams.runtime.outages import Service
 from streams.settings.model import Settings
 from streams.worker.aggregation import Aggregation, event_of
-from streams.worker.contest_scheduler import Timekeeper
+from streams.worker.contest_scheduler import ContestScheduler
 from streams.worker.log_check import check_database
-from streams.worker.monitor import Progress
-from streams.worker.poll_vote_feed import GlobalVotes
+from streams.worker.monitor import Monitor
+from streams.worker.poll_vote_feed import PollVoteFeed
 from streams.worker.postgres_sink import PostgresSink
-from streams.worker.rocksdb_store import Position, VotedDisk, digest
+from streams.worker.rocksdb_store import Position, RocksDbVotedStore, digest
 from streams.worker.totals_publisher import TotalsPublisher
 from streams.worker.validation import VALIDATION_GROUP_RECORDS, Validation
 from streams.worker.voted_table import Persistence, VotedTable
-from streams.worker.window_publisher import WindowTopic
+from streams.worker.window_publisher import WindowPublisher
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ turns of the event loop in between."""
 T = TypeVar("T")
 
 
-class Worker(Host):
+class Worker(WorkerHost):
     """Builds the stages and connects them to Faust's agents.
 
     Args:
@@ -70,14 +70,14 @@ class Worker(Host):
         self._reader = LogReader(settings.kafka_bootstrap_servers)
         self._writer = self.kafka_writer()
         self._sink = PostgresSink(settings, self.windows, self.metrics)
-        self._window_topic = WindowTopic(self._sink, self.kafka_writer())
-        self._timekeeper = Timekeeper(settings, self._sink, self.kafka_writer())
+        self._window_topic = WindowPublisher(self._sink, self.kafka_writer())
+        self._timekeeper = ContestScheduler(settings, self._sink, self.kafka_writer())
         self._redis = redis_client(settings)
         self._resources.push_async_callback(self._redis.aclose)
         self._live = TotalsPublisher(
             self._redis,
             self.metrics,
-            GlobalVotes(self._redis, self._sink).announce if settings.global_votes else None,
+            PollVoteFeed(self._redis, self._sink).announce if settings.global_votes else None,
         )
         self._voted: VotedTable | None = None
         self.validation = Validation(
@@ -98,7 +98,7 @@ class Worker(Host):
             flushed=self._window_topic.flushed,
             committed=self._live.offer if settings.live else lambda *_: None,
         )
-        self._validating: GroupRunner[InputEvent] = GroupRunner(
+        self._validating: BatchProcessor[InputEvent] = BatchProcessor(
             "validation",
             self.validation.process,
             start_weight=1,
@@ -107,7 +107,7 @@ class Worker(Host):
             max_events=VALIDATION_GROUP_RECORDS,
             assignment=self._assignment,
         )
-        self._aggregating: GroupRunner[VerdictEvent] = GroupRunner(
+        self._aggregating: BatchProcessor[VerdictEvent] = BatchProcessor(
             "aggregation",
             self.aggregation.process,
             start_weight=settings.batch_size,
@@ -117,7 +117,7 @@ class Worker(Host):
             assignment=self._assignment,
         )
         self.groups = (self._validating, self._aggregating)
-        self._progress = Progress(self, self._sink, self._reader, self._availability)
+        self._progress = Monitor(self, self._sink, self._reader, self._availability)
 
     @property
     def sinks(self) -> bool:
@@ -147,7 +147,9 @@ class Worker(Host):
         table.state.read_ahead(self._reader, self.retry(Service.KAFKA))
         if self.settings.store == "rocksdb":
             persistence = Persistence(
-                VotedDisk(self.settings.data_dir / name), self.validation.log_id, self._holds
+                RocksDbVotedStore(self.settings.data_dir / name),
+                self.validation.log_id,
+                self._holds,
             )
             table.state.persist(persistence)
         self.app.on_partitions_revoked.connect(self.revoked)
@@ -235,7 +237,7 @@ class Worker(Host):
         """Work off what the agents have taken in."""
         await super().drain()
         if self._opened and self.sinks:
-            await self._progress.last_words(self._window_topic)
+            await self._progress.publish_final_windows(self._window_topic)
 
     async def close(self) -> None:
         """End the stages and let go of the services."""

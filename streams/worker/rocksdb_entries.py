@@ -16,7 +16,7 @@ from rocksdict import Rdict, WriteBatch
 from schemas.control import Control
 from schemas.verdicts import Rejection
 from schemas.voted import FIRST_VOTE, Repeat
-from streams.core.decide import Entry
+from streams.core.decide import VoterEntry
 from streams.core.recent_verdicts import KEPT_VERDICTS
 from streams.core.voter_stores import entry_of
 
@@ -34,7 +34,7 @@ _rejections: Final = msgspec.msgpack.Decoder(list[Rejection])
 _control: Final[msgspec.msgpack.Decoder[Control]] = msgspec.msgpack.Decoder(Control)
 
 
-class DiskEntries:
+class RocksDbVoterStore:
     """Voters on disk; what is not saved yet in memory.
 
     Args:
@@ -45,7 +45,7 @@ class DiskEntries:
     def __init__(self, db: Rdict, voters: int) -> None:
         self._db = db
         self._count = voters
-        self._fresh: dict[bytes, Entry] = {}
+        self._fresh: dict[bytes, VoterEntry] = {}
         self._rejected: dict[int, list[Rejection]] = {}
         self._controls: dict[int, Control] = {}
         self._cleared = False
@@ -65,7 +65,7 @@ class DiskEntries:
             if key[1:] not in self._fresh:
                 yield key[1:]
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> VoterEntry | None:
         """The entry of a voter key, if it has voted."""
         entry = self._fresh.get(key)
         if entry is not None or self._cleared:
@@ -77,7 +77,7 @@ class DiskEntries:
         """Take in the first votes of one input record."""
         for key, index, _, identity in FIRST_VOTE.iter_unpack(first_votes):
             if self.get(key) is None:
-                self._fresh[key] = Entry(offset, index, identity)
+                self._fresh[key] = VoterEntry(offset, index, identity)
                 self._count += 1
 
     def repeat(self, repeat: Repeat) -> None:
@@ -137,18 +137,18 @@ def _with_prefix(db: Rdict, prefix: bytes) -> Iterator[tuple[int, bytes]]:
         yield _OFFSET.unpack(key[len(prefix) :])[0], value
 
 
-def _pack(entry: Entry) -> bytes:
+def _pack(entry: VoterEntry) -> bytes:
     first = _FIRST.pack(entry.offset, entry.index, entry.identity)
     if not entry.attempts:
         return first
     return first + _ATTEMPTS.pack(entry.attempts) + b"".join(entry.later)
 
 
-def _unpack(stored: bytes) -> Entry:
+def _unpack(stored: bytes) -> VoterEntry:
     offset, index, identity = _FIRST.unpack_from(stored)
     if len(stored) == _FIRST.size:
-        return Entry(offset, index, identity)
+        return VoterEntry(offset, index, identity)
     (attempts,) = _ATTEMPTS.unpack_from(stored, _FIRST.size)
     start = _FIRST.size + _ATTEMPTS.size
     later = [stored[at : at + _IDENTITY] for at in range(start, len(stored), _IDENTITY)]
-    return Entry(offset, index, identity, attempts, tuple(later))
+    return VoterEntry(offset, index, identity, attempts, tuple(later))

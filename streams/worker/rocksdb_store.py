@@ -31,7 +31,7 @@ from streams.core.recent_verdicts import KEPT_VERDICTS, KeptVerdicts
 from streams.core.rules import Rules
 from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed, SettingsError
-from streams.worker.rocksdb_entries import DiskEntries, saved_controls, saved_rejections
+from streams.worker.rocksdb_entries import RocksDbVoterStore, saved_controls, saved_rejections
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ def digest(key: bytes, value: bytes) -> bytes:
     return blake2b(key + value, digest_size=16).digest()
 
 
-class VotedDisk:
+class RocksDbVotedStore:
     """The folders of the partitions that this process owns.
 
     Args:
@@ -108,7 +108,7 @@ class VotedDisk:
         shutil.rmtree(self._path(partition), ignore_errors=True)
         db = self._open[partition] = self._database(partition)
         self._positions[partition] = None
-        return VotedPartition(partition, entries=DiskEntries(db, 0))
+        return VotedPartition(partition, entries=RocksDbVoterStore(db, 0))
 
     def position(self, partition: int) -> Position | None:
         """Last changelog record that is in a partition's folder, all before it included."""
@@ -125,7 +125,7 @@ class VotedDisk:
             RecoveryFailed: it cannot be written.
         """
         entries = state.entries
-        assert isinstance(entries, DiskEntries)
+        assert isinstance(entries, RocksDbVoterStore)
         assert state.log_id is not None
         number = state.partition
         position = position or self._positions[number]
@@ -213,7 +213,7 @@ def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
         log_id=meta.log_id,
         applied=meta.applied,
         rules=rules,
-        entries=DiskEntries(db, meta.voters),
+        entries=RocksDbVoterStore(db, meta.voters),
         kept=kept,
     )
 

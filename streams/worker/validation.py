@@ -27,7 +27,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.control.skips import Skips, read_input
 from streams.core.records import InputEvent, OutRecord, Undecodable, poison
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
-from streams.core.transition import fold
+from streams.core.transition import apply_record
 from streams.core.voted_partition import VotedPartition
 from streams.engine.assignment import Assignment
 from streams.errors import LOG_LOST, REBUILD_VOTED, LogMismatch, PoisonRecord
@@ -233,7 +233,7 @@ class Validation:
             rejections = state.rejections(offset)
         else:
             self._check_genesis(partition, offset, given.record)
-            change = fold(state, self._log_ids[partition], offset, given.record)
+            change = apply_record(state, self._log_ids[partition], offset, given.record)
             out.changelog.append(changelog_record(self._changelog_topic, partition, offset, change))
             rejections = change.rejections
             self._count(given.record, change)
@@ -322,7 +322,7 @@ class Validation:
             first_offset=start,
             last_offset=event.offset - 1,
         )
-        self._metrics.gaps_healed.labels(stage="validation").inc()
+        self._metrics.backfills.labels(stage="validation").inc()
 
         async def read() -> list[_Input]:
             missed = []

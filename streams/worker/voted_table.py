@@ -18,14 +18,14 @@ from faust.types import EventT
 from schemas.codec import DecodeError, decode_voted
 from schemas.voted import CHANGELOG_KEY
 from streams.adapters.kafka.reader import LogReader
-from streams.core.decide import Entry
+from streams.core.decide import VoterEntry
 from streams.core.records import OutRecord
 from streams.core.voted_partition import VotedPartition
-from streams.core.voter_stores import BulkEntries
+from streams.core.voter_stores import BulkVoterStore
 from streams.engine.partition_store import PartitionStore
 from streams.errors import REBUILD_VOTED, ScrutinError
 from streams.runtime.failstop import fail
-from streams.worker.rocksdb_store import Position, VotedDisk, digest
+from streams.worker.rocksdb_store import Position, RocksDbVotedStore, digest
 
 log = structlog.get_logger(__name__)
 
@@ -38,14 +38,14 @@ _BULK_FETCH_BYTES: Final = 8 * 1024 * 1024
 class Persistence:
     """What the store needs to outlive the process."""
 
-    disk: VotedDisk
+    disk: RocksDbVotedStore
     log_id: Callable[[int], bytes]
     """Identity of a partition's input log."""
     holds: Callable[[int, Position], Awaitable[bool]]
     """Whether a partition of the changelog has that record."""
 
 
-class VotedStore(PartitionStore[bytes, Entry, VotedPartition]):
+class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
     """Holds a :class:`VotedPartition` for each partition that this worker owns."""
 
     title = "voted table"
@@ -161,7 +161,7 @@ class VotedStore(PartitionStore[bytes, Entry, VotedPartition]):
             return
         topic = self.table.changelog_topic_name
         began_s = time.monotonic()
-        bulk = BulkEntries()
+        bulk = BulkVoterStore()
         state = self.partitions[number] = VotedPartition(number, entries=bulk)
         complete = False
         try:
@@ -186,7 +186,7 @@ class VotedStore(PartitionStore[bytes, Entry, VotedPartition]):
             took_s=round(time.monotonic() - began_s, 2),
         )
 
-    def find(self, state: VotedPartition, key: bytes) -> Entry | None:
+    def find(self, state: VotedPartition, key: bytes) -> VoterEntry | None:
         """A voter's entry."""
         return state.get(key) if isinstance(key, bytes) else None
 

@@ -32,7 +32,7 @@ _RETRY_S: Final = 0.05
 _CHUNK: Final = 2000
 
 
-class WindowTopic:
+class WindowPublisher:
     """The publisher; every worker runs one, one at a time writes.
 
     Args:

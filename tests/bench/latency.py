@@ -23,7 +23,7 @@ from streams.adapters.kafka.reader import LogReader
 from streams.adapters.redis.client import redis_client
 from streams.core.live_totals import CHANNEL, Totals, merge, read_message
 from streams.core.topics import VALIDATED_TOPIC
-from streams.load.election import Election, Plan
+from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
 from streams.load.publisher import Schedule
 from streams.load.script import messages
@@ -51,7 +51,7 @@ async def measure(run: Run) -> Found:
     """Publish at a rate, in a process of its own, and watch the rows appear."""
     stack, directory, say, workers = run.stack, run.directory, run.say, run.workers
     rate, seconds, warm_up_s = run.rate_per_s, run.seconds, run.warm_up_s
-    plan = Plan(
+    plan = LoadPlan(
         votes=rate * (warm_up_s + seconds),
         seed=2,
         duplicates=0,
@@ -88,7 +88,7 @@ async def measure(run: Run) -> Found:
     parts: dict[str, list[int]] = {name: [] for name in _PARTS}
     seen = {place: _seen_us(steps[place[0]], place[1]) for place in places.values()}
     in_order_us = sorted(seen[place] for place in places.values())
-    for number, message in enumerate(messages(Election(plan), schedule.time_us)):
+    for number, message in enumerate(messages(SyntheticElection(plan), schedule.time_us)):
         due_us = schedule.time_us(number)
         place = places[message.stored]
         seen_us = seen[place]

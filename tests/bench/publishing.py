@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from streams.load.election import Plan
+from streams.load.election import LoadPlan
 from tests.harness import Chain
 
 
 @asynccontextmanager
 async def publishing(
-    chain: Chain, plan: Plan, *, rate_per_s: int, expected: Path
+    chain: Chain, plan: LoadPlan, *, rate_per_s: int, expected: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`scrutin publish` of votes that all count; its standard output is its summary as JSON.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from streams.load.election import Plan
+from streams.load.election import LoadPlan
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.harness import Chain
@@ -18,7 +18,9 @@ MANY_LAWS = 100
 GOAL_RATIO = 1.10
 
 
-async def full_queue(run: Run, plan: Plan, *, workers: int = 1, cwd: Path | None = None) -> Found:
+async def full_queue(
+    run: Run, plan: LoadPlan, *, workers: int = 1, cwd: Path | None = None
+) -> Found:
     """Count a full queue; votes a second, and CPU a vote of every process."""
     async with Chain(run.stack, run.directory, workers=workers, cwd=cwd) as chain:
         await chain.load_roll(plan)
@@ -30,9 +32,9 @@ async def full_queue(run: Run, plan: Plan, *, workers: int = 1, cwd: Path | None
     return {"votes_per_s": round(plan.votes / seconds), "cpu_us_per_vote": cpu_us}
 
 
-def plan_of(votes: int, *, laws: int = 5) -> Plan:
+def plan_of(votes: int, *, laws: int = 5) -> LoadPlan:
     """Votes that all count."""
-    return Plan(
+    return LoadPlan(
         votes=votes,
         laws=laws,
         duplicates=0,

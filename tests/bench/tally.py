@@ -22,7 +22,7 @@ from gmpy2 import mpz
 from rich.console import Console
 from rich.table import Table
 
-from streams.tally.crypto.ballots import Ballot, encrypt_ballot
+from streams.tally.crypto.ballots import EncryptedBallot, encrypt_ballot
 from streams.tally.crypto.batch import verify_ballots
 from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
 from streams.tally.crypto.documents import from_json, to_json
@@ -64,10 +64,11 @@ def ours(held: SmallElection, times: int) -> dict[str, float]:
             lambda: encrypt_ballot(election, "b", "ballot", chosen), times
         ),
         "verify a ballot fully": cpu_ms(
-            lambda: verify_ballot(from_json(Ballot, data), election), times
+            lambda: verify_ballot(from_json(EncryptedBallot, data), election), times
         ),
         "verify a ballot fully, 16 together": cpu_ms(
-            lambda: verify_ballots([from_json(Ballot, data)] * 16, election), max(1, times // 3)
+            lambda: verify_ballots([from_json(EncryptedBallot, data)] * 16, election),
+            max(1, times // 3),
         )
         / 16,
         "add a ballot up, from JSON": cpu_ms(

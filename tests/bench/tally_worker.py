@@ -20,11 +20,11 @@ from streams.devstack import Stack
 from streams.load.programs import Program, child_environment, worker
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
-from streams.tally.commands import Tally, tally
+from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.manifest import plain_manifest
 from streams.tally.packing import ELEMENT_BYTES
-from streams.tally.work import Described
+from streams.tally.work import DescribedElection
 from tests.bench.cpu import tree_seconds
 from tests.harness import database, until
 from tests.tally_world import begin_election
@@ -70,12 +70,12 @@ async def _measure(stack: Stack, directory: Path, ballots: int) -> dict[str, Any
     return found
 
 
-async def _put(asked: Tally, settings: Settings, name: str, count: int) -> None:
+async def _put(asked: TallyCommands, settings: Settings, name: str, count: int) -> None:
     manifest = plain_manifest(name, _STYLE, moment=datetime(2026, 1, 1, tzinfo=UTC))
     held = begin_election(manifest, random.Random(1), guardians=1, quorum=1)
     election = held.election
     documents = (to_json(each).decode() for each in (manifest, election.context, held.keys))
-    await asked.store.put_election(Described(name, *documents), [])
+    await asked.store.put_election(DescribedElection(name, *documents), [])
     connection = await database(settings)
     try:
         await connection.copy_records_to_table(
@@ -105,7 +105,9 @@ async def _idle(program: Program) -> dict[str, float]:
     }
 
 
-async def _tallied(asked: Tally, program: Program, name: str, count: int) -> dict[str, float]:
+async def _tallied(
+    asked: TallyCommands, program: Program, name: str, count: int
+) -> dict[str, float]:
     before, begin = tree_seconds([program.pid]), time.monotonic()
     created = await asked.create(name, chunk_size=CHUNK_SIZE)
 

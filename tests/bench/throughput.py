@@ -12,9 +12,9 @@ from streams.adapters.kafka.reader import LogReader
 from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
-from streams.load.election import Election, Plan
-from streams.load.expected import Tally
-from streams.load.publisher import Publisher, Schedule
+from streams.load.election import LoadPlan, SyntheticElection
+from streams.load.expected import ExpectedTotals
+from streams.load.publisher import LoadPublisher, Schedule
 from streams.load.script import messages
 from streams.settings.model import Settings
 from tests.bench.cpu import by_process, per_vote_us
@@ -57,11 +57,11 @@ async def measure(run: Run) -> Found:
     }
 
 
-def _plan(votes: int) -> Plan:
-    return Plan(votes=votes, duplicates=0.01, repeats=0, unknown=0, bad_choice=0, malformed=0)
+def _plan(votes: int) -> LoadPlan:
+    return LoadPlan(votes=votes, duplicates=0.01, repeats=0, unknown=0, bad_choice=0, malformed=0)
 
 
-async def _round(run: Run, plan: Plan) -> Found:
+async def _round(run: Run, plan: LoadPlan) -> Found:
     say = run.say
     async with Chain(run.stack, run.directory, workers=run.workers) as chain:
         say(f"filling a queue with {plan.messages:,} messages for the raw drain")
@@ -96,15 +96,15 @@ async def _round(run: Run, plan: Plan) -> Found:
     }
 
 
-async def _fill(settings: Settings, plan: Plan, queue: str) -> None:
+async def _fill(settings: Settings, plan: LoadPlan, queue: str) -> None:
     schedule = Schedule(time.time_ns() // 1000, None)
-    publisher = Publisher(
+    publisher = LoadPublisher(
         parameters=connection_parameters(settings),
         queue=queue,
         schedule=schedule,
-        tally=Tally(plan),
+        tally=ExpectedTotals(plan),
     )
-    await publisher.publish(messages(Election(plan), schedule.time_us))
+    await publisher.publish(messages(SyntheticElection(plan), schedule.time_us))
 
 
 async def _drain(settings: Settings, count: int) -> float:
@@ -134,7 +134,7 @@ async def _drain(settings: Settings, count: int) -> float:
     return seconds
 
 
-async def count(stack: Stack, chain: Chain, plan: Plan) -> tuple[float, dict[str, float]]:
+async def count(stack: Stack, chain: Chain, plan: LoadPlan) -> tuple[float, dict[str, float]]:
     """Seconds and CPU from the bridge's first delivery to all votes seen committed."""
     connection = await database(chain.settings)
 

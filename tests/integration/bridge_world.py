@@ -265,7 +265,7 @@ class BridgeWorld:
         await until(there, f"{count} submissions in the log", within_s)
         return await self.log()
 
-    async def judge(
+    async def validator(
         self, verdict: Callable[[int, Vote | Malformed], Rejection | None]
     ) -> list[VerdictBatch]:
         """Write a verdict batch for every record of the input log, as the workers would.

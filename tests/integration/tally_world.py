@@ -16,14 +16,14 @@ from streams.load.programs import Program, bridge, child_environment, worker
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 from streams.tally.admission import Admission, admit
-from streams.tally.commands import Tally
+from streams.tally.commands import TallyCommands
 from streams.tally.crypto.ceremony import make_backup
 from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.manifest import Manifest, plain_manifest
 from streams.tally.helpers import Helpers
 from streams.tally.sealing import make_key_file, public_key, seal
 from streams.tally.topics import EVENTS_TOPIC, TASKS_TOPIC, jobs_changelog
-from streams.tally.work import Described
+from streams.tally.work import DescribedElection
 from tests.harness import database, until, wipe
 from tests.tally_world import SmallElection, Voting, make_election
 
@@ -91,14 +91,18 @@ class TallyWorld:
         """A bridge, to be entered."""
         return bridge({**self.env, "SCRUTIN_ROLL": "open", **more}, self.directory)
 
-    async def put(self, tally: Tally, election_id: str, world: SmallElection) -> Described:
+    async def put(
+        self, tally: TallyCommands, election_id: str, world: SmallElection
+    ) -> DescribedElection:
         """Add an election with all its backups and ballots."""
         described = await self.put_election(tally, election_id, world.voting)
         outcome = await self.admit(tally, described, map(to_json, world.ballots))
         assert outcome.admitted == len(world.ballots)
         return described
 
-    async def put_election(self, tally: Tally, election_id: str, world: Voting) -> Described:
+    async def put_election(
+        self, tally: TallyCommands, election_id: str, world: Voting
+    ) -> DescribedElection:
         """Add an election with all its backups, without ballots."""
         described = described_as(election_id, world)
         backups = [
@@ -111,7 +115,7 @@ class TallyWorld:
         return described
 
     async def admit(
-        self, tally: Tally, described: Described, ballots: Iterable[bytes]
+        self, tally: TallyCommands, described: DescribedElection, ballots: Iterable[bytes]
     ) -> Admission:
         """Verify ballots and let them in; none may be refused."""
         async with Helpers(2) as helpers:
@@ -120,7 +124,7 @@ class TallyWorld:
         return outcome
 
     async def seal(
-        self, tally: Tally, election_id: str, world: SmallElection | Voting, *who: int
+        self, tally: TallyCommands, election_id: str, world: SmallElection | Voting, *who: int
     ) -> None:
         """Give the workers these guardians' secrets, sealed."""
         if not self.key_file.exists():
@@ -130,7 +134,7 @@ class TallyWorld:
             sealed = seal(secret, election_id, public_key(self.key_file))
             await tally.store.put_secret(election_id, secret.owner_id, sealed)
 
-    async def tallied(self, asked: Tally, election_id: str) -> None:
+    async def tallied(self, asked: TallyCommands, election_id: str) -> None:
         """Wait until the ballots are multiplied."""
 
         async def there() -> bool:
@@ -141,7 +145,9 @@ class TallyWorld:
 
         await until(there, "tally", 120)
 
-    async def published(self, tally: Tally, election_id: str, within_s: float = 120.0) -> None:
+    async def published(
+        self, tally: TallyCommands, election_id: str, within_s: float = 120.0
+    ) -> None:
         """Wait for the result."""
 
         async def there() -> bool:
@@ -153,9 +159,9 @@ class TallyWorld:
         await until(there, f"result of {election_id}", within_s)
 
 
-def described_as(election_id: str, world: Voting) -> Described:
+def described_as(election_id: str, world: Voting) -> DescribedElection:
     """An election as the database has it."""
-    return Described(
+    return DescribedElection(
         election_id,
         to_json(world.election.manifest).decode(),
         to_json(world.election.context).decode(),
@@ -185,7 +191,7 @@ def counts(result: dict[str, Any]) -> dict[str, int]:
     return {name: line["votes"] for name, line in lines.items()}
 
 
-async def statuses(asked: Tally, election: str) -> dict[tuple[str, str | None], str]:
+async def statuses(asked: TallyCommands, election: str) -> dict[tuple[str, str | None], str]:
     """Status by (operation, guardian)."""
     return {
         (job["operationType"], job["guardianId"]): job["status"]

@@ -26,7 +26,7 @@ from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.amqp import Link, connection_parameters
 from streams.load.programs import Program, child_environment
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.load import load_settings
 from tests.integration.bridge_world import scrutin
 from tests.integration.old_systems import SCHEMAS, OldElection, election, fill
@@ -400,7 +400,7 @@ async def test_a_log_with_votes_of_its_own_is_refused(before: Before) -> None:
         partitions=before.settings.partitions,
         replication_factor=1,
     )
-    writer = LogWriter(before.settings.kafka_bootstrap_servers, availability=Availability(3))
+    writer = LogWriter(before.settings.kafka_bootstrap_servers, availability=OutageTracker(3))
     await writer.write([OutRecord(VALIDATION_TOPIC, 1, encode(make_batch(make_vote(1))))])
     await writer.close()
     code, refused = await before.adopt()

@@ -56,7 +56,7 @@ async def filled(world: BridgeWorld, count: int, **settings: str) -> None:
 
 async def test_every_rejection_is_reviewed_once_and_committed(world: BridgeWorld) -> None:
     await filled(world, 1000)
-    judged = await world.judge(odd_ones_are_duplicates)
+    judged = await world.validator(odd_ones_are_duplicates)
     async with world.bridge() as bridge:
         await soon(lambda: world.ready(REVIEW) >= 501, "reviews")
         await until_committed(world, len(judged))
@@ -76,7 +76,7 @@ async def test_every_rejection_is_reviewed_once_and_committed(world: BridgeWorld
     # A second bridge goes on behind the commit.
     async with world.bridge() as bridge:
         await bridge.ready()
-        await world.judge(lambda *_: None)
+        await world.validator(lambda *_: None)
         await until_committed(world, 2 * len(judged))
     assert world.ready(REVIEW) == 0
 
@@ -96,7 +96,7 @@ async def test_a_full_queue_is_tried_again_and_does_not_stop_the_intake(
     world: BridgeWorld,
 ) -> None:
     await filled(world, 40)
-    judged = await world.judge(odd_ones_are_duplicates)
+    judged = await world.validator(odd_ones_are_duplicates)
     with world.channel() as channel:
         channel.queue_delete(REVIEW)
         channel.queue_declare(
@@ -126,12 +126,12 @@ async def test_a_review_queue_that_vanishes_is_declared_again(world: BridgeWorld
     await filled(world, 20)
     async with world.bridge() as bridge:
         await bridge.ready()
-        judged = await world.judge(odd_ones_are_duplicates)
+        judged = await world.validator(odd_ones_are_duplicates)
         await until_committed(world, len(judged))
         assert world.ready(REVIEW) == 11
         with world.channel() as channel:
             channel.queue_delete(REVIEW)
-        await world.judge(odd_ones_are_duplicates)
+        await world.validator(odd_ones_are_duplicates)
         await until_committed(world, 2 * len(judged))
         assert await world.metric(bridge, f'scrutin_bridge_returned_total{{queue="{REVIEW}"}}') > 0
     messages = world.drain_queue(REVIEW)
@@ -140,7 +140,7 @@ async def test_a_review_queue_that_vanishes_is_declared_again(world: BridgeWorld
 
 async def test_killed_egress_repeats_with_the_same_ids(world: BridgeWorld) -> None:
     await filled(world, 5000)
-    judged = await world.judge(odd_ones_are_duplicates)
+    judged = await world.validator(odd_ones_are_duplicates)
     bridge = world.bridge()
     bridge.start()
     await soon(lambda: world.ready(REVIEW) > 0, "first reviews")
@@ -157,7 +157,7 @@ async def test_rabbitmq_restarts_under_the_egress(world: BridgeWorld) -> None:
     await filled(world, 2000)
     async with world.bridge() as bridge:
         await bridge.ready()
-        judged = await world.judge(odd_ones_are_duplicates)
+        judged = await world.validator(odd_ones_are_duplicates)
         await asyncio.to_thread(world.stack.stop, "rabbitmq")
         await asyncio.to_thread(world.stack.start, "rabbitmq")
         # Some may come twice, so that their number tells nothing.
@@ -169,7 +169,7 @@ async def test_rabbitmq_restarts_under_the_egress(world: BridgeWorld) -> None:
 
 async def test_counted_votes_for_another_aggregator(world: BridgeWorld) -> None:
     await filled(world, 20)
-    await world.judge(odd_ones_are_duplicates)
+    await world.validator(odd_ones_are_duplicates)
     async with world.bridge(SCRUTIN_SINK="off", SCRUTIN_EGRESS=f"{REVIEW},{AGGREGATION}"):
         await soon(lambda: world.ready(REVIEW) == 11, "reviews")
         await soon(lambda: world.ready(AGGREGATION) == 10, "counted votes")

@@ -18,7 +18,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.devstack import Stack
-from streams.load.election import Plan
+from streams.load.election import LoadPlan
 from streams.settings.kafka_security import client
 from tests.harness import Chain, database, until_reached
 from tests.integration.cli_world import run_cli
@@ -47,7 +47,7 @@ async def three_brokers(
 
 
 async def test_a_broker_killed_under_load_loses_nothing(stack: Stack, tmp_path: Path) -> None:
-    plan = Plan(votes=VOTES)
+    plan = LoadPlan(votes=VOTES)
     async with (
         three_brokers(stack, tmp_path / "brokers") as cluster,
         Chain(cluster, tmp_path, workers=2, bridges=2) as chain,
@@ -77,7 +77,7 @@ async def test_a_broker_killed_under_load_loses_nothing(stack: Stack, tmp_path: 
 
 
 async def test_encrypted_brokers_are_a_cluster_too(stack: Stack, tmp_path: Path) -> None:
-    plan = Plan(votes=2_000)
+    plan = LoadPlan(votes=2_000)
     async with (
         three_brokers(stack, tmp_path / "brokers", tls=True) as cluster,
         Chain(cluster, tmp_path) as chain,

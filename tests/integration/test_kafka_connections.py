@@ -10,7 +10,7 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from streams.adapters.kafka.uvloop_fix import mend_connections
+from streams.adapters.kafka.uvloop_fix import patch_aiokafka_for_uvloop
 from streams.devstack import Stack
 
 
@@ -27,5 +27,5 @@ def test_it_fails_as_any_broken_connection(stack: Stack, monkeypatch: pytest.Mon
         return bool(connection.connected())
 
     monkeypatch.setattr(AIOKafkaConnection, "send", AIOKafkaConnection.send)
-    mend_connections()
+    patch_aiokafka_for_uvloop()
     assert not uvloop.run(write_after_close()), "the next request makes a new connection"

@@ -15,7 +15,7 @@ from harness import Chain, database, redis_of
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
-from streams.load.election import Election, Plan
+from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
 from streams.load.play import play
 from streams.load.verification import verify
@@ -210,11 +210,11 @@ async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
     """The end of the source may be found when no confirm is outstanding that would tell of it."""
     # A queue of its own, which nobody reads.
     settings = load_settings({**stack.env(), "VALIDATION_QUEUE": "test.slow-rate"})
-    plan = Plan(votes=5, duplicates=0, unknown=0, repeats=0, bad_choice=0, malformed=0)
+    plan = LoadPlan(votes=5, duplicates=0, unknown=0, repeats=0, bad_choice=0, malformed=0)
     async with Link(connection_parameters(settings)) as link:
         try:
             outcome = await play(
-                settings, Election(plan), expected=tmp_path / "expected.json", rate=5
+                settings, SyntheticElection(plan), expected=tmp_path / "expected.json", rate=5
             )
             assert await link.depth("test.slow-rate") == plan.messages
             assert outcome.unconfirmed == 0

@@ -16,7 +16,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.core.records import OutRecord
 from streams.devstack import Stack
 from streams.errors import ServiceUnavailable, TopologyMismatch
-from streams.runtime.outages import Availability, persistently
+from streams.runtime.outages import OutageTracker, persistently
 from tests.integration.kafka_names import own_topic, servers
 
 
@@ -27,19 +27,19 @@ async def topic(stack: Stack) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def availability() -> Availability:
-    return Availability(2)
+async def availability() -> OutageTracker:
+    return OutageTracker(2)
 
 
 @pytest.fixture
-async def writer(stack: Stack, availability: Availability) -> AsyncIterator[LogWriter]:
+async def writer(stack: Stack, availability: OutageTracker) -> AsyncIterator[LogWriter]:
     writer = LogWriter(servers(stack), availability=availability)
     yield writer
     await writer.close()
 
 
 @pytest.fixture
-async def hasty(stack: Stack, availability: Availability) -> AsyncIterator[LogWriter]:
+async def hasty(stack: Stack, availability: OutageTracker) -> AsyncIterator[LogWriter]:
     """One that soon tells of an outage, for who writes until it is confirmed."""
     writer = LogWriter(servers(stack), availability=availability, request_timeout_s=3, stall_s=0.2)
     yield writer
@@ -85,14 +85,14 @@ async def test_a_closed_writer_opens_again(stack: Stack, topic: str, writer: Log
     assert await contents(stack, topic) == [0, 1]
 
 
-async def test_nobody_there_is_an_outage(availability: Availability) -> None:
+async def test_nobody_there_is_an_outage(availability: OutageTracker) -> None:
     writer = LogWriter(["127.0.0.1:1"], availability=availability)
     with pytest.raises(ServiceUnavailable):
         await writer.write(records("any", 0, 1))
 
 
 async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
-    stack: Stack, topic: str, hasty: LogWriter, availability: Availability
+    stack: Stack, topic: str, hasty: LogWriter, availability: OutageTracker
 ) -> None:
     """Groups are written again until they are confirmed; a reader that drops what it knows must
     find every record in order."""
@@ -121,7 +121,7 @@ async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
         # In a thread, so that the writer goes on meanwhile.
         await asyncio.to_thread(stack.stop, "kafka")
         try:
-            while not availability.away():  # noqa: ASYNC110 - the writer has no event for it
+            while not availability.unavailable():  # noqa: ASYNC110 - the writer has no event for it
                 await asyncio.sleep(0.05)
         finally:
             await asyncio.to_thread(stack.start, "kafka")
@@ -129,7 +129,7 @@ async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
         reached.clear()
         await reached.wait()
         enough.set()
-    assert availability.away() == []
+    assert availability.unavailable() == []
     last = -1
     for value in await contents(stack, topic):
         assert value <= last + 1, f"{value} follows {last}"

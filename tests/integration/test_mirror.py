@@ -46,7 +46,7 @@ async def judged(world: BridgeWorld, count: int) -> None:
     world.publish(law_vote(n) for n in range(count))
     async with world.bridge("filler"):
         await world.logged(count)
-    await world.judge(verdict)
+    await world.validator(verdict)
 
 
 async def counters(world: BridgeWorld) -> dict[str, str]:
@@ -138,7 +138,7 @@ async def test_redis_away_delays_the_mirror_alone(world: BridgeWorld) -> None:
         await mirrored(world, 80)
         await asyncio.to_thread(world.stack.stop, "redis")
         try:
-            await world.judge(verdict)
+            await world.validator(verdict)
             world.publish(law_vote(n) for n in range(500, 510))
             await world.logged(110)
 

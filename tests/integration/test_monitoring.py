@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from streams.devstack import Stack, ports
-from streams.load.election import Plan
+from streams.load.election import LoadPlan
 from streams.load.programs import Program, gateway
 from tests.harness import Chain, until
 from tests.integration.cli_world import run_cli
@@ -185,7 +185,7 @@ async def test_alerts_fire_and_resolve_and_every_panel_has_data(
 ) -> None:
     settings = {"RETRY_DELAY_SECONDS": "0.2", "SCRUTIN_PARTITIONS": "2"}
     async with Chain(stack, tmp_path, settings=settings) as chain:
-        plan = Plan(votes=500)
+        plan = LoadPlan(votes=500)
         await chain.load_roll(plan)
         front = gateway(chain.env, tmp_path)
         [worker], [bridge] = chain.workers, chain.bridges
@@ -284,7 +284,7 @@ async def a_bridge_dies(prometheus: Prometheus, bridge: Program) -> None:
 
 
 async def redis_is_away(prometheus: Prometheus, chain: Chain) -> None:
-    plan = Plan(votes=200, seed=2)
+    plan = LoadPlan(votes=200, seed=2)
     await chain.load_roll(plan)
 
     async def away() -> bool:

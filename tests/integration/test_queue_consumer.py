@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streams.adapters.rabbitmq.client import Route, address_of
-from streams.bridge.consumer import QueueConsumer, Session
+from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.devstack import Stack
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from tests.integration.bridge_world import VALIDATION, BridgeWorld, law_vote, soon
 
 
@@ -29,7 +29,7 @@ class Holding:
     def receive(self, *delivery: object) -> None:
         """Leave it open."""
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: ConsumerSession) -> None:
         """Nothing is kept."""
 
 
@@ -43,7 +43,7 @@ async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeWorl
         bind=False,
         measure=False,
         intake=Holding(),
-        availability=Availability(3),
+        availability=OutageTracker(3),
         retry_delay_s=0.1,
         metrics=BridgeMetrics(CollectorRegistry()),
     )

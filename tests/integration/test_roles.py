@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from streams.adapters.postgres.statements import REWIND_VALIDATED
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.load.election import Plan
+from streams.load.election import LoadPlan
 from streams.tally.commands import tally
 from tests.harness import Chain, wipe
 from tests.integration.cli_world import run_cli
@@ -84,7 +84,7 @@ async def refused(connection: asyncpg.Connection, *statements: str) -> None:
 async def test_a_count_runs_with_the_sinks_rights_and_can_change_no_counted_vote(
     stack: Stack, tmp_path: Path
 ) -> None:
-    plan = Plan(votes=200)
+    plan = LoadPlan(votes=200)
     await wipe(stack.env())
     async with (
         users(stack) as as_role,
@@ -203,7 +203,7 @@ async def commands(chain: Chain, as_role: dict[str, dict[str, str]], directory: 
             assert "operators' commands one in scrutin_operator" in told(done.stderr)
 
 
-async def resets(chain: Chain, as_role: dict[str, dict[str, str]], plan: Plan) -> None:
+async def resets(chain: Chain, as_role: dict[str, dict[str, str]], plan: LoadPlan) -> None:
     """The owner empties a rehearsal whose worker could not, and only the owner."""
     rehearsal = {**chain.env, "SCRUTIN_REHEARSAL": "dry-run"}
     owner = {**rehearsal, **chain.stack.env()}

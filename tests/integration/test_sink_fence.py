@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.votes import Flag
-from streams.core.fence import Gap
+from streams.core.fence import MissingRange
 from streams.errors import LogMismatch
 from tests.harness import until
 from tests.integration.core_world import (
@@ -142,7 +142,7 @@ async def test_a_gap_applies_nothing_and_names_what_is_missing(
     log = Log(1)
     await one.sink.flush(log.decide(make_batch(make_vote(1))))
     log.decide(*(make_batch(make_vote(n)) for n in (2, 3, 4)))
-    with pytest.raises(Gap) as caught:
+    with pytest.raises(MissingRange) as caught:
         await one.sink.flush(log.events(3))
     assert (caught.value.partition, caught.value.start, caught.value.end) == (1, 1, 3)
     assert await fence(db) == [(1, 0, 0)]
@@ -156,7 +156,7 @@ async def test_a_gap_in_the_middle_of_a_flush_begins_at_the_fence(
     """What came before it was rolled back as well."""
     log = Log()
     log.decide(*(make_batch(make_vote(n)) for n in range(5)))
-    with pytest.raises(Gap) as caught:
+    with pytest.raises(MissingRange) as caught:
         await one.sink.flush([*log.events(0, 2), *log.events(4)])
     assert (caught.value.start, caught.value.end) == (0, 4)
     assert await fence(db) == [(0, -1, -1)]
@@ -170,7 +170,7 @@ async def test_a_gap_in_one_partition_keeps_the_others_back_too(
     whole, holed = Log(0), Log(1)
     events = whole.decide(make_batch(make_vote(1)))
     holed.decide(make_batch(make_vote(2)), make_batch(make_vote(3)))
-    with pytest.raises(Gap):
+    with pytest.raises(MissingRange):
         await one.sink.flush([*events, *holed.events(1)])
     assert await db.fetchval("SELECT count(*) FROM vote_audit") == 0
     await one.sink.flush([*events, *holed.events()])

@@ -9,10 +9,10 @@ import pytest
 
 from streams.core.windows import Windows
 from streams.errors import ServiceUnavailable
-from streams.runtime.outages import Availability, persistently
+from streams.runtime.outages import OutageTracker, persistently
 from streams.settings.model import Settings
 from streams.worker import postgres_sink as sink_module
-from streams.worker.postgres_sink import SURPLUS_REASON, PostgresSink
+from streams.worker.postgres_sink import ALREADY_COUNTED, PostgresSink
 from tests.integration.core_world import (
     Log,
     OneSink,
@@ -44,12 +44,12 @@ async def test_a_vote_that_the_database_already_has_becomes_a_rejection(
     result = await one.sink.flush(
         forgetful.decide(make_batch(make_vote(1, choice="non"), make_vote(3), make_vote(2)))
     )
-    assert result.surplus == 2
+    assert result.already_counted == 2
     assert result.counted == {(LAW, "oui"): 1}
     assert await rows(
         db,
         "SELECT source_partition, source_index, status, reason FROM rejected_votes ORDER BY 2",
-    ) == [(1, 0, "duplicate", SURPLUS_REASON), (1, 2, "duplicate", SURPLUS_REASON)]
+    ) == [(1, 0, "duplicate", ALREADY_COUNTED), (1, 2, "duplicate", ALREADY_COUNTED)]
     await check_sums(db, {(LAW, "oui"): 3})
     assert await fence(db) == [(0, 0, 0), (1, 0, 0)]
     conflict = {"operation": "flush", "status": "conflict"}
@@ -71,7 +71,7 @@ async def test_the_same_vote_twice_in_one_flush_is_counted_once(
     logs = [Log(0), Log(1)]
     events = [event for log in logs for event in log.decide(make_batch(make_vote(1)))]
     result = await one.sink.flush(events)
-    assert result.surplus == 1
+    assert result.already_counted == 1
     await check_sums(db, {(LAW, "oui"): 1})
     assert await rows(db, "SELECT source_partition FROM vote_audit") == [(0,)]
 
@@ -146,7 +146,7 @@ async def test_a_database_that_went_away_comes_back(
     await persistently(
         lambda: one.sink.flush(events),
         service="PostgreSQL",
-        availability=Availability(3),
+        availability=OutageTracker(3),
         retry_delay_s=0.01,
     )
     await check_sums(db, log.counted())

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from streams.devstack import Stack
-from streams.tally.commands import Tally, tally
+from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import Election
+from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.tallies import EncryptedTally, combine_tallies
 from streams.tally.helpers import Helpers
 from streams.tally.record import BALLOTS as BALLOTS_FILE
@@ -109,7 +109,7 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
 
 
 async def tallied_while_workers_die(
-    world: TallyWorld, asked: Tally, held: Voting, rng: random.Random
+    world: TallyWorld, asked: TallyCommands, held: Voting, rng: random.Random
 ) -> None:
     """Ask for everything at once, and kill workers after random tasks."""
     await world.seal(asked, NAME, held, 0, 2)
@@ -141,7 +141,7 @@ async def tallied_while_workers_die(
     await until(kill_until_published, "result", 400 + BALLOTS / 4)
 
 
-async def all_jobs_are_completed(world: TallyWorld, asked: Tally) -> None:
+async def all_jobs_are_completed(world: TallyWorld, asked: TallyCommands) -> None:
     """The jobs' mirror and the views over it say so."""
 
     async def completed() -> bool:
@@ -199,7 +199,7 @@ def the_reference_agrees(
 
 
 def product_by(
-    reference: Reference, election: Election, record: Path, about: dict[str, Any]
+    reference: Reference, election: CryptoElection, record: Path, about: dict[str, Any]
 ) -> EncryptedTally:
     """The cast ballots multiplied by the reference, a hundred at a time."""
     parts = []

@@ -16,11 +16,11 @@ from streams.load.amqp import Link, connection_parameters
 from streams.load.programs import worker
 from streams.tally.collecting import CHOICE, FIELD, collect
 from streams.tally.commands import tally
-from streams.tally.crypto.ballots import Ballot, BallotState, ballot_code, encrypt_ballot
+from streams.tally.crypto.ballots import BallotState, EncryptedBallot, ballot_code, encrypt_ballot
 from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.helpers import Helpers
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 from tests.harness import database, until
 from tests.integration.tally_world import TallyWorld, plain_election, tally_world
 from tests.tally_world import Voting, begin_election
@@ -32,11 +32,11 @@ LINE = "mayor-candidate-1-selection"
 LONG_BODIES = {"SCRUTIN_MAX_BODY_BYTES": "524288", "SCRUTIN_STAGES": "votes"}
 
 
-def ballot_of(held: Voting, name: str, state: BallotState = BallotState.CAST) -> Ballot:
+def ballot_of(held: Voting, name: str, state: BallotState = BallotState.CAST) -> EncryptedBallot:
     return encrypt_ballot(held.election, name, "ballot", {"mayor": [LINE]}, state=state)
 
 
-def copied(ballot: Ballot, name: str) -> Ballot:
+def copied(ballot: EncryptedBallot, name: str) -> EncryptedBallot:
     """The same ciphertexts and proofs under another id, all hashes made anew."""
     context_hash = ballot.manifest_hash
     crypto_hash = hash_elements(name, context_hash, *(c.crypto_hash for c in ballot.contests))
@@ -44,11 +44,11 @@ def copied(ballot: Ballot, name: str) -> Ballot:
     return msgspec.structs.replace(ballot, object_id=name, crypto_hash=crypto_hash, code=code)
 
 
-def text_of(ballot: Ballot) -> str:
+def text_of(ballot: EncryptedBallot) -> str:
     return to_json(ballot).decode()
 
 
-def tampered(ballot: Ballot) -> str:
+def tampered(ballot: EncryptedBallot) -> str:
     """With a proof that does not hold."""
     document = json.loads(to_json(ballot))
     proof = document["contests"][0]["proof"]
@@ -84,7 +84,7 @@ async def test_each_voter_s_ballot_is_admitted_once_if_it_proves_what_it_holds(
         await counted(world, bodies)
         with pytest.raises(Refused, match="7 counted votes") as early:
             await asked.create(NAME)
-        assert early.value.check == Check.TALLY
+        assert early.value.check == RefusalCheck.TALLY
         async with Helpers(1) as helpers:
             outcome = await collect(asked.store, helpers, described)
             again = await collect(asked.store, helpers, described)

@@ -18,7 +18,7 @@ from streams.tally.commands import tally
 from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.group import to_hex
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 from tests.harness import until
 from tests.integration.tally_world import TallyWorld, counts, small_election, statuses
 
@@ -129,7 +129,7 @@ async def test_no_secret_of_a_guardian_can_be_read_anywhere(world: TallyWorld) -
         await world.put(asked, "s", held)
         with pytest.raises(Refused) as caught:
             await asked.decrypt("s", "guardian-1")
-        assert caught.value.check == Check.SECRET
+        assert caught.value.check == RefusalCheck.SECRET
         await world.seal(asked, "s", held, 0, 1, 2)
         await asked.create("s")
         for key in held.keys:

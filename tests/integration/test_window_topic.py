@@ -15,10 +15,10 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.core.records import OutRecord
 from streams.devstack import Stack
 from streams.errors import ServiceUnavailable
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 from streams.worker import window_publisher
-from streams.worker.window_publisher import WindowTopic
+from streams.worker.window_publisher import WindowPublisher
 from tests.harness import until
 from tests.integration.core_world import Log, OneSink, severed
 from tests.integration.kafka_names import own_topic, servers
@@ -38,7 +38,7 @@ async def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 @pytest.fixture
 async def writer(stack: Stack) -> AsyncIterator[LogWriter]:
-    writer = LogWriter(servers(stack), availability=Availability(3))
+    writer = LogWriter(servers(stack), availability=OutageTracker(3))
     yield writer
     await writer.close()
 
@@ -124,7 +124,7 @@ class Faulty:
 async def test_what_changed_is_published_and_no_more(
     stack: Stack, topic: str, db: asyncpg.Connection, writer: LogWriter, sinks: list[OneSink]
 ) -> None:
-    publisher, log = WindowTopic(sinks[0].sink, writer), Log()
+    publisher, log = WindowPublisher(sinks[0].sink, writer), Log()
     assert await publisher.publish_all() == 0
     await sinks[0].sink.flush(log.decide(batch("a", 1), batch("a", 2)))
     assert await publisher.publish_all() == 4
@@ -138,7 +138,7 @@ async def test_what_changed_is_published_and_no_more(
 async def test_several_workers_publish_side_by_side(
     stack: Stack, topic: str, db: asyncpg.Connection, writer: LogWriter, sinks: list[OneSink]
 ) -> None:
-    publishers = [WindowTopic(one.sink, writer) for one in sinks]
+    publishers = [WindowPublisher(one.sink, writer) for one in sinks]
 
     async def work(number: int) -> None:
         log = Log(number)
@@ -158,10 +158,10 @@ async def test_a_crash_between_kafka_and_the_cursor(
 ) -> None:
     await sinks[0].sink.flush(Log().decide(batch("a", 1), batch("a", 2)))
     await settled(db)
-    crashed = WindowTopic(sinks[0].sink, Faulty(writer, fail_after=1))  # type: ignore[arg-type]
+    crashed = WindowPublisher(sinks[0].sink, Faulty(writer, fail_after=1))  # type: ignore[arg-type]
     with pytest.raises(ServiceUnavailable):
         await crashed.publish()
-    successor = WindowTopic(sinks[1].sink, writer)
+    successor = WindowPublisher(sinks[1].sink, writer)
     assert await successor.publish_all() == 4
     await check_equal(stack, topic, db)
 
@@ -179,11 +179,11 @@ async def test_a_crash_in_the_middle_of_many(
     log = Log()
     await sinks[0].sink.flush(log.decide(*(batch("a", second) for second in range(10))))
     await settled(db)
-    crashed = WindowTopic(sinks[0].sink, Faulty(writer, fail_after=2))  # type: ignore[arg-type]
+    crashed = WindowPublisher(sinks[0].sink, Faulty(writer, fail_after=2))  # type: ignore[arg-type]
     with pytest.raises(ServiceUnavailable):
         await crashed.publish()
     await sinks[0].sink.flush(log.decide(batch("b", 1)))
-    await WindowTopic(sinks[1].sink, writer).publish_all()
+    await WindowPublisher(sinks[1].sink, writer).publish_all()
     await check_equal(stack, topic, db)
 
 
@@ -191,7 +191,7 @@ async def test_a_flush_that_is_not_committed_yet_is_not_forgotten(
     stack: Stack, topic: str, db: asyncpg.Connection, writer: LogWriter, sinks: list[OneSink]
 ) -> None:
     """It began before others that are published; its transaction's number is lower."""
-    publisher, log = WindowTopic(sinks[0].sink, writer), Log()
+    publisher, log = WindowPublisher(sinks[0].sink, writer), Log()
     await sinks[0].sink.flush(log.decide(batch("a", 1)))
     async with db.transaction():
         await db.execute(
@@ -211,7 +211,7 @@ async def test_a_flush_that_is_not_committed_yet_is_not_forgotten(
 async def test_who_does_not_get_the_lock_looks_again(
     topic: str, db: asyncpg.Connection, writer: LogWriter, sinks: list[OneSink]
 ) -> None:
-    publisher = WindowTopic(sinks[0].sink, writer)
+    publisher = WindowPublisher(sinks[0].sink, writer)
     await sinks[0].sink.flush(Log().decide(batch("a", 1)))
     publisher._dirty.clear()
     async with db.transaction():
@@ -239,12 +239,12 @@ async def test_older_totals_of_a_publisher_that_lost_its_lock_do_not_stay(
     await sinks[0].sink.flush(log.decide(batch("a", 1), batch("a", 2)))
     await settled(db)
     slow = Faulty(writer)
-    frozen = WindowTopic(sinks[0].sink, slow)  # type: ignore[arg-type]
+    frozen = WindowPublisher(sinks[0].sink, slow)  # type: ignore[arg-type]
     publishing = asyncio.create_task(frozen.publish())
     await slow.reached.wait()
     await severed(own, "state = 'idle in transaction'")
     await sinks[1].sink.flush(log.decide(batch("b", 1), batch("b", 2)))
-    await WindowTopic(sinks[1].sink, writer).publish_all()
+    await WindowPublisher(sinks[1].sink, writer).publish_all()
     slow.go_on.set()
     with pytest.raises(ServiceUnavailable):
         await publishing
@@ -255,7 +255,7 @@ async def test_older_totals_of_a_publisher_that_lost_its_lock_do_not_stay(
 async def test_the_loop_publishes_when_told_and_waits_out_an_outage(
     stack: Stack, topic: str, db: asyncpg.Connection, writer: LogWriter, sinks: list[OneSink]
 ) -> None:
-    publisher = WindowTopic(sinks[0].sink, Faulty(writer, fail_after=1))  # type: ignore[arg-type]
+    publisher = WindowPublisher(sinks[0].sink, Faulty(writer, fail_after=1))  # type: ignore[arg-type]
     await sinks[0].sink.flush(Log().decide(batch("a", 1)))
     running = asyncio.create_task(publisher.run())
     cursor = "SELECT emitted_xid::text::bigint FROM window_cursor"

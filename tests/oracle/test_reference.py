@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from gmpy2 import mpz
 
-from streams.tally.crypto.ballots import Ballot, BallotState
+from streams.tally.crypto.ballots import BallotState, EncryptedBallot
 from streams.tally.crypto.ceremony import (
     Backup,
     GuardianKey,
@@ -30,11 +30,11 @@ from streams.tally.crypto.decryption import (
     verify_plain_tally,
 )
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import Context, Election
+from streams.tally.crypto.election import Context, CryptoElection
 from streams.tally.crypto.manifest import Manifest, plain_manifest
 from streams.tally.crypto.shares import (
     CompensatedShare,
-    Share,
+    DecryptionShare,
     make_compensated_share,
     make_share,
     verify_compensated_share,
@@ -68,8 +68,8 @@ def theirs(reference: Reference, rng: random.Random) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def election(theirs: dict[str, Any]) -> Election:
-    return Election(read(Manifest, theirs["manifest"]), read(Context, theirs["context"]))
+def election(theirs: dict[str, Any]) -> CryptoElection:
+    return CryptoElection(read(Manifest, theirs["manifest"]), read(Context, theirs["context"]))
 
 
 @pytest.fixture(scope="module")
@@ -83,19 +83,23 @@ def ours(rng: random.Random) -> SmallElection:
     return make_election(manifest, rng, guardians=3, quorum=2, cast=4, spoiled=1)
 
 
-def test_we_derive_the_reference_s_context(theirs: dict[str, Any], election: Election) -> None:
+def test_we_derive_the_reference_s_context(
+    theirs: dict[str, Any], election: CryptoElection
+) -> None:
     keys = [read(GuardianKey, key) for key in theirs["keys"]]
     verify_guardians(keys, 2)
     assert joint_key(keys) == (election.public_key, election.context.commitment_hash)
 
 
-def test_we_accept_the_reference_s_ballots(theirs: dict[str, Any], election: Election) -> None:
+def test_we_accept_the_reference_s_ballots(
+    theirs: dict[str, Any], election: CryptoElection
+) -> None:
     for document in theirs["ballots"]:
-        verify_ballot(read(Ballot, document), election)
+        verify_ballot(read(EncryptedBallot, document), election)
 
 
 def test_we_add_the_reference_s_ballots_up_as_it_does(
-    theirs: dict[str, Any], election: Election
+    theirs: dict[str, Any], election: CryptoElection
 ) -> None:
     accumulator = Accumulator(election)
     for document in theirs["ballots"]:
@@ -105,13 +109,13 @@ def test_we_add_the_reference_s_ballots_up_as_it_does(
 
 
 def test_we_decrypt_the_reference_s_tally_from_its_shares(
-    theirs: dict[str, Any], election: Election
+    theirs: dict[str, Any], election: CryptoElection
 ) -> None:
     tally = read(EncryptedTally, theirs["tally"])
     keys = [read(GuardianKey, key) for key in theirs["keys"]]
     plain = decrypt_tally(
         tally,
-        [read(Share, share) for share in theirs["shares"]],
+        [read(DecryptionShare, share) for share in theirs["shares"]],
         [read(CompensatedShare, share) for share in theirs["compensated"]],
         keys,
         quorum=2,
@@ -124,7 +128,7 @@ def test_we_decrypt_the_reference_s_tally_from_its_shares(
 
 
 def test_we_open_the_reference_s_backups_and_share_with_its_guardians_secrets(
-    theirs: dict[str, Any], election: Election
+    theirs: dict[str, Any], election: CryptoElection
 ) -> None:
     tally = read(EncryptedTally, theirs["tally"])
     keys = {key["owner_id"]: read(GuardianKey, key) for key in theirs["keys"]}

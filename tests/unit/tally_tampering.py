@@ -14,8 +14,8 @@ from streams.tally.crypto.decryption import DiscreteLog, PlainTally, decrypt_tal
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.group import P, to_hex
 from streams.tally.crypto.manifest import plain_manifest
-from streams.tally.crypto.shares import CompensatedShare, Share
-from streams.tally.refusals import Check, Refused
+from streams.tally.crypto.shares import CompensatedShare, DecryptionShare
+from streams.tally.refusals import RefusalCheck, Refused
 from tests.tally_world import SmallElection, make_election
 
 T = TypeVar("T")
@@ -51,7 +51,9 @@ def two_contests() -> SmallElection:
     return make_election(manifest, random.Random(seed), guardians=3, quorum=2, cast=3, spoiled=1)
 
 
-def decrypt(world: SmallElection, shares: list[Share], parts: list[CompensatedShare]) -> PlainTally:
+def decrypt(
+    world: SmallElection, shares: list[DecryptionShare], parts: list[CompensatedShare]
+) -> PlainTally:
     """Combine shares of its tally."""
     return decrypt_tally(
         world.tally,
@@ -64,7 +66,7 @@ def decrypt(world: SmallElection, shares: list[Share], parts: list[CompensatedSh
     )
 
 
-def refuse(check: Check, action: Callable[[], object]) -> Refused:
+def refuse(check: RefusalCheck, action: Callable[[], object]) -> Refused:
     """Expect a refusal by this name."""
     with pytest.raises(Refused) as caught:
         action()
@@ -74,7 +76,7 @@ def refuse(check: Check, action: Callable[[], object]) -> Refused:
 
 def open_tally(
     world: SmallElection,
-) -> tuple[list[Share], list[CompensatedShare], PlainTally]:
+) -> tuple[list[DecryptionShare], list[CompensatedShare], PlainTally]:
     """Shares of guardians 0 and 2, what they compensate of the absent one, and the decryption."""
     shares, parts = world.shares(world.tally, present=(0, 2))
     return shares, parts, decrypt(world, shares, parts)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from streams.errors import LogMismatch, ServiceUnavailable
-from streams.runtime.outages import Availability, persistently
+from streams.runtime.outages import OutageTracker, persistently
 
 
 class Service:
@@ -24,27 +24,27 @@ class Service:
         return "answer"
 
 
-async def ask(service: Service, availability: Availability, name: str = "Kafka") -> str:
+async def ask(service: Service, availability: OutageTracker, name: str = "Kafka") -> str:
     return await persistently(
         service, service=name, availability=availability, retry_delay_s=0.0001
     )
 
 
 async def test_an_answer_is_given_back() -> None:
-    service, availability = Service(0), Availability(3)
+    service, availability = Service(0), OutageTracker(3)
     assert await ask(service, availability) == "answer"
     assert service.calls == 1
-    assert not availability.troubled
+    assert not availability.degraded
 
 
 async def test_an_outage_is_waited_out_however_many_tries_it_takes() -> None:
     service, noted = Service(7), list[str]()
-    availability = Availability(3, noted.append)
+    availability = OutageTracker(3, noted.append)
     assert await ask(service, availability) == "answer"
     assert service.calls == 8
     assert noted == ["Kafka"] * 7
-    assert not availability.troubled
-    assert availability.away() == []
+    assert not availability.degraded
+    assert availability.unavailable() == []
 
 
 async def test_other_errors_pass_at_once() -> None:
@@ -57,7 +57,7 @@ async def test_other_errors_pass_at_once() -> None:
 
     with pytest.raises(LogMismatch):
         await persistently(
-            mismatch, service="Kafka", availability=Availability(3), retry_delay_s=0.0001
+            mismatch, service="Kafka", availability=OutageTracker(3), retry_delay_s=0.0001
         )
     assert calls == 1
 
@@ -65,7 +65,7 @@ async def test_other_errors_pass_at_once() -> None:
 async def test_waiting_can_be_cancelled() -> None:
     service = Service(10**9)
     failed_once = asyncio.Event()
-    availability = Availability(3, lambda _: failed_once.set())
+    availability = OutageTracker(3, lambda _: failed_once.set())
     task = asyncio.create_task(ask(service, availability))
     async with asyncio.timeout(60):
         await failed_once.wait()
@@ -75,23 +75,23 @@ async def test_waiting_can_be_cancelled() -> None:
 
 
 def test_a_service_is_away_after_so_many_failures_in_a_row() -> None:
-    availability = Availability(3)
+    availability = OutageTracker(3)
     assert [availability.failed("Kafka") for _ in range(2)] == [1, 2]
-    assert availability.troubled
-    assert availability.away() == []
+    assert availability.degraded
+    assert availability.unavailable() == []
     assert availability.failed("Kafka") == 3
-    assert availability.away() == ["Kafka"]
+    assert availability.unavailable() == ["Kafka"]
     availability.succeeded("Kafka")
-    assert availability.away() == []
-    assert not availability.troubled
+    assert availability.unavailable() == []
+    assert not availability.degraded
     assert availability.failed("Kafka") == 1
 
 
 def test_services_are_counted_apart() -> None:
-    availability = Availability(1)
+    availability = OutageTracker(1)
     availability.failed("Redis")
     availability.failed("Kafka")
-    assert availability.away() == ["Kafka", "Redis"]
+    assert availability.unavailable() == ["Kafka", "Redis"]
     availability.succeeded("Kafka")
-    assert availability.away() == ["Redis"]
-    assert availability.troubled
+    assert availability.unavailable() == ["Redis"]
+    assert availability.degraded

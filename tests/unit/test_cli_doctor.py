@@ -23,19 +23,19 @@ from streams.inspect.check_kafka import KafkaFacts, TopicFacts
 from streams.inspect.check_postgres import PostgresFacts, SinkRow
 from streams.inspect.check_rabbit import RabbitFacts
 from streams.inspect.check_redis import RedisFacts
-from streams.inspect.checks import Check, Clock, Status, ask
+from streams.inspect.checks import Check, CheckClock, CheckStatus, ask
 from streams.inspect.rabbit import BrokerFacts, QueueDepth
 from streams.inspect.rabbit_http import QueueDetails
 from streams.settings.load import load_settings
 
 SETTINGS = load_settings({})
-EXACT = Clock(0.0, 0.001)
+EXACT = CheckClock(0.0, 0.001)
 LOG = b"1" * 16
 
 
-def bad(found: Iterable[Check]) -> dict[str, tuple[Status, str]]:
+def bad(found: Iterable[Check]) -> dict[str, tuple[CheckStatus, str]]:
     """Everything that is not ok: name -> (status, detail)."""
-    return {c.name: (c.status, c.detail) for c in found if c.status is not Status.OK}
+    return {c.name: (c.status, c.detail) for c in found if c.status is not CheckStatus.OK}
 
 
 def kafka_facts(**config: str) -> KafkaFacts:
@@ -55,20 +55,20 @@ def kafka_facts(**config: str) -> KafkaFacts:
 
 
 def test_a_good_kafka_has_no_finding() -> None:
-    assert bad(check_kafka.judge(SETTINGS, kafka_facts())) == {}
+    assert bad(check_kafka.evaluate(SETTINGS, kafka_facts())) == {}
 
 
 def test_a_single_broker_is_a_warning() -> None:
     facts = kafka_facts()
     facts.topics = {n: replace(t, replicas=1, in_sync=1) for n, t in facts.topics.items()}
-    (found,) = [c for c in check_kafka.judge(SETTINGS, facts) if c.status is not Status.OK]
-    assert found.status is Status.WARNING
+    (found,) = [c for c in check_kafka.evaluate(SETTINGS, facts) if c.status is not CheckStatus.OK]
+    assert found.status is CheckStatus.WARNING
     assert "SCRUTIN_REPLICATION_FACTOR=3 and min.insync.replicas=2" in found.todo
 
 
 def test_other_partitions_than_the_settings_say() -> None:
-    found = bad(check_kafka.judge(load_settings({"SCRUTIN_PARTITIONS": "8"}), kafka_facts()))
-    assert found["partitions"][0] is Status.FAILURE
+    found = bad(check_kafka.evaluate(load_settings({"SCRUTIN_PARTITIONS": "8"}), kafka_facts()))
+    assert found["partitions"][0] is CheckStatus.FAILURE
     assert "votes.validation has 4, not 8" in found["partitions"][1]
     assert "co-partitioning" not in found
 
@@ -76,30 +76,30 @@ def test_other_partitions_than_the_settings_say() -> None:
 def test_topics_that_are_not_co_partitioned() -> None:
     facts = kafka_facts()
     facts.topics["votes.validated"] = replace(facts.topics["votes.validated"], partitions=3)
-    assert bad(check_kafka.judge(SETTINGS, facts))["co-partitioning"][0] is Status.FAILURE
+    assert bad(check_kafka.evaluate(SETTINGS, facts))["co-partitioning"][0] is CheckStatus.FAILURE
 
 
 @pytest.mark.parametrize(
     ("key", "value", "status"),
     [
-        ("retention.ms", "604800000", Status.FAILURE),
-        ("retention.bytes", "1000", Status.FAILURE),
-        ("max.message.bytes", "1000", Status.FAILURE),
-        ("unclean.leader.election.enable", "true", Status.WARNING),
+        ("retention.ms", "604800000", CheckStatus.FAILURE),
+        ("retention.bytes", "1000", CheckStatus.FAILURE),
+        ("max.message.bytes", "1000", CheckStatus.FAILURE),
+        ("unclean.leader.election.enable", "true", CheckStatus.WARNING),
     ],
 )
-def test_options_that_lose_votes(key: str, value: str, status: Status) -> None:
+def test_options_that_lose_votes(key: str, value: str, status: CheckStatus) -> None:
     facts = kafka_facts(**{key: value})
-    assert bad(check_kafka.judge(SETTINGS, facts))["retention"][0] is status
+    assert bad(check_kafka.evaluate(SETTINGS, facts))["retention"][0] is status
 
 
 def test_a_compacted_input_log_loses_votes() -> None:
     facts = kafka_facts(**{"cleanup.policy": "compact"})
-    assert "cleanup.policy=compact" in bad(check_kafka.judge(SETTINGS, facts))["retention"][1]
+    assert "cleanup.policy=compact" in bad(check_kafka.evaluate(SETTINGS, facts))["retention"][1]
 
 
 def test_missing_topics_are_a_warning() -> None:
-    assert list(bad(check_kafka.judge(SETTINGS, KafkaFacts(brokers=3)))) == ["topics"]
+    assert list(bad(check_kafka.evaluate(SETTINGS, KafkaFacts(brokers=3)))) == ["topics"]
 
 
 @pytest.mark.parametrize("fault", ["truncated", "headless", "other changelog"])
@@ -111,8 +111,8 @@ def test_logs_that_are_not_whole(fault: str) -> None:
         facts.log_ids[2] = None
     else:
         facts.changelog_ids[2] = b"2" * 16
-    status, detail = bad(check_kafka.judge(SETTINGS, facts))["log identity"]
-    assert status is Status.FAILURE
+    status, detail = bad(check_kafka.evaluate(SETTINGS, facts))["log identity"]
+    assert status is CheckStatus.FAILURE
     assert "partitions 2 of" in detail
 
 
@@ -132,11 +132,11 @@ def queue(
 
 def test_a_good_queue_has_no_finding() -> None:
     details = {"votes.validation": queue({"x-dead-letter-exchange": "dead"})}
-    assert bad(check_rabbit.judge(SETTINGS, rabbit_facts(details))) == {}
+    assert bad(check_rabbit.evaluate(SETTINGS, rabbit_facts(details))) == {}
 
 
 def test_no_management_api_is_no_fault() -> None:
-    assert bad(check_rabbit.judge(SETTINGS, rabbit_facts(None))) == {}
+    assert bad(check_rabbit.evaluate(SETTINGS, rabbit_facts(None))) == {}
 
 
 @pytest.mark.parametrize(
@@ -156,25 +156,25 @@ def test_no_management_api_is_no_fault() -> None:
     ],
 )
 def test_queue_properties_that_lose_votes(details: QueueDetails, expected: str) -> None:
-    found = bad(check_rabbit.judge(SETTINGS, rabbit_facts({"votes.validation": details})))
-    assert found == {"queue votes.validation": (Status.WARNING, expected)}
+    found = bad(check_rabbit.evaluate(SETTINGS, rabbit_facts({"votes.validation": details})))
+    assert found == {"queue votes.validation": (CheckStatus.WARNING, expected)}
 
 
 def test_an_exchange_that_feeds_nobody() -> None:
     facts = rabbit_facts({})
     facts.broker.exchanges["votes.exchange"] = True
-    assert bad(check_rabbit.judge(SETTINGS, facts))["votes.exchange"][0] is Status.WARNING
+    assert bad(check_rabbit.evaluate(SETTINGS, facts))["votes.exchange"][0] is CheckStatus.WARNING
     unbound = load_settings({"SCRUTIN_BINDINGS": "false"})
-    assert bad(check_rabbit.judge(unbound, facts))["votes.exchange"][0] is Status.FAILURE
+    assert bad(check_rabbit.evaluate(unbound, facts))["votes.exchange"][0] is CheckStatus.FAILURE
     facts.bound = ["votes.validation"]
-    assert bad(check_rabbit.judge(unbound, facts)) == {}
+    assert bad(check_rabbit.evaluate(unbound, facts)) == {}
 
 
 def test_a_queue_nobody_reads() -> None:
     facts = rabbit_facts()
     facts.broker.queues["votes.validation"] = QueueDepth(9, 0)
-    assert bad(check_rabbit.judge(SETTINGS, facts)) == {
-        "queue votes.validation": (Status.WARNING, "9 waiting, 0 consumers")
+    assert bad(check_rabbit.evaluate(SETTINGS, facts)) == {
+        "queue votes.validation": (CheckStatus.WARNING, "9 waiting, 0 consumers")
     }
 
 
@@ -192,26 +192,26 @@ def postgres_facts(**changes: object) -> PostgresFacts:
 
 
 def test_schema() -> None:
-    assert check_postgres.judge_schema([1, 2], [1, 2]).status is Status.OK
-    assert check_postgres.judge_schema([1], [1, 2]).status is Status.WARNING
-    assert check_postgres.judge_schema(None, [1, 2]).status is Status.WARNING
-    newer = check_postgres.judge_schema([1, 2, 3], [1, 2])
-    assert newer.status is Status.FAILURE
+    assert check_postgres.evaluate_schema([1, 2], [1, 2]).status is CheckStatus.OK
+    assert check_postgres.evaluate_schema([1], [1, 2]).status is CheckStatus.WARNING
+    assert check_postgres.evaluate_schema(None, [1, 2]).status is CheckStatus.WARNING
+    newer = check_postgres.evaluate_schema([1, 2, 3], [1, 2])
+    assert newer.status is CheckStatus.FAILURE
     assert "migration 3" in newer.detail
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
 def test_a_database_that_forgets_commits(name: str) -> None:
     facts = postgres_facts(parameters={**PARAMETERS, name: "off"})
-    assert bad(check_postgres.judge(SETTINGS, facts))["durability"] == (
-        Status.WARNING,
+    assert bad(check_postgres.evaluate(SETTINGS, facts))["durability"] == (
+        CheckStatus.WARNING,
         f"{name}=off",
     )
 
 
 def test_too_few_connections_and_an_old_server() -> None:
     facts = postgres_facts(connections=95, version="12.1")
-    assert {"connections", "version"} <= set(bad(check_postgres.judge(SETTINGS, facts)))
+    assert {"connections", "version"} <= set(bad(check_postgres.evaluate(SETTINGS, facts)))
 
 
 @pytest.mark.parametrize(
@@ -226,15 +226,15 @@ def test_database_and_log_that_do_not_belong_together(
     sink: dict[int, SinkRow], has_votes: bool, detail: str
 ) -> None:
     facts = postgres_facts(sink=sink, has_votes=has_votes)
-    found = check_postgres.judge_log(facts, {0: LOG}, {0: Span(0, 10)})
-    assert found.status is Status.FAILURE
+    found = check_postgres.evaluate_log(facts, {0: LOG}, {0: Span(0, 10)})
+    assert found.status is CheckStatus.FAILURE
     assert detail in found.detail
 
 
 @pytest.mark.parametrize("sink", [{}, {0: SinkRow(LOG, 9)}])
 def test_database_and_log_that_belong_together(sink: dict[int, SinkRow]) -> None:
     facts = postgres_facts(sink=sink, has_votes=bool(sink))
-    assert check_postgres.judge_log(facts, {0: LOG}, {0: Span(0, 10)}).status is Status.OK
+    assert check_postgres.evaluate_log(facts, {0: LOG}, {0: Span(0, 10)}).status is CheckStatus.OK
 
 
 REDIS = RedisFacts("7.0", EXACT, 100, 3, persistent=True, policy="noeviction", max_memory=0)
@@ -243,40 +243,40 @@ REDIS = RedisFacts("7.0", EXACT, 100, 3, persistent=True, policy="noeviction", m
 @pytest.mark.parametrize(
     ("facts", "name", "status"),
     [
-        (replace(REDIS, roll=0), "roll", Status.FAILURE),
-        (replace(REDIS, roll=None), "roll", Status.FAILURE),
-        (replace(REDIS, voted=None), "voted_hashes", Status.FAILURE),
-        (replace(REDIS, policy="allkeys-lru"), "eviction", Status.WARNING),
-        (replace(REDIS, persistent=False), "persistence", Status.WARNING),
-        (replace(REDIS, clock=Clock(-5.0, 0.1)), "clock", Status.WARNING),
+        (replace(REDIS, roll=0), "roll", CheckStatus.FAILURE),
+        (replace(REDIS, roll=None), "roll", CheckStatus.FAILURE),
+        (replace(REDIS, voted=None), "voted_hashes", CheckStatus.FAILURE),
+        (replace(REDIS, policy="allkeys-lru"), "eviction", CheckStatus.WARNING),
+        (replace(REDIS, persistent=False), "persistence", CheckStatus.WARNING),
+        (replace(REDIS, clock=CheckClock(-5.0, 0.1)), "clock", CheckStatus.WARNING),
     ],
 )
-def test_redis_findings(facts: RedisFacts, name: str, status: Status) -> None:
-    found = bad(check_redis.judge(SETTINGS, facts))
+def test_redis_findings(facts: RedisFacts, name: str, status: CheckStatus) -> None:
+    found = bad(check_redis.evaluate(SETTINGS, facts))
     assert {n: s for n, (s, _) in found.items()} == {name: status}
 
 
 def test_a_good_redis_has_no_finding() -> None:
     for facts in (REDIS, replace(REDIS, policy="volatile-lru", persistent=None)):
-        assert bad(check_redis.judge(SETTINGS, facts)) == {}
+        assert bad(check_redis.evaluate(SETTINGS, facts)) == {}
 
 
 def test_an_open_roll_needs_no_hashes() -> None:
     facts = replace(REDIS, roll=0)
-    assert bad(check_redis.judge(load_settings({"SCRUTIN_ROLL": "open"}), facts)) == {}
+    assert bad(check_redis.evaluate(load_settings({"SCRUTIN_ROLL": "open"}), facts)) == {}
 
 
 def test_a_slow_answer_is_no_skew() -> None:
-    assert checks.judge_clock("x", Clock(1.5, 0.6)).status is Status.OK
-    assert checks.judge_clock("x", Clock(1.5, 0.4)).status is Status.WARNING
+    assert checks.evaluate_clock("x", CheckClock(1.5, 0.6)).status is CheckStatus.OK
+    assert checks.evaluate_clock("x", CheckClock(1.5, 0.4)).status is CheckStatus.WARNING
 
 
 def test_host_limits() -> None:
-    assert check_host.judge_handles(256).status is Status.WARNING
-    assert check_host.judge_handles(1024).status is Status.OK
-    assert check_host.judge_handles(-1).status is Status.OK
-    assert check_host.judge_disk("d", 1000).status is Status.WARNING
-    assert check_host.judge_disk("d", 1 << 40).status is Status.OK
+    assert check_host.evaluate_handles(256).status is CheckStatus.WARNING
+    assert check_host.evaluate_handles(1024).status is CheckStatus.OK
+    assert check_host.evaluate_handles(-1).status is CheckStatus.OK
+    assert check_host.evaluate_disk("d", 1000).status is CheckStatus.WARNING
+    assert check_host.evaluate_disk("d", 1 << 40).status is CheckStatus.OK
 
 
 async def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +284,7 @@ async def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.Monke
     found = await ask("kafka", asyncio.Event().wait())
     assert isinstance(found, Check)
     assert found.away
-    assert found.status is Status.FAILURE
+    assert found.status is CheckStatus.FAILURE
 
 
 @pytest.mark.parametrize(

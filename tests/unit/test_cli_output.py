@@ -24,7 +24,7 @@ from streams.errors import PoisonRecord, ScrutinError, ServiceUnavailable
 from streams.inspect.export import Format, Row, open_writer
 from streams.inspect.lag import Lag, assemble
 from streams.inspect.rabbit import QueueDepth
-from streams.inspect.results import Tally, select
+from streams.inspect.results import ResultTotals, select
 from streams.inspect.windows import LatestWindows, Window
 
 COLUMNS: dict[str, type] = {"name": str, "votes": int}
@@ -153,8 +153,8 @@ def test_figures_for_people() -> None:
 
 
 AT = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
-LAW = Tally("C-1", True, (("oui", 750), ("non", 250)), AT)
-ELECTION = Tally("election:7", False, (("roy", 2), ("cyr", 1)), AT)
+LAW = ResultTotals("C-1", True, (("oui", 750), ("non", 250)), AT)
+ELECTION = ResultTotals("election:7", False, (("roy", 2), ("cyr", 1)), AT)
 
 
 def test_results_with_bars() -> None:

@@ -13,7 +13,7 @@ from schemas.codec import encode
 from schemas.verdicts import Rejection
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, Repeat, VotedRecord
 from streams.errors import PoisonRecord
-from streams.inspect.voted import Applied, Entries, Entry, OffsetSet, Survey, decode, find
+from streams.inspect.voted import Applied, OffsetSet, Survey, VoterRow, VoterRows, decode, find
 
 LOG = b"l" * 16
 
@@ -32,12 +32,12 @@ def record(
     return Applied(offset, VotedRecord(LOG, packed, ["C-1"] if numbers else [], again, refused))
 
 
-def fold(*records: Applied) -> tuple[Survey, dict[bytes, Entry]]:
+def fold(*records: Applied) -> tuple[Survey, dict[bytes, VoterRow]]:
     """Both readings, as over a partition."""
     survey = Survey()
     for applied in records:
         survey.add(applied, 100)
-    entries = Entries(3, survey)
+    entries = VoterRows(3, survey)
     found = [e for applied in records for e in entries.add(applied)] + list(entries.rest())
     by_key = {entry.key: entry for entry in found}
     assert len(by_key) == len(found), "a voter appears twice"
@@ -46,8 +46,8 @@ def fold(*records: Applied) -> tuple[Survey, dict[bytes, Entry]]:
 
 def test_positions_and_attempts_are_told() -> None:
     _, found = fold(record(1, 10, 11), record(4, 12, repeats={11: (1, 1, 1)}))
-    assert found[key(11)] == Entry(key(11), 3, 1, 1, "C-1", 1)
-    assert found[key(12)] == Entry(key(12), 3, 4, 0, "C-1", 0)
+    assert found[key(11)] == VoterRow(key(11), 3, 1, 1, "C-1", 1)
+    assert found[key(12)] == VoterRow(key(12), 3, 4, 0, "C-1", 0)
 
 
 def test_a_record_that_is_there_twice_counts_once() -> None:
@@ -73,7 +73,7 @@ def test_late_records_set_nothing_back() -> None:
 
 def test_a_repeat_without_its_first_vote_is_an_entry_of_unknown_contest() -> None:
     _, found = fold(record(9, repeats={11: (2, 7, 1)}))
-    assert found[key(11)] == Entry(key(11), 3, 2, 7, None, 1)
+    assert found[key(11)] == VoterRow(key(11), 3, 2, 7, None, 1)
 
 
 def test_keys_that_share_their_first_bytes_are_kept_apart() -> None:

@@ -13,7 +13,7 @@ from schemas.codec import decode_voted, encode
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
 from schemas.votes import REPLAYABLE, Flag, Kind, Vote, VoteBatch
-from streams.core.decide import Entry, decide, kept_identity
+from streams.core.decide import VoterEntry, decide, kept_identity
 from streams.core.keys import voter_key
 from streams.core.voted_partition import VotedPartition
 from tests.strategies import (
@@ -36,7 +36,7 @@ def key_of(vote: Vote) -> bytes:
     return voter_key(vote.hash, vote.contest, vote.kind)
 
 
-def unseen(_: bytes) -> Entry | None:
+def unseen(_: bytes) -> VoterEntry | None:
     return None
 
 

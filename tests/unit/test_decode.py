@@ -16,7 +16,7 @@ from schemas.codec import decode_input, encode
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
 from streams.core.keys import voter_key
 from streams.messages.decode import Decoded, decode, identity_of
-from streams.messages.incoming import Reason
+from streams.messages.incoming import MalformedReason
 
 HASH = "0123456789abcdef" * 4
 NOON = "2025-11-14T12:00:00Z"
@@ -200,7 +200,7 @@ def test_timestamps(time: object, micros: int) -> None:
     ],
 )
 def test_absurd_timestamps(time: object) -> None:
-    assert reason(DOCUMENTED | {"timestamp": time}) == Reason.BAD_TIMESTAMP
+    assert reason(DOCUMENTED | {"timestamp": time}) == MalformedReason.BAD_TIMESTAMP
 
 
 def test_absent_timestamp_is_the_ingest_time() -> None:
@@ -225,75 +225,84 @@ def test_other_hashes_are_taken_exactly(text: str) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"", Reason.NOT_JSON),
-        (b"not json", Reason.NOT_JSON),
-        (b"{", Reason.NOT_JSON),
-        (json.dumps(DOCUMENTED).encode() + b"x", Reason.NOT_JSON),
-        (b"\xef\xbb\xbf{}", Reason.NOT_JSON),
-        (b'{"vote_hash": NaN}', Reason.NOT_JSON),
-        (b'{"x": Infinity}', Reason.NOT_JSON),
-        (json.dumps(DOCUMENTED).encode("utf-16"), Reason.NOT_UTF8),
-        (b'{"vote_hash": "\xff"}', Reason.NOT_UTF8),
-        (b'{"vote_hash": "\xed\xa0\x80"}', Reason.NOT_UTF8),
-        (b"[]", Reason.NOT_AN_OBJECT),
-        (b"null", Reason.NOT_AN_OBJECT),
-        (b'"oui"', Reason.NOT_AN_OBJECT),
-        (b"{}", Reason.MISSING_HASH),
-        (b"[" * 60_000, Reason.BAD_METADATA),
-        (b'{"x":' * 40 + b"1" + b"}" * 40, Reason.MISSING_HASH),
-        (without("vote_hash"), Reason.MISSING_HASH),
-        (DOCUMENTED | {"vote_hash": None}, Reason.MISSING_HASH),
-        (without("law_id"), Reason.MISSING_CONTEST),
-        (DOCUMENTED | {"law_id": ""}, Reason.MISSING_CONTEST),
-        (without("law_id", election_id="e"), Reason.MISSING_CONTEST),
-        (without("choice"), Reason.MISSING_CHOICE),
-        (DOCUMENTED | {"choice": ""}, Reason.MISSING_CHOICE),
-        ({"voter_hash": HASH, "candidate_id": ""}, Reason.MISSING_CHOICE),
-        (DOCUMENTED | {"vote_hash": 5}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"law_id": ["law-001"]}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"law_id": True}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"law_id": 1.0}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"choice": 1}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"timestamp": True}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"timestamp": {}}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"citizen_id": {}}, Reason.WRONG_TYPE),
-        (DOCUMENTED | {"vote_hash": ""}, Reason.BAD_HASH),
-        (DOCUMENTED | {"vote_hash": "x" * 129}, Reason.BAD_HASH),
-        (DOCUMENTED | {"vote_hash": "é" * 65}, Reason.BAD_HASH),
-        (DOCUMENTED | {"law_id": "x" * 256}, Reason.TOO_LONG),
-        (DOCUMENTED | {"law_id": int("9" * 256)}, Reason.TOO_LONG),
-        (DOCUMENTED | {"choice": "é" * 128}, Reason.TOO_LONG),
-        (DOCUMENTED | {"citizen_id": "x" * 256}, Reason.TOO_LONG),
-        ({"voter_hash": HASH, "candidate_id": 1, "election_id": "x" * 256}, Reason.TOO_LONG),
-        (DOCUMENTED | {"vote_hash": "a\0"}, Reason.NUL_IN_STRING),
-        (DOCUMENTED | {"citizen_id": "\0"}, Reason.NUL_IN_STRING),
-        (DOCUMENTED | {"note": "a\0"}, Reason.NUL_IN_STRING),
-        (DOCUMENTED | {"deep": [{"\0": 1}]}, Reason.NUL_IN_STRING),
-        (DOCUMENTED | {"law_id": "\ud800"}, Reason.LONE_SURROGATE),
-        (DOCUMENTED | {"note": ["\udfff"]}, Reason.LONE_SURROGATE),
-        (DOCUMENTED | {"candidate_id": 1}, Reason.CONFLICTING_FIELDS),
-        (DOCUMENTED | {"vote": "non"}, Reason.CONFLICTING_FIELDS),
-        (DOCUMENTED | {"hash": "f" * 64}, Reason.CONFLICTING_FIELDS),
-        (DOCUMENTED | {"vote_timestamp": 0}, Reason.CONFLICTING_FIELDS),
-        ({"voter_hash": HASH, "candidate_id": 1, "vote": "2"}, Reason.CONFLICTING_FIELDS),
-        (json.dumps(DOCUMENTED)[:-1].encode() + b',"choice":"non"}', Reason.CONFLICTING_FIELDS),
-        (DOCUMENTED | {"law_id": "election:1"}, Reason.RESERVED_LAW_ID),
-        (DOCUMENTED | {"law_id": "poll:1"}, Reason.RESERVED_LAW_ID),
-        (json.dumps(DOCUMENTED)[:-1].encode() + b',"x":1e999}', Reason.BAD_METADATA),
-        (json.dumps(DOCUMENTED)[:-1].encode() + b',"x":%b}' % (b"9" * 5000), Reason.BAD_METADATA),
+        (b"", MalformedReason.NOT_JSON),
+        (b"not json", MalformedReason.NOT_JSON),
+        (b"{", MalformedReason.NOT_JSON),
+        (json.dumps(DOCUMENTED).encode() + b"x", MalformedReason.NOT_JSON),
+        (b"\xef\xbb\xbf{}", MalformedReason.NOT_JSON),
+        (b'{"vote_hash": NaN}', MalformedReason.NOT_JSON),
+        (b'{"x": Infinity}', MalformedReason.NOT_JSON),
+        (json.dumps(DOCUMENTED).encode("utf-16"), MalformedReason.NOT_UTF8),
+        (b'{"vote_hash": "\xff"}', MalformedReason.NOT_UTF8),
+        (b'{"vote_hash": "\xed\xa0\x80"}', MalformedReason.NOT_UTF8),
+        (b"[]", MalformedReason.NOT_AN_OBJECT),
+        (b"null", MalformedReason.NOT_AN_OBJECT),
+        (b'"oui"', MalformedReason.NOT_AN_OBJECT),
+        (b"{}", MalformedReason.MISSING_HASH),
+        (b"[" * 60_000, MalformedReason.BAD_METADATA),
+        (b'{"x":' * 40 + b"1" + b"}" * 40, MalformedReason.MISSING_HASH),
+        (without("vote_hash"), MalformedReason.MISSING_HASH),
+        (DOCUMENTED | {"vote_hash": None}, MalformedReason.MISSING_HASH),
+        (without("law_id"), MalformedReason.MISSING_CONTEST),
+        (DOCUMENTED | {"law_id": ""}, MalformedReason.MISSING_CONTEST),
+        (without("law_id", election_id="e"), MalformedReason.MISSING_CONTEST),
+        (without("choice"), MalformedReason.MISSING_CHOICE),
+        (DOCUMENTED | {"choice": ""}, MalformedReason.MISSING_CHOICE),
+        ({"voter_hash": HASH, "candidate_id": ""}, MalformedReason.MISSING_CHOICE),
+        (DOCUMENTED | {"vote_hash": 5}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"law_id": ["law-001"]}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"law_id": True}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"law_id": 1.0}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"choice": 1}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"timestamp": True}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"timestamp": {}}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"citizen_id": {}}, MalformedReason.WRONG_TYPE),
+        (DOCUMENTED | {"vote_hash": ""}, MalformedReason.BAD_HASH),
+        (DOCUMENTED | {"vote_hash": "x" * 129}, MalformedReason.BAD_HASH),
+        (DOCUMENTED | {"vote_hash": "é" * 65}, MalformedReason.BAD_HASH),
+        (DOCUMENTED | {"law_id": "x" * 256}, MalformedReason.TOO_LONG),
+        (DOCUMENTED | {"law_id": int("9" * 256)}, MalformedReason.TOO_LONG),
+        (DOCUMENTED | {"choice": "é" * 128}, MalformedReason.TOO_LONG),
+        (DOCUMENTED | {"citizen_id": "x" * 256}, MalformedReason.TOO_LONG),
+        (
+            {"voter_hash": HASH, "candidate_id": 1, "election_id": "x" * 256},
+            MalformedReason.TOO_LONG,
+        ),
+        (DOCUMENTED | {"vote_hash": "a\0"}, MalformedReason.NUL_IN_STRING),
+        (DOCUMENTED | {"citizen_id": "\0"}, MalformedReason.NUL_IN_STRING),
+        (DOCUMENTED | {"note": "a\0"}, MalformedReason.NUL_IN_STRING),
+        (DOCUMENTED | {"deep": [{"\0": 1}]}, MalformedReason.NUL_IN_STRING),
+        (DOCUMENTED | {"law_id": "\ud800"}, MalformedReason.LONE_SURROGATE),
+        (DOCUMENTED | {"note": ["\udfff"]}, MalformedReason.LONE_SURROGATE),
+        (DOCUMENTED | {"candidate_id": 1}, MalformedReason.CONFLICTING_FIELDS),
+        (DOCUMENTED | {"vote": "non"}, MalformedReason.CONFLICTING_FIELDS),
+        (DOCUMENTED | {"hash": "f" * 64}, MalformedReason.CONFLICTING_FIELDS),
+        (DOCUMENTED | {"vote_timestamp": 0}, MalformedReason.CONFLICTING_FIELDS),
+        ({"voter_hash": HASH, "candidate_id": 1, "vote": "2"}, MalformedReason.CONFLICTING_FIELDS),
+        (
+            json.dumps(DOCUMENTED)[:-1].encode() + b',"choice":"non"}',
+            MalformedReason.CONFLICTING_FIELDS,
+        ),
+        (DOCUMENTED | {"law_id": "election:1"}, MalformedReason.RESERVED_LAW_ID),
+        (DOCUMENTED | {"law_id": "poll:1"}, MalformedReason.RESERVED_LAW_ID),
+        (json.dumps(DOCUMENTED)[:-1].encode() + b',"x":1e999}', MalformedReason.BAD_METADATA),
+        (
+            json.dumps(DOCUMENTED)[:-1].encode() + b',"x":%b}' % (b"9" * 5000),
+            MalformedReason.BAD_METADATA,
+        ),
         (
             json.dumps(DOCUMENTED)[:-1].encode() + b',"x":' + b"[" * 33 + b"]" * 33 + b"}",
-            Reason.BAD_METADATA,
+            MalformedReason.BAD_METADATA,
         ),
         (
             json.dumps(DOCUMENTED)[:-1].encode() + b',"x":[' + b"1e15," * 9000 + b"1]}",
-            Reason.BAD_METADATA,
+            MalformedReason.BAD_METADATA,
         ),
-        (json.dumps(DOCUMENTED).encode() + b" " * 65536, Reason.TOO_LARGE),
+        (json.dumps(DOCUMENTED).encode() + b" " * 65536, MalformedReason.TOO_LARGE),
     ],
-    ids=lambda value: value if isinstance(value, Reason) else "",
+    ids=lambda value: value if isinstance(value, MalformedReason) else "",
 )
-def test_faults_by_name(body: bytes | dict[str, Any], expected: Reason) -> None:
+def test_faults_by_name(body: bytes | dict[str, Any], expected: MalformedReason) -> None:
     assert reason(body) == expected
 
 
@@ -331,7 +340,7 @@ def test_malformed_keeps_what_a_reviewer_needs() -> None:
 def test_limit_counts_whole_bodies() -> None:
     body = json.dumps(DOCUMENTED).encode()
     assert isinstance(run(body, max_body_bytes=len(body)).item, Vote)
-    assert reason(body, max_body_bytes=len(body) - 1) == Reason.TOO_LARGE
+    assert reason(body, max_body_bytes=len(body) - 1) == MalformedReason.TOO_LARGE
 
 
 def test_flags_say_what_was_seen() -> None:
@@ -398,7 +407,7 @@ def test_every_body_decodes_to_something_storable(
     batch = VoteBatch(0, "b", *([[item], []] if isinstance(item, Vote) else [[], [item]]))
     assert decode_input(encode(batch)) == batch
     if isinstance(item, Malformed):
-        assert item.reason in set(Reason)
+        assert item.reason in set(MalformedReason)
         return
     assert 1 <= len(item.hash.encode()) <= 128
     assert 0 <= item.timestamp_us <= 253_402_300_799_999_999

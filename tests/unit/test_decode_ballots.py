@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.votes import Kind, Vote
-from streams.messages.incoming import Reason
+from streams.messages.incoming import MalformedReason
 from tests.unit.test_decode import DOCUMENTED, HASH, NOON, reason, run, vote
 
 BALLOT = {"voter_hash": HASH, "election_id": 1, "vote_timestamp": NOON}
@@ -42,22 +42,22 @@ def test_a_ranking_is_one_choice(ranks: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("ranks", "why"),
     [
-        ({"ranked_choices": [7, 7]}, Reason.BAD_RANKING),
-        ({"ranked_choices": ["7>3"]}, Reason.BAD_RANKING),
-        ({"ranked_choices": [str(n) * 9 for n in range(200)]}, Reason.BAD_RANKING),
-        ({"ranked_choices": [7, 3], "candidate_id": 3}, Reason.CONFLICTING_FIELDS),
-        ({"ranked_choices": [7, True]}, Reason.WRONG_TYPE),
-        ({"ranked_choices": "7"}, Reason.WRONG_TYPE),
-        ({"ranked_choices": [7, {"candidate_id": 3, "rank": 1}]}, Reason.WRONG_TYPE),
-        ({"ranked_choices": [{"candidate_id": 3}]}, Reason.WRONG_TYPE),
+        ({"ranked_choices": [7, 7]}, MalformedReason.BAD_RANKING),
+        ({"ranked_choices": ["7>3"]}, MalformedReason.BAD_RANKING),
+        ({"ranked_choices": [str(n) * 9 for n in range(200)]}, MalformedReason.BAD_RANKING),
+        ({"ranked_choices": [7, 3], "candidate_id": 3}, MalformedReason.CONFLICTING_FIELDS),
+        ({"ranked_choices": [7, True]}, MalformedReason.WRONG_TYPE),
+        ({"ranked_choices": "7"}, MalformedReason.WRONG_TYPE),
+        ({"ranked_choices": [7, {"candidate_id": 3, "rank": 1}]}, MalformedReason.WRONG_TYPE),
+        ({"ranked_choices": [{"candidate_id": 3}]}, MalformedReason.WRONG_TYPE),
         (
             {"ranked_choices": [{"candidate_id": n, "rank": 1} for n in (3, 7)]},
-            Reason.BAD_RANKING,
+            MalformedReason.BAD_RANKING,
         ),
-        ({"ranked_choices": []}, Reason.MISSING_CONTEST),
+        ({"ranked_choices": []}, MalformedReason.MISSING_CONTEST),
     ],
 )
-def test_no_ranking(ranks: dict[str, Any], why: Reason) -> None:
+def test_no_ranking(ranks: dict[str, Any], why: MalformedReason) -> None:
     assert reason(BALLOT | ranks) == why
 
 

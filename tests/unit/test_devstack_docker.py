@@ -26,7 +26,7 @@ from streams.devstack.kafka import Kafka
 from streams.devstack.postgres import PostgreSQL
 from streams.devstack.rabbitmq import RabbitMQ
 from streams.devstack.redis import Redis
-from streams.devstack.service import Service
+from streams.devstack.service import StackService
 from streams.devstack.state import ServiceRecord
 
 
@@ -242,7 +242,7 @@ class TestContainers:
 
 
 @pytest.mark.parametrize("service", [Kafka(), RabbitMQ(), PostgreSQL(), Redis()])
-def test_images_publish_the_port_that_clients_use(service: Service) -> None:
+def test_images_publish_the_port_that_clients_use(service: StackService) -> None:
     record = ServiceRecord(
         name=service.name,
         stack="0123abcd",

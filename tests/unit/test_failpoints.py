@@ -12,7 +12,7 @@ import pytest
 
 from streams.errors import ExitCode, SettingsError
 from streams.inspect import check_host
-from streams.inspect.checks import Status
+from streams.inspect.checks import CheckStatus
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Action, Failpoint, FailpointReached, Point, parse
 from streams.settings.load import load_settings
@@ -118,7 +118,7 @@ def test_a_stopped_process_goes_on_when_it_is_told() -> None:
 
 def test_doctor_tells() -> None:
     on = load_settings({**MARKED, "SCRUTIN_TEST_FAILPOINTS": "after_commit:kill"})
-    assert [check.status for check in check_host.judge_marks(on)] == [Status.FAILURE]
+    assert [check.status for check in check_host.evaluate_marks(on)] == [CheckStatus.FAILURE]
     marked = load_settings(MARKED)
-    assert [check.status for check in check_host.judge_marks(marked)] == [Status.WARNING]
-    assert not list(check_host.judge_marks(load_settings({})))
+    assert [check.status for check in check_host.evaluate_marks(marked)] == [CheckStatus.WARNING]
+    assert not list(check_host.evaluate_marks(load_settings({})))

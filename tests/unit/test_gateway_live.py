@@ -16,13 +16,13 @@ from redis.asyncio import Redis
 
 from streams.core.live_totals import MAX_NOTICES, Notice, merge, read_message
 from streams.gateway import subscriptions
-from streams.gateway.contest_feed import Room, Standing
-from streams.gateway.subscriptions import Crowded, Watching
+from streams.gateway.contest_feed import ContestFeed, ContestStanding
+from streams.gateway.subscriptions import Subscriptions, TooManyWatchers
 from streams.runtime.metrics import GatewayMetrics, WorkerMetrics
 from streams.worker.totals_publisher import MAX_WAITING, TotalsPublisher
 from tests.harness import until
 
-OPEN = Standing("open")
+OPEN = ContestStanding("open")
 CHOICES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 50), max_size=4)
 
 
@@ -63,7 +63,7 @@ class Reader:
 )
 def test_every_reader_ends_with_the_truth(steps: list[tuple[str, Any]]) -> None:
     """However seldom a reader reads, one message brings it up to date."""
-    room = Room("poll:1")
+    room = ContestFeed("poll:1")
     readers = [Reader() for _ in range(3)]
     for kind, what in [*steps, ("read", 0), ("read", 1), ("read", 2)]:
         if kind == "raise":
@@ -71,7 +71,7 @@ def test_every_reader_ends_with_the_truth(steps: list[tuple[str, Any]]) -> None:
         elif kind == "replace":
             room.replace(what, room.standing)
         elif kind == "state":
-            room.replace(dict(room.totals), Standing(what))
+            room.replace(dict(room.totals), ContestStanding(what))
         else:
             readers[what].take(room.message(readers[what].number))
     for reader in readers:
@@ -80,14 +80,14 @@ def test_every_reader_ends_with_the_truth(steps: list[tuple[str, Any]]) -> None:
 
 
 def test_a_late_lower_total_changes_nothing() -> None:
-    room = Room("L")
+    room = ContestFeed("L")
     assert room.raise_totals({"oui": 5})
     assert not room.raise_totals({"oui": 4})
     assert room.totals == {"oui": 5}
 
 
 def test_a_delta_has_only_what_changed() -> None:
-    room = Room("L")
+    room = ContestFeed("L")
     room.replace({"oui": 5, "non": 1}, OPEN)
     seen = room.number
     room.raise_totals({"non": 2})
@@ -102,11 +102,11 @@ def test_a_delta_has_only_what_changed() -> None:
     }
 
 
-def watching_of(truth: dict[str, tuple[dict[str, int], Standing]]) -> Watching:
-    async def ask(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], Standing]]:
-        return {contest: truth.get(contest, ({}, Standing())) for contest in contests}
+def watching_of(truth: dict[str, tuple[dict[str, int], ContestStanding]]) -> Subscriptions:
+    async def ask(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
+        return {contest: truth.get(contest, ({}, ContestStanding())) for contest in contests}
 
-    return Watching(Redis(port=1), ask, GatewayMetrics(CollectorRegistry()))
+    return Subscriptions(Redis(port=1), ask, GatewayMetrics(CollectorRegistry()))
 
 
 async def test_a_slow_watcher_gets_one_delta_for_all_it_missed() -> None:
@@ -135,12 +135,12 @@ async def test_a_database_answer_older_than_redis_takes_nothing_back() -> None:
     asked = asyncio.Event()
     answer = asyncio.Event()
 
-    async def truth(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], Standing]]:
+    async def truth(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
         asked.set()
         await answer.wait()
         return dict.fromkeys(contests, ({"oui": 3}, OPEN))
 
-    rooms = Watching(Redis(port=1), truth, GatewayMetrics(CollectorRegistry()))
+    rooms = Subscriptions(Redis(port=1), truth, GatewayMetrics(CollectorRegistry()))
     async with aclosing(rooms.watch("L")) as messages:
         first = asyncio.ensure_future(anext(messages))
         await asyncio.sleep(0)
@@ -164,7 +164,7 @@ async def test_watchers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     first = rooms.watch("a")
     taking = asyncio.ensure_future(anext(first))
     await asyncio.sleep(0)
-    with pytest.raises(Crowded):
+    with pytest.raises(TooManyWatchers):
         await anext(rooms.watch("b"))
     await rooms.refresh()
     await taking

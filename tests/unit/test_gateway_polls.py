@@ -170,7 +170,7 @@ def test_polls_are_judged_by_their_contest_and_laws_are_not() -> None:
         return Vote("h", contest, kind, choice, flags, b"i" * 16, 0)
 
     on_roll = int(Flag.ON_ROLL)
-    judge = rules.judge(RuledVoteBatch(0, "b", [], [], 0, int(Rule.POLLS)))
+    judge = rules.validator(RuledVoteBatch(0, "b", [], [], 0, int(Rule.POLLS)))
     assert judge(vote("poll:7", "2", 0), b"k") is None
     assert judge(vote("poll:7", "3", on_roll), b"k") == "choice_not_allowed"
     assert judge(vote("poll:8", "1", on_roll), b"k") == "unknown_contest"

@@ -17,7 +17,7 @@ from streams.gateway.app import create_app
 from streams.gateway.poll_store import Card
 from streams.gateway.receipts import Receipts
 from streams.gateway.services import Parts
-from streams.gateway.submissions import Clock
+from streams.gateway.submissions import RequestClock
 from streams.gateway.voters import Voters
 from streams.runtime.metrics import GatewayMetrics
 from streams.settings.load import load_settings
@@ -66,7 +66,7 @@ def app_of(state: str) -> ASGIApp:
         receipts=Receipts(b"s" * 32),
         voters=Voters(poll_key("s" * 32), ()),
         metrics=GatewayMetrics(CollectorRegistry()),
-        clock=Clock(),
+        clock=RequestClock(),
         address_of=lambda _: "127.0.0.1",
     )
     return create_app(cast("Parts", parts))

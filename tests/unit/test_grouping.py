@@ -15,7 +15,7 @@ import pytest
 
 from streams.engine import batching
 from streams.engine.assignment import Assignment
-from streams.engine.batching import GroupRunner
+from streams.engine.batching import BatchProcessor
 from streams.errors import ExitCode
 
 NEVER_S = 1e12
@@ -69,7 +69,7 @@ class Bench:
         self.acked: list[str] = []
         self.assignment = Assignment()
         self.assignment.begin(1)
-        self.runner: GroupRunner[Item] = GroupRunner(
+        self.runner: BatchProcessor[Item] = BatchProcessor(
             "test",
             self.work,
             start_weight=start_weight,
@@ -372,7 +372,7 @@ def test_an_error_in_the_work_ends_the_process_without_an_ack(raised: str, code:
     import asyncio, atexit
     from streams.engine.assignment import Assignment
     from streams.errors import PoisonRecord
-    from streams.engine.batching import GroupRunner
+    from streams.engine.batching import BatchProcessor
 
     atexit.register(lambda: print("cleaned up"))
 
@@ -386,7 +386,7 @@ def test_an_error_in_the_work_ends_the_process_without_an_ack(raised: str, code:
     async def main():
         assignment = Assignment()
         assignment.begin(1)
-        runner = GroupRunner("t", work, start_weight=1, max_weight=1, assignment=assignment)
+        runner = BatchProcessor("t", work, start_weight=1, max_weight=1, assignment=assignment)
         await runner.put(Item())
         await runner.run()
 

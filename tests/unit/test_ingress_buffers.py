@@ -17,7 +17,7 @@ from streams.intake.buffers import (
     MAX_RECORD_ITEMS,
     Buffers,
     Pending,
-    Regime,
+    VotingRules,
     hashes_to_ask,
     reproduced,
     seal,
@@ -84,7 +84,7 @@ def test_a_record_says_what_its_votes_are_judged_by_only_if_there_is_something()
     pending.votes = [vote(1)]
     plain = batch_of(seal(pending, [True], ingest_ms=1, bridge="b"))
     assert type(plain) is VoteBatch
-    for regime in (Regime(epoch=2), Regime(rules=int(Rule.CONTESTS))):
+    for regime in (VotingRules(epoch=2), VotingRules(rules=int(Rule.CONTESTS))):
         ruled = batch_of(seal(pending, [True], ingest_ms=1, bridge="b", regime=regime))
         assert ruled == under(plain, regime.rules, epoch=regime.epoch)
         again = reproduced(ruled)

@@ -10,16 +10,16 @@ import pytest
 
 from streams.core.keys import stored_hash as product_stored_hash
 from streams.errors import SettingsError
-from streams.load.election import AGGREGATION, VALIDATION, Election, Plan
+from streams.load.election import AGGREGATION, VALIDATION, LoadPlan, SyntheticElection
 from streams.load.forms import FAULTS
-from streams.load.script import Fate, Message, messages
+from streams.load.script import ExpectedVerdict, ScriptedMessage, messages
 
 
-def play(plan: Plan) -> list[Message]:
-    return list(messages(Election(plan), lambda n: 1_800_000_000_000_000 + n))
+def play(plan: LoadPlan) -> list[ScriptedMessage]:
+    return list(messages(SyntheticElection(plan), lambda n: 1_800_000_000_000_000 + n))
 
 
-PLAN = Plan(
+PLAN = LoadPlan(
     votes=3000,
     duplicates=0.05,
     repeats=0.02,
@@ -36,7 +36,7 @@ def test_same_plan_same_messages() -> None:
 
 def test_other_seed_shares_no_voter() -> None:
     voters = {m.voter for m in play(PLAN)}
-    others = {m.voter for m in play(Plan(**{**PLAN.as_dict(), "seed": 2}))}
+    others = {m.voter for m in play(LoadPlan(**{**PLAN.as_dict(), "seed": 2}))}
     assert voters & others == {""}
 
 
@@ -44,44 +44,49 @@ def test_counts_are_exact() -> None:
     sent = play(PLAN)
     fates = Counter(m.fate for m in sent)
     assert fates == {
-        Fate.COUNTED: 3000,
+        ExpectedVerdict.COUNTED: 3000,
         # 150 voters again, every fifth of them twice.
-        Fate.DUPLICATE: 180,
-        Fate.REPEAT: 60,
-        Fate.UNKNOWN: 90,
-        Fate.BAD_CHOICE: 30,
-        Fate.MALFORMED: 60,
+        ExpectedVerdict.DUPLICATE: 180,
+        ExpectedVerdict.REPEAT: 60,
+        ExpectedVerdict.UNKNOWN: 90,
+        ExpectedVerdict.BAD_CHOICE: 30,
+        ExpectedVerdict.MALFORMED: 60,
     }
     assert len(sent) == PLAN.messages
-    assert sum(m.contest.startswith("election:") for m in sent if m.fate is Fate.COUNTED) == 300
+    assert (
+        sum(m.contest.startswith("election:") for m in sent if m.fate is ExpectedVerdict.COUNTED)
+        == 300
+    )
 
 
 def test_nobody_is_counted_twice() -> None:
-    counted = [m.stored for m in play(PLAN) if m.fate is Fate.COUNTED]
+    counted = [m.stored for m in play(PLAN) if m.fate is ExpectedVerdict.COUNTED]
     assert len(set(counted)) == len(counted)
 
 
 def test_invalid_voters_cast_no_other_vote() -> None:
     sent = play(PLAN)
-    invalid = {m.voter for m in sent if m.fate in {Fate.UNKNOWN, Fate.BAD_CHOICE}}
-    counted = {m.voter for m in sent if m.fate is Fate.COUNTED}
+    invalid = {
+        m.voter for m in sent if m.fate in {ExpectedVerdict.UNKNOWN, ExpectedVerdict.BAD_CHOICE}
+    }
+    counted = {m.voter for m in sent if m.fate is ExpectedVerdict.COUNTED}
     assert len(invalid) == 120
     assert not invalid & counted
 
 
 def test_roll_knows_exactly_the_known() -> None:
-    roll = list(Election(PLAN).roll())
+    roll = list(SyntheticElection(PLAN).roll())
     known = set(roll)
     assert len(roll) == len(known) == PLAN.roll_size
     for message in play(PLAN):
-        if message.fate is Fate.UNKNOWN:
+        if message.fate is ExpectedVerdict.UNKNOWN:
             assert message.voter not in known
-        elif message.fate is not Fate.MALFORMED:
+        elif message.fate is not ExpectedVerdict.MALFORMED:
             assert message.voter in known
 
 
 def test_hash_of_a_law_is_the_documented_one() -> None:
-    election = Election(PLAN)
+    election = SyntheticElection(PLAN)
     nas, code = election.identity(17)
     text = f"{nas}|{code}|law-002"
     assert election.law_hash(17, "law-002") == hashlib.sha256(text.encode()).hexdigest()
@@ -91,11 +96,11 @@ def test_hash_of_a_law_is_the_documented_one() -> None:
 
 
 def test_duplicates_come_later_with_the_same_choice_and_another_id() -> None:
-    first: dict[str, Message] = {}
+    first: dict[str, ScriptedMessage] = {}
     for message in play(PLAN):
-        if message.fate is Fate.COUNTED:
+        if message.fate is ExpectedVerdict.COUNTED:
             first[message.stored] = message
-        elif message.fate is Fate.DUPLICATE:
+        elif message.fate is ExpectedVerdict.DUPLICATE:
             assert first[message.stored].choice == message.choice
             assert first[message.stored].message_id != message.message_id
 
@@ -103,18 +108,18 @@ def test_duplicates_come_later_with_the_same_choice_and_another_id() -> None:
 def test_conflicting_duplicates_differ_sometimes() -> None:
     first: dict[str, str] = {}
     differing = 0
-    for message in play(Plan(votes=2000, duplicates=0.2, conflicting=True)):
-        if message.fate is Fate.COUNTED:
+    for message in play(LoadPlan(votes=2000, duplicates=0.2, conflicting=True)):
+        if message.fate is ExpectedVerdict.COUNTED:
             first[message.stored] = message.choice
-        elif message.fate is Fate.DUPLICATE:
+        elif message.fate is ExpectedVerdict.DUPLICATE:
             differing += first[message.stored] != message.choice
     assert differing > 100
 
 
 def test_repeats_are_the_very_same_message() -> None:
     sent = play(PLAN)
-    originals = {m.message_id: m for m in sent if m.fate is Fate.COUNTED}
-    for repeat in (m for m in sent if m.fate is Fate.REPEAT):
+    originals = {m.message_id: m for m in sent if m.fate is ExpectedVerdict.COUNTED}
+    for repeat in (m for m in sent if m.fate is ExpectedVerdict.REPEAT):
         assert originals[repeat.message_id].body == repeat.body
     ids = Counter(m.message_id for m in sent)
     assert Counter(ids.values()) == {1: len(sent) - 120, 2: 60}
@@ -123,7 +128,7 @@ def test_repeats_are_the_very_same_message() -> None:
 def test_every_form_is_used_and_is_json() -> None:
     fields = set()
     for message in play(PLAN):
-        if message.fate is not Fate.MALFORMED:
+        if message.fate is not ExpectedVerdict.MALFORMED:
             fields.add(frozenset(json.loads(message.body)))
     assert len(fields) == 7
     assert {"hash", "nas", "code", "law_id", "vote", "submitted_at", "vote_timestamp"} in fields
@@ -132,18 +137,18 @@ def test_every_form_is_used_and_is_json() -> None:
 
 
 def test_every_kind_of_malformed_message_and_no_two_equal() -> None:
-    bad = [m for m in play(PLAN) if m.fate is Fate.MALFORMED]
+    bad = [m for m in play(PLAN) if m.fate is ExpectedVerdict.MALFORMED]
     assert {m.reason for m in bad} == {fault.reason for fault in FAULTS}
     assert len({m.body for m in bad}) == len(bad)
     assert all(len(m.body) > PLAN.max_body_bytes for m in bad if m.reason == "too_large")
 
 
 def test_unknown_voters_count_where_nobody_asks_the_roll() -> None:
-    plan = Plan(votes=1000, unknown=0.1, queue=AGGREGATION)
+    plan = LoadPlan(votes=1000, unknown=0.1, queue=AGGREGATION)
     fates = Counter(m.fate for m in play(plan))
-    assert fates[Fate.COUNTED] == 1100
-    assert fates[Fate.UNKNOWN] == 0
-    assert Plan(votes=1000, unknown=0.1, queue=VALIDATION).messages == plan.messages
+    assert fates[ExpectedVerdict.COUNTED] == 1100
+    assert fates[ExpectedVerdict.UNKNOWN] == 0
+    assert LoadPlan(votes=1000, unknown=0.1, queue=VALIDATION).messages == plan.messages
 
 
 def test_stored_hash_agrees_with_the_product() -> None:
@@ -154,8 +159,8 @@ def test_stored_hash_agrees_with_the_product() -> None:
 
 
 def test_bodies_carry_the_clock() -> None:
-    plan = Plan(votes=50, duplicates=0, repeats=0, unknown=0, bad_choice=0, malformed=0)
-    sent = list(messages(Election(plan), lambda n: 1_800_000_000_000_000 + n))
+    plan = LoadPlan(votes=50, duplicates=0, repeats=0, unknown=0, bad_choice=0, malformed=0)
+    sent = list(messages(SyntheticElection(plan), lambda n: 1_800_000_000_000_000 + n))
     body = json.loads(sent[8].body)
     assert body["timestamp"] == "2027-01-15T08:00:00.000008Z"
 
@@ -172,8 +177,8 @@ def test_bodies_carry_the_clock() -> None:
 )
 def test_impossible_plans_are_refused_by_name(changes: dict[str, object], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
-        Plan(**changes)  # type: ignore[arg-type]
+        LoadPlan(**changes)  # type: ignore[arg-type]
 
 
 def test_no_votes_no_messages() -> None:
-    assert play(Plan(votes=0)) == []
+    assert play(LoadPlan(votes=0)) == []

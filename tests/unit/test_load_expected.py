@@ -18,25 +18,25 @@ from streams.load.checks import (
     mapping_differences,
     multiset_differences,
 )
-from streams.load.election import Election, Plan
+from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import (
     ANY_CHOICE,
     DISPUTED,
     CountedLine,
     Expected,
-    Tally,
+    ExpectedTotals,
     counted_lines,
     lines_path,
     read_expected,
     rejected_lines,
 )
-from streams.load.script import Fate, messages
-from streams.load.verification import Progress
+from streams.load.script import ExpectedVerdict, messages
+from streams.load.verification import VerificationProgress
 
 
-def written(path: Path, plan: Plan) -> Expected:
-    tally = Tally(plan)
-    for message in messages(Election(plan), lambda n: n):
+def written(path: Path, plan: LoadPlan) -> Expected:
+    tally = ExpectedTotals(plan)
+    for message in messages(SyntheticElection(plan), lambda n: n):
         tally.add(message)
     return tally.write(path, unconfirmed=0, started_us=1, seconds=2.0)
 
@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "expected.json"
 
 
-PLAN = Plan(votes=2000, duplicates=0.05, malformed=0.02, candidates=0.1)
+PLAN = LoadPlan(votes=2000, duplicates=0.05, malformed=0.02, candidates=0.1)
 
 
 def test_what_is_written_is_read(file: Path) -> None:
@@ -92,7 +92,7 @@ def test_other_files_are_refused(file: Path) -> None:
 
 
 def test_disputed_choices_are_not_expected(file: Path) -> None:
-    plan = Plan(votes=2000, duplicates=0.2, conflicting=True)
+    plan = LoadPlan(votes=2000, duplicates=0.2, conflicting=True)
     expected = written(file, plan)
     disputed = sum(choices.get(DISPUTED, 0) for choices in expected.laws.values())
     lines = list(counted_lines(lines_path(file, expected)))
@@ -101,8 +101,8 @@ def test_disputed_choices_are_not_expected(file: Path) -> None:
 
 
 def test_messages_sent_again_are_uncertain_only_where_they_are_rejected(file: Path) -> None:
-    tally = Tally(PLAN)
-    for message in messages(Election(PLAN), lambda n: n):
+    tally = ExpectedTotals(PLAN)
+    for message in messages(SyntheticElection(PLAN), lambda n: n):
         tally.add(message)
         tally.sent_again(message)
     expected = tally.write(file, unconfirmed=0, started_us=1, seconds=1)
@@ -205,7 +205,7 @@ def test_what_came_again_does_not_hide_what_the_readers_have_yet_to_bring(file: 
     """The numbers of voters and reviews are reached before the last counter is written."""
     expected = written(file, PLAN)
     rejected = sum(sum(reasons.values()) for reasons in expected.rejected.values())
-    arrived = Progress(
+    arrived = VerificationProgress(
         counted=expected.counted,
         rejected=rejected,
         waiting=0,
@@ -220,8 +220,10 @@ def test_what_came_again_does_not_hide_what_the_readers_have_yet_to_bring(file: 
 
 
 def test_uncounted_fates_leave_no_line(file: Path) -> None:
-    plan = Plan(votes=100, repeats=0.5)
-    repeats = sum(m.fate is Fate.REPEAT for m in messages(Election(plan), lambda n: n))
+    plan = LoadPlan(votes=100, repeats=0.5)
+    repeats = sum(
+        m.fate is ExpectedVerdict.REPEAT for m in messages(SyntheticElection(plan), lambda n: n)
+    )
     expected = written(file, plan)
     assert repeats == 50
     assert expected.messages == plan.messages

@@ -13,10 +13,10 @@ from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.core.keys import stored_hash
 from streams.core.rows import AUDIT_COLUMNS, REJECTED_COLUMNS, audit_rows, rejected_row, split
-from streams.core.transition import fold
+from streams.core.transition import apply_record
 from streams.core.voted_partition import VotedPartition
 from streams.errors import LogMismatch
-from streams.maintenance.derived import Finding, _compare
+from streams.maintenance.derived import DerivedFinding, _compare
 from streams.maintenance.sources import AUDIT_BRIDGE, batch_of
 from streams.maintenance.topics import Marks
 from tests.strategies import LOG_ID, logs
@@ -24,8 +24,10 @@ from tests.strategies import LOG_ID, logs
 EXPECTED = [b"a", b"b", b"c", b"d"]
 
 
-def compared(present: list[tuple[int, bytes]], *, ordered: bool, expected: int = 3) -> Finding:
-    finding = Finding(0, expected)
+def compared(
+    present: list[tuple[int, bytes]], *, ordered: bool, expected: int = 3
+) -> DerivedFinding:
+    finding = DerivedFinding(0, expected)
     _compare(finding, present, EXPECTED, ordered=ordered)
     return finding
 
@@ -72,7 +74,7 @@ def outcome(log: list[VoteBatch]) -> tuple[list[dict[str, Any]], Counter[Any]]:
     rows: list[dict[str, Any]] = []
     verdicts: Counter[Any] = Counter()
     for offset, batch in enumerate(log):
-        change = fold(table, LOG_ID, offset, batch)
+        change = apply_record(table, LOG_ID, offset, batch)
         given_verdicts = VerdictBatch(
             LOG_ID,
             0,

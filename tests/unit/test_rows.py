@@ -20,7 +20,7 @@ from streams.core.rows import (
     REJECTED_COLUMNS,
     RejectedItem,
     Row,
-    Source,
+    SourcePosition,
     audit_rows,
     item_at,
     moment,
@@ -31,7 +31,7 @@ from tests.strategies import LOG_ID, batches, identity, make_batch, make_malform
 
 INGEST_MS = 1_760_000_000_123
 INGESTED = datetime(2025, 10, 9, 8, 53, 20, 123_000, tzinfo=UTC)
-SOURCE = Source(2, 9, INGESTED)
+SOURCE = SourcePosition(2, 9, INGESTED)
 
 
 def verdicts_on(batch: VoteBatch, *rejections: Rejection) -> VerdictBatch:

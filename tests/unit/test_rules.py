@@ -25,8 +25,8 @@ from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
 from schemas.votes import Flag, Kind, Rule, VoteBatch
-from streams.core.decide import Entry, decide
-from streams.core.key_set import PackedKeys
+from streams.core.decide import VoterEntry, decide
+from streams.core.key_set import KeySet
 from streams.core.keys import voter_key
 from streams.core.voted_partition import VotedPartition
 from tests.strategies import (
@@ -75,7 +75,7 @@ def last(*log: VoteBatch | Control) -> list[str]:
 
 def content(table: VotedPartition) -> object:
     rules = table.rules
-    entries: dict[bytes, Entry | None] = {key: table.get(key) for key in table}
+    entries: dict[bytes, VoterEntry | None] = {key: table.get(key) for key in table}
     return entries, rules.epoch, rules.contests, set(rules.roll), table.applied
 
 
@@ -343,7 +343,7 @@ def test_rules_outlive_an_epoch() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=60), st.integers(1, 3))
 def test_packed_keys_are_a_set(steps: list[tuple[bool, int]], spread: int) -> None:
     """Keys that share long beginnings, so that one bucket's neighbours overlap."""
-    packed, plain = PackedKeys(), set[bytes]()
+    packed, plain = KeySet(), set[bytes]()
     for add, number in steps:
         key = bytes(31 - number % spread) + bytes([number % 3] * (1 + number % spread))
         key = key[:31] + bytes([number % 7])
@@ -361,7 +361,7 @@ def test_packed_keys_are_a_set(steps: list[tuple[bool, int]], spread: int) -> No
 def test_memory_per_roll_entry_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     rng = random.Random(1)
     count = 400_000
-    packed = PackedKeys()
+    packed = KeySet()
     packed.add(rng.randbytes(32 * count))
     size = sys.getsizeof(packed._buckets) + sum(
         sys.getsizeof(number) + sys.getsizeof(bucket) for number, bucket in packed._buckets.items()

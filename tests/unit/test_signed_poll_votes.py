@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core.polls import SIGNED_FIELDS, Who, poll_key, sign
-from streams.messages.incoming import NotAVote, Spelled, read_body, read_poll_vote
+from streams.messages.incoming import NotAVote, ParsedVote, read_body, read_poll_vote
 
 KEY = poll_key("a secret")
 VOTE = {
@@ -26,7 +26,7 @@ def signed(fields: dict[str, str], **more: Any) -> dict[str, Any]:
     return {**fields, "signature": sign(KEY, fields), **more}
 
 
-def thorough(body: bytes, key: bytes = KEY) -> Spelled | None:
+def thorough(body: bytes, key: bytes = KEY) -> ParsedVote | None:
     try:
         return read_body(body, max_metadata_bytes=65536, poll_key=key)
     except NotAVote:

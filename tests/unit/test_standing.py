@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from streams.runtime import task_dump
-from streams.runtime.task_dump import place_of, tell_on_signal
+from streams.runtime.task_dump import dump_tasks_on_signal, place_of
 
 SECRET = "oui, says citizen-7"
 NUMBERS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -60,7 +60,7 @@ async def told(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, dict[
     monkeypatch.setattr(task_dump, "log", said)
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in NUMBERS}
-    tell_on_signal(lambda: {"main": loop})
+    dump_tasks_on_signal(lambda: {"main": loop})
     yield told
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -14,7 +14,7 @@ from schemas.notices import IntakePaused, IntakeResumed
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.core.records import Verdicts
-from streams.intake.pause import Standstill
+from streams.intake.pause import PauseController
 from tests.strategies import LOG_ID, make_batch, make_vote, under
 
 
@@ -45,17 +45,19 @@ def intake() -> Intake:
 
 
 @pytest.fixture
-def still(intake: Intake) -> Standstill:
-    return Standstill(intake)
+def still(intake: Intake) -> PauseController:
+    return PauseController(intake)
 
 
-async def test_verdicts_wait_until_the_reset_is_over(still: Standstill, intake: Intake) -> None:
+async def test_verdicts_wait_until_the_reset_is_over(
+    still: PauseController, intake: Intake
+) -> None:
     seen: list[int] = []
 
     async def handle(given: Sequence[Verdicts]) -> None:
         seen.append(len(given))
 
-    held = still.held(handle)
+    held = still.gate(handle)
     await still.pause(paused(1))
     waiting = asyncio.create_task(
         held([verdicts(make_batch(make_vote(1))), verdicts(under(make_batch(), 0, epoch=1))])
@@ -70,7 +72,7 @@ async def test_verdicts_wait_until_the_reset_is_over(still: Standstill, intake: 
 
 
 async def test_the_intake_pauses_once_what_is_in_hand_is_put_down(
-    still: Standstill, intake: Intake
+    still: PauseController, intake: Intake
 ) -> None:
     ended = asyncio.Event()
 
@@ -78,7 +80,7 @@ async def test_the_intake_pauses_once_what_is_in_hand_is_put_down(
         await ended.wait()
         intake.told.append("put down")
 
-    handling = asyncio.create_task(still.held(handle)([]))
+    handling = asyncio.create_task(still.gate(handle)([]))
     await asyncio.sleep(0)
     pausing = asyncio.create_task(still.pause(paused(1)))
     await asyncio.sleep(0)
@@ -89,15 +91,15 @@ async def test_the_intake_pauses_once_what_is_in_hand_is_put_down(
 
 
 async def test_a_reset_that_does_not_end_lets_the_intake_go_on(
-    still: Standstill, intake: Intake
+    still: PauseController, intake: Intake
 ) -> None:
     await still.pause(paused(1, seconds=1))
-    await asyncio.wait_for(still.held(_nothing)([]), 60)
+    await asyncio.wait_for(still.gate(_nothing)([]), 60)
     assert intake.told == ["pause", "resume 0"]
 
 
 async def test_what_is_old_when_a_bridge_starts_has_no_effect_but_the_epoch(
-    still: Standstill, intake: Intake
+    still: PauseController, intake: Intake
 ) -> None:
     for notice in (paused(1, seconds=-5), paused(2, seconds=-4)):
         await still.pause(notice)
@@ -108,11 +110,11 @@ async def test_what_is_old_when_a_bridge_starts_has_no_effect_but_the_epoch(
 
 
 async def test_a_reset_that_failed_goes_on_in_the_same_epoch(
-    still: Standstill, intake: Intake
+    still: PauseController, intake: Intake
 ) -> None:
     await still.pause(paused(1))
     await still.resume(IntakeResumed(LOG_ID, 0))
-    await asyncio.wait_for(still.held(_nothing)([]), 60)
+    await asyncio.wait_for(still.gate(_nothing)([]), 60)
     assert intake.told == ["pause", "resume 0"]
 
 
@@ -121,7 +123,7 @@ async def _nothing(_: Sequence[Verdicts]) -> None:
 
 
 async def test_an_adoption_holds_the_intake_alone_for_as_long_as_it_takes(
-    still: Standstill, intake: Intake
+    still: PauseController, intake: Intake
 ) -> None:
     seen: list[int] = []
 
@@ -131,7 +133,7 @@ async def test_an_adoption_holds_the_intake_alone_for_as_long_as_it_takes(
     await still.adoption_begins()
     await still.adoption_begins()
     assert (still.adopting, intake.told) == (True, ["pause"])
-    await still.held(handle)([verdicts(make_batch(make_vote()))])
+    await still.gate(handle)([verdicts(make_batch(make_vote()))])
     assert seen == [1]
     await still.adoption_ends()
     await still.adoption_ends()
@@ -139,7 +141,7 @@ async def test_an_adoption_holds_the_intake_alone_for_as_long_as_it_takes(
 
 
 async def test_a_reset_during_an_adoption_does_not_let_votes_in(
-    still: Standstill, intake: Intake
+    still: PauseController, intake: Intake
 ) -> None:
     await still.adoption_begins()
     await still.pause(paused(1))

@@ -11,7 +11,7 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.tally.crypto.ballots import Ballot
+from streams.tally.crypto.ballots import EncryptedBallot
 from streams.tally.crypto.batch import (
     ProofBatch,
     ShareBatch,
@@ -25,7 +25,7 @@ from streams.tally.crypto.elgamal import encrypt
 from streams.tally.crypto.group import G, P, Q, fixed_base, g_power, power, product, to_hex
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.manifest import plain_manifest
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 from tests.tally_world import SmallElection, make_election
 
 
@@ -59,10 +59,10 @@ def test_the_group_is_told_from_what_is_outside() -> None:
         assert not all_in_subgroup([P + 1])
 
 
-def tampered(ballot: Ballot, **changes: str) -> Ballot:
+def tampered(ballot: EncryptedBallot, **changes: str) -> EncryptedBallot:
     raw = json.loads(to_json(ballot))
     raw["contests"][0]["ballot_selections"][1]["proof"].update(changes)
-    return from_json(Ballot, json.dumps(raw))
+    return from_json(EncryptedBallot, json.dumps(raw))
 
 
 def test_good_ballots_are_accepted_together(world: SmallElection) -> None:
@@ -73,15 +73,15 @@ def test_good_ballots_are_accepted_together(world: SmallElection) -> None:
 @pytest.mark.parametrize(
     ("check", "changes"),
     [
-        (Check.EQUATION, {"proof_zero_response": "01"}),
-        (Check.EQUATION, {"proof_one_response": "02"}),
-        (Check.RANGE, {"proof_one_response": to_hex(Q)}),
-        (Check.CHALLENGE, {"challenge": "01"}),
-        (Check.CHALLENGE, {"proof_one_pad": to_hex(G)}),
+        (RefusalCheck.EQUATION, {"proof_zero_response": "01"}),
+        (RefusalCheck.EQUATION, {"proof_one_response": "02"}),
+        (RefusalCheck.RANGE, {"proof_one_response": to_hex(Q)}),
+        (RefusalCheck.CHALLENGE, {"challenge": "01"}),
+        (RefusalCheck.CHALLENGE, {"proof_one_pad": to_hex(G)}),
     ],
 )
 def test_a_wrong_ballot_is_named_and_the_others_are_accepted(
-    world: SmallElection, check: Check, changes: dict[str, str]
+    world: SmallElection, check: RefusalCheck, changes: dict[str, str]
 ) -> None:
     one, two, three = world.ballots
     outcome = verify_ballots([one, tampered(two, **changes), three], world.election)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gmpy2 import is_prime, mpz
 
-from streams.tally.crypto.ballots import Ballot, BallotState, encrypt_ballot
+from streams.tally.crypto.ballots import BallotState, EncryptedBallot, encrypt_ballot
 from streams.tally.crypto.ceremony import (
     GuardianKey,
     coordinate,
@@ -28,7 +28,7 @@ from streams.tally.crypto.decryption import (
     verify_plain_tally,
 )
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import Context, Election
+from streams.tally.crypto.election import Context, CryptoElection
 from streams.tally.crypto.group import (
     ONE,
     FixedBase,
@@ -51,7 +51,7 @@ from streams.tally.crypto.tallies import (
     spoiled_tally,
 )
 from streams.tally.crypto.verify_ballot import verify_ballot
-from streams.tally.refusals import Check
+from streams.tally.refusals import RefusalCheck
 from tests.tally_world import SmallElection
 from tests.unit.tally_tampering import (
     OUTSIDE,
@@ -98,7 +98,7 @@ def test_an_election_runs_from_ballots_to_the_plaintext_count(
     world: SmallElection,
 ) -> None:
     for ballot in world.ballots:
-        verify_ballot(from_json(Ballot, to_json(ballot)), world.election)
+        verify_ballot(from_json(EncryptedBallot, to_json(ballot)), world.election)
     verify_guardians(world.keys, 2)
     _, _, plain = open_tally(world)
     assert plain.counts() == world.counts
@@ -137,7 +137,7 @@ def test_tallies_of_chunks_multiply_to_the_tally_of_all(world: SmallElection) ->
         chunks.append(accumulator.result(ballot.object_id))
     assert combine_tallies(world.election, "tally", chunks) == world.tally
     foreign = change(chunks[0], lambda raw: raw["contests"].pop("mayor"))
-    refuse(Check.TALLY, lambda: combine_tallies(world.election, "tally", [foreign]))
+    refuse(RefusalCheck.TALLY, lambda: combine_tallies(world.election, "tally", [foreign]))
 
 
 SELECTION = ("contests", 0, "ballot_selections", 0)
@@ -148,44 +148,44 @@ CONTEST = ("contests", 0)
 @pytest.mark.parametrize(
     ("check", "path", "value"),
     [
-        (Check.RANGE, (*PROOF, "proof_zero_response"), to_hex(Q)),
-        (Check.RANGE, (*PROOF, "proof_one_challenge"), "FF" * 33),
-        (Check.CHALLENGE, (*PROOF, "challenge"), "01"),
-        (Check.CHALLENGE, (*PROOF, "proof_zero_pad"), OUTSIDE),
-        (Check.CHALLENGE, (*PROOF, "proof_one_data"), to_hex(G)),
-        (Check.EQUATION, (*PROOF, "proof_zero_response"), "01"),
-        (Check.EQUATION, (*PROOF, "proof_one_response"), "01"),
-        (Check.EQUATION, PROOF, None),
-        (Check.LIMIT, (*CONTEST, "proof", "constant"), 2),
-        (Check.RANGE, (*CONTEST, "proof", "response"), to_hex(Q)),
-        (Check.CHALLENGE, (*CONTEST, "proof", "pad"), to_hex(G)),
-        (Check.EQUATION, (*CONTEST, "proof", "response"), "01"),
-        (Check.EQUATION, (*CONTEST, "proof"), None),
-        (Check.ACCUMULATION, (*CONTEST, "ciphertext_accumulation", "pad"), to_hex(G)),
-        (Check.HASH, (*SELECTION, "ciphertext", "pad"), to_hex(G)),
-        (Check.HASH, (*SELECTION, "crypto_hash"), "01"),
-        (Check.HASH, (*SELECTION, "description_hash"), "01"),
-        (Check.HASH, (*CONTEST, "crypto_hash"), "01"),
-        (Check.HASH, ("crypto_hash",), "01"),
-        (Check.HASH, ("manifest_hash",), "01"),
-        (Check.HASH, ("object_id",), "another"),
-        (Check.CODE, ("code",), "01"),
-        (Check.CODE, ("timestamp",), 1),
-        (Check.STYLE, ("style_id",), "none"),
-        (Check.STYLE, (*CONTEST, "object_id"), "bridge"),
-        (Check.STYLE, (*SELECTION, "sequence_order"), 9),
-        (Check.STYLE, (*SELECTION, "is_placeholder_selection"), True),
-        (Check.STYLE, ("contests",), []),
-        (Check.NONCE, ("nonce",), "01"),
-        (Check.NONCE, (*SELECTION, "nonce"), "01"),
-        (Check.NONCE, (*CONTEST, "nonce"), "01"),
-        (Check.STATE, ("state",), 999),
-        (Check.FORMAT, ("object_id",), "nul\x00"),
-        (Check.FORMAT, ("object_id",), ""),
+        (RefusalCheck.RANGE, (*PROOF, "proof_zero_response"), to_hex(Q)),
+        (RefusalCheck.RANGE, (*PROOF, "proof_one_challenge"), "FF" * 33),
+        (RefusalCheck.CHALLENGE, (*PROOF, "challenge"), "01"),
+        (RefusalCheck.CHALLENGE, (*PROOF, "proof_zero_pad"), OUTSIDE),
+        (RefusalCheck.CHALLENGE, (*PROOF, "proof_one_data"), to_hex(G)),
+        (RefusalCheck.EQUATION, (*PROOF, "proof_zero_response"), "01"),
+        (RefusalCheck.EQUATION, (*PROOF, "proof_one_response"), "01"),
+        (RefusalCheck.EQUATION, PROOF, None),
+        (RefusalCheck.LIMIT, (*CONTEST, "proof", "constant"), 2),
+        (RefusalCheck.RANGE, (*CONTEST, "proof", "response"), to_hex(Q)),
+        (RefusalCheck.CHALLENGE, (*CONTEST, "proof", "pad"), to_hex(G)),
+        (RefusalCheck.EQUATION, (*CONTEST, "proof", "response"), "01"),
+        (RefusalCheck.EQUATION, (*CONTEST, "proof"), None),
+        (RefusalCheck.ACCUMULATION, (*CONTEST, "ciphertext_accumulation", "pad"), to_hex(G)),
+        (RefusalCheck.HASH, (*SELECTION, "ciphertext", "pad"), to_hex(G)),
+        (RefusalCheck.HASH, (*SELECTION, "crypto_hash"), "01"),
+        (RefusalCheck.HASH, (*SELECTION, "description_hash"), "01"),
+        (RefusalCheck.HASH, (*CONTEST, "crypto_hash"), "01"),
+        (RefusalCheck.HASH, ("crypto_hash",), "01"),
+        (RefusalCheck.HASH, ("manifest_hash",), "01"),
+        (RefusalCheck.HASH, ("object_id",), "another"),
+        (RefusalCheck.CODE, ("code",), "01"),
+        (RefusalCheck.CODE, ("timestamp",), 1),
+        (RefusalCheck.STYLE, ("style_id",), "none"),
+        (RefusalCheck.STYLE, (*CONTEST, "object_id"), "bridge"),
+        (RefusalCheck.STYLE, (*SELECTION, "sequence_order"), 9),
+        (RefusalCheck.STYLE, (*SELECTION, "is_placeholder_selection"), True),
+        (RefusalCheck.STYLE, ("contests",), []),
+        (RefusalCheck.NONCE, ("nonce",), "01"),
+        (RefusalCheck.NONCE, (*SELECTION, "nonce"), "01"),
+        (RefusalCheck.NONCE, (*CONTEST, "nonce"), "01"),
+        (RefusalCheck.STATE, ("state",), 999),
+        (RefusalCheck.FORMAT, ("object_id",), "nul\x00"),
+        (RefusalCheck.FORMAT, ("object_id",), ""),
     ],
 )
 def test_a_tampered_ballot_is_refused_by_name(
-    world: SmallElection, check: Check, path: tuple[str | int, ...], value: object
+    world: SmallElection, check: RefusalCheck, path: tuple[str | int, ...], value: object
 ) -> None:
     ballot = change(world.ballots[0], assign(*path, value=value))
     refuse(check, lambda: verify_ballot(ballot, world.election))
@@ -210,7 +210,7 @@ def test_an_element_outside_the_subgroup_is_refused_even_where_the_equations_hol
     }
     forged = change(proof, lambda raw: raw.update(edits))
     refuse(
-        Check.SUBGROUP,
+        RefusalCheck.SUBGROUP,
         lambda: forged.verify(message, world.election.public_key, world.election.extended_hash),
     )
 
@@ -218,10 +218,10 @@ def test_an_element_outside_the_subgroup_is_refused_even_where_the_equations_hol
 def test_what_is_not_a_ballot_is_refused_without_quoting_it(world: SmallElection) -> None:
     for text in ("", "[]", '{"object_id": 3}', '{"object_id": "x"', "\ud800"):
         data = text.encode("utf-8", "surrogatepass")
-        refused = refuse(Check.FORMAT, lambda data=data: from_json(Ballot, data))
+        refused = refuse(RefusalCheck.FORMAT, lambda data=data: from_json(EncryptedBallot, data))
         assert "object_id" not in str(refused) or "$" in str(refused)
     huge = change_raw(world.ballots[0], assign("code", value="F" * 2_000))
-    refuse(Check.FORMAT, lambda: from_json(Ballot, huge))
+    refuse(RefusalCheck.FORMAT, lambda: from_json(EncryptedBallot, huge))
 
 
 def change_raw(document: object, edit: Callable[[Any], object]) -> str:
@@ -231,19 +231,19 @@ def change_raw(document: object, edit: Callable[[Any], object]) -> str:
 
 
 def test_a_voter_can_neither_overvote_nor_choose_what_is_not_there(world: SmallElection) -> None:
-    def vote(choices: dict[str, list[str]], style: str = "ballot") -> Callable[[], Ballot]:
+    def vote(choices: dict[str, list[str]], style: str = "ballot") -> Callable[[], EncryptedBallot]:
         return lambda: encrypt_ballot(world.election, "b", style, choices)
 
     both = ["mayor-ann-selection", "mayor-bob-selection"]
-    refuse(Check.OVERVOTE, vote({"mayor": both}))
-    refuse(Check.OVERVOTE, vote({"mayor": both[:1] * 2}))
-    refuse(Check.UNKNOWN_CHOICE, vote({"mayor": ["bridge-yes-selection"]}))
-    refuse(Check.UNKNOWN_CHOICE, vote({"judge": []}))
-    refuse(Check.STYLE, vote({}, "none"))
+    refuse(RefusalCheck.OVERVOTE, vote({"mayor": both}))
+    refuse(RefusalCheck.OVERVOTE, vote({"mayor": both[:1] * 2}))
+    refuse(RefusalCheck.UNKNOWN_CHOICE, vote({"mayor": ["bridge-yes-selection"]}))
+    refuse(RefusalCheck.UNKNOWN_CHOICE, vote({"judge": []}))
+    refuse(RefusalCheck.STYLE, vote({}, "none"))
 
 
 def test_the_same_nonce_gives_the_same_ballot_and_another_another(world: SmallElection) -> None:
-    def vote(nonce: int | None) -> Ballot:
+    def vote(nonce: int | None) -> EncryptedBallot:
         return encrypt_ballot(
             world.election,
             "b",
@@ -263,20 +263,20 @@ def test_backups_open_for_their_receiver_only(world: SmallElection) -> None:
     value = open_backup(backup, receiver, world.keys[2])
     assert value == coordinate(owner, 1)
     assert g_power(value) == recovery_key(world.keys[2], 1)
-    refuse(Check.BACKUP, lambda: open_backup(backup, world.secrets[1], world.keys[2]))
-    refuse(Check.BACKUP, lambda: open_backup(backup, receiver, world.keys[1]))
+    refuse(RefusalCheck.BACKUP, lambda: open_backup(backup, world.secrets[1], world.keys[2]))
+    refuse(RefusalCheck.BACKUP, lambda: open_backup(backup, receiver, world.keys[1]))
     for path, value, check in (
-        (("encrypted_coordinate", "mac"), "00", Check.BACKUP),
-        (("encrypted_coordinate", "data"), "00", Check.BACKUP),
-        (("encrypted_coordinate", "data"), "xy", Check.BACKUP),
-        (("encrypted_coordinate", "pad"), to_hex(G), Check.BACKUP),
-        (("encrypted_coordinate", "pad"), OUTSIDE, Check.SUBGROUP),
+        (("encrypted_coordinate", "mac"), "00", RefusalCheck.BACKUP),
+        (("encrypted_coordinate", "data"), "00", RefusalCheck.BACKUP),
+        (("encrypted_coordinate", "data"), "xy", RefusalCheck.BACKUP),
+        (("encrypted_coordinate", "pad"), to_hex(G), RefusalCheck.BACKUP),
+        (("encrypted_coordinate", "pad"), OUTSIDE, RefusalCheck.SUBGROUP),
     ):
         bad = change(backup, assign(*path, value=value))
         refuse(check, lambda bad=bad: open_backup(bad, receiver, world.keys[2]))
     liar, _ = make_guardian("guardian-3", 3, 2)
     refuse(
-        Check.BACKUP,
+        RefusalCheck.BACKUP,
         lambda: open_backup(make_backup(liar, world.keys[0]), receiver, world.keys[2]),
     )
 
@@ -284,21 +284,21 @@ def test_backups_open_for_their_receiver_only(world: SmallElection) -> None:
 @pytest.mark.parametrize(
     ("check", "path", "value"),
     [
-        (Check.GUARDIANS, ("owner_id",), "guardian-2"),
-        (Check.GUARDIANS, ("sequence_order",), 2),
-        (Check.GUARDIANS, ("sequence_order",), 0),
-        (Check.GUARDIANS, ("owner_id",), "nul\x00"),
-        (Check.KEY, ("key",), to_hex(G)),
-        (Check.KEY, ("coefficient_proofs",), []),
-        (Check.KEY, ("coefficient_proofs", 0, "public_key"), to_hex(G)),
-        (Check.RANGE, ("coefficient_proofs", 0, "response"), to_hex(Q)),
-        (Check.SUBGROUP, ("coefficient_proofs", 0, "commitment"), OUTSIDE),
-        (Check.CHALLENGE, ("coefficient_proofs", 0, "challenge"), "01"),
-        (Check.EQUATION, ("coefficient_proofs", 1, "response"), "01"),
+        (RefusalCheck.GUARDIANS, ("owner_id",), "guardian-2"),
+        (RefusalCheck.GUARDIANS, ("sequence_order",), 2),
+        (RefusalCheck.GUARDIANS, ("sequence_order",), 0),
+        (RefusalCheck.GUARDIANS, ("owner_id",), "nul\x00"),
+        (RefusalCheck.KEY, ("key",), to_hex(G)),
+        (RefusalCheck.KEY, ("coefficient_proofs",), []),
+        (RefusalCheck.KEY, ("coefficient_proofs", 0, "public_key"), to_hex(G)),
+        (RefusalCheck.RANGE, ("coefficient_proofs", 0, "response"), to_hex(Q)),
+        (RefusalCheck.SUBGROUP, ("coefficient_proofs", 0, "commitment"), OUTSIDE),
+        (RefusalCheck.CHALLENGE, ("coefficient_proofs", 0, "challenge"), "01"),
+        (RefusalCheck.EQUATION, ("coefficient_proofs", 1, "response"), "01"),
     ],
 )
 def test_a_tampered_guardian_is_refused_by_name(
-    world: SmallElection, check: Check, path: tuple[str | int, ...], value: object
+    world: SmallElection, check: RefusalCheck, path: tuple[str | int, ...], value: object
 ) -> None:
     bad: GuardianKey = change(world.keys[0], assign(*path, value=value))
     refuse(check, lambda: verify_guardians([bad, *world.keys[1:]], 2))
@@ -318,7 +318,7 @@ def test_a_context_of_another_election_is_refused(
     world: SmallElection, path: tuple[str], value: object
 ) -> None:
     context: Context = change(world.election.context, assign(*path, value=value))
-    refuse(Check.CONTEXT, lambda: Election(world.election.manifest, context))
+    refuse(RefusalCheck.CONTEXT, lambda: CryptoElection(world.election.manifest, context))
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(
     world: SmallElection, edit: Callable[[Any], object]
 ) -> None:
     manifest: Manifest = change(world.election.manifest, edit)
-    refuse(Check.MANIFEST, manifest.check)
+    refuse(RefusalCheck.MANIFEST, manifest.check)
 
 
 def test_the_joint_key_does_not_depend_on_the_order_of_guardians(world: SmallElection) -> None:

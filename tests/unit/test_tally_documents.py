@@ -23,9 +23,9 @@ from streams.tally.files import ToDecrypt, check_backups, read_document, write_d
 from streams.tally.helpers import Helpers, WorkFailed
 from streams.tally.mirror import job_id, job_rows
 from streams.tally.packing import add_packed, pack_lines, unpack_lines
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 from streams.tally.sealing import lock, make_key_file, open_sealed, public_key, seal, unlock
-from streams.tally.work import Admit, Describe, Described, Multiply
+from streams.tally.work import Admit, Describe, DescribedElection, Multiply
 from tests.tally_world import SmallElection, make_election
 
 SHAPE = {"mayor": ["ann", "bob"]}
@@ -38,8 +38,8 @@ def world() -> SmallElection:
 
 
 @pytest.fixture(scope="module")
-def described(world: SmallElection) -> Described:
-    return Described(
+def described(world: SmallElection) -> DescribedElection:
+    return DescribedElection(
         "e",
         to_json(world.election.manifest).decode(),
         to_json(world.election.context).decode(),
@@ -47,7 +47,7 @@ def described(world: SmallElection) -> Described:
     )
 
 
-def refused(check: Check, *arguments: object) -> None:
+def refused(check: RefusalCheck, *arguments: object) -> None:
     function, *rest = arguments
     with pytest.raises(Refused) as caught:
         function(*rest)  # type: ignore[operator]
@@ -66,11 +66,11 @@ def test_a_sealed_secret_opens_for_the_workers_and_its_own_election_only(
     sealed = seal(secret, "e", shown)
     assert to_json(secret.key)[1:-1] not in sealed
     assert open_sealed(sealed, ours, "e", key) == secret
-    refused(Check.SECRET, open_sealed, sealed, theirs, "e", key)
-    refused(Check.SECRET, open_sealed, sealed, ours, "another", key)
-    refused(Check.SECRET, open_sealed, sealed, ours, "e", world.keys[1])
-    refused(Check.SECRET, open_sealed, sealed[:-1], ours, "e", key)
-    refused(Check.KEY, seal, secret, "e", "no key")
+    refused(RefusalCheck.SECRET, open_sealed, sealed, theirs, "e", key)
+    refused(RefusalCheck.SECRET, open_sealed, sealed, ours, "another", key)
+    refused(RefusalCheck.SECRET, open_sealed, sealed, ours, "e", world.keys[1])
+    refused(RefusalCheck.SECRET, open_sealed, sealed[:-1], ours, "e", key)
+    refused(RefusalCheck.KEY, seal, secret, "e", "no key")
     with pytest.raises(SettingsError):
         open_sealed(sealed, tmp_path / "missing", "e", key)
     with pytest.raises(SettingsError):
@@ -82,15 +82,15 @@ def test_a_secret_of_another_guardian_under_the_same_name_is_noticed(
 ) -> None:
     impostor, _ = make_guardian("guardian-1", 1, 2)
     sealed = seal(impostor, "e", make_key_file(tmp_path / "key"))
-    refused(Check.SECRET, open_sealed, sealed, tmp_path / "key", "e", world.keys[0])
+    refused(RefusalCheck.SECRET, open_sealed, sealed, tmp_path / "key", "e", world.keys[0])
 
 
 def test_a_locked_secret_opens_with_its_passphrase_only(world: SmallElection) -> None:
     secret, key = world.secrets[0], world.keys[0]
     locked = lock(secret, "e", "correct horse")
     assert unlock(locked, "correct horse", key) == secret
-    refused(Check.SECRET, unlock, locked, "wrong horse", key)
-    refused(Check.SECRET, unlock, locked, "correct horse", world.keys[1])
+    refused(RefusalCheck.SECRET, unlock, locked, "wrong horse", key)
+    refused(RefusalCheck.SECRET, unlock, locked, "correct horse", world.keys[1])
     assert "coefficients" not in to_json(locked).decode()
 
 
@@ -101,14 +101,14 @@ def test_a_secret_does_not_show_in_its_representation(world: SmallElection) -> N
 def test_backups_are_checked_to_be_there_and_good(world: SmallElection) -> None:
     good = make_backup(world.secrets[1], world.keys[0])
     check_backups(world.secrets[0], world.keys, [good])
-    refused(Check.BACKUP, check_backups, world.secrets[0], world.keys, [])
+    refused(RefusalCheck.BACKUP, check_backups, world.secrets[0], world.keys, [])
 
 
 def test_documents_are_written_and_read(world: SmallElection, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "key.json"
     write_document(world.keys[0], path)
     assert read_document(type(world.keys[0]), path) == world.keys[0]
-    refused(Check.FORMAT, read_document, ToDecrypt, path)
+    refused(RefusalCheck.FORMAT, read_document, ToDecrypt, path)
     with pytest.raises(SettingsError):
         read_document(ToDecrypt, tmp_path / "missing")
     write_document(1, tmp_path / "secret", secret=True)
@@ -130,11 +130,11 @@ def test_packed_ciphertexts_multiply_as_the_others_do(world: SmallElection) -> N
     assert unpack_lines(election, pack_lines(election, {})) == dict.fromkeys(
         election.line_names, UNIT
     )
-    refused(Check.FORMAT, add_packed, election, b"", [packed[0][:-1]])
+    refused(RefusalCheck.FORMAT, add_packed, election, b"", [packed[0][:-1]])
 
 
 async def test_helpers_answer_refuse_and_are_replaced_when_they_die(
-    world: SmallElection, described: Described
+    world: SmallElection, described: DescribedElection
 ) -> None:
     ballots = [to_json(ballot) for ballot in world.ballots]
     async with Helpers(1) as helpers:
@@ -167,7 +167,7 @@ async def test_helpers_answer_refuse_and_are_replaced_when_they_die(
 
 
 async def test_a_helper_that_takes_too_long_is_ended(
-    world: SmallElection, described: Described
+    world: SmallElection, described: DescribedElection
 ) -> None:
     ballots = [to_json(ballot) for ballot in world.ballots]
     async with Helpers(1, timeout_s=0.0) as helpers:

@@ -9,7 +9,7 @@ import pytest
 from schemas.tally import Combine, Create, Decrypt, Mode
 from streams.settings.model import TALLY_QUEUES
 from streams.tally.messages import COMBINE, COMPENSATED, PARTIAL, QUEUES, TALLY, command_of
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 
 CHUNK = {
     "chunkId": 1001,
@@ -62,7 +62,7 @@ def test_a_secret_in_plain_is_refused_and_not_quoted(field: str) -> None:
         for queue in (TALLY, PARTIAL, COMPENSATED, COMBINE):
             with pytest.raises(Refused) as caught:
                 command_of(queue, message)
-            assert caught.value.check == Check.SECRET
+            assert caught.value.check == RefusalCheck.SECRET
             assert secret not in str(caught.value)
             assert field in str(caught.value)
     assert command_of(PARTIAL, body(guardianId=1, **{field: None})) == Decrypt("123", "1")
@@ -90,7 +90,7 @@ def test_a_secret_in_plain_is_refused_and_not_quoted(field: str) -> None:
 def test_what_is_no_command_is_refused(queue: str, message: bytes) -> None:
     with pytest.raises(Refused) as caught:
         command_of(queue, message)
-    assert caught.value.check == Check.FORMAT
+    assert caught.value.check == RefusalCheck.FORMAT
 
 
 def test_the_settings_know_every_queue() -> None:

@@ -29,9 +29,9 @@ from streams.tally.record import (
     RecordedTally,
     verify,
 )
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 from streams.tally.results import Result
-from streams.tally.work import Described
+from streams.tally.work import DescribedElection
 from tests.tally_world import SmallElection, make_election
 
 SEED = random.randrange(10**9)
@@ -59,7 +59,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "e", {"mayor": ["ann", "bob"]}, moment=datetime(2026, 1, 1, tzinfo=UTC)
     )
     held = make_election(manifest, random.Random(SEED), guardians=3, quorum=2, cast=2, spoiled=1)
-    described = Described(
+    described = DescribedElection(
         "e",
         to_json(manifest).decode(),
         to_json(held.election.context).decode(),
@@ -160,7 +160,7 @@ async def test_who_decrypted_is_what_the_shares_say(record: Path, tmp_path: Path
             (copy / RESULT).write_text(json.dumps(result))
             with pytest.raises(Refused) as caught:
                 await verify(copy, helpers)
-            assert caught.value.check == Check.TALLY
+            assert caught.value.check == RefusalCheck.TALLY
             shutil.rmtree(copy)
 
 
@@ -182,9 +182,9 @@ async def test_a_ballot_twice_and_one_left_out_are_refused(record: Path, tmp_pat
     lines = (record / BALLOTS).read_bytes().splitlines(keepends=True)
     async with Helpers(1) as helpers:
         for ballots, check in (
-            ([*lines, lines[0]], Check.REPEATED),
-            (lines[1:], Check.TALLY),
-            (lines[:-1], Check.TALLY),
+            ([*lines, lines[0]], RefusalCheck.REPEATED),
+            (lines[1:], RefusalCheck.TALLY),
+            (lines[:-1], RefusalCheck.TALLY),
         ):
             copy = tmp_path / "copy"
             shutil.copytree(record, copy)

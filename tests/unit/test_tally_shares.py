@@ -14,13 +14,13 @@ from streams.tally.crypto.decryption import (
 from streams.tally.crypto.group import G, P, Q, power, to_hex
 from streams.tally.crypto.shares import (
     CompensatedShare,
-    Share,
+    DecryptionShare,
     lagrange,
     make_compensated_share,
     make_share,
 )
 from streams.tally.crypto.tallies import Accumulator, EncryptedTally
-from streams.tally.refusals import Check
+from streams.tally.refusals import RefusalCheck
 from tests.tally_world import SmallElection
 from tests.unit.tally_tampering import (
     OUTSIDE,
@@ -39,7 +39,9 @@ def world() -> SmallElection:
 
 
 @pytest.fixture(scope="module")
-def opened(world: SmallElection) -> tuple[list[Share], list[CompensatedShare], PlainTally]:
+def opened(
+    world: SmallElection,
+) -> tuple[list[DecryptionShare], list[CompensatedShare], PlainTally]:
     return open_tally(world)
 
 
@@ -49,26 +51,26 @@ LINE = ("contests", "mayor", "selections", "mayor-ann-selection")
 @pytest.mark.parametrize(
     ("check", "path", "value"),
     [
-        (Check.CHALLENGE, (*LINE, "share"), to_hex(G)),
-        (Check.RANGE, (*LINE, "proof", "response"), to_hex(Q)),
-        (Check.EQUATION, (*LINE, "proof", "response"), "01"),
-        (Check.EQUATION, (*LINE, "proof"), None),
-        (Check.CHALLENGE, (*LINE, "proof", "challenge"), "01"),
-        (Check.SHARE, (*LINE, "guardian_id"), "guardian-2"),
-        (Check.SHARE, ("public_key",), to_hex(G)),
-        (Check.SHARE, ("guardian_id",), "nobody"),
-        (Check.SHARE, ("guardian_id",), "guardian-2"),
-        (Check.SHARE, ("object_id",), "another"),
-        (Check.SHARE, ("contests", "mayor", "selections"), {}),
-        (Check.SHARE, ("contests", "mayor", "object_id"), "bridge"),
-        (Check.SHARE, (*LINE, "object_id"), "mayor-bob-selection"),
-        (Check.CHALLENGE, (*LINE, "proof", "pad"), OUTSIDE),
+        (RefusalCheck.CHALLENGE, (*LINE, "share"), to_hex(G)),
+        (RefusalCheck.RANGE, (*LINE, "proof", "response"), to_hex(Q)),
+        (RefusalCheck.EQUATION, (*LINE, "proof", "response"), "01"),
+        (RefusalCheck.EQUATION, (*LINE, "proof"), None),
+        (RefusalCheck.CHALLENGE, (*LINE, "proof", "challenge"), "01"),
+        (RefusalCheck.SHARE, (*LINE, "guardian_id"), "guardian-2"),
+        (RefusalCheck.SHARE, ("public_key",), to_hex(G)),
+        (RefusalCheck.SHARE, ("guardian_id",), "nobody"),
+        (RefusalCheck.SHARE, ("guardian_id",), "guardian-2"),
+        (RefusalCheck.SHARE, ("object_id",), "another"),
+        (RefusalCheck.SHARE, ("contests", "mayor", "selections"), {}),
+        (RefusalCheck.SHARE, ("contests", "mayor", "object_id"), "bridge"),
+        (RefusalCheck.SHARE, (*LINE, "object_id"), "mayor-bob-selection"),
+        (RefusalCheck.CHALLENGE, (*LINE, "proof", "pad"), OUTSIDE),
     ],
 )
 def test_a_tampered_share_is_refused_by_name(
     world: SmallElection,
-    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
-    check: Check,
+    opened: tuple[list[DecryptionShare], list[CompensatedShare], PlainTally],
+    check: RefusalCheck,
     path: tuple[str | int, ...],
     value: object,
 ) -> None:
@@ -80,18 +82,18 @@ def test_a_tampered_share_is_refused_by_name(
 @pytest.mark.parametrize(
     ("check", "path", "value"),
     [
-        (Check.CHALLENGE, (*LINE, "share"), to_hex(G)),
-        (Check.EQUATION, (*LINE, "proof", "response"), "01"),
-        (Check.KEY, (*LINE, "recovery_key"), to_hex(G)),
-        (Check.SHARE, (*LINE, "missing_guardian_id"), "guardian-1"),
-        (Check.SHARE, ("missing_guardian_id",), "guardian-1"),
-        (Check.SHARE, ("contests",), {}),
+        (RefusalCheck.CHALLENGE, (*LINE, "share"), to_hex(G)),
+        (RefusalCheck.EQUATION, (*LINE, "proof", "response"), "01"),
+        (RefusalCheck.KEY, (*LINE, "recovery_key"), to_hex(G)),
+        (RefusalCheck.SHARE, (*LINE, "missing_guardian_id"), "guardian-1"),
+        (RefusalCheck.SHARE, ("missing_guardian_id",), "guardian-1"),
+        (RefusalCheck.SHARE, ("contests",), {}),
     ],
 )
 def test_a_tampered_compensated_share_is_refused_by_name(
     world: SmallElection,
-    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
-    check: Check,
+    opened: tuple[list[DecryptionShare], list[CompensatedShare], PlainTally],
+    check: RefusalCheck,
     path: tuple[str | int, ...],
     value: object,
 ) -> None:
@@ -101,31 +103,31 @@ def test_a_tampered_compensated_share_is_refused_by_name(
 
 
 def test_shares_must_be_a_quorum_once_each_with_all_their_parts(
-    world: SmallElection, opened: tuple[list[Share], list[CompensatedShare], PlainTally]
+    world: SmallElection, opened: tuple[list[DecryptionShare], list[CompensatedShare], PlainTally]
 ) -> None:
     shares, parts, _ = opened
-    refuse(Check.QUORUM, lambda: decrypt(world, shares[:1], parts))
-    refuse(Check.REPEATED, lambda: decrypt(world, [*shares, shares[0]], parts))
-    refuse(Check.REPEATED, lambda: decrypt(world, shares, [*parts, parts[0]]))
-    refuse(Check.SHARE, lambda: decrypt(world, shares, parts[:1]))
+    refuse(RefusalCheck.QUORUM, lambda: decrypt(world, shares[:1], parts))
+    refuse(RefusalCheck.REPEATED, lambda: decrypt(world, [*shares, shares[0]], parts))
+    refuse(RefusalCheck.REPEATED, lambda: decrypt(world, shares, [*parts, parts[0]]))
+    refuse(RefusalCheck.SHARE, lambda: decrypt(world, shares, parts[:1]))
 
 
 @pytest.mark.parametrize(
     ("check", "path", "value"),
     [
-        (Check.TALLY, (*LINE, "tally"), 3),
-        (Check.TALLY, (*LINE, "value"), to_hex(power(G, mpz(9)))),
-        (Check.TALLY, (*LINE, "message", "pad"), to_hex(G)),
-        (Check.SHARE, (*LINE, "shares"), []),
-        (Check.EQUATION, (*LINE, "shares", 0, "proof", "response"), "01"),
-        (Check.TALLY, (*LINE, "shares", 2, "share"), to_hex(G)),
-        (Check.SHARE, ("contests", "bridge", "selections"), {}),
+        (RefusalCheck.TALLY, (*LINE, "tally"), 3),
+        (RefusalCheck.TALLY, (*LINE, "value"), to_hex(power(G, mpz(9)))),
+        (RefusalCheck.TALLY, (*LINE, "message", "pad"), to_hex(G)),
+        (RefusalCheck.SHARE, (*LINE, "shares"), []),
+        (RefusalCheck.EQUATION, (*LINE, "shares", 0, "proof", "response"), "01"),
+        (RefusalCheck.TALLY, (*LINE, "shares", 2, "share"), to_hex(G)),
+        (RefusalCheck.SHARE, ("contests", "bridge", "selections"), {}),
     ],
 )
 def test_a_tampered_count_is_refused_by_name(
     world: SmallElection,
-    opened: tuple[list[Share], list[CompensatedShare], PlainTally],
-    check: Check,
+    opened: tuple[list[DecryptionShare], list[CompensatedShare], PlainTally],
+    check: RefusalCheck,
     path: tuple[str | int, ...],
     value: object,
 ) -> None:
@@ -152,9 +154,9 @@ def test_no_share_is_made_of_what_could_draw_a_bit_of_the_key_out(
     bad: EncryptedTally = change(world.tally, assign(*LINE, "ciphertext", "pad", value=to_hex(pad)))
     secret, key, missing = world.secrets[0], world.keys[0], world.keys[1]
     extended_hash = world.election.extended_hash
-    refuse(Check.SUBGROUP, lambda: make_share(bad, secret, key, extended_hash))
+    refuse(RefusalCheck.SUBGROUP, lambda: make_share(bad, secret, key, extended_hash))
     refuse(
-        Check.SUBGROUP,
+        RefusalCheck.SUBGROUP,
         lambda: make_compensated_share(bad, mpz(secret.key), key, missing, extended_hash),
     )
 
@@ -166,7 +168,7 @@ def test_a_share_of_a_tally_outside_the_group_is_refused_at_the_combination(
     bad: EncryptedTally = change(world.tally, assign(*LINE, "ciphertext", "pad", value="04"))
     shares, parts = world.shares(bad, present=(0, 2))
     refuse(
-        Check.SUBGROUP,
+        RefusalCheck.SUBGROUP,
         lambda: decrypt_tally(
             bad,
             shares,
@@ -184,7 +186,7 @@ def test_discrete_logarithms_are_found_up_to_their_limit_and_not_beyond(limit: i
     logarithm = DiscreteLog(limit)
     for exponent in {0, limit // 2, limit}:
         assert logarithm(power(G, mpz(exponent))) == exponent
-    refuse(Check.TALLY, lambda: logarithm(power(G, mpz(limit + 1))))
+    refuse(RefusalCheck.TALLY, lambda: logarithm(power(G, mpz(limit + 1))))
 
 
 def test_an_empty_tally_decrypts_to_nothing(world: SmallElection) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from faust.types import TP
 
-from streams.engine.watchdog import Stillness
+from streams.engine.watchdog import StallClock
 
 TASKS = TP("tally.tasks", 0)
 
 
 def test_only_waiting_records_that_nobody_takes_count_as_still() -> None:
-    still = Stillness(0.0)
+    still = StallClock(0.0)
     assert still.look({TASKS: 5}, {TASKS: 5}, 100.0) == 0
     assert still.look({TASKS: 5}, {TASKS: 6}, 130.0) == 30
     assert still.look({TASKS: 5}, {TASKS: 6}, 170.0) == 70
@@ -23,7 +23,7 @@ def test_only_waiting_records_that_nobody_takes_count_as_still() -> None:
 
 
 def test_a_partition_that_comes_or_goes_begins_anew() -> None:
-    still = Stillness(0.0)
+    still = StallClock(0.0)
     other = TP("tally.tasks", 1)
     assert still.look({TASKS: 0}, {TASKS: 1}, 10.0) == 0
     assert still.look({TASKS: 0, other: 0}, {TASKS: 1, other: 0}, 60.0) == 0

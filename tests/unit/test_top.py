@@ -16,7 +16,7 @@ from streams.inspect.rabbit import QueueDepth
 from streams.inspect.scrape import Process, parse
 from streams.inspect.top import Snapshot, compare, partitions_of, quantile, waiting
 from streams.runtime.metrics import BridgeMetrics, WorkerMetrics, expose_health, process_registry
-from streams.runtime.outages import Availability
+from streams.runtime.outages import OutageTracker
 
 
 class Worker:
@@ -26,7 +26,7 @@ class Worker:
         self.metrics = WorkerMetrics(process_registry())
         self.faults: list[str] = []
         self._address = address
-        expose_health(self.metrics.registry, lambda: self.faults, Availability(3))
+        expose_health(self.metrics.registry, lambda: self.faults, OutageTracker(3))
 
     def scraped(self) -> Process:
         return parse(self._address, generate_latest(self.metrics.registry).decode(), self.faults)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.verdicts import Rejection, Status
 from schemas.voted import FIRST_VOTE, Repeat, VotedRecord
 from schemas.votes import VoteBatch
-from streams.core.decide import Entry, decide
+from streams.core.decide import VoterEntry, decide
 from streams.core.recent_verdicts import KEPT_VERDICTS
 from streams.core.voted_partition import VotedPartition
 from streams.errors import LogMismatch, RecoveryFailed
@@ -41,7 +41,7 @@ def changelog(log: list[VoteBatch]) -> tuple[VotedPartition, list[VotedRecord]]:
     return table, records
 
 
-def content(table: VotedPartition) -> dict[bytes, Entry | None]:
+def content(table: VotedPartition) -> dict[bytes, VoterEntry | None]:
     return {key: table.get(key) for key in table}
 
 
@@ -57,7 +57,7 @@ def at(applied: int, partition: int = 0) -> VotedPartition:
 def test_an_entry_gives_back_what_was_applied() -> None:
     table = at(2**40 - 1)
     table.apply(2**40, first_vote(index=65_535, name="x"))
-    assert table.get(KEY) == Entry(2**40, 65_535, identity("x")[:8])
+    assert table.get(KEY) == VoterEntry(2**40, 65_535, identity("x")[:8])
     assert len(table) == 1
     assert list(table) == [KEY]
     assert table.get(b"?" * 32) is None
@@ -69,7 +69,7 @@ def test_the_extremes_of_an_identity_and_an_index_do_not_run_into_each_other() -
         key = bytes([offset]) * 32
         packed = FIRST_VOTE.pack(key, index, 0, name)
         table.apply(offset, VotedRecord(LOG_ID, packed, ["L"], [], []))
-        assert table.get(key) == Entry(offset, index, name)
+        assert table.get(key) == VoterEntry(offset, index, name)
 
 
 def test_a_late_record_does_not_move_a_first_vote_back_or_forth() -> None:
@@ -77,7 +77,7 @@ def test_a_late_record_does_not_move_a_first_vote_back_or_forth() -> None:
     table.apply(2, first_vote(name="early"))
     for offset in (2, 1, 0):
         table.apply(offset, first_vote(name="late"))
-    assert table.get(KEY) == Entry(2, 0, identity("early")[:8])
+    assert table.get(KEY) == VoterEntry(2, 0, identity("early")[:8])
 
 
 def test_a_record_that_comes_early_waits_for_those_before_it() -> None:

@@ -15,12 +15,12 @@ from schemas.codec import ChangelogRecord, decode_voted, encode
 from schemas.verdicts import Status
 from schemas.voted import CHANGELOG_KEY, ControlRecord
 from schemas.votes import Flag
-from streams.core.decide import Entry, decide
+from streams.core.decide import VoterEntry, decide
 from streams.core.recent_verdicts import KEPT_VERDICTS
 from streams.core.records import OutRecord
 from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed, SettingsError
-from streams.worker.rocksdb_store import Position, VotedDisk, digest
+from streams.worker.rocksdb_store import Position, RocksDbVotedStore, digest
 from streams.worker.voted_table import Persistence, VotedStore
 from tests.strategies import (
     LOG_ID,
@@ -36,14 +36,14 @@ CHANGELOG = TP(TOPIC, 0)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[VotedDisk]:
-    disk = VotedDisk(tmp_path)
+def disk(tmp_path: Path) -> Iterator[RocksDbVotedStore]:
+    disk = RocksDbVotedStore(tmp_path)
     yield disk
     disk.close_all()
 
 
 @pytest.fixture(params=["memory", "rocksdb"])
-def new(request: pytest.FixtureRequest, disk: VotedDisk) -> Callable[[], VotedPartition]:
+def new(request: pytest.FixtureRequest, disk: RocksDbVotedStore) -> Callable[[], VotedPartition]:
     """Makes a partition; on disk, one that saves every few records."""
     if request.param == "memory":
         return lambda: VotedPartition(0)
@@ -53,7 +53,7 @@ def new(request: pytest.FixtureRequest, disk: VotedDisk) -> Callable[[], VotedPa
 class Saving(VotedPartition):
     """Saves as the store would after each third record."""
 
-    def __init__(self, disk: VotedDisk) -> None:
+    def __init__(self, disk: RocksDbVotedStore) -> None:
         empty = disk.open(0, LOG_ID)
         super().__init__(0, entries=empty.entries)
         self._disk = disk
@@ -64,7 +64,9 @@ class Saving(VotedPartition):
             self._disk.save(self, Position(offset, b"?"))
 
 
-def changelog(count: int, *, seed: int = 1) -> tuple[list[ChangelogRecord], dict[bytes, Entry]]:
+def changelog(
+    count: int, *, seed: int = 1
+) -> tuple[list[ChangelogRecord], dict[bytes, VoterEntry]]:
     """Records of few voters who vote often, with a reset; and what is known after them."""
     rng = random.Random(seed)
     table = VotedPartition(0)
@@ -86,7 +88,7 @@ def changelog(count: int, *, seed: int = 1) -> tuple[list[ChangelogRecord], dict
     return records, content(table)
 
 
-def content(table: VotedPartition) -> dict[bytes, Entry]:
+def content(table: VotedPartition) -> dict[bytes, VoterEntry]:
     found = {key: table.get(key) for key in table}
     assert len(found) == len(table)
     return {key: entry for key, entry in found.items() if entry is not None}
@@ -130,7 +132,7 @@ def test_a_reset_forgets_the_voters(new: Callable[[], VotedPartition]) -> None:
 
 def test_a_folder_gives_back_what_was_saved(tmp_path: Path) -> None:
     records, expected = changelog(90)
-    disk = VotedDisk(tmp_path)
+    disk = RocksDbVotedStore(tmp_path)
     table = disk.open(0, LOG_ID)
     for offset, record in enumerate(records):
         table.apply(offset, record)
@@ -138,7 +140,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path: Path) -> None:
     rules = table.rules
     disk.close_all()
 
-    again = VotedDisk(tmp_path)
+    again = RocksDbVotedStore(tmp_path)
     table = again.open(0, LOG_ID)
     assert again.position(0) == Position(92, b"last")
     assert content(table) == expected
@@ -151,7 +153,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path: Path) -> None:
 
 def test_what_was_not_saved_is_not_there(tmp_path: Path) -> None:
     records, _ = changelog(30)
-    disk = VotedDisk(tmp_path)
+    disk = RocksDbVotedStore(tmp_path)
     table = disk.open(0, LOG_ID)
     for offset, record in enumerate(records[:20]):
         table.apply(offset, record)
@@ -160,13 +162,13 @@ def test_what_was_not_saved_is_not_there(tmp_path: Path) -> None:
     for offset, record in enumerate(records[20:], 20):
         table.apply(offset, record)
     disk.close_all()
-    again = VotedDisk(tmp_path)
+    again = RocksDbVotedStore(tmp_path)
     table = again.open(0, LOG_ID)
     assert (table.applied, content(table)) == (19, before)
     again.close_all()
 
 
-def test_verdicts_are_kept_as_long_as_in_memory(disk: VotedDisk) -> None:
+def test_verdicts_are_kept_as_long_as_in_memory(disk: RocksDbVotedStore) -> None:
     table = disk.open(0, LOG_ID)
     unknown = make_batch(make_vote("a", flags=0))
     for offset in range(KEPT_VERDICTS + 10):
@@ -181,7 +183,7 @@ def test_verdicts_are_kept_as_long_as_in_memory(disk: VotedDisk) -> None:
         assert table.kept.get(offset)[0].status == Status.INVALID
 
 
-def test_a_folder_of_another_log_is_emptied(disk: VotedDisk) -> None:
+def test_a_folder_of_another_log_is_emptied(disk: RocksDbVotedStore) -> None:
     table = disk.open(0, LOG_ID)
     table.apply(0, decide(make_batch(make_vote("a")), 0, LOG_ID, table.get))
     disk.save(table, Position(0, b"x"))
@@ -190,7 +192,7 @@ def test_a_folder_of_another_log_is_emptied(disk: VotedDisk) -> None:
     assert (len(other), other.applied, disk.position(0)) == (0, -1, None)
 
 
-def test_a_folder_that_cannot_be_read_is_emptied(disk: VotedDisk, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_emptied(disk: RocksDbVotedStore, tmp_path: Path) -> None:
     table = disk.open(0, LOG_ID)
     table.apply(0, decide(make_batch(make_vote("a")), 0, LOG_ID, table.get))
     disk.save(table, Position(0, b"x"))
@@ -200,13 +202,13 @@ def test_a_folder_that_cannot_be_read_is_emptied(disk: VotedDisk, tmp_path: Path
     assert disk.position(0) is None
 
 
-def test_a_folder_in_use_is_refused(disk: VotedDisk, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(disk: RocksDbVotedStore, tmp_path: Path) -> None:
     disk.open(0, LOG_ID)
     with pytest.raises(SettingsError, match="SCRUTIN_DATA_DIR of its own"):
-        VotedDisk(tmp_path).open(0, LOG_ID)
+        RocksDbVotedStore(tmp_path).open(0, LOG_ID)
 
 
-def test_a_folder_that_cannot_be_written_is_named(disk: VotedDisk) -> None:
+def test_a_folder_that_cannot_be_written_is_named(disk: RocksDbVotedStore) -> None:
     table = disk.open(0, LOG_ID)
     table.apply(0, decide(make_batch(make_vote("a")), 0, LOG_ID, table.get))
     disk._open[0].close()
@@ -220,7 +222,7 @@ class Faust:
 
     def __init__(self, directory: Path) -> None:
         self.changelog: list[tuple[bytes, bytes]] = []
-        self.disk = VotedDisk(directory)
+        self.disk = RocksDbVotedStore(directory)
 
     def store(self) -> VotedStore:
         app = SimpleNamespace(conf=SimpleNamespace())
@@ -369,7 +371,9 @@ async def test_a_lost_partition_is_closed_and_can_be_opened_by_another(faust: Fa
     store = await voted(faust, "a")
     await store.on_rebalance(set(), {CHANGELOG}, set())
     other = faust.store()
-    other.persist(Persistence(VotedDisk(faust.disk._directory), lambda _: LOG_ID, faust._holds))
+    other.persist(
+        Persistence(RocksDbVotedStore(faust.disk._directory), lambda _: LOG_ID, faust._holds)
+    )
     assert await faust.assigned(other) == 0
     assert len(other) == 1
     other.close()

@@ -25,6 +25,6 @@ def _send_or_break(self: Any, request: Any, expect_response: bool = True) -> Any
         ) from error
 
 
-def mend_connections() -> None:
+def patch_aiokafka_for_uvloop() -> None:
     """Let a write to a closed connection fail as aiokafka expects; once a process."""
     AIOKafkaConnection.send = _send_or_break

@@ -14,7 +14,7 @@ from streams.adapters.kafka.producers import abandon
 from streams.core.records import OutRecord
 from streams.core.topics import MAX_DERIVED_RECORD_BYTES
 from streams.errors import ServiceUnavailable, TopologyMismatch
-from streams.runtime.outages import Availability, Service
+from streams.runtime.outages import OutageTracker, Service
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ class LogWriter:
         self,
         bootstrap_servers: Sequence[str],
         *,
-        availability: Availability,
+        availability: OutageTracker,
         request_timeout_s: float = 10.0,
         stall_s: float = 3.0,
     ) -> None:

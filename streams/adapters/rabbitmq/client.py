@@ -263,7 +263,7 @@ class Channel:
 class Connection:
     """One connection. Made by :func:`connected`."""
 
-    def __init__(self, raw: frames.Connection, closed: asyncio.Future[BaseException]) -> None:
+    def __init__(self, raw: frames.FrameConnection, closed: asyncio.Future[BaseException]) -> None:
         self._raw = raw
         self.closed = closed
         """The reason, once the connection is closed."""
@@ -315,7 +315,7 @@ async def connected(
         resolve(closed, reason)
 
     try:
-        raw = frames.Connection(
+        raw = frames.FrameConnection(
             address.parameters(name),
             on_open_callback=lambda _: resolve(opened, None),
             on_open_error_callback=on_end,

@@ -66,7 +66,7 @@ Deliveries = dict[tuple[int, bytes], OnDelivery]
 """Who takes deliveries the short way, by channel number and consumer tag."""
 
 
-class Connection(AsyncioConnection):
+class FrameConnection(AsyncioConnection):
     """pika's asyncio connection; `deliveries` names who takes deliveries the short way."""
 
     frames_received: int

@@ -18,7 +18,7 @@ from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX
 from streams.gateway.problems import Unavailable
 from streams.gateway.services import Parts
-from streams.gateway.subscriptions import Crowded
+from streams.gateway.subscriptions import TooManyWatchers
 
 SEND_TIMEOUT_S: Final = 30.0
 """A socket that takes nothing for so long is closed."""
@@ -76,7 +76,7 @@ def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler
         messages = parts.watching.watch(contest)
         try:
             first = await anext(messages)
-        except Crowded as error:
+        except TooManyWatchers as error:
             raise Unavailable("Too many watchers") from error
         return Stream(
             _events(first, messages),
@@ -153,7 +153,7 @@ async def _notify(parts: Parts, socket: Socket) -> None:
                 }
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await socket.send_text(msgspec.json.encode(message).decode())
-    except Crowded as error:
+    except TooManyWatchers as error:
         raise SentAway(TRY_LATER, "Too many watchers") from error
     except TimeoutError as error:
         raise SentAway(TRY_LATER, "Too slow") from error
@@ -170,7 +170,7 @@ async def send_all(socket: Socket, messages: AsyncIterator[bytes]) -> None:
         async for message in messages:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await socket.send_text(message.decode())
-    except Crowded as error:
+    except TooManyWatchers as error:
         raise SentAway(TRY_LATER, "Too many watchers") from error
     except TimeoutError as error:
         raise SentAway(TRY_LATER, "Too slow") from error

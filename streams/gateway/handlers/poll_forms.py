@@ -91,7 +91,7 @@ class PollPage(msgspec.Struct):
     results: list[Poll]
 
 
-class Message(msgspec.Struct):
+class PollMessage(msgspec.Struct):
     """What is told to a voter."""
 
     message: str

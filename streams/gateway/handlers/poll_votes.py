@@ -14,7 +14,7 @@ from streams.core.polls import MAX_NAME_CHARACTERS, Who
 from streams.gateway.fast_path import BODY
 from streams.gateway.handlers.poll_forms import (
     BallotForm,
-    Message,
+    PollMessage,
     bounded,
     fault_of,
     number_of,
@@ -47,7 +47,7 @@ def voting_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
         summary="Vote in a poll",
         opt={BODY: BallotForm},
     )
-    async def vote(request: AnyRequest, data: BallotForm) -> Response[Message]:
+    async def vote(request: AnyRequest, data: BallotForm) -> Response[PollMessage]:
         check_enabled(parts)
         poll_id, option = number_of(data.poll_id), number_of(data.option_id)
         if poll_id is None:
@@ -73,7 +73,7 @@ def voting_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
             raise Problem(409, "You have already voted in this poll")
         receipt = await send(parts, outgoing)
         return Response(
-            Message("Vote accepted and being processed.", receipt),
+            PollMessage("Vote accepted and being processed.", receipt),
             status_code=202,
             headers={"Location": f"/votes/{receipt}"},
             cookies=[] if cookie is None else [cookie],

@@ -24,11 +24,11 @@ from streams.gateway.handlers.tally_status import combine_status, decryption_sta
 from streams.gateway.problems import Problem
 from streams.gateway.services import AnyRequest, Parts
 from streams.gateway.tally_service import progress, shown_id, shown_job
-from streams.tally.commands import Created, Tally
+from streams.tally.commands import Created, TallyCommands
 from streams.tally.messages import COMBINE, PARTIAL, TALLY, command_of
-from streams.tally.refusals import Check, Refused, plain_name
+from streams.tally.refusals import RefusalCheck, Refused, plain_name
 
-_GONE: Final = frozenset({Check.CONTEXT, Check.GUARDIANS})
+_GONE: Final = frozenset({RefusalCheck.CONTEXT, RefusalCheck.GUARDIANS})
 _NO_SUCH: Final = 4404
 """Closes a socket whose election is unknown; of the range for applications."""
 _ANYBODY: Final = "*"
@@ -233,7 +233,7 @@ _WORDS: Final = {
 }
 
 
-async def _create(asked: Tally, command: Create) -> Created:
+async def _create(asked: TallyCommands, command: Create) -> Created:
     return await asked.create(
         command.election_id, mode=command.mode, chunk_size=command.chunk_size, by="http"
     )
@@ -271,7 +271,7 @@ def _allow(parts: Parts, request: AnyRequest) -> None:
 
 
 @asynccontextmanager
-async def _asked(parts: Parts, election_id: str | None = None) -> AsyncIterator[Tally]:
+async def _asked(parts: Parts, election_id: str | None = None) -> AsyncIterator[TallyCommands]:
     """The tally; what it refuses is told.
 
     Args:
@@ -288,7 +288,7 @@ async def _asked(parts: Parts, election_id: str | None = None) -> AsyncIterator[
         raise Problem(404 if refused.check in _GONE else 400, refused.what) from refused
 
 
-async def _job(asked: Tally, job_id: str) -> Document:
+async def _job(asked: TallyCommands, job_id: str) -> Document:
     try:
         identity = uuid.UUID(job_id)
     except ValueError as error:

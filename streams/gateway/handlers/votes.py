@@ -16,7 +16,7 @@ from streams.gateway.handlers.submit import faulty, on_roll, send, throttle_law
 from streams.gateway.problems import Problem
 from streams.gateway.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt
 from streams.gateway.services import AnyRequest, Parts
-from streams.gateway.store import Fate
+from streams.gateway.store import VoteStatus
 from streams.gateway.submissions import (
     Faulty,
     Outgoing,
@@ -143,7 +143,7 @@ def vote_handlers(parts: Parts) -> list[HTTPRouteHandler]:
     @get("/votes/{receipt:str}", tags=["votes"], summary="What became of a vote")
     async def fate(
         receipt: Annotated[str, Parameter(max_length=MAX_RECEIPT_CHARACTERS)],
-    ) -> Fate:
+    ) -> VoteStatus:
         try:
             submission = parts.receipts.open(receipt)
         except BadReceipt as error:

@@ -15,11 +15,11 @@ from streams.tally.crypto.chaum_pedersen import (
     prove_selection,
     prove_sum,
 )
-from streams.tally.crypto.election import Contest, Election, Line
+from streams.tally.crypto.election import CryptoContest, CryptoElection, Line
 from streams.tally.crypto.elgamal import Ciphertext, HashedCiphertext, accumulate, encrypt
 from streams.tally.crypto.group import Q, random_exponent
 from streams.tally.crypto.hashing import hash_elements, nonce
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import RefusalCheck, require
 
 
 class BallotState(IntEnum):
@@ -61,7 +61,7 @@ class EncryptedContest(msgspec.Struct, frozen=True):
     """The reference puts remarks on over- and undervotes here; not tallied, not written by us."""
 
 
-class Ballot(msgspec.Struct, frozen=True):
+class EncryptedBallot(msgspec.Struct, frozen=True):
     """A submitted ballot."""
 
     object_id: str
@@ -90,7 +90,7 @@ def ballot_code(seed: mpz, timestamp_s: int, ballot_hash: mpz) -> mpz:
 
 
 def encrypt_ballot(
-    election: Election,
+    election: CryptoElection,
     object_id: str,
     style_id: str,
     choices: Mapping[str, Sequence[str]],
@@ -99,7 +99,7 @@ def encrypt_ballot(
     code_seed: mpz | None = None,
     timestamp_s: int | None = None,
     master_nonce: mpz | None = None,
-) -> Ballot:
+) -> EncryptedBallot:
     """Encrypt a voter's choices; what is not chosen is 0, open seats go to placeholders.
 
     Args:
@@ -112,7 +112,7 @@ def encrypt_ballot(
     """
     contests = election.style(style_id)
     unknown = set(choices) - {contest.object_id for contest in contests}
-    require(not unknown, Check.UNKNOWN_CHOICE, "a chosen contest is not on the ballot")
+    require(not unknown, RefusalCheck.UNKNOWN_CHOICE, "a chosen contest is not on the ballot")
     context = election.context
     seed = hash_elements(context.manifest_hash, object_id, master_nonce or random_exponent())
     encrypted = [
@@ -125,7 +125,7 @@ def encrypt_ballot(
     code_seed = context.manifest_hash if code_seed is None else code_seed
     timestamp_s = int(time.time()) if timestamp_s is None else timestamp_s
     code = ballot_code(code_seed, timestamp_s, crypto_hash)
-    return Ballot(
+    return EncryptedBallot(
         object_id,
         style_id,
         context.manifest_hash,
@@ -139,13 +139,13 @@ def encrypt_ballot(
 
 
 def _encrypt_contest(
-    election: Election, contest: Contest, chosen: Sequence[str], ballot_seed: mpz
+    election: CryptoElection, contest: CryptoContest, chosen: Sequence[str], ballot_seed: mpz
 ) -> EncryptedContest:
     ids = {line.object_id for line in contest.real_lines}
-    require(set(chosen) <= ids, Check.UNKNOWN_CHOICE, "a choice is not on the ballot")
+    require(set(chosen) <= ids, RefusalCheck.UNKNOWN_CHOICE, "a choice is not on the ballot")
     require(
         len(set(chosen)) == len(chosen) <= contest.limit,
-        Check.OVERVOTE,
+        RefusalCheck.OVERVOTE,
         "more choices than the contest allows",
         contest=contest.object_id,
     )
@@ -186,7 +186,7 @@ def _encrypt_contest(
 
 
 def _encrypt_line(
-    election: Election, line: Line, vote: int, secret: mpz, proof_seed: mpz
+    election: CryptoElection, line: Line, vote: int, secret: mpz, proof_seed: mpz
 ) -> EncryptedSelection:
     ciphertext = encrypt(vote, secret, election.public_key)
     proof = prove_selection(

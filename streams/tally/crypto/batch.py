@@ -18,9 +18,9 @@ from typing import Final
 import gmpy2
 from gmpy2 import mpz
 
-from streams.tally.crypto.ballots import Ballot
+from streams.tally.crypto.ballots import EncryptedBallot
 from streams.tally.crypto.chaum_pedersen import ConstantProof, DisjunctiveProof, ShareProof
-from streams.tally.crypto.election import Election
+from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.elgamal import Ciphertext
 from streams.tally.crypto.group import ONE, P, Q, fixed_base, g_power, power
 from streams.tally.crypto.verify_ballot import verify_ballot, verify_form
@@ -170,7 +170,9 @@ class ShareBatch:
         return multi_power(self._elements, self._exponents) == g_power(self._g % Q)
 
 
-def verify_ballots(ballots: Sequence[Ballot], election: Election) -> list[Refused | None]:
+def verify_ballots(
+    ballots: Sequence[EncryptedBallot], election: CryptoElection
+) -> list[Refused | None]:
     """Check ballots as :func:`verify_ballot` does, together as long as nothing is wrong.
 
     Returns:
@@ -189,7 +191,7 @@ def verify_ballots(ballots: Sequence[Ballot], election: Election) -> list[Refuse
     ]
 
 
-def _without_powers(ballot: Ballot, election: Election) -> Refused | None:
+def _without_powers(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
     """What can be said without an exponentiation."""
     try:
         verify_form(ballot, election)
@@ -199,7 +201,7 @@ def _without_powers(ballot: Ballot, election: Election) -> Refused | None:
     return None
 
 
-def _add(batch: ProofBatch, ballot: Ballot, election: Election) -> None:
+def _add(batch: ProofBatch, ballot: EncryptedBallot, election: CryptoElection) -> None:
     for contest, description in zip(ballot.contests, election.style(ballot.style_id), strict=True):
         for selection in contest.ballot_selections:
             assert selection.proof is not None
@@ -208,7 +210,7 @@ def _add(batch: ProofBatch, ballot: Ballot, election: Election) -> None:
         batch.add_contest(contest.ciphertext_accumulation, description.limit, contest.proof)
 
 
-def _alone(ballot: Ballot, election: Election) -> Refused | None:
+def _alone(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
     try:
         verify_ballot(ballot, election)
     except Refused as refused:

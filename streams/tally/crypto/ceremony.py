@@ -26,7 +26,7 @@ from streams.tally.crypto.group import (
 )
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.schnorr import SchnorrProof, prove_key
-from streams.tally.refusals import Check, Refused, plain_name, require
+from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
 
 _BACKUP_BYTES = 512
 _LENGTH_BYTES = 2
@@ -96,7 +96,7 @@ def verify_guardians(keys: Sequence[GuardianKey], quorum: int) -> None:
         len({key.owner_id for key in keys}) == len(keys) == len(set(orders))
         and min(orders, default=0) >= 1
         and all(plain_name(key.owner_id) for key in keys),
-        Check.GUARDIANS,
+        RefusalCheck.GUARDIANS,
         "guardians' names or numbers are not unique, not printable, or not from 1 on",
     )
     for key in keys:
@@ -104,7 +104,7 @@ def verify_guardians(keys: Sequence[GuardianKey], quorum: int) -> None:
         require(
             len(key.coefficient_commitments) == len(key.coefficient_proofs) == quorum
             and key.key == key.coefficient_commitments[0],
-            Check.KEY,
+            RefusalCheck.KEY,
             "a guardian's key and commitments do not fit the quorum",
             **where,
         )
@@ -143,7 +143,7 @@ def open_backup(backup: Backup, receiver: GuardianSecret, owner: GuardianKey) ->
     require(
         (backup.owner_id, backup.designated_id, backup.designated_sequence_order)
         == (owner.owner_id, receiver.owner_id, receiver.sequence_order),
-        Check.BACKUP,
+        RefusalCheck.BACKUP,
         "a backup is for or from somebody else",
         **where,
     )
@@ -155,11 +155,11 @@ def open_backup(backup: Backup, receiver: GuardianSecret, owner: GuardianKey) ->
         content = json.loads(message[_LENGTH_BYTES : _BACKUP_BYTES - room])
         value = mpz(content["coordinate"], 16)
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(Check.BACKUP, "a backup holds no coordinate", where=where) from error
+        raise Refused(RefusalCheck.BACKUP, "a backup holds no coordinate", where=where) from error
     require(
         bool(0 <= value < Q)
         and secret_power(G, value) == recovery_key(owner, receiver.sequence_order),
-        Check.BACKUP,
+        RefusalCheck.BACKUP,
         "a backup is not on its owner's polynomial",
         **where,
     )

@@ -22,7 +22,7 @@ from streams.tally.crypto.group import (
     secret_power,
 )
 from streams.tally.crypto.hashing import hash_elements, nonce
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import RefusalCheck, require
 
 _DISJUNCTIVE = "disjoint-chaum-pedersen-proof"
 _CONSTANT = "constant-chaum-pedersen-proof"
@@ -50,7 +50,9 @@ class DisjunctiveProof(msgspec.Struct, frozen=True, gc=False):
             self.proof_zero_response,
             self.proof_one_response,
         ):
-            require(in_range(number), Check.RANGE, "a selection's proof has a number outside Z_q")
+            require(
+                in_range(number), RefusalCheck.RANGE, "a selection's proof has a number outside Z_q"
+            )
         expected = hash_elements(
             extended_hash,
             message.pad,
@@ -63,7 +65,7 @@ class DisjunctiveProof(msgspec.Struct, frozen=True, gc=False):
         total = (self.proof_zero_challenge + self.proof_one_challenge) % Q
         require(
             total == self.challenge == expected,
-            Check.CHALLENGE,
+            RefusalCheck.CHALLENGE,
             "a selection's proof is about something else",
         )
 
@@ -88,7 +90,7 @@ class DisjunctiveProof(msgspec.Struct, frozen=True, gc=False):
         c0, c1 = self.proof_zero_challenge, self.proof_one_challenge
         v0, v1 = self.proof_zero_response, self.proof_one_response
         for element in (alpha, beta, a0, b0, a1, b1):
-            require(in_subgroup(element), Check.SUBGROUP, "a selection is outside the group")
+            require(in_subgroup(element), RefusalCheck.SUBGROUP, "a selection is outside the group")
         k = fixed_base(public_key)
         holds = (
             g_power(v0) == a0 * power(alpha, c0) % P
@@ -96,7 +98,7 @@ class DisjunctiveProof(msgspec.Struct, frozen=True, gc=False):
             and k.power(v0) == b0 * power(beta, c0) % P
             and g_power(c1) * k.power(v1) % P == b1 * power(beta, c1) % P
         )
-        require(holds, Check.EQUATION, "a selection is not proved to be 0 or 1")
+        require(holds, RefusalCheck.EQUATION, "a selection is not proved to be 0 or 1")
 
 
 def prove_selection(
@@ -143,15 +145,17 @@ class ConstantProof(msgspec.Struct, frozen=True, gc=False):
         """The stated number, numbers in Z_q, and c = H(Q', alpha, beta, a, b)."""
         require(
             self.constant == limit,
-            Check.LIMIT,
+            RefusalCheck.LIMIT,
             "a contest's proof is about another number of votes",
         )
         for number in (self.challenge, self.response):
-            require(in_range(number), Check.RANGE, "a contest's proof has a number outside Z_q")
+            require(
+                in_range(number), RefusalCheck.RANGE, "a contest's proof has a number outside Z_q"
+            )
         require(
             self.challenge
             == hash_elements(extended_hash, message.pad, message.data, self.pad, self.data),
-            Check.CHALLENGE,
+            RefusalCheck.CHALLENGE,
             "a contest's proof is about something else",
         )
 
@@ -163,14 +167,16 @@ class ConstantProof(msgspec.Struct, frozen=True, gc=False):
         """
         self.verify_challenge(message, limit, extended_hash)
         for element in (message.pad, message.data, self.pad, self.data):
-            require(in_subgroup(element), Check.SUBGROUP, "a contest's sum is outside the group")
+            require(
+                in_subgroup(element), RefusalCheck.SUBGROUP, "a contest's sum is outside the group"
+            )
         c, v = self.challenge, self.response
         total = g_power(limit * c % Q) * fixed_base(public_key).power(v) % P
         holds = (
             g_power(v) == self.pad * power(message.pad, c) % P
             and total == self.data * power(message.data, c) % P
         )
-        require(holds, Check.EQUATION, "a contest is not proved to add up to its limit")
+        require(holds, RefusalCheck.EQUATION, "a contest is not proved to add up to its limit")
 
 
 def prove_sum(
@@ -195,12 +201,16 @@ class ShareProof(msgspec.Struct, frozen=True, gc=False):
     def verify_challenge(self, message: Ciphertext, share: mpz, extended_hash: mpz) -> None:
         """Numbers in Z_q, and c = H(Q', A, B, a, b, M)."""
         for number in (self.challenge, self.response):
-            require(in_range(number), Check.RANGE, "a share's proof has a number outside Z_q")
+            require(
+                in_range(number), RefusalCheck.RANGE, "a share's proof has a number outside Z_q"
+            )
         expected = hash_elements(
             extended_hash, message.pad, message.data, self.pad, self.data, share
         )
         require(
-            self.challenge == expected, Check.CHALLENGE, "a share's proof is about something else"
+            self.challenge == expected,
+            RefusalCheck.CHALLENGE,
+            "a share's proof is about something else",
         )
 
     def verify(self, message: Ciphertext, public_key: mpz, share: mpz, extended_hash: mpz) -> None:
@@ -212,12 +222,12 @@ class ShareProof(msgspec.Struct, frozen=True, gc=False):
         self.verify_challenge(message, share, extended_hash)
         c, v, a, b = self.challenge, self.response, self.pad, self.data
         for element in (message.pad, message.data, public_key, share, a, b):
-            require(in_subgroup(element), Check.SUBGROUP, "a share is outside the group")
+            require(in_subgroup(element), RefusalCheck.SUBGROUP, "a share is outside the group")
         holds = (
             g_power(v) == a * power(public_key, c) % P
             and power(message.pad, v) == b * power(share, c) % P
         )
-        require(holds, Check.EQUATION, "a share was not made with its guardian's key")
+        require(holds, RefusalCheck.EQUATION, "a share was not made with its guardian's key")
 
 
 def prove_share(

@@ -14,7 +14,7 @@ from streams.tally.crypto.group import ONE, G, P, inverse, product
 from streams.tally.crypto.shares import (
     CompensatedContest,
     CompensatedShare,
-    Share,
+    DecryptionShare,
     ShareContest,
     ShareSelection,
     reconstruct_share,
@@ -22,7 +22,7 @@ from streams.tally.crypto.shares import (
     verify_share,
 )
 from streams.tally.crypto.tallies import EncryptedTally
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import RefusalCheck, Refused, require
 
 
 class PlainSelection(msgspec.Struct, frozen=True):
@@ -82,12 +82,12 @@ class DiscreteLog:
             if baby is not None and giant * self._width + baby <= self._limit:
                 return giant * self._width + baby
             element = element * self._giant % P
-        raise Refused(Check.TALLY, "a decrypted tally is more than there are ballots")
+        raise Refused(RefusalCheck.TALLY, "a decrypted tally is more than there are ballots")
 
 
 def decrypt_tally(
     tally: EncryptedTally,
-    shares: Sequence[Share],
+    shares: Sequence[DecryptionShare],
     compensated: Sequence[CompensatedShare],
     keys: Sequence[GuardianKey],
     *,
@@ -111,20 +111,20 @@ def decrypt_tally(
     missing = [key for key in keys if key.owner_id not in present]
     require(
         len(set(present)) == len(present) and len(set(pairs)) == len(pairs),
-        Check.REPEATED,
+        RefusalCheck.REPEATED,
         "a guardian's share is there twice",
         tally=tally.object_id,
     )
     require(
         len(present) >= quorum,
-        Check.QUORUM,
+        RefusalCheck.QUORUM,
         f"{len(present)} shares where the quorum is {quorum}",
         tally=tally.object_id,
     )
     expected = {(name, key.owner_id) for name in present for key in missing}
     require(
         set(present) <= by_name.keys() and set(pairs) == expected,
-        Check.SHARE,
+        RefusalCheck.SHARE,
         "the shares are not one of every present guardian for itself and each missing one",
         tally=tally.object_id,
     )
@@ -146,7 +146,9 @@ def decrypt_tally(
     return _combine(tally, everyone, logarithm)
 
 
-def _combine(tally: EncryptedTally, shares: Sequence[Share], logarithm: DiscreteLog) -> PlainTally:
+def _combine(
+    tally: EncryptedTally, shares: Sequence[DecryptionShare], logarithm: DiscreteLog
+) -> PlainTally:
     contests = {}
     for name, contest in tally.contests.items():
         selections = {}
@@ -187,7 +189,7 @@ def verify_plain_tally(
     )
     require(
         _ordered(plain) == _ordered(again),
-        Check.TALLY,
+        RefusalCheck.TALLY,
         "a published count is not what its shares give",
         tally=tally.object_id,
     )
@@ -213,21 +215,21 @@ def _ordered(
 
 def _published_shares(
     plain: PlainTally, tally: EncryptedTally, keys: Sequence[GuardianKey]
-) -> tuple[list[Share], list[CompensatedShare]]:
+) -> tuple[list[DecryptionShare], list[CompensatedShare]]:
     """Turn lines with shares back into shares with lines."""
     by_name = {key.owner_id: key for key in keys}
     own: dict[str, dict[str, ShareContest]] = {}
     parts: dict[tuple[str, str], dict[str, CompensatedContest]] = {}
     for contest in plain.contests.values():
         known = tally.contests.get(contest.object_id)
-        require(known is not None, Check.TALLY, "a published count has a contest of its own")
+        require(known is not None, RefusalCheck.TALLY, "a published count has a contest of its own")
         assert known is not None
         description = known.description_hash
         for line, selection in contest.selections.items():
             names = [share.guardian_id for share in selection.shares]
             require(
                 len(names) == len(set(names)) and set(names) == by_name.keys(),
-                Check.SHARE,
+                RefusalCheck.SHARE,
                 "a published count has not one share of every guardian",
                 selection=line,
             )
@@ -248,9 +250,12 @@ def _published_shares(
                         ),
                     ).selections[line] = part
     known_names = {name for name, _ in parts} | own.keys()
-    require(known_names <= by_name.keys(), Check.SHARE, "a share is from no guardian at all")
+    require(known_names <= by_name.keys(), RefusalCheck.SHARE, "a share is from no guardian at all")
     return (
-        [Share(tally.object_id, name, by_name[name].key, lines) for name, lines in own.items()],
+        [
+            DecryptionShare(tally.object_id, name, by_name[name].key, lines)
+            for name, lines in own.items()
+        ],
         [
             CompensatedShare(tally.object_id, name, missing, by_name[name].key, lines)
             for (name, missing), lines in parts.items()

@@ -8,7 +8,7 @@ import msgspec
 from gmpy2 import mpz
 
 from streams.tally.crypto.group import to_hex
-from streams.tally.refusals import Check, Refused
+from streams.tally.refusals import RefusalCheck, Refused
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def from_json(kind: type[T], data: bytes | str) -> T:
         result: T = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(
-            Check.FORMAT, f"not a readable {kind.__name__}", where={"reason": _place(error)}
+            RefusalCheck.FORMAT, f"not a readable {kind.__name__}", where={"reason": _place(error)}
         ) from error
     return result
 

@@ -11,7 +11,7 @@ from gmpy2 import mpz
 from streams.tally.crypto.group import G, P, Q
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.manifest import ContestDescription, Manifest
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import RefusalCheck, require
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Line(NamedTuple):
     placeholder: bool
 
 
-class Contest(NamedTuple):
+class CryptoContest(NamedTuple):
     """A contest as ballots must have it."""
 
     object_id: str
@@ -82,7 +82,7 @@ class Contest(NamedTuple):
         return tuple(line for line in self.lines if not line.placeholder)
 
 
-class Election:
+class CryptoElection:
     """Manifest and context together, hashes computed once.
 
     Raises:
@@ -103,10 +103,12 @@ class Election:
             and context.crypto_base_hash == expected.crypto_base_hash
             and context.crypto_extended_base_hash == expected.crypto_extended_base_hash
         )
-        require(same, Check.CONTEXT, "the base hashes are not those of this manifest and quorum")
+        require(
+            same, RefusalCheck.CONTEXT, "the base hashes are not those of this manifest and quorum"
+        )
         require(
             1 <= context.quorum <= context.number_of_guardians,
-            Check.CONTEXT,
+            RefusalCheck.CONTEXT,
             "the quorum is not between 1 and the number of guardians",
         )
         self.manifest = manifest
@@ -115,7 +117,7 @@ class Election:
         self.extended_hash = context.crypto_extended_base_hash
 
     @cached_property
-    def contests(self) -> dict[str, Contest]:
+    def contests(self) -> dict[str, CryptoContest]:
         """By id, in sequence order."""
         ordered = sorted(self.manifest.contests, key=lambda contest: contest.sequence_order)
         return {contest.object_id: _contest(contest) for contest in ordered}
@@ -128,7 +130,7 @@ class Election:
         )
 
     @cached_property
-    def _styles(self) -> dict[str, tuple[Contest, ...]]:
+    def _styles(self) -> dict[str, tuple[CryptoContest, ...]]:
         districts = {c.object_id: c.electoral_district_id for c in self.manifest.contests}
         return {
             style.object_id: tuple(
@@ -139,24 +141,24 @@ class Election:
             for style in self.manifest.ballot_styles
         }
 
-    def style(self, style_id: str) -> tuple[Contest, ...]:
+    def style(self, style_id: str) -> tuple[CryptoContest, ...]:
         """The contests of a ballot style, in sequence order.
 
         Raises:
             Refused: `style`.
         """
-        require(style_id in self._styles, Check.STYLE, "no such ballot style")
+        require(style_id in self._styles, RefusalCheck.STYLE, "no such ballot style")
         return self._styles[style_id]
 
 
-def _contest(description: ContestDescription) -> Contest:
+def _contest(description: ContestDescription) -> CryptoContest:
     real = sorted(description.ballot_selections, key=lambda line: line.sequence_order)
     lines = [
         Line(line.object_id, line.sequence_order, line.crypto_hash(), placeholder)
         for placeholder, group in ((False, real), (True, description.placeholders()))
         for line in group
     ]
-    return Contest(
+    return CryptoContest(
         description.object_id,
         description.sequence_order,
         description.number_elected,

@@ -19,7 +19,7 @@ from streams.tally.crypto.group import (
     to_hex,
 )
 from streams.tally.crypto.hashing import hash_elements
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import RefusalCheck, Refused, require
 
 _BLOCK_BYTES = 32
 
@@ -89,14 +89,20 @@ def hashed_decrypt(
         data = bytes.fromhex(ciphertext.data).rjust(length_bytes, b"\0")
         mac = bytes.fromhex(ciphertext.mac).rjust(_BLOCK_BYTES, b"\0")
     except ValueError as error:
-        raise Refused(Check.BACKUP, "an encrypted backup is not hex") from error
+        raise Refused(RefusalCheck.BACKUP, "an encrypted backup is not hex") from error
     # Outside the subgroup, whether it opens would tell a bit of the key.
-    require(in_subgroup(ciphertext.pad), Check.SUBGROUP, "an encrypted backup is outside the group")
+    require(
+        in_subgroup(ciphertext.pad),
+        RefusalCheck.SUBGROUP,
+        "an encrypted backup is outside the group",
+    )
     session = hash_elements(ciphertext.pad, secret_power(ciphertext.pad, secret_key))
     if len(data) != length_bytes or not hmac.compare_digest(
         mac, _mac(ciphertext.pad, data, session, seed)
     ):
-        raise Refused(Check.BACKUP, "an encrypted backup does not open with this guardian's key")
+        raise Refused(
+            RefusalCheck.BACKUP, "an encrypted backup does not open with this guardian's key"
+        )
     return _mask(data, session, seed)
 
 

@@ -8,7 +8,7 @@ import msgspec
 from gmpy2 import mpz
 
 from streams.tally.crypto.hashing import hash_elements
-from streams.tally.refusals import Check, plain_name, require
+from streams.tally.refusals import RefusalCheck, plain_name, require
 
 VOTE_VARIATIONS = ("one_of_m", "approval", "majority", "n_of_m", "plurality", "super_majority")
 """Those that exactly `number_elected` ones, placeholders among them, can express."""
@@ -87,7 +87,7 @@ class BallotStyle(msgspec.Struct, frozen=True):
         )
 
 
-class Party(msgspec.Struct, frozen=True):
+class ManifestParty(msgspec.Struct, frozen=True):
     """A party."""
 
     object_id: str
@@ -103,7 +103,7 @@ class Party(msgspec.Struct, frozen=True):
         )
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class ManifestCandidate(msgspec.Struct, frozen=True):
     """Somebody, or an answer, to choose."""
 
     object_id: str
@@ -176,8 +176,8 @@ class Manifest(msgspec.Struct, frozen=True):
     start_date: datetime
     end_date: datetime
     geopolitical_units: list[GeopoliticalUnit]
-    parties: list[Party]
-    candidates: list[Candidate]
+    parties: list[ManifestParty]
+    candidates: list[ManifestCandidate]
     contests: list[ContestDescription]
     ballot_styles: list[BallotStyle]
     name: Text | None = None
@@ -219,13 +219,18 @@ class Manifest(msgspec.Struct, frozen=True):
                 and contest.vote_variation in VOTE_VARIATIONS
                 and contest.votes_allowed in (None, contest.number_elected)
                 and contest.electoral_district_id in units,
-                Check.MANIFEST,
+                RefusalCheck.MANIFEST,
                 "a contest elects more than it offers, counts otherwise, or has no district",
                 contest=contest.object_id,
             )
         for style in self.ballot_styles:
             known = set(style.geopolitical_unit_ids or ()) <= units
-            require(known, Check.MANIFEST, "a ballot style has no district", style=style.object_id)
+            require(
+                known,
+                RefusalCheck.MANIFEST,
+                "a ballot style has no district",
+                style=style.object_id,
+            )
 
 
 def _iso(moment: datetime) -> str:
@@ -238,7 +243,7 @@ def _iso(moment: datetime) -> str:
 def _unique(kind: str, names: list[str] | list[int]) -> None:
     require(
         len(set(names)) == len(names) > 0 and all(plain_name(str(name)) for name in names),
-        Check.MANIFEST,
+        RefusalCheck.MANIFEST,
         f"no {kind}, one that is there twice, or one with an id that cannot be shown",
     )
 
@@ -253,7 +258,7 @@ def plain_manifest(
         lines = []
         for order, name in enumerate(names, 1):
             candidate = f"{contest}-{name}"
-            candidates.append(Candidate(candidate, Text([Language(name)])))
+            candidates.append(ManifestCandidate(candidate, Text([Language(name)])))
             lines.append(SelectionDescription(f"{candidate}-selection", order, candidate))
         descriptions.append(
             ContestDescription(

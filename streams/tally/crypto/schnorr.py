@@ -7,7 +7,7 @@ from gmpy2 import mpz
 
 from streams.tally.crypto.group import G, P, Q, g_power, in_range, in_subgroup, power, secret_power
 from streams.tally.crypto.hashing import hash_elements
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import RefusalCheck, require
 
 
 class SchnorrProof(msgspec.Struct, frozen=True):
@@ -26,15 +26,19 @@ class SchnorrProof(msgspec.Struct, frozen=True):
             Refused: `key`, `range`, `subgroup`, `challenge` or `equation`.
         """
         k, h, u = public_key, self.commitment, self.response
-        require(self.public_key == k, Check.KEY, "a key's proof is about another key")
-        require(in_range(u), Check.RANGE, "a key's proof has a number outside Z_q")
+        require(self.public_key == k, RefusalCheck.KEY, "a key's proof is about another key")
+        require(in_range(u), RefusalCheck.RANGE, "a key's proof has a number outside Z_q")
         for element in (k, h):
-            require(in_subgroup(element), Check.SUBGROUP, "a guardian's key is outside the group")
+            require(
+                in_subgroup(element), RefusalCheck.SUBGROUP, "a guardian's key is outside the group"
+            )
         c = hash_elements(k, h)
-        require(c == self.challenge, Check.CHALLENGE, "a key's proof is about something else")
+        require(
+            c == self.challenge, RefusalCheck.CHALLENGE, "a key's proof is about something else"
+        )
         require(
             g_power(u) == h * power(k, c) % P,
-            Check.EQUATION,
+            RefusalCheck.EQUATION,
             "a guardian's key is not proved to be known",
         )
 

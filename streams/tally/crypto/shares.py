@@ -14,7 +14,7 @@ from streams.tally.crypto.chaum_pedersen import ShareProof, prove_share
 from streams.tally.crypto.elgamal import Ciphertext
 from streams.tally.crypto.group import P, Q, power, random_exponent, secret_power
 from streams.tally.crypto.tallies import EncryptedTally
-from streams.tally.refusals import Check, Refused, require
+from streams.tally.refusals import RefusalCheck, Refused, require
 
 
 class CompensatedSelection(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class ShareContest(msgspec.Struct, frozen=True):
     selections: dict[str, ShareSelection]
 
 
-class Share(msgspec.Struct, frozen=True):
+class DecryptionShare(msgspec.Struct, frozen=True):
     """All that guardian i gives, of one tally."""
 
     object_id: str
@@ -79,7 +79,7 @@ class Share(msgspec.Struct, frozen=True):
 
 def make_share(
     tally: EncryptedTally, secret: GuardianSecret, key: GuardianKey, extended_hash: mpz
-) -> Share:
+) -> DecryptionShare:
     """Guardian i's share of every line, with proofs.
 
     Raises:
@@ -93,7 +93,7 @@ def make_share(
             share, proof = _decrypt(selection.ciphertext, secret.key, extended_hash)
             selections[line] = ShareSelection(line, secret.owner_id, share, proof)
         contests[name] = ShareContest(name, secret.owner_id, contest.description_hash, selections)
-    return Share(tally.object_id, secret.owner_id, key.key, contests)
+    return DecryptionShare(tally.object_id, secret.owner_id, key.key, contests)
 
 
 def make_compensated_share(
@@ -129,7 +129,7 @@ def _check_group(tally: EncryptedTally) -> None:
     That the pads are of order q is checked with the shares, at the combination.
     """
     pads = [ciphertext.pad for ciphertext in tally.lines().values()]
-    require(all(map(square_like, pads)), Check.SUBGROUP, "a tally is outside the group")
+    require(all(map(square_like, pads)), RefusalCheck.SUBGROUP, "a tally is outside the group")
 
 
 def _decrypt(message: Ciphertext, secret: mpz, extended_hash: mpz) -> tuple[mpz, ShareProof]:
@@ -137,7 +137,9 @@ def _decrypt(message: Ciphertext, secret: mpz, extended_hash: mpz) -> tuple[mpz,
     return share, prove_share(message, share, secret, extended_hash, random_exponent())
 
 
-def verify_share(share: Share, tally: EncryptedTally, key: GuardianKey, extended_hash: mpz) -> None:
+def verify_share(
+    share: DecryptionShare, tally: EncryptedTally, key: GuardianKey, extended_hash: mpz
+) -> None:
     """Check that a guardian's share is complete and made with its key.
 
     Raises:
@@ -145,7 +147,7 @@ def verify_share(share: Share, tally: EncryptedTally, key: GuardianKey, extended
     """
     require(
         share.guardian_id == key.owner_id and share.public_key == key.key,
-        Check.SHARE,
+        RefusalCheck.SHARE,
         "a share is from somebody else",
         guardian=key.owner_id,
     )
@@ -157,7 +159,7 @@ def verify_share(share: Share, tally: EncryptedTally, key: GuardianKey, extended
             where = {"guardian": key.owner_id, "selection": name}
             require(
                 selection.guardian_id == key.owner_id and selection.recovered_parts is None,
-                Check.SHARE,
+                RefusalCheck.SHARE,
                 "a share is from somebody else",
                 **where,
             )
@@ -180,7 +182,7 @@ def verify_compensated_share(
     require(
         (share.guardian_id, share.missing_guardian_id, share.public_key)
         == (key.owner_id, missing.owner_id, key.key),
-        Check.SHARE,
+        RefusalCheck.SHARE,
         "a share is from or for somebody else",
         guardian=key.owner_id,
         missing=missing.owner_id,
@@ -194,13 +196,13 @@ def verify_compensated_share(
             where = {"guardian": key.owner_id, "missing": missing.owner_id, "selection": name}
             require(
                 (part.guardian_id, part.missing_guardian_id) == (key.owner_id, missing.owner_id),
-                Check.SHARE,
+                RefusalCheck.SHARE,
                 "a share is from or for somebody else",
                 **where,
             )
             require(
                 part.recovery_key == recovery,
-                Check.KEY,
+                RefusalCheck.KEY,
                 "a recovery key does not follow from the missing guardian's commitments",
                 **where,
             )
@@ -223,7 +225,7 @@ def _verify(claims: Sequence[_Claim], extended_hash: mpz) -> None:
     if not _together(claims, extended_hash):
         for proof, message, key, share, where in claims:
             if proof is None:
-                raise Refused(Check.EQUATION, "a share has no proof", where=dict(where))
+                raise Refused(RefusalCheck.EQUATION, "a share has no proof", where=dict(where))
             try:
                 proof.verify(message, key, share, extended_hash)
             except Refused as refused:
@@ -242,7 +244,7 @@ def _together(claims: Sequence[_Claim], extended_hash: mpz) -> bool:
     return batch.holds()
 
 
-def _same_lines(share: Share | CompensatedShare, tally: EncryptedTally) -> None:
+def _same_lines(share: DecryptionShare | CompensatedShare, tally: EncryptedTally) -> None:
     expected = [
         (tally.object_id, contest.object_id, contest.description_hash, line)
         for contest in tally.contests.values()
@@ -261,7 +263,7 @@ def _same_lines(share: Share | CompensatedShare, tally: EncryptedTally) -> None:
             for contest in share.contests.values()
             for name, selection in contest.selections.items()
         ),
-        Check.SHARE,
+        RefusalCheck.SHARE,
         "a share is not of exactly this tally's selections",
         guardian=share.guardian_id,
         tally=tally.object_id,
@@ -282,7 +284,7 @@ def reconstruct_share(
     missing: GuardianKey,
     parts: Sequence[CompensatedShare],
     keys: Sequence[GuardianKey],
-) -> Share:
+) -> DecryptionShare:
     """The missing guardian's share from verified parts: M_i = prod M_{i,l}^{w_l}.
 
     Args:
@@ -306,4 +308,4 @@ def reconstruct_share(
                 share = share * power(piece.share, weights[guardian]) % P
             selections[line] = ShareSelection(line, missing.owner_id, share, recovered_parts=pieces)
         contests[name] = ShareContest(name, missing.owner_id, contest.description_hash, selections)
-    return Share(tally.object_id, missing.owner_id, missing.key, contests)
+    return DecryptionShare(tally.object_id, missing.owner_id, missing.key, contests)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from gmpy2 import mpz
 
-from streams.tally.crypto.election import Contest, Election, Line
+from streams.tally.crypto.election import CryptoContest, CryptoElection, Line
 from streams.tally.crypto.elgamal import UNIT, Ciphertext
 from streams.tally.crypto.group import P
-from streams.tally.refusals import Check, require
+from streams.tally.refusals import RefusalCheck, require
 
 
 class TallySelection(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ class BallotLines(msgspec.Struct, frozen=True):
 class Accumulator:
     """Multiplies ballots or tallies, one at a time; holds one ciphertext for every line."""
 
-    def __init__(self, election: Election) -> None:
+    def __init__(self, election: CryptoElection) -> None:
         self._election = election
         self._sums = {
             line.object_id: (UNIT.pad, UNIT.data)
@@ -104,7 +104,7 @@ class Accumulator:
 
 
 def combine_tallies(
-    election: Election, object_id: str, tallies: Iterable[EncryptedTally]
+    election: CryptoElection, object_id: str, tallies: Iterable[EncryptedTally]
 ) -> EncryptedTally:
     """The product of the chunks' tallies: what is decrypted, so that no chunk ever is.
 
@@ -118,7 +118,7 @@ def combine_tallies(
     return accumulator.result(object_id)
 
 
-def check_tally(tally: EncryptedTally, election: Election) -> None:
+def check_tally(tally: EncryptedTally, election: CryptoElection) -> None:
     """That a tally has exactly this election's contests and lines.
 
     Raises:
@@ -141,13 +141,13 @@ def check_tally(tally: EncryptedTally, election: Election) -> None:
     )
     require(
         named and sorted(expected) == sorted(found),
-        Check.TALLY,
+        RefusalCheck.TALLY,
         "a tally has not exactly the contests and selections of its election",
         tally=tally.object_id,
     )
 
 
-def spoiled_tally(ballot_id: str, ballot: BallotLines, election: Election) -> EncryptedTally:
+def spoiled_tally(ballot_id: str, ballot: BallotLines, election: CryptoElection) -> EncryptedTally:
     """One spoiled ballot as a tally of its own, placeholders too, for its voter to check."""
     present = {contest.object_id for contest in ballot.contests}
     contests = [contest for contest in election.contests.values() if contest.object_id in present]
@@ -156,7 +156,7 @@ def spoiled_tally(ballot_id: str, ballot: BallotLines, election: Election) -> En
 
 def _tally(
     object_id: str,
-    contests: Iterable[tuple[Contest, Iterable[Line]]],
+    contests: Iterable[tuple[CryptoContest, Iterable[Line]]],
     ciphertexts: Mapping[str, Ciphertext],
 ) -> EncryptedTally:
     result = {}

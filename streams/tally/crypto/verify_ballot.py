@@ -7,19 +7,19 @@ about, nor at surplus contests and selections, nor at the confirmation code.
 from __future__ import annotations
 
 from streams.tally.crypto.ballots import (
-    Ballot,
     BallotState,
+    EncryptedBallot,
     EncryptedContest,
     ballot_code,
     selection_hash,
 )
-from streams.tally.crypto.election import Contest, Election
+from streams.tally.crypto.election import CryptoContest, CryptoElection
 from streams.tally.crypto.elgamal import accumulate
 from streams.tally.crypto.hashing import hash_elements
-from streams.tally.refusals import Check, Refused, plain_name, require
+from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
 
 
-def verify_ballot(ballot: Ballot, election: Election) -> None:
+def verify_ballot(ballot: EncryptedBallot, election: CryptoElection) -> None:
     """Check everything about one ballot.
 
     Raises:
@@ -43,23 +43,26 @@ def verify_ballot(ballot: Ballot, election: Election) -> None:
             raise Refused(refused.check, refused.what, where=where) from refused
 
 
-def verify_form(ballot: Ballot, election: Election) -> None:
+def verify_form(ballot: EncryptedBallot, election: CryptoElection) -> None:
     """Check all that needs no exponentiation: lines, hashes, code, products, and proofs present.
 
     Raises:
         Refused: `format`, `state`, `nonce`, `style`, `hash`, `accumulation`, `equation` or `code`.
     """
     name = ballot.object_id
-    require(plain_name(name), Check.FORMAT, "a ballot's id is empty, long or not printable")
+    require(plain_name(name), RefusalCheck.FORMAT, "a ballot's id is empty, long or not printable")
     contests = election.style(ballot.style_id)
     require(
-        ballot.state != BallotState.UNKNOWN, Check.STATE, "neither cast nor spoiled", ballot=name
+        ballot.state != BallotState.UNKNOWN,
+        RefusalCheck.STATE,
+        "neither cast nor spoiled",
+        ballot=name,
     )
-    require(ballot.nonce is None, Check.NONCE, "a ballot tells its nonce", ballot=name)
+    require(ballot.nonce is None, RefusalCheck.NONCE, "a ballot tells its nonce", ballot=name)
     require(
         [contest.object_id for contest in ballot.contests]
         == [contest.object_id for contest in contests],
-        Check.STYLE,
+        RefusalCheck.STYLE,
         "a ballot has not exactly the contests of its style",
         ballot=name,
     )
@@ -70,19 +73,19 @@ def verify_form(ballot: Ballot, election: Election) -> None:
     )
     require(
         ballot.manifest_hash == election.context.manifest_hash and ballot.crypto_hash == expected,
-        Check.HASH,
+        RefusalCheck.HASH,
         "a ballot's hash is not that of its content",
         ballot=name,
     )
     require(
         ballot.code == ballot_code(ballot.code_seed, ballot.timestamp, ballot.crypto_hash),
-        Check.CODE,
+        RefusalCheck.CODE,
         "a ballot's code is not that of its content",
         ballot=name,
     )
 
 
-def _verify_contest(contest: EncryptedContest, description: Contest, ballot: str) -> None:
+def _verify_contest(contest: EncryptedContest, description: CryptoContest, ballot: str) -> None:
     where: dict[str, object] = {"ballot": ballot, "contest": contest.object_id}
     # The reference lists them as its manifest does and hashes them in sequence order.
     selections = sorted(contest.ballot_selections, key=lambda selection: selection.sequence_order)
@@ -93,23 +96,25 @@ def _verify_contest(contest: EncryptedContest, description: Contest, ballot: str
     require(
         contest.sequence_order == description.order
         and lines == [(line.object_id, line.order, line.placeholder) for line in description.lines],
-        Check.STYLE,
+        RefusalCheck.STYLE,
         "a contest has not exactly the selections of its description",
         **where,
     )
-    require(contest.nonce is None, Check.NONCE, "a contest tells its nonce", **where)
+    require(contest.nonce is None, RefusalCheck.NONCE, "a contest tells its nonce", **where)
     for selection, line in zip(selections, description.lines, strict=True):
         here = {**where, "selection": selection.object_id}
-        require(selection.nonce is None, Check.NONCE, "a selection tells its nonce", **here)
+        require(selection.nonce is None, RefusalCheck.NONCE, "a selection tells its nonce", **here)
         require(
             selection.description_hash == line.description_hash
             and selection.crypto_hash
             == selection_hash(line.object_id, line.description_hash, selection.ciphertext),
-            Check.HASH,
+            RefusalCheck.HASH,
             "a selection's hash is not that of its content",
             **here,
         )
-        require(selection.proof is not None, Check.EQUATION, "a selection has no proof", **here)
+        require(
+            selection.proof is not None, RefusalCheck.EQUATION, "a selection has no proof", **here
+        )
     expected = hash_elements(
         contest.object_id,
         description.description_hash,
@@ -118,15 +123,15 @@ def _verify_contest(contest: EncryptedContest, description: Contest, ballot: str
     require(
         contest.description_hash == description.description_hash
         and contest.crypto_hash == expected,
-        Check.HASH,
+        RefusalCheck.HASH,
         "a contest's hash is not that of its content",
         **where,
     )
-    require(contest.proof is not None, Check.EQUATION, "a contest has no proof", **where)
+    require(contest.proof is not None, RefusalCheck.EQUATION, "a contest has no proof", **where)
     require(
         contest.ciphertext_accumulation
         == accumulate(selection.ciphertext for selection in selections),
-        Check.ACCUMULATION,
+        RefusalCheck.ACCUMULATION,
         "a contest's sum is not the product of its selections",
         **where,
     )
