@@ -22,19 +22,19 @@ app = typer.Typer(
 
 
 MODULES = {
-    "demo": "demo",
+    "demo": "demo.commands",
     "results": "results",
-    "contest": "contest",
-    "election": "election",
-    "tables": "tables",
+    "contest": "contest.commands",
+    "election": "election.commands",
+    "tables": "tables.commands",
     "lag": "lag",
     "top": "top",
     "doctor": "doctor",
     "publish": "publish",
     "verify": "verify",
-    "roll": "roll",
+    "roll": "roll.commands",
     "mirror": "mirror",
-    "tally": "tally",
+    "tally": "tally.commands",
     "guardian": "guardian",
     "rebuild": "rebuild",
     "fresh": "fresh",
@@ -43,8 +43,8 @@ MODULES = {
     "migrate": "migrate",
     "roles": "roles",
     "reset": "reset",
-    "settings": "settings_cmd",
-    "schema": "schema",
+    "settings": "settings.commands",
+    "schema": "schema.commands",
     "stack": "stack",
 }
 """Command -> its module in this package, in the order of `--help`; each has a `register(app)`."""

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from streams.cli import roll_log
 from streams.cli.progress import counting
+from streams.cli.roll import log_roll
 from streams.cli.show import JsonOption, console, quiet_drivers, run, write_json
 from streams.errors import ExitCode
 from streams.load.election import ELECTIONS, VALIDATION, LoadPlan, SyntheticElection
@@ -119,8 +119,8 @@ def publish(
     election = SyntheticElection(plan)
     if roll or only_roll:
         if settings.roll == "table":
-            source = roll_log.RollSource("election", election.roll(), plan.roll_size)
-            size = run(roll_log.load(settings, source, ["", *ELECTIONS]))["read"]
+            source = log_roll.RollSource("election", election.roll(), plan.roll_size)
+            size = run(log_roll.load(settings, source, ["", *ELECTIONS]))["read"]
         else:
             with counting("loading the roll", plan.roll_size) as advance:
                 size = asyncio.run(load_roll(settings, election.roll(), advance))

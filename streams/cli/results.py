@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.adapters.postgres.connection import connect, place
-from streams.cli.election_show import render_result
+from streams.cli.election.show import render_result
 from streams.cli.show import JsonOption, console, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.elections.results import ElectionResult

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from streams.cli.settings_doc import GROUPS, current, described, env_example, markdown
+from streams.cli.settings.document import GROUPS, current, described, env_example, markdown
 from streams.settings.load import load_settings, variables
 from streams.settings.model import Settings
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from streams.cli.roll_files import RollFiles
+from streams.cli.roll.files import RollFiles
 from streams.errors import SettingsError
 
 HASH = "ab" * 32

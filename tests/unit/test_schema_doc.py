@@ -14,7 +14,7 @@ import pytest
 from schemas.codec import decode_input, decode_verdicts, decode_voted, encode
 from schemas.notices import RollLoaded
 from schemas.windows import WindowState
-from streams.cli.schema_doc import asyncapi
+from streams.cli.schema.document import asyncapi
 from streams.messages.incoming import NotAVote, read_body
 from tests.strategies import (
     contests_changed,

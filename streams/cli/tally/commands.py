@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
 from schemas.tally import Mode
-from streams.cli import tally_files  # noqa: F401 - its commands are in the group
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
-from streams.cli.tally_group import ElectionArgument, app, ask, say
+from streams.cli.tally import file_commands  # noqa: F401 - its commands are in the group
+from streams.cli.tally.group import ElectionArgument, app, ask, say
 from streams.errors import ExitCode, SettingsError
 from streams.load.tally_demo import TallyDemo, TallyDemoReport, TallyPlan
 from streams.runtime.logs import configure_logging

@@ -10,7 +10,7 @@ import redis
 
 from streams.adapters.redis.client import address
 from streams.cli.progress import counting
-from streams.cli.roll_log import RollSource, write_hashes
+from streams.cli.roll.log_roll import RollSource, write_hashes
 from streams.errors import ServiceUnavailable
 from streams.inspect.export import Format
 from streams.load import roll

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli.schema_doc import asyncapi
+from streams.cli.schema.document import asyncapi
 from streams.cli.show import write_json
 
 

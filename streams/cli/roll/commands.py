@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import roll_log, roll_redis
-from streams.cli.roll_files import RollFiles
+from streams.cli.roll import log_roll, redis_roll
+from streams.cli.roll.files import RollFiles
 from streams.cli.show import JsonOption, console, facts, run, write_json
 from streams.core.contests import contest_id
 from streams.core.keys import normalise_hash
@@ -87,7 +87,7 @@ def load(
         )
     if files:
         roll = RollFiles(files)
-        source = roll_log.RollSource(
+        source = log_roll.RollSource(
             name=", ".join(file.name for file in files),
             hashes=roll.hashes(),
             total=roll.count(),
@@ -97,7 +97,7 @@ def load(
         plan = LoadPlan(**read_expected(from_expected).plan)
         if settings.roll == "table" and contests is None:
             contests = ["", *ELECTIONS]
-        source = roll_log.RollSource(
+        source = log_roll.RollSource(
             name=from_expected.name, hashes=SyntheticElection(plan).roll(), total=plan.roll_size
         )
     else:
@@ -107,11 +107,11 @@ def load(
                 where={"variable": "SCRUTIN_ROLL"},
                 todo="Set SCRUTIN_ROLL=table to take it into the log",
             )
-        source = roll_redis.source(settings)
+        source = redis_roll.source(settings)
     if _in_log(settings, contests):
-        done = run(roll_log.load(settings, source, _ids(contests)))
+        done = run(log_roll.load(settings, source, _ids(contests)))
     else:
-        done = run(roll_redis.load(settings, source))
+        done = run(redis_roll.load(settings, source))
     if as_json:
         write_json(done)
     else:
@@ -136,9 +136,9 @@ def add(
     settings = load_settings()
     entries = _entries(hashes, files)
     if _in_log(settings, contests):
-        _told(run(roll_log.change(settings, entries, _ids(contests), add=True)), as_json=as_json)
+        _told(run(log_roll.change(settings, entries, _ids(contests), add=True)), as_json=as_json)
     else:
-        _told(run(roll_redis.add(settings, entries)), as_json=as_json)
+        _told(run(redis_roll.add(settings, entries)), as_json=as_json)
 
 
 @app.command()
@@ -158,9 +158,9 @@ def withdraw(
     settings = load_settings()
     entries = _entries(hashes, files)
     if _in_log(settings, contests):
-        _told(run(roll_log.change(settings, entries, _ids(contests), add=False)), as_json=as_json)
+        _told(run(log_roll.change(settings, entries, _ids(contests), add=False)), as_json=as_json)
     else:
-        _told(run(roll_redis.withdraw(settings, entries)), as_json=as_json)
+        _told(run(redis_roll.withdraw(settings, entries)), as_json=as_json)
 
 
 @app.command()
@@ -171,7 +171,7 @@ def stats(as_json: JsonOption = False) -> None:
     """
     settings = load_settings()
     in_log = _in_log(settings, None)
-    found = run(roll_log.stats(settings) if in_log else roll_redis.stats(settings))
+    found = run(log_roll.stats(settings) if in_log else redis_roll.stats(settings))
     if as_json:
         write_json(found)
         return
@@ -197,9 +197,9 @@ def check(
     settings = load_settings()
     entry = normalise_hash(entry)
     if _in_log(settings, contests):
-        found = run(roll_log.check(settings, entry, _ids(contests)))
+        found = run(log_roll.check(settings, entry, _ids(contests)))
     else:
-        found = {VALID_HASHES: run(roll_redis.check(settings, entry))}
+        found = {VALID_HASHES: run(redis_roll.check(settings, entry))}
     if as_json:
         write_json({"on_roll": all(found.values()), "by_contest": found})
         return
@@ -221,9 +221,9 @@ def export(
     """
     settings = load_settings()
     if _in_log(settings, None):
-        count = run(roll_log.export(settings, output, form))
+        count = run(log_roll.export(settings, output, form))
     else:
-        count = run(roll_redis.export(settings, output, form))
+        count = run(redis_roll.export(settings, output, form))
     if output is not None:
         console().print(f"{count:,} entries written to {output}")
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from streams.cli.demo_screen import Screen
+from streams.cli.demo.screen import Screen
 from streams.cli.progress import counting
 from streams.errors import ExitCode
 from streams.load.demo import Demo, DemoReport

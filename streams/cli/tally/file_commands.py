@@ -10,7 +10,7 @@ import typer
 
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, run, write_json
-from streams.cli.tally_group import ElectionArgument, app, ask, lines_of, say
+from streams.cli.tally.group import ElectionArgument, app, ask, lines_of, say
 from streams.errors import ExitCode, SettingsError
 from streams.settings.load import load_settings
 from streams.tally.admission import Admission, admit

@@ -13,8 +13,9 @@ import typer
 
 from schemas.control import Contest
 from streams.adapters.postgres.connection import connect, place, translated
-from streams.cli.election_show import render_result
-from streams.cli.issuing import WaitOption, announce, issuing, passed
+from streams.cli.contest.changes import announce
+from streams.cli.election.show import render_result
+from streams.cli.issuing import WaitOption, issuing, passed
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.core.contests import create
 from streams.elections.definitions import (

@@ -11,11 +11,12 @@ from typing import Annotated, Final
 import typer
 
 from schemas.control import Contest, ContestKind, ContestRoll
-from streams.cli.contest_show import (
+from streams.cli.contest.changes import announce, carry_out, read_table
+from streams.cli.contest.show import (
     list_contests,
     show_contest,
 )
-from streams.cli.issuing import WaitOption, announce, carry_out, read_table
+from streams.cli.issuing import WaitOption
 from streams.cli.show import JsonOption
 from streams.core.contests import (
     archive,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from streams.cli.settings_doc import current, described, env_example, markdown
+from streams.cli.settings.document import current, described, env_example, markdown
 from streams.cli.show import JsonOption, console, grid, plain, write_json
 from streams.settings.load import load_settings
 

@@ -8,7 +8,6 @@ import typer
 
 from schemas.votes import Kind
 from streams.adapters.kafka.view import LogView
-from streams.cli import tables_rows
 from streams.cli.show import (
     JsonOption,
     console,
@@ -21,7 +20,8 @@ from streams.cli.show import (
     size,
     write_json,
 )
-from streams.cli.tables_rows import TableName
+from streams.cli.tables import rows
+from streams.cli.tables.rows import TableName
 from streams.core.keys import ELECTION_PREFIX, normalise_hash, partition_of, voter_key
 from streams.core.topics import WINDOWS_TOPIC, changelog_topic
 from streams.errors import ExitCode, ScrutinError
@@ -42,7 +42,7 @@ tables = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add `scrutin tables`."""
-    tables_rows.register(tables)
+    rows.register(tables)
     app.add_typer(tables)
 
 

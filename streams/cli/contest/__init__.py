@@ -1,0 +1,1 @@
+"""`scrutin contest`: define, open, extend and close contests."""

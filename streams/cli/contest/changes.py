@@ -1,0 +1,91 @@
+"""Change contests through the log and show the outcome; read tables of contests from files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from schemas.control import Contest
+from streams.adapters.postgres.connection import translated
+from streams.cli.contest.show import details, print_details
+from streams.cli.issuing import issuing, passed
+from streams.cli.show import console, run, write_json
+from streams.errors import SettingsError
+from streams.settings.model import Settings
+
+
+def carry_out(
+    settings: Settings,
+    change: Callable[[dict[str, Contest], int], list[Contest]],
+    names: list[str],
+    wait_s: float,
+) -> bool:
+    """Issue a change of contests and wait for it; returns whether anything changed.
+
+    Where nothing changes, the wait is for the command that changed it before.
+    """
+
+    async def work() -> bool:
+        async with issuing(settings) as issuer:
+            async with issuer.turn():
+                command = await issuer.change_contests(change)
+            if wait_s:
+                async with translated({"table": "contests"}):
+                    rows = await issuer.connection.fetch(
+                        "SELECT DISTINCT command_id FROM contests WHERE contest_id = ANY($1)", names
+                    )
+                for row in rows:
+                    await passed(issuer.connection, row["command_id"], issuer.partitions, wait_s)
+            return command is not None
+
+    return run(work())
+
+
+def announce(settings: Settings, names: list[str], changed: bool, *, as_json: bool) -> None:
+    """Show the contests that a command was about."""
+    found = run(details(settings, names))
+    if as_json:
+        described = [{**one, "changed": changed} for one in found]
+        write_json(described[0] if len(names) == 1 else described)
+        return
+    for one in found:
+        print_details(one)
+    if not changed:
+        console().print("[dim]Nothing had to be changed.[/]")
+    if not settings.enforce_contests:
+        console().print(
+            "[yellow]SCRUTIN_ENFORCE_CONTESTS is off:[/] votes count in any contest, open or not."
+        )
+
+
+def read_table(file: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON list, a CSV file with a header, or a Parquet file.
+
+    Raises:
+        SettingsError: the file cannot be read, or is none of these.
+    """
+    try:
+        suffix = file.suffix.lower()
+        if suffix == ".json":
+            rows = json.loads(file.read_text(encoding="utf-8-sig"))
+            if isinstance(rows, dict):
+                rows = rows.get("contests")
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise ValueError("a list of objects is needed")
+            return rows
+        if suffix == ".parquet":
+            from pyarrow import parquet  # noqa: PLC0415 - slow to load
+
+            table: list[dict[str, Any]] = parquet.read_table(file).to_pylist()
+            return table
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            return list(csv.DictReader(lines))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"The file cannot be read: {error}",
+            where={"file": file},
+            todo="JSON (a list of objects), CSV or Parquet with named columns",
+        ) from error

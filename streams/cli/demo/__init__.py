@@ -1,0 +1,1 @@
+"""`scrutin demo`: a whole vote on this machine."""

@@ -1,0 +1,1 @@
+"""`scrutin election`: parties, regions, elections and candidates, and the count by rounds."""

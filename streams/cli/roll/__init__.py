@@ -1,0 +1,1 @@
+"""`scrutin roll`: who may vote."""

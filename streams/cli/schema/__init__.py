@@ -1,0 +1,1 @@
+"""`scrutin schema`: the wire contracts as AsyncAPI."""

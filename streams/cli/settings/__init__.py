@@ -1,0 +1,1 @@
+"""`scrutin settings`: the settings and where each comes from."""

@@ -1,0 +1,1 @@
+"""`scrutin tables`: the workers' tables, read from their topics in Kafka."""

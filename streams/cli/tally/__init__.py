@@ -1,0 +1,1 @@
+"""`scrutin tally`: encrypted tallies."""
