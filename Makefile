@@ -99,10 +99,11 @@ long-roll: setup ## a roll of 8 million entries, loaded from every form
 audit: setup ## the locked dependencies against the published advisories (AUDIT_ARGS=--required: it must be in reach)
 	@$(BIN)/python -m tests.audit $(AUDIT_ARGS)
 
-lint: setup ## formatting, style, types and the words of the prose
+lint: setup ## formatting, style, types, the rule of dependency and the words of the prose
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python -m tests.tools.prose
 
 format: setup ## format and fix what can be fixed
