@@ -26,7 +26,7 @@ def settings(
         bool, typer.Option("--env-example", help="Print the text of .env.example.")
     ] = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the table that README has.")
+        bool, typer.Option("--markdown", help="Print the table of docs/settings.md.")
     ] = False,
 ) -> None:
     """Show every setting with its variables, default and present value; passwords stay hidden.

@@ -1,4 +1,4 @@
-"""The settings as documents made from the class: `.env.example`, README's table, plain data."""
+"""The settings as documents: `.env.example`, the table of docs/settings.md, plain data."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def env_example() -> str:
 
 
 def markdown() -> str:
-    """The settings table for README."""
+    """The settings table of docs/settings.md."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for group, members in _grouped():
         lines.append(f"| **{group}** | | |")
