@@ -211,8 +211,8 @@ class NotHere:
 _ENGINE = "needs a container engine"
 _LONG = "takes minutes to hours"
 _ITSELF = "is what runs the tests"
-_TARGETS = "tests/unit/test_documented_commands.py::test_a_target_passes_its_arguments_on"
-_COMPOSE = "tests/unit/test_deployment_files.py::test_compose_runs_what_the_tests_run"
+_TARGETS = "tests/unit/pages/test_documented_commands.py::test_a_target_passes_its_arguments_on"
+_COMPOSE = "tests/unit/docker/test_deployment_files.py::test_compose_runs_what_the_tests_run"
 _TALLY_DEATHS = (
     "tests/integration/test_tally_election.py::"
     "test_an_election_with_a_guardian_absent_while_workers_die"
@@ -233,7 +233,7 @@ NOT_HERE = {
     ),
     "kubectl apply -k docker/kubernetes": NotHere(
         "needs a cluster",
-        "tests/unit/test_deployment_files.py::test_kubernetes_runs_what_the_tests_run",
+        "tests/unit/docker/test_deployment_files.py::test_kubernetes_runs_what_the_tests_run",
     ),
     "make demo-tally": NotHere("takes two minutes", _TALLY_DEATHS),
     "make test": NotHere(_ITSELF, _TARGETS),
@@ -244,7 +244,7 @@ NOT_HERE = {
     "make setup": NotHere("made the environment that the tests run in", _TARGETS),
     ". .venv/bin/activate": NotHere("the tests run in that environment", _TARGETS),
     "make lint": NotHere("runs beside the tests in CI", _TARGETS),
-    "make audit": NotHere("asks a server", "tests/unit/test_audit.py"),
+    "make audit": NotHere("asks a server", "tests/unit/programs/test_audit.py"),
     "make lock": NotHere("asks package registries", _TARGETS),
     "make adopt": NotHere(_LONG, _ADOPT + "test_an_adopted_election_is_the_old_one"),
     "make brokers": _BROKERS,
@@ -267,7 +267,7 @@ NOT_HERE = {
     'make chaos CHAOS_ARGS="--only storm --seeds 1"': _CHAOS,
     'make chaos CHAOS_ARGS="--only rolling-restart"': _CHAOS,
     "python -m tests.faults.figures": NotHere(
-        "writes what a run of `make chaos` found", "tests/unit/test_fault_figures.py"
+        "writes what a run of `make chaos` found", "tests/unit/programs/test_fault_figures.py"
     ),
     "rabbitmq-diagnostics alarms": NotHere(
         "asks the node of a host, not one of a stack", "tests/faults/scenarios_rabbitmq.py"

@@ -18,10 +18,10 @@ from typing import Any
 import asyncpg
 import pika
 import pytest
-from harness import Chain, database, metrics, redis_of, until
 from pika.adapters.blocking_connection import BlockingChannel
 
 from streams.devstack import Stack
+from tests.harness import Chain, database, metrics, redis_of, until
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pika
 import pytest
-from harness import Chain, database, metrics, redis_of, until
 
 from streams.devstack import Stack
+from tests.harness import Chain, database, metrics, redis_of, until
 
 VALIDATION = "votes.validation"
 REVIEW = "votes.review"

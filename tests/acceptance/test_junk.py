@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pika
 import pytest
-from harness import Chain, database, metrics, redis_of, until
 
 from streams.devstack import Stack
 from streams.load.programs import Program
+from tests.harness import Chain, database, metrics, redis_of, until
 
 JUNK = int(os.environ.get("JUNK", "20000"))
 HONEST = int(os.environ.get("HONEST", "200"))

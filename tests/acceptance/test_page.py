@@ -19,14 +19,14 @@ from streams.settings.model import Settings
 from streams.tally.commands import tally
 from streams.tally.results import Result
 from tests.harness import redis_of
-from tests.integration.gateway_world import (
+from tests.integration.gateway_harness import (
     NO_LIMITS,
     GatewayChain,
     ballot,
     client_of,
     hash_of,
 )
-from tests.integration.tally_world import described_as, small_election
+from tests.integration.tally_harness import described_as, small_election
 
 ARGUMENTS = [
     "--no-sandbox",

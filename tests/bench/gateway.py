@@ -22,7 +22,7 @@ from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.gateway_clients import PATIENCE_S, Child
 from tests.harness import database, until
-from tests.integration.gateway_world import NO_LIMITS, Client, GatewayChain, client_of
+from tests.integration.gateway_harness import NO_LIMITS, Client, GatewayChain, client_of
 
 CLIENTS: Final = 2
 AT_ONCE: Final = 256

@@ -34,7 +34,7 @@ from streams.tally.crypto.verify_ballot import verify_ballot
 from streams.tally.packing import add_packed, pack_lines
 from tests.bench.tally_worker import measure_worker
 from tests.oracle.program import running
-from tests.tally_world import SmallElection, make_election
+from tests.small_election import SmallElection, make_election
 
 CANDIDATES = [f"candidate-{number}" for number in range(10)]
 

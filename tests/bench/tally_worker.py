@@ -27,7 +27,7 @@ from streams.tally.packing import ELEMENT_BYTES
 from streams.tally.work import DescribedElection
 from tests.bench.cpu import tree_seconds
 from tests.harness import database, until
-from tests.tally_world import begin_election
+from tests.small_election import begin_election
 
 CANDIDATES: Final = 10
 CHUNK_SIZE: Final = 50

@@ -10,7 +10,7 @@ import pytest
 from streams.devstack import Stack
 from streams.settings.model import Settings
 from tests.harness import database
-from tests.integration.core_world import OneSink, own_database
+from tests.integration.sink_harness import OneSink, own_database
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from harness import Chain, database, metrics, redis_of, until, wipe
 
 from schemas.codec import encode
 from streams.adapters.kafka.admin import ensure_topics
@@ -28,7 +27,8 @@ from streams.load.amqp import Link, connection_parameters
 from streams.load.programs import Program, child_environment
 from streams.runtime.outages import OutageTracker
 from streams.settings.load import load_settings
-from tests.integration.bridge_world import scrutin
+from tests.harness import Chain, database, metrics, redis_of, until, wipe
+from tests.integration.bridge_harness import scrutin
 from tests.integration.old_systems import SCHEMAS, OldElection, election, fill
 from tests.strategies import make_batch, make_vote
 

@@ -16,11 +16,11 @@ from streams.core.topics import VALIDATED_TOPIC, egress_group
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from tests.harness import until, wipe
-from tests.integration.bridge_world import (
+from tests.integration.bridge_harness import (
     AGGREGATION,
     APP_ID,
     REVIEW,
-    BridgeWorld,
+    BridgeHarness,
     law_vote,
     soon,
     voter,
@@ -28,8 +28,8 @@ from tests.integration.bridge_world import (
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
-    async with BridgeWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeHarness]:
+    async with BridgeHarness(stack, tmp_path) as world:
         yield world
 
 
@@ -41,12 +41,12 @@ def odd_ones_are_duplicates(index: int, item: Vote | Malformed) -> Rejection | N
     return None
 
 
-async def egress_committed(world: BridgeWorld) -> int:
+async def egress_committed(world: BridgeHarness) -> int:
     """Records of `votes.validated` whose reviews RabbitMQ has."""
     return await world.committed(egress_group(APP_ID))
 
 
-async def filled(world: BridgeWorld, count: int, **settings: str) -> None:
+async def filled(world: BridgeHarness, count: int, **settings: str) -> None:
     """Bring votes and one malformed message into the log."""
     await world.load_roll(range(count))
     world.publish([*(law_vote(n) for n in range(count)), b"no vote"])
@@ -54,7 +54,7 @@ async def filled(world: BridgeWorld, count: int, **settings: str) -> None:
         await world.logged(count + 1)
 
 
-async def test_every_rejection_is_reviewed_once_and_committed(world: BridgeWorld) -> None:
+async def test_every_rejection_is_reviewed_once_and_committed(world: BridgeHarness) -> None:
     await filled(world, 1000)
     judged = await world.validator(odd_ones_are_duplicates)
     async with world.bridge() as bridge:
@@ -81,7 +81,7 @@ async def test_every_rejection_is_reviewed_once_and_committed(world: BridgeWorld
     assert world.ready(REVIEW) == 0
 
 
-async def until_committed(world: BridgeWorld, count: int) -> None:
+async def until_committed(world: BridgeHarness, count: int) -> None:
     """Wait until so many are; those before them have all their reviews then."""
 
     async def there() -> bool:
@@ -93,7 +93,7 @@ async def until_committed(world: BridgeWorld, count: int) -> None:
 
 
 async def test_a_full_queue_is_tried_again_and_does_not_stop_the_intake(
-    world: BridgeWorld,
+    world: BridgeHarness,
 ) -> None:
     await filled(world, 40)
     judged = await world.validator(odd_ones_are_duplicates)
@@ -122,7 +122,7 @@ async def test_a_full_queue_is_tried_again_and_does_not_stop_the_intake(
     assert len(seen) == 21
 
 
-async def test_a_review_queue_that_vanishes_is_declared_again(world: BridgeWorld) -> None:
+async def test_a_review_queue_that_vanishes_is_declared_again(world: BridgeHarness) -> None:
     await filled(world, 20)
     async with world.bridge() as bridge:
         await bridge.ready()
@@ -138,7 +138,7 @@ async def test_a_review_queue_that_vanishes_is_declared_again(world: BridgeWorld
     assert len({properties.message_id for properties, _ in messages}) == 11
 
 
-async def test_killed_egress_repeats_with_the_same_ids(world: BridgeWorld) -> None:
+async def test_killed_egress_repeats_with_the_same_ids(world: BridgeHarness) -> None:
     await filled(world, 5000)
     judged = await world.validator(odd_ones_are_duplicates)
     bridge = world.bridge()
@@ -153,7 +153,7 @@ async def test_killed_egress_repeats_with_the_same_ids(world: BridgeWorld) -> No
     assert len({properties.message_id for properties, _ in messages}) == 2501
 
 
-async def test_rabbitmq_restarts_under_the_egress(world: BridgeWorld) -> None:
+async def test_rabbitmq_restarts_under_the_egress(world: BridgeHarness) -> None:
     await filled(world, 2000)
     async with world.bridge() as bridge:
         await bridge.ready()
@@ -167,7 +167,7 @@ async def test_rabbitmq_restarts_under_the_egress(world: BridgeWorld) -> None:
     assert len({properties.message_id for properties, _ in messages}) == 1001
 
 
-async def test_counted_votes_for_another_aggregator(world: BridgeWorld) -> None:
+async def test_counted_votes_for_another_aggregator(world: BridgeHarness) -> None:
     await filled(world, 20)
     await world.validator(odd_ones_are_duplicates)
     async with world.bridge(SCRUTIN_SINK="off", SCRUTIN_EGRESS=f"{REVIEW},{AGGREGATION}"):
@@ -181,7 +181,7 @@ async def test_counted_votes_for_another_aggregator(world: BridgeWorld) -> None:
     assert len({properties.message_id for properties, _ in messages}) == 10
 
 
-async def test_an_undecodable_record_ends_the_bridge_by_name(world: BridgeWorld) -> None:
+async def test_an_undecodable_record_ends_the_bridge_by_name(world: BridgeHarness) -> None:
     await world.write_verdicts(b"\xc1 not MessagePack", partition=2)
     bridge = world.bridge()
     bridge.start()
@@ -193,7 +193,7 @@ async def test_an_undecodable_record_ends_the_bridge_by_name(world: BridgeWorld)
     await wipe(world.stack.env())
 
 
-async def test_readers_find_the_review_queue_before_the_first_review(world: BridgeWorld) -> None:
+async def test_readers_find_the_review_queue_before_the_first_review(world: BridgeHarness) -> None:
     await world.load_roll(range(1))
     async with world.bridge() as bridge:
         await bridge.ready()

@@ -7,22 +7,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from bridge_world import BridgeWorld, voter
 
 from streams.bridge.mirror import VOTED_HASHES
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from tests.integration.cli_world import run_cli
+from tests.integration.bridge_harness import BridgeHarness, voter
+from tests.integration.cli_harness import run_cli
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
-    async with BridgeWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeHarness]:
+    async with BridgeHarness(stack, tmp_path) as world:
         yield world
 
 
 @pytest.mark.parametrize("roll", ["redis", "open"])
-async def test_voters_without_a_log_are_refused(world: BridgeWorld, roll: str) -> None:
+async def test_voters_without_a_log_are_refused(world: BridgeHarness, roll: str) -> None:
     await world.redis.sadd(VOTED_HASHES, voter(1))
     await world.redis.sadd("valid_hashes", voter(1), voter(2))
     bridge = world.bridge(SCRUTIN_ROLL=roll)

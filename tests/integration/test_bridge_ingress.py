@@ -18,11 +18,11 @@ from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import Program
 from tests.harness import stopped, until
-from tests.integration.bridge_world import (
+from tests.integration.bridge_harness import (
     AGGREGATION,
     PARTITIONS,
     VALIDATION,
-    BridgeWorld,
+    BridgeHarness,
     law_vote,
     soon,
     voter,
@@ -30,8 +30,8 @@ from tests.integration.bridge_world import (
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
-    async with BridgeWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeHarness]:
+    async with BridgeHarness(stack, tmp_path) as world:
         yield world
 
 
@@ -101,7 +101,7 @@ MALFORMED: dict[str, bytes | dict[str, object]] = {
 }
 
 
-async def test_every_spelling_and_every_fault(world: BridgeWorld) -> None:
+async def test_every_spelling_and_every_fault(world: BridgeHarness) -> None:
     await world.load_roll(range(6))
     with world.channel() as channel:
         channel.exchange_declare("dead", "fanout", durable=True)
@@ -153,7 +153,7 @@ def json_of(body: dict[str, object]) -> str:
 
 
 async def test_kill_in_the_middle_loses_nothing_and_flags_what_comes_again(
-    world: BridgeWorld,
+    world: BridgeHarness,
 ) -> None:
     count = 20_000
     await world.load_roll(range(count))
@@ -186,7 +186,7 @@ async def test_kill_in_the_middle_loses_nothing_and_flags_what_comes_again(
 
 
 async def test_an_error_between_kafka_and_the_acknowledgement_ends_the_bridge(
-    world: BridgeWorld,
+    world: BridgeHarness,
 ) -> None:
     await world.load_roll(range(100))
     world.publish(law_vote(n) for n in range(100))
@@ -201,7 +201,7 @@ async def test_an_error_between_kafka_and_the_acknowledgement_ends_the_bridge(
     assert world.ready(VALIDATION) > 0, "what was not acknowledged is back"
 
 
-async def test_sigterm_passes_on_what_was_delivered(world: BridgeWorld) -> None:
+async def test_sigterm_passes_on_what_was_delivered(world: BridgeHarness) -> None:
     count = 30_000
     await world.load_roll(range(count))
     world.publish(law_vote(n) for n in range(count))
@@ -230,7 +230,7 @@ async def test_sigterm_passes_on_what_was_delivered(world: BridgeWorld) -> None:
     assert len(identities) + world.ready(VALIDATION) == count, "nothing is there and in the queue"
 
 
-async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeWorld) -> None:
+async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeHarness) -> None:
     await world.load_roll(range(2))
     async with world.bridge() as bridge:
         await bridge.ready()
@@ -246,7 +246,7 @@ async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeWo
             channel.queue_declare(VALIDATION, durable=True)
 
 
-async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: BridgeWorld) -> None:
+async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: BridgeHarness) -> None:
     await world.load_roll(range(400))
     held = {"SCRUTIN_MAX_LAG_RECORDS": "3", "RABBITMQ_PREFETCH_COUNT": "100"}
     one, other = world.bridge("one", **held), world.bridge("other", **held)
@@ -270,7 +270,7 @@ async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: Bridge
         await catch_up(world, 80, one, other)
 
 
-async def fall_behind(world: BridgeWorld, *bridges: Program) -> None:
+async def fall_behind(world: BridgeHarness, *bridges: Program) -> None:
     """Publish votes of the first 20 voters until the bridges stand still; few are in their hands.
 
     Nobody reads: the records, genesis included, soon are more than may wait.
@@ -289,7 +289,7 @@ async def fall_behind(world: BridgeWorld, *bridges: Program) -> None:
     await until(paused, "pause")
 
 
-async def catch_up(world: BridgeWorld, count: int, *bridges: Program) -> None:
+async def catch_up(world: BridgeHarness, count: int, *bridges: Program) -> None:
     """Let the workers be at the end of the log, until it has so many submissions."""
 
     async def flowing() -> bool:
@@ -300,7 +300,7 @@ async def catch_up(world: BridgeWorld, count: int, *bridges: Program) -> None:
     await until(flowing, f"the intake goes on, {count} submissions in the log")
 
 
-async def test_exchange_of_deployed_clients_is_bound(world: BridgeWorld) -> None:
+async def test_exchange_of_deployed_clients_is_bound(world: BridgeHarness) -> None:
     await world.load_roll(range(1))
     with world.channel() as channel:
         channel.exchange_declare("votes.exchange", "topic", durable=True)
@@ -313,7 +313,7 @@ async def test_exchange_of_deployed_clients_is_bound(world: BridgeWorld) -> None
         channel.exchange_delete("votes.exchange")
 
 
-async def test_roll_decides_and_prevalidated_votes_do_not_ask(world: BridgeWorld) -> None:
+async def test_roll_decides_and_prevalidated_votes_do_not_ask(world: BridgeHarness) -> None:
     await world.load_roll([0, 1])
     world.publish([law_vote(0), law_vote(1), law_vote(5)], message_id="m")
     world.publish([law_vote(6)], queue=AGGREGATION)
@@ -328,14 +328,14 @@ async def test_roll_decides_and_prevalidated_votes_do_not_ask(world: BridgeWorld
     }
 
 
-async def test_prevalidated_queue_alone_needs_no_roll(world: BridgeWorld) -> None:
+async def test_prevalidated_queue_alone_needs_no_roll(world: BridgeHarness) -> None:
     world.publish([law_vote(0)], queue=AGGREGATION)
     async with world.bridge(SCRUTIN_INGRESS=AGGREGATION) as bridge:
         await world.logged(1)
         await bridge.ready()
 
 
-async def test_missing_or_shrunken_roll_is_an_outage(world: BridgeWorld) -> None:
+async def test_missing_or_shrunken_roll_is_an_outage(world: BridgeHarness) -> None:
     world.publish([law_vote(0)])
     async with world.bridge(MAX_RETRY_ATTEMPTS="2") as bridge:
 
@@ -358,7 +358,7 @@ async def test_missing_or_shrunken_roll_is_an_outage(world: BridgeWorld) -> None
         assert {p.item.flags for p in placed} == {Flag.ON_ROLL}
 
 
-async def test_open_roll_asks_nobody(world: BridgeWorld) -> None:
+async def test_open_roll_asks_nobody(world: BridgeHarness) -> None:
     world.publish([law_vote(0)])
     async with world.bridge(SCRUTIN_ROLL="open") as bridge:
         (placed,) = await world.logged(1)
@@ -366,7 +366,7 @@ async def test_open_roll_asks_nobody(world: BridgeWorld) -> None:
     assert placed.item.flags == Flag.ON_ROLL
 
 
-async def test_small_prefetch_does_not_wait_for_the_timer(world: BridgeWorld) -> None:
+async def test_small_prefetch_does_not_wait_for_the_timer(world: BridgeHarness) -> None:
     """With the timer alone 100 votes in fives would take 19 s from the first to the last."""
     await world.load_roll(range(100))
     world.publish(law_vote(n) for n in range(100))
@@ -377,7 +377,7 @@ async def test_small_prefetch_does_not_wait_for_the_timer(world: BridgeWorld) ->
     assert took_ms < 19_000
 
 
-async def test_workers_that_lag_hold_the_intake_back(world: BridgeWorld) -> None:
+async def test_workers_that_lag_hold_the_intake_back(world: BridgeHarness) -> None:
     await world.load_roll(range(40))
     async with world.bridge(SCRUTIN_MAX_LAG_RECORDS="3") as bridge:
         await bridge.ready()
@@ -389,7 +389,7 @@ async def test_workers_that_lag_hold_the_intake_back(world: BridgeWorld) -> None
         await catch_up(world, 40, bridge)
 
 
-async def test_odd_headers_stop_nobody(world: BridgeWorld) -> None:
+async def test_odd_headers_stop_nobody(world: BridgeHarness) -> None:
     """pika itself raises on a header with a time in milliseconds."""
     await world.load_roll(range(2))
     world.publish([law_vote(0)], headers={"sent": FarFuture(2000, 1, 1, tzinfo=UTC)})
@@ -408,7 +408,7 @@ class FarFuture(datetime):
         return (9999, 12, 31, 10**9, 0, 0, 0, 1, 0)
 
 
-async def test_bad_settings_have_their_exit_code(world: BridgeWorld) -> None:
+async def test_bad_settings_have_their_exit_code(world: BridgeHarness) -> None:
     bridge = world.bridge(SCRUTIN_FLUSH="20")
     bridge.start()
     assert await asyncio.wait_for(bridge.ended(), 120) == ExitCode.BAD_SETTINGS

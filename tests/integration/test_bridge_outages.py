@@ -21,10 +21,10 @@ from streams.messages.decode import decode
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import OutageTracker
 from tests.harness import until
-from tests.integration.bridge_world import (
+from tests.integration.bridge_harness import (
     PARTITIONS,
     VALIDATION,
-    BridgeWorld,
+    BridgeHarness,
     json_body,
     law_vote,
     soon,
@@ -32,8 +32,8 @@ from tests.integration.bridge_world import (
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
-    async with BridgeWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeHarness]:
+    async with BridgeHarness(stack, tmp_path) as world:
         yield world
     # Whatever a failed test left stopped or frozen.
     for name in ("kafka", "rabbitmq", "redis"):
@@ -43,7 +43,7 @@ async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
 
 @pytest.mark.parametrize("service", ["rabbitmq", "kafka", "redis"])
 @pytest.mark.timeout(240)
-async def test_a_service_restarts_in_the_middle(world: BridgeWorld, service: str) -> None:
+async def test_a_service_restarts_in_the_middle(world: BridgeHarness, service: str) -> None:
     count = 10_000
     await world.load_roll(range(count))
     if service == "redis":
@@ -79,7 +79,7 @@ def assert_repeats_say_so(placed: list) -> None:  # type: ignore[type-arg]
         seen.add(p.item.identity)
 
 
-async def test_order_within_a_partition_survives_an_outage(world: BridgeWorld) -> None:
+async def test_order_within_a_partition_survives_an_outage(world: BridgeHarness) -> None:
     """The votes of one voter stand in the log in the order in which they were delivered."""
     await world.load_roll([0])
     async with world.bridge() as bridge:
@@ -98,7 +98,7 @@ async def test_order_within_a_partition_survives_an_outage(world: BridgeWorld) -
 
 
 async def test_sigterm_while_kafka_is_away_ends_in_time_and_loses_nothing(
-    world: BridgeWorld,
+    world: BridgeHarness,
 ) -> None:
     await world.load_roll(range(10))
     bridge = world.bridge(SCRUTIN_DRAIN_TIMEOUT_S="4")
@@ -118,7 +118,7 @@ async def test_sigterm_while_kafka_is_away_ends_in_time_and_loses_nothing(
     assert_repeats_say_so(placed)
 
 
-async def test_second_signal_ends_at_once(world: BridgeWorld) -> None:
+async def test_second_signal_ends_at_once(world: BridgeHarness) -> None:
     await world.load_roll(range(10))
     bridge = world.bridge(SCRUTIN_DRAIN_TIMEOUT_S="60")
     bridge.start()
@@ -137,7 +137,7 @@ async def test_second_signal_ends_at_once(world: BridgeWorld) -> None:
         assert await bridge.ended() == ExitCode.INTERRUPTED
 
 
-async def test_starts_before_its_services_and_ends_on_a_signal(world: BridgeWorld) -> None:
+async def test_starts_before_its_services_and_ends_on_a_signal(world: BridgeHarness) -> None:
     await asyncio.to_thread(world.stack.stop, "kafka")
     bridge = world.bridge(MAX_RETRY_ATTEMPTS="1")
     bridge.start()
@@ -168,7 +168,7 @@ def batch(number: int) -> bytes:
 
 
 async def test_a_hole_in_the_sequence_brings_a_new_producer(
-    world: BridgeWorld, monkeypatch: pytest.MonkeyPatch
+    world: BridgeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that aiokafka gave up leaves a hole; Kafka then refuses all that follows."""
     metrics = BridgeMetrics(CollectorRegistry())

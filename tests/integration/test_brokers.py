@@ -21,7 +21,7 @@ from streams.devstack import Stack
 from streams.load.election import LoadPlan
 from streams.settings.kafka_security import client
 from tests.harness import Chain, database, until_reached
-from tests.integration.cli_world import run_cli
+from tests.integration.cli_harness import run_cli
 
 VOTES = int(os.environ.pop("BROKERS_VOTES", "0"))
 BROKERS = ("kafka", "kafka-2", "kafka-3")

@@ -18,7 +18,6 @@ import pika
 import pytest
 import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from cli_world import World, program, run_cli, vote, vote_hash
 
 from streams.adapters.postgres.migrations import migrate
 from streams.core.topics import VALIDATION_TOPIC, egress_group
@@ -26,6 +25,7 @@ from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.settings.load import variables
 from tests.harness import wipe
+from tests.integration.cli_harness import FinishedCount, program, run_cli, vote, vote_hash
 
 REDIS_DB = "13"
 
@@ -80,7 +80,7 @@ def env(emptied: Stack) -> Iterator[dict[str, str]]:
             await connection.execute(f"CREATE DATABASE {own['POSTGRES_DB']}")
         async with database(own, own["POSTGRES_DB"]) as connection:
             await migrate(connection)
-        async with World(own["KAFKA_BOOTSTRAP_SERVERS"], own["SCRUTIN_APP_ID"]):
+        async with FinishedCount(own["KAFKA_BOOTSTRAP_SERVERS"], own["SCRUTIN_APP_ID"]):
             pass
 
     async def end() -> None:
@@ -214,7 +214,7 @@ def test_lag_of_every_reader(env: dict[str, str], channel: Any) -> None:
     voted = vote(vote_hash(1, "C-1"), "C-1")
 
     async def work() -> tuple[int, int]:
-        async with World(env["KAFKA_BOOTSTRAP_SERVERS"], env["SCRUTIN_APP_ID"]) as world:
+        async with FinishedCount(env["KAFKA_BOOTSTRAP_SERVERS"], env["SCRUTIN_APP_ID"]) as world:
             partition = world.partition(voted)
             await world.accept([voted])
             ((_, offset, _),) = world.places.values()

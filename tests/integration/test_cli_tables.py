@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from cli_world import PARTITIONS, Vote, World, run_cli, vote, vote_hash
 
 from schemas.votes import Kind
 from streams.core.keys import voter_key
@@ -22,6 +21,7 @@ from streams.core.topics import changelog_topic
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from tests.harness import wipe
+from tests.integration.cli_harness import PARTITIONS, FinishedCount, Vote, run_cli, vote, vote_hash
 
 VOTERS = 2_000
 ELECTION = "2026-11"
@@ -65,7 +65,7 @@ def count(stack: Stack) -> Count:
     async def write() -> dict[bytes, tuple[int, int, int]]:
         # The topics that another module has left may have other partitions.
         await wipe(stack.env())
-        async with World(env["KAFKA_BOOTSTRAP_SERVERS"], env["SCRUTIN_APP_ID"]) as world:
+        async with FinishedCount(env["KAFKA_BOOTSTRAP_SERVERS"], env["SCRUTIN_APP_ID"]) as world:
             for start in range(0, VOTERS, 250):
                 await world.accept(votes[start : start + 250])
             await world.accept([vote("nas+CODE", f"election:{ELECTION}", kind=Kind.CANDIDATE)])
@@ -241,7 +241,7 @@ def test_a_record_that_is_not_ours_is_named(count: Count) -> None:
     servers = count.env["KAFKA_BOOTSTRAP_SERVERS"]
 
     async def spoil() -> None:
-        async with World(servers, app_id) as world:
+        async with FinishedCount(servers, app_id) as world:
             await world.producer.send_and_wait(
                 changelog_topic(app_id), b"not ours", key=b"12345678", partition=3
             )
@@ -258,7 +258,7 @@ def test_reading_ends_at_offsets_that_hold_no_record(count: Count) -> None:
     servers = count.env["KAFKA_BOOTSTRAP_SERVERS"]
 
     async def write() -> None:
-        async with World(servers, app_id) as world:
+        async with FinishedCount(servers, app_id) as world:
             await world.producer.stop()
             world.producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=app_id)
             await world.producer.start()

@@ -26,7 +26,7 @@ from streams.tally.files import describe, read_document
 from streams.tally.refusals import Refused
 from streams.tally.work import load_election
 from tests.harness import wipe
-from tests.integration.tally_world import TallyWorld
+from tests.integration.tally_harness import TallyHarness
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -52,7 +52,7 @@ class Scrutin:
 def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    world = TallyWorld(stack, tmp_path)
+    world = TallyHarness(stack, tmp_path)
     asyncio.run(wipe(stack.env()))
     scrutin = Scrutin()
     request.addfinalizer(lambda: [program.send(signal.SIGKILL) for program in world.programs])
@@ -142,7 +142,7 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
         shutil.rmtree(changed)
 
 
-async def tallied(world: TallyWorld) -> None:
+async def tallied(world: TallyHarness) -> None:
     async with tally(world.settings) as asked:
         await world.tallied(asked, "e")
 

@@ -22,9 +22,9 @@ from streams.devstack import Stack
 from streams.load.programs import worker
 from streams.settings.load import load_settings
 from tests.harness import database, until
-from tests.integration.bridge_world import (
+from tests.integration.bridge_harness import (
     PARTITIONS,
-    BridgeWorld,
+    BridgeHarness,
     law_vote,
     scrutin,
     voter,
@@ -34,7 +34,7 @@ from tests.strategies import contests_changed, make_contest
 VOTES = 12_000
 
 
-async def run(world: BridgeWorld, command: str, *arguments: str) -> Any:
+async def run(world: BridgeHarness, command: str, *arguments: str) -> Any:
     """Run a `scrutin contest` command that must succeed; returns its JSON."""
     wait = () if command in {"show", "list"} else ("--wait", "90")
     done = await asyncio.to_thread(
@@ -44,7 +44,7 @@ async def run(world: BridgeWorld, command: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-async def closings(world: BridgeWorld, contest: str) -> dict[int, int]:
+async def closings(world: BridgeHarness, contest: str) -> dict[int, int]:
     """Partition -> offset of the first record that closes a contest."""
     found: dict[int, int] = {}
     for record in await world.records():
@@ -56,7 +56,7 @@ async def closings(world: BridgeWorld, contest: str) -> dict[int, int]:
     return found
 
 
-async def in_the_log(world: BridgeWorld, contest: str) -> tuple[Counter[str], int]:
+async def in_the_log(world: BridgeHarness, contest: str) -> tuple[Counter[str], int]:
     """Choices of a contest's voters in front of its closing, and how many votes are behind it."""
     ends = await closings(world, contest)
     before: dict[str, str] = {}
@@ -74,7 +74,7 @@ async def in_the_log(world: BridgeWorld, contest: str) -> tuple[Counter[str], in
 
 @pytest.mark.timeout(400)
 async def test_contests_from_draft_to_final(stack: Stack, tmp_path: Path) -> None:
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         world.env |= {"SCRUTIN_ENFORCE_CONTESTS": "true", "SCRUTIN_ROLL": "open"}
         counter = worker(world.env, tmp_path, "worker")
         db = await database(load_settings(stack.env()))
@@ -93,7 +93,7 @@ async def test_contests_from_draft_to_final(stack: Stack, tmp_path: Path) -> Non
             await db.close()
 
 
-async def _closing_under_load(world: BridgeWorld, db: Any) -> None:
+async def _closing_under_load(world: BridgeHarness, db: Any) -> None:
     for law in ("law-0", "law-1"):
         assert (await run(world, "create", law))["state"] == "draft"
         assert (await run(world, "open", law))["command"]["partitions_passed"] == PARTITIONS
@@ -153,7 +153,7 @@ async def _closing_under_load(world: BridgeWorld, db: Any) -> None:
     assert "final" not in by_law["law-1"]
 
 
-async def _closing_by_time(world: BridgeWorld, db: Any) -> None:
+async def _closing_by_time(world: BridgeHarness, db: Any) -> None:
     shown = await run(world, "create", "law-2", "--opens", "2020-01-01T00:00:00Z")
     assert shown["state"] in {"draft", "open"}
 
@@ -171,7 +171,7 @@ async def _closing_by_time(world: BridgeWorld, db: Any) -> None:
     assert len(await closings(world, "law-2")) == PARTITIONS
 
 
-async def _command_left_half_written(world: BridgeWorld, db: Any) -> None:
+async def _command_left_half_written(world: BridgeHarness, db: Any) -> None:
     """Noted, in one partition of four, and its issuer is gone."""
     number = await db.fetchval("SELECT max(number) + 1 FROM control_commands")
     half = contests_changed(number, make_contest("law-9", ContestState.DRAFT))
@@ -191,7 +191,7 @@ async def _command_left_half_written(world: BridgeWorld, db: Any) -> None:
     assert again["state"] == "draft"
 
 
-async def _closed_stays_closed(world: BridgeWorld, db: Any) -> None:
+async def _closed_stays_closed(world: BridgeHarness, db: Any) -> None:
     late = "SELECT count(*) FROM rejected_votes WHERE reason = $1 AND contest = $2"
     before = await db.fetchval(late, "contest_closed", "law-0")
     world.publish(
@@ -224,7 +224,7 @@ async def _closed_stays_closed(world: BridgeWorld, db: Any) -> None:
 
 
 async def test_without_workers_a_command_is_noted_and_says_so(stack: Stack, tmp_path: Path) -> None:
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         await asyncio.to_thread(scrutin, world.env, "migrate")
         done = await asyncio.to_thread(
             scrutin, world.env, "contest", "create", "law-1", "--wait", "0.2"

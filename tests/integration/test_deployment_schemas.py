@@ -23,7 +23,7 @@ MANIFESTS = [
     manifest
     for file in sorted((DOCKER / "kubernetes").glob("*.yaml"))
     for manifest in yaml.safe_load_all(file.read_text())
-    # Of kustomize, and in no schema; tests/unit/test_deployment_files.py looks at it.
+    # Of kustomize, and in no schema; tests/unit/docker/test_deployment_files.py looks at it.
     if manifest["kind"] != "Kustomization"
 ]
 KINDS = {(manifest["kind"], manifest["apiVersion"]) for manifest in MANIFESTS}

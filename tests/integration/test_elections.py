@@ -18,7 +18,7 @@ from streams.devstack import Stack
 from streams.load.programs import Program, gateway, worker
 from streams.settings.load import load_settings
 from tests.harness import database, until
-from tests.integration.bridge_world import BridgeWorld, scrutin, voter
+from tests.integration.bridge_harness import BridgeHarness, scrutin, voter
 from tests.slow_count import slow_runoff
 
 VOTERS = 1500
@@ -94,7 +94,7 @@ BAD = (
 )
 
 
-async def run(world: BridgeWorld, *arguments: str) -> Any:
+async def run(world: BridgeHarness, *arguments: str) -> Any:
     done = await asyncio.to_thread(scrutin, world.env, *arguments, "--json", timeout_s=180)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -102,7 +102,7 @@ async def run(world: BridgeWorld, *arguments: str) -> Any:
 
 @pytest.mark.timeout(600)
 async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         world.env |= {
             "SCRUTIN_ENFORCE_CONTESTS": "true",
             "SCRUTIN_ROLL": "open",
@@ -129,7 +129,7 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
             await db.close()
 
 
-async def import_both(world: BridgeWorld, db: Any, directory: Path) -> None:
+async def import_both(world: BridgeHarness, db: Any, directory: Path) -> None:
     file = directory / "assembly.json"
     file.write_text(json.dumps(ASSEMBLY))
     drafted = await run(world, "election", "import", str(file), *PATIENTLY)
@@ -176,7 +176,7 @@ async def judged(db: Any, count: int) -> None:
 
 
 async def ranked_equals_the_independent_count(
-    world: BridgeWorld, db: Any, sent: list[tuple[int, tuple[int, ...], Ballot]]
+    world: BridgeHarness, db: Any, sent: list[tuple[int, tuple[int, ...], Ballot]]
 ) -> None:
     await judged(db, len(sent) + len(BAD))
     reasons = await db.fetch(
@@ -225,7 +225,7 @@ async def ranked_equals_the_independent_count(
     assert "elected: Candidate" in text.stdout
 
 
-async def single_choice_by_default_election(world: BridgeWorld, db: Any) -> None:
+async def single_choice_by_default_election(world: BridgeHarness, db: Any) -> None:
     """Votes in the words of the validation worker, which knows of one election only."""
     before = await db.fetchval(
         "SELECT (SELECT count(*) FROM vote_audit) + (SELECT count(*) FROM rejected_votes)"
@@ -309,7 +309,7 @@ async def over_http(web: Program, db: Any) -> None:
         assert await db.fetchval(choice) == "11>12"
 
 
-async def closed_and_final(world: BridgeWorld, web: Program, db: Any) -> None:
+async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
     await run(world, "contest", "close", "election:1", *PATIENTLY)
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
     async with (

@@ -12,7 +12,7 @@ import pytest
 from streams.devstack import Stack
 from streams.devstack.certificates import Certificates
 from streams.errors import ExitCode
-from tests.integration.cli_world import run_cli
+from tests.integration.cli_harness import run_cli
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -27,7 +27,7 @@ from streams.load.amqp import connection_parameters
 from streams.settings.load import load_settings
 from tests.faults.scenarios_hosts import wrong_clock
 from tests.harness import wipe
-from tests.integration.cli_world import PARTITIONS, program, run_cli
+from tests.integration.cli_harness import PARTITIONS, program, run_cli
 
 pytestmark = pytest.mark.timeout(300)
 

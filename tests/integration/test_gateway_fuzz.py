@@ -12,8 +12,8 @@ from streams.adapters.kafka.admin import ensure_topics
 from streams.devstack import Stack
 from streams.load.programs import child_environment, gateway
 from tests.harness import wipe
-from tests.integration.core_world import own_database
-from tests.integration.gateway_world import NO_LIMITS, SECRET
+from tests.integration.gateway_harness import NO_LIMITS, SECRET
+from tests.integration.sink_harness import own_database
 
 CHECKS = ",".join(
     (

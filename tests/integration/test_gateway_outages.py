@@ -18,7 +18,7 @@ from streams.devstack import Stack
 from streams.gateway.receipts import Receipts
 from tests.faults.services import NotPossibleHere, Rabbit
 from tests.harness import database, metrics, until
-from tests.integration.gateway_world import (
+from tests.integration.gateway_harness import (
     NO_LIMITS,
     SECRET,
     Client,

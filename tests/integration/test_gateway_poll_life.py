@@ -18,7 +18,7 @@ from redis.asyncio.client import PubSub
 from streams.devstack import Stack
 from streams.load.programs import gateway
 from tests.harness import database, metrics, redis_of, until
-from tests.integration.gateway_world import (
+from tests.integration.gateway_harness import (
     NO_LIMITS,
     Client,
     GatewayChain,

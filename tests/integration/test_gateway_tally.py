@@ -15,8 +15,8 @@ from streams.devstack import Stack
 from streams.load.programs import gateway
 from streams.tally.commands import tally
 from tests.harness import until
-from tests.integration.gateway_world import Client, client_of
-from tests.integration.tally_world import counts, small_election, tally_world
+from tests.integration.gateway_harness import Client, client_of
+from tests.integration.tally_harness import counts, small_election, tally_harness
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -33,7 +33,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 async def test_an_encrypted_election_is_tallied_over_http(stack: Stack, tmp_path: Path) -> None:
     held = small_election("123", 3, cast=4)
-    async with tally_world(stack, tmp_path) as world, tally(world.settings) as asked:
+    async with tally_harness(stack, tmp_path) as world, tally(world.settings) as asked:
         env = {**world.env, "SCRUTIN_TALLY_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest()}
         program = gateway(env, tmp_path).start()
         world.programs.append(program)
@@ -76,7 +76,7 @@ async def told_more_than(seen: list[Any], before: int) -> None:
 
 
 async def test_commands_need_a_key_that_is_set(stack: Stack, tmp_path: Path) -> None:
-    async with tally_world(stack, tmp_path) as world:
+    async with tally_harness(stack, tmp_path) as world:
         programs = [gateway(world.env, tmp_path, "none").start()]
         programs.append(
             gateway({**world.env, "SCRUTIN_TALLY_API_KEYS": "*"}, tmp_path, "any").start()

@@ -11,8 +11,7 @@ from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import child_environment, gateway
 from tests.harness import metrics, redis_of, until
-from tests.integration.core_world import own_database
-from tests.integration.gateway_world import (
+from tests.integration.gateway_harness import (
     NO_LIMITS,
     Client,
     GatewayChain,
@@ -20,6 +19,7 @@ from tests.integration.gateway_world import (
     client_of,
     hash_of,
 )
+from tests.integration.sink_harness import own_database
 
 
 async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from schemas.genesis import Genesis
 from schemas.votes import Kind, VoteBatch
 from streams.errors import ExitCode, LogMismatch
 from streams.worker.log_check import check_database
-from tests.integration.core_world import Log, OneSink
+from tests.integration.sink_harness import Log, OneSink
 from tests.strategies import LOG_ID, make_batch, make_vote
 
 OURS = {0: Genesis(LOG_ID, 0), 1: Genesis(LOG_ID, 0)}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pika
 import pytest
-from harness import Chain, database, redis_of
 
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
@@ -20,6 +19,7 @@ from streams.load.expected import read_expected
 from streams.load.play import play
 from streams.load.verification import verify
 from streams.settings.load import load_settings
+from tests.harness import Chain, database, redis_of
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,7 +13,7 @@ from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, SchemaNewer
 from streams.settings.model import Settings
 from tests.harness import database
-from tests.integration.core_world import own_database, rows
+from tests.integration.sink_harness import own_database, rows
 
 DOCUMENTED = {
     "vote_results",

@@ -19,14 +19,14 @@ from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.maintenance.mirror import compare, rebuild
 from tests.harness import until
-from tests.integration.bridge_world import APP_ID, BridgeWorld, law_vote, scrutin, voter
+from tests.integration.bridge_harness import APP_ID, BridgeHarness, law_vote, scrutin, voter
 
 APP_ENV = {"SCRUTIN_APP_ID": APP_ID}
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
-    async with BridgeWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeHarness]:
+    async with BridgeHarness(stack, tmp_path) as world:
         yield world
 
 
@@ -41,7 +41,7 @@ def verdict(index: int, item: Vote | Malformed) -> Rejection | None:
     return None
 
 
-async def judged(world: BridgeWorld, count: int) -> None:
+async def judged(world: BridgeHarness, count: int) -> None:
     await world.load_roll(range(count))
     world.publish(law_vote(n) for n in range(count))
     async with world.bridge("filler"):
@@ -49,19 +49,19 @@ async def judged(world: BridgeWorld, count: int) -> None:
     await world.validator(verdict)
 
 
-async def counters(world: BridgeWorld) -> dict[str, str]:
+async def counters(world: BridgeHarness) -> dict[str, str]:
     names = [name async for name in world.redis.scan_iter("duplicate_count:*")]
     return {name: await world.redis.get(name) for name in names}
 
 
-async def mirrored(world: BridgeWorld, count: int) -> None:
+async def mirrored(world: BridgeHarness, count: int) -> None:
     async def there() -> bool:
         return await world.redis.scard("voted_hashes") == count
 
     await until(there, f"{count} voters in the mirror")
 
 
-async def dealt_with(world: BridgeWorld) -> None:
+async def dealt_with(world: BridgeHarness) -> None:
     """Wait until the mirror has committed all verdicts: after writing and counting them."""
 
     judged = len(await world.records(VALIDATED_TOPIC))
@@ -72,7 +72,7 @@ async def dealt_with(world: BridgeWorld) -> None:
     await until(committed, "all verdicts are mirrored and committed")
 
 
-async def test_accepted_votes_and_attempts_arrive(world: BridgeWorld) -> None:
+async def test_accepted_votes_and_attempts_arrive(world: BridgeHarness) -> None:
     await judged(world, 200)
     async with world.bridge() as bridge:
         await dealt_with(world)
@@ -89,7 +89,7 @@ async def test_accepted_votes_and_attempts_arrive(world: BridgeWorld) -> None:
         assert await world.redis.get(f"error_pattern:{voter(1)[:8]}") == "1"
 
 
-async def test_prefixes_of_unknown_hashes_are_counted_once(world: BridgeWorld) -> None:
+async def test_prefixes_of_unknown_hashes_are_counted_once(world: BridgeHarness) -> None:
     log = bytes(16)
     first = Patterns(0, log, 5, {"deadbeef": 3, "cafe": 1})
     for patterns in (
@@ -107,7 +107,7 @@ async def test_prefixes_of_unknown_hashes_are_counted_once(world: BridgeWorld) -
 
 
 async def test_junk_does_not_fill_redis(
-    world: BridgeWorld, monkeypatch: pytest.MonkeyPatch
+    world: BridgeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.bridge.mirror.MAX_PATTERNS", 10)
     counts = {f"{n:08}": 1 for n in range(50)}
@@ -117,13 +117,13 @@ async def test_junk_does_not_fill_redis(
     assert await world.redis.get("error_pattern:00000003") == "5"
 
 
-async def test_late_replays_lower_no_counter(world: BridgeWorld) -> None:
+async def test_late_replays_lower_no_counter(world: BridgeHarness) -> None:
     for attempts in (2, 5, 3):
         await write(world.redis, Change([], {"a": attempts, "b": 1}))
     assert await counters(world) == {"duplicate_count:a": "5", "duplicate_count:b": "1"}
 
 
-async def test_a_change_larger_than_a_script_call(world: BridgeWorld) -> None:
+async def test_a_change_larger_than_a_script_call(world: BridgeHarness) -> None:
     change = Change([f"h{n}" for n in range(9001)], {f"h{n}": n for n in range(1, 5001)})
     assert len(list(script_calls(change))) == 3
     await write(world.redis, change)
@@ -131,7 +131,7 @@ async def test_a_change_larger_than_a_script_call(world: BridgeWorld) -> None:
     assert len(await counters(world)) == 5000
 
 
-async def test_redis_away_delays_the_mirror_alone(world: BridgeWorld) -> None:
+async def test_redis_away_delays_the_mirror_alone(world: BridgeHarness) -> None:
     await judged(world, 100)
     async with world.bridge(SCRUTIN_ROLL="open") as bridge:
         await bridge.ready()
@@ -153,7 +153,7 @@ async def test_redis_away_delays_the_mirror_alone(world: BridgeWorld) -> None:
         await mirrored(world, 80)
 
 
-async def test_check_and_rebuild_as_a_user(world: BridgeWorld) -> None:
+async def test_check_and_rebuild_as_a_user(world: BridgeHarness) -> None:
     await judged(world, 100)
     env = world.stack.env() | APP_ENV
 
@@ -187,7 +187,7 @@ async def test_check_and_rebuild_as_a_user(world: BridgeWorld) -> None:
     assert "says what the log says" in human.stdout
 
 
-async def test_rebuild_keeps_what_the_live_mirror_writes_meanwhile(world: BridgeWorld) -> None:
+async def test_rebuild_keeps_what_the_live_mirror_writes_meanwhile(world: BridgeHarness) -> None:
     """A vote whose verdict comes after the rebuild took its end, written while it reads."""
     await judged(world, 100)
     redis = redis_client(world.settings)
@@ -213,7 +213,7 @@ async def test_rebuild_keeps_what_the_live_mirror_writes_meanwhile(world: Bridge
         await redis.aclose()
 
 
-async def test_check_waits_for_a_mirror_that_is_behind(world: BridgeWorld) -> None:
+async def test_check_waits_for_a_mirror_that_is_behind(world: BridgeHarness) -> None:
     await judged(world, 100)
     env = world.stack.env() | APP_ENV
     checking = asyncio.create_task(
@@ -225,7 +225,7 @@ async def test_check_waits_for_a_mirror_that_is_behind(world: BridgeWorld) -> No
     assert json.loads(done.stdout)["equal"] is True
 
 
-async def test_two_rebuilds_do_not_mix(world: BridgeWorld) -> None:
+async def test_two_rebuilds_do_not_mix(world: BridgeHarness) -> None:
     await judged(world, 10)
     await world.redis.set(REBUILD_LOCK, "another", ex=60)
     done = await asyncio.to_thread(scrutin, world.stack.env() | APP_ENV, "mirror", "rebuild")

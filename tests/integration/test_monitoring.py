@@ -20,7 +20,7 @@ from streams.devstack import Stack, ports
 from streams.load.election import LoadPlan
 from streams.load.programs import Program, gateway
 from tests.harness import Chain, until
-from tests.integration.cli_world import run_cli
+from tests.integration.cli_harness import run_cli
 
 pytestmark = pytest.mark.timeout(480)
 

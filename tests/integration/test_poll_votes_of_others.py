@@ -9,7 +9,7 @@ import pytest
 
 from streams.devstack import Stack
 from tests.harness import database, until
-from tests.integration.gateway_world import NO_LIMITS, GatewayChain, amqp, client_of, poll
+from tests.integration.gateway_harness import NO_LIMITS, GatewayChain, amqp, client_of, poll
 
 SETTINGS = {
     **NO_LIMITS,

@@ -14,12 +14,12 @@ from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.devstack import Stack
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import OutageTracker
-from tests.integration.bridge_world import VALIDATION, BridgeWorld, law_vote, soon
+from tests.integration.bridge_harness import VALIDATION, BridgeHarness, law_vote, soon
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeWorld]:
-    async with BridgeWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[BridgeHarness]:
+    async with BridgeHarness(stack, tmp_path) as world:
         yield world
 
 
@@ -33,7 +33,7 @@ class Holding:
         """Nothing is kept."""
 
 
-async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeWorld) -> None:
+async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeHarness) -> None:
     world.publish(law_vote(n) for n in range(25))
     consumer = QueueConsumer(
         address_of(world.settings),

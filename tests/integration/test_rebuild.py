@@ -24,8 +24,8 @@ from streams.maintenance.topics import TopicRebuild
 from streams.settings.load import load_settings
 from streams.worker.postgres_sink import PostgresSink
 from tests.harness import until
-from tests.integration.cli_world import run_cli
-from tests.integration.worker_world import APP_ID, PARTITIONS, WorkerWorld, ending
+from tests.integration.cli_harness import run_cli
+from tests.integration.worker_harness import APP_ID, PARTITIONS, WorkerHarness, ending
 from tests.strategies import make_batch, make_vote
 
 pytestmark = pytest.mark.timeout(300)
@@ -36,12 +36,12 @@ RECORDS = 5
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerWorld]:
-    async with WorkerWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
+    async with WorkerHarness(stack, tmp_path) as world:
         yield world
 
 
-def typed(world: WorkerWorld, command: str, *, code: int = ExitCode.OK) -> dict[str, Any]:
+def typed(world: WorkerHarness, command: str, *, code: int = ExitCode.OK) -> dict[str, Any]:
     """Type a command of ours; returns what it says."""
     _, *arguments = shlex.split(command)
     done = run_cli(world.env, *arguments, "--json")
@@ -56,14 +56,14 @@ def commands(said: str) -> list[str]:
     return re.findall(r"`(scrutin [^`]*)`", said)
 
 
-async def refused(world: WorkerWorld, code: ExitCode) -> list[str]:
+async def refused(world: WorkerHarness, code: ExitCode) -> list[str]:
     """Start a worker that must refuse; returns the commands it names."""
     ended, log = await world.refused("refused")
     assert ended == code, log
     return commands(ending(log)["error"])
 
 
-async def counted(world: WorkerWorld, records: int = 20) -> None:
+async def counted(world: WorkerHarness, records: int = 20) -> None:
     """Count some more records, to the end of the log, and stop."""
     await world.write(records)
     worker = await world.started("again")
@@ -105,7 +105,7 @@ def small_lots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_lots")
-async def test_a_lost_changelog(world: WorkerWorld) -> None:
+async def test_a_lost_changelog(world: WorkerHarness) -> None:
     await counted(world, 30)
     await delete_topic(world.servers, CHANGELOG)
     [command] = await refused(world, ExitCode.LOG_MISMATCH)
@@ -122,7 +122,7 @@ async def test_a_lost_changelog(world: WorkerWorld) -> None:
     await counted(world)
 
 
-async def test_spoilt_topics(world: WorkerWorld) -> None:
+async def test_spoilt_topics(world: WorkerHarness) -> None:
     await counted(world, 30)
     await world.producer.send_and_wait(CHANGELOG, b"junk", key=b"k", partition=1)
     await world.producer.send_and_wait(VALIDATED_TOPIC, b"junk", partition=0)
@@ -137,7 +137,7 @@ async def test_spoilt_topics(world: WorkerWorld) -> None:
 
 
 @pytest.mark.usefixtures("small_lots")
-async def test_a_spoilt_database(world: WorkerWorld) -> None:
+async def test_a_spoilt_database(world: WorkerHarness) -> None:
     await counted(world, 30)
     await world.db.execute(
         "DELETE FROM vote_audit WHERE source_index = 3;"
@@ -159,7 +159,7 @@ async def test_a_spoilt_database(world: WorkerWorld) -> None:
     await counted(world)
 
 
-async def test_a_record_of_the_log_that_cannot_be_decoded(world: WorkerWorld) -> None:
+async def test_a_record_of_the_log_that_cannot_be_decoded(world: WorkerHarness) -> None:
     await world.write(10)
     sent = await world.producer.send_and_wait(VALIDATION_TOPIC, b"\xff junk", partition=1)
     after = make_batch(make_vote("after"))
@@ -185,7 +185,7 @@ async def test_a_record_of_the_log_that_cannot_be_decoded(world: WorkerWorld) ->
         assert told.get("equal", True)
 
 
-async def rewrite_log(world: WorkerWorld, keep: int) -> None:
+async def rewrite_log(world: WorkerHarness, keep: int) -> None:
     """Let the input log be what an old backup would have: the first records of each partition."""
     reader = LogReader(world.servers)
     kept = {
@@ -201,7 +201,7 @@ async def rewrite_log(world: WorkerWorld, keep: int) -> None:
     await world.producer.flush()
 
 
-async def since(world: WorkerWorld, name: str) -> None:
+async def since(world: WorkerHarness, name: str) -> None:
     """Votes come into whatever log there is now; they are to follow the old ones."""
     await world.new_producer()
     for partition, log in world.logs.items():
@@ -210,7 +210,7 @@ async def since(world: WorkerWorld, name: str) -> None:
         log.decide(batch)
 
 
-async def test_a_log_that_lost_its_end_and_one_that_was_recreated(world: WorkerWorld) -> None:
+async def test_a_log_that_lost_its_end_and_one_that_was_recreated(world: WorkerHarness) -> None:
     await counted(world, 30)
     await rewrite_log(world, 12)
     assert await refused(world, ExitCode.LOG_MISMATCH) == ["scrutin rebuild log", "scrutin fresh"]
@@ -229,7 +229,7 @@ async def test_a_log_that_lost_its_end_and_one_that_was_recreated(world: WorkerW
     await counted(world)
 
 
-async def test_a_log_from_the_database_where_all_of_kafka_is_gone(world: WorkerWorld) -> None:
+async def test_a_log_from_the_database_where_all_of_kafka_is_gone(world: WorkerHarness) -> None:
     await counted(world, 30)
     for topic in (VALIDATION_TOPIC, VALIDATED_TOPIC, CHANGELOG, WINDOWS_TOPIC):
         await delete_topic(world.servers, topic)
@@ -262,7 +262,7 @@ async def test_a_log_from_the_database_where_all_of_kafka_is_gone(world: WorkerW
     assert await worker.terminate() == 0
 
 
-async def test_a_new_count_on_purpose(world: WorkerWorld) -> None:
+async def test_a_new_count_on_purpose(world: WorkerHarness) -> None:
     await counted(world, 20)
     before = await world.db.fetchval("SELECT count(*) FROM vote_audit")
     assert "delete the topic" in typed(world, "scrutin fresh", code=ExitCode.FAILED)["error"]

@@ -8,7 +8,7 @@ from streams.devstack import Stack
 from streams.maintenance.fresh import made_by
 from streams.maintenance.shadow import DERIVED, MERGED
 from tests.harness import database
-from tests.integration.core_world import own_database
+from tests.integration.sink_harness import own_database
 
 
 async def test_every_table_is_derived_merged_or_kept(stack: Stack) -> None:

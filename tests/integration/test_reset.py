@@ -18,13 +18,13 @@ from streams.devstack import Stack
 from streams.load.programs import worker
 from streams.settings.load import load_settings
 from tests.harness import database, until
-from tests.integration.bridge_world import PARTITIONS, BridgeWorld, law_vote, scrutin
+from tests.integration.bridge_harness import PARTITIONS, BridgeHarness, law_vote, scrutin
 
 NAME = "dry-run"
 RESULTS = ("vote_audit", "rejected_votes", "vote_results", "duplicate_attempts", "vote_windows")
 
 
-async def reset(world: BridgeWorld, *arguments: str) -> Any:
+async def reset(world: BridgeHarness, *arguments: str) -> Any:
     done = await asyncio.to_thread(
         scrutin, world.env, "reset", *(arguments or ("--confirm", NAME)), "--json"
     )
@@ -45,7 +45,7 @@ async def counted(db: Any, votes: int) -> None:
 
 @pytest.mark.timeout(400)
 async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path) -> None:
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         world.env |= {"SCRUTIN_ROLL": "open", "SCRUTIN_REHEARSAL": NAME}
         counter = worker(world.env, tmp_path, "worker")
         db = await database(load_settings(stack.env()))
@@ -75,7 +75,7 @@ async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path
             await db.close()
 
 
-async def _mirrored(world: BridgeWorld, voters: int, counters: int) -> None:
+async def _mirrored(world: BridgeHarness, voters: int, counters: int) -> None:
     """Wait for what the bridge writes to Redis, whatever PostgreSQL has."""
 
     async def there() -> bool:
@@ -85,7 +85,7 @@ async def _mirrored(world: BridgeWorld, voters: int, counters: int) -> None:
     await until(there, f"{voters} voters and {counters} counters in the mirror")
 
 
-async def _under_load(world: BridgeWorld, db: Any) -> None:
+async def _under_load(world: BridgeHarness, db: Any) -> None:
     async def rejected() -> bool:
         return (await rows(db))["rejected_votes"] == 2
 
@@ -134,7 +134,7 @@ async def _under_load(world: BridgeWorld, db: Any) -> None:
     assert not any(windows.values())
 
 
-async def _while_votes_flow(world: BridgeWorld, db: Any) -> None:
+async def _while_votes_flow(world: BridgeHarness, db: Any) -> None:
     """Nobody stops publishing: what RabbitMQ had before does not count, what comes after does."""
     sent: Counter[str] = Counter()
     phase = "before"
@@ -184,7 +184,7 @@ async def _while_votes_flow(world: BridgeWorld, db: Any) -> None:
 
 
 async def test_a_reset_needs_the_name_of_a_rehearsal(stack: Stack, tmp_path: Path) -> None:
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         refused = scrutin(world.env, "reset", "--confirm", NAME)
         assert refused.returncode == 10
         assert "not marked as a rehearsal" in refused.stderr

@@ -19,8 +19,8 @@ from streams.errors import ExitCode
 from streams.load.election import LoadPlan
 from streams.tally.commands import tally
 from tests.harness import Chain, wipe
-from tests.integration.cli_world import run_cli
-from tests.integration.tally_world import TallyWorld, small_election
+from tests.integration.cli_harness import run_cli
+from tests.integration.tally_harness import TallyHarness, small_election
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -108,7 +108,7 @@ async def test_a_count_runs_with_the_sinks_rights_and_can_change_no_counted_vote
 
 async def tallies(stack: Stack, operator: dict[str, str], directory: Path) -> None:
     """An operator sets an encrypted election up, with all that its guardians bring."""
-    world = TallyWorld(stack, directory)
+    world = TallyHarness(stack, directory)
     settings = world.settings.model_copy(
         update={
             "postgres_user": operator["POSTGRES_USER"],

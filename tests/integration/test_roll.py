@@ -18,14 +18,14 @@ from streams.devstack import Stack
 from streams.load.programs import worker
 from streams.settings.load import load_settings
 from tests.harness import database, until
-from tests.integration.bridge_world import PARTITIONS, BridgeWorld, law_vote, scrutin, voter
+from tests.integration.bridge_harness import PARTITIONS, BridgeHarness, law_vote, scrutin, voter
 
 RECORD_KEYS = 50
 CHUNK = RECORD_KEYS * PARTITIONS
 VOTERS = 400
 
 
-async def run(world: BridgeWorld, *arguments: str) -> Any:
+async def run(world: BridgeHarness, *arguments: str) -> Any:
     """Run a `scrutin roll` command that must succeed; returns its JSON."""
     done = await asyncio.to_thread(scrutin, world.env, "roll", *arguments, "--json")
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ async def test_the_roll_in_the_log(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(roll_loader, "RECORD_KEYS", RECORD_KEYS)
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         world.env |= {"SCRUTIN_ROLL": "table"}
         counter = worker(world.env, tmp_path, "worker")
         db = await database(load_settings(stack.env()))
@@ -78,7 +78,7 @@ async def test_the_roll_in_the_log(
             await db.close()
 
 
-async def _load(world: BridgeWorld, directory: Path) -> None:
+async def _load(world: BridgeHarness, directory: Path) -> None:
     """Interrupted after its first part, then given again."""
     roll = directory / "roll.txt"
     hashes = [voter(n) for n in range(VOTERS + 4)] + [voter(-n) for n in range(1, CHUNK)]
@@ -115,7 +115,7 @@ async def _load(world: BridgeWorld, directory: Path) -> None:
     assert set(exported.read_text().split()[1:]) == set(hashes)
 
 
-async def _live_changes(world: BridgeWorld, judged: Any) -> None:
+async def _live_changes(world: BridgeHarness, judged: Any) -> None:
     assert (await run(world, "check", voter(0)))["on_roll"] is True
     assert await run(world, "withdraw", voter(0), voter(VOTERS)) == {"withdrawn": 2}
     assert (await run(world, "check", voter(0).upper()))["on_roll"] is False
@@ -129,7 +129,7 @@ async def _live_changes(world: BridgeWorld, judged: Any) -> None:
     await judged(VOTERS + 2, 2)
 
 
-async def _elections(world: BridgeWorld, judged: Any) -> None:
+async def _elections(world: BridgeHarness, judged: Any) -> None:
     """A voter on the roll of laws is on none of an election."""
 
     def vote(election: int) -> dict[str, object]:
@@ -147,7 +147,7 @@ async def _elections(world: BridgeWorld, judged: Any) -> None:
 
 async def test_the_set_in_redis_is_asked_for_every_vote(stack: Stack, tmp_path: Path) -> None:
     """Whatever others do to it holds for the votes that come after."""
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         await world.load_roll(range(10))
         async with world.bridge() as bridge:
             await bridge.ready()

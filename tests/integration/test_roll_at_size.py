@@ -18,7 +18,7 @@ from pyarrow import parquet
 from streams.devstack import Stack
 from streams.load.programs import Program, worker
 from tests.harness import until
-from tests.integration.bridge_world import BridgeWorld, scrutin
+from tests.integration.bridge_harness import BridgeHarness, scrutin
 
 ENTRIES = int(os.environ.get("ROLL_ENTRIES", "20000"))
 PATIENCE_S = 120 + ENTRIES / 5000
@@ -67,7 +67,7 @@ def peak_mib(program: Program) -> float:
 @pytest.mark.timeout(240 if ENTRIES <= 100_000 else 3600)
 async def test_a_roll_from_each_form(stack: Stack, tmp_path: Path) -> None:
     """CSV into the set; Parquet, and the set, into the log; what came twice is there once."""
-    async with BridgeWorld(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path) as world:
         write_csv(tmp_path / "roll.csv")
         write_parquet(tmp_path / "roll.parquet")
         counter = worker({**world.env, "SCRUTIN_ROLL": "table"}, tmp_path, "worker")
@@ -86,7 +86,7 @@ async def test_a_roll_from_each_form(stack: Stack, tmp_path: Path) -> None:
             print(f"  {what:15} {figure:8.1f}")
 
 
-async def figures_of(world: BridgeWorld, directory: Path) -> dict[str, float]:
+async def figures_of(world: BridgeHarness, directory: Path) -> dict[str, float]:
     into_redis = {**world.env, "SCRUTIN_ROLL": "redis"}
     into_log = {**world.env, "SCRUTIN_ROLL": "table"}
     figures: dict[str, float] = {}

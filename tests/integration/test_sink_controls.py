@@ -14,7 +14,7 @@ from schemas.genesis import Genesis
 from schemas.votes import VoteBatch
 from streams.devstack import Stack
 from streams.settings.model import Settings
-from tests.integration.core_world import Log, OneSink, check_sums, own_database, rows
+from tests.integration.sink_harness import Log, OneSink, check_sums, own_database, rows
 from tests.strategies import (
     LAWS,
     LOG_ID,

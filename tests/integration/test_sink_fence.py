@@ -12,7 +12,7 @@ from schemas.votes import Flag
 from streams.core.fence import MissingRange
 from streams.errors import LogMismatch
 from tests.harness import until
-from tests.integration.core_world import (
+from tests.integration.sink_harness import (
     Log,
     OneSink,
     check_sums,

@@ -14,8 +14,8 @@ from streams.devstack import Stack
 from streams.errors import LogMismatch, PoisonRecord
 from streams.worker import aggregation
 from streams.worker.aggregation import Aggregation
-from tests.integration.core_world import Log, OneSink, check_sums
 from tests.integration.kafka_names import own_topic, producer, servers
+from tests.integration.sink_harness import Log, OneSink, check_sums
 from tests.strategies import make_batch, make_vote
 
 

@@ -13,7 +13,7 @@ from streams.runtime.outages import OutageTracker, persistently
 from streams.settings.model import Settings
 from streams.worker import postgres_sink as sink_module
 from streams.worker.postgres_sink import ALREADY_COUNTED, PostgresSink
-from tests.integration.core_world import (
+from tests.integration.sink_harness import (
     Log,
     OneSink,
     check_sums,

@@ -13,7 +13,7 @@ from schemas.votes import Kind, VoteBatch
 from streams.core.keys import voter_key
 from streams.devstack import Stack
 from tests.harness import database
-from tests.integration.core_world import (
+from tests.integration.sink_harness import (
     Log,
     OneSink,
     check_sums,

@@ -26,15 +26,15 @@ from streams.tally.record import BALLOTS as BALLOTS_FILE
 from streams.tally.record import TALLIES as TALLIES_FILE
 from streams.tally.record import RecordedTally, export, verify
 from tests.harness import until
-from tests.integration.tally_world import (
-    TallyWorld,
+from tests.integration.tally_harness import (
+    TallyHarness,
     counts,
     plain_election,
     statuses,
-    tally_world,
+    tally_harness,
 )
 from tests.oracle.program import Reference, running
-from tests.tally_world import Voting, begin_election
+from tests.small_election import Voting, begin_election
 
 BALLOTS = int(os.environ.get("SCRUTIN_TEST_TALLY_BALLOTS", "200"))
 """Cast in the election; the long target has 10,000."""
@@ -76,7 +76,7 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
     told = Told()
     told(f"seed {seed}, {BALLOTS} ballots")
     held = begin_election(plain_election(NAME, 10), random.Random(seed), guardians=3, quorum=2)
-    async with tally_world(stack, tmp_path) as world, tally(world.settings) as asked:
+    async with tally_harness(stack, tmp_path) as world, tally(world.settings) as asked:
         # Whoever stands still is replaced here, and not waited for.
         world.env["SCRUTIN_WATCHDOG_TIMEOUT_S"] = "20"
         described = await world.put_election(asked, NAME, held)
@@ -109,7 +109,7 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
 
 
 async def tallied_while_workers_die(
-    world: TallyWorld, asked: TallyCommands, held: Voting, rng: random.Random
+    world: TallyHarness, asked: TallyCommands, held: Voting, rng: random.Random
 ) -> None:
     """Ask for everything at once, and kill workers after random tasks."""
     await world.seal(asked, NAME, held, 0, 2)
@@ -141,7 +141,7 @@ async def tallied_while_workers_die(
     await until(kill_until_published, "result", 400 + BALLOTS / 4)
 
 
-async def all_jobs_are_completed(world: TallyWorld, asked: TallyCommands) -> None:
+async def all_jobs_are_completed(world: TallyHarness, asked: TallyCommands) -> None:
     """The jobs' mirror and the views over it say so."""
 
     async def completed() -> bool:

@@ -22,8 +22,8 @@ from streams.tally.crypto.hashing import hash_elements
 from streams.tally.helpers import Helpers
 from streams.tally.refusals import RefusalCheck, Refused
 from tests.harness import database, until
-from tests.integration.tally_world import TallyWorld, plain_election, tally_world
-from tests.tally_world import Voting, begin_election
+from tests.integration.tally_harness import TallyHarness, plain_election, tally_harness
+from tests.small_election import Voting, begin_election
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -79,7 +79,7 @@ async def test_each_voter_s_ballot_is_admitted_once_if_it_proves_what_it_holds(
         message("dan", text_of(copied(first, "b-dan"))),
     ]
     assert max(map(len, bodies)) < 131_072
-    async with tally_world(stack, tmp_path) as world, tally(world.settings) as asked:
+    async with tally_harness(stack, tmp_path) as world, tally(world.settings) as asked:
         described = await world.put_election(asked, NAME, held)
         await counted(world, bodies)
         with pytest.raises(Refused, match="7 counted votes") as early:
@@ -98,7 +98,7 @@ async def test_each_voter_s_ballot_is_admitted_once_if_it_proves_what_it_holds(
         await the_books_agree(world)
 
 
-async def counted(world: TallyWorld, bodies: list[bytes]) -> None:
+async def counted(world: TallyHarness, bodies: list[bytes]) -> None:
     """Publish votes and wait until the chain has counted or rejected them all."""
     votes = worker({**world.env, **LONG_BODIES, "SCRUTIN_ROLL": "open"}, world.directory, "votes")
     world.programs.append(votes.start())
@@ -125,7 +125,7 @@ async def _decided(connection: asyncpg.Connection, votes: int) -> bool:
     return bool(found == votes)
 
 
-async def the_books_agree(world: TallyWorld) -> None:
+async def the_books_agree(world: TallyHarness) -> None:
     """Envelope, voted table and audit are those of any vote; every ballot is somewhere."""
     connection = await database(world.settings)
     try:

@@ -20,15 +20,15 @@ from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.group import to_hex
 from streams.tally.refusals import RefusalCheck, Refused
 from tests.harness import until
-from tests.integration.tally_world import TallyWorld, counts, small_election, statuses
+from tests.integration.tally_harness import TallyHarness, counts, small_election, statuses
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TallyWorld]:
+def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TallyHarness]:
     """One worker for the tests in which none dies."""
-    world = TallyWorld(stack, tmp_path_factory.mktemp("tally"))
+    world = TallyHarness(stack, tmp_path_factory.mktemp("tally"))
     asyncio.run(world.prepare())
     program = world.worker()
     yield world
@@ -36,7 +36,7 @@ def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ta
     assert asyncio.run(program.ended()) == ExitCode.OK
 
 
-async def test_every_chunk_is_decrypted_where_that_is_asked_for(world: TallyWorld) -> None:
+async def test_every_chunk_is_decrypted_where_that_is_asked_for(world: TallyHarness) -> None:
     held = small_election("c", 5, cast=5)
     async with tally(world.settings) as asked:
         await world.put(asked, "c", held)
@@ -56,7 +56,7 @@ async def test_every_chunk_is_decrypted_where_that_is_asked_for(world: TallyWorl
         assert sum(chunks.values()) == sum(held.counts.values())
 
 
-async def test_elections_take_turns(world: TallyWorld) -> None:
+async def test_elections_take_turns(world: TallyHarness) -> None:
     names = ("t1", "t2")
     async with tally(world.settings) as asked:
         for name in names:
@@ -87,7 +87,7 @@ async def test_elections_take_turns(world: TallyWorld) -> None:
 
 
 async def test_a_poison_chunk_fails_visibly_alone_and_the_job_can_be_resumed(
-    world: TallyWorld,
+    world: TallyHarness,
 ) -> None:
     held = small_election("p", 11, cast=4)
     async with tally(world.settings) as asked:
@@ -123,7 +123,7 @@ async def test_a_poison_chunk_fails_visibly_alone_and_the_job_can_be_resumed(
         await until(completed, "the job completes", 60)
 
 
-async def test_no_secret_of_a_guardian_can_be_read_anywhere(world: TallyWorld) -> None:
+async def test_no_secret_of_a_guardian_can_be_read_anywhere(world: TallyHarness) -> None:
     held = small_election("s", 2, cast=1)
     async with tally(world.settings) as asked:
         await world.put(asked, "s", held)
@@ -142,7 +142,7 @@ async def test_no_secret_of_a_guardian_can_be_read_anywhere(world: TallyWorld) -
             assert str(coefficient) not in dump
 
 
-async def test_messages_of_older_deployments_queues_are_commands(world: TallyWorld) -> None:
+async def test_messages_of_older_deployments_queues_are_commands(world: TallyHarness) -> None:
     held = small_election("123", 8, cast=2)
     queues = ("tally.creation.queue", "decryption.queue", "combine.decryption.queue")
     settings = load_settings(world.stack.env())

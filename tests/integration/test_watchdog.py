@@ -13,7 +13,7 @@ from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import Program
 from tests.harness import until
-from tests.integration.worker_world import WorkerWorld, ending
+from tests.integration.worker_harness import WorkerHarness, ending
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -22,17 +22,17 @@ WATCHDOG_S = 3
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerWorld]:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
     timeouts = {
         "SCRUTIN_WATCHDOG_TIMEOUT_S": str(WATCHDOG_S),
         # Joining the group after a worker that just died takes up to its session's time.
         "SCRUTIN_RECOVERY_TIMEOUT_S": "60",
     }
-    async with WorkerWorld(stack, tmp_path, **timeouts) as world:
+    async with WorkerHarness(stack, tmp_path, **timeouts) as world:
         yield world
 
 
-def stalled(world: WorkerWorld, stall: str, **settings: str) -> Program:
+def stalled(world: WorkerHarness, stall: str, **settings: str) -> Program:
     """A worker that stands still at a place; see tests/integration/stalled.py."""
     program = world.worker("stalled", STALL=stall, PYTHONPATH=str(ROOT), **settings)
     program._argv[program._argv.index("topology")] = "tests.integration.stalled"
@@ -48,7 +48,7 @@ def stalled(world: WorkerWorld, stall: str, **settings: str) -> Program:
     ],
 )
 async def test_a_worker_that_stands_still_is_ended(
-    world: WorkerWorld, stall: str, code: ExitCode, said: str
+    world: WorkerHarness, stall: str, code: ExitCode, said: str
 ) -> None:
     await world.write(10)
     deadline_s = WATCHDOG_S if stall == "restore" else 60
@@ -62,7 +62,7 @@ async def test_a_worker_that_stands_still_is_ended(
     await world.counted()
 
 
-async def test_a_stop_that_stands_still_ends_with_a_name(world: WorkerWorld) -> None:
+async def test_a_stop_that_stands_still_ends_with_a_name(world: WorkerHarness) -> None:
     await world.write(10)
     program = stalled(world, "stop", SCRUTIN_DRAIN_TIMEOUT_S="1").start()
     await program.ready()
@@ -75,7 +75,7 @@ async def test_a_stop_that_stands_still_ends_with_a_name(world: WorkerWorld) -> 
     assert "_for_ever (stalled.py:" in log
 
 
-async def test_a_worker_that_waits_for_a_lock_is_left_alone(world: WorkerWorld) -> None:
+async def test_a_worker_that_waits_for_a_lock_is_left_alone(world: WorkerHarness) -> None:
     worker = await world.started()
     await world.write(10)
     await world.counted()

@@ -20,8 +20,8 @@ from streams.settings.model import Settings
 from streams.worker import window_publisher
 from streams.worker.window_publisher import WindowPublisher
 from tests.harness import until
-from tests.integration.core_world import Log, OneSink, severed
 from tests.integration.kafka_names import own_topic, servers
+from tests.integration.sink_harness import Log, OneSink, severed
 from tests.strategies import LAWS, make_batch, make_vote
 
 START_MS = 1_760_000_000_000

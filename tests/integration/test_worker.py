@@ -20,7 +20,7 @@ from streams.errors import ExitCode
 from streams.load.programs import Program
 from tests.harness import metrics, until
 from tests.integration.kafka_names import admin
-from tests.integration.worker_world import APP_ID, PARTITIONS, WorkerWorld, ending
+from tests.integration.worker_harness import APP_ID, PARTITIONS, WorkerHarness, ending
 from tests.strategies import make_batch, make_vote
 
 pytestmark = pytest.mark.timeout(300)
@@ -29,8 +29,8 @@ BOTH = [(topic, p) for topic in (VALIDATION_TOPIC, VALIDATED_TOPIC) for p in ran
 
 
 @pytest.fixture
-async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerWorld]:
-    async with WorkerWorld(stack, tmp_path) as world:
+async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
+    async with WorkerHarness(stack, tmp_path) as world:
         yield world
 
 
@@ -45,7 +45,7 @@ async def get(program: Program, path: str) -> tuple[int, Any]:
 # The plain way.
 
 
-async def test_a_count_is_exact_and_ends_cleanly(world: WorkerWorld) -> None:
+async def test_a_count_is_exact_and_ends_cleanly(world: WorkerHarness) -> None:
     await world.write(100)
     worker = await world.started()
     await world.counted()
@@ -60,7 +60,7 @@ async def test_a_count_is_exact_and_ends_cleanly(world: WorkerWorld) -> None:
     assert "voter 0" not in log
 
 
-async def test_it_tells_where_its_tasks_stand_and_goes_on(world: WorkerWorld) -> None:
+async def test_it_tells_where_its_tasks_stand_and_goes_on(world: WorkerHarness) -> None:
     await world.write(100)
     worker = await world.started()
     worker.send(signal.SIGUSR1)
@@ -77,7 +77,7 @@ async def test_it_tells_where_its_tasks_stand_and_goes_on(world: WorkerWorld) ->
     assert "voter 0" not in log
 
 
-async def test_a_worker_that_starts_again_counts_nothing_again(world: WorkerWorld) -> None:
+async def test_a_worker_that_starts_again_counts_nothing_again(world: WorkerHarness) -> None:
     await world.write(30)
     worker = await world.started()
     await world.counted()
@@ -92,7 +92,7 @@ async def test_a_worker_that_starts_again_counts_nothing_again(world: WorkerWorl
     assert sampled.get('scrutin_gaps_healed_total{stage="sink"}', 0) == 0
 
 
-async def test_health_and_metrics(world: WorkerWorld) -> None:
+async def test_health_and_metrics(world: WorkerHarness) -> None:
     worker = await world.started()
     assert await get(worker, "/live") == (200, {"status": "ok", "faults": []})
     assert await get(worker, "/ready") == (200, {"status": "ok", "faults": []})
@@ -130,7 +130,7 @@ async def test_health_and_metrics(world: WorkerWorld) -> None:
 # Ends and starts under load.
 
 
-async def test_sigterm_under_load_ends_with_0_within_10_s(world: WorkerWorld) -> None:
+async def test_sigterm_under_load_ends_with_0_within_10_s(world: WorkerHarness) -> None:
     """Where everything takes long, in less time than it took to start."""
     began_s = time.monotonic()
     worker = await world.started()
@@ -149,7 +149,7 @@ async def test_sigterm_under_load_ends_with_0_within_10_s(world: WorkerWorld) ->
     await world.windows_agree()
 
 
-async def test_sigkill_under_load(world: WorkerWorld) -> None:
+async def test_sigkill_under_load(world: WorkerHarness) -> None:
     worker = await world.started()
     async with world.load():
         for _ in range(3):
@@ -162,7 +162,7 @@ async def test_sigkill_under_load(world: WorkerWorld) -> None:
     await world.windows_agree()
 
 
-async def test_two_workers_and_one_is_killed(world: WorkerWorld) -> None:
+async def test_two_workers_and_one_is_killed(world: WorkerHarness) -> None:
     first, second = world.worker("first").start(), world.worker("second").start()
     await first.ready()
     await second.ready()
@@ -179,7 +179,7 @@ async def test_two_workers_and_one_is_killed(world: WorkerWorld) -> None:
     second.check()
 
 
-async def test_a_worker_frozen_beyond_its_session_and_thawed(world: WorkerWorld) -> None:
+async def test_a_worker_frozen_beyond_its_session_and_thawed(world: WorkerHarness) -> None:
     """It goes on as if its partitions were its own; the fence and the table know better."""
     first, second = world.worker("first").start(), world.worker("second").start()
     await first.ready()
@@ -205,7 +205,7 @@ async def test_a_worker_frozen_beyond_its_session_and_thawed(world: WorkerWorld)
 
 @pytest.mark.parametrize("ahead", ["both", VALIDATION_TOPIC, VALIDATED_TOPIC])
 async def test_committed_offsets_that_ran_ahead_lose_nothing(
-    world: WorkerWorld, ahead: str
+    world: WorkerHarness, ahead: str
 ) -> None:
     worker = await world.started()
     await world.write(20)
@@ -220,7 +220,7 @@ async def test_committed_offsets_that_ran_ahead_lose_nothing(
     await world.counted()
 
 
-async def test_committed_offsets_beyond_the_log_lose_nothing(world: WorkerWorld) -> None:
+async def test_committed_offsets_beyond_the_log_lose_nothing(world: WorkerHarness) -> None:
     worker = await world.started()
     await world.write(20)
     await world.counted()
@@ -232,7 +232,7 @@ async def test_committed_offsets_beyond_the_log_lose_nothing(world: WorkerWorld)
     await world.counted()
 
 
-async def test_offsets_reset_to_the_beginning_count_nothing_twice(world: WorkerWorld) -> None:
+async def test_offsets_reset_to_the_beginning_count_nothing_twice(world: WorkerHarness) -> None:
     worker = await world.started()
     await world.write(40)
     await world.counted()
@@ -252,7 +252,7 @@ async def test_offsets_reset_to_the_beginning_count_nothing_twice(world: WorkerW
     ("topic", "value"), [(VALIDATION_TOPIC, None), (VALIDATED_TOPIC, b"\xff junk")]
 )
 async def test_a_poison_record_stops_with_its_place(
-    world: WorkerWorld, topic: str, value: bytes | None
+    world: WorkerHarness, topic: str, value: bytes | None
 ) -> None:
     worker = await world.started()
     await world.write(10)
@@ -268,7 +268,7 @@ async def test_a_poison_record_stops_with_its_place(
     await world.check()
 
 
-async def test_a_port_in_use(world: WorkerWorld) -> None:
+async def test_a_port_in_use(world: WorkerHarness) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -284,13 +284,13 @@ async def test_a_port_in_use(world: WorkerWorld) -> None:
     assert str(port) in said
 
 
-async def test_another_number_of_partitions(world: WorkerWorld) -> None:
+async def test_another_number_of_partitions(world: WorkerHarness) -> None:
     code, log = await world.refused(SCRUTIN_PARTITIONS=str(PARTITIONS + 1))
     assert code == ExitCode.TOPOLOGY_MISMATCH
     assert "SCRUTIN_PARTITIONS" in ending(log)["error"]
 
 
-async def test_an_input_topic_that_was_recreated(world: WorkerWorld) -> None:
+async def test_an_input_topic_that_was_recreated(world: WorkerHarness) -> None:
     worker = await world.started()
     await world.write(10)
     await world.counted()
@@ -308,7 +308,7 @@ async def test_an_input_topic_that_was_recreated(world: WorkerWorld) -> None:
     assert "`scrutin fresh`" in ending(log)["error"]
 
 
-async def test_an_input_topic_that_was_recreated_without_a_sink(world: WorkerWorld) -> None:
+async def test_an_input_topic_that_was_recreated_without_a_sink(world: WorkerHarness) -> None:
     """No database to compare with: the changelog knows."""
     worker = await world.started(SCRUTIN_SINK="off")
     await world.write(10)
@@ -331,7 +331,7 @@ async def test_an_input_topic_that_was_recreated_without_a_sink(world: WorkerWor
     assert f"{APP_ID}-voted-changelog" in ending(log)["error"]
 
 
-async def test_a_database_of_an_older_system(world: WorkerWorld) -> None:
+async def test_a_database_of_an_older_system(world: WorkerHarness) -> None:
     await world.db.execute("CREATE TABLE vote_audit (id integer, vote_hash text)")
     code, log = await world.refused()
     assert code == ExitCode.LOG_MISMATCH
@@ -339,7 +339,7 @@ async def test_a_database_of_an_older_system(world: WorkerWorld) -> None:
     assert '"vote_audit" already exists' in ending(log)["error"]
 
 
-async def test_a_database_that_is_newer(world: WorkerWorld) -> None:
+async def test_a_database_that_is_newer(world: WorkerHarness) -> None:
     await world.db.execute(
         "CREATE TABLE schema_migrations (version integer PRIMARY KEY, name text NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT now());"
@@ -350,7 +350,7 @@ async def test_a_database_that_is_newer(world: WorkerWorld) -> None:
     assert "9999" in ending(log)["error"]
 
 
-async def test_bad_settings(world: WorkerWorld) -> None:
+async def test_bad_settings(world: WorkerHarness) -> None:
     code, log = await world.refused(SCRUTIN_NONSENSE="1", BATCH_SIZE="many")
     assert code == ExitCode.BAD_SETTINGS
     assert "SCRUTIN_NONSENSE" in log
@@ -360,7 +360,7 @@ async def test_bad_settings(world: WorkerWorld) -> None:
 # Outages.
 
 
-async def test_postgresql_paused_for_a_few_seconds(world: WorkerWorld) -> None:
+async def test_postgresql_paused_for_a_few_seconds(world: WorkerHarness) -> None:
     worker = await world.started()
     async with world.load():
         await world.moving()
@@ -373,7 +373,7 @@ async def test_postgresql_paused_for_a_few_seconds(world: WorkerWorld) -> None:
     worker.check()
 
 
-async def test_backends_ended_under_load(world: WorkerWorld) -> None:
+async def test_backends_ended_under_load(world: WorkerHarness) -> None:
     worker = await world.started()
     async with world.load():
         for _ in range(10):

@@ -9,7 +9,7 @@ import pytest
 
 from streams.devstack import Stack
 from streams.load.programs import Program
-from tests.integration.worker_world import PARTITIONS, WorkerWorld
+from tests.integration.worker_harness import PARTITIONS, WorkerHarness
 
 
 def found_on_disk(program: Program) -> list[int]:
@@ -22,7 +22,7 @@ def found_on_disk(program: Program) -> list[int]:
 
 @pytest.mark.timeout(300)
 async def test_a_count_goes_on_from_disk(stack: Stack, tmp_path: Path) -> None:
-    async with WorkerWorld(stack, tmp_path, SCRUTIN_STORE="rocksdb") as world:
+    async with WorkerHarness(stack, tmp_path, SCRUTIN_STORE="rocksdb") as world:
         worker = await world.started("a")
         await world.write(30)
         await world.counted()

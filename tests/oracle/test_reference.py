@@ -43,7 +43,7 @@ from streams.tally.crypto.shares import (
 from streams.tally.crypto.tallies import Accumulator, BallotLines, EncryptedTally, spoiled_tally
 from streams.tally.crypto.verify_ballot import verify_ballot
 from tests.oracle.program import Reference
-from tests.tally_world import SmallElection, make_election
+from tests.small_election import SmallElection, make_election
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
 

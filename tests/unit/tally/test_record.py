@@ -1,0 +1,195 @@
+"""A record speaks for itself: as it is it verifies, and no change to it goes unnoticed."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.tally.crypto.ballots import BallotState
+from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
+from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.manifest import plain_manifest
+from streams.tally.crypto.tallies import BallotLines, EncryptedTally, spoiled_tally
+from streams.tally.helpers import Helpers
+from streams.tally.record import (
+    BALLOTS,
+    CONTEXT,
+    GUARDIANS,
+    MANIFEST,
+    RESULT,
+    TALLIES,
+    RecordedTally,
+    verify,
+)
+from streams.tally.refusals import RefusalCheck, Refused
+from streams.tally.results import Result
+from streams.tally.work import DescribedElection
+from tests.small_election import SmallElection, make_election
+
+SEED = random.randrange(10**9)
+
+
+def decrypted(held: SmallElection, kind: str, tally: EncryptedTally) -> RecordedTally:
+    shares, compensated = held.shares(tally, present=(0, 1))
+    plain = decrypt_tally(
+        tally,
+        shares,
+        compensated,
+        held.keys,
+        quorum=2,
+        extended_hash=held.election.extended_hash,
+        logarithm=DiscreteLog(9),
+    )
+    return RecordedTally(kind, tally, plain)
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cast ballots and a spoiled one; the third guardian was absent."""
+    print(f"seed {SEED}")
+    manifest = plain_manifest(
+        "e", {"mayor": ["ann", "bob"]}, moment=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    held = make_election(manifest, random.Random(SEED), guardians=3, quorum=2, cast=2, spoiled=1)
+    described = DescribedElection(
+        "e",
+        to_json(manifest).decode(),
+        to_json(held.election.context).decode(),
+        to_json(held.keys).decode(),
+    )
+    tallies = [decrypted(held, "total", held.tally)]
+    for ballot in held.ballots:
+        if ballot.state == BallotState.SPOILED:
+            lines = from_json(BallotLines, to_json(ballot))
+            one = spoiled_tally(ballot.object_id, lines, held.election)
+            tallies.append(decrypted(held, "spoiled", one))
+    spoiled = {each.encrypted.object_id: each.plain.counts() for each in tallies[1:]}
+    present = [key.owner_id for key in held.keys[:2]]
+    result = Result(2, 1, held.counts, spoiled, present).document(described)
+    directory = tmp_path_factory.mktemp("record")
+    (directory / MANIFEST).write_text(described.manifest)
+    (directory / CONTEXT).write_text(described.context)
+    (directory / GUARDIANS).write_text(described.guardians)
+    (directory / BALLOTS).write_bytes(b"".join(to_json(b) + b"\n" for b in held.ballots))
+    (directory / TALLIES).write_bytes(b"".join(to_json(t) + b"\n" for t in tallies))
+    (directory / RESULT).write_text(json.dumps(result))
+    return directory
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, each in inner:
+            yield from leaves(each, (*path, name))
+    else:
+        yield path
+
+
+def changed(value: object, rng: random.Random) -> object:
+    """Another value of the same kind, or of none at all; never the same one."""
+    if rng.random() < 0.2:
+        others = [None, 1, "", [], {}, "zz", -1, 2**70]
+        # By their text: to Python true and 1 are equal, in a document they are not.
+        return rng.choice([each for each in others if json.dumps(each) != json.dumps(value)])
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, str) and value:
+        place = rng.randrange(len(value))
+        other = rng.choice([c for c in "0123456789ABCDEF" if c != value[place]])
+        return value[:place] + other + value[place + 1 :]
+    return "changed"
+
+
+WITHOUT_MEANING = {"usage", "configuration", "extended_data", "is_write_in", "nonce", "language"}
+"""Fields of the reference that no hash covers and that nothing here depends on."""
+
+NAME = ("election",)
+"""What a record calls itself, in its result; no proof depends on it."""
+
+
+async def test_a_record_verifies_and_every_change_to_it_is_noticed(
+    record: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(SEED)
+    async with Helpers(1) as helpers:
+        verified = await verify(record, helpers)
+        assert (verified.cast, verified.spoiled, verified.tallies) == (2, 1, 2)
+        for name in (MANIFEST, CONTEXT, GUARDIANS, BALLOTS, TALLIES, RESULT) * 2:
+            copy = tmp_path / "copy"
+            shutil.copytree(record, copy)
+            lines = (copy / name).read_text().splitlines()
+            number = rng.randrange(len(lines))
+            document = json.loads(lines[number])
+            path = rng.choice([p for p in leaves(document) if not WITHOUT_MEANING & set(p)])
+            place = document
+            for step in path[:-1]:
+                place = place[step]
+            before, place[path[-1]] = place[path[-1]], changed(place[path[-1]], rng)
+            lines[number] = json.dumps(document)
+            (copy / name).write_text("\n".join(lines) + "\n")
+            try:
+                again = await verify(copy, helpers)
+            except Refused:
+                pass
+            else:
+                # A default that is written out, or text that no hash covers.
+                if path == NAME:
+                    again = replace(again, election_id=verified.election_id)
+                assert again == verified, (name, path, before)
+                assert name == MANIFEST or before is None or path == NAME, (name, path, before)
+            shutil.rmtree(copy)
+
+
+async def test_who_decrypted_is_what_the_shares_say(record: Path, tmp_path: Path) -> None:
+    async with Helpers(1) as helpers:
+        for guardian, present in ((1, False), (1, 1), (2, True)):
+            copy = tmp_path / "copy"
+            shutil.copytree(record, copy)
+            result = json.loads((copy / RESULT).read_text())
+            result["verification"]["guardians"][guardian]["present"] = present
+            (copy / RESULT).write_text(json.dumps(result))
+            with pytest.raises(Refused) as caught:
+                await verify(copy, helpers)
+            assert caught.value.check == RefusalCheck.TALLY
+            shutil.rmtree(copy)
+
+
+async def test_a_missing_or_meaningless_file_is_refused(record: Path, tmp_path: Path) -> None:
+    async with Helpers(1) as helpers:
+        for name in (MANIFEST, CONTEXT, GUARDIANS, BALLOTS, TALLIES, RESULT):
+            for text in (None, "", "[]", "{}", "\x00", "[" * 5000):
+                copy = tmp_path / "copy"
+                shutil.copytree(record, copy)
+                (copy / name).unlink()
+                if text is not None:
+                    (copy / name).write_text(text)
+                with pytest.raises(Refused):
+                    await verify(copy, helpers)
+                shutil.rmtree(copy)
+
+
+async def test_a_ballot_twice_and_one_left_out_are_refused(record: Path, tmp_path: Path) -> None:
+    lines = (record / BALLOTS).read_bytes().splitlines(keepends=True)
+    async with Helpers(1) as helpers:
+        for ballots, check in (
+            ([*lines, lines[0]], RefusalCheck.REPEATED),
+            (lines[1:], RefusalCheck.TALLY),
+            (lines[:-1], RefusalCheck.TALLY),
+        ):
+            copy = tmp_path / "copy"
+            shutil.copytree(record, copy)
+            (copy / BALLOTS).write_bytes(b"".join(ballots))
+            with pytest.raises(Refused) as caught:
+                await verify(copy, helpers)
+            assert caught.value.check == check
+            shutil.rmtree(copy)
