@@ -8,7 +8,7 @@ import typer
 
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, run, write_json
-from streams.maintenance.fresh import ArchiveReport, begin_anew
+from streams.maintenance.archive import ArchiveReport, archive_other_log
 from streams.maintenance.guard import require_stopped
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -54,4 +54,4 @@ def command(
 
 async def _begin(settings: Settings, *, dry_run: bool, wait_s: float) -> ArchiveReport:
     await require_stopped(settings, bridges=True, wait_s=wait_s, bars=counting)
-    return await begin_anew(settings, dry_run=dry_run)
+    return await archive_other_log(settings, dry_run=dry_run)

@@ -17,7 +17,7 @@ from streams.maintenance.audit import rebuild_from_audit
 from streams.maintenance.guard import require_stopped
 from streams.maintenance.log import LogRebuild
 from streams.maintenance.postgres import PostgresRebuild
-from streams.maintenance.sources import FromValidated
+from streams.maintenance.sources import ValidatedSource
 from streams.maintenance.topics import TopicRebuild
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -180,7 +180,7 @@ async def _postgres(
 async def _log(settings: Settings, *, dry_run: bool, wait_s: float) -> dict[str, Any]:
     await require_stopped(settings, bridges=True, wait_s=wait_s, bars=counting)
     async with LogView(list(settings.kafka_bootstrap_servers)) as view:
-        made = LogRebuild(settings, FromValidated(view), counting)
+        made = LogRebuild(settings, ValidatedSource(view), counting)
         return {"log": await made.run(dry_run=dry_run)}
 
 

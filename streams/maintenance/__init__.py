@@ -1,5 +1,5 @@
-"""Everything from the log again: topics derived from it, the database, and the log itself.
+"""Rebuild what follows from the log (derived topics, the database), and the log itself.
 
-Every rebuild is the fold that the stages are, with the same decisions, rows and transactions. It
-looks first, changes what differs, and looks again; a second run goes on where a first one ended.
+A rebuild applies the same transitions as the workers: same decisions, rows and transactions. It
+compares, changes what differs, and compares again. A second run continues where the first ended.
 """

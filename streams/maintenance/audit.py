@@ -1,4 +1,4 @@
-"""A new log from the database, where all of Kafka's is gone; and all that is made from the log."""
+"""Rebuild the log, and all that follows from it, from the database after Kafka lost everything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.maintenance import log as of_log
 from streams.maintenance import postgres as of_postgres
 from streams.maintenance import topics as of_topics
 from streams.maintenance.guard import Bars
-from streams.maintenance.sources import FromAudit
+from streams.maintenance.sources import AuditSource
 from streams.settings.model import Settings
 
 
@@ -23,13 +23,13 @@ async def rebuild_from_audit(
 ) -> Mapping[
     str, of_log.LogRebuildReport | of_topics.TopicRebuildReport | of_postgres.PostgresRebuildReport
 ]:
-    """Write counted and rejected votes into the log, and make everything from it.
+    """Write counted and rejected votes to the log, then rebuild everything derived from it.
 
-    The tables in use stay until what was counted from the new log is found to be the same.
+    The tables in use stay until the count from the new log proves to be the same.
 
     Raises:
         LogMismatch: the database holds the results of this very log, or none.
-        ServiceUnavailable: a service is away.
+        ServiceUnavailable: a service does not answer.
     """
     genesis = await ensure_topics(
         list(settings.kafka_bootstrap_servers),
@@ -39,21 +39,25 @@ async def rebuild_from_audit(
     )
     connection = await connect(settings)
     try:
-        # Before the log is written: replacing the tables comes last.
+        # Check before the log is written: the tables are replaced last.
         await require_owner(connection, settings, "scrutin rebuild log --from-audit")
         async with translated(place(settings)):
             await _check_other(connection, {p: g.log_id for p, g in genesis.items()})
-            source = FromAudit(connection, genesis)
-            made: dict[str, Any] = {}
-            made["log"] = log = await of_log.LogRebuild(settings, source, bars).run(dry_run=dry_run)
+            source = AuditSource(connection, genesis)
+            reports: dict[str, Any] = {}
+            reports["log"] = log = await of_log.LogRebuild(settings, source, bars).run(
+                dry_run=dry_run
+            )
     finally:
         await connection.close()
     if dry_run or not log.right:
-        return made
-    ends = {beside.partition: beside.known - beside.held for beside in log.verified or log.found}
-    made["voted"], made["validated"] = await of_topics.TopicRebuild(settings, bars).all_of(ends)
-    made["postgres"] = await of_postgres.PostgresRebuild(settings, bars).run(moved=True)
-    return made
+        return reports
+    ends = {found.partition: found.known - found.held for found in log.verified or log.found}
+    reports["voted"], reports["validated"] = await of_topics.TopicRebuild(settings, bars).all_of(
+        ends
+    )
+    reports["postgres"] = await of_postgres.PostgresRebuild(settings, bars).run(moved=True)
+    return reports
 
 
 async def _check_other(connection: Any, log_ids: dict[int, bytes]) -> None:
@@ -79,6 +83,6 @@ async def _check_other(connection: Any, log_ids: dict[int, bytes]) -> None:
             raise LogMismatch(
                 "The database holds the results of this very log",
                 where={"topic": VALIDATION_TOPIC, "partition": partition},
-                todo="Without --from-audit the log gets back what it lacks from votes.validated; if"
-                " that is gone too, delete the topic and type this again",
+                todo="Without --from-audit the log is restored from votes.validated; if that is"
+                " gone too, delete the topic and run this again",
             )

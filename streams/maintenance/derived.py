@@ -1,7 +1,7 @@
-"""Topics that are derived from the input log, beside what the log says; and made so again.
+"""Compare topics derived from the input log with the log, and repair them.
 
-A topic that only lacks records gets them. One that holds anything else is deleted and written anew.
-Both leave something a second run goes on from.
+A topic that only lacks records gets them. One with wrong records is deleted and rewritten.
+After an interruption a second run continues either.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class DerivedKind(Protocol):
 
     @property
     def ordered(self) -> bool:
-        """Whether the input offsets must follow one another; else each must be there."""
+        """Whether input offsets must be consecutive; otherwise any order is allowed."""
 
     def place(self, record: Record) -> int:
         """Input offset of one of its records.
 
         Raises:
-            PoisonRecord, DecodeError: it is not one of ours.
+            PoisonRecord, DecodeError: the record is not valid.
         """
 
     def derive(self, partition: int, log_id: bytes, step: ReplayStep) -> OutRecord:
-        """Its record for an input record."""
+        """The record that follows from an input record."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,18 @@ class Validated:
 
 @dataclass
 class DerivedFinding:
-    """A partition of a derived topic beside the log."""
+    """How a partition of a derived topic compares with the log."""
 
     partition: int
     expected: int
-    """Records that must be there."""
+    """Records that must be present."""
     missing: int = 0
     wrong: int = 0
-    """Records that cannot be decoded, are of another log, or say what the log does not."""
+    """Records that cannot be decoded, belong to another log, or contradict the log."""
     votes: int = 0
-    """Accepted votes in the records that must be there."""
-    lacking: set[int] = field(default_factory=set, repr=False)
-    """Input offsets of what is missing."""
+    """Accepted votes in the records that must be present."""
+    missing_offsets: set[int] = field(default_factory=set, repr=False)
+    """Input offsets of the missing records."""
 
     @property
     def right(self) -> bool:
@@ -103,9 +103,9 @@ class DerivedFinding:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        told = asdict(self)
-        del told["lacking"]
-        return told
+        described = asdict(self)
+        del described["missing_offsets"]
+        return described
 
 
 def _digest(value: bytes | None) -> bytes:
@@ -119,18 +119,18 @@ async def examine(
     ends: dict[int, int],
     advance: Advance | None = None,
 ) -> list[DerivedFinding]:
-    """Compare a derived topic with the fold of the log.
+    """Compare a derived topic with a replay of the log.
 
     Args:
         view: connected.
         replay: of the input log.
         kind: which topic.
-        ends: partition -> input offset up to which, exclusively, its records must be there.
-        advance: told the records read.
+        ends: partition -> input offset up to which (exclusive) its records must be present.
+        advance: called with the number of records read.
 
     Raises:
         PoisonRecord: a record of the input log cannot be decoded.
-        ServiceUnavailable: Kafka is away.
+        ServiceUnavailable: Kafka does not answer.
     """
     spans = await view.spans(kind.topic)
     logged = await view.spans(VALIDATION_TOPIC)
@@ -138,7 +138,7 @@ async def examine(
     for partition, end in ends.items():
         finding = DerivedFinding(partition, end)
         present = await _present(view, kind, spans[partition], finding)
-        # Records beyond what must be there are right as long as the log says the same.
+        # Records beyond the required ones are right as long as they agree with the log.
         furthest = max((offset for offset, _ in present), default=-1) + 1
         read_to = max(end, min(furthest, logged[partition].end))
         expected = await _expected(replay, kind, finding, read_to, advance)
@@ -150,7 +150,7 @@ async def examine(
 async def _expected(
     replay: Replay, kind: DerivedKind, finding: DerivedFinding, end: int, advance: Advance | None
 ) -> list[bytes]:
-    """Digests of the records that the log leads to, by input offset."""
+    """Digests of the records derived from the log, by input offset."""
     expected: list[bytes] = []
     log_id = replay.log_ids[finding.partition]
     async for steps in replay.steps(finding.partition, end, advance):
@@ -168,7 +168,7 @@ def _compare(
     *,
     ordered: bool,
 ) -> None:
-    finding.lacking = set(range(finding.expected))
+    finding.missing_offsets = set(range(finding.expected))
     last = -1
     for offset, digest in present:
         hole = ordered and offset > last + 1
@@ -176,14 +176,14 @@ def _compare(
             finding.wrong += 1
             continue
         last = max(last, offset)
-        finding.lacking.discard(offset)
-    finding.missing = len(finding.lacking)
+        finding.missing_offsets.discard(offset)
+    finding.missing = len(finding.missing_offsets)
 
 
 async def _present(
     view: LogView, kind: DerivedKind, span: Span, finding: DerivedFinding
 ) -> list[tuple[int, bytes]]:
-    """(input offset, digest) of the records there are, in their order."""
+    """(input offset, digest) of the records in the topic, in their order."""
     present = []
     async for records in view.read(kind.topic, {finding.partition: span}):
         for record in records:
@@ -201,35 +201,35 @@ async def write(
     writer: LogWriter,
     advance: Callable[[int], None] | None = None,
 ) -> int:
-    """Write what is missing, in the order of the log; returns how many records.
+    """Write the missing records in the order of the log; returns how many.
 
     Raises:
-        ServiceUnavailable: Kafka is away; what was written stays.
+        ServiceUnavailable: Kafka does not answer; records already written stay.
     """
     written = 0
     for finding in findings:
-        if not finding.lacking:
+        if not finding.missing_offsets:
             continue
-        async for lot in _lots(replay, kind, finding, advance):
-            await writer.write(lot)
-            written += len(lot)
+        async for batch in _batches(replay, kind, finding, advance):
+            await writer.write(batch)
+            written += len(batch)
     return written
 
 
-async def _lots(
+async def _batches(
     replay: Replay, kind: DerivedKind, finding: DerivedFinding, advance: Advance | None
 ) -> AsyncIterator[list[OutRecord]]:
-    partition, lot, size_bytes = finding.partition, [], 0
-    end = max(finding.lacking) + 1
+    partition, batch, size_bytes = finding.partition, [], 0
+    end = max(finding.missing_offsets) + 1
     async for steps in replay.steps(partition, end, advance):
         for step in steps:
-            if step.offset not in finding.lacking:
+            if step.offset not in finding.missing_offsets:
                 continue
             record = kind.derive(partition, replay.log_ids[partition], step)
-            lot.append(record)
+            batch.append(record)
             size_bytes += len(record.value or b"")
-            if len(lot) >= WRITE_RECORDS or size_bytes >= WRITE_BYTES:
-                yield lot
-                lot, size_bytes = [], 0
-    if lot:
-        yield lot
+            if len(batch) >= WRITE_RECORDS or size_bytes >= WRITE_BYTES:
+                yield batch
+                batch, size_bytes = [], 0
+    if batch:
+        yield batch

@@ -1,7 +1,7 @@
-"""Where the bridges' groups stand in `votes.validated`, carried over to the topic made anew.
+"""Carry the positions of the bridges' consumer groups over to a rebuilt `votes.validated`.
 
-In the new topic a record's offset is that of its input record. Without this the groups begin at the
-beginning: the mirror does not mind, but every review would be published again.
+In the new topic a record has the offset of its input record. Without this the groups would start at
+the beginning: harmless for the mirror, but every review would be published again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from streams.inspect.lag import committed_offsets
 from streams.settings.kafka_security import client
 from streams.settings.model import Settings
 
-Places = dict[str, dict[int, int]]
-"""Group -> partition -> last input offset it dealt with."""
+GroupPositions = dict[str, dict[int, int]]
+"""Group -> partition -> last input offset that it processed."""
 
 _BACK_RECORDS = 64
 
 
-async def read_places(settings: Settings, reader: LogReader) -> Places:
-    """Where the groups stand; what the topic does not tell any more is left out.
+async def read_positions(settings: Settings, reader: LogReader) -> GroupPositions:
+    """Positions of the groups; those that the topic no longer reveals are left out.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
@@ -57,19 +57,19 @@ async def _input_offset(reader: LogReader, partition: int, committed: int) -> in
                 except DecodeError:
                     continue
     except LogMismatch:
-        # Committed beyond the topic's end: it is not the topic it was.
+        # Committed beyond the topic's end: the topic was recreated.
         return None
     return place
 
 
-async def commit_places(settings: Settings, places: Places) -> None:
-    """Let the groups go on where they were; they must have no members.
+async def commit_positions(settings: Settings, positions: GroupPositions) -> None:
+    """Commit the groups' positions; they must have no members.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
     servers = list(settings.kafka_bootstrap_servers)
-    for group, found in places.items():
+    for group, found in positions.items():
         if not found:
             continue
         consumer = AIOKafkaConsumer(**client(servers), group_id=group, enable_auto_commit=False)

@@ -1,4 +1,4 @@
-"""What must hold before anything is rebuilt."""
+"""Preconditions of a rebuild: no process of the deployment may be running."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from streams.settings.kafka_security import client
 from streams.settings.model import Settings
 
 Bars = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Given what is done and how many steps it has: a progress bar's context."""
+"""Takes a description and a number of steps; returns a progress bar's context."""
 
 _POLL_S: Final = 0.5
 _MEMBERS: Final = 5
-"""Place of the members in Kafka's description of a group."""
+"""Index of the members in Kafka's description of a group."""
 
 
 class StillRunning(ScrutinError):
@@ -30,13 +30,13 @@ class StillRunning(ScrutinError):
 
 
 async def require_stopped(settings: Settings, *, bridges: bool, wait_s: float, bars: Bars) -> None:
-    """Make sure that no worker runs, and no bridge where that matters.
+    """Make sure that no worker runs and, with `bridges`, no bridge.
 
     Args:
         settings: which groups.
         bridges: whether bridges must be stopped too.
-        wait_s: how long to wait for members to leave: a killed one stays until its session ends.
-        bars: shows that it waits.
+        wait_s: how long to wait for members to leave. A killed one stays until its session expires.
+        bars: shows the wait.
 
     Raises:
         StillRunning: a group has members.
@@ -45,7 +45,7 @@ async def require_stopped(settings: Settings, *, bridges: bool, wait_s: float, b
     servers = list(settings.kafka_bootstrap_servers)
     groups = {"worker": worker_group(settings.app_id)}
     if bridges:
-        # A bridge is in both of its groups.
+        # A bridge is a member of both of its groups; one is enough.
         groups["bridge"] = egress_group(settings.app_id)
     admin = AIOKafkaAdminClient(**client(servers))
     with kafka_answers(servers):
@@ -77,12 +77,12 @@ def _running(process: str, group: str, members: int) -> StillRunning:
         f"{members} {process}{'s are' if members > 1 else ' is'} running",
         where={"group": group},
         todo=f"Stop every {process} first (SIGTERM); one that was killed counts until its session"
-        " has ended",
+        " expires",
     )
 
 
 async def _members(admin: Any, group: str) -> int:
-    # A new cluster has no coordinator until somebody asks for one.
+    # A new cluster has no coordinator until a client asks for one.
     async for attempt in stamina.retry_context(
         on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
     ):

@@ -1,7 +1,7 @@
-"""Rebuilds the input log itself, from `votes.validated` or from the database.
+"""Rebuild the input log itself, from `votes.validated` or from the database.
 
-A log that only lost its end gets it back. One that was recreated, or written on after a loss, is
-made anew: what came since is put aside in a topic of its own first, and follows the old records.
+A log that lost only its end gets it back. A log that was recreated, or written to after a loss, is
+rebuilt: records written since are first set aside in a topic, and follow the restored records.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 
 HELD_TOPIC: Final = "votes.validation.held"
-"""What came into the log after the loss, while the log is made anew."""
+"""Holds the records written after the loss while the log is rebuilt."""
 
 _WRITE_RECORDS: Final = 500
 _WRITE_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass
-class Beside:
-    """A partition of the log beside what its source knows."""
+class LogFinding:
+    """How a partition of the log compares with its source."""
 
     partition: int
     known: int = 0
-    """Records that the source knows, and those put aside."""
+    """Records that the source knows, and those set aside."""
     held: int = 0
-    """Of them, records that came after the loss and were put aside."""
+    """Of them, records written after the loss and set aside."""
     present: int = 0
-    """Of them, how many are where they belong."""
+    """Of them, records in their right place in the log."""
     since: int = 0
-    """Records with votes that came after the loss."""
+    """Records with votes written after the loss."""
     strange: bool = False
-    """Whether something else is in the place of a known record, or the beginning is gone."""
+    """Whether another record stands in the place of a known one, or the beginning is gone."""
 
     @property
     def right(self) -> bool:
@@ -59,23 +59,23 @@ class Beside:
 
 @dataclass
 class LogRebuildReport:
-    """What became of the log."""
+    """Outcome of rebuilding the log."""
 
-    found: list[Beside]
+    found: list[LogFinding]
     recreated: bool = False
     written: int = 0
-    verified: list[Beside] = field(default_factory=list)
+    verified: list[LogFinding] = field(default_factory=list)
 
     @property
     def right(self) -> bool:
-        """Whether the log holds all that is known, now."""
-        return all(beside.right for beside in self.verified or self.found)
+        """Whether the log now holds every known record."""
+        return all(found.right for found in self.verified or self.found)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "topic": VALIDATION_TOPIC,
-            "found": [asdict(beside) for beside in self.found],
+            "found": [asdict(found) for found in self.found],
             "recreated": self.recreated,
             "written": self.written,
             "right": self.right,
@@ -105,31 +105,31 @@ class LogRebuild:
 
         Raises:
             LogMismatch: the source does not know the log from its beginning.
-            ServiceUnavailable: a service is away.
+            ServiceUnavailable: a service does not answer.
         """
         await self._create(VALIDATION_TOPIC)
-        held = await self._held_is_complete()
+        held = await self._held_topic_complete()
         outcome = LogRebuildReport(await self._compare("comparing", with_held=held))
         if outcome.right or dry_run:
             return outcome
-        if any(beside.strange for beside in outcome.found):
+        if any(found.strange for found in outcome.found):
             outcome.recreated = True
-            if held and any(beside.since for beside in outcome.found):
+            if held and any(found.since for found in outcome.found):
                 raise ScrutinError(
-                    "Votes came into the log while it was being made anew",
+                    "Votes were written to the log while it was being rebuilt",
                     where={"topic": VALIDATION_TOPIC},
                     todo=f"Stop all bridges, delete the topic {HELD_TOPIC} and start again: votes"
                     " in it that are not in the log would be lost, so look first",
                 )
             if not held:
-                await self._hold()
+                await self._set_aside()
                 held = True
             await delete_topic(self._servers, VALIDATION_TOPIC)
             await self._create(VALIDATION_TOPIC)
         await self._write(with_held=held)
         outcome.written = self._written
         outcome.verified = await self._compare("verifying", with_held=held)
-        if held and all(beside.right for beside in outcome.verified):
+        if held and all(found.right for found in outcome.verified):
             await delete_topic(self._servers, HELD_TOPIC)
         return outcome
 
@@ -143,9 +143,9 @@ class LogRebuild:
         plan = TopicPlan(topic, log.partitions, log.config)
         await create_topics(self._servers, [plan], settings.replication_factor)
 
-    # The log as it should be.
+    # What the log should hold.
 
-    async def _wanted(self, partition: int, *, with_held: bool) -> AsyncIterator[bytes]:
+    async def _expected(self, partition: int, *, with_held: bool) -> AsyncIterator[bytes]:
         async for raw in self._source.records(partition):
             yield raw
         if with_held:
@@ -157,39 +157,39 @@ class LogRebuild:
             spans = await view.spans(HELD_TOPIC)
             async for records in view.read(HELD_TOPIC, {partition: spans[partition]}):
                 for record in records:
-                    # The last one is the mark that all are there.
+                    # The last record is only the mark that the topic is complete.
                     if _holds_votes(record.value or b""):
                         yield record.value or b""
 
-    # The log as it is.
+    # What the log holds.
 
-    async def _compare(self, what: str, *, with_held: bool) -> list[Beside]:
+    async def _compare(self, what: str, *, with_held: bool) -> list[LogFinding]:
         found = []
         async with LogView(self._servers) as view:
             spans = await view.spans(VALIDATION_TOPIC)
             total = sum(span.end - span.begin for span in spans.values())
             with self._bars(f"{what} {VALIDATION_TOPIC}", total) as advance:
                 for partition in self._partitions:
-                    wanted = [
-                        _digest(raw) async for raw in self._wanted(partition, with_held=with_held)
+                    expected = [
+                        _digest(raw) async for raw in self._expected(partition, with_held=with_held)
                     ]
                     held = [raw async for raw in self._held(partition)] if with_held else []
-                    beside = Beside(partition, known=len(wanted), held=len(held))
-                    beside.strange = spans[partition].begin > 0
-                    async for offset, raw in self._legible(view, partition, spans[partition]):
+                    finding = LogFinding(partition, known=len(expected), held=len(held))
+                    finding.strange = spans[partition].begin > 0
+                    async for offset, raw in self._readable(view, partition, spans[partition]):
                         advance(1)
-                        if offset < len(wanted) and _digest(raw) == wanted[offset]:
-                            beside.present += 1
+                        if offset < len(expected) and _digest(raw) == expected[offset]:
+                            finding.present += 1
                             continue
-                        beside.strange |= offset < len(wanted)
-                        beside.since += _holds_votes(raw)
-                    found.append(beside)
+                        finding.strange |= offset < len(expected)
+                        finding.since += _holds_votes(raw)
+                    found.append(finding)
         return found
 
-    async def _legible(
+    async def _readable(
         self, view: LogView, partition: int, span: Span
     ) -> AsyncIterator[tuple[int, bytes]]:
-        """Offsets and records; where an operator let one pass, what stands in its place."""
+        """Offsets and records; for a skipped record, its replacement."""
         skips = Skips(self._reader)
         async for records in view.read(VALIDATION_TOPIC, {partition: span}):
             for record in records:
@@ -199,9 +199,9 @@ class LogRebuild:
                     raw = raw if skip is None else encode(in_place(skip, partition, raw))
                 yield record.offset, raw
 
-    # Changing it.
+    # Changes to the log.
 
-    async def _held_is_complete(self) -> bool:
+    async def _held_topic_complete(self) -> bool:
         async with LogView(self._servers) as view:
             if HELD_TOPIC not in view.topics:
                 return False
@@ -213,8 +213,8 @@ class LogRebuild:
                     return False
         return True
 
-    async def _hold(self) -> None:
-        """Put aside what came after the loss."""
+    async def _set_aside(self) -> None:
+        """Set aside the records written after the loss."""
         await delete_topic(self._servers, HELD_TOPIC)
         await self._create(HELD_TOPIC)
         async with AsyncExitStack() as stack:
@@ -222,14 +222,16 @@ class LogRebuild:
             view = await stack.enter_async_context(LogView(self._servers))
             spans = await view.spans(VALIDATION_TOPIC)
             for partition in self._partitions:
-                wanted = [_digest(raw) async for raw in self._wanted(partition, with_held=False)]
-                lot = _Lot(writer, HELD_TOPIC, partition)
-                async for offset, raw in self._legible(view, partition, spans[partition]):
-                    known = offset < len(wanted) and _digest(raw) == wanted[offset]
+                expected = [
+                    _digest(raw) async for raw in self._expected(partition, with_held=False)
+                ]
+                batch = _WriteBatch(writer, HELD_TOPIC, partition)
+                async for offset, raw in self._readable(view, partition, spans[partition]):
+                    known = offset < len(expected) and _digest(raw) == expected[offset]
                     if not known and _holds_votes(raw):
-                        await lot.add(raw)
-                await lot.add(encode(Genesis(bytes(16), 0)))
-                await lot.flush()
+                        await batch.add(raw)
+                await batch.add(encode(Genesis(bytes(16), 0)))
+                await batch.flush()
 
     async def _write(self, *, with_held: bool) -> None:
         async with AsyncExitStack() as stack:
@@ -237,15 +239,15 @@ class LogRebuild:
             ends = await self._reader.end_offsets(VALIDATION_TOPIC, self._partitions)
             with self._bars(f"writing {VALIDATION_TOPIC}", 0) as advance:
                 for partition in self._partitions:
-                    lot = _Lot(writer, VALIDATION_TOPIC, partition)
+                    batch = _WriteBatch(writer, VALIDATION_TOPIC, partition)
                     number = 0
-                    async for raw in self._wanted(partition, with_held=with_held):
+                    async for raw in self._expected(partition, with_held=with_held):
                         if number >= ends[partition]:
-                            await lot.add(raw)
+                            await batch.add(raw)
                             self._written += 1
                             advance(1)
                         number += 1
-                    await lot.flush()
+                    await batch.flush()
 
     async def _writer(self, stack: AsyncExitStack) -> LogWriter:
         availability = OutageTracker(self._settings.max_retry_attempts)
@@ -254,8 +256,8 @@ class LogRebuild:
         return writer
 
 
-class _Lot:
-    """Records that are written together."""
+class _WriteBatch:
+    """Collects records and writes them together."""
 
     def __init__(self, writer: LogWriter, topic: str, partition: int) -> None:
         self._writer = writer
@@ -265,21 +267,21 @@ class _Lot:
         self._bytes = 0
 
     async def add(self, raw: bytes) -> None:
-        """Take a record; writes when there is enough."""
+        """Add a record; writes when the batch is full."""
         self._records.append(OutRecord(self._topic, self._partition, raw))
         self._bytes += len(raw)
         if len(self._records) >= _WRITE_RECORDS or self._bytes >= _WRITE_BYTES:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what is left."""
+        """Write the collected records."""
         if self._records:
             await self._writer.write(self._records)
             self._records, self._bytes = [], 0
 
 
 def _holds_votes(raw: bytes) -> bool:
-    """Whether a record must not be left out: what cannot be decoded may hold votes too."""
+    """Whether a record must be kept: one that cannot be decoded may hold votes too."""
     return isinstance(read_input(raw), VoteBatch | Undecodable)
 
 

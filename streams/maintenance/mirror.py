@@ -1,4 +1,4 @@
-"""Comparing the Redis mirror with the log, and making it anew from the log."""
+"""Compare the Redis mirror with the log, and rebuild it from the log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 Advance = Callable[[int], None]
 
 LOCK_S: Final = 120
-"""A rebuild that shows no sign of life for this long is dead; another may begin."""
+"""The lock expires this long after a rebuild's last write; then another may begin."""
 
 _CHUNK: Final = 4_000
 _SETTLE_S: Final = 0.25
@@ -91,7 +91,7 @@ _KEYS: Final = (REBUILD_LOCK, REBUILD_HASHES, REBUILD_COUNTERS, VOTED_HASHES)
 
 @dataclass(frozen=True)
 class Comparison:
-    """The mirror beside the log."""
+    """How the mirror compares with the log."""
 
     voters_in_log: int
     voters_in_redis: int
@@ -107,7 +107,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether the mirror says what the log says."""
+        """Whether the mirror agrees with the log."""
         return not (
             self.voters_missing
             or self.voters_surplus
@@ -121,8 +121,8 @@ class Comparison:
         return {**asdict(self), "equal": self.equal}
 
 
-class LogSide:
-    """What the log says, read on and on as it grows. About 100 bytes a voter.
+class MirrorLog:
+    """Voters and attempts in the log, read incrementally. About 100 bytes a voter.
 
     Args:
         view: connected.
@@ -138,10 +138,10 @@ class LogSide:
         """Hash -> highest attempt number."""
 
     async def read_on(self, advance: Advance | None = None) -> AsyncIterator[Change]:
-        """Read from where the last reading ended to the present end."""
+        """Read from the end of the previous read to the present end."""
         spans = await self._view.spans(VALIDATED_TOPIC)
         wanted = {p: Span(self._position.get(p, s.begin), s.end) for p, s in spans.items()}
-        # A reset meanwhile makes the comparison worthless, and shows as a difference.
+        # A reset during the comparison shows as a difference.
         if self._epoch is None:
             self._epoch = (await read_epochs(self._view)).current
         async for change in changes(self._view, wanted, self._epoch, advance):
@@ -159,13 +159,13 @@ class LogSide:
 async def changes(
     view: LogView, spans: dict[int, Span], epoch: int, advance: Advance | None
 ) -> AsyncIterator[Change]:
-    """What each fetched lot of verdict batches means for the mirror.
+    """Mirror changes that follow from each fetch of verdict batches.
 
     Args:
         view: connected.
         spans: of `votes.validated`.
-        epoch: what was taken in during an earlier one is void.
-        advance: told the records read.
+        epoch: batches of an earlier epoch are void.
+        advance: called with the number of records read.
 
     Raises:
         PoisonRecord: a record cannot be decoded.
@@ -203,18 +203,18 @@ def digest(voter: str) -> bytes:
 async def compare(
     view: LogView, redis: Redis, *, settle_s: float, advance: Advance | None = None
 ) -> Comparison:
-    """Compare both ways. A mirror that is running gets some time to catch up.
+    """Compare in both directions. A running mirror gets time to catch up.
 
     Args:
         view: connected.
         redis: client.
-        settle_s: longest wait for differences to go, in seconds.
-        advance: told the records read.
+        settle_s: longest wait for differences to disappear, in seconds.
+        advance: called with the number of records read.
 
     Raises:
-        ServiceUnavailable: Kafka or Redis is away.
+        ServiceUnavailable: Kafka or Redis does not answer.
     """
-    log = LogSide(view)
+    log = MirrorLog(view)
     deadline = time.monotonic() + settle_s
     async with redis_errors("compare the mirror"):
         missing: list[str] = []
@@ -222,7 +222,7 @@ async def compare(
             missing += await _not_members(redis, change.voted)
         surplus = [m async for m in _members(redis) if digest(m) not in log.voters]
         while True:
-            # What came while we looked is in the log by now.
+            # Votes mirrored during the scan are in the log by now.
             async for change in log.read_on():
                 missing += change.voted
             missing = await _not_members(redis, missing)
@@ -248,20 +248,20 @@ async def compare(
 
 
 async def rebuild(view: LogView, redis: Redis, advance: Advance | None = None) -> dict[str, int]:
-    """Make the mirror anew from the log while the live one goes on.
+    """Rebuild the mirror from the log while the live mirror keeps running.
 
-    First a lock is set; from then on live mirrors write to the rebuild's keys as well
-    (`WRITE_SCRIPT` of :mod:`streams.bridge.mirror`). What they wrote before is in the log before
-    the end that is taken after. So the rebuild's set, read up to that end, has everything when it
-    is renamed.
+    A lock is set first; from then on live mirrors also write to the rebuild's keys
+    (`WRITE_SCRIPT` of :mod:`streams.bridge.mirror`). The log's end is read after that, so all that
+    live mirrors wrote earlier lies before it. The set built up to that end is therefore complete
+    when it is renamed.
 
     Returns:
         `voters` and `counters`: how many the mirror has now.
 
     Raises:
         ScrutinError: another rebuild runs, or this one's lock was lost.
-        ServiceUnavailable: Kafka or Redis is away; the mirror is as it was, or, once the counters
-            are being written, as it should be in part.
+        ServiceUnavailable: Kafka or Redis does not answer; the mirror is unchanged or, once
+            counters are being written, partly rebuilt.
     """
     token = secrets.token_hex(8)
     async with redis_errors("rebuild the mirror"):
@@ -269,19 +269,19 @@ async def rebuild(view: LogView, redis: Redis, advance: Advance | None = None) -
             raise ScrutinError(
                 "Another rebuild of the mirror is running",
                 where={"key": REBUILD_LOCK},
-                todo=f"Wait for it; one that died makes way after {LOCK_S} s",
+                todo=f"Wait for it; the lock of one that died expires after {LOCK_S} s",
             )
         try:
             spans = await view.spans(VALIDATED_TOPIC)
             epoch = (await read_epochs(view)).current
             async for change in changes(view, spans, epoch, advance):
                 for arguments in script_calls(change):
-                    await _held(redis, _ADD, token, LOCK_S, *arguments)
+                    await _run_locked(redis, _ADD, token, LOCK_S, *arguments)
             expected = [_text(name) async for name, _ in redis.hscan_iter(REBUILD_COUNTERS)]
             present = await _counters(redis)
             for chunk in chunks({*expected, *present}):
-                await _held(redis, _COUNTERS, token, LOCK_S, *chunk)
-            await _held(redis, _SWAP, token)
+                await _run_locked(redis, _COUNTERS, token, LOCK_S, *chunk)
+            await _run_locked(redis, _SWAP, token)
         except BaseException:
             await asyncio.shield(_script(redis, _RELEASE, token))
             raise
@@ -293,10 +293,10 @@ async def _script(redis: Redis, script: str, *arguments: str | int) -> int:
     return int(await evaluate(script, len(_KEYS), *_KEYS, *arguments))
 
 
-async def _held(redis: Redis, script: str, *arguments: str | int) -> None:
+async def _run_locked(redis: Redis, script: str, *arguments: str | int) -> None:
     if not await _script(redis, script, *arguments):
         raise ScrutinError(
-            "The rebuild has lost its lock; the mirror's set is as it was",
+            "The rebuild lost its lock; the mirror's set is unchanged",
             where={"key": REBUILD_LOCK},
             todo="Start it again",
         )
@@ -334,7 +334,7 @@ async def _counters(redis: Redis) -> dict[str, int]:
 
 
 def _text(value: str | bytes) -> str:
-    # Whatever else wrote there may not have written UTF-8.
+    # Other programs may have written something other than UTF-8.
     return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""Rebuilds the result database from `votes.validated`, through the sink that counts."""
+"""Rebuild the result database from `votes.validated`, through the same sink as the workers."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from streams.worker.window_publisher import WindowPublisher
 
 @dataclass
 class PostgresRebuildReport:
-    """What became of the database."""
+    """Outcome of rebuilding the database."""
 
     resumed: bool = False
-    """Whether it went on where another run had ended."""
+    """Whether it continued an interrupted run."""
     differences: list[shadow.ShadowDifference] = field(default_factory=list)
-    """How the tables were."""
+    """How the tables compared before."""
     surplus_votes: int = 0
-    """Accepted votes of the log that were in the new tables already; should be 0."""
+    """Accepted votes of the log that the new tables already held; should be 0."""
     replaced: bool = False
     windows_written: int = 0
     """Windows written to their topic."""
 
     @property
     def equal(self) -> bool:
-        """Whether the tables were what the log says."""
+        """Whether the tables agreed with the log."""
         return all(difference.equal for difference in self.differences)
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class PostgresRebuildReport:
 
 
 class PostgresRebuild:
-    """Counts `votes.validated` once more and replaces what differs.
+    """Counts `votes.validated` again and replaces what differs.
 
     Args:
         settings: of this deployment.
@@ -94,15 +94,16 @@ class PostgresRebuild:
 
         Args:
             dry_run: only compare.
-            restart: leave what an interrupted run has done.
-            drop_unknown: replace the tables although they hold votes that the log does not.
-            moved: the tables are of the log from which this one was written: places differ.
+            restart: discard the work of an interrupted run.
+            drop_unknown: replace the tables although they hold votes that the log lacks.
+            moved: the tables belong to the log from which this one was written: offsets differ.
 
         Raises:
-            LogMismatch: the database holds results of another log, or votes.validated has a hole.
+            LogMismatch: the database holds results of another log, or votes.validated lacks
+                records.
             PoisonRecord: votes.validated holds a record that cannot be decoded.
-            ScrutinError: the database holds votes that the log does not.
-            ServiceUnavailable: a service is away.
+            ScrutinError: the database holds votes that the log lacks.
+            ServiceUnavailable: a service does not answer.
         """
         genesis = await ensure_topics(
             self._servers,
@@ -136,28 +137,28 @@ class PostgresRebuild:
         return outcome
 
     async def _count(self, connection: asyncpg.Connection, genesis: dict[int, Genesis]) -> bool:
-        """Count into the schema; returns whether an interrupted run was gone on with."""
+        """Count into the schema; returns whether an interrupted run was continued."""
         resumed = await shadow.begin(connection)
         try:
-            await self._fold(genesis)
+            await self._apply(genesis)
         except (MissingRange, LogMismatch):
             if not resumed:
                 raise
-            # Of another log, or the topic was made anew since.
+            # The schema belongs to another log, or the topic was recreated since.
             await shadow.drop(connection)
             await shadow.begin(connection)
-            await self._fold(genesis)
+            await self._apply(genesis)
             return False
         return resumed
 
-    async def _fold(self, genesis: dict[int, Genesis]) -> None:
+    async def _apply(self, genesis: dict[int, Genesis]) -> None:
         sink = PostgresSink(self._settings, self._windows, self._metrics, shadow.SCHEMA)
         async with sink, LogView(self._servers) as view:
             spans = await view.spans(VALIDATED_TOPIC)
             for partition, span in spans.items():
                 if span.begin:
                     raise LogMismatch(
-                        f"The topic begins at offset {span.begin}, what was before is gone",
+                        f"The topic begins at offset {span.begin}; earlier records are gone",
                         where={"topic": VALIDATED_TOPIC, "partition": partition},
                         todo=REBUILD_VALIDATED,
                     )
@@ -172,18 +173,18 @@ class PostgresRebuild:
     async def _flush(self, sink: PostgresSink, events: list[VerdictEvent]) -> None:
         try:
             self._surplus += (await sink.flush(events)).already_counted
-        except MissingRange as gap:
-            raise hole(gap) from gap
+        except MissingRange as missing:
+            raise hole(missing) from missing
 
     async def _publish_windows(self) -> int:
-        """Let `votes.windows` say what the database says, and nothing else."""
+        """Make `votes.windows` agree with the database."""
         sink = PostgresSink(self._settings, self._windows, self._metrics)
         writer = LogWriter(
             self._servers, availability=OutageTracker(self._settings.max_retry_attempts)
         )
         try:
             async with sink, translated(place(self._settings)):
-                if await self._strange_windows(sink):
+                if await self._has_unknown_windows(sink):
                     await delete_topic(self._servers, WINDOWS_TOPIC)
                     await ensure_topics(
                         self._servers,
@@ -196,8 +197,8 @@ class PostgresRebuild:
         finally:
             await writer.close()
 
-    async def _strange_windows(self, sink: PostgresSink) -> bool:
-        """Whether the topic holds what the database does not: compaction would keep it."""
+    async def _has_unknown_windows(self, sink: PostgresSink) -> bool:
+        """Whether the topic holds windows that the database lacks: compaction would keep them."""
         latest = LatestWindows()
         async with LogView(self._servers) as view:
             async for records in view.read(WINDOWS_TOPIC, await view.spans(WINDOWS_TOPIC)):
@@ -215,20 +216,20 @@ class PostgresRebuild:
 async def _check(
     connection: asyncpg.Connection, outcome: PostgresRebuildReport, *, needed: bool
 ) -> None:
-    """Nothing is replaced by what does not add up, nor what nobody else knows."""
+    """Refuse to replace the tables by inconsistent ones, or to drop votes that only they hold."""
     if not await shadow.consistent(connection):
         raise ScrutinError(
             "The new totals do not add up to the votes they were counted from",
             where={"schema": shadow.SCHEMA},
-            todo="Nothing was replaced; look into the schema, then use --restart",
+            todo="Nothing was replaced; examine the schema, then use --restart",
         )
     unknown = next(d.surplus for d in outcome.differences if d.table == "vote_audit")
     if unknown and needed:
         raise ScrutinError(
-            f"The database holds {unknown} votes that the log does not hold, or not so",
+            f"The database holds {unknown} votes that the log lacks or records differently",
             where={"table": "vote_audit"},
             todo="Nothing was replaced. `scrutin rebuild postgres --dry-run` shows the differences,"
-            " `--drop-unknown` replaces them with what the log says",
+            " `--drop-unknown` replaces them with the log's votes",
         )
 
 
@@ -252,7 +253,7 @@ def _event(record: Record, genesis: dict[int, Genesis]) -> VerdictEvent:
 
 
 def _groups(events: list[VerdictEvent]) -> Iterator[list[VerdictEvent]]:
-    """What goes into one transaction each."""
+    """Groups of events, each for one transaction."""
     group: list[VerdictEvent] = []
     votes = 0
     for event in events:

@@ -1,4 +1,4 @@
-"""The input log folded once more, from its beginning, as validation folded it."""
+"""Replay the input log from its beginning with the transitions that validation applies."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from streams.errors import PoisonRecord
 
 
 class ReplayStep(NamedTuple):
-    """What one input record leads to."""
+    """What follows from one input record."""
 
     offset: int
     raw: bytes
-    """The input record, or what stands in its place, encoded."""
+    """The encoded input record, or the replacement of a skipped one."""
     change: ChangelogRecord
 
 
 class Replay:
-    """Folds partitions of the input log, one at a time.
+    """Replays partitions of the input log, one at a time.
 
     Args:
         view: connected.
-        reader: looks ahead for decisions to pass a record.
+        reader: looks ahead for skip commands.
         log_ids: partition -> identity of its log.
     """
 
@@ -42,11 +42,11 @@ class Replay:
     async def steps(
         self, partition: int, end: int, advance: Advance | None = None
     ) -> AsyncIterator[list[ReplayStep]]:
-        """Fold the records below `end`, a list per fetch.
+        """Replay the records below `end`, a list per fetch.
 
         Raises:
-            PoisonRecord: a record cannot be decoded and nobody let it pass.
-            ServiceUnavailable: Kafka is away.
+            PoisonRecord: a record cannot be decoded and was not skipped.
+            ServiceUnavailable: Kafka does not answer.
         """
         state = VotedPartition(partition)
         log_id = self.log_ids[partition]
@@ -54,15 +54,15 @@ class Replay:
         async for records in self._view.read(VALIDATION_TOPIC, spans, advance):
             steps = []
             for record in records:
-                given, raw = await self._given(partition, record.offset, record.value or b"")
+                decoded, raw = await self._decoded(partition, record.offset, record.value or b"")
                 steps.append(
                     ReplayStep(
-                        record.offset, raw, apply_record(state, log_id, record.offset, given)
+                        record.offset, raw, apply_record(state, log_id, record.offset, decoded)
                     )
                 )
             yield steps
 
-    async def _given(self, partition: int, offset: int, raw: bytes) -> tuple[InputRecord, bytes]:
+    async def _decoded(self, partition: int, offset: int, raw: bytes) -> tuple[InputRecord, bytes]:
         record = read_input(raw)
         if not isinstance(record, Undecodable):
             return record, raw

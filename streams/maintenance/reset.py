@@ -1,11 +1,17 @@
-"""Empties a rehearsal while everything runs: a new epoch in every partition of the log.
+"""Discard a rehearsal while everything runs: open a new epoch in every partition of the log.
 
-In this order: the bridges stand still; queues and mirror are emptied; PostgreSQL is emptied and
-told of the epoch, since workers may not remove what they counted; the epoch record goes into every
-partition, contests that are over become drafts again; once the workers have passed it,
-`votes.windows` is emptied too; the bridges go on. If it fails on the way, it can be given again.
-Once the epoch was opened it must be: until then the bridges, which go on by themselves after a
-while, take votes in for the epoch before, and those are void.
+The order:
+
+1. The bridges pause.
+2. Queues and mirror are emptied.
+3. PostgreSQL is emptied and records the epoch, since workers may not remove what they counted.
+4. The epoch record is written to every partition; closed contests become drafts again.
+5. Once the workers have passed it, `votes.windows` is emptied too.
+6. The bridges resume.
+
+A reset that fails can be repeated. Once the epoch was opened it must be repeated: until then the
+bridges, which resume on their own after a while, take in votes for the previous epoch, and those
+are void.
 """
 
 from __future__ import annotations
@@ -36,7 +42,7 @@ from streams.errors import ScrutinError
 from streams.worker.postgres_sink import open_epoch
 
 PAUSE_S: Final = 15.0
-"""How long the bridges stand still at most."""
+"""Longest pause of the bridges."""
 _SETTLE_S: Final = 2.0
 """Longest wait for the bridges to stop."""
 _POLL_S: Final = 0.02
@@ -47,17 +53,17 @@ Passed = Callable[[bytes], Awaitable[None]]
 
 
 class Reset:
-    """One reset. :meth:`run` does it.
+    """One reset, done by :meth:`run`.
 
     Args:
-        issuer: within its turn.
+        issuer: holding its turn.
         view: of Kafka.
         redis: of the mirror.
         address: of RabbitMQ.
         ingress: deployed names of the queues that the bridges read.
         review: deployed name of the review queue.
         passed: waits until every partition has passed a command.
-        say: told each step.
+        say: called with each step done.
     """
 
     def __init__(
@@ -86,20 +92,20 @@ class Reset:
         """Reset; returns `epoch`, `messages_removed` and `took_s`.
 
         Raises:
-            ScrutinError: the workers have not yet taken up every partition.
-            ServiceUnavailable: a service is away.
+            ScrutinError: the workers have not yet taken over every partition.
+            ServiceUnavailable: a service does not answer.
         """
         began_s = time.monotonic()
         await self._check_fences()
         current, epoch = await self._epochs()
         until_ms = int((time.time() + PAUSE_S) * 1000)
-        await self._tell(IntakePaused(self._issuer.log_id, epoch, until_ms))
+        await self._send(IntakePaused(self._issuer.log_id, epoch, until_ms))
         try:
             removed = await self._empty(epoch)
         except BaseException:
-            # Once the epoch may be in the log, only a reset that succeeds lets votes count again.
+            # Once the epoch may be in the log, votes count again only after a reset that succeeds.
             if not self._opened:
-                await asyncio.shield(self._tell(IntakeResumed(self._issuer.log_id, current)))
+                await asyncio.shield(self._send(IntakeResumed(self._issuer.log_id, current)))
             raise
         return {
             "epoch": epoch,
@@ -121,10 +127,10 @@ class Reset:
             await self._passed(command.command_id)
             await self._empty_windows()
             self._say("the workers have passed it")
-            # What was on its way back to a queue when its consumer stopped.
+            # Messages that were being requeued when their consumer stopped.
             removed += await self._purge(channel, self._ingress)
-        await self._tell(IntakeResumed(self._issuer.log_id, epoch))
-        self._say("the intake goes on")
+        await self._send(IntakeResumed(self._issuer.log_id, epoch))
+        self._say("the intake continues")
         return removed
 
     async def _check_fences(self) -> None:
@@ -138,17 +144,17 @@ class Reset:
             )
 
     async def _epochs(self) -> tuple[int, int]:
-        """The epoch that the bridges are in, and the first that was never begun."""
+        """The current epoch of the bridges, and the first one that was never opened."""
         current, begun = await read_epochs(self._view, self._issuer.log_id)
         async with translated({"table": "sink_offsets"}):
             known = await self._issuer.connection.fetchval("SELECT max(epoch) FROM sink_offsets")
         return current, max(begun, int(known)) + 1
 
-    async def _tell(self, notice: Notice) -> None:
+    async def _send(self, notice: Notice) -> None:
         await self._issuer.writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
 
     async def _until_idle(self, channel: Channel) -> None:
-        """Wait until no bridge consumes; one that does not answer is stopped by its epoch."""
+        """Wait until no bridge consumes; votes of one that does not stop become void."""
         deadline = time.monotonic() + _SETTLE_S
         for queue in self._ingress:
             try:
@@ -163,7 +169,7 @@ class Reset:
             try:
                 removed += await channel.purge(queue)
             except QueueMissing:
-                # It closes the channel; a queue that is missing is empty.
+                # A missing queue closes the channel, and is empty.
                 return removed
         return removed
 
@@ -196,7 +202,7 @@ class Reset:
         return command
 
     async def _empty_windows(self) -> None:
-        """Take every window out of the topic; the publisher, which has the cursor, waits."""
+        """Remove every window from the topic; the publisher waits for the cursor meanwhile."""
         connection: asyncpg.Connection = self._issuer.connection
         async with translated({"table": "window_cursor"}), connection.transaction():
             await connection.fetchval("SELECT 1 FROM window_cursor FOR UPDATE")
@@ -206,6 +212,6 @@ class Reset:
                 for record in records:
                     if record.key is not None:
                         (keys.add if record.value is not None else keys.discard)(record.key)
-            gone = [OutRecord(WINDOWS_TOPIC, 0, None, key) for key in sorted(keys)]
-            for first in range(0, len(gone), _CHUNK):
-                await self._issuer.writer.write(gone[first : first + _CHUNK])
+            tombstones = [OutRecord(WINDOWS_TOPIC, 0, None, key) for key in sorted(keys)]
+            for first in range(0, len(tombstones), _CHUNK):
+                await self._issuer.writer.write(tombstones[first : first + _CHUNK])

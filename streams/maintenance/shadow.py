@@ -1,7 +1,7 @@
-"""Tables of the count beside the ones in use: made, compared, and put in their place.
+"""Shadow tables of the count: created beside the tables in use, compared, and swapped in.
 
-A rebuild counts into a schema of its own. The results in use stay as they are until the new ones
-are complete; then one transaction replaces the rows, so that views, grants and readers keep theirs.
+A rebuild counts into its own schema. The results in use stay unchanged until the new ones are
+complete; then one transaction replaces the rows, so that views, grants and readers keep working.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ DERIVED: Final = {
     "sink_offsets": "",
     "window_cursor": "",
 }
-"""Tables that the log leads to, and the columns by which their rows are compared."""
+"""Tables derived from the log, and the columns by which their rows are compared."""
 
 MERGED: Final = {"control_commands": "command_id", "contests": "contest_id"}
-"""Tables of commands, which may not be in the log yet, and their keys: only gaps are filled."""
+"""Tables of commands and their keys. Commands may not be in the log yet: rows are only added."""
 
 _PLACES: Final = "source_partition, source_offset, source_index"
 
 _NUMBERED: Final = ("vote_audit", "rejected_votes")
-"""Tables whose rows are numbered in the order of the log, and say where in it they come from."""
+"""Tables whose rows are numbered in the order of the log and name their source offset."""
 
 _LONG_S: Final = 24 * 3600.0
-"""Rows by the million take longer than other statements may."""
+"""Statements over millions of rows take longer than the usual timeout."""
 
 
 @dataclass(frozen=True)
 class ShadowDifference:
-    """A table in use beside what the log says."""
+    """How a table in use compares with the log."""
 
     table: str
     in_log: int
     in_database: int
     missing: int
-    """Rows that the log leads to and the database lacks."""
+    """Rows that follow from the log and the database lacks."""
     surplus: int
-    """Rows of the database that the log does not lead to."""
+    """Rows of the database that do not follow from the log."""
 
     @property
     def equal(self) -> bool:
-        """Whether they are the same rows."""
+        """Whether the rows are the same."""
         return not self.missing and not self.surplus
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,24 +61,24 @@ class ShadowDifference:
 
 
 async def begin(connection: Any) -> bool:
-    """Make the schema, or find the one of a rebuild that was interrupted.
+    """Create the schema, or find that of an interrupted rebuild.
 
     Returns:
-        Whether it was there.
+        Whether the schema existed.
     """
-    there = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", SCHEMA)
+    existed = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", SCHEMA)
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-    ours = await connection.fetchval("SHOW search_path")
+    search_path = await connection.fetchval("SHOW search_path")
     await connection.execute(f"SET search_path TO {SCHEMA}")
     try:
         await migrate(connection)
     finally:
-        await connection.execute("SELECT set_config('search_path', $1, false)", ours)
-    return bool(there)
+        await connection.execute("SELECT set_config('search_path', $1, false)", search_path)
+    return bool(existed)
 
 
 async def drop(connection: Any) -> None:
-    """Remove the schema with all that is in it."""
+    """Drop the schema with its contents."""
     await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
 
@@ -87,7 +87,7 @@ async def compare(connection: Any, *, with_places: bool = True) -> list[ShadowDi
 
     Args:
         connection: to the database.
-        with_places: whether a row's place in the log counts too.
+        with_places: whether to compare a row's position in the log too.
     """
     differences = []
     for table, content in DERIVED.items():
@@ -96,14 +96,14 @@ async def compare(connection: Any, *, with_places: bool = True) -> list[ShadowDi
         columns = content
         if with_places and table in _NUMBERED:
             columns = f"{columns}, {_PLACES}"
-        ours, theirs = _select(columns, f"{SCHEMA}.{table}"), _select(columns, table)
+        rebuilt, in_use = _select(columns, f"{SCHEMA}.{table}"), _select(columns, table)
         counts = [
             await _count(connection, query)
             for query in (
-                ours,
-                theirs,
-                f"{ours} EXCEPT ALL {theirs}",
-                f"{theirs} EXCEPT ALL {ours}",
+                rebuilt,
+                in_use,
+                f"{rebuilt} EXCEPT ALL {in_use}",
+                f"{in_use} EXCEPT ALL {rebuilt}",
             )
         ]
         differences.append(ShadowDifference(table, *counts))
@@ -125,18 +125,18 @@ async def consistent(connection: Any) -> bool:
 
 
 def _select(columns: str, table: str) -> str:
-    return f"SELECT {columns} FROM {table}"  # noqa: S608 - all names are ours
+    return f"SELECT {columns} FROM {table}"  # noqa: S608 - all names are constants
 
 
 async def _count(connection: Any, query: str) -> int:
-    counting = f"SELECT count(*) FROM ({query}) AS q"  # noqa: S608 - all names are ours
+    counting = f"SELECT count(*) FROM ({query}) AS q"  # noqa: S608 - all names are constants
     return int(await connection.fetchval(counting, timeout=_LONG_S))
 
 
 async def replace(connection: Any) -> None:
     """Put the new rows into the tables in use and drop the schema, in one transaction."""
     async with connection.transaction():
-        # In the order in which a flush takes its locks: the fence first.
+        # In the lock order of a flush: the fence first.
         tables = ["sink_offsets", *(t for t in DERIVED if t != "sink_offsets")]
         for table in tables:
             await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")

@@ -1,4 +1,4 @@
-"""Where the records of a lost input log can be had from."""
+"""Sources of the records of a lost input log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.core.topics import VALIDATED_TOPIC
 from streams.errors import LogMismatch
 
 AUDIT_BRIDGE: Final = "audit"
-"""Name of the bridge in records that were made from the database."""
+"""Name of the bridge in records rebuilt from the database."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FETCH_ROWS: Final = 5000
@@ -42,18 +42,18 @@ _CONTESTS: Final = (
 
 
 class RebuildSource(Protocol):
-    """The records a partition of the log had, as far as they are known."""
+    """The records that a partition of the log held, as far as they are known."""
 
     def records(self, partition: int) -> AsyncIterator[bytes]:
-        """Encoded records from offset 0, without holes.
+        """Encoded records from offset 0, without gaps.
 
         Raises:
             LogMismatch: they are not known from the beginning.
         """
 
 
-class FromValidated:
-    """`votes.validated` embeds every input record that was validated: the log as it was.
+class ValidatedSource:
+    """`votes.validated`, which embeds every validated input record.
 
     Args:
         view: connected.
@@ -66,12 +66,12 @@ class FromValidated:
         """As :class:`RebuildSource` says."""
         span = (await self._view.spans(VALIDATED_TOPIC))[partition]
         last = -1
-        async for lot in self._view.read(VALIDATED_TOPIC, {partition: span}):
-            for record in lot:
+        async for batch in self._view.read(VALIDATED_TOPIC, {partition: span}):
+            for record in batch:
                 try:
                     verdicts = decode_verdicts(record.value or b"")
                 except DecodeError:
-                    # If it was one of ours, the next one shows the hole.
+                    # If it was a valid record, the next one reveals the gap.
                     continue
                 if verdicts.offset <= last:
                     continue
@@ -90,19 +90,19 @@ def _unknown(partition: int, offset: int) -> LogMismatch:
     return LogMismatch(
         "votes.validated does not hold every record of the log either",
         where={"topic": VALIDATED_TOPIC, "partition": partition, "input offset": offset},
-        todo="`scrutin rebuild log --from-audit` writes a log of what the database holds",
+        todo="`scrutin rebuild log --from-audit` writes a log from the database",
     )
 
 
-class FromAudit:
-    """The database has every vote that was counted or rejected, with its place in the log.
+class AuditSource:
+    """The database, which holds every counted or rejected vote with its position in the log.
 
-    What is not in it: replays, and the identities of counted votes. A redelivery of one after this
-    is taken for a second attempt. Nor are rolls and epochs: give their commands again.
+    It holds neither replays nor the identities of counted votes: a later redelivery counts as a
+    second attempt. Rolls and epochs are not in it either: issue their commands again.
 
     Args:
         connection: to the result database.
-        genesis: of the log that is to be filled.
+        genesis: of the log to fill.
     """
 
     def __init__(self, connection: Any, genesis: dict[int, Genesis]) -> None:
@@ -123,7 +123,7 @@ class FromAudit:
         if rows:
             yield encode(batch_of(rows))
         for row in await self._connection.fetch(_CONTESTS):
-            # Behind the votes, which were judged by what held when they came.
+            # After the votes, which were decided by the rules of their time.
             if isinstance(decode_input(row["record"]), ContestsChanged):
                 yield row["record"]
 

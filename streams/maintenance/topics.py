@@ -26,7 +26,7 @@ from streams.maintenance.derived import (
     examine,
     write,
 )
-from streams.maintenance.groups import commit_places, read_places
+from streams.maintenance.groups import commit_positions, read_positions
 from streams.maintenance.guard import Bars
 from streams.maintenance.replay import Replay
 from streams.runtime.outages import OutageTracker
@@ -37,19 +37,19 @@ from streams.worker.validation import TAIL_RECORDS
 
 @dataclass
 class TopicRebuildReport:
-    """What became of a derived topic."""
+    """Outcome of rebuilding a derived topic."""
 
     topic: str
     found: list[DerivedFinding]
-    """How it was."""
+    """State before the rebuild."""
     recreated: bool = False
     written: int = 0
     verified: list[DerivedFinding] = field(default_factory=list)
-    """How it is; empty if nothing was done."""
+    """State after the rebuild; empty if nothing was written."""
 
     @property
     def right(self) -> bool:
-        """Whether it is what the log says, now."""
+        """Whether the topic agrees with the log now."""
         return all(finding.right for finding in self.verified or self.found)
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class TopicRebuildReport:
 
 @dataclass
 class Marks:
-    """How far each record of the work goes, as the last input offset of a partition; -1: none."""
+    """How far each consumer of the log got: last input offset per partition; -1: none."""
 
     end: dict[int, int]
     """Partition -> offset that the input log's next record will get."""
@@ -74,10 +74,10 @@ class Marks:
     counted: dict[int, int]
 
     def ends(self, *which: Mapping[int, int]) -> dict[int, int]:
-        """Partition -> offset up to which, exclusively, the given marks go.
+        """Partition -> offset up to which (exclusive) the given marks go.
 
         Raises:
-            LogMismatch: further than the log.
+            LogMismatch: a mark lies beyond the end of the log.
         """
         found = {p: max(mark.get(p, -1) for mark in which) + 1 for p in sorted(self.end)}
         for partition, end in found.items():
@@ -106,14 +106,14 @@ class TopicRebuild:
         self._bars = bars
 
     async def voted(self, *, dry_run: bool = False) -> TopicRebuildReport:
-        """The voted table's changelog, up to what is emitted; workers decide the rest.
+        """Rebuild the voted table's changelog up to the last emitted verdict.
 
-        No worker may run.
+        Workers decide the rest. No worker may run.
 
         Raises:
             LogMismatch: the log is not the one that was counted.
             PoisonRecord: the log holds a record that stops the count.
-            ServiceUnavailable: a service is away.
+            ServiceUnavailable: a service does not answer.
         """
         genesis = await self._genesis()
         marks = await self._marks(genesis)
@@ -121,7 +121,7 @@ class TopicRebuild:
         return await self._rebuild(self._changelog(), genesis, ends, dry_run=dry_run)
 
     async def validated(self, *, dry_run: bool = False) -> TopicRebuildReport:
-        """`votes.validated`, up to what is decided. Neither worker nor bridge may run.
+        """Rebuild `votes.validated` up to the last decision. Neither worker nor bridge may run.
 
         Raises:
             As :meth:`voted`.
@@ -129,25 +129,25 @@ class TopicRebuild:
         genesis = await self._genesis()
         marks = await self._marks(genesis)
         ends = marks.ends(marks.emitted, marks.counted, marks.decided)
-        places = {} if dry_run else await read_places(self._settings, self._reader)
+        positions = {} if dry_run else await read_positions(self._settings, self._reader)
         outcome = await self._rebuild(Validated(), genesis, ends, dry_run=dry_run)
         if outcome.recreated and outcome.right:
-            # One record for every input record, from the beginning: the offsets are the same.
+            # The topic has one record for every input record from the start: offsets match.
             await self._move_fence(statements.ALIGN_VALIDATED)
-            await commit_places(self._settings, places)
+            await commit_positions(self._settings, positions)
         return outcome
 
     async def all_of(self, ends: dict[int, int]) -> list[TopicRebuildReport]:
-        """Both, for a log whose records up to `ends` were written by a rebuild of the log.
+        """Rebuild both topics after a rebuild of the log wrote its records up to `ends`.
 
-        The reviews of these records were sent when they were first counted.
+        Reviews of these records were published when they were first counted, and are not repeated.
         """
         genesis = await self._genesis()
         kinds = (self._changelog(), Validated())
         outcomes = [await self._rebuild(kind, genesis, ends, dry_run=False) for kind in kinds]
         if all(outcome.right for outcome in outcomes):
             done = {partition: end - 1 for partition, end in ends.items()}
-            await commit_places(self._settings, {egress_group(self._settings.app_id): done})
+            await commit_positions(self._settings, {egress_group(self._settings.app_id): done})
         return outcomes
 
     def _changelog(self) -> Changelog:
@@ -185,9 +185,9 @@ class TopicRebuild:
         genesis: Mapping[int, Genesis],
         read: Callable[[Any, bytes], int],
     ) -> dict[int, int]:
-        """Highest input offset that the last records of each partition speak of.
+        """Highest input offset that the last records of each partition name.
 
-        Records that cannot be read say nothing here: they are what the rebuild is for.
+        Unreadable records are ignored: the rebuild replaces them.
         """
         found = {}
         for partition, first in genesis.items():
@@ -210,7 +210,7 @@ class TopicRebuild:
         if outcome.right or dry_run:
             return outcome
         if kind.ordered:
-            # The sink reads from the beginning, whatever happens to us now.
+            # From now on the sink reads from the beginning, even if this rebuild is interrupted.
             await self._move_fence(statements.REWIND_VALIDATED)
         if any(finding.wrong for finding in outcome.found):
             outcome.recreated = True
@@ -241,7 +241,7 @@ class TopicRebuild:
         try:
             async with LogView(self._servers) as view:
                 replay = Replay(view, self._reader, log_ids)
-                total = sum(max(f.lacking, default=-1) + 1 for f in todo)
+                total = sum(max(f.missing_offsets, default=-1) + 1 for f in todo)
                 with self._bars(f"writing {kind.topic}", total) as advance:
                     return await write(replay, kind, todo, writer, advance)
         finally:
@@ -260,7 +260,7 @@ class TopicRebuild:
 
 
 def _all_of(finding: DerivedFinding) -> DerivedFinding:
-    return replace(finding, lacking=set(range(finding.expected)))
+    return replace(finding, missing_offsets=set(range(finding.expected)))
 
 
 def _decided(record: Any, log_id: bytes) -> int:

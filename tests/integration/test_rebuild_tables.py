@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from streams.devstack import Stack
-from streams.maintenance.fresh import made_by
+from streams.maintenance.archive import created_relations
 from streams.maintenance.shadow import DERIVED, MERGED
 from tests.harness import database
 from tests.integration.sink_harness import own_database
@@ -18,7 +18,7 @@ async def test_every_table_is_derived_merged_or_kept(stack: Stack) -> None:
     migrations = ("0003_tally", "0004_polls", "0006_ballot_votes", "0007_elections")
     for migration in migrations:
         text = files("sql").joinpath(f"{migration}.sql").read_text(encoding="utf-8")
-        kept |= {name for kind, name in made_by(text) if kind == "TABLE"}
+        kept |= {name for kind, name in created_relations(text) if kind == "TABLE"}
     async with own_database(stack) as settings:
         connection = await database(settings)
         rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")

@@ -43,12 +43,12 @@ def test_what_is_there_and_right_needs_nothing(ordered: bool) -> None:
 @pytest.mark.parametrize("ordered", [False, True])
 def test_an_end_that_is_missing_is_told(ordered: bool) -> None:
     finding = compared([(0, b"a")], ordered=ordered)
-    assert (finding.missing, finding.wrong, finding.lacking) == (2, 0, {1, 2})
+    assert (finding.missing, finding.wrong, finding.missing_offsets) == (2, 0, {1, 2})
 
 
 def test_a_hole_is_filled_where_order_does_not_matter() -> None:
     finding = compared([(0, b"a"), (2, b"c")], ordered=False)
-    assert (finding.wrong, finding.lacking) == (0, {1})
+    assert (finding.wrong, finding.missing_offsets) == (0, {1})
     assert compared([(0, b"a"), (2, b"c")], ordered=True).wrong == 1
 
 

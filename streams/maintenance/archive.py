@@ -1,4 +1,4 @@
-"""Puts away what belongs to another log than the present one, so that a new count can begin."""
+"""Archive what belongs to another log than the present one, so that a new count can begin."""
 
 from __future__ import annotations
 
@@ -22,39 +22,38 @@ from streams.errors import ScrutinError
 from streams.maintenance.mirror import rebuild
 from streams.settings.model import Settings
 
-_MADE: Final = re.compile(r"^CREATE (TABLE|VIEW) (\w+)", re.MULTILINE)
+_CREATED: Final = re.compile(r"^CREATE (TABLE|VIEW) (\w+)", re.MULTILINE)
 
 
 @dataclass
 class ArchiveReport:
-    """What was put away."""
+    """What was archived."""
 
     schema: str = ""
-    """Where the tables of the old count are now; empty if none were moved."""
+    """Schema that holds the tables of the old count; empty if none were moved."""
     tables: list[str] = field(default_factory=list)
     topics: list[str] = field(default_factory=list)
     """Topics of the old log that were emptied."""
     voters: int = 0
-    """Members of the mirror, made anew from the present log."""
+    """Members of the mirror, rebuilt from the present log."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-async def begin_anew(settings: Settings, *, dry_run: bool) -> ArchiveReport:
-    """Move the tables of another log into a schema of their own, and empty what is made from it.
+async def archive_other_log(settings: Settings, *, dry_run: bool) -> ArchiveReport:
+    """Move the tables of another log to an archive schema, and empty the topics derived from it.
 
-    The present log, with whatever votes it has, stays; so does the roll. Neither worker nor bridge
-    may run.
+    The present log stays with its votes; so does the roll. Neither worker nor bridge may run.
 
     Args:
         settings: of this deployment.
-        dry_run: only tell.
+        dry_run: report only, change nothing.
 
     Raises:
-        ScrutinError: all that is there belongs to the present log.
-        ServiceUnavailable: a service is away.
+        ScrutinError: everything found belongs to the present log.
+        ServiceUnavailable: a service does not answer.
     """
     servers = list(settings.kafka_bootstrap_servers)
     genesis = await _ensured(settings)
@@ -79,7 +78,7 @@ async def begin_anew(settings: Settings, *, dry_run: bool) -> ArchiveReport:
                 "Everything here belongs to the present log",
                 where={"topic": VALIDATION_TOPIC},
                 todo=f"For a new count stop everything, delete the topic {VALIDATION_TOPIC}, and"
-                " type this again",
+                " run this again",
             )
         if dry_run:
             return outcome
@@ -102,9 +101,9 @@ async def _ensured(settings: Settings) -> dict[int, Genesis]:
     )
 
 
-def made_by(migration: str) -> list[tuple[str, str]]:
-    """(`TABLE` or `VIEW`, name) of everything that a migration makes."""
-    return [(kind, name) for kind, name in _MADE.findall(migration)]
+def created_relations(migration: str) -> list[tuple[str, str]]:
+    """(`TABLE` or `VIEW`, name) of every relation that a migration creates."""
+    return [(kind, name) for kind, name in _CREATED.findall(migration)]
 
 
 async def _move_tables(
@@ -114,41 +113,41 @@ async def _move_tables(
     *,
     dry_run: bool,
 ) -> None:
-    made = [("TABLE", "schema_migrations")]
+    created = [("TABLE", "schema_migrations")]
     for migration in migrations():
-        made += made_by(migration.statements)
-    there = [
+        created += created_relations(migration.statements)
+    present = [
         (kind, name)
-        for kind, name in made
+        for kind, name in created
         if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
     ]
-    if not await _is_foreign(connection, {name for _, name in there}, genesis):
+    if not await _is_foreign(connection, {name for _, name in present}, genesis):
         return
-    outcome.tables = [name for _, name in there]
+    outcome.tables = [name for _, name in present]
     outcome.schema = f"archive_{datetime.now(UTC):%Y%m%d_%H%M%S}"
     if dry_run:
         return
     async with connection.transaction():
         await connection.execute(f"CREATE SCHEMA {outcome.schema}")
-        for kind, name in there:
+        for kind, name in present:
             await connection.execute(f"ALTER {kind} {name} SET SCHEMA {outcome.schema}")
     await migrate(connection)
 
 
 async def _is_foreign(
-    connection: asyncpg.Connection, there: set[str], genesis: dict[int, Genesis]
+    connection: asyncpg.Connection, present: set[str], genesis: dict[int, Genesis]
 ) -> bool:
-    """Whether the tables hold a count, and it is not that of the present log."""
-    if "sink_offsets" in there:
+    """Whether the tables hold the count of another log than the present one."""
+    if "sink_offsets" in present:
         rows = await connection.fetch(statements.READ_OFFSETS)
         if rows:
             return any(
                 row["partition"] not in genesis or row["log_id"] != genesis[row["partition"]].log_id
                 for row in rows
             )
-    if "vote_audit" not in there:
+    if "vote_audit" not in present:
         return False
-    return "sink_offsets" not in there or bool(
+    return "sink_offsets" not in present or bool(
         await connection.fetchval("SELECT EXISTS (SELECT 1 FROM vote_audit)")
     )
 
