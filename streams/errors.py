@@ -10,18 +10,16 @@ from enum import IntEnum
 from typing import Final
 
 LOG_LOST: Final = (
-    "If records were lost: `scrutin rebuild log` writes them anew, from votes.validated or, with "
-    "`--from-audit`, from the database. If a new count is meant: `scrutin fresh` puts the results "
-    "of the old one away"
+    "If records were lost: `scrutin rebuild log` restores them from votes.validated or, with "
+    "`--from-audit`, from the database. To start a new count: `scrutin fresh` archives the "
+    "results of the old one"
 )
 OLD_RESULTS: Final = (
-    "If they are of this log: `scrutin rebuild postgres` makes all tables anew. If they are of an "
-    "older system: `scrutin adopt` takes its votes over, `scrutin fresh` puts them away"
+    "If they belong to this log: `scrutin rebuild postgres` rebuilds all tables. If they belong "
+    "to an older system: `scrutin adopt` imports its votes, `scrutin fresh` archives them"
 )
-REBUILD_VOTED: Final = "`scrutin rebuild voted` makes the changelog anew from the input log"
-REBUILD_VALIDATED: Final = (
-    "`scrutin rebuild validated` makes votes.validated anew from the input log"
-)
+REBUILD_VOTED: Final = "`scrutin rebuild voted` rebuilds the changelog from the input log"
+REBUILD_VALIDATED: Final = "`scrutin rebuild validated` rebuilds votes.validated from the input log"
 
 
 class ExitCode(IntEnum):
@@ -37,23 +35,23 @@ class ExitCode(IntEnum):
     BAD_SETTINGS = 10
     """A setting is unknown, malformed or contradicts another."""
     SERVICE_UNAVAILABLE = 11
-    """A service did not answer within the deadline of a command or of a start."""
+    """A service did not answer within the deadline of a command or a startup."""
     STACK_FAILED = 12
-    """The local stack could not be brought up or down."""
+    """The local stack could not be started or stopped."""
     PORT_TAKEN = 13
     """A port to listen on is in use."""
     TOPOLOGY_MISMATCH = 20
-    """Topics or queues are not what this deployment's settings say."""
+    """Topics or queues do not match the settings of this deployment."""
     LOG_MISMATCH = 21
     """Log, changelog and database do not belong to the same log."""
     SCHEMA_NEWER = 22
     """The database has migrations that this version does not know."""
     POISON_RECORD = 30
-    """A Kafka record cannot be decoded; its partition stands still until somebody decides."""
+    """A Kafka record cannot be decoded; its partition stops until an operator decides."""
     STAGE_FAILED = 31
-    """A stage met an error it does not expect; nothing of the current batch was committed."""
+    """A stage met an unexpected error; nothing of the current batch was committed."""
     NO_PROGRESS = 32
-    """The process was alive but did not move although work was waiting."""
+    """The process was alive but made no progress although work was waiting."""
     RECOVERY_FAILED = 33
     """The voted table could not be restored from its changelog."""
     INTERRUPTED = 130
@@ -64,8 +62,8 @@ class ScrutinError(Exception):
     """Root of the tree.
 
     Args:
-        what: what happened, one sentence, without trailing full stop.
-        where: names of the place, e.g. ``{"topic": "votes.validation", "partition": 3}``.
+        what: what happened, in one sentence without a full stop.
+        where: the place by name, e.g. ``{"topic": "votes.validation", "partition": 3}``.
         todo: what the reader can do about it.
     """
 
@@ -92,13 +90,13 @@ class SettingsError(ScrutinError):
 
 
 class ServiceUnavailable(ScrutinError):
-    """A service is away. Long-running processes wait for it; commands give up after a deadline."""
+    """A service does not answer. Processes wait for it; commands give up after a deadline."""
 
     exit_code = ExitCode.SERVICE_UNAVAILABLE
 
 
 class StackError(ScrutinError):
-    """The local stack could not be brought up or down."""
+    """The local stack could not be started or stopped."""
 
     exit_code = ExitCode.STACK_FAILED
 
@@ -110,13 +108,13 @@ class PortTaken(ScrutinError):
 
 
 class TopologyMismatch(ScrutinError):
-    """Topics or queues are not what the settings say."""
+    """Topics or queues do not match the settings."""
 
     exit_code = ExitCode.TOPOLOGY_MISMATCH
 
 
 class LogMismatch(ScrutinError):
-    """Input log, changelog and database do not belong together."""
+    """Input log, changelog and database do not belong to the same log."""
 
     exit_code = ExitCode.LOG_MISMATCH
 
@@ -134,13 +132,13 @@ class PoisonRecord(ScrutinError):
 
 
 class StageFailed(ScrutinError):
-    """A stage met an error it does not expect."""
+    """A stage met an unexpected error."""
 
     exit_code = ExitCode.STAGE_FAILED
 
 
 class NoProgress(ScrutinError):
-    """Alive but not moving although work is waiting."""
+    """A process is alive but makes no progress although work is waiting."""
 
     exit_code = ExitCode.NO_PROGRESS
 

@@ -1,4 +1,4 @@
-"""What several settings together may not say."""
+"""Cross-field validation of settings."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TALLY_QUEUES = (
 
 
 def check_test_settings(settings: Settings) -> None:
-    """Refuse to die on purpose where votes may be real."""
+    """Refuse failpoints in a deployment that is not marked as a test."""
     if failpoints.parse(settings.test_failpoints) and not settings.test_deployment:
         raise SettingsError(
-            "Failpoints make processes die on purpose, and this deployment is not marked as a test",
+            "Failpoints kill processes on purpose, and this deployment is not marked as a test",
             where={"variable": failpoints.VARIABLE},
             todo="Unset it; in a test set SCRUTIN_TEST_DEPLOYMENT=true too",
         )
@@ -38,11 +38,11 @@ def _refuse(what: str, variable: str, todo: str) -> NoReturn:
 
 
 def check_queues(settings: Settings) -> None:
-    """Refuse queues that would feed themselves."""
+    """Refuse unknown queues, and queues that would be both read and written."""
     for name in settings.ingress:
         if name not in {VALIDATION, AGGREGATION, POLL_UPDATES}:
             _refuse(
-                f"{name!r} is not a queue to read from",
+                f"{name!r} is not an ingress queue",
                 "SCRUTIN_INGRESS",
                 f"Use {VALIDATION}, {AGGREGATION} or {POLL_UPDATES}; a *_QUEUE setting renames"
                 " them",
@@ -50,14 +50,14 @@ def check_queues(settings: Settings) -> None:
     for name in settings.egress:
         if name not in {REVIEW, AGGREGATION, POLL_UPDATES}:
             _refuse(
-                f"{name!r} is not a queue to write to",
+                f"{name!r} is not an egress queue",
                 "SCRUTIN_EGRESS",
                 f"Use {REVIEW}, {AGGREGATION} or {POLL_UPDATES}; a *_QUEUE setting renames them",
             )
     for name in settings.tally_queues:
         if name not in TALLY_QUEUES:
             _refuse(
-                f"{name!r} is not a queue of tally commands",
+                f"{name!r} is not a queue for tally commands",
                 "SCRUTIN_TALLY_QUEUES",
                 f"Use {', '.join(TALLY_QUEUES)}",
             )
@@ -66,33 +66,33 @@ def check_queues(settings: Settings) -> None:
         _refuse(
             f"Queue {', '.join(sorted(read))} would be read twice",
             "SCRUTIN_INGRESS, VALIDATION_QUEUE, AGGREGATION_QUEUE",
-            "Name each queue once; its votes are to be validated, or are so already",
+            "Name each queue once; its votes are either to be validated or already validated",
         )
     written = {settings.queue_name(name) for name in settings.egress}
     if both := sorted(read & written):
         _refuse(
             f"Queue {', '.join(both)} would be read and written",
             "SCRUTIN_INGRESS, SCRUTIN_EGRESS",
-            "A queue can only be one of them",
+            "Take the queue out of one of the two settings",
         )
     if POLL_UPDATES in settings.ingress and not settings.secret.get_secret_value():
         _refuse(
-            f"{POLL_UPDATES} brings votes in polls, and there are none without a secret",
+            f"{POLL_UPDATES} carries poll votes, and polls need a secret",
             "SCRUTIN_INGRESS, SCRUTIN_SECRET",
-            "Set SCRUTIN_SECRET, the same as the gateways'",
+            "Set SCRUTIN_SECRET to the same value as the gateways",
         )
     if AGGREGATION in settings.egress and settings.sink != "off":
         _refuse(
-            f"{AGGREGATION} as egress feeds somebody else's aggregator while ours counts too",
+            f"{AGGREGATION} as egress feeds another aggregator while Scrutin's own sink is on",
             "SCRUTIN_EGRESS",
-            "Set SCRUTIN_SINK=off or take it out",
+            f"Set SCRUTIN_SINK=off or remove {AGGREGATION} from the list",
         )
 
 
 def check_services(settings: Settings) -> None:
-    """Refuse a service that is half configured."""
+    """Refuse incomplete or contradictory connection settings."""
     if settings.encrypted():
-        # A file that cannot be used is named now, not at the first connection.
+        # Report an unusable file now, not at the first connection.
         settings.tls_context()
     if settings.kafka_security_protocol.startswith("SASL") and not settings.kafka_sasl_username:
         _refuse(
@@ -102,7 +102,7 @@ def check_services(settings: Settings) -> None:
         )
     if settings.postgres_min_connections > settings.postgres_max_connections:
         _refuse(
-            "More connections to keep than to open",
+            "The minimum number of connections is above the maximum",
             "POSTGRES_MIN_CONNECTIONS, POSTGRES_MAX_CONNECTIONS",
             "Lower the first or raise the second",
         )

@@ -1,4 +1,4 @@
-"""What the entry points that are not the CLI have in common."""
+"""Settings for the entry points other than the CLI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streams.settings.model import Settings
 
 
 def entry_settings() -> Settings:
-    """The settings of this process, or one readable line and a named exit code."""
+    """Load this process's settings; on an error print it and exit with a named code."""
     try:
         return load_settings()
     except SettingsError as error:

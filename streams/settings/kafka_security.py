@@ -1,4 +1,4 @@
-"""Kafka's addresses, which know how they are to be talked to."""
+"""Kafka bootstrap addresses with their security settings."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 @dataclass(frozen=True)
 class Security:
-    """How Kafka's clients connect and who they are."""
+    """Protocol and credentials of Kafka clients."""
 
     protocol: Protocol
     context: ssl.SSLContext | None = None
-    """With SSL and SASL_SSL."""
+    """Set for SSL and SASL_SSL."""
     mechanism: Mechanism = "SCRAM-SHA-512"
     user: str = ""
     password: SecretStr | None = None
 
     @property
     def sasl(self) -> bool:
-        """Whether clients say who they are."""
+        """Whether clients authenticate with SASL."""
         return self.protocol.startswith("SASL")
 
     @property
     def secret(self) -> str:
-        """The password, plain."""
+        """The password as plain text; empty if there is none."""
         return self.password.get_secret_value() if self.password else ""
 
     def options(self) -> dict[str, Any]:
@@ -48,23 +48,23 @@ class Security:
 
 
 class Broker(str):
-    """`host:port` with its security. A plain address will do too: it is not encrypted."""
+    """`host:port` with its security settings. A plain `str` address means no encryption."""
 
     __slots__ = ("security",)
     security: Security
 
     def __new__(cls, address: str, security: Security) -> Self:
-        """An address and how to talk to it."""
+        """Attach security settings to an address."""
         self = super().__new__(cls, address)
         self.security = security
         return self
 
 
 def client(servers: Sequence[str]) -> dict[str, Any]:
-    """Arguments by which any of aiokafka's clients connects.
+    """Connection arguments for any aiokafka client.
 
     Args:
-        servers: `host:port` each; the first one's security is that of all.
+        servers: `host:port` each; the security settings of the first apply to all.
     """
     first = servers[0] if servers else ""
     options = first.security.options() if isinstance(first, Broker) else {}

@@ -1,4 +1,4 @@
-"""Reading the settings: environment, `.env` file, secret files; each fault named by variable."""
+"""Loads settings from the environment, `.env` and secret files; errors name the variable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.settings.secret_files import read_secret_files
 
 
 def variables() -> dict[str, tuple[str, ...]]:
-    """Field name -> its environment variables, the preferred one first."""
+    """Map each field name to its environment variables, the preferred one first."""
     names: dict[str, tuple[str, ...]] = {}
     for field, info in Settings.model_fields.items():
         alias = info.validation_alias
@@ -26,7 +26,7 @@ def variables() -> dict[str, tuple[str, ...]]:
 
 
 def secrets() -> tuple[str, ...]:
-    """Variables that hold a secret; each may name a file instead, as NAME_FILE."""
+    """Variables that hold a secret; each can be given as a file instead, as NAME_FILE."""
     names = variables()
     return tuple(
         name
@@ -37,11 +37,11 @@ def secrets() -> tuple[str, ...]:
 
 
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
-    """Read the settings from the environment, which goes before a `.env` file in the folder.
+    """Read the settings from the environment, which takes precedence over `.env` in the folder.
 
     Raises:
-        SettingsError: unknown `SCRUTIN_*`, malformed value, aliases that disagree, or queues
-            that would feed themselves; the message names the variables.
+        SettingsError: unknown `SCRUTIN_*`, malformed value, aliases that disagree, or settings
+            that contradict each other; the message names the variables.
     """
     given: dict[str, str] = {}
     if environ is None:
@@ -87,7 +87,7 @@ def _one_value_each(given: Mapping[str, str]) -> dict[str, str]:
         found = {name: given[name] for name in names if given.get(name, "") != ""}
         if len(set(found.values())) > 1:
             raise SettingsError(
-                "Two names of one setting disagree",
+                "Two names of the same setting disagree",
                 where={"variable": ", ".join(found)},
                 todo=f"Set only {names[0]}",
             )
@@ -100,10 +100,10 @@ def _explain(error: ValidationError) -> SettingsError:
     names = variables()
     faults = []
     for fault in error.errors():
-        # With validation aliases pydantic reports the alias it tried, with names the field.
+        # pydantic reports the alias it tried, or the field name if it was populated by name.
         place = str(fault["loc"][0])
         variable = names[place][0] if place in names else place
         faults.append(f"{variable}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
     return SettingsError(
-        "; ".join(faults), todo="See `.env.example` for the meaning and the default of each"
+        "; ".join(faults), todo="See `.env.example` for the meaning and default of each setting"
     )

@@ -1,7 +1,7 @@
-"""The one settings object: environment (and a `.env` file) in, checked values out.
+"""The single settings model: values from the environment and a `.env` file, validated.
 
-Read at entry points only (`topology.py`, `streams.bridge.__main__`, the CLI); everything below
-takes values. Names, aliases and defaults come from the services that Scrutin replaces.
+It is read at entry points only (`topology.py`, `streams.bridge.__main__`, the CLI); everything
+below takes values. Names, aliases and defaults come from the services that Scrutin replaces.
 """
 
 from __future__ import annotations
@@ -46,34 +46,39 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(ServiceSettings):
-    """All settings of all processes. Use :func:`load_settings`, which names what is wrong."""
+    """All settings of all processes. Use :func:`load_settings`, which names faulty variables."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     # Aggregation
     batch_size: Positive = variable(
-        "BATCH_SIZE", default=100, about="A flush to PostgreSQL starts once this many votes wait"
+        "BATCH_SIZE", default=100, about="Votes that trigger a flush to PostgreSQL"
     )
     batch_timeout_s: PositiveSeconds = variable(
         "BATCH_TIMEOUT_SECONDS",
         default=1.0,
-        about="Width of the tumbling window, and the longest wait for a flush",
+        about="Width of the tumbling window and longest wait before a flush",
     )
     max_retry_attempts: Positive = variable(
         "MAX_RETRY_ATTEMPTS",
         default=3,
-        about="Failed tries against a service before the process reports itself not ready",
+        about="Failed attempts to reach a service before the process reports not ready",
     )
     retry_delay_s: PositiveSeconds = variable(
-        "RETRY_DELAY_SECONDS", default=1.0, about="First pause between tries; doubles up to 10 s"
+        "RETRY_DELAY_SECONDS", default=1.0, about="First delay between retries; doubles up to 10 s"
     )
 
     # Processes
     metrics_port: Port = variable(
-        "PROMETHEUS_PORT", "METRICS_PORT", default=8001, about="Worker's metrics port; 0 = any free"
+        "PROMETHEUS_PORT",
+        "METRICS_PORT",
+        default=8001,
+        about="Worker's metrics port; 0 = any free port",
     )
     bridge_metrics_port: Port = variable(
-        "SCRUTIN_BRIDGE_METRICS_PORT", default=8002, about="Bridge's metrics port; 0 = any free"
+        "SCRUTIN_BRIDGE_METRICS_PORT",
+        default=8002,
+        about="Bridge's metrics port; 0 = any free port",
     )
     metrics_host: str = variable(
         "SCRUTIN_METRICS_HOST",
@@ -87,15 +92,19 @@ class Settings(ServiceSettings):
         about="Address the gateway listens on",
     )
     worker_id: str = variable(
-        "WORKER_ID", default=f"{socket.gethostname()}-{os.getpid()}", about="Name in logs and rows"
+        "WORKER_ID",
+        default=f"{socket.gethostname()}-{os.getpid()}",
+        about="Worker's name in logs and rows",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = variable(
-        "LOG_LEVEL", default="INFO", about="Least severe level that is logged"
+        "LOG_LEVEL", default="INFO", about="Lowest level that is logged"
     )
 
-    # Scrutin's own
+    # Scrutin
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = variable(
-        "SCRUTIN_APP_ID", default="scrutin", about="Kafka group of the workers, prefix of others"
+        "SCRUTIN_APP_ID",
+        default="scrutin",
+        about="Kafka group of the workers and prefix of the other groups",
     )
     ingress: Names = variable(
         "SCRUTIN_INGRESS", default=VALIDATION, about="Queues to read, by documented name"
@@ -106,10 +115,10 @@ class Settings(ServiceSettings):
     bindings: bool = variable(
         "SCRUTIN_BINDINGS",
         default=True,
-        about="Bind the validation queue to an existing `votes.exchange`",
+        about="Bind the validation queue to `votes.exchange` if that exists",
     )
     sink: Literal["postgres", "off"] = variable(
-        "SCRUTIN_SINK", default="postgres", about="Where counted votes go"
+        "SCRUTIN_SINK", default="postgres", about="Where workers write counted votes"
     )
     live: bool = variable(
         "SCRUTIN_LIVE", default=True, about="Workers publish committed totals on Redis pub/sub"
@@ -117,32 +126,33 @@ class Settings(ServiceSettings):
     global_votes: bool = variable(
         "SCRUTIN_GLOBAL_VOTES",
         default=True,
-        about="With them, votes in polls by name on the channel `global:votes`",
+        about="Also publish votes in polls by name on the channel `global:votes`",
     )
     roll: Literal["redis", "table", "open"] = variable(
         "SCRUTIN_ROLL",
         default="redis",
-        about="Who may vote: set `valid_hashes`, the roll in the log, or everybody",
+        about="Who may vote: `redis` = the set `valid_hashes`, `table` = the roll in the log,"
+        " `open` = everybody",
     )
     enforce_contests: bool = variable(
         "SCRUTIN_ENFORCE_CONTESTS",
         default=False,
-        about="Only votes in open contests count; off: in any, known or not",
+        about="Count only votes in open contests; off = in any contest, known or not",
     )
     default_election: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = variable(
         "SCRUTIN_DEFAULT_ELECTION",
         default="",
-        about="Id of the election that candidate votes without `election_id` are for",
+        about="Election id for candidate votes without `election_id`",
     )
     rehearsal: str = variable(
         "SCRUTIN_REHEARSAL",
         default="",
-        about="Name of this deployment if it is a rehearsal, which `scrutin reset` may empty",
+        about="Name of this deployment if it is a rehearsal; `scrutin reset` may empty it then",
     )
     roll_min_share: Annotated[float, Field(ge=0, le=1)] = variable(
         "SCRUTIN_ROLL_MIN_SHARE",
         default=0.5,
-        about="`valid_hashes` below this share of its largest seen size is an outage",
+        about="`valid_hashes` below this share of its largest observed size counts as an outage",
     )
     partitions: Annotated[int, Field(ge=1, le=1000)] = variable(
         "SCRUTIN_PARTITIONS", default=4, about="Partitions of every topic; fixed at creation"
@@ -151,54 +161,57 @@ class Settings(ServiceSettings):
         "SCRUTIN_REPLICATION_FACTOR", default=1, about="Replicas of every topic; 3 in production"
     )
     max_body_bytes: Annotated[int, Field(ge=256, le=524288)] = variable(
-        "SCRUTIN_MAX_BODY_BYTES", default=65536, about="Longer message bodies are `too_large`"
+        "SCRUTIN_MAX_BODY_BYTES",
+        default=65536,
+        about="Longer message bodies are rejected as `too_large`",
     )
     reviews_per_minute: Annotated[int, Field(ge=0)] = variable(
         "SCRUTIN_REVIEWS_PER_MINUTE",
         default=0,
-        about="Most review messages a minute of one status and reason, a tenth of them of one hash"
-        " prefix; 0 = all",
+        about="Limit of review messages a minute for each status and reason, a tenth of it for"
+        " each hash prefix; 0 = no limit",
     )
     flush_ms: Annotated[int, Field(ge=1, le=1000)] = variable(
         "SCRUTIN_FLUSH_MS",
         default=40,
-        about="Longest wait of a vote in the bridge's buffer; three times as long while more votes"
-        " wait in the queue than the prefetch",
+        about="Longest time a vote waits in the bridge's buffer; tripled while the queue holds more"
+        " votes than the prefetch",
     )
     max_lag_records: Positive = variable(
         "SCRUTIN_MAX_LAG_RECORDS",
         default=2000,
-        about="Bridge stops reading while a partition has more uncounted records than this",
+        about="The bridge pauses reading while a partition has more uncounted records than this",
     )
     max_flush_votes: Positive = variable(
-        "SCRUTIN_MAX_FLUSH_VOTES", default=20000, about="Most votes in one database transaction"
+        "SCRUTIN_MAX_FLUSH_VOTES", default=20000, about="Limit of votes in a database transaction"
     )
     drain_timeout_s: PositiveSeconds = variable(
-        "SCRUTIN_DRAIN_TIMEOUT_S", default=8.0, about="Time to settle after SIGTERM"
+        "SCRUTIN_DRAIN_TIMEOUT_S", default=8.0, about="Time to finish pending work after SIGTERM"
     )
     watchdog_timeout_s: PositiveSeconds = variable(
         "SCRUTIN_WATCHDOG_TIMEOUT_S",
         default=60.0,
-        about="Work waiting and none done for this long ends the worker",
+        about="A worker with pending work and no progress for this long exits",
     )
     recovery_timeout_s: PositiveSeconds = variable(
         "SCRUTIN_RECOVERY_TIMEOUT_S",
         default=300.0,
-        about="No progress of the table's restore for this long ends the worker",
+        about="A worker whose table restore makes no progress for this long exits",
     )
     # Gateway
     secret: SecretStr = variable(
         "SCRUTIN_SECRET",
         default="",
-        about="Shared by gateways and bridges, 32 characters or more: signs poll votes, cookies"
-        " and receipts; empty = no polls, and receipts are good until the gateway ends",
+        about="Secret shared by gateways and bridges, 32 characters or more: signs poll votes,"
+        " cookies and receipts; empty = no polls, and receipts are valid only until the gateway"
+        " stops",
     )
     api_keys: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")], ...], NoDecode
     ] = variable(
         "SCRUTIN_API_KEYS",
         default="",
-        about="SHA-256 of each API key that may vote in polls for such, hexadecimal",
+        about="Hex SHA-256 digests of API keys accepted in polls restricted to key holders",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = variable(
         "SCRUTIN_CORS_ORIGINS", default="", about="Web origins that may call the API; `*` = all"
@@ -206,58 +219,59 @@ class Settings(ServiceSettings):
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(
         "SCRUTIN_TRUSTED_PROXIES",
         default=0,
-        about="Proxies before the gateway whose X-Forwarded-For is believed",
+        about="Number of proxies in front of the gateway whose X-Forwarded-For is trusted",
     )
     confirm: Literal["rabbitmq", "kafka"] = variable(
         "SCRUTIN_CONFIRM",
         default="rabbitmq",
-        about="Who has an HTTP vote when it is answered 202; `kafka`: votes pass RabbitMQ by",
+        about="Broker that must confirm a vote before the gateway returns 202; `kafka` bypasses"
+        " RabbitMQ",
     )
     confirm_timeout_s: PositiveSeconds = variable(
         "SCRUTIN_CONFIRM_TIMEOUT_S",
         default=5.0,
-        about="Longest wait of an HTTP vote for the confirm",
+        about="Longest wait for that confirm",
     )
     throttle_address: Rate = variable(
         "SCRUTIN_THROTTLE_ADDRESS",
         default="10/minute",
-        about="Poll votes, and polls created, from one address; or off",
+        about="Limit of poll votes and new polls from one address; or off",
     )
     throttle_voter: Rate = variable(
         "SCRUTIN_THROTTLE_VOTER",
         default="10/minute",
-        about="Votes over HTTP with one hash or name; or off",
+        about="Limit of HTTP votes with one hash or name; or off",
     )
     throttle_poll: Rate = variable(
-        "SCRUTIN_THROTTLE_POLL", default="off", about="Votes in one poll; or off"
+        "SCRUTIN_THROTTLE_POLL", default="off", about="Limit of votes in one poll; or off"
     )
     throttle_law_address: Rate = variable(
         "SCRUTIN_THROTTLE_LAW_ADDRESS",
         default="off",
-        about="Votes on laws and in elections from one address; or off",
+        about="Limit of votes on laws and in elections from one address; or off",
     )
     data_dir: Path = variable(
         "SCRUTIN_DATA_DIR",
         default=Path(".faust"),
-        about="Folder for Faust's own files and the store; one for each worker",
+        about="Folder for Faust's files and the store; each worker needs its own",
     )
     store: Literal["memory", "rocksdb"] = variable(
         "SCRUTIN_STORE",
         default="memory",
-        about="Where the worker keeps who voted: `rocksdb` for rolls beyond memory",
+        about="Where the worker keeps the voted table; `rocksdb` for rolls larger than memory",
     )
     stack_dir: Path = variable(
-        "SCRUTIN_STACK_DIR", default=Path(".stack"), about="State of the local stack"
+        "SCRUTIN_STACK_DIR", default=Path(".stack"), about="State folder of the local stack"
     )
     log_format: Literal["auto", "console", "json"] = variable(
-        "SCRUTIN_LOG_FORMAT", default="auto", about="`auto` = console on a terminal, else json"
+        "SCRUTIN_LOG_FORMAT", default="auto", about="`auto` = `console` on a terminal, else `json`"
     )
 
     # Encrypted tally
     stages: Literal["votes", "tally"] = variable(
         "SCRUTIN_STAGES",
         default="votes",
-        about="What a worker runs: the count of votes, or encrypted tallies",
+        about="What a worker runs: `votes` = counting, `tally` = encrypted tallies",
     )
     tally_queues: Annotated[tuple[str, ...], NoDecode] = variable(
         "SCRUTIN_TALLY_QUEUES",
@@ -269,36 +283,36 @@ class Settings(ServiceSettings):
     ] = variable(
         "SCRUTIN_TALLY_API_KEYS",
         default="",
-        about="SHA-256 of each API key that may give the gateway commands for tallies,"
-        " hexadecimal; `*` = no key is needed, empty = no commands",
+        about="Hex SHA-256 digests of API keys accepted for tally commands at the gateway; `*` ="
+        " no key is needed, empty = no commands",
     )
     tally_in_flight: Annotated[int, Field(ge=1, le=1000)] = variable(
         "SCRUTIN_TALLY_IN_FLIGHT",
         default=1,
-        about="Chunks of one election, phase and guardian that are worked on at a time",
+        about="Chunks processed at the same time per election, phase and guardian",
     )
     tally_helpers: Annotated[int, Field(ge=0, le=1024)] = variable(
         "SCRUTIN_TALLY_HELPERS",
         default=0,
-        about="Processes a tally worker computes in; 0 = as many as there are cores",
+        about="Helper processes of a tally worker; 0 = one for each core",
     )
     tally_key_file: Path = variable(
         "SCRUTIN_TALLY_KEY_FILE",
         default=Path("tally.key"),
-        about="The workers' private key, which guardians' secrets are sealed for",
+        about="Tally workers' private key; guardians' secrets are sealed to it",
     )
 
     # Tests only
     test_deployment: bool = variable(
         "SCRUTIN_TEST_DEPLOYMENT",
         default=False,
-        about="No vote here is real; without it the settings below are refused",
+        about="Marks a deployment without real votes; the settings below are refused otherwise",
     )
     test_failpoints: str = variable(
         "SCRUTIN_TEST_FAILPOINTS",
         default="",
-        about="Where a process kills, stops or delays itself, to test that the count stays exact,"
-        " e.g. `after_changelog:kill@7`",
+        about="Points at which a process kills, stops or delays itself, to test that the count"
+        " stays exact, e.g. `after_changelog:kill@7`",
     )
 
     @classmethod
@@ -310,7 +324,7 @@ class Settings(ServiceSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values come from the mapping given to :func:`load_settings` and nowhere else."""
+        """Take values from the mapping given to :func:`load_settings` only."""
         del env_settings, dotenv_settings, file_secret_settings, settings_cls
         return (init_settings,)
 
@@ -334,7 +348,7 @@ class Settings(ServiceSettings):
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value().encode()) < 32:
-            raise ValueError("32 characters or more, e.g. from `openssl rand -hex 32`")
+            raise ValueError("must have 32 characters or more, e.g. from `openssl rand -hex 32`")
         return value
 
     @field_validator("log_level", mode="before")
@@ -348,11 +362,11 @@ class Settings(ServiceSettings):
         return max(1, round(self.batch_timeout_s * 1000))
 
     def helpers(self) -> int:
-        """How many processes compute for a tally."""
+        """Number of helper processes for a tally."""
         return self.tally_helpers or os.cpu_count() or 1
 
     def queue_name(self, documented: str) -> str:
-        """The deployed name of a queue, given its documented one."""
+        """The deployed name of a queue, given its documented name."""
         return {
             VALIDATION: self.validation_queue,
             AGGREGATION: self.aggregation_queue,

@@ -1,4 +1,4 @@
-"""Secrets that are in files, as container platforms hand them out."""
+"""Secrets read from files, as container platforms provide them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MAX_BYTES = 64 * 1024
 
 
 def read_secret_files(given: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:
-    """Replace each NAME_FILE of a secret by NAME with what is in the file.
+    """Replace each NAME_FILE of a secret by NAME with the content of the file.
 
-    A line break at the end is no part of it: editors and `echo` add one.
+    Line breaks at the end are removed: editors and `echo` add one.
 
     Args:
         given: environment variables.
-        secrets: names of those that are secret.
+        secrets: names of the variables that hold secrets.
 
     Raises:
         SettingsError: a file cannot be read or is empty, or the variable is set too and differs.
@@ -46,15 +46,15 @@ def _read(variable: str, path: str) -> str:
             raw = file.read(_MAX_BYTES)
         value = raw.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        # The error's own text may hold the content.
+        # The error's text may contain the secret.
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(
-            f"A secret's file cannot be read: {reason}",
+            f"The file of a secret cannot be read: {reason}",
             where=where,
-            todo="Name a file that this process may read",
+            todo="Name a file that this process can read",
         ) from None
     if not value:
         raise SettingsError(
-            "A secret's file is empty", where=where, todo="Write the secret into it"
+            "The file of a secret is empty", where=where, todo="Write the secret into it"
         )
     return value

@@ -1,4 +1,4 @@
-"""The services' part of the settings: where they are, who we are there, how it is encrypted."""
+"""Settings for the services: addresses, credentials and TLS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VALIDATION = "votes.validation"
 AGGREGATION = "votes.aggregation"
 REVIEW = "votes.review"
 POLL_UPDATES = "poll_vote_updates"
-"""Votes in polls by name, as the services before told each other of them."""
+"""Votes in polls by name, as the replaced services exchanged them."""
 
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -24,6 +24,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 def variable(*names: str, default: object, about: str) -> Any:
+    """A settings field, read from any one of these environment variables."""
     return Field(
         default=default,
         validation_alias=AliasChoices(*names),
@@ -47,21 +48,24 @@ class ServiceSettings(BaseSettings):
         "RABBITMQ_PREFETCH_COUNT",
         "PREFETCH_COUNT",
         default=4000,
-        about="Deliveries in flight per ingress queue",
+        about="Unacknowledged deliveries per ingress queue",
     )
     validation_queue: str = variable(
-        "VALIDATION_QUEUE", default=VALIDATION, about="Votes to validate"
+        "VALIDATION_QUEUE", default=VALIDATION, about="Queue of votes to validate"
     )
     aggregation_queue: str = variable(
         "AGGREGATION_QUEUE",
         "RABBITMQ_QUEUE",
         default=AGGREGATION,
-        about="Votes already validated",
+        about="Queue of votes already validated",
     )
-    review_queue: str = variable("REVIEW_QUEUE", default=REVIEW, about="Everything not counted")
-
+    review_queue: str = variable(
+        "REVIEW_QUEUE", default=REVIEW, about="Queue of votes that were not counted"
+    )
     poll_updates_queue: str = variable(
-        "POLL_UPDATES_QUEUE", default=POLL_UPDATES, about="Votes in polls, on `poll_updates`"
+        "POLL_UPDATES_QUEUE",
+        default=POLL_UPDATES,
+        about="Queue of votes in polls, bound to the exchange `poll_updates`",
     )
     rabbitmq_tls: bool = variable(
         "RABBITMQ_TLS", default=False, about="Connect to RabbitMQ over TLS (AMQPS)"
@@ -69,13 +73,15 @@ class ServiceSettings(BaseSettings):
     rabbitmq_management_url: str = variable(
         "SCRUTIN_RABBITMQ_MANAGEMENT_URL",
         default="",
-        about="RabbitMQ's management API, for `doctor`; empty = port 15672 of the host",
+        about="RabbitMQ's management API, used by `doctor`; empty = port 15672 of the host",
     )
 
     # PostgreSQL
     postgres_host: str = variable("POSTGRES_HOST", default="localhost", about="PostgreSQL host")
     postgres_port: Port = variable("POSTGRES_PORT", default=5432, about="PostgreSQL port")
-    postgres_db: str = variable("POSTGRES_DB", default="election_votes", about="Database")
+    postgres_db: str = variable(
+        "POSTGRES_DB", default="election_votes", about="PostgreSQL database"
+    )
     postgres_user: str = variable("POSTGRES_USER", default="postgres", about="PostgreSQL user")
     postgres_password: SecretStr = variable(
         "POSTGRES_PASSWORD", default="", about="PostgreSQL password"
@@ -83,7 +89,7 @@ class ServiceSettings(BaseSettings):
     postgres_tls: bool = variable(
         "POSTGRES_TLS",
         default=False,
-        about="Connect to PostgreSQL over TLS, its certificate verified",
+        about="Connect to PostgreSQL over TLS and verify its certificate",
     )
     postgres_min_connections: Positive = variable(
         "POSTGRES_MIN_CONNECTIONS",
@@ -91,7 +97,7 @@ class ServiceSettings(BaseSettings):
         "MIN_CONNECTIONS",
         "MIN_POOL_SIZE",
         default=2,
-        about="Connections a worker keeps open",
+        about="Minimum of open connections of a worker",
     )
     postgres_max_connections: Positive = variable(
         "POSTGRES_MAX_CONNECTIONS",
@@ -99,7 +105,7 @@ class ServiceSettings(BaseSettings):
         "MAX_CONNECTIONS",
         "MAX_POOL_SIZE",
         default=10,
-        about="Connections a worker opens at most",
+        about="Maximum of open connections of a worker",
     )
 
     # Redis
@@ -111,15 +117,15 @@ class ServiceSettings(BaseSettings):
 
     # Kafka
     kafka_bootstrap_servers: Names = variable(
-        "KAFKA_BOOTSTRAP_SERVERS", default="localhost:9092", about="Kafka brokers, comma list"
+        "KAFKA_BOOTSTRAP_SERVERS", default="localhost:9092", about="Kafka brokers, comma-separated"
     )
     kafka_security_protocol: Protocol = variable(
         "KAFKA_SECURITY_PROTOCOL",
         default="PLAINTEXT",
-        about="`SASL_SSL`: encrypted, with user and password; `SSL`: encrypted",
+        about="`SASL_SSL` = TLS with user and password; `SSL` = TLS only",
     )
     kafka_sasl_mechanism: Mechanism = variable(
-        "KAFKA_SASL_MECHANISM", default="SCRAM-SHA-512", about="How Kafka checks the password"
+        "KAFKA_SASL_MECHANISM", default="SCRAM-SHA-512", about="SASL mechanism"
     )
     kafka_sasl_username: str = variable("KAFKA_SASL_USERNAME", default="", about="Kafka user")
     kafka_sasl_password: SecretStr = variable(
@@ -130,19 +136,21 @@ class ServiceSettings(BaseSettings):
     tls_ca_file: Path | None = variable(
         "SCRUTIN_TLS_CA_FILE",
         default=None,
-        about="Certificates (PEM) that sign those of the services; empty = the system's",
+        about="CA certificates (PEM) to verify the services; empty = the system's",
     )
     tls_cert_file: Path | None = variable(
         "SCRUTIN_TLS_CERT_FILE",
         default=None,
-        about="Our own certificate (PEM), where services ask for one",
+        about="Client certificate (PEM), for services that ask for one",
     )
     tls_key_file: Path | None = variable(
-        "SCRUTIN_TLS_KEY_FILE", default=None, about="Its key (PEM), if not in the same file"
+        "SCRUTIN_TLS_KEY_FILE",
+        default=None,
+        about="Key of the client certificate (PEM), if not in the same file",
     )
 
     def tls_context(self) -> ssl.SSLContext:
-        """What every encrypted connection trusts.
+        """The TLS context of every encrypted connection.
 
         Raises:
             SettingsError: a file cannot be used.
@@ -150,20 +158,20 @@ class ServiceSettings(BaseSettings):
         return client_context(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
 
     def encrypted(self) -> bool:
-        """Whether any connection is encrypted by these settings."""
+        """Whether these settings encrypt any connection."""
         on = (self.rabbitmq_tls, self.postgres_tls, self.redis_tls)
         return any(on) or self.kafka_security_protocol.endswith("SSL")
 
     def rabbitmq_context(self) -> ssl.SSLContext | None:
-        """For connections to RabbitMQ; None if they are not encrypted."""
+        """TLS context for RabbitMQ; None if connections are not encrypted."""
         return self.tls_context() if self.rabbitmq_tls else None
 
     def postgres_context(self) -> ssl.SSLContext | None:
-        """For connections to PostgreSQL; None if nobody asked for encryption."""
+        """TLS context for PostgreSQL; None if connections are not encrypted."""
         return self.tls_context() if self.postgres_tls else None
 
     def kafka_security(self) -> Security:
-        """How Kafka's clients connect."""
+        """Security settings of Kafka clients."""
         return Security(
             protocol=self.kafka_security_protocol,
             context=self.tls_context() if self.kafka_security_protocol.endswith("SSL") else None,
@@ -173,6 +181,6 @@ class ServiceSettings(BaseSettings):
         )
 
     def brokers(self) -> tuple[Broker, ...]:
-        """Kafka's addresses with that."""
+        """Kafka bootstrap addresses with their security settings."""
         security = self.kafka_security()
         return tuple(Broker(server, security) for server in self.kafka_bootstrap_servers)

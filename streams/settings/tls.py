@@ -1,4 +1,4 @@
-"""Encrypted connections to the services: one way to make a context, one to say why it failed."""
+"""TLS to the services: builds the client context and explains failed handshakes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from streams.errors import SettingsError
 def client_context(
     ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None
 ) -> ssl.SSLContext:
-    """A context that trusts what `ca_file` signed, for the host it names, while it is valid.
+    """A context that verifies the server's certificate, its host name and validity.
 
     Args:
-        ca_file: certificates in PEM; None for those the system trusts.
-        cert_file: our own certificate in PEM, where services ask for one.
+        ca_file: CA certificates in PEM; None for those the system trusts.
+        cert_file: client certificate in PEM, for services that ask for one.
         key_file: its key; None if it is in `cert_file`.
 
     Raises:
@@ -27,7 +27,7 @@ def client_context(
         context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
-            f"The certificates to trust cannot be read: {_short(error)}",
+            f"The CA certificates cannot be read: {_short(error)}",
             where={"variable": "SCRUTIN_TLS_CA_FILE", "file": ca_file},
             todo="Name a readable file with certificates in PEM",
         ) from error
@@ -36,7 +36,7 @@ def client_context(
             context.load_cert_chain(cert_file, key_file)
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
-                f"Our own certificate or its key cannot be read: {_short(error)}",
+                f"The client certificate or its key cannot be read: {_short(error)}",
                 where={
                     "variable": "SCRUTIN_TLS_CERT_FILE, SCRUTIN_TLS_KEY_FILE",
                     "file": cert_file,
@@ -47,7 +47,7 @@ def client_context(
 
 
 def refusal(error: BaseException | None) -> str:
-    """Why a TLS handshake failed, if that is somewhere beneath an error; else empty."""
+    """Why a TLS handshake failed, if that is among the causes of an error; else empty."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -60,7 +60,7 @@ def refusal(error: BaseException | None) -> str:
         if isinstance(one, ssl.SSLError):
             return f"TLS fails: {_short(one)}"
         waiting += [one.__cause__, one.__context__]
-        # Drivers keep what they caught in places of their own.
+        # Some drivers keep the original error in an argument or attribute, not as the cause.
         waiting += [arg for arg in one.args if isinstance(arg, BaseException)]
         nested = getattr(one, "exceptions", None) or getattr(one, "exception", None)
         many = nested if isinstance(nested, list | tuple) else [nested]
