@@ -165,7 +165,7 @@ async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
     epoch = await check_log(settings)
     connection = await connect(settings)
     writer = LogWriter(
-        settings.kafka_bootstrap_servers, availability=OutageTracker(settings.max_retry_attempts)
+        settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
     )
     try:
         async with translated(place(settings)):

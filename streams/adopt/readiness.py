@@ -78,7 +78,7 @@ async def tell_bridges(settings: Settings, kind: type[AdoptionBegun | AdoptionEn
     genesis = await _ensured(settings)
     notice = kind(genesis[0].log_id, time.time_ns() // 1_000_000)
     writer = LogWriter(
-        settings.kafka_bootstrap_servers, availability=OutageTracker(settings.max_retry_attempts)
+        settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
     )
     try:
         await writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])

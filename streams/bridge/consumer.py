@@ -23,7 +23,7 @@ from streams.adapters.rabbitmq.client import (
 )
 from streams.bridge.delivery_tags import DeliveryTags
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +109,7 @@ class QueueConsumer:
         bind: bind the queue to `votes.exchange` where that exists.
         measure: export the queue's size.
         intake: where deliveries go.
-        availability: told when RabbitMQ is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while RabbitMQ does not answer.
         metrics: of the bridge.
     """
 
@@ -125,8 +124,7 @@ class QueueConsumer:
         bind: bool,
         measure: bool,
         intake: DeliveryIntake,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
         self.queue = route.queue
@@ -141,8 +139,7 @@ class QueueConsumer:
         self._measure = measure
         self._intake = intake
         self._service = f"{Service.RABBITMQ} {route.queue}"
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._metrics = metrics
         metrics.blocked.labels(route.queue).set(0)
         metrics.in_flight.labels(route.queue).set_function(self._in_flight)
@@ -162,12 +159,7 @@ class QueueConsumer:
         while not self._stopping.is_set():
             begin = time.monotonic()
             async with AsyncExitStack() as stack:
-                await persistently(
-                    lambda: self._open(stack),
-                    service=self._service,
-                    availability=self._availability,
-                    retry_delay_s=self._retry_delay_s,
-                )
+                await self._retry(self._service, lambda: self._open(stack))
                 reason = await self._until_lost()
                 self.session = None
             if self._stopping.is_set():
@@ -175,7 +167,7 @@ class QueueConsumer:
             self._metrics.reconnects.labels("rabbitmq").inc()
             log.warning("deliveries ended, connecting again", queue=self.queue, reason=reason)
             if time.monotonic() - begin < _SHORT_LIFE_S:
-                await asyncio.sleep(self._retry_delay_s)
+                await asyncio.sleep(self._retry.delay_s)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Connect and begin to consume; what was opened is closed with the stack."""

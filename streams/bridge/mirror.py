@@ -19,7 +19,7 @@ from streams.core.records import Verdicts
 from streams.errors import ServiceUnavailable
 from streams.messages.outgoing import accepted
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 
 VOTED_HASHES: Final = "voted_hashes"
 COUNTER_PREFIX: Final = "duplicate_count:"
@@ -148,8 +148,7 @@ class Mirror:
 
     Args:
         redis: client.
-        availability: told when Redis is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while Redis does not answer.
         metrics: of the bridge.
     """
 
@@ -157,13 +156,11 @@ class Mirror:
         self,
         redis: Redis,
         *,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
         self._redis = redis
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._metrics = metrics
 
     async def handle(self, verdicts: Sequence[Verdicts]) -> None:
@@ -179,12 +176,7 @@ class Mirror:
                 change.add(one.batch, record)
         if not change.voted and not change.attempts and not change.patterns:
             return
-        await persistently(
-            lambda: self._write(change),
-            service=Service.REDIS,
-            availability=self._availability,
-            retry_delay_s=self._retry_delay_s,
-        )
+        await self._retry(Service.REDIS, lambda: self._write(change))
         self._metrics.mirrored.inc(len(change.voted))
 
     async def _write(self, change: Change) -> None:

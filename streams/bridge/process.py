@@ -42,7 +42,7 @@ from streams.intake.roll import TableRoll
 from streams.messages import poll_updates
 from streams.runtime import failpoints
 from streams.runtime.metrics import BridgeMetrics, expose_health, process_registry
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import OutageTracker, Retry, Service
 from streams.runtime.status_server import StatusServer
 from streams.runtime.task_dump import dump_tasks_on_signal
 from streams.settings.model import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, Settings
@@ -72,8 +72,8 @@ class Bridge:
         self._settings = settings
         self._redis = redis
         self._metrics = metrics
-        self._availability = OutageTracker(settings.max_retry_attempts)
-        expose_health(metrics.registry, self.faults, self._availability)
+        self._retry = Retry(OutageTracker(settings.max_retry_attempts), settings.retry_delay_s)
+        expose_health(metrics.registry, self.faults, self._retry.outages)
         self._servers = list(settings.kafka_bootstrap_servers)
         self._ingress: Ingress | None = None
         self._egress: Egress | None = None
@@ -86,7 +86,7 @@ class Bridge:
 
     def faults(self) -> list[str]:
         """What keeps the bridge from doing its work now, for `/ready`."""
-        away = [f"{service} is away" for service in self._availability.unavailable()]
+        away = [f"{service} is away" for service in self._retry.outages.unavailable()]
         if self._ingress is None:
             return [*away, "starting"]
         if self._standstill is not None and self._standstill.adopting:
@@ -102,16 +102,14 @@ class Bridge:
             StageFailed: an unexpected error.
         """
         settings = self._settings
-        self._genesis = await persistently(
+        self._genesis = await self._retry(
+            Service.KAFKA,
             lambda: admin.ensure_topics(
                 self._servers,
                 app_id=settings.app_id,
                 partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
             ),
-            service=Service.KAFKA,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
         )
         await self._check_mirror()
         try:
@@ -126,7 +124,7 @@ class Bridge:
             await check_mirror(self._redis, LogReader(self._servers), self._settings.partitions)
 
         if self._settings.roll == "redis" and VALIDATION in self._settings.ingress:
-            await self._persistently("redis", check)
+            await self._retry(Service.REDIS, check)
             return
         # Nobody needs Redis to vote.
         with suppress(ServiceUnavailable):
@@ -151,15 +149,14 @@ class Bridge:
 
     def _parts(self) -> list[tuple[str, Coroutine[None, None, None]]]:
         settings = self._settings
-        intake = Intake(settings, self._redis, self._availability, self._metrics)
+        intake = Intake(settings, self._redis, self._retry, self._metrics)
         self._table_roll = intake.table_roll
         ingress = intake.ingress
         self._attach_queues(ingress)
         egress = self._egress = self._make_egress()
         mirror = Mirror(
             self._redis,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
+            retry=self._retry,
             metrics=self._metrics,
         )
         still = self._standstill = PauseController(ingress)
@@ -174,8 +171,7 @@ class Bridge:
             self._servers,
             log_id=self._genesis[0].log_id,
             on_notice=self._on_notice,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
+            retry=self._retry,
         )
         self._readers = list(readers.values())
         self._ingress = ingress
@@ -198,7 +194,7 @@ class Bridge:
         self._tally = TallyQueues(
             self._settings,
             address_of(self._settings),
-            availability=self._availability,
+            retry=self._retry,
             metrics=self._metrics,
         )
         return [("tally queues", self._tally.run())]
@@ -233,7 +229,7 @@ class Bridge:
                     channel, _ = await route_of(self._settings, documented).ensure(connection)
                     await channel.close()
 
-        await self._persistently("rabbitmq", declare)
+        await self._retry(Service.RABBITMQ, declare)
 
     def _attach_queues(self, ingress: Ingress) -> None:
         settings = self._settings
@@ -248,8 +244,7 @@ class Bridge:
                     bind=settings.bindings and documented == VALIDATION,
                     measure=documented == VALIDATION,
                     intake=ingress,
-                    availability=self._availability,
-                    retry_delay_s=settings.retry_delay_s,
+                    retry=self._retry,
                     metrics=self._metrics,
                 )
             )
@@ -261,8 +256,7 @@ class Bridge:
             return QueuePublisher(
                 address_of(self._settings),
                 route=route_of(self._settings, documented),
-                availability=self._availability,
-                retry_delay_s=self._settings.retry_delay_s,
+                retry=self._retry,
                 metrics=self._metrics,
             )
 
@@ -292,16 +286,7 @@ class Bridge:
             group=group,
             handle=handle,
             behind=behind,
-            availability=self._availability,
-            retry_delay_s=self._settings.retry_delay_s,
-        )
-
-    async def _persistently(self, service: str, action: Callable[[], Awaitable[object]]) -> None:
-        await persistently(
-            action,
-            service=service,
-            availability=self._availability,
-            retry_delay_s=self._settings.retry_delay_s,
+            retry=self._retry,
         )
 
 

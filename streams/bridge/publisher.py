@@ -17,7 +17,7 @@ from streams.adapters.rabbitmq.client import Address, Channel, Route, connected,
 from streams.errors import ServiceUnavailable
 from streams.messages.outgoing import Publication
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import MAX_PAUSE_S, OutageTracker, Service, persistently
+from streams.runtime.outages import MAX_PAUSE_S, Retry, Service
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +87,7 @@ class QueuePublisher:
     Args:
         address: of RabbitMQ.
         route: to the queue; declared when it is missing.
-        availability: told when RabbitMQ is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while RabbitMQ does not answer.
         metrics: of the bridge.
     """
 
@@ -97,16 +96,14 @@ class QueuePublisher:
         address: Address,
         *,
         route: Route,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
         self._address = address
         self._route = route
         self._queue = route.queue
         self._service = f"{Service.RABBITMQ} {route.queue}"
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._metrics = metrics
         metrics.returned.labels(route.queue)
         metrics.blocked.labels(route.queue).set(0)
@@ -118,21 +115,16 @@ class QueuePublisher:
     async def publish(self, publications: Sequence[Publication]) -> None:
         """Publish; returns when RabbitMQ has confirmed all. Tries for ever, at least once each."""
         waiting = list(publications)
-        pause = self._retry_delay_s
+        pause = self._retry.delay_s
         while waiting:
-            channel = await persistently(
-                self._connect,
-                service=self._service,
-                availability=self._availability,
-                retry_delay_s=self._retry_delay_s,
-            )
+            channel = await self._retry(self._service, self._connect)
             before = len(waiting)
             waiting = await self._try(channel, waiting)
             if not waiting:
                 return
             await self._disconnect()
-            pause = self._retry_delay_s if len(waiting) < before else min(2 * pause, MAX_PAUSE_S)
-            self._availability.failed(self._service)
+            pause = self._retry.delay_s if len(waiting) < before else min(2 * pause, MAX_PAUSE_S)
+            self._retry.outages.failed(self._service)
             log.warning("publications are not confirmed", queue=self._queue, messages=len(waiting))
             await asyncio.sleep(pause)
 

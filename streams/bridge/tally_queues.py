@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -12,7 +11,7 @@ from streams.adapters.rabbitmq.client import Address, Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.core.records import OutRecord
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 from streams.settings.model import Settings
 from streams.tally.codec import encode
 from streams.tally.messages import QUEUES, command_of
@@ -34,7 +33,7 @@ class TallyQueues:
     Args:
         settings: all of them.
         address: of RabbitMQ.
-        availability: told about outages.
+        retry: waits while RabbitMQ or Kafka does not answer.
         metrics: of the bridge.
     """
 
@@ -43,14 +42,14 @@ class TallyQueues:
         settings: Settings,
         address: Address,
         *,
-        availability: OutageTracker,
+        retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
         self._settings = settings
-        self._availability = availability
+        self._retry = retry
         self._metrics = metrics
         self._waiting: asyncio.Queue[tuple[ConsumerSession, int, bytes]] = asyncio.Queue()
-        self._writer = LogWriter(settings.kafka_bootstrap_servers, availability=availability)
+        self._writer = LogWriter(settings.kafka_bootstrap_servers, outages=retry.outages)
         self._consumers = [
             QueueConsumer(
                 address,
@@ -60,8 +59,7 @@ class TallyQueues:
                 bind=False,
                 measure=False,
                 intake=self,
-                availability=availability,
-                retry_delay_s=settings.retry_delay_s,
+                retry=retry,
                 metrics=metrics,
             )
             for name in settings.tally_queues
@@ -96,13 +94,14 @@ class TallyQueues:
         """Read and pass on, until cancelled."""
         settings = self._settings
         try:
-            await self._persistently(
+            await self._retry(
+                Service.KAFKA,
                 lambda: ensure_tally_topics(
                     settings.kafka_bootstrap_servers,
                     app_id=settings.app_id,
                     partitions=settings.partitions,
                     replication_factor=settings.replication_factor,
-                )
+                ),
             )
             async with asyncio.TaskGroup() as tasks:
                 for consumer in self._consumers:
@@ -125,14 +124,6 @@ class TallyQueues:
         if command is not None:
             partition = partition_for(command.election_id, self._settings.partitions)
             record = OutRecord(EVENTS_TOPIC, partition, encode(command))
-            await self._persistently(lambda: self._writer.write([record]))
+            await self._retry(Service.KAFKA, lambda: self._writer.write([record]))
         session.tags.confirm([tag])
         session.acknowledge()
-
-    async def _persistently(self, action: Callable[[], Awaitable[object]]) -> None:
-        await persistently(
-            action,
-            service=Service.KAFKA,
-            availability=self._availability,
-            retry_delay_s=self._settings.retry_delay_s,
-        )

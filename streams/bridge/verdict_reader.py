@@ -17,7 +17,7 @@ from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.reader import stop_consumer
 from streams.core.records import Verdicts, poison
 from streams.core.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -46,8 +46,7 @@ class VerdictReader:
         group: consumer group.
         handle: returns when the batches have had their effect; only then are they committed.
         behind: told after each fetch how many records wait, by partition of ours.
-        availability: told when Kafka is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while Kafka does not answer.
     """
 
     def __init__(
@@ -57,15 +56,13 @@ class VerdictReader:
         group: str,
         handle: Handle,
         behind: Callable[[Mapping[int, int]], None],
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
     ) -> None:
         self._servers = list(bootstrap_servers)
         self._group = group
         self._handle = handle
         self._behind = behind
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -78,12 +75,7 @@ class VerdictReader:
         Raises:
             PoisonRecord: a record cannot be decoded.
         """
-        await persistently(
-            self._read,
-            service=Service.KAFKA,
-            availability=self._availability,
-            retry_delay_s=self._retry_delay_s,
-        )
+        await self._retry(Service.KAFKA, self._read)
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
@@ -111,7 +103,7 @@ class VerdictReader:
                     if not fetched:
                         await done.commit()
                         continue
-                    self._availability.succeeded(Service.KAFKA)
+                    self._retry.outages.succeeded(Service.KAFKA)
                     rebalances = done.rebalances
                     await self._handle(
                         [_decode(r) for records in fetched.values() for r in records]

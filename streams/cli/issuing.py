@@ -49,7 +49,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
     connection = await connect(settings)
     writer = LogWriter(
         settings.kafka_bootstrap_servers,
-        availability=OutageTracker(settings.max_retry_attempts),
+        outages=OutageTracker(settings.max_retry_attempts),
     )
     try:
         yield Issuer(

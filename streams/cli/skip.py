@@ -91,7 +91,7 @@ async def _decide(
             f"there are {settings.partitions} partitions, from 0", param_hint="PARTITION"
         )
     servers = settings.kafka_bootstrap_servers
-    writer = LogWriter(servers, availability=OutageTracker(settings.max_retry_attempts))
+    writer = LogWriter(servers, outages=OutageTracker(settings.max_retry_attempts))
     try:
         return await decide_skip(LogReader(servers), writer, partition, offset, reason, write=write)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from streams.errors import NoProgress, ScrutinError
 from streams.runtime.failstop import fail
 from streams.runtime.logs import configure_structlog
 from streams.runtime.metrics import expose_health
-from streams.runtime.outages import OutageTracker, persistently
+from streams.runtime.outages import OutageTracker, Retry
 from streams.runtime.status_server import StatusServer
 from streams.runtime.task_dump import dump_tasks, dump_tasks_on_signal
 from streams.settings.model import Settings
@@ -59,7 +59,10 @@ class WorkerHost(ABC):
         self._registry = registry
         self._table_title = table_title
         self._assignment = Assignment()
-        self._availability = OutageTracker(settings.max_retry_attempts, self.on_outage)
+        self.retry = Retry(
+            OutageTracker(settings.max_retry_attempts, self.on_outage), settings.retry_delay_s
+        )
+        """Waits out the outages of all services that the stages need."""
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
@@ -91,22 +94,9 @@ class WorkerHost(ABC):
 
     def kafka_writer(self) -> LogWriter:
         """A producer of this process's own, closed at the end."""
-        writer = LogWriter(self.settings.kafka_bootstrap_servers, availability=self._availability)
+        writer = LogWriter(self.settings.kafka_bootstrap_servers, outages=self.retry.outages)
         self._resources.push_async_callback(writer.close)
         return writer
-
-    def retry(self, service: str) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
-        """Something that tries an action until a service answers."""
-
-        async def retry(action: Callable[[], Awaitable[Any]]) -> Any:
-            return await persistently(
-                action,
-                service=service,
-                availability=self._availability,
-                retry_delay_s=self.settings.retry_delay_s,
-            )
-
-        return retry
 
     # Lifecycle.
 
@@ -138,7 +128,7 @@ class WorkerHost(ABC):
             ready=self._not_ready,
             port_variable="PROMETHEUS_PORT",
         )
-        expose_health(self._registry, self._not_ready, self._availability)
+        expose_health(self._registry, self._not_ready, self.retry.outages)
         await self._resources.enter_async_context(server)
         log.info("metrics are served", port=server.port)
         self._tasks = [asyncio.create_task(self._guarded(r)) for r in await self.prepare()]
@@ -207,7 +197,7 @@ class WorkerHost(ABC):
     # Health.
 
     def _not_ready(self) -> list[str]:
-        faults = [f"{service} is away" for service in self._availability.unavailable()]
+        faults = [f"{service} is away" for service in self.retry.outages.unavailable()]
         if not self._opened:
             faults.append("starting")
         elif self.app.rebalancing or self.app.in_recovery:

@@ -57,7 +57,7 @@ class Watchdog:
     Args:
         positions: next offset of every owned partition; None while there is nothing to judge.
         reader: for the ends of the partitions.
-        availability: known outages are no reason to end the process.
+        outages: known outages are no reason to end the process.
         timeout_s: how long it may stand still.
         worker: name of this process.
     """
@@ -67,13 +67,13 @@ class Watchdog:
         *,
         positions: Callable[[], Mapping[TP, int] | None],
         reader: LogReader,
-        availability: OutageTracker,
+        outages: OutageTracker,
         timeout_s: float,
         worker: str,
     ) -> None:
         self._positions = positions
         self._reader = reader
-        self._availability = availability
+        self._outages = outages
         self._timeout_s = timeout_s
         self._worker = worker
 
@@ -83,7 +83,7 @@ class Watchdog:
         while True:
             await asyncio.sleep(self._timeout_s / _LOOKS)
             positions = self._positions()
-            if positions is None or self._availability.degraded:
+            if positions is None or self._outages.degraded:
                 stillness.excuse(time.monotonic())
                 continue
             try:

@@ -22,7 +22,7 @@ from streams.intake.assembly import Intake, first_error
 from streams.intake.control_reader import ControlReader
 from streams.intake.pause import PauseController
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 from streams.settings.model import Settings
 
 log = structlog.get_logger(__name__)
@@ -79,15 +79,15 @@ class VoteLog(VoteSink):
     Args:
         settings: all of them.
         redis: client, for the roll.
-        availability: told what is away.
+        retry: waits while Kafka or the roll does not answer.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, availability: OutageTracker) -> None:
+    def __init__(self, settings: Settings, redis: Redis, retry: Retry) -> None:
         super().__init__()
         self._settings = settings
-        self._availability = availability
+        self._retry = retry
         # What a bridge counts is not exposed here: the names would stand there twice.
-        self._intake = Intake(settings, redis, availability, BridgeMetrics(CollectorRegistry()))
+        self._intake = Intake(settings, redis, retry, BridgeMetrics(CollectorRegistry()))
         self._standstill = PauseController(self)
         self._desk = Desk()
         self._reading = False
@@ -96,7 +96,7 @@ class VoteLog(VoteSink):
     @property
     def fault(self) -> str | None:
         """Why no vote can be taken now; None if one can."""
-        if unavailable := self._availability.unavailable():
+        if unavailable := self._retry.outages.unavailable():
             return f"{' and '.join(sorted(unavailable))} is away"
         if not self._reading:
             return "starting"
@@ -128,23 +128,20 @@ class VoteLog(VoteSink):
 
     async def _run(self) -> None:
         settings = self._settings
-        genesis = await persistently(
+        genesis = await self._retry(
+            Service.KAFKA,
             lambda: admin.ensure_topics(
                 list(settings.kafka_bootstrap_servers),
                 app_id=settings.app_id,
                 partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
             ),
-            service=Service.KAFKA,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
         )
         notices = ControlReader(
             settings.kafka_bootstrap_servers,
             log_id=genesis[0].log_id,
             on_notice=self._on_notice,
-            availability=self._availability,
-            retry_delay_s=settings.retry_delay_s,
+            retry=self._retry,
         )
         try:
             async with asyncio.TaskGroup() as group:

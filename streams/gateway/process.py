@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -29,7 +30,7 @@ from streams.gateway.tally_service import TallyService
 from streams.gateway.throttle import Throttle
 from streams.gateway.voters import Voters
 from streams.runtime.metrics import GatewayMetrics, expose_health, process_registry
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import OutageTracker, Retry, Service
 from streams.runtime.task_dump import dump_tasks_on_signal
 from streams.settings.model import VALIDATION, Settings
 
@@ -43,16 +44,15 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
     Raises:
         SettingsError: PostgreSQL refuses who we are.
     """
-    availability = OutageTracker(settings.max_retry_attempts)
+    retry = Retry(OutageTracker(settings.max_retry_attempts), settings.retry_delay_s)
     redis = redis_client(settings)
     queue = (
-        VoteLog(settings, redis, OutageTracker(settings.max_retry_attempts))
+        VoteLog(settings, redis, replace(retry, outages=OutageTracker(settings.max_retry_attempts)))
         if settings.confirm == "kafka"
         else VoteQueue(
             address_of(settings),
             queue=settings.queue_name(VALIDATION),
-            availability=availability,
-            retry_delay_s=settings.retry_delay_s,
+            retry=retry,
             confirm_timeout_s=settings.confirm_timeout_s,
             on_blocked=lambda blocked: metrics.blocked.set(int(blocked)),
         )
@@ -63,21 +63,16 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.aclose)
         store = Store(settings)
-        await persistently(
-            lambda: stack.enter_async_context(store),
-            service=Service.POSTGRESQL,
-            availability=availability,
-            retry_delay_s=settings.retry_delay_s,
-        )
+        await retry(Service.POSTGRESQL, lambda: stack.enter_async_context(store))
         await stack.enter_async_context(queue)
         watching = await stack.enter_async_context(Subscriptions(redis, store.standings, metrics))
-        writer = LogWriter(settings.kafka_bootstrap_servers, availability=availability)
+        writer = LogWriter(settings.kafka_bootstrap_servers, outages=retry.outages)
         stack.push_async_callback(writer.close)
 
         def ready() -> list[str]:
             return [] if queue.fault is None else [queue.fault]
 
-        expose_health(metrics.registry, ready, availability)
+        expose_health(metrics.registry, ready, retry.outages)
         yield Parts(
             settings=settings,
             redis=redis,

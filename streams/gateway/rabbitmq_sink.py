@@ -16,7 +16,7 @@ from pika.exceptions import AMQPError
 from streams.adapters.rabbitmq.client import Address, connected, ensure_queue, resolve
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +71,7 @@ class VoteQueue(VoteSink):
     Args:
         address: of RabbitMQ.
         queue: deployed name; declared durable when it is missing.
-        availability: told when RabbitMQ is away.
-        retry_delay_s: first pause between tries to connect.
+        retry: waits while RabbitMQ does not answer.
         confirm_timeout_s: longest wait for a confirm.
         on_blocked: called when RabbitMQ stops, or starts again, to read from us.
     """
@@ -82,16 +81,14 @@ class VoteQueue(VoteSink):
         address: Address,
         *,
         queue: str,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
         confirm_timeout_s: float,
         on_blocked: Callable[[bool], None] = lambda _: None,
     ) -> None:
         super().__init__()
         self._address = address
         self._queue = queue
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._confirm_timeout_s = confirm_timeout_s
         self._on_blocked = on_blocked
         self._publish: Callable[[str, bytes], None] | None = None
@@ -141,12 +138,7 @@ class VoteQueue(VoteSink):
 
     async def _run(self) -> None:
         while True:
-            await persistently(
-                self._connection,
-                service=Service.RABBITMQ,
-                availability=self._availability,
-                retry_delay_s=self._retry_delay_s,
-            )
+            await self._retry(Service.RABBITMQ, self._connection)
 
     async def _connection(self) -> None:
         """One connection, until it ends; raises ServiceUnavailable if there was none."""
@@ -158,7 +150,7 @@ class VoteQueue(VoteSink):
                 confirms = self._confirms = Confirms()
                 await channel.confirm(confirms.answered, confirms.returned)
                 self._publish = channel.publisher(self._queue)
-                self._availability.succeeded(Service.RABBITMQ)
+                self._retry.outages.succeeded(Service.RABBITMQ)
                 log.info("connected to RabbitMQ", queue=self._queue)
                 try:
                     raise await channel.closed

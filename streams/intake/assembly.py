@@ -14,7 +14,7 @@ from streams.intake.input_log import InputLog
 from streams.intake.lag_gate import LagGate
 from streams.intake.roll import OpenRoll, RedisRoll, Roll, TableRoll
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker
+from streams.runtime.outages import Retry
 from streams.settings.model import Settings
 
 
@@ -24,12 +24,12 @@ class Intake:
     Args:
         settings: all of them.
         redis: client, for the roll.
-        availability: told what is away.
+        retry: waits while Kafka or the roll does not answer.
         metrics: of the bridge.
     """
 
     def __init__(
-        self, settings: Settings, redis: Redis, availability: OutageTracker, metrics: BridgeMetrics
+        self, settings: Settings, redis: Redis, retry: Retry, metrics: BridgeMetrics
     ) -> None:
         servers = list(settings.kafka_bootstrap_servers)
         watched = {topics.VALIDATION_TOPIC: settings.partitions}
@@ -40,15 +40,13 @@ class Intake:
             group=topics.worker_group(settings.app_id),
             topics=watched,
             max_lag_records=settings.max_lag_records,
-            availability=availability,
-            retry_delay_s=settings.retry_delay_s,
+            retry=retry,
             metrics=metrics,
         )
         self.input_log = InputLog(
             servers,
             partitions=settings.partitions,
-            availability=availability,
-            retry_delay_s=settings.retry_delay_s,
+            retry=retry,
             metrics=metrics,
         )
         self.table_roll = TableRoll()
@@ -70,8 +68,7 @@ class Intake:
             input_log=self.input_log,
             roll=rolls[settings.roll],
             gate=self.gate,
-            availability=availability,
-            retry_delay_s=settings.retry_delay_s,
+            retry=retry,
             metrics=metrics,
         )
 

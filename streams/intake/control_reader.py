@@ -15,7 +15,7 @@ from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.reader import stop_consumer
 from streams.core.records import poison
 from streams.core.topics import CONTROL_TOPIC
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -32,8 +32,7 @@ class ControlReader:
         bootstrap_servers: Kafka brokers.
         log_id: of the input log; what is said of another has no meaning here.
         on_notice: called with each notice; a notice may come again after an outage.
-        availability: told when Kafka is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while Kafka does not answer.
     """
 
     def __init__(
@@ -42,14 +41,12 @@ class ControlReader:
         *,
         log_id: bytes,
         on_notice: OnNotice,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
     ) -> None:
         self._servers = list(bootstrap_servers)
         self._log_id = log_id
         self._on_notice = on_notice
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._position = 0
         self._caught_up = asyncio.Event()
 
@@ -63,12 +60,7 @@ class ControlReader:
         Raises:
             PoisonRecord: a notice cannot be decoded.
         """
-        await persistently(
-            self._read,
-            service=Service.KAFKA,
-            availability=self._availability,
-            retry_delay_s=self._retry_delay_s,
-        )
+        await self._retry(Service.KAFKA, self._read)
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(

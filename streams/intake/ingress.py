@@ -24,7 +24,7 @@ from streams.messages.incoming import MalformedReason
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 
 log = structlog.get_logger(__name__)
 
@@ -111,8 +111,7 @@ class Ingress:
         input_log: where records go.
         roll: asked once per flush.
         gate: closed while the workers are behind.
-        availability: told when the roll is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while the roll does not answer.
         metrics: of the bridge.
     """
 
@@ -125,8 +124,7 @@ class Ingress:
         input_log: InputLog,
         roll: Roll,
         gate: LagGate,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
         self._limits = limits
@@ -135,8 +133,7 @@ class Ingress:
         self._input_log = input_log
         self._roll = roll
         self._gate = gate
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._metrics = metrics
         self._buffers: Buffers[DeliveryOrigin] = Buffers(limits.partitions)
         self._consumers: list[QueueConsumer] = []
@@ -269,24 +266,14 @@ class Ingress:
     async def _ask(self, hashes: Sequence[str]) -> Sequence[bool]:
         if not hashes:
             return []
-        return await persistently(
-            lambda: self._roll.ask(hashes),
-            service=Service.ROLL,
-            availability=self._availability,
-            retry_delay_s=self._retry_delay_s,
-        )
+        return await self._retry(Service.ROLL, lambda: self._roll.ask(hashes))
 
     async def _watch_roll(self) -> None:
         """Keep readiness and the size metric right while no vote asks."""
         if all(consumer.prevalidated for consumer in self._consumers):
             return
         while True:
-            await persistently(
-                lambda: self._roll.ask([]),
-                service=Service.ROLL,
-                availability=self._availability,
-                retry_delay_s=self._retry_delay_s,
-            )
+            await self._retry(Service.ROLL, lambda: self._roll.ask([]))
             await asyncio.sleep(ROLL_PERIOD_S)
 
     # Resets ------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from streams.core.topics import MAX_RECORD_BYTES, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
 from streams.intake.buffers import reproduced
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -64,8 +64,7 @@ class InputLog:
     Args:
         bootstrap_servers: Kafka brokers.
         partitions: of the input topic.
-        availability: told when Kafka is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while Kafka does not answer.
         metrics: of the bridge.
         request_timeout_s: of one request to a broker.
     """
@@ -75,15 +74,13 @@ class InputLog:
         bootstrap_servers: Sequence[str],
         *,
         partitions: int,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
         metrics: BridgeMetrics,
         request_timeout_s: float = 30.0,
     ) -> None:
         self._servers = list(bootstrap_servers)
         self._lanes = [_Lane(p) for p in range(partitions)]
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._metrics = metrics
         self._request_timeout_ms = int(request_timeout_s * 1000)
         self._unconfirmed = 0
@@ -117,12 +114,7 @@ class InputLog:
             TopologyMismatch: the topic does not take records of our size.
         """
         while True:
-            producer = await persistently(
-                self._start,
-                service=Service.KAFKA,
-                availability=self._availability,
-                retry_delay_s=self._retry_delay_s,
-            )
+            producer = await self._retry(Service.KAFKA, self._start)
             try:
                 await self._write(producer)
             except ServiceUnavailable as error:
@@ -130,7 +122,7 @@ class InputLog:
                 log.warning("a new producer takes over", error=str(error))
             finally:
                 await asyncio.shield(abandon(producer))
-            await asyncio.sleep(self._retry_delay_s)
+            await asyncio.sleep(self._retry.delay_s)
 
     async def _start(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
@@ -188,7 +180,7 @@ class InputLog:
                     )
                 except KafkaTimeoutError:
                     # The producer's own buffer stayed full: this record is not in it.
-                    self._availability.failed(Service.KAFKA)
+                    self._retry.outages.failed(Service.KAFKA)
                     continue
                 except KafkaError as error:
                     raise self._translate(error, lane) from error
@@ -215,7 +207,7 @@ class InputLog:
         lane.records.popleft()
         lane.sent -= 1
         self._unconfirmed -= 1
-        self._availability.succeeded(Service.KAFKA)
+        self._retry.outages.succeeded(Service.KAFKA)
         if not self._unconfirmed:
             self._idle.set()
         try:

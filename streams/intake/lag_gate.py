@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.adapters.kafka.errors import kafka_answers
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker, Service, persistently
+from streams.runtime.outages import Retry, Service
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -50,8 +50,7 @@ class LagGate:
         group: of the workers.
         topics: that the workers read, with their partition count.
         max_lag_records: most records a partition may wait.
-        availability: told when Kafka is away.
-        retry_delay_s: first pause between tries.
+        retry: waits while Kafka does not answer.
         metrics: of the bridge.
     """
 
@@ -62,16 +61,14 @@ class LagGate:
         group: str,
         topics: Mapping[str, int],
         max_lag_records: int,
-        availability: OutageTracker,
-        retry_delay_s: float,
+        retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
         self._servers = list(bootstrap_servers)
         self._group = group
         self._tps = [TopicPartition(t, p) for t, count in topics.items() for p in range(count)]
         self._max_lag = max_lag_records
-        self._availability = availability
-        self._retry_delay_s = retry_delay_s
+        self._retry = retry
         self._metrics = metrics
         self._open = asyncio.Event()
         self._open.set()
@@ -88,12 +85,7 @@ class LagGate:
     async def run(self) -> None:
         """Watch, until cancelled. While Kafka is away the gate stays as it was."""
         while True:
-            await persistently(
-                self._watch,
-                service=Service.KAFKA,
-                availability=self._availability,
-                retry_delay_s=self._retry_delay_s,
-            )
+            await self._retry(Service.KAFKA, self._watch)
 
     async def _watch(self) -> None:
         with kafka_answers(self._servers):
@@ -110,7 +102,7 @@ class LagGate:
             while True:
                 async with asyncio.timeout(ANSWER_S):
                     await self._look(consumer, admin)
-                self._availability.succeeded(Service.KAFKA)
+                self._retry.outages.succeeded(Service.KAFKA)
                 await asyncio.sleep(PERIOD_S)
         finally:
             await admin.close()

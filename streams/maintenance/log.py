@@ -250,8 +250,8 @@ class LogRebuild:
                     await batch.flush()
 
     async def _writer(self, stack: AsyncExitStack) -> LogWriter:
-        availability = OutageTracker(self._settings.max_retry_attempts)
-        writer = LogWriter(self._servers, availability=availability)
+        outages = OutageTracker(self._settings.max_retry_attempts)
+        writer = LogWriter(self._servers, outages=outages)
         stack.push_async_callback(writer.close)
         return writer
 

@@ -179,9 +179,7 @@ class PostgresRebuild:
     async def _publish_windows(self) -> int:
         """Make `votes.windows` agree with the database."""
         sink = PostgresSink(self._settings, self._windows, self._metrics)
-        writer = LogWriter(
-            self._servers, availability=OutageTracker(self._settings.max_retry_attempts)
-        )
+        writer = LogWriter(self._servers, outages=OutageTracker(self._settings.max_retry_attempts))
         try:
             async with sink, translated(place(self._settings)):
                 if await self._has_unknown_windows(sink):

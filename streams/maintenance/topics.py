@@ -235,9 +235,7 @@ class TopicRebuild:
             todo = [_all_of(finding) for finding in outcome.found]
         else:
             todo = outcome.found
-        writer = LogWriter(
-            self._servers, availability=OutageTracker(self._settings.max_retry_attempts)
-        )
+        writer = LogWriter(self._servers, outages=OutageTracker(self._settings.max_retry_attempts))
         try:
             async with LogView(self._servers) as view:
                 replay = Replay(view, self._reader, log_ids)

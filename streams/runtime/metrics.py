@@ -37,25 +37,25 @@ def process_registry() -> CollectorRegistry:
 
 
 def expose_health(
-    registry: CollectorRegistry, ready: Callable[[], list[str]], availability: OutageTracker
+    registry: CollectorRegistry, ready: Callable[[], list[str]], outages: OutageTracker
 ) -> None:
     """Let alerts see what `/ready` answers, and which service a process cannot reach.
 
     Args:
         registry: of the process.
         ready: what keeps the process from doing its work now.
-        availability: failed tries by service.
+        outages: failed tries by service.
     """
     gauge = Gauge("scrutin_ready", "1 while `/ready` answers 200", registry=registry)
     gauge.set_function(lambda: 0 if ready() else 1)
-    registry.register(_Outages(availability))
+    registry.register(_Outages(outages))
 
 
 class _Outages(Collector):
     """A series for each service while tries to reach it fail."""
 
-    def __init__(self, availability: OutageTracker) -> None:
-        self._availability = availability
+    def __init__(self, outages: OutageTracker) -> None:
+        self._outages = outages
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily(
@@ -63,7 +63,7 @@ class _Outages(Collector):
             "Failed tries in a row to reach a service",
             labels=["service"],
         )
-        for service, tries in self._availability.failures().items():
+        for service, tries in self._outages.failures().items():
             family.add_metric([service.lower()], tries)
         yield family
 

@@ -1,13 +1,14 @@
 """Outages: wait for a service as long as it is away, and say so.
 
 Adapters raise :class:`streams.errors.ServiceUnavailable`; long-running processes go through
-:func:`persistently`. Nothing is dropped while waiting; the process reports itself not ready after
+:class:`Retry`. Nothing is dropped while waiting; the process reports itself not ready after
 `MAX_RETRY_ATTEMPTS` failed tries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -76,32 +77,38 @@ class OutageTracker:
         return bool(self._failures)
 
 
-async def persistently(
-    action: Callable[[], Awaitable[T]],
-    *,
-    service: str,
-    availability: OutageTracker,
-    retry_delay_s: float,
-) -> T:
-    """Await `action` until the service answers, with exponential pauses up to 10 s and jitter.
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Tries an action until its service answers, with exponential pauses up to 10 s and jitter.
 
-    Any other error than :class:`ServiceUnavailable` passes through at once.
+    `await retry(Service.KAFKA, action)` returns what `action` returns. Any other error than
+    :class:`ServiceUnavailable` passes through at once.
+
+    Args:
+        outages: counts the failed tries.
+        delay_s: first pause between tries.
     """
-    async for attempt in stamina.retry_context(
-        on=ServiceUnavailable,
-        attempts=None,
-        timeout=None,
-        wait_initial=retry_delay_s,
-        wait_max=MAX_PAUSE_S,
-        wait_jitter=retry_delay_s / 2,
-    ):
-        with attempt:
-            try:
-                result = await action()
-            except ServiceUnavailable as error:
-                failures = availability.failed(service)
-                log.warning("service is away", service=service, tries=failures, error=str(error))
-                raise
-            availability.succeeded(service)
-            return result
-    raise AssertionError("unreachable: the retries have no limit")
+
+    outages: OutageTracker
+    delay_s: float
+
+    async def __call__(self, service: str, action: Callable[[], Awaitable[T]]) -> T:
+        """Await `action` until `service` answers."""
+        async for attempt in stamina.retry_context(
+            on=ServiceUnavailable,
+            attempts=None,
+            timeout=None,
+            wait_initial=self.delay_s,
+            wait_max=MAX_PAUSE_S,
+            wait_jitter=self.delay_s / 2,
+        ):
+            with attempt:
+                try:
+                    result = await action()
+                except ServiceUnavailable as error:
+                    tries = self.outages.failed(service)
+                    log.warning("service is away", service=service, tries=tries, error=str(error))
+                    raise
+                self.outages.succeeded(service)
+                return result
+        raise AssertionError("unreachable: the retries have no limit")

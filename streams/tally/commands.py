@@ -283,7 +283,7 @@ async def tally(settings: Settings) -> AsyncIterator[TallyCommands]:
     finally:
         await connection.close()
     writer = LogWriter(
-        settings.kafka_bootstrap_servers, availability=OutageTracker(settings.max_retry_attempts)
+        settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
     )
     async with TallyStore(settings) as store:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -20,6 +20,7 @@ from schemas.tally import Create, JobState, TallyEvent, TallyTask
 from streams.adapters.kafka.writer import LogWriter
 from streams.core.records import OutRecord
 from streams.engine.assignment import Assignment
+from streams.runtime.outages import Retry, Service
 from streams.tally.codec import encode
 from streams.tally.jobs import JobStep, Pace, step, tick
 from streams.tally.jobs_table import JobsStore, changelog_key
@@ -31,8 +32,6 @@ from streams.tally.topics import TASKS_TOPIC, partition_for
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.25
-
-Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 @dataclass(slots=True)
@@ -62,7 +61,7 @@ class Coordinator:
         pace: how work is given out.
         writer: writes to Kafka.
         store: PostgreSQL.
-        retry_kafka, retry_database: wait out outages.
+        retry: waits while Kafka or PostgreSQL does not answer.
         assignment: events that it does not cover are left to the next owner.
     """
 
@@ -75,8 +74,7 @@ class Coordinator:
         pace: Pace,
         writer: LogWriter,
         store: TallyStore,
-        retry_kafka: Retry,
-        retry_database: Retry,
+        retry: Retry,
         assignment: Assignment,
     ) -> None:
         self._jobs = jobs
@@ -85,8 +83,7 @@ class Coordinator:
         self._pace = pace
         self._writer = writer
         self._store = store
-        self._retry_kafka = retry_kafka
-        self._retry_database = retry_database
+        self._retry = retry
         self._assignment = assignment
         self._one_at_a_time = asyncio.Lock()
 
@@ -113,7 +110,7 @@ class Coordinator:
         if not isinstance(event, Create) or event.guardians:
             return event
         try:
-            return await self._retry_database(lambda: self._store.create_event(event))  # type: ignore[no-any-return]
+            return await self._retry(Service.POSTGRESQL, lambda: self._store.create_event(event))
         except Refused as refused:
             log.error("a tally was asked for that cannot be", error=str(refused))
             return None
@@ -129,7 +126,7 @@ class Coordinator:
                     # Who wrote the changelog before us may have died before the mirror.
                     for jobs in list(self._jobs().partitions.values()):
                         for state in list(jobs.values()):
-                            await self._retry_database(partial(self._mirror, state))
+                            await self._retry(Service.POSTGRESQL, partial(self._mirror, state))
                     mirrored = generation
                 for partition, jobs in list(self._jobs().partitions.items()):
                     for state in list(jobs.values()):
@@ -143,13 +140,13 @@ class Coordinator:
             return
         if out.tasks:
             tasks = [self._task_record(task) for task in out.tasks]
-            await self._retry_kafka(lambda: self._writer.write(tasks))
+            await self._retry(Service.KAFKA, lambda: self._writer.write(tasks))
         change = OutRecord(self._changelog, partition, encode(state), changelog_key(state))
-        written = await self._retry_kafka(lambda: self._writer.write([change]))
+        written = await self._retry(Service.KAFKA, lambda: self._writer.write([change]))
         for metadata in written:
             self._jobs().written(metadata.partition, metadata.offset)
         self._jobs().put(partition, state)
-        await self._retry_database(lambda: self._mirror(state))
+        await self._retry(Service.POSTGRESQL, lambda: self._mirror(state))
 
     async def _mirror(self, state: JobState) -> None:
         await self._store.put_jobs(job_rows(state, _now_ms()))

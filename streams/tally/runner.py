@@ -7,9 +7,7 @@ the error; whether it is tried again is the coordinator's to say. Outages are wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
@@ -17,6 +15,7 @@ from schemas.tally import Failed, Phase, TallyEvent, TallyTask
 from streams.adapters.kafka.writer import LogWriter
 from streams.core.records import OutRecord
 from streams.errors import ScrutinError
+from streams.runtime.outages import Retry, Service
 from streams.tally import statements as sql
 from streams.tally.codec import encode
 from streams.tally.coordinator import EventOf
@@ -26,8 +25,6 @@ from streams.tally.topics import EVENTS_TOPIC, partition_for
 
 log = structlog.get_logger(__name__)
 
-Retry = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
-
 
 class Runner:
     """The stage.
@@ -36,7 +33,7 @@ class Runner:
         store: PostgreSQL.
         phases: do the work.
         writer: writes to Kafka.
-        retry_kafka, retry_database: wait out outages.
+        retry: waits while Kafka or PostgreSQL does not answer.
         partitions: of `tally.events`.
         worker: name of this process, for the logs.
     """
@@ -47,16 +44,14 @@ class Runner:
         store: TallyStore,
         phases: Phases,
         writer: LogWriter,
-        retry_kafka: Retry,
-        retry_database: Retry,
+        retry: Retry,
         partitions: int,
         worker: str,
     ) -> None:
         self._store = store
         self._phases = phases
         self._writer = writer
-        self._retry_kafka = retry_kafka
-        self._retry_database = retry_database
+        self._retry = retry
         self._partitions = partitions
         self._worker = worker
 
@@ -70,7 +65,7 @@ class Runner:
         outcome: TallyEvent
         error = ""
         try:
-            outcome = await self._retry_database(lambda: self._phases.do(task))
+            outcome = await self._retry(Service.POSTGRESQL, lambda: self._phases.do(task))
         except ScrutinError as failure:
             error = str(failure)
         except Exception as failure:
@@ -87,11 +82,11 @@ class Runner:
                 attempt=task.attempt,
                 error=error,
             )
-        await self._retry_database(lambda: self._log(task, started, error))
+        await self._retry(Service.POSTGRESQL, lambda: self._log(task, started, error))
         record = OutRecord(
             EVENTS_TOPIC, partition_for(task.election_id, self._partitions), encode(outcome)
         )
-        await self._retry_kafka(lambda: self._writer.write([record]))
+        await self._retry(Service.KAFKA, lambda: self._writer.write([record]))
 
     async def _log(self, task: TallyTask, started: datetime, error: str) -> None:
         lane = task.lane

@@ -58,7 +58,6 @@ class TallyWorker(WorkerHost):
         self._store = TallyStore(settings)
         self._helpers = Helpers(settings.helpers())
         self._jobs: JobsTable | None = None
-        kafka, database = self.retry(Service.KAFKA), self.retry(Service.POSTGRESQL)
         self.coordinator = Coordinator(
             jobs=lambda: self.jobs.state,
             changelog=jobs_changelog(settings.app_id),
@@ -66,16 +65,14 @@ class TallyWorker(WorkerHost):
             pace=Pace(in_flight=settings.tally_in_flight),
             writer=self._writer,
             store=self._store,
-            retry_kafka=kafka,
-            retry_database=database,
+            retry=self.retry,
             assignment=self._assignment,
         )
         self.runner = Runner(
             store=self._store,
             phases=Phases(self._store, self._helpers, settings.tally_key_file),
             writer=self._writer,
-            retry_kafka=kafka,
-            retry_database=database,
+            retry=self.retry,
             partitions=settings.partitions,
             worker=settings.worker_id,
         )
@@ -86,7 +83,7 @@ class TallyWorker(WorkerHost):
         self._watchdog = Watchdog(
             positions=self._positions,
             reader=LogReader(settings.kafka_bootstrap_servers),
-            availability=self._availability,
+            outages=self.retry.outages,
             timeout_s=settings.watchdog_timeout_s,
             worker=settings.worker_id,
         )
@@ -159,16 +156,17 @@ class TallyWorker(WorkerHost):
     async def prepare(self) -> list[Coroutine[Any, Any, None]]:
         """Bring topics and schema up to date, open what the stages need."""
         settings = self.settings
-        await self.retry(Service.KAFKA)(
+        await self.retry(
+            Service.KAFKA,
             lambda: ensure_tally_topics(
                 settings.kafka_bootstrap_servers,
                 app_id=settings.app_id,
                 partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
-            )
+            ),
         )
-        await self.retry(Service.POSTGRESQL)(self._prepare_database)
-        await self.retry(Service.POSTGRESQL)(self._store.__aenter__)
+        await self.retry(Service.POSTGRESQL, self._prepare_database)
+        await self.retry(Service.POSTGRESQL, self._store.__aenter__)
         self._resources.push_async_exit(self._store)
         await self._resources.enter_async_context(self._helpers)
         return [

@@ -8,9 +8,9 @@ not wait for a window's end: the window's total adds up in the database, late vo
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -18,21 +18,19 @@ from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.reader import LogReader
-from streams.core.fence import FlushResult, MissingRange
+from streams.core.fence import MissingRange
 from streams.core.ranking import first
 from streams.core.records import VerdictEvent, poison
 from streams.core.topics import VALIDATED_TOPIC
 from streams.errors import REBUILD_VALIDATED, LogMismatch
 from streams.runtime.metrics import WorkerMetrics
+from streams.runtime.outages import Retry, Service
 from streams.worker.postgres_sink import PostgresSink
 
 log = structlog.get_logger(__name__)
 
 HEAL_VOTES: Final = 20_000
 """Votes in one transaction while a gap is healed."""
-
-T = TypeVar("T")
-Retry = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
 
 
 class Aggregation:
@@ -41,8 +39,7 @@ class Aggregation:
     Args:
         sink: where counted votes go.
         reader: reads ranges of Kafka.
-        retry_database: waits out PostgreSQL's outages.
-        retry_kafka: waits out Kafka's outages.
+        retry: waits while PostgreSQL or Kafka does not answer.
         metrics: the worker's.
         flushed: called after each committed flush.
         committed: called with the totals that a flush changed, and its events; must not wait or
@@ -54,16 +51,14 @@ class Aggregation:
         *,
         sink: PostgresSink,
         reader: LogReader,
-        retry_database: Retry[FlushResult],
-        retry_kafka: Retry[list[VerdictEvent]],
+        retry: Retry,
         metrics: WorkerMetrics,
         flushed: Callable[[], None],
         committed: Callable[[Mapping[tuple[str, str], int], list[VerdictEvent]], None],
     ) -> None:
         self._sink = sink
         self._reader = reader
-        self._retry_database = retry_database
-        self._retry_kafka = retry_kafka
+        self._retry = retry
         self._metrics = metrics
         self._flushed = flushed
         self._committed = committed
@@ -79,7 +74,7 @@ class Aggregation:
                 await self._backfill(gap)
 
     async def _flush(self, events: list[VerdictEvent]) -> None:
-        result = await self._retry_database(lambda: self._sink.flush(events))
+        result = await self._retry(Service.POSTGRESQL, lambda: self._sink.flush(events))
         metrics = self._metrics
         now_s = time.time()
         for event in events:
@@ -116,7 +111,7 @@ class Aggregation:
             async def read(first: int = first) -> list[VerdictEvent]:
                 return await self._read(gap.partition, first, gap.end)
 
-            events = await self._retry_kafka(read)
+            events = await self._retry(Service.KAFKA, read)
             try:
                 await self._flush(events)
             except MissingRange as missing:

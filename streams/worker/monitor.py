@@ -36,16 +36,16 @@ class Monitor:
         worker: what is watched.
         sink: for the totals and the fence.
         reader: for the ends of the log, over a connection of its own.
-        availability: known outages are no reason to end the process.
+        outages: known outages are no reason to end the process.
     """
 
     def __init__(
-        self, worker: Worker, sink: PostgresSink, reader: LogReader, availability: OutageTracker
+        self, worker: Worker, sink: PostgresSink, reader: LogReader, outages: OutageTracker
     ) -> None:
         self._worker = worker
         self._sink = sink
         self._reader = reader
-        self._availability = availability
+        self._outages = outages
         self._moved_at_s = time.monotonic()
         self._applied: dict[tuple[str, int], int] = {}
 
@@ -109,7 +109,7 @@ class Monitor:
         for (stage, partition), behind in found.items():
             self._worker.metrics.lag.labels(stage=stage, partition=partition).set(behind)
         lag = sum(found.values())
-        if applied != self._applied or not lag or self._availability.degraded:
+        if applied != self._applied or not lag or self._outages.degraded:
             self._applied = applied
             self._moved_at_s = time.monotonic()
             return
@@ -142,7 +142,7 @@ class Monitor:
         still_s = time.monotonic() - max(
             self._moved_at_s, self._worker.voted.state.last_applied_at_s
         )
-        if not self._availability.degraded and (still_s > self._worker.settings.recovery_timeout_s):
+        if not self._outages.degraded and (still_s > self._worker.settings.recovery_timeout_s):
             fail(
                 RecoveryFailed(
                     f"The restore of the voted table has not moved for {still_s:.0f} s",

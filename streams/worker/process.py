@@ -85,15 +85,14 @@ class Worker(WorkerHost):
             changelog_topic=changelog_topic(settings.app_id),
             writer=self._writer,
             reader=self._reader,
-            retry=self.retry(Service.KAFKA),
+            retry=self.retry,
             metrics=self.metrics,
             assignment=self._assignment,
         )
         self.aggregation = Aggregation(
             sink=self._sink,
             reader=self._reader,
-            retry_database=self.retry(Service.POSTGRESQL),
-            retry_kafka=self.retry(Service.KAFKA),
+            retry=self.retry,
             metrics=self.metrics,
             flushed=self._window_topic.flushed,
             committed=self._live.offer if settings.live else lambda *_: None,
@@ -117,7 +116,7 @@ class Worker(WorkerHost):
             assignment=self._assignment,
         )
         self.groups = (self._validating, self._aggregating)
-        self._progress = Monitor(self, self._sink, self._reader, self._availability)
+        self._progress = Monitor(self, self._sink, self._reader, self.retry.outages)
 
     @property
     def sinks(self) -> bool:
@@ -144,7 +143,7 @@ class Worker(WorkerHost):
             help="Who voted, and where in the log their first vote is",
         )
         self._voted = self.app.tables.add(table)
-        table.state.read_ahead(self._reader, self.retry(Service.KAFKA))
+        table.state.read_ahead(self._reader, self.retry)
         if self.settings.store == "rocksdb":
             persistence = Persistence(
                 RocksDbVotedStore(self.settings.data_dir / name),
@@ -200,18 +199,19 @@ class Worker(WorkerHost):
         """Bring topics and schema up to date, open what the stages need."""
         settings = self.settings
         failpoints.arm(failpoints.parse(settings.test_failpoints))
-        genesis: Mapping[int, Genesis] = await self.retry(Service.KAFKA)(
+        genesis: Mapping[int, Genesis] = await self.retry(
+            Service.KAFKA,
             lambda: ensure_topics(
                 list(settings.kafka_bootstrap_servers),
                 app_id=settings.app_id,
                 partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
-            )
+            ),
         )
         self.validation.open(genesis)
         runners: list[Coroutine[Any, Any, None]] = [self._validating.run()]
         if self.sinks:
-            await self.retry(Service.POSTGRESQL)(lambda: self._prepare_database(genesis))
+            await self.retry(Service.POSTGRESQL, lambda: self._prepare_database(genesis))
             await self._resources.enter_async_context(self._sink)
             runners += [
                 self._aggregating.run(),
@@ -246,10 +246,11 @@ class Worker(WorkerHost):
 
     async def _holds(self, partition: int, position: Position) -> bool:
         """Whether the voted table's changelog has that record."""
-        record = await self.retry(Service.KAFKA)(
+        record = await self.retry(
+            Service.KAFKA,
             lambda: self._reader.at(
                 changelog_topic(self.settings.app_id), partition, position.offset
-            )
+            ),
         )
         return record is not None and digest(record.key, record.value) == position.digest
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -34,6 +34,7 @@ from streams.errors import LOG_LOST, REBUILD_VOTED, LogMismatch, PoisonRecord
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import WorkerMetrics
+from streams.runtime.outages import Retry, Service
 from streams.worker.derived_records import changelog_record, verdict_record
 
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ are emitted again from the voted table, which keeps more (:mod:`streams.core.rec
 
 HEAL_BYTES: Final = 8 * 1024 * 1024
 """What is read at once of a range that was skipped."""
-
-T = TypeVar("T")
-Retry = Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class Validation:
         changelog_topic: where its changelog goes.
         writer: writes to Kafka.
         reader: reads ranges of Kafka.
-        retry: waits out Kafka's outages.
+        retry: waits while Kafka does not answer.
         metrics: the worker's.
         assignment: events that it does not cover are left to the next owner.
     """
@@ -97,7 +95,7 @@ class Validation:
         changelog_topic: str,
         writer: LogWriter,
         reader: LogReader,
-        retry: Retry[object],
+        retry: Retry,
         metrics: WorkerMetrics,
         assignment: Assignment,
     ) -> None:
@@ -153,8 +151,9 @@ class Validation:
             LogMismatch: the input log ends before what was applied.
         """
         await self._know_emitted(partition)
-        end = await self._retry(lambda: self._reader.end_offset(VALIDATION_TOPIC, partition))
-        assert isinstance(end, int)
+        end = await self._retry(
+            Service.KAFKA, lambda: self._reader.end_offset(VALIDATION_TOPIC, partition)
+        )
         state = self._store().partitions.get(partition)
         if state is None or partition not in self._emitted:
             return None
@@ -209,7 +208,7 @@ class Validation:
         """
         assert isinstance(given.record, Undecodable)
         batch = await self._retry(
-            lambda: self._skips.replacement(partition, given.offset, given.raw)
+            Service.KAFKA, lambda: self._skips.replacement(partition, given.offset, given.raw)
         )
         if batch is None:
             raise poison(VALIDATION_TOPIC, partition, given.offset, given.record.error)
@@ -292,8 +291,9 @@ class Validation:
         self, topic: str, partition: int, input_offset: Callable[[ConsumerRecord], int]
     ) -> int:
         """Highest input offset that the last records of a partition speak of; -1 if it is empty."""
-        records = await self._retry(lambda: self._reader.tail(topic, partition, TAIL_RECORDS))
-        assert isinstance(records, list)
+        records = await self._retry(
+            Service.KAFKA, lambda: self._reader.tail(topic, partition, TAIL_RECORDS)
+        )
         last = -1
         for record in records:
             try:
@@ -337,19 +337,16 @@ class Validation:
                         break
             return missed
 
-        missed = await self._retry(read)
-        assert isinstance(missed, list)
-        return missed
+        return await self._retry(Service.KAFKA, read)
 
     async def _write(self, out: _Out) -> None:
         """Write the changelog, then the verdicts, and empty `out`."""
         if out.changelog:
-            written = await self._retry(lambda: self._writer.write(out.changelog))
-            assert isinstance(written, list)
+            written = await self._retry(Service.KAFKA, lambda: self._writer.write(out.changelog))
             self._store().confirmed(out.changelog, [metadata.offset for metadata in written])
             failpoints.at(Point.AFTER_CHANGELOG)
         if out.verdicts:
-            await self._retry(lambda: self._writer.write(out.verdicts))
+            await self._retry(Service.KAFKA, lambda: self._writer.write(out.verdicts))
             failpoints.at(Point.AFTER_VERDICT)
         out.changelog, out.verdicts = [], []
 

@@ -25,11 +25,10 @@ from streams.core.voter_stores import BulkVoterStore
 from streams.engine.partition_store import PartitionStore
 from streams.errors import REBUILD_VOTED, ScrutinError
 from streams.runtime.failstop import fail
+from streams.runtime.outages import Retry, Service
 from streams.worker.rocksdb_store import Position, RocksDbVotedStore, digest
 
 log = structlog.get_logger(__name__)
-
-Retry = Callable[[Callable[[], Awaitable[object]]], Awaitable[object]]
 
 _BULK_FETCH_BYTES: Final = 8 * 1024 * 1024
 
@@ -152,7 +151,7 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
         _, retry = self._ahead
         for number, end in sorted(ends.items()):
             if end >= 0 and number in self.partitions and number not in self._persisted:
-                await retry(partial(self._preload, number, end))
+                await retry(Service.KAFKA, partial(self._preload, number, end))
 
     async def _preload(self, number: int, end: int) -> None:
         assert self._ahead is not None

@@ -400,7 +400,7 @@ async def test_a_log_with_votes_of_its_own_is_refused(before: Before) -> None:
         partitions=before.settings.partitions,
         replication_factor=1,
     )
-    writer = LogWriter(before.settings.kafka_bootstrap_servers, availability=OutageTracker(3))
+    writer = LogWriter(before.settings.kafka_bootstrap_servers, outages=OutageTracker(3))
     await writer.write([OutRecord(VALIDATION_TOPIC, 1, encode(make_batch(make_vote(1))))])
     await writer.close()
     code, refused = await before.adopt()

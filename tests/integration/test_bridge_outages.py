@@ -19,7 +19,7 @@ from streams.errors import ExitCode
 from streams.intake.input_log import InputLog
 from streams.messages.decode import decode
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker
+from streams.runtime.outages import OutageTracker, Retry
 from tests.harness import until
 from tests.integration.bridge_harness import (
     PARTITIONS,
@@ -175,8 +175,7 @@ async def test_a_hole_in_the_sequence_brings_a_new_producer(
     log = InputLog(
         world.servers,
         partitions=PARTITIONS,
-        availability=OutageTracker(3),
-        retry_delay_s=0.1,
+        retry=Retry(OutageTracker(3), 0.1),
         metrics=metrics,
     )
     producers = []

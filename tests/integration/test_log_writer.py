@@ -16,7 +16,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.core.records import OutRecord
 from streams.devstack import Stack
 from streams.errors import ServiceUnavailable, TopologyMismatch
-from streams.runtime.outages import OutageTracker, persistently
+from streams.runtime.outages import OutageTracker, Retry
 from tests.integration.kafka_names import own_topic, servers
 
 
@@ -27,21 +27,21 @@ async def topic(stack: Stack) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def availability() -> OutageTracker:
+async def outages() -> OutageTracker:
     return OutageTracker(2)
 
 
 @pytest.fixture
-async def writer(stack: Stack, availability: OutageTracker) -> AsyncIterator[LogWriter]:
-    writer = LogWriter(servers(stack), availability=availability)
+async def writer(stack: Stack, outages: OutageTracker) -> AsyncIterator[LogWriter]:
+    writer = LogWriter(servers(stack), outages=outages)
     yield writer
     await writer.close()
 
 
 @pytest.fixture
-async def hasty(stack: Stack, availability: OutageTracker) -> AsyncIterator[LogWriter]:
+async def hasty(stack: Stack, outages: OutageTracker) -> AsyncIterator[LogWriter]:
     """One that soon tells of an outage, for who writes until it is confirmed."""
-    writer = LogWriter(servers(stack), availability=availability, request_timeout_s=3, stall_s=0.2)
+    writer = LogWriter(servers(stack), outages=outages, request_timeout_s=3, stall_s=0.2)
     yield writer
     await writer.close()
 
@@ -85,14 +85,14 @@ async def test_a_closed_writer_opens_again(stack: Stack, topic: str, writer: Log
     assert await contents(stack, topic) == [0, 1]
 
 
-async def test_nobody_there_is_an_outage(availability: OutageTracker) -> None:
-    writer = LogWriter(["127.0.0.1:1"], availability=availability)
+async def test_nobody_there_is_an_outage(outages: OutageTracker) -> None:
+    writer = LogWriter(["127.0.0.1:1"], outages=outages)
     with pytest.raises(ServiceUnavailable):
         await writer.write(records("any", 0, 1))
 
 
 async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
-    stack: Stack, topic: str, hasty: LogWriter, availability: OutageTracker
+    stack: Stack, topic: str, hasty: LogWriter, outages: OutageTracker
 ) -> None:
     """Groups are written again until they are confirmed; a reader that drops what it knows must
     find every record in order."""
@@ -105,11 +105,9 @@ async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
         nonlocal done
         while not enough.is_set():
             group = records(topic, done, done + step)
-            await persistently(
+            await Retry(outages, 0.1)(
+                "Kafka",
                 lambda group=group: hasty.write(group),  # type: ignore[misc]
-                service="Kafka",
-                availability=availability,
-                retry_delay_s=0.1,
             )
             done += step
             if done >= goal:
@@ -121,7 +119,7 @@ async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
         # In a thread, so that the writer goes on meanwhile.
         await asyncio.to_thread(stack.stop, "kafka")
         try:
-            while not availability.unavailable():  # noqa: ASYNC110 - the writer has no event for it
+            while not outages.unavailable():  # noqa: ASYNC110 - the writer has no event for it
                 await asyncio.sleep(0.05)
         finally:
             await asyncio.to_thread(stack.start, "kafka")
@@ -129,7 +127,7 @@ async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
         reached.clear()
         await reached.wait()
         enough.set()
-    assert availability.unavailable() == []
+    assert outages.unavailable() == []
     last = -1
     for value in await contents(stack, topic):
         assert value <= last + 1, f"{value} follows {last}"

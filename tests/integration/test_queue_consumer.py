@@ -13,7 +13,7 @@ from streams.adapters.rabbitmq.client import Route, address_of
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.devstack import Stack
 from streams.runtime.metrics import BridgeMetrics
-from streams.runtime.outages import OutageTracker
+from streams.runtime.outages import OutageTracker, Retry
 from tests.integration.bridge_harness import VALIDATION, BridgeHarness, law_vote, soon
 
 
@@ -43,8 +43,7 @@ async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeHarn
         bind=False,
         measure=False,
         intake=Holding(),
-        availability=OutageTracker(3),
-        retry_delay_s=0.1,
+        retry=Retry(OutageTracker(3), 0.1),
         metrics=BridgeMetrics(CollectorRegistry()),
     )
     reading = asyncio.create_task(consumer.run())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -12,6 +11,7 @@ from schemas.codec import encode
 from streams.adapters.kafka.reader import LogReader
 from streams.devstack import Stack
 from streams.errors import LogMismatch, PoisonRecord
+from streams.runtime.outages import OutageTracker, Retry
 from streams.worker import aggregation
 from streams.worker.aggregation import Aggregation
 from tests.integration.kafka_names import own_topic, producer, servers
@@ -26,17 +26,12 @@ async def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield name
 
 
-async def at_once(action: Callable[[], Awaitable[Any]]) -> Any:
-    return await action()
-
-
 @pytest.fixture
 def stage(stack: Stack, one: OneSink) -> Aggregation:
     return Aggregation(
         sink=one.sink,
         reader=LogReader(servers(stack)),
-        retry_database=at_once,
-        retry_kafka=at_once,
+        retry=Retry(OutageTracker(3), 0.001),
         metrics=one.metrics,
         flushed=lambda: None,
         committed=lambda *_: None,

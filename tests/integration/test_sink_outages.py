@@ -9,7 +9,7 @@ import pytest
 
 from streams.core.windows import Windows
 from streams.errors import ServiceUnavailable
-from streams.runtime.outages import OutageTracker, persistently
+from streams.runtime.outages import OutageTracker, Retry
 from streams.settings.model import Settings
 from streams.worker import postgres_sink as sink_module
 from streams.worker.postgres_sink import ALREADY_COUNTED, PostgresSink
@@ -143,12 +143,7 @@ async def test_a_database_that_went_away_comes_back(
     await one.sink.flush(log.decide(make_batch(make_vote(1))))
     assert await severed(own, "application_name LIKE 'scrutin-worker%'") >= 1
     events = log.decide(make_batch(make_vote(2)))
-    await persistently(
-        lambda: one.sink.flush(events),
-        service="PostgreSQL",
-        availability=OutageTracker(3),
-        retry_delay_s=0.01,
-    )
+    await Retry(OutageTracker(3), 0.01)("PostgreSQL", lambda: one.sink.flush(events))
     await check_sums(db, log.counted())
 
 

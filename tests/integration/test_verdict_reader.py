@@ -17,7 +17,7 @@ from streams.bridge import verdict_reader
 from streams.bridge.verdict_reader import VerdictReader
 from streams.core.records import Verdicts
 from streams.devstack import Stack
-from streams.runtime.outages import OutageTracker
+from streams.runtime.outages import OutageTracker, Retry
 from tests.harness import until
 from tests.integration.kafka_names import admin, own_topic, producer, servers, unused
 
@@ -51,8 +51,7 @@ class Readers:
             group=self.group,
             handle=self.handle,
             behind=lambda _: None,
-            availability=OutageTracker(5),
-            retry_delay_s=0.1,
+            retry=Retry(OutageTracker(5), 0.1),
         )
         running = asyncio.create_task(one.run())
         try:

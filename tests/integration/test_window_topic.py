@@ -38,7 +38,7 @@ async def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 @pytest.fixture
 async def writer(stack: Stack) -> AsyncIterator[LogWriter]:
-    writer = LogWriter(servers(stack), availability=OutageTracker(3))
+    writer = LogWriter(servers(stack), outages=OutageTracker(3))
     yield writer
     await writer.close()
 

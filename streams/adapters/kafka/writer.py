@@ -29,7 +29,7 @@ class LogWriter:
 
     Args:
         bootstrap_servers: Kafka brokers.
-        availability: told while Kafka does not confirm.
+        outages: told while Kafka does not confirm.
         request_timeout_s: longest wait for one answer of a broker.
         stall_s: how long a write may take before it is told.
     """
@@ -38,12 +38,12 @@ class LogWriter:
         self,
         bootstrap_servers: Sequence[str],
         *,
-        availability: OutageTracker,
+        outages: OutageTracker,
         request_timeout_s: float = 10.0,
         stall_s: float = 3.0,
     ) -> None:
         self._servers = list(bootstrap_servers)
-        self._availability = availability
+        self._outages = outages
         self._request_timeout_s = request_timeout_s
         self._stall_s = stall_s
         self._producer: AIOKafkaProducer | None = None
@@ -51,7 +51,7 @@ class LogWriter:
     async def write(self, records: Sequence[OutRecord]) -> list[RecordMetadata]:
         """Write records; those of one partition keep their order.
 
-        While Kafka is away the producer tries again by itself; that only shows in `availability`.
+        While Kafka is away the producer tries again by itself; that only shows in `outages`.
 
         Returns:
             Where each record went.
@@ -76,7 +76,7 @@ class LogWriter:
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=self._stall_s)
                 if pending:
-                    tries = self._availability.failed(Service.KAFKA)
+                    tries = self._outages.failed(Service.KAFKA)
                     log.warning("Kafka does not confirm", records=len(pending), tries=tries)
             written = [future.result() for future in futures]
         except MessageSizeTooLargeError as error:
@@ -93,7 +93,7 @@ class LogWriter:
                 where={"topics": ", ".join(sorted({r.topic for r in records}))},
                 todo="It is written again until it is confirmed",
             ) from error
-        self._availability.succeeded(Service.KAFKA)
+        self._outages.succeeded(Service.KAFKA)
         return written
 
     async def _start(self) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from streams.errors import LogMismatch, ServiceUnavailable
-from streams.runtime.outages import OutageTracker, persistently
+from streams.runtime.outages import OutageTracker, Retry
 
 
 class Service:
@@ -24,27 +24,25 @@ class Service:
         return "answer"
 
 
-async def ask(service: Service, availability: OutageTracker, name: str = "Kafka") -> str:
-    return await persistently(
-        service, service=name, availability=availability, retry_delay_s=0.0001
-    )
+async def ask(service: Service, outages: OutageTracker, name: str = "Kafka") -> str:
+    return await Retry(outages, 0.0001)(name, service)
 
 
 async def test_an_answer_is_given_back() -> None:
-    service, availability = Service(0), OutageTracker(3)
-    assert await ask(service, availability) == "answer"
+    service, outages = Service(0), OutageTracker(3)
+    assert await ask(service, outages) == "answer"
     assert service.calls == 1
-    assert not availability.degraded
+    assert not outages.degraded
 
 
 async def test_an_outage_is_waited_out_however_many_tries_it_takes() -> None:
     service, noted = Service(7), list[str]()
-    availability = OutageTracker(3, noted.append)
-    assert await ask(service, availability) == "answer"
+    outages = OutageTracker(3, noted.append)
+    assert await ask(service, outages) == "answer"
     assert service.calls == 8
     assert noted == ["Kafka"] * 7
-    assert not availability.degraded
-    assert availability.unavailable() == []
+    assert not outages.degraded
+    assert outages.unavailable() == []
 
 
 async def test_other_errors_pass_at_once() -> None:
@@ -56,17 +54,15 @@ async def test_other_errors_pass_at_once() -> None:
         raise LogMismatch("another log")
 
     with pytest.raises(LogMismatch):
-        await persistently(
-            mismatch, service="Kafka", availability=OutageTracker(3), retry_delay_s=0.0001
-        )
+        await Retry(OutageTracker(3), 0.0001)("Kafka", mismatch)
     assert calls == 1
 
 
 async def test_waiting_can_be_cancelled() -> None:
     service = Service(10**9)
     failed_once = asyncio.Event()
-    availability = OutageTracker(3, lambda _: failed_once.set())
-    task = asyncio.create_task(ask(service, availability))
+    outages = OutageTracker(3, lambda _: failed_once.set())
+    task = asyncio.create_task(ask(service, outages))
     async with asyncio.timeout(60):
         await failed_once.wait()
     task.cancel()
@@ -75,23 +71,23 @@ async def test_waiting_can_be_cancelled() -> None:
 
 
 def test_a_service_is_away_after_so_many_failures_in_a_row() -> None:
-    availability = OutageTracker(3)
-    assert [availability.failed("Kafka") for _ in range(2)] == [1, 2]
-    assert availability.degraded
-    assert availability.unavailable() == []
-    assert availability.failed("Kafka") == 3
-    assert availability.unavailable() == ["Kafka"]
-    availability.succeeded("Kafka")
-    assert availability.unavailable() == []
-    assert not availability.degraded
-    assert availability.failed("Kafka") == 1
+    outages = OutageTracker(3)
+    assert [outages.failed("Kafka") for _ in range(2)] == [1, 2]
+    assert outages.degraded
+    assert outages.unavailable() == []
+    assert outages.failed("Kafka") == 3
+    assert outages.unavailable() == ["Kafka"]
+    outages.succeeded("Kafka")
+    assert outages.unavailable() == []
+    assert not outages.degraded
+    assert outages.failed("Kafka") == 1
 
 
 def test_services_are_counted_apart() -> None:
-    availability = OutageTracker(1)
-    availability.failed("Redis")
-    availability.failed("Kafka")
-    assert availability.unavailable() == ["Kafka", "Redis"]
-    availability.succeeded("Kafka")
-    assert availability.unavailable() == ["Redis"]
-    assert availability.degraded
+    outages = OutageTracker(1)
+    outages.failed("Redis")
+    outages.failed("Kafka")
+    assert outages.unavailable() == ["Kafka", "Redis"]
+    outages.succeeded("Kafka")
+    assert outages.unavailable() == ["Redis"]
+    assert outages.degraded

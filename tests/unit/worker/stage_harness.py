@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.core.voted_partition import VotedPartition
 from streams.engine.assignment import Assignment
 from streams.runtime.metrics import WorkerMetrics
+from streams.runtime.outages import OutageTracker, Retry
 from streams.worker.validation import Validation
 from tests.strategies import LOG_ID
 
@@ -97,10 +98,6 @@ class Store:
         self.own += [(r.partition, offset) for r, offset in zip(records, offsets, strict=True)]
 
 
-async def at_once(action: Callable[[], Awaitable[Any]]) -> Any:
-    return await action()
-
-
 class OneWorker:
     """A validation stage with its table, as a worker would hold them."""
 
@@ -114,7 +111,7 @@ class OneWorker:
             changelog_topic=CHANGELOG,
             writer=broker,  # type: ignore[arg-type]
             reader=broker,  # type: ignore[arg-type]
-            retry=at_once,
+            retry=Retry(OutageTracker(3), 0.001),
             metrics=self.metrics,
             assignment=self.assignment,
         )
