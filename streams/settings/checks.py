@@ -6,21 +6,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from streams.errors import SettingsError
 from streams.runtime import failpoints
-from streams.settings.services import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION
+from streams.settings.services import AGGREGATION, POLL_UPDATES, REVIEW, TALLY_QUEUES, VALIDATION
 
 if TYPE_CHECKING:
     from streams.settings.model import Settings
-
-TALLY_QUEUES = (
-    "tally.creation.queue",
-    "partial.decryption.queue",
-    "compensated.decryption.queue",
-    "combine.decryption.queue",
-    "tally.queue",
-    "decryption.queue",
-    "combine.queue",
-)
-"""The documented queues of tally commands, and older names of three of them."""
 
 
 def check_test_settings(settings: Settings) -> None:

@@ -19,11 +19,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from streams.settings.checks import TALLY_QUEUES
 from streams.settings.services import (
     AGGREGATION,
     POLL_UPDATES,
     REVIEW,
+    TALLY_QUEUES,
     VALIDATION,
     Names,
     Port,

@@ -17,6 +17,16 @@ AGGREGATION = "votes.aggregation"
 REVIEW = "votes.review"
 POLL_UPDATES = "poll_vote_updates"
 """Votes in polls by name, as the replaced services exchanged them."""
+TALLY_QUEUES = (
+    "tally.creation.queue",
+    "partial.decryption.queue",
+    "compensated.decryption.queue",
+    "combine.decryption.queue",
+    "tally.queue",
+    "decryption.queue",
+    "combine.queue",
+)
+"""The documented queues of tally commands, and older names of three of them."""
 
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
