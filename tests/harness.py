@@ -106,7 +106,7 @@ async def wipe(addresses: Mapping[str, str]) -> None:
     redis = redis_of(settings)
     await redis.flushdb()
     await redis.aclose()
-    async with Link(connection_parameters(settings)) as link:
+    async with Link(connection_parameters(settings.rabbit)) as link:
         for queue in QUEUES:
             channel = link.channel
             await link.call(
@@ -202,7 +202,7 @@ class Chain:
 
     async def load_roll(self, plan: LoadPlan) -> None:
         """Fill `valid_hashes`."""
-        await load_roll(self.settings, SyntheticElection(plan).roll())
+        await load_roll(self.settings.redis, SyntheticElection(plan).roll())
 
     async def publish(
         self,

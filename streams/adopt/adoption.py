@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ import msgspec
 
 from schemas.notices import AdoptionBegun, AdoptionEnded
 from streams.adapters.kafka.writer import LogWriter
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_client
 from streams.adopt import moving
@@ -115,37 +115,33 @@ async def begin(
         ScrutinError: there is nothing to adopt, or it cannot be told what.
         ServiceUnavailable: a service is away.
     """
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)):
-            found = await present(connection)
-            if found is None:
-                await check_log(settings)
-                async with (
-                    _waiting_bridges(settings),
-                    _staged(settings, old, step, keep=True) as (found, target),
-                ):
-                    if found.serious and not accept_differences:
-                        raise Differences(
-                            "The old system disagrees with itself",
-                            where={f.name: f.count for f in found.findings if f.serious},
-                            todo="See `scrutin adopt --dry-run` for what becomes of each; then"
-                            " adopt with --accept-differences",
-                        )
-                    await target.execute(
-                        sql.INSERT_ADOPTION,
-                        secrets.token_bytes(16),
-                        found.source,
-                        found.moved,
-                        msgspec.json.encode(_kept(found)).decode(),
+    async with connected(settings.postgres) as connection:
+        found = await present(connection)
+        if found is None:
+            await check_log(settings)
+            async with (
+                _waiting_bridges(settings),
+                _staged(settings, old, step, keep=True) as (found, target),
+            ):
+                if found.serious and not accept_differences:
+                    raise Differences(
+                        "The old system disagrees with itself",
+                        where={f.name: f.count for f in found.findings if f.serious},
+                        todo="See `scrutin adopt --dry-run` for what becomes of each; then"
+                        " adopt with --accept-differences",
                     )
-                    if found.moved:
-                        await moving.move(target, found.moved, "public", sql.REPLACED)
-            step("migrating")
-            await migrate(connection)
-            return found
-    finally:
-        await connection.close()
+                await target.execute(
+                    sql.INSERT_ADOPTION,
+                    secrets.token_bytes(16),
+                    found.source,
+                    found.moved,
+                    msgspec.json.encode(_kept(found)).decode(),
+                )
+                if found.moved:
+                    await moving.move(target, found.moved, "public", sql.REPLACED)
+        step("migrating")
+        await migrate(connection)
+        return found
 
 
 async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
@@ -163,12 +159,11 @@ async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
     """
     await tell_bridges(settings, AdoptionBegun)
     epoch = await check_log(settings)
-    connection = await connect(settings)
     writer = LogWriter(
         settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
     )
     try:
-        async with translated(place(settings)):
+        async with connected(settings.postgres) as connection:
             row = await connection.fetchrow(sql.READ_ADOPTION)
             assert row is not None, "nothing is staged"
             done = row["done"]
@@ -198,7 +193,6 @@ async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
             return found
     finally:
         await writer.close()
-        await connection.close()
 
 
 async def end(settings: Settings) -> None:
@@ -227,15 +221,11 @@ async def uncounted(settings: Settings) -> tuple[int, int]:
     Both are 0 once the workers have counted everything, and stay above where a voter had voted here
     before the adoption came.
     """
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)):
-            return (
-                await connection.fetchval(sql.UNCOUNTED, timeout=LONG_S),
-                await connection.fetchval(sql.UNNOTED, timeout=LONG_S),
-            )
-    finally:
-        await connection.close()
+    async with connected(settings.postgres) as connection:
+        return (
+            await connection.fetchval(sql.UNCOUNTED, timeout=LONG_S),
+            await connection.fetchval(sql.UNNOTED, timeout=LONG_S),
+        )
 
 
 async def undo(settings: Settings) -> Adoption:
@@ -245,22 +235,18 @@ async def undo(settings: Settings) -> Adoption:
         ScrutinError: nothing was adopted here.
         ServiceUnavailable: the database is away, or somebody uses the tables.
     """
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)):
-            found = await present(connection)
-            if found is None:
-                raise ScrutinError(
-                    "Nothing was adopted in this database",
-                    where=place(settings),
-                    todo="Check POSTGRES_DB",
-                )
-            async with connection.transaction():
-                await connection.execute("SET LOCAL lock_timeout = '10s'")
-                await moving.undo(connection, found.moved)
-            return found
-    finally:
-        await connection.close()
+    async with connected(settings.postgres) as connection:
+        found = await present(connection)
+        if found is None:
+            raise ScrutinError(
+                "Nothing was adopted in this database",
+                where=settings.postgres.where(),
+                todo="Check POSTGRES_DB",
+            )
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '10s'")
+            await moving.undo(connection, found.moved)
+        return found
 
 
 async def present(connection: Any) -> Adoption | None:
@@ -293,12 +279,11 @@ async def _staged(
     settings: Settings, old: OldSystem, step: Step, *, keep: bool
 ) -> AsyncIterator[tuple[Adoption, asyncpg.Connection]]:
     """Stage in a transaction that the block ends: committed if `keep` and nothing is raised."""
-    source_settings = settings.model_copy(update={"postgres_db": old.database})
+    old_database = replace(settings.postgres, database=old.database)
     here = old.database == settings.postgres_db
-    source, target = await connect(source_settings), await connect(settings)
-    redis = redis_client(settings)
+    redis = redis_client(settings.redis)
     try:
-        async with translated(place(source_settings)):
+        async with connected(old_database) as source, connected(settings.postgres) as target:
             transaction = target.transaction()
             await transaction.start()
             try:

@@ -27,7 +27,7 @@ async def queues(settings: Settings) -> dict[str, int]:
     """Who still reads the old queues, and what waits for the old aggregator; nothing if unknown."""
     names = [settings.queue_name(VALIDATION), settings.queue_name(AGGREGATION)]
     with suppress(ServiceUnavailable):
-        queues = (await look(settings, names)).queues
+        queues = (await look(settings.rabbit, names)).queues
         waiting = queues.get(names[1])
         return {
             "consumers": sum(queue.consumers for queue in queues.values() if queue is not None),

@@ -12,7 +12,6 @@ import structlog
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from streams.adapters.rabbitmq.client import (
-    Address,
     Channel,
     Connection,
     QueueMissing,
@@ -24,6 +23,7 @@ from streams.adapters.rabbitmq.client import (
 from streams.bridge.delivery_tags import DeliveryTags
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
+from streams.settings.configs import RabbitConfig
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +101,7 @@ class QueueConsumer:
     """Reads one queue for ever: reconnects, declares, consumes. `run` does the work.
 
     Args:
-        address: of RabbitMQ.
+        rabbit: where RabbitMQ is.
         route: to the queue.
         prevalidated: somebody else asked the roll for its votes.
         poll_updates: its messages are votes in polls by name.
@@ -115,7 +115,7 @@ class QueueConsumer:
 
     def __init__(
         self,
-        address: Address,
+        rabbit: RabbitConfig,
         *,
         route: Route,
         prevalidated: bool,
@@ -131,7 +131,7 @@ class QueueConsumer:
         self.prevalidated = prevalidated
         self.session: ConsumerSession | None = None
         """The session that deliveries come by now."""
-        self._address = address
+        self._rabbit = rabbit
         self._route = route
         self._poll_updates = poll_updates
         self._prefetch = prefetch
@@ -173,7 +173,7 @@ class QueueConsumer:
         """Connect and begin to consume; what was opened is closed with the stack."""
         async with AsyncExitStack() as opening:
             connection = await opening.enter_async_context(
-                connected(self._address, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
+                connected(self._rabbit, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
             )
             channel, created = await self._route.ensure(connection)
             if self._bind:

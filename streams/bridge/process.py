@@ -23,7 +23,7 @@ from schemas.notices import (
 )
 from streams.adapters.kafka import admin
 from streams.adapters.kafka.reader import LogReader
-from streams.adapters.rabbitmq.client import Route, address_of, connected
+from streams.adapters.rabbitmq.client import Route, connected
 from streams.adapters.redis.client import redis_client
 from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
@@ -193,7 +193,7 @@ class Bridge:
 
         self._tally = TallyQueues(
             self._settings,
-            address_of(self._settings),
+            self._settings.rabbit,
             retry=self._retry,
             metrics=self._metrics,
         )
@@ -224,7 +224,7 @@ class Bridge:
         """Let readers find their queues before there is anything to read."""
 
         async def declare() -> None:
-            async with connected(address_of(self._settings), "scrutin queues") as connection:
+            async with connected(self._settings.rabbit, "scrutin queues") as connection:
                 for documented in self._settings.egress:
                     channel, _ = await route_of(self._settings, documented).ensure(connection)
                     await channel.close()
@@ -236,7 +236,7 @@ class Bridge:
         for documented in settings.ingress:
             ingress.attach(
                 QueueConsumer(
-                    address_of(settings),
+                    settings.rabbit,
                     route=route_of(settings, documented),
                     prevalidated=documented == AGGREGATION,
                     poll_updates=documented == POLL_UPDATES,
@@ -254,7 +254,7 @@ class Bridge:
             if documented not in self._settings.egress:
                 return None
             return QueuePublisher(
-                address_of(self._settings),
+                self._settings.rabbit,
                 route=route_of(self._settings, documented),
                 retry=self._retry,
                 metrics=self._metrics,
@@ -318,7 +318,7 @@ async def serve(settings: Settings) -> ExitCode:
         loop.add_signal_handler(number, on_signal)
     dump_tasks_on_signal(lambda: {"main": loop})
     metrics = BridgeMetrics(process_registry())
-    redis = redis_client(settings)
+    redis = redis_client(settings.redis)
     bridge = Bridge(settings, redis, metrics)
     try:
         async with StatusServer(

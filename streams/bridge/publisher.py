@@ -13,11 +13,12 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
-from streams.adapters.rabbitmq.client import Address, Channel, Route, connected, first_of
+from streams.adapters.rabbitmq.client import Channel, Route, connected, first_of
 from streams.errors import ServiceUnavailable
 from streams.messages.outgoing import Publication
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import MAX_PAUSE_S, Retry, Service
+from streams.settings.configs import RabbitConfig
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,7 @@ class QueuePublisher:
     """A queue to write to. Connects when there is something to publish and stays connected.
 
     Args:
-        address: of RabbitMQ.
+        rabbit: where RabbitMQ is.
         route: to the queue; declared when it is missing.
         retry: waits while RabbitMQ does not answer.
         metrics: of the bridge.
@@ -93,13 +94,13 @@ class QueuePublisher:
 
     def __init__(
         self,
-        address: Address,
+        rabbit: RabbitConfig,
         *,
         route: Route,
         retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
-        self._address = address
+        self._rabbit = rabbit
         self._route = route
         self._queue = route.queue
         self._service = f"{Service.RABBITMQ} {route.queue}"
@@ -138,7 +139,7 @@ class QueuePublisher:
         await self._disconnect()
         async with AsyncExitStack() as opening:
             connection = await opening.enter_async_context(
-                connected(self._address, f"scrutin egress {self._queue}", on_blocked=self._blocked)
+                connected(self._rabbit, f"scrutin egress {self._queue}", on_blocked=self._blocked)
             )
             channel, _ = await self._route.ensure(connection)
             flight = self._flight = Flight()

@@ -7,11 +7,12 @@ import asyncio
 import structlog
 
 from streams.adapters.kafka.writer import LogWriter
-from streams.adapters.rabbitmq.client import Address, Route
+from streams.adapters.rabbitmq.client import Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.core.records import OutRecord
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
+from streams.settings.configs import RabbitConfig
 from streams.settings.model import Settings
 from streams.tally.codec import encode
 from streams.tally.messages import QUEUES, command_of
@@ -32,7 +33,7 @@ class TallyQueues:
 
     Args:
         settings: all of them.
-        address: of RabbitMQ.
+        rabbit: where RabbitMQ is.
         retry: waits while RabbitMQ or Kafka does not answer.
         metrics: of the bridge.
     """
@@ -40,7 +41,7 @@ class TallyQueues:
     def __init__(
         self,
         settings: Settings,
-        address: Address,
+        rabbit: RabbitConfig,
         *,
         retry: Retry,
         metrics: BridgeMetrics,
@@ -52,7 +53,7 @@ class TallyQueues:
         self._writer = LogWriter(settings.kafka_bootstrap_servers, outages=retry.outages)
         self._consumers = [
             QueueConsumer(
-                address,
+                rabbit,
                 route=Route(name),
                 prevalidated=False,
                 prefetch=_PREFETCH,

@@ -46,7 +46,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
         partitions=settings.partitions,
         replication_factor=settings.replication_factor,
     )
-    connection = await connect(settings)
+    connection = await connect(settings.postgres)
     writer = LogWriter(
         settings.kafka_bootstrap_servers,
         outages=OutageTracker(settings.max_retry_attempts),

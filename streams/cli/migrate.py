@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import Migration, migrate
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -41,7 +41,7 @@ def command(
         typer.echo(json.dumps([{"version": m.version, "name": m.name} for m in applied]))
         return
     console = Console(highlight=False)
-    where = place(settings)
+    where = settings.postgres.where()
     for migration in applied:
         console.print(f"applied {migration.version:04d} {migration.name}")
     console.print(
@@ -51,9 +51,5 @@ def command(
 
 
 async def _migrate(settings: Settings) -> list[Migration]:
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)):
-            return await migrate(connection)
-    finally:
-        await connection.close()
+    async with connected(settings.postgres) as connection:
+        return await migrate(connection)

@@ -91,7 +91,7 @@ async def _rebuild(settings: Settings) -> dict[str, int]:
 
 
 def _redis(settings: Settings) -> Redis:
-    return redis_client(settings)
+    return redis_client(settings.redis)
 
 
 def _show(found: Comparison) -> None:

@@ -123,7 +123,7 @@ def publish(
             size = run(log_roll.load(settings, source, ["", *ELECTIONS]))["read"]
         else:
             with counting("loading the roll", plan.roll_size) as advance:
-                size = asyncio.run(load_roll(settings, election.roll(), advance))
+                size = asyncio.run(load_roll(settings.redis, election.roll(), advance))
         if not as_json:
             console().print(f"{size:,} hashes on the roll")
     if only_roll:

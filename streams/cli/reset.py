@@ -9,7 +9,6 @@ from rich.console import Console
 
 from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import require_owner
-from streams.adapters.rabbitmq.client import address_of
 from streams.adapters.redis.client import redis_client
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import JsonOption, console, run, write_json
@@ -65,14 +64,14 @@ def reset(
 
 async def _reset(settings: Settings) -> dict[str, Any]:
     steps = Console(stderr=True)
-    redis = redis_client(settings)
+    redis = redis_client(settings.redis)
     try:
         async with (
             issuing(settings) as issuer,
             LogView(list(settings.kafka_bootstrap_servers)) as view,
             issuer.turn(),
         ):
-            await require_owner(issuer.connection, settings, "scrutin reset")
+            await require_owner(issuer.connection, settings.postgres, "scrutin reset")
 
             async def wait(command_id: bytes) -> None:
                 await passed(issuer.connection, command_id, issuer.partitions, PAUSE_S)
@@ -81,7 +80,7 @@ async def _reset(settings: Settings) -> dict[str, Any]:
                 issuer=issuer,
                 view=view,
                 redis=redis,
-                address=address_of(settings),
+                rabbit=settings.rabbit,
                 ingress=[settings.queue_name(name) for name in settings.ingress],
                 review=settings.queue_name(REVIEW),
                 passed=wait,

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.postgres.connection import connect, place
+from streams.adapters.postgres.connection import connected
 from streams.cli.election.show import render_result
 from streams.cli.show import JsonOption, console, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
@@ -82,9 +82,8 @@ def results(
 
 
 async def _fetch(settings: Settings, name: str | None) -> Found:
-    connection = await connect(settings)
-    try:
-        tallies = await fetch_results(connection, place(settings))
+    async with connected(settings.postgres) as connection:
+        tallies = await fetch_results(connection, settings.postgres.where())
         if name is None or any(tally.is_law and tally.contest == name for tally in tallies):
             return tallies, None
         definitions = await read_definitions(connection)
@@ -92,8 +91,6 @@ async def _fetch(settings: Settings, name: str | None) -> Found:
         if election is None:
             return tallies, None
         return tallies, await read_result(connection, definitions, election)
-    finally:
-        await connection.close()
 
 
 def render(tallies: list[ResultTotals]) -> RenderableType:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -50,9 +50,5 @@ def command(
 
 
 async def _apply(settings: Settings, text: str) -> None:
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)), connection.transaction():
-            await connection.execute(text)
-    finally:
-        await connection.close()
+    async with connected(settings.postgres) as connection, connection.transaction():
+        await connection.execute(text)

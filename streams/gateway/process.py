@@ -13,7 +13,6 @@ from dataclasses import replace
 import structlog
 
 from streams.adapters.kafka.writer import LogWriter
-from streams.adapters.rabbitmq.client import address_of
 from streams.adapters.redis.client import redis_client
 from streams.core.polls import poll_key
 from streams.errors import ExitCode
@@ -45,12 +44,12 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[P
         SettingsError: PostgreSQL refuses who we are.
     """
     retry = Retry(OutageTracker(settings.max_retry_attempts), settings.retry_delay_s)
-    redis = redis_client(settings)
+    redis = redis_client(settings.redis)
     queue = (
         VoteLog(settings, redis, replace(retry, outages=OutageTracker(settings.max_retry_attempts)))
         if settings.confirm == "kafka"
         else VoteQueue(
-            address_of(settings),
+            settings.rabbit,
             queue=settings.queue_name(VALIDATION),
             retry=retry,
             confirm_timeout_s=settings.confirm_timeout_s,

@@ -13,10 +13,11 @@ from itertools import takewhile
 import structlog
 from pika.exceptions import AMQPError
 
-from streams.adapters.rabbitmq.client import Address, connected, ensure_queue, resolve
+from streams.adapters.rabbitmq.client import connected, ensure_queue, resolve
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 from streams.runtime.outages import Retry, Service
+from streams.settings.configs import RabbitConfig
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +70,7 @@ class VoteQueue(VoteSink):
     """The validation queue, to write to. Enter it to connect; it connects again by itself.
 
     Args:
-        address: of RabbitMQ.
+        rabbit: where RabbitMQ is.
         queue: deployed name; declared durable when it is missing.
         retry: waits while RabbitMQ does not answer.
         confirm_timeout_s: longest wait for a confirm.
@@ -78,7 +79,7 @@ class VoteQueue(VoteSink):
 
     def __init__(
         self,
-        address: Address,
+        rabbit: RabbitConfig,
         *,
         queue: str,
         retry: Retry,
@@ -86,7 +87,7 @@ class VoteQueue(VoteSink):
         on_blocked: Callable[[bool], None] = lambda _: None,
     ) -> None:
         super().__init__()
-        self._address = address
+        self._rabbit = rabbit
         self._queue = queue
         self._retry = retry
         self._confirm_timeout_s = confirm_timeout_s
@@ -144,7 +145,7 @@ class VoteQueue(VoteSink):
         """One connection, until it ends; raises ServiceUnavailable if there was none."""
         try:
             async with connected(
-                self._address, f"scrutin gateway {self._queue}", on_blocked=self._note_blocked
+                self._rabbit, f"scrutin gateway {self._queue}", on_blocked=self._note_blocked
             ) as connection:
                 channel, _ = await ensure_queue(connection, self._queue)
                 confirms = self._confirms = Confirms()

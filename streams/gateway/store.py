@@ -141,7 +141,7 @@ class Store(Pooled):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, f"scrutin-gateway {settings.worker_id}")
+        super().__init__(settings.postgres, f"scrutin-gateway {settings.worker_id}")
         self._voters = Lookups(self._counted)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from streams.adapters.kafka.view import Span
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrations
 from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
+from streams.settings.configs import PostgresConfig
 from streams.settings.model import Settings
 
 SERVICE: Final = "postgresql"
@@ -42,48 +43,42 @@ class PostgresFacts:
     has_votes: bool = False
 
 
-async def gather(settings: Settings) -> PostgresFacts:
+async def gather(config: PostgresConfig) -> PostgresFacts:
     """Ask PostgreSQL.
 
     Raises:
         ServiceUnavailable: it does not answer.
         SettingsError: it refuses us.
     """
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)):
-            asked = time.time()
-            now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-            clock = CheckClock.read(now, asked)
+    async with connected(config) as connection:
+        asked = time.time()
+        now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+        clock = CheckClock.read(now, asked)
+        rows = await connection.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
+            [*_DURABLE, "synchronous_commit", "max_connections", "server_version"],
+        )
+        parameters = {row["name"]: row["setting"] for row in rows}
+        facts = PostgresFacts(
+            parameters["server_version"],
+            clock,
+            parameters,
+            await connection.fetchval("SELECT count(*) FROM pg_stat_activity"),
+        )
+        if await connection.fetchval("SELECT to_regclass('schema_migrations')"):
+            rows = await connection.fetch("SELECT version FROM schema_migrations ORDER BY 1")
+            facts.applied = [row["version"] for row in rows]
+        if await connection.fetchval("SELECT to_regclass('sink_offsets')"):
             rows = await connection.fetch(
-                "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
-                [*_DURABLE, "synchronous_commit", "max_connections", "server_version"],
+                "SELECT partition, log_id, source_offset FROM sink_offsets"
             )
-            parameters = {row["name"]: row["setting"] for row in rows}
-            facts = PostgresFacts(
-                parameters["server_version"],
-                clock,
-                parameters,
-                await connection.fetchval("SELECT count(*) FROM pg_stat_activity"),
-            )
-            if await connection.fetchval("SELECT to_regclass('schema_migrations')"):
-                rows = await connection.fetch("SELECT version FROM schema_migrations ORDER BY 1")
-                facts.applied = [row["version"] for row in rows]
-            if await connection.fetchval("SELECT to_regclass('sink_offsets')"):
-                rows = await connection.fetch(
-                    "SELECT partition, log_id, source_offset FROM sink_offsets"
-                )
-                facts.sink = {
-                    row["partition"]: SinkRow(bytes(row["log_id"]), row["source_offset"])
-                    for row in rows
-                }
-            if await connection.fetchval("SELECT to_regclass('vote_audit')"):
-                facts.has_votes = await connection.fetchval(
-                    "SELECT EXISTS (SELECT FROM vote_audit)"
-                )
-            return facts
-    finally:
-        await connection.close()
+            facts.sink = {
+                row["partition"]: SinkRow(bytes(row["log_id"]), row["source_offset"])
+                for row in rows
+            }
+        if await connection.fetchval("SELECT to_regclass('vote_audit')"):
+            facts.has_votes = await connection.fetchval("SELECT EXISTS (SELECT FROM vote_audit)")
+        return facts
 
 
 def evaluate(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:

@@ -37,8 +37,8 @@ async def gather(settings: Settings) -> RabbitFacts:
         SettingsError: it refuses us.
     """
     names = queue_names(settings)
-    broker = await look(settings, names, [VOTES_EXCHANGE])
-    management = Management(settings)
+    broker = await look(settings.rabbit, names, [VOTES_EXCHANGE])
+    management = Management(settings.rabbit)
     facts = RabbitFacts(broker, management.url)
     try:
         facts.details = await management.queues(names)

@@ -15,6 +15,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from streams.adapters.redis.client import address
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
+from streams.settings.configs import RedisConfig
 from streams.settings.model import Settings
 from streams.settings.tls import refusal
 
@@ -41,16 +42,16 @@ class RedisFacts:
     """Bytes; 0 is unlimited."""
 
 
-async def gather(settings: Settings) -> RedisFacts:
+async def gather(config: RedisConfig) -> RedisFacts:
     """Ask Redis.
 
     Raises:
         ServiceUnavailable: it does not answer.
         SettingsError: it refuses the password.
     """
-    where: dict[str, object] = {"host": settings.redis_host, "port": settings.redis_port}
+    where: dict[str, object] = {"host": config.host, "port": config.port}
     client: Any = Redis(
-        **address(settings),
+        **address(config),
         decode_responses=True,
         # One try: whoever asks wants to know how it is now.
         retry=Retry(NoBackoff(), 0),

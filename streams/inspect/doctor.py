@@ -14,8 +14,8 @@ async def examine(settings: Settings) -> list[Check]:
     rabbit, kafka, redis, postgres = await asyncio.gather(
         ask(check_rabbit.SERVICE, check_rabbit.gather(settings)),
         ask(check_kafka.SERVICE, check_kafka.gather(settings)),
-        ask(check_redis.SERVICE, check_redis.gather(settings)),
-        ask(check_postgres.SERVICE, check_postgres.gather(settings)),
+        ask(check_redis.SERVICE, check_redis.gather(settings.redis)),
+        ask(check_postgres.SERVICE, check_postgres.gather(settings.postgres)),
     )
     checks = list(check_host.evaluate(settings))
     if isinstance(rabbit, Check):

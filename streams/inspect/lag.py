@@ -14,7 +14,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.view import LogView, Span
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.core.topics import (
     VALIDATED_TOPIC,
     VALIDATION_TOPIC,
@@ -110,7 +110,7 @@ async def measure(settings: Settings) -> Lag:
     lag = Lag()
     kafka, queues, sink = await asyncio.gather(
         _unless_away(lag, "kafka", _kafka(settings)),
-        _unless_away(lag, "rabbitmq", look(settings, queue_names(settings))),
+        _unless_away(lag, "rabbitmq", look(settings.rabbit, queue_names(settings))),
         _unless_away(lag, "postgresql", sink_offsets(settings)),
     )
     if queues is not None:
@@ -214,20 +214,16 @@ async def sink_offsets(settings: Settings) -> dict[int, tuple[int, int]]:
         ScrutinError: the database was not migrated.
         ServiceUnavailable: it is away.
     """
-    where = place(settings)
-    connection = await connect(settings)
-    try:
-        async with translated(where):
-            try:
-                rows = await connection.fetch(
-                    "SELECT partition, source_offset, validated_offset FROM sink_offsets"
-                )
-            except asyncpg.UndefinedTableError as error:
-                raise ScrutinError(
-                    "The database has no table sink_offsets",
-                    where=where,
-                    todo="Run `scrutin migrate`",
-                ) from error
-    finally:
-        await connection.close()
+    where = settings.postgres.where()
+    async with connected(settings.postgres) as connection:
+        try:
+            rows = await connection.fetch(
+                "SELECT partition, source_offset, validated_offset FROM sink_offsets"
+            )
+        except asyncpg.UndefinedTableError as error:
+            raise ScrutinError(
+                "The database has no table sink_offsets",
+                where=where,
+                todo="Run `scrutin migrate`",
+            ) from error
     return {row["partition"]: (row["source_offset"], row["validated_offset"]) for row in rows}

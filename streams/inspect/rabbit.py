@@ -17,7 +17,7 @@ from pika.exceptions import (
 
 from streams.adapters.rabbitmq.client import login_refused, tls_options
 from streams.errors import ServiceUnavailable
-from streams.settings.model import Settings
+from streams.settings.configs import RabbitConfig
 from streams.settings.tls import refusal
 
 DEADLINE_S: Final = 5.0
@@ -48,7 +48,7 @@ class BrokerFacts:
 
 
 async def look(
-    settings: Settings, queues: Sequence[str], exchanges: Sequence[str] = ()
+    config: RabbitConfig, queues: Sequence[str], exchanges: Sequence[str] = ()
 ) -> BrokerFacts:
     """Ask over AMQP, declaring nothing.
 
@@ -56,24 +56,22 @@ async def look(
         ServiceUnavailable: RabbitMQ does not answer within the deadline.
         SettingsError: it refuses user, password or virtual host.
     """
-    return await asyncio.to_thread(_look, settings, queues, exchanges)
+    return await asyncio.to_thread(_look, config, queues, exchanges)
 
 
-def _look(settings: Settings, queues: Sequence[str], exchanges: Sequence[str]) -> BrokerFacts:
+def _look(config: RabbitConfig, queues: Sequence[str], exchanges: Sequence[str]) -> BrokerFacts:
     where = {
-        "host": settings.rabbitmq_host,
-        "port": settings.rabbitmq_port,
-        "vhost": settings.rabbitmq_vhost,
+        "host": config.host,
+        "port": config.port,
+        "vhost": config.vhost,
     }
-    credentials = pika.PlainCredentials(
-        settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
-    )
+    credentials = pika.PlainCredentials(config.user, config.password)
     parameters = pika.ConnectionParameters(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
-        virtual_host=settings.rabbitmq_vhost,
+        host=config.host,
+        port=config.port,
+        virtual_host=config.vhost,
         credentials=credentials,
-        ssl_options=tls_options(settings),
+        ssl_options=tls_options(config),
         connection_attempts=1,
         socket_timeout=DEADLINE_S,
         stack_timeout=DEADLINE_S,

@@ -11,7 +11,7 @@ import aiohttp
 
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import DEADLINE_S
-from streams.settings.model import Settings
+from streams.settings.configs import RabbitConfig
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,16 @@ class Management:
     """The management plugin's HTTP API.
 
     Args:
-        settings: where RabbitMQ is; `SCRUTIN_RABBITMQ_MANAGEMENT_URL` if it is set, else port
+        config: where RabbitMQ is; `SCRUTIN_RABBITMQ_MANAGEMENT_URL` if it is set, else port
             15672 of its host.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        base = settings.rabbitmq_management_url or f"http://{settings.rabbitmq_host}:15672"
+    def __init__(self, config: RabbitConfig) -> None:
+        base = config.management_url or f"http://{config.host}:15672"
         self.url: Final = base.rstrip("/")
-        self._context = settings.tls_context() if self.url.startswith("https:") else True
-        self._vhost = quote(settings.rabbitmq_vhost, safe="")
-        self._headers = {
-            "Authorization": aiohttp.encode_basic_auth(
-                settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
-            )
-        }
+        self._context = config.management_tls.context() if self.url.startswith("https:") else True
+        self._vhost = quote(config.vhost, safe="")
+        self._headers = {"Authorization": aiohttp.encode_basic_auth(config.user, config.password)}
 
     async def queues(self, names: Sequence[str]) -> dict[str, QueueDetails]:
         """Details of those of the queues that exist.

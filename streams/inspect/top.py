@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import ScrutinError
 from streams.inspect.lag import EGRESS, MIRROR, SINK, WORKERS, Lag, measure
@@ -125,15 +125,11 @@ async def look(settings: Settings, addresses: Sequence[str]) -> Snapshot:
 
 async def _windows(settings: Settings) -> list[tuple[datetime, int]]:
     try:
-        connection = await connect(settings)
-        try:
-            async with translated(place(settings)):
-                try:
-                    rows = await connection.fetch(_WINDOWS, _WINDOW_ROWS, SHOWN_WINDOWS)
-                except asyncpg.UndefinedTableError:
-                    return []
-        finally:
-            await connection.close()
+        async with connected(settings.postgres) as connection:
+            try:
+                rows = await connection.fetch(_WINDOWS, _WINDOW_ROWS, SHOWN_WINDOWS)
+            except asyncpg.UndefinedTableError:
+                return []
     except ScrutinError:
         # The lag names the database already.
         return []

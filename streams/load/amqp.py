@@ -18,7 +18,7 @@ from pika.exceptions import (
 from streams.adapters.rabbitmq import client, frames
 from streams.adapters.rabbitmq.client import login_refused, tls_options
 from streams.errors import ScrutinError, ServiceUnavailable
-from streams.settings.model import Settings
+from streams.settings.configs import RabbitConfig
 from streams.settings.tls import refusal
 
 T = TypeVar("T")
@@ -27,16 +27,14 @@ _NOT_FOUND: Final = 404
 _DEADLINE_S: Final = 10.0
 
 
-def connection_parameters(settings: Settings) -> pika.ConnectionParameters:
+def connection_parameters(config: RabbitConfig) -> pika.ConnectionParameters:
     """Where RabbitMQ is."""
     return pika.ConnectionParameters(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
-        virtual_host=settings.rabbitmq_vhost,
-        credentials=pika.PlainCredentials(
-            settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
-        ),
-        ssl_options=tls_options(settings),
+        host=config.host,
+        port=config.port,
+        virtual_host=config.vhost,
+        credentials=pika.PlainCredentials(config.user, config.password),
+        ssl_options=tls_options(config),
         heartbeat=60,
         socket_timeout=5,
         stack_timeout=10,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import asyncpg
 
-from streams.adapters.postgres.connection import connect
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.devstack import Stack
 from streams.devstack.state import StateFile
@@ -141,16 +141,13 @@ class Demo:
                 where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self.settings.kafka_bootstrap_servers)},
                 todo="Unset their addresses, and the demo brings up services of its own",
             )
-        connection = await connect(self.settings)
-        try:
+        async with connected(self.settings.postgres) as connection:
             applied = await migrate(connection)
-        finally:
-            await connection.close()
         self._say("schema", f"{len(applied)} migrations applied")
 
     async def load_roll(self, advance: Advance) -> int:
         """Fill the roll; returns its size."""
-        return await load_roll(self.settings, SyntheticElection(self.plan).roll(), advance)
+        return await load_roll(self.settings.redis, SyntheticElection(self.plan).roll(), advance)
 
     @asynccontextmanager
     async def processes(self) -> AsyncIterator[None]:
@@ -212,8 +209,7 @@ class Demo:
 
     async def _watch(self, counted: Advance) -> int:
         """Poll the committed votes; returns when all were seen, Unix time in microseconds."""
-        connection = await connect(self.settings)
-        try:
+        async with connected(self.settings.postgres) as connection:
             seen = 0
             wanted = votes_to_count(self.plan)
             while True:
@@ -224,8 +220,6 @@ class Demo:
                 if seen >= wanted:
                     return at
                 await asyncio.sleep(_POLL_S)
-        finally:
-            await connection.close(timeout=5)
 
     @property
     def page(self) -> str:

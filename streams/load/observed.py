@@ -19,6 +19,7 @@ from streams.errors import ServiceUnavailable
 from streams.inspect.lag import committed_offsets
 from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
 from streams.load.checks import AuditRow
+from streams.settings.configs import PostgresConfig
 from streams.settings.kafka_security import client
 from streams.settings.model import Settings
 from streams.settings.tls import refusal
@@ -58,21 +59,21 @@ APPLIED: Final = "SELECT partition, source_offset FROM sink_offsets"
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+async def database(config: PostgresConfig) -> AsyncIterator[asyncpg.Connection]:
     """One connection, in a transaction that sees one state of the database.
 
     Raises:
         ServiceUnavailable: PostgreSQL does not answer, or holds no tables of ours.
     """
-    where = {"POSTGRES_HOST": settings.postgres_host, "POSTGRES_PORT": settings.postgres_port}
+    where = {"POSTGRES_HOST": config.host, "POSTGRES_PORT": config.port}
     try:
         connection = await asyncpg.connect(
-            host=settings.postgres_host,
-            port=settings.postgres_port,
-            user=settings.postgres_user,
-            password=settings.postgres_password.get_secret_value() or None,
-            database=settings.postgres_db,
-            ssl=settings.postgres_context(),
+            host=config.host,
+            port=config.port,
+            user=config.user,
+            password=config.password or None,
+            database=config.database,
+            ssl=None if config.tls is None else config.tls.context(),
             timeout=10,
         )
         try:
@@ -137,7 +138,7 @@ async def reviews(settings: Settings, *, drain: bool) -> list[ObservedReview]:
     They are taken without ack and go back when the channel closes, marked as redelivered, unless
     they are drained.
     """
-    parameters = connection_parameters(settings)
+    parameters = connection_parameters(settings.rabbit)
     queue = settings.review_queue
     try:
         async with Link(parameters) as link:
@@ -170,7 +171,7 @@ async def reviews(settings: Settings, *, drain: bool) -> list[ObservedReview]:
 
 async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:
     """Messages ready in each queue; a missing queue is empty."""
-    parameters = connection_parameters(settings)
+    parameters = connection_parameters(settings.rabbit)
     try:
         async with Link(parameters) as link:
             return [await link.depth(queue) or 0 for queue in queues]

@@ -44,7 +44,7 @@ async def play(
     started = time.perf_counter()
     schedule = Schedule(time.time_ns() // 1000, rate)
     publisher = LoadPublisher(
-        parameters=connection_parameters(settings),
+        parameters=connection_parameters(settings.rabbit),
         queue=settings.queue_name(plan.queue),
         schedule=schedule,
         tally=tally,

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from streams.adapters.redis.client import address
 from streams.errors import ServiceUnavailable
-from streams.settings.model import Settings
+from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
 VALID_HASHES: Final = "valid_hashes"
@@ -21,10 +21,10 @@ _COMMANDS_PER_ROUND: Final = 10
 
 
 @asynccontextmanager
-async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
+async def redis_client(config: RedisConfig) -> AsyncIterator[Redis]:
     """A client whose errors come out as :class:`ServiceUnavailable`."""
     client = Redis(
-        **address(settings),
+        **address(config),
         socket_connect_timeout=5,
         socket_timeout=30,
         decode_responses=True,
@@ -34,7 +34,7 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
     except (RedisError, OSError) as error:
         raise ServiceUnavailable(
             f"Redis does not answer: {refusal(error) or error}",
-            where={"REDIS_HOST": settings.redis_host, "REDIS_PORT": settings.redis_port},
+            where={"REDIS_HOST": config.host, "REDIS_PORT": config.port},
             todo="Check the address and that Redis is up",
         ) from error
     finally:
@@ -42,12 +42,12 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
 
 
 async def load_roll(
-    settings: Settings, hashes: Iterable[str], advance: Callable[[int], None] = lambda _: None
+    config: RedisConfig, hashes: Iterable[str], advance: Callable[[int], None] = lambda _: None
 ) -> int:
     """Add hashes to the roll and return its size.
 
     Args:
-        settings: where Redis is.
+        config: where Redis is.
         hashes: taken lazily.
         advance: called with the number of hashes written since the last call.
 
@@ -55,7 +55,7 @@ async def load_roll(
         ServiceUnavailable: Redis does not answer.
     """
     source = iter(hashes)
-    async with redis_client(settings) as redis:
+    async with redis_client(config) as redis:
         while True:
             pipe = redis.pipeline(transaction=False)
             written = 0
@@ -70,46 +70,46 @@ async def load_roll(
             advance(written)
 
 
-async def roll_size(settings: Settings) -> int:
+async def roll_size(config: RedisConfig) -> int:
     """How many are on the roll.
 
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
-    async with redis_client(settings) as redis:
+    async with redis_client(config) as redis:
         size: int = await redis.scard(VALID_HASHES)
         return size
 
 
-async def on_roll(settings: Settings, entry: str) -> bool:
+async def on_roll(config: RedisConfig, entry: str) -> bool:
     """Whether a hash is on the roll.
 
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
-    async with redis_client(settings) as redis:
+    async with redis_client(config) as redis:
         return bool(await redis.sismember(VALID_HASHES, entry))
 
 
-async def withdraw(settings: Settings, hashes: Iterable[str]) -> int:
+async def withdraw(config: RedisConfig, hashes: Iterable[str]) -> int:
     """Take hashes off the roll; returns how many were on it.
 
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
     source, removed = iter(hashes), 0
-    async with redis_client(settings) as redis:
+    async with redis_client(config) as redis:
         while members := list(islice(source, _MEMBERS_PER_COMMAND)):
             removed += await redis.srem(VALID_HASHES, *members)
     return removed
 
 
-async def members(settings: Settings) -> AsyncIterator[str]:
+async def members(config: RedisConfig) -> AsyncIterator[str]:
     """All hashes on the roll, in no order; one that is there for the whole time comes.
 
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
-    async with redis_client(settings) as redis:
+    async with redis_client(config) as redis:
         async for member in redis.sscan_iter(VALID_HASHES, count=_MEMBERS_PER_COMMAND):
             yield member

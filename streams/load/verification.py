@@ -107,11 +107,11 @@ async def _look(settings: Settings, expected: Expected, *, review: bool) -> Veri
     queue = settings.queue_name(expected.queue)
     waiting, reviews = await observed.queue_depths(settings, [queue, settings.review_queue])
     ends = await observed.log_ends(settings)
-    async with observed.database(settings) as connection:
+    async with observed.database(settings.postgres) as connection:
         row = await connection.fetchrow(observed.PROGRESS)
         assert row is not None
         applied = await observed.pairs(connection, observed.APPLIED)
-    async with redis_client(settings) as redis:
+    async with redis_client(settings.redis) as redis:
         mirrored = await redis.scard(VOTED_HASHES)
     groups = [mirror_group(settings.app_id)]
     if review:
@@ -153,7 +153,7 @@ async def verify(
             f"{expected.unconfirmed:,} messages were never confirmed to the publisher: "
             "the expected outcome is not certain"
         )
-    async with observed.database(settings) as connection:
+    async with observed.database(settings.postgres) as connection:
         await _database(report, connection, expected, lines)
     if review:
         messages = await observed.reviews(settings, drain=drain_review)
@@ -250,7 +250,7 @@ def _reviews(
 
 async def _redis(report: Report, settings: Settings, expected: Expected, lines: Path) -> None:
     group = "Redis"
-    async with redis_client(settings) as redis:
+    async with redis_client(settings.redis) as redis:
         size = await redis.scard(VOTED_HASHES)
         voters = (line.voter for line in counted_lines(lines))
         missing = [m async for m in observed.missing_members(redis, VOTED_HASHES, voters)]

@@ -14,7 +14,7 @@ from schemas.genesis import Genesis
 from streams.adapters.kafka.admin import delete_topic, ensure_topics
 from streams.adapters.kafka.view import LogView, Record
 from streams.adapters.postgres import statements
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate, migrations
 from streams.adapters.redis.client import redis_client
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
@@ -59,16 +59,12 @@ async def archive_other_log(settings: Settings, *, dry_run: bool) -> ArchiveRepo
     genesis = await _ensured(settings)
     outcome = ArchiveReport()
     if settings.sink == "postgres":
-        connection = await connect(settings)
-        try:
-            async with translated(place(settings)):
-                await _move_tables(connection, genesis, outcome, dry_run=dry_run)
-        finally:
-            await connection.close()
+        async with connected(settings.postgres) as connection:
+            await _move_tables(connection, genesis, outcome, dry_run=dry_run)
     outcome.topics = await _foreign_topics(settings, genesis)
     if outcome.tables:
         outcome.topics.append(WINDOWS_TOPIC)
-    redis = redis_client(settings)
+    redis = redis_client(settings.redis)
     try:
         async with LogView(servers) as view:
             spans = await view.spans(VALIDATION_TOPIC)

@@ -7,7 +7,7 @@ from typing import Any
 
 from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.postgres import statements
-from streams.adapters.postgres.connection import connect, place, require_owner, translated
+from streams.adapters.postgres.connection import connected, require_owner
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import OLD_RESULTS, LogMismatch
 from streams.maintenance import log as of_log
@@ -37,19 +37,13 @@ async def rebuild_from_audit(
         partitions=settings.partitions,
         replication_factor=settings.replication_factor,
     )
-    connection = await connect(settings)
-    try:
+    async with connected(settings.postgres) as connection:
         # Check before the log is written: the tables are replaced last.
-        await require_owner(connection, settings, "scrutin rebuild log --from-audit")
-        async with translated(place(settings)):
-            await _check_other(connection, {p: g.log_id for p, g in genesis.items()})
-            source = AuditSource(connection, genesis)
-            reports: dict[str, Any] = {}
-            reports["log"] = log = await of_log.LogRebuild(settings, source, bars).run(
-                dry_run=dry_run
-            )
-    finally:
-        await connection.close()
+        await require_owner(connection, settings.postgres, "scrutin rebuild log --from-audit")
+        await _check_other(connection, {p: g.log_id for p, g in genesis.items()})
+        source = AuditSource(connection, genesis)
+        reports: dict[str, Any] = {}
+        reports["log"] = log = await of_log.LogRebuild(settings, source, bars).run(dry_run=dry_run)
     if dry_run or not log.right:
         return reports
     ends = {found.partition: found.known - found.held for found in log.verified or log.found}

@@ -16,7 +16,7 @@ from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import LogView, Record, Span
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres import statements
-from streams.adapters.postgres.connection import connect, place, require_owner, translated
+from streams.adapters.postgres.connection import connected, require_owner, translated
 from streams.adapters.postgres.migrations import migrate
 from streams.core.fence import MissingRange
 from streams.core.records import VerdictEvent, poison
@@ -111,27 +111,23 @@ class PostgresRebuild:
             partitions=self._settings.partitions,
             replication_factor=self._settings.replication_factor,
         )
-        connection = await connect(self._settings)
-        try:
-            await require_owner(connection, self._settings, "scrutin rebuild postgres")
-            async with translated(place(self._settings)):
-                await migrate(connection)
-                if not moved and await connection.fetchval(statements.HAS_OFFSETS):
-                    await check_database(connection, genesis, LogReader(self._servers))
-                outcome = PostgresRebuildReport()
-                if restart:
-                    await shadow.drop(connection)
-                outcome.resumed = await self._count(connection, genesis)
-                outcome.surplus_votes = self._surplus
-                outcome.differences = await shadow.compare(connection, with_places=not moved)
-                await _check(connection, outcome, needed=not dry_run and not drop_unknown)
-                if dry_run or (outcome.equal and not moved):
-                    await shadow.drop(connection)
-                else:
-                    await shadow.replace(connection)
-                    outcome.replaced = True
-        finally:
-            await connection.close()
+        async with connected(self._settings.postgres) as connection:
+            await require_owner(connection, self._settings.postgres, "scrutin rebuild postgres")
+            await migrate(connection)
+            if not moved and await connection.fetchval(statements.HAS_OFFSETS):
+                await check_database(connection, genesis, LogReader(self._servers))
+            outcome = PostgresRebuildReport()
+            if restart:
+                await shadow.drop(connection)
+            outcome.resumed = await self._count(connection, genesis)
+            outcome.surplus_votes = self._surplus
+            outcome.differences = await shadow.compare(connection, with_places=not moved)
+            await _check(connection, outcome, needed=not dry_run and not drop_unknown)
+            if dry_run or (outcome.equal and not moved):
+                await shadow.drop(connection)
+            else:
+                await shadow.replace(connection)
+                outcome.replaced = True
         if not dry_run:
             outcome.windows_written = await self._publish_windows()
         return outcome
@@ -181,7 +177,7 @@ class PostgresRebuild:
         sink = PostgresSink(self._settings, self._windows, self._metrics)
         writer = LogWriter(self._servers, outages=OutageTracker(self._settings.max_retry_attempts))
         try:
-            async with sink, translated(place(self._settings)):
+            async with sink, translated(self._settings.postgres.where()):
                 if await self._has_unknown_windows(sink):
                     await delete_topic(self._servers, WINDOWS_TOPIC)
                     await ensure_topics(

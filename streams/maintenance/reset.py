@@ -30,7 +30,7 @@ from schemas.control import EpochOpened
 from schemas.notices import IntakePaused, IntakeResumed, Notice
 from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import translated
-from streams.adapters.rabbitmq.client import Address, Channel, QueueMissing, connected
+from streams.adapters.rabbitmq.client import Channel, QueueMissing, connected
 from streams.adapters.redis.client import redis_errors
 from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
 from streams.control.epochs import read_epochs
@@ -39,6 +39,7 @@ from streams.core.contests import begin_again
 from streams.core.records import OutRecord
 from streams.core.topics import CONTROL_TOPIC, WINDOWS_TOPIC
 from streams.errors import ScrutinError
+from streams.settings.configs import RabbitConfig
 from streams.worker.postgres_sink import open_epoch
 
 PAUSE_S: Final = 15.0
@@ -59,7 +60,7 @@ class Reset:
         issuer: holding its turn.
         view: of Kafka.
         redis: of the mirror.
-        address: of RabbitMQ.
+        rabbit: where RabbitMQ is.
         ingress: deployed names of the queues that the bridges read.
         review: deployed name of the review queue.
         passed: waits until every partition has passed a command.
@@ -72,7 +73,7 @@ class Reset:
         issuer: Issuer,
         view: LogView,
         redis: Redis,
-        address: Address,
+        rabbit: RabbitConfig,
         ingress: list[str],
         review: str,
         passed: Passed,
@@ -81,7 +82,7 @@ class Reset:
         self._issuer = issuer
         self._view = view
         self._redis = redis
-        self._address = address
+        self._rabbit = rabbit
         self._ingress = ingress
         self._review = review
         self._passed = passed
@@ -114,7 +115,7 @@ class Reset:
         }
 
     async def _empty(self, epoch: int) -> int:
-        async with connected(self._address, "scrutin reset") as connection:
+        async with connected(self._rabbit, "scrutin reset") as connection:
             channel = await connection.channel()
             await self._until_idle(channel)
             removed = await self._purge(channel, [*self._ingress, self._review])

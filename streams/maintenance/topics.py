@@ -15,7 +15,7 @@ from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import LogView
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres import statements
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, egress_group
 from streams.errors import LOG_LOST, LogMismatch
 from streams.maintenance.derived import (
@@ -165,13 +165,9 @@ class TopicRebuild:
     async def _marks(self, genesis: Mapping[int, Genesis]) -> Marks:
         counted: dict[int, int] = {}
         if self._settings.sink == "postgres":
-            connection = await connect(self._settings)
-            try:
-                async with translated(place(self._settings)):
-                    if await connection.fetchval(statements.HAS_FENCE):
-                        counted = await check_database(connection, genesis, self._reader)
-            finally:
-                await connection.close()
+            async with connected(self._settings.postgres) as connection:
+                if await connection.fetchval(statements.HAS_FENCE):
+                    counted = await check_database(connection, genesis, self._reader)
         return Marks(
             end=await self._reader.end_offsets(VALIDATION_TOPIC, list(genesis)),
             decided=await self._last(changelog_topic(self._settings.app_id), genesis, _decided),
@@ -248,13 +244,9 @@ class TopicRebuild:
     async def _move_fence(self, statement: str) -> None:
         if self._settings.sink != "postgres":
             return
-        connection = await connect(self._settings)
-        try:
-            async with translated(place(self._settings)):
-                if await connection.fetchval(statements.HAS_FENCE):
-                    await connection.execute(statement)
-        finally:
-            await connection.close()
+        async with connected(self._settings.postgres) as connection:
+            if await connection.fetchval(statements.HAS_FENCE):
+                await connection.execute(statement)
 
 
 def _all_of(finding: DerivedFinding) -> DerivedFinding:

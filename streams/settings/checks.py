@@ -82,7 +82,7 @@ def check_services(settings: Settings) -> None:
     """Refuse incomplete or contradictory connection settings."""
     if settings.encrypted():
         # Report an unusable file now, not at the first connection.
-        settings.tls_context()
+        settings.tls.context()
     if settings.kafka_security_protocol.startswith("SASL") and not settings.kafka_sasl_username:
         _refuse(
             f"{settings.kafka_security_protocol} needs a user",

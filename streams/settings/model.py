@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from streams.settings.configs import KafkaConfig, PostgresConfig, RetryPolicy
 from streams.settings.services import (
     AGGREGATION,
     POLL_UPDATES,
@@ -355,6 +356,35 @@ class Settings(ServiceSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @property
+    def postgres(self) -> PostgresConfig:
+        """Where PostgreSQL is."""
+        return PostgresConfig(
+            host=self.postgres_host,
+            port=self.postgres_port,
+            database=self.postgres_db,
+            user=self.postgres_user,
+            password=self.postgres_password.get_secret_value(),
+            tls=self.tls if self.postgres_tls else None,
+            max_connections=self.postgres_max_connections,
+            watchdog_timeout_s=self.watchdog_timeout_s,
+        )
+
+    @property
+    def kafka(self) -> KafkaConfig:
+        """Where Kafka is."""
+        return KafkaConfig(
+            servers=self.brokers(),
+            app_id=self.app_id,
+            partitions=self.partitions,
+            replication_factor=self.replication_factor,
+        )
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often a service is tried."""
+        return RetryPolicy(max_attempts=self.max_retry_attempts, delay_s=self.retry_delay_s)
 
     @property
     def window_ms(self) -> int:

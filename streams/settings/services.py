@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
+from streams.settings.configs import RabbitConfig, RedisConfig, TlsConfig
 from streams.settings.kafka_security import Broker, Mechanism, Protocol, Security
-from streams.settings.tls import client_context
 
 VALIDATION = "votes.validation"
 AGGREGATION = "votes.aggregation"
@@ -159,32 +158,46 @@ class ServiceSettings(BaseSettings):
         about="Key of the client certificate (PEM), if not in the same file",
     )
 
-    def tls_context(self) -> ssl.SSLContext:
-        """The TLS context of every encrypted connection.
-
-        Raises:
-            SettingsError: a file cannot be used.
-        """
-        return client_context(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
+    @property
+    def tls(self) -> TlsConfig:
+        """The files of every encrypted connection."""
+        return TlsConfig(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
 
     def encrypted(self) -> bool:
         """Whether these settings encrypt any connection."""
         on = (self.rabbitmq_tls, self.postgres_tls, self.redis_tls)
         return any(on) or self.kafka_security_protocol.endswith("SSL")
 
-    def rabbitmq_context(self) -> ssl.SSLContext | None:
-        """TLS context for RabbitMQ; None if connections are not encrypted."""
-        return self.tls_context() if self.rabbitmq_tls else None
+    @property
+    def rabbit(self) -> RabbitConfig:
+        """Where RabbitMQ is."""
+        return RabbitConfig(
+            host=self.rabbitmq_host,
+            port=self.rabbitmq_port,
+            user=self.rabbitmq_user,
+            password=self.rabbitmq_password.get_secret_value(),
+            vhost=self.rabbitmq_vhost,
+            tls=self.tls if self.rabbitmq_tls else None,
+            management_url=self.rabbitmq_management_url,
+            management_tls=self.tls,
+        )
 
-    def postgres_context(self) -> ssl.SSLContext | None:
-        """TLS context for PostgreSQL; None if connections are not encrypted."""
-        return self.tls_context() if self.postgres_tls else None
+    @property
+    def redis(self) -> RedisConfig:
+        """Where Redis is."""
+        return RedisConfig(
+            host=self.redis_host,
+            port=self.redis_port,
+            db=self.redis_db,
+            password=self.redis_password.get_secret_value(),
+            tls=self.tls if self.redis_tls else None,
+        )
 
     def kafka_security(self) -> Security:
         """Security settings of Kafka clients."""
         return Security(
             protocol=self.kafka_security_protocol,
-            context=self.tls_context() if self.kafka_security_protocol.endswith("SSL") else None,
+            context=self.tls.context() if self.kafka_security_protocol.endswith("SSL") else None,
             mechanism=self.kafka_sasl_mechanism,
             user=self.kafka_sasl_username,
             password=self.kafka_sasl_password,

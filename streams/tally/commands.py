@@ -23,7 +23,7 @@ from schemas.tally import (
     Uploaded,
 )
 from streams.adapters.kafka.writer import LogWriter
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.core.records import OutRecord
 from streams.runtime.outages import OutageTracker
@@ -276,12 +276,8 @@ async def tally(settings: Settings) -> AsyncIterator[TallyCommands]:
     Raises:
         ServiceUnavailable: one of them is away.
     """
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)):
-            await migrate(connection)
-    finally:
-        await connection.close()
+    async with connected(settings.postgres) as connection:
+        await migrate(connection)
     writer = LogWriter(
         settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
     )

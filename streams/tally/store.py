@@ -51,7 +51,7 @@ class TallyStore(Pooled):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "scrutin tally")
+        super().__init__(settings.postgres, "scrutin tally")
         self._elections: dict[str, DescribedElection] = {}
 
     @asynccontextmanager

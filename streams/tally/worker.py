@@ -9,7 +9,7 @@ import structlog
 from faust.types import TP, EventT
 
 from streams.adapters.kafka.reader import LogReader
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.engine.batching import BatchProcessor
 from streams.engine.codecs import decoded, register_codec
@@ -177,12 +177,8 @@ class TallyWorker(WorkerHost):
         ]
 
     async def _prepare_database(self) -> None:
-        connection = await connect(self.settings)
-        try:
-            async with translated(place(self.settings)):
-                await migrate(connection)
-        finally:
-            await connection.close()
+        async with connected(self.settings.postgres) as connection:
+            await migrate(connection)
 
     async def drain(self) -> None:
         """Finish what is being worked on; what only waits is left in Kafka."""

@@ -63,7 +63,8 @@ class PostgresSink(Pooled):
         self, settings: Settings, windows: Windows, metrics: WorkerMetrics, schema: str = ""
     ) -> None:
         name = f"scrutin-worker {settings.worker_id}"
-        super().__init__(settings, name, schema, reset=keep_session)
+        self._partitions = settings.partitions
+        super().__init__(settings.postgres, name, schema, reset=keep_session)
         self._windows = windows
         self._metrics = metrics
 
@@ -120,7 +121,7 @@ class PostgresSink(Pooled):
             admit(event, fences[event.verdicts.partition], work, result)
         await self._open_epoch(connection, work, fences)
         if work.controls:
-            await write_controls(connection, work.controls, self._settings.partitions)
+            await write_controls(connection, work.controls, self._partitions)
         already_counted = await write_votes(connection, work)
         deltas = Deltas()
         for event, batch, accepted in work.accepted:

@@ -13,7 +13,7 @@ from faust.types import TP, EventT
 from schemas.genesis import Genesis
 from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.reader import LogReader
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_client
 from streams.core.records import InputEvent, VerdictEvent
@@ -72,7 +72,7 @@ class Worker(WorkerHost):
         self._sink = PostgresSink(settings, self.windows, self.metrics)
         self._window_topic = WindowPublisher(self._sink, self.kafka_writer())
         self._timekeeper = ContestScheduler(settings, self._sink, self.kafka_writer())
-        self._redis = redis_client(settings)
+        self._redis = redis_client(settings.redis)
         self._resources.push_async_callback(self._redis.aclose)
         self._live = TotalsPublisher(
             self._redis,
@@ -224,14 +224,10 @@ class Worker(WorkerHost):
         return runners
 
     async def _prepare_database(self, genesis: Mapping[int, Genesis]) -> None:
-        connection = await connect(self.settings)
-        try:
-            async with translated(place(self.settings)):
-                for migration in await migrate(connection):
-                    log.info("migration applied", version=migration.version, name=migration.name)
-                await check_database(connection, genesis, self._reader)
-        finally:
-            await connection.close()
+        async with connected(self.settings.postgres) as connection:
+            for migration in await migrate(connection):
+                log.info("migration applied", version=migration.version, name=migration.name)
+            await check_database(connection, genesis, self._reader)
 
     async def drain(self) -> None:
         """Work off what the agents have taken in."""

@@ -137,7 +137,7 @@ async def measure_rates(run: Run) -> Found:
 async def _listen(chain: Chain, totals: list[_Step]) -> None:
     """Note what the live totals add up to, and when that was published."""
     known: Totals = {}
-    async with redis_client(chain.settings) as redis, redis.pubsub() as pubsub:
+    async with redis_client(chain.settings.redis) as redis, redis.pubsub() as pubsub:
         await pubsub.subscribe(CHANNEL)
         while True:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=60)

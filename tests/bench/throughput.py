@@ -99,7 +99,7 @@ async def _round(run: Run, plan: LoadPlan) -> Found:
 async def _fill(settings: Settings, plan: LoadPlan, queue: str) -> None:
     schedule = Schedule(time.time_ns() // 1000, None)
     publisher = LoadPublisher(
-        parameters=connection_parameters(settings),
+        parameters=connection_parameters(settings.rabbit),
         queue=queue,
         schedule=schedule,
         tally=ExpectedTotals(plan),
@@ -109,7 +109,7 @@ async def _fill(settings: Settings, plan: LoadPlan, queue: str) -> None:
 
 async def _drain(settings: Settings, count: int) -> float:
     """Seconds to take all messages off the queue: no decoding, acks for many at once."""
-    async with Link(connection_parameters(settings)) as link:
+    async with Link(connection_parameters(settings.rabbit)) as link:
         channel = link.channel
         done = asyncio.Event()
         arrived = 0

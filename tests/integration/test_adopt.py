@@ -188,7 +188,7 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
             return "an adoption is not finished" in await faults(bridge)
 
         await until(waits, "the bridge waits for the adoption", within_s=60)
-        async with Link(connection_parameters(before.settings)) as link:
+        async with Link(connection_parameters(before.settings.rabbit)) as link:
             await link.call(
                 lambda done: link.channel.queue_declare(
                     "votes.validation", durable=True, callback=done

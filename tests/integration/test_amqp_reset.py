@@ -11,8 +11,9 @@ import pika
 import uvloop
 from pika.exceptions import StreamLostError
 
-from streams.adapters.rabbitmq.client import Address, connected
+from streams.adapters.rabbitmq.client import connected
 from streams.devstack import Stack
+from streams.settings.configs import RabbitConfig
 from tests.integration.kafka_names import unused
 
 MESSAGES = 2_000
@@ -68,13 +69,13 @@ def test_an_end_behind_unread_deliveries_ends_the_connection(stack: Stack) -> No
             channel.basic_publish("", queue, BODY)
         forwarder = Forwarder(env["RABBITMQ_HOST"], int(env["RABBITMQ_PORT"]))
         forwarder.start()
-        address = Address(
+        config = RabbitConfig(
             "127.0.0.1", forwarder.port, env["RABBITMQ_USER"], env["RABBITMQ_PASSWORD"], "/"
         )
         taken = 0
 
         async def consume() -> None:
-            async with connected(address, "reset") as connection:
+            async with connected(config, "reset") as connection:
                 ours = await connection.channel()
 
                 def acknowledge(tag: int, *_: object) -> None:

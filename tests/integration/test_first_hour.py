@@ -209,7 +209,7 @@ def doctor(env: dict[str, str], limit: Callable[[], object]) -> str:
 @contextmanager
 def queue_with_a_limit(env: dict[str, str]) -> Iterator[str]:
     name = f"hour.{uuid.uuid4().hex[:8]}"
-    connection = pika.BlockingConnection(connection_parameters(load_settings(env)))
+    connection = pika.BlockingConnection(connection_parameters(load_settings(env).rabbit))
     channel: Any = connection.channel()
     channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 86_400_000})
     try:

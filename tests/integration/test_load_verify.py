@@ -59,7 +59,7 @@ async def sql(chain: Chain, statement: str) -> None:
 
 
 async def publish_review(chain: Chain, body: bytes, message_id: str) -> None:
-    async with Link(connection_parameters(chain.settings)) as link:
+    async with Link(connection_parameters(chain.settings.rabbit)) as link:
         link.channel.basic_publish(
             "", "votes.review", body, pika.BasicProperties(message_id=message_id, delivery_mode=2)
         )
@@ -211,7 +211,7 @@ async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
     # A queue of its own, which nobody reads.
     settings = load_settings({**stack.env(), "VALIDATION_QUEUE": "test.slow-rate"})
     plan = LoadPlan(votes=5, duplicates=0, unknown=0, repeats=0, bad_choice=0, malformed=0)
-    async with Link(connection_parameters(settings)) as link:
+    async with Link(connection_parameters(settings.rabbit)) as link:
         try:
             outcome = await play(
                 settings, SyntheticElection(plan), expected=tmp_path / "expected.json", rate=5

@@ -190,7 +190,7 @@ async def test_check_and_rebuild_as_a_user(world: BridgeHarness) -> None:
 async def test_rebuild_keeps_what_the_live_mirror_writes_meanwhile(world: BridgeHarness) -> None:
     """A vote whose verdict comes after the rebuild took its end, written while it reads."""
     await judged(world, 100)
-    redis = redis_client(world.settings)
+    redis = redis_client(world.settings.redis)
 
     def live(_: int) -> None:
         writing.append(

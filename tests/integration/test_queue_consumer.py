@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams.adapters.rabbitmq.client import Route, address_of
+from streams.adapters.rabbitmq.client import Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.devstack import Stack
 from streams.runtime.metrics import BridgeMetrics
@@ -36,7 +36,7 @@ class Holding:
 async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeHarness) -> None:
     world.publish(law_vote(n) for n in range(25))
     consumer = QueueConsumer(
-        address_of(world.settings),
+        world.settings.rabbit,
         route=Route(VALIDATION),
         prevalidated=False,
         prefetch=10,

@@ -104,7 +104,7 @@ async def counted(world: TallyHarness, bodies: list[bytes]) -> None:
     world.programs.append(votes.start())
     async with (
         world.bridge(**LONG_BODIES) as bridge,
-        Link(connection_parameters(world.settings)) as link,
+        Link(connection_parameters(world.settings.rabbit)) as link,
     ):
         await bridge.ready()
         await votes.ready()

@@ -149,7 +149,7 @@ async def test_messages_of_older_deployments_queues_are_commands(world: TallyHar
     async with (
         tally(world.settings) as asked,
         world.bridge(SCRUTIN_TALLY_QUEUES=",".join(queues)) as bridge,
-        Link(connection_parameters(settings)) as link,
+        Link(connection_parameters(settings.rabbit)) as link,
     ):
         await world.put(asked, "123", held)
         await world.seal(asked, "123", held, 0, 1)

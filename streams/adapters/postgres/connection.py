@@ -9,7 +9,7 @@ from typing import Any, Self
 import asyncpg
 
 from streams.errors import ServiceUnavailable, SettingsError, StageFailed
-from streams.settings.model import Settings
+from streams.settings.configs import PostgresConfig
 from streams.settings.tls import refusal
 
 CONNECT_TIMEOUT_S = 10.0
@@ -89,53 +89,68 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
         ) from None
 
 
-def place(settings: Settings) -> dict[str, object]:
-    """Where the database is, for messages."""
+def _arguments(config: PostgresConfig) -> dict[str, Any]:
     return {
-        "host": settings.postgres_host,
-        "port": settings.postgres_port,
-        "database": settings.postgres_db,
+        "host": config.host,
+        "port": config.port,
+        "database": config.database,
+        "user": config.user,
+        "password": config.password or None,
+        "ssl": None if config.tls is None else config.tls.context(),
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": COMMAND_TIMEOUT_S,
     }
 
 
-async def connect(settings: Settings) -> asyncpg.Connection:
-    """One connection, for commands.
+async def connect(config: PostgresConfig) -> asyncpg.Connection:
+    """One connection that the caller closes. Commands use :func:`connected`.
 
     Raises:
         ServiceUnavailable, SettingsError: as :func:`translated` says.
     """
-    async with translated(place(settings)):
+    async with translated(config.where()):
         return await asyncpg.connect(
-            host=settings.postgres_host,
-            port=settings.postgres_port,
-            database=settings.postgres_db,
-            user=settings.postgres_user,
-            password=settings.postgres_password.get_secret_value() or None,
-            ssl=settings.postgres_context(),
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={"application_name": "scrutin"},
+            **_arguments(config), server_settings={"application_name": "scrutin"}
         )
 
 
-async def require_owner(connection: asyncpg.Connection, settings: Settings, command: str) -> None:
+@asynccontextmanager
+async def connected(config: PostgresConfig) -> AsyncIterator[asyncpg.Connection]:
+    """One connection, for commands; closed at the end.
+
+    Errors of PostgreSQL in the context are translated too, and so is any OSError.
+
+    Raises:
+        ServiceUnavailable, SettingsError, StageFailed: as :func:`translated` says.
+    """
+    opened = await connect(config)
+    async with translated(config.where()):
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+
+async def require_owner(
+    connection: asyncpg.Connection, config: PostgresConfig, command: str
+) -> None:
     """Make sure that a command which needs the owner of the tables runs as such.
 
     Args:
         connection: of whoever runs it.
-        settings: where the database is.
+        config: where the database is.
         command: as it is typed, for the message.
 
     Raises:
         SettingsError: it does not.
         ServiceUnavailable: the database is away.
     """
-    async with translated(place(settings)):
+    async with translated(config.where()):
         # Without tables there is nothing to own yet.
         owns = await connection.fetchval(_OWNS)
     if owns is False:
         raise SettingsError(
-            f"`{command}` needs the owner of Scrutin's tables, and {settings.postgres_user} is not",
+            f"`{command}` needs the owner of Scrutin's tables, and {config.user} is not",
             where={"variable": "POSTGRES_USER"},
             todo="Run it as the user that ran `scrutin migrate`. Nothing was changed",
         )
@@ -156,29 +171,22 @@ async def keep_session(_connection: Any) -> None:
 
 
 def pool(
-    settings: Settings, application_name: str, schema: str = "", reset: Reset | None = None
+    config: PostgresConfig, application_name: str, schema: str = "", reset: Reset | None = None
 ) -> asyncpg.Pool:
     """A pool that is not connected yet; enter it to connect.
 
     Args:
-        settings: where the database is.
+        config: where the database is.
         application_name: as PostgreSQL shows it.
         schema: where unqualified names are looked for; the user's own by default.
         reset: makes a connection ready for the next who takes it; asyncpg's own by default.
     """
     search_path = {"search_path": schema} if schema else {}
     return asyncpg.create_pool(
+        **_arguments(config),
         reset=reset,
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        database=settings.postgres_db,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value() or None,
-        ssl=settings.postgres_context(),
         min_size=0,
-        max_size=settings.postgres_max_connections,
-        timeout=CONNECT_TIMEOUT_S,
-        command_timeout=COMMAND_TIMEOUT_S,
+        max_size=config.max_connections,
         server_settings={
             "application_name": application_name,
             **search_path,
@@ -186,8 +194,8 @@ def pool(
             "idle_in_transaction_session_timeout": "15s",
             # Whoever waits must be told before the watchdog takes it for stuck: then it is an
             # outage, which is waited out.
-            "lock_timeout": _ms(min(LOCK_TIMEOUT_S, settings.watchdog_timeout_s / 3)),
-            "statement_timeout": _ms(min(STATEMENT_TIMEOUT_S, settings.watchdog_timeout_s * 2 / 3)),
+            "lock_timeout": _ms(min(LOCK_TIMEOUT_S, config.watchdog_timeout_s / 3)),
+            "statement_timeout": _ms(min(STATEMENT_TIMEOUT_S, config.watchdog_timeout_s * 2 / 3)),
             "jit": "off",
         },
     )
@@ -197,7 +205,7 @@ class Pooled:
     """An adapter with connections of its own to the database. Enter it to have them.
 
     Args:
-        settings: where the database is.
+        config: where the database is.
         application_name: as PostgreSQL shows it.
         schema: where unqualified names are looked for; the user's own by default.
         reset: as :func:`pool`.
@@ -205,20 +213,20 @@ class Pooled:
 
     def __init__(
         self,
-        settings: Settings,
+        config: PostgresConfig,
         application_name: str,
         schema: str = "",
         reset: Reset | None = None,
     ) -> None:
-        self._settings = settings
-        self._where = place(settings)
+        self._config = config
+        self._where = config.where()
         self._application_name = application_name[:63]
         self._schema = schema
         self._reset = reset
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
-        self._pool = pool(self._settings, self._application_name, self._schema, self._reset)
+        self._pool = pool(self._config, self._application_name, self._schema, self._reset)
         async with translated(self._where):
             await self._pool
         return self

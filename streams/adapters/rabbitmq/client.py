@@ -10,7 +10,7 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -24,7 +24,7 @@ from pika.spec import Basic, BasicProperties
 from streams.adapters.rabbitmq import frames
 from streams.adapters.rabbitmq.frames import Deliveries, OnDelivery
 from streams.errors import ServiceUnavailable, SettingsError
-from streams.settings.model import Settings
+from streams.settings.configs import RabbitConfig
 from streams.settings.tls import refusal
 
 log = structlog.get_logger(__name__)
@@ -50,49 +50,25 @@ class QueueMissing(Exception):
     """A queue or exchange does not exist. The channel is closed by that."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where RabbitMQ is and who we are."""
-
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    vhost: str
-    tls: pika.SSLOptions | None = None
-
-    def parameters(self, name: str) -> pika.ConnectionParameters:
-        """Connection parameters; `name` shows in RabbitMQ's own pages."""
-        return pika.ConnectionParameters(
-            host=self.host,
-            port=self.port,
-            virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.user, self.password),
-            ssl_options=self.tls,
-            heartbeat=HEARTBEAT_S,
-            connection_attempts=1,
-            socket_timeout=5,
-            stack_timeout=10,
-            client_properties={"connection_name": name},
-        )
-
-
-def address_of(settings: Settings) -> Address:
-    """RabbitMQ's address as the settings say it."""
-    return Address(
-        host=settings.rabbitmq_host,
-        port=settings.rabbitmq_port,
-        user=settings.rabbitmq_user,
-        password=settings.rabbitmq_password.get_secret_value(),
-        vhost=settings.rabbitmq_vhost,
-        tls=tls_options(settings),
+def parameters(config: RabbitConfig, name: str) -> pika.ConnectionParameters:
+    """Connection parameters; `name` shows in RabbitMQ's own pages."""
+    return pika.ConnectionParameters(
+        host=config.host,
+        port=config.port,
+        virtual_host=config.vhost,
+        credentials=pika.PlainCredentials(config.user, config.password),
+        ssl_options=tls_options(config),
+        heartbeat=HEARTBEAT_S,
+        connection_attempts=1,
+        socket_timeout=5,
+        stack_timeout=10,
+        client_properties={"connection_name": name},
     )
 
 
-def tls_options(settings: Settings) -> pika.SSLOptions | None:
-    """How pika encrypts, as the settings say it."""
-    context = settings.rabbitmq_context()
-    return None if context is None else pika.SSLOptions(context, settings.rabbitmq_host)
+def tls_options(config: RabbitConfig) -> pika.SSLOptions | None:
+    """How pika encrypts."""
+    return None if config.tls is None else pika.SSLOptions(config.tls.context(), config.host)
 
 
 async def first_of(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:
@@ -293,12 +269,12 @@ class Connection:
 
 @asynccontextmanager
 async def connected(
-    address: Address, name: str, *, on_blocked: Callable[[bool], None] = lambda _: None
+    config: RabbitConfig, name: str, *, on_blocked: Callable[[bool], None] = lambda _: None
 ) -> AsyncIterator[Connection]:
     """Connect, and close at the end.
 
     Args:
-        address: of RabbitMQ.
+        config: where RabbitMQ is.
         name: of the connection.
         on_blocked: called with True when RabbitMQ stops reading from us (memory or disk alarm).
 
@@ -316,7 +292,7 @@ async def connected(
 
     try:
         raw = frames.FrameConnection(
-            address.parameters(name),
+            parameters(config, name),
             on_open_callback=lambda _: resolve(opened, None),
             on_open_error_callback=on_end,
             on_close_callback=on_end,
@@ -335,14 +311,14 @@ async def connected(
         finally:
             await asyncio.shield(connection.close())
     except (AMQPError, OSError) as error:
-        raise unavailable(error, address) from error
+        raise unavailable(error, config) from error
 
 
-def unavailable(reason: BaseException, address: Address) -> ServiceUnavailable:
+def unavailable(reason: BaseException, config: RabbitConfig) -> ServiceUnavailable:
     """Translate the reason for which a connection or channel closed."""
     return ServiceUnavailable(
         f"RabbitMQ: {refusal(reason) or reason or type(reason).__name__}",
-        where={"host": address.host, "port": address.port, "vhost": address.vhost},
+        where=config.where(),
         todo="Check RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VHOST, user and password, and that "
         "it is up",
     )

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from streams.errors import ServiceUnavailable
-from streams.settings.model import Settings
+from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
 TIMEOUT_S = 5.0
@@ -38,30 +38,30 @@ class _TlsConnection(_Connection, SSLConnection):
     """The same, encrypted."""
 
 
-def address(settings: Settings) -> dict[str, Any]:
+def address(config: RedisConfig) -> dict[str, Any]:
     """Arguments by which any of redis-py's clients connects."""
     found: dict[str, Any] = {
-        "host": settings.redis_host,
-        "port": settings.redis_port,
-        "db": settings.redis_db,
-        "password": settings.redis_password.get_secret_value() or None,
+        "host": config.host,
+        "port": config.port,
+        "db": config.db,
+        "password": config.password or None,
     }
-    if settings.redis_tls:
+    if config.tls is not None:
         # Looked at here, so that a file that is missing is named.
-        settings.tls_context()
+        config.tls.context()
         files = {
-            "ssl_ca_certs": settings.tls_ca_file,
-            "ssl_certfile": settings.tls_cert_file,
-            "ssl_keyfile": settings.tls_key_file,
+            "ssl_ca_certs": config.tls.ca_file,
+            "ssl_certfile": config.tls.cert_file,
+            "ssl_keyfile": config.tls.key_file,
         }
         found |= {"ssl": True, "ssl_check_hostname": True}
         found |= {name: str(path) for name, path in files.items() if path is not None}
     return found
 
 
-def redis_client(settings: Settings) -> Redis:
+def redis_client(config: RedisConfig) -> Redis:
     """A client that connects when it is used, and does not try again by itself."""
-    where = address(settings)
+    where = address(config)
     pool = ConnectionPool(
         connection_class=_TlsConnection if where.pop("ssl", False) else _Connection,
         **where,

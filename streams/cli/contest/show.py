@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from streams.adapters.postgres.connection import connect, place
+from streams.adapters.postgres.connection import connected
 from streams.cli.show import JsonOption, console, facts, grid, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.core.contests import contest_id
@@ -35,11 +35,8 @@ def list_contests(
     settings = load_settings()
 
     async def look() -> list[ContestRow]:
-        connection = await connect(settings)
-        try:
-            found = await fetch_contests(connection, place(settings))
-        finally:
-            await connection.close()
+        async with connected(settings.postgres) as connection:
+            found = await fetch_contests(connection, settings.postgres.where())
         return [row for row in found if everything or row.state != "archived"]
 
     def as_dicts(rows: list[ContestRow]) -> object:
@@ -75,11 +72,11 @@ async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
     Raises:
         ScrutinError: there is no such contest.
     """
-    connection = await connect(settings)
-    try:
+    where = settings.postgres.where()
+    async with connected(settings.postgres) as connection:
         found = []
-        rows = {row.contest: row for row in await fetch_contests(connection, place(settings))}
-        tallies = await fetch_results(connection, place(settings))
+        rows = {row.contest: row for row in await fetch_contests(connection, where)}
+        tallies = await fetch_results(connection, where)
         for name in names:
             if name not in rows:
                 raise ScrutinError(
@@ -97,8 +94,6 @@ async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
                 }
             )
         return found
-    finally:
-        await connection.close()
 
 
 def print_details(one: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import asyncpg
 import typer
 
 from schemas.control import Contest
-from streams.adapters.postgres.connection import connect, place, translated
+from streams.adapters.postgres.connection import connected, translated
 from streams.cli.contest.changes import announce
 from streams.cli.election.show import render_result
 from streams.cli.issuing import WaitOption, issuing, passed
@@ -236,12 +236,9 @@ def count_election(
     settings = load_settings()
 
     async def work() -> tuple[Any, bool]:
-        connection = await connect(settings)
-        try:
+        async with connected(settings.postgres) as connection:
             definitions = await read_definitions(connection)
             return await count(connection, named(definitions, name).id)
-        finally:
-            await connection.close()
 
     result, final = run(work())
     if as_json:
@@ -254,12 +251,8 @@ def count_election(
 
 
 async def _definitions(settings: Settings) -> Definitions:
-    connection = await connect(settings)
-    try:
-        async with translated(place(settings)):
-            return await read_definitions(connection)
-    finally:
-        await connection.close()
+    async with connected(settings.postgres) as connection:
+        return await read_definitions(connection)
 
 
 def _iso(ms: int | None) -> str | None:

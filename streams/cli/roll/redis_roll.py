@@ -22,7 +22,7 @@ from streams.settings.tls import refusal
 def source(settings: Settings) -> RollSource:
     """The set, to be taken into the log. It has no order, so there is no taking up again."""
     client = redis.Redis(
-        **address(settings),
+        **address(settings.redis),
         socket_timeout=30,
         decode_responses=True,
     )
@@ -53,31 +53,31 @@ async def load(settings: Settings, given: RollSource) -> dict[str, Any]:
                 read += 1
                 yield entry
 
-        size = await roll.load_roll(settings, count(), advance)
+        size = await roll.load_roll(settings.redis, count(), advance)
     return {"set": VALID_HASHES, "read": read, "size": size}
 
 
 async def add(settings: Settings, entries: list[str]) -> dict[str, int]:
     """Add voters."""
-    size = await roll.load_roll(settings, entries)
+    size = await roll.load_roll(settings.redis, entries)
     return {"added": len(entries), "size": size}
 
 
 async def withdraw(settings: Settings, entries: list[str]) -> dict[str, int]:
     """Withdraw voters."""
-    return {"withdrawn": await roll.withdraw(settings, entries)}
+    return {"withdrawn": await roll.withdraw(settings.redis, entries)}
 
 
 async def stats(settings: Settings) -> dict[str, Any]:
     """The set's size."""
-    return {"roll": "redis", "set": VALID_HASHES, "entries": await roll.roll_size(settings)}
+    return {"roll": "redis", "set": VALID_HASHES, "entries": await roll.roll_size(settings.redis)}
 
 
 async def check(settings: Settings, entry: str) -> bool:
     """Whether a voter is in the set."""
-    return await roll.on_roll(settings, entry)
+    return await roll.on_roll(settings.redis, entry)
 
 
 async def export(settings: Settings, output: Path | None, form: Format) -> int:
     """Write the set out; returns how many."""
-    return await write_hashes(output, form, roll.members(settings))
+    return await write_hashes(output, form, roll.members(settings.redis))

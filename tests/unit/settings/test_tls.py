@@ -113,11 +113,11 @@ def test_a_user_is_needed_where_one_is_asked_for() -> None:
 
 def test_redis_is_verified_by_name(certificates: Certificates) -> None:
     env = {"REDIS_TLS": "true", "SCRUTIN_TLS_CA_FILE": str(certificates.ca)}
-    arguments = address(load_settings(env))
+    arguments = address(load_settings(env).redis)
     assert arguments["ssl"]
     assert arguments["ssl_check_hostname"]
     assert arguments["ssl_ca_certs"] == str(certificates.ca)
-    assert "ssl" not in address(load_settings({}))
+    assert "ssl" not in address(load_settings({}).redis)
 
 
 @pytest.mark.parametrize("on", ["RABBITMQ_TLS", "POSTGRES_TLS", "REDIS_TLS"])

@@ -11,6 +11,7 @@ import pytest
 
 from streams.adapters.rabbitmq import client
 from streams.errors import ServiceUnavailable
+from streams.settings.configs import RabbitConfig
 
 
 @contextmanager
@@ -31,8 +32,8 @@ async def test_an_attempt_that_may_open_no_socket_ends(monkeypatch: pytest.Monke
     loop.set_exception_handler(lambda _, context: unhandled.append(context.get("exception")))
     # What it imports is imported before.
     await loop.getaddrinfo("127.0.0.1", 1)
-    address = client.Address(host="127.0.0.1", port=1, user="u", password="p", vhost="/")
+    config = RabbitConfig(host="127.0.0.1", port=1, user="u", password="p", vhost="/")
     with no_files_left(), pytest.raises(ServiceUnavailable, match="RabbitMQ"):
-        async with client.connected(address, "test"):
+        async with client.connected(config, "test"):
             pass
     assert [type(error) for error in unhandled] == [OSError]

@@ -1,0 +1,113 @@
+"""Small frozen values that adapters and stages take instead of all the settings.
+
+:class:`streams.settings.model.Settings` builds them at the entry points. They hold no driver's
+objects and connect to nothing.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.settings.kafka_security import Broker
+from streams.settings.tls import client_context
+
+
+@dataclass(frozen=True)
+class TlsConfig:
+    """Files of an encrypted connection, all in PEM."""
+
+    ca_file: Path | None = None
+    """Certificates to trust; None for those the system trusts."""
+    cert_file: Path | None = None
+    """Our own certificate, where services ask for one."""
+    key_file: Path | None = None
+    """Its key; None if it is in `cert_file`."""
+
+    def context(self) -> ssl.SSLContext:
+        """The context of such a connection.
+
+        Raises:
+            SettingsError: a file cannot be used.
+        """
+        return client_context(self.ca_file, self.cert_file, self.key_file)
+
+
+@dataclass(frozen=True)
+class PostgresConfig:
+    """Where PostgreSQL is and who we are there."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(default="", repr=False)
+    """Empty: none is sent."""
+    tls: TlsConfig | None = None
+    """None: not encrypted."""
+    max_connections: int = 10
+    """Most connections of one pool."""
+    watchdog_timeout_s: float = 60.0
+    """Statements and waits for locks end before the watchdog ends the process."""
+
+    def where(self) -> dict[str, object]:
+        """Where the database is, for messages."""
+        return {"host": self.host, "port": self.port, "database": self.database}
+
+
+@dataclass(frozen=True)
+class KafkaConfig:
+    """Where Kafka is, and the shape of the log in it."""
+
+    servers: tuple[Broker, ...]
+    app_id: str
+    """Group of the workers; prefix of the other groups and of the changelogs."""
+    partitions: int
+    """Partitions of every topic."""
+    replication_factor: int
+    """Replicas of every topic."""
+
+
+@dataclass(frozen=True)
+class RabbitConfig:
+    """Where RabbitMQ is and who we are there."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    vhost: str
+    tls: TlsConfig | None = None
+    """None: not encrypted."""
+    management_url: str = ""
+    """Of the management API; empty: port 15672 of the host."""
+    management_tls: TlsConfig = TlsConfig()
+    """For a management API over HTTPS."""
+
+    def where(self) -> dict[str, object]:
+        """Where the broker is, for messages."""
+        return {"host": self.host, "port": self.port, "vhost": self.vhost}
+
+
+@dataclass(frozen=True)
+class RedisConfig:
+    """Where Redis is and who we are there."""
+
+    host: str
+    port: int
+    db: int
+    password: str = field(default="", repr=False)
+    """Empty: none is sent."""
+    tls: TlsConfig | None = None
+    """None: not encrypted."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a service is tried."""
+
+    max_attempts: int
+    """Failed tries in a row after which the process reports itself not ready."""
+    delay_s: float
+    """First pause between tries; it doubles."""
