@@ -1,1 +1,1 @@
-"""Takes an election over from the services that Scrutin replaces; see docs/adopting.md."""
+"""Adopts an election from the replaced services; see docs/adopting.md."""

@@ -1,11 +1,11 @@
-"""`scrutin adopt`: what is done, in which order, and what is left if it is killed.
+"""`scrutin adopt`: the steps, their order, and the state after a kill.
 
-1. In one transaction: the old tables are locked against writers, copied and sorted beside ours
-   (schema `scrutin_adoption`), those that stand where ours must go are moved to `scrutin_replaced`.
-   Killed before its commit: nothing has happened.
+1. In one transaction: the old tables are locked against writers, then copied and sorted in the
+   schema `scrutin_adoption`. Tables whose names Scrutin needs are moved to `scrutin_replaced`.
+   Killed before its commit: nothing has changed.
 2. The migrations run.
-3. Item after item goes into the input log, with the progress noted after every chunk. Killed: the
-   next run writes the last chunk once more, and the log's fold drops what it knows.
+3. Items are written to the input log in chunks, and the progress is stored after every chunk.
+   Killed: the next run writes the last chunk again, and validation drops the repeated records.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from streams.adopt import moving
 from streams.adopt import statements as sql
 from streams.adopt.dialects import AUDIT, Columns, dialect
 from streams.adopt.findings import Finding
-from streams.adopt.readiness import check_log, queues, tell_bridges
+from streams.adopt.readiness import check_log, notify_bridges, queues
 from streams.adopt.records import records
-from streams.adopt.staging import LONG_S, Step, columns, judged, stage
+from streams.adopt.staging import LONG_S, Step, assess, columns, stage
 from streams.errors import ScrutinError
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
@@ -56,17 +56,17 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 
 @dataclass(frozen=True)
 class OldSystem:
-    """Where the old system is."""
+    """Location of the old system."""
 
     database: str
     schema: str = "public"
     redis: bool = True
-    """Whether its Redis is asked."""
+    """Whether its Redis is read."""
 
 
 @dataclass
 class Adoption:
-    """How far an adoption is, and what it found."""
+    """Progress and findings of an adoption."""
 
     source: str
     items: int = 0
@@ -74,12 +74,12 @@ class Adoption:
     done: int = 0
     finished: bool = False
     moved: list[str] = field(default_factory=list)
-    """Old relations that are, or would be, in `scrutin_replaced`."""
+    """Old relations that are in `scrutin_replaced`, or would be moved there."""
     facts: dict[str, int] = field(default_factory=dict)
     by_choice: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     reader_schema: str = ""
-    """Where readers of the old tables find them in their own columns."""
+    """Schema with views that show readers the old tables' columns."""
     readers: list[str] = field(default_factory=list)
     """Roles that could read the old audit table."""
 
@@ -90,15 +90,15 @@ class Adoption:
 
 
 class Differences(ScrutinError):
-    """The old system disagrees with itself, and nobody said that this is known."""
+    """The old system's data is inconsistent, and the operator did not accept that."""
 
 
 async def examine(settings: Settings, old: OldSystem, step: Step) -> Adoption:
-    """Look at the old system and change nothing.
+    """Examine the old system and change nothing.
 
     Raises:
-        ScrutinError: there is nothing to adopt, or it cannot be told what.
-        ServiceUnavailable: a service is away.
+        ScrutinError: there is nothing to adopt, or its tables cannot be interpreted.
+        ServiceUnavailable: a service does not answer.
     """
     async with _staged(settings, old, step, keep=False) as (adoption, _):
         return adoption
@@ -107,13 +107,13 @@ async def examine(settings: Settings, old: OldSystem, step: Step) -> Adoption:
 async def begin(
     settings: Settings, old: OldSystem, step: Step, *, accept_differences: bool
 ) -> Adoption:
-    """Stage the old system's votes and make room for our tables, unless that is done already.
+    """Stage the old system's votes and make room for Scrutin's tables, unless already done.
 
     Raises:
         Differences: there are serious findings, and they are not accepted.
-        LogMismatch: the log has votes of its own.
-        ScrutinError: there is nothing to adopt, or it cannot be told what.
-        ServiceUnavailable: a service is away.
+        LogMismatch: the log has votes that were not adopted.
+        ScrutinError: there is nothing to adopt, or its tables cannot be interpreted.
+        ServiceUnavailable: a service does not answer.
     """
     async with connected(settings.postgres) as connection:
         found = await present(connection)
@@ -125,9 +125,9 @@ async def begin(
             ):
                 if found.serious and not accept_differences:
                     raise Differences(
-                        "The old system disagrees with itself",
+                        "The old system's data is inconsistent",
                         where={f.name: f.count for f in found.findings if f.serious},
-                        todo="See `scrutin adopt --dry-run` for what becomes of each; then"
+                        todo="`scrutin adopt --dry-run` shows how each is handled; then"
                         " adopt with --accept-differences",
                     )
                 await target.execute(
@@ -135,7 +135,7 @@ async def begin(
                     secrets.token_bytes(16),
                     found.source,
                     found.moved,
-                    msgspec.json.encode(_kept(found)).decode(),
+                    msgspec.json.encode(_stored(found)).decode(),
                 )
                 if found.moved:
                     await moving.move(target, found.moved, "public", sql.REPLACED)
@@ -144,20 +144,20 @@ async def begin(
         return found
 
 
-async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
-    """Write what is staged into the log, from where it stands; returns when Kafka has all.
+async def write_items(settings: Settings, advance: Callable[[int], None]) -> Adoption:
+    """Write the staged items to the log, from the stored progress; returns when Kafka has all.
 
-    Bridges wait meanwhile (`votes.control`), those too that are started while it is interrupted.
+    Bridges wait meanwhile (`votes.control`), also those started during an interruption.
 
     Args:
         settings: of this deployment.
-        advance: told the items written, those of earlier runs first.
+        advance: called with the items written, first with those of earlier runs.
 
     Raises:
         LogMismatch: a bridge has written votes since it began.
-        ServiceUnavailable: a service is away. Another run goes on from there.
+        ServiceUnavailable: a service does not answer. The next run continues from there.
     """
-    await tell_bridges(settings, AdoptionBegun)
+    await notify_bridges(settings, AdoptionBegun)
     epoch = await check_log(settings)
     writer = LogWriter(
         settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
@@ -183,11 +183,11 @@ async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
                 failpoints.at(Point.AFTER_ADOPTED)
                 done = items[-1]["n"]
                 finished = datetime.now(UTC) if done >= row["items"] else None
-                await connection.execute(sql.MOVE_ON, done, finished)
+                await connection.execute(sql.SET_PROGRESS, done, finished)
                 advance(len(items))
             if not row["items"]:
-                await connection.execute(sql.MOVE_ON, 0, datetime.now(UTC))
-            await tell_bridges(settings, AdoptionEnded)
+                await connection.execute(sql.SET_PROGRESS, 0, datetime.now(UTC))
+            await notify_bridges(settings, AdoptionEnded)
             found = await present(connection)
             assert found is not None
             return found
@@ -196,44 +196,44 @@ async def carry(settings: Settings, advance: Callable[[int], None]) -> Adoption:
 
 
 async def end(settings: Settings) -> None:
-    """Let the bridges go on once all is in the log, if the run that wrote it was killed before.
+    """Let the bridges resume once all is in the log, if the run that wrote it was killed before.
 
     Raises:
-        ServiceUnavailable: Kafka is away.
+        ServiceUnavailable: Kafka does not answer.
     """
-    await tell_bridges(settings, AdoptionEnded)
+    await notify_bridges(settings, AdoptionEnded)
 
 
 @asynccontextmanager
 async def _waiting_bridges(settings: Settings) -> AsyncIterator[None]:
-    """Bridges wait from here on; if the block fails, not any longer."""
-    await tell_bridges(settings, AdoptionBegun)
+    """Make the bridges wait; they resume if the block fails."""
+    await notify_bridges(settings, AdoptionBegun)
     try:
         yield
     except BaseException:
-        await tell_bridges(settings, AdoptionEnded)
+        await notify_bridges(settings, AdoptionEnded)
         raise
 
 
 async def uncounted(settings: Settings) -> tuple[int, int]:
-    """Adopted votes not counted as they were, and voters whose attempts are not noted.
+    """Adopted votes not counted unchanged, and voters whose attempts are not recorded.
 
-    Both are 0 once the workers have counted everything, and stay above where a voter had voted here
-    before the adoption came.
+    Both are 0 once the workers have counted everything. They stay above 0 if a voter had voted in
+    Scrutin before the adoption.
     """
     async with connected(settings.postgres) as connection:
         return (
             await connection.fetchval(sql.UNCOUNTED, timeout=LONG_S),
-            await connection.fetchval(sql.UNNOTED, timeout=LONG_S),
+            await connection.fetchval(sql.UNRECORDED, timeout=LONG_S),
         )
 
 
 async def undo(settings: Settings) -> Adoption:
-    """Put the old tables back where they were, and ours into `scrutin_undone`.
+    """Move the old tables back, and Scrutin's tables to `scrutin_undone`.
 
     Raises:
         ScrutinError: nothing was adopted here.
-        ServiceUnavailable: the database is away, or somebody uses the tables.
+        ServiceUnavailable: the database does not answer, or the tables are locked.
     """
     async with connected(settings.postgres) as connection:
         found = await present(connection)
@@ -269,7 +269,7 @@ async def present(connection: Any) -> Adoption | None:
     )
 
 
-def _kept(adoption: Adoption) -> dict[str, Any]:
+def _stored(adoption: Adoption) -> dict[str, Any]:
     names = ("facts", "by_choice", "findings", "reader_schema", "readers")
     return {name: getattr(adoption, name) for name in names}
 
@@ -278,7 +278,7 @@ def _kept(adoption: Adoption) -> dict[str, Any]:
 async def _staged(
     settings: Settings, old: OldSystem, step: Step, *, keep: bool
 ) -> AsyncIterator[tuple[Adoption, asyncpg.Connection]]:
-    """Stage in a transaction that the block ends: committed if `keep` and nothing is raised."""
+    """Stage in a transaction that the block ends: committed if `keep` and without an error."""
     old_database = replace(settings.postgres, database=old.database)
     here = old.database == settings.postgres_db
     redis = redis_client(settings.redis)
@@ -287,18 +287,18 @@ async def _staged(
             transaction = target.transaction()
             await transaction.start()
             try:
-                found, moved = await _look_at(source, target, old, here=here)
+                found, moved = await _inspect_tables(source, target, old, here=here)
                 reading = source.transaction(isolation="repeatable_read", readonly=True)
                 await reading.start()
                 readers = [row[0] for row in await source.fetch(_READERS, old.schema)]
                 others = int(await source.fetchval(_OTHERS))
                 tables = dialect(old.schema, found, settings.default_election)
                 await stage(source, target, tables, redis if old.redis else None, step)
-                # It would keep our own transaction from moving the tables.
+                # Its locks would keep Scrutin's transaction from moving the tables.
                 await reading.rollback()
                 more = {"others_connected": others, **await queues(settings)}
                 step("comparing")
-                facts, by_choice, findings = await judged(target, more, with_redis=old.redis)
+                facts, by_choice, findings = await assess(target, more, with_redis=old.redis)
                 await target.execute("SET LOCAL search_path TO public")
                 adoption = Adoption(
                     source=f"{old.database}.{old.schema}",
@@ -324,10 +324,10 @@ async def _staged(
         await target.close()
 
 
-async def _look_at(
+async def _inspect_tables(
     source: asyncpg.Connection, target: asyncpg.Connection, old: OldSystem, *, here: bool
 ) -> tuple[dict[str, Columns], list[str]]:
-    """Columns of the old tables, and what has to be moved; locks them if they are in our database.
+    """Columns of the old tables and relations to move; locks tables in Scrutin's database.
 
     Raises:
         ScrutinError: the tables in question are Scrutin's own.

@@ -1,7 +1,7 @@
-"""The tables of the services before, whatever their columns are called; pure.
+"""Recognise the tables of the replaced services, whatever their columns are called; pure.
 
-Their deployments name the same facts differently. A table is recognised by the facts that its
-columns tell, not by a list of known schemas, and read by one query into columns of our own.
+Deployments name the same facts differently. A table is recognised by the facts in its columns, not
+by a list of known schemas, and one query maps it to Scrutin's columns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streams.core.keys import ELECTION_PREFIX
 from streams.errors import ScrutinError
 
 Columns = Mapping[str, str]
-"""Column -> its type, as PostgreSQL's `information_schema` says it."""
+"""Column -> its type as in PostgreSQL's `information_schema`."""
 
 AUDIT: Final = "vote_audit"
 DUPLICATES: Final = "duplicate_attempts"
@@ -27,7 +27,7 @@ _PROCESSED: Final = ("processed_timestamp", "processed_at", "created_at")
 _FIRST: Final = ("first_attempt", "first_attempt_at")
 _LAST: Final = ("last_attempt", "last_attempt_at")
 _SECRETS: Final = ("nas", "code")
-_MEANT: Final = (
+_MAPPED: Final = (
     *_HASHES,
     *_CHOICES,
     *_TIMES,
@@ -38,11 +38,11 @@ _MEANT: Final = (
 )
 
 COUNTED: Final = ("accepted", "valid", "validated", "aggregated", "counted", "processed", "success")
-"""Statuses of an audit row whose vote the old system took for good; as is a row without status."""
+"""Statuses of an audit row whose vote the old system counted; a row without status counts too."""
 REFUSED: Final = ("invalid", "rejected", "malformed", "error", "failed")
 DUPLICATE: Final = ("duplicate",)
 PENDING: Final = ("pending",)
-"""Not decided yet: the message waits in a queue still, or is lost."""
+"""Not decided yet: the message is still in a queue, or lost."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class Dialect:
 
 
 def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = "") -> Dialect:
-    """Make out the dialect of the tables found.
+    """Determine the dialect of the tables found.
 
     Args:
-        schema: where they are.
-        tables: name -> columns, of those of our three names that there are.
+        schema: that holds them.
+        tables: name -> columns, for those of the three known names that exist.
         default_election: election of candidate votes that name none.
 
     Raises:
-        ScrutinError: there is no audit table, or one that does not tell who voted what.
+        ScrutinError: there is no audit table, or it lacks the voter, contest or choice.
     """
     audit = tables.get(AUDIT)
     if audit is None:
@@ -92,9 +92,9 @@ def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = 
     ]
     if missing:
         raise ScrutinError(
-            f"The columns of {AUDIT} do not tell {' or '.join(missing)}",
+            f"The columns of {AUDIT} do not show {' or '.join(missing)}",
             where={"schema": schema, "table": AUDIT},
-            todo="Only a system of a documented schema can be adopted; see docs/adopting.md",
+            todo="Only a system with a documented schema can be adopted; see docs/adopting.md",
         )
     duplicates, results = tables.get(DUPLICATES), tables.get(RESULTS)
     return Dialect(
@@ -118,7 +118,7 @@ def _text(columns: Columns, *names: str) -> str:
 
 
 def _moment(columns: Columns, *names: str) -> str:
-    """A time; one without offset is UTC, as the services before wrote it."""
+    """A time; one without offset is UTC, as the replaced services wrote it."""
     found = [
         f"{_quoted(name)} AT TIME ZONE 'UTC'"
         if columns[name] == "timestamp without time zone"
@@ -143,7 +143,7 @@ def _hash(columns: Columns) -> str:
 
 
 def _vote(columns: Columns, default_election: str) -> tuple[str, str, str]:
-    """Kind, contest and choice. A row with a law is a law's."""
+    """Kind, contest and choice. A row with a law id is a vote on a law."""
     law, candidate = _text(columns, "law_id"), _text(columns, "candidate_id")
     stated = _text(columns, "election_id")
     election = f"'{ELECTION_PREFIX}' || coalesce({stated}, '{default_election}')"
@@ -157,8 +157,8 @@ def _vote(columns: Columns, default_election: str) -> tuple[str, str, str]:
 
 
 def _extra(*more: str) -> str:
-    """What the row says beside its meaning, without a voter's secrets."""
-    left_out = ", ".join(f"'{name}'" for name in (*_MEANT, "metadata", *more, *_SECRETS))
+    """The row's other columns, without a voter's secrets."""
+    left_out = ", ".join(f"'{name}'" for name in (*_MAPPED, "metadata", *more, *_SECRETS))
     return f"jsonb_strip_nulls(to_jsonb(t) - ARRAY[{left_out}])"
 
 

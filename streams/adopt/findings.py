@@ -1,4 +1,4 @@
-"""Where the old system disagrees with itself; pure."""
+"""Inconsistencies of the old system's data; pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_DETAILS: Final = 20
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One disagreement, or one thing to know before the old system is replaced."""
+    """One inconsistency, or one fact to know before the old system is replaced."""
 
     name: str
     count: int
     what: str
-    """What it means, and what becomes of it."""
+    """What it means, and how it is handled."""
     details: list[str] = []
     """At most :data:`MAX_DETAILS`; never a voter."""
     serious: bool = True
@@ -34,7 +34,7 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
         True,
     ),
     "voted_without_vote": (
-        "voters marked as having voted (voted_hashes) of whom the audit has no vote; they stay"
+        "voters marked as having voted (voted_hashes) without a vote in the audit; they stay"
         " marked and nothing is counted for them (rejected_votes, reason vote_lost)",
         True,
     ),
@@ -44,25 +44,26 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
         True,
     ),
     "pending": (
-        "audit rows that are pending; their messages wait in a queue still or are lost; they are"
+        "audit rows that are pending; their messages are still in a queue or lost; they are"
         " not adopted",
         True,
     ),
-    "unknown_status": ("audit rows of a status nobody knows; they are not adopted", True),
+    "unknown_status": ("audit rows with an unknown status; they are not adopted", True),
     "unusable": (
-        "audit rows without a voter or a contest, or with one too long; they are not adopted",
+        "audit rows whose voter or contest is missing or too long; they are not adopted",
         True,
     ),
     "uncountable": (
-        "counted votes for neither oui nor non; the voters stay marked, the votes do not count",
+        "counted law votes that are neither oui nor non; the voters stay marked, the votes do not"
+        " count",
         True,
     ),
     "counters_differ": (
-        "voters whose duplicate_count is not what the rows of duplicates say; the larger is taken",
+        "voters whose duplicate_count differs from the rows of duplicates; the larger is taken",
         False,
     ),
     "counters_without_vote": (
-        "duplicate counters of voters who have no vote and are not marked; they are left behind",
+        "duplicate counters of voters without a vote or a mark; they are not adopted",
         False,
     ),
     "others_connected": (
@@ -72,7 +73,7 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
     "consumers": ("programs that still read the queues; stop the old services first", True),
     "aggregation_waiting": (
         "messages that the old aggregator has not read; their votes are adopted from the audit:"
-        " purge the queue, or they come again as duplicate attempts",
+        " purge the queue, or they are counted again as duplicate attempts",
         True,
     ),
 }
@@ -81,7 +82,7 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
 def findings(
     facts: Mapping[str, int], by_choice: Sequence[Mapping[str, Any]], *, totals: bool
 ) -> list[Finding]:
-    """Judge the figures.
+    """Derive the findings from the figures.
 
     Args:
         facts: figure -> count.
@@ -98,7 +99,7 @@ def findings(
                 Finding(
                     "totals_above_audit",
                     sum(row["in_totals"] - row["in_audit"] for row in above),
-                    "votes in vote_results of which the audit has none (redeliveries counted"
+                    "votes in vote_results that the audit lacks (redeliveries counted"
                     " twice, or lost rows); they are not counted",
                     _compared(above),
                 )
@@ -108,7 +109,7 @@ def findings(
                 Finding(
                     "totals_below_audit",
                     sum(row["in_audit"] - row["in_totals"] for row in below),
-                    "votes in the audit that vote_results never got; they are counted",
+                    "votes in the audit that vote_results lacks; they are counted",
                     _compared(below),
                 )
             )

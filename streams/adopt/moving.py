@@ -1,7 +1,7 @@
-"""Moves relations between schemas, so that old tables and ours never stand in each other's way.
+"""Move relations between schemas, so that old tables and Scrutin's never clash.
 
-A table takes its indexes, constraints, triggers and owned sequences along; views and foreign keys
-that speak of it go on working, since they know it by its identity.
+A table keeps its indexes, constraints, triggers and owned sequences. Views and foreign keys that
+reference it keep working, since they reference it by OID.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from streams.adapters.postgres.migrations import migrations
 from streams.adopt.statements import REPLACED, SCHEMA, UNDONE
 from streams.errors import ScrutinError
 
-_MADE: Final = re.compile(r"^ *CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (\w+)(?!\w*\.)", re.MULTILINE)
+_CREATED: Final = re.compile(
+    r"^ *CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (\w+)(?!\w*\.)", re.MULTILINE
+)
 _SCHEMAS: Final = re.compile(r"CREATE SCHEMA IF NOT EXISTS (\w+)")
 _KINDS: Final = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
 
@@ -26,9 +28,11 @@ ORDER BY relname
 
 
 def ours() -> list[str]:
-    """Names of all tables and views that the migrations make in `public`."""
+    """Names of all tables and views that the migrations create in `public`."""
     texts = [migration.statements for migration in migrations()]
-    return sorted({name for text in texts for name in _MADE.findall(text)} | {"schema_migrations"})
+    return sorted(
+        {name for text in texts for name in _CREATED.findall(text)} | {"schema_migrations"}
+    )
 
 
 async def is_ours(connection: Any) -> bool:
@@ -40,22 +44,22 @@ async def is_ours(connection: Any) -> bool:
 
 
 async def standing(connection: Any) -> list[str]:
-    """Names in `public` that our migrations want, and that something has; `laws` may stay."""
+    """Names in `public` that the migrations need and other relations use; `laws` may stay."""
     rows = await connection.fetch(_STANDING, "public", [n for n in ours() if n != "laws"])
     return [row["name"] for row in rows]
 
 
 async def move(connection: Any, names: list[str], source: str, target: str) -> None:
-    """Move relations from one schema to another, which is made if need be.
+    """Move relations from one schema to another, which is created if needed.
 
     Raises:
-        ScrutinError: the other schema has one of the names.
+        ScrutinError: the target schema already has one of the names.
     """
     if taken := await connection.fetch(_STANDING, target, names):
         raise ScrutinError(
-            f"The schema {target} has a {taken[0]['name']} already",
+            f"The schema {target} already has a {taken[0]['name']}",
             where={"schema": target},
-            todo="It is of an earlier adoption; rename that schema, or drop it",
+            todo="It belongs to an earlier adoption; rename that schema, or drop it",
         )
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {target}")
     for row in await connection.fetch(_STANDING, source, names):
@@ -66,7 +70,7 @@ async def move(connection: Any, names: list[str], source: str, target: str) -> N
 
 
 async def undo(connection: Any, moved: list[str]) -> None:
-    """Put the old relations back and ours away; within a transaction."""
+    """Move the old relations back and Scrutin's away; within a transaction."""
     await move(connection, ours(), "public", UNDONE)
     if moved:
         await move(connection, moved, REPLACED, "public")

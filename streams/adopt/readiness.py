@@ -1,4 +1,4 @@
-"""Whether log and queues are ready for an adoption."""
+"""Check whether log and queues are ready for an adoption."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from streams.settings.model import AGGREGATION, VALIDATION, Settings
 
 
 async def queues(settings: Settings) -> dict[str, int]:
-    """Who still reads the old queues, and what waits for the old aggregator; nothing if unknown."""
+    """Consumers of the old queues and messages for the old aggregator; empty if unknown."""
     names = [settings.queue_name(VALIDATION), settings.queue_name(AGGREGATION)]
     with suppress(ServiceUnavailable):
         queues = (await look(settings.rabbit, names)).queues
@@ -37,19 +37,19 @@ async def queues(settings: Settings) -> dict[str, int]:
 
 
 async def check_log(settings: Settings) -> int:
-    """Refuse a log in which an adopted vote would not be its voter's first; returns its epoch.
+    """Refuse a log in which adopted votes would not be their voters' first; returns its epoch.
 
     Raises:
-        LogMismatch: it has votes of its own.
-        ServiceUnavailable: Kafka is away.
+        LogMismatch: it has votes that were not adopted.
+        ServiceUnavailable: Kafka does not answer.
     """
     epoch, votes = await log_state(settings)
     if votes:
         raise LogMismatch(
-            "The log has votes of its own; adopted ones behind them would be duplicates of later"
-            " votes of the same voters",
+            "The log already has votes; adopted votes after them would count as duplicates of the"
+            " same voters' later votes",
             where={"topic": VALIDATION_TOPIC},
-            todo="Adopt before the first bridge runs; for a rehearsal's votes, reset first",
+            todo="Adopt before the first bridge runs; after a rehearsal, reset first",
         )
     return epoch
 
@@ -69,11 +69,11 @@ async def log_state(settings: Settings) -> tuple[int, bool]:
     return epoch, latest >= epoch
 
 
-async def tell_bridges(settings: Settings, kind: type[AdoptionBegun | AdoptionEnded]) -> None:
-    """Let all bridges know, those that run and those that will be started.
+async def notify_bridges(settings: Settings, kind: type[AdoptionBegun | AdoptionEnded]) -> None:
+    """Notify all bridges, those running and those started later.
 
     Raises:
-        ServiceUnavailable: Kafka is away.
+        ServiceUnavailable: Kafka does not answer.
     """
     genesis = await _ensured(settings)
     notice = kind(genesis[0].log_id, time.time_ns() // 1_000_000)

@@ -1,4 +1,4 @@
-"""Adopted votes as records of the input log; pure."""
+"""Encode adopted votes as records of the input log; pure."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from streams.intake.buffers import MAX_BUFFER_BYTES, MAX_RECORD_ITEMS
 from streams.messages.incoming import MAX_DEPTH, NotAVote, clean
 
 MAX_METADATA_BYTES: Final = 16_384
-"""Of what an old row says beside its vote; longer is left out, and said so."""
+"""Limit for the other columns of an old row; longer metadata is left out and marked so."""
 
 _FLAGS: Final = int(Flag.ON_ROLL | Flag.MESSAGE_ID | Flag.PREVALIDATED)
-"""With a message id: an item that comes again is a replay."""
+"""With a message id: a repeated item counts as a replay."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TOP_LEVEL: Final = ("ip_address", "user_agent")
-"""Where messages of the old clients have them, and readers of the tables look for them."""
+"""Fields that old clients send at the top level, where readers of the tables expect them."""
 
 _VOTE_BYTES: Final = 200
-"""More than a vote's identity, numbers and headers take."""
+"""Upper bound for a vote's identity, numbers and headers."""
 
 
 def records(
@@ -41,12 +41,12 @@ def records(
     epoch: int,
     partitions: int,
 ) -> list[OutRecord]:
-    """Put items into records of their voters' partitions, in order.
+    """Pack items into records for their voters' partitions, in order.
 
     Args:
         items: rows of the staged items.
         adoption: identity of the adoption, 16 bytes.
-        ingest_ms: now, in Unix milliseconds.
+        ingest_ms: current time in Unix milliseconds.
         name: of this process.
         epoch: of the log.
         partitions: of the input topic.
@@ -86,7 +86,7 @@ def records(
 def vote_of(item: Mapping[str, Any]) -> Vote:
     """The vote of one item, marked as adopted in its metadata."""
     timestamp_us = max(0, (item["at"] - _EPOCH) // timedelta(microseconds=1))
-    # The same whenever the old system is read again.
+    # Stays the same when the old system is read again.
     facts = [
         *(item[name] for name in ("origin", "hash", "contest", "kind", "choice", "number")),
         timestamp_us,

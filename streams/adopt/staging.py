@@ -1,4 +1,4 @@
-"""Copies what the old system knows beside our tables, and plans from it what goes into the log."""
+"""Copy the old system's data next to Scrutin's tables, and plan the items for the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
 from streams.core.keys import normalise_hash
 
 LONG_S: Final = 24 * 3600.0
-"""Rows by the million take longer than other statements may."""
+"""Statements over millions of rows take longer than the usual timeout."""
 
 _CHUNK: Final = 5_000
 _QUEUE: Final = 64
@@ -31,11 +31,11 @@ _TABLES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 Step = Callable[[str], None]
-"""Told what is done next."""
+"""Called with the name of the next step."""
 
 
 async def columns(connection: asyncpg.Connection, schema: str) -> dict[str, Columns]:
-    """The tables of ours' names in a schema, with their columns' types."""
+    """The tables in a schema that an adoption reads, with their columns' types."""
     rows = await connection.fetch(
         "SELECT table_name::text AS t, column_name::text AS c, data_type::text AS d"
         " FROM information_schema.columns WHERE table_schema = $1 AND table_name = ANY($2)",
@@ -55,17 +55,17 @@ async def stage(
     redis: Redis | None,
     step: Step,
 ) -> None:
-    """Copy tables and keys, sort the rows and plan the items; within a transaction of `target`.
+    """Copy tables and keys, classify the rows and plan the items; in a transaction of `target`.
 
     Args:
         source: to the old system's database, within a transaction.
-        target: to ours.
+        target: to Scrutin's database.
         dialect: of the old tables.
-        redis: the old system's; None if it is not to be asked.
-        step: told what is done next.
+        redis: the old system's; None to skip it.
+        step: called with the name of the next step.
 
     Raises:
-        ServiceUnavailable: Redis is away.
+        ServiceUnavailable: Redis does not answer.
     """
     await target.execute(sql.CREATE)
     queries = {
@@ -86,15 +86,15 @@ async def stage(
     await target.execute(sql.PLAN, timeout=LONG_S)
 
 
-async def judged(
+async def assess(
     target: asyncpg.Connection, more: dict[str, int], *, with_redis: bool
 ) -> tuple[dict[str, int], list[dict[str, Any]], list[Finding]]:
-    """Figures, votes by contest and choice, and findings; within the staging's transaction.
+    """Figures, votes by contest and choice, and findings; within the transaction of staging.
 
     Args:
-        target: to our database, its search path as the staging left it.
-        more: figures found elsewhere.
-        with_redis: whether Redis was asked.
+        target: to Scrutin's database, with the search path that staging set.
+        more: figures from other sources.
+        with_redis: whether Redis was read.
     """
     row = await target.fetchrow(sql.FACTS, timeout=LONG_S)
     assert row is not None
@@ -176,5 +176,5 @@ async def _put(target: asyncpg.Connection, table: str, rows: Iterable[tuple[obje
 
 def _text(value: str | bytes) -> str:
     text = value if isinstance(value, str) else value.decode("utf-8", "replace")
-    # PostgreSQL cannot hold it.
+    # PostgreSQL cannot store NUL in text.
     return text.replace("\0", "\ufffd")

@@ -1,4 +1,4 @@
-"""The SQL of an adoption. Everything is staged in one schema of the database that Scrutin uses."""
+"""SQL of an adoption. Everything is staged in one schema of Scrutin's database."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from streams.adopt.dialects import COUNTED, DUPLICATE, PENDING, REFUSED
 
 SCHEMA: Final = "scrutin_adoption"
 REPLACED: Final = "scrutin_replaced"
-"""Where the old system's tables are moved to if they stand where ours must go."""
+"""Schema for the old system's tables whose names Scrutin needs."""
 UNDONE: Final = "scrutin_undone"
-"""Where ours are moved to when an adoption is undone."""
+"""Schema for Scrutin's tables when an adoption is undone."""
 
 
 def _list(words: tuple[str, ...]) -> str:
@@ -37,7 +37,7 @@ CREATE TABLE items (
     contest text NOT NULL, choice text NOT NULL, number integer NOT NULL, at timestamptz NOT NULL,
     citizen text, metadata jsonb, extra jsonb, origin text NOT NULL, source_row bigint NOT NULL
 );
--- How far it is; done and items count rows of items.
+-- The progress; done and items count rows of items.
 CREATE TABLE adoption (
     adoption bytea NOT NULL, source text NOT NULL, items bigint NOT NULL, done bigint NOT NULL,
     moved text[] NOT NULL, findings jsonb NOT NULL, started_at timestamptz NOT NULL DEFAULT now(),
@@ -80,7 +80,7 @@ WHERE NOT EXISTS (SELECT 1 FROM counted AS c WHERE c.hash = v.hash);
 CREATE INDEX ON voters (hash);
 ANALYZE voters;
 
--- Both tables may tell of the same attempts: the one that tells of more is taken.
+-- Both tables may hold the same attempts: the one with more is taken.
 CREATE TABLE attempts AS
 SELECT voter, hash, kind, contest, choice, at, citizen, metadata, extra, n, 'vote_audit' AS origin
 FROM audit WHERE outcome = 'duplicate'
@@ -133,7 +133,7 @@ SELECT hash, kind, contest, coalesce(choice, ''), number::integer, at, citizen, 
        coalesce(extra, '{}'), origin, n
 FROM numbered ORDER BY number, at, n;
 
--- Attempts that were counted only: one item stands for all that no row tells of.
+-- Attempts known only as a count: one item stands for all of them without a row.
 INSERT INTO items (hash, kind, contest, choice, number, at, citizen, extra, origin, source_row)
 SELECT v.hash, v.kind, v.contest, v.choice, least(c.attempts, 2000000000)::integer,
        coalesce(c.at, v.at), v.citizen,
@@ -204,12 +204,12 @@ SELECT $1, $2, (SELECT count(*) FROM {SCHEMA}.items), 0, $3, $4
 """
 READ_ADOPTION: Final = f"SELECT * FROM {SCHEMA}.adoption"
 READ_ITEMS: Final = f"SELECT * FROM {SCHEMA}.items WHERE n > $1 ORDER BY n LIMIT $2"
-MOVE_ON: Final = f"UPDATE {SCHEMA}.adoption SET done = $1, finished_at = $2"
+SET_PROGRESS: Final = f"UPDATE {SCHEMA}.adoption SET done = $1, finished_at = $2"
 
 _STORED_HASH: Final = """CASE i.kind WHEN 0 THEN i.hash ELSE encode(sha256(
     'contest'::bytea || '\\x00'::bytea || convert_to(i.contest, 'UTF8')
     || '\\x00'::bytea || convert_to(i.hash, 'UTF8')), 'hex') END"""
-# As `streams.core.keys.stored_hash` makes it.
+# Same as `streams.core.keys.stored_hash`.
 
 UNCOUNTED: Final = f"""
 SELECT count(*) FROM {SCHEMA}.items AS i
@@ -219,9 +219,9 @@ WHERE i.number = 0 AND i.choice <> '' AND (i.kind = 1 OR i.choice IN ('oui', 'no
         WHERE a.vote_hash = {_STORED_HASH} AND a.contest = i.contest AND a.choice = i.choice
             AND a."timestamp" = i.at)
 """
-"""Adopted votes that are not, or not yet, counted as they were."""
+"""Adopted votes that are not, or not yet, counted unchanged."""
 
-UNNOTED: Final = f"""
+UNRECORDED: Final = f"""
 SELECT count(*) FROM (
     SELECT {_STORED_HASH} AS vote_hash, max(i.number) AS number FROM {SCHEMA}.items AS i
     WHERE i.number > 0 GROUP BY 1

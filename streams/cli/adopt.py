@@ -14,11 +14,11 @@ from streams.adopt.adoption import (
     Adoption,
     OldSystem,
     begin,
-    carry,
     end,
     examine,
     uncounted,
     undo,
+    write_items,
 )
 from streams.cli.progress import counting
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
@@ -67,7 +67,7 @@ def command(
     aggregator before; start bridges after. Old tables that stand where ours must go are moved to
     the schema scrutin_replaced, and back with --undo.
 
-    Exit code 3: the old system disagrees with itself, or (with --wait) the count with it.
+    Exit code 3: the old data is inconsistent or, with --wait, the count differs from it.
 
     Examples:
 
@@ -100,7 +100,7 @@ def command(
     found = run(begin(settings, old, step, accept_differences=accept_differences))
     if not found.finished:
         with counting("adopting", found.items) as advance:
-            found = run(carry(settings, advance))
+            found = run(write_items(settings, advance))
     else:
         run(end(settings))
     left = run(_counted(settings, wait)) if wait else None

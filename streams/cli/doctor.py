@@ -43,7 +43,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
         )
     else:
         _show(checks)
-    if any(check.away for check in checks):
+    if any(check.unavailable for check in checks):
         raise typer.Exit(ExitCode.SERVICE_UNAVAILABLE)
     if count(checks, CheckStatus.FAILURE):
         raise typer.Exit(ExitCode.FAILED)

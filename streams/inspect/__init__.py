@@ -1,1 +1,1 @@
-"""Looking at a running deployment without disturbing it: no group, no commits, no writes."""
+"""Inspect a running deployment without side effects: no consumer group, commits or writes."""

@@ -20,9 +20,9 @@ _LEAST_HANDLES: Final = 1024
 
 
 def evaluate(settings: Settings) -> Iterator[Check]:
-    """Look at Python, Faust, disks and limits."""
+    """Check Python, Faust, disks and limits."""
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have forced it
+    if sys.version_info < (3, 11):  # noqa: UP036 - the installation may have been forced
         yield failure(SERVICE, "python", version, "Python 3.11 or newer is needed")
     else:
         yield ok(SERVICE, "python", version)
@@ -33,12 +33,12 @@ def evaluate(settings: Settings) -> Iterator[Check]:
 
 
 def evaluate_marks(settings: Settings) -> Iterator[Check]:
-    """Settings that no real count may have."""
+    """Check settings that must not be used in a real count."""
     if settings.test_failpoints:
         yield failure(
             SERVICE,
             "failpoints",
-            f"processes hurt themselves on purpose: {settings.test_failpoints}",
+            f"failures injected on purpose: {settings.test_failpoints}",
             f"Unset {failpoints.VARIABLE} where real votes are counted",
         )
     elif settings.test_deployment:
@@ -58,7 +58,7 @@ def _faust_extension() -> Check:
             SERVICE,
             "faust extension",
             f"Faust's C extension does not load: {error}",
-            "Without it events are acknowledged otherwise; reinstall faust-streaming from a wheel",
+            "Without it events are acknowledged differently; install faust-streaming from a wheel",
         )
     return ok(SERVICE, "faust extension", "loaded")
 
@@ -66,28 +66,28 @@ def _faust_extension() -> Check:
 def _disks(folders: list[Path]) -> Iterator[Check]:
     seen: set[int] = set()
     for folder in folders:
-        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-        if there.stat().st_dev in seen:
+        existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        if existing.stat().st_dev in seen:
             continue
-        seen.add(there.stat().st_dev)
-        yield evaluate_disk(str(folder), shutil.disk_usage(there).free)
+        seen.add(existing.stat().st_dev)
+        yield evaluate_disk(str(folder), shutil.disk_usage(existing).free)
 
 
 def evaluate_disk(folder: str, free: int) -> Check:
-    """`free` bytes on the disk of a folder."""
-    told = f"{free / (1 << 30):.1f} GiB free for {folder}"
+    """Check the free bytes on a folder's disk."""
+    detail = f"{free / (1 << 30):.1f} GiB free for {folder}"
     if free < _LEAST_FREE:
         return warning(
             SERVICE,
             "disk",
-            told,
-            "Make room: a service whose disk is full stops, and votes wait before it",
+            detail,
+            "Free disk space: a service with a full disk stops, and votes queue up",
         )
-    return ok(SERVICE, "disk", told)
+    return ok(SERVICE, "disk", detail)
 
 
 def evaluate_handles(limit: int) -> Check:
-    """`limit` open files at most; -1 is unlimited."""
+    """Check the limit of open files; -1 is unlimited."""
     if limit == resource.RLIM_INFINITY:
         return ok(SERVICE, "file handles", "unlimited")
     if limit < _LEAST_HANDLES:

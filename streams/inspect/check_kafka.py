@@ -32,36 +32,36 @@ _LOSSLESS_IN_SYNC: Final = 2
 
 @dataclass(frozen=True)
 class TopicFacts:
-    """A topic as it is."""
+    """Facts about an existing topic."""
 
     partitions: int
     replicas: int
-    """Of the partition that has fewest."""
+    """Lowest number of all partitions."""
     in_sync: int
-    """Of the partition that has fewest."""
+    """Lowest number of all partitions."""
     config: Mapping[str, str]
 
 
 @dataclass
 class KafkaFacts:
-    """What Kafka tells."""
+    """Facts about Kafka."""
 
     brokers: int = 0
     topics: dict[str, TopicFacts] = field(default_factory=dict)
-    """Ours, those that exist."""
+    """Scrutin's topics that exist."""
     spans: dict[int, Span] = field(default_factory=dict)
     """Of the input log, by partition."""
     log_ids: dict[int, bytes | None] = field(default_factory=dict)
-    """Partition -> identity in its genesis record; None where the first record is none."""
+    """Partition -> identity in its genesis record; None if the first record is not one."""
     changelog_ids: dict[int, bytes | None] = field(default_factory=dict)
-    """Partition -> identity in the first changelog record there is; None if undecodable."""
+    """Partition -> identity in the first changelog record; None if undecodable."""
 
 
 async def gather(settings: Settings) -> KafkaFacts:
-    """Ask Kafka.
+    """Read the facts from Kafka.
 
     Raises:
-        ServiceUnavailable: it does not answer.
+        ServiceUnavailable: Kafka does not answer.
     """
     servers = list(settings.kafka_bootstrap_servers)
     facts = KafkaFacts()
@@ -133,7 +133,7 @@ def _voted_id(value: bytes) -> bytes | None:
 
 
 def evaluate(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
-    """What the facts mean."""
+    """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"{facts.brokers} broker{'s' * (facts.brokers != 1)}")
     yield from _evaluate_topics(settings, facts)
     if facts.topics:
@@ -156,7 +156,7 @@ def _evaluate_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
             "topics",
             f"missing: {', '.join(missing)}",
             "The first bridge or worker creates them. If this deployment has run before, they "
-            "are gone: check SCRUTIN_APP_ID and the brokers before you start anything",
+            "were lost: check SCRUTIN_APP_ID and the brokers before you start anything",
         )
     together = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(settings.app_id))
     if len({facts.topics[t].partitions for t in together if t in facts.topics}) > 1:
@@ -166,7 +166,7 @@ def _evaluate_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
             ", ".join(
                 f"{t} has {facts.topics[t].partitions}" for t in together if t in facts.topics
             ),
-            "These topics must have the same number of partitions; restore the one that differs",
+            "These topics must have equal numbers of partitions; restore the one that differs",
         )
     if wrong:
         yield failure(
@@ -183,24 +183,24 @@ def _evaluate_replication(facts: KafkaFacts) -> Check:
     replicas = min(t.replicas for t in facts.topics.values())
     minimum = min(int(t.config.get("min.insync.replicas", 1)) for t in facts.topics.values())
     under = sorted(name for name, t in facts.topics.items() if t.in_sync < t.replicas)
-    told = f"replication {replicas}, min.insync.replicas {minimum}"
+    detail = f"replication {replicas}, min.insync.replicas {minimum}"
     if under:
         return warning(
             SERVICE,
             "replication",
-            f"{told}; replicas behind in {', '.join(under)}",
-            "Bring the missing brokers back",
+            f"{detail}; replicas behind in {', '.join(under)}",
+            "Restore the missing brokers",
         )
     if replicas < _LOSSLESS_REPLICAS or minimum < _LOSSLESS_IN_SYNC:
         return warning(
             SERVICE,
             "replication",
-            told,
-            "A Kafka broker acknowledges before it has written to disk: a power cut can take "
-            "acknowledged votes. Production means three brokers, SCRUTIN_REPLICATION_FACTOR=3 "
+            detail,
+            "A Kafka broker acknowledges before it writes to disk: a power failure can lose "
+            "acknowledged votes. Production needs three brokers, SCRUTIN_REPLICATION_FACTOR=3 "
             "and min.insync.replicas=2",
         )
-    return ok(SERVICE, "replication", told)
+    return ok(SERVICE, "replication", detail)
 
 
 def _evaluate_configs(facts: KafkaFacts) -> Iterator[Check]:
@@ -215,7 +215,7 @@ def _evaluate_configs(facts: KafkaFacts) -> Iterator[Check]:
                 SERVICE,
                 "retention",
                 f"{name}: unclean.leader.election.enable=true",
-                "A broker that lags may become leader and drop votes; set it to false",
+                "A lagging broker may become leader and lose votes; set it to false",
             )
     if not found:
         yield ok(SERVICE, "retention", "unlimited")
@@ -227,16 +227,16 @@ def _config_faults(name: str, config: Mapping[str, str]) -> Iterator[tuple[str, 
     if is_log and "compact" in policy:
         yield f"cleanup.policy={policy}", "Compaction removes votes; set it to delete"
     if not is_log and "compact" not in policy:
-        yield f"cleanup.policy={policy}", "Set it to compact, so that it does not grow for ever"
+        yield f"cleanup.policy={policy}", "Set it to compact, or it grows without limit"
     if "delete" in policy:
         for key in ("retention.ms", "retention.bytes"):
             if (value := config.get(key, "-1")) != "-1":
-                yield f"{key}={value}", f"Old votes get deleted; set {key}=-1"
+                yield f"{key}={value}", f"Old votes are deleted; set {key}=-1"
     largest = config.get("max.message.bytes", "")
     if largest.isdigit() and int(largest) < MAX_RECORD_BYTES:
         yield (
             f"max.message.bytes={largest}",
-            f"Batches of votes will not fit; set it to {MAX_RECORD_BYTES + 48_588} or more",
+            f"Batches of votes do not fit; set it to {MAX_RECORD_BYTES + 48_588} or more",
         )
 
 
@@ -262,14 +262,14 @@ def _evaluate_identity(facts: KafkaFacts) -> Iterator[Check]:
             "with empty topics",
         )
         return
-    strange = sorted(
+    foreign = sorted(
         p for p, log_id in facts.changelog_ids.items() if log_id != facts.log_ids.get(p)
     )
-    if strange:
+    if foreign:
         yield failure(
             SERVICE,
             "log identity",
-            f"partitions {', '.join(map(str, strange))} of the changelog belong to another log",
+            f"partitions {', '.join(map(str, foreign))} of the changelog belong to another log",
             "The input topic or the changelog was recreated; restore it, or start a new log with "
             "a new SCRUTIN_APP_ID and an empty database",
         )

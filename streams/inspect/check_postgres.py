@@ -1,4 +1,4 @@
-"""`scrutin doctor`: PostgreSQL, and whether it belongs to the log."""
+"""`scrutin doctor`: PostgreSQL, and whether its data belongs to the log."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class SinkRow(NamedTuple):
 
 @dataclass
 class PostgresFacts:
-    """What PostgreSQL tells."""
+    """Facts about PostgreSQL."""
 
     version: str
     clock: CheckClock
     parameters: dict[str, str]
     connections: int
-    """In use by anybody."""
+    """In use by all clients."""
     applied: list[int] | None = None
     """Versions of the applied migrations; None before the first."""
     sink: dict[int, SinkRow] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class PostgresFacts:
 
 
 async def gather(config: PostgresConfig) -> PostgresFacts:
-    """Ask PostgreSQL.
+    """Read the facts from PostgreSQL.
 
     Raises:
-        ServiceUnavailable: it does not answer.
-        SettingsError: it refuses us.
+        ServiceUnavailable: PostgreSQL does not answer.
+        SettingsError: it refuses the login.
     """
     async with connected(config) as connection:
         asked = time.time()
@@ -82,7 +82,7 @@ async def gather(config: PostgresConfig) -> PostgresFacts:
 
 
 def evaluate(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:
-    """What the facts mean."""
+    """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"version {facts.version}")
     if int(facts.version.split(".", maxsplit=1)[0]) < _OLDEST:
         yield failure(
@@ -113,8 +113,10 @@ def evaluate_schema(applied: list[int] | None, known: list[int]) -> Check:
             "Run the newer version of Scrutin",
         )
     if pending:
-        told = "no tables yet" if not applied else f"{len(pending)} migrations are missing"
-        return warning(SERVICE, "schema", told, "Run `scrutin migrate`; a worker does it at start")
+        detail = "no tables yet" if not applied else f"{len(pending)} migrations are missing"
+        return warning(
+            SERVICE, "schema", detail, "Run `scrutin migrate`; a worker does so at start"
+        )
     return ok(SERVICE, "schema", f"version {max(known, default=0)}")
 
 
@@ -124,7 +126,7 @@ def _evaluate_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
         for name, safe in _DURABLE.items()
         if parameters.get(name, "on") not in safe
     ]
-    # Workers do not override it, so what is committed may be gone after a crash.
+    # Workers do not override it, so a crash can lose committed rows.
     if parameters.get("synchronous_commit") == "off":
         off.append("synchronous_commit=off")
     if off:
@@ -132,7 +134,7 @@ def _evaluate_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
             SERVICE,
             "durability",
             ", ".join(off),
-            "A power cut can take committed votes; fine for trials, not for a real count",
+            "A power failure can lose committed votes; acceptable for trials, not for a real count",
         )
     else:
         yield ok(SERVICE, "durability", "commits are on disk")
@@ -141,10 +143,10 @@ def _evaluate_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
 def evaluate_log(
     facts: PostgresFacts, log_ids: Mapping[int, bytes | None], spans: Mapping[int, Span]
 ) -> Check:
-    """Whether database and log belong together.
+    """Check that database and log belong together.
 
     Args:
-        facts: the database's side.
+        facts: about the database.
         log_ids: partition -> identity of the log.
         spans: partition -> offsets of the log.
     """
@@ -154,18 +156,18 @@ def evaluate_log(
             return failure(
                 SERVICE,
                 name,
-                "there are counted votes, but no position in any log",
-                "Use an empty database for a new count, or restore the log these votes came from",
+                "votes were counted, but there is no position in any log",
+                "Use an empty database for a new count, or restore the log of these votes",
             )
         return ok(SERVICE, name, "nothing counted yet")
-    strange = sorted(p for p, row in facts.sink.items() if log_ids.get(p) != row.log_id)
-    if strange:
+    foreign = sorted(p for p, row in facts.sink.items() if log_ids.get(p) != row.log_id)
+    if foreign:
         return failure(
             SERVICE,
             name,
-            f"partitions {', '.join(map(str, strange))} were counted from another log",
-            "The topic was recreated or the database is another deployment's: restore the one "
-            "that is wrong; don't start workers before",
+            f"partitions {', '.join(map(str, foreign))} were counted from another log",
+            "The topic was recreated, or the database belongs to another deployment: restore the "
+            "wrong one before you start workers",
         )
     ahead = sorted(
         p for p, row in facts.sink.items() if p in spans and row.source_offset >= spans[p].end
@@ -175,6 +177,6 @@ def evaluate_log(
             SERVICE,
             name,
             f"partitions {', '.join(map(str, ahead))}: the database is newer than the log",
-            "The log was truncated; restore it, don't start workers before",
+            "The log was truncated; restore it before you start workers",
         )
     return ok(SERVICE, name, f"{len(facts.sink)} partitions belong to this log")

@@ -18,7 +18,7 @@ SERVICE: Final = "rabbitmq"
 
 @dataclass
 class RabbitFacts:
-    """What RabbitMQ tells."""
+    """Facts about RabbitMQ."""
 
     broker: BrokerFacts
     management: str
@@ -30,11 +30,11 @@ class RabbitFacts:
 
 
 async def gather(settings: Settings) -> RabbitFacts:
-    """Ask RabbitMQ; the management API is asked if it is there.
+    """Read the facts from RabbitMQ and, if it answers, from the management API.
 
     Raises:
         ServiceUnavailable: RabbitMQ does not answer.
-        SettingsError: it refuses us.
+        SettingsError: it refuses the login.
     """
     names = queue_names(settings)
     broker = await look(settings.rabbit, names, [VOTES_EXCHANGE])
@@ -50,23 +50,25 @@ async def gather(settings: Settings) -> RabbitFacts:
 
 
 def evaluate(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
-    """What the facts mean."""
+    """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"version {facts.broker.version}")
     ingress = {settings.queue_name(name) for name in settings.ingress}
     for name, depth in facts.broker.queues.items():
         if depth is None:
             yield warning(SERVICE, f"queue {name}", "does not exist", "The bridge declares it")
             continue
-        told = f"{depth.ready:,} waiting, {depth.consumers} consumers"
+        detail = f"{depth.ready:,} waiting, {depth.consumers} consumers"
         if name in ingress and not depth.consumers:
-            yield warning(SERVICE, f"queue {name}", told, "Nobody reads it; is a bridge running?")
+            yield warning(
+                SERVICE, f"queue {name}", detail, "It has no consumer; is a bridge running?"
+            )
         else:
-            yield ok(SERVICE, f"queue {name}", told)
+            yield ok(SERVICE, f"queue {name}", detail)
     if facts.details is None:
         yield ok(
             SERVICE,
             "queue arguments",
-            f"not looked at: no management API at {facts.management} "
+            f"not checked: no management API at {facts.management} "
             "(SCRUTIN_RABBITMQ_MANAGEMENT_URL)",
         )
     else:
@@ -77,25 +79,27 @@ def evaluate(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
 def _evaluate_details(details: Mapping[str, QueueDetails]) -> Iterator[Check]:
     found = False
     for name, queue in details.items():
-        for what, todo in queue_faults(queue):
+        for fault, todo in queue_faults(queue):
             found = True
-            yield warning(SERVICE, f"queue {name}", what, todo)
+            yield warning(SERVICE, f"queue {name}", fault, todo)
     if not found and details:
         yield ok(SERVICE, "queue arguments", "nothing that loses or reorders votes")
 
 
 def queue_faults(queue: QueueDetails) -> Iterator[tuple[str, str]]:
-    """(what, what to do) for every property of a queue that loses or reorders messages."""
-    again = "Empty the queue, delete it and let the bridge declare it"
+    """(fault, remedy) for every property of a queue that loses or reorders messages."""
+    recreate = "Empty the queue, delete it and let the bridge declare it"
     if not queue.durable:
-        yield "not durable", f"It is gone after a restart of the broker. {again}"
+        yield "not durable", f"A restart of the broker deletes it. {recreate}"
     if queue.auto_delete:
-        yield "auto-delete", f"It is gone when the bridge disconnects. {again}"
+        yield "auto-delete", f"It is deleted when the bridge disconnects. {recreate}"
     for source, options, change in (
-        ("", {k.removeprefix("x-"): v for k, v in queue.arguments.items()}, again),
+        ("", {k.removeprefix("x-"): v for k, v in queue.arguments.items()}, recreate),
         ("policy: ", queue.policy, "Change the policy"),
     ):
-        yield from ((f"{source}{what}", f"{why}. {change}") for what, why in _options(options))
+        yield from (
+            (f"{source}{fault}", f"{reason}. {change}") for fault, reason in _options(options)
+        )
 
 
 def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -104,18 +108,21 @@ def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     overflow = options.get("overflow", "drop-head")
     for key in ("max-length", "max-length-bytes"):
         if (limit := options.get(key)) is not None:
-            why = (
-                "When it is full the oldest messages are dropped"
+            reason = (
+                "A full queue drops its oldest messages"
                 if overflow == "drop-head"
-                else "When it is full publishers are refused; they must use confirms"
+                else "A full queue refuses publishers; they must use confirms"
             )
-            yield f"{key} {limit}, overflow {overflow}", why
+            yield f"{key} {limit}, overflow {overflow}", reason
     if (expires := options.get("expires")) is not None:
-        yield f"expires {expires} ms", "It is deleted when nobody uses it"
+        yield f"expires {expires} ms", "It is deleted when unused"
     if (priority := options.get("max-priority")) is not None:
-        yield f"max-priority {priority}", "Messages overtake each other, so first may not be first"
+        yield (
+            f"max-priority {priority}",
+            "Messages overtake each other, so a later vote may count as the first",
+        )
     if (limit := options.get("delivery-limit")) is not None:
-        yield f"delivery-limit {limit}", "Messages returned that often are dropped"
+        yield f"delivery-limit {limit}", "Messages requeued that often are dropped"
 
 
 def _evaluate_exchange(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
@@ -123,20 +130,20 @@ def _evaluate_exchange(settings: Settings, facts: RabbitFacts) -> Iterator[Check
         return
     queue = settings.queue_name(VALIDATION)
     if facts.details is None:
-        yield ok(SERVICE, VOTES_EXCHANGE, "exists; bindings not looked at")
+        yield ok(SERVICE, VOTES_EXCHANGE, "exists; bindings not checked")
     elif queue in facts.bound:
         yield ok(SERVICE, VOTES_EXCHANGE, f"feeds {queue}")
     elif settings.bindings and VALIDATION in settings.ingress:
         yield warning(
             SERVICE,
             VOTES_EXCHANGE,
-            f"does not feed {queue} yet, what is published there vanishes",
-            "Start the bridge, it binds the queue",
+            f"does not feed {queue} yet; messages published there are lost",
+            "Start the bridge, which binds the queue",
         )
     else:
         yield failure(
             SERVICE,
             VOTES_EXCHANGE,
-            f"does not feed {queue}, what is published there vanishes",
+            f"does not feed {queue}; messages published there are lost",
             "Set SCRUTIN_BINDINGS=true, or bind the queue yourself",
         )

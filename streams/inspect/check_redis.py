@@ -26,16 +26,16 @@ _VOTED: Final = "voted_hashes"
 
 @dataclass(frozen=True)
 class RedisFacts:
-    """What Redis tells."""
+    """Facts about Redis."""
 
     version: str
     clock: CheckClock
     roll: int | None
-    """Members of `valid_hashes`; None if it is no set."""
+    """Members of `valid_hashes`; None if it is not a set."""
     voted: int | None
-    """Members of `voted_hashes`; None if it is no set."""
+    """Members of `voted_hashes`; None if it is not a set."""
     persistent: bool | None
-    """Whether it writes to disk; None if it does not tell."""
+    """Whether it writes to disk; None if unknown."""
     policy: str
     """`maxmemory-policy`."""
     max_memory: int
@@ -43,17 +43,17 @@ class RedisFacts:
 
 
 async def gather(config: RedisConfig) -> RedisFacts:
-    """Ask Redis.
+    """Read the facts from Redis.
 
     Raises:
-        ServiceUnavailable: it does not answer.
+        ServiceUnavailable: Redis does not answer.
         SettingsError: it refuses the password.
     """
     where: dict[str, object] = {"host": config.host, "port": config.port}
     client: Any = Redis(
         **address(config),
         decode_responses=True,
-        # One try: whoever asks wants to know how it is now.
+        # One attempt: the check reports the present state.
         retry=Retry(NoBackoff(), 0),
     )
     try:
@@ -100,12 +100,12 @@ async def _persistent(client: Any, info: dict[str, Any]) -> bool | None:
     try:
         return bool((await client.config_get("save")).get("save"))
     except ResponseError:
-        # Hosted ones often forbid CONFIG.
+        # Hosted Redis often forbids CONFIG.
         return None
 
 
 def evaluate(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
-    """What the facts mean."""
+    """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"version {facts.version}")
     yield _evaluate_roll(settings, facts)
     if facts.voted is None:
@@ -118,7 +118,7 @@ def evaluate(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
             SERVICE,
             "eviction",
             f"maxmemory-policy {facts.policy} ({limit})",
-            "A full Redis would throw the roll away; set maxmemory-policy noeviction",
+            "A full Redis would evict the roll; set maxmemory-policy noeviction",
         )
     else:
         yield ok(SERVICE, "eviction", f"maxmemory-policy {facts.policy}")
@@ -127,7 +127,7 @@ def evaluate(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
             SERVICE,
             "persistence",
             "off",
-            "After a restart the roll is gone and votes wait until it is loaded again; set "
+            "A restart loses the roll, and votes wait until it is loaded again; set "
             "appendonly yes or a save interval",
         )
     elif facts.persistent:
@@ -137,7 +137,7 @@ def evaluate(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
 
 def _evaluate_roll(settings: Settings, facts: RedisFacts) -> Check:
     if settings.roll != "redis":
-        return ok(SERVICE, "roll", f"not asked (SCRUTIN_ROLL={settings.roll})")
+        return ok(SERVICE, "roll", f"not used (SCRUTIN_ROLL={settings.roll})")
     if facts.roll is None:
         return failure(SERVICE, "roll", f"{_ROLL} is not a set", "Load the roll: `scrutin roll`")
     if not facts.roll:

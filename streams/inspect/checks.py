@@ -1,4 +1,4 @@
-"""What a check of `scrutin doctor` is, and how one that gets no answer is told."""
+"""Checks of `scrutin doctor`, including those that get no answer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 DEADLINE_S: Final = 5.0
 """Longest wait for a service."""
 MAX_SKEW_S: Final = 1.0
-"""Clocks further apart than this are worth a warning."""
+"""Clock differences above this cause a warning."""
 
 
 class CheckStatus(StrEnum):
-    """How a check ended."""
+    """Outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -29,15 +29,15 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One finding."""
+    """One check with its outcome."""
 
     service: str
     name: str
     status: CheckStatus
     detail: str
     todo: str = ""
-    away: bool = False
-    """The service could not be reached at all."""
+    unavailable: bool = False
+    """The service could not be reached."""
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
@@ -51,58 +51,62 @@ class Check:
 
 
 def ok(service: str, name: str, detail: str) -> Check:
-    """All is well."""
+    """The check passed."""
     return Check(service, name, CheckStatus.OK, detail)
 
 
 def warning(service: str, name: str, detail: str, todo: str) -> Check:
-    """It works, but."""
+    """The check passed with a warning."""
     return Check(service, name, CheckStatus.WARNING, detail, todo)
 
 
 def failure(service: str, name: str, detail: str, todo: str) -> Check:
-    """It does not work, or votes are in danger."""
+    """The check failed, or votes may be lost."""
     return Check(service, name, CheckStatus.FAILURE, detail, todo)
 
 
 async def ask(service: str, question: Awaitable[T]) -> T | Check:
-    """Ask a service; what keeps it from answering becomes a failed check."""
+    """Query a service; an error or timeout becomes a failed check."""
     try:
         async with asyncio.timeout(DEADLINE_S):
             return await question
     except TimeoutError:
-        detail, todo, away = f"no answer within {DEADLINE_S:g} s", "Is it up and not stuck?", True
+        detail, todo, unavailable = (
+            f"no answer within {DEADLINE_S:g} s",
+            "Check that the service runs and responds",
+            True,
+        )
     except ScrutinError as error:
         place = ", ".join(f"{name} {value}" for name, value in error.where.items())
         detail = f"{error.what} ({place})" if place else error.what
-        todo, away = error.todo, isinstance(error, ServiceUnavailable)
-    return Check(service, "reachable", CheckStatus.FAILURE, detail, todo, away)
+        todo, unavailable = error.todo, isinstance(error, ServiceUnavailable)
+    return Check(service, "reachable", CheckStatus.FAILURE, detail, todo, unavailable)
 
 
 @dataclass(frozen=True)
 class CheckClock:
-    """A service's clock against ours."""
+    """A service's clock compared with this host's."""
 
     ahead_s: float
-    """How far the service's clock is ahead; negative if behind."""
-    unsure_s: float
-    """Half of the time the question took."""
+    """Lead of the service's clock; negative if it is behind."""
+    uncertainty_s: float
+    """Half the round-trip time of the query."""
 
     @classmethod
-    def read(cls, theirs_s: float, asked_s: float) -> CheckClock:
-        """Compare a time told now.
+    def read(cls, service_time_s: float, asked_s: float) -> CheckClock:
+        """Compare a time that the service has just returned.
 
         Args:
-            theirs_s: what the service said, Unix time in seconds.
-            asked_s: our clock when the question went out.
+            service_time_s: the service's Unix time in seconds.
+            asked_s: this host's clock when the query was sent.
         """
         answered_s = time.time()
-        return cls(theirs_s - (asked_s + answered_s) / 2, (answered_s - asked_s) / 2)
+        return cls(service_time_s - (asked_s + answered_s) / 2, (answered_s - asked_s) / 2)
 
 
 def evaluate_clock(service: str, clock: CheckClock) -> Check:
-    """Clocks decide nothing about who may vote, but times in rows and windows come from them."""
-    if abs(clock.ahead_s) - clock.unsure_s > MAX_SKEW_S:
+    """Check a clock: it does not affect who may vote, but times in rows and windows."""
+    if abs(clock.ahead_s) - clock.uncertainty_s > MAX_SKEW_S:
         side = "ahead of" if clock.ahead_s > 0 else "behind"
         return warning(
             service,
@@ -110,10 +114,12 @@ def evaluate_clock(service: str, clock: CheckClock) -> Check:
             f"{abs(clock.ahead_s):.1f} s {side} this host",
             "Synchronise the clocks (chrony, systemd-timesyncd)",
         )
-    # Answers that took long make small differences meaningless.
-    return ok(service, "clock", f"within {abs(clock.ahead_s) + clock.unsure_s:.2g} s of this host")
+    # A slow answer makes small differences meaningless.
+    return ok(
+        service, "clock", f"within {abs(clock.ahead_s) + clock.uncertainty_s:.2g} s of this host"
+    )
 
 
 def count(checks: list[Check], status: CheckStatus) -> int:
-    """How many checks ended so."""
+    """Number of checks with this outcome."""
     return sum(check.status is status for check in checks)

@@ -1,4 +1,4 @@
-"""Contests as PostgreSQL shows them: what was asked for, how far it is, and what is final."""
+"""Contests in PostgreSQL: the requested state, its progress, and what is final."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Closing:
     """When the closing was issued."""
     partitions: int
     enforced: bool
-    """Whether votes behind the closing are refused."""
+    """Whether votes after the closing are refused."""
     passed: int
-    """Partitions in which all up to the closing is counted."""
+    """Partitions in which all votes up to the closing are counted."""
     final: bool
     passed_at: datetime | None
     vector: tuple[dict[str, Any], ...]
-    """`partition`, `log_id` (hexadecimal) and `offset` of the closing record in each of them."""
+    """`partition`, `log_id` (hexadecimal) and `offset` of each closing record."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -78,7 +78,7 @@ class ContestRow:
     issued_at: datetime
     partitions: int
     passed: int
-    """Partitions in which that command holds and all before it is counted."""
+    """Partitions in which that command applies and all votes before it are counted."""
     votes: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ async def fetch_contests(
 
     Raises:
         ScrutinError: the database was not migrated.
-        ServiceUnavailable: the database is away.
+        ServiceUnavailable: the database does not answer.
     """
     async with translated(where):
         try:
@@ -137,7 +137,7 @@ async def fetch_contests(
 
 
 async def fetch_finals(connection: asyncpg.Connection) -> dict[str, Closing]:
-    """What is known of every closed contest, by id; within the caller's snapshot."""
+    """Closing of every closed contest, by id; within the caller's snapshot."""
     return {
         row["contest_id"]: Closing(
             row["contest_id"],
@@ -155,7 +155,7 @@ async def fetch_finals(connection: asyncpg.Connection) -> dict[str, Closing]:
 
 
 def unmigrated(where: dict[str, object]) -> ScrutinError:
-    """The error for a database without our tables."""
+    """The error for a database without Scrutin's tables."""
     return ScrutinError(
         "The database has no tables for contests", where=where, todo="Run `scrutin migrate`"
     )

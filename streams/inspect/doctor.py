@@ -1,4 +1,4 @@
-"""All checks of a deployment, services at the same time, one that is away stopping no other."""
+"""All checks of a deployment. Services are checked concurrently and independently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables into files: CSV, JSON lines or Parquet, row by row or group by group, never whole."""
+"""Write tables to CSV, JSON lines or Parquet in parts, so that they never fill memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Format(StrEnum):
 
 
 class RowWriter(Protocol):
-    """Takes rows in the order of the file; every row has the same columns."""
+    """Accepts rows in the order of the file; every row has the same columns."""
 
     def write(self, rows: Sequence[Row]) -> None:
         """Append rows."""
@@ -55,10 +55,10 @@ class _JsonLines:
 
 
 class _Parquet:
-    """Collects rows to groups of a useful size."""
+    """Collects rows into row groups of a useful size."""
 
     def __init__(self, path: Path, columns: Mapping[str, type]) -> None:
-        import pyarrow as pa  # noqa: PLC0415 - takes longer to load than most commands take
+        import pyarrow as pa  # noqa: PLC0415 - slow to load
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         kinds: dict[type, Any] = {str: pa.string(), int: pa.int64()}
@@ -86,11 +86,11 @@ class _Parquet:
 def open_writer(
     path: Path | None, file_format: Format, columns: Mapping[str, type]
 ) -> Iterator[RowWriter]:
-    """Open a file for rows. It appears under its name only when it is complete.
+    """Open a file for rows. It gets its name only when it is complete.
 
     Args:
-        path: the file; None writes to standard output, which is not for Parquet.
-        file_format: how to write.
+        path: the file; None writes to standard output, which Parquet cannot use.
+        file_format: of the file.
         columns: names and types (`str` or `int`; both may hold None).
 
     Raises:

@@ -1,4 +1,4 @@
-"""How far every reader is behind: RabbitMQ's queues, Kafka's groups, PostgreSQL's fence."""
+"""Lag of every reader: RabbitMQ queues, Kafka consumer groups, the fence in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
     MIRROR: (VALIDATED_TOPIC,),
     SINK: (VALIDATION_TOPIC, VALIDATED_TOPIC),
 }
-"""Who reads what."""
+"""Reader -> topics that it reads."""
 
 
 def groups(app_id: str) -> dict[str, str]:
@@ -56,17 +56,17 @@ def groups(app_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PartitionLag:
-    """One partition and those who read it."""
+    """One partition and the positions of its readers."""
 
     topic: str
     partition: int
     end: int
-    """Offset that the next record will get."""
+    """Offset of the next record."""
     next_offsets: Mapping[str, int | None]
-    """Reader -> offset it will read next; None if it never committed any."""
+    """Reader -> offset that it reads next; None if it never committed."""
 
     def lag(self, reader: str) -> int | None:
-        """Records the reader has yet to read; None if it never committed."""
+        """Records that the reader has not read yet; None if it never committed."""
         at = self.next_offsets[reader]
         return None if at is None else max(0, self.end - at)
 
@@ -85,13 +85,13 @@ class PartitionLag:
 
 @dataclass
 class Lag:
-    """Everything that waits somewhere."""
+    """Waiting records and messages of a deployment."""
 
     partitions: list[PartitionLag] = field(default_factory=list)
     queues: dict[str, QueueDepth | None] = field(default_factory=dict)
-    """RabbitMQ's queues by deployed name; None where there is none."""
+    """RabbitMQ queues by deployed name; None if the queue does not exist."""
     errors: dict[str, ScrutinError] = field(default_factory=dict)
-    """What could not be asked, by service."""
+    """Services that did not answer, with the error."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -106,12 +106,12 @@ class Lag:
 
 
 async def measure(settings: Settings) -> Lag:
-    """Ask all services at the same time; one that is away is named in `errors`."""
+    """Query all services concurrently; one that does not answer is named in `errors`."""
     lag = Lag()
     kafka, queues, sink = await asyncio.gather(
-        _unless_away(lag, "kafka", _kafka(settings)),
-        _unless_away(lag, "rabbitmq", look(settings.rabbit, queue_names(settings))),
-        _unless_away(lag, "postgresql", sink_offsets(settings)),
+        _unless_unavailable(lag, "kafka", _kafka(settings)),
+        _unless_unavailable(lag, "rabbitmq", look(settings.rabbit, queue_names(settings))),
+        _unless_unavailable(lag, "postgresql", sink_offsets(settings)),
     )
     if queues is not None:
         lag.queues = queues.queues
@@ -132,13 +132,13 @@ def assemble(
     committed: Mapping[str, Mapping[tuple[str, int], int]],
     sink: Mapping[int, tuple[int, int]] | None,
 ) -> list[PartitionLag]:
-    """Put together who stands where.
+    """Combine ends and positions into one entry per partition.
 
     Args:
         ends: (topic, partition) -> end, in the order to show them.
         committed: reader -> (topic, partition) -> next offset.
-        sink: partition -> last offsets applied of the input log and of the verdicts; None when
-            the database could not be asked.
+        sink: partition -> last offsets applied of the input log and of the verdicts; None if the
+            database did not answer.
     """
     found = []
     for (topic, partition), end in ends.items():
@@ -156,7 +156,7 @@ def assemble(
     return found
 
 
-async def _unless_away(lag: Lag, service: str, question: Awaitable[T]) -> T | None:
+async def _unless_unavailable(lag: Lag, service: str, question: Awaitable[T]) -> T | None:
     try:
         return await question
     except ScrutinError as error:
@@ -198,7 +198,7 @@ async def committed_offsets(
 
 
 async def _committed(admin: Any, group: str) -> dict[tuple[str, int], int]:
-    # A new cluster has no coordinator until somebody asks for one.
+    # A new cluster has no coordinator until a client asks for one.
     async for attempt in stamina.retry_context(
         on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
     ):
@@ -212,7 +212,7 @@ async def sink_offsets(settings: Settings) -> dict[int, tuple[int, int]]:
 
     Raises:
         ScrutinError: the database was not migrated.
-        ServiceUnavailable: it is away.
+        ServiceUnavailable: it does not answer.
     """
     where = settings.postgres.where()
     async with connected(settings.postgres) as connection:

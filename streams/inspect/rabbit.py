@@ -1,4 +1,4 @@
-"""Looking at RabbitMQ over AMQP: what everybody may see."""
+"""Facts about RabbitMQ over AMQP, which need no special permission."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from streams.settings.tls import refusal
 
 DEADLINE_S: Final = 5.0
 VOTES_EXCHANGE: Final = "votes.exchange"
-"""Where the replaced API publishes to."""
+"""Exchange to which the replaced API publishes."""
 
 _NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """What a passive declaration tells."""
+    """Facts from a passive declaration of a queue."""
 
     ready: int
-    """Messages waiting; those delivered and not yet acknowledged are not among them."""
+    """Waiting messages, without those delivered but not acknowledged."""
     consumers: int
 
 
 @dataclass
 class BrokerFacts:
-    """What AMQP tells about a broker."""
+    """Facts about a broker from AMQP."""
 
     version: str = "?"
     queues: dict[str, QueueDepth | None] = field(default_factory=dict)
-    """By name; None where there is no such queue."""
+    """By name; None if the queue does not exist."""
     exchanges: dict[str, bool] = field(default_factory=dict)
     """By name: whether it exists."""
 
@@ -50,7 +50,7 @@ class BrokerFacts:
 async def look(
     config: RabbitConfig, queues: Sequence[str], exchanges: Sequence[str] = ()
 ) -> BrokerFacts:
-    """Ask over AMQP, declaring nothing.
+    """Read facts over AMQP without declaring anything.
 
     Raises:
         ServiceUnavailable: RabbitMQ does not answer within the deadline.
@@ -98,7 +98,7 @@ def _ask(
     connection: pika.BlockingConnection, queues: Sequence[str], exchanges: Sequence[str]
 ) -> BrokerFacts:
     facts = BrokerFacts()
-    # BlockingConnection hides what the broker said about itself.
+    # BlockingConnection does not expose the broker's properties.
     properties = getattr(getattr(connection, "_impl", None), "server_properties", None) or {}
     facts.version = str(properties.get("version", "?"))
     for name in queues:

@@ -1,4 +1,4 @@
-"""Looking at RabbitMQ over its management plugin: what AMQP does not tell."""
+"""Facts about RabbitMQ from its management API, for what AMQP does not expose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.settings.configs import RabbitConfig
 
 @dataclass(frozen=True)
 class QueueDetails:
-    """What the management plugin tells about a queue."""
+    """Facts about a queue from the management API."""
 
     arguments: dict[str, Any]
     policy: dict[str, Any]
@@ -27,7 +27,7 @@ class QueueDetails:
 
 
 class Management:
-    """The management plugin's HTTP API.
+    """Client of the management plugin's HTTP API.
 
     Args:
         config: where RabbitMQ is; `SCRUTIN_RABBITMQ_MANAGEMENT_URL` if it is set, else port
@@ -42,10 +42,10 @@ class Management:
         self._headers = {"Authorization": aiohttp.encode_basic_auth(config.user, config.password)}
 
     async def queues(self, names: Sequence[str]) -> dict[str, QueueDetails]:
-        """Details of those of the queues that exist.
+        """Details of the named queues that exist.
 
         Raises:
-            ServiceUnavailable: no (usable) management API there.
+            ServiceUnavailable: no usable management API answers.
         """
         found = await self._get(f"/api/queues/{self._vhost}?disable_stats=false")
         return {
@@ -68,7 +68,7 @@ class Management:
         return [b["destination"] for b in found if b["destination_type"] == "queue"]
 
     async def _get(self, path: str) -> list[dict[str, Any]]:
-        # Half the deadline: the answer over AMQP must not be lost with it.
+        # Half the deadline, so that a timeout here does not lose the answer over AMQP.
         timeout = aiohttp.ClientTimeout(total=DEADLINE_S / 2)
         try:
             async with (
@@ -84,7 +84,7 @@ class Management:
             ) from error
         if not isinstance(answer, list):
             raise ServiceUnavailable(
-                "What answers is not RabbitMQ's management API",
+                "The server is not RabbitMQ's management API",
                 where={"SCRUTIN_RABBITMQ_MANAGEMENT_URL": self.url},
             )
         return answer

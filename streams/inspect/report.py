@@ -1,4 +1,4 @@
-"""What `scrutin tables` tells about the voted table, as plain data."""
+"""Data for `scrutin tables` about the voted table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WINDOW_COLUMNS: Final[Mapping[str, type]] = {
 
 
 def voted_row(entry: VoterRow) -> dict[str, str | int | None]:
-    """An entry under the names of :data:`VOTED_COLUMNS`; the key in hexadecimal."""
+    """An entry as a row of :data:`VOTED_COLUMNS`; the key in hexadecimal."""
     return {
         "key": entry.key.hex(),
         "contest": entry.contest,
@@ -48,7 +48,7 @@ def width(spans: Mapping[int, Span]) -> int:
 
 
 def steps(spans: Mapping[int, Span]) -> int:
-    """Steps of progress of :func:`all_entries`: each offset is read twice."""
+    """Progress steps of :func:`all_entries`: each offset is read twice."""
     return 2 * width(spans)
 
 
@@ -59,14 +59,14 @@ async def all_entries(
     advance: Advance | None = None,
     surveys: dict[int, Survey] | None = None,
 ) -> AsyncGenerator[list[VoterRow], None]:
-    """All entries, partition after partition.
+    """All entries, partition by partition.
 
     Args:
-        reader: where to read.
+        reader: of the topic.
         topic: the changelog.
         spans: its partitions.
-        advance: told of progress.
-        surveys: filled with what each partition's first reading found.
+        advance: called with progress.
+        surveys: filled with the survey of each partition.
     """
     for partition, span in sorted(spans.items()):
         found = await survey(reader, topic, partition, span, advance)
@@ -85,7 +85,7 @@ class VotedStats:
     """Keys and values as stored, without Kafka's framing and compression."""
     repeated_records: int = 0
     attempts: int = 0
-    """Submissions after accepted ones."""
+    """Submissions after an accepted one."""
     repeated_voters: int = 0
     """Entries with such submissions."""
     partitions: Counter[int] = field(default_factory=Counter)
@@ -151,12 +151,12 @@ async def describe_entry(
     show_choice: bool,
     advance: Advance | None = None,
 ) -> dict[str, Any]:
-    """One voter's entry with what the input log knows of the accepted vote.
+    """One voter's entry with the accepted vote from the input log.
 
     Returns:
         `found`, `key`, `partition` and, if found, `contest`, `offset`, `index`, `attempts`,
-        `ingest_ms` (Unix time in milliseconds) and `bridge` (both None when the input record is
-        gone), and `choice` if it was asked for.
+        `ingest_ms` (Unix time in milliseconds) and `bridge` (both None if the input record is
+        missing), and `choice` if requested.
     """
     entry = await look_up(reader, topic, key, partition, advance)
     if entry is None:

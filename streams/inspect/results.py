@@ -1,4 +1,4 @@
-"""Results as PostgreSQL has them."""
+"""Results in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class ResultTotals:
     """One contest's votes."""
 
     contest: str
-    """A law's id, or `election:` and an election's id."""
+    """A law's id, or `election:` followed by an election's id."""
     is_law: bool
     choices: tuple[tuple[str, int], ...]
     """(choice, votes): `oui` and `non` for laws, else by descending votes."""
     updated: datetime | None
     """Last change; None for a contest without votes."""
     closing: Closing | None = None
-    """What is known of its completeness, once it was closed."""
+    """Proof of completeness, once the contest was closed."""
 
     @property
     def total(self) -> int:
@@ -34,7 +34,7 @@ class ResultTotals:
         return sum(votes for _, votes in self.choices)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; a law in the words of `vote_results`."""
+        """For JSON; a law with the column names of `vote_results`."""
         updated = self.updated.isoformat() if self.updated else None
         final = {"final": self.closing.as_dict()} if self.closing else {}
         if self.is_law:
@@ -57,12 +57,12 @@ class ResultTotals:
 
 
 def share(votes: int, total: int) -> float:
-    """Percentage; 0 of nothing."""
+    """Percentage; 0 if the total is 0."""
     return 100 * votes / total if total else 0.0
 
 
 def empty(contest: str) -> ResultTotals:
-    """A contest nobody has voted in yet."""
+    """A contest without votes."""
     if contest.startswith(ELECTION_PREFIX):
         return ResultTotals(contest, False, (), None)
     return ResultTotals(contest, True, (("oui", 0), ("non", 0)), None)
@@ -84,11 +84,11 @@ async def fetch_results(
 
     Args:
         connection: to the database.
-        where: its place, for messages.
+        where: its location, for error messages.
 
     Raises:
         ScrutinError: the database was not migrated.
-        ServiceUnavailable: the database is away.
+        ServiceUnavailable: the database does not answer.
     """
     async with translated(where or {}):
         try:
@@ -128,7 +128,7 @@ async def fetch_results(
         updated = max(row["updated_at"] for row in rows)
         tallies.append(ResultTotals(contest, False, choices, updated, closings.get(contest)))
     counted = {tally.contest for tally in tallies}
-    # A contest may close without a vote, and that is a result too.
+    # A contest that closed without a vote has a result too.
     return tallies + [
         replace(empty(contest), closing=closing)
         for contest, closing in sorted(closings.items())

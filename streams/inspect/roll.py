@@ -1,4 +1,4 @@
-"""The roll in the log, as the voted table's changelog tells it: what a worker would restore."""
+"""The roll as a worker would restore it from the voted table's changelog."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TAG = b"voted-control/"
 _TAG_BYTES = 24
 
 
-async def fold_rolls(
+async def restore_rolls(
     view: LogView, topic: str, spans: Mapping[int, Span], advance: Advance | None = None
 ) -> dict[int, Rules]:
-    """The rules of partitions at the end of spans of the changelog; about 60 bytes an entry.
+    """Rules of each partition at the end of its span; about 60 bytes per roll entry.
 
     Raises:
         PoisonRecord: a record cannot be decoded.
@@ -29,7 +29,7 @@ async def fold_rolls(
     async for records in view.read(topic, spans, advance):
         for record in records:
             value, key = record.value or b"", record.key or b""
-            # One input offset may be there twice; the keys grow with the offsets.
+            # An input offset may occur twice; keys grow with the offsets.
             if _TAG not in value[:_TAG_BYTES] or key <= seen.get(record.partition, b""):
                 continue
             seen[record.partition] = key

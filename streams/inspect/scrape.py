@@ -1,4 +1,4 @@
-"""What processes tell of themselves on `/metrics` and `/ready`."""
+"""Read the `/metrics` and `/ready` pages of processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 Kind = Literal["worker", "bridge", "gateway", "tally", "unknown"]
 
 _TIMEOUT_S: Final = 5.0
-# A family that only such a process has.
+# Metric families that only one kind of process has.
 _KINDS: Final[dict[str, Kind]] = {
     "validation_processing_latency_seconds": "worker",
     "scrutin_bridge_paused": "bridge",
@@ -31,19 +31,19 @@ class Sample:
 
 @dataclass
 class Process:
-    """One process as it tells of itself; without samples if it does not answer."""
+    """State of one process; without samples if it does not answer."""
 
     address: str
     """HOST:PORT."""
     kind: Kind = "unknown"
     faults: list[str] = field(default_factory=list)
-    """What `/ready` names, or why there was no answer."""
+    """Faults from `/ready`, or why there was no answer."""
     answers: bool = False
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     """By name of the series."""
 
     def total(self, name: str, **labels: str) -> float:
-        """Sum of a metric's series that have these labels."""
+        """Sum of a metric's series with these labels."""
         return sum(
             sample.value
             for sample in self.samples.get(name, [])
@@ -60,15 +60,15 @@ class Process:
 
 
 def parse(address: str, text: str, faults: list[str]) -> Process:
-    """A process from its exposition.
+    """Parse a process's metrics.
 
     Args:
-        address: HOST:PORT it was scraped at.
+        address: HOST:PORT of the metrics server.
         text: of `/metrics`.
         faults: of `/ready`.
 
     Raises:
-        ValueError: the text is no exposition.
+        ValueError: the text is not in the exposition format.
     """
     samples: dict[str, list[Sample]] = {}
     kind: Kind = "tally"
@@ -80,7 +80,7 @@ def parse(address: str, text: str, faults: list[str]) -> Process:
 
 
 async def scrape(addresses: Sequence[str]) -> list[Process]:
-    """Ask all processes at the same time; a host name with several addresses is several processes.
+    """Scrape all processes concurrently; each address of a host name is one process.
 
     Args:
         addresses: HOST:PORT of metrics ports.
@@ -98,7 +98,7 @@ async def _resolve(address: str) -> list[str]:
         infos = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), int(port), type=1)
     except (OSError, ValueError):
         return [address]
-    # The first family that has any: localhost is one process, not two.
+    # Only the first address family: localhost is one process, not two.
     family = infos[0][0]
     hosts = dict.fromkeys(str(info[4][0]) for info in infos if info[0] == family)
     return [f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in hosts]

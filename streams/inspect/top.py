@@ -1,4 +1,4 @@
-"""The whole of a running deployment at a moment, and what happened between two moments."""
+"""Snapshots of a running deployment, and rates and latencies between two of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.settings.model import REVIEW, Settings
 
 SHOWN_WINDOWS: Final = 60
 _WINDOW_ROWS: Final = 5_000
-# Those that changed last, by the index on updated_xid: the table has a row for every second.
+# The latest changes by the index on updated_xid: the table has a row for every second.
 _WINDOWS: Final = """
 SELECT window_start, sum(votes)::bigint AS votes FROM (
     SELECT window_start, votes FROM vote_windows ORDER BY updated_xid DESC LIMIT $1
@@ -33,7 +33,7 @@ LATENCIES: Final = {
     "validation": "validation_processing_latency_seconds",
     "flush": "scrutin_flush_duration_seconds",
 }
-"""What is measured -> its histogram."""
+"""Name of a latency -> its histogram."""
 RATES: Final = {
     "taken": "scrutin_bridge_received_total",
     "decided": "votes_received_total",
@@ -42,12 +42,12 @@ RATES: Final = {
     "mirrored": "scrutin_mirrored_total",
     "over_http": "votes_submitted_total",
 }
-"""What is counted -> its counter."""
+"""Name of a rate -> its counter."""
 
 
 @dataclass
 class Snapshot:
-    """One look at everything."""
+    """State of the deployment at one time."""
 
     at_s: float
     """Monotonic clock."""
@@ -59,7 +59,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Of a histogram, in seconds; infinite beyond its last bucket."""
+    """Quantiles of a histogram; infinite beyond its last bucket."""
 
     p50_s: float
     p99_s: float
@@ -67,17 +67,17 @@ class Quantiles:
 
 @dataclass
 class View:
-    """What is shown."""
+    """Data to show."""
 
     now: Snapshot
     seconds: float
-    """Between the two looks that rates and latencies are from."""
+    """Time between the two snapshots."""
     rates: dict[str, float]
     """Keys of :data:`RATES`, per second."""
     verdicts: dict[str, float]
     """Status -> messages per second."""
     latencies: dict[str, Quantiles | None]
-    """Keys of :data:`LATENCIES`; None if nothing happened."""
+    """Keys of :data:`LATENCIES`; None without observations."""
     worker_rates: dict[str, float]
     """Address of a worker -> votes counted per second."""
 
@@ -116,7 +116,7 @@ def _finite(seconds: float) -> float | None:
 
 
 async def look(settings: Settings, addresses: Sequence[str]) -> Snapshot:
-    """Ask services and processes at the same time; who is away is named."""
+    """Query services and processes concurrently; those that do not answer are named."""
     processes, lag, windows = await asyncio.gather(
         scrape(addresses), measure(settings), _windows(settings)
     )
@@ -131,13 +131,13 @@ async def _windows(settings: Settings) -> list[tuple[datetime, int]]:
             except asyncpg.UndefinedTableError:
                 return []
     except ScrutinError:
-        # The lag names the database already.
+        # The lag already reports the database's error.
         return []
     return [(row["window_start"], row["votes"]) for row in rows]
 
 
 def waiting(lag: Lag) -> dict[str, int | None]:
-    """What waits where: messages in queues, records for readers; None if it is not known."""
+    """Waiting messages by queue and records by reader; None if unknown."""
 
     def records(topic: str, reader: str) -> int | None:
         behind = [
@@ -170,7 +170,7 @@ def partitions_of(process: Process) -> list[int]:
 
 
 def compare(before: Snapshot, now: Snapshot, review_queue: str = REVIEW) -> View:
-    """Rates and latencies between two looks.
+    """Rates and latencies between two snapshots.
 
     Args:
         before: the earlier one.
@@ -182,9 +182,9 @@ def compare(before: Snapshot, now: Snapshot, review_queue: str = REVIEW) -> View
     pairs = [(earlier[p.address], p) for p in now.processes if p.address in earlier]
 
     def rate(name: str, **labels: str) -> float:
-        return sum(_gained(b.total(name, **labels), p.total(name, **labels)) for b, p in pairs) / (
-            seconds
-        )
+        return sum(
+            _increase(b.total(name, **labels), p.total(name, **labels)) for b, p in pairs
+        ) / (seconds)
 
     rates = {
         what: rate(name, queue=review_queue) if what == "reviews" else rate(name)
@@ -202,15 +202,15 @@ def compare(before: Snapshot, now: Snapshot, review_queue: str = REVIEW) -> View
         verdicts=dict(sorted(verdicts.items())),
         latencies={what: _quantiles(pairs, name) for what, name in LATENCIES.items()},
         worker_rates={
-            p.address: _gained(b.total(counter), p.total(counter)) / seconds
+            p.address: _increase(b.total(counter), p.total(counter)) / seconds
             for b, p in pairs
             if p.kind == "worker"
         },
     )
 
 
-def _gained(before: float, now: float) -> float:
-    """What a counter gained; one that fell began again with its process."""
+def _increase(before: float, now: float) -> float:
+    """Increase of a counter; a counter that fell was reset by a restart."""
     return now - before if now >= before else now
 
 
@@ -220,14 +220,14 @@ def _quantiles(pairs: Sequence[tuple[Process, Process]], name: str) -> Quantiles
         old = before.by(f"{name}_bucket", "le")
         for bound, count in now.by(f"{name}_bucket", "le").items():
             at = float(bound)
-            buckets[at] = buckets.get(at, 0.0) + _gained(old.get(bound, 0.0), count)
+            buckets[at] = buckets.get(at, 0.0) + _increase(old.get(bound, 0.0), count)
     if not buckets or buckets[max(buckets)] <= 0:
         return None
     return Quantiles(quantile(buckets, 0.5), quantile(buckets, 0.99))
 
 
 def quantile(buckets: dict[float, float], share: float) -> float:
-    """A quantile of a histogram, linear within a bucket as Prometheus' histogram_quantile.
+    """A quantile of a histogram, linear within a bucket like Prometheus' histogram_quantile.
 
     Args:
         buckets: upper bound -> observations at or below it.

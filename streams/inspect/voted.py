@@ -1,10 +1,10 @@
-"""The voted table as its changelog tells it.
+"""Read the voted table from its changelog.
 
 A changelog may hold the record of one input offset twice (a worker wrote it and died before its
-commit). The second is the same as the first and is passed over. Should one voter key appear as
-accepted at two offsets all the same, the first position counts and the highest number of attempts.
+commit). The second equals the first and is skipped. If a voter key is accepted at two offsets all
+the same, the first position counts, with the highest number of attempts.
 
-Memory: one bit per input record, 8 bytes per entry of one partition while it is surveyed, and the
+Memory: one bit per input record, 8 bytes per entry of one partition during its survey, and the
 repeated keys. Partitions are read one after the other, twice each.
 """
 
@@ -31,8 +31,8 @@ _TAG_BYTES = 24
 class VoterRow(NamedTuple):
     """One voter in the voted table.
 
-    The identity digest is left out on purpose: it covers the message's body, and who knows the
-    rest of the body could find the choice by trying both.
+    The identity digest is left out on purpose: it covers the message's body, and a reader who
+    knows the rest of the body could find the choice by trying both.
     """
 
     key: bytes
@@ -41,27 +41,27 @@ class VoterRow(NamedTuple):
     offset: int
     """Input offset of the record with the accepted vote."""
     item: int
-    """Number of the vote in that record."""
+    """Index of the vote in that record."""
     contest: str | None
-    """None when only a repeat of the key is in the changelog."""
+    """None if the changelog holds only a repeat of the key."""
     attempts: int
     """Submissions after the accepted one."""
 
 
 class Applied(NamedTuple):
-    """A changelog record and the input offset it stands for."""
+    """A changelog record and its input offset."""
 
     offset: int
     record: VotedRecord
     opens_epoch: bool = False
-    """Entries before it are void."""
+    """Whether entries before it are void."""
 
 
 def decode(topic: str, record: Record) -> Applied:
     """Decode a changelog record.
 
     Raises:
-        PoisonRecord: it is not one of ours.
+        PoisonRecord: the record is not valid.
     """
     try:
         if record.key is None or record.value is None:
@@ -74,7 +74,7 @@ def decode(topic: str, record: Record) -> Applied:
             empty = VotedRecord(voted.log_id, b"", [], [], [])
             return Applied(offset, empty, isinstance(voted.control, EpochOpened))
         if len(voted.first_votes) % FIRST_VOTE.size:
-            raise DecodeError("the accepted votes are cut off")
+            raise DecodeError("the accepted votes are truncated")
         return Applied(offset, voted)
     except DecodeError as error:
         raise PoisonRecord(
@@ -91,29 +91,29 @@ class OffsetSet:
         self._bits = bytearray()
 
     def add(self, offset: int) -> bool:
-        """Put an offset in; False if it was there."""
-        place, bit = offset >> 3, 1 << (offset & 7)
-        if place >= len(self._bits):
-            self._bits.extend(bytes(place + 1 - len(self._bits) + len(self._bits) // 2))
-        if self._bits[place] & bit:
+        """Add an offset; False if it was in the set."""
+        position, bit = offset >> 3, 1 << (offset & 7)
+        if position >= len(self._bits):
+            self._bits.extend(bytes(position + 1 - len(self._bits) + len(self._bits) // 2))
+        if self._bits[position] & bit:
             return False
-        self._bits[place] |= bit
+        self._bits[position] |= bit
         return True
 
 
 @dataclass
 class Survey:
-    """What one reading of a partition's changelog tells."""
+    """Result of the first pass over a partition's changelog."""
 
     records: int = 0
     size_bytes: int = 0
     """Keys and values as stored, without Kafka's framing and compression."""
     repeated_records: int = 0
-    """Records that stand for an input offset that another one stands for too."""
+    """Records whose input offset another record has too."""
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By (status, reason)."""
     logs: set[bytes] = field(default_factory=set)
-    """Identities of the logs the records belong to; more than one is a mix-up."""
+    """Identities of the logs that the records belong to; more than one is an error."""
     repeats: dict[bytes, tuple[tuple[int, int], int]] = field(default_factory=dict)
     """Voter key -> ((input offset, index) of its first acceptance, attempts)."""
     epoch_offset: int = -1
@@ -122,7 +122,7 @@ class Survey:
     _seen: OffsetSet = field(default_factory=OffsetSet)
 
     def add(self, applied: Applied, size: int) -> None:
-        """Take in one changelog record of `size` bytes."""
+        """Add one changelog record of `size` bytes."""
         self.records += 1
         self.size_bytes += size
         record = applied.record
@@ -134,11 +134,11 @@ class Survey:
             self._prefixes.clear()
         if applied.offset < self.epoch_offset:
             return
-        # Also from a second record: what it knows of attempts is a maximum.
+        # Also from a repeated record: its number of attempts is a maximum.
         for repeat in record.repeats:
-            place = (repeat.offset, repeat.index)
-            known = self.repeats.get(repeat.key, (place, 0))
-            self.repeats[repeat.key] = (min(known[0], place), max(known[1], repeat.attempts))
+            position = (repeat.offset, repeat.index)
+            known = self.repeats.get(repeat.key, (position, 0))
+            self.repeats[repeat.key] = (min(known[0], position), max(known[1], repeat.attempts))
         if not self._seen.add(applied.offset):
             self.repeated_records += 1
             return
@@ -149,7 +149,7 @@ class Survey:
 
     def suspects(self) -> set[bytes]:
         """First 8 bytes of the keys that may be in the partition more than once."""
-        import pyarrow as pa  # noqa: PLC0415 - takes longer to load than most commands take
+        import pyarrow as pa  # noqa: PLC0415 - slow to load
         import pyarrow.compute as pc  # noqa: PLC0415
 
         count = len(self._prefixes) // _PREFIX
@@ -158,12 +158,12 @@ class Survey:
         data = pa.Array.from_buffers(pa.uint64(), count, [None, pa.py_buffer(self._prefixes)])
         ordered = data.take(pc.array_sort_indices(data))
         twice = ordered.slice(1).filter(pc.equal(ordered.slice(1), ordered.slice(0, count - 1)))
-        # The bytes were read as numbers of this machine, so they are written as such again.
+        # The bytes were read in this machine's byte order, so they are written in it again.
         return {number.to_bytes(_PREFIX, sys.byteorder) for number in twice.to_pylist()}
 
 
 class VoterRows:
-    """Second reading: turns the records of one surveyed partition into entries."""
+    """Second pass: turns the records of one surveyed partition into entries."""
 
     def __init__(self, partition: int, survey: Survey) -> None:
         self._partition = partition
@@ -174,30 +174,32 @@ class VoterRows:
         self._seen = OffsetSet()
 
     def add(self, applied: Applied) -> Iterator[VoterRow]:
-        """Entries that this record settles."""
+        """Entries that are final with this record."""
         if applied.offset < self._epoch_offset or not self._seen.add(applied.offset):
             return
         contests = applied.record.contests
         for key, index, contest, _ in FIRST_VOTE.iter_unpack(applied.record.first_votes):
-            place = (applied.offset, index)
+            position = (applied.offset, index)
             attempts = 0
             if self._suspects and key[:_PREFIX] in self._suspects:
                 known = self._held.get(key)
-                if known is None or place < (known.offset, known.item):
-                    self._held[key] = VoterRow(key, self._partition, *place, contests[contest], 0)
+                if known is None or position < (known.offset, known.item):
+                    self._held[key] = VoterRow(
+                        key, self._partition, *position, contests[contest], 0
+                    )
                 continue
             if self._repeats and key in self._repeats:
                 first, attempts = self._repeats.pop(key)
-                place = min(place, first)
-            yield VoterRow(key, self._partition, *place, contests[contest], attempts)
+                position = min(position, first)
+            yield VoterRow(key, self._partition, *position, contests[contest], attempts)
 
     def rest(self) -> Iterator[VoterRow]:
-        """Entries that were held back until everything was read."""
+        """Entries that are final only after the last record."""
         for key, held in self._held.items():
-            place = (held.offset, held.item)
-            first, attempts = self._repeats.pop(key, (place, 0))
-            place = min(place, first)
-            yield VoterRow(key, self._partition, *place, held.contest, attempts)
+            position = (held.offset, held.item)
+            first, attempts = self._repeats.pop(key, (position, 0))
+            position = min(position, first)
+            yield VoterRow(key, self._partition, *position, held.contest, attempts)
         for key, (first, attempts) in self._repeats.items():
             yield VoterRow(key, self._partition, *first, None, attempts)
 
@@ -205,7 +207,7 @@ class VoterRows:
 async def survey(
     reader: LogView, topic: str, partition: int, span: Span, advance: Advance | None = None
 ) -> Survey:
-    """Read a partition once."""
+    """First pass over a partition."""
     found = Survey()
     async for records in reader.read(topic, {partition: span}, advance):
         for record in records:
@@ -223,33 +225,35 @@ async def entries(
     surveyed: Survey,
     advance: Advance | None = None,
 ) -> AsyncIterator[list[VoterRow]]:
-    """Read a surveyed partition again and yield its entries, roughly by input offset."""
-    folded = VoterRows(partition, surveyed)
+    """Second pass over a surveyed partition; yields its entries, roughly by input offset."""
+    rows = VoterRows(partition, surveyed)
     async for records in reader.read(topic, {partition: span}, advance):
-        yield [entry for record in records for entry in folded.add(decode(topic, record))]
-    yield list(folded.rest())
+        yield [entry for record in records for entry in rows.add(decode(topic, record))]
+    yield list(rows.rest())
 
 
 def find(key: bytes, partition: int, records: Iterable[Applied]) -> VoterRow | None:
     """The entry of one voter key among a partition's changelog records."""
-    place: tuple[int, int] | None = None
+    position: tuple[int, int] | None = None
     contest: str | None = None
     attempts = 0
     for offset, record, opens_epoch in records:
         if opens_epoch:
-            place, contest, attempts = None, None, 0
+            position, contest, attempts = None, None, 0
         for found, index, number, _ in FIRST_VOTE.iter_unpack(record.first_votes):
-            if found == key and (place is None or contest is None or (offset, index) <= place):
-                place = min(place or (offset, index), (offset, index))
+            if found == key and (
+                position is None or contest is None or (offset, index) <= position
+            ):
+                position = min(position or (offset, index), (offset, index))
                 contest = record.contests[number]
         for repeat in record.repeats:
             if repeat.key == key:
                 at = (repeat.offset, repeat.index)
-                place = min(place or at, at)
+                position = min(position or at, at)
                 attempts = max(attempts, repeat.attempts)
-    if place is None:
+    if position is None:
         return None
-    return VoterRow(key, partition, *place, contest, attempts)
+    return VoterRow(key, partition, *position, contest, attempts)
 
 
 async def look_up(
@@ -259,7 +263,7 @@ async def look_up(
     span = (await reader.spans(topic))[partition]
     holding: list[Applied] = []
     async for records in reader.read(topic, {partition: span}, advance):
-        # Keys are stored as they are, so a search of the bytes spares most of the decoding.
+        # Keys are stored unencoded, so a byte search avoids most of the decoding.
         holding += [
             decode(topic, r)
             for r in records

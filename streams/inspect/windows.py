@@ -1,4 +1,4 @@
-"""The aggregation's windows as the compacted topic tells them: the latest value of each key."""
+"""The aggregation's windows from the compacted topic: the latest value of each key."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LatestWindows:
         return len(self._latest)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Take in records in the order of the log."""
+        """Add records in the order of the log."""
         for record in records:
             self.records += 1
             self.size_bytes += len(record.key or b"") + len(record.value or b"")
@@ -56,7 +56,7 @@ class LatestWindows:
             since_ms: only windows that start then or later, Unix time in milliseconds.
 
         Raises:
-            PoisonRecord: a record is not one of ours.
+            PoisonRecord: a record is not valid.
         """
         windows = (_decode(record) for record in self._latest.values())
         return sorted(

@@ -22,7 +22,7 @@ from streams.core.keys import partition_of, voter_key
 from streams.core.rules import Rules
 from streams.core.topics import changelog_topic
 from streams.inspect.export import Format, open_writer
-from streams.inspect.roll import fold_rolls
+from streams.inspect.roll import restore_rolls
 from streams.settings.model import Settings
 
 _PATIENCE_S: Final = 120.0
@@ -136,7 +136,7 @@ async def _fold(settings: Settings, partitions: set[int] | None = None) -> dict[
         wanted = {p: s for p, s in spans.items() if partitions is None or p in partitions}
         total = sum(span.end - span.begin for span in wanted.values())
         with reading("changelog", total) as advance:
-            return await fold_rolls(view, topic, wanted, advance)
+            return await restore_rolls(view, topic, wanted, advance)
 
 
 @asynccontextmanager

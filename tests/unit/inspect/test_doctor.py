@@ -283,18 +283,19 @@ async def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.Monke
     monkeypatch.setattr(checks, "DEADLINE_S", 0.01)
     found = await ask("kafka", asyncio.Event().wait())
     assert isinstance(found, Check)
-    assert found.away
+    assert found.unavailable
     assert found.status is CheckStatus.FAILURE
 
 
 @pytest.mark.parametrize(
-    ("error", "away"), [(ServiceUnavailable("gone"), True), (SettingsError("refused"), False)]
+    ("error", "unavailable"),
+    [(ServiceUnavailable("gone"), True), (SettingsError("refused"), False)],
 )
-async def test_errors_become_failed_checks(error: Exception, away: bool) -> None:
+async def test_errors_become_failed_checks(error: Exception, unavailable: bool) -> None:
     async def fail() -> int:
         raise error
 
     found = await ask("kafka", fail())
     assert isinstance(found, Check)
-    assert found.away is away
+    assert found.unavailable is unavailable
     assert found.detail == str(error)
