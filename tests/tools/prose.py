@@ -22,7 +22,6 @@ ROOT: Final = Path(__file__).parents[2]
 PENDING: Final[tuple[str, ...]] = (
     "schemas/",
     "streams/adapters/",
-    "streams/adopt/",
     "streams/bridge/",
     "streams/cli/",
     "streams/control/",
@@ -31,10 +30,8 @@ PENDING: Final[tuple[str, ...]] = (
     "streams/elections/",
     "streams/engine/",
     "streams/gateway/",
-    "streams/inspect/",
     "streams/intake/",
     "streams/load/",
-    "streams/maintenance/",
     "streams/messages/",
     "streams/runtime/",
     "streams/settings/",
