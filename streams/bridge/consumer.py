@@ -154,6 +154,11 @@ class QueueConsumer:
     def _in_flight(self) -> float:
         return self.session.tags.outstanding if self.session is not None else 0
 
+    @property
+    def consuming(self) -> bool:
+        """Whether deliveries arrive."""
+        return self.session is not None
+
     async def run(self) -> None:
         """Read until :meth:`stop_deliveries` and :meth:`close`, or until cancelled."""
         while not self._stopping.is_set():

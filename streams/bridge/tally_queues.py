@@ -69,7 +69,7 @@ class TallyQueues:
     @property
     def consuming(self) -> bool:
         """Whether deliveries arrive from every queue."""
-        return all(consumer.session is not None for consumer in self._consumers)
+        return all(consumer.consuming for consumer in self._consumers)
 
     # What the consumers call.
 

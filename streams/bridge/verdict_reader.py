@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from schemas.codec import DecodeError, decode_verdicts
 from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.reader import stop_consumer
-from streams.core.records import Verdicts, poison
+from streams.core.records import Handle, Verdicts, poison
 from streams.core.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
 from streams.runtime.outages import Retry, Service
 from streams.settings.kafka_security import client
@@ -33,9 +33,6 @@ _MAX_RECORDS: Final = 50
 """A record holds up to 4,000 items."""
 _PATIENCE_MS: Final = 86_400_000
 """A service behind us may be away for hours. Another member could not reach it either."""
-
-
-Handle = Callable[[Sequence[Verdicts]], Awaitable[None]]
 
 
 class VerdictReader:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,15 +12,8 @@ from schemas.codec import DecodeError, InputRecord, decode_input
 from schemas.control import KEY_BYTES, RollChanged
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
-from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
-from streams.errors import (
-    REBUILD_VALIDATED,
-    REBUILD_VOTED,
-    PoisonRecord,
-)
-
-if TYPE_CHECKING:
-    pass
+from streams.core.topics import CONTROL_TOPIC, VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC
+from streams.errors import REBUILD_VALIDATED, REBUILD_VOTED, PoisonRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +81,21 @@ class VerdictEvent:
         self.acknowledge()
 
 
+_OTHER_VERSION: Final = "is this Scrutin's topic, and written by this version?"
+
+
 def poison(topic: str, partition: int, offset: int, error: Exception) -> PoisonRecord:
     """The error for a record that cannot be decoded."""
     remedies = {
         VALIDATION_TOPIC: f"`scrutin skip {topic} {partition} {offset}` lets the count pass it",
         VALIDATED_TOPIC: REBUILD_VALIDATED,
+        CONTROL_TOPIC: _OTHER_VERSION,
+        WINDOWS_TOPIC: _OTHER_VERSION,
     }
     poisoned = PoisonRecord(
         f"A record cannot be decoded: {type(error).__name__}",
         where={"topic": topic, "partition": partition, "offset": offset},
-        todo="Its partition stands still so that nothing is lost. See who wrote it; "
+        todo="No reader passes it, so that nothing is lost. See who wrote it; "
         + remedies.get(topic, REBUILD_VOTED),
     )
     poisoned.__cause__ = error
@@ -132,3 +130,7 @@ class Verdicts(msgspec.Struct, frozen=True):
         except DecodeError as error:
             raise poison(VALIDATED_TOPIC, self.batch.partition, self.offset, error) from error
         return found if isinstance(found, VoteBatch) else None
+
+
+Handle = Callable[[Sequence[Verdicts]], Awaitable[None]]
+"""Takes verdicts in the order of a partition; raises if one cannot be dealt with."""

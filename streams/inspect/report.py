@@ -10,8 +10,8 @@ from typing import Any, Final
 from schemas.codec import DecodeError, decode_input
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.view import Advance, LogView, Span
+from streams.core.records import poison
 from streams.core.topics import VALIDATION_TOPIC
-from streams.errors import PoisonRecord
 from streams.inspect.voted import Survey, VoterRow, entries, look_up, survey
 
 VOTED_COLUMNS: Final[Mapping[str, type]] = {
@@ -178,8 +178,5 @@ async def _input_record(reader: LogView, entry: VoterRow) -> VoteBatch | None:
     try:
         decoded = decode_input(record.value)
     except DecodeError as error:
-        raise PoisonRecord(
-            f"A record cannot be decoded: {error}",
-            where={"topic": VALIDATION_TOPIC, "partition": entry.partition, "offset": entry.offset},
-        ) from error
+        raise poison(VALIDATION_TOPIC, entry.partition, entry.offset, error) from error
     return decoded if isinstance(decoded, VoteBatch) else None

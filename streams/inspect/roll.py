@@ -8,8 +8,8 @@ from schemas.codec import DecodeError, decode_voted
 from schemas.control import RollChanged
 from schemas.voted import ControlRecord
 from streams.adapters.kafka.view import Advance, LogView, Span
+from streams.core.records import poison
 from streams.core.rules import Rules
-from streams.errors import PoisonRecord
 
 _TAG = b"voted-control/"
 _TAG_BYTES = 24
@@ -36,15 +36,7 @@ async def restore_rolls(
             try:
                 decoded = decode_voted(value)
             except DecodeError as error:
-                raise PoisonRecord(
-                    f"A record cannot be decoded: {error}",
-                    where={
-                        "topic": topic,
-                        "partition": record.partition,
-                        "offset": record.offset,
-                    },
-                    todo="Is this Scrutin's topic, and written by this version?",
-                ) from error
+                raise poison(topic, record.partition, record.offset, error) from error
             if isinstance(decoded, ControlRecord) and isinstance(decoded.control, RollChanged):
                 found[record.partition].apply(decoded.control)
     return found

@@ -20,7 +20,7 @@ from schemas.codec import DecodeError, decode_voted
 from schemas.control import EpochOpened
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
 from streams.adapters.kafka.view import Advance, LogView, Record, Span
-from streams.errors import REBUILD_VOTED, PoisonRecord
+from streams.core.records import poison
 
 _PREFIX = 8
 
@@ -77,11 +77,7 @@ def decode(topic: str, record: Record) -> Applied:
             raise DecodeError("the accepted votes are truncated")
         return Applied(offset, voted)
     except DecodeError as error:
-        raise PoisonRecord(
-            f"A record cannot be decoded: {error}",
-            where={"topic": topic, "partition": record.partition, "offset": record.offset},
-            todo="Is this Scrutin's topic, and written by this version? If so: " + REBUILD_VOTED,
-        ) from error
+        raise poison(topic, record.partition, record.offset, error) from error
 
 
 class OffsetSet:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from schemas.codec import DecodeError, decode_window_key, decode_window_state
 from streams.adapters.kafka.view import Advance, LogView, Record
+from streams.core.records import poison
 from streams.core.topics import WINDOWS_TOPIC
-from streams.errors import PoisonRecord
 
 
 class Window(NamedTuple):
@@ -75,11 +75,7 @@ def _decode(record: Record) -> Window:
         key = decode_window_key(record.key or b"")
         state = decode_window_state(record.value or b"")
     except DecodeError as error:
-        raise PoisonRecord(
-            f"A record cannot be decoded: {error}",
-            where={"topic": WINDOWS_TOPIC, "partition": record.partition, "offset": record.offset},
-            todo="Is this Scrutin's topic, and written by this version?",
-        ) from error
+        raise poison(WINDOWS_TOPIC, record.partition, record.offset, error) from error
     return Window(key.contest, key.choice, key.window_start_ms, state.votes)
 
 

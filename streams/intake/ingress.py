@@ -12,7 +12,6 @@ from typing import Final, Protocol
 import structlog
 
 from schemas.votes import Malformed
-from streams.bridge.consumer import QueueConsumer
 from streams.core.keys import partition_of
 from streams.errors import StageFailed
 from streams.intake.buffers import Buffers, Pending, VotingRules, hashes_to_ask, seal, weight
@@ -68,7 +67,7 @@ class Tags(Protocol):
 
 
 class DeliveryOrigin(Protocol):
-    """What delivers; see :class:`streams.bridge.consumer.Session`."""
+    """What delivers; see :class:`streams.bridge.consumer.ConsumerSession`."""
 
     @property
     def queue(self) -> str:
@@ -99,6 +98,33 @@ class DeliveryOrigin(Protocol):
 
     def acknowledge(self) -> None:
         """Tell whoever sent them, as far as everything is settled."""
+
+
+class DeliverySource(Protocol):
+    """A queue that is read; see :class:`streams.bridge.consumer.QueueConsumer`."""
+
+    @property
+    def consuming(self) -> bool:
+        """Whether its deliveries arrive."""
+
+    @property
+    def prevalidated(self) -> bool:
+        """Its votes need no answer of the roll."""
+
+    async def run(self) -> None:
+        """Read until closed or cancelled."""
+
+    async def pause(self) -> None:
+        """Let no more deliveries come until :meth:`resume`."""
+
+    async def resume(self) -> None:
+        """Let deliveries come again."""
+
+    async def stop_deliveries(self) -> None:
+        """Let no more deliveries come; those that came can still be acknowledged."""
+
+    async def close(self) -> None:
+        """End once every acknowledgement is passed on."""
 
 
 class Ingress:
@@ -136,21 +162,21 @@ class Ingress:
         self._retry = retry
         self._metrics = metrics
         self._buffers: Buffers[DeliveryOrigin] = Buffers(limits.partitions)
-        self._consumers: list[QueueConsumer] = []
+        self._consumers: list[DeliverySource] = []
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._sealing = False
         self._flushed_s = -math.inf
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def attach(self, consumer: QueueConsumer) -> None:
+    def attach(self, consumer: DeliverySource) -> None:
         """Add a queue to read from; before `run`."""
         self._consumers.append(consumer)
 
     @property
     def consuming(self) -> bool:
         """Whether deliveries arrive from every queue."""
-        return all(consumer.session is not None for consumer in self._consumers)
+        return all(consumer.consuming for consumer in self._consumers)
 
     # Taking in ---------------------------------------------------------------------------------
 

@@ -19,8 +19,7 @@ from typing import Final, Protocol
 import structlog
 
 from schemas.notices import IntakePaused, IntakeResumed
-from streams.bridge.verdict_reader import Handle
-from streams.core.records import Verdicts
+from streams.core.records import Handle, Verdicts
 from streams.core.rules import epoch_of
 
 log = structlog.get_logger(__name__)

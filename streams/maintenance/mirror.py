@@ -27,9 +27,10 @@ from streams.bridge.mirror import (
     script_calls,
 )
 from streams.control.epochs import read_epochs
+from streams.core.records import poison
 from streams.core.rules import epoch_of
 from streams.core.topics import VALIDATED_TOPIC
-from streams.errors import REBUILD_VALIDATED, PoisonRecord, ScrutinError
+from streams.errors import ScrutinError
 
 T = TypeVar("T")
 
@@ -182,15 +183,7 @@ def _add(change: Change, record: Record, epoch: int) -> None:
         verdicts = decode_verdicts(record.value or b"")
         batch = decode_input(verdicts.record)
     except DecodeError as error:
-        raise PoisonRecord(
-            "A record cannot be decoded",
-            where={
-                "topic": VALIDATED_TOPIC,
-                "partition": record.partition,
-                "offset": record.offset,
-            },
-            todo=REBUILD_VALIDATED,
-        ) from error
+        raise poison(VALIDATED_TOPIC, record.partition, record.offset, error) from error
     if isinstance(batch, VoteBatch) and epoch_of(batch) >= epoch:
         change.add(verdicts, batch)
 

@@ -15,8 +15,6 @@ TYPES_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
 
 PENDING = {
     ("streams.worker.monitor", "streams.worker.process"),
-    ("streams.intake.ingress", "streams.bridge.consumer"),
-    ("streams.intake.pause", "streams.bridge.verdict_reader"),
 }
 """Imports that are being removed: values and protocols take their place."""
 
