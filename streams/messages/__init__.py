@@ -1,1 +1,1 @@
-"""Bodies of RabbitMQ and HTTP messages as values, and back. Pure."""
+"""Parses and formats the bodies of RabbitMQ and HTTP messages. Pure."""

@@ -1,8 +1,8 @@
-"""What a delivery is: a vote or a malformed message. Pure, and total: no body makes it raise.
+"""Decodes a delivery into a vote or a malformed message. Pure, and total: no body makes it raise.
 
-Two ways lead to the same answer. Bodies in a documented spelling, which are nearly all, take
-:func:`_fast`: one pass of msgspec into a struct of the known fields. A count of quotation marks
-proves that nothing else was in the body. :mod:`streams.messages.incoming` reads all others.
+Two paths give the same answer. Nearly all bodies use the documented fields and take :func:`_fast`:
+one pass of msgspec into a struct of the known fields. A count of quotation marks proves that the
+body held nothing else. :mod:`streams.messages.incoming` parses all other bodies.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from streams.messages.poll_updates import read_update
 from streams.messages.timestamps import parse_epoch, parse_iso
 
 HEAD_BYTES: Final = 4096
-"""How much of a malformed body travels on."""
+"""How much of a malformed body is kept."""
 
 IDENTITY_BYTES: Final = 16
 
 _RESERVED: Final = (ELECTION_PREFIX, POLL_PREFIX)
 
-# Plain integers: the members' own operators cost more than all the rest of decoding.
+# Plain integers: the operators of enum members cost more than the rest of decoding.
 _ON_ROLL: Final = int(Flag.ON_ROLL)
 _REDELIVERED: Final = int(Flag.REDELIVERED)
 _MESSAGE_ID: Final = int(Flag.MESSAGE_ID)
@@ -48,9 +48,9 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     """A delivery, decoded."""
 
     item: Vote | Malformed
-    """A vote is presumed to be on the roll (:attr:`Flag.ON_ROLL`) until the roll is asked."""
+    """A vote counts as on the roll (:attr:`Flag.ON_ROLL`) until the roll is queried."""
     key: bytes
-    """Decides the partition: the voter key, or for a malformed message its identity."""
+    """Determines the partition: the voter key, or the identity of a malformed message."""
 
 
 def decode(
@@ -69,14 +69,14 @@ def decode(
 
     Args:
         body: as delivered.
-        message_id: AMQP property, None or empty if the publisher gave none.
+        message_id: AMQP property; None or empty if the publisher set none.
         redelivered: RabbitMQ's flag.
-        prevalidated: it came by `votes.aggregation`.
-        poll_updates: it came by `poll_vote_updates`.
+        prevalidated: the delivery came from `votes.aggregation`.
+        poll_updates: the delivery came from `poll_vote_updates`.
         ingest_us: Unix time in microseconds, the vote's time if the message has none.
         max_body_bytes: a longer body is `too_large`.
-        poll_key: what poll votes are signed with; without it there are none.
-        default_election: the election of candidate votes that name none.
+        poll_key: key that signs poll votes; without it, poll votes are malformed.
+        default_election: election of candidate votes that name none.
     """
     identity = identity_of(message_id, body)
     flags = _ON_ROLL
@@ -87,24 +87,24 @@ def decode(
     if prevalidated:
         flags |= _PREVALIDATED
     if len(body) <= max_body_bytes:
-        spelled = None if poll_updates else _fast(body, poll_key)
-        if spelled is None:
+        parsed = None if poll_updates else _fast(body, poll_key)
+        if parsed is None:
             try:
-                spelled = (
+                parsed = (
                     read_update(body, poll_key)
                     if poll_updates
                     else read_body(body, max_metadata_bytes=max_body_bytes, poll_key=poll_key)
                 )
             except NotAVote as fault:
                 return _malformed(fault.reason, body, identity, flags)
-        return _vote(spelled, identity, flags, ingest_us, default_election)
+        return _vote(parsed, identity, flags, ingest_us, default_election)
     return _malformed(MalformedReason.TOO_LARGE, body, identity, flags)
 
 
 def identity_of(message_id: bytes | None, body: bytes) -> bytes:
     """16 bytes that are the same for every delivery of one submission.
 
-    The length of the `message_id` goes before it, so that no body can imitate one.
+    The length of the `message_id` is hashed before it, so that no body can imitate one.
     """
     if not message_id:
         return hashlib.blake2b(b"\0\0" + body, digest_size=IDENTITY_BYTES).digest()
@@ -113,22 +113,22 @@ def identity_of(message_id: bytes | None, body: bytes) -> bytes:
 
 
 def _vote(
-    spelled: ParsedVote, identity: bytes, flags: int, ingest_us: int, default_election: str
+    parsed: ParsedVote, identity: bytes, flags: int, ingest_us: int, default_election: str
 ) -> Decoded:
-    if spelled.candidate_id is not None:
-        if spelled.poll:
-            contest = spelled.contest
-            if not spelled.ask_roll:
+    if parsed.candidate_id is not None:
+        if parsed.poll:
+            contest = parsed.contest
+            if not parsed.ask_roll:
                 flags |= _PREVALIDATED
         else:
-            contest = ELECTION_PREFIX + (spelled.contest or default_election)
+            contest = ELECTION_PREFIX + (parsed.contest or default_election)
         kind = _CANDIDATE
-        choice = spelled.candidate_id
+        choice = parsed.candidate_id
     else:
-        contest = spelled.contest
+        contest = parsed.contest
         kind = _LAW
-        choice = spelled.choice
-    vote_hash, key = identify(spelled.hash, contest, kind)
+        choice = parsed.choice
+    vote_hash, key = identify(parsed.hash, contest, kind)
     vote = Vote(
         vote_hash,
         contest,
@@ -136,9 +136,9 @@ def _vote(
         choice,
         flags,
         identity,
-        ingest_us if spelled.timestamp_us is None else spelled.timestamp_us,
-        spelled.citizen_id,
-        spelled.metadata,
+        ingest_us if parsed.timestamp_us is None else parsed.timestamp_us,
+        parsed.citizen_id,
+        parsed.metadata,
     )
     return Decoded(vote, key)
 
@@ -156,7 +156,7 @@ def _malformed(reason: MalformedReason, body: bytes, identity: bytes, flags: int
 
 
 class _Known(msgspec.Struct, gc=False):
-    """Every field that has a meaning, in the types that are usual."""
+    """Every field that has a meaning, in its usual types."""
 
     vote_hash: str | None = None
     voter_hash: str | None = None
@@ -179,16 +179,16 @@ class _Known(msgspec.Struct, gc=False):
 _known: Final = msgspec.json.Decoder(_Known)
 
 
-# Flat: it runs for every vote.
+# Not split up: it runs for every vote.
 def _fast(body: bytes, poll_key: bytes) -> ParsedVote | None:  # noqa: PLR0911, PLR0912, PLR0915
-    """Read a body that spells each fact once, or twice alike, and holds nothing unknown.
+    """Parse a body whose aliases agree and which holds no unknown field.
 
-    Each field costs two quotation marks and each text two more. If the body has just those of the
-    fields found, and no backslash, then no field is there twice, none is unknown, and no text
-    holds a quotation mark, a NUL or a surrogate.
+    Each field name takes two quotation marks and each string two more. If the body has exactly
+    those of the fields found, and no backslash, then no field occurs twice, none is unknown, and
+    no string holds a quotation mark, a NUL or a surrogate.
 
     Returns:
-        None for everything else, well-formed or not.
+        None for every other body, well-formed or not.
     """
     if b'"poll_id"' in body:
         return read_poll_vote(body, poll_key)
@@ -202,9 +202,9 @@ def _fast(body: bytes, poll_key: bytes) -> ParsedVote | None:  # noqa: PLR0911, 
     if not vote_hash or len(vote_hash) > MAX_HASH_BYTES or not vote_hash.isascii():
         return None
     quotes = 0
-    for spelled in (m.vote_hash, m.voter_hash, m.hash):
-        if spelled is not None:
-            if spelled != vote_hash:
+    for alias in (m.vote_hash, m.voter_hash, m.hash):
+        if alias is not None:
+            if alias != vote_hash:
                 return None
             quotes += 4
     metadata: str | None = None
@@ -242,7 +242,7 @@ def _fast(body: bytes, poll_key: bytes) -> ParsedVote | None:  # noqa: PLR0911, 
         if m.election_id is not None:
             quotes += 4 if type(m.election_id) is str else 2
             contest = str(m.election_id)
-        # A quarter, since a character takes up to four bytes.
+        # A quarter, because a character takes up to four bytes.
         if not candidate or len(candidate) > MAX_ID_BYTES // 4:
             return None
     else:

@@ -1,4 +1,4 @@
-"""The thorough reading of a message body: every spelling of every field, every fault by name."""
+"""Full parser of message bodies: accepts every alias of every field and names every fault."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ T = TypeVar("T")
 
 MAX_HASH_BYTES: Final = 128
 MAX_ID_BYTES: Final = 255
-"""Of a law's, election's, candidate's or citizen's id, and of a choice, in UTF-8."""
+"""Longest id of a law, election, candidate or citizen, and longest choice, in UTF-8."""
 MAX_DEPTH: Final = 32
-"""Of nested objects and lists in unknown fields."""
+"""Deepest nesting of objects and lists in unknown fields."""
 
 CHOICES: Final = {
-    spelled: word for word in ("oui", "non") for spelled in (word, word.upper(), word.capitalize())
+    variant: word for word in ("oui", "non") for variant in (word, word.upper(), word.capitalize())
 }
-"""Usual spellings of a law's choices."""
+"""Usual letter cases of a law's choices."""
 
 RANKED_METHODS: Final = frozenset({"ranked_choice", "ranked", "instant_runoff"})
-"""Values of `voting_method` that make a ballot of `ranked_choices`."""
+"""Values of `voting_method` with which `ranked_choices` is the ballot."""
 
 SECRETS: Final = frozenset({"nas", "code"})
-"""What the voter's hash is made of. Deployed clients send it along; it is never kept."""
+"""The inputs of the voter's hash. Deployed clients send them along; they are never kept."""
 
 
 class MalformedReason(StrEnum):
-    """Why a message is no vote."""
+    """Why a message is not a valid vote."""
 
     TOO_LARGE = "too_large"
     """Longer than `SCRUTIN_MAX_BODY_BYTES`."""
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
-    """`NaN` and `Infinity` are no JSON either."""
+    """`NaN` and `Infinity` are not JSON either."""
     NOT_AN_OBJECT = "not_an_object"
     MISSING_HASH = "missing_hash"
     MISSING_CONTEST = "missing_contest"
     """Neither `law_id` nor `candidate_id`."""
     MISSING_CHOICE = "missing_choice"
     WRONG_TYPE = "wrong_type"
-    """A known field that is a list, say, where a text belongs."""
+    """A known field has the wrong JSON type, e.g. a list instead of a string."""
     BAD_HASH = "bad_hash"
     """Empty, or longer than 128 bytes."""
     BAD_TIMESTAMP = "bad_timestamp"
     """Neither ISO 8601 nor epoch seconds, or outside the years 1970 to 9999."""
     TOO_LONG = "too_long"
-    """An id or a choice of more than 255 bytes."""
+    """An id or a choice has more than 255 bytes."""
     NUL_IN_STRING = "nul_in_string"
-    """PostgreSQL cannot hold the character U+0000."""
+    """PostgreSQL cannot store the character U+0000."""
     LONE_SURROGATE = "lone_surrogate"
-    """Half of a `\\u` pair: no character."""
+    """Half of a `\\u` pair, which is not a character."""
     CONFLICTING_FIELDS = "conflicting_fields"
-    """Two spellings of one fact, or one field twice, with different values."""
+    """Two aliases of one field, or one field twice, have different values."""
     RESERVED_LAW_ID = "reserved_law_id"
-    """A law called `election:…` or `poll:…` would be taken for one."""
+    """A law id of the form `election:…` or `poll:…` could be mistaken for an election or poll."""
     BAD_RANKING = "bad_ranking"
-    """Somebody ranked twice, two of one rank, or an id that no ranking can hold."""
+    """A candidate is ranked twice, two share a rank, or a ranking cannot hold an id."""
     BAD_SIGNATURE = "bad_signature"
-    """A poll vote that no gateway of ours signed."""
+    """A poll vote that no gateway signed."""
     BAD_DELTA = "bad_delta"
-    """An update of a poll that is not one more vote."""
+    """A poll update that is not exactly one more vote."""
     BAD_METADATA = "bad_metadata"
-    """Unknown fields nested too deep, or with numbers beyond bounds, or too long altogether."""
+    """Unknown fields are nested too deeply, hold numbers out of range, or are too long together."""
 
 
 class NotAVote(Exception):
@@ -83,51 +83,51 @@ class NotAVote(Exception):
 
 
 class ParsedVote(msgspec.Struct, frozen=True, gc=False):
-    """The facts of a vote, whatever the message called them."""
+    """The fields of a vote, independent of the names used in the message."""
 
     hash: str
     """As sent, 1 to 128 bytes."""
     contest: str
-    """The law's id, or the election's, which may be empty."""
+    """The law's id, or the election's id, which may be empty."""
     candidate_id: str | None
-    """None for a law. A ranking, as :mod:`streams.core.ranking` writes it, where there is one."""
+    """None for a law; for a ranked ballot the ranking as :mod:`streams.core.ranking` writes it."""
     choice: str
-    """`oui`, `non` or another word for a law, empty for a candidate."""
+    """`oui`, `non` or another word for a law; empty for a candidate."""
     timestamp_us: int | None
     """Unix time in microseconds; None if the message has none."""
     citizen_id: str | None
     metadata: str | None
     """Unknown fields as one JSON object, without the voter's secrets."""
     poll: bool = False
-    """In a poll; `contest` has its whole id, and the roll is asked only if :attr:`ask_roll`."""
+    """A poll vote: `contest` has the full id, and :attr:`ask_roll` says whether to ask the roll."""
     ask_roll: bool = True
 
 
 def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") -> ParsedVote:
-    """Read a body.
+    """Parse a body.
 
     Args:
         body: of bounded length.
-        max_metadata_bytes: a longer text of unknown fields is `bad_metadata`.
-        poll_key: what poll votes are signed with; without it there are none.
+        max_metadata_bytes: longer JSON of the unknown fields is `bad_metadata`.
+        poll_key: key that signs poll votes; without it, poll votes are malformed.
 
     Raises:
         NotAVote: it is malformed.
     """
     fields = parse(body)
-    # Beside a law or a candidate it is one of the unknown fields.
+    # Next to a law or a candidate, `poll_id` is an unknown field.
     if "poll_id" in fields and not fields.keys() & {"law_id", "candidate_id"}:
         return _poll_vote(fields, poll_key)
-    vote_hash = _one(fields, "vote_hash", "voter_hash", "hash", read=_hash)
-    law = _one(fields, "law_id", read=id_of)
-    candidate = _one(fields, "candidate_id", read=id_of)
+    vote_hash = _take(fields, "vote_hash", "voter_hash", "hash", read=_hash)
+    law = _take(fields, "law_id", read=id_of)
+    candidate = _take(fields, "candidate_id", read=id_of)
     if law is None:
         candidate = _ranked(fields, candidate)
-    choice = _one(fields, "choice", "vote", read=_choice)
-    timestamp = _one(fields, "timestamp", "vote_timestamp", read=_timestamp)
-    citizen = _one(fields, "citizen_id", read=id_of)
-    # Beside a law an election's id is one of the unknown fields.
-    election = _one(fields, "election_id", read=id_of) if law is None else None
+    choice = _take(fields, "choice", "vote", read=_choice)
+    timestamp = _take(fields, "timestamp", "vote_timestamp", read=_timestamp)
+    citizen = _take(fields, "citizen_id", read=id_of)
+    # Next to a law, `election_id` is an unknown field.
+    election = _take(fields, "election_id", read=id_of) if law is None else None
     if vote_hash is None:
         raise NotAVote(MalformedReason.MISSING_HASH)
     if law is not None and candidate is not None:
@@ -136,7 +136,7 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     if candidate is not None:
         if not candidate:
             raise NotAVote(MalformedReason.MISSING_CHOICE)
-        # Readers of both dialects get the candidate as choice; that is no second answer.
+        # Messages for readers of both dialects repeat the candidate as choice.
         if choice is not None and choice != candidate:
             raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
         return ParsedVote(vote_hash, election or "", candidate, "", timestamp, citizen, metadata)
@@ -150,15 +150,15 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
 
 
 def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
-    """The ranking of a ballot that has one, else its candidate.
+    """The ranking of a ranked ballot, otherwise its candidate.
 
-    Deployed clients send `ranked_choices` along with every vote, empty or not, and say by
-    `voting_method` whether it means anything.
+    Deployed clients send `ranked_choices` with every vote, empty or not; `voting_method` says
+    whether it applies.
     """
     method = fields.get("voting_method")
     ranks = fields.get("ranked_choices")
-    meant = method is None or (isinstance(method, str) and method in RANKED_METHODS)
-    if not ranks or not meant:
+    applies = method is None or (isinstance(method, str) and method in RANKED_METHODS)
+    if not ranks or not applies:
         return candidate
     if not isinstance(ranks, list):
         raise NotAVote(MalformedReason.WRONG_TYPE)
@@ -174,7 +174,7 @@ def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
 
 
 def _in_order(ranks: list[Any]) -> list[Any]:
-    """Candidates, most preferred first: a list of them, or of objects with `rank`, from 1."""
+    """Candidates, most preferred first, from a list of ids or of objects with `rank` from 1."""
     if not any(isinstance(each, dict) for each in ranks):
         return ranks
     placed: dict[int, Any] = {}
@@ -188,7 +188,7 @@ def _in_order(ranks: list[Any]) -> list[Any]:
 
 
 def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> ParsedVote:
-    """A vote as a gateway writes it; there is one spelling only."""
+    """A poll vote; gateways write each field under one name only."""
     signature = text_of(fields.pop("signature", ""))
     if fields.keys() - set(SIGNED_FIELDS):
         raise NotAVote(MalformedReason.BAD_SIGNATURE)
@@ -196,7 +196,7 @@ def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> ParsedVote:
 
 
 class _Signed(msgspec.Struct, gc=False):
-    """A poll vote's fields, in the types that a gateway writes."""
+    """The fields of a poll vote, in the types that a gateway writes."""
 
     poll_id: str
     option_id: str
@@ -211,20 +211,20 @@ _signed: Final = msgspec.json.Decoder(_Signed)
 
 
 def read_poll_vote(body: bytes, poll_key: bytes) -> ParsedVote | None:
-    """Read a poll vote that is signed, and spells each field once, as a text without escapes.
+    """Parse a signed poll vote in which each field occurs once, as a string without escapes.
 
-    Each field costs four quotation marks: if the body has just those, none is there twice and none
-    is unknown.
+    Each field takes four quotation marks: if the body has exactly those, no field occurs twice and
+    none is unknown.
 
     Returns:
-        None for everything else, well-formed or not.
+        None for every other body, well-formed or not.
     """
     if b"\\" in body:
         return None
     try:
         read = _signed.decode(body)
         fields = {name: text for name in SIGNED_FIELDS if (text := getattr(read, name)) is not None}
-        # The signature comes on top.
+        # The signature is one more field.
         if body.count(b'"') != 4 * (len(fields) + 1):
             return None
         return _signed_vote(fields, read.signature, poll_key)
@@ -254,10 +254,10 @@ def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> 
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The fields of a JSON object, those that are null left out.
+    """The fields of a JSON object without those that are null.
 
     Raises:
-        NotAVote: it is none.
+        NotAVote: the body is not a JSON object.
     """
     try:
         text = body.decode("utf-8")
@@ -268,7 +268,7 @@ def parse(body: bytes) -> dict[str, Any]:
     except json.JSONDecodeError:
         raise NotAVote(MalformedReason.NOT_JSON) from None
     except (RecursionError, ValueError):
-        # Nested thousands deep, or an integer of thousands of digits.
+        # Thousands of nested levels, or an integer of thousands of digits.
         raise NotAVote(MalformedReason.BAD_METADATA) from None
     if not isinstance(parsed, dict):
         raise NotAVote(MalformedReason.NOT_AN_OBJECT)
@@ -287,8 +287,8 @@ def _no_constant(_: str) -> NoReturn:
     raise NotAVote(MalformedReason.NOT_JSON)
 
 
-def _one(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | None:
-    """Take a fact out of `fields`, whichever of its names it goes by; None if it is absent."""
+def _take(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | None:
+    """Remove a value from `fields` under any of its names; None if it is absent."""
     found = [read(fields.pop(name)) for name in names if name in fields]
     if not found:
         return None
@@ -298,7 +298,7 @@ def _one(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | N
 
 
 def text_of(value: Any) -> str:
-    """A text that PostgreSQL can hold; raises NotAVote for anything else."""
+    """A string that PostgreSQL can store; raises NotAVote for anything else."""
     if not isinstance(value, str):
         raise NotAVote(MalformedReason.WRONG_TYPE)
     _check_text(value)
@@ -324,7 +324,7 @@ def _hash(value: Any) -> str:
 
 def id_of(value: Any) -> str:
     """An id, which may be sent as a number; raises NotAVote for anything else."""
-    # bool is an int to Python, not to the sender.
+    # In Python bool is an int; in JSON it is not.
     text = str(value) if type(value) is int else text_of(value)
     if len(text.encode()) > MAX_ID_BYTES:
         raise NotAVote(MalformedReason.TOO_LONG)
@@ -350,7 +350,7 @@ def _timestamp(value: Any) -> int:
 
 
 def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
-    """What is left, as JSON. The entries of an object called `metadata` stand beside the rest."""
+    """The remaining fields as JSON. The entries of an object `metadata` are merged into them."""
     kept = clean(fields, MAX_DEPTH)
     inner = kept.get("metadata")
     if isinstance(inner, dict) and inner.keys().isdisjoint(kept):
@@ -365,7 +365,7 @@ def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
 
 
 def clean(value: Any, depth: int) -> Any:
-    """Copy without secrets; refuse what PostgreSQL's `jsonb` would refuse."""
+    """Copy without secrets; refuse values that PostgreSQL's `jsonb` would refuse."""
     if isinstance(value, str):
         _check_text(value)
         return value

@@ -1,4 +1,4 @@
-"""Verdict batches as messages for RabbitMQ. Pure."""
+"""Converts verdict batches to RabbitMQ messages. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     """A message to publish."""
 
     message_id: str
-    """The same whenever this verdict is published again."""
+    """Stays the same when this verdict is published again."""
     body: bytes
 
 
 class CountedVote(msgspec.Struct, frozen=True):
-    """The message on `votes.aggregation`, in the words of every aggregator that reads there."""
+    """The message on `votes.aggregation`, with the field names of all aggregators that read it."""
 
     voter_hash: str
     vote_hash: str
@@ -45,18 +45,18 @@ class CountedVote(msgspec.Struct, frozen=True):
 
 
 Admits = Callable[[Vote | Malformed, Rejection, int], bool]
-"""Whether a rejected item of a record, taken in at Unix milliseconds, gets its message."""
+"""Whether to publish a rejected item; the last argument is its ingest time in Unix milliseconds."""
 
 
 def reviews(
     verdicts: VerdictBatch, record: VoteBatch, admits: Admits = lambda *_: True
 ) -> list[Publication]:
-    """One review message for every rejected item, but for replays and void ones.
+    """One review message for every rejected item, except replays and void items.
 
     Args:
         verdicts: as read.
-        record: the input record in it, decoded.
-        admits: leaves some out.
+        record: its input record, decoded.
+        admits: filter; an item is left out where it returns False.
     """
     return [
         Publication(
@@ -90,15 +90,15 @@ def accepted(verdicts: VerdictBatch, record: VoteBatch) -> Iterator[Vote]:
 
 
 def has_reviews(verdicts: VerdictBatch) -> bool:
-    """Whether there is anything to review, without decoding the record."""
+    """Whether any item needs a review, without decoding the record."""
     return any(rejection.status not in UNREPORTED for rejection in verdicts.rejections)
 
 
 def message_id_of(identity: bytes, status: str, attempt: int) -> str:
-    """Derived from (identity, status); and from the attempt where there is one.
+    """A message id derived from identity and status, and from the attempt number if it is not 0.
 
-    A voter may send the same bytes three times without a `message_id`: those are one identity
-    and two duplicate attempts, and each is to be reviewed.
+    A voter may send the same bytes three times without a `message_id`. These are one identity
+    and two duplicate attempts, and each needs its own review.
     """
     text = status if attempt == 0 else f"{status} {attempt}"
     return hashlib.blake2b(identity + text.encode(), digest_size=16).hexdigest()

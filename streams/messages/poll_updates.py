@@ -1,8 +1,8 @@
-"""What the polls' services before told each other: one message for each vote by name; pure.
+"""Messages of the replaced poll services: one for each vote by name. Pure.
 
 `{"voter_name": "Ann", "poll_id": 7, "option_id": 2, "delta": 1}` on the exchange `poll_updates`.
-Read, they are votes of whoever may write there; written, they tell somebody else's poll service
-what was counted.
+Incoming messages are votes; write permission on the exchange is their only proof. Outgoing ones
+tell an external poll service what was counted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PollUpdate(msgspec.Struct, frozen=True):
     """One more vote in a poll."""
 
     voter_name: str
-    """Empty in a poll whose voters have no names."""
+    """Empty in a poll without voter names."""
     poll_id: int
     option_id: int
     delta: int = 1
@@ -45,12 +45,12 @@ def poll_updates(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]
 
     Args:
         verdicts: as read.
-        record: the input record in it, decoded.
+        record: its input record, decoded.
     """
     found = []
     for vote in accepted(verdicts, record):
         poll = vote.contest.removeprefix(POLL_PREFIX)
-        # A contest that somebody announced under such a name by hand has no page and no number.
+        # A contest announced by hand under the poll prefix has no page and no number.
         if poll == vote.contest or not is_number(poll) or not is_number(vote.choice):
             continue
         kept = {} if vote.metadata is None else msgspec.json.decode(vote.metadata)
@@ -60,11 +60,11 @@ def poll_updates(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]
 
 
 def read_update(body: bytes, poll_key: bytes) -> ParsedVote:
-    """Read a message as the vote that the gateway would have made of that name.
+    """Parse a message into the vote that the gateway would create for that name.
 
     Args:
         body: of bounded length.
-        poll_key: what voters' hashes are keyed with.
+        poll_key: key of the voters' hashes.
 
     Raises:
         NotAVote: it is malformed.
@@ -89,7 +89,7 @@ def read_update(body: bytes, poll_key: bytes) -> ParsedVote:
         None,
         json.dumps({"voter_name": name}, ensure_ascii=False),
         poll=True,
-        # Where a poll is for the roll, a name is not on it.
+        # In a poll restricted to the roll, a vote by name is refused: no name is on the roll.
         ask_roll=True,
     )
 

@@ -1,4 +1,4 @@
-"""When a voter voted, as messages say it, and as messages of ours say it."""
+"""Parses timestamps of incoming messages and formats those of outgoing messages."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from naive times only
 
 MAX_TIMESTAMP_US: Final = 253_402_300_799_999_999
-"""9999-12-31T23:59:59.999999Z, the last that Python's `datetime` holds."""
+"""9999-12-31T23:59:59.999999Z, the maximum of Python's `datetime`."""
 
 
 def parse_iso(text: str) -> int | None:
-    """Unix time in microseconds of an ISO 8601 text; a time without offset is UTC.
+    """Convert an ISO 8601 string to Unix microseconds; a time without offset is UTC.
 
     Returns:
-        None if it is no date and time, or outside 1970 to 9999.
+        None if it is not a date and time, or outside 1970 to 9999.
     """
     try:
         parsed = datetime.fromisoformat(text)
@@ -34,14 +34,14 @@ def parse_iso(text: str) -> int | None:
 
 
 def parse_epoch(seconds: int | float) -> int | None:
-    """Unix time in microseconds of epoch seconds.
+    """Convert epoch seconds to Unix microseconds.
 
     Returns:
-        None outside 1970 to 9999; so are milliseconds sent by mistake.
+        None outside 1970 to 9999, which includes milliseconds sent by mistake.
     """
     if isinstance(seconds, float) and not math.isfinite(seconds):
         return None
-    # Compared before it is multiplied: an integer of any length may stand here.
+    # Compare before multiplying: this may be an integer of any length.
     if not 0 <= seconds < 253_402_300_800:
         return None
     micros = round(seconds * 1_000_000)
@@ -49,12 +49,12 @@ def parse_epoch(seconds: int | float) -> int | None:
 
 
 def format_us(micros: int) -> str:
-    """ISO 8601 in UTC with `Z`, with a fraction only where there is one."""
+    """ISO 8601 in UTC with `Z`, with a fraction only if it is not zero."""
     return _format(EPOCH + timedelta(microseconds=micros))
 
 
 def format_ms(millis: int) -> str:
-    """As :func:`format_us`, from milliseconds."""
+    """Like :func:`format_us`, from milliseconds."""
     return _format(EPOCH + timedelta(milliseconds=millis))
 
 

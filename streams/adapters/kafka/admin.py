@@ -1,6 +1,6 @@
-"""Kafka topics of Scrutin: names, creation, identity.
+"""Creates and checks Scrutin's Kafka topics and the identity of the log.
 
-Everything here is done by whichever process starts first; the others find it done.
+The process that starts first does this; later processes find it done.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
 
 @dataclass(frozen=True)
 class TopicPlan:
-    """A topic as it should be."""
+    """The intended configuration of a topic."""
 
     name: str
     partitions: int
@@ -66,7 +66,7 @@ def planned_topics(app_id: str, partitions: int) -> list[TopicPlan]:
 async def ensure_topics(
     bootstrap_servers: list[str], *, app_id: str, partitions: int, replication_factor: int
 ) -> dict[int, Genesis]:
-    """Create what is missing, check what is there, and return each input partition's genesis.
+    """Create missing topics, check existing ones, and return each input partition's genesis.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
@@ -81,7 +81,7 @@ async def ensure_topics(
 async def create_topics(
     bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
 ) -> None:
-    """Create the planned topics that are missing, and check the partitions of all.
+    """Create the missing topics of a plan, and check the partition counts of all.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
@@ -92,10 +92,10 @@ async def create_topics(
 
 
 async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:
-    """Delete a topic, if it is there, and wait until it is gone.
+    """Delete a topic if it exists, and wait until it is gone.
 
     Raises:
-        ServiceUnavailable: Kafka does not answer, or has not deleted it in time.
+        ServiceUnavailable: Kafka does not answer, or did not delete the topic in time.
     """
     admin = AIOKafkaAdminClient(**client(bootstrap_servers), request_timeout_ms=10_000)
     try:
@@ -103,13 +103,13 @@ async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:
         if topic in await admin.list_topics():
             await admin.delete_topics([topic])
             async with asyncio.timeout(DELETE_TIMEOUT_S):
-                while topic in await admin.list_topics():  # noqa: ASYNC110 - nothing tells us
+                while topic in await admin.list_topics():  # noqa: ASYNC110 - Kafka sends no event
                     await asyncio.sleep(0.1)
     except (KafkaError, OSError, TimeoutError) as error:
         raise ServiceUnavailable(
             f"Kafka did not delete the topic: {error or type(error).__name__}",
             where={"topic": topic},
-            todo="Check that delete.topic.enable is on, and try again",
+            todo="Check that delete.topic.enable is on, then try again",
         ) from error
     finally:
         await admin.close()
@@ -119,7 +119,7 @@ async def _create_missing(
     bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
 ) -> None:
     admin = AIOKafkaAdminClient(**client(bootstrap_servers), request_timeout_ms=10_000)
-    # With three replicas one may be away; an acknowledged record is on two even then.
+    # With three replicas one may be down; an acknowledged record is on two even then.
     safe = {"min.insync.replicas": "2"} if replication_factor > 2 else {}
     await admin.start()
     try:
@@ -134,7 +134,7 @@ async def _create_missing(
         for topic, code, *_ in response.topic_errors:
             failure = for_code(code)
             if issubclass(failure, InvalidReplicationFactorError):
-                # Not a wrong setting for certain: the other brokers may still be starting.
+                # Not necessarily a wrong setting: the other brokers may still be starting.
                 raise ServiceUnavailable(
                     f"Kafka has fewer than {replication_factor} brokers now",
                     where={"topic": topic, "variable": "SCRUTIN_REPLICATION_FACTOR"},
@@ -156,7 +156,7 @@ async def _create_missing(
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient, plan: list[TopicPlan]) -> dict[str, int]:
-    """Number of partitions of each planned topic; waits a moment for fresh metadata."""
+    """Number of partitions of each planned topic; waits up to 5 s for new metadata."""
     names = [topic.name for topic in plan]
     for _ in range(50):
         described = await admin.describe_topics(names)
@@ -165,7 +165,7 @@ async def _partition_counts(admin: AIOKafkaAdminClient, plan: list[TopicPlan]) -
             return counts
         await asyncio.sleep(0.1)
     missing = ", ".join(name for name in names if not counts.get(name))
-    raise KafkaError(f"topics {missing} were created but do not appear")
+    raise KafkaError(f"topics {missing} were created but are not listed")
 
 
 async def _ensure_genesis(bootstrap_servers: list[str], partitions: int) -> dict[int, Genesis]:
@@ -206,7 +206,7 @@ async def _first_record(consumer: AIOKafkaConsumer, tp: TopicPartition) -> Genes
 
     begin = (await consumer.beginning_offsets([tp]))[tp]
     if begin != 0:
-        raise mismatch(f"The input log begins at offset {begin}, its first records are gone")
+        raise mismatch(f"The input log begins at offset {begin}; its first records are missing")
     consumer.seek(tp, 0)
     async with asyncio.timeout(20):
         while True:

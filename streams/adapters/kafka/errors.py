@@ -1,4 +1,4 @@
-"""The Kafka driver's errors, in our own words."""
+"""Translates errors of the Kafka driver."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from streams.settings.tls import refusal
 
 @contextmanager
 def kafka_answers(bootstrap_servers: Sequence[str], **where: object) -> Iterator[None]:
-    """Translate what the driver raises inside, keeping the cause.
+    """Translate the driver's errors inside the context, keeping the cause.
 
     Args:
-        bootstrap_servers: who was asked.
+        bootstrap_servers: Kafka brokers.
         where: topic, partition, group and the like, for the message.
 
     Raises:
@@ -31,7 +31,7 @@ def kafka_answers(bootstrap_servers: Sequence[str], **where: object) -> Iterator
         raise ServiceUnavailable(
             f"Kafka does not answer: {why_not(bootstrap_servers) or error or type(error).__name__}",
             where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(bootstrap_servers), **where},
-            todo="Check the address and that the broker is up; `scrutin doctor` tells more",
+            todo="Check the address and that the broker is up; `scrutin doctor` shows details",
         ) from error
 
 
@@ -39,10 +39,10 @@ _HANDSHAKE_S: Final = 1.0
 
 
 def why_not(servers: Sequence[str]) -> str:
-    """Why Kafka may not have answered, if a certificate is the reason; else empty.
+    """Why a TLS handshake with Kafka fails, if it does; else empty.
 
-    aiokafka writes that into its log only. Asks with a blocking handshake, a second at most: for
-    starts and commands.
+    aiokafka reports that in its log only. This makes a blocking handshake of at most a second, so
+    it is for startup and commands.
     """
     for server in servers:
         if not isinstance(server, Broker) or server.security.context is None:

@@ -1,4 +1,4 @@
-"""Ending an aiokafka producer for good."""
+"""Closes an aiokafka producer without waiting for delivery."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ STOP_TIMEOUT_S: Final = 1.0
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:
-    """Close a producer with whatever it still holds.
+    """Close a producer and discard the records it still holds.
 
-    `stop` alone waits until everything is delivered, for ever if Kafka is away, and cancelled
-    leaves a sender behind that would write later. The callers know what is unconfirmed.
+    `stop` alone waits until everything is delivered, for ever if Kafka is unavailable. If `stop`
+    is cancelled, the sender task survives and may write later. Callers keep unconfirmed records.
     """
     accumulator = producer._message_accumulator
     batches = {*accumulator._pending_batches, *chain.from_iterable(accumulator._batches.values())}
-    accumulator.fail_all(KafkaError("the producer was given up"))
+    accumulator.fail_all(KafkaError("the producer was abandoned"))
     for batch in batches:
-        # Nobody waits for it any more; asyncio would log each as an error that was lost.
+        # Nothing awaits it any more; asyncio would log an exception that was never retrieved.
         batch._drain_waiter.exception()
-    # What the sender still does fails with its connections.
+    # Closing the connections makes the sender's remaining requests fail.
     with suppress(Exception):
         await producer.client.close()
     with suppress(Exception):

@@ -26,10 +26,10 @@ READ_TIMEOUT_S: Final = 20.0
 
 
 class LogReader:
-    """Reads what is between two offsets; opens a connection for each read.
+    """Reads the records between two offsets; opens a connection for each read.
 
-    Reads happen after a rebalance or when a gap is healed, so seldom that a connection kept open
-    would cost more than it saves.
+    Reads happen after a rebalance or when a missing range is backfilled, so rarely that an open
+    connection would cost more than it saves.
 
     Args:
         bootstrap_servers: Kafka brokers.
@@ -55,7 +55,7 @@ class LogReader:
         return [r async for r in self.read(topic, partition, max(0, end - count), end)]
 
     async def at(self, topic: str, partition: int, offset: int) -> ConsumerRecord | None:
-        """The record at an offset; None if it was compacted away or the topic never had it."""
+        """The record at an offset; None if compaction removed it or the topic never had it."""
         try:
             async with aclosing(self.read(topic, partition, offset, offset + 1)) as reading:
                 async for record in reading:
@@ -76,11 +76,11 @@ class LogReader:
         """Records with `start` <= offset < `end`, in order.
 
         Args:
-            topic: its name.
-            partition: its number.
-            start: None for the first that is still there.
-            end: one after the last.
-            fetch_bytes: how much is asked for at a time.
+            topic: name of the topic.
+            partition: number of the partition.
+            start: first offset; None for the first that still exists.
+            end: one after the last offset.
+            fetch_bytes: size of a fetch.
 
         Raises:
             ServiceUnavailable: Kafka does not answer.
@@ -97,7 +97,7 @@ class LogReader:
                 start = first
             if first > start or last < end:
                 raise LogMismatch(
-                    f"Offsets {start} to {end - 1} are needed, the log has {first} to {last - 1}",
+                    f"Offsets {start} to {end - 1} are needed; the log has {first} to {last - 1}",
                     where=where,
                     todo="The topic was truncated or recreated: see `scrutin rebuild --help`",
                 )

@@ -1,8 +1,8 @@
-"""aiokafka's connections on uvloop.
+"""Makes aiokafka's connections work on uvloop (aiokafka issue 1038).
 
-aiokafka 0.14 expects an `OSError` from writing to a connection that has just closed; uvloop raises
-`RuntimeError`. That ended whichever of aiokafka's background tasks wrote next, without a word: a
-consumer whose metadata task was gone never found its coordinator again.
+aiokafka 0.14 expects an `OSError` when it writes to a connection that has just closed; uvloop
+raises `RuntimeError`. That silently ended the background task that wrote next: a consumer without
+its metadata task never found its coordinator again.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ def _send_or_break(self: Any, request: Any, expect_response: bool = True) -> Any
 
 
 def patch_aiokafka_for_uvloop() -> None:
-    """Let a write to a closed connection fail as aiokafka expects; once a process."""
+    """Make a write to a closed connection fail as aiokafka expects; call it once per process."""
     AIOKafkaConnection.send = _send_or_break

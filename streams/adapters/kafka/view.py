@@ -1,4 +1,4 @@
-"""Reading Kafka as an onlooker: partitions are assigned by hand, nothing is ever committed."""
+"""Reads Kafka without a consumer group: partitions are assigned, nothing is committed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.errors import TopologyMismatch
 from streams.settings.kafka_security import client
 
 DEADLINE_S: Final = 10.0
-"""Longest wait for an answer, and longest stand-still while reading."""
+"""Longest wait for an answer, and longest time without progress while reading."""
 
 _FETCH_BYTES: Final = 4 << 20
 
@@ -24,7 +24,7 @@ Advance = Callable[[int], None]
 
 
 class Record(Protocol):
-    """The fields of aiokafka's record that we read."""
+    """The fields of aiokafka's record that Scrutin reads."""
 
     partition: int
     offset: int
@@ -34,7 +34,7 @@ class Record(Protocol):
 
 
 class Span(NamedTuple):
-    """Offsets of a partition: from `begin` up to and without `end`."""
+    """Offsets of a partition: from `begin` up to but not including `end`."""
 
     begin: int
     end: int
@@ -44,7 +44,7 @@ async def _partition_counts(bootstrap_servers: list[str]) -> dict[str, int]:
     admin = AIOKafkaAdminClient(**client(bootstrap_servers))
     try:
         await admin.start()
-        # All topics at once: asking for one by name may create it.
+        # Describe all topics: describing one by name may create it.
         described = await admin.describe_topics()
     finally:
         await admin.close()
@@ -52,7 +52,7 @@ async def _partition_counts(bootstrap_servers: list[str]) -> dict[str, int]:
 
 
 class LogView:
-    """Reads topics from their beginning to the end they had when asked.
+    """Reads topics from their beginning to their current end.
 
     Args:
         bootstrap_servers: brokers, `host:port`.
@@ -82,7 +82,8 @@ class LogView:
                 async with asyncio.timeout(self._deadline_s):
                     self._partitions = await _partition_counts(self._servers)
                     await self._consumer.start()
-                    # A consumer stopped before its helper task ran once cancels whoever stops it.
+                    # Let aiokafka's helper task start: stopping a consumer before that cancels
+                    # the task that stops it.
                     await asyncio.sleep(0)
         except BaseException:
             await self._consumer.stop()
@@ -131,11 +132,11 @@ class LogView:
     ) -> AsyncIterator[list[Record]]:
         """Yield the records of the spans, a list per fetched partition, in order per partition.
 
-        One reading at a time per reader. `advance` adds up to the widths of the spans, gaps that
-        compaction left included.
+        A view can run one read at a time. The values passed to `advance` add up to the widths of
+        the spans, including offsets that compaction removed.
 
         Raises:
-            ServiceUnavailable: Kafka stands still for longer than the deadline.
+            ServiceUnavailable: Kafka makes no progress for longer than the deadline.
         """
         at = {
             TopicPartition(topic, p): span.begin
@@ -164,13 +165,13 @@ class LogView:
                 at[tp] = position
                 if position >= end:
                     waiting.discard(tp)
-                    # Records behind the span would be fetched for nothing.
+                    # Do not fetch records after the span.
                     self._consumer.pause(tp)
 
     async def _some(
         self, waiting: set[TopicPartition], at: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, list[Record]]:
-        """The next fetched records; returns also when a position moved over compacted gaps."""
+        """The next fetched records; also returns when a position passed compacted offsets."""
         while True:
             fetched: dict[TopicPartition, list[Record]] = await self._consumer.getmany(
                 *waiting, timeout_ms=200
@@ -179,7 +180,7 @@ class LogView:
                 return fetched
 
     async def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
-        """The record at an offset; None if it is not in the log (any more)."""
+        """The record at an offset; None if it is not, or no longer, in the log."""
         span = (await self.spans(topic)).get(partition)
         if span is None or not span.begin <= offset < span.end:
             return None

@@ -1,4 +1,4 @@
-"""Adapter: writes records to Kafka and returns when all brokers asked for have them."""
+"""Adapter: writes records to Kafka and returns when all in-sync replicas have them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ log = structlog.get_logger(__name__)
 class LogWriter:
     """An idempotent producer that is replaced when a write fails.
 
-    After a failed batch the sequence numbers of an idempotent producer have a hole and every later
-    write would fail too; a new one starts a new sequence. Callers write the same records again, in
-    the same order; readers drop what they know.
+    After a failed batch the sequence numbers of an idempotent producer have a gap, and every later
+    write would fail too; a new producer starts a new sequence. Callers write the same records
+    again, in the same order; readers drop records they already know.
 
     Args:
         bootstrap_servers: Kafka brokers.
         outages: told while Kafka does not confirm.
         request_timeout_s: longest wait for one answer of a broker.
-        stall_s: how long a write may take before it is told.
+        stall_s: duration of a write after which it is reported as an outage.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class LogWriter:
             Where each record went.
 
         Raises:
-            ServiceUnavailable: at least one record was given up; any of them may be written.
-            TopologyMismatch: a topic does not take records of our size.
+            ServiceUnavailable: at least one write failed; any of the records may be in the log.
+            TopologyMismatch: a record exceeds the size limit of its topic.
         """
         try:
             if self._producer is None:
@@ -70,8 +70,8 @@ class LogWriter:
                 for r in records
             ]
             for future in futures:
-                # Only the first error is raised; asyncio would log all others as lost.
-                future.add_done_callback(_looked_at)
+                # Only the first error is raised; asyncio would log the others as never retrieved.
+                future.add_done_callback(_mark_retrieved)
             pending = set(futures)
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=self._stall_s)
@@ -82,16 +82,16 @@ class LogWriter:
         except MessageSizeTooLargeError as error:
             await self.close()
             raise TopologyMismatch(
-                "Kafka refuses a record for its size",
+                "Kafka refuses a record because of its size",
                 where={"topics": ", ".join(sorted({r.topic for r in records}))},
-                todo=f"Let the topic's max.message.bytes be {MAX_DERIVED_RECORD_BYTES}",
+                todo=f"Set the topic's max.message.bytes to {MAX_DERIVED_RECORD_BYTES}",
             ) from error
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise ServiceUnavailable(
                 f"Kafka did not confirm a write: {type(error).__name__}",
                 where={"topics": ", ".join(sorted({r.topic for r in records}))},
-                todo="It is written again until it is confirmed",
+                todo="It is retried until it is confirmed",
             ) from error
         self._outages.succeeded(Service.KAFKA)
         return written
@@ -114,12 +114,12 @@ class LogWriter:
         self._producer = producer
 
     async def close(self) -> None:
-        """Let go of the connection; the next write opens another."""
+        """Close the connection; the next write opens a new one."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await abandon(producer)
 
 
-def _looked_at(future: asyncio.Future[RecordMetadata]) -> None:
+def _mark_retrieved(future: asyncio.Future[RecordMetadata]) -> None:
     if not future.cancelled():
         future.exception()

@@ -1,4 +1,4 @@
-"""Adapter: connections to PostgreSQL, and its errors in our words."""
+"""Adapter: opens PostgreSQL connections and translates the driver's errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from streams.settings.tls import refusal
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
 LOCK_TIMEOUT_S = 5.0
-"""Longest wait of a flush for a lock, e.g. for the fence that a frozen worker holds."""
+"""Longest wait of a flush for a lock, e.g. for the fence lock of a frozen worker."""
 STATEMENT_TIMEOUT_S = 40.0
 
-_AWAY = (
+_TRANSIENT = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    # The connection was ended and asyncpg has not noticed yet.
+    # The connection has ended, but asyncpg has not noticed yet.
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -46,12 +46,12 @@ SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('vot
 
 @asynccontextmanager
 async def translated(where: dict[str, object]) -> AsyncIterator[None]:
-    """Turn asyncpg's errors into ours.
+    """Translate asyncpg's errors.
 
     Raises:
-        ServiceUnavailable: the database is away or cannot do it now.
-        SettingsError: it refuses who we are, the database we ask for, or what we may not do.
-        StageFailed: anything else, by the error's class only, since its text may hold a row.
+        ServiceUnavailable: the database does not answer or cannot run the statement now.
+        SettingsError: the login, the database name or a missing privilege is refused.
+        StageFailed: any other error, by its class only, because its text may contain a row.
     """
     try:
         yield
@@ -61,11 +61,11 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
             where=where,
             todo="Check POSTGRES_HOST and POSTGRES_PORT, and that it is up",
         ) from error
-    except _AWAY as error:
+    except _TRANSIENT as error:
         raise ServiceUnavailable(
-            f"PostgreSQL cannot do it now: {refusal(error) or type(error).__name__}",
+            f"PostgreSQL cannot run the statement now: {refusal(error) or type(error).__name__}",
             where=where,
-            todo="Check that it is up, writable and has room",
+            todo="Check that it is up, writable and has free disk space and connections",
         ) from error
     except _REFUSED as error:
         raise SettingsError(
@@ -85,7 +85,7 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
         raise StageFailed(
             f"PostgreSQL reports {type(error).__name__} ({error.sqlstate})",
             where=where,
-            todo="Nothing of it was committed; see PostgreSQL's log for the statement",
+            todo="The transaction was not committed; see PostgreSQL's log for the statement",
         ) from None
 
 
@@ -116,12 +116,12 @@ async def connect(config: PostgresConfig) -> asyncpg.Connection:
 
 @asynccontextmanager
 async def connected(config: PostgresConfig) -> AsyncIterator[asyncpg.Connection]:
-    """One connection, for commands; closed at the end.
+    """One connection, for commands; closed when the context ends.
 
-    Errors of PostgreSQL in the context are translated too, and so is any OSError.
+    Errors of PostgreSQL inside the context are translated too, and so is any OSError.
 
     Raises:
-        ServiceUnavailable, SettingsError, StageFailed: as :func:`translated` says.
+        ServiceUnavailable, SettingsError, StageFailed: see :func:`translated`.
     """
     opened = await connect(config)
     async with translated(config.where()):
@@ -134,16 +134,16 @@ async def connected(config: PostgresConfig) -> AsyncIterator[asyncpg.Connection]
 async def require_owner(
     connection: asyncpg.Connection, config: PostgresConfig, command: str
 ) -> None:
-    """Make sure that a command which needs the owner of the tables runs as such.
+    """Check that a command runs as the owner of the tables.
 
     Args:
-        connection: of whoever runs it.
+        connection: of the user that runs the command.
         config: where the database is.
         command: as it is typed, for the message.
 
     Raises:
-        SettingsError: it does not.
-        ServiceUnavailable: the database is away.
+        SettingsError: the user does not own the tables.
+        ServiceUnavailable: the database does not answer.
     """
     async with translated(config.where()):
         # Without tables there is nothing to own yet.
@@ -164,22 +164,22 @@ Reset = Callable[[Any], Awaitable[None]]
 
 
 async def keep_session(_connection: Any) -> None:
-    """For who changes only rows: asyncpg ends a transaction that is open, and that is enough.
+    """Reset nothing: enough for users that change only rows, as asyncpg ends an open transaction.
 
-    Its own reset also asks the server each time, which costs as much as a small flush.
+    asyncpg's default reset also makes a round trip, which costs as much as a small flush.
     """
 
 
 def pool(
     config: PostgresConfig, application_name: str, schema: str = "", reset: Reset | None = None
 ) -> asyncpg.Pool:
-    """A pool that is not connected yet; enter it to connect.
+    """A pool that is not connected yet; await it or enter its context to connect.
 
     Args:
         config: where the database is.
         application_name: as PostgreSQL shows it.
-        schema: where unqualified names are looked for; the user's own by default.
-        reset: makes a connection ready for the next who takes it; asyncpg's own by default.
+        schema: search path for unqualified names; the user's default if empty.
+        reset: prepares a released connection for its next use; asyncpg's reset by default.
     """
     search_path = {"search_path": schema} if schema else {}
     return asyncpg.create_pool(
@@ -190,10 +190,10 @@ def pool(
         server_settings={
             "application_name": application_name,
             **search_path,
-            # A frozen worker must not keep the fence locked for ever.
+            # A frozen worker must not hold the fence lock for ever.
             "idle_in_transaction_session_timeout": "15s",
-            # Whoever waits must be told before the watchdog takes it for stuck: then it is an
-            # outage, which is waited out.
+            # A waiting flush must fail before the watchdog considers the worker stuck: it is then
+            # an outage and is retried.
             "lock_timeout": _ms(min(LOCK_TIMEOUT_S, config.watchdog_timeout_s / 3)),
             "statement_timeout": _ms(min(STATEMENT_TIMEOUT_S, config.watchdog_timeout_s * 2 / 3)),
             "jit": "off",
@@ -202,13 +202,13 @@ def pool(
 
 
 class Pooled:
-    """An adapter with connections of its own to the database. Enter it to have them.
+    """Base of adapters with their own connection pool. Enter the context to open it.
 
     Args:
         config: where the database is.
         application_name: as PostgreSQL shows it.
-        schema: where unqualified names are looked for; the user's own by default.
-        reset: as :func:`pool`.
+        schema: search path for unqualified names; the user's default if empty.
+        reset: as in :func:`pool`.
     """
 
     def __init__(
@@ -244,10 +244,10 @@ class Pooled:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection of one's own.
+        """Acquire a connection for exclusive use.
 
         Raises:
-            ServiceUnavailable: the database is away.
+            ServiceUnavailable: the database does not answer.
         """
         async with translated(self._where), self.connections.acquire() as connection:
             yield connection

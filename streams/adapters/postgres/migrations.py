@@ -13,7 +13,7 @@ from streams.errors import LogMismatch, SchemaNewer, ScrutinError, SettingsError
 
 _NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _LOCK: Final = 0x5C277153
-"""Key of the advisory lock; any constant that nobody else uses."""
+"""Key of the advisory lock; any constant that no other program uses."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +35,29 @@ def migrations() -> list[Migration]:
     found.sort(key=lambda migration: migration.version)
     versions = [m.version for m in found]
     if len(set(versions)) < len(versions) or versions[:1] != [1]:
-        raise ScrutinError("The migrations in sql/ are not numbered from 0001, each once")
+        raise ScrutinError("The migrations in sql/ must be numbered from 0001 without repetition")
     return found
 
 
 async def migrate(connection: asyncpg.Connection) -> list[Migration]:
-    """Bring the database to this version; returns what was applied now.
+    """Bring the database to this version; returns the migrations that were applied.
 
     Raises:
-        SettingsError: this user may not make tables.
-        SchemaNewer: the database knows migrations that this version does not.
-        LogMismatch: tables of another system stand where ours must go.
+        SettingsError: this user may not create tables.
+        SchemaNewer: the database has migrations that this version does not know.
+        LogMismatch: tables of another system have the names of Scrutin's tables.
     """
     known = migrations()
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
-        # A worker's user may not make tables, not even one that exists.
+        # A worker's user may not run CREATE TABLE, even if the table exists.
         if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
             await _begin(connection)
         rows = await connection.fetch("SELECT version FROM schema_migrations")
         applied = {row["version"] for row in rows}
         if newer := sorted(applied - {m.version for m in known}):
             raise SchemaNewer(
-                f"The database has migration {newer[-1]}, this version ends at {known[-1].version}",
+                f"The database has migration {newer[-1]}; this version ends at {known[-1].version}",
                 where={"table": "schema_migrations"},
                 todo="Run the newer version of Scrutin, or restore the database it replaced",
             )
@@ -77,13 +77,13 @@ async def _begin(connection: asyncpg.Connection) -> None:
             " applied_at timestamptz NOT NULL DEFAULT now())"
         )
     except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
-        # The second where the user may not even look into the schema.
-        raise _not_ours(error) from error
+        # InvalidSchemaName: the user has no access to the schema at all.
+        raise _not_permitted(error) from error
 
 
-def _not_ours(error: Exception) -> SettingsError:
+def _not_permitted(error: Exception) -> SettingsError:
     return SettingsError(
-        f"The database needs migrations that this user may not make: {error}",
+        f"The database needs migrations that this user may not apply: {error}",
         where={"variable": "POSTGRES_USER"},
         todo="Run `scrutin migrate` and `scrutin roles --apply` as the owner of the tables",
     )
@@ -99,11 +99,11 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
                 migration.name,
             )
     except asyncpg.InsufficientPrivilegeError as error:
-        raise _not_ours(error) from error
+        raise _not_permitted(error) from error
     except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
         raise LogMismatch(
-            f"The database holds something of another system: {error}",
+            f"The database contains objects of another system: {error}",
             where={"migration": f"{migration.version:04}_{migration.name}"},
-            todo="`scrutin adopt` takes an old system over, `scrutin fresh` puts it away; or set"
+            todo="`scrutin adopt` imports an old system, `scrutin fresh` archives it; or set"
             " POSTGRES_DB to an empty database. Nothing was changed",
         ) from error

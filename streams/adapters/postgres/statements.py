@@ -1,4 +1,4 @@
-"""The SQL of the sink, in the order in which a flush runs it."""
+"""SQL statements of the sink, in the order in which a flush runs them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ LAST_COUNTED: Final = """
 SELECT vote_hash, source_offset, source_index FROM vote_audit
 WHERE source_partition = $1 ORDER BY id DESC LIMIT 1
 """
-"""Rows of a partition are inserted in the order of its log, so the index of `id` finds it."""
+"""Rows of a partition are inserted in the order of its log, so the index on `id` finds the last."""
 
 HAS_FENCE: Final = "SELECT to_regclass('sink_offsets') IS NOT NULL"
 
 HAS_OFFSETS: Final = "SELECT EXISTS (SELECT 1 FROM sink_offsets)"
 
 REWIND_VALIDATED: Final = "UPDATE sink_offsets SET validated_offset = -1, updated_at = now()"
-"""votes.validated is about to be made anew: read it from its beginning."""
+"""Before votes.validated is rebuilt: read it from its beginning."""
 
 ALIGN_VALIDATED: Final = (
     "UPDATE sink_offsets SET validated_offset = source_offset, updated_at = now()"
 )
-"""It was made anew, with one record for every input record."""
+"""After the rebuild, which writes one record for every input record."""
 
 LOCK_FENCE: Final = """
 SELECT partition, log_id, source_offset, validated_offset, epoch
@@ -30,10 +30,10 @@ FROM sink_offsets WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
 """
 
 LOCK_EPOCH: Final = "SELECT pg_advisory_xact_lock(1546088789)"
-"""For opening an epoch and for making fences; any key that nobody else uses."""
+"""For opening an epoch and for creating fence rows; any key that no other program uses."""
 
 LOCK_ALL_FENCES: Final = "SELECT partition FROM sink_offsets ORDER BY partition FOR UPDATE"
-"""Ends every other flush, and holds up the next, until an epoch is open."""
+"""Waits for every other flush, and blocks the next, until an epoch is open."""
 
 OPEN_EPOCH: Final = "UPDATE sink_offsets SET epoch = $1"
 
@@ -125,16 +125,16 @@ ON CONFLICT (contest_id, choice) DO UPDATE SET
     votes = r.votes + excluded.votes, updated_at = now()
 RETURNING contest_id, choice, votes
 """
-"""One statement, because each answer that is waited for is a turn of two processes: on a busy
-machine four of them took longer than their work. Every flush has the same plan, so all lock the
-tables' rows in the same order."""
+"""One statement, because each round trip needs a context switch in two processes: on a busy machine
+four round trips took longer than their work. Every flush has the same plan, so all lock the tables'
+rows in the same order."""
 
 LOCK_WINDOW_CURSOR: Final = """
 SELECT emitted_xid::text AS emitted_xid FROM window_cursor FOR UPDATE SKIP LOCKED
 """
 
 SETTLED_XID: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
-"""Every transaction before this one has ended, so its rows are visible or never will be."""
+"""Every transaction below this id has ended, so its rows are visible or never will be."""
 
 CHANGED_WINDOWS: Final = """
 SELECT contest, choice, window_start, votes FROM vote_windows
@@ -149,6 +149,6 @@ SELECT EXISTS (SELECT 1 FROM vote_windows WHERE updated_xid >= $1::text::xid8)
 MOVE_WINDOW_CURSOR: Final = "UPDATE window_cursor SET emitted_xid = $1::text::xid8"
 
 REWIND_WINDOWS: Final = "UPDATE window_cursor SET emitted_xid = '0'"
-"""votes.windows was made anew: write all of it."""
+"""After votes.windows was rebuilt: write all windows again."""
 
 READ_TOTALS: Final = "SELECT law_id, oui_count, non_count FROM vote_results ORDER BY law_id"

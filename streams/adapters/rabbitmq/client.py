@@ -1,7 +1,7 @@
 """Adapter: pika's asyncio connection with futures instead of callbacks.
 
-Each use has a connection of its own: RabbitMQ stops reading from a connection that publishes while
-it is short of memory, and acknowledgements behind a publication would wait with it.
+Each use has its own connection: when RabbitMQ is short of memory it stops reading from connections
+that publish, and acknowledgements queued behind a publication would wait too.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ OnReturn = Callable[[str | None], None]
 
 HEARTBEAT_S: Final = 20
 CONNECT_S: Final = 20.0
-"""Longest wait for a connection. pika has limits of its own, but where the process may open no more
-files its attempt ends in silence."""
+"""Longest wait for a connection. pika has its own limits, but if the process cannot open more files
+its attempt never reports an error."""
 _CLOSE_S: Final = 3.0
 _NOT_FOUND: Final = 404
 _ONE_FRAME_BYTES: Final = 4096 - 8
-"""A body of this size fits the smallest frame that a broker may ask for."""
+"""A body of this size fits the smallest frame size that a broker may negotiate."""
 
 
 class QueueMissing(Exception):
-    """A queue or exchange does not exist. The channel is closed by that."""
+    """A queue or exchange does not exist. RabbitMQ closes the channel in that case."""
 
 
 def parameters(config: RabbitConfig, name: str) -> pika.ConnectionParameters:
-    """Connection parameters; `name` shows in RabbitMQ's own pages."""
+    """Connection parameters; `name` appears in RabbitMQ's management pages."""
     return pika.ConnectionParameters(
         host=config.host,
         port=config.port,
@@ -77,20 +77,20 @@ async def first_of(*futures: asyncio.Future[Any], timeout_s: float | None = None
 
 
 def resolve(future: asyncio.Future[T], value: T) -> None:
-    """Set a future's result unless it is done."""
+    """Set a future's result unless it is already done."""
     if not future.done():
         future.set_result(value)
 
 
 class Channel:
-    """One channel. Whatever waits for an answer fails when the channel closes."""
+    """One channel. Pending calls fail when the channel closes."""
 
     def __init__(self, raw: PikaChannel, deliveries: Deliveries) -> None:
         self.raw = raw
         self._deliveries = deliveries
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[BaseException] = loop.create_future()
-        """The reason, once the channel is closed; by us, RabbitMQ or the network."""
+        """The reason, once the channel is closed by this process, RabbitMQ or the network."""
         raw.add_on_close_callback(self._on_close)
 
     def _on_close(self, _: PikaChannel, reason: BaseException) -> None:
@@ -127,7 +127,7 @@ class Channel:
         return int(frame.method.consumer_count)
 
     async def purge(self, queue: str) -> int:
-        """Remove the messages that are ready; returns how many.
+        """Remove the messages that are ready; returns their number.
 
         Raises:
             QueueMissing: there is no such queue.
@@ -141,7 +141,7 @@ class Channel:
         await self._call(self.raw.queue_declare, queue=queue, durable=True)
 
     async def find_exchange(self, exchange: str) -> None:
-        """Do nothing if the exchange exists.
+        """Check that an exchange exists.
 
         Raises:
             QueueMissing: it does not.
@@ -160,7 +160,7 @@ class Channel:
         await self._call(self.raw.queue_bind, queue=queue, exchange=exchange, routing_key=key)
 
     async def prefetch(self, count: int) -> None:
-        """Bound the deliveries that are not acknowledged."""
+        """Limit the number of unacknowledged deliveries."""
         await self._call(self.raw.basic_qos, prefetch_count=count)
 
     async def consume(
@@ -169,9 +169,9 @@ class Channel:
         """Start deliveries; returns the consumer's tag.
 
         Args:
-            queue: to read.
+            queue: name of the queue.
             on_delivery: called for each delivery; must not raise.
-            on_cancelled: called when RabbitMQ ends the deliveries (the queue is gone).
+            on_cancelled: called when RabbitMQ cancels the consumer (the queue is gone).
         """
         self.raw.add_on_cancel_callback(lambda _: on_cancelled())
 
@@ -179,7 +179,7 @@ class Channel:
             _: PikaChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes
         ) -> None:
             message_id = properties.message_id
-            # pika leaves one that is not UTF-8 as bytes.
+            # pika leaves an id that is not UTF-8 as bytes.
             given = message_id.encode() if isinstance(message_id, str) else message_id
             on_delivery(method.delivery_tag, bool(method.redelivered), given, body)  # type: ignore[arg-type]
 
@@ -191,13 +191,13 @@ class Channel:
         return consumer_tag
 
     async def cancel(self, consumer_tag: str) -> None:
-        """End deliveries. What arrives before RabbitMQ agrees goes back to the queue."""
-        # pika knows what to do with what still comes.
+        """Cancel a consumer. Deliveries that arrive before RabbitMQ's answer are requeued."""
+        # pika handles the deliveries that still arrive.
         self._deliveries.pop((self.raw.channel_number, consumer_tag.encode()), None)
         await self._call(self.raw.basic_cancel, consumer_tag=consumer_tag)
 
     async def confirm(self, on_confirm: OnConfirm, on_return: OnReturn) -> None:
-        """Let RabbitMQ confirm every publication."""
+        """Put the channel into confirm mode."""
 
         def on_frame(frame: Any) -> None:
             method = frame.method
@@ -212,10 +212,10 @@ class Channel:
         await self._call(self.raw.confirm_delivery, ack_nack_callback=on_frame)
 
     def publisher(self, queue: str) -> Callable[[str, bytes], None]:
-        """What publishes JSON to a queue, persistent and mandatory.
+        """Make a function that publishes JSON to a queue, persistent and mandatory.
 
         Returns:
-            A function of `message_id` and body. It raises AMQPError when the channel is closed.
+            A function of `message_id` and body. It raises AMQPError if the channel is closed.
         """
         publications = frames.Publications(self.raw.channel_number, queue)
         connection: Any = self.raw.connection
@@ -230,14 +230,14 @@ class Channel:
         return publish
 
     async def close(self) -> None:
-        """Close, and wait until RabbitMQ has taken what was sent before."""
+        """Close, and wait until RabbitMQ has received everything that was sent before."""
         if self.raw.is_open:
             self.raw.close()
         await first_of(self.closed, timeout_s=_CLOSE_S)
 
 
 class Connection:
-    """One connection. Made by :func:`connected`."""
+    """One connection, opened by :func:`connected`."""
 
     def __init__(self, raw: frames.FrameConnection, closed: asyncio.Future[BaseException]) -> None:
         self._raw = raw
@@ -256,13 +256,13 @@ class Connection:
         return Channel(opened.result(), self._raw.deliveries)
 
     def abort(self) -> None:
-        """Begin to close without waiting for anything."""
+        """Begin to close without waiting."""
         with suppress(AMQPError):
             if not (self._raw.is_closed or self._raw.is_closing):
                 self._raw.close()
 
     async def close(self) -> None:
-        """Close and wait a moment for RabbitMQ to agree."""
+        """Close and wait up to 3 s for RabbitMQ's answer."""
         self.abort()
         await first_of(self.closed, timeout_s=_CLOSE_S)
 
@@ -271,16 +271,17 @@ class Connection:
 async def connected(
     config: RabbitConfig, name: str, *, on_blocked: Callable[[bool], None] = lambda _: None
 ) -> AsyncIterator[Connection]:
-    """Connect, and close at the end.
+    """Connect; close when the context ends.
 
     Args:
         config: where RabbitMQ is.
         name: of the connection.
-        on_blocked: called with True when RabbitMQ stops reading from us (memory or disk alarm).
+        on_blocked: called with True when RabbitMQ stops reading (memory or disk alarm), with
+            False when it reads again.
 
     Raises:
-        ServiceUnavailable: no connection. Errors of AMQP that pass through the context, and
-            those of a channel in it, come out as this too.
+        ServiceUnavailable: no connection. AMQP errors raised inside the context, by a channel
+            too, are translated to this as well.
     """
     _tolerate_headers()
     loop = asyncio.get_running_loop()
@@ -315,7 +316,7 @@ async def connected(
 
 
 def unavailable(reason: BaseException, config: RabbitConfig) -> ServiceUnavailable:
-    """Translate the reason for which a connection or channel closed."""
+    """Translate the reason why a connection or channel closed."""
     return ServiceUnavailable(
         f"RabbitMQ: {refusal(reason) or reason or type(reason).__name__}",
         where=config.where(),
@@ -325,7 +326,7 @@ def unavailable(reason: BaseException, config: RabbitConfig) -> ServiceUnavailab
 
 
 def login_refused(parameters: pika.ConnectionParameters) -> SettingsError:
-    """What to raise where RabbitMQ lets us in neither now nor later."""
+    """The error for a refused login, which no retry can fix."""
     return SettingsError(
         "RabbitMQ refuses the user, the password or the virtual host",
         where={
@@ -338,10 +339,10 @@ def login_refused(parameters: pika.ConnectionParameters) -> SettingsError:
 
 
 async def ensure_queue(connection: Connection, queue: str) -> tuple[Channel, bool]:
-    """Take a queue as it is, or declare a durable one.
+    """Use a queue as it is, or declare a durable queue if it is missing.
 
     Returns:
-        A channel, and whether the queue had to be declared.
+        A channel, and whether the queue was declared.
     """
     channel = await connection.channel()
     try:
@@ -349,14 +350,14 @@ async def ensure_queue(connection: Connection, queue: str) -> tuple[Channel, boo
     except QueueMissing:
         channel = await connection.channel()
         await channel.declare(queue)
-        log.info("queue was missing and is declared", queue=queue)
+        log.info("declared a missing queue", queue=queue)
         return channel, True
     return channel, False
 
 
 @dataclass(frozen=True)
 class Route:
-    """How messages get to a queue: by its name, unless an exchange is named."""
+    """How messages reach a queue: by its name, or through an exchange if one is given."""
 
     queue: str
     exchange: str = ""
@@ -365,11 +366,11 @@ class Route:
 
     @property
     def routing_key(self) -> str:
-        """What to publish with."""
+        """The routing key for publications."""
         return self.key if self.exchange else self.queue
 
     async def ensure(self, connection: Connection) -> tuple[Channel, bool]:
-        """As :func:`ensure_queue`; the exchange is declared and bound if there is one."""
+        """Like :func:`ensure_queue`; also declares and binds the exchange if there is one."""
         channel, created = await ensure_queue(connection, self.queue)
         if self.exchange:
             await channel.declare_exchange(self.exchange)
@@ -392,14 +393,14 @@ _decode_table = data.decode_table
 def _decode_or_skip(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
     try:
         return _decode_table(encoded, offset)
-    except Exception:  # noqa: BLE001 - whatever a publisher put there
+    except Exception:  # noqa: BLE001 - a publisher can send any bytes
         return {}, offset + 4 + int(struct.unpack_from(">I", encoded, offset)[0])
 
 
 def _tolerate_headers() -> None:
-    """Keep one odd header from ending the connection, again at every redelivery.
+    """Keep a header that pika cannot decode from ending the connection at every redelivery.
 
-    pika raises on a table it cannot read, e.g. a timestamp in milliseconds, while it reads from
-    the socket. We read no headers, so such a table is skipped.
+    pika raises on a table it cannot decode, e.g. a timestamp in milliseconds, while it reads from
+    the socket. Scrutin uses no headers, so such a table is skipped.
     """
     data.decode_table = _decode_or_skip

@@ -1,13 +1,13 @@
-"""pika's connection, with a shorter way for what it does most.
+"""pika's connection with a fast path for deliveries and publications.
 
-A delivery is three frames. pika makes an object of each frame, of the method and of the
-properties, and copies what is left of its buffer after each: measured, 25 µs of CPU a message, more
-than all the rest of the bridge spends on it. Here the three are read in one step where they lie
-whole in the buffer and the body fits one frame; everything else goes pika's way.
+A delivery is three frames. pika creates an object for each frame, the method and the properties,
+and copies the rest of its buffer after each: measured, 25 µs of CPU a message, more than the rest
+of the bridge spends on it. Here the three frames are decoded in one step if they are complete in
+the buffer and the body fits one frame; pika handles everything else.
 
-A publication is three frames, too, of which pika makes objects, and then three system calls. Here
-the three are packed at once, and all that is published in one turn of the event loop is sent in one
-piece.
+A publication is three frames too, for which pika creates objects and then makes three system calls.
+Here the three are packed at once, and everything published in one turn of the event loop is sent in
+one write.
 
 Frames are described in AMQP 0-9-1, sections 2.3.5 (frames) and 4.2.6 (content).
 """
@@ -27,7 +27,7 @@ OnDelivery = Callable[[int, bool, bytes | None, bytes], None]
 """Called with (delivery tag, whether it may have been delivered before, `message_id`, body)."""
 
 RECEIVE_BYTES: Final = 1 << 16
-"""Most that is read from the socket at once; pika's 4 KiB are a system call for a dozen votes."""
+"""Limit of a read from the socket; pika's 4 KiB means a system call for every dozen votes."""
 
 _METHOD: Final = struct.Struct(">BHLIB")
 """Frame type, channel, size, class and method, length of the consumer's tag."""
@@ -63,17 +63,17 @@ OTHER: Final = -1
 
 
 Deliveries = dict[tuple[int, bytes], OnDelivery]
-"""Who takes deliveries the short way, by channel number and consumer tag."""
+"""Callbacks of the fast path, by channel number and consumer tag."""
 
 
 class FrameConnection(AsyncioConnection):
-    """pika's asyncio connection; `deliveries` names who takes deliveries the short way."""
+    """pika's asyncio connection; `deliveries` holds the callbacks of the fast path."""
 
     frames_received: int
     frames_sent: int
     bytes_sent: int
     bytes_received: int
-    """pika's heartbeat looks at this to see whether the other side is alive."""
+    """pika's heartbeat check uses this to see whether the other side is alive."""
     _frame_buffer: bytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,14 +83,14 @@ class FrameConnection(AsyncioConnection):
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = RECEIVE_BYTES
-        # uvloop tells of an error on the socket once, by calling the reader, and never again
-        # (MagicStack/uvloop#552). What is left unread then hides the end of the connection. No more
-        # than the prefetch is ever on its way.
+        # uvloop reports an error on the socket only once, by calling the reader
+        # (MagicStack/uvloop#552). Unread data would then hide the end of the connection, so all of
+        # it is read. The prefetch bounds how much that is.
         transport._MAX_CONSUME_BYTES = sys.maxsize
         super()._proto_connection_made(transport)  # type: ignore[misc]
 
     def send_soon(self, frames: bytes) -> None:
-        """Send whole frames in this turn of the event loop, behind what was given before."""
+        """Send complete frames in this turn of the event loop, in the order of the calls."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent.append(frames)
@@ -131,11 +131,11 @@ class FrameConnection(AsyncioConnection):
 
 
 class Publications:
-    """Makes the frames of messages to one queue: JSON, persistent, mandatory.
+    """Builds the frames of messages to one queue: JSON, persistent, mandatory.
 
     Args:
         channel: number of the channel.
-        queue: its name, which is the key on the default exchange.
+        queue: name of the queue, the routing key on the default exchange.
     """
 
     def __init__(self, channel: int, queue: str) -> None:
@@ -148,7 +148,7 @@ class Publications:
         )
 
     def frames(self, message_id: str, body: bytes) -> bytes:
-        """The three frames of a message whose body is not empty and fits one frame."""
+        """The three frames of a message; its body must be non-empty and fit one frame."""
         properties = _PERSISTENT_JSON + _short(message_id)
         return b"".join(
             (
@@ -182,17 +182,17 @@ _PERSISTENT_JSON: Final = _short("application/json") + b"\2"
 """`content_type` and `delivery_mode`, in the order of their flags."""
 
 
-def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR0911 - flat: per vote
-    """Hand on the delivery that begins at a position.
+def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR0911 - runs per vote
+    """Pass the delivery that begins at a position to its callback.
 
     Args:
-        buffer: whole frames, but for the last.
+        buffer: complete frames, except possibly the last.
         at: where a frame begins.
-        deliveries: who takes it.
+        deliveries: callbacks of the fast path.
 
     Returns:
-        Where it ends; :data:`INCOMPLETE` if more has to come; :data:`OTHER` if it is none, nobody
-        takes it, or it is not of the simple form.
+        Where the delivery ends; :data:`INCOMPLETE` if bytes are missing; :data:`OTHER` if the
+        frame is not a delivery, has no callback, or does not have the simple form.
     """
     try:
         kind, channel, size, method, length = _METHOD.unpack_from(buffer, at)
@@ -207,7 +207,7 @@ def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR
         body = header + size + _FRAME_OVERHEAD
         kind, same, size = _BODY.unpack_from(buffer, body)
     except struct.error:
-        # Frames of other kinds may be shorter than what was looked for.
+        # Frames of other kinds may be shorter than a delivery's.
         return INCOMPLETE if buffer[at] == _METHOD_FRAME else OTHER
     if kind != _BODY_FRAME or same != channel or size != body_size:
         return OTHER
@@ -228,8 +228,8 @@ def read_message_id(flags: int, buffer: bytes, at: int) -> bytes:
     """The `message_id` among the properties of a content header.
 
     Args:
-        flags: property flags, with that of `message_id`.
-        buffer: holds the properties.
+        flags: property flags; the one of `message_id` is set.
+        buffer: contains the properties.
         at: where they begin.
     """
     for flag in _BEFORE_MESSAGE_ID:

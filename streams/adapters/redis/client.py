@@ -1,4 +1,4 @@
-"""One way to make a Redis client, and one translation of its errors."""
+"""Creates Redis clients and translates the driver's errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.settings.tls import refusal
 TIMEOUT_S = 5.0
 
 _LONG_COMMAND: Final = 64
-"""Arguments."""
+"""Number of arguments from which a command is packed in C."""
 
 
 class _Connection(Connection):
@@ -39,7 +39,7 @@ class _TlsConnection(_Connection, SSLConnection):
 
 
 def address(config: RedisConfig) -> dict[str, Any]:
-    """Arguments by which any of redis-py's clients connects."""
+    """Connection arguments for any redis-py client."""
     found: dict[str, Any] = {
         "host": config.host,
         "port": config.port,
@@ -47,7 +47,7 @@ def address(config: RedisConfig) -> dict[str, Any]:
         "password": config.password or None,
     }
     if config.tls is not None:
-        # Looked at here, so that a file that is missing is named.
+        # Checked here, so that the error names a missing file.
         config.tls.context()
         files = {
             "ssl_ca_certs": config.tls.ca_file,
@@ -60,7 +60,7 @@ def address(config: RedisConfig) -> dict[str, Any]:
 
 
 def redis_client(config: RedisConfig) -> Redis:
-    """A client that connects when it is used, and does not try again by itself."""
+    """A client that connects on first use and does not retry by itself."""
     where = address(config)
     pool = ConnectionPool(
         connection_class=_TlsConnection if where.pop("ssl", False) else _Connection,
@@ -78,7 +78,7 @@ async def redis_errors(what: str) -> AsyncIterator[None]:
     """Translate the driver's errors into :class:`ServiceUnavailable`.
 
     Args:
-        what: was being done, e.g. ``"ask the roll"``.
+        what: the action for the message, e.g. ``"ask the roll"``.
     """
     try:
         yield
