@@ -1,31 +1,37 @@
-"""What the API's description says of errors: the framework's own form of them is not ours."""
+"""Additions to the framework's description of the API: the vote calls, and the form of errors."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, cast
 
+import msgspec
 from litestar import Litestar
 from litestar.openapi.spec import (
     OpenAPIMediaType,
     OpenAPIResponse,
     OpenAPIType,
     Operation,
+    PathItem,
     Reference,
+    RequestBody,
     Schema,
 )
 
 from streams.gateway.problems import MEDIA_TYPE
+from streams.gateway.vote_calls import VoteCall
 
 _NAME: Final = "Problem"
+_COMPONENT: Final = "#/components/schemas/{name}"
 
 _PROBLEM: Final = Schema(
     type=OpenAPIType.OBJECT,
-    description="RFC 9457. Faults of a form stand under the names of its fields too.",
+    description="RFC 9457. Faults of a form are also members, named as its fields.",
     properties={
         "type": Schema(type=OpenAPIType.STRING),
         "title": Schema(
             type=[OpenAPIType.STRING, OpenAPIType.ARRAY],
-            description="Of the status; below `/api/polls` the faults of a field of that name.",
+            description="The status in words; below `/api/polls` the faults of that field.",
         ),
         "status": Schema(type=OpenAPIType.INTEGER),
         "detail": Schema(type=OpenAPIType.STRING),
@@ -38,6 +44,32 @@ _PROBLEM: Final = Schema(
     },
     required=["type", "title", "status", "detail"],
 )
+
+
+def describe_vote_calls(app: Litestar, calls: Iterable[VoteCall]) -> None:
+    """Add the calls that the framework does not serve."""
+    schema = app.openapi_schema
+    assert schema.components.schemas is not None
+    paths = schema.paths = schema.paths or {}
+    for call in calls:
+        (body, answer), components = msgspec.json.schema_components(
+            [call.body, call.answer], ref_template=_COMPONENT
+        )
+        # JSON Schema as it is: the description is written from nested dictionaries too.
+        schema.components.schemas.update(cast("dict[str, Schema]", components))
+        for path in call.paths:
+            operation = Operation(
+                tags=[call.tag],
+                summary=call.summary,
+                operation_id="".join(part.title() for part in path.split("/")),
+                request_body=RequestBody(_json(body), required=True),
+                responses={"202": OpenAPIResponse("A broker has the vote", content=_json(answer))},
+            )
+            paths[path] = PathItem(post=operation)
+
+
+def _json(reference: dict[str, str]) -> dict[str, OpenAPIMediaType]:
+    return {"application/json": OpenAPIMediaType(schema=Reference(ref=reference["$ref"]))}
 
 
 def describe_problems(app: Litestar) -> None:
@@ -55,6 +87,8 @@ def _describe(operation: Operation) -> None:
     responses = operation.responses
     assert responses is not None
     responses.pop("400", None)
-    content = {MEDIA_TYPE: OpenAPIMediaType(schema=Reference(ref=f"#/components/schemas/{_NAME}"))}
-    responses["4XX"] = OpenAPIResponse("What is wrong with the request", content=dict(content))
-    responses["5XX"] = OpenAPIResponse("What the gateway cannot do now", content=dict(content))
+    content = {MEDIA_TYPE: OpenAPIMediaType(schema=Reference(ref=_COMPONENT.format(name=_NAME)))}
+    responses["4XX"] = OpenAPIResponse(
+        "The request cannot be served as sent", content=dict(content)
+    )
+    responses["5XX"] = OpenAPIResponse("The gateway cannot serve it now", content=dict(content))

@@ -1,4 +1,4 @@
-"""What every request passes: its id, the headers of every response, metrics and one log line."""
+"""What every request passes: its id, headers of every response, metrics and one log line."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from streams.gateway.fast_path import Shortcut
+from streams.gateway.cors import CrossOrigin, Headers
 from streams.runtime.metrics import GatewayMetrics
 
 log = structlog.get_logger(__name__)
@@ -24,7 +25,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "frame-ancestors 'none'"
 )
 
-_HEADERS: Final[list[tuple[bytes, bytes]]] = [
+_HEADERS: Final[Headers] = [
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -38,37 +39,41 @@ _Count = Callable[[], None]
 _Observe = Callable[[float], None]
 
 
-class Edge:
+class RequestMiddleware:
     """Wraps the application.
 
     Args:
         app: the application.
-        shortcut: tried before it.
         metrics: of the gateway.
+        cross_origin: headers for pages of other origins; None where none may call.
     """
 
-    def __init__(self, app: ASGIApp, shortcut: Shortcut, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: GatewayMetrics, cross_origin: CrossOrigin | None
+    ) -> None:
         self._app = app
-        self._shortcut = shortcut
         self._metrics = metrics
-        self._children: dict[tuple[str, str, str], tuple[_Count, _Observe]] = {}
+        self._cross_origin = cross_origin
+        self._series: dict[tuple[str, str, str], tuple[_Count, _Observe]] = {}
 
-    def _noted(self, method: str, route: str, code: str) -> tuple[_Count, _Observe]:
+    def _series_of(self, method: str, route: str, code: str) -> tuple[_Count, _Observe]:
         # To find metrics by their labels costs more than to change them.
-        known = self._children.get((method, route, code))
+        known = self._series.get((method, route, code))
         if known is None:
-            known = self._children[method, route, code] = (
+            known = self._series[method, route, code] = (
                 self._metrics.http_requests.labels(code).inc,
                 self._metrics.http_duration.labels(method, route, code).observe,
             )
         return known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or one socket."""
+        """Serve one request or one socket."""
         if str(scope["type"]) != "http":
             await self._app(scope, receive, send)
             return
+        method = cast("HTTPScope", scope)["method"]
         request_id = _request_id(scope)
+        origin = None if self._cross_origin is None else _header(scope, b"origin")
         started_s = time.perf_counter()
         status = 500
 
@@ -80,21 +85,29 @@ class Edge:
                     *message["headers"],
                     *_HEADERS,
                     (b"x-request-id", request_id),
+                    *self._headers_for(origin, method),
                 ]
             await send(message)
 
         try:
-            http = cast("HTTPScope", scope)
-            rest = await self._shortcut.serve(http, receive, send_with_headers)
-            if rest is not None:
-                await self._app(scope, rest, send_with_headers)
+            if origin is not None and method == "OPTIONS":
+                await _send_empty(send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
         finally:
-            self._note(scope, status, time.perf_counter() - started_s, request_id)
+            self._record(scope, status, time.perf_counter() - started_s, request_id)
 
-    def _note(self, scope: Any, status: int, took_s: float, request_id: bytes) -> None:
+    def _headers_for(self, origin: bytes | None, method: str) -> Headers:
+        if origin is None or self._cross_origin is None:
+            return []
+        if method == "OPTIONS":
+            return self._cross_origin.preflight_headers(origin)
+        return self._cross_origin.headers(origin)
+
+    def _record(self, scope: Any, status: int, took_s: float, request_id: bytes) -> None:
         # The template: a path may hold a receipt, and there are as many paths as polls.
         route = scope.get("path_template") or "unknown"
-        count, observe = self._noted(scope["method"], route, str(status))
+        count, observe = self._series_of(scope["method"], route, str(int(status)))
         count()
         observe(took_s)
         if status >= 500 and route not in _QUIET:
@@ -102,14 +115,23 @@ class Edge:
                 "request",
                 method=scope["method"],
                 route=route,
-                status=status,
+                status=int(status),
                 seconds=round(took_s, 3),
                 request_id=request_id.decode(),
             )
 
 
+async def _send_empty(send: Send) -> None:
+    await send({"type": "http.response.start", "status": int(HTTPStatus.NO_CONTENT), "headers": []})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 def _request_id(scope: Any) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.match(value):
-            return bytes(value)
+    given = _header(scope, b"x-request-id")
+    if given is not None and _REQUEST_ID.match(given):
+        return given
     return secrets.token_hex(16).encode()
+
+
+def _header(scope: Any, wanted: bytes) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == wanted), None)

@@ -1,32 +1,37 @@
 """Errors as `application/problem+json` (RFC 9457).
 
-`detail` is the member that deployed clients read of the services before, and the faults of a form
-stand under the names of its fields, as there.
+Clients of the replaced services read `detail`, and find the faults of a form under the names of its
+fields.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from streams.core.contests import ContestRefused
 from streams.errors import ScrutinError, ServiceUnavailable
+from streams.gateway.client_address import AnyRequest
 
 log = structlog.get_logger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 2
-"""After an outage."""
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 2
+"""During an outage."""
+
+_AT_FIELD: Final = re.compile(r"(?P<fault>.*) - at `\$\.(?P<field>\w+)")
+"""How msgspec names the field that does not fit."""
 
 
 class Problem(Exception):
-    """A request that cannot be fulfilled, and what to tell about it.
+    """A request that cannot be served, and what the caller is told.
 
     Args:
         status: HTTP status.
@@ -51,7 +56,7 @@ class Problem(Exception):
 
 
 class Unavailable(Problem):
-    """A service that is needed is away; nothing was accepted."""
+    """A service that the request needs is unavailable; nothing was accepted."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(
@@ -60,12 +65,12 @@ class Unavailable(Problem):
 
 
 def problem_response(problem: Problem, path: str = "") -> Response[bytes]:
-    """The response that tells a problem.
+    """The response for a problem.
 
     Args:
-        problem: to tell.
-        path: of the request; where deployed clients of the polls call, the faults of the field
-            `title` go before the member of that name.
+        problem: to describe.
+        path: of the request. Below `/api/polls`, deployed clients read faults of the field `title`
+            under that name, so there they replace the member `title`.
     """
     body: dict[str, Any] = {
         **problem.faults,
@@ -86,22 +91,62 @@ def problem_response(problem: Problem, path: str = "") -> Response[bytes]:
     )
 
 
-def on_problem(request: Request[Any, Any, Any], error: Problem) -> Response[bytes]:
-    """Tell a problem of ours."""
-    return problem_response(error, request.url.path)
+def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """The response for any error of a request."""
+    path = request.url.path
+    problem = problem_of(error, path)
+    if problem is None:
+        # The caller learns nothing. The path may hold a receipt, so the log line does without it.
+        if isinstance(error, ScrutinError):
+            log.error("a request failed", error=str(error))
+        else:
+            name = type(error).__name__
+            log.error("a request failed", error=name, method=request.method, exc_info=error)
+        problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway failed")
+    return problem_response(problem, path)
 
 
-def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Tell an error of the framework.
+def problem_of(error: Exception, path: str) -> Problem | None:
+    """The problem that an error is to the caller; None for a fault of the gateway.
 
-    What does not fit is 422 to clients of the vote API and 400 to those of the polls, as before.
+    Args:
+        error: raised by a handler or by the framework.
+        path: of the request.
     """
-    if isinstance(error, ValidationException):
-        status = 422 if request.url.path.startswith("/api/v1/") else 400
-        return problem_response(Problem(status, error.detail, faults=_faults(error)))
-    return problem_response(
-        Problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+    match error:
+        case Problem():
+            return error
+        case ValidationException():
+            return _unfit(path, error.detail, _faults(error))
+        case HTTPException():
+            return Problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+        case ContestRefused():
+            return Problem(HTTPStatus.BAD_REQUEST, error.what)
+        case ServiceUnavailable():
+            return Unavailable(error.what)
+    return None
+
+
+def unreadable_body(error: Exception, path: str) -> Problem:
+    """The problem of a body that is not the JSON that a vote call takes.
+
+    Args:
+        error: raised by the decoder.
+        path: of the request.
+    """
+    if not isinstance(error, msgspec.ValidationError):
+        return Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON")
+    found = _AT_FIELD.match(str(error))
+    field, fault = (found["field"], found["fault"]) if found else ("data", str(error))
+    return _unfit(path, f"Validation failed for POST {path}", {field: [fault]})
+
+
+def _unfit(path: str, detail: str, faults: Mapping[str, list[str]]) -> Problem:
+    # Clients of the vote API expect 422, those of the polls 400.
+    status = (
+        HTTPStatus.UNPROCESSABLE_ENTITY if path.startswith("/api/v1/") else HTTPStatus.BAD_REQUEST
     )
+    return Problem(status, detail, faults=faults)
 
 
 def _faults(error: ValidationException) -> dict[str, list[str]]:
@@ -112,19 +157,3 @@ def _faults(error: ValidationException) -> dict[str, list[str]]:
             name = str(fault.get("key") or "body")
             faults.setdefault(name, []).append(str(fault.get("message", "is not valid")))
     return faults
-
-
-def on_scrutin(_: Request[Any, Any, Any], error: ScrutinError) -> Response[bytes]:
-    """Tell an outage; anything else of ours is a fault of the gateway."""
-    if isinstance(error, ContestRefused):
-        return problem_response(Problem(HTTPStatus.BAD_REQUEST, error.what))
-    if isinstance(error, ServiceUnavailable):
-        return problem_response(Unavailable(error.what))
-    log.error("a request failed", error=str(error))
-    return problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway failed"))
-
-
-def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Tell nothing; the log has the traceback. The path may hold a receipt, so it has the route."""
-    log.error("a request failed", error=type(error).__name__, method=request.method, exc_info=error)
-    return problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway failed"))

@@ -1,52 +1,143 @@
-"""What the handlers work with."""
+"""What a gateway is made of: its adapters, and which handlers use which of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
-from litestar import Request
+import structlog
+from litestar.types import ASGIApp
 from redis.asyncio import Redis
 
+from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.redis.client import redis_client
+from streams.core.polls import poll_key
+from streams.gateway.app import create_app
+from streams.gateway.client_address import TrustedProxies
+from streams.gateway.handlers.elections import election_handlers
+from streams.gateway.handlers.live import live_handlers
+from streams.gateway.handlers.operators import operator_handlers
+from streams.gateway.handlers.pages import page_handlers
+from streams.gateway.handlers.poll_views import Cards, PollViews
+from streams.gateway.handlers.poll_votes import poll_vote_calls
+from streams.gateway.handlers.polls import poll_editing_handlers, poll_handlers
+from streams.gateway.handlers.results import result_handlers
+from streams.gateway.handlers.status import health_handlers, status_handlers
+from streams.gateway.handlers.submit import RollLookup, VoteLimits, VoteSubmitter
+from streams.gateway.handlers.tally import tally_handlers
+from streams.gateway.handlers.votes import official_vote_calls, receipt_handlers
+from streams.gateway.kafka_sink import VoteLog
 from streams.gateway.poll_store import Polls
+from streams.gateway.rabbitmq_sink import VoteQueue
 from streams.gateway.receipts import Receipts
 from streams.gateway.store import Store
-from streams.gateway.submissions import RequestClock
 from streams.gateway.subscriptions import Subscriptions
 from streams.gateway.tally_service import TallyService
 from streams.gateway.throttle import Throttle
 from streams.gateway.vote_sink import VoteSink
 from streams.gateway.voters import Voters
-from streams.runtime.metrics import GatewayMetrics
-from streams.settings.model import Settings
+from streams.inspect.lag import measure
+from streams.runtime.metrics import GatewayMetrics, expose_health
+from streams.runtime.outages import OutageTracker, Retry, Service
+from streams.settings.model import VALIDATION, Settings
 
-AnyRequest = Request[Any, Any, Any]
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of a gateway."""
+class Gateway:
+    """An open gateway."""
 
-    settings: Settings
-    redis: Redis
-    store: Store
-    queue: VoteSink
-    receipts: Receipts
-    throttle: Throttle
-    watching: Subscriptions
-    polls: Polls
-    voters: Voters
-    tallies: TallyService
-    metrics: GatewayMetrics
-    ready: Callable[[], list[str]]
-    """What keeps the gateway from doing its work now."""
-    clock: RequestClock = field(default_factory=RequestClock)
+    app: ASGIApp
+    sink: VoteSink
+    """Its task ends with the error that ends the gateway."""
 
-    def address_of(self, request: AnyRequest) -> str:
-        """The client's address; behind proxies what the outermost trusted one saw."""
-        peer = request.client.host if request.client else "unknown"
-        trusted = self.settings.trusted_proxies
-        forwarded = request.headers.get("x-forwarded-for", "")
-        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        return hops[-trusted] if trusted and len(hops) >= trusted else peer
+
+@asynccontextmanager
+async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[Gateway]:
+    """A gateway while the block runs.
+
+    Raises:
+        SettingsError: PostgreSQL refuses the user, or the database does not exist.
+    """
+    retry = Retry(OutageTracker(settings.max_retry_attempts), settings.retry_delay_s)
+    redis = redis_client(settings.redis)
+    sink = _sink(settings, redis, retry, metrics)
+    secret = settings.secret.get_secret_value()
+    if not secret:
+        log.warning("no SCRUTIN_SECRET: no polls, and receipts are valid until this process ends")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.aclose)
+        store = Store(settings)
+        await retry(Service.POSTGRESQL, lambda: stack.enter_async_context(store))
+        await stack.enter_async_context(sink)
+        subscriptions = await stack.enter_async_context(
+            Subscriptions(redis, store.standings, metrics)
+        )
+        tallies = await stack.enter_async_context(TallyService(settings))
+        writer = LogWriter(settings.kafka_bootstrap_servers, outages=retry.outages)
+        stack.push_async_callback(writer.close)
+
+        def ready() -> list[str]:
+            return [] if sink.fault is None else [sink.fault]
+
+        expose_health(metrics.registry, ready, retry.outages)
+        polls = Polls(store, writer, partitions=settings.partitions, name=settings.worker_id)
+        cards = Cards(polls)
+        voters = Voters(poll_key(secret), settings.api_keys)
+        views = PollViews(polls, store, voters)
+        receipts = Receipts(secret.encode())
+        proxies = TrustedProxies(settings.trusted_proxies)
+        limits = VoteLimits(Throttle(redis, settings, metrics), proxies)
+        submitter = VoteSubmitter(sink, receipts, metrics)
+        app = create_app(
+            [
+                *status_handlers(ready=ready, registry=metrics.registry),
+                *health_handlers(sink=sink, sink_name=settings.confirm, store=store, redis=redis),
+                *receipt_handlers(receipts=receipts, store=store),
+                *result_handlers(store=store, polls=polls),
+                *election_handlers(store=store),
+                *live_handlers(subscriptions=subscriptions, polls=polls),
+                *poll_handlers(polls=polls, cards=cards, views=views),
+                *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits),
+                *operator_handlers(store=store, measure_lag=partial(measure, settings)),
+                *tally_handlers(tallies=tallies, api_keys=settings.tally_api_keys),
+                *page_handlers(),
+            ],
+            [
+                *official_vote_calls(
+                    submitter=submitter,
+                    limits=limits,
+                    roll=RollLookup(redis, settings.roll),
+                    store=store,
+                    enforce_contests=settings.enforce_contests,
+                ),
+                *poll_vote_calls(
+                    cards=cards,
+                    store=store,
+                    voters=voters,
+                    limits=limits,
+                    submitter=submitter,
+                    proxies=proxies,
+                ),
+            ],
+            metrics=metrics,
+            max_body_bytes=settings.max_body_bytes,
+            cors_origins=settings.cors_origins,
+        )
+        yield Gateway(app, sink)
+
+
+def _sink(settings: Settings, redis: Redis, retry: Retry, metrics: GatewayMetrics) -> VoteSink:
+    if settings.confirm == "kafka":
+        tracker = OutageTracker(settings.max_retry_attempts)
+        return VoteLog(settings, redis, replace(retry, outages=tracker))
+    return VoteQueue(
+        settings.rabbit,
+        queue=settings.queue_name(VALIDATION),
+        retry=retry,
+        confirm_timeout_s=settings.confirm_timeout_s,
+        on_blocked=lambda blocked: metrics.blocked.set(int(blocked)),
+    )

@@ -141,8 +141,8 @@ async def test_without_rabbitmq_or_redis_nothing_is_promised(stack: Stack, tmp_p
             await until(told, "the health of each service")
 
 
-async def told_alike_by_both_ways(client: Client) -> None:
-    """Votes take a shortcut past the framework, unless a page of another origin sends them."""
+async def answered_alike_to_pages(client: Client) -> None:
+    """A page of another origin gets the same answers as any client."""
 
     async def told(path: str, body: object, headers: dict[str, str]) -> tuple[object, ...]:
         async with client.session.post(client.base + path, json=body, headers=headers) as answer:
@@ -168,8 +168,8 @@ async def told_alike_by_both_ways(client: Client) -> None:
         ("/votes/", {"poll_id": 10**17, "option_id": 1}),
         ("/api/vote/", {"poll_id": "x", "option_id": 1}),
     ):
-        short = await told(path, body, {})
-        assert short == await told(path, body, {"Origin": "https://polls.example"}), path
+        plain = await told(path, body, {})
+        assert plain == await told(path, body, {"Origin": "https://polls.example"}), path
 
 
 async def test_requests_are_bounded_and_errors_have_one_form(stack: Stack, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ async def test_requests_are_bounded_and_errors_have_one_form(stack: Stack, tmp_p
                 assert answer.headers["X-Request-ID"] == "abc-1"
                 assert answer.headers["Access-Control-Allow-Origin"] == "https://polls.example"
                 assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
-            await told_alike_by_both_ways(client)
+            await answered_alike_to_pages(client)
             status, schema = await client.get("/schema/openapi.json")
             assert {"/api/v1/vote", "/votes/{receipt}", "/api/v1/results"} <= set(schema["paths"])
             async with gateway(env, tmp_path, "second", port=program.port) as second:

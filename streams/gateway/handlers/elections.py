@@ -1,4 +1,4 @@
-"""Elections: who stands where, and results by region and for the whole country."""
+"""Elections: candidates by region, and results by region and for the whole country."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from streams.elections.definitions import Definitions
 from streams.elections.results import ElectionResult, Seat
 from streams.elections.store import read_definitions, read_result
 from streams.gateway.problems import Problem
-from streams.gateway.services import Parts
+from streams.gateway.store import Store
 
 UPDATED = "SELECT max(updated_at) AS at FROM contest_results WHERE contest_id = $1"
 
 
-def election_handlers(parts: Parts) -> list[HTTPRouteHandler]:
+def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
     """The handlers."""
-    store = parts.store
 
     async def count(election_id: int) -> ElectionResult:
         async with store.connection() as connection:
@@ -74,7 +73,7 @@ def election_handlers(parts: Parts) -> list[HTTPRouteHandler]:
 
 
 def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
-    """The answer of the service before, and the rounds where there are some."""
+    """The answer of the replaced service, and the rounds if there are any."""
     own = next((s for s in result.seats if s.region and s.region.id == region_id), None)
     if own is not None:
         votes, rounds = own.first_choices(), _rounds(result, own)
@@ -106,10 +105,10 @@ def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
 
 
 def _rounds(result: ElectionResult, seat: Seat) -> list[dict[str, Any]]:
-    [told] = [
+    [shown] = [
         s for s in result.as_dict()["seats"] if seat.region and s["region_id"] == seat.region.id
     ]
-    rounds: list[dict[str, Any]] = told["rounds"]
+    rounds: list[dict[str, Any]] = shown["rounds"]
     return rounds
 
 

@@ -16,24 +16,24 @@ from litestar.response import Stream
 
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX
+from streams.gateway.poll_store import Polls
 from streams.gateway.problems import Unavailable
-from streams.gateway.services import Parts
-from streams.gateway.subscriptions import TooManyWatchers
+from streams.gateway.subscriptions import Subscriptions, TooManyWatchers
 
 SEND_TIMEOUT_S: Final = 30.0
-"""A socket that takes nothing for so long is closed."""
+"""A socket that takes no message for this long is closed."""
 KEEP_ALIVE_S: Final = 20.0
 TRY_LATER: Final = 1013
 
 Socket = WebSocket[Any, Any, Any]
 
 
-class SentAway(Exception):
-    """A watcher has to go.
+class CloseSocket(Exception):
+    """Ends the service of a watcher.
 
     Args:
-        code: that its socket is closed with.
-        reason: in a few words.
+        code: of the close frame.
+        reason: of the close frame, in a few words.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -42,11 +42,17 @@ class SentAway(Exception):
         self.reason = reason
 
 
-def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
+def live_handlers(
+    *, subscriptions: Subscriptions, polls: Polls
+) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The handlers."""
 
     async def watch(socket: Socket, contest: str) -> None:
-        await serve(socket, _tell(parts, socket, contest), lambda: parts.watching.snapshot(contest))
+        await serve(
+            socket,
+            _send_totals(subscriptions, socket, contest),
+            lambda: subscriptions.snapshot(contest),
+        )
 
     @websocket(["/ws/polls/{poll_id:str}", "/ws/polls/{poll_id:str}/"])
     async def watch_poll(socket: Socket, poll_id: str) -> None:
@@ -62,7 +68,7 @@ def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler
 
     @websocket(["/ws/global", "/ws/global/"])
     async def watch_all(socket: Socket) -> None:
-        await serve(socket, _notify(parts, socket))
+        await serve(socket, _send_notices(subscriptions, polls, socket))
 
     @get(
         "/results/{contest:str}/events",
@@ -73,7 +79,7 @@ def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler
         "which one a delta follows.",
     )
     async def events(contest: str) -> Stream:
-        messages = parts.watching.watch(contest)
+        messages = subscriptions.watch(contest)
         try:
             first = await anext(messages)
         except TooManyWatchers as error:
@@ -88,59 +94,59 @@ def live_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler
 
 
 async def serve(
-    socket: Socket, telling: Coroutine[Any, Any, None], answer: Callable[[], bytes] | None = None
+    socket: Socket, sending: Coroutine[Any, Any, None], answer: Callable[[], bytes] | None = None
 ) -> None:
-    """Serve a socket until it is gone.
+    """Serve a socket until it is closed.
 
     Args:
         socket: to accept.
-        telling: sends what there is to tell; its end is the socket's, also by :class:`SentAway`.
-        answer: to whatever the watcher says.
+        sending: sends messages; the socket is closed when it ends, or raises :class:`CloseSocket`.
+        answer: gives the answer to any message of the watcher.
     """
     try:
         await socket.accept()
     except BaseException:
-        telling.close()
+        sending.close()
         raise
-    task = asyncio.create_task(telling)
+    task = asyncio.create_task(sending)
     try:
         while True:
-            heard = asyncio.ensure_future(socket.receive_text())
-            await asyncio.wait([heard, task], return_when=asyncio.FIRST_COMPLETED)
+            received = asyncio.ensure_future(socket.receive_text())
+            await asyncio.wait([received, task], return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                # A close that meets a pending receive never reaches the watcher.
-                heard.cancel()
-                await asyncio.wait([heard])
-                await _send_away(socket, task)
+                # A close frame sent during a pending receive never reaches the watcher.
+                received.cancel()
+                await asyncio.wait([received])
+                await _close(socket, task)
                 break
-            heard.result()
+            received.result()
             if answer is not None:
                 await socket.send_text(answer().decode())
     except (WebSocketDisconnect, RuntimeError, KeyError):
-        # It has gone, or its room has not come into being yet.
+        # The watcher left, or asked before the contest had a feed.
         pass
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError, SentAway):
+        with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError, CloseSocket):
             await task
 
 
-async def _send_away(socket: Socket, task: asyncio.Task[None]) -> None:
+async def _close(socket: Socket, task: asyncio.Task[None]) -> None:
     error = task.exception()
-    if isinstance(error, SentAway):
+    if isinstance(error, CloseSocket):
         with suppress(TimeoutError):
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await socket.close(error.code, error.reason)
 
 
-async def _notify(parts: Parts, socket: Socket) -> None:
-    """Tell of votes as the polls' service before told of them."""
+async def _send_notices(subscriptions: Subscriptions, polls: Polls, socket: Socket) -> None:
+    """Send votes in the form of the replaced poll service."""
     try:
-        async with aclosing(parts.watching.watch_notices()) as notices:
+        async with aclosing(subscriptions.watch_notices()) as notices:
             async for notice in notices:
                 poll_id = int(notice.contest.removeprefix(POLL_PREFIX))
                 option = int(notice.choice)
-                card = await parts.polls.one(poll_id)
+                card = await polls.one(poll_id)
                 if card is None:
                     continue
                 message = {
@@ -154,26 +160,30 @@ async def _notify(parts: Parts, socket: Socket) -> None:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await socket.send_text(msgspec.json.encode(message).decode())
     except TooManyWatchers as error:
-        raise SentAway(TRY_LATER, "Too many watchers") from error
+        raise CloseSocket(TRY_LATER, "Too many watchers") from error
     except TimeoutError as error:
-        raise SentAway(TRY_LATER, "Too slow") from error
+        raise CloseSocket(TRY_LATER, "Too slow") from error
 
 
-async def _tell(parts: Parts, socket: Socket, contest: str) -> None:
-    async with aclosing(parts.watching.watch(contest)) as messages:
+async def _send_totals(subscriptions: Subscriptions, socket: Socket, contest: str) -> None:
+    async with aclosing(subscriptions.watch(contest)) as messages:
         await send_all(socket, messages)
 
 
 async def send_all(socket: Socket, messages: AsyncIterator[bytes]) -> None:
-    """Send messages as they come; a watcher that is too slow, or one too many, is sent away."""
+    """Send messages as they come.
+
+    Raises:
+        CloseSocket: the watcher is too slow, or one too many.
+    """
     try:
         async for message in messages:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await socket.send_text(message.decode())
     except TooManyWatchers as error:
-        raise SentAway(TRY_LATER, "Too many watchers") from error
+        raise CloseSocket(TRY_LATER, "Too many watchers") from error
     except TimeoutError as error:
-        raise SentAway(TRY_LATER, "Too slow") from error
+        raise CloseSocket(TRY_LATER, "Too slow") from error
 
 
 async def _events(first: bytes, messages: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:

@@ -1,9 +1,10 @@
-"""What operators watch, in one call: rates, latencies, lag, reasons, workers. No identities."""
+"""The operators' page in one call: rates, latencies, lag, reasons, workers. No identities."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import msgspec
@@ -11,11 +12,11 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from streams.core.topics import VALIDATION_TOPIC
-from streams.gateway.services import Parts
-from streams.inspect.lag import SINK, Lag, measure
+from streams.gateway.store import Store
+from streams.inspect.lag import SINK, Lag
 
 CACHE_S = 2.0
-"""However many look, the services are asked this often."""
+"""The services are asked at most this often, however many callers there are."""
 
 RATE = """
 SELECT coalesce(sum(votes), 0)::float8 / 60 AS rate
@@ -80,8 +81,15 @@ class Operations(msgspec.Struct):
     """Services that could not be asked."""
 
 
-def operator_handlers(parts: Parts) -> list[HTTPRouteHandler]:
-    """The handlers."""
+def operator_handlers(
+    *, store: Store, measure_lag: Callable[[], Awaitable[Lag]]
+) -> list[HTTPRouteHandler]:
+    """The handlers.
+
+    Args:
+        store: the result database.
+        measure_lag: asks the services how far every reader is behind.
+    """
     lock = asyncio.Lock()
     kept: list[tuple[float, Operations]] = []
 
@@ -89,17 +97,16 @@ def operator_handlers(parts: Parts) -> list[HTTPRouteHandler]:
     async def operations() -> Operations:
         async with lock:
             if not kept or time.monotonic() - kept[0][0] > CACHE_S:
-                found = await _look(parts)
+                found = await _look(store, measure_lag)
                 kept[:] = [(time.monotonic(), found)]
         return kept[0][1]
 
     return [operations]
 
 
-async def _look(parts: Parts) -> Operations:
-    store = parts.store
+async def _look(store: Store, measure_lag: Callable[[], Awaitable[Lag]]) -> Operations:
     lag, [rate], [latency], reasons, workers = await asyncio.gather(
-        measure(parts.settings),
+        measure_lag(),
         store.fetch(RATE),
         store.fetch(LATENCY),
         store.fetch(REASONS),

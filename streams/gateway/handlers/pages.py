@@ -1,4 +1,4 @@
-"""The pages: static files of the package, read once, sent with a digest: none comes twice."""
+"""The pages: static files of the package, read once, with a digest so that clients cache them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from streams.gateway.client_address import AnyRequest
 from streams.gateway.problems import Problem
-from streams.gateway.services import AnyRequest
 
 _TYPES: Final = {
     "html": "text/html",
@@ -32,7 +32,7 @@ PAGES: Final = [
     "/tallies",
     "/tally/{election_id:str}",
 ]
-"""Addresses of the one page; it looks at its address itself."""
+"""Paths of the single page; its script reads the path."""
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,38 @@
-"""Polls as they are shown to whoever asks."""
+"""Polls as they are shown to one caller."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from schemas.control import ContestState
 from schemas.votes import Kind
 from streams.core.keys import stored_hash
 from streams.core.polls import Who
+from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.poll_forms import Option, Poll
-from streams.gateway.poll_store import Card
+from streams.gateway.poll_store import Card, Polls
 from streams.gateway.problems import Problem
-from streams.gateway.services import AnyRequest, Parts
-from streams.gateway.voters import COOKIE
+from streams.gateway.store import Store
+from streams.gateway.voters import COOKIE, Voters
 
 CACHE_S: Final = 1.0
-"""How long a poll's announcement is taken as it was; the log decides whether a vote is in time."""
+"""How long a poll's announcement is reused; the log decides whether a vote is in time."""
 _MAX_CACHED: Final = 1000
 
 
 class Cards:
-    """Polls by id, for a moment."""
+    """Polls by id, cached for :data:`CACHE_S`.
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    Args:
+        polls: asked for what is not cached.
+    """
+
+    def __init__(self, polls: Polls) -> None:
+        self._polls = polls
         self._kept: dict[int, tuple[float, Card]] = {}
         self._asking: dict[int, asyncio.Task[Card | None]] = {}
 
@@ -48,15 +55,15 @@ class Cards:
         return kept[1]
 
     def forget(self, poll_id: int) -> None:
-        """A poll has changed."""
+        """Drop what is cached of a poll, because it has changed."""
         self._kept.pop(poll_id, None)
         self._asking.pop(poll_id, None)
 
     async def _ask(self, poll_id: int) -> Card | None:
-        # Many vote in the moment in which what is kept has grown old: one asks for all of them.
+        # When a cached poll expires, many voters may need it: one query serves all of them.
         asking = self._asking.get(poll_id)
         if asking is None:
-            asking = asyncio.create_task(self._parts.polls.one(poll_id))
+            asking = asyncio.create_task(self._polls.one(poll_id))
             self._asking[poll_id] = asking
             asking.add_done_callback(lambda done: self._answered(poll_id, done))
         return await asyncio.shield(asking)
@@ -65,51 +72,66 @@ class Cards:
         if self._asking.get(poll_id) is done:
             del self._asking[poll_id]
         if not done.cancelled():
-            # Whoever asked may have left.
+            # All callers may have left; read the error so that asyncio does not log it.
             done.exception()
 
 
-async def shown(
-    parts: Parts, request: AnyRequest, cards: list[Card], full_name: str | None
-) -> list[Poll]:
-    totals = await parts.store.totals([card.contest_id for card in cards])
-    hashes = {}
-    if parts.voters.enabled:
-        for card in cards:
-            voter = known_voter(parts, request, card, full_name)
-            if voter is not None:
-                hashes[card.id] = stored_hash(voter, card.contest_id, Kind.CANDIDATE)
-    voted = await parts.polls.choices(list(hashes.values()))
-    shown = []
-    for card in cards:
-        votes = totals.get(card.contest_id, {})
-        mine = voted.get(hashes.get(card.id, ""))
-        options = [
-            Option(number, text, votes.get(str(number), 0), str(number) == mine)
-            for number, text in enumerate(card.options, 1)
+@dataclass(frozen=True)
+class PollViews:
+    """Makes views of polls: their totals, and what the caller has voted."""
+
+    polls: Polls
+    store: Store
+    voters: Voters
+
+    async def shown(
+        self, request: AnyRequest, cards: Sequence[Card], full_name: str | None
+    ) -> list[Poll]:
+        """Polls as the caller sees them.
+
+        Args:
+            request: may tell who calls.
+            cards: the polls.
+            full_name: the caller's, for polls by name.
+        """
+        totals = await self.store.totals([card.contest_id for card in cards])
+        hashes = {}
+        if self.voters.enabled:
+            for card in cards:
+                voter = known_voter(self.voters, request, card, full_name)
+                if voter is not None:
+                    hashes[card.id] = stored_hash(voter, card.contest_id, Kind.CANDIDATE)
+        choices = await self.polls.choices(list(hashes.values()))
+        return [
+            _view(card, totals.get(card.contest_id, {}), choices.get(hashes.get(card.id, "")))
+            for card in cards
         ]
-        shown.append(
-            Poll(
-                id=card.id,
-                title=card.title,
-                created_at=card.created_at,
-                creator_name=card.creator_name,
-                end_time=card.closes_at,
-                opens_at=card.opens_at,
-                options=options,
-                has_voted=mine is not None,
-                state=card.state,
-                is_active=card.state == ContestState.OPEN,
-                who=card.who,
-                total_votes=sum(votes.values()),
-            )
-        )
-    return shown
 
 
-def known_voter(parts: Parts, request: AnyRequest, card: Card, full_name: str | None) -> str | None:
-    """The voter's hash as far as the request tells it."""
-    voters = parts.voters
+def _view(card: Card, votes: dict[str, int], choice: str | None) -> Poll:
+    return Poll(
+        id=card.id,
+        title=card.title,
+        created_at=card.created_at,
+        creator_name=card.creator_name,
+        end_time=card.closes_at,
+        opens_at=card.opens_at,
+        options=[
+            Option(number, text, votes.get(str(number), 0), str(number) == choice)
+            for number, text in enumerate(card.options, 1)
+        ],
+        has_voted=choice is not None,
+        state=card.state,
+        is_active=card.state == ContestState.OPEN,
+        who=card.who,
+        total_votes=sum(votes.values()),
+    )
+
+
+def known_voter(
+    voters: Voters, request: AnyRequest, card: Card, full_name: str | None
+) -> str | None:
+    """The voter's hash, where the request tells it."""
     if card.who == Who.NAME:
         return voters.by_name(card.contest_id, full_name) if full_name else None
     if card.who == Who.COOKIE:

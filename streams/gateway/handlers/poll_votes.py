@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from litestar import Response, post
+from litestar import Response
 from litestar.datastructures import Cookie
-from litestar.handlers import HTTPRouteHandler
 
 from schemas.control import ContestState
 from streams.core.keys import normalise_hash
 from streams.core.polls import MAX_NAME_CHARACTERS, Who
-from streams.gateway.fast_path import BODY
+from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.handlers.poll_forms import (
     BallotForm,
     PollMessage,
@@ -21,34 +20,36 @@ from streams.gateway.handlers.poll_forms import (
     utf8,
 )
 from streams.gateway.handlers.poll_views import Cards
-from streams.gateway.handlers.submit import send
+from streams.gateway.handlers.submit import VoteLimits, VoteSubmitter
 from streams.gateway.poll_store import Card
 from streams.gateway.problems import Problem
-from streams.gateway.services import AnyRequest, Parts
-from streams.gateway.voters import COOKIE
+from streams.gateway.store import Store
+from streams.gateway.vote_calls import VoteCall
+from streams.gateway.voters import COOKIE, Voters
 from streams.messages.incoming import MAX_HASH_BYTES
 
 _YEAR_S: Final = 365 * 86_400
 
 
-def check_enabled(parts: Parts) -> None:
+def check_enabled(voters: Voters) -> None:
     """Raise Problem where there are no polls."""
-    if not parts.voters.enabled:
+    if not voters.enabled:
         raise Problem(503, "Polls are off here: SCRUTIN_SECRET is not set")
 
 
-def voting_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
-    """The handlers."""
+def poll_vote_calls(
+    *,
+    cards: Cards,
+    store: Store,
+    voters: Voters,
+    limits: VoteLimits,
+    submitter: VoteSubmitter,
+    proxies: TrustedProxies,
+) -> list[VoteCall]:
+    """The call that votes in a poll."""
 
-    @post(
-        ["/votes", "/api/vote"],
-        status_code=202,
-        tags=["polls"],
-        summary="Vote in a poll",
-        opt={BODY: BallotForm},
-    )
     async def vote(request: AnyRequest, data: BallotForm) -> Response[PollMessage]:
-        check_enabled(parts)
+        check_enabled(voters)
         poll_id, option = number_of(data.poll_id), number_of(data.option_id)
         if poll_id is None:
             raise Problem(404, "Poll not found")
@@ -61,36 +62,38 @@ def voting_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
             draft = card.state == ContestState.DRAFT
             raise Problem(400, "The poll is not open yet" if draft else "The poll is closed")
         who = Who(card.who)
-        voter, name, cookie = _voter(parts, request, card, who, data)
-        await parts.throttle.check("address", parts.address_of(request))
-        await parts.throttle.check("voter", voter)
-        await parts.throttle.check("poll", card.contest_id)
-        outgoing = parts.voters.vote(
-            poll_id, option, voter, who=who, voter_name=name, at_us=parts.clock.now_us()
+        voter, name, new_cookie = _voter(voters, request, card, who, data)
+        await limits.check_poll_vote(request, voter, card.contest_id)
+        outgoing = voters.vote(
+            poll_id, option, voter, who=who, voter_name=name, at_us=submitter.clock.now_us()
         )
         # An early answer only: the log decides.
-        if await parts.store.counted(outgoing.submission.stored_hash):
+        if await store.counted(outgoing.submission.stored_hash):
             raise Problem(409, "You have already voted in this poll")
-        receipt = await send(parts, outgoing)
+        receipt = await submitter.send(outgoing)
         return Response(
             PollMessage("Vote accepted and being processed.", receipt),
             status_code=202,
             headers={"Location": f"/votes/{receipt}"},
-            cookies=[] if cookie is None else [cookie],
+            cookies=(
+                [] if new_cookie is None else [_cookie(new_cookie, proxies.is_https(request))]
+            ),
         )
 
-    return [vote]
+    return [
+        VoteCall(("/votes", "/api/vote"), BallotForm, PollMessage, vote, "polls", "Vote in a poll")
+    ]
 
 
 def _voter(
-    parts: Parts, request: AnyRequest, card: Card, who: Who, data: BallotForm
-) -> tuple[str, str | None, Cookie | None]:
-    """The voter's hash, the name to keep, and a cookie to set.
+    voters: Voters, request: AnyRequest, card: Card, who: Who, data: BallotForm
+) -> tuple[str, str | None, str | None]:
+    """The voter's hash, the name to keep, and the value of a cookie to set.
 
     Raises:
         Problem: the request does not say who votes.
     """
-    voters, contest = parts.voters, card.contest_id
+    contest = card.contest_id
     match who:
         case Who.NAME:
             name = (data.voter_name or "").strip()
@@ -100,16 +103,8 @@ def _voter(
             token = voters.read_cookie(request.cookies.get(COOKIE))
             if token is not None:
                 return voters.by_cookie(contest, token), None, None
-            token, text = voters.new_cookie()
-            cookie = Cookie(
-                COOKIE,
-                value=text,
-                max_age=_YEAR_S,
-                httponly=True,
-                samesite="lax",
-                secure=_is_secure(parts, request),
-            )
-            return voters.by_cookie(contest, token), None, cookie
+            token, value = voters.new_cookie()
+            return voters.by_cookie(contest, token), None, value
         case Who.KEY:
             known = voters.by_api_key(contest, request.headers.get("x-api-key", ""))
             if known is None:
@@ -124,8 +119,7 @@ def _voter(
             return normalise_hash(given), None, None
 
 
-def _is_secure(parts: Parts, request: AnyRequest) -> bool:
-    forwarded = request.headers.get("x-forwarded-proto", "")
-    return request.url.scheme == "https" or (
-        parts.settings.trusted_proxies > 0 and forwarded == "https"
+def _cookie(value: str, secure: bool) -> Cookie:
+    return Cookie(
+        COOKIE, value=value, max_age=_YEAR_S, httponly=True, samesite="lax", secure=secure
     )

@@ -1,4 +1,4 @@
-"""Polls: list, create, edit, archive, vote; under the names of both dialects."""
+"""Polls: list, show, create, edit, archive; each under the paths of both replaced services."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from streams.core.polls import MAX_NAME_CHARACTERS
+from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.poll_forms import (
     MAX_TITLE,
     Poll,
@@ -18,11 +19,11 @@ from streams.gateway.handlers.poll_forms import (
     checked,
     storable,
 )
-from streams.gateway.handlers.poll_views import Cards, shown
-from streams.gateway.handlers.poll_votes import check_enabled, voting_handlers
-from streams.gateway.poll_store import Card, token_digest
+from streams.gateway.handlers.poll_views import Cards, PollViews
+from streams.gateway.handlers.poll_votes import check_enabled
+from streams.gateway.handlers.submit import VoteLimits
+from streams.gateway.poll_store import Card, Polls, token_digest
 from streams.gateway.problems import Problem
-from streams.gateway.services import AnyRequest, Parts
 
 MAX_PAGE_SIZE: Final = 20
 
@@ -39,9 +40,8 @@ STATES: Final = {
 }
 
 
-def poll_handlers(parts: Parts) -> list[HTTPRouteHandler]:
-    """The handlers."""
-    cards = Cards(parts)
+def poll_handlers(*, polls: Polls, cards: Cards, views: PollViews) -> list[HTTPRouteHandler]:
+    """The handlers that list and show polls."""
 
     @get(["/polls", "/api/polls/get-list"], tags=["polls"], summary="Polls, the newest first")
     async def list_polls(  # noqa: PLR0917 - called by name
@@ -60,10 +60,10 @@ def poll_handlers(parts: Parts) -> list[HTTPRouteHandler]:
             )
         for text in (full_name, search, creator):
             storable(text)
-        count, found = await parts.polls.listed(
+        count, found = await polls.listed(
             states=states, search=search, creator=creator, page=page, page_size=page_size
         )
-        results = await shown(parts, request, found, full_name)
+        results = await views.shown(request, found, full_name)
 
         def link(number: int) -> str | None:
             if not 1 <= number <= max(1, -(-count // page_size)) or number == page:
@@ -80,21 +80,20 @@ def poll_handlers(parts: Parts) -> list[HTTPRouteHandler]:
     async def show_poll(request: AnyRequest, poll_id: PollId, full_name: Name = None) -> Poll:
         storable(full_name)
         card = await cards.get(poll_id, fresh=True)
-        [poll] = await shown(parts, request, [card], full_name)
+        [poll] = await views.shown(request, [card], full_name)
         poll.description = card.description
         poll.voted_option_id = next((o.id for o in poll.options if o.voted), None)
-        poll.final = await parts.polls.proof(card.contest_id)
+        poll.final = await polls.proof(card.contest_id)
         return poll
 
-    return [
-        list_polls,
-        show_poll,
-        *_editing_handlers(parts, cards),
-        *voting_handlers(parts, cards),
-    ]
+    return [list_polls, show_poll]
 
 
-def _editing_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
+def poll_editing_handlers(
+    *, polls: Polls, cards: Cards, views: PollViews, limits: VoteLimits
+) -> list[HTTPRouteHandler]:
+    """The handlers that create, edit and archive polls."""
+
     @post(
         ["/polls", "/api/polls/create"],
         status_code=201,
@@ -102,12 +101,12 @@ def _editing_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
         summary="Create a poll",
     )
     async def create_poll(request: AnyRequest, data: PollForm) -> Poll:
-        check_enabled(parts)
+        check_enabled(views.voters)
         wanted = checked(data)
-        await parts.throttle.check("address", f"create {parts.address_of(request)}")
-        poll_id = await parts.polls.create(wanted)
+        await limits.check_creation(request)
+        poll_id = await polls.create(wanted)
         card = await cards.get(poll_id, fresh=True)
-        [poll] = await shown(parts, request, [card], None)
+        [poll] = await views.shown(request, [card], None)
         poll.description = card.description
         poll.edit_token = wanted.edit_token
         return poll
@@ -121,10 +120,10 @@ def _editing_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
         card = await cards.get(poll_id, fresh=True)
         _authorise(request, card)
         data.creator_name = data.creator_name or card.creator_name
-        if not await parts.polls.edit(poll_id, checked(data)):
-            raise Problem(409, "A poll can be edited before its opening only")
+        if not await polls.edit(poll_id, checked(data)):
+            raise Problem(409, "A poll can be edited only before it opens")
         card = await cards.get(poll_id, fresh=True)
-        [poll] = await shown(parts, request, [card], None)
+        [poll] = await views.shown(request, [card], None)
         poll.description = card.description
         return poll
 
@@ -137,7 +136,7 @@ def _editing_handlers(parts: Parts, cards: Cards) -> list[HTTPRouteHandler]:
     async def archive_poll(request: AnyRequest, poll_id: PollId) -> None:
         card = await cards.get(poll_id, fresh=True)
         _authorise(request, card)
-        await parts.polls.archive(card)
+        await polls.archive(card)
         cards.forget(poll_id)
 
     return [create_poll, edit_poll, archive_poll]

@@ -11,10 +11,9 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
-from streams.gateway.poll_store import Proof
+from streams.gateway.poll_store import Polls, Proof
 from streams.gateway.problems import Problem
-from streams.gateway.services import Parts
-from streams.gateway.store import LawResult, Timeline
+from streams.gateway.store import LawResult, Store, Timeline
 
 ContestId = Annotated[str, Parameter(max_length=300)]
 
@@ -26,14 +25,13 @@ class ContestResult(msgspec.Struct):
     choices: dict[str, int]
     total_votes: int
     state: str | None
-    """`draft`, `open`, `closed`, `archived`; null for a contest nobody announced."""
+    """`draft`, `open`, `closed`, `archived`; null for a contest that was not announced."""
     final: Proof | None
     """Once it is closed: where each partition of the log closed."""
 
 
-def result_handlers(parts: Parts) -> list[HTTPRouteHandler]:
+def result_handlers(*, store: Store, polls: Polls) -> list[HTTPRouteHandler]:
     """The handlers."""
-    store = parts.store
 
     @get("/api/v1/results", tags=["results"], summary="All laws")
     async def laws() -> list[LawResult]:
@@ -58,7 +56,7 @@ def result_handlers(parts: Parts) -> list[HTTPRouteHandler]:
             raise Problem(404, "No such contest")
         choices = totals.get(contest, {})
         standing = (await store.standings([contest]))[contest][1]
-        proof = await parts.polls.proof(contest)
+        proof = await polls.proof(contest)
         return ContestResult(contest, choices, sum(choices.values()), standing.state, proof)
 
     @get("/results/{contest:str}/timeline", tags=["results"], summary="Votes over time")
@@ -79,7 +77,7 @@ def result_handlers(parts: Parts) -> list[HTTPRouteHandler]:
 
 
 def _storable(name: str) -> str:
-    """A name that PostgreSQL can hold; nothing is known by any other."""
+    """The name, if PostgreSQL can hold it; no contest has any other."""
     if "\0" in name or not name.isprintable():
         raise Problem(404, "No such contest")
     return name

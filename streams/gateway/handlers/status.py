@@ -1,25 +1,29 @@
-"""`/live`, `/ready`, `/metrics` for machines, and the health calls of the service before."""
+"""`/live`, `/ready`, `/metrics` for machines, and the health calls of the replaced service."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
 from streams.errors import ServiceUnavailable
-from streams.gateway.services import Parts
+from streams.gateway.store import Store
+from streams.gateway.vote_sink import VoteSink
 
 _CHECK_S = 2.0
 
 
 class Faults(msgspec.Struct):
-    """What is wrong; nothing wrong is an empty list."""
+    """What is wrong; an empty list if nothing is."""
 
     status: str
     faults: list[str]
@@ -34,16 +38,23 @@ class Health(msgspec.Struct):
     timestamp: datetime
 
 
-def status_handlers(parts: Parts) -> list[HTTPRouteHandler]:
-    """The handlers."""
+def status_handlers(
+    *, ready: Callable[[], list[str]], registry: CollectorRegistry
+) -> list[HTTPRouteHandler]:
+    """The handlers for machines.
+
+    Args:
+        ready: says why the gateway can take no votes now.
+        registry: of the metrics.
+    """
 
     @get("/live", include_in_schema=False)
     async def live() -> Faults:
         return Faults("ok", [])
 
     @get("/ready", include_in_schema=False)
-    async def ready() -> Response[Faults]:
-        faults = parts.ready()
+    async def show_ready() -> Response[Faults]:
+        faults = ready()
         return Response(
             Faults("failing" if faults else "ok", faults), status_code=503 if faults else 200
         )
@@ -51,10 +62,25 @@ def status_handlers(parts: Parts) -> list[HTTPRouteHandler]:
     @get("/metrics", include_in_schema=False)
     async def metrics() -> Response[bytes]:
         return Response(
-            generate_latest(parts.metrics.registry),
+            generate_latest(registry),
             media_type=MediaType.TEXT,
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
+
+    return [live, show_ready, metrics]
+
+
+def health_handlers(
+    *, sink: VoteSink, sink_name: str, store: Store, redis: Redis
+) -> list[HTTPRouteHandler]:
+    """The handlers that tell which services answer.
+
+    Args:
+        sink: where votes go.
+        sink_name: the broker's name in the answer.
+        store: the result database.
+        redis: client.
+    """
 
     @get(
         ["/api/v1/health", "/health"],
@@ -63,34 +89,37 @@ def status_handlers(parts: Parts) -> list[HTTPRouteHandler]:
         responses={503: ResponseSpec(Health, description="One of them does not")},
     )
     async def health() -> Response[Health]:
-        postgresql, redis = await asyncio.gather(_postgresql(parts), _redis(parts))
-        services = {
-            parts.settings.confirm: "connected" if parts.queue.fault is None else "disconnected",
-            "postgresql": "connected" if postgresql else "disconnected",
-            "redis": "connected" if redis else "disconnected",
+        postgresql_answers, redis_answers = await asyncio.gather(_answers(store), _pongs(redis))
+        answering = {
+            sink_name: sink.fault is None,
+            "postgresql": postgresql_answers,
+            "redis": redis_answers,
         }
-        well = "disconnected" not in services.values()
+        well = all(answering.values())
+        services = {
+            name: "connected" if answers else "disconnected" for name, answers in answering.items()
+        }
         return Response(
             Health("healthy" if well else "unhealthy", services, datetime.now(UTC)),
             status_code=200 if well else 503,
         )
 
-    return [live, ready, metrics, health]
+    return [health]
 
 
-async def _postgresql(parts: Parts) -> bool:
+async def _answers(store: Store) -> bool:
     try:
         async with asyncio.timeout(_CHECK_S):
-            await parts.store.ping()
+            await store.ping()
     except (ServiceUnavailable, TimeoutError):
         return False
     return True
 
 
-async def _redis(parts: Parts) -> bool:
+async def _pongs(redis: Redis) -> bool:
     try:
         async with asyncio.timeout(_CHECK_S), redis_errors("answer"):
-            await parts.redis.ping()
+            await redis.ping()
     except (ServiceUnavailable, TimeoutError):
         return False
     return True

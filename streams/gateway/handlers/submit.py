@@ -1,61 +1,113 @@
-"""Casting a vote: throttled, published, confirmed, answered with a receipt."""
+"""Casting a vote: limits, the roll, and publishing with a receipt as the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-import structlog
+from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
 from streams.errors import ServiceUnavailable
+from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem, Unavailable
-from streams.gateway.services import AnyRequest, Parts
-from streams.gateway.submissions import Faulty, Outgoing
-from streams.gateway.vote_sink import Unconfirmed
+from streams.gateway.receipts import Receipts
+from streams.gateway.submissions import Faulty, Outgoing, RequestClock
+from streams.gateway.throttle import Throttle
+from streams.gateway.vote_sink import Unconfirmed, VoteSink
+from streams.runtime.metrics import GatewayMetrics
 
-log = structlog.get_logger(__name__)
-
-VALID_HASHES = "valid_hashes"
+VALID_HASHES: Final = "valid_hashes"
 
 
 def faulty(fault: Faulty) -> Problem:
-    """The answer to a field that is not what it has to be."""
+    """The answer to a field that does not fit."""
     return Problem(422, str(fault), faults={fault.field: [fault.fault]})
 
 
-async def throttle_law(parts: Parts, request: AnyRequest, voter: str) -> None:
-    """Apply the limits of votes on laws and in elections."""
-    await parts.throttle.check("law_address", parts.address_of(request))
-    await parts.throttle.check("voter", voter)
+@dataclass(frozen=True)
+class VoteLimits:
+    """Limits of requests by address, voter and poll."""
+
+    throttle: Throttle
+    proxies: TrustedProxies
+
+    async def check_official_vote(self, request: AnyRequest, voter: str) -> None:
+        """Count a vote on a law or in an election.
+
+        Raises:
+            Problem: too many (429).
+        """
+        await self.throttle.check("law_address", self.proxies.address_of(request))
+        await self.throttle.check("voter", voter)
+
+    async def check_poll_vote(self, request: AnyRequest, voter: str, contest: str) -> None:
+        """Count a vote in a poll.
+
+        Raises:
+            Problem: too many (429).
+        """
+        await self.throttle.check("address", self.proxies.address_of(request))
+        await self.throttle.check("voter", voter)
+        await self.throttle.check("poll", contest)
+
+    async def check_creation(self, request: AnyRequest) -> None:
+        """Count a new poll.
+
+        Raises:
+            Problem: too many (429).
+        """
+        await self.throttle.check("address", f"create {self.proxies.address_of(request)}")
 
 
-async def send(parts: Parts, outgoing: Outgoing) -> str:
-    """Publish a vote; returns its receipt once RabbitMQ has confirmed it.
+@dataclass(frozen=True)
+class RollLookup:
+    """Early answers of the roll. Where the roll is not in Redis, a bridge or worker checks it."""
 
-    Raises:
-        Unavailable: RabbitMQ is away, blocked or silent.
-    """
-    try:
-        await parts.queue.publish(outgoing.body, outgoing.message_id)
-    except ServiceUnavailable as error:
-        kind = "unconfirmed" if isinstance(error, Unconfirmed) else "unavailable"
-        parts.metrics.vote_errors.labels(kind).inc()
-        raise Unavailable(f"{error.what}. {error.todo}.") from error
-    return parts.receipts.seal(outgoing.submission)
+    redis: Redis
+    kind: str
+    """`SCRUTIN_ROLL`."""
+
+    async def first_known(self, hashes: Sequence[str]) -> str | None:
+        """The first of a voter's possible hashes that is on the roll.
+
+        Returns:
+            None if none is. Without a roll in Redis, and while Redis does not answer, the first
+            hash: the bridge will ask.
+        """
+        if self.kind != "redis" or not hashes:
+            return hashes[0]
+        try:
+            async with redis_errors("ask the roll"):
+                answers = await self.redis.smismember(VALID_HASHES, list(hashes))
+        except ServiceUnavailable:
+            return hashes[0]
+        return next((each for each, known in zip(hashes, answers, strict=True) if known), None)
 
 
-async def on_roll(parts: Parts, hashes: Sequence[str]) -> str | None:
-    """The first of a voter's possible hashes that the roll has.
+@dataclass(frozen=True)
+class VoteSubmitter:
+    """Publishes votes, counts those that were not taken, and seals receipts."""
 
-    Returns:
-        None if it has none. Without a roll in Redis, or while Redis is away, the first: the bridge
-        will ask.
-    """
-    if parts.settings.roll != "redis" or not hashes:
-        return hashes[0]
-    try:
-        async with redis_errors("ask the roll"):
-            answers = await parts.redis.smismember(VALID_HASHES, list(hashes))
-    except ServiceUnavailable:
-        return hashes[0]
-    return next((each for each, known in zip(hashes, answers, strict=True) if known), None)
+    sink: VoteSink
+    receipts: Receipts
+    metrics: GatewayMetrics
+    clock: RequestClock = field(default_factory=RequestClock)
+
+    async def send(self, outgoing: Outgoing) -> str:
+        """Publish a vote; returns its receipt once a broker has confirmed it.
+
+        Raises:
+            Unavailable: the broker does not answer, is blocked or did not confirm in time.
+        """
+        try:
+            await self.sink.publish(outgoing.body, outgoing.message_id)
+        except ServiceUnavailable as error:
+            self.refused("unconfirmed" if isinstance(error, Unconfirmed) else "unavailable")
+            raise Unavailable(f"{error.what}. {error.todo}.") from error
+        return self.receipts.seal(outgoing.submission)
+
+    def refused(self, kind: str) -> None:
+        """Count a vote that was not taken."""
+        self.metrics.vote_errors.labels(kind).inc()

@@ -1,14 +1,14 @@
-"""The encrypted tally over HTTP, in the shapes of the services before, and its live progress.
+"""The encrypted tally over HTTP, in the forms of the replaced services, and its live progress.
 
-Whoever may reach the gateway may look; commands need a key of `SCRUTIN_TALLY_API_KEYS`, since a
-tally that is asked for too early leaves out the ballots that come later.
+Every client of the gateway may read; commands need a key of `SCRUTIN_TALLY_API_KEYS`, since a tally
+that is requested too early leaves out the ballots that come later.
 """
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -19,11 +19,11 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
 from schemas.tally import Combine, Create, Decrypt, TallyEvent
 from streams.errors import ServiceUnavailable
-from streams.gateway.handlers.live import TRY_LATER, SentAway, Socket, send_all, serve
+from streams.gateway.client_address import AnyRequest
+from streams.gateway.handlers.live import TRY_LATER, CloseSocket, Socket, send_all, serve
 from streams.gateway.handlers.tally_status import combine_status, decryption_status, tally_status
 from streams.gateway.problems import Problem
-from streams.gateway.services import AnyRequest, Parts
-from streams.gateway.tally_service import progress, shown_id, shown_job
+from streams.gateway.tally_service import TallyService, progress, shown_id, shown_job
 from streams.tally.commands import Created, TallyCommands
 from streams.tally.messages import COMBINE, PARTIAL, TALLY, command_of
 from streams.tally.refusals import RefusalCheck, Refused, plain_name
@@ -45,20 +45,30 @@ class Waiting(msgspec.Struct, rename="camel"):
     """Of its tally in lower case; `not_started`, `published`."""
 
 
-def tally_handlers(parts: Parts) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
-    """The handlers."""
-    return [*_commands(parts), *_statuses(parts), _live(parts)]
+def tally_handlers(
+    *, tallies: TallyService, api_keys: Collection[str]
+) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
+    """The handlers.
+
+    Args:
+        tallies: the tally.
+        api_keys: SHA-256 of the API keys that may give commands, in hexadecimal; `*` for no key.
+    """
+    return [
+        *_commands(tallies, frozenset(key.lower() for key in api_keys)),
+        *_statuses(tallies),
+        _live(tallies),
+    ]
 
 
-def _commands(parts: Parts) -> list[HTTPRouteHandler]:
-
+def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRouteHandler]:
     @post("/api/create-tally-queue", status_code=200, tags=["tally"], summary="Tally an election")
     async def create_tally(request: AnyRequest) -> Document:
-        command = await _command(parts, request, TALLY)
+        command = await _command(api_keys, request, TALLY)
         assert isinstance(command, Create)
-        async with _asked(parts) as asked:
-            created = await _create(asked, command)
-            job = await asked.job(created.job_id)
+        async with _opened(tallies) as commands:
+            created = await _create(commands, command)
+            job = await commands.job(created.job_id)
             assert job is not None
         return {
             "success": True,
@@ -72,20 +82,24 @@ def _commands(parts: Parts) -> list[HTTPRouteHandler]:
 
     @post("/api/initiate-tally", status_code=200, tags=["tally"], summary="Tally, or go on with it")
     async def initiate_tally(request: AnyRequest) -> Document:
-        command = await _command(parts, request, TALLY)
+        command = await _command(api_keys, request, TALLY)
         assert isinstance(command, Create)
-        async with _asked(parts) as asked:
-            known = await asked.tally_status(command.election_id)
+        async with _opened(tallies) as commands:
+            known = await commands.tally_status(command.election_id)
             state = known["status"] if known else None
             if known is None:
-                created = await _create(asked, command)
-                told = f"INITIATED:{created.chunks}"
+                created = await _create(commands, command)
+                stage = f"INITIATED:{created.chunks}"
             elif state in {"failed", "cancelled"}:
-                await asked.resume(command.election_id)
-                told = f"RESUMING:{known['processed_chunks']}/{known['total_chunks']}"
+                await commands.resume(command.election_id)
+                stage = f"RESUMING:{known['processed_chunks']}/{known['total_chunks']}"
             else:
-                told = "COMPLETED" if state == "completed" else "IN_PROGRESS"
-        return {"success": True, "message": _WORDS[told.split(":")[0]], "encryptedTally": told}
+                stage = "COMPLETED" if state == "completed" else "IN_PROGRESS"
+        return {
+            "success": True,
+            "message": _WORDS[stage.split(":")[0]],
+            "encryptedTally": stage,
+        }
 
     @post(
         "/api/guardian/initiate-decryption",
@@ -94,10 +108,10 @@ def _commands(parts: Parts) -> list[HTTPRouteHandler]:
         summary="Let workers use a guardian's sealed secret",
     )
     async def decrypt(request: AnyRequest) -> Document:
-        command = await _command(parts, request, PARTIAL)
+        command = await _command(api_keys, request, PARTIAL)
         assert isinstance(command, Decrypt)
-        async with _asked(parts) as asked:
-            guardian = await asked.decrypt(command.election_id, command.guardian)
+        async with _opened(tallies) as commands:
+            guardian = await commands.decrypt(command.election_id, command.guardian)
         message = "Its shares are made once the tally is there"
         return {"success": True, "message": message, "guardianId": guardian}
 
@@ -110,47 +124,47 @@ def _commands(parts: Parts) -> list[HTTPRouteHandler]:
     async def combine(request: AnyRequest) -> Document:
         given = request.query_params.get("electionId")
         body = None if given is None else msgspec.json.encode({"electionId": given})
-        command = await _command(parts, request, COMBINE, body)
+        command = await _command(api_keys, request, COMBINE, body)
         assert isinstance(command, Combine)
-        async with _asked(parts) as asked:
-            await asked.combine(command.election_id)
+        async with _opened(tallies) as commands:
+            await commands.combine(command.election_id)
         message = "It is combined as soon as the shares of a quorum are there"
         return {"success": True, "message": message}
 
     @post("/api/jobs/{job_id:str}/cancel", status_code=200, tags=["tally"], summary="Give no work")
     async def cancel(request: AnyRequest, job_id: str) -> Document:
-        _allow(parts, request)
-        async with _asked(parts) as asked:
-            job = await _job(asked, job_id)
-            await asked.cancel(job["electionId"])
+        _allow(api_keys, request)
+        async with _opened(tallies) as commands:
+            job = await _job(commands, job_id)
+            await commands.cancel(job["electionId"])
         return {"success": True, "message": "No more work of this election is given out"}
 
     @post("/api/jobs/{job_id:str}/resume", status_code=200, tags=["tally"], summary="Go on")
     async def resume(request: AnyRequest, job_id: str) -> Document:
-        _allow(parts, request)
-        async with _asked(parts) as asked:
-            job = await _job(asked, job_id)
-            await asked.resume(job["electionId"])
+        _allow(api_keys, request)
+        async with _opened(tallies) as commands:
+            job = await _job(commands, job_id)
+            await commands.resume(job["electionId"])
         return {"success": True, "message": "Work goes on, and what failed is tried again"}
 
     return [create_tally, initiate_tally, decrypt, combine, cancel, resume]
 
 
-def _statuses(parts: Parts) -> list[HTTPRouteHandler]:
+def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
     @get("/api/jobs/{job_id:str}/status", tags=["tally"], summary="How far a job is")
     async def job_status(job_id: str) -> Document:
-        async with _asked(parts) as asked:
-            return shown_job(await _job(asked, job_id))
+        async with _opened(tallies) as commands:
+            return shown_job(await _job(commands, job_id))
 
     @get("/api/jobs/election/{election_id:str}", tags=["tally"], summary="Jobs of an election")
     async def jobs_of(election_id: str) -> list[Document]:
-        async with _asked(parts, election_id) as asked:
-            return [shown_job(job) for job in await asked.jobs(election_id)]
+        async with _opened(tallies, election_id) as commands:
+            return [shown_job(job) for job in await commands.jobs(election_id)]
 
     @get("/api/jobs/active", tags=["tally"], summary="Jobs that are queued or under way")
     async def active() -> list[Document]:
-        async with _asked(parts) as asked:
-            return [shown_job(job) for job in await asked.active_jobs()]
+        async with _opened(tallies) as commands:
+            return [shown_job(job) for job in await commands.active_jobs()]
 
     @get(
         "/api/election/{election_id:str}/tally-status",
@@ -158,8 +172,8 @@ def _statuses(parts: Parts) -> list[HTTPRouteHandler]:
         summary="How far the tally is",
     )
     async def status_of_tally(election_id: str) -> Document:
-        async with _asked(parts, election_id) as asked:
-            return tally_status(await asked.tally_status(election_id))
+        async with _opened(tallies, election_id) as commands:
+            return tally_status(await commands.tally_status(election_id))
 
     @get(
         "/api/guardian/decryption-status/{election_id:str}",
@@ -168,32 +182,32 @@ def _statuses(parts: Parts) -> list[HTTPRouteHandler]:
     )
     async def status_of_shares(request: AnyRequest, election_id: str) -> Document:
         named = request.query_params.get("guardianId")
-        async with _asked(parts, election_id) as asked:
-            return decryption_status(await asked.decryption_status(election_id), named)
+        async with _opened(tallies, election_id) as commands:
+            return decryption_status(await commands.decryption_status(election_id), named)
 
     @get("/api/combine-status/{election_id:str}", tags=["tally"], summary="How far combination is")
     async def status_of_combination(election_id: str) -> Document:
-        async with _asked(parts, election_id) as asked:
-            return combine_status(await asked.combine_status(election_id))
+        async with _opened(tallies, election_id) as commands:
+            return combine_status(await commands.combine_status(election_id))
 
     @get("/api/election/{election_id:str}/result", tags=["tally"], summary="The published result")
     async def result(election_id: str) -> Document:
-        async with _asked(parts, election_id) as asked:
-            published = await asked.store.published(election_id)
+        async with _opened(tallies, election_id) as commands:
+            published = await commands.store.published(election_id)
         if published is None:
             raise Problem(404, "This election has no published result yet")
         return published
 
     @get("/api/tallies", tags=["tally"], summary="Encrypted elections, the newest first")
     async def elections() -> list[Waiting]:
-        async with _asked(parts) as asked:
-            found = await asked.elections()
+        async with _opened(tallies) as commands:
+            found = await commands.elections()
         return [Waiting(shown_id(name), created, status) for name, created, status in found]
 
     @get("/api/tallies/{election_id:str}", tags=["tally"], summary="All jobs of an election")
     async def one(election_id: str) -> Document:
-        async with _asked(parts, election_id) as asked:
-            return await progress(asked, election_id)
+        async with _opened(tallies, election_id) as commands:
+            return await progress(commands, election_id)
 
     return [
         job_status,
@@ -208,19 +222,19 @@ def _statuses(parts: Parts) -> list[HTTPRouteHandler]:
     ]
 
 
-def _live(parts: Parts) -> WebsocketRouteHandler:
+def _live(tallies: TallyService) -> WebsocketRouteHandler:
     @websocket(["/ws/tallies/{election_id:str}", "/ws/tallies/{election_id:str}/"])
     async def watch(socket: Socket, election_id: str) -> None:
-        async def tell() -> None:
+        async def send_progress() -> None:
             try:
-                async with aclosing(parts.tallies.watch(election_id)) as messages:
+                async with aclosing(tallies.watch(election_id)) as messages:
                     await send_all(socket, messages)
             except Refused as refused:
-                raise SentAway(_NO_SUCH, "No such election") from refused
-            except ServiceUnavailable as away:
-                raise SentAway(TRY_LATER, "Try again later") from away
+                raise CloseSocket(_NO_SUCH, "No such election") from refused
+            except ServiceUnavailable as error:
+                raise CloseSocket(TRY_LATER, "Try again later") from error
 
-        await serve(socket, tell())
+        await serve(socket, send_progress())
 
     return watch
 
@@ -233,17 +247,17 @@ _WORDS: Final = {
 }
 
 
-async def _create(asked: TallyCommands, command: Create) -> Created:
-    return await asked.create(
+async def _create(commands: TallyCommands, command: Create) -> Created:
+    return await commands.create(
         command.election_id, mode=command.mode, chunk_size=command.chunk_size, by="http"
     )
 
 
 async def _command(
-    parts: Parts, request: AnyRequest, queue: str, body: bytes | None = None
+    api_keys: frozenset[str], request: AnyRequest, queue: str, body: bytes | None = None
 ) -> TallyEvent:
-    """The command of a request, whose body is what the queue of the same work takes."""
-    _allow(parts, request)
+    """The command in a request; the body is as the queue for the same work takes it."""
+    _allow(api_keys, request)
     try:
         command = command_of(queue, await request.body() if body is None else body)
     except Refused as refused:
@@ -252,48 +266,50 @@ async def _command(
     return command
 
 
-def _allow(parts: Parts, request: AnyRequest) -> None:
-    """Let holders of a key in.
+def _allow(api_keys: frozenset[str], request: AnyRequest) -> None:
+    """Check the key of a command.
 
     Raises:
-        Problem: 403, if it is none of ours or nobody may.
+        Problem: 403, the key is unknown, or this gateway takes no commands.
     """
-    keys = parts.settings.tally_api_keys
     given = hashlib.sha256(request.headers.get("x-api-key", "").encode()).hexdigest()
-    if _ANYBODY not in keys and given not in {key.lower() for key in keys}:
+    if _ANYBODY not in api_keys and given not in api_keys:
         raise Problem(
             403,
             "Commands for tallies need an X-API-Key of SCRUTIN_TALLY_API_KEYS"
-            if keys
+            if api_keys
             else "This gateway takes no commands for tallies: SCRUTIN_TALLY_API_KEYS is not set."
-            " Clients of the services before send no key: SCRUTIN_TALLY_API_KEYS=* lets them in",
+            " Clients of the replaced services send no key: SCRUTIN_TALLY_API_KEYS=* admits them",
         )
 
 
 @asynccontextmanager
-async def _asked(parts: Parts, election_id: str | None = None) -> AsyncIterator[TallyCommands]:
-    """The tally; what it refuses is told.
+async def _opened(
+    tallies: TallyService, election_id: str | None = None
+) -> AsyncIterator[TallyCommands]:
+    """The tally, with its refusals as problems.
 
     Args:
-        election_id: one that must be there.
+        tallies: opens it.
+        election_id: of an election that must exist.
     """
     try:
-        asked = await parts.tallies.tally()
+        commands = await tallies.tally()
         if election_id is not None:
             if not plain_name(election_id):
                 raise Problem(400, "This is no id of an election")
-            await asked.store.election(election_id)
-        yield asked
+            await commands.store.election(election_id)
+        yield commands
     except Refused as refused:
         raise Problem(404 if refused.check in _GONE else 400, refused.what) from refused
 
 
-async def _job(asked: TallyCommands, job_id: str) -> Document:
+async def _job(commands: TallyCommands, job_id: str) -> Document:
     try:
         identity = uuid.UUID(job_id)
     except ValueError as error:
         raise Problem(400, "This is no id of a job") from error
-    job = await asked.job(identity)
+    job = await commands.job(identity)
     if job is None:
         raise Problem(404, "No such job")
     return job

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -64,7 +63,7 @@ async def test_a_query_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch
     assert source.asked == [["a", "b"], ["c", "d"], ["e"]]
 
 
-async def test_whoever_leaves_takes_no_answer_away() -> None:
+async def test_a_caller_that_leaves_takes_no_answer_with_it() -> None:
     source = Source("a")
     found = Lookups(source.ask)
     gone, there = (asyncio.ensure_future(found.has("a")) for _ in range(2))
@@ -74,10 +73,10 @@ async def test_whoever_leaves_takes_no_answer_away() -> None:
     assert await there is True
 
 
-async def test_an_outage_is_told_to_all_who_asked_and_to_nobody_after() -> None:
+async def test_an_outage_reaches_all_callers_of_the_query_and_no_later_one() -> None:
     source = Source("a")
     source.may_answer.set()
-    source.error = ServiceUnavailable("PostgreSQL is away", todo="Wait")
+    source.error = ServiceUnavailable("PostgreSQL does not answer", todo="Wait")
     found = Lookups(source.ask)
     told = await asyncio.gather(found.has("a"), found.has("b"), return_exceptions=True)
     assert told == [source.error, source.error]
@@ -105,8 +104,7 @@ class Polls:
 
 async def test_all_who_vote_in_a_poll_share_what_one_asked() -> None:
     polls = Polls()
-    parts: Any = SimpleNamespace(polls=polls)
-    cards = Cards(parts)
+    cards = Cards(cast("Any", polls))
     asking = [asyncio.ensure_future(cards.get(7)) for _ in range(50)]
     await turns()
     asking.pop().cancel()
@@ -120,8 +118,7 @@ async def test_all_who_vote_in_a_poll_share_what_one_asked() -> None:
 
 async def test_what_was_asked_before_a_change_is_not_taken_after_it() -> None:
     polls = Polls()
-    parts: Any = SimpleNamespace(polls=polls)
-    cards = Cards(parts)
+    cards = Cards(cast("Any", polls))
     early = asyncio.ensure_future(cards.get(7))
     await turns()
     polls.card = msgspec.structs.replace(polls.card, title="New")
