@@ -1,4 +1,4 @@
-"""Many single questions, few queries."""
+"""Single lookups batched into few queries."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import islice
 from typing import Final
 
 MAX_KEYS: Final = 1000
-"""In one query."""
+"""Most keys in one query."""
 
 
 class Lookups:
-    """Tells which keys are known; what is asked while a query is on its way goes into the next.
+    """Looks up whether keys are known. Keys requested during a query go into the next one.
 
     Args:
-        ask: tells which of some keys are known.
+        ask: returns which of some keys are known.
     """
 
     def __init__(self, ask: Callable[[list[str]], Awaitable[Collection[str]]]) -> None:
@@ -27,14 +27,14 @@ class Lookups:
         """Whether a key is known.
 
         Raises:
-            Exception: as `ask` does.
+            Exception: as `ask` raises.
         """
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
         if self._asking is None:
             self._asking = asyncio.create_task(self._work(), name="lookups")
-        # Others may wait for the same answer.
+        # Others may wait for the same answer, so a cancelled caller must not cancel it.
         return await asyncio.shield(answer)
 
     async def _work(self) -> None:
@@ -44,10 +44,10 @@ class Lookups:
                 answers = {key: self._waiting.pop(key) for key in keys}
                 try:
                     known = frozenset(await self._ask(keys))
-                except Exception as error:  # noqa: BLE001 - whoever asked is told
+                except Exception as error:  # noqa: BLE001 - the callers get it
                     for answer in answers.values():
                         answer.set_exception(error)
-                        # Whoever asked may have left.
+                        # All callers may have left; read the error so that asyncio does not log it.
                         answer.exception()
                 else:
                     for key, answer in answers.items():

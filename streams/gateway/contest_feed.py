@@ -1,8 +1,8 @@
-"""Rooms: what the watchers of one contest have seen, and what they are to see next. Pure.
+"""The feed of one contest: its totals, and the next message for each watcher. Pure.
 
-Every change gets a number. A watcher that joins gets a snapshot; then deltas, each saying which
-number it continues, so that a gap is noticed. Totals are absolute: a watcher who is slow gets one
-delta for all that it missed, and nothing waits for it in between.
+Every change gets a number. A watcher that joins gets a snapshot, then deltas. Each delta names the
+number that it continues, so that a watcher notices a gap. Totals are absolute: a slow watcher gets
+one delta for all that it missed, and no messages are queued for it.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any, Final
 import msgspec
 
 MAX_CACHED: Final = 64
-"""Encoded deltas kept, by the number they continue; nearly all watchers stand at the same."""
+"""Encoded messages kept, by the number they continue; nearly all watchers need the same one."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class ContestStanding(msgspec.Struct, frozen=True):
-    """Where a contest is in its life, as watchers are told."""
+    """The state of a contest, as watchers see it."""
 
     state: str | None = None
-    """`draft`, `open`, `closed`, `archived`; None for a contest nobody announced."""
+    """`draft`, `open`, `closed`, `archived`; None for a contest that was not announced."""
     final: bool = False
-    """Closed, and every vote that was in time is counted."""
+    """Closed, and every vote cast in time is counted."""
     closes_at: str | None = None
 
 
 class ContestFeed:
-    """One contest.
+    """Totals and state of one contest.
 
     Args:
         contest: its id.
@@ -38,23 +38,23 @@ class ContestFeed:
     def __init__(self, contest: str) -> None:
         self.contest = contest
         self.number = 0
-        """Of the latest change."""
+        """Number of the latest change."""
         self.totals: dict[str, int] = {}
         self.standing = ContestStanding()
         self._changed: dict[str, int] = {}
         # Choice -> number of its latest change.
         self._standing_changed = 0
         self._floor = 0
-        # Below it a delta cannot tell what has gone.
+        # A delta that continues a lower number could not tell which choices were removed.
         self._cache: dict[int, bytes] = {}
 
     def raise_totals(self, totals: Mapping[str, int]) -> bool:
-        """Take committed totals, which may come late; returns whether anything changed."""
+        """Apply committed totals, which may come late; returns whether anything changed."""
         higher = {c: v for c, v in totals.items() if v > self.totals.get(c, 0)}
         return self._change(higher)
 
     def replace(self, totals: Mapping[str, int], standing: ContestStanding) -> bool:
-        """Take what the database says, also where that is less; returns whether it is new."""
+        """Apply the database's answer, also where totals are lower; returns whether it is new."""
         number = self.number
         if gone := [choice for choice in self.totals if choice not in totals]:
             for choice in gone:
@@ -82,10 +82,10 @@ class ContestFeed:
         return True
 
     def message(self, seen: int | None) -> bytes:
-        """JSON for a watcher.
+        """The next message for a watcher, as JSON.
 
         Args:
-            seen: number of the last change it got; None: it has just come, or lost its place.
+            seen: number of the last change it got; None if it is new or noticed a gap.
         """
         if seen is None or seen < self._floor:
             seen = -1

@@ -1,7 +1,7 @@
-"""The HTTP server: uvicorn, on a socket of ours, in the gateway's own event loop.
+"""The HTTP server: uvicorn in the gateway's event loop, on a socket that the gateway binds.
 
-Parser, handlers and the connection to RabbitMQ share one thread: to hand every request from a
-server's thread to Python's and its answer back cost more CPU than the vote.
+Parser, handlers and the connection to RabbitMQ share one thread: handing every request from a
+server's thread to Python's, and its answer back, cost more CPU than the vote.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from streams.gateway.subscriptions import MAX_WATCHERS
 from streams.settings.model import Settings
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of a request line with its headers."""
+"""Longest request line with its headers."""
 REQUEST_TIMEOUT_S: Final = 30.0
-"""From a connection, or the first byte of a further request, to its last byte."""
+"""From accepting a connection, or the first byte of a later request, to the last byte."""
 KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 4096
 _CONNECTIONS: Final = MAX_WATCHERS + 2000
 _GRACE_S: Final = 1
-"""For requests in hand, once the gateway ends."""
+"""For requests that are being served when the gateway ends."""
 
 
 class JoinedWrites:
-    """A transport that writes what comes in one turn of the loop at once.
+    """A transport that joins all writes of one turn of the loop.
 
-    A response's head and body would be a system call each, and those are a quarter of what a vote
-    costs the gateway.
+    A response's head and body would be a system call each, and those are a quarter of the cost of a
+    vote in the gateway.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -47,30 +47,30 @@ class JoinedWrites:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write bytes, with what else comes in this turn."""
+        """Write bytes at the end of this turn of the loop."""
         if not self._waiting:
             self._loop.call_soon(self.flush)
         self._waiting.append(data)
 
     def flush(self) -> None:
-        """Write what waits now."""
+        """Write the waiting bytes now."""
         waiting, self._waiting = self._waiting, []
         if waiting and not self._transport.is_closing():
             self._transport.write(b"".join(waiting))
 
     def released(self) -> asyncio.Transport:
-        """The transport itself, with nothing waiting; for whoever writes to it from now on."""
+        """The wrapped transport, with nothing waiting, for a protocol that writes to it itself."""
         self.flush()
         return self._transport
 
     def close(self) -> None:
-        """Write what waits, and close."""
+        """Write the waiting bytes, then close."""
         self.flush()
         self._transport.close()
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Bounds what a client may send before there is a request: the head's bytes, and its time."""
+    """Bounds the bytes of a request's head, and the time until a request is complete."""
 
     _arriving = False
     _in_head = True
@@ -78,24 +78,24 @@ class BoundedHttp(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request."""
+        """Start the deadline of the first request."""
         super().connection_made(transport)
         self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]
         self._expect()
 
     def handle_websocket_upgrade(self) -> None:
-        """Give the connection away; a message to a watcher is one write as it is."""
+        """Hand the connection to the WebSocket protocol, which writes each message at once."""
         assert isinstance(self.transport, JoinedWrites)
         self.transport = self.transport.released()
         super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing more."""
+        """Stop the deadline."""
         self._relax()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of requests."""
+        """Read bytes of requests."""
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -108,17 +108,17 @@ class BoundedHttp(HttpToolsProtocol):
             self._expect()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Note the first byte of a request."""
         self._arriving = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Its headers are there."""
+        """Note the end of the headers."""
         self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """All of it is there."""
+        """Note the end of the request."""
         self._arriving, self._in_head, self._head_bytes = False, True, 0
         super().on_message_complete()
 
@@ -134,23 +134,23 @@ class BoundedHttp(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The process has handlers of its own."""
+        """Install no handlers: the process has its own."""
         yield
 
 
 @asynccontextmanager
 async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve while the block runs; gives the server's task.
+    """Serve while the block runs; yields the server's task.
 
     Raises:
-        PortTaken: something else listens there.
+        PortTaken: another process listens on the port.
     """
     listener = _listener(settings)
     config: Any = uvicorn.Config(
         app,
         http=BoundedHttp,
         ws="websockets-sansio",
-        # Messages are small; a compressor for each watcher is not.
+        # Messages are small, and each compressor takes much memory.
         ws_per_message_deflate=False,
         ws_max_size=settings.max_body_bytes,
         lifespan="off",
@@ -180,7 +180,7 @@ def _listener(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.gateway_host, settings.gateway_port))
-        # Two may be bound; only one can listen.
+        # Two sockets may be bound; only one can listen.
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()

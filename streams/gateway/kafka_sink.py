@@ -1,7 +1,7 @@
-"""Votes straight into the input log, each answered when Kafka has it: a bridge within the gateway.
+"""Votes written directly to the input log, each answered when Kafka has it.
 
-For `SCRUTIN_CONFIRM=kafka`. RabbitMQ is not on the way then; all that a bridge does to a vote is
-done here, by the bridge's own parts.
+For `SCRUTIN_CONFIRM=kafka`. Votes bypass RabbitMQ then, and the gateway does to a vote all that a
+bridge does, with the same classes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from streams.settings.model import Settings
 log = structlog.get_logger(__name__)
 
 
-class Desk:
-    """Votes handed in and not yet in the log; to the ingress it is what delivers them."""
+class PendingVotes:
+    """Votes that the log does not have yet; the ingress reads them like deliveries of a queue."""
 
     queue: Final = "http"
     prevalidated: Final = False
@@ -42,8 +42,8 @@ class Desk:
         self._open: dict[int, asyncio.Future[None]] = {}
 
     @property
-    def tags(self) -> Desk:
-        """Itself: every vote is answered for itself, in whatever order."""
+    def tags(self) -> PendingVotes:
+        """Itself: every vote is answered on its own, in any order."""
         return self
 
     @property
@@ -52,29 +52,29 @@ class Desk:
         return len(self._open)
 
     def expect(self) -> tuple[int, asyncio.Future[None]]:
-        """A number for one more vote, and a future that is done when the log has it."""
+        """The number of one more vote, and a future that is done when the log has it."""
         number = self.delivered + 1
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open[number] = answer
         return number, answer
 
     def confirm(self, tags: Iterable[int]) -> None:
-        """The log has these."""
+        """Answer votes that the log has."""
         for tag in tags:
             answer = self._open.pop(tag, None)
             if answer is not None and not answer.done():
                 answer.set_result(None)
 
     def reject(self, tag: int) -> None:
-        """The log has it too; what it is is decided there."""
+        """Answer a malformed vote: the log has it too, and validation rejects it."""
         self.confirm((tag,))
 
     def acknowledge(self) -> None:
-        """Nobody waits for more than :meth:`confirm`."""
+        """Do nothing: :meth:`confirm` has answered."""
 
 
 class VoteLog(VoteSink):
-    """The input log, to write to. Enter it to work; what is away is waited for.
+    """Writes to the input log. Enter it to work; it waits for services that do not answer.
 
     Args:
         settings: all of them.
@@ -86,10 +86,10 @@ class VoteLog(VoteSink):
         super().__init__()
         self._settings = settings
         self._retry = retry
-        # What a bridge counts is not exposed here: the names would stand there twice.
+        # A bridge's metrics are not exposed here: their names would occur twice.
         self._intake = Intake(settings, redis, retry, BridgeMetrics(CollectorRegistry()))
-        self._standstill = PauseController(self)
-        self._desk = Desk()
+        self._pause_controller = PauseController(self)
+        self._pending = PendingVotes()
         self._reading = False
         self._paused = False
 
@@ -97,28 +97,28 @@ class VoteLog(VoteSink):
     def fault(self) -> str | None:
         """Why no vote can be taken now; None if one can."""
         if unavailable := self._retry.outages.unavailable():
-            return f"{' and '.join(sorted(unavailable))} is away"
+            return f"{' and '.join(sorted(unavailable))} does not answer"
         if not self._reading:
             return "starting"
         if self._paused:
-            return "a reset is going on"
+            return "a reset is in progress"
         if not self._intake.gate.is_open:
             return "the workers are behind"
-        if self._desk.outstanding >= MAX_OPEN:
-            return "Kafka is behind with its confirms"
+        if self._pending.outstanding >= MAX_OPEN:
+            return "Kafka confirms too slowly"
         return None
 
     async def publish(self, body: bytes, message_id: str) -> None:
-        """Write one vote; returns once Kafka has it on all in-sync replicas.
+        """Write one vote; returns once all in-sync replicas of Kafka have it.
 
         Raises:
             ServiceUnavailable: it was not taken.
-            Unconfirmed: Kafka may have it, or not, or get it yet.
+            Unconfirmed: Kafka may have it, or get it later, or never.
         """
         if (fault := self.fault) is not None:
             raise ServiceUnavailable(fault[0].upper() + fault[1:], todo=AGAIN)
-        number, answer = self._desk.expect()
-        self._intake.ingress.receive(self._desk, number, False, message_id.encode(), body)
+        number, answer = self._pending.expect()
+        self._intake.ingress.receive(self._pending, number, False, message_id.encode(), body)
         await asyncio.wait([answer], timeout=self._settings.confirm_timeout_s)
         if not answer.done():
             raise Unconfirmed(
@@ -152,10 +152,10 @@ class VoteLog(VoteSink):
                     self._intake.ingress.run(),
                 ):
                     group.create_task(work)
-                # What was said before this process began holds for its first vote.
+                # Notices from before this process started apply to its first vote.
                 await notices.caught_up()
                 self._reading = True
-                log.info("votes go to the log itself")
+                log.info("votes are written to the log directly")
         except ExceptionGroup as errors:
             raise first_error(errors, process=settings.worker_id) from errors
 
@@ -164,17 +164,17 @@ class VoteLog(VoteSink):
             case RollLoaded():
                 self._intake.table_roll.loaded()
             case IntakePaused():
-                await self._standstill.pause(notice)
+                await self._pause_controller.pause(notice)
             case IntakeResumed():
-                await self._standstill.resume(notice)
+                await self._pause_controller.resume(notice)
 
-    # What the standstill calls.
+    # Called by the pause controller.
 
     async def pause(self) -> None:
         """Take no more votes."""
         self._paused = True
 
     async def resume(self, epoch: int) -> None:
-        """Write what was taken in, then take votes of this epoch."""
+        """Write the votes taken before the pause, then take votes of this epoch."""
         await self._intake.ingress.resume(epoch)
         self._paused = False

@@ -53,7 +53,7 @@ SELECT $1, n.number, n.text FROM unnest($2::text[]) WITH ORDINALITY AS n (text, 
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A poll as it was announced, and the state it is in."""
+    """A poll as announced, and its state."""
 
     id: int
     contest_id: str
@@ -71,7 +71,7 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Proof(msgspec.Struct):
-    """Where every partition of the log closed, and whether all before it is counted."""
+    """Where every partition of the log closed, and whether every vote before that is counted."""
 
     closed_at: datetime
     final: bool
@@ -83,7 +83,7 @@ class Proof(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a poll is to be."""
+    """What the creator of a poll asks for."""
 
     title: str
     description: str
@@ -98,7 +98,7 @@ class Wanted:
 
 
 def token_digest(token: str) -> bytes:
-    """What is kept of an edit token."""
+    """The digest of an edit token, which is all that is kept of it."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -118,7 +118,7 @@ def contest_for(poll_id: int, wanted: Wanted, now_ms: int) -> Contest:
 
 
 class Polls:
-    """Polls.
+    """Reads polls, and changes them through commands to the log.
 
     Args:
         store: the database.
@@ -134,7 +134,7 @@ class Polls:
         self._name = name
 
     async def one(self, poll_id: int) -> Card | None:
-        """One poll, archived ones too."""
+        """One poll; also an archived one."""
         rows = await self._store.fetch(ONE, poll_id)
         return Card(*rows[0]) if rows else None
 
@@ -147,14 +147,14 @@ class Polls:
         page: int,
         page_size: int,
     ) -> tuple[int, list[Card]]:
-        """How many there are, and those of one page, the newest first."""
+        """The number of matching polls, and one page of them, the newest first."""
         given = (list(states), search, creator)
         [count] = await self._store.fetch(COUNT, *given)
         rows = await self._store.fetch(LISTED, *given, page_size, (page - 1) * page_size)
         return count[0], [Card(*row) for row in rows]
 
     async def choices(self, stored_hashes: Sequence[str]) -> dict[str, str]:
-        """Counted votes among some: `vote_audit.vote_hash` -> choice."""
+        """Counted votes among the given ones: `vote_audit.vote_hash` -> choice."""
         if not stored_hashes:
             return {}
         rows = await self._store.fetch(VOTED, list(stored_hashes))
@@ -172,8 +172,8 @@ class Polls:
         """Announce a poll, and open it unless it opens later; returns its id.
 
         Raises:
-            ServiceUnavailable: PostgreSQL or Kafka is away; it may come into being later.
-            ContestRefused: it makes no sense.
+            ServiceUnavailable: PostgreSQL or Kafka does not answer; the poll may still be created.
+            ContestRefused: the contest is not valid.
         """
         async with self._store.connection() as connection:
             issuer = self._issuer(connection)
@@ -200,7 +200,7 @@ class Polls:
         return poll_id
 
     async def edit(self, poll_id: int, wanted: Wanted) -> bool:
-        """Announce a draft anew; returns False if it is not one any more."""
+        """Replace a draft; returns False if the poll is no draft any more."""
         async with self._store.connection() as connection:
             issuer = self._issuer(connection)
             async with issuer.turn():
@@ -218,7 +218,7 @@ class Polls:
         return True
 
     async def archive(self, card: Card) -> None:
-        """Let no further vote count, and list it no more. Its votes and its result stay."""
+        """Stop counting and listing a poll. Its votes and its result stay."""
         async with self._store.connection() as connection:
             issuer = self._issuer(connection)
             async with issuer.turn():
@@ -247,7 +247,7 @@ class Polls:
             writer=self._writer,
             partitions=self._partitions,
             name=self._name,
-            # Wherever poll votes are believed they are judged by their contest.
+            # Poll votes are always validated against their contest.
             enforced=True,
         )
 

@@ -1,7 +1,7 @@
-"""Votes to RabbitMQ, one by one, each answered when RabbitMQ has confirmed it.
+"""Votes to RabbitMQ, one at a time, each answered when RabbitMQ has confirmed it.
 
-The bridge's publisher waits for as long as an outage lasts, because nobody else has what it
-carries. Here the voter waits, and can come again: an outage is told at once.
+The bridge's publisher waits until an outage ends, because nobody else has the messages it carries.
+Here the voter waits and can send again, so an outage is reported at once.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 
 
 class Confirms:
-    """Publications on one channel that nobody has answered yet. Pure but for its futures.
+    """Unconfirmed publications of one channel. Pure except for its futures.
 
-    RabbitMQ counts publications 1, 2, 3, …. One that reached no queue is returned, by its
-    `message_id`, before it is confirmed.
+    RabbitMQ counts publications 1, 2, 3, …. It returns one that reached no queue, by its
+    `message_id`, before it confirms it.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Confirms:
         return len(self._open)
 
     def expect(self, message_id: str) -> asyncio.Future[bool]:
-        """Note one more publication; the future tells whether RabbitMQ took it."""
+        """Note one more publication; the future gives whether RabbitMQ took it."""
         self._last += 1
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._open[self._last] = (message_id, answer)
@@ -49,7 +49,7 @@ class Confirms:
         self._returned.add(message_id or "")
 
     def answered(self, tag: int, multiple: bool, taken: bool) -> None:
-        """Note a confirm; `multiple`: for all up to that tag."""
+        """Note a confirm; `multiple`: of all publications up to that tag."""
         tags = list(takewhile(lambda t: t <= tag, self._open)) if multiple else [tag]
         for each in tags:
             message_id, answer = self._open.pop(each, ("", None))
@@ -60,21 +60,21 @@ class Confirms:
             resolve(answer, taken and routed)
 
     def abandon(self) -> None:
-        """The channel is gone: nobody will answer the rest."""
+        """The channel has closed: no more confirms will come."""
         for _, answer in self._open.values():
             resolve(answer, False)
         self._open.clear()
 
 
 class VoteQueue(VoteSink):
-    """The validation queue, to write to. Enter it to connect; it connects again by itself.
+    """Writes to the validation queue. Enter it to connect; it reconnects by itself.
 
     Args:
         rabbit: where RabbitMQ is.
         queue: deployed name; declared durable when it is missing.
         retry: waits while RabbitMQ does not answer.
         confirm_timeout_s: longest wait for a confirm.
-        on_blocked: called when RabbitMQ stops, or starts again, to read from us.
+        on_blocked: called when RabbitMQ stops or resumes reading from this connection.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class VoteQueue(VoteSink):
     def fault(self) -> str | None:
         """Why no vote can be taken now; None if one can."""
         if self._publish is None:
-            return "RabbitMQ is away"
+            return "RabbitMQ does not answer"
         if self._blocked:
             return "RabbitMQ is short of memory or disk"
         if len(self._confirms) >= MAX_OPEN:
@@ -121,7 +121,7 @@ class VoteQueue(VoteSink):
         try:
             publish(message_id, body)
         except AMQPError as error:
-            raise ServiceUnavailable("RabbitMQ is away", todo=AGAIN) from error
+            raise ServiceUnavailable("RabbitMQ does not answer", todo=AGAIN) from error
         answer = self._confirms.expect(message_id)
         late = asyncio.get_running_loop().call_later(
             self._confirm_timeout_s, resolve, answer, False
@@ -131,7 +131,7 @@ class VoteQueue(VoteSink):
         finally:
             late.cancel()
         if not taken:
-            # A vote that waits in a queue of ours for a voter who has left is no harm.
+            # If the voter has left, the vote may still arrive; that does no harm.
             raise Unconfirmed(
                 "RabbitMQ did not confirm the vote",
                 todo="Send it again; it counts once, however often it is sent",
@@ -142,7 +142,7 @@ class VoteQueue(VoteSink):
             await self._retry(Service.RABBITMQ, self._connection)
 
     async def _connection(self) -> None:
-        """One connection, until it ends; raises ServiceUnavailable if there was none."""
+        """Keep one connection until it ends; raises ServiceUnavailable if there was none."""
         try:
             async with connected(
                 self._rabbit, f"scrutin gateway {self._queue}", on_blocked=self._note_blocked

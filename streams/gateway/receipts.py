@@ -1,7 +1,7 @@
-"""Receipts: what a voter gets for a vote that RabbitMQ has confirmed, to ask for its fate.
+"""Receipts: a voter gets one for a confirmed vote, to ask later whether it was counted.
 
-A receipt is the place of the vote in the result database, sealed: nobody who sees one in a log or a
-history learns whose it is, and no gateway has to remember any.
+A receipt is the encrypted place of the vote in the result database. So a receipt in a log or a
+browser's history reveals no voter, and gateways need no memory of receipts.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ _PURPOSE: Final = b"scrutin receipt/1"
 
 
 class Submission(msgspec.Struct, array_like=True, frozen=True):
-    """One vote as it was sent, as far as its fate can be told by it."""
+    """What identifies one vote as it was sent."""
 
     stored_hash: str
     """`vote_audit.vote_hash`."""
     timestamp_us: int
-    """Unix time in microseconds; tells this submission from others of the voter."""
+    """Unix time in microseconds; differs between the submissions of a voter."""
     identity: bytes
     """As :func:`streams.messages.decode.identity_of` computes it."""
     contest: str
 
 
 class BadReceipt(ValueError):
-    """No receipt of ours."""
+    """A text that is not a receipt of this deployment."""
 
 
 class Receipts:
-    """Makes and reads receipts.
+    """Seals and opens receipts.
 
     Args:
-        secret: shared by all gateways; without one receipts are good until this process ends.
+        secret: shared by all gateways; without one, receipts are valid until this process ends.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -50,13 +50,13 @@ class Receipts:
         self._decoder = msgspec.msgpack.Decoder(Submission)
 
     def seal(self, submission: Submission) -> str:
-        """A receipt, fit for an address."""
+        """A receipt, safe in URLs."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, msgspec.msgpack.encode(submission), _PURPOSE)
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
     def open(self, receipt: str) -> Submission:
-        """What a receipt stands for.
+        """The submission in a receipt.
 
         Raises:
             BadReceipt: it was not made with this secret.

@@ -1,4 +1,4 @@
-"""What the gateway reads of PostgreSQL."""
+"""What the gateway reads from PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.gateway.receipts import Submission
 from streams.settings.model import Settings
 
 MAX_POINTS: Final = 500
-"""Of a timeline."""
+"""Most points of a timeline."""
 
 COUNTED: Final = """
 SELECT 1 FROM vote_audit WHERE vote_hash = $1 AND "timestamp" = $2
@@ -37,7 +37,7 @@ TOTALS: Final = """
 SELECT contest_id, split_part(choice, '>', 1) AS choice, sum(votes)::bigint AS votes
 FROM contest_results WHERE contest_id = ANY($1::text[]) GROUP BY 1, 2
 """
-"""A ranking is a vote for its first candidate."""
+"""A ranking counts for its first candidate here."""
 SPAN: Final = """
 SELECT min(window_start) AS first, max(window_start) AS last FROM vote_windows
 WHERE contest = $1 AND ($2::timestamptz IS NULL OR window_start >= $2)
@@ -90,7 +90,7 @@ class VoteStatus(msgspec.Struct):
     reason: str | None = None
     """Why it was not counted."""
     attempt: int | None = None
-    """Of a duplicate: how many came after the vote that counts, this one included."""
+    """Of a duplicate: its number among the attempts after the counted vote."""
 
 
 class LawResult(msgspec.Struct):
@@ -112,7 +112,7 @@ class TimelinePoint(msgspec.Struct):
 
 
 class Timeline(msgspec.Struct):
-    """Votes over time, by when the bridge took them in."""
+    """Votes over time, by the time when the bridge received them."""
 
     contest: str
     step_s: int
@@ -122,7 +122,7 @@ class Timeline(msgspec.Struct):
 
 
 def fate_of(status: str, reason: str, attempt: int) -> VoteStatus:
-    """The fate of a vote that was not counted; a malformed one is invalid to its voter."""
+    """The status of a vote that was not counted; voters see a malformed one as invalid."""
     if status == "duplicate":
         return VoteStatus(status, reason, attempt)
     return VoteStatus("invalid", reason)
@@ -134,7 +134,7 @@ def step_for(span_s: float) -> int:
 
 
 class Store(Pooled):
-    """Adapter to the result database. Enter it to have connections.
+    """Reads the result database. Enter it to connect.
 
     Args:
         settings: where the database is.
@@ -148,7 +148,7 @@ class Store(Pooled):
         """Rows of one query.
 
         Raises:
-            ServiceUnavailable: the database is away.
+            ServiceUnavailable: the database does not answer.
         """
         async with translated(self._where):
             try:
@@ -162,10 +162,10 @@ class Store(Pooled):
             return rows
 
     async def ping(self) -> None:
-        """Ask for nothing.
+        """Check that the database answers.
 
         Raises:
-            ServiceUnavailable: the database is away.
+            ServiceUnavailable: the database does not answer.
         """
         await self.fetch("SELECT 1")
 
@@ -186,18 +186,18 @@ class Store(Pooled):
         return VoteStatus("pending")
 
     async def laws(self, law_id: str | None = None) -> list[LawResult]:
-        """Totals of all laws with votes, or of one."""
+        """Totals of all laws with votes, or of one law."""
         return [LawResult(*row) for row in await self.fetch(LAWS, law_id)]
 
     async def totals(self, contests: Sequence[str]) -> dict[str, dict[str, int]]:
-        """Contest -> choice -> votes, of those with votes."""
+        """Contest -> choice -> votes; contests without votes are left out."""
         found: dict[str, dict[str, int]] = {}
         for row in await self.fetch(TOTALS, list(contests)):
             found.setdefault(row["contest_id"], {})[row["choice"]] = row["votes"]
         return found
 
     async def contests(self) -> list[str]:
-        """Ids of contests that have votes or were announced, archived ones left out."""
+        """Ids of contests that have votes or were announced, except archived ones."""
         return [row["contest"] for row in await self.fetch(CONTESTS)]
 
     async def knows(self, contest: str) -> bool:
@@ -206,11 +206,11 @@ class Store(Pooled):
         return bool(rows)
 
     async def elections(self) -> list[dict[str, object]]:
-        """All elections; none while there are no tables for them."""
+        """All elections; none while their tables do not exist."""
         return await self._listed(ELECTIONS)
 
     async def regions(self) -> list[dict[str, object]]:
-        """All regions; none while there are no tables for them."""
+        """All regions; none while their tables do not exist."""
         return await self._listed(REGIONS)
 
     async def candidates(self, election_id: int, region_id: int) -> list[dict[str, object]]:
@@ -227,7 +227,7 @@ class Store(Pooled):
     async def standings(
         self, contests: Sequence[str]
     ) -> dict[str, tuple[dict[str, int], ContestStanding]]:
-        """Totals and state of contests, also of those that nobody knows."""
+        """Totals and state of contests; unknown contests have neither."""
         names = list(contests)
         totals, states = await self.totals(names), await self.fetch(STANDINGS, names)
         standing = {row["contest_id"]: _standing(row) for row in states}
@@ -242,8 +242,8 @@ class Store(Pooled):
 
         Args:
             contest: its id.
-            since: leave out what was before.
-            step_s: width of a step; widened where there would be too many.
+            since: leave out earlier votes.
+            step_s: width of a step; wider if there would be too many steps.
         """
         [span] = await self.fetch(SPAN, contest, since)
         if span["first"] is None:

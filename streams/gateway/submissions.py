@@ -1,4 +1,4 @@
-"""Votes as HTTP clients send them, made into messages of the validation queue; pure."""
+"""From votes as HTTP clients send them to messages of the validation queue; pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from streams.messages.incoming import MAX_HASH_BYTES, MAX_ID_BYTES
 from streams.messages.timestamps import format_us
 
 MAX_SECRET_CHARACTERS: Final = 64
-"""Of a `nas`; deployed ones have nine digits."""
+"""Longest `nas`; deployed ones have nine digits."""
 MAX_CODE_CHARACTERS: Final = 10
 
 
 class LawMessage(msgspec.Struct, omit_defaults=True):
-    """A vote on a law, in the documented spelling."""
+    """A vote on a law, with the documented field names."""
 
     vote_hash: str
     law_id: str
@@ -49,7 +49,7 @@ class CandidateMessage(msgspec.Struct, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message and what is needed to answer for it."""
+    """A message, and the submission that its receipt needs."""
 
     body: bytes
     message_id: str
@@ -57,7 +57,7 @@ class Outgoing:
 
 
 class Faulty(ValueError):
-    """A field of the request is not what it has to be.
+    """A field of the request does not fit.
 
     Attributes:
         field: its name.
@@ -71,19 +71,19 @@ class Faulty(ValueError):
 
 
 class RequestClock:
-    """Microseconds that never repeat, so that a voter's submissions can be told apart."""
+    """A clock that never repeats a microsecond, so that a voter's submissions differ."""
 
     def __init__(self) -> None:
         self._last_us = 0
 
     def now_us(self) -> int:
-        """Unix time in microseconds, later than at the call before."""
+        """Unix time in microseconds, later than the previous call's."""
         self._last_us = max(self._last_us + 1, time.time_ns() // 1000)
         return self._last_us
 
 
 def law_hashes(nas: str, code: str, law_id: str) -> list[str]:
-    """Hashes a voter may be on the roll by: SHA-256 of `nas|CODE|law_id`, the usual one first.
+    """Hashes by which the roll may know a voter: SHA-256 of `nas|CODE|law_id`, usual one first.
 
     Raises:
         Faulty: a field is empty or too long.
@@ -93,7 +93,7 @@ def law_hashes(nas: str, code: str, law_id: str) -> list[str]:
 
 
 def election_hashes(nas: str, code: str) -> list[str]:
-    """The same for elections: of `nas+CODE`, as some loaders join them of `nas|CODE`.
+    """The same for elections: SHA-256 of `nas+CODE`, or of `nas|CODE` as some loaders join them.
 
     Raises:
         Faulty: a field is empty or too long.
@@ -112,7 +112,7 @@ def law_vote(vote_hash: str, law_id: str, choice: str, *, at_us: int) -> Outgoin
         at_us: Unix time in microseconds.
 
     Raises:
-        Faulty: a field is not what it has to be.
+        Faulty: a field does not fit.
     """
     known = normalise_hash(_hash("vote_hash", vote_hash))
     law = _id("law_id", law_id)
@@ -145,7 +145,7 @@ def candidate_vote(
         at_us: Unix time in microseconds.
 
     Raises:
-        Faulty: a field is not what it has to be.
+        Faulty: a field does not fit.
     """
     known = normalise_hash(_hash("voter_hash", voter_hash))
     candidate = _id("candidate_id", candidate_id)

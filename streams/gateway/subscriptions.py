@@ -1,7 +1,7 @@
-"""Watching contests: committed totals in from Redis, rooms and their watchers, deltas out.
+"""Subscriptions to contests: committed totals come from Redis, watchers get deltas.
 
-Redis brings totals within milliseconds and may lose them; every few seconds, and faster while Redis
-is away, the database says what is true of every contest that somebody watches.
+Redis delivers totals within milliseconds and may lose some. Every few seconds, and more often while
+Redis does not answer, the snapshot loader reads all watched contests from the database.
 """
 
 from __future__ import annotations
@@ -26,77 +26,78 @@ from streams.runtime.metrics import GatewayMetrics
 log = structlog.get_logger(__name__)
 
 REFRESH_S: Final = 2.0
-REFRESH_AWAY_S: Final = 0.5
-"""While Redis brings nothing."""
+REFRESH_WITHOUT_REDIS_S: Final = 0.5
 PERIOD_S: Final = 0.05
-"""Shortest time between two deltas of a room with few watchers."""
+"""Shortest time between two deltas of a contest with few watchers."""
 PER_WATCHER_S: Final = 0.00006
-"""What a delta costs for each watcher, so that a crowded room does not take all the CPU."""
-MAX_ROOMS: Final = 10_000
+"""Time added for each watcher, so that a contest with many does not take all the CPU."""
+MAX_CONTESTS: Final = 10_000
 MAX_WATCHERS: Final = 20_000
 
 SnapshotLoader = Callable[
     [Sequence[str]], Awaitable[Mapping[str, tuple[dict[str, int], ContestStanding]]]
 ]
-"""Contests -> what the database says of each."""
+"""Contests -> totals and state of each in the database."""
 
 
 class TooManyWatchers(Exception):
-    """There is no room for one more watcher."""
+    """The limit of watchers is reached."""
 
 
-class _Busy:
-    """A room with its watchers."""
+class _WatchedContest:
+    """The feed of one contest, and its watchers."""
 
     def __init__(self, contest: str) -> None:
-        self.room = ContestFeed(contest)
+        self.feed = ContestFeed(contest)
         self.watchers = 0
         self.touched = 0
-        """Messages of Redis; the database's answer is older than those that come meanwhile."""
+        """Messages from Redis so far; those that come during a query are newer than its answer."""
         self.ready = asyncio.Event()
-        """The database was asked once."""
+        """Set once the database has answered."""
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
-        self._told_s = -math.inf
+        self._woken_s = -math.inf
 
     async def changed(self) -> None:
-        """Wait for the next change that is to be told."""
+        """Wait until watchers may get the next change."""
         await asyncio.shield(self._next)
 
-    def tell_soon(self) -> None:
-        """Tell the watchers, not more often than is good."""
+    def wake_soon(self) -> None:
+        """Wake the watchers, as soon as the shortest time between deltas allows."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            soonest_s = self._told_s + PERIOD_S + self.watchers * PER_WATCHER_S
-            self._timer = loop.call_at(max(loop.time(), soonest_s), self._tell)
+            soonest_s = self._woken_s + PERIOD_S + self.watchers * PER_WATCHER_S
+            self._timer = loop.call_at(max(loop.time(), soonest_s), self._wake)
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._timer = None
-        self._told_s = asyncio.get_running_loop().time()
-        told, self._next = self._next, asyncio.get_running_loop().create_future()
-        told.set_result(None)
+        self._woken_s = asyncio.get_running_loop().time()
+        woken, self._next = self._next, asyncio.get_running_loop().create_future()
+        woken.set_result(None)
 
     def close(self) -> None:
-        """Nobody watches any more."""
+        """Stop, because the last watcher has left."""
         if self._timer is not None:
             self._timer.cancel()
         self._next.cancel()
 
 
 class Subscriptions:
-    """All rooms of a gateway. Enter it to be fed.
+    """All watched contests of a gateway. Enter it to receive totals.
 
     Args:
         redis: client.
-        truth: asks the database.
+        load_snapshots: reads contests from the database.
         metrics: of the gateway.
     """
 
-    def __init__(self, redis: Redis, truth: SnapshotLoader, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, redis: Redis, load_snapshots: SnapshotLoader, metrics: GatewayMetrics
+    ) -> None:
         self._redis = redis
-        self._truth = truth
+        self._load_snapshots = load_snapshots
         self._metrics = metrics
-        self._rooms: dict[str, _Busy] = {}
+        self._contests: dict[str, _WatchedContest] = {}
         self._watchers = 0
         self._notices: deque[tuple[int, Notice]] = deque(maxlen=MAX_NOTICES)
         self._notice_number = 0
@@ -121,40 +122,40 @@ class Subscriptions:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for busy in self._rooms.values():
-            busy.close()
+        for watched in self._contests.values():
+            watched.close()
 
     @property
     def watchers(self) -> int:
-        """Open sockets and streams."""
+        """Number of open sockets and event streams."""
         return self._watchers
 
     async def watch(self, contest: str) -> AsyncGenerator[bytes, None]:
-        """Messages for one watcher: a snapshot, then deltas, for as long as it takes them.
+        """Messages for one watcher: a snapshot, then deltas.
 
         Raises:
-            Crowded: there is no room.
+            TooManyWatchers: the limit is reached.
         """
-        with self._seat(contest) as busy:
+        with self._joined(contest) as watched:
             with suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH_S):
-                    await busy.ready.wait()
+                    await watched.ready.wait()
             seen: int | None = None
             while True:
-                room = busy.room
-                if seen is None or room.number != seen:
-                    message = room.message(seen)
-                    seen = room.number
+                feed = watched.feed
+                if seen is None or feed.number != seen:
+                    message = feed.message(seen)
+                    seen = feed.number
                     yield message
-                    # What came while the watcher took that is told in one.
+                    # Changes during that send go into one delta.
                     continue
-                await busy.changed()
+                await watched.changed()
 
     async def watch_notices(self) -> AsyncGenerator[Notice, None]:
-        """Votes of polls by name, from now on; the latest ones for who is slow.
+        """Votes in polls by name, from now on; slow watchers get only the latest ones.
 
         Raises:
-            Crowded: there is no room.
+            TooManyWatchers: the limit is reached.
         """
         if self._watchers >= MAX_WATCHERS:
             raise TooManyWatchers
@@ -162,7 +163,7 @@ class Subscriptions:
         seen = self._notice_number
         try:
             while True:
-                # One at a time: while a watcher takes it the oldest may go.
+                # One at a time: the oldest ones may be dropped during a send.
                 upcoming = next((each for each in self._notices if each[0] > seen), None)
                 if upcoming is None:
                     await self._noticed.wait()
@@ -173,49 +174,51 @@ class Subscriptions:
             self._watchers -= 1
 
     def notify(self, notices: list[Notice]) -> None:
-        """Take votes from Redis."""
+        """Give watchers votes that came from Redis."""
         for notice in notices:
             self._notice_number += 1
             self._notices.append((self._notice_number, notice))
         if notices:
-            told, self._noticed = self._noticed, asyncio.Event()
-            told.set()
+            reached, self._noticed = self._noticed, asyncio.Event()
+            reached.set()
 
     def snapshot(self, contest: str) -> bytes:
-        """A snapshot for a watcher that has lost its place."""
-        return self._rooms[contest].room.message(None)
+        """A snapshot for a watcher that noticed a gap."""
+        return self._contests[contest].feed.message(None)
 
     @contextmanager
-    def _seat(self, contest: str) -> Iterator[_Busy]:
-        busy = self._rooms.get(contest)
-        if self._watchers >= MAX_WATCHERS or (busy is None and len(self._rooms) >= MAX_ROOMS):
+    def _joined(self, contest: str) -> Iterator[_WatchedContest]:
+        watched = self._contests.get(contest)
+        if self._watchers >= MAX_WATCHERS or (
+            watched is None and len(self._contests) >= MAX_CONTESTS
+        ):
             raise TooManyWatchers
-        if busy is None:
-            busy = self._rooms[contest] = _Busy(contest)
+        if watched is None:
+            watched = self._contests[contest] = _WatchedContest(contest)
             self._ask.set()
-        busy.watchers += 1
+        watched.watchers += 1
         self._watchers += 1
         self._metrics.watchers.set(self._watchers)
         try:
-            yield busy
+            yield watched
         finally:
-            busy.watchers -= 1
+            watched.watchers -= 1
             self._watchers -= 1
             self._metrics.watchers.set(self._watchers)
-            if not busy.watchers:
-                busy.close()
-                del self._rooms[contest]
+            if not watched.watchers:
+                watched.close()
+                del self._contests[contest]
 
-    # Feeding.
+    # Totals from Redis and the database.
 
     def take(self, totals: Totals) -> None:
-        """Take committed totals from Redis."""
+        """Apply committed totals that came from Redis."""
         for contest, choices in totals.items():
-            busy = self._rooms.get(contest)
-            if busy is not None:
-                busy.touched += 1
-                if busy.room.raise_totals(choices):
-                    busy.tell_soon()
+            watched = self._contests.get(contest)
+            if watched is not None:
+                watched.touched += 1
+                if watched.feed.raise_totals(choices):
+                    watched.wake_soon()
 
     async def _listen(self) -> None:
         while True:
@@ -238,12 +241,12 @@ class Subscriptions:
 
     async def _refresh(self) -> None:
         while True:
-            pause_s = REFRESH_S if self._fed else REFRESH_AWAY_S
+            pause_s = REFRESH_S if self._fed else REFRESH_WITHOUT_REDIS_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._ask.wait()
             self._ask.clear()
-            if not self._rooms:
+            if not self._contests:
                 continue
             try:
                 await self.refresh()
@@ -252,22 +255,22 @@ class Subscriptions:
                 await asyncio.sleep(1.0)
 
     async def refresh(self) -> None:
-        """Ask the database for every room.
+        """Read every watched contest from the database.
 
         Raises:
-            ServiceUnavailable: it is away.
+            ServiceUnavailable: the database does not answer.
         """
-        before = {contest: busy.touched for contest, busy in self._rooms.items()}
-        for contest, (totals, standing) in (await self._truth(list(before))).items():
-            busy = self._rooms.get(contest)
-            if busy is None:
+        before = {contest: watched.touched for contest, watched in self._contests.items()}
+        for contest, (totals, standing) in (await self._load_snapshots(list(before))).items():
+            watched = self._contests.get(contest)
+            if watched is None:
                 continue
-            if busy.touched == before[contest]:
-                changed = busy.room.replace(totals, standing)
+            if watched.touched == before[contest]:
+                changed = watched.feed.replace(totals, standing)
             else:
-                # Redis was faster: the answer may be older than what is shown.
-                raised = busy.room.raise_totals(totals)
-                changed = busy.room.replace(dict(busy.room.totals), standing) or raised
-            busy.ready.set()
+                # A message came during the query: the answer may be older than the feed.
+                raised = watched.feed.raise_totals(totals)
+                changed = watched.feed.replace(dict(watched.feed.totals), standing) or raised
+            watched.ready.set()
             if changed:
-                busy.tell_soon()
+                watched.wake_soon()

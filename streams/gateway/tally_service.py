@@ -1,4 +1,4 @@
-"""The encrypted tally behind the gateway: opened when somebody asks for it, watched for changes."""
+"""The encrypted tally behind the gateway: opened on first use, polled while it has watchers."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from streams.settings.model import Settings
 from streams.tally.commands import TallyCommands, tally
 
 POLL_S: Final = 0.5
-"""An election that somebody watches is looked at so often, however many watch."""
+"""Time between two looks at a watched election, however many watch it."""
 MAX_WATCHERS: Final = 2_000
 
 
-class _Room:
-    """An election with its watchers."""
+class _ProgressFeed:
+    """The progress of one election, and its watchers."""
 
     def __init__(self) -> None:
         self.watchers = 0
         self.progress = b""
-        self.looking: asyncio.Task[None] | None = None
+        self.polling: asyncio.Task[None] | None = None
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def changed(self) -> None:
         await asyncio.shield(self._next)
 
-    def tell(self, progress: bytes) -> None:
+    def publish(self, progress: bytes) -> None:
         if progress != self.progress:
             self.progress = progress
-            told, self._next = self._next, asyncio.get_running_loop().create_future()
-            told.set_result(None)
+            done, self._next = self._next, asyncio.get_running_loop().create_future()
+            done.set_result(None)
 
     def close(self) -> None:
-        if self.looking is not None:
-            self.looking.cancel()
+        if self.polling is not None:
+            self.polling.cancel()
         self._next.cancel()
 
 
 class TallyService:
-    """The tally of a gateway; a context. One that nobody asks for costs nothing.
+    """The tally of a gateway. Enter it to use it; it connects on first use.
 
     Args:
         settings: of the gateway.
@@ -56,7 +56,7 @@ class TallyService:
         self._resources = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._tally: TallyCommands | None = None
-        self._rooms: dict[str, _Room] = {}
+        self._feeds: dict[str, _ProgressFeed] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,15 +67,15 @@ class TallyService:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for room in self._rooms.values():
-            room.close()
+        for feed in self._feeds.values():
+            feed.close()
         await self._resources.aclose()
 
     async def tally(self) -> TallyCommands:
-        """What commands are given to.
+        """The commands of the tally.
 
         Raises:
-            ServiceUnavailable: PostgreSQL is away; the next request tries again.
+            ServiceUnavailable: PostgreSQL does not answer; the next request tries again.
         """
         async with self._opening:
             if self._tally is None:
@@ -84,62 +84,62 @@ class TallyService:
 
     @property
     def watchers(self) -> int:
-        """How many watch."""
-        return sum(room.watchers for room in self._rooms.values())
+        """Number of watchers."""
+        return sum(feed.watchers for feed in self._feeds.values())
 
     async def watch(self, election_id: str) -> AsyncGenerator[bytes, None]:
-        """How far an election is, as JSON: now, and after every change. Slow readers miss some.
+        """Progress of an election as JSON: now and after every change. Slow readers miss some.
 
         Raises:
-            Crowded: too many watch.
+            TooManyWatchers: there are too many already.
             Refused: there is no such election.
-            ServiceUnavailable: PostgreSQL is away.
+            ServiceUnavailable: PostgreSQL does not answer.
         """
         if self.watchers >= MAX_WATCHERS:
             raise TooManyWatchers
-        asked = await self.tally()
-        await asked.store.election(election_id)
-        room = self._rooms.setdefault(election_id, _Room())
-        room.watchers += 1
-        if room.looking is None:
-            room.looking = asyncio.create_task(self._look(asked, election_id, room))
+        commands = await self.tally()
+        await commands.store.election(election_id)
+        feed = self._feeds.setdefault(election_id, _ProgressFeed())
+        feed.watchers += 1
+        if feed.polling is None:
+            feed.polling = asyncio.create_task(self._poll(commands, election_id, feed))
         seen = b""
         try:
             while True:
-                if room.progress == seen:
-                    await room.changed()
-                seen = room.progress
+                if feed.progress == seen:
+                    await feed.changed()
+                seen = feed.progress
                 yield seen
         finally:
-            room.watchers -= 1
-            if not room.watchers:
-                room.close()
-                del self._rooms[election_id]
+            feed.watchers -= 1
+            if not feed.watchers:
+                feed.close()
+                del self._feeds[election_id]
 
-    async def _look(self, asked: TallyCommands, election_id: str, room: _Room) -> None:
+    async def _poll(self, commands: TallyCommands, election_id: str, feed: _ProgressFeed) -> None:
         while True:
-            # While PostgreSQL is away the watchers keep what they have.
+            # While PostgreSQL does not answer, watchers keep the last progress.
             with suppress(ServiceUnavailable):
-                room.tell(msgspec.json.encode(await progress(asked, election_id)))
+                feed.publish(msgspec.json.encode(await progress(commands, election_id)))
             await asyncio.sleep(POLL_S)
 
 
-async def progress(asked: TallyCommands, election_id: str) -> dict[str, Any]:
-    """All jobs of an election, and whether its result is there."""
+async def progress(commands: TallyCommands, election_id: str) -> dict[str, Any]:
+    """All jobs of an election, and whether its result is published."""
     return {
         "type": "progress",
         "electionId": shown_id(election_id),
-        "jobs": [shown_job(job) for job in await asked.jobs(election_id)],
-        "published": await asked.store.published(election_id) is not None,
+        "jobs": [shown_job(job) for job in await commands.jobs(election_id)],
+        "published": await commands.store.published(election_id) is not None,
     }
 
 
 def shown_job(job: dict[str, Any]) -> dict[str, Any]:
-    """A job as clients of older deployments read it."""
+    """A job in the form that clients of older deployments read."""
     return {**job, "electionId": shown_id(job["electionId"])}
 
 
 def shown_id(election_id: str) -> str | int:
-    """An id as older deployments write it: those are numbers."""
+    """An id in the form of older deployments, where ids are numbers."""
     plain = election_id.isascii() and election_id.isdigit() and len(election_id) <= 15
     return int(election_id) if plain and str(int(election_id)) == election_id else election_id

@@ -1,7 +1,7 @@
 """Limits per voter, address and poll, shared by all gateways through Redis.
 
-They keep abuse away and decide nothing about the count: while Redis is away everybody passes, and a
-metric says so.
+They limit abuse and decide nothing about the count: while Redis does not answer, every request
+passes, and a metric counts those.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Throttle:
     """
 
     def __init__(self, redis: Redis, settings: Settings, metrics: GatewayMetrics) -> None:
-        # The address names the kind of server only; connections come from the client's pool.
+        # The address names only the kind of server; connections come from the client's pool.
         storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
@@ -53,10 +53,10 @@ class Throttle:
 
         Args:
             limit: `address`, `voter`, `poll` or `law_address`.
-            who: address, hash or poll; kept as a digest only.
+            who: address, voter's hash or poll; only its digest is kept.
 
         Raises:
-            Problem: too many (429).
+            Problem: there were too many (429).
         """
         rate = self._rates.get(limit)
         if rate is None:

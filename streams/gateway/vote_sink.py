@@ -1,4 +1,4 @@
-"""Where a gateway's votes go, whatever confirms them."""
+"""Where a gateway sends votes: the interface of both brokers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final, Self
 from streams.errors import ServiceUnavailable
 
 MAX_OPEN: Final = 10_000
-"""Votes that wait for their confirm; more are turned away."""
+"""Most unconfirmed votes; further votes are refused."""
 
 AGAIN: Final = "Send the vote again a little later"
 
 
 class Unconfirmed(ServiceUnavailable):
-    """A vote was not confirmed in time: it may have arrived, or not."""
+    """A vote was not confirmed in time; it may or may not have arrived."""
 
 
 class VoteSink(ABC):
-    """Takes votes while its task runs. Enter it to work; what is away is waited for."""
+    """Takes votes while its task runs. Enter it to work; it waits for services."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
@@ -32,11 +32,11 @@ class VoteSink(ABC):
 
     @abstractmethod
     async def publish(self, body: bytes, message_id: str) -> None:
-        """Hand one vote over; returns once it is confirmed.
+        """Publish one vote; returns once it is confirmed.
 
         Raises:
             ServiceUnavailable: it was not taken.
-            Unconfirmed: whether it arrived is unknown.
+            Unconfirmed: it may or may not have arrived.
         """
 
     @abstractmethod
@@ -45,8 +45,8 @@ class VoteSink(ABC):
 
     @property
     def task(self) -> asyncio.Task[None]:
-        """Ends only with an error that nobody but an operator can put right."""
-        assert self._task is not None, "the votes' way is not open"
+        """Ends only with an error that needs an operator."""
+        assert self._task is not None, "the sink is not open"
         return self._task
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""Who votes in a poll: from what a request brings to the hash that stands for its voter; pure.
+"""Voters of polls: from a request's credentials to the hash that stands for the voter; pure.
 
-The hashes are keyed, so that nobody who reads them finds out a name by trying, and they differ from
-poll to poll, so that nobody can follow a voter through polls.
+The hashes are keyed, so that a reader cannot guess names, and they differ from poll to poll, so
+that a reader cannot follow a voter through polls.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Voters:
         return bool(self._key)
 
     def by_name(self, contest: str, name: str) -> str:
-        """The hash of a name; upper and lower case and the width of blanks are the same."""
+        """The hash of a name; case and the width of blanks make no difference."""
         return name_hash(self._key, contest, name)
 
     def by_cookie(self, contest: str, token: str) -> str:
@@ -51,7 +51,7 @@ class Voters:
         return self._hash("cookie", contest, token)
 
     def by_api_key(self, contest: str, api_key: str) -> str | None:
-        """The hash of a holder of an API key; None if it is none of ours."""
+        """The hash of a holder of an API key; None if the key is unknown."""
         digest = hashlib.sha256(api_key.encode()).hexdigest()
         return self._hash("key", contest, digest) if digest in self._api_keys else None
 
@@ -61,7 +61,7 @@ class Voters:
         return token, f"{token}.{self._hash('token', '', token)[:32]}"
 
     def read_cookie(self, cookie: str | None) -> str | None:
-        """The token of a cookie; None if we did not make it."""
+        """The token of a cookie; None if no gateway of this deployment made it."""
         token, _, mac = (cookie or "").partition(".")
         expected = self._hash("token", "", token)[:32]
         return token if hmac.compare_digest(mac.encode(), expected.encode()) else None

@@ -104,7 +104,7 @@ async def test_too_many_votes_of_a_voter_or_address_are_throttled(
 
 
 async def test_without_rabbitmq_or_redis_nothing_is_promised(stack: Stack, tmp_path: Path) -> None:
-    """503 while RabbitMQ is away; the limits need Redis, voting does not."""
+    """503 while RabbitMQ does not answer; the limits need Redis, voting does not."""
     async with own_database(stack) as settings:
         env = child_environment(
             stack.env(), POSTGRES_DB=settings.postgres_db, RETRY_DELAY_SECONDS="0.2"
@@ -123,7 +123,7 @@ async def test_without_rabbitmq_or_redis_nothing_is_promised(stack: Stack, tmp_p
                 assert answer.status == 503
                 assert int(answer.headers["Retry-After"]) > 0
             status, ready = await client.get("/ready")
-            assert (status, ready["faults"]) == (503, ["RabbitMQ is away"])
+            assert (status, ready["faults"]) == (503, ["RabbitMQ does not answer"])
 
             async def told() -> bool:
                 # It takes no answer for an absence; the first connection may take longer.

@@ -75,8 +75,8 @@ def live_handlers(
         media_type="text/event-stream",
         tags=["live"],
         summary="Totals as Server-Sent Events",
-        description="A `snapshot`, then `delta` events; `number` counts changes, `continues` says "
-        "which one a delta follows.",
+        description="A `snapshot`, then `delta` events; `number` counts changes, `continues` is "
+        "the number that a delta follows.",
     )
     async def events(contest: str) -> Stream:
         messages = subscriptions.watch(contest)

@@ -1,4 +1,4 @@
-"""What clients of the polls send and get, and what is wrong with what they send."""
+"""Forms and answers of the polls, and the checks of forms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PollForm(msgspec.Struct):
     options: list[OptionForm] = []
     description: str = ""
     opens_at: str | None = None
-    """When it opens; absent: at once."""
+    """When it opens; at once if absent."""
     who: str = "name"
     """Who may vote: `name`, `cookie`, `key` or `roll`."""
 
@@ -45,9 +45,9 @@ class BallotForm(msgspec.Struct):
     poll_id: int | str
     option_id: int | str
     voter_name: str | None = None
-    """In polls that anybody may vote in by name."""
+    """In polls by name."""
     voter_hash: str | None = None
-    """In polls of the roll."""
+    """In polls for voters on the roll."""
 
 
 class Option(msgspec.Struct):
@@ -60,7 +60,7 @@ class Option(msgspec.Struct):
 
 
 class Poll(msgspec.Struct, omit_defaults=True):
-    """A poll as it stands."""
+    """A poll with its votes."""
 
     id: int
     title: str
@@ -79,7 +79,7 @@ class Poll(msgspec.Struct, omit_defaults=True):
     final: Proof | msgspec.UnsetType | None = msgspec.UNSET
     """Once it is closed: where each partition of the log closed."""
     edit_token: str | msgspec.UnsetType = msgspec.UNSET
-    """Only for whoever created it: needed to edit or archive it."""
+    """Only in the answer to its creator: needed to edit or archive it."""
 
 
 class PollPage(msgspec.Struct):
@@ -92,17 +92,17 @@ class PollPage(msgspec.Struct):
 
 
 class PollMessage(msgspec.Struct):
-    """What is told to a voter."""
+    """The answer to a voter."""
 
     message: str
     receipt: str
 
 
 def checked(form: PollForm) -> Wanted:
-    """What a form asks for.
+    """The poll that a form asks for.
 
     Raises:
-        Problem: 400, with all faults by field.
+        Problem: 400, with the faults of every field.
     """
     faults: dict[str, list[str]] = {}
 
@@ -129,7 +129,7 @@ def checked(form: PollForm) -> Wanted:
     if form.who not in set(Who):
         faults["who"] = ["Use name, cookie, key or roll."]
     if faults or closes_ms is None:
-        raise Problem(400, "The poll cannot be created like this", faults=faults)
+        raise Problem(400, "The form has faults", faults=faults)
     return Wanted(title, description, creator, options, Who(form.who), opens_ms, closes_ms)
 
 

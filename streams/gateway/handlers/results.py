@@ -45,7 +45,11 @@ def result_handlers(*, store: Store, polls: Polls) -> list[HTTPRouteHandler]:
             return LawResult(law_id, 0, 0, 0, None)
         raise Problem(404, f"No results for {law_id}")
 
-    @get("/results", tags=["results"], summary="Ids of all contests with votes, or announced")
+    @get(
+        "/results",
+        tags=["results"],
+        summary="Ids of all contests that have votes or were announced",
+    )
     async def contests() -> list[str]:
         return await store.contests()
 

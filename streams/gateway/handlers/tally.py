@@ -80,7 +80,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
             "createdAt": job["startedAt"],
         }
 
-    @post("/api/initiate-tally", status_code=200, tags=["tally"], summary="Tally, or go on with it")
+    @post("/api/initiate-tally", status_code=200, tags=["tally"], summary="Start or resume a tally")
     async def initiate_tally(request: AnyRequest) -> Document:
         command = await _command(api_keys, request, TALLY)
         assert isinstance(command, Create)
@@ -119,7 +119,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
         "/api/initiate-combine",
         status_code=200,
         tags=["tally"],
-        summary="Decrypt with the guardians that are there",
+        summary="Combine the shares of a quorum",
     )
     async def combine(request: AnyRequest) -> Document:
         given = request.query_params.get("electionId")
@@ -131,7 +131,12 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
         message = "It is combined as soon as the shares of a quorum are there"
         return {"success": True, "message": message}
 
-    @post("/api/jobs/{job_id:str}/cancel", status_code=200, tags=["tally"], summary="Give no work")
+    @post(
+        "/api/jobs/{job_id:str}/cancel",
+        status_code=200,
+        tags=["tally"],
+        summary="Cancel the work of an election",
+    )
     async def cancel(request: AnyRequest, job_id: str) -> Document:
         _allow(api_keys, request)
         async with _opened(tallies) as commands:
@@ -139,7 +144,12 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
             await commands.cancel(job["electionId"])
         return {"success": True, "message": "No more work of this election is given out"}
 
-    @post("/api/jobs/{job_id:str}/resume", status_code=200, tags=["tally"], summary="Go on")
+    @post(
+        "/api/jobs/{job_id:str}/resume",
+        status_code=200,
+        tags=["tally"],
+        summary="Resume the work of an election",
+    )
     async def resume(request: AnyRequest, job_id: str) -> Document:
         _allow(api_keys, request)
         async with _opened(tallies) as commands:
@@ -151,7 +161,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
 
 
 def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
-    @get("/api/jobs/{job_id:str}/status", tags=["tally"], summary="How far a job is")
+    @get("/api/jobs/{job_id:str}/status", tags=["tally"], summary="Progress of a job")
     async def job_status(job_id: str) -> Document:
         async with _opened(tallies) as commands:
             return shown_job(await _job(commands, job_id))
@@ -161,7 +171,7 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
         async with _opened(tallies, election_id) as commands:
             return [shown_job(job) for job in await commands.jobs(election_id)]
 
-    @get("/api/jobs/active", tags=["tally"], summary="Jobs that are queued or under way")
+    @get("/api/jobs/active", tags=["tally"], summary="Jobs that are queued or in progress")
     async def active() -> list[Document]:
         async with _opened(tallies) as commands:
             return [shown_job(job) for job in await commands.active_jobs()]
@@ -169,7 +179,7 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
     @get(
         "/api/election/{election_id:str}/tally-status",
         tags=["tally"],
-        summary="How far the tally is",
+        summary="Progress of the tally",
     )
     async def status_of_tally(election_id: str) -> Document:
         async with _opened(tallies, election_id) as commands:
@@ -178,14 +188,18 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
     @get(
         "/api/guardian/decryption-status/{election_id:str}",
         tags=["tally"],
-        summary="How far the guardians' shares are; `guardianId` names one",
+        summary="Progress of the guardians' shares; `guardianId` selects one",
     )
     async def status_of_shares(request: AnyRequest, election_id: str) -> Document:
         named = request.query_params.get("guardianId")
         async with _opened(tallies, election_id) as commands:
             return decryption_status(await commands.decryption_status(election_id), named)
 
-    @get("/api/combine-status/{election_id:str}", tags=["tally"], summary="How far combination is")
+    @get(
+        "/api/combine-status/{election_id:str}",
+        tags=["tally"],
+        summary="Progress of the combination",
+    )
     async def status_of_combination(election_id: str) -> Document:
         async with _opened(tallies, election_id) as commands:
             return combine_status(await commands.combine_status(election_id))
@@ -297,7 +311,7 @@ async def _opened(
         commands = await tallies.tally()
         if election_id is not None:
             if not plain_name(election_id):
-                raise Problem(400, "This is no id of an election")
+                raise Problem(400, "This is not the id of an election")
             await commands.store.election(election_id)
         yield commands
     except Refused as refused:
@@ -308,7 +322,7 @@ async def _job(commands: TallyCommands, job_id: str) -> Document:
     try:
         identity = uuid.UUID(job_id)
     except ValueError as error:
-        raise Problem(400, "This is no id of a job") from error
+        raise Problem(400, "This is not the id of a job") from error
     job = await commands.job(identity)
     if job is None:
         raise Problem(404, "No such job")

@@ -1,4 +1,4 @@
-"""The three statuses of a tally as deployed clients read them; pure."""
+"""The three statuses of a tally in the form that deployed clients read; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 
 
 def tally_status(row: Row | None) -> dict[str, Any]:
-    """A row of `tally_creation_status`; None before the tally was asked for."""
+    """A row of `tally_creation_status`; None before the tally is requested."""
     return _status(row, {"createdBy": row["created_by"] if row else None})
 
 
@@ -19,11 +19,11 @@ def combine_status(row: Row | None) -> dict[str, Any]:
 
 
 def decryption_status(rows: Sequence[Row], guardian: str | None = None) -> dict[str, Any]:
-    """Rows of `decryption_status`, one of each guardian that takes part.
+    """Rows of `decryption_status`, one for each guardian that takes part.
 
     Args:
         rows: of one election.
-        guardian: whose status stands beside the list; by default the one that is furthest behind.
+        guardian: whose status is shown beside the list; by default the slowest.
     """
     guardians = [_guardian(row) for row in rows]
     named = [each for each in guardians if guardian in {None, each["guardianId"]}]

@@ -24,7 +24,7 @@ export const get = (path) => call("GET", path);
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-// What became of a vote, once it is decided.
+// Waits until a vote is decided; returns its status.
 export async function fate(receipt) {
   for (let pause = 150; pause < 5000; pause *= 1.4) {
     const found = await get(`/votes/${receipt}`);

@@ -1,4 +1,4 @@
-// The frame around the pages: address, language, colours.
+// The frame around the pages: routing, language, colours.
 
 import { h, say } from "./dom.js";
 import { keep, kept, language, setLanguage, t } from "./words.js";

@@ -1,4 +1,4 @@
-// Elements without markup in strings: whatever a voter wrote stays text.
+// Builds elements without markup in strings, so that text from voters stays text.
 
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

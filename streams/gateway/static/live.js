@@ -1,5 +1,5 @@
-// Live totals: a snapshot, then deltas that say which change they follow. After a gap, or a lost
-// connection, a snapshot again.
+// Live totals: a snapshot, then deltas, each with the number of the change it continues. After a gap
+// or a lost connection, a new snapshot.
 
 export class Live {
   constructor(path, onChange, onState) {

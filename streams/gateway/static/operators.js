@@ -1,4 +1,4 @@
-// What operators watch: rates, latencies, what waits where, why votes do not count, who works.
+// The operators' page: rates, latencies, lag, queues, reasons, workers.
 
 import { h } from "./dom.js";
 import { get } from "./api.js";
@@ -9,7 +9,7 @@ export async function operatorsPage(main, leave) {
   document.title = `${t("operators")} · Scrutin`;
   const body = h("div", { class: "stack" });
   main.replaceChildren(h("h1", {}, t("operators")), body);
-  async function look() {
+  async function refresh() {
     const o = await get("/api/operators");
     const figure = (name, value, note) => h("li", { class: "card" }, h("h2", {}, name), h("p", { class: "big" }, value), h("p", { class: "soft small" }, note));
     const ms = (s) => (s === null ? "–" : `${fmt(s * 1000)} ms`);
@@ -27,7 +27,7 @@ export async function operatorsPage(main, leave) {
       scrolling(t("workers"), table([t("worker"), t("since")], o.workers.map((w) => [w.name, when(w.since, true)]))));
     if (o.errors.length) body.prepend(h("p", { class: "verdict bad" }, o.errors.join(" ")));
   }
-  await look();
-  const timer = setInterval(() => look().catch(() => {}), 3000);
+  await refresh();
+  const timer = setInterval(() => refresh().catch(() => {}), 3000);
   leave(() => clearInterval(timer));
 }

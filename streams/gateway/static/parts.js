@@ -1,4 +1,4 @@
-// What several pages show: bars, the curve of votes over time, the proof.
+// Parts of several pages: bars, the curve of votes over time, the proof.
 
 import { h, svg } from "./dom.js";
 import { get } from "./api.js";
@@ -36,7 +36,7 @@ export class Bars {
   }
 }
 
-// The curve follows more slowly than the bars, but it follows.
+// Redrawn at most every 3 s, since each curve is a query.
 export class Turnout {
   constructor(contest) {
     this.contest = contest;
@@ -94,7 +94,7 @@ export function proofCard(proof) {
       proof.vector.map((p) => [p.partition, h("code", {}, p.log_id), [fmt(p.offset)]]))));
 }
 
-// Cells in an array of one are numbers.
+// A cell given as an array of one value is a number, aligned right.
 export function table(heads, rows) {
   const cell = (tag) => (value) => Array.isArray(value)
     ? h(tag, { class: "num", ...(tag === "th" ? { scope: "col" } : {}) }, ...value.map(String))

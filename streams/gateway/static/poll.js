@@ -1,4 +1,4 @@
-// One poll: vote, live bars, votes over time, closed state with its proof.
+// One poll: the ballot, live bars, votes over time, and the proof once it is closed.
 
 import { h, say, showFaults, field } from "./dom.js";
 import { call, fate, get, Problem } from "./api.js";
@@ -21,7 +21,7 @@ export async function pollPage(main, id, leave) {
   let shown = poll.state;
   let proved = null;
 
-  function stands(standing) {
+  function showState(standing) {
     const over = standing.state && !["open", "draft"].includes(standing.state);
     about.textContent = [t("by", poll.creator_name), times({ ...poll, state: standing.state || poll.state })].join(" · ");
     if (over) {
@@ -29,7 +29,7 @@ export async function pollPage(main, id, leave) {
       state.replaceChildren(h("p", { class: `verdict ${standing.final ? "good" : "warn"}` },
         standing.final ? t("final") : t("counting")));
     }
-    // Once when it closes, and again when nothing is missing any more.
+    // Load the proof when the poll closes, and again when the result is final.
     if (over && proved !== standing.final) {
       proved = standing.final;
       get(`/polls/${id}/`).then((p) => { const card = proofCard(p.final); if (card) proof.replaceChildren(card); });
@@ -53,12 +53,12 @@ export async function pollPage(main, id, leave) {
 
   const live = new Live(`/ws/polls/${id}/`, (totals, standing) => {
     total.textContent = t("votes", bars.update(totals));
-    stands(standing);
+    showState(standing);
     chart.changed();
   }, (on) => mark.set(on));
   bars.update(Object.fromEntries(poll.options.map((o) => [o.id, o.vote_count])));
   total.textContent = t("votes", poll.total_votes);
-  stands({ state: poll.state, final: poll.final && poll.final.final });
+  showState({ state: poll.state, final: poll.final && poll.final.final });
   leave(() => { live.close(); chart.close(); });
 }
 
@@ -101,11 +101,11 @@ function ballot(poll, name) {
     button.textContent = t("voting");
     try {
       const { receipt } = await call("POST", "/votes/", body, headers);
-      const told = h("p", { class: "verdict", role: "status" }, t("pending"));
-      form.replaceWith(told);
+      const outcome = h("p", { class: "verdict", role: "status" }, t("pending"));
+      form.replaceWith(outcome);
       const found = await fate(receipt);
-      told.textContent = found.status === "invalid" ? `${t("invalid")} ${found.reason}` : t(found.status);
-      told.className = `verdict ${found.status === "counted" ? "good" : found.status === "pending" ? "" : "bad"}`;
+      outcome.textContent = found.status === "invalid" ? `${t("invalid")} ${found.reason}` : t(found.status);
+      outcome.className = `verdict ${found.status === "counted" ? "good" : found.status === "pending" ? "" : "bad"}`;
     } catch (error) {
       button.disabled = false;
       button.textContent = t("vote");

@@ -83,7 +83,7 @@ async function contestPage(main, view, leave) {
   const live = new Live(view.socket, (totals, standing) => {
     total.textContent = t("votes", bars.update(totals));
     view.changed(totals);
-    // Once when it closes, and again when nothing is missing any more.
+    // Load the proof when the contest closes, and again when the result is final.
     if (standing.state === "closed" && proved !== standing.final) { proved = standing.final; closed(); }
     chart.changed();
   }, (on) => mark.set(on));

@@ -1,4 +1,4 @@
-// Encrypted elections: how far each job is, live, and the published result.
+// Encrypted elections: live progress of each job, and the published result.
 
 import { h } from "./dom.js";
 import { get } from "./api.js";

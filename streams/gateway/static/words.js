@@ -1,4 +1,4 @@
-// Every word of the pages, in English and French.
+// All texts of the pages, in English and French.
 
 const WORDS = {
   en: {

@@ -1,4 +1,4 @@
-"""Rooms and watchers: snapshots, deltas, gaps, slow watchers; without services."""
+"""Contest feeds and subscriptions: snapshots, deltas, gaps, slow watchers; without services."""
 
 from __future__ import annotations
 
@@ -61,37 +61,37 @@ class Reader:
         max_size=40,
     )
 )
-def test_every_reader_ends_with_the_truth(steps: list[tuple[str, Any]]) -> None:
+def test_every_reader_ends_with_the_current_totals(steps: list[tuple[str, Any]]) -> None:
     """However seldom a reader reads, one message brings it up to date."""
-    room = ContestFeed("poll:1")
+    feed = ContestFeed("poll:1")
     readers = [Reader() for _ in range(3)]
     for kind, what in [*steps, ("read", 0), ("read", 1), ("read", 2)]:
         if kind == "raise":
-            room.raise_totals(what)
+            feed.raise_totals(what)
         elif kind == "replace":
-            room.replace(what, room.standing)
+            feed.replace(what, feed.standing)
         elif kind == "state":
-            room.replace(dict(room.totals), ContestStanding(what))
+            feed.replace(dict(feed.totals), ContestStanding(what))
         else:
-            readers[what].take(room.message(readers[what].number))
+            readers[what].take(feed.message(readers[what].number))
     for reader in readers:
-        assert reader.totals == room.totals
-        assert reader.standing["state"] == room.standing.state
+        assert reader.totals == feed.totals
+        assert reader.standing["state"] == feed.standing.state
 
 
 def test_a_late_lower_total_changes_nothing() -> None:
-    room = ContestFeed("L")
-    assert room.raise_totals({"oui": 5})
-    assert not room.raise_totals({"oui": 4})
-    assert room.totals == {"oui": 5}
+    feed = ContestFeed("L")
+    assert feed.raise_totals({"oui": 5})
+    assert not feed.raise_totals({"oui": 4})
+    assert feed.totals == {"oui": 5}
 
 
 def test_a_delta_has_only_what_changed() -> None:
-    room = ContestFeed("L")
-    room.replace({"oui": 5, "non": 1}, OPEN)
-    seen = room.number
-    room.raise_totals({"non": 2})
-    delta = json.loads(room.message(seen))
+    feed = ContestFeed("L")
+    feed.replace({"oui": 5, "non": 1}, OPEN)
+    seen = feed.number
+    feed.raise_totals({"non": 2})
+    delta = json.loads(feed.message(seen))
     assert delta == {
         "type": "delta",
         "contest": "L",
@@ -102,74 +102,74 @@ def test_a_delta_has_only_what_changed() -> None:
     }
 
 
-def watching_of(truth: dict[str, tuple[dict[str, int], ContestStanding]]) -> Subscriptions:
+def subscriptions_of(stored: dict[str, tuple[dict[str, int], ContestStanding]]) -> Subscriptions:
     async def ask(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
-        return {contest: truth.get(contest, ({}, ContestStanding())) for contest in contests}
+        return {contest: stored.get(contest, ({}, ContestStanding())) for contest in contests}
 
     return Subscriptions(Redis(port=1), ask, GatewayMetrics(CollectorRegistry()))
 
 
 async def test_a_slow_watcher_gets_one_delta_for_all_it_missed() -> None:
-    rooms = watching_of({"L": ({"oui": 1}, OPEN)})
+    subscribed = subscriptions_of({"L": ({"oui": 1}, OPEN)})
     reader = Reader()
-    async with aclosing(rooms.watch("L")) as messages:
+    async with aclosing(subscribed.watch("L")) as messages:
         first = asyncio.ensure_future(anext(messages))
         await asyncio.sleep(0)
-        await rooms.refresh()
+        await subscribed.refresh()
         reader.take(await first)
         for votes in range(2, 500):
-            rooms.take({"L": {"oui": votes}})
+            subscribed.take({"L": {"oui": votes}})
         reader.take(await anext(messages))
         assert reader.totals == {"oui": 499}
         waiting = asyncio.ensure_future(anext(messages))
         await asyncio.sleep(0.1)
         assert not waiting.done(), "nothing was left to tell"
-        rooms.take({"L": {"non": 1}})
+        subscribed.take({"L": {"non": 1}})
         reader.take(await waiting)
     assert reader.kinds == ["snapshot", "delta", "delta"]
-    assert rooms.watchers == 0
+    assert subscribed.watchers == 0
 
 
 async def test_a_database_answer_older_than_redis_takes_nothing_back() -> None:
-    rooms = watching_of({})
+    subscribed = subscriptions_of({})
     asked = asyncio.Event()
     answer = asyncio.Event()
 
-    async def truth(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
+    async def load(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
         asked.set()
         await answer.wait()
         return dict.fromkeys(contests, ({"oui": 3}, OPEN))
 
-    rooms = Subscriptions(Redis(port=1), truth, GatewayMetrics(CollectorRegistry()))
-    async with aclosing(rooms.watch("L")) as messages:
+    subscribed = Subscriptions(Redis(port=1), load, GatewayMetrics(CollectorRegistry()))
+    async with aclosing(subscribed.watch("L")) as messages:
         first = asyncio.ensure_future(anext(messages))
         await asyncio.sleep(0)
-        refreshing = asyncio.create_task(rooms.refresh())
+        refreshing = asyncio.create_task(subscribed.refresh())
         await asked.wait()
-        rooms.take({"L": {"oui": 7}})
+        subscribed.take({"L": {"oui": 7}})
         answer.set()
         await refreshing
         reader = Reader()
         reader.take(await first)
         assert reader.totals == {"oui": 7}
         # The next one is newer than all that Redis said, and may say less: a rehearsal is over.
-        await rooms.refresh()
+        await subscribed.refresh()
         reader.take(await anext(messages))
         assert reader.totals == {"oui": 3}
 
 
 async def test_watchers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscriptions, "MAX_WATCHERS", 1)
-    rooms = watching_of({})
-    first = rooms.watch("a")
+    subscribed = subscriptions_of({})
+    first = subscribed.watch("a")
     taking = asyncio.ensure_future(anext(first))
     await asyncio.sleep(0)
     with pytest.raises(TooManyWatchers):
-        await anext(rooms.watch("b"))
-    await rooms.refresh()
+        await anext(subscribed.watch("b"))
+    await subscribed.refresh()
     await taking
     await first.aclose()
-    assert rooms.watchers == 0
+    assert subscribed.watchers == 0
 
 
 def test_offering_never_waits_and_is_bounded() -> None:
@@ -207,15 +207,15 @@ def test_totals_merge_to_the_higher() -> None:
 
 
 async def test_notices_are_for_those_who_watch_all() -> None:
-    rooms = watching_of({})
-    watching = rooms.watch_notices()
+    subscribed = subscriptions_of({})
+    watching = subscribed.watch_notices()
     waiting = asyncio.ensure_future(anext(watching))
     await asyncio.sleep(0)
-    rooms.notify([Notice("poll:1", "2", "Ann"), Notice("poll:1", "1", "Bob")])
+    subscribed.notify([Notice("poll:1", "2", "Ann"), Notice("poll:1", "1", "Bob")])
     assert (await waiting).voter_name == "Ann"
     assert (await anext(watching)).voter_name == "Bob"
-    rooms.notify([Notice("poll:1", "1", str(n)) for n in range(1000)])
+    subscribed.notify([Notice("poll:1", "1", str(n)) for n in range(1000)])
     # Who is slow sees the latest.
     assert int((await anext(watching)).voter_name) >= 1000 - MAX_NOTICES
     await watching.aclose()
-    assert rooms.watchers == 0
+    assert subscribed.watchers == 0
