@@ -1,29 +1,55 @@
-"""One step of the fold that validation is: an input record in, its two derived records out; pure.
+"""One step of validation: an input record in, its two derived records out; pure.
 
-The running stage and the rebuilds share it, so that what is rebuilt is what was.
+The running stage and the rebuilds share this step, so a rebuild derives what the stage wrote.
 """
 
 from __future__ import annotations
 
-from schemas.codec import ChangelogRecord, InputRecord
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.codec import ChangelogRecord, InputRecord, encode
 from schemas.genesis import Genesis
 from schemas.skip import Skip
-from schemas.voted import ControlRecord, VotedRecord
+from schemas.verdicts import Rejection, VerdictBatch
+from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
 from schemas.votes import VoteBatch
 from streams.core.decide import decide
+from streams.core.records import OutRecord
+from streams.core.topics import VALIDATED_TOPIC
 from streams.core.voted_partition import VotedPartition
 
 
+class Transition(NamedTuple):
+    """What one input record leads to."""
+
+    change: ChangelogRecord
+    """The change of the voted table, applied already."""
+    changelog: OutRecord
+    """The change, as a record of the table's changelog."""
+    verdicts: OutRecord
+    """The verdicts, as a record of `votes.validated`."""
+
+
 def apply_record(
-    state: VotedPartition, log_id: bytes, offset: int, record: InputRecord
-) -> ChangelogRecord:
-    """Decide on a record and apply the change to the table.
+    state: VotedPartition,
+    log_id: bytes,
+    offset: int,
+    record: InputRecord,
+    raw: bytes,
+    *,
+    changelog_topic: str,
+) -> Transition:
+    """Decide on a record, apply the change to the table and derive both records.
 
     Args:
-        state: the voted table as it was after the record before this one.
+        state: the voted table as it was after the previous record; changed in place.
         log_id: identity of the partition's log.
         offset: of the record.
         record: decoded.
+        raw: the record, encoded; the verdicts carry it.
+        changelog_topic: of the voted table.
     """
     change: ChangelogRecord
     match record:
@@ -34,4 +60,38 @@ def apply_record(
         case _:
             change = ControlRecord(log_id, record)
     state.apply(offset, change)
-    return change
+    partition = state.partition
+    return Transition(
+        change,
+        OutRecord(changelog_topic, partition, encode(change), CHANGELOG_KEY.pack(offset)),
+        _verdicts(partition, log_id, offset, change.rejections, raw),
+    )
+
+
+def recall_verdicts(state: VotedPartition, log_id: bytes, offset: int, raw: bytes) -> OutRecord:
+    """The verdicts on a record that was applied before, as a record of `votes.validated`.
+
+    Args:
+        state: the voted table, which keeps the rejections of recent records.
+        log_id: identity of the partition's log.
+        offset: of the record.
+        raw: the record, encoded.
+
+    Raises:
+        RecoveryFailed: the record is older than what the table keeps.
+    """
+    return _verdicts(state.partition, log_id, offset, state.rejections(offset), raw)
+
+
+def _verdicts(
+    partition: int, log_id: bytes, offset: int, rejections: list[Rejection], raw: bytes
+) -> OutRecord:
+    batch = VerdictBatch(
+        log_id=log_id,
+        partition=partition,
+        offset=offset,
+        previous_offset=offset - 1,
+        rejections=rejections,
+        record=msgspec.Raw(raw),
+    )
+    return OutRecord(VALIDATED_TOPIC, partition, encode(batch))

@@ -20,7 +20,6 @@ from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import PoisonRecord
 from streams.inspect.voted import decode as decode_change
 from streams.maintenance.replay import Replay, ReplayStep
-from streams.worker.derived_records import changelog_record, verdict_record
 
 WRITE_RECORDS: Final = 500
 WRITE_BYTES: Final = 8 * 1024 * 1024
@@ -44,7 +43,7 @@ class DerivedKind(Protocol):
             PoisonRecord, DecodeError: the record is not valid.
         """
 
-    def derive(self, partition: int, log_id: bytes, step: ReplayStep) -> OutRecord:
+    def derived(self, step: ReplayStep) -> OutRecord:
         """The record that follows from an input record."""
 
 
@@ -59,10 +58,9 @@ class Changelog:
         """As :class:`DerivedKind` says."""
         return decode_change(self.topic, record).offset
 
-    def derive(self, partition: int, log_id: bytes, step: ReplayStep) -> OutRecord:
+    def derived(self, step: ReplayStep) -> OutRecord:
         """As :class:`DerivedKind` says."""
-        del log_id
-        return changelog_record(self.topic, partition, step.offset, step.change)
+        return step.transition.changelog
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,9 @@ class Validated:
         """As :class:`DerivedKind` says."""
         return decode_verdicts(record.value or b"").offset
 
-    def derive(self, partition: int, log_id: bytes, step: ReplayStep) -> OutRecord:
+    def derived(self, step: ReplayStep) -> OutRecord:
         """As :class:`DerivedKind` says."""
-        return verdict_record(partition, log_id, step.offset, step.change.rejections, step.raw)
+        return step.transition.verdicts
 
 
 @dataclass
@@ -152,12 +150,12 @@ async def _expected(
 ) -> list[bytes]:
     """Digests of the records derived from the log, by input offset."""
     expected: list[bytes] = []
-    log_id = replay.log_ids[finding.partition]
     async for steps in replay.steps(finding.partition, end, advance):
         for step in steps:
-            expected.append(_digest(kind.derive(finding.partition, log_id, step).value))
-            if step.offset < finding.expected and isinstance(step.change, VotedRecord):
-                finding.votes += len(step.change.first_votes) // FIRST_VOTE.size
+            expected.append(_digest(kind.derived(step).value))
+            change = step.transition.change
+            if step.offset < finding.expected and isinstance(change, VotedRecord):
+                finding.votes += len(change.first_votes) // FIRST_VOTE.size
     return expected
 
 
@@ -225,7 +223,7 @@ async def _batches(
         for step in steps:
             if step.offset not in finding.missing_offsets:
                 continue
-            record = kind.derive(partition, replay.log_ids[partition], step)
+            record = kind.derived(step)
             batch.append(record)
             size_bytes += len(record.value or b"")
             if len(batch) >= WRITE_RECORDS or size_bytes >= WRITE_BYTES:

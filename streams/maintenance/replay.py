@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from schemas.codec import ChangelogRecord, InputRecord, encode
+from schemas.codec import InputRecord, encode
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import Advance, LogView, Span
 from streams.control.skips import Skips, read_input
 from streams.core.records import Undecodable, poison
 from streams.core.topics import VALIDATION_TOPIC
-from streams.core.transition import apply_record
+from streams.core.transition import Transition, apply_record
 from streams.core.voted_partition import VotedPartition
 from streams.errors import PoisonRecord
 
@@ -20,9 +20,7 @@ class ReplayStep(NamedTuple):
     """What follows from one input record."""
 
     offset: int
-    raw: bytes
-    """The encoded input record, or the replacement of a skipped one."""
-    change: ChangelogRecord
+    transition: Transition
 
 
 class Replay:
@@ -32,12 +30,20 @@ class Replay:
         view: connected.
         reader: looks ahead for skip commands.
         log_ids: partition -> identity of its log.
+        changelog_topic: of the voted table.
     """
 
-    def __init__(self, view: LogView, reader: LogReader, log_ids: dict[int, bytes]) -> None:
+    def __init__(
+        self,
+        view: LogView,
+        reader: LogReader,
+        log_ids: dict[int, bytes],
+        changelog_topic: str,
+    ) -> None:
         self._view = view
         self._skips = Skips(reader)
-        self.log_ids = log_ids
+        self._log_ids = log_ids
+        self._changelog_topic = changelog_topic
 
     async def steps(
         self, partition: int, end: int, advance: Advance | None = None
@@ -49,17 +55,17 @@ class Replay:
             ServiceUnavailable: Kafka does not answer.
         """
         state = VotedPartition(partition)
-        log_id = self.log_ids[partition]
+        log_id = self._log_ids[partition]
         spans = {partition: Span(0, end)}
         async for records in self._view.read(VALIDATION_TOPIC, spans, advance):
             steps = []
             for record in records:
-                decoded, raw = await self._decoded(partition, record.offset, record.value or b"")
-                steps.append(
-                    ReplayStep(
-                        record.offset, raw, apply_record(state, log_id, record.offset, decoded)
-                    )
+                offset = record.offset
+                decoded, raw = await self._decoded(partition, offset, record.value or b"")
+                transition = apply_record(
+                    state, log_id, offset, decoded, raw, changelog_topic=self._changelog_topic
                 )
+                steps.append(ReplayStep(offset, transition))
             yield steps
 
     async def _decoded(self, partition: int, offset: int, raw: bytes) -> tuple[InputRecord, bytes]:

@@ -220,7 +220,7 @@ class TopicRebuild:
         self, kind: DerivedKind, log_ids: dict[int, bytes], ends: dict[int, int], what: str
     ) -> list[DerivedFinding]:
         async with LogView(self._servers) as view:
-            replay = Replay(view, self._reader, log_ids)
+            replay = Replay(view, self._reader, log_ids, changelog_topic(self._settings.app_id))
             with self._bars(f"{what} {kind.topic}", sum(ends.values())) as advance:
                 return await examine(view, replay, kind, ends, advance)
 
@@ -234,7 +234,7 @@ class TopicRebuild:
         writer = LogWriter(self._servers, outages=OutageTracker(self._settings.max_retry_attempts))
         try:
             async with LogView(self._servers) as view:
-                replay = Replay(view, self._reader, log_ids)
+                replay = Replay(view, self._reader, log_ids, changelog_topic(self._settings.app_id))
                 total = sum(max(f.missing_offsets, default=-1) + 1 for f in todo)
                 with self._bars(f"writing {kind.topic}", total) as advance:
                     return await write(replay, kind, todo, writer, advance)

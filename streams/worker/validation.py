@@ -27,7 +27,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.control.skips import Skips, read_input
 from streams.core.records import InputEvent, OutRecord, Undecodable, poison
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
-from streams.core.transition import apply_record
+from streams.core.transition import apply_record, recall_verdicts
 from streams.core.voted_partition import VotedPartition
 from streams.engine.assignment import Assignment
 from streams.errors import LOG_LOST, REBUILD_VOTED, LogMismatch, PoisonRecord
@@ -35,7 +35,6 @@ from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import WorkerMetrics
 from streams.runtime.outages import Retry, Service
-from streams.worker.derived_records import changelog_record, verdict_record
 
 if TYPE_CHECKING:
     from streams.worker.voted_table import VotedStore
@@ -224,21 +223,26 @@ class Validation:
 
     def _fold(self, state: VotedPartition, given: _Legible, out: _Out) -> None:
         partition, offset = state.partition, given.offset
-        if offset <= state.applied:
-            if offset <= self._emitted[partition]:
-                self._metrics.replays.labels(stage="validation").inc()
-                return
-            # Decided before, but the verdicts did not get out.
-            rejections = state.rejections(offset)
-        else:
+        log_id = self._log_ids[partition]
+        if offset > state.applied:
             self._check_genesis(partition, offset, given.record)
-            change = apply_record(state, self._log_ids[partition], offset, given.record)
-            out.changelog.append(changelog_record(self._changelog_topic, partition, offset, change))
-            rejections = change.rejections
-            self._count(given.record, change)
-        out.verdicts.append(
-            verdict_record(partition, self._log_ids[partition], offset, rejections, given.raw)
-        )
+            made = apply_record(
+                state,
+                log_id,
+                offset,
+                given.record,
+                given.raw,
+                changelog_topic=self._changelog_topic,
+            )
+            out.changelog.append(made.changelog)
+            out.verdicts.append(made.verdicts)
+            self._count(given.record, made.change)
+        elif offset > self._emitted[partition]:
+            # Decided before, but the verdicts did not get out.
+            out.verdicts.append(recall_verdicts(state, log_id, offset, given.raw))
+        else:
+            self._metrics.replays.labels(stage="validation").inc()
+            return
         self._emitted[partition] = offset
 
     def _check_genesis(self, partition: int, offset: int, record: InputRecord) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from schemas.codec import encode
-from schemas.verdicts import VerdictBatch
+from schemas.codec import decode_verdicts, encode
 from schemas.votes import VoteBatch
 from streams.core.keys import stored_hash
 from streams.core.rows import AUDIT_COLUMNS, REJECTED_COLUMNS, audit_rows, rejected_row, split
@@ -74,15 +73,8 @@ def outcome(log: list[VoteBatch]) -> tuple[list[dict[str, Any]], Counter[Any]]:
     rows: list[dict[str, Any]] = []
     verdicts: Counter[Any] = Counter()
     for offset, batch in enumerate(log):
-        change = apply_record(table, LOG_ID, offset, batch)
-        given_verdicts = VerdictBatch(
-            LOG_ID,
-            0,
-            offset,
-            offset - 1,
-            change.rejections,
-            encode(batch),  # type: ignore[arg-type]
-        )
+        made = apply_record(table, LOG_ID, offset, batch, encode(batch), changelog_topic="c")
+        given_verdicts = decode_verdicts(made.verdicts.value or b"")
         accepted, rejected = split(given_verdicts, batch)
         empty: dict[str, Any] = dict.fromkeys(REJECTED_COLUMNS)
         own = [
