@@ -1,1 +1,1 @@
-"""The bridge: votes from RabbitMQ into the log, verdicts from the log to RabbitMQ and Redis."""
+"""The bridge: copies votes from RabbitMQ to the log, verdicts from there to RabbitMQ and Redis."""

@@ -1,4 +1,4 @@
-"""One ingress queue: its connection, its sessions, its acknowledgements."""
+"""Consumes one ingress queue: connection, sessions, acknowledgements."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from streams.settings.configs import RabbitConfig
 log = structlog.get_logger(__name__)
 
 EXCHANGE: Final = "votes.exchange"
-"""Where deployed clients publish; nothing of theirs binds the queue to it."""
+"""Where deployed clients publish; none of them binds the queue to it."""
 ROUTING_KEY: Final = "vote.submitted"
 
 _QUEUE_SIZE_PERIOD_S: Final = 2.0
@@ -36,7 +36,7 @@ _SHORT_LIFE_S: Final = 1.0
 
 
 class ConsumerSession:
-    """One channel's life: its deliveries can be acknowledged on this channel only."""
+    """The lifetime of one channel: only it can acknowledge its deliveries."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ConsumerSession:
         self.poll_updates = poll_updates
         self.prefetch = prefetch
         self.backlog = False
-        """More wait in the queue than may be here."""
+        """Whether the queue holds more messages than the prefetch."""
         self.tags = DeliveryTags()
         self.consumer_tag = ""
         self._channel = channel
@@ -63,13 +63,13 @@ class ConsumerSession:
         self._counted = 0
 
     def reject(self, tag: int) -> None:
-        """Reject one delivery for good: a dead-letter exchange sees it."""
+        """Reject one delivery without requeue: a dead-letter exchange receives it."""
         if self._channel.raw.is_open:
             self._channel.raw.basic_reject(tag, requeue=False)
             self.tags.reject((tag,))
 
     def acknowledge(self) -> None:
-        """Acknowledge as far as everything is settled."""
+        """Acknowledge all deliveries up to the first that is not settled."""
         tag = self.tags.next_ack()
         if tag is not None and self._channel.raw.is_open:
             self._channel.raw.basic_ack(tag, multiple=True)
@@ -81,7 +81,7 @@ class ConsumerSession:
 
 
 class DeliveryIntake(Protocol):
-    """Where a consumer's deliveries go."""
+    """Receives a consumer's deliveries."""
 
     def receive(
         self,
@@ -91,24 +91,24 @@ class DeliveryIntake(Protocol):
         message_id: bytes | None,
         body: bytes,
     ) -> None:
-        """Take one delivery; must not raise."""
+        """Receive one delivery; must not raise."""
 
     def forget(self, session: ConsumerSession) -> None:
-        """What this session delivered will be delivered again."""
+        """Drop the session's deliveries, which RabbitMQ will deliver again."""
 
 
 class QueueConsumer:
-    """Reads one queue for ever: reconnects, declares, consumes. `run` does the work.
+    """Reads one queue until stopped: reconnects, declares, consumes. `run` does the work.
 
     Args:
         rabbit: where RabbitMQ is.
         route: to the queue.
-        prevalidated: somebody else asked the roll for its votes.
-        poll_updates: its messages are votes in polls by name.
-        prefetch: deliveries in flight.
-        bind: bind the queue to `votes.exchange` where that exists.
+        prevalidated: whether another system has checked the roll for its votes.
+        poll_updates: whether its messages are votes in polls by name.
+        prefetch: limit of unacknowledged deliveries.
+        bind: bind the queue to `votes.exchange` if that exists.
         measure: export the queue's size.
-        intake: where deliveries go.
+        intake: receives the deliveries.
         retry: waits while RabbitMQ does not answer.
         metrics: of the bridge.
     """
@@ -130,7 +130,7 @@ class QueueConsumer:
         self.queue = route.queue
         self.prevalidated = prevalidated
         self.session: ConsumerSession | None = None
-        """The session that deliveries come by now."""
+        """The current session."""
         self._rabbit = rabbit
         self._route = route
         self._poll_updates = poll_updates
@@ -170,12 +170,12 @@ class QueueConsumer:
             if self._stopping.is_set():
                 return
             self._metrics.reconnects.labels("rabbitmq").inc()
-            log.warning("deliveries ended, connecting again", queue=self.queue, reason=reason)
+            log.warning("deliveries ended, reconnecting", queue=self.queue, reason=reason)
             if time.monotonic() - begin < _SHORT_LIFE_S:
                 await asyncio.sleep(self._retry.delay_s)
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        """Connect and begin to consume; what was opened is closed with the stack."""
+        """Connect and begin to consume; the stack closes the connection."""
         async with AsyncExitStack() as opening:
             connection = await opening.enter_async_context(
                 connected(self._rabbit, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
@@ -183,9 +183,9 @@ class QueueConsumer:
             channel, created = await self._route.ensure(connection)
             if self._bind:
                 await self._bind_exchange(connection)
-            # A queue that was deleted took its deliveries with it, whoever declared it again.
-            gone = created or (self._cancelled is not None and self._cancelled.done())
-            if self._last is not None and not gone:
+            # A deleted queue loses its deliveries: RabbitMQ will not deliver them again.
+            lost = created or (self._cancelled is not None and self._cancelled.done())
+            if self._last is not None and not lost:
                 self._intake.forget(self._last)
             session = self._last = ConsumerSession(
                 channel,
@@ -215,14 +215,14 @@ class QueueConsumer:
         except QueueMissing:
             return
         except ChannelClosedByBroker as error:
-            # The queue can be read all the same.
-            log.warning("queue cannot be bound", exchange=EXCHANGE, error=error.reply_text)
+            # The queue can be read without the binding.
+            log.warning("the queue cannot be bound", exchange=EXCHANGE, error=error.reply_text)
             return
         await channel.close()
-        log.info("queue is bound", queue=self.queue, exchange=EXCHANGE, key=ROUTING_KEY)
+        log.info("bound the queue", queue=self.queue, exchange=EXCHANGE, key=ROUTING_KEY)
 
     async def _until_lost(self) -> str:
-        """Wait for the end of the deliveries; returns why."""
+        """Wait until deliveries end; returns the reason."""
         assert self._connection is not None
         assert self._channel is not None
         assert self._cancelled is not None
@@ -237,7 +237,7 @@ class QueueConsumer:
         for ended in (connection.closed, channel.closed):
             if ended.done():
                 return str(ended.result()) or type(ended.result()).__name__
-        return "RabbitMQ cancelled the consumer: the queue was deleted or has moved"
+        return "RabbitMQ cancelled the consumer: the queue was deleted or moved to another node"
 
     async def _measure_always(self, connection: Connection, session: ConsumerSession) -> None:
         with suppress(AMQPError, QueueMissing):
@@ -256,7 +256,7 @@ class QueueConsumer:
     # Pausing -----------------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """Let no more deliveries come until :meth:`resume`, nor by a new connection."""
+        """Stop deliveries until :meth:`resume`, also on a new connection."""
         if not self._wanted.is_set():
             return
         self._wanted.clear()
@@ -265,7 +265,7 @@ class QueueConsumer:
                 await self._channel.cancel(self.session.consumer_tag)
 
     async def resume(self) -> None:
-        """Let deliveries come again."""
+        """Start deliveries again."""
         if self._wanted.is_set():
             return
         self._wanted.set()
@@ -282,15 +282,15 @@ class QueueConsumer:
     # Stopping ----------------------------------------------------------------------------------
 
     async def stop_deliveries(self) -> None:
-        """Let no more deliveries come; those that came can still be acknowledged."""
+        """Stop deliveries; those received before can still be acknowledged."""
         self._stopping.set()
-        # What is paused is cancelled already; RabbitMQ would not answer a second time.
+        # A paused consumer is already cancelled; RabbitMQ would not answer a second time.
         if self.session is not None and self._channel is not None and self._wanted.is_set():
             with suppress(AMQPError):
                 await self._channel.cancel(self.session.consumer_tag)
 
     async def close(self) -> None:
-        """Close the channel once RabbitMQ has taken every acknowledgement; `run` then ends."""
+        """Close the channel once RabbitMQ has received all acknowledgements; `run` then ends."""
         if self._channel is not None:
             with suppress(AMQPError):
                 await self._channel.close()

@@ -1,4 +1,4 @@
-"""Which delivery tags of one channel may be acknowledged. Pure."""
+"""Tracks which delivery tags of one channel may be acknowledged. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 
 class DeliveryTags:
-    """Tags of one AMQP channel, which RabbitMQ counts 1, 2, 3, ….
+    """Tags of one AMQP channel, which RabbitMQ numbers 1, 2, 3, ….
 
-    A `multiple` acknowledgement covers every lower tag, so it may only name a tag below which
-    all is settled. It must not name a tag that was rejected either: RabbitMQ no longer knows that
-    one and would close the channel.
+    An acknowledgement with `multiple` covers every lower tag, so all lower tags must be settled. It
+    must not name a rejected tag either: RabbitMQ no longer knows that tag and would close the
+    channel.
     """
 
     def __init__(self) -> None:
         self.delivered = 0
-        """The last tag that was delivered. Set by whoever receives."""
+        """The last tag that was delivered; the receiver sets it."""
         self._lowest_open = 1
         self._settled: set[int] = set()
         self._rejected: set[int] = set()
@@ -27,18 +27,18 @@ class DeliveryTags:
         return self.delivered - (self._lowest_open - 1) - len(self._settled)
 
     def confirm(self, tags: Iterable[int]) -> None:
-        """Kafka has these deliveries."""
+        """Settle deliveries that Kafka has."""
         self._settled.update(tags)
 
     def reject(self, tags: Iterable[int]) -> None:
-        """These were rejected one by one."""
+        """Settle deliveries that were rejected one by one."""
         self._settled.update(tags)
         self._rejected.update(tags)
 
     def next_ack(self) -> int | None:
         """The tag to acknowledge now with `multiple`, or None.
 
-        A tag is returned once.
+        Each tag is returned at most once.
         """
         tag = self._lowest_open
         settled, rejected = self._settled, self._rejected

@@ -1,4 +1,4 @@
-"""Egress: verdicts from the log to RabbitMQ, committed once RabbitMQ has them."""
+"""Egress: publishes verdicts from the log to RabbitMQ and commits those that it confirmed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from streams.runtime.metrics import BridgeMetrics
 
 
 class Egress:
-    """Publishes what `votes.validated` says. :meth:`handle` is for a verdict reader.
+    """Publishes the verdicts of `votes.validated`. :meth:`handle` is for a verdict reader.
 
     Args:
-        review: takes a message for every item that was not accepted; None: nobody reads them.
-        aggregation: takes every accepted vote, for somebody else's aggregator; None: ours counts.
-        updates: takes every accepted vote in a poll, for somebody else's poll service.
-        sampler: says which reviews go out when there are very many.
+        review: publishes a message for every item that was not accepted; None: no reviews.
+        aggregation: publishes every accepted vote, for an external aggregator; None: no messages.
+        updates: publishes every accepted poll vote, for an external poll service.
+        sampler: selects the reviews to publish when there are very many.
         metrics: of the bridge.
     """
 
@@ -43,35 +43,35 @@ class Egress:
         self._metrics = metrics
 
     async def handle(self, verdicts: Sequence[Verdicts]) -> None:
-        """Publish; returns when RabbitMQ has confirmed everything.
+        """Publish; returns when RabbitMQ has confirmed all messages.
 
         Raises:
             PoisonRecord: a record cannot be decoded.
         """
         rejected: list[Publication] = []
         counted: list[Publication] = []
-        told: list[Publication] = []
+        updates: list[Publication] = []
         for one in verdicts:
             wanted = self._review is not None and has_reviews(one.batch)
             if not wanted and self._aggregation is None and self._updates is None:
                 continue
             record = one.record()
             if record is None or isinstance(record, AdoptedVoteBatch):
-                # The system before has told of those.
+                # The replaced system has published those.
                 continue
             if wanted:
                 rejected += reviews(one.batch, record, self._admits)
             if self._aggregation is not None:
                 counted += counted_votes(one.batch, record)
             if self._updates is not None:
-                told += poll_updates(one.batch, record)
+                updates += poll_updates(one.batch, record)
         if self._review is not None and rejected:
             await self._review.publish(rejected)
         if self._aggregation is not None and counted:
             await self._aggregation.publish(counted)
-        if self._updates is not None and told:
-            await self._updates.publish(told)
-        if rejected or counted or told:
+        if self._updates is not None and updates:
+            await self._updates.publish(updates)
+        if rejected or counted or updates:
             failpoints.at(Point.AFTER_CONFIRM)
 
     def _admits(self, item: Vote | Malformed, rejection: Rejection, ingest_ms: int) -> bool:

@@ -1,6 +1,6 @@
-"""The Redis mirror: who has voted, and how often they tried again.
+"""The Redis mirror: who has voted, and the number of repeated attempts.
 
-A mirror only: nothing of the count is read from it. It can be lost and rebuilt from the log.
+It is only a mirror: the count never reads it. It can be lost and rebuilt from the log.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ PATTERNS_SEEN: Final = "error_patterns_seen"
 PATTERN_PREFIX: Final = "error_pattern:"
 PATTERN_CHARACTERS: Final = 8
 MAX_PATTERNS: Final = 100_000
-"""Beyond this many, no new one is kept: a sender of junk must not fill Redis."""
+"""Limit of stored patterns, so that a sender of junk cannot fill Redis."""
 PATTERN_OFFSETS: Final = "scrutin:error_patterns"
 """Partition -> log and offset up to which patterns were counted, so that a replay adds nothing."""
 
 REBUILD_LOCK: Final = "scrutin:mirror:rebuild"
-"""Exists while a rebuild runs; what is written meanwhile goes to the rebuild's keys too."""
+"""Exists while a rebuild runs; writes then go to the rebuild's keys too."""
 REBUILD_HASHES: Final = "scrutin:mirror:rebuild:voted_hashes"
 REBUILD_COUNTERS: Final = "scrutin:mirror:rebuild:duplicate_counts"
 
 _CHUNK: Final = 4_000
-"""Entries per script call, so that no call holds Redis up for long."""
+"""Entries per script call, so that no call blocks Redis for long."""
 
 WRITE_SCRIPT: Final = """
 local rebuilding = redis.call('EXISTS', KEYS[2]) == 1
@@ -59,7 +59,7 @@ for i = hashes + 2, #ARGV, 2 do
 end
 return hashes
 """
-"""Adds voters and raises counters. A replay may come late: a counter is never lowered."""
+"""Adds voters and raises counters. A replay may arrive late, so counters are never lowered."""
 
 
 PATTERN_SCRIPT: Final = """
@@ -92,11 +92,11 @@ return {unique, repeated}
 """
 """Counts the first characters of unknown hashes, once for each record of a partition.
 
-Returns how many were new, and how often others came again."""
+Returns the number of new prefixes, and the number of repetitions of known ones."""
 
 
 class Patterns(msgspec.Struct, frozen=True):
-    """First characters of the hashes that one record brought and the roll did not know."""
+    """First characters of the hashes of one record that are not on the roll."""
 
     partition: int
     log_id: bytes
@@ -105,7 +105,7 @@ class Patterns(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct):
-    """What some verdicts mean for the mirror."""
+    """The changes to the mirror that follow from verdicts."""
 
     voted: list[str] = msgspec.field(default_factory=list)
     """Hashes of accepted votes."""
@@ -117,7 +117,7 @@ class Change(msgspec.Struct):
         """Add the verdicts on one record."""
         self.voted += [vote.hash for vote in accepted(verdicts, record)]
         if isinstance(record, AdoptedVoteBatch):
-            # Whoever had voted before has voted, also where the vote itself is lost.
+            # An earlier voter has voted even if the vote itself is lost.
             numbered = zip(record.votes, record.submissions, strict=True)
             self.voted += [vote.hash for vote, number in numbered if number != REFUSED]
         for rejection in verdicts.rejections:
@@ -164,7 +164,7 @@ class Mirror:
         self._metrics = metrics
 
     async def handle(self, verdicts: Sequence[Verdicts]) -> None:
-        """Write; returns when Redis has answered, however long it is away.
+        """Write; returns when Redis has answered, however long an outage lasts.
 
         Raises:
             PoisonRecord: a record cannot be decoded.
@@ -192,10 +192,10 @@ class Mirror:
 
 
 async def write(redis: Redis, change: Change) -> tuple[int, int]:
-    """Write a change, in one round trip.
+    """Write a change in one round trip.
 
     Returns:
-        How many prefixes of unknown hashes were new, and how often others came again.
+        The number of new prefixes of unknown hashes, and of repetitions of known ones.
     """
     keys = [VOTED_HASHES, REBUILD_LOCK, REBUILD_HASHES, REBUILD_COUNTERS]
     pipe: Any = redis.pipeline(transaction=False)

@@ -1,4 +1,4 @@
-"""Refuses to mirror a log beside a Redis that knows another one."""
+"""Refuses to mirror a log into a Redis that holds the voters of another log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from streams.errors import LOG_LOST, LogMismatch
 
 
 async def check_mirror(redis: Redis, reader: LogReader, partitions: int) -> None:
-    """Compare the mirror with a log that holds no vote yet; before anything is written to it.
+    """Compare the mirror with a log that holds no vote yet, before the first write to it.
 
     Raises:
-        LogMismatch: voters are marked as having voted whom no log accounts for.
-        ServiceUnavailable: Kafka or Redis is away.
+        LogMismatch: the mirror has voters, but the log has no votes.
+        ServiceUnavailable: Kafka or Redis does not answer.
     """
     ends = await reader.end_offsets(VALIDATION_TOPIC, range(partitions))
     if max(ends.values()) > 1:

@@ -1,4 +1,4 @@
-"""The bridge as a process: what it is made of, how it starts, how it ends."""
+"""The bridge process: its parts, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _CLOSE_S = 1.0
-"""Longest wait for connections to close, once for publishers and once for all else."""
+"""Longest wait for connections to close, once for publishers and once for everything else."""
 
 
 class Bridge:
     """Ingress, egress and mirror of one process.
 
-    Constructed and run on one event loop. `run` works until cancelled; :meth:`drain` before that
-    passes on what is in hand.
+    Constructed and run on one event loop. `run` works until cancelled; call :meth:`drain` before
+    that to finish the work in progress.
 
     Args:
         settings: all of them.
@@ -79,26 +79,26 @@ class Bridge:
         self._egress: Egress | None = None
         self._tally: TallyQueues | None = None
         self._genesis: Mapping[int, Genesis] = {}
-        self._standstill: PauseController | None = None
+        self._pause: PauseController | None = None
         self._table_roll: TableRoll | None = None
         self._readers: list[VerdictReader] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def faults(self) -> list[str]:
-        """What keeps the bridge from doing its work now, for `/ready`."""
-        away = [f"{service} is away" for service in self._retry.outages.unavailable()]
+        """Why the bridge is not ready, for `/ready`."""
+        faults = [f"{service} is unavailable" for service in self._retry.outages.unavailable()]
         if self._ingress is None:
-            return [*away, "starting"]
-        if self._standstill is not None and self._standstill.adopting:
-            return [*away, "an adoption is not finished: type `scrutin adopt` again"]
+            return [*faults, "starting"]
+        if self._pause is not None and self._pause.adopting:
+            return [*faults, "an adoption is not finished: run `scrutin adopt` again"]
         consuming = self._ingress.consuming and (self._tally is None or self._tally.consuming)
-        return away if away or consuming else ["not consuming yet"]
+        return faults if faults or consuming else ["not consuming yet"]
 
     async def run(self) -> None:
-        """Work, until cancelled.
+        """Work until cancelled.
 
         Raises:
-            ScrutinError: an error that nobody but an operator can put right.
+            ScrutinError: an error that only an operator can fix.
             StageFailed: an unexpected error.
         """
         settings = self._settings
@@ -126,12 +126,12 @@ class Bridge:
         if self._settings.roll == "redis" and VALIDATION in self._settings.ingress:
             await self._retry(Service.REDIS, check)
             return
-        # Nobody needs Redis to vote.
+        # This deployment can receive votes without Redis.
         with suppress(ServiceUnavailable):
             await check()
 
     async def drain(self) -> None:
-        """Stop taking in; pass on, confirm and commit what is in hand. `run` goes on meanwhile."""
+        """Stop receiving; finish, confirm and commit the work in progress while `run` continues."""
         for reader in self._readers:
             reader.stop()
         if self._ingress is not None:
@@ -141,7 +141,7 @@ class Bridge:
             await asyncio.wait(ending)
 
     async def aclose(self) -> None:
-        """Close what outlives `run`."""
+        """Close the connections that outlive `run`."""
         if self._egress is not None:
             await self._egress.aclose()
 
@@ -159,9 +159,9 @@ class Bridge:
             retry=self._retry,
             metrics=self._metrics,
         )
-        still = self._standstill = PauseController(ingress)
+        pause = self._pause = PauseController(ingress)
         readers = {
-            name: self._reader(name, group, still.gate(handle))
+            name: self._reader(name, group, pause.gate(handle))
             for name, group, handle in (
                 ("egress", topics.egress_group(settings.app_id), egress.handle),
                 ("mirror", topics.mirror_group(settings.app_id), mirror.handle),
@@ -188,7 +188,7 @@ class Bridge:
     def _tally_queues(self) -> list[tuple[str, Coroutine[None, None, None]]]:
         if not self._settings.tally_queues:
             return []
-        # Only here: a bridge without them has no use for the tally.
+        # Imported here: a bridge without tally queues does not need the tally.
         from streams.bridge.tally_queues import TallyQueues  # noqa: PLC0415
 
         self._tally = TallyQueues(
@@ -201,27 +201,27 @@ class Bridge:
 
     @staticmethod
     async def _take_in(notices: ControlReader, ingress: Ingress) -> None:
-        # What was said before this process began holds for its first vote.
+        # Notices from before the start of this process apply to its first vote.
         await notices.caught_up()
         await ingress.run()
 
     async def _on_notice(self, notice: Notice) -> None:
-        assert self._standstill is not None
+        assert self._pause is not None
         assert self._table_roll is not None
         match notice:
             case RollLoaded():
                 self._table_roll.loaded()
             case IntakePaused():
-                await self._standstill.pause(notice)
+                await self._pause.pause(notice)
             case IntakeResumed():
-                await self._standstill.resume(notice)
+                await self._pause.resume(notice)
             case AdoptionBegun():
-                await self._standstill.adoption_begins()
+                await self._pause.adoption_begins()
             case AdoptionEnded():
-                await self._standstill.adoption_ends()
+                await self._pause.adoption_ends()
 
     async def _declare_egress(self) -> None:
-        """Let readers find their queues before there is anything to read."""
+        """Declare the egress queues, so that readers find them before the first message."""
 
         async def declare() -> None:
             async with connected(self._settings.rabbit, "scrutin queues") as connection:
@@ -272,15 +272,14 @@ class Bridge:
         self, name: str, group: str, handle: Callable[..., Awaitable[None]]
     ) -> VerdictReader:
         def behind(lag: Mapping[int, int]) -> None:
-            gone = {p for p in told if p not in lag}
-            for partition in gone:
+            for partition in [p for p in reported if p not in lag]:
                 self._metrics.behind.remove(name, partition)
-            told.clear()
-            told.update(lag)
+            reported.clear()
+            reported.update(lag)
             for partition, records in lag.items():
                 self._metrics.behind.labels(name, partition).set(records)
 
-        told: dict[int, int] = {}
+        reported: dict[int, int] = {}
         return VerdictReader(
             self._servers,
             group=group,
@@ -291,7 +290,7 @@ class Bridge:
 
 
 def route_of(settings: Settings, documented: str) -> Route:
-    """How messages get to a queue, given its documented name."""
+    """How messages reach a queue, given its documented name."""
     queue = settings.queue_name(documented)
     if documented == POLL_UPDATES:
         return Route(queue, poll_updates.EXCHANGE, poll_updates.ROUTING_KEY)
@@ -309,7 +308,7 @@ async def serve(settings: Settings) -> ExitCode:
 
     def on_signal() -> None:
         if stop.is_set():
-            log.warning("second signal, ending at once")
+            log.warning("second signal, exiting at once")
             os._exit(ExitCode.INTERRUPTED)
         stop.set()
 
@@ -329,7 +328,7 @@ async def serve(settings: Settings) -> ExitCode:
             ready=bridge.faults,
             port_variable="SCRUTIN_BRIDGE_METRICS_PORT",
         ) as status:
-            log.info("bridge starts", metrics_port=status.port, name=settings.worker_id)
+            log.info("bridge started", metrics_port=status.port, name=settings.worker_id)
             await _until_stopped(bridge, stop, settings.drain_timeout_s)
     finally:
         await redis.aclose()
@@ -363,7 +362,9 @@ async def _drain(bridge: Bridge, running: asyncio.Task[None], seconds: float) ->
         [draining, running], timeout=max(0.1, seconds), return_when=asyncio.FIRST_COMPLETED
     )
     if not draining.done():
-        log.warning("not all could be passed on in time; RabbitMQ and Kafka will hand it out again")
+        log.warning(
+            "draining did not finish in time; RabbitMQ and Kafka will deliver the rest again"
+        )
         draining.cancel()
         return
     draining.result()

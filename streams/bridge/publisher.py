@@ -1,4 +1,4 @@
-"""Publishes to one queue and returns when RabbitMQ has confirmed everything."""
+"""Publishes to one queue and returns when RabbitMQ has confirmed all messages."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from streams.settings.configs import RabbitConfig
 log = structlog.get_logger(__name__)
 
 WINDOW: Final = 2_000
-"""Publications without confirm."""
-_BREATH: Final = 100
-"""Publications after which the rest of the process gets its turn."""
+"""Limit of unconfirmed publications."""
+_YIELD_EVERY: Final = 100
+"""Publications between two yields to the event loop."""
 
 
 class Flight:
-    """Publications on one channel and what became of them. Pure.
+    """Publications on one channel and their confirms. Pure.
 
-    RabbitMQ counts publications 1, 2, 3, …. One that reached no queue is returned, by its
-    `message_id`, before it is confirmed.
+    RabbitMQ numbers publications 1, 2, 3, …. A publication that reached no queue is returned, by
+    its `message_id`, before it is confirmed.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Flight:
         self._open: dict[int, Publication] = {}
         self._returned: Counter[str] = Counter()
         self.refused: list[Publication] = []
-        """To be published again."""
+        """Publications to retry."""
         self.confirmed = 0
 
     def __len__(self) -> int:
@@ -48,25 +48,25 @@ class Flight:
 
     @property
     def unconfirmed(self) -> list[Publication]:
-        """Everything that RabbitMQ may not have, refused first."""
+        """All publications that RabbitMQ may not have, refused ones first."""
         return [*self.refused, *self._open.values()]
 
     def publish(self, publication: Publication) -> None:
-        """Note one more publication."""
+        """Record a publication."""
         self._last += 1
         self._open[self._last] = publication
 
     def returned(self, message_id: str | None) -> None:
-        """Note that RabbitMQ has no queue for a message."""
+        """Record that RabbitMQ has no queue for a message."""
         self._returned[message_id or ""] += 1
 
     def answered(self, tag: int, multiple: bool, taken: bool) -> None:
-        """Note a confirm.
+        """Record a confirm.
 
         Args:
             tag: of the publication.
-            multiple: it is for all up to that tag.
-            taken: RabbitMQ has them; False: it refused.
+            multiple: whether it covers all publications up to that tag.
+            taken: True if RabbitMQ has them; False if it refused them.
         """
         tags = list(takewhile(lambda t: t <= tag, self._open)) if multiple else [tag]
         for answered in tags:
@@ -83,11 +83,11 @@ class Flight:
 
 
 class QueuePublisher:
-    """A queue to write to. Connects when there is something to publish and stays connected.
+    """Publishes to a queue. Connects at the first publication and stays connected.
 
     Args:
         rabbit: where RabbitMQ is.
-        route: to the queue; declared when it is missing.
+        route: to the queue, which is declared if it is missing.
         retry: waits while RabbitMQ does not answer.
         metrics: of the bridge.
     """
@@ -114,7 +114,7 @@ class QueuePublisher:
         self._stack = AsyncExitStack()
 
     async def publish(self, publications: Sequence[Publication]) -> None:
-        """Publish; returns when RabbitMQ has confirmed all. Tries for ever, at least once each."""
+        """Publish until RabbitMQ has confirmed all; a message may arrive more than once."""
         waiting = list(publications)
         pause = self._retry.delay_s
         while waiting:
@@ -166,7 +166,7 @@ class QueuePublisher:
             log.info("connection ended", queue=self._queue, error=str(error))
 
     async def _try(self, channel: Channel, publications: list[Publication]) -> list[Publication]:
-        """Publish once; returns what is not confirmed."""
+        """Publish once; returns the unconfirmed publications."""
         flight = self._flight
         before = flight.confirmed
         sent = 0
@@ -181,7 +181,7 @@ class QueuePublisher:
                 )
                 flight.publish(publication)
                 sent += 1
-                if sent % _BREATH == 0:
+                if sent % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
                 if len(flight) >= WINDOW:
                     await self._await_confirms(channel, WINDOW // 2)
@@ -192,7 +192,7 @@ class QueuePublisher:
         return [*flight.unconfirmed, *publications[sent:]]
 
     async def _await_confirms(self, channel: Channel, most_open: int) -> None:
-        """Wait until at most so many are open. A refusal stops nothing; they are tried again."""
+        """Wait until at most `most_open` are unconfirmed. Refused ones are retried later."""
         while len(self._flight) > most_open:
             self._progress.clear()
             waiting = asyncio.ensure_future(self._progress.wait())

@@ -1,4 +1,4 @@
-"""How many review messages go out while somebody sends junk by the million. Pure."""
+"""Limits the review messages while a client sends millions of bad votes. Pure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from schemas.votes import Malformed, Vote
 
 MINUTE_MS: Final = 60_000
 PREFIX_CHARACTERS: Final = 8
-"""Of a hash: what the worker before called an error pattern."""
+"""Length of a hash prefix, which the replaced worker called an error pattern."""
 PREFIX_SHARE: Final = 10
-"""One prefix gets this part of a minute's messages at most, so that it crowds no other out."""
+"""A prefix gets at most one part in this many of a minute's messages, so that others get some."""
 
 
 class Sampler:
-    """Lets the first reviews of each minute pass, by status and reason.
+    """Admits the first reviews of each minute, by status and reason.
 
-    Takes memory for the messages it lets pass in one minute, however many it does not.
+    Its memory depends on the messages it admits in a minute, not on those it withholds.
 
     Args:
-        per_minute: messages of one status and reason in a minute of ingest time; 0: all.
+        per_minute: messages of one status and reason in a minute of ingest time; 0: no limit.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -31,12 +31,12 @@ class Sampler:
         self._by_prefix: dict[tuple[str, str, str], int] = {}
 
     def admits(self, item: Vote | Malformed, rejection: Rejection, ingest_ms: int) -> bool:
-        """Whether the review of an item goes out.
+        """Whether to publish the review of an item.
 
         Args:
-            item: what was rejected.
-            rejection: why.
-            ingest_ms: of its record, in Unix milliseconds; partitions may be apart in time.
+            item: the rejected item.
+            rejection: its reason.
+            ingest_ms: of its record, in Unix milliseconds; partitions may differ in time.
         """
         if not self._per_minute:
             return True

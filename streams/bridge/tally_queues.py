@@ -1,4 +1,4 @@
-"""The tally's queues: commands from RabbitMQ into `tally.events`, acknowledged once in Kafka."""
+"""Copies tally commands from RabbitMQ to `tally.events`; acknowledges them once Kafka has them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, partition_fo
 log = structlog.get_logger(__name__)
 
 _PREFETCH = 1
-"""As deployed: commands are few, and nothing is gained by hoarding them."""
+"""As in the replaced deployments: commands are few, and a larger prefetch gains nothing."""
 
 
 class TallyQueues:
     """Reads the queues that the settings name. `run` does the work.
 
-    A message that is no command, or holds a secret, is rejected for good: a dead-letter exchange
-    sees it, the log names the check.
+    A message that is not a command, or holds a secret, is rejected without requeue: a dead-letter
+    exchange receives it, and the log names the check.
 
     Args:
         settings: all of them.
@@ -71,7 +71,7 @@ class TallyQueues:
         """Whether deliveries arrive from every queue."""
         return all(consumer.consuming for consumer in self._consumers)
 
-    # What the consumers call.
+    # Called by the consumers.
 
     def receive(
         self,
@@ -81,18 +81,18 @@ class TallyQueues:
         message_id: bytes | None,
         body: bytes,
     ) -> None:
-        """Take one delivery. Repeats are harmless: a command asks for what is already so."""
+        """Receive one delivery. Repeated commands have no effect."""
         del redelivered, message_id
         session.tags.delivered = tag
         self._waiting.put_nowait((session, tag, body))
 
     def forget(self, session: ConsumerSession) -> None:
-        """Nothing to drop: what a lost session delivered may be passed on twice."""
+        """Nothing to drop: deliveries of a lost session may be forwarded twice."""
 
-    # Passing on.
+    # Forwarding.
 
     async def run(self) -> None:
-        """Read and pass on, until cancelled."""
+        """Read and forward until cancelled."""
         settings = self._settings
         try:
             await self._retry(
@@ -109,16 +109,16 @@ class TallyQueues:
                     tasks.create_task(consumer.run())
                 while True:
                     session, tag, body = await self._waiting.get()
-                    await self._pass_on(session, tag, body)
+                    await self._forward(session, tag, body)
         finally:
             await self._writer.close()
 
-    async def _pass_on(self, session: ConsumerSession, tag: int, body: bytes) -> None:
+    async def _forward(self, session: ConsumerSession, tag: int, body: bytes) -> None:
         try:
             command = command_of(QUEUES[session.queue], body)
         except Refused as refused:
             self._metrics.malformed.labels(refused.check).inc()
-            log.error("a message is refused", queue=session.queue, error=str(refused))
+            log.error("refused a message", queue=session.queue, error=str(refused))
             session.reject(tag)
             session.acknowledge()
             return

@@ -1,4 +1,4 @@
-"""Adapter: reads verdict batches in a consumer group and commits what was dealt with."""
+"""Adapter: reads verdict batches in a consumer group and commits those that were handled."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ log = structlog.get_logger(__name__)
 _POLL_MS: Final = 200
 _FETCH_MIN_BYTES: Final = 256 * 1024
 _FETCH_WAIT_MS: Final = 100
-"""Reviews and the mirror may come a tenth of a second later; an answer for every record would cost
+"""Reviews and the mirror may lag a tenth of a second; a fetch response for every record would cost
 Kafka and the bridge several times as much as the votes in it."""
 _COMMIT_PERIOD_S: Final = 0.5
-"""A commit costs Kafka as much as a record of votes; a crash repeats what was done in this time."""
+"""A commit costs Kafka as much as a record of votes; a crash repeats the work of this period."""
 _MAX_RECORDS: Final = 50
 """A record holds up to 4,000 items."""
-_PATIENCE_MS: Final = 86_400_000
-"""A service behind us may be away for hours. Another member could not reach it either."""
+_MAX_POLL_INTERVAL_MS: Final = 86_400_000
+"""The target service may be unavailable for hours. Another member could not reach it either."""
 
 
 class VerdictReader:
-    """Hands verdict batches on, in order per partition, at least once.
+    """Passes on verdict batches, in order per partition, at least once.
 
     Args:
         bootstrap_servers: Kafka brokers.
         group: consumer group.
-        handle: returns when the batches have had their effect; only then are they committed.
-        behind: told after each fetch how many records wait, by partition of ours.
+        handle: returns when the batches have taken effect; only then are they committed.
+        behind: called around each batch with the number of unhandled records by owned partition.
         retry: waits while Kafka does not answer.
     """
 
@@ -63,7 +63,7 @@ class VerdictReader:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Let `run` end after what it has in hand is committed."""
+        """Let `run` end once the current batch is committed."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -80,13 +80,13 @@ class VerdictReader:
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            max_poll_interval_ms=_PATIENCE_MS,
+            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
             fetch_min_bytes=_FETCH_MIN_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             max_partition_fetch_bytes=MAX_DERIVED_RECORD_BYTES,
             fetch_max_bytes=2 * MAX_DERIVED_RECORD_BYTES,
         )
-        done = _Done(consumer, self._group)
+        done = _OffsetCommitter(consumer, self._group)
         consumer.subscribe([VALIDATED_TOPIC], listener=done)
         at: dict[TopicPartition, int] = {}
         with kafka_answers(self._servers, topic=VALIDATED_TOPIC, group=self._group):
@@ -95,7 +95,7 @@ class VerdictReader:
                 while not self._stopping.is_set():
                     fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
                     at |= {tp: records[0].offset for tp, records in fetched.items()}
-                    # Before the effect too: one that takes long must show.
+                    # Also before handling, so that a slow batch shows in the metric.
                     self._behind(_waiting(consumer, at))
                     if not fetched:
                         await done.commit()
@@ -110,14 +110,14 @@ class VerdictReader:
                     self._behind(_waiting(consumer, at))
                     if done.rebalances == rebalances:
                         await done.add(ends)
-                    # Else whoever owns the partitions now, we or another, does this part again.
+                    # Otherwise the new owner of the partitions handles this batch again.
                 await done.commit()
             finally:
                 await asyncio.shield(stop_consumer(consumer))
 
 
-class _Done(ConsumerRebalanceListener):  # type: ignore[misc]
-    """What is dealt with, committed now and then, and before partitions go elsewhere."""
+class _OffsetCommitter(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Commits handled offsets periodically and before partitions are revoked."""
 
     def __init__(self, consumer: AIOKafkaConsumer, group: str) -> None:
         self._consumer = consumer
@@ -125,16 +125,16 @@ class _Done(ConsumerRebalanceListener):  # type: ignore[misc]
         self._ends: dict[TopicPartition, int] = {}
         self._committed_s = -math.inf
         self.rebalances = 0
-        """How often partitions were revoked."""
+        """Number of revocations."""
 
     async def add(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Note next offsets; commits when the last commit is long enough ago."""
+        """Record next offsets; commits if the last commit is long enough ago."""
         self._ends |= ends
         if time.monotonic() - self._committed_s >= _COMMIT_PERIOD_S:
             await self.commit()
 
     async def commit(self) -> None:
-        """Commit what was noted."""
+        """Commit the recorded offsets."""
         if not self._ends:
             return
         ends, self._ends = self._ends, {}
@@ -142,23 +142,23 @@ class _Done(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._consumer.commit(ends)
         except (CommitFailedError, IllegalStateError):
-            # The group gave the partitions to somebody else, who does this part again.
-            log.info("partitions have moved, their offsets are not committed", group=self._group)
+            # The group assigned the partitions to another member, which repeats this work.
+            log.info("partitions were reassigned, offsets not committed", group=self._group)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002
-        """Commit before somebody else begins where the last commit was."""
+        """Commit before the new owner starts at the last commit."""
         self.rebalances += 1
         try:
             await self.commit()
         except KafkaError as error:
-            log.info("not committed before a rebalance", group=self._group, error=str(error))
+            log.info("no commit before a rebalance", group=self._group, error=str(error))
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Nothing to do: aiokafka reads on from what is committed."""
+        """Nothing to do: aiokafka continues from the committed offsets."""
 
 
 def _waiting(consumer: AIOKafkaConsumer, at: Mapping[TopicPartition, int]) -> dict[int, int]:
-    """Records not dealt with yet, those in hand included, of partitions that had any."""
+    """Number of unhandled records, the current batch included, by partition that had any."""
     return {
         tp.partition: max(0, (consumer.highwater(tp) or at[tp]) - at[tp])
         for tp in consumer.assignment()

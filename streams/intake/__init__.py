@@ -1,1 +1,1 @@
-"""Votes into the input log, for the bridge and the gateway."""
+"""Writes votes into the input log, for the bridge and the gateway."""

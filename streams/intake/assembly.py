@@ -1,4 +1,4 @@
-"""What writes the input log, put together from the settings: for a bridge, and for a gateway."""
+"""Assembles the intake from the settings, for a bridge or a gateway."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.settings.model import Settings
 
 
 class Intake:
-    """An ingress and what it needs.
+    """An ingress and its parts.
 
     Args:
         settings: all of them.
@@ -64,7 +64,7 @@ class Intake:
                 settings.default_election,
             ),
             bridge=settings.worker_id,
-            regime=voting_rules(settings),
+            voting_rules=voting_rules(settings),
             input_log=self.input_log,
             roll=rolls[settings.roll],
             gate=self.gate,
@@ -74,11 +74,11 @@ class Intake:
 
 
 def first_error(errors: ExceptionGroup[Exception], *, process: str) -> ScrutinError:
-    """What a group of tasks ended with.
+    """The error that ended a group of tasks.
 
     Args:
         errors: of the group.
-        process: name of this one, for the message.
+        process: name of this process, for the message.
     """
     error: Exception = errors
     while isinstance(error, ExceptionGroup):
@@ -86,14 +86,14 @@ def first_error(errors: ExceptionGroup[Exception], *, process: str) -> ScrutinEr
     if isinstance(error, ScrutinError):
         return error
     return StageFailed(
-        f"The intake met an error it does not expect: {type(error).__name__}",
+        f"The intake met an unexpected error: {type(error).__name__}",
         where={"process": process},
-        todo="Nothing in hand was acknowledged; the log has the traceback",
+        todo="No delivery in progress was acknowledged; the log has the traceback",
     )
 
 
 def voting_rules(settings: Settings) -> VotingRules:
-    """What votes are judged by beside what this process finds out about them."""
+    """The voting rules that the settings define."""
     rules = Rule(0)
     if settings.enforce_contests:
         rules |= Rule.CONTESTS

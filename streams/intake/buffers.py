@@ -1,4 +1,4 @@
-"""Micro-batches: votes wait here, by partition, until they are sealed into records. Pure."""
+"""Micro-batches: buffers votes by partition until they are sealed into records. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from schemas.codec import encode
 from schemas.votes import Flag, Malformed, RuledVoteBatch, Vote, VoteBatch
 
 MAX_RECORD_ITEMS: Final = 4_000
-"""Items in a record. What derives from it, with up to 180 bytes more for each item, must fit a
-Kafka record too."""
+"""Items in a record. The records derived from it, with up to 180 bytes more for each item, must
+fit a Kafka record too."""
 
 MAX_BUFFER_BYTES: Final = 600_000
-"""Bytes of items in a record, as :func:`weight` counts them: at least as many as they encode to.
-One item alone may be heavier; a body is bounded far below what Kafka takes."""
+"""Bytes of items in a record as :func:`weight` counts them, which is at least their encoded size.
+A single item may be heavier; the limit of a body is far below Kafka's limit."""
 
 _OVERHEAD_BYTES: Final = 80
-"""More than the identity, the numbers and the MessagePack headers of one item take."""
+"""Upper bound for the identity, the numbers and the MessagePack headers of one item."""
 
 _ON_ROLL: Final = int(Flag.ON_ROLL)
 _PREVALIDATED: Final = int(Flag.PREVALIDATED)
@@ -28,14 +28,14 @@ _REPRODUCED: Final = int(Flag.REPRODUCED)
 
 
 class DeliverySession(Protocol):
-    """What delivered an item: one channel of one connection."""
+    """The source of an item: one channel of one connection."""
 
 
 S = TypeVar("S", bound=DeliverySession)
 
 
 class Pending(Generic[S]):
-    """Items of one partition in the order in which they came."""
+    """Items of one partition in order of arrival."""
 
     __slots__ = ("count", "malformed", "partition", "rejects", "tags", "votes", "weight")
 
@@ -44,16 +44,16 @@ class Pending(Generic[S]):
         self.votes: list[Vote] = []
         self.malformed: list[Malformed] = []
         self.tags: list[tuple[S, int]] = []
-        """Where the votes came from: session and delivery tag of each."""
+        """Session and delivery tag of each vote."""
         self.rejects: list[tuple[S, int]] = []
-        """Where the malformed messages came from."""
+        """Session and delivery tag of each malformed message."""
         self.count = 0
-        """Items."""
+        """Number of items."""
         self.weight = 0
-        """Bytes, as :func:`weight` counts them; too many after :meth:`forget`, never too few."""
+        """Bytes as :func:`weight` counts them; too high after :meth:`forget`, never too low."""
 
     def forget(self, session: S) -> int:
-        """Drop what a session delivered; returns how many items."""
+        """Drop the items of a session; returns their number."""
         before = self.count
         kept = [i for i, (origin, _) in enumerate(self.tags) if origin is not session]
         self.votes = [self.votes[i] for i in kept]
@@ -66,7 +66,7 @@ class Pending(Generic[S]):
 
 
 class Buffers(Generic[S]):
-    """The items that wait, by partition.
+    """The buffered items, by partition.
 
     Args:
         partitions: of the input topic.
@@ -80,7 +80,7 @@ class Buffers(Generic[S]):
 
     @property
     def has_full(self) -> bool:
-        """A record is full: nothing is gained by waiting."""
+        """Whether a record is full, so that waiting gains nothing."""
         return bool(self._full)
 
     def add(
@@ -89,11 +89,11 @@ class Buffers(Generic[S]):
         """Append one item.
 
         Args:
-            partition: its partition.
+            partition: of the input topic.
             item: as decoded.
-            weight: its :func:`weight`.
-            session: what delivered it.
-            tag: its delivery tag there.
+            weight: as :func:`weight` returns it.
+            session: source of the item.
+            tag: its delivery tag in the session.
         """
         pending = self._open[partition]
         if pending.count and pending.weight + weight > MAX_BUFFER_BYTES:
@@ -112,7 +112,7 @@ class Buffers(Generic[S]):
             self._replace(partition)
 
     def take(self) -> list[Pending[S]]:
-        """Take everything out, records of one partition in their order."""
+        """Remove and return all items; records of a partition stay in order."""
         taken = self._full
         self._full = []
         for partition, pending in enumerate(self._open):
@@ -123,9 +123,9 @@ class Buffers(Generic[S]):
         return taken
 
     def forget(self, session: S) -> int:
-        """Drop what a session delivered because it will be delivered again; returns how much."""
+        """Drop the items of a session, which RabbitMQ will deliver again; returns their number."""
         before = self.waiting
-        # The rest stays in the records it was in: none grows, and the order is kept.
+        # The other items stay in their records: no record grows, and the order is kept.
         for pending in (*self._full, *self._open):
             self.waiting -= pending.forget(session)
         self._full = [pending for pending in self._full if pending.count]
@@ -133,18 +133,18 @@ class Buffers(Generic[S]):
 
     def _replace(self, partition: int) -> Pending[S]:
         self._full.append(self._open[partition])
-        fresh: Pending[S] = Pending(partition)
-        self._open[partition] = fresh
-        return fresh
+        pending: Pending[S] = Pending(partition)
+        self._open[partition] = pending
+        return pending
 
 
 def weight(item: Vote | Malformed, body_bytes: int) -> int:
-    """At least as many bytes as the item takes in a record.
+    """An upper bound of the bytes that the item takes in a record.
 
     Args:
         item: as decoded.
-        body_bytes: length of the message body it was decoded from. No text of a vote is longer
-            than in the body, but for numbers in the metadata, which may be written out.
+        body_bytes: length of the message body it was decoded from. No string of a vote is longer
+            than in the body, except numbers in the metadata, whose exponents may be expanded.
     """
     if type(item) is Vote:
         if item.metadata is None:
@@ -155,14 +155,14 @@ def weight(item: Vote | Malformed, body_bytes: int) -> int:
 
 
 def hashes_to_ask(batches: Sequence[Pending[S]]) -> list[str]:
-    """Hashes that the roll has to answer for, in the order in which :func:`seal` wants answers."""
+    """Hashes to look up in the roll, in the order in which :func:`seal` expects the answers."""
     return [
         vote.hash for pending in batches for vote in pending.votes if not vote.flags & _PREVALIDATED
     ]
 
 
 def stamp(votes: list[Vote], answers: Sequence[bool]) -> list[Vote]:
-    """Take :attr:`Flag.ON_ROLL` from the votes whose hash the roll did not know.
+    """Clear :attr:`Flag.ON_ROLL` of the votes whose hash is not on the roll.
 
     Args:
         votes: of one record.
@@ -181,10 +181,10 @@ def stamp(votes: list[Vote], answers: Sequence[bool]) -> list[Vote]:
 
 @dataclass(frozen=True)
 class VotingRules:
-    """What a bridge writes into every record about how its votes are to be judged."""
+    """The rules that a bridge writes into every record for validation."""
 
     epoch: int = 0
-    """The epoch the votes are taken in."""
+    """The epoch in which the votes were received."""
     rules: int = 0
     """Bits of :class:`schemas.votes.Rule`."""
 
@@ -198,27 +198,34 @@ def seal(
     *,
     ingest_ms: int,
     bridge: str,
-    regime: VotingRules = NO_RULES,
+    voting_rules: VotingRules = NO_RULES,
 ) -> bytes:
     """Encode a record.
 
     Args:
-        pending: what goes into it.
-        answers: the roll's, one for each vote of it that was asked for.
+        pending: content of the record.
+        answers: of the roll, one for each vote that was looked up.
         ingest_ms: Unix time in milliseconds.
         bridge: name of the process.
-        regime: what the votes are judged by.
+        voting_rules: rules for its votes.
     """
     votes = stamp(pending.votes, answers)
-    if regime == NO_RULES:
+    if voting_rules == NO_RULES:
         return encode(VoteBatch(ingest_ms, bridge, votes, pending.malformed))
     return encode(
-        RuledVoteBatch(ingest_ms, bridge, votes, pending.malformed, regime.epoch, int(regime.rules))
+        RuledVoteBatch(
+            ingest_ms,
+            bridge,
+            votes,
+            pending.malformed,
+            voting_rules.epoch,
+            int(voting_rules.rules),
+        )
     )
 
 
 def reproduced(batch: VoteBatch) -> VoteBatch:
-    """The same record, saying of every item that it may have been written before."""
+    """The same record with every item flagged as possibly written before."""
     return msgspec.structs.replace(
         batch,
         votes=[msgspec.structs.replace(v, flags=v.flags | _REPRODUCED) for v in batch.votes],

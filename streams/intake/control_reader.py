@@ -1,4 +1,4 @@
-"""Reads `votes.control`: what all bridges are told."""
+"""Reads `votes.control`, the notices to all bridges."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ OnNotice = Callable[[Notice], Awaitable[None]]
 
 
 class ControlReader:
-    """Hands every notice on, in order, from the first; `run` does the work.
+    """Passes on every notice in order, from the first; `run` does the work.
 
     Args:
         bootstrap_servers: Kafka brokers.
-        log_id: of the input log; what is said of another has no meaning here.
-        on_notice: called with each notice; a notice may come again after an outage.
+        log_id: of the input log; notices about other logs are ignored.
+        on_notice: called with each notice; a notice may be repeated after an outage.
         retry: waits while Kafka does not answer.
     """
 
@@ -51,7 +51,7 @@ class ControlReader:
         self._caught_up = asyncio.Event()
 
     async def caught_up(self) -> None:
-        """Wait until everything is read that was there at the start."""
+        """Wait until all notices that existed at the start are read."""
         await self._caught_up.wait()
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Ingress: deliveries from RabbitMQ into the input log, acknowledged once Kafka has them."""
+"""Ingress: writes deliveries from RabbitMQ to the input log and acknowledges those Kafka has."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from streams.runtime.outages import Retry, Service
 log = structlog.get_logger(__name__)
 
 ROLL_PERIOD_S: Final = 1.0
-"""How often the roll is looked at while no vote asks it."""
+"""Period of roll checks while no vote queries the roll."""
 
 GATHER_S: Final = 0.005
-"""A vote that comes after a pause waits this long, for those that were sent with it."""
+"""A vote that arrives after a pause waits this long for others sent at the same time."""
 
 BACKLOG_FLUSHES: Final = 3
-"""While more votes wait in the queue than the bridge may hold, the time between flushes is so many
-times as long: large records cost less a vote, and the queue is what a vote waits for."""
+"""Factor of the time between flushes while the queue holds more votes than the prefetch. Large
+records cost less per vote, and a vote waits in the queue anyway."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of the intake."""
+    """Limits of the intake."""
 
     partitions: int
     """Of the input topic."""
     max_body_bytes: int
     flush_ms: int
-    """Longest wait of a vote in the buffers; longer where more wait in the queue."""
+    """Longest wait of a vote in the buffers; longer with a backlog in the queue."""
     poll_key: bytes = b""
-    """What poll votes are signed with; without it there are none."""
+    """Key that signs poll votes; without it, poll votes are malformed."""
     default_election: str = ""
     """Election of candidate votes that name none."""
 
 
 class Tags(Protocol):
-    """Which deliveries are settled; see :class:`streams.bridge.delivery_tags.DeliveryTags`."""
+    """Tracks settled deliveries; see :class:`streams.bridge.delivery_tags.DeliveryTags`."""
 
     delivered: int
 
@@ -63,41 +63,41 @@ class Tags(Protocol):
         """Deliveries that are not settled."""
 
     def confirm(self, tags: Iterable[int]) -> None:
-        """Kafka has these deliveries."""
+        """Settle deliveries that Kafka has."""
 
 
 class DeliveryOrigin(Protocol):
-    """What delivers; see :class:`streams.bridge.consumer.ConsumerSession`."""
+    """The source of deliveries; see :class:`streams.bridge.consumer.ConsumerSession`."""
 
     @property
     def queue(self) -> str:
-        """Its name."""
+        """Name of the queue."""
 
     @property
     def prevalidated(self) -> bool:
-        """Somebody else asked the roll."""
+        """Whether another system has checked the roll."""
 
     @property
     def poll_updates(self) -> bool:
-        """Its messages are votes in polls by name."""
+        """Whether its messages are votes in polls by name."""
 
     @property
     def prefetch(self) -> int:
-        """Most deliveries that are not settled."""
+        """Limit of deliveries that are not settled."""
 
     @property
     def backlog(self) -> bool:
-        """More wait where they come from than may be here."""
+        """Whether the queue holds more messages than the prefetch."""
 
     @property
     def tags(self) -> Tags:
-        """Which deliveries are settled."""
+        """Tracks which deliveries are settled."""
 
     def reject(self, tag: int) -> None:
-        """Kafka has this malformed one."""
+        """Reject a malformed delivery that Kafka has."""
 
     def acknowledge(self) -> None:
-        """Tell whoever sent them, as far as everything is settled."""
+        """Acknowledge all deliveries up to the first that is not settled."""
 
 
 class DeliverySource(Protocol):
@@ -105,37 +105,37 @@ class DeliverySource(Protocol):
 
     @property
     def consuming(self) -> bool:
-        """Whether its deliveries arrive."""
+        """Whether deliveries arrive."""
 
     @property
     def prevalidated(self) -> bool:
-        """Its votes need no answer of the roll."""
+        """Whether its votes skip the roll check."""
 
     async def run(self) -> None:
         """Read until closed or cancelled."""
 
     async def pause(self) -> None:
-        """Let no more deliveries come until :meth:`resume`."""
+        """Stop deliveries until :meth:`resume`."""
 
     async def resume(self) -> None:
-        """Let deliveries come again."""
+        """Start deliveries again."""
 
     async def stop_deliveries(self) -> None:
-        """Let no more deliveries come; those that came can still be acknowledged."""
+        """Stop deliveries; those received before can still be acknowledged."""
 
     async def close(self) -> None:
         """End once every acknowledgement is passed on."""
 
 
 class Ingress:
-    """Takes deliveries in, batches them by voter key, asks the roll, writes and acknowledges.
+    """Receives deliveries, batches them by voter key, asks the roll, writes and acknowledges.
 
     Args:
-        limits: bounds.
+        limits: of sizes and times.
         bridge: name of the process, for the records.
-        regime: what the votes are judged by, for the records.
-        input_log: where records go.
-        roll: asked once per flush.
+        voting_rules: rules for the votes, for the records.
+        input_log: receives the records.
+        roll: queried once per flush.
         gate: closed while the workers are behind.
         retry: waits while the roll does not answer.
         metrics: of the bridge.
@@ -146,7 +146,7 @@ class Ingress:
         *,
         limits: Limits,
         bridge: str,
-        regime: VotingRules,
+        voting_rules: VotingRules,
         input_log: InputLog,
         roll: Roll,
         gate: LagGate,
@@ -155,7 +155,7 @@ class Ingress:
     ) -> None:
         self._limits = limits
         self._bridge = bridge
-        self._regime = regime
+        self._voting_rules = voting_rules
         self._input_log = input_log
         self._roll = roll
         self._gate = gate
@@ -178,7 +178,7 @@ class Ingress:
         """Whether deliveries arrive from every queue."""
         return all(consumer.consuming for consumer in self._consumers)
 
-    # Taking in ---------------------------------------------------------------------------------
+    # Receiving ---------------------------------------------------------------------------------
 
     def receive(
         self,
@@ -188,7 +188,7 @@ class Ingress:
         message_id: bytes | None,
         body: bytes,
     ) -> None:
-        """Take one delivery. Runs in pika's reader, so an error is kept for `run` to raise."""
+        """Receive one delivery. Runs in pika's reader, so `run` raises any error."""
         try:
             tags = session.tags
             tags.delivered = tag
@@ -216,7 +216,7 @@ class Ingress:
                 self._timer = loop.call_later(wait_s, self._wake.set)
             partition = partition_of(decoded.key, self._limits.partitions)
             buffers.add(partition, item, weight(item, len(body)), session, tag)
-            # With the whole prefetch here nothing more comes before a flush.
+            # If the whole prefetch is buffered, no delivery arrives before a flush.
             if buffers.has_full or tags.outstanding >= session.prefetch:
                 self._wake.set()
         except Exception as error:  # noqa: BLE001 - raised by run
@@ -224,15 +224,15 @@ class Ingress:
                 self._fatal.set_exception(error)
 
     def forget(self, session: DeliveryOrigin) -> None:
-        """Drop what waits of a session whose messages are back in their queue."""
+        """Drop the buffered deliveries of a session whose messages are back in their queue."""
         dropped = self._buffers.forget(session)
         if dropped:
-            log.info("deliveries return to their queue", queue=session.queue, messages=dropped)
+            log.info("deliveries are back in their queue", queue=session.queue, messages=dropped)
 
-    # Passing on --------------------------------------------------------------------------------
+    # Flushing ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Read and flush, until cancelled."""
+        """Read and flush until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._raise_fatal())
             tasks.create_task(self._flush_always())
@@ -245,9 +245,9 @@ class Ingress:
             await asyncio.shield(self._fatal)
         except Exception as error:
             raise StageFailed(
-                f"The intake met an error it does not expect: {type(error).__name__}",
+                f"The intake met an unexpected error: {type(error).__name__}",
                 where={"stage": "bridge ingress"},
-                todo="Nothing of it was acknowledged; please report it",
+                todo="The delivery was not acknowledged; please report the error",
             ) from error
 
     async def _flush_always(self) -> None:
@@ -265,15 +265,18 @@ class Ingress:
         self._flushed_s = asyncio.get_running_loop().time()
         try:
             taken = self._buffers.take()
-            # The epoch may change while the roll is asked.
-            regime = self._regime
+            # The epoch may change during the roll query.
+            voting_rules = self._voting_rules
             if taken:
-                self._submit(taken, await self._ask(hashes_to_ask(taken)), regime)
+                self._submit(taken, await self._ask(hashes_to_ask(taken)), voting_rules)
         finally:
             self._sealing = False
 
     def _submit(
-        self, taken: Sequence[Pending[DeliveryOrigin]], answers: Sequence[bool], regime: VotingRules
+        self,
+        taken: Sequence[Pending[DeliveryOrigin]],
+        answers: Sequence[bool],
+        voting_rules: VotingRules,
     ) -> None:
         ingest_ms = time.time_ns() // 1_000_000
         position = 0
@@ -284,7 +287,7 @@ class Ingress:
                 answers[position : position + count],
                 ingest_ms=ingest_ms,
                 bridge=self._bridge,
-                regime=regime,
+                voting_rules=voting_rules,
             )
             position += count
             self._input_log.submit(pending.partition, value, _Settle(pending, self._metrics))
@@ -295,7 +298,7 @@ class Ingress:
         return await self._retry(Service.ROLL, lambda: self._roll.ask(hashes))
 
     async def _watch_roll(self) -> None:
-        """Keep readiness and the size metric right while no vote asks."""
+        """Keep readiness and the size metric current while no vote queries the roll."""
         if all(consumer.prevalidated for consumer in self._consumers):
             return
         while True:
@@ -305,29 +308,29 @@ class Ingress:
     # Resets ------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """Let no more deliveries come."""
+        """Stop deliveries until :meth:`resume`."""
         for consumer in self._consumers:
             await consumer.pause()
 
     async def resume(self, epoch: int) -> None:
-        """Begin an epoch, and let deliveries come again.
+        """Begin an epoch and start deliveries again.
 
-        What was taken in before is written as of the epoch before, and is void there; nobody needs
-        the roll's answer to it.
+        Votes received before are written with the previous epoch, where they are void; they need no
+        answer from the roll.
         """
-        if epoch != self._regime.epoch:
+        if epoch != self._voting_rules.epoch:
             taken = self._buffers.take()
-            self._submit(taken, [True] * len(hashes_to_ask(taken)), self._regime)
-            self._regime = replace(self._regime, epoch=epoch)
+            self._submit(taken, [True] * len(hashes_to_ask(taken)), self._voting_rules)
+            self._voting_rules = replace(self._voting_rules, epoch=epoch)
         for consumer in self._consumers:
             await consumer.resume()
 
     # Draining ----------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Stop deliveries, flush the rest, wait for Kafka. `run` has to go on meanwhile.
+        """Stop deliveries, flush the rest, wait for Kafka. `run` must keep running meanwhile.
 
-        What cannot be passed on stays unacknowledged and is delivered again later.
+        Votes that cannot be written stay unacknowledged; RabbitMQ delivers them again later.
         """
         for consumer in self._consumers:
             await consumer.stop_deliveries()
@@ -340,19 +343,19 @@ class Ingress:
 
 
 def first_wait_s(flush_ms: int, since_flush_s: float, *, backlog: bool) -> float:
-    """How long the first vote in the buffers waits for others: not long where votes are rare.
+    """How long the first vote in the buffers waits for others; short if votes are rare.
 
     Args:
-        flush_ms: longest wait, and shortest time from one flush to the next; without a backlog.
-        since_flush_s: since the last flush began.
-        backlog: more votes wait in the queue than may be here.
+        flush_ms: longest wait, and shortest time between two flushes, without a backlog.
+        since_flush_s: time since the last flush began.
+        backlog: whether the queue holds more votes than the prefetch.
     """
     flush_s = flush_ms / 1000 * (BACKLOG_FLUSHES if backlog else 1)
     return max(min(GATHER_S, flush_s), flush_s - since_flush_s)
 
 
 class _Settle:
-    """What happens when Kafka has a record: its deliveries are rejected or acknowledged."""
+    """Rejects or acknowledges the deliveries of a record that Kafka has."""
 
     __slots__ = ("_metrics", "_pending")
 
@@ -362,7 +365,7 @@ class _Settle:
 
     def __call__(self) -> None:
         failpoints.at(Point.AFTER_KAFKA_ACK)
-        # Rejections go first: an acknowledgement of `multiple` would cover them.
+        # Reject first: an acknowledgement with `multiple` would cover the rejected deliveries.
         touched: set[DeliveryOrigin] = set()
         for session, tag in self._pending.rejects:
             session.reject(tag)

@@ -1,10 +1,10 @@
 """Adapter: writes sealed records to the input log, in order, until Kafka has them.
 
-aiokafka's idempotent producer tries a batch again with the same sequence number for as long as
-Kafka is away, so an ordinary outage neither loses nor doubles anything. It gives a batch up only
-when the partition has had no known leader for the request timeout, or on an error that it takes
-for final. Then the sequence has a hole and Kafka refuses everything after it: the producer is
-replaced, and everything unconfirmed is written again in the same order, flagged as possibly
+aiokafka's idempotent producer retries a batch with the same sequence number for as long as Kafka
+is unavailable, so an ordinary outage neither loses nor duplicates a record. It gives up a batch
+only if the partition has had no known leader for the request timeout, or on an error that it
+considers permanent. The sequence then has a gap and Kafka refuses everything after it: the producer
+is replaced, and all unconfirmed records are written again in the same order, flagged as possibly
 written before.
 """
 
@@ -53,20 +53,20 @@ class _Lane:
         self.partition = partition
         self.records: deque[_Record] = deque()
         self.sent = 0
-        """How many of them the present producer has."""
+        """How many of them the current producer has."""
         self.wake = asyncio.Event()
         self.last_offset = 0
 
 
 class InputLog:
-    """The input topic as the bridge writes it. `run` does the work.
+    """Writes the input topic. `run` does the work.
 
     Args:
         bootstrap_servers: Kafka brokers.
         partitions: of the input topic.
         retry: waits while Kafka does not answer.
         metrics: of the bridge.
-        request_timeout_s: of one request to a broker.
+        request_timeout_s: longest wait for one answer of a broker.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class InputLog:
         Args:
             partition: of the input topic.
             value: an encoded :class:`VoteBatch`.
-            confirmed: called once, when all in-sync replicas have it.
+            confirmed: called once, when all in-sync replicas have the record.
         """
         lane = self._lanes[partition]
         lane.records.append(_Record(value, confirmed))
@@ -103,15 +103,15 @@ class InputLog:
         self._idle.clear()
 
     async def settled(self) -> None:
-        """Wait until Kafka has everything that was submitted."""
+        """Wait until Kafka has confirmed all submitted records."""
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Write what is submitted, until cancelled.
+        """Write submitted records until cancelled.
 
         Raises:
-            LogMismatch: the topic was created anew beneath us.
-            TopologyMismatch: the topic does not take records of our size.
+            LogMismatch: the topic was recreated while this process ran.
+            TopologyMismatch: a record exceeds the topic's size limit.
         """
         while True:
             producer = await self._retry(Service.KAFKA, self._start)
@@ -119,7 +119,7 @@ class InputLog:
                 await self._write(producer)
             except ServiceUnavailable as error:
                 self._metrics.reconnects.labels("kafka").inc()
-                log.warning("a new producer takes over", error=str(error))
+                log.warning("replacing the producer", error=str(error))
             finally:
                 await asyncio.shield(abandon(producer))
             await asyncio.sleep(self._retry.delay_s)
@@ -161,7 +161,7 @@ class InputLog:
             await asyncio.gather(*lanes, return_exceptions=True)
 
     def _mark_uncertain(self, lane: _Lane) -> None:
-        """Say of the records that the last producer had that they may be in the log."""
+        """Flag the records that the last producer had as possibly in the log."""
         lane.sent = 0
         for record in lane.records:
             if record.uncertain:
@@ -179,7 +179,7 @@ class InputLog:
                         VALIDATION_TOPIC, record.value, partition=lane.partition
                     )
                 except KafkaTimeoutError:
-                    # The producer's own buffer stayed full: this record is not in it.
+                    # The producer's buffer stayed full: this record is not in it.
                     self._retry.outages.failed(Service.KAFKA)
                     continue
                 except KafkaError as error:
@@ -193,7 +193,7 @@ class InputLog:
     def _done(self, lane: _Lane, record: _Record, future: asyncio.Future[RecordMetadata]) -> None:
         failed = self._failed
         if future.cancelled() or failed is None or failed.done():
-            # Of a producer that was given up; a new one writes the record again.
+            # From an abandoned producer; the new one writes the record again.
             future.cancelled() or future.exception()
             return
         error = future.exception()
@@ -216,32 +216,32 @@ class InputLog:
             failed.set_exception(unexpected)
 
     def _misplaced(self, lane: _Lane, offset: int) -> LogMismatch | None:
-        # -1: Kafka knows it has the record and no longer where.
+        # -1: Kafka has the record but no longer knows its offset.
         if offset < 0 or offset > lane.last_offset:
             lane.last_offset = max(lane.last_offset, offset)
             return None
         return LogMismatch(
-            f"A record went to offset {offset}, one before it to {lane.last_offset}",
+            f"A record has offset {offset}, an earlier one has {lane.last_offset}",
             where={"topic": VALIDATION_TOPIC, "partition": lane.partition},
-            todo="The topic was deleted and created anew; stop everything and see `scrutin doctor`",
+            todo="The topic was deleted and recreated; stop all processes and see `scrutin doctor`",
         )
 
     def _translate(self, error: BaseException, lane: _Lane) -> BaseException:
         where: dict[str, object] = {"topic": VALIDATION_TOPIC, "partition": lane.partition}
         if isinstance(error, MessageSizeTooLargeError):
             mismatch = TopologyMismatch(
-                "Kafka refuses a record for its size",
+                "Kafka refuses a record because of its size",
                 where=where,
-                todo=f"Let the topic's max.message.bytes be at least {MAX_RECORD_BYTES + 48_588}",
+                todo=f"Set the topic's max.message.bytes to {MAX_RECORD_BYTES + 48_588} or more",
             )
             mismatch.__cause__ = error
             return mismatch
         if isinstance(error, KafkaError):
-            away = ServiceUnavailable(
+            unavailable = ServiceUnavailable(
                 f"Kafka gave up a write: {type(error).__name__}",
                 where=where,
-                todo="It is written again until it is confirmed",
+                todo="It is retried until it is confirmed",
             )
-            away.__cause__ = error
-            return away
+            unavailable.__cause__ = error
+            return unavailable
         return error

@@ -1,4 +1,4 @@
-"""Holds the intake back while the workers are behind, so that the queue grows and not the log."""
+"""Pauses the intake while the workers are behind, so that the queue grows and not the log."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def lag(
     """Records between a group's position and the end. Pure.
 
     Args:
-        ends: offset that the next record will get.
-        committed: the group's offsets; missing or negative where it never committed.
-        beginnings: where the group begins that never committed.
+        ends: offset of the next record.
+        committed: the group's offsets; missing or negative if it never committed.
+        beginnings: first offsets of partitions without a commit.
     """
     found = {}
     for tp, end in ends.items():
@@ -43,13 +43,13 @@ def lag(
 
 
 class LagGate:
-    """Open while every partition's lag is within bounds. `run` does the work.
+    """Open while the lag of every partition is within the limit. `run` does the work.
 
     Args:
         bootstrap_servers: Kafka brokers.
         group: of the workers.
-        topics: that the workers read, with their partition count.
-        max_lag_records: most records a partition may wait.
+        topics: topics that the workers read, with their partition counts.
+        max_lag_records: largest lag of a partition.
         retry: waits while Kafka does not answer.
         metrics: of the bridge.
     """
@@ -75,7 +75,7 @@ class LagGate:
 
     @property
     def is_open(self) -> bool:
-        """Whether the intake may go on."""
+        """Whether the intake may continue."""
         return self._open.is_set()
 
     async def wait_open(self) -> None:
@@ -83,7 +83,7 @@ class LagGate:
         await self._open.wait()
 
     async def run(self) -> None:
-        """Watch, until cancelled. While Kafka is away the gate stays as it was."""
+        """Watch until cancelled. The gate keeps its state while Kafka is unavailable."""
         while True:
             await self._retry(Service.KAFKA, self._watch)
 
@@ -95,7 +95,7 @@ class LagGate:
         consumer = AIOKafkaConsumer(**client(self._servers), enable_auto_commit=False)
         admin = AIOKafkaAdminClient(**client(self._servers), request_timeout_ms=10_000)
         try:
-            # The driver itself would wait for minutes before it calls Kafka away.
+            # The driver itself waits for minutes before it reports Kafka unavailable.
             async with asyncio.timeout(ANSWER_S):
                 await consumer.start()
                 await admin.start()
@@ -112,20 +112,20 @@ class LagGate:
         ends = await consumer.end_offsets(self._tps)
         offsets = await admin.list_consumer_group_offsets(self._group, partitions=self._tps)
         committed = {tp: found.offset for tp, found in offsets.items()}
-        fresh = [tp for tp in self._tps if committed.get(tp, -1) < 0]
-        beginnings = await consumer.beginning_offsets(fresh) if fresh else {}
+        uncommitted = [tp for tp in self._tps if committed.get(tp, -1) < 0]
+        beginnings = await consumer.beginning_offsets(uncommitted) if uncommitted else {}
         lags = lag(ends, committed, beginnings)
         behind = {tp: n for tp, n in lags.items() if n > self._max_lag}
         if behind and self._open.is_set():
             worst = max(behind, key=lambda tp: behind[tp])
             log.warning(
-                "the workers are behind, intake pauses",
+                "the workers are behind, pausing the intake",
                 topic=worst.topic,
                 partition=worst.partition,
                 records=behind[worst],
             )
             self._open.clear()
         elif not behind and not self._open.is_set():
-            log.info("the workers have caught up, intake goes on")
+            log.info("the workers have caught up, resuming the intake")
             self._open.set()
         self._metrics.paused.set(0 if self._open.is_set() else 1)

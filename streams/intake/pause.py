@@ -1,11 +1,11 @@
-"""A bridge during a reset: it stands still, and begins the new epoch with what comes after.
+"""Pauses a bridge during a reset; it begins the new epoch with the votes after the reset.
 
-A reset pauses all bridges (`votes.control`), empties queues and mirror, sends the epoch record
-through every partition, and lets the bridges go on. What a bridge took in before is written with
-the old epoch's number, however late, and is void.
+A reset pauses all bridges (`votes.control`), empties queues and mirror, writes the epoch record to
+every partition, and resumes the bridges. Votes that a bridge received before are written with the
+old epoch's number, however late, and are void.
 
-While another system is adopted the intake alone stands still, however long that takes: a vote in
-front of an adopted one of the same voter would be the first.
+During the adoption of another system only the intake is paused, for as long as that takes: a vote
+written before an adopted one of the same voter would be the voter's first.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from streams.core.rules import epoch_of
 log = structlog.get_logger(__name__)
 
 _QUIET_S: Final = 1.0
-"""Longest wait for the mirror and the egress to put down what they have in hand."""
+"""Longest wait for the mirror and the egress to finish their current batch."""
 
 
 class PausableIntake(Protocol):
-    """What takes deliveries in."""
+    """An intake that can be paused."""
 
     async def pause(self) -> None:
-        """Let no more deliveries come."""
+        """Stop deliveries."""
 
     async def resume(self, epoch: int) -> None:
-        """Write what was taken in, then let deliveries of this epoch come."""
+        """Write the buffered votes, then start deliveries in this epoch."""
 
 
 class PauseController:
-    """Holds intake, egress and mirror while a reset runs.
+    """Pauses intake, egress and mirror while a reset runs.
 
     Args:
         intake: paused and resumed.
@@ -49,21 +49,21 @@ class PauseController:
         self._intake = intake
         self._epoch = 0
         self.adopting = False
-        """Whether an adoption has begun and not ended."""
-        self._going = asyncio.Event()
-        self._going.set()
+        """Whether an adoption has begun but not ended."""
+        self._running = asyncio.Event()
+        self._running.set()
         self._busy = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._deadline: asyncio.Task[None] | None = None
 
     async def pause(self, notice: IntakePaused) -> None:
-        """Stand still, until :meth:`resume` or until the reset's time is over."""
+        """Pause until :meth:`resume` or until the reset's deadline."""
         left_s = notice.until_ms / 1000 - time.time()
         if notice.epoch <= self._epoch or left_s <= 0:
             return
-        log.info("a reset begins, the intake pauses", epoch=notice.epoch)
-        self._going.clear()
+        log.info("a reset begins, pausing the intake", epoch=notice.epoch)
+        self._running.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(_QUIET_S):
                 await self._quiet.wait()
@@ -74,38 +74,38 @@ class PauseController:
         self._deadline = asyncio.create_task(self._give_up(left_s))
 
     async def resume(self, notice: IntakeResumed) -> None:
-        """Begin the new epoch, or go on in this one if the reset failed."""
-        if notice.epoch < self._epoch or (notice.epoch == self._epoch and self._going.is_set()):
+        """Begin the new epoch, or continue in the current one if the reset failed."""
+        if notice.epoch < self._epoch or (notice.epoch == self._epoch and self._running.is_set()):
             return
         self._end_deadline()
         self._epoch = notice.epoch
-        await self._go_on()
-        log.info("the intake goes on", epoch=notice.epoch)
+        await self._continue()
+        log.info("resumed the intake", epoch=notice.epoch)
 
     async def _give_up(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        log.warning("the reset did not come to its end, the intake goes on", epoch=self._epoch)
-        await self._go_on()
+        log.warning("the reset did not finish in time, resuming the intake", epoch=self._epoch)
+        await self._continue()
 
-    async def _go_on(self) -> None:
+    async def _continue(self) -> None:
         await self._intake.resume(self._epoch)
         if self.adopting:
             await self._intake.pause()
-        self._going.set()
+        self._running.set()
 
     async def adoption_begins(self) -> None:
-        """Take no vote in until :meth:`adoption_ends`."""
+        """Receive no votes until :meth:`adoption_ends`."""
         if not self.adopting:
-            log.warning("an adoption has begun, the intake waits for its end")
+            log.warning("an adoption has begun, pausing the intake until it ends")
             self.adopting = True
             await self._intake.pause()
 
     async def adoption_ends(self) -> None:
-        """Take votes in again."""
+        """Receive votes again."""
         if self.adopting:
-            log.info("the adoption has ended, the intake goes on")
+            log.info("the adoption has ended, resuming the intake")
             self.adopting = False
-            if self._going.is_set():
+            if self._running.is_set():
                 await self._intake.resume(self._epoch)
 
     def _end_deadline(self) -> None:
@@ -114,10 +114,10 @@ class PauseController:
             self._deadline = None
 
     def gate(self, handle: Handle) -> Handle:
-        """A handler of verdicts that stands still too, and passes over older epochs."""
+        """Wrap a handler of verdicts so that it pauses too and skips older epochs."""
 
         async def handled(verdicts: Sequence[Verdicts]) -> None:
-            await self._going.wait()
+            await self._running.wait()
             self._busy += 1
             self._quiet.clear()
             try:

@@ -1,4 +1,4 @@
-"""Who may vote: asks the roll for hashes. The answer goes into the log with the vote."""
+"""Looks up hashes in the roll. The answer is written to the log with the vote."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from streams.runtime.metrics import BridgeMetrics
 VALID_HASHES: Final = "valid_hashes"
 
 _CHUNK: Final = 5_000
-"""Hashes per command, so that no command holds Redis up for long."""
+"""Hashes per command, so that no command blocks Redis for long."""
 
 
 class Roll(Protocol):
     """Answers whether hashes may vote.
 
-    An answer of "no" is final for the vote that asked, so a roll that cannot be trusted raises
-    :class:`ServiceUnavailable` and never answers.
+    The answer "no" is final for a vote, so a roll that cannot be trusted raises
+    :class:`ServiceUnavailable` instead of answering.
     """
 
     async def ask(self, hashes: Sequence[str]) -> Sequence[bool]:
-        """One answer for each hash, in order; no hash just looks whether the roll is there."""
+        """One answer for each hash, in order; without hashes, only check that the roll exists."""
 
 
 class OpenRoll:
@@ -37,26 +37,26 @@ class OpenRoll:
 
 
 class TableRoll:
-    """The roll in the log: validation looks voters up. Here it only matters that there is one."""
+    """The roll in the log. Validation looks up the voters; this only checks that a roll exists."""
 
     def __init__(self) -> None:
         self._loaded = False
 
     def loaded(self) -> None:
-        """Note that somebody is on it."""
+        """Note that the roll has entries."""
         self._loaded = True
 
     async def ask(self, hashes: Sequence[str]) -> Sequence[bool]:
-        """Yes, for now.
+        """Yes; validation decides.
 
         Raises:
-            ServiceUnavailable: nobody was ever put on it.
+            ServiceUnavailable: the roll was never loaded.
         """
         if not self._loaded:
             raise ServiceUnavailable(
                 "The roll in the log is empty",
                 where={"variable": "SCRUTIN_ROLL"},
-                todo="Load it (`scrutin roll load`); votes wait until it is there",
+                todo="Load it (`scrutin roll load`); votes wait until then",
             )
         return [True] * len(hashes)
 
@@ -64,11 +64,12 @@ class TableRoll:
 class RedisRoll:
     """The set `valid_hashes`.
 
-    Missing, empty or sharply shrunken it is taken for damaged, not for a roll without voters.
+    A set that is missing, empty or much smaller than before counts as damaged, not as a roll
+    without voters.
 
     Args:
         redis: client.
-        min_share: of the largest size that this process saw; below it the set is damaged.
+        min_share: share of the largest size that this process saw; a smaller set is damaged.
         metrics: of the bridge.
     """
 
@@ -82,11 +83,11 @@ class RedisRoll:
         """One answer for each hash, in order.
 
         Raises:
-            ServiceUnavailable: Redis is away, or the set is missing or shrunken.
+            ServiceUnavailable: Redis does not answer, or the set is missing or too small.
         """
         asked = self._metrics.redis_operations
         try:
-            # One transaction: the size belongs to the same moment as the answers.
+            # One transaction, so that size and answers are from the same moment.
             async with redis_errors("ask the roll"):
                 pipe = self._redis.pipeline(transaction=True)
                 pipe.scard(VALID_HASHES)
@@ -107,12 +108,12 @@ class RedisRoll:
             raise ServiceUnavailable(
                 "The roll is missing or empty",
                 where={"set": VALID_HASHES},
-                todo="Load it (`scrutin roll load`); votes wait until it is there",
+                todo="Load it (`scrutin roll load`); votes wait until then",
             )
         if size < self._min_share * self._largest:
             raise ServiceUnavailable(
                 f"The roll has shrunk from {self._largest} to {size} entries",
                 where={"set": VALID_HASHES, "variable": "SCRUTIN_ROLL_MIN_SHARE"},
-                todo="Restore it; if it is meant to be smaller, restart the bridge",
+                todo="Restore it, or restart the bridge if it is meant to be smaller",
             )
         self._largest = max(self._largest, size)

@@ -341,7 +341,7 @@ async def test_missing_or_shrunken_roll_is_an_outage(world: BridgeHarness) -> No
 
         async def not_ready() -> bool:
             status, text = await world.fetch(bridge, "ready")
-            return status == 503 and "roll is away" in text
+            return status == 503 and "roll is unavailable" in text
 
         await until(not_ready, "not ready without a roll")
         assert await world.log_count() == 0

@@ -109,7 +109,7 @@ async def test_sigterm_while_kafka_is_away_ends_in_time_and_loses_nothing(
     await soon(lambda: world.ready(VALIDATION) == 0, "deliveries wait in the bridge")
     # Kafka is still away: only the limit ends it.
     assert await bridge.terminate() == ExitCode.OK
-    assert "not all could be passed on in time" in bridge.log.read_text()
+    assert "draining did not finish in time" in bridge.log.read_text()
     await asyncio.to_thread(world.stack.resume, "kafka")
     await soon(lambda: world.released(VALIDATION), "RabbitMQ has seen the bridge go")
     assert world.ready(VALIDATION) == 10
@@ -144,7 +144,7 @@ async def test_starts_before_its_services_and_ends_on_a_signal(world: BridgeHarn
 
     async def says_so() -> bool:
         status, text = await world.fetch(bridge, "ready")
-        return status == 503 and "kafka is away" in text
+        return status == 503 and "kafka is unavailable" in text
 
     await until(says_so, "not ready")
     assert (await world.fetch(bridge, "live"))[0] == 200

@@ -136,7 +136,7 @@ async def test_a_broker_that_restarts_in_the_middle_leaves_no_hole(
 
 
 async def test_a_topic_that_takes_no_long_records_is_named(topic: str, writer: LogWriter) -> None:
-    with pytest.raises(TopologyMismatch, match="for its size") as raised:
+    with pytest.raises(TopologyMismatch, match="because of its size") as raised:
         await writer.write([OutRecord(topic, 0, bytes(2 * 1024 * 1024))])
     assert raised.value.where == {"topics": topic}
     assert len(await writer.write(records(topic, 0, 1))) == 1

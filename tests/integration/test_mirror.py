@@ -144,7 +144,7 @@ async def test_redis_away_delays_the_mirror_alone(world: BridgeHarness) -> None:
 
             async def says_so() -> bool:
                 status, text = await world.fetch(bridge, "ready")
-                return status == 503 and "redis is away" in text
+                return status == 503 and "redis is unavailable" in text
 
             await until(says_so, "not ready")
         finally:

@@ -59,7 +59,7 @@ async def test_the_roll_in_the_log(
                 await counter.ready()
 
                 async def waits() -> bool:
-                    return "roll is away" in (await world.fetch(bridge, "ready"))[1]
+                    return "roll is unavailable" in (await world.fetch(bridge, "ready"))[1]
 
                 await until(waits, "the bridge waits for a roll")
                 assert await world.log() == []

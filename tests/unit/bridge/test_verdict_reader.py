@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from streams.bridge import verdict_reader
-from streams.bridge.verdict_reader import _Done
+from streams.bridge.verdict_reader import _OffsetCommitter
 
 FIRST, SECOND = TopicPartition("votes.validated", 0), TopicPartition("votes.validated", 1)
 
@@ -31,13 +31,13 @@ def kafka() -> Kafka:
 
 
 @pytest.fixture
-def done(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> _Done:
+def done(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> _OffsetCommitter:
     monkeypatch.setattr(verdict_reader, "_COMMIT_PERIOD_S", 3600.0)
-    return _Done(kafka, "scrutin-egress")
+    return _OffsetCommitter(kafka, "scrutin-egress")
 
 
 async def test_the_first_is_committed_at_once_and_more_with_the_next(
-    kafka: Kafka, done: _Done
+    kafka: Kafka, done: _OffsetCommitter
 ) -> None:
     await done.add({FIRST: 3})
     await done.add({FIRST: 5})
@@ -50,7 +50,7 @@ async def test_the_first_is_committed_at_once_and_more_with_the_next(
 
 
 async def test_it_is_committed_before_the_partitions_go_elsewhere(
-    kafka: Kafka, done: _Done
+    kafka: Kafka, done: _OffsetCommitter
 ) -> None:
     await done.add({FIRST: 3})
     await done.add({FIRST: 5})
@@ -59,7 +59,7 @@ async def test_it_is_committed_before_the_partitions_go_elsewhere(
     assert done.rebalances == 1
 
 
-async def test_what_the_group_gave_away_is_forgotten(kafka: Kafka, done: _Done) -> None:
+async def test_what_the_group_gave_away_is_forgotten(kafka: Kafka, done: _OffsetCommitter) -> None:
     kafka.refuses = True
     await done.add({FIRST: 3})
     await done.add({FIRST: 5})

@@ -84,12 +84,12 @@ def test_a_record_says_what_its_votes_are_judged_by_only_if_there_is_something()
     pending.votes = [vote(1)]
     plain = batch_of(seal(pending, [True], ingest_ms=1, bridge="b"))
     assert type(plain) is VoteBatch
-    for regime in (VotingRules(epoch=2), VotingRules(rules=int(Rule.CONTESTS))):
-        ruled = batch_of(seal(pending, [True], ingest_ms=1, bridge="b", regime=regime))
-        assert ruled == under(plain, regime.rules, epoch=regime.epoch)
+    for rules in (VotingRules(epoch=2), VotingRules(rules=int(Rule.CONTESTS))):
+        ruled = batch_of(seal(pending, [True], ingest_ms=1, bridge="b", voting_rules=rules))
+        assert ruled == under(plain, rules.rules, epoch=rules.epoch)
         again = reproduced(ruled)
         assert type(again) is RuledVoteBatch
-        assert (again.epoch, again.rules) == (regime.epoch, regime.rules)
+        assert (again.epoch, again.rules) == (rules.epoch, rules.rules)
         assert again.votes[0].flags & Flag.REPRODUCED
 
 
