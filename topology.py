@@ -32,6 +32,7 @@ from streams.adapters.kafka.uvloop_fix import patch_aiokafka_for_uvloop
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, VOTED_TABLE
 from streams.engine.codecs import INPUT_CODEC, VERDICTS_CODEC
 from streams.runtime.memory import freeze_startup_objects, raise_gc_thresholds
+from streams.settings.build import tally_worker_config, worker_config
 from streams.settings.entry import entry_settings
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
@@ -43,7 +44,7 @@ settings = entry_settings()
 if settings.stages == "votes":
     from streams.worker.process import Worker
 
-    worker = Worker(settings)
+    worker = Worker(worker_config(settings))
     app = worker.app
 
     votes = app.topic(VALIDATION_TOPIC, key_type=bytes, value_serializer=INPUT_CODEC)
@@ -75,7 +76,7 @@ else:
     from streams.tally.topics import EVENTS_TOPIC, JOBS_TABLE, TASKS_TOPIC
     from streams.tally.worker import EVENTS_CODEC, TASKS_CODEC, TallyWorker
 
-    tally = TallyWorker(settings)
+    tally = TallyWorker(tally_worker_config(settings))
     app = tally.app
 
     tally_events = app.topic(EVENTS_TOPIC, key_type=bytes, value_serializer=EVENTS_CODEC)

@@ -87,9 +87,4 @@ async def notify_bridges(settings: Settings, kind: type[AdoptionBegun | Adoption
 
 
 async def _ensured(settings: Settings) -> dict[int, Genesis]:
-    return await ensure_topics(
-        list(settings.kafka_bootstrap_servers),
-        app_id=settings.app_id,
-        partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-    )
+    return await ensure_topics(settings.kafka)

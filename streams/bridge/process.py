@@ -104,12 +104,7 @@ class Bridge:
         settings = self._settings
         self._genesis = await self._retry(
             Service.KAFKA,
-            lambda: admin.ensure_topics(
-                self._servers,
-                app_id=settings.app_id,
-                partitions=settings.partitions,
-                replication_factor=settings.replication_factor,
-            ),
+            lambda: admin.ensure_topics(settings.kafka),
         )
         await self._check_mirror()
         try:

@@ -97,12 +97,7 @@ class TallyQueues:
         try:
             await self._retry(
                 Service.KAFKA,
-                lambda: ensure_tally_topics(
-                    settings.kafka_bootstrap_servers,
-                    app_id=settings.app_id,
-                    partitions=settings.partitions,
-                    replication_factor=settings.replication_factor,
-                ),
+                lambda: ensure_tally_topics(settings.kafka),
             )
             async with asyncio.TaskGroup() as tasks:
                 for consumer in self._consumers:

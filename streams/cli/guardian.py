@@ -144,7 +144,7 @@ def seal_secret(
     sealed = seal(opened, locked.election_id, workers_key)
 
     async def put() -> None:
-        async with TallyStore(load_settings()) as store:
+        async with TallyStore(load_settings().postgres) as store:
             await store.election(locked.election_id)
             await store.put_secret(locked.election_id, opened.owner_id, sealed)
 

@@ -40,12 +40,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
         ServiceUnavailable: PostgreSQL or Kafka is away.
         TopologyMismatch: the log has another number of partitions than the settings say.
     """
-    genesis = await ensure_topics(
-        list(settings.kafka_bootstrap_servers),
-        app_id=settings.app_id,
-        partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-    )
+    genesis = await ensure_topics(settings.kafka)
     connection = await connect(settings.postgres)
     writer = LogWriter(
         settings.kafka_bootstrap_servers,

@@ -13,7 +13,7 @@ from yarl import URL
 from streams.engine.consumer import Transport, credentials
 from streams.engine.recovery import TableManager
 from streams.runtime.logs import logging_config
-from streams.settings.model import Settings
+from streams.settings.processes import HostConfig
 
 
 class _NoWebServer(faust.app.base.BootStrategy):  # type: ignore[misc]
@@ -64,7 +64,7 @@ class App(faust.App):  # type: ignore[misc]
         return await self.worker.stage_positions(tps)
 
 
-def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
+def new_app(config: HostConfig, app_id: str, worker: Stages) -> App:
     """Faust's app as our stages need it.
 
     Args:
@@ -73,13 +73,13 @@ def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
     """
     app = App(
         app_id,
-        broker=[URL(f"kafka://{server}") for server in settings.kafka_bootstrap_servers],
-        broker_credentials=credentials(settings.kafka_security()),
+        broker=[URL(f"kafka://{server}") for server in config.kafka.addresses],
+        broker_credentials=credentials(config.kafka.security),
         store="memory://",
         TableManager=TableManager,
-        datadir=settings.data_dir,
-        topic_partitions=settings.partitions,
-        topic_replication_factor=settings.replication_factor,
+        datadir=config.data_dir,
+        topic_partitions=config.kafka.partitions,
+        topic_replication_factor=config.kafka.replication_factor,
         topic_disable_leader=True,
         processing_guarantee="at_least_once",
         table_standby_replicas=0,
@@ -97,7 +97,7 @@ def new_app(settings: Settings, app_id: str, worker: Stages) -> App:
         consumer_max_fetch_size=4 * 1024 * 1024,
         producer_acks=-1,
         web_enabled=False,
-        logging_config=logging_config(settings.log_level, settings.log_format),
+        logging_config=logging_config(config.log_level, config.log_format),
     )
     app.worker = worker
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)

@@ -24,7 +24,7 @@ from streams.runtime.metrics import expose_health
 from streams.runtime.outages import OutageTracker, Retry
 from streams.runtime.status_server import StatusServer
 from streams.runtime.task_dump import dump_tasks, dump_tasks_on_signal
-from streams.settings.model import Settings
+from streams.settings.processes import HostConfig
 
 log = structlog.get_logger(__name__)
 
@@ -42,32 +42,32 @@ class WorkerHost(ABC):
     A subclass builds its stages, names them in :attr:`groups` and says what it needs to be open.
 
     Args:
-        settings: of this process.
+        config: of this process.
         app_id: Faust's, see :func:`streams.engine.app.new_app`.
         registry: of the process's metrics, see :func:`streams.runtime.metrics.process_registry`.
         table_title: of its table, for `/ready`.
     """
 
     def __init__(
-        self, settings: Settings, app_id: str, registry: CollectorRegistry, table_title: str
+        self, config: HostConfig, app_id: str, registry: CollectorRegistry, table_title: str
     ) -> None:
-        self.settings = settings
+        self._host = config
         configure_structlog()
-        self.app: App = new_app(settings, app_id, self)
+        self.app: App = new_app(config, app_id, self)
         self.groups: Sequence[BatchProcessor[Any]] = ()
         """What takes the agents' records, in the order in which it is drained."""
         self._registry = registry
         self._table_title = table_title
         self._assignment = Assignment()
         self.retry = Retry(
-            OutageTracker(settings.max_retry_attempts, self.on_outage), settings.retry_delay_s
+            OutageTracker(config.retry.max_attempts, self.on_outage), config.retry.delay_s
         )
         """Waits out the outages of all services that the stages need."""
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
         self._stopping: threading.Timer | None = None
-        self._stop_limit_s = settings.drain_timeout_s + STOP_MARGIN_S
+        self._stop_limit_s = config.drain_timeout_s + STOP_MARGIN_S
 
     # What a subclass says.
 
@@ -94,7 +94,7 @@ class WorkerHost(ABC):
 
     def kafka_writer(self) -> LogWriter:
         """A producer of this process's own, closed at the end."""
-        writer = LogWriter(self.settings.kafka_bootstrap_servers, outages=self.retry.outages)
+        writer = LogWriter(self._host.kafka.servers, outages=self.retry.outages)
         self._resources.push_async_callback(writer.close)
         return writer
 
@@ -121,8 +121,8 @@ class WorkerHost(ABC):
 
     async def _open(self) -> None:
         server = StatusServer(
-            host=self.settings.metrics_host,
-            port=self.settings.metrics_port,
+            host=self._host.metrics_host,
+            port=self._host.metrics_port,
             registry=self._registry,
             live=list,
             ready=self._not_ready,
@@ -164,7 +164,7 @@ class WorkerHost(ABC):
         self._stopping.start()
         if self._opened:
             for group in self.groups:
-                await group.drain(timeout_s=self.settings.drain_timeout_s / len(self.groups))
+                await group.drain(timeout_s=self._host.drain_timeout_s / len(self.groups))
 
     async def close(self) -> None:
         """End the stages and let go of the services."""

@@ -130,12 +130,7 @@ class VoteLog(VoteSink):
         settings = self._settings
         genesis = await self._retry(
             Service.KAFKA,
-            lambda: admin.ensure_topics(
-                list(settings.kafka_bootstrap_servers),
-                app_id=settings.app_id,
-                partitions=settings.partitions,
-                replication_factor=settings.replication_factor,
-            ),
+            lambda: admin.ensure_topics(settings.kafka),
         )
         notices = ControlReader(
             settings.kafka_bootstrap_servers,

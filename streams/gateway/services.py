@@ -41,6 +41,7 @@ from streams.gateway.voters import Voters
 from streams.inspect.lag import measure
 from streams.runtime.metrics import GatewayMetrics, expose_health
 from streams.runtime.outages import OutageTracker, Retry, Service
+from streams.settings.build import tally_config
 from streams.settings.model import VALIDATION, Settings
 
 log = structlog.get_logger(__name__)
@@ -76,7 +77,7 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[G
         subscriptions = await stack.enter_async_context(
             Subscriptions(redis, store.standings, metrics)
         )
-        tallies = await stack.enter_async_context(TallyService(settings))
+        tallies = await stack.enter_async_context(TallyService(tally_config(settings)))
         writer = LogWriter(settings.kafka_bootstrap_servers, outages=retry.outages)
         stack.push_async_callback(writer.close)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from streams.errors import ServiceUnavailable
 from streams.gateway.subscriptions import TooManyWatchers
-from streams.settings.model import Settings
+from streams.settings.processes import TallyConfig
 from streams.tally.commands import TallyCommands, tally
 
 POLL_S: Final = 0.5
@@ -48,11 +48,11 @@ class TallyService:
     """The tally of a gateway. Enter it to use it; it connects on first use.
 
     Args:
-        settings: of the gateway.
+        config: where Kafka and PostgreSQL are.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, config: TallyConfig) -> None:
+        self._config = config
         self._resources = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._tally: TallyCommands | None = None
@@ -79,7 +79,7 @@ class TallyService:
         """
         async with self._opening:
             if self._tally is None:
-                self._tally = await self._resources.enter_async_context(tally(self._settings))
+                self._tally = await self._resources.enter_async_context(tally(self._config))
             return self._tally
 
     @property

@@ -16,6 +16,7 @@ from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import StackError
 from streams.load.programs import Program, child_environment, worker
+from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 from streams.tally.admission import admit
@@ -132,7 +133,7 @@ class TallyDemo:
         Raises:
             StackError: there was no result in time.
         """
-        async with tally(self.settings) as asked:
+        async with tally(tally_config(self.settings)) as asked:
             secrets, described, backups = self._ceremony()
             await asked.store.put_election(described, backups)
             key = public_key(self.settings.tally_key_file)

@@ -89,12 +89,7 @@ async def archive_other_log(settings: Settings, *, dry_run: bool) -> ArchiveRepo
 
 
 async def _ensured(settings: Settings) -> dict[int, Genesis]:
-    return await ensure_topics(
-        list(settings.kafka_bootstrap_servers),
-        app_id=settings.app_id,
-        partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-    )
+    return await ensure_topics(settings.kafka)
 
 
 def created_relations(migration: str) -> list[tuple[str, str]]:

@@ -31,12 +31,7 @@ async def rebuild_from_audit(
         LogMismatch: the database holds the results of this very log, or none.
         ServiceUnavailable: a service does not answer.
     """
-    genesis = await ensure_topics(
-        list(settings.kafka_bootstrap_servers),
-        app_id=settings.app_id,
-        partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-    )
+    genesis = await ensure_topics(settings.kafka)
     async with connected(settings.postgres) as connection:
         # Check before the log is written: the tables are replaced last.
         await require_owner(connection, settings.postgres, "scrutin rebuild log --from-audit")

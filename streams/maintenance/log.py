@@ -141,7 +141,7 @@ class LogRebuild:
             if plan.name == VALIDATION_TOPIC
         ]
         plan = TopicPlan(topic, log.partitions, log.config)
-        await create_topics(self._servers, [plan], settings.replication_factor)
+        await create_topics(settings.kafka, [plan])
 
     # What the log should hold.
 

@@ -105,12 +105,7 @@ class PostgresRebuild:
             ScrutinError: the database holds votes that the log lacks.
             ServiceUnavailable: a service does not answer.
         """
-        genesis = await ensure_topics(
-            self._servers,
-            app_id=self._settings.app_id,
-            partitions=self._settings.partitions,
-            replication_factor=self._settings.replication_factor,
-        )
+        genesis = await ensure_topics(self._settings.kafka)
         async with connected(self._settings.postgres) as connection:
             await require_owner(connection, self._settings.postgres, "scrutin rebuild postgres")
             await migrate(connection)
@@ -148,7 +143,7 @@ class PostgresRebuild:
         return resumed
 
     async def _apply(self, genesis: dict[int, Genesis]) -> None:
-        sink = PostgresSink(self._settings, self._windows, self._metrics, shadow.SCHEMA)
+        sink = self._sink(shadow.SCHEMA)
         async with sink, LogView(self._servers) as view:
             spans = await view.spans(VALIDATED_TOPIC)
             for partition, span in spans.items():
@@ -172,20 +167,25 @@ class PostgresRebuild:
         except MissingRange as missing:
             raise hole(missing) from missing
 
+    def _sink(self, schema: str = "") -> PostgresSink:
+        return PostgresSink(
+            self._settings.postgres,
+            self._windows,
+            self._metrics,
+            name=self._settings.worker_id,
+            partitions=self._settings.partitions,
+            schema=schema,
+        )
+
     async def _publish_windows(self) -> int:
         """Make `votes.windows` agree with the database."""
-        sink = PostgresSink(self._settings, self._windows, self._metrics)
+        sink = self._sink()
         writer = LogWriter(self._servers, outages=OutageTracker(self._settings.max_retry_attempts))
         try:
             async with sink, translated(self._settings.postgres.where()):
                 if await self._has_unknown_windows(sink):
                     await delete_topic(self._servers, WINDOWS_TOPIC)
-                    await ensure_topics(
-                        self._servers,
-                        app_id=self._settings.app_id,
-                        partitions=self._settings.partitions,
-                        replication_factor=self._settings.replication_factor,
-                    )
+                    await ensure_topics(self._settings.kafka)
                     await sink.connections.execute(statements.REWIND_WINDOWS)
                 return await WindowPublisher(sink, writer).publish()
         finally:

@@ -155,12 +155,7 @@ class TopicRebuild:
 
     async def _genesis(self) -> dict[int, Genesis]:
         settings = self._settings
-        return await ensure_topics(
-            self._servers,
-            app_id=settings.app_id,
-            partitions=settings.partitions,
-            replication_factor=settings.replication_factor,
-        )
+        return await ensure_topics(settings.kafka)
 
     async def _marks(self, genesis: Mapping[int, Genesis]) -> Marks:
         counted: dict[int, int] = {}

@@ -10,7 +10,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.settings.kafka_security import Broker
+from streams.settings.kafka_security import PLAINTEXT, Broker, Security
 from streams.settings.tls import client_context
 
 
@@ -60,13 +60,20 @@ class PostgresConfig:
 class KafkaConfig:
     """Where Kafka is, and the shape of the log in it."""
 
-    servers: tuple[Broker, ...]
+    addresses: tuple[str, ...]
+    """`host:port` each."""
     app_id: str
     """Group of the workers; prefix of the other groups and of the changelogs."""
     partitions: int
     """Partitions of every topic."""
     replication_factor: int
     """Replicas of every topic."""
+    security: Security = PLAINTEXT
+
+    @property
+    def servers(self) -> list[str]:
+        """The addresses with their security, for aiokafka's clients."""
+        return [Broker(address, self.security) for address in self.addresses]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import SecretStr
 
@@ -45,6 +45,9 @@ class Security:
             "sasl_plain_username": self.user,
             "sasl_plain_password": self.secret,
         }
+
+
+PLAINTEXT: Final = Security("PLAINTEXT")
 
 
 class Broker(str):

@@ -375,7 +375,8 @@ class Settings(ServiceSettings):
     def kafka(self) -> KafkaConfig:
         """Where Kafka is."""
         return KafkaConfig(
-            servers=self.brokers(),
+            addresses=self.kafka_bootstrap_servers,
+            security=self.kafka_security(),
             app_id=self.app_id,
             partitions=self.partitions,
             replication_factor=self.replication_factor,

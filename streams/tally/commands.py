@@ -27,7 +27,7 @@ from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.core.records import OutRecord
 from streams.runtime.outages import OutageTracker
-from streams.settings.model import Settings
+from streams.settings.processes import TallyConfig
 from streams.tally import statements as sql
 from streams.tally.chunks import chunk_sizes
 from streams.tally.codec import encode
@@ -60,8 +60,8 @@ class Created:
 class TallyCommands:
     """Asks for work and looks at what became of it. Made by :func:`tally`."""
 
-    def __init__(self, settings: Settings, store: TallyStore, writer: LogWriter) -> None:
-        self._settings = settings
+    def __init__(self, config: TallyConfig, store: TallyStore, writer: LogWriter) -> None:
+        self._kafka = config.kafka
         self.store = store
         self._writer = writer
         self._topics_there = False
@@ -72,16 +72,10 @@ class TallyCommands:
         Raises:
             ServiceUnavailable: Kafka does not confirm; it may be there all the same.
         """
-        settings = self._settings
         if not self._topics_there:
-            await ensure_tally_topics(
-                settings.kafka_bootstrap_servers,
-                app_id=settings.app_id,
-                partitions=settings.partitions,
-                replication_factor=settings.replication_factor,
-            )
+            await ensure_tally_topics(self._kafka)
             self._topics_there = True
-        partition = partition_for(event.election_id, settings.partitions)
+        partition = partition_for(event.election_id, self._kafka.partitions)
         await self._writer.write([OutRecord(EVENTS_TOPIC, partition, encode(event))])
 
     async def create(
@@ -270,19 +264,17 @@ def _json_list(shares: list[DecryptionShare] | list[CompensatedShare]) -> str:
 
 
 @asynccontextmanager
-async def tally(settings: Settings) -> AsyncIterator[TallyCommands]:
+async def tally(config: TallyConfig) -> AsyncIterator[TallyCommands]:
     """Connect to PostgreSQL, with its schema up to date, and to Kafka once something is asked for.
 
     Raises:
         ServiceUnavailable: one of them is away.
     """
-    async with connected(settings.postgres) as connection:
+    async with connected(config.postgres) as connection:
         await migrate(connection)
-    writer = LogWriter(
-        settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
-    )
-    async with TallyStore(settings) as store:
+    writer = LogWriter(config.kafka.servers, outages=OutageTracker(config.retry.max_attempts))
+    async with TallyStore(config.postgres) as store:
         try:
-            yield TallyCommands(settings, store, writer)
+            yield TallyCommands(config, store, writer)
         finally:
             await writer.close()

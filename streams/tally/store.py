@@ -13,7 +13,7 @@ import msgspec
 from schemas.tally import Create
 from streams.adapters.postgres.connection import Pooled
 from streams.core.keys import ELECTION_PREFIX
-from streams.settings.model import Settings
+from streams.settings.configs import PostgresConfig
 from streams.tally import statements as sql
 from streams.tally.chunks import chunk_numbers, chunk_sizes, election_number, shuffle_seed
 from streams.tally.crypto.ceremony import GuardianKey
@@ -50,8 +50,8 @@ class TallyStore(Pooled):
     Every method raises :class:`streams.errors.ServiceUnavailable` while PostgreSQL is away.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.postgres, "scrutin tally")
+    def __init__(self, config: PostgresConfig) -> None:
+        super().__init__(config, "scrutin tally")
         self._elections: dict[str, DescribedElection] = {}
 
     @asynccontextmanager

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
 
 from streams.adapters.kafka.admin import TopicPlan, create_topics
+from streams.settings.configs import KafkaConfig
 
 EVENTS_TOPIC: Final = "tally.events"
 """Commands and outcomes, by election."""
@@ -30,9 +30,7 @@ def partition_for(key: str, partitions: int) -> int:
     return crc32(key.encode()) % partitions
 
 
-async def ensure_tally_topics(
-    bootstrap_servers: Sequence[str], *, app_id: str, partitions: int, replication_factor: int
-) -> None:
+async def ensure_tally_topics(config: KafkaConfig) -> None:
     """Create what is missing and check what is there.
 
     Raises:
@@ -41,12 +39,12 @@ async def ensure_tally_topics(
     """
     kept = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
     plan = [
-        TopicPlan(EVENTS_TOPIC, partitions, kept),
-        TopicPlan(TASKS_TOPIC, partitions, {"cleanup.policy": "delete"}),
+        TopicPlan(EVENTS_TOPIC, config.partitions, kept),
+        TopicPlan(TASKS_TOPIC, config.partitions, {"cleanup.policy": "delete"}),
         TopicPlan(
-            jobs_changelog(app_id),
-            partitions,
+            jobs_changelog(config.app_id),
+            config.partitions,
             {"cleanup.policy": "compact", "retention.ms": "-1"},
         ),
     ]
-    await create_topics(list(bootstrap_servers), plan, replication_factor)
+    await create_topics(config, plan)

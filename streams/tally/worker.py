@@ -19,7 +19,7 @@ from streams.errors import ScrutinError
 from streams.runtime.failstop import fail
 from streams.runtime.metrics import process_registry
 from streams.runtime.outages import Service
-from streams.settings.model import Settings
+from streams.settings.processes import TallyWorkerConfig
 from streams.tally.codec import decode_event, decode_task, encode
 from streams.tally.coordinator import Coordinator, EventOf
 from streams.tally.helpers import Helpers
@@ -47,22 +47,23 @@ class TallyWorker(WorkerHost):
     """Builds the stages and connects them to Faust's agents.
 
     Args:
-        settings: of this process.
+        config: of this process.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, tally_app_id(settings.app_id), process_registry(), "jobs' table")
+    def __init__(self, config: TallyWorkerConfig) -> None:
+        host, kafka = config.host, config.host.kafka
+        super().__init__(host, tally_app_id(kafka.app_id), process_registry(), "jobs' table")
         register_codec(EVENTS_CODEC, decode_event, encode)
         register_codec(TASKS_CODEC, decode_task, encode)
         self._writer = self.kafka_writer()
-        self._store = TallyStore(settings)
-        self._helpers = Helpers(settings.helpers())
+        self._store = TallyStore(host.postgres)
+        self._helpers = Helpers(config.helpers)
         self._jobs: JobsTable | None = None
         self.coordinator = Coordinator(
             jobs=lambda: self.jobs.state,
-            changelog=jobs_changelog(settings.app_id),
-            partitions=settings.partitions,
-            pace=Pace(in_flight=settings.tally_in_flight),
+            changelog=jobs_changelog(kafka.app_id),
+            partitions=kafka.partitions,
+            pace=Pace(in_flight=config.in_flight),
             writer=self._writer,
             store=self._store,
             retry=self.retry,
@@ -70,11 +71,11 @@ class TallyWorker(WorkerHost):
         )
         self.runner = Runner(
             store=self._store,
-            phases=Phases(self._store, self._helpers, settings.tally_key_file),
+            phases=Phases(self._store, self._helpers, config.key_file),
             writer=self._writer,
             retry=self.retry,
-            partitions=settings.partitions,
-            worker=settings.worker_id,
+            partitions=kafka.partitions,
+            worker=host.name,
         )
         self._coordinating = self._group("tally events", self.coordinator.process, _GROUP_EVENTS)
         self._working = self._group("tally tasks", self.runner.process, self._helpers.count)
@@ -82,10 +83,10 @@ class TallyWorker(WorkerHost):
         self._acknowledged: dict[TP, int] = {}
         self._watchdog = Watchdog(
             positions=self._positions,
-            reader=LogReader(settings.kafka_bootstrap_servers),
+            reader=LogReader(kafka.servers),
             outages=self.retry.outages,
-            timeout_s=settings.watchdog_timeout_s,
-            worker=settings.worker_id,
+            timeout_s=host.watchdog_timeout_s,
+            worker=host.name,
         )
 
     @property
@@ -111,7 +112,7 @@ class TallyWorker(WorkerHost):
         table = JobsTable(
             self.app,
             name=name,
-            partitions=self.settings.partitions,
+            partitions=self._host.kafka.partitions,
             key_type=bytes,
             value_type=bytes,
             on_recover=self.restored,
@@ -155,15 +156,9 @@ class TallyWorker(WorkerHost):
 
     async def prepare(self) -> list[Coroutine[Any, Any, None]]:
         """Bring topics and schema up to date, open what the stages need."""
-        settings = self.settings
         await self.retry(
             Service.KAFKA,
-            lambda: ensure_tally_topics(
-                settings.kafka_bootstrap_servers,
-                app_id=settings.app_id,
-                partitions=settings.partitions,
-                replication_factor=settings.replication_factor,
-            ),
+            lambda: ensure_tally_topics(self._host.kafka),
         )
         await self.retry(Service.POSTGRESQL, self._prepare_database)
         await self.retry(Service.POSTGRESQL, self._store.__aenter__)
@@ -177,7 +172,7 @@ class TallyWorker(WorkerHost):
         ]
 
     async def _prepare_database(self) -> None:
-        async with connected(self.settings.postgres) as connection:
+        async with connected(self._host.postgres) as connection:
             await migrate(connection)
 
     async def drain(self) -> None:

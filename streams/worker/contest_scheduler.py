@@ -17,7 +17,6 @@ from streams.adapters.postgres.connection import translated
 from streams.control.issuer import Issuer, Writer
 from streams.core.contests import due
 from streams.errors import ServiceUnavailable
-from streams.settings.model import Settings
 from streams.worker.postgres_sink import PostgresSink
 
 log = structlog.get_logger(__name__)
@@ -36,15 +35,21 @@ class ContestScheduler:
     """The watch.
 
     Args:
-        settings: of the worker.
         sink: for its connections.
         writer: to Kafka, for this task alone.
+        partitions: of the log.
+        name: of the worker.
+        enforced: only votes in open contests count.
     """
 
-    def __init__(self, settings: Settings, sink: PostgresSink, writer: Writer) -> None:
-        self._settings = settings
+    def __init__(
+        self, sink: PostgresSink, writer: Writer, *, partitions: int, name: str, enforced: bool
+    ) -> None:
         self._sink = sink
         self._writer = writer
+        self._partitions = partitions
+        self._name = name
+        self._enforced = enforced
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -71,9 +76,9 @@ class ContestScheduler:
             issuer = Issuer(
                 connection=connection,
                 writer=self._writer,
-                partitions=self._settings.partitions,
-                name=self._settings.worker_id,
-                enforced=self._settings.enforce_contests,
+                partitions=self._partitions,
+                name=self._name,
+                enforced=self._enforced,
             )
             async with issuer.turn(wait=False) as mine:
                 if mine and (command := await issuer.change_contests(_due)):

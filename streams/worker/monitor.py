@@ -51,9 +51,9 @@ class Monitor:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        settings = self._worker.settings
+        host = self._worker.config.host
         ticks = 0
-        timeouts_s = (settings.watchdog_timeout_s, settings.recovery_timeout_s)
+        timeouts_s = (host.watchdog_timeout_s, host.recovery_timeout_s)
         lag_every = max(1, int(min(LAG_EVERY_S, *(t / 4 for t in timeouts_s)) / INTERVAL_S))
         while True:
             await asyncio.sleep(INTERVAL_S)
@@ -114,11 +114,11 @@ class Monitor:
             self._moved_at_s = time.monotonic()
             return
         still_s = time.monotonic() - self._moved_at_s
-        if still_s > self._worker.settings.watchdog_timeout_s:
+        if still_s > self._worker.config.host.watchdog_timeout_s:
             fail(
                 NoProgress(
                     f"{lag} records wait and none was processed for {still_s:.0f} s",
-                    where={"worker": self._worker.settings.worker_id},
+                    where={"worker": self._worker.config.host.name},
                     todo="Start the worker again; if it repeats, see the log before this line",
                 )
             )
@@ -142,11 +142,11 @@ class Monitor:
         still_s = time.monotonic() - max(
             self._moved_at_s, self._worker.voted.state.last_applied_at_s
         )
-        if not self._outages.degraded and (still_s > self._worker.settings.recovery_timeout_s):
+        if not self._outages.degraded and (still_s > self._worker.config.host.recovery_timeout_s):
             fail(
                 RecoveryFailed(
                     f"The restore of the voted table has not moved for {still_s:.0f} s",
-                    where={"worker": self._worker.settings.worker_id},
+                    where={"worker": self._worker.config.host.name},
                     todo="Check Kafka and start the worker again",
                 )
             )

@@ -38,7 +38,7 @@ from streams.errors import SettingsError
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import WorkerMetrics
-from streams.settings.model import Settings
+from streams.settings.configs import PostgresConfig
 from streams.worker.sink_controls import write_controls
 
 ALREADY_COUNTED: Final = "already_counted"
@@ -53,18 +53,26 @@ class PostgresSink(Pooled):
     """Adapter to the result database.
 
     Args:
-        settings: where the database is.
+        config: where the database is.
         windows: assigns batches to windows.
         metrics: the worker's.
+        name: of the worker.
+        partitions: of the log.
         schema: of the tables; the user's own by default.
     """
 
     def __init__(
-        self, settings: Settings, windows: Windows, metrics: WorkerMetrics, schema: str = ""
+        self,
+        config: PostgresConfig,
+        windows: Windows,
+        metrics: WorkerMetrics,
+        *,
+        name: str,
+        partitions: int,
+        schema: str = "",
     ) -> None:
-        name = f"scrutin-worker {settings.worker_id}"
-        self._partitions = settings.partitions
-        super().__init__(settings.postgres, name, schema, reset=keep_session)
+        self._partitions = partitions
+        super().__init__(config, f"scrutin-worker {name}", schema, reset=keep_session)
         self._windows = windows
         self._metrics = metrics
 

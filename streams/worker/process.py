@@ -27,7 +27,7 @@ from streams.runtime import failpoints
 from streams.runtime.failstop import fail
 from streams.runtime.metrics import WorkerMetrics, process_registry
 from streams.runtime.outages import Service
-from streams.settings.model import Settings
+from streams.settings.processes import WorkerConfig
 from streams.worker.aggregation import Aggregation, event_of
 from streams.worker.contest_scheduler import ContestScheduler
 from streams.worker.log_check import check_database
@@ -59,30 +59,44 @@ class Worker(WorkerHost):
     """Builds the stages and connects them to Faust's agents.
 
     Args:
-        settings: of this process.
+        config: of this process.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
+        kafka = config.host.kafka
         self.metrics = WorkerMetrics(process_registry())
-        self.windows = Windows(settings.window_ms)
-        super().__init__(settings, settings.app_id, self.metrics.registry, "voted table")
+        self.windows = Windows(config.window_ms)
+        super().__init__(config.host, kafka.app_id, self.metrics.registry, "voted table")
         register_codecs()
-        self._reader = LogReader(settings.kafka_bootstrap_servers)
+        self._reader = LogReader(kafka.servers)
         self._writer = self.kafka_writer()
-        self._sink = PostgresSink(settings, self.windows, self.metrics)
+        self._sink = PostgresSink(
+            config.host.postgres,
+            self.windows,
+            self.metrics,
+            name=config.host.name,
+            partitions=kafka.partitions,
+        )
         self._window_topic = WindowPublisher(self._sink, self.kafka_writer())
-        self._timekeeper = ContestScheduler(settings, self._sink, self.kafka_writer())
-        self._redis = redis_client(settings.redis)
+        self._timekeeper = ContestScheduler(
+            self._sink,
+            self.kafka_writer(),
+            partitions=kafka.partitions,
+            name=config.host.name,
+            enforced=config.enforce_contests,
+        )
+        self._redis = redis_client(config.redis)
         self._resources.push_async_callback(self._redis.aclose)
         self._live = TotalsPublisher(
             self._redis,
             self.metrics,
-            PollVoteFeed(self._redis, self._sink).announce if settings.global_votes else None,
+            PollVoteFeed(self._redis, self._sink).announce if config.global_votes else None,
         )
         self._voted: VotedTable | None = None
         self.validation = Validation(
             store=lambda: self.voted.state,
-            changelog_topic=changelog_topic(settings.app_id),
+            changelog_topic=changelog_topic(kafka.app_id),
             writer=self._writer,
             reader=self._reader,
             retry=self.retry,
@@ -95,7 +109,7 @@ class Worker(WorkerHost):
             retry=self.retry,
             metrics=self.metrics,
             flushed=self._window_topic.flushed,
-            committed=self._live.offer if settings.live else lambda *_: None,
+            committed=self._live.offer if config.live else lambda *_: None,
         )
         self._validating: BatchProcessor[InputEvent] = BatchProcessor(
             "validation",
@@ -109,10 +123,10 @@ class Worker(WorkerHost):
         self._aggregating: BatchProcessor[VerdictEvent] = BatchProcessor(
             "aggregation",
             self.aggregation.process,
-            start_weight=settings.batch_size,
-            pause_s=min(FLUSH_PAUSE_S, settings.batch_timeout_s),
+            start_weight=config.batch_size,
+            pause_s=min(FLUSH_PAUSE_S, config.batch_timeout_s),
             gather_s=GATHER_S,
-            max_weight=settings.max_flush_votes,
+            max_weight=config.max_flush_votes,
             assignment=self._assignment,
         )
         self.groups = (self._validating, self._aggregating)
@@ -121,7 +135,7 @@ class Worker(WorkerHost):
     @property
     def sinks(self) -> bool:
         """Whether this deployment counts into PostgreSQL."""
-        return self.settings.sink == "postgres"
+        return self.config.sinks
 
     @property
     def voted(self) -> VotedTable:
@@ -134,7 +148,7 @@ class Worker(WorkerHost):
         table = VotedTable(
             self.app,
             name=name,
-            partitions=self.settings.partitions,
+            partitions=self.config.host.kafka.partitions,
             key_type=bytes,
             value_type=bytes,
             on_recover=self.restored,
@@ -144,9 +158,9 @@ class Worker(WorkerHost):
         )
         self._voted = self.app.tables.add(table)
         table.state.read_ahead(self._reader, self.retry)
-        if self.settings.store == "rocksdb":
+        if self.config.on_disk:
             persistence = Persistence(
-                RocksDbVotedStore(self.settings.data_dir / name),
+                RocksDbVotedStore(self.config.host.data_dir / name),
                 self.validation.log_id,
                 self._holds,
             )
@@ -197,16 +211,10 @@ class Worker(WorkerHost):
 
     async def prepare(self) -> list[Coroutine[Any, Any, None]]:
         """Bring topics and schema up to date, open what the stages need."""
-        settings = self.settings
-        failpoints.arm(failpoints.parse(settings.test_failpoints))
+        failpoints.arm(failpoints.parse(self.config.failpoints))
         genesis: Mapping[int, Genesis] = await self.retry(
             Service.KAFKA,
-            lambda: ensure_topics(
-                list(settings.kafka_bootstrap_servers),
-                app_id=settings.app_id,
-                partitions=settings.partitions,
-                replication_factor=settings.replication_factor,
-            ),
+            lambda: ensure_topics(self.config.host.kafka),
         )
         self.validation.open(genesis)
         runners: list[Coroutine[Any, Any, None]] = [self._validating.run()]
@@ -218,13 +226,13 @@ class Worker(WorkerHost):
                 self._window_topic.run(),
                 self._timekeeper.run(),
             ]
-            if settings.live:
+            if self.config.live:
                 runners.append(self._live.run())
         runners.append(self._progress.run())
         return runners
 
     async def _prepare_database(self, genesis: Mapping[int, Genesis]) -> None:
-        async with connected(self.settings.postgres) as connection:
+        async with connected(self.config.host.postgres) as connection:
             for migration in await migrate(connection):
                 log.info("migration applied", version=migration.version, name=migration.name)
             await check_database(connection, genesis, self._reader)
@@ -245,7 +253,7 @@ class Worker(WorkerHost):
         record = await self.retry(
             Service.KAFKA,
             lambda: self._reader.at(
-                changelog_topic(self.settings.app_id), partition, position.offset
+                changelog_topic(self.config.host.kafka.app_id), partition, position.offset
             ),
         )
         return record is not None and digest(record.key, record.value) == position.digest

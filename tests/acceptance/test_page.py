@@ -15,6 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from streams.devstack import Stack
 from streams.devstack.packages import which
+from streams.settings.build import tally_config
 from streams.settings.model import Settings
 from streams.tally.commands import tally
 from streams.tally.results import Result
@@ -190,7 +191,7 @@ async def encrypted_elections(ann: Window, bob: Window, settings: Settings, pict
     await expect(bob.page.get_by_text("No encrypted election yet")).to_be_visible()
     held = small_election("Town hall", 1, cast=1)
     described = described_as("Town hall", held.voting)
-    async with tally(settings) as asked:
+    async with tally(tally_config(settings)) as asked:
         assert await asked.store.put_election(described, [])
         await asked.create("Town hall")
         await ann.open("/tallies")

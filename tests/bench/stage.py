@@ -145,10 +145,7 @@ def _committed(admin: AIOKafkaAdminClient, group: str) -> Progress:
 
 async def _fill(settings: Settings, count: int, size: int) -> int:
     """Write votes as a bridge does; returns how many the whole batches hold."""
-    servers = list(settings.kafka_bootstrap_servers)
-    genesis = await ensure_topics(
-        servers, app_id=settings.app_id, partitions=settings.partitions, replication_factor=1
-    )
+    genesis = await ensure_topics(settings.kafka)
     batches: dict[int, list[Vote]] = {partition: [] for partition in genesis}
     written = 0
     async with _producer(settings) as producer:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from streams.devstack import Stack
 from streams.load.programs import Program, child_environment, worker
+from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 from streams.tally.commands import TallyCommands, tally
@@ -56,7 +57,7 @@ async def _measure(stack: Stack, directory: Path, ballots: int) -> dict[str, Any
     )
     settings = load_settings({k: v for k, v in env.items() if k in stack.env()})
     found: dict[str, Any] = {"chunk_size": CHUNK_SIZE, "helpers": 1}
-    async with tally(settings) as asked:
+    async with tally(tally_config(settings)) as asked:
         for count in (1_000, ballots):
             name = f"bench-{count}"
             await _put(asked, settings, name, count)

@@ -28,6 +28,7 @@ from streams.adapters.kafka.admin import ensure_topics
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.load.programs import Program, bridge, child_environment
+from streams.settings.configs import KafkaConfig
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 from tests.harness import redis_of, until, wipe
@@ -92,9 +93,7 @@ class BridgeHarness:
 
     async def __aenter__(self) -> BridgeHarness:
         await wipe(self.stack.env())
-        await ensure_topics(
-            self.servers, app_id=APP_ID, partitions=PARTITIONS, replication_factor=1
-        )
+        await ensure_topics(KafkaConfig(tuple(self.servers), APP_ID, PARTITIONS, 1))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -21,6 +21,7 @@ from schemas.windows import WindowKey, WindowState
 from streams.adapters.kafka.admin import ensure_topics
 from streams.core.keys import partition_of, voter_key
 from streams.core.topics import VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
+from streams.settings.configs import KafkaConfig
 
 PARTITIONS = 4
 
@@ -71,9 +72,7 @@ class FinishedCount:
     """Voter key -> partition, offset, index."""
 
     async def __aenter__(self) -> FinishedCount:
-        self.genesis = await ensure_topics(
-            [self.servers], app_id=self.app_id, partitions=PARTITIONS, replication_factor=1
-        )
+        self.genesis = await ensure_topics(KafkaConfig((self.servers,), self.app_id, PARTITIONS, 1))
         self.producer = AIOKafkaProducer(
             bootstrap_servers=self.servers, acks="all", enable_idempotence=True
         )

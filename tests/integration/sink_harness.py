@@ -65,7 +65,13 @@ class OneSink:
     def __init__(self, settings: Settings) -> None:
         self.metrics = WorkerMetrics(CollectorRegistry())
         self.windows = Windows(settings.window_ms)
-        self.sink = PostgresSink(settings, self.windows, self.metrics)
+        self.sink = PostgresSink(
+            settings.postgres,
+            self.windows,
+            self.metrics,
+            name=settings.worker_id,
+            partitions=settings.partitions,
+        )
 
     def metric(self, name: str, labels: Mapping[str, str] | None = None) -> float:
         return self.metrics.registry.get_sample_value(name, dict(labels or {})) or 0.0

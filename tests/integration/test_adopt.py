@@ -394,12 +394,7 @@ async def test_undo_puts_everything_back(before: Before) -> None:
 
 async def test_a_log_with_votes_of_its_own_is_refused(before: Before) -> None:
     await before.fill(election("voting", 100))
-    await ensure_topics(
-        list(before.settings.kafka_bootstrap_servers),
-        app_id=before.settings.app_id,
-        partitions=before.settings.partitions,
-        replication_factor=1,
-    )
+    await ensure_topics(before.settings.kafka)
     writer = LogWriter(before.settings.kafka_bootstrap_servers, outages=OutageTracker(3))
     await writer.write([OutRecord(VALIDATION_TOPIC, 1, encode(make_batch(make_vote(1))))])
     await writer.close()

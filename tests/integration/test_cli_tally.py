@@ -17,6 +17,7 @@ from streams.cli import guardian
 from streams.cli import tally as tally_cli
 from streams.devstack import Stack
 from streams.errors import ExitCode, ScrutinError, SettingsError
+from streams.settings.build import tally_config
 from streams.tally.commands import tally
 from streams.tally.crypto.ballots import encrypt_ballot
 from streams.tally.crypto.ceremony import GuardianKey
@@ -143,7 +144,7 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
 
 
 async def tallied(world: TallyHarness) -> None:
-    async with tally(world.settings) as asked:
+    async with tally(tally_config(world.settings)) as asked:
         await world.tallied(asked, "e")
 
 

@@ -24,6 +24,7 @@ from streams.adapters.kafka.admin import ensure_topics
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.amqp import connection_parameters
+from streams.settings.configs import KafkaConfig
 from streams.settings.load import load_settings
 from tests.faults.scenarios_hosts import wrong_clock
 from tests.harness import wipe
@@ -137,7 +138,7 @@ def test_an_old_java(tmp_path: Path) -> None:
 def test_a_topic_with_another_number_of_partitions(env: dict[str, str]) -> None:
     app_id = f"hour-{uuid.uuid4().hex[:8]}"
     servers = [env["KAFKA_BOOTSTRAP_SERVERS"]]
-    asyncio.run(ensure_topics(servers, app_id=app_id, partitions=PARTITIONS, replication_factor=1))
+    asyncio.run(ensure_topics(KafkaConfig(tuple(servers), app_id, PARTITIONS, 1)))
     wrong = {**env, "SCRUTIN_APP_ID": app_id, "SCRUTIN_PARTITIONS": "8"}
     printed = refused(wrong, "contest", "create", "C-1")
     shown("A topic with another number of partitions", printed)

@@ -31,12 +31,7 @@ CHECKS = ",".join(
 async def test_nothing_that_is_sent_breaks_the_api(stack: Stack, tmp_path: Path) -> None:
     await wipe(stack.env())
     async with own_database(stack) as settings:
-        await ensure_topics(
-            list(settings.kafka_bootstrap_servers),
-            app_id=settings.app_id,
-            partitions=settings.partitions,
-            replication_factor=1,
-        )
+        await ensure_topics(settings.kafka)
         env = child_environment(
             stack.env(), POSTGRES_DB=settings.postgres_db, SCRUTIN_SECRET=SECRET, **NO_LIMITS
         )

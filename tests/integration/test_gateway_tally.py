@@ -13,6 +13,7 @@ import pytest
 
 from streams.devstack import Stack
 from streams.load.programs import gateway
+from streams.settings.build import tally_config
 from streams.tally.commands import tally
 from tests.harness import until
 from tests.integration.gateway_harness import Client, client_of
@@ -33,7 +34,10 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 async def test_an_encrypted_election_is_tallied_over_http(stack: Stack, tmp_path: Path) -> None:
     held = small_election("123", 3, cast=4)
-    async with tally_harness(stack, tmp_path) as world, tally(world.settings) as asked:
+    async with (
+        tally_harness(stack, tmp_path) as world,
+        tally(tally_config(world.settings)) as asked,
+    ):
         env = {**world.env, "SCRUTIN_TALLY_API_KEYS": hashlib.sha256(KEY.encode()).hexdigest()}
         program = gateway(env, tmp_path).start()
         world.programs.append(program)

@@ -21,6 +21,7 @@ from streams.errors import ExitCode
 from streams.maintenance import derived, postgres
 from streams.maintenance.postgres import PostgresRebuild
 from streams.maintenance.topics import TopicRebuild
+from streams.settings.configs import KafkaConfig
 from streams.settings.load import load_settings
 from streams.worker.postgres_sink import PostgresSink
 from tests.harness import until
@@ -193,7 +194,7 @@ async def rewrite_log(world: WorkerHarness, keep: int) -> None:
     }
     await delete_topic(world.servers, VALIDATION_TOPIC)
     [plan] = [t for t in planned_topics(APP_ID, PARTITIONS) if t.name == VALIDATION_TOPIC]
-    await create_topics(world.servers, [plan], 1)
+    await create_topics(KafkaConfig(tuple(world.servers), APP_ID, PARTITIONS, 1), [plan])
     await world.new_producer()
     for partition, values in kept.items():
         for value in values:

@@ -17,6 +17,7 @@ from streams.adapters.postgres.statements import REWIND_VALIDATED
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.election import LoadPlan
+from streams.settings.build import tally_config
 from streams.tally.commands import tally
 from tests.harness import Chain, wipe
 from tests.integration.cli_harness import run_cli
@@ -117,7 +118,7 @@ async def tallies(stack: Stack, operator: dict[str, str], directory: Path) -> No
     )
     held = small_election("e", 3, cast=2)
     guardian = held.keys[0].owner_id
-    async with tally(settings) as asked:
+    async with tally(tally_config(settings)) as asked:
         await world.put(asked, "e", held)
         for _ in range(2):
             await world.seal(asked, "e", held, 0)

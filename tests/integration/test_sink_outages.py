@@ -7,12 +7,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from streams.core.windows import Windows
 from streams.errors import ServiceUnavailable
 from streams.runtime.outages import OutageTracker, Retry
 from streams.settings.model import Settings
 from streams.worker import postgres_sink as sink_module
-from streams.worker.postgres_sink import ALREADY_COUNTED, PostgresSink
+from streams.worker.postgres_sink import ALREADY_COUNTED
 from tests.integration.sink_harness import (
     Log,
     OneSink,
@@ -168,4 +167,3 @@ async def test_nobody_listening_is_an_outage(own: Settings) -> None:
 async def test_a_sink_does_not_connect_before_it_is_used(own: Settings) -> None:
     nowhere = own.model_copy(update={"postgres_host": "nowhere.invalid"})
     OneSink(nowhere)
-    PostgresSink(nowhere, Windows(1000), OneSink(nowhere).metrics)

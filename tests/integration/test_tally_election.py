@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from streams.devstack import Stack
+from streams.settings.build import tally_config
 from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.election import CryptoElection
@@ -76,7 +77,10 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
     told = Told()
     told(f"seed {seed}, {BALLOTS} ballots")
     held = begin_election(plain_election(NAME, 10), random.Random(seed), guardians=3, quorum=2)
-    async with tally_harness(stack, tmp_path) as world, tally(world.settings) as asked:
+    async with (
+        tally_harness(stack, tmp_path) as world,
+        tally(tally_config(world.settings)) as asked,
+    ):
         # Whoever stands still is replaced here, and not waited for.
         world.env["SCRUTIN_WATCHDOG_TIMEOUT_S"] = "20"
         described = await world.put_election(asked, NAME, held)

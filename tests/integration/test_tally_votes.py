@@ -14,6 +14,7 @@ import pytest
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.programs import worker
+from streams.settings.build import tally_config
 from streams.tally.collecting import CHOICE, FIELD, collect
 from streams.tally.commands import tally
 from streams.tally.crypto.ballots import BallotState, EncryptedBallot, ballot_code, encrypt_ballot
@@ -79,7 +80,10 @@ async def test_each_voter_s_ballot_is_admitted_once_if_it_proves_what_it_holds(
         message("dan", text_of(copied(first, "b-dan"))),
     ]
     assert max(map(len, bodies)) < 131_072
-    async with tally_harness(stack, tmp_path) as world, tally(world.settings) as asked:
+    async with (
+        tally_harness(stack, tmp_path) as world,
+        tally(tally_config(world.settings)) as asked,
+    ):
         described = await world.put_election(asked, NAME, held)
         await counted(world, bodies)
         with pytest.raises(Refused, match="7 counted votes") as early:

@@ -13,6 +13,7 @@ from schemas.tally import Mode
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.amqp import Link, connection_parameters
+from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.tally.commands import tally
 from streams.tally.crypto.decryption import PlainTally
@@ -38,7 +39,7 @@ def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ta
 
 async def test_every_chunk_is_decrypted_where_that_is_asked_for(world: TallyHarness) -> None:
     held = small_election("c", 5, cast=5)
-    async with tally(world.settings) as asked:
+    async with tally(tally_config(world.settings)) as asked:
         await world.put(asked, "c", held)
         await world.seal(asked, "c", held, 0, 1, 2)
         await asked.create("c", mode=Mode.CHUNKED, chunk_size=2)
@@ -58,7 +59,7 @@ async def test_every_chunk_is_decrypted_where_that_is_asked_for(world: TallyHarn
 
 async def test_elections_take_turns(world: TallyHarness) -> None:
     names = ("t1", "t2")
-    async with tally(world.settings) as asked:
+    async with tally(tally_config(world.settings)) as asked:
         for name in names:
             await world.put(asked, name, small_election(name, 6, cast=4))
         # Both are asked for before either begins.
@@ -90,7 +91,7 @@ async def test_a_poison_chunk_fails_visibly_alone_and_the_job_can_be_resumed(
     world: TallyHarness,
 ) -> None:
     held = small_election("p", 11, cast=4)
-    async with tally(world.settings) as asked:
+    async with tally(tally_config(world.settings)) as asked:
         await world.put(asked, "p", held)
         ballot = held.ballots[0].object_id
         where = "election_id = 'p' AND ballot_id = $1"
@@ -125,7 +126,7 @@ async def test_a_poison_chunk_fails_visibly_alone_and_the_job_can_be_resumed(
 
 async def test_no_secret_of_a_guardian_can_be_read_anywhere(world: TallyHarness) -> None:
     held = small_election("s", 2, cast=1)
-    async with tally(world.settings) as asked:
+    async with tally(tally_config(world.settings)) as asked:
         await world.put(asked, "s", held)
         with pytest.raises(Refused) as caught:
             await asked.decrypt("s", "guardian-1")
@@ -147,7 +148,7 @@ async def test_messages_of_older_deployments_queues_are_commands(world: TallyHar
     queues = ("tally.creation.queue", "decryption.queue", "combine.decryption.queue")
     settings = load_settings(world.stack.env())
     async with (
-        tally(world.settings) as asked,
+        tally(tally_config(world.settings)) as asked,
         world.bridge(SCRUTIN_TALLY_QUEUES=",".join(queues)) as bridge,
         Link(connection_parameters(settings.rabbit)) as link,
     ):

@@ -18,6 +18,7 @@ from streams.adapters.kafka.reader import LogReader
 from streams.core.topics import changelog_topic
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, ServiceUnavailable, TopologyMismatch
+from streams.settings.configs import KafkaConfig
 from tests.integration.kafka_names import admin, producer, servers, unused
 from tests.strategies import make_batch, make_vote
 
@@ -44,9 +45,7 @@ class Own:
         ]
 
     async def ensure(self, partitions: int = 3) -> dict[int, Genesis]:
-        return await ensure_topics(
-            servers(self.stack), app_id=self.app, partitions=partitions, replication_factor=1
-        )
+        return await ensure_topics(KafkaConfig(tuple(servers(self.stack)), self.app, partitions, 1))
 
 
 @pytest.fixture
@@ -157,10 +156,10 @@ async def test_a_log_without_its_beginning_is_refused(stack: Stack, own: Own) ->
 
 async def test_nobody_there_is_an_outage() -> None:
     with pytest.raises(ServiceUnavailable, match=r"KAFKA_BOOTSTRAP_SERVERS 127\.0\.0\.1:1"):
-        await ensure_topics(["127.0.0.1:1"], app_id="a", partitions=1, replication_factor=1)
+        await ensure_topics(KafkaConfig(("127.0.0.1:1",), "a", 1, 1))
 
 
 async def test_too_few_brokers_are_named(stack: Stack, own: Own) -> None:
     with pytest.raises(ServiceUnavailable, match="fewer than 3 brokers") as raised:
-        await ensure_topics(servers(stack), app_id=own.app, partitions=3, replication_factor=3)
+        await ensure_topics(KafkaConfig(tuple(servers(stack)), own.app, 3, 3))
     assert raised.value.where["variable"] == "SCRUTIN_REPLICATION_FACTOR"

@@ -26,6 +26,7 @@ from streams.control.skips import in_place, read_input
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, worker_group
 from streams.devstack import Stack
 from streams.load.programs import Program, child_environment, worker
+from streams.settings.configs import KafkaConfig
 from streams.settings.load import load_settings
 from tests.harness import database, until, until_reached, wipe
 from tests.integration.sink_harness import Log, check_sums
@@ -118,9 +119,7 @@ class WorkerHarness:
 
     async def new_log(self) -> None:
         """Create the topics, with a genesis in each partition."""
-        self.genesis = await ensure_topics(
-            self.servers, app_id=APP_ID, partitions=PARTITIONS, replication_factor=1
-        )
+        self.genesis = await ensure_topics(KafkaConfig(tuple(self.servers), APP_ID, PARTITIONS, 1))
         for partition, genesis in self.genesis.items():
             log = self.logs[partition] = Log(partition, genesis.log_id)
             log.begin(genesis)

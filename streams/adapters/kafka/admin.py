@@ -33,6 +33,7 @@ from streams.core.topics import (
     changelog_topic,
 )
 from streams.errors import LOG_LOST, LogMismatch, ServiceUnavailable, TopologyMismatch
+from streams.settings.configs import KafkaConfig
 from streams.settings.kafka_security import client
 
 DELETE_TIMEOUT_S: Final = 30.0
@@ -63,9 +64,7 @@ def planned_topics(app_id: str, partitions: int) -> list[TopicPlan]:
     ]
 
 
-async def ensure_topics(
-    bootstrap_servers: list[str], *, app_id: str, partitions: int, replication_factor: int
-) -> dict[int, Genesis]:
+async def ensure_topics(config: KafkaConfig) -> dict[int, Genesis]:
     """Create missing topics, check existing ones, and return each input partition's genesis.
 
     Raises:
@@ -73,22 +72,20 @@ async def ensure_topics(
         TopologyMismatch: a topic has another number of partitions.
         LogMismatch: an input partition does not begin with a genesis record.
     """
-    await create_topics(bootstrap_servers, planned_topics(app_id, partitions), replication_factor)
-    with kafka_answers(bootstrap_servers):
-        return await _ensure_genesis(bootstrap_servers, partitions)
+    await create_topics(config, planned_topics(config.app_id, config.partitions))
+    with kafka_answers(config.servers):
+        return await _ensure_genesis(config.servers, config.partitions)
 
 
-async def create_topics(
-    bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
-) -> None:
+async def create_topics(config: KafkaConfig, plan: list[TopicPlan]) -> None:
     """Create the missing topics of a plan, and check the partition counts of all.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
         TopologyMismatch: a topic has another number of partitions.
     """
-    with kafka_answers(bootstrap_servers):
-        await _create_missing(bootstrap_servers, plan, replication_factor)
+    with kafka_answers(config.servers):
+        await _create_missing(config.servers, plan, config.replication_factor)
 
 
 async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:

@@ -12,6 +12,7 @@ from streams.cli.progress import counting
 from streams.cli.show import JsonOption, run, write_json
 from streams.cli.tally.group import ElectionArgument, app, ask, lines_of, say
 from streams.errors import ExitCode, SettingsError
+from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.tally.admission import Admission, admit
 from streams.tally.collecting import Collected
@@ -83,7 +84,7 @@ def setup(
     rows = [(b.owner_id, b.designated_id, to_json(b).decode()) for b in found]
 
     async def put() -> bool:
-        async with tally(load_settings()) as asked:
+        async with tally(tally_config(load_settings())) as asked:
             return await asked.store.put_election(described, rows)
 
     if not run(put()):
@@ -112,7 +113,7 @@ def admit_ballots(
 
     async def work() -> Admission:
         settings = load_settings()
-        async with tally(settings) as asked, Helpers(settings.helpers()) as helpers:
+        async with tally(tally_config(settings)) as asked, Helpers(settings.helpers()) as helpers:
             described = await asked.store.election(election)
             with counting("verifying", total) as advance:
                 return await admit(asked.store, helpers, described, lines_of(file), advance=advance)
@@ -147,7 +148,7 @@ def collect(election: ElectionArgument, *, as_json: JsonOption = False) -> None:
 
     async def work() -> Collected:
         settings = load_settings()
-        async with tally(settings) as asked, Helpers(settings.helpers()) as helpers:
+        async with tally(tally_config(settings)) as asked, Helpers(settings.helpers()) as helpers:
             described = await asked.store.election(election)
             total = await asked.store.count_uncollected(election)
             with counting("verifying", total) as advance:

@@ -10,6 +10,7 @@ import typer
 
 from streams.cli.show import console, plain, run
 from streams.errors import SettingsError
+from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.tally.commands import TallyCommands, tally
 
@@ -36,7 +37,7 @@ def ask(question: Callable[[TallyCommands], Awaitable[T]]) -> T:
     """Ask the tally one thing."""
 
     async def work() -> T:
-        async with tally(load_settings()) as asked:
+        async with tally(tally_config(load_settings())) as asked:
             return await question(asked)
 
     return run(work())
