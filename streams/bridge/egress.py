@@ -9,8 +9,7 @@ from schemas.votes import AdoptedVoteBatch, Malformed, Vote
 from streams.bridge.publisher import QueuePublisher
 from streams.bridge.sampling import Sampler
 from streams.core.records import Verdicts
-from streams.messages.outgoing import Publication, counted_votes, has_reviews, reviews
-from streams.messages.poll_updates import poll_updates
+from streams.messages.outgoing import Publication, counted_votes, has_reviews, poll_updates, reviews
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import BridgeMetrics

@@ -14,9 +14,11 @@ from redis.asyncio import Redis
 
 from schemas.verdicts import Reason, Status, VerdictBatch
 from schemas.votes import REFUSED, AdoptedVoteBatch, VoteBatch
+from streams.adapters.kafka.reader import LogReader
 from streams.adapters.redis.client import redis_errors
 from streams.core.records import Verdicts
-from streams.errors import ServiceUnavailable
+from streams.core.topics import VALIDATION_TOPIC
+from streams.errors import LOG_LOST, LogMismatch, ServiceUnavailable
 from streams.messages.outgoing import accepted
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
@@ -208,3 +210,23 @@ async def write(redis: Redis, change: Change) -> tuple[int, int]:
     answers = await pipe.execute()
     counted = answers[len(answers) - len(change.patterns) :]
     return sum(unique for unique, _ in counted), sum(repeated for _, repeated in counted)
+
+
+async def check_mirror(redis: Redis, reader: LogReader, partitions: int) -> None:
+    """Compare the mirror with a log that holds no vote yet, before the first write to it.
+
+    Raises:
+        LogMismatch: the mirror has voters, but the log has no votes.
+        ServiceUnavailable: Kafka or Redis does not answer.
+    """
+    ends = await reader.end_offsets(VALIDATION_TOPIC, range(partitions))
+    if max(ends.values()) > 1:
+        return
+    async with redis_errors("count the voters"):
+        voted = await redis.scard(VOTED_HASHES)
+    if voted:
+        raise LogMismatch(
+            f"The set {VOTED_HASHES} has {voted} members, but the log holds no vote",
+            where={"set": VOTED_HASHES, "topic": VALIDATION_TOPIC},
+            todo=LOG_LOST,
+        )

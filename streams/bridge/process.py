@@ -27,8 +27,7 @@ from streams.adapters.rabbitmq.client import Route, connected
 from streams.adapters.redis.client import redis_client
 from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
-from streams.bridge.mirror import Mirror
-from streams.bridge.mirror_check import check_mirror
+from streams.bridge.mirror import Mirror, check_mirror
 from streams.bridge.publisher import QueuePublisher
 from streams.bridge.sampling import Sampler
 from streams.bridge.verdict_reader import VerdictReader
@@ -39,7 +38,7 @@ from streams.intake.control_reader import ControlReader
 from streams.intake.ingress import Ingress
 from streams.intake.pause import PauseController
 from streams.intake.roll import TableRoll
-from streams.messages import poll_updates
+from streams.messages.outgoing import POLL_EXCHANGE, POLL_ROUTING_KEY
 from streams.runtime import failpoints
 from streams.runtime.metrics import BridgeMetrics, expose_health, process_registry
 from streams.runtime.outages import OutageTracker, Retry, Service
@@ -288,7 +287,7 @@ def route_of(settings: Settings, documented: str) -> Route:
     """How messages reach a queue, given its documented name."""
     queue = settings.queue_name(documented)
     if documented == POLL_UPDATES:
-        return Route(queue, poll_updates.EXCHANGE, poll_updates.ROUTING_KEY)
+        return Route(queue, POLL_EXCHANGE, POLL_ROUTING_KEY)
     return Route(queue)
 
 

@@ -20,8 +20,7 @@ from streams.adopt.adoption import (
     undo,
     write_items,
 )
-from streams.cli.progress import counting
-from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.cli.show import JsonOption, console, counting, grid, plain, run, write_json
 from streams.errors import ExitCode, SettingsError
 from streams.runtime import failpoints
 from streams.settings.load import load_settings

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.progress import counting
-from streams.cli.show import JsonOption, console, run, write_json
+from streams.cli.show import JsonOption, console, counting, run, write_json
 from streams.maintenance.archive import ArchiveReport, archive_other_log
 from streams.maintenance.guard import require_stopped
 from streams.settings.load import load_settings

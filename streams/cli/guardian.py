@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.progress import counting
-from streams.cli.show import JsonOption, console, plain, run, write_json
+from streams.cli.show import JsonOption, console, counting, plain, run, write_json
 from streams.errors import SettingsError
 from streams.settings.load import load_settings
 from streams.tally.crypto.ceremony import (

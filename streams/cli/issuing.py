@@ -14,7 +14,7 @@ import typer
 from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import connect, translated
-from streams.cli.show import reading
+from streams.cli.show import counting
 from streams.control.issuer import Issuer
 from streams.errors import ServiceUnavailable
 from streams.runtime.outages import OutageTracker
@@ -70,7 +70,7 @@ async def passed(
     """
     deadline = time.monotonic() + wait_s
     count = shown = 0
-    with reading("partitions", partitions) as advance:
+    with counting("partitions", partitions) as advance:
         while count < partitions:
             async with translated({"table": "control_progress"}):
                 count = await connection.fetchval(

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from streams.adapters.kafka.view import LogView
 from streams.adapters.redis.client import redis_client
-from streams.cli.show import JsonOption, console, grid, reading, run, write_json
+from streams.cli.show import JsonOption, console, counting, grid, run, write_json
 from streams.errors import ExitCode
 from streams.maintenance.mirror import Comparison, MirrorLog, compare, rebuild
 from streams.settings.load import load_settings
@@ -74,7 +74,7 @@ async def _check(settings: Settings, wait: float) -> Comparison:
     redis = _redis(settings)
     try:
         async with LogView(list(settings.kafka_bootstrap_servers)) as view:
-            with reading("votes.validated", await MirrorLog(view).total()) as advance:
+            with counting("votes.validated", await MirrorLog(view).total()) as advance:
                 return await compare(view, redis, settle_s=wait, advance=advance)
     finally:
         await redis.aclose()
@@ -84,7 +84,7 @@ async def _rebuild(settings: Settings) -> dict[str, int]:
     redis = _redis(settings)
     try:
         async with LogView(list(settings.kafka_bootstrap_servers)) as view:
-            with reading("votes.validated", await MirrorLog(view).total()) as advance:
+            with counting("votes.validated", await MirrorLog(view).total()) as advance:
                 return await rebuild(view, redis, advance)
     finally:
         await redis.aclose()

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from streams.cli.progress import counting
 from streams.cli.roll import log_roll
-from streams.cli.show import JsonOption, console, quiet_drivers, run, write_json
+from streams.cli.show import JsonOption, console, counting, quiet_drivers, run, write_json
 from streams.errors import ExitCode
 from streams.load.election import ELECTIONS, VALIDATION, LoadPlan, SyntheticElection
 from streams.load.expected import Expected

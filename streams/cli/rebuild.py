@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from streams.adapters.kafka.view import LogView
-from streams.cli.progress import counting
-from streams.cli.show import JsonOption, console, grid, run, write_json
+from streams.cli.show import JsonOption, console, counting, grid, run, write_json
 from streams.errors import ExitCode
 from streams.maintenance import postgres as of_postgres
 from streams.maintenance import topics as of_topics

@@ -22,7 +22,7 @@ from aiokafka.structs import RecordMetadata
 from schemas.codec import decode_input, encode
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.errors import kafka_answers
-from streams.adapters.kafka.producers import abandon
+from streams.adapters.kafka.writer import abandon
 from streams.core.topics import MAX_RECORD_BYTES, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable, TopologyMismatch
 from streams.intake.buffers import reproduced

@@ -24,8 +24,8 @@ from streams.messages.incoming import (
     ParsedVote,
     read_body,
     read_poll_vote,
+    read_update,
 )
-from streams.messages.poll_updates import read_update
 from streams.messages.timestamps import parse_epoch, parse_iso
 
 HEAD_BYTES: Final = 4096

@@ -12,7 +12,15 @@ import msgspec
 
 from streams.core import ranking
 from streams.core.keys import ELECTION_PREFIX, normalise_hash
-from streams.core.polls import POLL_PREFIX, SIGNED_FIELDS, Who, is_signed
+from streams.core.polls import (
+    MAX_NAME_CHARACTERS,
+    POLL_PREFIX,
+    SIGNED_FIELDS,
+    Who,
+    is_number,
+    is_signed,
+    name_hash,
+)
 from streams.messages.timestamps import parse_epoch, parse_iso
 
 T = TypeVar("T")
@@ -72,6 +80,14 @@ class MalformedReason(StrEnum):
     """A poll update that is not exactly one more vote."""
     BAD_METADATA = "bad_metadata"
     """Unknown fields are nested too deeply, hold numbers out of range, or are too long together."""
+
+
+_UPDATE_FIELDS: Final = {
+    "voter_name": MalformedReason.MISSING_HASH,
+    "poll_id": MalformedReason.MISSING_CONTEST,
+    "option_id": MalformedReason.MISSING_CHOICE,
+}
+"""Of a vote by name, with the reason for which a message without it is malformed."""
 
 
 class NotAVote(Exception):
@@ -251,6 +267,51 @@ def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> 
         )
     except KeyError:
         raise NotAVote(MalformedReason.BAD_SIGNATURE) from None
+
+
+def read_update(body: bytes, poll_key: bytes) -> ParsedVote:
+    """Parse a vote by name, as the replaced poll services tell each other of it, into a vote.
+
+    It is the vote that the gateway would create for that name. Write permission on the exchange
+    is its only proof.
+
+    Args:
+        body: of bounded length.
+        poll_key: key of the voters' hashes.
+
+    Raises:
+        NotAVote: it is malformed.
+    """
+    fields = parse(body)
+    for needed, missing in _UPDATE_FIELDS.items():
+        if needed not in fields:
+            raise NotAVote(missing)
+    delta = fields.get("delta", 1)
+    if type(delta) is not int or delta != 1:
+        raise NotAVote(MalformedReason.BAD_DELTA)
+    name = text_of(fields["voter_name"]).strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise NotAVote(MalformedReason.BAD_HASH)
+    contest = POLL_PREFIX + _number("poll_id", fields)
+    return ParsedVote(
+        name_hash(poll_key, contest, name),
+        contest,
+        _number("option_id", fields),
+        "",
+        None,
+        None,
+        json.dumps({"voter_name": name}, ensure_ascii=False),
+        poll=True,
+        # In a poll restricted to the roll, a vote by name is refused: no name is on the roll.
+        ask_roll=True,
+    )
+
+
+def _number(name: str, fields: dict[str, object]) -> str:
+    text = id_of(fields[name])
+    if not is_number(text):
+        raise NotAVote(MalformedReason.WRONG_TYPE)
+    return str(int(text))
 
 
 def parse(body: bytes) -> dict[str, Any]:

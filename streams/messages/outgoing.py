@@ -13,8 +13,12 @@ from schemas.review import Body, Review
 from schemas.verdicts import UNREPORTED, Rejection, VerdictBatch
 from schemas.votes import Kind, Malformed, Vote, VoteBatch
 from streams.core.keys import ELECTION_PREFIX
+from streams.core.polls import POLL_PREFIX, is_number
 from streams.core.rows import item_at
 from streams.messages.timestamps import format_ms, format_us
+
+POLL_EXCHANGE: Final = "poll_updates"
+POLL_ROUTING_KEY: Final = "poll.vote_update"
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -42,6 +46,16 @@ class CountedVote(msgspec.Struct, frozen=True):
     law_id: str | msgspec.UnsetType = msgspec.UNSET
     candidate_id: str | msgspec.UnsetType = msgspec.UNSET
     election_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class PollUpdate(msgspec.Struct, frozen=True):
+    """One more vote in a poll, as external poll services read it."""
+
+    voter_name: str
+    """Empty in a poll without voter names."""
+    poll_id: int
+    option_id: int
+    delta: int = 1
 
 
 Admits = Callable[[Vote | Malformed, Rejection, int], bool]
@@ -81,6 +95,25 @@ def counted_votes(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication
         Publication(message_id_of(vote.identity, "valid", 0), _encode(_counted(vote, processed)))
         for vote in accepted(verdicts, record)
     ]
+
+
+def poll_updates(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]:
+    """One message for every accepted vote in a poll.
+
+    Args:
+        verdicts: as read.
+        record: its input record, decoded.
+    """
+    found = []
+    for vote in accepted(verdicts, record):
+        poll = vote.contest.removeprefix(POLL_PREFIX)
+        # A contest announced by hand under the poll prefix has no page and no number.
+        if poll == vote.contest or not is_number(poll) or not is_number(vote.choice):
+            continue
+        kept = {} if vote.metadata is None else msgspec.json.decode(vote.metadata)
+        update = PollUpdate(str(kept.get("voter_name", "")), int(poll), int(vote.choice))
+        found.append(Publication(message_id_of(vote.identity, "counted", 0), _encode(update)))
+    return found
 
 
 def accepted(verdicts: VerdictBatch, record: VoteBatch) -> Iterator[Vote]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, SecretStr, ValidationError
@@ -12,7 +13,8 @@ from pydantic import AliasChoices, SecretStr, ValidationError
 from streams.errors import SettingsError
 from streams.settings.checks import check_queues, check_services, check_test_settings
 from streams.settings.model import Settings
-from streams.settings.secret_files import read_secret_files
+
+_MAX_SECRET_BYTES: Final = 64 * 1024
 
 
 def variables() -> dict[str, tuple[str, ...]]:
@@ -51,7 +53,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         given.update(os.environ)
     else:
         given.update(environ)
-    given = read_secret_files(given, secrets())
+    given = _read_secret_files(given, secrets())
     _refuse_unknown(given)
     values = _one_value_each(given)
     try:
@@ -62,6 +64,56 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     check_services(settings)
     check_test_settings(settings)
     return settings.model_copy(update={"kafka_bootstrap_servers": settings.brokers()})
+
+
+def _read_secret_files(given: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:
+    """Replace each NAME_FILE of a secret by NAME with the content of the file.
+
+    Line breaks at the end are removed: editors and `echo` add one.
+
+    Args:
+        given: environment variables.
+        secrets: names of the variables that hold secrets.
+
+    Raises:
+        SettingsError: a file cannot be read or is empty, or the variable is set too and differs.
+    """
+    found = dict(given)
+    for name in secrets:
+        variable = f"{name}_FILE"
+        path = found.pop(variable, "")
+        if not path:
+            continue
+        value = _secret_in(variable, path)
+        if found.get(name, "") not in {"", value}:
+            raise SettingsError(
+                "A secret and its file disagree",
+                where={"variable": f"{name}, {variable}"},
+                todo=f"Set only {variable}",
+            )
+        found[name] = value
+    return found
+
+
+def _secret_in(variable: str, path: str) -> str:
+    where: dict[str, object] = {"variable": variable, "file": path}
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(_MAX_SECRET_BYTES)
+        value = raw.decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        # The error's text may contain the secret.
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(
+            f"The file of a secret cannot be read: {reason}",
+            where=where,
+            todo="Name a file that this process can read",
+        ) from None
+    if not value:
+        raise SettingsError(
+            "The file of a secret is empty", where=where, todo="Write the secret into it"
+        )
+    return value
 
 
 def _refuse_unknown(given: Mapping[str, str]) -> None:

@@ -10,9 +10,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.adapters.kafka.producers import abandon
 from streams.adapters.kafka.reader import LogReader
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import LogWriter, abandon
 from streams.core.records import OutRecord
 from streams.devstack import Stack
 from streams.errors import ServiceUnavailable, TopologyMismatch

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
-from streams.adapters.kafka.producers import abandon
 from streams.core.records import OutRecord
 from streams.core.topics import MAX_DERIVED_RECORD_BYTES
 from streams.errors import ServiceUnavailable, TopologyMismatch
@@ -18,6 +20,8 @@ from streams.runtime.outages import OutageTracker, Service
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
+
+STOP_TIMEOUT_S: Final = 1.0
 
 
 class LogWriter:
@@ -118,6 +122,26 @@ class LogWriter:
         producer, self._producer = self._producer, None
         if producer is not None:
             await abandon(producer)
+
+
+async def abandon(producer: AIOKafkaProducer) -> None:
+    """Close a producer and discard the records it still holds.
+
+    `stop` alone waits until everything is delivered, for ever if Kafka is unavailable. If `stop`
+    is cancelled, the sender task survives and may write later. Callers keep unconfirmed records.
+    """
+    accumulator = producer._message_accumulator
+    batches = {*accumulator._pending_batches, *chain.from_iterable(accumulator._batches.values())}
+    accumulator.fail_all(KafkaError("the producer was abandoned"))
+    for batch in batches:
+        # Nothing awaits it any more; asyncio would log an exception that was never retrieved.
+        batch._drain_waiter.exception()
+    # Closing the connections makes the sender's remaining requests fail.
+    with suppress(Exception):
+        await producer.client.close()
+    with suppress(Exception):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await producer.stop()
 
 
 def _mark_retrieved(future: asyncio.Future[RecordMetadata]) -> None:

@@ -14,7 +14,7 @@ import typer
 import uvloop
 
 from streams.cli.demo.screen import Screen
-from streams.cli.progress import counting
+from streams.cli.show import counting
 from streams.errors import ExitCode
 from streams.load.demo import Demo, DemoReport
 from streams.load.election import VALIDATION, LoadPlan

@@ -14,8 +14,7 @@ from typing import Any, Final
 from schemas.votes import Kind
 from streams.adapters.kafka.view import LogView
 from streams.cli.issuing import issuing, passed
-from streams.cli.progress import counting
-from streams.cli.show import reading
+from streams.cli.show import counting
 from streams.control.roll_loader import Load, RollCommand, announce_roll, pack
 from streams.core.contests import kind_of
 from streams.core.keys import partition_of, voter_key
@@ -135,7 +134,7 @@ async def _fold(settings: Settings, partitions: set[int] | None = None) -> dict[
         spans = await view.spans(topic)
         wanted = {p: s for p, s in spans.items() if partitions is None or p in partitions}
         total = sum(span.end - span.begin for span in wanted.values())
-        with reading("changelog", total) as advance:
+        with counting("changelog", total) as advance:
             return await restore_rolls(view, topic, wanted, advance)
 
 

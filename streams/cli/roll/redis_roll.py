@@ -9,8 +9,8 @@ from typing import Any
 import redis
 
 from streams.adapters.redis.client import address
-from streams.cli.progress import counting
 from streams.cli.roll.log_roll import RollSource, write_hashes
+from streams.cli.show import counting
 from streams.errors import ServiceUnavailable
 from streams.inspect.export import Format
 from streams.load import roll

@@ -11,11 +11,11 @@ from streams.adapters.kafka.view import LogView
 from streams.cli.show import (
     JsonOption,
     console,
+    counting,
     facts,
     grid,
     moment,
     plain,
-    reading,
     run,
     size,
     write_json,
@@ -109,7 +109,7 @@ async def _list(settings: Settings) -> list[dict[str, Any]]:
 
 async def _voted_stats(reader: LogView, topic: str) -> report.VotedStats:
     spans = await reader.spans(topic)
-    with reading("voted", report.steps(spans)) as advance:
+    with counting("voted", report.steps(spans)) as advance:
         return await report.voted_stats(reader, topic, spans, advance)
 
 
@@ -178,7 +178,7 @@ async def _get(settings: Settings, key: bytes, *, show_choice: bool) -> dict[str
     async with _reader(settings) as reader:
         partition = partition_of(key, reader.partitions(topic))
         span = (await reader.spans(topic))[partition]
-        with reading(f"voted, partition {partition}", span.end - span.begin) as advance:
+        with counting(f"voted, partition {partition}", span.end - span.begin) as advance:
             return await report.describe_entry(
                 reader, topic, key, partition, show_choice=show_choice, advance=advance
             )

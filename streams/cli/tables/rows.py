@@ -13,11 +13,11 @@ from streams.adapters.kafka.view import LogView
 from streams.cli.show import (
     JsonOption,
     console,
+    counting,
     grid,
     iso,
     moment,
     plain,
-    reading,
     run,
     size,
     write_json,
@@ -110,7 +110,7 @@ async def _scan_voted(
     count = 0
     async with _reader(settings) as reader:
         spans = await reader.spans(topic)
-        with reading("voted", report.steps(spans)) as advance:
+        with counting("voted", report.steps(spans)) as advance:
             async with aclosing(report.all_entries(reader, topic, spans, advance)) as batches:
                 async for batch in batches:
                     for entry in batch:
@@ -166,7 +166,7 @@ async def _scan_windows(
 async def _windows(settings: Settings, contest: str | None, since_ms: int | None) -> list[Window]:
     async with _reader(settings) as reader:
         spans = await reader.spans(WINDOWS_TOPIC)
-        with reading("windows", report.width(spans)) as advance:
+        with counting("windows", report.width(spans)) as advance:
             latest = await read_windows(reader, advance)
     return latest.rows(contest=contest, since_ms=since_ms)
 
@@ -226,7 +226,7 @@ async def _export_voted(
         spans = await reader.spans(topic)
         with (
             open_writer(target, file_format, report.VOTED_COLUMNS) as writer,
-            reading("voted", report.steps(spans)) as advance,
+            counting("voted", report.steps(spans)) as advance,
         ):
             async for batch in report.all_entries(reader, topic, spans, advance):
                 rows = [

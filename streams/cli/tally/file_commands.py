@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.progress import counting
-from streams.cli.show import JsonOption, run, write_json
+from streams.cli.show import JsonOption, counting, run, write_json
 from streams.cli.tally.group import ElectionArgument, app, ask, lines_of, say
 from streams.errors import ExitCode, SettingsError
 from streams.settings.build import tally_config

@@ -14,7 +14,7 @@ from streams.core.keys import stored_hash
 from streams.core.polls import Who, poll_key
 from streams.gateway.voters import Voters
 from streams.messages.decode import Decoded, decode
-from streams.messages.poll_updates import poll_updates
+from streams.messages.outgoing import poll_updates
 
 KEY = poll_key("s" * 32)
 MESSAGE = {"voter_name": "Ann Bee", "poll_id": 7, "option_id": 2, "delta": 1}
