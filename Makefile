@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
-# The suite waits for services most of the time.
+# The suite mostly waits for services.
 JOBS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
@@ -24,8 +24,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The stamps hold digests, not times: a checkout that only touches files costs nothing.
-setup: ## make or refresh .venv from requirements.lock
+# The stamps hold digests, not times, so that a checkout that only touches files costs nothing.
+setup: ## create or refresh .venv from requirements.lock
 	@want_lock=$$(sha256sum < requirements.lock); want_project=$$(sha256sum < pyproject.toml); \
 	have() { [ -f "$(VENV)/$$1" ] && [ "$$(cat "$(VENV)/$$1")" = "$$2" ]; }; \
 	if ! have .stamp-lock "$$want_lock" || ! $(BIN)/python -c '' 2>/dev/null; then \
@@ -54,7 +54,7 @@ setup: ## make or refresh .venv from requirements.lock
 demo: setup ## the whole chain on real services: 50,000 votes, counted and verified (HOLD=1 keeps it running)
 	@$(BIN)/scrutin demo $(if $(HOLD),--hold) $(DEMO_ARGS)
 
-demo-tally: setup ## a small encrypted election: keys, ballots, a death, result and verified record
+demo-tally: setup ## a small encrypted election: keys, ballots, a killed worker, result and verified record
 	@$(BIN)/scrutin tally demo $(DEMO_ARGS)
 
 test: setup ## all tests, in two processes with a stack each (JOBS=n)
@@ -71,32 +71,32 @@ bench-gateway: setup ## votes a second over HTTP, how soon others see them, 10,0
 	  --json build/bench-gateway.json $(BENCH_ARGS)
 	@cat build/bench-gateway.json
 
-long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates whose workers die
+long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates with killed workers
 	@SCRUTIN_TEST_TALLY_BALLOTS=10000 $(BIN)/python -m pytest -s tests/integration/test_tally_election.py $(PYTEST_ARGS)
 
 bench-tally: setup ## the encrypted tally's operations beside electionguard 1.4.0
 	@$(BIN)/python -m tests.bench.tally $(BENCH_ARGS)
 
-bench-compare: setup ## this tree and another revision by turns on one stack (REV=...)
+bench-compare: setup ## this tree and another revision, alternating on one stack (REV=...)
 	@$(BIN)/python -m tests.bench.compare $(REV) $(BENCH_ARGS)
 
-chaos: setup ## every fault under a running count, judged by an independent oracle (SHARD=i/n)
+chaos: setup ## every fault under a running count, checked by an independent oracle (SHARD=i/n)
 	@$(BIN)/python -m tests.faults $(CHAOS_ARGS)
 
-adopt: setup ## adoptions of 200,000 votes from each old schema, killed on the way
+adopt: setup ## adoptions of 200,000 votes from each old schema, killed during the run
 	@ADOPT_VOTES=200000 $(BIN)/python -m pytest tests/integration/test_adopt.py -k is_the_old_one -s $(PYTEST_ARGS)
 
-brokers: setup ## a count on three brokers of Kafka, each of which is killed once (BROKERS_VOTES=n)
+brokers: setup ## a count on three Kafka brokers, each killed once (BROKERS_VOTES=n)
 	@BROKERS_VOTES=$${BROKERS_VOTES:-60000} $(BIN)/python -m pytest tests/integration/test_brokers.py -s $(PYTEST_ARGS)
 
 junk: setup ## a million junk messages before 10,000 honest votes
 	@JUNK=1000000 HONEST=10000 $(BIN)/python -m pytest tests/acceptance/test_junk.py -s $(PYTEST_ARGS)
 
-long-roll: setup ## a roll of 8 million entries, loaded from every form
+long-roll: setup ## a roll of 8 million entries, loaded from every format
 	@ROLL_ENTRIES=8000000 $(BIN)/python -m pytest tests/integration/test_roll_at_size.py -s $(PYTEST_ARGS)
 
-# Locks of what tests compare with are older on purpose, and never installed beside votes.
-audit: setup ## the locked dependencies against the published advisories (AUDIT_ARGS=--required: it must be in reach)
+# Locks of the tests' reference tools are older on purpose, and never installed beside votes.
+audit: setup ## the locked dependencies against the published advisories (AUDIT_ARGS=--required: fail if they cannot be reached)
 	@$(BIN)/python -m tests.audit $(AUDIT_ARGS)
 
 lint: setup ## formatting, style, types, the rule of dependency and the words of the prose
@@ -111,7 +111,7 @@ format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 # uv writes one lock for every platform and Python version; no registry address gets into it.
-lock: ## remake the locks of pyproject.toml and of what the tests compare with (UPGRADE=1 takes the newest versions)
+lock: ## rebuild the locks of pyproject.toml and of the tests' reference tools (UPGRADE=1 takes the newest versions)
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
 	$(PYTHON) -m venv "$$tools"; "$$tools/bin/python" -m pip install -q uv; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
@@ -130,13 +130,13 @@ lock: ## remake the locks of pyproject.toml and of what the tests compare with (
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 	  tests/tools/kubernetes.in -o tests/tools/kubernetes.lock
 
-stack-up: setup ## bring the local stack up
+stack-up: setup ## start the local stack
 	@$(BIN)/scrutin stack up
 
-stack-down: setup ## end the local stack and remove its data
+stack-down: setup ## stop the local stack and remove its data
 	@$(BIN)/scrutin stack down
 
-clean: ## remove what the other targets made (a running stack is ended first)
+clean: ## remove what the other targets made (stops a running stack first)
 	@if [ -x $(BIN)/scrutin ] && [ -d "$${SCRUTIN_STACK_DIR:-.stack}" ]; then $(BIN)/scrutin stack down; fi
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -exec rm -rf {} +

@@ -17,7 +17,7 @@ CREATE TABLE contest_results (
     PRIMARY KEY (contest_id, choice)
 );
 
--- updated_xid lets the publisher of votes.windows find what changed since it last looked.
+-- updated_xid lets the publisher of votes.windows find what changed since its last query.
 CREATE TABLE vote_windows (
     contest      text NOT NULL,
     choice       text NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE window_cursor (
 );
 INSERT INTO window_cursor DEFAULT VALUES;
 
--- Counted votes only, one row a vote. For laws vote_hash is the voter's hash; for candidates it is
+-- Counted votes only, one row per vote. For laws vote_hash is the voter's hash; for candidates it is
 -- the digest of contest and hash, so that one voter can vote in several contests.
 CREATE TABLE vote_audit (
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -59,7 +59,7 @@ CREATE INDEX idx_vote_audit_voter_hash ON vote_audit (voter_hash);
 CREATE INDEX idx_vote_audit_status ON vote_audit (status);
 CREATE INDEX idx_vote_audit_timestamp ON vote_audit (vote_timestamp);
 
--- Every verdict that did not count, one row a message.
+-- Every verdict of a message that was not counted, one row per message.
 CREATE TABLE rejected_votes (
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     vote_hash           text,
@@ -90,7 +90,7 @@ CREATE INDEX idx_rejected_votes_identity ON rejected_votes (identity);
 CREATE INDEX idx_rejected_votes_voter_hash ON rejected_votes (voter_hash);
 CREATE INDEX idx_rejected_votes_reason ON rejected_votes (status, reason);
 
--- One row a vote that was submitted more than once; attempt_count includes the first submission.
+-- One row per vote that was submitted more than once; attempt_count includes the first submission.
 CREATE TABLE duplicate_attempts (
     vote_hash         text PRIMARY KEY,
     voter_hash        text NOT NULL,
@@ -105,7 +105,7 @@ CREATE TABLE duplicate_attempts (
     reason            text NOT NULL
 );
 
--- The fence: how far each partition's log was applied. The row is locked first in every flush.
+-- The fence: how far each partition's log was applied. Every flush locks the row first.
 CREATE TABLE sink_offsets (
     partition        integer PRIMARY KEY,
     log_id           bytea NOT NULL,
@@ -124,7 +124,7 @@ SELECT law_id,
        updated_at
 FROM vote_results;
 
--- The audit table of the validation service: every message, whatever became of it.
+-- The audit table of the validation service: every message with its status.
 CREATE VIEW validation_audit AS
 SELECT id,
        voter_hash,

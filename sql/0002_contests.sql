@@ -1,5 +1,5 @@
--- Contests, and the commands that change them. The log decides; these tables say what was asked for
--- and how far each partition has come with it.
+-- Contests, and the commands that change them. The log decides. These tables record the commands
+-- and how far each partition has applied them.
 
 CREATE TABLE contests (
     contest_id text PRIMARY KEY,
@@ -18,7 +18,7 @@ CREATE TABLE contests (
 );
 CREATE INDEX idx_contests_state ON contests (state);
 
--- written_at is empty until the record is in every partition; until then whoever holds the lock
+-- written_at is null until the record is in every partition. Until then the next holder of the lock
 -- writes it again.
 CREATE TABLE control_commands (
     command_id bytea PRIMARY KEY,
@@ -34,7 +34,7 @@ CREATE TABLE control_commands (
 CREATE INDEX idx_control_commands_number ON control_commands (number);
 CREATE INDEX idx_control_commands_unwritten ON control_commands (number) WHERE written_at IS NULL;
 
--- One row once everything up to the command, in one partition, is counted.
+-- A row says that one partition has counted everything up to the command.
 CREATE TABLE control_progress (
     command_id    bytea NOT NULL,
     partition     integer NOT NULL,
@@ -44,7 +44,7 @@ CREATE TABLE control_progress (
     PRIMARY KEY (command_id, partition)
 );
 
--- The proof that a result is complete: where each partition's log closed, and that all is counted.
+-- The proof that a result is complete: where each partition's log closed, and that all before is counted.
 CREATE VIEW contest_finals AS
 SELECT c.contest_id,
        k.command_id,
@@ -70,8 +70,8 @@ JOIN control_commands AS k ON k.command_id = c.closed_by
 LEFT JOIN control_progress AS p ON p.command_id = k.command_id
 GROUP BY c.contest_id, k.command_id;
 
--- Roll files on their way into the log; by the digest of what is loaded, so that a load goes on where
--- it was interrupted.
+-- Roll files being loaded into the log, by the digest of their content, so that an interrupted load
+-- continues where it stopped.
 CREATE TABLE roll_loads (
     source       bytea PRIMARY KEY,
     name         text NOT NULL,
@@ -80,5 +80,5 @@ CREATE TABLE roll_loads (
     finished_at  timestamptz
 );
 
--- What was taken in during an earlier epoch is void; all partitions have the same.
+-- Votes taken in during an earlier epoch are void. All partitions have the same epoch.
 ALTER TABLE sink_offsets ADD COLUMN epoch integer NOT NULL DEFAULT 0;

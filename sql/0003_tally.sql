@@ -17,7 +17,7 @@ CREATE TABLE guardian_backups (
     PRIMARY KEY (election_id, owner_id, designated_id)
 );
 
--- Only who holds the workers' private key can open them.
+-- Only the holder of the workers' private key can open them.
 CREATE TABLE sealed_secrets (
     election_id text NOT NULL REFERENCES tally_elections ON DELETE CASCADE,
     guardian_id text NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE encrypted_ballots (
     ballot_id text NOT NULL,
     -- 1 cast, 2 spoiled
     state smallint NOT NULL CHECK (state IN (1, 2)),
-    -- What is multiplied: for every selection of the election pad and data, 512 bytes each.
+    -- The factors: pad and data of every selection of the election, 512 bytes each.
     ciphertexts bytea NOT NULL,
     -- The whole ballot with its proofs, as it was verified.
     ballot text NOT NULL,
@@ -54,7 +54,7 @@ CREATE TABLE election_center (
     election_id text NOT NULL REFERENCES tally_elections ON DELETE CASCADE,
     kind text NOT NULL CHECK (kind IN ('chunk', 'total', 'spoiled')),
     chunk_number integer NOT NULL,
-    -- Its number among those that are decrypted; null if it is not.
+    -- Its number among the decrypted products; null if it is not decrypted.
     unit integer,
     ballots integer NOT NULL,
     -- JSON list of encrypted tallies: one, or one for every spoiled ballot.

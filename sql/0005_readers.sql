@@ -1,6 +1,6 @@
--- For readers of the tables that Scrutin replaces. Where the dialects of the services before agree,
--- the tables themselves serve; names that only one dialect has are views beside them; where two
--- dialects give one name different columns, each has a schema, to be put in the reader's search_path.
+-- For readers of the tables that Scrutin replaces. Where the dialects of the replaced services agree,
+-- readers use the tables themselves. Names that only one dialect has are views beside them. Where two
+-- dialects give one name different columns, each has a schema for the reader's search_path.
 
 ALTER TABLE vote_results ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY;
 ALTER TABLE duplicate_attempts ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY;
@@ -57,7 +57,7 @@ WHERE attempt_count > 1
 ORDER BY attempt_count DESC
 LIMIT 100;
 
--- Schemas are named once a database: tables that are made beside those in use get none.
+-- Schema names are unique in a database: tables that a rebuild makes beside those in use get none.
 DO $$
 BEGIN
     IF current_schema() <> 'public' THEN
@@ -160,7 +160,7 @@ BEGIN
     FROM vote_statistics
     ORDER BY total_votes DESC;
 
-    -- The validation service: every message, whatever became of it.
+    -- The validation service: every message with its status.
     CREATE SCHEMA IF NOT EXISTS reader_validation;
 
     CREATE OR REPLACE VIEW reader_validation.vote_audit AS

@@ -1,5 +1,5 @@
--- What became of the encrypted ballots that came as the choice of counted votes: each is in the
--- election's ballots, or refused with a reason.
+-- Encrypted ballots that arrived as the choice of counted votes: each is admitted to the election's
+-- ballots, or refused with a reason.
 
 CREATE TABLE ballot_votes (
     vote_hash text PRIMARY KEY,

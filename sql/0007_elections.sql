@@ -1,4 +1,4 @@
--- Elections: what a ballot may say, and counts by round.
+-- Elections: what a ballot may contain, and counts by round.
 
 ALTER TABLE contests ADD COLUMN method text NOT NULL DEFAULT 'single'
     CHECK (method IN ('single', 'ranked'));
@@ -13,7 +13,7 @@ ALTER TABLE elections ADD COLUMN contest_id text
 -- A candidate without a region stands in all of them.
 ALTER TABLE candidates ALTER COLUMN region_id DROP NOT NULL;
 
--- What `scrutin election count` has found. Region 0 is the whole country.
+-- Results of `scrutin election count`. Region 0 is the whole country.
 CREATE TABLE election_counts (
     election_id bigint NOT NULL,
     region_id   bigint NOT NULL,
@@ -47,12 +47,12 @@ CREATE TABLE election_round_votes (
     round        integer NOT NULL,
     candidate_id bigint NOT NULL,
     votes        bigint NOT NULL,
-    -- From whoever went out in this round.
+    -- From the candidate eliminated in this round.
     transferred  bigint NOT NULL,
     PRIMARY KEY (election_id, region_id, round, candidate_id)
 );
 
--- Votes as they come in; of a ranking the first candidate.
+-- Current votes; a ranking counts for its first candidate.
 CREATE VIEW election_standings AS
 SELECT e.id AS election_id,
        c.region_id,

@@ -1,4 +1,4 @@
--- The workers' logs name the product that was worked on, as readers of the services before join it.
+-- The workers' logs name the product of each task; readers of the replaced services join on it.
 
 ALTER TABLE tally_worker_log ADD COLUMN election_center_id bigint;
 ALTER TABLE decryption_worker_log ADD COLUMN election_center_id bigint;

@@ -1,6 +1,6 @@
--- Group roles with least rights; applied by `scrutin roles`, by the owner of the tables, who needs
--- CREATEROLE for the first time. Can be run again at any time, and must be after a migration.
--- Give them to users of your own: CREATE USER worker PASSWORD '...' IN ROLE scrutin_sink.
+-- Group roles with least rights. The owner of the tables applies them with `scrutin roles` and needs
+-- CREATEROLE the first time. Run it after every migration; it may be run at any time.
+-- Grant them to your own users: CREATE USER worker PASSWORD '...' IN ROLE scrutin_sink.
 DO $$
 DECLARE
     role_name text;
@@ -24,11 +24,11 @@ BEGIN
         EXECUTE 'REVOKE scrutin_sink FROM scrutin_operator';
     END IF;
 
-    -- Workers, bridges and gateways. A flush that meets a vote again sorts it out in a temporary table.
+    -- Workers, bridges and gateways. A flush that meets an already-counted vote uses a temporary table.
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO scrutin_sink', current_database());
     EXECUTE 'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO scrutin_sink';
     EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrutin_sink';
-    -- Counted is counted, and rejected is rejected: rows are added and never changed.
+    -- Rows of counted and rejected votes are added and never changed.
     EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
     -- A poll that is still a draft may be edited.
@@ -47,11 +47,11 @@ BEGIN
     EXECUTE 'GRANT INSERT ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,
         decryptions, compensated_decryptions TO scrutin_operator';
     EXECUTE 'GRANT INSERT, UPDATE ON election_jobs, sealed_secrets TO scrutin_operator';
-    -- Topics that are made anew have other offsets.
+    -- Rebuilt topics have other offsets.
     EXECUTE 'GRANT UPDATE (validated_offset, updated_at) ON sink_offsets TO scrutin_operator';
 
-    -- Guardians' secrets, sealed as they are, and their backups are read by workers alone. A
-    -- command that brings a secret in must find the one that it replaces.
+    -- Only workers read guardians' sealed secrets and backups. A command that stores a secret must
+    -- find the one that it replaces.
     EXECUTE 'REVOKE SELECT ON sealed_secrets, guardian_backups FROM scrutin_operator, scrutin_reader';
     EXECUTE 'GRANT SELECT (election_id, guardian_id) ON sealed_secrets TO scrutin_operator';
 

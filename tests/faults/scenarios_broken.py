@@ -31,7 +31,7 @@ DRAIN_S = 15.0
     reveals=frozenset({"lost_before_kafka"}),
 )
 async def broken_acknowledged_before_kafka(world: World) -> None:
-    """RabbitMQ is acknowledged before Kafka has the votes; bridges die while Kafka is away."""
+    """RabbitMQ is acknowledged before Kafka has the votes; bridges die while Kafka is down."""
     async with world.voting():
         await world.counted(0.2)
         await asyncio.to_thread(world.stack.pause, "kafka")

@@ -176,7 +176,7 @@ async def killed_after_confirm(world: World) -> None:
 
 @scenario("zombie", rate=400)
 async def frozen_after_changelog(world: World) -> None:
-    """Workers are frozen between changelog and verdicts; what they write later is late."""
+    """Workers are frozen between changelog and verdicts; their later writes are late."""
     await strike(world, Point.AFTER_CHANGELOG, Action.STOP, frozen, passages=SOON)
 
 

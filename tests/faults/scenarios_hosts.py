@@ -68,7 +68,7 @@ async def bridge_an_hour_behind(world: World) -> None:
 
 @scenario("host", exits=NAMED, settings={"SCRUTIN_WATCHDOG_TIMEOUT_S": "10"})
 async def no_files_left(world: World) -> None:
-    """A worker and a bridge may open no file while every connection of theirs is cut."""
+    """A worker and a bridge may open no file while all their connections are cut."""
     hurt = [world.workers[0], world.bridges[0]]
     async with world.voting():
         await world.counted(0.2)
@@ -97,7 +97,7 @@ def address_space(pid: int) -> int:
     settings={"SCRUTIN_WATCHDOG_TIMEOUT_S": "10"},
 )
 async def worker_out_of_memory(world: World) -> None:
-    """Two workers can have no more memory than they have, while votes pile up in them."""
+    """Two workers can allocate no more memory while votes pile up in them."""
     limited = world.workers[:2]
     async with world.voting():
         await world.counted(0.02)

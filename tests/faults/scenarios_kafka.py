@@ -22,7 +22,7 @@ async def kafka_paused_30_s(world: World) -> None:
 
 @scenario(GROUP, rate=200)
 async def kafka_paused_90_s(world: World) -> None:
-    """Kafka is frozen for 90 s: longer than everybody's patience, the watchdog's too."""
+    """Kafka is frozen for 90 s: longer than every timeout, the watchdog's included."""
     async with world.voting():
         await world.counted(0.2)
         await world.pause_service("kafka", 90)

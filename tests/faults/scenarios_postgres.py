@@ -66,7 +66,7 @@ async def lose_commit_replies(world: World, times: int) -> None:
 
 @scenario(GROUP, short=True, around=proxied_postgres)
 async def commit_reply_lost(world: World) -> None:
-    """PostgreSQL commits and nobody hears of it: whether it did is in doubt, a dozen times."""
+    """PostgreSQL commits and the reply is lost, so the outcome is unknown; a dozen times."""
     await lose_commit_replies(world, times=5 if world.short else 12)
 
 

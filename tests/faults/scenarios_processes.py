@@ -139,7 +139,7 @@ async def two_workers_frozen(world: World) -> None:
 
 @scenario("zombie", rate=500)
 async def bridge_frozen(world: World) -> None:
-    """A bridge is frozen for 30 s with deliveries and produced records in hand, and thaws."""
+    """A bridge is frozen for 30 s with unacknowledged deliveries and records, and thaws."""
     async with world.voting():
         await world.counted(0.1)
         await world.freeze(world.bridges[0], 30)

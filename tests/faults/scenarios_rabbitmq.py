@@ -62,7 +62,7 @@ async def review_queue_full(world: World) -> None:
 
 @scenario(GROUP, around=impatient_rabbitmq(3_000))
 async def delivery_ack_timeout(world: World) -> None:
-    """Kafka is away for longer than RabbitMQ waits for an acknowledgement, and it gives up."""
+    """Kafka is unavailable for longer than RabbitMQ waits for an acknowledgement."""
     async with world.voting():
         await world.counted(0.2)
         await asyncio.to_thread(world.stack.pause, "kafka")

@@ -169,7 +169,7 @@ async def set_offsets(world: World, offset: int) -> None:
 
 @scenario(GROUP)
 async def changelog_deleted(world: World) -> None:
-    """The voted table's changelog is deleted; workers refuse until it is made anew from the log."""
+    """The voted table's changelog is deleted; workers refuse until it is rebuilt from the log."""
     async with world.voting():
         await world.counted(0.3)
         await stop(world)
@@ -182,7 +182,7 @@ async def changelog_deleted(world: World) -> None:
 
 @scenario(GROUP)
 async def changelog_poisoned(world: World) -> None:
-    """A record that nobody can decode comes into the changelog; it is made anew from the log."""
+    """An undecodable record comes into the changelog; the changelog is rebuilt from the log."""
     async with world.voting():
         await world.counted(0.3)
         await stop(world)
@@ -194,7 +194,7 @@ async def changelog_poisoned(world: World) -> None:
 
 @scenario(GROUP)
 async def verdicts_poisoned(world: World) -> None:
-    """A record that nobody can decode comes into votes.validated; it is made anew from the log."""
+    """An undecodable record comes into votes.validated, which is rebuilt from the log."""
     async with world.voting():
         await world.counted(0.3)
         await stop(world, bridges=True)
@@ -206,7 +206,7 @@ async def verdicts_poisoned(world: World) -> None:
 
 @scenario(GROUP, exits=frozenset({POISON_RECORD}))
 async def input_poisoned(world: World) -> None:
-    """A record that nobody can decode comes into the log; the count stops until it is let pass."""
+    """An undecodable record comes into the log; its partition stops until it is skipped."""
     number = max(message.number for message in world.votes.messages) + 1
     poison = b"\xc1 m-%d" % number
     malformed = ("malformed", "undecodable_record")
@@ -263,7 +263,7 @@ async def offsets_reset_to_earliest(world: World) -> None:
 
 @scenario(GROUP)
 async def offsets_set_ahead(world: World) -> None:
-    """Somebody sets the workers' group beyond what will ever come: all is counted all the same."""
+    """Somebody sets the workers' group beyond the end of the log: everything is still counted."""
     async with world.voting():
         await world.counted(0.3)
         await stop(world)
@@ -273,7 +273,7 @@ async def offsets_set_ahead(world: World) -> None:
 
 @scenario(GROUP, mirror_lost=True)
 async def everything_rebuilt(world: World) -> None:
-    """In mid-election one store after another is emptied and made anew, then the votes go on."""
+    """During the vote one store after another is emptied and rebuilt, then voting continues."""
     redis = world.addresses.redis()
     async with world.voting():
         await world.counted(0.3)

@@ -44,13 +44,9 @@ PENDING: Final[tuple[str, ...]] = (
     "tests/integration/",
     "tests/oracle/",
     "tests/unit/",
+    "docs/asyncapi.json",
     "tests/harness.py",
     "tests/slow_count.py",
-    "docs/",
-    "docker/",
-    "sql/",
-    ".env.example",
-    "README.md",
 )
 """Paths that are still being rewritten; what is found there is counted and does not fail."""
 
