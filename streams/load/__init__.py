@@ -1,1 +1,1 @@
-"""Real input and its proof: a seeded election, its publisher, and what must come of it."""
+"""Load generator: a seeded election, its publisher, and the check of the outcome."""

@@ -1,4 +1,4 @@
-"""A RabbitMQ connection that is awaited instead of called back, for publisher and verifier."""
+"""RabbitMQ connection with awaitable calls, for publisher and verifier."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DEADLINE_S: Final = 10.0
 
 
 def connection_parameters(config: RabbitConfig) -> pika.ConnectionParameters:
-    """Where RabbitMQ is."""
+    """Connection parameters of RabbitMQ."""
     return pika.ConnectionParameters(
         host=config.host,
         port=config.port,
@@ -42,12 +42,12 @@ def connection_parameters(config: RabbitConfig) -> pika.ConnectionParameters:
 
 
 def refuses(error: BaseException) -> bool:
-    """Whether RabbitMQ answers, and lets this user in no more at the next try."""
+    """Whether RabbitMQ refuses the login, so that a retry cannot help."""
     return isinstance(error.__cause__, ProbableAuthenticationError | ProbableAccessDeniedError)
 
 
 def unavailable(parameters: pika.ConnectionParameters, error: BaseException) -> ScrutinError:
-    """What to raise when RabbitMQ stays away, or refuses us."""
+    """The error to raise when RabbitMQ stays unavailable or refuses the login."""
     if refuses(error):
         return login_refused(parameters)
     return ServiceUnavailable(
@@ -58,16 +58,16 @@ def unavailable(parameters: pika.ConnectionParameters, error: BaseException) -> 
 
 
 class LinkLost(Exception):
-    """The connection, or the channel in use, is gone."""
+    """The connection or its channel was closed."""
 
 
 class Link:
     """One connection with one channel at a time.
 
     Args:
-        parameters: where RabbitMQ is.
-        on_lost: called when the connection or the channel goes away unasked.
-        on_blocked: called when the broker stops taking messages (memory or disk alarm).
+        parameters: of the connection to RabbitMQ.
+        on_lost: called when the connection or the channel closes unexpectedly.
+        on_blocked: called when the broker stops accepting messages (memory or disk alarm).
     """
 
     def __init__(
@@ -112,19 +112,19 @@ class Link:
         """The open channel.
 
         Raises:
-            LinkLost: there is none.
+            LinkLost: no channel is open.
         """
         self.check()
         assert self._channel is not None
         return self._channel
 
     def check(self) -> None:
-        """Raise LinkLost if the connection or the channel went away."""
+        """Raise LinkLost if the connection or the channel was lost."""
         if self._failure is not None:
             raise self._lost()
 
     async def reopen(self) -> None:
-        """Open a channel in place of the one before, which must be closed."""
+        """Open a new channel; the previous one must be closed."""
         self._failure = None
         connection = self._connection
         assert connection is not None
@@ -132,7 +132,7 @@ class Link:
         self._channel.add_on_close_callback(self._channel_gone)
 
     async def call(self, start: Callable[[Callable[..., None]], object]) -> Any:
-        """Start a method of the channel with a callback and await the answer."""
+        """Call a channel method that takes a callback, and await its answer."""
         try:
             async with asyncio.timeout(_DEADLINE_S):
                 return await self._answer(start)
@@ -140,7 +140,7 @@ class Link:
             raise LinkLost(f"no answer within {_DEADLINE_S:.0f} s") from error
 
     async def depth(self, queue: str) -> int | None:
-        """Messages that wait in a queue; None if there is none of that name."""
+        """Waiting messages of a queue; None if it does not exist."""
         channel = self.channel
         try:
             answer = await self.call(
@@ -155,13 +155,13 @@ class Link:
         return int(answer.method.message_count)
 
     async def declare(self, queue: str) -> None:
-        """Use a queue as it is, or make it durable."""
+        """Use an existing queue unchanged, or declare it durable."""
         if await self.depth(queue) is None:
             channel = self.channel
             await self.call(lambda done: channel.queue_declare(queue, durable=True, callback=done))
 
     def publisher(self, queue: str) -> Callable[[str, bytes], None]:
-        """What publishes JSON to a queue: see `Channel.publisher` of the adapter."""
+        """Function that publishes JSON to a queue: see `Channel.publisher` of the adapter."""
         return client.Channel(self.channel, {}).publisher(queue)
 
     def _connect(self, done: Callable[..., None]) -> None:
@@ -211,7 +211,7 @@ class Link:
         return lost
 
     async def _close(self) -> None:
-        """Close in order, so that the broker has all that was sent; give up after a moment."""
+        """Close gracefully, so that the broker receives all that was sent; waits at most 5 s."""
         connection = self._connection
         if connection is None:
             return

@@ -1,4 +1,4 @@
-"""Compares what must come of an election with what was found. Pure."""
+"""Compare the expected outcome of an election with the observed one. Pure."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ ABSENT: Final = "absent"
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that was compared."""
+    """One compared number."""
 
     group: str
-    """Where it was found: `PostgreSQL`, `votes.review`, `Redis`."""
+    """Its source: `PostgreSQL`, `votes.review`, `Redis`."""
     name: str
     lowest: int
     highest: int
-    """Above `lowest` only where the order of delivery or a lost confirm leaves it open."""
+    """Above `lowest` only if delivery order or a lost confirm makes the number uncertain."""
     found: int
 
     @property
     def ok(self) -> bool:
-        """Whether it is as expected."""
+        """Whether the number is as expected."""
         return self.lowest <= self.found <= self.highest
 
     @property
     def expected(self) -> str:
-        """For people."""
+        """The expectation as text."""
         if self.lowest == self.highest:
             return f"{self.lowest:,}"
         return f"{self.lowest:,} to {self.highest:,}"
@@ -40,7 +40,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class CheckDifference:
-    """One line that is not as expected."""
+    """One line that differs from the expectation."""
 
     where: str
     line: str
@@ -50,7 +50,7 @@ class CheckDifference:
 
 @dataclass
 class Report:
-    """All that was compared.
+    """Result of the whole comparison.
 
     Args:
         sample: how many differing lines to keep; all are counted.
@@ -68,11 +68,11 @@ class Report:
         return not self.different_lines and all(figure.ok for figure in self.figures)
 
     def figure(self, group: str, name: str, expected: int, found: int, spare: int = 0) -> None:
-        """Note a number; up to `spare` more than expected are in order."""
+        """Record a number; up to `spare` above the expectation is accepted."""
         self.figures.append(Figure(group, name, expected, expected + spare, found))
 
     def lines(self, differences: Iterable[CheckDifference]) -> int:
-        """Note differing lines and return how many there were."""
+        """Record differing lines and return their number."""
         source = iter(differences)
         kept = list(islice(source, max(0, self.sample - len(self.differences))))
         self.differences += kept
@@ -88,7 +88,7 @@ def compare_totals(
     expected: Mapping[str, Mapping[str, int]],
     found: Mapping[tuple[str, str], int],
 ) -> None:
-    """Votes per contest and choice, and contests and choices that should not be there."""
+    """Compare votes per contest and choice, including unexpected contests and choices."""
     known: set[tuple[str, str]] = set()
     for contest, choices in expected.items():
         disputed = choices.get(DISPUTED, 0)
@@ -108,7 +108,7 @@ def compare_totals(
 def compare_rejected(
     report: Report, group: str, table: str, expected: Expected, found: Mapping[tuple[str, str], int]
 ) -> None:
-    """Messages per status and reason."""
+    """Compare messages per status and reason."""
     pairs = {(status, r) for status, reasons in expected.rejected.items() for r in reasons}
     for status, reason in sorted(pairs | set(found)):
         report.figure(
@@ -130,7 +130,7 @@ class AuditRow(NamedTuple):
 
 
 class AuditComparison:
-    """Walks expected lines and found rows at once, with flat memory.
+    """Merges expected lines and found rows in constant memory.
 
     Args:
         expected: by ascending hash in byte order.
@@ -142,7 +142,7 @@ class AuditComparison:
         self.equal = 0
 
     def row(self, row: AuditRow) -> Iterator[CheckDifference]:
-        """What the next row tells; rows come by ascending hash in byte order."""
+        """Compare the next row; rows come by ascending hash in byte order."""
         yield from self._missing_before(row.stored)
         line = self._line
         if line is None or line.stored != row.stored:
@@ -158,7 +158,7 @@ class AuditComparison:
             yield CheckDifference("vote_audit", row.stored, wanted, there)
 
     def end(self) -> Iterator[CheckDifference]:
-        """What is left once there are no more rows."""
+        """Expected lines that are left after the last row."""
         yield from self._missing_before(None)
 
     def _missing_before(self, stored: str | None) -> Iterator[CheckDifference]:
@@ -186,13 +186,13 @@ def multiset_differences(
     found: Counter[tuple[str, ...]],
     spare: Counter[tuple[str, str]],
 ) -> Iterator[CheckDifference]:
-    """Lines that are there too rarely, or too often.
+    """Lines that occur too rarely or too often.
 
     Args:
         where: table or queue.
         expected: line -> count; a line begins with status and reason.
         found: as `expected`.
-        spare: (status, reason) -> how many lines may be there once more.
+        spare: (status, reason) -> how many lines may occur once more.
     """
     left = spare.copy()
     for line in sorted(expected.keys() | found.keys()):

@@ -1,7 +1,7 @@
-"""The whole chain on real services, for once: brought up, fed, compared, taken down.
+"""One run of the whole chain on real services: start, publish, compare, stop.
 
-Each run has data of its own. A stack of ours that was left from a run that could not end is
-removed; services that were given in the environment must hold no count.
+Each run has its own data. A stack that an interrupted run left behind is removed. Services given in
+the environment must hold no count.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _PATIENCE_S = 60.0
 
 @dataclass
 class DemoReport:
-    """What a run showed."""
+    """Outcome of a run."""
 
     expected: Expected
     report: Report
     exit_codes: dict[str, int] = field(default_factory=dict)
     counted_s: float | None = None
-    """From the first message sent to all votes seen committed; None if they never were."""
+    """Time from the first message sent to the commit of all votes; None if they never were."""
 
     @property
     def rate(self) -> float | None:
-        """Votes a second, through the whole chain."""
+        """Votes a second through the whole chain."""
         return self.expected.counted / self.counted_s if self.counted_s else None
 
     @property
     def good(self) -> bool:
-        """Whether everything is equal and every process ended in order."""
+        """Whether everything is equal and every process exited with 0."""
         return self.report.equal and not any(self.exit_codes.values())
 
 
@@ -67,8 +67,8 @@ class Demo:
         directory: for the stack's data, logs, and the expected outcome.
         plan: the election.
         workers: how many to run.
-        tls: services of our own are encrypted.
-        say: told (service or step, what happens).
+        tls: use TLS for the services of the demo's own stack.
+        say: called with (service or step, what happens).
     """
 
     def __init__(
@@ -92,19 +92,19 @@ class Demo:
 
     @property
     def logs(self) -> Path:
-        """Folder of the processes' logs."""
+        """Folder for logs of the processes."""
         return self.directory / "logs"
 
     @property
     def settings(self) -> Settings:
-        """Settings of all processes; once the services are up."""
+        """Settings of all processes, once the services are up."""
         return load_settings(self._env)
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
-        """The services while the block runs, with nothing in them but the schema."""
+        """Run the services during the block, with nothing in them but the schema."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with self._lock():
             try:
                 await asyncio.to_thread(self._bring_up)
                 ingress = {"SCRUTIN_INGRESS": self.plan.queue}
@@ -116,7 +116,7 @@ class Demo:
                 await asyncio.to_thread(self.stack.down)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         with (self.directory / "demo.lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,22 +124,22 @@ class Demo:
                 raise StackError(
                     "Another demo runs in this folder",
                     where={"folder": self.directory},
-                    todo="End it with Ctrl-C, or choose another SCRUTIN_STACK_DIR",
+                    todo="Stop it with Ctrl-C, or choose another SCRUTIN_STACK_DIR",
                 ) from None
             yield
 
     def _bring_up(self) -> None:
         if StateFile(self.stack.directory).load() is not None:
-            self._say("stack", "removing what an earlier run left")
+            self._say("stack", "removing the remains of an earlier run")
             self.stack.down()
         self.stack.up()
 
     async def _prepare_database(self) -> None:
         if await observed.log_ends(self.settings):
             raise StackError(
-                "The services given in the environment hold a log of votes already",
+                "The services given in the environment already hold a log of votes",
                 where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self.settings.kafka_bootstrap_servers)},
-                todo="Unset their addresses, and the demo brings up services of its own",
+                todo="Unset their addresses, so that the demo starts its own services",
             )
         async with connected(self.settings.postgres) as connection:
             applied = await migrate(connection)
@@ -151,7 +151,7 @@ class Demo:
 
     @asynccontextmanager
     async def processes(self) -> AsyncIterator[None]:
-        """The bridge, the workers and the gateway while the block runs, ready."""
+        """Run bridge, workers and gateway during the block; enter it once they are ready."""
         for log in self.logs.glob("*.log"):
             log.unlink()
         names = [f"worker-{n + 1}" for n in range(self._workers)]
@@ -169,19 +169,19 @@ class Demo:
             raise
 
     async def end_processes(self) -> dict[str, int]:
-        """SIGTERM to all; returns their exit codes."""
+        """Send SIGTERM to all processes; returns their exit codes."""
         codes = await asyncio.gather(*(program.terminate() for program in self.programs))
         return dict(zip((p.name for p in self.programs), codes, strict=True))
 
     async def count(
         self, *, published: Advance, counted: Advance, look: Callable[[VerificationProgress], None]
     ) -> DemoReport:
-        """Publish, wait until everything was counted, and compare.
+        """Publish, wait until everything is counted, and compare.
 
         Args:
-            published: told of confirmed messages.
-            counted: told of committed votes.
-            look: told how far the rest is.
+            published: called with the number of newly confirmed messages.
+            counted: called with the number of newly committed votes.
+            look: called with the progress of the chain.
         """
         watching = asyncio.create_task(self._watch(counted))
         try:
@@ -200,7 +200,7 @@ class Demo:
                 self.settings, document, self.expected_path, review=True, sample=10
             )
             if not arrived:
-                report.notes.append(f"The count stopped short: nothing moved for {_PATIENCE_S:g} s")
+                report.notes.append(f"The count is incomplete: no progress for {_PATIENCE_S:g} s")
             done_us = await watching if arrived else None
         finally:
             watching.cancel()
@@ -208,7 +208,7 @@ class Demo:
         return DemoReport(document, report, counted_s=seconds)
 
     async def _watch(self, counted: Advance) -> int:
-        """Poll the committed votes; returns when all were seen, Unix time in microseconds."""
+        """Poll the committed votes until all are there; returns the Unix time in microseconds."""
         async with connected(self.settings.postgres) as connection:
             seen = 0
             wanted = votes_to_count(self.plan)
@@ -223,12 +223,12 @@ class Demo:
 
     @property
     def page(self) -> str:
-        """Address of the pages."""
+        """Address of the web pages."""
         assert self._gateway is not None, "no process was started"
         return f"http://127.0.0.1:{self._gateway.port}/"
 
     def addresses(self) -> dict[str, str]:
-        """What to look at while it runs."""
+        """Addresses of interest while it runs, by name."""
         links = {
             name: link for status in self.stack.status() for name, link in status.links.items()
         }
@@ -248,7 +248,7 @@ class Demo:
 
 
 def votes_to_count(plan: LoadPlan) -> int:
-    """Rows of `vote_audit` that a plan makes."""
+    """Rows of `vote_audit` that a plan leads to."""
     strangers = plan.count(plan.unknown) if plan.queue == AGGREGATION else 0
     return plan.votes + strangers
 
@@ -259,11 +259,11 @@ async def _committed(connection: asyncpg.Connection) -> int:
             await connection.fetchval("SELECT coalesce(sum(votes), 0)::bigint FROM contest_results")
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise ScrutinError(f"PostgreSQL went away: {error}") from error
+        raise ScrutinError(f"PostgreSQL does not answer any more: {error}") from error
 
 
 def _short(path: Path) -> str:
-    """A path as it is typed from here."""
+    """A path relative to the current folder, if possible."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -1,8 +1,8 @@
-"""A seeded, reproducible election: its plan, its people and its roll. Pure.
+"""A seeded, reproducible election: its plan, its voters and its roll. Pure.
 
-Citizen `i` has one hash for each law and one for elections; the roll holds the hashes of all
-citizens, and people with numbers from 450,000,000 on are on no roll. :mod:`streams.load.script`
-plays it.
+Citizen `i` has one hash for each law and one for elections. The roll holds the hashes of all
+citizens; people numbered from 450,000,000 on are on no roll. :mod:`streams.load.script` makes its
+messages.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ VALIDATION: Final = "votes.validation"
 AGGREGATION: Final = "votes.aggregation"
 
 ELECTIONS: Final = ("election:", "election:municipal-2026")
-"""Contests of candidates' votes: unnamed as in the documented message, and named."""
+"""Contests of candidate votes: unnamed as in the documented message, and named."""
 
 _NAS_RANGE: Final = 900_000_000
 _STRANGERS: Final = _NAS_RANGE // 2
-"""From this number on nobody is on the roll of any plan."""
+"""People from this number on are on no plan's roll."""
 
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """An election to play.
+    """An election to simulate.
 
     Args:
-        votes: voters to be counted; all else comes on top.
-        laws: number of laws, `law-001` and on.
+        votes: voters to be counted; all other messages come on top.
+        laws: number of laws, from `law-001`.
         citizens: on the roll; 0 for a quarter more than needed.
-        seed: two plans that differ in it share no voter.
+        seed: plans with different seeds share no voter.
         duplicates: share of `votes` that vote again, every fifth of them twice.
-        repeats: share of messages that are published twice under one `message_id`.
-        unknown: share, votes of people who are not on the roll.
-        bad_choice: share, choices that no law has.
-        malformed: share, messages that are no vote, cycling over all kinds.
-        candidates: share of `votes` that are for candidates instead of laws.
-        conflicting: later submissions choose anew; totals per choice are then bounds.
+        repeats: share of messages published twice under one `message_id`.
+        unknown: share of votes by people who are not on the roll.
+        bad_choice: share of votes with a choice that no law has.
+        malformed: share of messages that are not votes, cycling over all kinds.
+        candidates: share of `votes` for candidates instead of laws.
+        conflicting: later submissions choose again; totals per choice are then bounds.
         queue: documented name of the destination.
         max_body_bytes: limit that `too_large` messages exceed.
 
@@ -102,24 +102,24 @@ class LoadPlan:
         return max(1, math.ceil(law_votes / self.laws), self.candidate_votes)
 
     def count(self, share: float) -> int:
-        """How many messages a share of the votes is."""
+        """Number of messages that a share of the votes means."""
         return round(self.votes * share)
 
     @property
     def candidate_votes(self) -> int:
-        """Votes for candidates among `votes`."""
+        """How many of `votes` are for candidates."""
         return self.count(self.candidates)
 
     @property
     def messages(self) -> int:
-        """Messages that a plan makes."""
+        """Number of messages of the plan."""
         twice = self.count(self.duplicates) // 5
         extras = (self.duplicates, self.repeats, self.unknown, self.bad_choice, self.malformed)
         return self.votes + twice + sum(self.count(share) for share in extras)
 
     @property
     def law_names(self) -> list[str]:
-        """`law-001` and on."""
+        """Names from `law-001`."""
         return [f"law-{n:03d}" for n in range(1, self.laws + 1)]
 
     @property
@@ -133,12 +133,12 @@ class LoadPlan:
 
 
 class SyntheticElection:
-    """The people and the messages of a plan."""
+    """The voters and ballots of a plan."""
 
     def __init__(self, plan: LoadPlan) -> None:
         self.plan = plan
         self._laws = plan.law_names
-        # Voters of different seeds must not meet: each seed has its own codes.
+        # Different seeds must not share voters: each seed has its own codes.
         self._code_salt = int.from_bytes(hashlib.sha256(b"seed %d" % plan.seed).digest()[:8])
 
     def identity(self, citizen: int) -> tuple[int, str]:
@@ -171,12 +171,12 @@ class SyntheticElection:
         return self._ballot(citizen, self._laws[law], choice)
 
     def unknown_ballot(self, number: int, choice: str) -> SyntheticBallot:
-        """Ballot of somebody who is not on the roll."""
+        """Ballot of a person who is not on the roll."""
         law = self._laws[number % self.plan.laws]
         return self._ballot(_STRANGERS + number, law, choice)
 
     def candidate_ballot(self, citizen: int, choice: str) -> SyntheticBallot:
-        """A citizen's ballot in the election that is theirs."""
+        """A citizen's ballot in the election assigned to the citizen."""
         nas, code = self.identity(citizen)
         contest = ELECTIONS[citizen % len(ELECTIONS)]
         return SyntheticBallot(
@@ -190,7 +190,7 @@ class SyntheticElection:
 
 
 def stored_hash(ballot: SyntheticBallot) -> str:
-    """What makes a voter unique in a contest: a law's hash itself, for it was made for one law."""
+    """Unique id of a voter in a contest: for a law the hash itself, which covers the law."""
     if ballot.contest.startswith("election:"):
         text = b"contest\0" + ballot.contest.encode() + b"\0" + ballot.hash.encode()
         return hashlib.sha256(text).hexdigest()

@@ -1,11 +1,11 @@
-"""What must come of an election: the file that `scrutin publish` writes and `verify` reads.
+"""Expected outcome of an election: the file that `scrutin publish` writes and `verify` reads.
 
-Two files: a JSON document (:class:`Expected`), and beside it a list of lines, tab-separated:
+Two files: a JSON document (:class:`Expected`), and next to it a file of tab-separated lines:
 
     C  vote_audit.vote_hash  voter's hash (or `=`)  contest  choice (or `*`)  later submissions
     R  status  reason  voter's hash  contest  choice  SHA-256 of a malformed body
 
-`C` lines come first and are sorted by their hash in byte order. `*` is a choice that depends on the
+`C` lines come first, sorted by their hash in byte order. `*` is a choice that depends on the
 order of delivery. `R` lines hold invalid and malformed messages; duplicates follow from the `C`
 lines.
 """
@@ -27,7 +27,7 @@ from streams.load.script import ExpectedVerdict, ScriptedMessage
 FORMAT: Final = "scrutin-expected/1"
 ANY_CHOICE: Final = "*"
 DISPUTED: Final = "disputed"
-"""Key among a contest's choices: votes whose choice depends on the order of delivery."""
+"""Key among a contest's choices for votes whose choice depends on the order of delivery."""
 
 
 class Lines(msgspec.Struct, frozen=True):
@@ -40,17 +40,17 @@ class Lines(msgspec.Struct, frozen=True):
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON document. All counts are of the whole election."""
+    """The JSON document. All counts cover the whole election."""
 
     format: str = FORMAT
     queue: str
-    """Documented name of the queue it was published to."""
+    """Documented name of the destination queue."""
     plan: dict[str, Any]
     """Arguments of :class:`streams.load.election.Plan`."""
     messages: int
     """Published, repeats included."""
     unconfirmed: int
-    """Messages that RabbitMQ never confirmed; with any, nothing is certain."""
+    """Messages that RabbitMQ never confirmed; above 0 the outcome is uncertain."""
     started_us: int
     """Before the first message was sent: Unix time in microseconds."""
     seconds: float
@@ -66,7 +66,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     rejected: dict[str, dict[str, int]]
     """Status -> reason -> messages."""
     uncertain: dict[str, dict[str, int]]
-    """As `rejected`: sent again because their confirm was lost; each may appear once more."""
+    """As `rejected`: resent because the confirm was lost; each may appear once more."""
     duplicated_voters: int
     """Rows of `duplicate_attempts`, and Redis keys `duplicate_count:{hash}`."""
     review_messages: int
@@ -87,7 +87,7 @@ class CountedLine(NamedTuple):
 
 
 class RejectedLine(NamedTuple):
-    """One message that is invalid or malformed."""
+    """One invalid or malformed message."""
 
     status: str
     reason: str
@@ -98,7 +98,7 @@ class RejectedLine(NamedTuple):
 
 
 class ExpectedTotals:
-    """Adds up what must come of the messages sent."""
+    """Adds up the expected outcome of the messages sent."""
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
@@ -110,11 +110,11 @@ class ExpectedTotals:
         self._uncertain: Counter[tuple[str, str]] = Counter()
 
     def add(self, message: ScriptedMessage) -> None:
-        """Note a message when it is sent for the first time."""
+        """Record a message when it is first sent."""
         self.messages += 1
         fate = message.fate
         if fate is ExpectedVerdict.COUNTED:
-            # Not the body, which is most of it.
+            # Without the body, which takes most of the memory.
             self._counted.append(msgspec.structs.replace(message, body=b"", message_id=""))
         elif fate is ExpectedVerdict.DUPLICATE:
             self._later[message.stored] += 1
@@ -122,8 +122,8 @@ class ExpectedTotals:
         elif fate is not ExpectedVerdict.REPEAT:
             self._rejected.append(_rejected_line(message))
 
-    def sent_again(self, message: ScriptedMessage) -> None:
-        """Note a message that was sent once more because its confirm was lost."""
+    def resent(self, message: ScriptedMessage) -> None:
+        """Record a message that was resent because its confirm was lost."""
         if message.fate in {
             ExpectedVerdict.UNKNOWN,
             ExpectedVerdict.BAD_CHOICE,
@@ -215,10 +215,10 @@ def _write_lines(path: Path, counted: list[CountedLine], rejected: list[Rejected
 
 
 def read_expected(path: Path) -> Expected:
-    """Read the document and check that its lines are the ones it was written with.
+    """Read the document and check that its lines were not changed.
 
     Raises:
-        SettingsError: a file is missing, is not ours, or was changed.
+        SettingsError: a file is missing, has another format, or was changed.
     """
     try:
         expected = msgspec.json.decode(path.read_bytes(), type=Expected)
@@ -245,7 +245,7 @@ def read_expected(path: Path) -> Expected:
         raise SettingsError(
             "The lines of the expected outcome cannot be read",
             where={"file": lines, "error": error.strerror},
-            todo="Keep it beside the JSON file",
+            todo="Keep it next to the JSON file",
         ) from error
     if digest != expected.lines.sha256:
         raise SettingsError(
@@ -257,7 +257,7 @@ def read_expected(path: Path) -> Expected:
 
 
 def lines_path(path: Path, expected: Expected) -> Path:
-    """Where the lines of a document are."""
+    """Path of a document's lines."""
     return path.with_name(expected.lines.file)
 
 

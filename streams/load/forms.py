@@ -1,6 +1,6 @@
-"""Bodies of messages: every documented spelling of a vote, and everything that is none.
+"""Message bodies: every documented form of a vote, and every kind of malformed message.
 
-Pure. Values are made by :mod:`streams.load.election` and need no JSON escaping.
+Pure. Values come from :mod:`streams.load.election` and need no JSON escaping.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MICROSECONDS: Final = 1_000_000
 
 
 class SyntheticBallot(NamedTuple):
-    """What one voter says, before it is spelled."""
+    """One voter's ballot, independent of the message form."""
 
     hash: str
     """Voter's hash, 64 hexadecimal digits in lower case."""
@@ -21,13 +21,13 @@ class SyntheticBallot(NamedTuple):
     code: str
     citizen_id: str
     contest: str
-    """A law's id; `election:` and an election's id, or nothing after the colon."""
+    """A law's id, or `election:` followed by an election's id or nothing."""
     choice: str
     """`oui`, `non`, or a candidate's id."""
 
 
 class Stamp:
-    """Spells a time, given in Unix microseconds, as senders do."""
+    """Formats times, given in Unix microseconds, as senders do."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -46,12 +46,12 @@ class Stamp:
         return self.naive(when_us) + "Z"
 
     def offset(self, when_us: int) -> str:
-        """ISO 8601 with the offset of a place one hour east."""
+        """ISO 8601 with the offset +01:00."""
         return self.naive(when_us + 3600 * MICROSECONDS) + "+01:00"
 
 
 Form = Callable[[SyntheticBallot, int, Stamp], str]
-"""Spells a ballot; the integer is its time in Unix microseconds."""
+"""Formats a ballot; the integer is its time in Unix microseconds."""
 
 
 def _documented(b: SyntheticBallot, t: int, s: Stamp) -> str:
@@ -91,7 +91,7 @@ def _epoch(b: SyntheticBallot, t: int, _: Stamp) -> str:
     )
 
 
-def _both_spellings(b: SyntheticBallot, t: int, s: Stamp) -> str:
+def _both_names(b: SyntheticBallot, t: int, s: Stamp) -> str:
     now = s.zulu(t)
     return (
         f'{{"vote_hash":"{b.hash}","voter_hash":"{b.hash}","law_id":"{b.contest}",'
@@ -118,17 +118,17 @@ VALIDATION_FORMS: Final[tuple[Form, ...]] = (
     _deployed,
     _short_upper,
     _epoch,
-    _both_spellings,
+    _both_names,
     _untimed,
 )
-"""Forms of a law's vote on `votes.validation`; the documented and the deployed one twice."""
+"""Forms of a law vote on `votes.validation`; the documented and the deployed form twice."""
 
 AGGREGATION_FORMS: Final[tuple[Form, ...]] = (_documented, _validated, _with_metadata)
-"""Forms of a law's vote on `votes.aggregation`."""
+"""Forms of a law vote on `votes.aggregation`."""
 
 
 def candidate_body(b: SyntheticBallot, t: int, s: Stamp) -> str:
-    """The vote for a candidate; a number is sent as one, as the documented message has it."""
+    """The vote for a candidate; its id is sent as a number, as in the documented message."""
     election = b.contest.removeprefix("election:")
     named = f'"election_id":"{election}",' if election else ""
     return (
@@ -138,16 +138,16 @@ def candidate_body(b: SyntheticBallot, t: int, s: Stamp) -> str:
 
 
 class Fault(NamedTuple):
-    """A kind of message that is no vote."""
+    """A kind of malformed message."""
 
     reason: str
-    """The reason it must be rejected with."""
+    """The expected reason of rejection."""
     body: Callable[[SyntheticBallot, int, int], bytes]
     """Makes one, given a ballot, its number and the size limit; no two are equal."""
 
 
 def _fields(b: SyntheticBallot, number: int, **changes: str | None) -> str:
-    """A documented message with fields replaced by raw JSON, or left out where None."""
+    """A documented message with fields replaced by raw JSON, or left out if None."""
     fields: dict[str, str | None] = {
         "vote_hash": f'"{b.hash}"',
         "law_id": f'"{b.contest}"',

@@ -1,4 +1,7 @@
-"""Reads what was counted: plain SQL, the review queue, Redis. Shares no counting with Scrutin."""
+"""Read the observed outcome with plain SQL, the review queue and Redis.
+
+Shares no counting code with Scrutin.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +63,10 @@ APPLIED: Final = "SELECT partition, source_offset FROM sink_offsets"
 
 @asynccontextmanager
 async def database(config: PostgresConfig) -> AsyncIterator[asyncpg.Connection]:
-    """One connection, in a transaction that sees one state of the database.
+    """One connection in a transaction with one snapshot of the database.
 
     Raises:
-        ServiceUnavailable: PostgreSQL does not answer, or holds no tables of ours.
+        ServiceUnavailable: PostgreSQL does not answer, or lacks Scrutin's tables.
     """
     where = {"POSTGRES_HOST": config.host, "POSTGRES_PORT": config.port}
     try:
@@ -83,7 +86,7 @@ async def database(config: PostgresConfig) -> AsyncIterator[asyncpg.Connection]:
             await connection.close(timeout=5)
     except asyncpg.UndefinedTableError as error:
         raise ServiceUnavailable(
-            f"The database holds no count: {error}", where=where, todo="Type `scrutin migrate`"
+            f"The database holds no count: {error}", where=where, todo="Run `scrutin migrate`"
         ) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise ServiceUnavailable(
@@ -104,16 +107,16 @@ async def pairs(connection: asyncpg.Connection, query: str) -> dict[Any, Any]:
 
 
 async def rejected_rows(connection: asyncpg.Connection) -> Counter[tuple[str, ...]]:
-    """Invalid and malformed rows of `rejected_votes`, as the expected lines have them."""
+    """Invalid and malformed rows of `rejected_votes`, in the form of the expected lines."""
     rows = await connection.fetch(REJECTED_LINES)
     return Counter({tuple(row)[:6]: row[6] for row in rows})
 
 
 async def audit_rows(connection: asyncpg.Connection) -> AsyncIterator[AuditRow]:
-    """Rows of `vote_audit` by ascending hash, with flat memory."""
+    """Rows of `vote_audit` by ascending hash, in constant memory."""
     async for row in connection.cursor(AUDIT, prefetch=5000):
         law = row["kind"] != "election"
-        # Both columns of a vote must tell the same.
+        # Both columns of a vote must agree.
         contest = row["kind"] if law else row["contest"]
         choice = row["choice"] if law else row["candidate"]
         if (contest, choice) != (row["contest"], row["choice"]):
@@ -122,7 +125,7 @@ async def audit_rows(connection: asyncpg.Connection) -> AsyncIterator[AuditRow]:
 
 
 class ObservedReview(msgspec.Struct):
-    """What is compared of a message on the review queue."""
+    """The compared fields of a review message."""
 
     status: str
     reason: str
@@ -135,7 +138,7 @@ class ObservedReview(msgspec.Struct):
 async def reviews(settings: Settings, *, drain: bool) -> list[ObservedReview]:
     """Different messages of the review queue.
 
-    They are taken without ack and go back when the channel closes, marked as redelivered, unless
+    They are consumed without ack and return when the channel closes, marked as redelivered, unless
     they are drained.
     """
     parameters = connection_parameters(settings.rabbit)
@@ -200,7 +203,7 @@ async def verdicts_behind(settings: Settings, groups: Sequence[str]) -> int:
 
 
 async def _ends(servers: list[str], topic: str) -> dict[int, int]:
-    """Offset that the next record of each partition will get; empty if there is no such topic."""
+    """Offset of the next record of each partition; empty if the topic does not exist."""
     consumer = AIOKafkaConsumer(**client(servers), enable_auto_commit=False)
     with kafka_answers(servers):
         try:
@@ -215,7 +218,7 @@ async def _ends(servers: list[str], topic: str) -> dict[int, int]:
 
 
 async def missing_members(redis: Redis, key: str, members: Iterator[str]) -> AsyncIterator[str]:
-    """Those of `members` that a set does not hold."""
+    """Members that a set lacks."""
     while chunk := list(islice(members, 2000)):
         answers = await redis.smismember(key, chunk)
         for member, there in zip(chunk, answers, strict=True):
@@ -224,7 +227,7 @@ async def missing_members(redis: Redis, key: str, members: Iterator[str]) -> Asy
 
 
 async def counters(redis: Redis, prefix: str) -> dict[str, int]:
-    """Counters whose key begins with a prefix, without it."""
+    """Counters whose key begins with a prefix, by the rest of the key."""
     found: dict[str, int] = {}
     batch: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Plays an election: publishes its messages and writes what must come of them."""
+"""Simulate an election: publish its messages and write the expected outcome."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ async def play(
     advance: Callable[[int], None] = lambda _: None,
     stop_on_interrupt: bool = False,
 ) -> Expected:
-    """Publish an election and write the expected outcome, also when it ends early.
+    """Publish an election and write the expected outcome, also if it ends early.
 
     Args:
-        settings: where RabbitMQ is, and what its queues are called.
+        settings: address of RabbitMQ and names of its queues.
         election: what to publish.
         expected: file to write.
-        rate: messages a second; None for flat out.
+        rate: messages a second; None for as fast as possible.
         advance: called with the number of messages confirmed since the last call.
-        stop_on_interrupt: SIGINT ends it in order: no more messages, and the outcome of those sent.
+        stop_on_interrupt: on SIGINT send no more messages, and write the outcome of those sent.
 
     Raises:
-        ServiceUnavailable: RabbitMQ is away for too long.
-        TopologyMismatch: the queue vanished.
+        ServiceUnavailable: RabbitMQ does not answer for too long.
+        TopologyMismatch: the queue was deleted.
     """
     plan = election.plan
     tally = ExpectedTotals(plan)

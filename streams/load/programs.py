@@ -1,7 +1,6 @@
-"""Runs processes of ours as a user would, for the demo, the benchmarks and the tests.
+"""Run Scrutin's processes as a user would, for the demo, the benchmarks and the tests.
 
-Each writes to a log file of its own and serves `/ready` on a port of its own; none outlives the
-block it was started in.
+Each has its own log file and its own port for `/ready`. None outlives the block that started it.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from streams.devstack import ports
 from streams.errors import StackError
 
 _POLL_S: Final = 0.03
-_TELL_S: Final = 1.0
+_DUMP_S: Final = 1.0
 _TAIL_LINES: Final = 30
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_given: Final[set[int]] = set()
-"""Ports of programs of this process: some may not listen yet, and look free."""
+_assigned_ports: Final[set[int]] = set()
+"""Ports given to programs: some may not listen yet, and look free."""
 
 
 class Program:
@@ -36,10 +35,10 @@ class Program:
     Args:
         name: for messages and for the log file.
         argv: what to run.
-        env: its whole environment.
-        directory: where its log goes, as `NAME.log`; later starts append.
-        port: where it serves `/ready` and `/metrics`.
-        cwd: where it runs; Python takes our modules from there, if they are there.
+        env: its complete environment.
+        directory: for its log `NAME.log`; later starts append.
+        port: of `/ready` and `/metrics`.
+        cwd: working directory; Python imports Scrutin's modules from there, if present.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     def start(self, **more: str) -> Self:
-        """Start it; once it has ended it can be started again.
+        """Start the process; after it ended it can be started again.
 
         Args:
             more: environment variables for this start only.
@@ -92,7 +91,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C in the terminal is ours to pass on.
+                # Ctrl-C in the terminal must not reach it; the caller decides.
                 start_new_session=True,
             )
         return self
@@ -101,7 +100,7 @@ class Program:
         """Wait until `/ready` answers 200.
 
         Raises:
-            StackError: it ended, or was not ready in time; with the end of its log.
+            StackError: the process ended or was not ready in time; with the end of its log.
         """
         deadline = time.monotonic() + within_s
         seen = "no answer"
@@ -124,7 +123,7 @@ class Program:
         )
 
     def check(self) -> None:
-        """Raise StackError, with the end of its log, if it has ended."""
+        """Raise StackError, with the end of the log, if the process has ended."""
         if not self.running:
             raise StackError(
                 f"{self.name} ended with exit code {self.returncode}",
@@ -133,7 +132,7 @@ class Program:
             )
 
     def send(self, sig: signal.Signals) -> None:
-        """Signal it, if it runs."""
+        """Send a signal if the process runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(sig)
 
@@ -141,14 +140,14 @@ class Program:
         """SIGTERM; returns the exit code.
 
         Raises:
-            StackError: it had to be killed.
+            StackError: the process had to be killed.
         """
         self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(within_s):
                 return await self.ended()
         except TimeoutError as error:
-            await self.give_up()
+            await self.dump_and_kill()
             raise StackError(
                 f"{self.name} did not end within {within_s:.0f} s of SIGTERM",
                 where={"log": self.log},
@@ -156,25 +155,25 @@ class Program:
             ) from error
 
     async def kill(self) -> int:
-        """SIGKILL; returns the exit code, -9 unless it had ended before."""
+        """SIGKILL; returns the exit code: -9 unless the process had ended before."""
         self.send(signal.SIGKILL)
         return await self.ended()
 
-    async def give_up(self) -> None:
-        """SIGKILL, after its log tells what it waits for."""
+    async def dump_and_kill(self) -> None:
+        """SIGKILL, after the process wrote its tasks to its log."""
         self.send(signal.SIGUSR1)
-        await asyncio.sleep(_TELL_S)
+        await asyncio.sleep(_DUMP_S)
         await self.kill()
 
     async def ended(self) -> int:
         """Wait until it ends; returns the exit code."""
         assert self._process is not None
-        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - nothing tells us
+        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - Popen has no event to await
             await asyncio.sleep(_POLL_S)
         return code
 
     def cpu_s(self) -> float:
-        """Seconds of CPU it has used."""
+        """CPU time that the process has used, in seconds."""
         return cpu_seconds(self.pid)
 
     def tail(self, lines: int = _TAIL_LINES) -> list[str]:
@@ -204,7 +203,7 @@ class Program:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Seconds of CPU, user and system, that a process has used; 0 if it is gone."""
+    """CPU time of a process, user and system, in seconds; 0 if it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -214,7 +213,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def child_environment(addresses: Mapping[str, str], **more: str) -> dict[str, str]:
-    """Environment of a child: ours without settings of ours, the stack's addresses, and `more`."""
+    """Environment of a child: this process's without Scrutin's settings, plus the given ones."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -224,8 +223,8 @@ def child_environment(addresses: Mapping[str, str], **more: str) -> dict[str, st
 
 
 def _free_port() -> int:
-    [port] = ports.choose(1, _given)
-    _given.add(port)
+    [port] = ports.choose(1, _assigned_ports)
+    _assigned_ports.add(port)
     return port
 
 
@@ -242,7 +241,7 @@ def bridge(
 def worker(
     env: Mapping[str, str], directory: Path, name: str = "worker", *, cwd: Path | None = None
 ) -> Program:
-    """A worker on a free port, with a data folder of its own."""
+    """A worker on a free port with its own data folder."""
     port = _free_port()
     faust = str(Path(sys.executable).with_name("faust"))
     argv = [faust, "-A", "topology", "worker", "-l", "info"]

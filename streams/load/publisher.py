@@ -1,7 +1,7 @@
-"""Publishes messages to RabbitMQ with confirms, as fast as it takes them or at a fixed rate.
+"""Publish messages to RabbitMQ with confirms, as fast as possible or at a fixed rate.
 
-A message whose confirm was lost is published again, with the same `message_id`. At a rate the loop
-is open: a message has its scheduled time whatever happens, and is sent late rather than left out.
+A message whose confirm was lost is published again with the same `message_id`. At a fixed rate the
+load is an open loop: each message has a scheduled time, and is sent late rather than left out.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _FIRST_PATIENCE_S: Final = 5.0
 
 
 class Schedule:
-    """When the n-th message is due.
+    """Due times of messages.
 
     Args:
         start_us: Unix time in microseconds of message 0.
-        rate: messages a second; None for flat out, where a message is due when it is sent.
+        rate: messages a second; None for as fast as possible.
     """
 
     def __init__(self, start_us: int, rate: float | None) -> None:
@@ -45,11 +45,11 @@ class Schedule:
         self.rate = rate
 
     def time_us(self, number: int) -> int:
-        """Due time of a message, Unix microseconds; flat out 20 µs apart, to tell them by."""
+        """Due time of a message in Unix microseconds; without a rate 20 µs apart to stay distinct."""
         return self.start_us + int(number * 1e6 / (self.rate or 50_000))
 
     def due(self, now_us: int) -> int:
-        """How many messages are due at a time, at a rate."""
+        """Number of messages due by a time, at the rate."""
         return max(0, int((now_us - self.start_us) * (self.rate or 0) / 1e6) + 1)
 
 
@@ -57,12 +57,12 @@ class LoadPublisher:
     """Publishes one stream of messages to one queue through the default exchange.
 
     Args:
-        parameters: where RabbitMQ is.
-        queue: name of the queue; used as it is, or declared durable if missing.
-        schedule: flat out or at a rate.
-        tally: told of every message sent.
-        max_in_flight: most messages that wait for their confirm.
-        patience_s: how long RabbitMQ may be away; five seconds until it first answers.
+        parameters: of the connection to RabbitMQ.
+        queue: name of the queue; used unchanged, or declared durable if missing.
+        schedule: due times.
+        tally: records every message sent.
+        max_in_flight: limit of messages that wait for their confirm.
+        patience_s: longest outage of RabbitMQ; five seconds until it first answers.
         advance: called with the number of messages confirmed since the last call.
     """
 
@@ -93,18 +93,18 @@ class LoadPublisher:
         self._lowest = 1
         # By delivery tag, with the number of the message in the schedule.
         self._in_flight: dict[int, tuple[int, ScriptedMessage]] = {}
-        self._again: deque[tuple[int, ScriptedMessage]] = deque()
+        self._to_resend: deque[tuple[int, ScriptedMessage]] = deque()
         self._taken = 0
         self.nacked = 0
         self.reconnects = 0
 
     @property
     def unconfirmed(self) -> int:
-        """Messages that may or may not be in the queue."""
-        return len(self._in_flight) + len(self._again)
+        """Number of messages that may or may not be in the queue."""
+        return len(self._in_flight) + len(self._to_resend)
 
     def stop(self) -> None:
-        """Take no more messages; :meth:`publish` returns once those sent are confirmed."""
+        """Send no more messages; :meth:`publish` returns once those sent are confirmed."""
         self._stopping = True
         self._changed.set()
 
@@ -112,31 +112,33 @@ class LoadPublisher:
         """Publish all messages and wait for their confirms.
 
         Raises:
-            ServiceUnavailable: RabbitMQ was away for longer than `patience_s`.
+            ServiceUnavailable: RabbitMQ did not answer for longer than `patience_s`.
             SettingsError: it refuses the user or the password.
-            TopologyMismatch: the queue vanished.
+            TopologyMismatch: the queue was deleted.
         """
-        away_since: float | None = None
+        outage_start_s: float | None = None
         while True:
             try:
                 async with Link(
                     self._parameters, on_lost=self._changed.set, on_blocked=_warn_blocked
                 ) as link:
                     await self._start(link)
-                    away_since = None
+                    outage_start_s = None
                     self._connected = True
                     await self._pump(link, source)
                 return
             except LinkLost as error:
                 now = time.monotonic()
-                away_since = away_since or now
+                outage_start_s = outage_start_s or now
                 self._keep_for_later()
                 patience_s = self._patience_s if self._connected else _FIRST_PATIENCE_S
                 refused = refuses(error) and not self._connected
-                stopped = self._stopping and away_since < now
-                if refused or stopped or now - away_since > patience_s:
+                stopped = self._stopping and outage_start_s < now
+                if refused or stopped or now - outage_start_s > patience_s:
                     raise unavailable(self._parameters, error) from error
-                log.warning("RabbitMQ is away", error=str(error), unconfirmed=self.unconfirmed)
+                log.warning(
+                    "RabbitMQ does not answer", error=str(error), unconfirmed=self.unconfirmed
+                )
                 self.reconnects += 1
                 await asyncio.sleep(_RETRY_S)
 
@@ -153,9 +155,9 @@ class LoadPublisher:
             link.check()
             if self._returned:
                 raise TopologyMismatch(
-                    "RabbitMQ could not route a message: the queue is gone",
+                    "RabbitMQ could not route a message: the queue was deleted",
                     where={"queue": self._queue},
-                    todo="Find out who deleted the queue while votes were published to it",
+                    todo="Find out what deleted the queue while votes were published to it",
                 )
             if (self._exhausted or self._stopping) and not self.unconfirmed:
                 return
@@ -163,18 +165,18 @@ class LoadPublisher:
             room = min(self._max_in_flight - len(self._in_flight), _BURST)
             sent = self._send_some(publish, source, room)
             if sent and sent == room:
-                # Let the socket be written and confirms be read.
+                # Give the event loop time to write the socket and read confirms.
                 await asyncio.sleep(0)
             elif self._schedule.rate is not None and not self._exhausted and not self._stopping:
                 await asyncio.sleep(_TICK_S)
             elif self.unconfirmed:
-                # Without any, nobody would wake us: the end was found with all confirmed already.
+                # Without unconfirmed messages no confirm would set the event.
                 await self._changed.wait()
 
     def _send_some(self, publish: _Publish, source: Iterator[ScriptedMessage], room: int) -> int:
         sent = 0
-        while sent < room and self._again:
-            self._send(publish, *self._again.popleft())
+        while sent < room and self._to_resend:
+            self._send(publish, *self._to_resend.popleft())
             sent += 1
         if self._exhausted or self._stopping:
             return sent
@@ -216,18 +218,18 @@ class LoadPublisher:
         self._changed.set()
 
     def _keep_for_later(self) -> None:
-        """What was not confirmed goes out again before anything new, in its old order."""
+        """Queue unconfirmed messages for resending, in their order, before new ones."""
         unsettled = [self._in_flight[tag] for tag in sorted(self._in_flight)]
         self._in_flight.clear()
-        again, self._again = self._again, deque()
+        again, self._to_resend = self._to_resend, deque()
         self._send_later(unsettled)
-        self._again.extend(again)
+        self._to_resend.extend(again)
 
     def _send_later(self, messages: list[tuple[int, ScriptedMessage]]) -> None:
         for number, message in messages:
-            self._tally.sent_again(message)
-            self._again.append((number, message))
+            self._tally.resent(message)
+            self._to_resend.append((number, message))
 
 
 def _warn_blocked() -> None:
-    log.warning("RabbitMQ takes no messages now: it has a memory or disk alarm")
+    log.warning("RabbitMQ accepts no messages: it has a memory or disk alarm")

@@ -1,4 +1,4 @@
-"""The Redis set `valid_hashes`: who may vote, where the roll is not in the log."""
+"""The roll in the Redis set `valid_hashes`, used if the roll is not in the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMMANDS_PER_ROUND: Final = 10
 
 @asynccontextmanager
 async def redis_client(config: RedisConfig) -> AsyncIterator[Redis]:
-    """A client whose errors come out as :class:`ServiceUnavailable`."""
+    """A client whose errors become :class:`ServiceUnavailable`."""
     client = Redis(
         **address(config),
         socket_connect_timeout=5,
@@ -48,7 +48,7 @@ async def load_roll(
 
     Args:
         config: where Redis is.
-        hashes: taken lazily.
+        hashes: read lazily.
         advance: called with the number of hashes written since the last call.
 
     Raises:
@@ -71,7 +71,7 @@ async def load_roll(
 
 
 async def roll_size(config: RedisConfig) -> int:
-    """How many are on the roll.
+    """Number of hashes on the roll.
 
     Raises:
         ServiceUnavailable: Redis does not answer.
@@ -92,7 +92,7 @@ async def on_roll(config: RedisConfig, entry: str) -> bool:
 
 
 async def withdraw(config: RedisConfig, hashes: Iterable[str]) -> int:
-    """Take hashes off the roll; returns how many were on it.
+    """Remove hashes from the roll; returns how many were on it.
 
     Raises:
         ServiceUnavailable: Redis does not answer.
@@ -105,7 +105,7 @@ async def withdraw(config: RedisConfig, hashes: Iterable[str]) -> int:
 
 
 async def members(config: RedisConfig) -> AsyncIterator[str]:
-    """All hashes on the roll, in no order; one that is there for the whole time comes.
+    """All hashes on the roll, unordered; complete for those that stay during the scan.
 
     Raises:
         ServiceUnavailable: Redis does not answer.

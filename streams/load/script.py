@@ -1,13 +1,13 @@
-"""The messages of an election in the order of publishing, and the fate of each. Pure.
+"""The messages of an election in publishing order, and the expected verdict of each. Pure.
 
 The same plan yields the same messages, apart from the times in their bodies, which come from the
 caller's clock.
 
-Which of several submissions of one voter is accepted depends on the order in which the broker
-delivers them. Expectations hold for any order: later submissions repeat the first one's choice
-(unless the plan says `conflicting`), and the rest of them follows from their number.
+The order of delivery decides which of one voter's submissions is accepted. Expectations hold for
+any order: later submissions repeat the first choice (unless the plan says `conflicting`), and all
+other expectations depend only on their number.
 
-On `votes.aggregation` nobody asks the roll, so an unknown voter's vote counts there.
+On `votes.aggregation` the roll is not checked, so an unknown voter's vote counts there.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from streams.load.forms import (
 
 CANDIDATES: Final = 5
 OUI_SHARES: Final = (0.62, 0.35, 0.81, 0.50, 0.47, 0.12, 0.93, 0.56)
-"""How often a law is voted `oui`; laws after the eighth begin again."""
+"""Share of `oui` votes of each law; the ninth law starts over."""
 CANDIDATE_WEIGHTS: Final = (38, 27, 19, 11, 5)
 
 
 class ExpectedVerdict(IntEnum):
-    """What must become of a message."""
+    """Expected verdict of a message."""
 
     COUNTED = 0
-    """The first submission of a voter who is known, or need not be."""
+    """First submission of a voter who is on the roll, or need not be."""
     DUPLICATE = 1
-    """A later submission of a voter who is counted."""
+    """Later submission of a counted voter."""
     REPEAT = 2
-    """The same message, with its `message_id`, once more: leaves nothing."""
+    """The same message again, with its `message_id`: leaves no trace."""
     UNKNOWN = 3
     """Voter not on the roll: invalid."""
     BAD_CHOICE = 4
@@ -62,7 +62,7 @@ class ScriptedMessage(msgspec.Struct, frozen=True, gc=False):
     fate: ExpectedVerdict
     contest: str
     choice: str
-    """As it is counted."""
+    """The choice as counted."""
     voter: str
     """The voter's hash, lower case; empty for malformed messages."""
     stored: str
@@ -72,10 +72,10 @@ class ScriptedMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 def messages(election: SyntheticElection, clock: Callable[[int], int]) -> Iterator[ScriptedMessage]:
-    """The messages of an election, made while they are asked for.
+    """The messages of an election, generated lazily.
 
     Args:
-        election: whose plan to play.
+        election: with the plan.
         clock: time of the n-th message in Unix microseconds, for its body.
     """
     return _Script(election, clock).messages()
@@ -112,7 +112,7 @@ class _Script:
                 self._schedule(number * plan.votes // total, fate)
 
     def messages(self) -> Iterator[ScriptedMessage]:
-        """All of them, in order."""
+        """All messages, in order."""
         plan, election, events = self._plan, self._election, self._events
         candidates = plan.candidate_votes
         elected = 0
@@ -125,14 +125,14 @@ class _Script:
             message = self._message(ballot, ExpectedVerdict.COUNTED)
             yield message
             while events and events[0][0] <= step:
-                yield from self._happen(step, ballot, message)
+                yield from self._process_event(step, ballot, message)
         while events:
-            yield from self._happen(plan.votes, ballot, message)
+            yield from self._process_event(plan.votes, ballot, message)
 
-    def _happen(
+    def _process_event(
         self, step: int, ballot: SyntheticBallot, message: ScriptedMessage
     ) -> Iterator[ScriptedMessage]:
-        """The next event; what concerns a vote concerns the one just cast."""
+        """Messages of the next event; it applies to the vote just cast."""
         what = heapq.heappop(self._events)[2]
         if isinstance(what, ScriptedMessage):
             self._sent += 1
@@ -150,7 +150,7 @@ class _Script:
             elif what is ExpectedVerdict.UNKNOWN:
                 yield self._stranger(number)
             elif what is ExpectedVerdict.BAD_CHOICE:
-                # From the far end of the pairs, so that they cast no other vote.
+                # From the other end of the pairs, so that these voters cast no other vote.
                 pair = self._pair(self._pairs - 1 - number)
                 yield self._message(self._election.law_ballot(pair, "peut-etre"), what)
             else:
@@ -224,7 +224,7 @@ class _Script:
 
 
 def _coprime(modulus: int) -> int:
-    """A step prime to `modulus`, near its golden section."""
+    """A step coprime to `modulus`, near its golden section."""
     step = max(1, round(modulus * 0.618))
     while math.gcd(step, modulus) != 1:
         step += 1

@@ -1,4 +1,4 @@
-"""A small encrypted election on real services: keys, ballots, tally, a death, result, record."""
+"""A small encrypted election on real services: keys, ballots, tally, a kill, result, record."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class TallyPlan:
-    """The election that is held."""
+    """The election to hold."""
 
     ballots: int
     spoiled: int
@@ -55,19 +55,19 @@ class TallyPlan:
 
 @dataclass(frozen=True)
 class TallyDemoReport:
-    """What a run showed."""
+    """Outcome of a run."""
 
     published: dict[str, Any]
     expected: dict[str, int]
-    """Votes by selection, as they were before encryption."""
+    """Votes by selection before encryption."""
     verified: Verified
     tallied_s: float
-    """From asking for the tally to the published result."""
+    """Time from the request for the tally to the published result."""
     record: Path
 
     @property
     def good(self) -> bool:
-        """Whether result, record and the votes before encryption agree."""
+        """Whether the result, the record and the votes before encryption agree."""
         lines = self.published["results"]["contests"][CONTEST]
         counted = {name: line["votes"] for name, line in lines.items()}
         return counted == self.expected == self.verified.counts
@@ -79,7 +79,7 @@ class TallyDemo:
     Args:
         directory: for the stack, keys, logs and the record.
         plan: the election.
-        say: told (step, what happens).
+        say: called with (step, what happens).
     """
 
     def __init__(self, directory: Path, plan: TallyPlan, *, say: Say) -> None:
@@ -92,12 +92,12 @@ class TallyDemo:
 
     @property
     def settings(self) -> Settings:
-        """Settings of all processes; once the services are up."""
+        """Settings of all processes, once the services are up."""
         return load_settings(self._env)
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
-        """The services and two workers while the block runs."""
+        """Run the services and two workers during the block."""
         stack = Stack(self._directory / "stack", say=self._say)
         key_file = self._directory / f"{self._election_id}.key"
         try:
@@ -128,33 +128,33 @@ class TallyDemo:
         return program
 
     async def run(self) -> TallyDemoReport:
-        """Hold the election, tally it with a death on the way, and verify its record.
+        """Hold the election, tally it while a worker is killed, and verify its record.
 
         Raises:
-            StackError: there was no result in time.
+            StackError: no result was published in time.
         """
-        async with tally(tally_config(self.settings)) as asked:
+        async with tally(tally_config(self.settings)) as commands:
             secrets, described, backups = self._ceremony()
-            await asked.store.put_election(described, backups)
+            await commands.store.put_election(described, backups)
             key = public_key(self.settings.tally_key_file)
             for secret in secrets:
                 if secret.owner_id != ABSENT:
                     sealed = seal(secret, self._election_id, key)
-                    await asked.store.put_secret(self._election_id, secret.owner_id, sealed)
+                    await commands.store.put_secret(self._election_id, secret.owner_id, sealed)
             self._say("keys", f"{', '.join(NAMES)}; any {QUORUM} decrypt, {ABSENT} will be absent")
             ballots, expected = self._vote(load_election(described)[0])
-            await self._admit(asked, described, ballots)
+            await self._admit(commands, described, ballots)
             begin = time.monotonic()
-            await asked.create(self._election_id, chunk_size=self._plan.chunk_size)
+            await commands.create(self._election_id, chunk_size=self._plan.chunk_size)
             for name in NAMES:
                 if name != ABSENT:
-                    await asked.decrypt(self._election_id, name)
-            await asked.combine(self._election_id)
-            published = await self._published(asked)
+                    await commands.decrypt(self._election_id, name)
+            await commands.combine(self._election_id)
+            published = await self._published(commands)
             tallied_s = time.monotonic() - begin
             self._say("result", f"published after {tallied_s:.1f} s")
             record = self._directory / f"{self._election_id}.record"
-            await export(asked.store, self._election_id, record, advance=lambda _: None)
+            await export(commands.store, self._election_id, record, advance=lambda _: None)
         async with Helpers(self.settings.helpers()) as helpers:
             verified = await verify(record, helpers)
         self._say("record", f"verified from its files alone: {record}")
@@ -196,23 +196,23 @@ class TallyDemo:
         return ballots, expected
 
     async def _admit(
-        self, asked: TallyCommands, described: DescribedElection, ballots: list[bytes]
+        self, commands: TallyCommands, described: DescribedElection, ballots: list[bytes]
     ) -> None:
         begin = time.monotonic()
         async with Helpers(self.settings.helpers()) as helpers:
-            outcome = await admit(asked.store, helpers, described, ballots)
+            outcome = await admit(commands.store, helpers, described, ballots)
         rate = len(ballots) / (time.monotonic() - begin)
         self._say("ballots", f"{outcome.admitted} verified and admitted, {rate:.0f} a second")
 
-    async def _published(self, asked: TallyCommands) -> dict[str, Any]:
-        """Wait for the result; a worker is killed once something is done."""
+    async def _published(self, commands: TallyCommands) -> dict[str, Any]:
+        """Wait for the result; kill a worker once a chunk is processed."""
         deadline = time.monotonic() + _PATIENCE_S
         alive = True
         while time.monotonic() < deadline:
-            published = await asked.store.published(self._election_id)
+            published = await commands.store.published(self._election_id)
             if published is not None:
                 return published
-            jobs = await asked.jobs(self._election_id)
+            jobs = await commands.jobs(self._election_id)
             if alive and any(job["processedChunks"] for job in jobs):
                 alive = False
                 await self._programs[0].kill()
@@ -220,7 +220,7 @@ class TallyDemo:
                 self._start("tally-3")
             await asyncio.sleep(_POLL_S)
         raise StackError(
-            f"There is no result after {_PATIENCE_S:.0f} s",
+            f"No result after {_PATIENCE_S:.0f} s",
             where={"logs": self._directory / "logs"},
-            todo="See what the workers say there",
+            todo="Read the workers' logs there",
         )

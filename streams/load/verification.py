@@ -1,4 +1,4 @@
-"""Waits until an election was counted, then compares every line of it."""
+"""Wait until an election is counted, then compare every line of it."""
 
 from __future__ import annotations
 
@@ -34,24 +34,26 @@ _POLL_S: Final = 0.3
 
 @dataclass(frozen=True)
 class VerificationProgress:
-    """How far the chain is."""
+    """Progress of the chain."""
 
     counted: int
     rejected: int
     waiting: int
     """Messages ready on the ingress queue."""
     uncounted: int
-    """Records of the input log that are not in the database."""
+    """Records of the input log that the database lacks."""
     mirrored: int
     """Members of the Redis set `voted_hashes`."""
     reviews: int
     """Messages ready on the review queue."""
     behind: int
-    """Verdict batches that the mirror, or the reviews where they are wanted, have yet to deal with:
-    what was written before and came again hides what is missing in the figures above."""
+    """Verdict batches that the mirror, or the reviews if compared, have not processed yet.
+
+    Rows of an earlier run that are repeated would hide missing ones in the figures above.
+    """
 
     def reached(self, expected: Expected, *, review: bool) -> bool:
-        """Whether everything has arrived at its end."""
+        """Whether everything has arrived."""
         rejected = sum(sum(reasons.values()) for reasons in expected.rejected.values())
         return (
             self.waiting == 0
@@ -77,17 +79,17 @@ async def wait_until_counted(
     review: bool,
     show: Callable[[VerificationProgress], None] = lambda _: None,
 ) -> bool:
-    """Wait until everything has arrived and stays as it is for two looks.
+    """Wait until everything has arrived and two successive polls agree.
 
     Args:
-        settings: where the services are.
-        expected: what must come.
-        patience_s: give up after this long without any change.
+        settings: addresses of the services.
+        expected: the expected outcome.
+        patience_s: give up after this long without a change.
         review: whether to wait for review messages.
-        show: told after each look.
+        show: called after each poll.
 
     Returns:
-        Whether everything arrived; False if it stopped short.
+        Whether everything arrived; False if it gave up.
     """
     before: VerificationProgress | None = None
     changed = time.monotonic()
@@ -136,11 +138,11 @@ async def verify(
     """Compare PostgreSQL, the review queue and Redis with the expected outcome, line by line.
 
     Args:
-        settings: where the services are.
+        settings: addresses of the services.
         expected: the document.
-        path: the document's file, beside its lines.
+        path: the document's file, next to its lines.
         review: whether to compare the review queue.
-        drain_review: take the review messages out of the queue instead of putting them back.
+        drain_review: remove the review messages from the queue instead of requeuing them.
         sample: how many differing lines to keep.
 
     Raises:
@@ -151,7 +153,7 @@ async def verify(
     if expected.unconfirmed:
         report.notes.append(
             f"{expected.unconfirmed:,} messages were never confirmed to the publisher: "
-            "the expected outcome is not certain"
+            "the expected outcome is uncertain"
         )
     async with observed.database(settings.postgres) as connection:
         await _database(report, connection, expected, lines)

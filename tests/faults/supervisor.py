@@ -126,7 +126,7 @@ class Supervised(Chain):
                 code = await program.ended()
         except TimeoutError:
             code = None
-            await program.give_up()
+            await program.dump_and_kill()
         if code not in allowed:
             what = f"did not end within {STOP_S:.0f} s" if code is None else f"ended with {code}"
             detail = f"{program.name} {what} after SIGTERM, {program.log}"

@@ -31,7 +31,6 @@ PENDING: Final[tuple[str, ...]] = (
     "streams/engine/",
     "streams/gateway/",
     "streams/intake/",
-    "streams/load/",
     "streams/messages/",
     "streams/runtime/",
     "streams/settings/",

@@ -104,7 +104,7 @@ def test_messages_sent_again_are_uncertain_only_where_they_are_rejected(file: Pa
     tally = ExpectedTotals(PLAN)
     for message in messages(SyntheticElection(PLAN), lambda n: n):
         tally.add(message)
-        tally.sent_again(message)
+        tally.resent(message)
     expected = tally.write(file, unconfirmed=0, started_us=1, seconds=1)
     assert set(expected.uncertain) == {"invalid", "malformed"}
     assert sum(expected.uncertain["malformed"].values()) == 40
