@@ -1,7 +1,7 @@
-"""Java's shared class archive for Kafka: made once, then Kafka starts with half the CPU.
+"""Java's class data sharing archive for Kafka: created once, it halves the CPU of a start.
 
-It is only ever an optimisation. Java checks that an archive fits it and these jars, and goes on
-without it otherwise; so does this module if it cannot be made.
+It is only an optimisation. Java checks that an archive matches its version and these jars, and
+otherwise runs without it; so does this module if it cannot create one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DEADLINE_SECONDS = 60.0
 
 
 def place(jars: Path, java_version: str) -> Path:
-    """Where the archive for these jars and this Java is, or would be."""
+    """Path of the archive for these jars and this Java version."""
     digest = hashlib.sha256(java_version.encode()).hexdigest()[:8]
     return jars.with_name(f"{jars.name}.{digest}.jsa")
 
@@ -34,35 +34,35 @@ def provide(
     format_data: Callable[[Path, dict[str, int]], None],
     say: Callable[[str], None],
 ) -> None:
-    """Run Kafka once on an empty data folder and let Java keep the classes it has loaded.
+    """Run Kafka once on an empty data folder, so that Java saves the classes it has loaded.
 
     Args:
-        archive: file to make unless it is there.
-        command: gives the command line for a folder and options of Java.
-        format_data: makes configuration and data in a folder for the ports of that run.
-        say: told once if this takes time.
+        archive: file to create unless it exists.
+        command: returns the command line for a folder and Java options.
+        format_data: creates configuration and data in a folder for the ports of that run.
+        say: called once if this takes time.
     """
     if archive.exists():
         return
     with file_lock(archive.with_name(archive.name + ".lock"), 2 * _DEADLINE_SECONDS):
         if archive.exists():
             return
-        say("preparing Java for quick starts (once)")
+        say("preparing Java for fast starts (once)")
         home = Path(tempfile.mkdtemp(prefix="train-", dir=archive.parent))
         try:
             chosen = dict(zip(("broker", "controller"), ports.choose(2), strict=True))
             format_data(home, chosen)
-            made = home / "made.jsa"
-            _train(command(home, [f"-XX:ArchiveClassesAtExit={made}"]), home, chosen["broker"])
-            if made.exists():
-                made.rename(archive)
+            created = home / "created.jsa"
+            _train(command(home, [f"-XX:ArchiveClassesAtExit={created}"]), home, chosen["broker"])
+            if created.exists():
+                created.rename(archive)
         finally:
             shutil.rmtree(home, ignore_errors=True)
 
 
 def _train(argv: list[str], home: Path, port: int) -> None:
-    """Run until Kafka answers, then end it in good order: the archive is written at the exit."""
-    # `timeout` ends it even if we are killed meanwhile.
+    """Run until Kafka answers, then stop it gracefully: the archive is written at exit."""
+    # `timeout` ends it even if this process is killed.
     limited = ["timeout", "-k", "5", str(int(_DEADLINE_SECONDS)), *argv]
     with (home / "train.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603

@@ -1,4 +1,4 @@
-"""How a service is run: as a process of ours, in a container, or by somebody else."""
+"""Backends that run a service: as a process, in a container, or given by the environment."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Say = Callable[[str], None]
 
 
 class Backend(Protocol):
-    """Starts and ends one service at a time; all it knows is in the record."""
+    """Starts and ends services; all its state is in the service's record."""
 
     def create(
         self, service: StackService, record: ServiceRecord, save: Callable[[], None], say: Say
     ) -> None:
-        """Start a service that does not run, with the data it had.
+        """Start a stopped service with its existing data.
 
-        Calls `save` whenever something was started that the state file must know of.
+        Calls `save` after each start that the state file must record.
         """
         ...
 
     def running(self, record: ServiceRecord) -> bool:
-        """Whether it runs, paused or not; says nothing of its health."""
+        """Whether it runs, paused or not, regardless of its health."""
         ...
 
     def paused(self, record: ServiceRecord) -> bool:
-        """Whether it was paused."""
+        """Whether it is paused."""
         ...
 
     def stop(self, record: ServiceRecord, sig: signal.Signals, deadline_seconds: float) -> None:
@@ -42,11 +42,11 @@ class Backend(Protocol):
         ...
 
     def resume(self, record: ServiceRecord) -> None:
-        """Let it go on."""
+        """Continue a paused service."""
         ...
 
     def remove(self, record: ServiceRecord) -> None:
-        """Remove what is left of a stopped service, its data too."""
+        """Remove a stopped service with its data."""
         ...
 
     def tail(self, record: ServiceRecord, lines: int) -> list[str]:
@@ -55,48 +55,48 @@ class Backend(Protocol):
 
 
 class Given:
-    """A service from the environment: used, never touched."""
+    """A service from the environment: used, but never started or stopped."""
 
     def create(
         self, service: StackService, record: ServiceRecord, save: Callable[[], None], say: Say
     ) -> None:
-        """Nothing to start: it should be there."""
+        """Nothing to start: the service should run already."""
         del service, record, save, say
 
     def running(self, record: ServiceRecord) -> bool:
-        """The probe will tell."""
+        """Assumed; the probe shows whether it answers."""
         del record
         return True
 
     def paused(self, record: ServiceRecord) -> bool:
-        """Never by us."""
+        """Never: it cannot be paused here."""
         del record
         return False
 
     def stop(self, record: ServiceRecord, sig: signal.Signals, deadline_seconds: float) -> None:
-        """Not ours to end."""
+        """Refused."""
         del sig, deadline_seconds
         _refuse(record)
 
     def pause(self, record: ServiceRecord) -> None:
-        """Not ours to pause."""
+        """Refused."""
         _refuse(record)
 
     def resume(self, record: ServiceRecord) -> None:
-        """Not ours to resume."""
+        """Refused."""
         _refuse(record)
 
     def remove(self, record: ServiceRecord) -> None:
-        """Nothing of ours is there."""
+        """Nothing to remove."""
 
     def tail(self, record: ServiceRecord, lines: int) -> list[str]:
-        """Its log is elsewhere."""
+        """A note that its log is not available."""
         del lines
-        return [f"{record.name} was given by the environment; its log is not here"]
+        return [f"{record.name} was given by the environment; its log is not available"]
 
 
 def _refuse(record: ServiceRecord) -> NoReturn:
     raise StackError(
-        f"{record.name} was given by the environment and is not ours to touch",
+        f"{record.name} was given by the environment; the stack does not control it",
         where={"host": record.host},
     )

@@ -1,4 +1,4 @@
-"""A private certificate authority for an encrypted stack, made anew with it."""
+"""A private certificate authority for a stack with TLS, created with each stack."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _VALID = datetime.timedelta(days=30)
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files of one folder, all PEM."""
+    """Certificate files in one folder, all PEM."""
 
     folder: Path
 
     @property
     def ca(self) -> Path:
-        """What clients trust."""
+        """Certificate of the authority, which clients trust."""
         return self.folder / "ca.pem"
 
     @property
@@ -39,10 +39,10 @@ class Certificates:
         return self.folder / "service.key"
 
     def make(self, *, ended: bool = False) -> None:
-        """Make an authority and a certificate for loopback; what is there is left.
+        """Create an authority and a certificate for loopback; keeps existing files.
 
         Args:
-            ended: the certificate was valid until yesterday, for tests.
+            ended: create a certificate that expired yesterday, for tests.
         """
         if self.key.exists():
             return
@@ -56,7 +56,7 @@ class Certificates:
         ca_name = _name("Scrutin local authority")
         identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
         ca = (
-            _begun(ca_name, ca_name, ca_key, now - _VALID, now + _VALID)
+            _builder(ca_name, ca_name, ca_key, now - _VALID, now + _VALID)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs=True), critical=True)
             .add_extension(identifier, critical=False)
@@ -67,7 +67,7 @@ class Certificates:
             x509.IPAddress(ipaddress.ip_address(LOOPBACK)),
         ]
         certificate = (
-            _begun(_name("localhost"), ca_name, key, now - 2 * _VALID, end)
+            _builder(_name("localhost"), ca_name, key, now - 2 * _VALID, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -93,7 +93,7 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _begun(
+def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,

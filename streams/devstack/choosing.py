@@ -1,4 +1,4 @@
-"""Decides what runs each service: given in the environment, else Docker, else native."""
+"""Choose the backend of each service: given in the environment, else Docker, else native."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def choose(
     *,
     certificates: Certificates | None = None,
 ) -> None:
-    """Enter the wanted services into the record.
+    """Add the requested services to the record.
 
-    What runs here already goes before the environment, which may well be our own `env`.
+    Services in the record take precedence over the environment, which may come from `scrutin
+    stack env`.
     """
     own = []
     for service in wanted:
@@ -47,7 +48,7 @@ def choose(
             todo="Start a Docker engine, or give the services' addresses in the environment",
         )
     used = {port for one in record.services.values() for port in one.ports.values()}
-    # Redis has no password by itself: it listens on loopback only.
+    # Redis has no password by default: it listens on loopback only.
     secret = {"password": secrets.token_urlsafe(12)}
     for service in own:
         secured = {} if certificates is None else {"tls": str(certificates.folder), **secret}
@@ -74,5 +75,5 @@ def _given(
     except ValueError as error:
         raise StackError(
             f"The address of {service.title} in the environment is malformed: {error}",
-            todo="See to its *_PORT or KAFKA_BOOTSTRAP_SERVERS",
+            todo="Correct its *_PORT or KAFKA_BOOTSTRAP_SERVERS",
         ) from error

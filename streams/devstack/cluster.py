@@ -1,4 +1,4 @@
-"""A Kafka of several brokers: each a service of the stack, with its own address, data and life."""
+"""A Kafka cluster of several brokers, each a service with its own address and data."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from streams.devstack.state import StackRecord
 from streams.errors import StackError
 
 LARGEST = 3
-"""With replication 3 every one of them has everything."""
+"""With replication 3 every broker holds all data."""
 
 
 def members(heap: str, proxy_port: int | None) -> list[Kafka]:
-    """Every broker that a stack may have; only the first can be reached through a proxy."""
+    """All brokers that a stack may have; only the first can have a proxy."""
     first = Kafka(heap, proxy_port=proxy_port)
     return [first, *(Kafka(heap, node=node) for node in range(2, LARGEST + 1))]
 
 
 def wanted(brokers: int) -> set[str]:
-    """Names of the services of a Kafka of so many brokers."""
+    """Names of the services of a cluster with this many brokers."""
     return {kafka.name for kafka in members("", None)[:brokers]}
 
 
 def check(record: StackRecord | None, brokers: int, environ: Mapping[str, str]) -> None:
-    """Refuse another number of brokers than there is.
+    """Refuse to change the number of brokers.
 
     Raises:
-        StackError: this stack's Kafka has another number, or is somebody else's.
+        StackError: this stack's Kafka has another number, or is given by the environment.
     """
     if brokers == 1:
         return
@@ -35,19 +35,19 @@ def check(record: StackRecord | None, brokers: int, environ: Mapping[str, str]) 
         raise StackError(f"A stack's Kafka has 1 or {LARGEST} brokers, not {brokers}")
     if environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         raise StackError(
-            "Kafka is given by the environment, and has the brokers it has",
+            "Kafka is given by the environment, so its number of brokers is fixed",
             todo="Unset KAFKA_BOOTSTRAP_SERVERS",
         )
     first = record.services.get("kafka") if record is not None else None
     if first is not None and VOTERS not in first.options:
         raise StackError(
-            "This stack's Kafka has one broker and keeps it",
+            "This stack's Kafka has one broker, which cannot be changed",
             todo="`scrutin stack down` removes it; or choose another folder with SCRUTIN_STACK_DIR",
         )
 
 
 def join(record: StackRecord) -> None:
-    """Tell new brokers of one another, once they have their ports."""
+    """Store the cluster's addresses in new brokers' records, once their ports are chosen."""
     brokers = [(k, record.services[k.name]) for k in members("", None) if k.name in record.services]
     if len(brokers) < LARGEST or VOTERS in brokers[0][1].options:
         return

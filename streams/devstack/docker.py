@@ -1,7 +1,6 @@
 """Services as containers, through testcontainers.
 
-Host ports are chosen by us, not by the engine, so that a container that is stopped and started
-comes back at the same address.
+The stack chooses host ports, not the engine, so that a restarted container keeps its address.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ LABEL = "scrutin.stack"
 
 
 def engine() -> Any | None:
-    """A client of a Docker engine that answers within 2 s; None if there is none."""
+    """A client of a Docker engine that answers within 2 s, or None."""
     if "DOCKER_HOST" not in os.environ and not _SOCKET.exists():
         return None
     try:
@@ -38,7 +37,7 @@ def engine() -> Any | None:
     try:
         client = library.from_env(timeout=2)
         client.ping()
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no engine for us
+    except Exception:  # noqa: BLE001 - any error makes the engine unusable
         return None
     finally:
         if client is not None:
@@ -47,7 +46,7 @@ def engine() -> Any | None:
 
 
 def host() -> str:
-    """Where ports of containers are published: loopback, unless the engine is elsewhere."""
+    """Host on which container ports are published: loopback, unless the engine is remote."""
     engine_url = urlsplit(os.environ.get("DOCKER_HOST", "unix://"))
     return LOOPBACK if engine_url.scheme in {"unix", "npipe"} else engine_url.hostname or LOOPBACK
 
@@ -56,7 +55,7 @@ class Docker:
     """See :class:`streams.devstack.backend.Backend`.
 
     Args:
-        client: of an engine; looked for when first needed by default.
+        client: of an engine; by default found at first use.
     """
 
     def __init__(self, client: Any | None = None) -> None:
@@ -84,17 +83,17 @@ class Docker:
     def create(
         self, service: StackService, record: ServiceRecord, save: Callable[[], None], say: Say
     ) -> None:
-        """Start the container that is there, else make one."""
+        """Start the existing container, or create one."""
         container = self._container(record)
         if container is not None:
-            say("starting its container again")
+            say("restarting its container")
             container.start()
             return
         image = service.image(record)
         name = f"scrutin-{record.stack}-{service.name}"
         self._discard(name)
         say(f"starting {image.name}")
-        # Ryuk would remove the containers as soon as our process has ended.
+        # Ryuk would remove the containers as soon as this process ends.
         import_module("testcontainers.core.config").testcontainers_config.ryuk_disabled = True
         new = import_module("testcontainers.core.container").DockerContainer(image.name)
         new = new.with_name(name).with_kwargs(labels={LABEL: record.stack})
@@ -112,25 +111,25 @@ class Docker:
             raise StackError(
                 f"The container of {service.title} could not be started: {error}",
                 where={"image": image.name},
-                todo="See to the image, or use this machine's processes: scrutin stack up --native",
+                todo="Check the image, or run native processes: scrutin stack up --native",
             ) from error
         record.container = new.get_wrapped_container().id
         save()
 
     def _discard(self, name: str) -> None:
-        """Remove a container of ours that an interrupted start has left without a record."""
+        """Remove a container of this stack that an interrupted start left unrecorded."""
         with suppress(import_module("docker.errors").NotFound):
             left = self._engine().containers.get(name)
             if LABEL in left.labels:
                 left.remove(force=True, v=True)
 
     def running(self, record: ServiceRecord) -> bool:
-        """Running or paused."""
+        """Whether the container runs or is paused."""
         container = self._container(record)
         return container is not None and container.status in {"running", "paused"}
 
     def paused(self, record: ServiceRecord) -> bool:
-        """As the engine says."""
+        """Whether the engine reports it as paused."""
         container = self._container(record)
         return container is not None and container.status == "paused"
 
@@ -144,17 +143,17 @@ class Docker:
         container.kill(signal=sig.name)
         try:
             container.wait(timeout=deadline_seconds)
-        except Exception:  # noqa: BLE001 - a timeout comes as one of several libraries' errors
+        except Exception:  # noqa: BLE001 - timeouts come as errors of several libraries
             container.kill(signal="SIGKILL")
             container.wait(timeout=10)
 
     def pause(self, record: ServiceRecord) -> None:
-        """The engine's pause."""
+        """Pause by the engine."""
         if (container := self._container(record)) is not None and container.status == "running":
             container.pause()
 
     def resume(self, record: ServiceRecord) -> None:
-        """The engine's unpause."""
+        """Unpause by the engine."""
         if (container := self._container(record)) is not None and container.status == "paused":
             container.unpause()
 

@@ -1,4 +1,4 @@
-"""Apache Kafka's jars: fetched once with Maven into a cache for all stacks, checked every time."""
+"""Apache Kafka's jars: fetched once with Maven into a shared cache, checked at every start."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def cache() -> Path:
 
 
 def expected() -> dict[str, str]:
-    """SHA-256 by file name, as kept beside this module."""
+    """SHA-256 by file name, from the list next to this module."""
     lines = (_HERE / f"kafka-{VERSION}.sha256").read_text().splitlines()
     return {name: digest for digest, name in (line.split() for line in lines if line)}
 
 
 def needs() -> Sequence[Need]:
-    """Java always, Maven only while the jars are not there."""
+    """Java always, Maven only while the jars are missing."""
     found = [Need("java", "default-jre-headless", java)]
     if not cache().is_dir():
         found.append(Need("mvn", "maven", lambda: which("mvn")))
@@ -44,7 +44,7 @@ def needs() -> Sequence[Need]:
 
 
 def java() -> Path | None:
-    """Java from JAVA_HOME, else from PATH."""
+    """Java from JAVA_HOME, or else from PATH."""
     if home := os.environ.get("JAVA_HOME"):
         program = Path(home) / "bin" / "java"
         if program.exists():
@@ -62,10 +62,12 @@ def java_version(text: str) -> int:
 
 
 def require_java() -> tuple[Path, str]:
-    """A Java that is new enough, and what it says of its version."""
+    """A recent enough Java, and its version text."""
     program = java()
     if program is None:
-        raise StackError("Kafka needs Java, and there is none", todo="Install a JRE, 17 or newer")
+        raise StackError(
+            "Kafka needs Java, which is not installed", todo="Install a JRE, 17 or newer"
+        )
     text = _version_text(program, program.stat().st_mtime_ns)
     version = java_version(text)
     if version < JAVA_AT_LEAST:
@@ -90,7 +92,7 @@ def _version_text(program: Path, modified_ns: int) -> str:
 
 
 def provide(say: Callable[[str], None]) -> Path:
-    """The folder with Kafka's jars, each of them the expected one."""
+    """The folder with Kafka's jars, with checked digests."""
     target = cache()
     target.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(target.with_name(target.name + ".lock"), _DEADLINE_SECONDS):
@@ -103,7 +105,7 @@ def provide(say: Callable[[str], None]) -> Path:
 
 
 def _fetch(target: Path) -> None:
-    """Copy the jars into a folder beside `target`, check them, then rename."""
+    """Copy the jars to a folder next to `target`, check them, then rename it."""
     temporary = Path(tempfile.mkdtemp(prefix="fetch-", dir=target.parent))
     try:
         jars = temporary / "jars"
@@ -132,7 +134,7 @@ def _fetch(target: Path) -> None:
             raise StackError(
                 "Maven could not fetch Kafka:\n  " + "\n  ".join(lines) + "\n",
                 where={"version": VERSION},
-                todo="See to the connection to Maven Central (or a mirror in settings.xml)",
+                todo="Check the connection to Maven Central (or a mirror in settings.xml)",
             )
         check(jars, expected())
         jars.rename(target)
@@ -150,8 +152,8 @@ def check(folder: Path, digests: dict[str, str]) -> None:
                 wrong.append(name)
     if wrong:
         raise StackError(
-            f"Kafka's jars are not those of the list: {', '.join(wrong[:5])}"
+            f"Kafka's jars differ from the list: {', '.join(wrong[:5])}"
             + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""),
             where={"folder": folder, "list": f"kafka-{VERSION}.sha256"},
-            todo="Remove the folder to fetch them again; if that fails too, do not run them",
+            todo="Remove the folder to fetch them again; if they still differ, do not run them",
         )

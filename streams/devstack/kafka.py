@@ -1,7 +1,7 @@
-"""Kafka: Apache Kafka from Maven Central; a process is broker and controller at once (KRaft).
+"""Apache Kafka from Maven Central; each process is both broker and controller (KRaft).
 
-One such process is the default. With several, each is a service with a number: a cluster whose
-members know each other's controllers (:mod:`streams.devstack.cluster`).
+One process is the default. In a cluster each is a numbered service that knows the other members'
+controllers (:mod:`streams.devstack.cluster`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Configuration:
         level: WARN
 """
 
-# One broker holds everything, so everything has one replica; groups form and leave quickly.
+# One broker holds everything, so everything has one replica; groups form and dissolve quickly.
 _BROKER = {
     "auto.create.topics.enable": "false",
     "offsets.topic.replication.factor": "1",
@@ -56,15 +56,15 @@ _BROKER = {
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
     "log.retention.ms": "-1",
-    # The cleaner's default buffer is a quarter of our heap.
+    # The cleaner's default buffer would take a quarter of the heap.
     "log.cleaner.dedupe.buffer.size": "33554432",
-    # A broker that was killed is let in again only when its last session has ended.
+    # A killed broker can rejoin only when its last session has expired.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
 }
 
 
-# What must survive the death of one broker.
+# Settings for data that must survive the loss of one broker.
 _CLUSTERED = {
     "offsets.topic.replication.factor": "3",
     "transaction.state.log.replication.factor": "3",
@@ -74,9 +74,9 @@ _CLUSTERED = {
 }
 
 VOTERS = "voters"
-"""Option of the members of a cluster: numbers and addresses of all controllers."""
+"""Option of cluster members: numbers and addresses of all controllers."""
 PROXIED = "proxied"
-"""Port of the listener for clients that come through a proxy."""
+"""Port of the listener for clients that connect through a proxy."""
 
 
 class Kafka:
@@ -85,9 +85,9 @@ class Kafka:
     Args:
         heap: of the Java virtual machine, in Java's notation.
         node: number of the broker; only the first has a name without one.
-        proxy_port: a second listener, on the port "proxied", tells its clients to come back by
-            this port. Something that listens there and forwards to "proxied" (a fault proxy) stays
-            in between, while clients of the port "broker" go direct. None: no such listener.
+        proxy_port: a second listener, on the port "proxied", advertises this port. A proxy that
+            listens there and forwards to "proxied" (a fault proxy) stays in the path of its
+            clients, while clients of the port "broker" connect directly. None: no such listener.
     """
 
     stop_signal: signal.Signals = signal.SIGTERM
@@ -104,7 +104,7 @@ class Kafka:
             self.ports += (PROXIED,)
 
     def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
-        """From KAFKA_BOOTSTRAP_SERVERS, a list with commas."""
+        """From KAFKA_BOOTSTRAP_SERVERS, a comma-separated list."""
         servers = environ.get("KAFKA_BOOTSTRAP_SERVERS")
         if not servers or self.node > 1:
             return None
@@ -119,18 +119,18 @@ class Kafka:
         )
 
     def options(self) -> dict[str, str]:
-        """A new cluster id, the heap, and the port of a proxy."""
+        """A new cluster id, the heap, and the proxy's port."""
         options = {"cluster": _new_cluster(), "heap": self.heap}
         if self.proxy_port is not None:
             options["proxy_port"] = str(self.proxy_port)
         return options
 
     def needs(self) -> Sequence[Need]:
-        """Java, and Maven for the first time."""
+        """Java, and Maven for the first start."""
         return jars.needs()
 
     def fetch(self, say: Callable[[str], None]) -> None:
-        """Get what all stacks share: the jars, and the archive for quick starts."""
+        """Fetch what all stacks share: the jars, and the archive for fast starts."""
         _, java_version = jars.require_java()
         classes = jars.provide(say)
         archive.provide(
@@ -150,10 +150,10 @@ class Kafka:
             _check_data(data, record.options["cluster"], self.node)
         else:
             say("formatting the data folder")
-            fresh = data.with_name("data.new")
-            shutil.rmtree(fresh, ignore_errors=True)
-            _format(home, record.ports, record.options, fresh, Secured.of(record))
-            fresh.rename(data)
+            new_data = data.with_name("data.new")
+            shutil.rmtree(new_data, ignore_errors=True)
+            _format(home, record.ports, record.options, new_data, Secured.of(record))
+            new_data.rename(data)
         _configure(home, record.ports, data, record.options, Secured.of(record))
 
     def commands(self, record: ServiceRecord) -> list[Command]:
@@ -200,7 +200,7 @@ class Kafka:
         return Image(name=f"apache/kafka:{jars.VERSION}", environment=environment, ports=inside)
 
     def probe(self, record: ServiceRecord) -> None:
-        """The cluster names a broker; of one with several, this one."""
+        """The cluster metadata names a broker: in a cluster of several, this one."""
         member = self.node if VOTERS in record.options else None
         secured = Secured.of(record)
         port = record.ports["broker"]
@@ -209,7 +209,7 @@ class Kafka:
             secured.probe_member(f"{record.host}:{port}", member)
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
-        """KAFKA_BOOTSTRAP_SERVERS, of a cluster by its first member, with its replication."""
+        """KAFKA_BOOTSTRAP_SERVERS; a cluster's first member adds the replication factor."""
         if self.node > 1:
             return {}
         own = f"{record.host}:{record.ports['broker']}"
@@ -220,7 +220,7 @@ class Kafka:
         return names if secured is None else names | secured.environment()
 
     def links(self, record: ServiceRecord) -> dict[str, str]:
-        """The bootstrap servers; of a member of a cluster its own address."""
+        """The bootstrap servers; for a cluster member its own address."""
         own = f"{record.host}:{record.ports['broker']}"
         if VOTERS in record.options:
             return {self.title: own}
@@ -230,7 +230,7 @@ class Kafka:
 def _new_cluster() -> str:
     while True:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        if not cluster.startswith("-"):  # would be taken for an option
+        if not cluster.startswith("-"):  # would be parsed as an option
             return cluster
 
 
@@ -277,7 +277,7 @@ def _configure(
 def _add_proxied(
     properties: dict[str, str], listen_host: str, port: int, proxy_host: str, proxy_port: str
 ) -> None:
-    """Add the listener whose clients come back through a proxy."""
+    """Add the listener whose clients connect through a proxy."""
     properties["listeners"] += f",PROXIED://{listen_host}:{port}"
     properties["advertised.listeners"] += f",PROXIED://{proxy_host}:{proxy_port}"
     properties["listener.security.protocol.map"] = (
@@ -293,10 +293,10 @@ def _format(
     data: Path,
     secured: Secured | None = None,
 ) -> None:
-    # Its proxy plays no part yet.
+    # The proxy is not involved yet.
     own = {name: value for name, value in options.items() if name != "proxy_port"}
     _configure(home, ports, data, own, secured)
-    # Of a cluster the voters are in the configuration.
+    # In a cluster the voters are in the configuration.
     quorum = [] if VOTERS in options else ["--standalone"]
     users = [] if secured is None else ["--add-scram", secured.user()]
     java, _ = jars.require_java()
@@ -321,7 +321,7 @@ def _format(
 
 
 def _check_data(data: Path, cluster: str, node: int) -> None:
-    """Refuse a data folder that is not ours, before Kafka does so in a stack trace."""
+    """Refuse a data folder of another cluster, before Kafka does so with a stack trace."""
     path = data / "meta.properties"
     try:
         lines = path.read_text(errors="replace").splitlines()
@@ -330,7 +330,7 @@ def _check_data(data: Path, cluster: str, node: int) -> None:
     values = dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
     if values.get("cluster.id") != cluster or values.get("node.id") != str(node):
         raise StackError(
-            "The data folder of Kafka is broken or of another cluster",
+            "The data folder of Kafka is broken or belongs to another cluster",
             where={"file": path, "cluster": cluster, "found": values.get("cluster.id", "none")},
-            todo="`scrutin stack down` removes the data, then `scrutin stack up` makes it anew",
+            todo="`scrutin stack down` removes the data, then `scrutin stack up` creates it again",
         )

@@ -30,19 +30,19 @@ _CLOSE_S: Final = 0.1
 
 @dataclass(frozen=True)
 class Secured:
-    """What an encrypted broker needs."""
+    """Certificates and password of a broker with TLS."""
 
     certificates: Certificates
     password: str
 
     @classmethod
     def of(cls, record: ServiceRecord) -> Secured | None:
-        """From a service's record; None if it is not encrypted."""
+        """From a service's record; None if it does not use TLS."""
         found = certificates_of(record)
         return None if found is None else cls(found, record.options["password"])
 
     def properties(self, home: Path) -> dict[str, str]:
-        """Properties of the broker beside its listeners; writes the key's file."""
+        """Properties of the broker other than its listeners; writes the key file."""
         store = home / "broker.pem"
         store.touch(mode=0o600)
         store.write_bytes(
@@ -55,8 +55,8 @@ class Secured:
         return {
             "listener.security.protocol.map": "SASL_SSL:SASL_SSL,CONTROLLER:SSL",
             "inter.broker.listener.name": "SASL_SSL",
-            # Passwords are in the log that the controllers keep, so these know each other by
-            # certificates of the stack's own authority.
+            # The controllers' log holds the passwords, so controllers authenticate each other by
+            # certificates of the stack's authority.
             "listener.name.controller.ssl.client.auth": "required",
             "sasl.enabled.mechanisms": MECHANISM,
             "sasl.mechanism.inter.broker.protocol": MECHANISM,
@@ -70,7 +70,7 @@ class Secured:
     def user(self) -> str:
         """The user for `kafka-storage format --add-scram`.
 
-        Salted here (RFC 5802), so that the password is on no command line.
+        Salted here (RFC 5802), so that no command line shows the password.
         """
         salt = secrets.token_bytes(16)
         salted = hashlib.pbkdf2_hmac("sha512", self.password.encode(), salt, _ITERATIONS)
@@ -80,12 +80,12 @@ class Secured:
         )
 
     def probe_member(self, address: str, node: int, timeout_seconds: float = 5.0) -> None:
-        """The cluster, asked as a client, names this broker.
+        """Check as a client that the cluster names this broker.
 
         Raises:
-            NotReady: it does not, or takes no client yet.
+            NotReady: it does not, or accepts no client yet.
         """
-        # Not the settings' context, which is kept by its path: each stack has an authority.
+        # Not the settings' context, which is cached by path: each stack has its own authority.
         context = ssl.create_default_context(cafile=str(self.certificates.ca))
         security = Security("SASL_SSL", context, MECHANISM, USER, SecretStr(self.password))
 
@@ -97,7 +97,7 @@ class Secured:
                     return {broker.nodeId for broker in asked.cluster.brokers()}
                 finally:
                     await asked.close()
-                    # TLS closes with an answer, which aiokafka does not wait for.
+                    # aiokafka does not wait for the answer with which TLS closes.
                     await asyncio.sleep(_CLOSE_S)
 
         try:
@@ -108,7 +108,7 @@ class Secured:
             raise NotReady("the broker has not joined the cluster yet")
 
     def environment(self) -> dict[str, str]:
-        """How clients get in."""
+        """Environment variables by which clients authenticate."""
         return {
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
             "KAFKA_SASL_MECHANISM": MECHANISM,

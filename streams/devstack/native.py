@@ -1,4 +1,4 @@
-"""Services as processes of this machine."""
+"""Services as processes on this machine."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Native:
             service.prepare(record, say)
         except OSError as error:
             raise StackError(
-                f"The folder of {service.title} cannot be made ready: {error}",
+                f"The folder of {service.title} cannot be prepared: {error}",
                 where={"folder": record.data},
-                todo="`scrutin stack down` removes it, then `scrutin stack up` makes it anew",
+                todo="`scrutin stack down` removes it, then `scrutin stack up` creates it again",
             ) from error
         save()
         say("starting")
@@ -42,11 +42,11 @@ class Native:
             save()
 
     def running(self, record: ServiceRecord) -> bool:
-        """Whether all of its processes run."""
+        """Whether all its processes run."""
         return bool(record.processes) and all(process.alive(one) for one in record.processes)
 
     def paused(self, record: ServiceRecord) -> bool:
-        """Whether its processes are stopped."""
+        """Whether its processes are stopped by SIGSTOP."""
         return self.running(record) and all(process.paused(one) for one in record.processes)
 
     def stop(self, record: ServiceRecord, sig: signal.Signals, deadline_seconds: float) -> None:
@@ -70,7 +70,7 @@ class Native:
         own = Path(record.log).parent
         data = Path(record.data)
         if own not in data.parents:
-            # The server's user cannot reach the stack's folder: the data has one of its own.
+            # The server's user cannot reach the stack's folder, so the data has a separate folder.
             shutil.rmtree(data.parent, ignore_errors=True)
         shutil.rmtree(own, ignore_errors=True)
 
@@ -86,8 +86,8 @@ class Native:
 def _secure_ports(service: StackService, record: ServiceRecord, say: Say) -> None:
     """Make sure that the ports are free.
 
-    A service that never ran may have others instead, if somebody was quicker since they were
-    chosen; one that ran is known by its address, and so is a member of a cluster.
+    A service that never ran gets other ports if they were taken since they were chosen. One that
+    ran keeps its address, and so does a cluster member.
     """
     try:
         ports.require_free(service.title, record.ports)

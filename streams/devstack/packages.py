@@ -1,4 +1,4 @@
-"""Programs the native stack needs: find them, install them when root, else name the command."""
+"""Programs that the native stack needs: find them, install them as root, or name the command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEADLINE_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Need:
-    """A program and the Debian package that brings it."""
+    """A program and the Debian package that contains it."""
 
     program: str
     package: str
@@ -55,10 +55,10 @@ def command_for(packages: Sequence[str]) -> str:
 
 
 def ensure(needs: Sequence[Need], say: Callable[[str], None]) -> None:
-    """Make sure that every program is there.
+    """Make sure that every program is installed.
 
     Raises:
-        StackError: one is missing and cannot be installed; names the command to type.
+        StackError: one is missing and cannot be installed; names the command to run.
     """
     missing = [need for need in needs if need.find() is None]
     if not missing:
@@ -75,7 +75,7 @@ def ensure(needs: Sequence[Need], say: Callable[[str], None]) -> None:
     if os.geteuid() != 0:
         raise StackError(
             f"Missing: {programs}",
-            todo=f"Type: sudo {command_for(packages)}  (or start a Docker engine)",
+            todo=f"Run: sudo {command_for(packages)}  (or start a Docker engine)",
         )
     lock = Path(tempfile.gettempdir()) / "scrutin-apt.lock"
     with file_lock(lock, _DEADLINE_SECONDS):
@@ -92,9 +92,9 @@ def ensure(needs: Sequence[Need], say: Callable[[str], None]) -> None:
 
 
 def _install(apt: str, packages: Sequence[str]) -> None:
-    """`apt-get install`, with fresh package lists if the first try fails."""
+    """`apt-get install`, with updated package lists if the first attempt fails."""
     install = [apt, "install", "-y", "-q", "--no-install-recommends", *packages]
-    with _services_kept_off():
+    with _without_service_starts():
         if _run(install).returncode == 0:
             return
         updated = _run([apt, "update", "-q"])
@@ -103,7 +103,7 @@ def _install(apt: str, packages: Sequence[str]) -> None:
         tail = (updated.stdout + result.stdout).strip().splitlines()[-8:]
         raise StackError(
             "Debian packages could not be installed:\n  " + "\n  ".join(tail) + "\n",
-            todo=f"Type: {command_for(packages)}",
+            todo=f"Run: {command_for(packages)}",
         )
 
 
@@ -128,8 +128,8 @@ def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def _services_kept_off() -> Iterator[None]:
-    """Keep Debian from starting the system-wide services of what is being installed."""
+def _without_service_starts() -> Iterator[None]:
+    """Keep Debian from starting system-wide services of installed packages."""
     if _POLICY.exists():
         yield
         return

@@ -1,8 +1,8 @@
 """Free ports on the loopback interface.
 
-They are taken from below the range from which the kernel gives ports to outgoing connections: a
-port from that range may be gone when a stopped service wants it back, and a client that keeps
-knocking at it can even connect to itself.
+They lie below the range from which the kernel assigns ports to outgoing connections: a port from
+that range may be in use when a stopped service needs it again, and a client that keeps connecting
+to it can even connect to itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PROC = Path("/proc")
 
 
 def highest() -> int:
-    """The last port that the kernel does not give to outgoing connections."""
+    """The highest port that the kernel does not assign to outgoing connections."""
     try:
         text = (_PROC / "sys/net/ipv4/ip_local_port_range").read_text()
     except OSError:
@@ -59,7 +59,7 @@ def choose(count: int, avoid: set[int] | None = None) -> list[int]:
 
 
 def require_free(service: str, ports: dict[str, int]) -> None:
-    """Raise PortTaken, naming the holder where it can be found out."""
+    """Raise PortTaken, with the process that holds the port if it can be found."""
     end = time.monotonic() + _GRACE_SECONDS
     for role, port in ports.items():
         while not is_free(port) and time.monotonic() < end:
@@ -75,7 +75,7 @@ def require_free(service: str, ports: dict[str, int]) -> None:
 
 
 def _holder(port: int) -> str:
-    """`pid 12 (name)` of the process that listens on a port, if we may see it."""
+    """`pid 12 (name)` of the process that listens on a port, if it is visible."""
     inodes = set()
     for table in ("tcp", "tcp6"):
         try:

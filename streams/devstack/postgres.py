@@ -1,4 +1,4 @@
-"""PostgreSQL: Debian's server with a cluster of its own; as user `postgres` when we are root."""
+"""PostgreSQL: Debian's server with its own cluster; runs as user `postgres` if started by root."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from streams.errors import StackError
 DATABASE = "election_votes"
 SYSTEM_USER = "postgres"
 SHARED_BUFFERS = "1GB"
-"""Hashes go to random places of the indexes, which must be in memory; taken only as it is used."""
+"""Hashes hit random pages of the indexes, which must fit in memory; allocated only when used."""
 
 
 def _program(name: str) -> Path | None:
@@ -32,7 +32,7 @@ def _program(name: str) -> Path | None:
 
 
 def server_user() -> str:
-    """PostgreSQL refuses to run as root; empty when we are not."""
+    """User to run the server as, which refuses root; empty if this process is not root."""
     return SYSTEM_USER if os.geteuid() == 0 else ""
 
 
@@ -64,8 +64,8 @@ class PostgreSQL:
     name = "postgres"
     title = "PostgreSQL"
     ports: tuple[str, ...] = ("postgres",)
-    stop_signal: signal.Signals = signal.SIGINT  # "fast": does not wait for clients to leave
-    abandon_signal: signal.Signals = signal.SIGQUIT  # "immediate", but gives shared memory back
+    stop_signal: signal.Signals = signal.SIGINT  # "fast": does not wait for clients to disconnect
+    abandon_signal: signal.Signals = signal.SIGQUIT  # "immediate", but releases shared memory
 
     def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
         """From POSTGRES_HOST, PORT, DB, USER and PASSWORD."""
@@ -94,54 +94,54 @@ class PostgreSQL:
         return [Need("postgres", "postgresql", lambda: _program("initdb"))]
 
     def prepare(self, record: ServiceRecord, say: Callable[[str], None]) -> None:
-        """Make the cluster and the database, or check that what is there fits the server."""
+        """Create the cluster and the database, or check an existing one against the server."""
         user = server_user()
         folder(record).mkdir(parents=True, exist_ok=True)
         data = Path(record.data)
         if not reachable(data, user):
             private = Path(tempfile.mkdtemp(prefix=f"scrutin-{record.stack}-", dir="/var/tmp"))
-            _give(private, user)
+            _chown(private, user)
             data = private / "data"
             record.data = str(data)
         if data.exists():
             _check_cluster(data)
             _place_certificates(record, data, user)
             return
-        say("making the database cluster")
-        fresh = data.with_name("data.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True, mode=0o700)
-        _give(fresh, user)
+        say("creating the database cluster")
+        new_data = data.with_name("data.new")
+        shutil.rmtree(new_data, ignore_errors=True)
+        new_data.mkdir(parents=True, mode=0o700)
+        _chown(new_data, user)
         secret = data.with_name("password")
         secret.touch(mode=0o600)
         try:
             secret.write_text(record.options["password"] + "\n")
-            _give(secret, user)
+            _chown(secret, user)
             initdb = [
                 str(_program("initdb")),
-                *("-D", str(fresh), "-U", record.options["user"], "-A", "scram-sha-256"),
+                *("-D", str(new_data), "-U", record.options["user"], "-A", "scram-sha-256"),
                 *("-E", "UTF8", "--no-locale", "--no-sync", f"--pwfile={secret}"),
             ]
-            _run(initdb, fresh, user, "")
+            _run(initdb, new_data, user, "")
         finally:
             secret.unlink(missing_ok=True)
         if "tls" in record.options:
-            hba = fresh / "pg_hba.conf"
+            hba = new_data / "pg_hba.conf"
             hba.write_text("hostssl all all all scram-sha-256\n")
-        single = [str(_program("postgres")), "--single", "-D", str(fresh), "postgres"]
-        _run(single, fresh, user, f'CREATE DATABASE "{record.options["db"]}"\n')
-        _place_certificates(record, fresh, user)
-        fresh.rename(data)
+        single = [str(_program("postgres")), "--single", "-D", str(new_data), "postgres"]
+        _run(single, new_data, user, f'CREATE DATABASE "{record.options["db"]}"\n')
+        _place_certificates(record, new_data, user)
+        new_data.rename(data)
 
     def commands(self, record: ServiceRecord) -> list[Command]:
-        """The postmaster. Durability is left as it is: it is what the tests are about."""
+        """The postmaster. Durability keeps its defaults, because the tests depend on it."""
         settings = {
             "port": record.ports["postgres"],
             "listen_addresses": LOOPBACK,
             "unix_socket_directories": "",
             "max_connections": 100,
             "shared_buffers": SHARED_BUFFERS,
-            # Fewer checkpoints: each makes the next change of every page a whole page in the log.
+            # Fewer checkpoints: after each, every page's first change logs the whole page.
             "max_wal_size": "4GB",
             "checkpoint_timeout": "15min",
         }
@@ -173,7 +173,7 @@ class PostgreSQL:
         )
 
     def probe(self, record: ServiceRecord) -> None:
-        """The server asks a client to authenticate."""
+        """Check that the server asks a client to authenticate."""
         options = record.options
         probes.postgres(
             record.host,
@@ -202,7 +202,7 @@ class PostgreSQL:
 
 
 def _place_certificates(record: ServiceRecord, data: Path, user: str) -> None:
-    """The server insists on a key of its own that nobody else may read."""
+    """Copy the certificates: the server requires a key file that only its user can read."""
     if (certificates := certificates_of(record)) is None:
         return
     for source, name in ((certificates.certificate, "tls.pem"), (certificates.key, "tls.key")):
@@ -210,11 +210,11 @@ def _place_certificates(record: ServiceRecord, data: Path, user: str) -> None:
         target.unlink(missing_ok=True)
         target.touch(mode=0o600)
         target.write_bytes(source.read_bytes())
-        _give(target, user)
+        _chown(target, user)
 
 
 def _check_cluster(data: Path) -> None:
-    """Refuse a folder that is no cluster, or one of another major version."""
+    """Refuse a folder that is not a cluster, or belongs to another major version."""
     try:
         found = (data / "PG_VERSION").read_text(errors="replace").strip()
     except FileNotFoundError:
@@ -226,10 +226,10 @@ def _check_cluster(data: Path) -> None:
     server = result.stdout.split()[2].split(".")[0] if len(result.stdout.split()) > 2 else "?"
     if found != server:
         raise StackError(
-            f"The data folder of PostgreSQL is broken or of another version: PG_VERSION says "
+            f"The data folder of PostgreSQL is broken or of another version: PG_VERSION is "
             f"{found[:20]!r}, the server is {server}",
             where={"folder": data},
-            todo="`scrutin stack down` removes the data, then `scrutin stack up` makes it anew",
+            todo="`scrutin stack down` removes the data, then `scrutin stack up` creates it again",
         )
 
 
@@ -251,7 +251,7 @@ def _run(argv: list[str], cwd: Path, user: str, text: str) -> None:
         )
 
 
-def _give(path: Path, user: str) -> None:
+def _chown(path: Path, user: str) -> None:
     if user:
         entry = pwd.getpwnam(user)
         os.chown(path, entry.pw_uid, entry.pw_gid)

@@ -1,6 +1,6 @@
-"""Does a service answer? The first exchange of each protocol over a plain socket.
+"""Readiness probes: the first exchange of each protocol over a plain socket.
 
-Drivers would be slow to import and would log what is only a service still starting.
+Drivers are slow to import, and would log errors while a service is only starting.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from contextlib import contextmanager
 
 
 class NotReady(Exception):
-    """The service does not answer yet; the text says what was seen."""
+    """The service does not answer yet; the text describes the response."""
 
 
 def _unverified() -> ssl.SSLContext:
-    """Whether something answers is all a probe asks; clients look at the certificate."""
+    """Context without verification: a probe only checks for an answer; clients verify."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -52,7 +52,7 @@ def _read(connection: socket.socket, length: int) -> bytes:
 
 
 def redis(host: str, port: int, timeout_seconds: float = 5.0, *, tls: bool = False) -> None:
-    """PING; an answer that asks for a password counts, a dataset still loading does not."""
+    """PING; a request for a password counts as an answer, a dataset still loading does not."""
     with _connection(host, port, timeout_seconds, tls=tls) as connection:
         connection.sendall(b"PING\r\n")
         answer = connection.recv(256)
@@ -97,7 +97,7 @@ def postgres(
 ) -> None:
     """Startup message, answered by a request to authenticate.
 
-    A server that takes encrypted connections only refuses it: then that it offers encryption.
+    A server that accepts only TLS refuses it; with `tls`, the offer of TLS is checked instead.
     """
     if tls:
         with _connection(host, port, timeout_seconds) as connection:
@@ -126,8 +126,8 @@ def kafka(
 ) -> None:
     """A Metadata request for no topics, answered by a cluster with at least one broker.
 
-    With `member`, that broker must be among them. Over TLS an ApiVersions request: before a client
-    has said who it is, that is all it may ask.
+    With `member`, that broker must be among them. Over TLS an ApiVersions request instead: the only
+    one that the broker answers before authentication.
     """
     client = b"scrutin"
     if tls:
@@ -149,7 +149,7 @@ def kafka(
 
 
 def _brokers(body: bytes, count: int) -> list[int]:
-    """Numbers of the brokers in an answer to Metadata, version 1: id, host, port, rack each."""
+    """Broker ids in a Metadata response, version 1: id, host, port and rack of each broker."""
     found, at = [], 0
     for _ in range(count):
         node, host_length = struct.unpack_from("!ih", body, at)

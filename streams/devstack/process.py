@@ -1,7 +1,7 @@
-"""Processes that outlive us: start, recognise, signal and end them.
+"""Start, recognise, signal and end processes that outlive this one.
 
-A pid alone is never trusted: it may have been given to somebody else since. Every signal goes to
-a process whose start time is still the recorded one.
+A pid alone is never trusted: another process may have it by now. Signals go only to a process whose
+start time is still the recorded one.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Command:
     cwd: Path
     env: dict[str, str] = field(default_factory=dict)
     user: str = ""
-    """Run as this user; empty for our own."""
+    """Run as this user; empty for the current user."""
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """An environment in which nothing of ours changes a service, `RABBITMQ_*` least of all."""
+    """An environment without variables that would configure a service, such as `RABBITMQ_*`."""
     kept = {name: os.environ[name] for name in ("JAVA_HOME", "TZ") if name in os.environ}
     return {"PATH": program_path(), "LANG": "C.UTF-8", "HOME": str(Path.home()), **kept, **extra}
 
 
 def program_path() -> str:
-    """PATH with the folders of system programs, which ordinary users often lack."""
+    """PATH with the folders of system programs, which the PATH of ordinary users often lacks."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     return os.pathsep.join(dict.fromkeys([*folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"]))
 
@@ -59,7 +59,7 @@ def user_arguments(user: str) -> dict[str, object]:
 
 
 def spawn(command: Command, log: Path) -> ProcessRecord:
-    """Start a program in a session of its own, writing to `log`, and let go of it."""
+    """Start a detached program in its own session, writing to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("ab") as output, _many_files():
@@ -80,14 +80,14 @@ def spawn(command: Command, log: Path) -> ProcessRecord:
         ) from error
     pid: int = process.pid
     started = start_time(pid) or ""
-    # The process is meant to outlive this object, which would warn about that.
+    # The process may outlive this object, which would otherwise warn.
     process.returncode = 0
     return ProcessRecord(role=command.role, pid=pid, started=started)
 
 
 @contextmanager
 def _many_files() -> Iterator[None]:
-    """Let children open as many files as the system allows: brokers hold many."""
+    """Allow children as many open files as the system permits: brokers need many."""
     with _limits:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -107,9 +107,9 @@ def _stat(pid: int) -> list[str]:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, as boot id and clock ticks; None if it is not running."""
+    """Start time of a process as boot id and clock ticks; None if it is not running."""
     fields = _stat(pid)
-    # A first thread that has ended is no zombie process while others hold files and ports.
+    # A process whose main thread ended is not a zombie while other threads hold files and ports.
     if not fields or (fields[0] in "ZX" and int(fields[17]) <= 1):
         return None
     boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -117,7 +117,7 @@ def start_time(pid: int) -> str | None:
 
 
 def alive(record: ProcessRecord) -> bool:
-    """Whether the very process that was recorded still runs (a zombie does not)."""
+    """Whether the recorded process still runs (a zombie does not)."""
     with suppress(ChildProcessError):
         os.waitpid(record.pid, os.WNOHANG)
     return bool(record.started) and start_time(record.pid) == record.started
@@ -129,7 +129,7 @@ def paused(record: ProcessRecord) -> bool:
 
 
 def descendants(record: ProcessRecord) -> list[ProcessRecord]:
-    """Children of a recorded process, theirs too, also those in other sessions."""
+    """All descendants of a recorded process, also those in other sessions."""
     if not alive(record):
         return []
     children: dict[int, list[int]] = {}
@@ -149,7 +149,7 @@ def descendants(record: ProcessRecord) -> list[ProcessRecord]:
 
 
 def send(record: ProcessRecord, sig: signal.Signals) -> bool:
-    """Signal the recorded process; False if it is gone or its pid belongs to somebody else."""
+    """Signal the recorded process; False if it ended, even if its pid was reused."""
     try:
         handle = os.pidfd_open(record.pid)
     except (ProcessLookupError, OSError):
@@ -172,14 +172,14 @@ def send(record: ProcessRecord, sig: signal.Signals) -> bool:
 
 
 def send_tree(record: ProcessRecord, sig: signal.Signals) -> None:
-    """Signal a process and all below it; for SIGSTOP, SIGCONT and SIGKILL."""
+    """Signal a process and its descendants; for SIGSTOP, SIGCONT and SIGKILL."""
     family = descendants(record)
     for member in [record, *family]:
         send(member, sig)
 
 
 def wait_ended(records: list[ProcessRecord], deadline_seconds: float) -> bool:
-    """Wait until none of the processes runs."""
+    """Wait until all processes have ended; False if the deadline passed."""
     end = time.monotonic() + deadline_seconds
     while any(alive(record) for record in records):
         if time.monotonic() > end:
@@ -189,7 +189,7 @@ def wait_ended(records: list[ProcessRecord], deadline_seconds: float) -> bool:
 
 
 def end(record: ProcessRecord, sig: signal.Signals, deadline_seconds: float) -> bool:
-    """End a process and its children: `sig` first, SIGKILL for what is left at the deadline.
+    """End a process and its children: `sig` first, SIGKILL for those left at the deadline.
 
     Returns:
         Whether `sig` was enough.
@@ -200,7 +200,7 @@ def end(record: ProcessRecord, sig: signal.Signals, deadline_seconds: float) -> 
             send(member, sig)
     else:
         send(record, sig)
-        # A stopped process sees the signal only once it runs again.
+        # A stopped process handles the signal only once it continues.
         for member in family:
             send(member, signal.SIGCONT)
     if wait_ended(family, deadline_seconds):
@@ -209,6 +209,6 @@ def end(record: ProcessRecord, sig: signal.Signals, deadline_seconds: float) -> 
         send(member, signal.SIGKILL)
     if not wait_ended(family, 10.0):
         raise StackError(
-            f"{record.role} does not end, not even by SIGKILL", where={"pid": record.pid}
+            f"{record.role} does not end even after SIGKILL", where={"pid": record.pid}
         )
     return False

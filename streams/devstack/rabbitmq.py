@@ -1,7 +1,7 @@
-"""RabbitMQ: Debian's rabbitmq-server as a node of its own, with the management plugin on.
+"""RabbitMQ: Debian's rabbitmq-server as a separate node with the management plugin.
 
-The node has its own name, cookie and Erlang port mapper, so it meets neither a system-wide
-RabbitMQ nor that of another stack.
+The node has its own name, cookie and Erlang port mapper, so it is isolated from a system-wide
+RabbitMQ and from other stacks.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from streams.devstack.process import Command, clean_environment
 from streams.devstack.service import Image, certificates_of, folder
 from streams.devstack.state import ServiceRecord
 
-# Waking up is a little slower without busy waiting; on few cores the others need the time more.
+# Without busy waiting Erlang wakes up a little slower, but leaves CPU time to other processes.
 _ERLANG_ARGUMENTS = (
     "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
 )
 
 
 def _server() -> Path | None:
-    """The server's own script: Debian's wrapper insists on the system-wide node's user."""
+    """The server's own script: Debian's wrapper requires the system-wide node's user."""
     return newest("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
 
 
@@ -73,7 +73,7 @@ class RabbitMQ:
         )
 
     def options(self) -> dict[str, str]:
-        """A user of our own with a random password."""
+        """A user with a random password."""
         return {"user": "scrutin", "password": secrets.token_urlsafe(12), "vhost": "/"}
 
     def needs(self) -> Sequence[Need]:
@@ -100,7 +100,7 @@ class RabbitMQ:
             "log.console.level = info",
             "log.console.use_colors = off",
             "log.file = false",
-            # A publisher blocked by an alarm looks like a fault of ours.
+            # A publisher blocked by an alarm would look like a fault of Scrutin.
             "disk_free_limit.absolute = 50MB",
             "vm_memory_high_watermark.relative = 0.4",
         ]
@@ -116,7 +116,7 @@ class RabbitMQ:
             cookie.chmod(0o400)
 
     def commands(self, record: ServiceRecord) -> list[Command]:
-        """The port mapper, which would otherwise outlive the node unseen, and the node."""
+        """The port mapper, which would otherwise outlive the node unrecorded, and the node."""
         home = folder(record)
         epmd_port = str(record.ports["epmd"])
         env = clean_environment(
@@ -134,7 +134,7 @@ class RabbitMQ:
             RABBITMQ_PID_FILE=str(home / "rabbitmq.pid"),
             RABBITMQ_GENERATED_CONFIG_DIR=str(home / "generated"),
             RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=_ERLANG_ARGUMENTS,
-            # The script then becomes Erlang instead of waiting for it: one process to signal.
+            # The script then execs Erlang instead of waiting for it: one process to signal.
             RUNNING_UNDER_SYSTEMD="true",
         )
         epmd = [str(which("epmd")), "-address", LOOPBACK, "-port", epmd_port]
@@ -156,7 +156,7 @@ class RabbitMQ:
         )
 
     def probe(self, record: ServiceRecord) -> None:
-        """AMQP answers; the management pages of our own do too."""
+        """Check that AMQP answers, and the management API of the stack's own broker."""
         probes.amqp(record.host, record.ports["amqp"], tls="tls" in record.options)
         if "management" in record.ports:
             probes.http_get(

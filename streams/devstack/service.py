@@ -1,5 +1,7 @@
-"""What the stack must know of a service. One implementation per service, none of them starts
-anything itself."""
+"""What the stack needs to know about a service.
+
+One implementation per service; none of them starts anything itself.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +31,23 @@ class Image:
 
 
 class StackService(Protocol):
-    """A service of the stack. Constructors and attributes cost nothing and touch nothing."""
+    """A service of the stack. Constructors and attributes are cheap and without side effects."""
 
     name: str
     title: str
     ports: tuple[str, ...]
     """Roles of the ports it listens on; the first is the one clients use."""
     stop_signal: signal.Signals
-    """Orderly end: all data on disk, connections told."""
+    """Graceful stop: all data on disk, connections closed properly."""
     abandon_signal: signal.Signals
-    """Quickest end that leaves nothing behind outside the data folder, which is removed."""
+    """Fastest stop that leaves nothing outside the data folder, which is removed."""
 
     def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
-        """The service as the environment names it; None if it does not."""
+        """The service given by the environment; None if it is not."""
         ...
 
     def options(self) -> dict[str, str]:
-        """User, password and the like for a service of our own."""
+        """User, password and the like for a service that the stack starts."""
         ...
 
     def needs(self) -> Sequence[Need]:
@@ -53,7 +55,7 @@ class StackService(Protocol):
         ...
 
     def prepare(self, record: ServiceRecord, say: Callable[[str], None]) -> None:
-        """Make data folder and configuration; keeps data that is there and usable."""
+        """Create data folder and configuration; keeps existing usable data."""
         ...
 
     def commands(self, record: ServiceRecord) -> list[Command]:

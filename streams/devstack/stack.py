@@ -1,4 +1,4 @@
-"""One local stack: brings the services up, knows how they are, ends what it started."""
+"""One local stack: starts the services, reports their state, ends what it started."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ DEFAULT_DIRECTORY = ".stack"
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """How one service is."""
+    """State of one service."""
 
     name: str
     title: str
     kind: Kind
     condition: Condition
     detail: str
-    """What the probe saw if it is not up."""
+    """Response to the probe if it is not up."""
     links: dict[str, str]
     pids: list[int]
     log: str
@@ -51,30 +51,30 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class ProxiedKafka:
-    """Kafka's listener for clients that come through a proxy."""
+    """Kafka's listener for clients that connect through a proxy."""
 
     host: str
     port: int
-    """Where the proxy forwards to."""
+    """Port to which the proxy forwards."""
     proxy_port: int
-    """Where the proxy listens; clients use it as KAFKA_BOOTSTRAP_SERVERS."""
+    """Port on which the proxy listens; clients use it in KAFKA_BOOTSTRAP_SERVERS."""
 
 
 class Stack:
     """The stack of one folder.
 
     Args:
-        directory: where its state lives; default SCRUTIN_STACK_DIR, else `.stack`.
-        environ: where addresses of services that run already are looked up. The default is the
-            process's own environment; `{}` makes a stack that is all its own.
-        say: told what happens.
+        directory: folder for its state; default SCRUTIN_STACK_DIR, else `.stack`.
+        environ: may name addresses of running services to use. The default is the process's
+            environment; `{}` makes the stack start all services itself.
+        say: called with what happens.
         kafka_heap: of Kafka's virtual machine, in Java's notation.
-        kafka_proxy_port: of a proxy that a test puts before Kafka, see
+        kafka_proxy_port: of a proxy that a test puts in front of Kafka, see
             :class:`streams.devstack.kafka.Kafka`; :meth:`proxied_kafka` has the addresses. Only for
-            a Kafka that `up` starts anew.
-        brokers: of a Kafka that `up` starts anew: 1, or 3 with all data on each (native only).
-        tls: services that `up` starts anew are native, encrypted by an authority of the stack's
-            own, and ask for passwords.
+            a Kafka that `up` creates.
+        brokers: of a Kafka that `up` creates: 1, or 3 with all data on each (native only).
+        tls: services that `up` creates are native, use TLS with the stack's own authority, and
+            require passwords.
     """
 
     def __init__(
@@ -107,15 +107,15 @@ class Stack:
 
     @property
     def directory(self) -> Path:
-        """Where the state lives, absolute."""
+        """Folder of the state, absolute."""
         return self._file.directory
 
-    # Bringing up -----------------------------------------------------------------------------
+    # Starting --------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Install and fetch what a native stack needs, so that `up` takes seconds.
+        """Install and fetch the needs of a native stack, so that `up` takes seconds.
 
-        `up` does this by itself; a caller with a deadline may want it done before.
+        `up` does this itself; a caller with a deadline may want it done before.
         """
         if docker.engine() is None:
             self._ensure(self._services)
@@ -132,15 +132,15 @@ class Stack:
         prefer: Literal["docker", "native"] | None = None,
         deadline_seconds: float = 90.0,
     ) -> list[str]:
-        """Bring up what is not up yet.
+        """Start the services that are not up.
 
         Args:
-            only: names of the services to have; default all.
-            prefer: how to run services of our own; default Docker if an engine answers.
+            only: names of the services to start; default all.
+            prefer: backend of services that are not given; default Docker if an engine answers.
             deadline_seconds: for each service, from its start until it answers.
 
         Returns:
-            Names of the services that had to be started; empty if all were well.
+            Names of the services that had to be started; empty if all were up.
         """
         with self._file.locked():
             record = self._file.load() or self._file.new()
@@ -156,7 +156,7 @@ class Stack:
                 record, self.directory, services, self._environ, prefer, certificates=certificates
             )
             cluster.join(record)
-            dead = [name for name in wanted if not self._well(record.services[name])]
+            dead = [name for name in wanted if not self._is_up(record.services[name])]
             if not dead:
                 self._file.save(record)
                 return []
@@ -166,7 +166,7 @@ class Stack:
             return dead
 
     def _default(self, record: StackRecord) -> list[str]:
-        """One of everything; brokers as many as asked for, or as there are already."""
+        """Every service; as many brokers as requested or already recorded."""
         others = cluster.wanted(cluster.LARGEST) - cluster.wanted(self._brokers)
         return [name for name in self._services if name not in others or name in record.services]
 
@@ -180,10 +180,10 @@ class Stack:
         )
         starter.start([record.services[name] for name in names])
 
-    # Looking ---------------------------------------------------------------------------------
+    # Status ----------------------------------------------------------------------------------
 
     def status(self) -> list[ServiceStatus]:
-        """How each service is; empty if no stack was brought up here."""
+        """State of each service; empty if there is no stack in this folder."""
         record = self._file.load()
         if record is None:
             return []
@@ -200,7 +200,7 @@ class Stack:
         return names
 
     def proxied_kafka(self) -> ProxiedKafka | None:
-        """Where a proxy goes before Kafka; None if this stack's Kafka expects none."""
+        """Addresses for a proxy in front of Kafka; None if this stack's Kafka expects none."""
         record = self._record(self._required(), "kafka")
         if PROXIED not in record.ports:
             return None
@@ -239,13 +239,13 @@ class Stack:
             log=one.log,
         )
 
-    def _well(self, one: ServiceRecord) -> bool:
+    def _is_up(self, one: ServiceRecord) -> bool:
         return self._status(one).condition == "up"
 
     # Ending ----------------------------------------------------------------------------------
 
     def down(self, *, keep: bool = False) -> list[str]:
-        """End what `up` started, and remove its data unless told to keep it.
+        """End what `up` started, and remove its data unless `keep`.
 
         Returns:
             Names of the services that ran.
@@ -293,7 +293,7 @@ class Stack:
         """End one service and wait; its address and data stay.
 
         Args:
-            sig: default is the service's own orderly end; SIGKILL is a crash.
+            sig: default is the service's graceful stop; SIGKILL simulates a crash.
             deadline_seconds: after which SIGKILL follows.
         """
         with self._file.locked():
@@ -304,20 +304,20 @@ class Stack:
             self._file.save(record)
 
     def start(self, service: str, *, deadline_seconds: float = 90.0) -> None:
-        """Start one service again, at the same address with the same data."""
+        """Start a stopped service at the same address with the same data."""
         with self._file.locked():
             record = self._required()
             one = self._record(record, service)
-            if not self._well(one):
+            if not self._is_up(one):
                 self._start(record, [one.name], deadline_seconds)
 
     def pause(self, service: str) -> None:
-        """Freeze one service: its connections stay, nothing answers."""
+        """Freeze one service: its connections stay open, but nothing answers."""
         one = self._record(self._required(), service)
         self._backends[one.kind].pause(one)
 
     def resume(self, service: str) -> None:
-        """Let a paused service go on."""
+        """Continue a paused service."""
         one = self._record(self._required(), service)
         self._backends[one.kind].resume(one)
 
@@ -339,9 +339,9 @@ class Stack:
         record = self._file.load()
         if record is None:
             raise StackError(
-                "No stack was brought up here",
+                "There is no stack in this folder",
                 where={"folder": self.directory},
-                todo="`scrutin stack up` brings one up; SCRUTIN_STACK_DIR chooses another folder",
+                todo="`scrutin stack up` starts one; SCRUTIN_STACK_DIR chooses another folder",
             )
         return record
 

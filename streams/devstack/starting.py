@@ -1,4 +1,4 @@
-"""Starts services side by side and waits until they answer."""
+"""Start services concurrently and wait until they answer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from streams.errors import ServiceUnavailable, StackError
 _POLL_SECONDS = 0.05
 _GIVEN_DEADLINE_SECONDS = 30.0
 _STOP_SECONDS = 5.0
-"""A service that is still starting may be deaf to an orderly end."""
+"""A starting service may ignore a graceful stop."""
 _LOG_LINES_IN_ERRORS = 12
 
 
 class Starter:
-    """Starts the services of some records.
+    """Starts the services of records.
 
     Args:
         services: by name.
@@ -48,7 +48,7 @@ class Starter:
         self._give_up = threading.Event()
 
     def start(self, records: Sequence[ServiceRecord]) -> None:
-        """Start all of them; if one fails, end those that were started with it."""
+        """Start all services; if one fails, end those started with it."""
         ran = [one.name for one in records if self._backends[one.kind].running(one)]
         with ThreadPoolExecutor(len(records)) as pool:
             running = [pool.submit(self._start_one, record) for record in records]
@@ -106,7 +106,7 @@ class Starter:
                 raise ServiceUnavailable(
                     f"{service.title} does not answer: {seen}",
                     where={"host": record.host, "port": record.ports[service.ports[0]]},
-                    todo="See to the address in the environment, or unset it",
+                    todo="Check the address in the environment, or unset it",
                 )
             what = f"{service.title} was not ready within {seconds:.0f} s: {seen}"
             raise self._failure(what, record)

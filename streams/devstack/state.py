@@ -1,7 +1,7 @@
-"""What a stack has started, on disk: the one source for `down`, `status`, `env` and `logs`.
+"""State file of what a stack has started: the source for `down`, `status`, `env` and `logs`.
 
-The file is replaced atomically and written after each process that is started, so a stack whose
-`up` was killed can still be ended.
+The file is replaced atomically after each started process, so that a stack whose `up` was killed
+can still be ended.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Kind = Literal["given", "docker", "native"]
 class ProcessRecord(msgspec.Struct):
     """A process that `up` started.
 
-    `started` names the boot of the machine and the start time in clock ticks since then; together
-    with the pid it can belong to no other process.
+    `started` holds the machine's boot id and the start time in clock ticks since boot; with the
+    pid it identifies the process.
     """
 
     role: str
@@ -36,7 +36,7 @@ class ProcessRecord(msgspec.Struct):
 
 
 class ServiceRecord(msgspec.Struct):
-    """One service: where it is and what runs it."""
+    """One service: its address and its backend."""
 
     name: str
     stack: str
@@ -72,7 +72,7 @@ class StateFile:
         self.path = self.directory / "state.json"
 
     def load(self) -> StackRecord | None:
-        """Read the state; None if no stack was brought up here."""
+        """Read the state; None if there is no stack in this folder."""
         try:
             raw = self.path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -81,22 +81,22 @@ class StateFile:
             raise StackError(
                 "The state of the stack cannot be read",
                 where={"file": self.path, "error": error.strerror},
-                todo="Run the command as the user who brought the stack up",
+                todo="Run the command as the user who started the stack",
             ) from error
         try:
             record = msgspec.json.decode(raw, type=StackRecord)
         except msgspec.DecodeError as error:
             raise StackError(
-                "The state of the stack is not readable JSON of ours",
+                "The state of the stack is not valid JSON of this format",
                 where={"file": self.path, "error": error},
                 todo="End the stack's processes by hand, then remove the folder",
             ) from error
         if record.format != FORMAT:
             raise StackError(
-                f"The stack was brought up by a version with state format {record.format}, "
-                f"this one knows {FORMAT}",
+                f"The stack was started by a version with state format {record.format}, "
+                f"this version knows {FORMAT}",
                 where={"file": self.path},
-                todo="Bring it down with the version that brought it up",
+                todo="Stop it with the version that started it",
             )
         return record
 
@@ -118,12 +118,12 @@ class StateFile:
 
     @contextmanager
     def locked(self, deadline_seconds: float = 180.0) -> Iterator[None]:
-        """Hold the stack for one command at a time."""
+        """Lock the stack, so that one command runs at a time."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StackError(
-                "The folder of the stack cannot be made",
+                "The folder of the stack cannot be created",
                 where={"folder": self.directory, "error": error.strerror},
                 todo="Choose another one with SCRUTIN_STACK_DIR",
             ) from error
@@ -140,7 +140,7 @@ def file_lock(path: Path, deadline_seconds: float) -> Iterator[None]:
         file = path.open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # `down` removes the file: a lock on what is no longer there locks nobody out.
+            # `down` removes the file; a lock on a deleted file would exclude nobody.
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
         except (BlockingIOError, FileNotFoundError) as error:

@@ -45,7 +45,7 @@ class Schedule:
         self.rate = rate
 
     def time_us(self, number: int) -> int:
-        """Due time of a message in Unix microseconds; without a rate 20 µs apart to stay distinct."""
+        """Due time of a message in Unix microseconds; without a rate 20 µs apart, to differ."""
         return self.start_us + int(number * 1e6 / (self.rate or 50_000))
 
     def due(self, now_us: int) -> int:

@@ -47,7 +47,7 @@ async def load_roll(
     """Add hashes to the roll and return its size.
 
     Args:
-        config: where Redis is.
+        config: of Redis.
         hashes: read lazily.
         advance: called with the number of hashes written since the last call.
 

@@ -26,7 +26,6 @@ PENDING: Final[tuple[str, ...]] = (
     "streams/cli/",
     "streams/control/",
     "streams/core/",
-    "streams/devstack/",
     "streams/elections/",
     "streams/engine/",
     "streams/gateway/",

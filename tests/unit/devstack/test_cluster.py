@@ -87,7 +87,7 @@ def test_one_broker_is_told_nothing(tmp_path: Path) -> None:
 
 
 def test_another_number_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="has one broker and keeps it"):
+    with pytest.raises(StackError, match="has one broker, which cannot be changed"):
         cluster.check(record_of(tmp_path, 1), 3, {})
     with pytest.raises(StackError, match="1 or 3 brokers, not 2"):
         cluster.check(None, 2, {})

@@ -195,7 +195,7 @@ class TestGiven:
                 "REDIS_DB": "0",
             }
             assert [one.kind for one in Stack(tmp_path, environ={}).status()] == ["given"]
-            with pytest.raises(StackError, match="not ours"):
+            with pytest.raises(StackError, match="does not control it"):
                 stack.stop("redis")
             assert stack.down() == []
             server.shutdown(socket.SHUT_RDWR)
@@ -226,7 +226,7 @@ class TestCommands:
         stack = Stack(tmp_path / "none", environ={})
         assert stack.status() == []
         assert stack.down() == []
-        with pytest.raises(StackError, match="No stack"):
+        with pytest.raises(StackError, match="There is no stack"):
             stack.env()
         assert not (tmp_path / "none").exists()
 
