@@ -73,7 +73,7 @@ async def test_it_tells_where_its_tasks_stand_and_goes_on(world: WorkerHarness) 
     await world.counted()
     assert await worker.terminate() == 0
     log = worker.log.read_text()
-    assert "Worker.validate" in log or "GroupRunner.run" in log
+    assert "Worker.validate" in log or "BatchProcessor.run" in log
     assert "voter 0" not in log
 
 
