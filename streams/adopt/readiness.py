@@ -20,12 +20,13 @@ from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable
 from streams.inspect.rabbit import look
 from streams.runtime.outages import OutageTracker
-from streams.settings.model import AGGREGATION, VALIDATION, Settings
+from streams.settings.model import Settings
+from streams.settings.queues import AGGREGATION, VALIDATION
 
 
 async def queues(settings: Settings) -> dict[str, int]:
     """Consumers of the old queues and messages for the old aggregator; empty if unknown."""
-    names = [settings.queue_name(VALIDATION), settings.queue_name(AGGREGATION)]
+    names = [settings.queues.name(VALIDATION), settings.queues.name(AGGREGATION)]
     with suppress(ServiceUnavailable):
         queues = (await look(settings.rabbit, names)).queues
         waiting = queues.get(names[1])

@@ -12,6 +12,7 @@ from streams.bridge.process import serve
 from streams.errors import ExitCode, ScrutinError
 from streams.runtime.logs import configure_logging
 from streams.runtime.memory import raise_gc_thresholds
+from streams.settings.build import bridge_config
 from streams.settings.load import load_settings
 
 
@@ -22,7 +23,7 @@ def main() -> int:
         configure_logging(settings.log_level, settings.log_format)
         raise_gc_thresholds()
         patch_aiokafka_for_uvloop()
-        return uvloop.run(serve(settings))
+        return uvloop.run(serve(bridge_config(settings)))
     except ScrutinError as error:
         if error.exit_code is ExitCode.STAGE_FAILED:
             structlog.get_logger(__name__).exception("bridge failed")

@@ -44,7 +44,8 @@ from streams.runtime.metrics import BridgeMetrics, expose_health, process_regist
 from streams.runtime.outages import OutageTracker, Retry, Service
 from streams.runtime.status_server import StatusServer
 from streams.runtime.task_dump import dump_tasks_on_signal
-from streams.settings.model import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, Settings
+from streams.settings.processes import BridgeConfig
+from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, QueuesConfig
 
 if TYPE_CHECKING:
     from streams.bridge.tally_queues import TallyQueues
@@ -62,18 +63,22 @@ class Bridge:
     that to finish the work in progress.
 
     Args:
-        settings: all of them.
+        config: of this process.
         redis: client, for the roll and the mirror.
         metrics: of the bridge.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, metrics: BridgeMetrics) -> None:
-        self._settings = settings
+    def __init__(self, config: BridgeConfig, redis: Redis, metrics: BridgeMetrics) -> None:
+        deployment = config.intake.deployment
+        self._config = config
+        self._deployment = deployment
+        self._kafka = deployment.kafka
+        self._rabbit = deployment.rabbit
+        self._queues = deployment.queues
         self._redis = redis
         self._metrics = metrics
-        self._retry = Retry(OutageTracker(settings.max_retry_attempts), settings.retry_delay_s)
+        self._retry = Retry(OutageTracker(deployment.retry.max_attempts), deployment.retry.delay_s)
         expose_health(metrics.registry, self.faults, self._retry.outages)
-        self._servers = list(settings.kafka_bootstrap_servers)
         self._ingress: Ingress | None = None
         self._egress: Egress | None = None
         self._tally: TallyQueues | None = None
@@ -100,10 +105,9 @@ class Bridge:
             ScrutinError: an error that only an operator can fix.
             StageFailed: an unexpected error.
         """
-        settings = self._settings
         self._genesis = await self._retry(
             Service.KAFKA,
-            lambda: admin.ensure_topics(settings.kafka),
+            lambda: admin.ensure_topics(self._kafka),
         )
         await self._check_mirror()
         try:
@@ -111,13 +115,13 @@ class Bridge:
                 for name, work in self._parts():
                     self._tasks.append(group.create_task(work, name=name))
         except ExceptionGroup as errors:
-            raise first_error(errors, process=settings.worker_id) from errors
+            raise first_error(errors, process=self._deployment.name) from errors
 
     async def _check_mirror(self) -> None:
         async def check() -> None:
-            await check_mirror(self._redis, LogReader(self._servers), self._settings.partitions)
+            await check_mirror(self._redis, LogReader(self._kafka.servers), self._kafka.partitions)
 
-        if self._settings.roll == "redis" and VALIDATION in self._settings.ingress:
+        if self._deployment.roll == "redis" and VALIDATION in self._queues.ingress:
             await self._retry(Service.REDIS, check)
             return
         # This deployment can receive votes without Redis.
@@ -142,8 +146,8 @@ class Bridge:
     # Parts -------------------------------------------------------------------------------------
 
     def _parts(self) -> list[tuple[str, Coroutine[None, None, None]]]:
-        settings = self._settings
-        intake = Intake(settings, self._redis, self._retry, self._metrics)
+        app_id = self._kafka.app_id
+        intake = Intake(self._config.intake, self._redis, self._retry, self._metrics)
         self._table_roll = intake.table_roll
         ingress = intake.ingress
         self._attach_queues(ingress)
@@ -157,12 +161,12 @@ class Bridge:
         readers = {
             name: self._reader(name, group, pause.gate(handle))
             for name, group, handle in (
-                ("egress", topics.egress_group(settings.app_id), egress.handle),
-                ("mirror", topics.mirror_group(settings.app_id), mirror.handle),
+                ("egress", topics.egress_group(app_id), egress.handle),
+                ("mirror", topics.mirror_group(app_id), mirror.handle),
             )
         }
         notices = ControlReader(
-            self._servers,
+            self._kafka.servers,
             log_id=self._genesis[0].log_id,
             on_notice=self._on_notice,
             retry=self._retry,
@@ -180,14 +184,15 @@ class Bridge:
         ]
 
     def _tally_queues(self) -> list[tuple[str, Coroutine[None, None, None]]]:
-        if not self._settings.tally_queues:
+        if not self._config.tally_queues:
             return []
         # Imported here: a bridge without tally queues does not need the tally.
         from streams.bridge.tally_queues import TallyQueues  # noqa: PLC0415
 
         self._tally = TallyQueues(
-            self._settings,
-            self._settings.rabbit,
+            self._config.tally_queues,
+            self._kafka,
+            self._rabbit,
             retry=self._retry,
             metrics=self._metrics,
         )
@@ -218,24 +223,23 @@ class Bridge:
         """Declare the egress queues, so that readers find them before the first message."""
 
         async def declare() -> None:
-            async with connected(self._settings.rabbit, "scrutin queues") as connection:
-                for documented in self._settings.egress:
-                    channel, _ = await route_of(self._settings, documented).ensure(connection)
+            async with connected(self._rabbit, "scrutin queues") as connection:
+                for documented in self._queues.egress:
+                    channel, _ = await route_of(self._queues, documented).ensure(connection)
                     await channel.close()
 
         await self._retry(Service.RABBITMQ, declare)
 
     def _attach_queues(self, ingress: Ingress) -> None:
-        settings = self._settings
-        for documented in settings.ingress:
+        for documented in self._queues.ingress:
             ingress.attach(
                 QueueConsumer(
-                    settings.rabbit,
-                    route=route_of(settings, documented),
+                    self._rabbit,
+                    route=route_of(self._queues, documented),
                     prevalidated=documented == AGGREGATION,
                     poll_updates=documented == POLL_UPDATES,
-                    prefetch=settings.prefetch_count,
-                    bind=settings.bindings and documented == VALIDATION,
+                    prefetch=self._config.prefetch,
+                    bind=self._queues.bindings and documented == VALIDATION,
                     measure=documented == VALIDATION,
                     intake=ingress,
                     retry=self._retry,
@@ -245,11 +249,11 @@ class Bridge:
 
     def _make_egress(self) -> Egress:
         def publisher(documented: str) -> QueuePublisher | None:
-            if documented not in self._settings.egress:
+            if documented not in self._queues.egress:
                 return None
             return QueuePublisher(
-                self._settings.rabbit,
-                route=route_of(self._settings, documented),
+                self._rabbit,
+                route=route_of(self._queues, documented),
                 retry=self._retry,
                 metrics=self._metrics,
             )
@@ -258,7 +262,7 @@ class Bridge:
             review=publisher(REVIEW),
             aggregation=publisher(AGGREGATION),
             updates=publisher(POLL_UPDATES),
-            sampler=Sampler(self._settings.reviews_per_minute),
+            sampler=Sampler(self._config.reviews_per_minute),
             metrics=self._metrics,
         )
 
@@ -275,7 +279,7 @@ class Bridge:
 
         reported: dict[int, int] = {}
         return VerdictReader(
-            self._servers,
+            self._kafka.servers,
             group=group,
             handle=handle,
             behind=behind,
@@ -283,21 +287,21 @@ class Bridge:
         )
 
 
-def route_of(settings: Settings, documented: str) -> Route:
+def route_of(queues: QueuesConfig, documented: str) -> Route:
     """How messages reach a queue, given its documented name."""
-    queue = settings.queue_name(documented)
+    queue = queues.name(documented)
     if documented == POLL_UPDATES:
         return Route(queue, POLL_EXCHANGE, POLL_ROUTING_KEY)
     return Route(queue)
 
 
-async def serve(settings: Settings) -> ExitCode:
+async def serve(config: BridgeConfig) -> ExitCode:
     """Run a bridge until SIGTERM or SIGINT, then drain it; a second signal ends at once.
 
     Raises:
         ScrutinError: the bridge cannot work, or met an unexpected error.
     """
-    failpoints.arm(failpoints.parse(settings.test_failpoints))
+    failpoints.arm(failpoints.parse(config.failpoints))
     stop = asyncio.Event()
 
     def on_signal() -> None:
@@ -311,19 +315,19 @@ async def serve(settings: Settings) -> ExitCode:
         loop.add_signal_handler(number, on_signal)
     dump_tasks_on_signal(lambda: {"main": loop})
     metrics = BridgeMetrics(process_registry())
-    redis = redis_client(settings.redis)
-    bridge = Bridge(settings, redis, metrics)
+    redis = redis_client(config.intake.deployment.redis)
+    bridge = Bridge(config, redis, metrics)
     try:
         async with StatusServer(
-            host=settings.metrics_host,
-            port=settings.bridge_metrics_port,
+            host=config.metrics_host,
+            port=config.metrics_port,
             registry=metrics.registry,
             live=list,
             ready=bridge.faults,
             port_variable="SCRUTIN_BRIDGE_METRICS_PORT",
         ) as status:
-            log.info("bridge started", metrics_port=status.port, name=settings.worker_id)
-            await _until_stopped(bridge, stop, settings.drain_timeout_s)
+            log.info("bridge started", metrics_port=status.port, name=config.intake.deployment.name)
+            await _until_stopped(bridge, stop, config.drain_timeout_s)
     finally:
         await redis.aclose()
     log.info("bridge ended")

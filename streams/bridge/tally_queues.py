@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -12,8 +13,7 @@ from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.core.records import OutRecord
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
-from streams.settings.configs import RabbitConfig
-from streams.settings.model import Settings
+from streams.settings.configs import KafkaConfig, RabbitConfig
 from streams.tally.codec import encode
 from streams.tally.messages import QUEUES, command_of
 from streams.tally.refusals import Refused
@@ -26,13 +26,14 @@ _PREFETCH = 1
 
 
 class TallyQueues:
-    """Reads the queues that the settings name. `run` does the work.
+    """Reads queues of tally commands. `run` does the work.
 
     A message that is not a command, or holds a secret, is rejected without requeue: a dead-letter
     exchange receives it, and the log names the check.
 
     Args:
-        settings: all of them.
+        queues: to read, by documented name.
+        kafka: where the log is.
         rabbit: where RabbitMQ is.
         retry: waits while RabbitMQ or Kafka does not answer.
         metrics: of the bridge.
@@ -40,17 +41,18 @@ class TallyQueues:
 
     def __init__(
         self,
-        settings: Settings,
+        queues: Sequence[str],
+        kafka: KafkaConfig,
         rabbit: RabbitConfig,
         *,
         retry: Retry,
         metrics: BridgeMetrics,
     ) -> None:
-        self._settings = settings
+        self._kafka = kafka
         self._retry = retry
         self._metrics = metrics
         self._waiting: asyncio.Queue[tuple[ConsumerSession, int, bytes]] = asyncio.Queue()
-        self._writer = LogWriter(settings.kafka_bootstrap_servers, outages=retry.outages)
+        self._writer = LogWriter(kafka.servers, outages=retry.outages)
         self._consumers = [
             QueueConsumer(
                 rabbit,
@@ -63,7 +65,7 @@ class TallyQueues:
                 retry=retry,
                 metrics=metrics,
             )
-            for name in settings.tally_queues
+            for name in queues
         ]
 
     @property
@@ -93,11 +95,10 @@ class TallyQueues:
 
     async def run(self) -> None:
         """Read and forward until cancelled."""
-        settings = self._settings
         try:
             await self._retry(
                 Service.KAFKA,
-                lambda: ensure_tally_topics(settings.kafka),
+                lambda: ensure_tally_topics(self._kafka),
             )
             async with asyncio.TaskGroup() as tasks:
                 for consumer in self._consumers:
@@ -118,7 +119,7 @@ class TallyQueues:
             session.acknowledge()
             return
         if command is not None:
-            partition = partition_for(command.election_id, self._settings.partitions)
+            partition = partition_for(command.election_id, self._kafka.partitions)
             record = OutRecord(EVENTS_TOPIC, partition, encode(command))
             await self._retry(Service.KAFKA, lambda: self._writer.write([record]))
         session.tags.confirm([tag])

@@ -8,6 +8,7 @@ from rich.text import Text
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.errors import ExitCode
 from streams.inspect.checks import Check, CheckStatus, count
+from streams.settings.build import doctor_config
 from streams.settings.load import load_settings
 
 _MARKS = {
@@ -32,7 +33,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
     # Loads every driver, which takes longer than most other commands run.
     from streams.inspect.doctor import examine  # noqa: PLC0415
 
-    checks = run(examine(load_settings()))
+    checks = run(examine(doctor_config(load_settings())))
     if as_json:
         write_json(
             {

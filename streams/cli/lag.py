@@ -11,6 +11,7 @@ from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.errors import ServiceUnavailable
 from streams.inspect.lag import EGRESS, MIRROR, READERS, SINK, WORKERS, Lag, PartitionLag, measure
+from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 
 _TITLES = {WORKERS: "Workers", EGRESS: "Egress", MIRROR: "Mirror", SINK: "PostgreSQL"}
@@ -33,10 +34,10 @@ def lag(
 
         scrutin lag --json | jq .queues
     """
-    settings = load_settings()
+    deployment = deployment_config(load_settings())
 
     async def look() -> Lag:
-        return await measure(settings)
+        return await measure(deployment)
 
     if watch_it:
         as_dict = Lag.as_dict if as_json else None

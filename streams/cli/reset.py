@@ -15,7 +15,8 @@ from streams.cli.show import JsonOption, console, run, write_json
 from streams.errors import SettingsError
 from streams.maintenance.reset import PAUSE_S, Reset
 from streams.settings.load import load_settings
-from streams.settings.model import REVIEW, Settings
+from streams.settings.model import Settings
+from streams.settings.queues import REVIEW
 
 
 def register(app: typer.Typer) -> None:
@@ -81,8 +82,8 @@ async def _reset(settings: Settings) -> dict[str, Any]:
                 view=view,
                 redis=redis,
                 rabbit=settings.rabbit,
-                ingress=[settings.queue_name(name) for name in settings.ingress],
-                review=settings.queue_name(REVIEW),
+                ingress=[settings.queues.name(name) for name in settings.ingress],
+                review=settings.queues.name(REVIEW),
                 passed=wait,
                 say=lambda step: steps.print(f"[dim]{step}[/]"),
             ).run()

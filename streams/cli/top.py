@@ -25,6 +25,7 @@ from streams.inspect.top import (
     partitions_of,
     waiting,
 )
+from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -83,14 +84,15 @@ def top(
         if not port.isdigit():
             raise typer.BadParameter(f"{address!r} is not HOST:PORT", param_hint="--at")
     addresses = at or _own(settings)
+    deployment = deployment_config(settings)
     review = settings.review_queue
 
     if once:
 
         async def twice() -> View:
-            before = await look(settings, addresses)
+            before = await look(deployment, addresses)
             await asyncio.sleep(interval)
-            return compare(before, await look(settings, addresses), review)
+            return compare(before, await look(deployment, addresses), review)
 
         view = run(twice())
         if as_json:
@@ -102,7 +104,7 @@ def top(
     latest: list[Snapshot] = []
 
     async def again() -> View:
-        now = await look(settings, addresses)
+        now = await look(deployment, addresses)
         before = latest[0] if latest else now
         latest[:] = [now]
         return compare(before, now, review)

@@ -11,6 +11,7 @@ from streams.errors import ExitCode, ScrutinError
 from streams.gateway.process import serve
 from streams.runtime.logs import configure_logging
 from streams.runtime.memory import raise_gc_thresholds
+from streams.settings.build import gateway_config
 from streams.settings.load import load_settings
 
 
@@ -20,7 +21,7 @@ def main() -> int:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
         raise_gc_thresholds()
-        return uvloop.run(serve(settings))
+        return uvloop.run(serve(gateway_config(settings)))
     except ScrutinError as error:
         if error.exit_code is ExitCode.STAGE_FAILED:
             structlog.get_logger(__name__).exception("gateway failed")

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from streams.errors import PortTaken
 from streams.gateway.subscriptions import MAX_WATCHERS
-from streams.settings.model import Settings
+from streams.settings.processes import HttpConfig
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Longest request line with its headers."""
@@ -139,20 +139,20 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+async def listening(app: ASGIApp, http: HttpConfig) -> AsyncIterator[asyncio.Task[None]]:
     """Serve while the block runs; yields the server's task.
 
     Raises:
         PortTaken: another process listens on the port.
     """
-    listener = _listener(settings)
+    listener = _listener(http)
     config: Any = uvicorn.Config(
         app,
         http=BoundedHttp,
         ws="websockets-sansio",
         # Messages are small, and each compressor takes much memory.
         ws_per_message_deflate=False,
-        ws_max_size=settings.max_body_bytes,
+        ws_max_size=http.max_body_bytes,
         lifespan="off",
         interface="asgi3",
         log_config=None,
@@ -174,19 +174,19 @@ async def listening(app: ASGIApp, settings: Settings) -> AsyncIterator[asyncio.T
         await asyncio.wait([serving], timeout=2.0 + _GRACE_S)
 
 
-def _listener(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.gateway_host else socket.AF_INET
+def _listener(http: HttpConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.gateway_host, settings.gateway_port))
+        listener.bind((http.host, http.port))
         # Two sockets may be bound; only one can listen.
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise PortTaken(
             "The gateway cannot listen on its port",
-            where={"host": settings.gateway_host, "port": settings.gateway_port},
+            where={"host": http.host, "port": http.port},
             todo="Set SCRUTIN_GATEWAY_PORT to another port",
         ) from error
     return listener

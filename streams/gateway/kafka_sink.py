@@ -23,7 +23,7 @@ from streams.intake.control_reader import ControlReader
 from streams.intake.pause import PauseController
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
-from streams.settings.model import Settings
+from streams.settings.processes import IntakeConfig
 
 log = structlog.get_logger(__name__)
 
@@ -77,17 +77,21 @@ class VoteLog(VoteSink):
     """Writes to the input log. Enter it to work; it waits for services that do not answer.
 
     Args:
-        settings: all of them.
+        config: of the intake.
+        confirm_timeout_s: longest wait of a vote for the confirm.
         redis: client, for the roll.
         retry: waits while Kafka or the roll does not answer.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, retry: Retry) -> None:
+    def __init__(
+        self, config: IntakeConfig, redis: Redis, retry: Retry, *, confirm_timeout_s: float
+    ) -> None:
         super().__init__()
-        self._settings = settings
+        self._deployment = config.deployment
+        self._confirm_timeout_s = confirm_timeout_s
         self._retry = retry
         # A bridge's metrics are not exposed here: their names would occur twice.
-        self._intake = Intake(settings, redis, retry, BridgeMetrics(CollectorRegistry()))
+        self._intake = Intake(config, redis, retry, BridgeMetrics(CollectorRegistry()))
         self._pause_controller = PauseController(self)
         self._pending = PendingVotes()
         self._reading = False
@@ -119,7 +123,7 @@ class VoteLog(VoteSink):
             raise ServiceUnavailable(fault[0].upper() + fault[1:], todo=AGAIN)
         number, answer = self._pending.expect()
         self._intake.ingress.receive(self._pending, number, False, message_id.encode(), body)
-        await asyncio.wait([answer], timeout=self._settings.confirm_timeout_s)
+        await asyncio.wait([answer], timeout=self._confirm_timeout_s)
         if not answer.done():
             raise Unconfirmed(
                 "Kafka did not confirm the vote",
@@ -127,13 +131,13 @@ class VoteLog(VoteSink):
             )
 
     async def _run(self) -> None:
-        settings = self._settings
+        kafka = self._deployment.kafka
         genesis = await self._retry(
             Service.KAFKA,
-            lambda: admin.ensure_topics(settings.kafka),
+            lambda: admin.ensure_topics(kafka),
         )
         notices = ControlReader(
-            settings.kafka_bootstrap_servers,
+            kafka.servers,
             log_id=genesis[0].log_id,
             on_notice=self._on_notice,
             retry=self._retry,
@@ -152,7 +156,7 @@ class VoteLog(VoteSink):
                 self._reading = True
                 log.info("votes are written to the log directly")
         except ExceptionGroup as errors:
-            raise first_error(errors, process=settings.worker_id) from errors
+            raise first_error(errors, process=self._deployment.name) from errors
 
     async def _on_notice(self, notice: Notice) -> None:
         match notice:

@@ -15,7 +15,7 @@ from streams.gateway.services import opened
 from streams.gateway.subscriptions import MAX_WATCHERS
 from streams.runtime.metrics import GatewayMetrics, process_registry
 from streams.runtime.task_dump import dump_tasks_on_signal
-from streams.settings.model import Settings
+from streams.settings.processes import GatewayConfig
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ def raise_open_files() -> int:
     return hard
 
 
-async def serve(settings: Settings) -> ExitCode:
+async def serve(config: GatewayConfig) -> ExitCode:
     """Run a gateway until SIGTERM or SIGINT; a second signal ends at once.
 
     Raises:
@@ -45,27 +45,27 @@ async def serve(settings: Settings) -> ExitCode:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     dump_tasks_on_signal(lambda: {"main": loop})
-    running = asyncio.create_task(_run(settings))
+    running = asyncio.create_task(_run(config))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
         running.cancel()
-        await asyncio.wait([running], timeout=settings.drain_timeout_s)
+        await asyncio.wait([running], timeout=config.drain_timeout_s)
     if running.done() and not running.cancelled():
         running.result()
     log.info("gateway ended")
     return ExitCode.OK
 
 
-async def _run(settings: Settings) -> None:
+async def _run(config: GatewayConfig) -> None:
     metrics = GatewayMetrics(process_registry())
     files = raise_open_files()
     if files < MAX_WATCHERS:
         log.warning("few open files are allowed; each watcher needs one", files=files)
-    async with opened(settings, metrics) as gateway, listening(gateway.app, settings) as http:
-        log.info("gateway starts", host=settings.gateway_host, port=settings.gateway_port)
+    async with opened(config, metrics) as gateway, listening(gateway.app, config.http) as http:
+        log.info("gateway starts", host=config.http.host, port=config.http.port)
         # Requests being served are answered even when this is cancelled.
         await asyncio.wait([http, gateway.sink.task], return_when=asyncio.FIRST_COMPLETED)
         for ended in (http, gateway.sink.task):

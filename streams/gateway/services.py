@@ -41,8 +41,8 @@ from streams.gateway.voters import Voters
 from streams.inspect.lag import measure
 from streams.runtime.metrics import GatewayMetrics, expose_health
 from streams.runtime.outages import OutageTracker, Retry, Service
-from streams.settings.build import tally_config
-from streams.settings.model import VALIDATION, Settings
+from streams.settings.processes import GatewayConfig
+from streams.settings.queues import VALIDATION
 
 log = structlog.get_logger(__name__)
 
@@ -57,63 +57,64 @@ class Gateway:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[Gateway]:
+async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterator[Gateway]:
     """A gateway while the block runs.
 
     Raises:
         SettingsError: PostgreSQL refuses the user, or the database does not exist.
     """
-    retry = Retry(OutageTracker(settings.max_retry_attempts), settings.retry_delay_s)
-    redis = redis_client(settings.redis)
-    sink = _sink(settings, redis, retry, metrics)
-    secret = settings.secret.get_secret_value()
+    deployment = config.intake.deployment
+    retry = Retry(OutageTracker(deployment.retry.max_attempts), deployment.retry.delay_s)
+    redis = redis_client(deployment.redis)
+    sink = _sink(config, redis, retry, metrics)
+    secret = config.intake.secret
     if not secret:
         log.warning("no SCRUTIN_SECRET: no polls, and receipts are valid until this process ends")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.aclose)
-        store = Store(settings)
+        store = Store(deployment.postgres, deployment.name)
         await retry(Service.POSTGRESQL, lambda: stack.enter_async_context(store))
         await stack.enter_async_context(sink)
         subscriptions = await stack.enter_async_context(
             Subscriptions(redis, store.standings, metrics)
         )
-        tallies = await stack.enter_async_context(TallyService(tally_config(settings)))
-        writer = LogWriter(settings.kafka_bootstrap_servers, outages=retry.outages)
+        tallies = await stack.enter_async_context(TallyService(config.tally))
+        writer = LogWriter(deployment.kafka.servers, outages=retry.outages)
         stack.push_async_callback(writer.close)
 
         def ready() -> list[str]:
             return [] if sink.fault is None else [sink.fault]
 
         expose_health(metrics.registry, ready, retry.outages)
-        polls = Polls(store, writer, partitions=settings.partitions, name=settings.worker_id)
+        polls = Polls(store, writer, partitions=deployment.kafka.partitions, name=deployment.name)
         cards = Cards(polls)
-        voters = Voters(poll_key(secret), settings.api_keys)
+        voters = Voters(poll_key(secret), config.api_keys)
         views = PollViews(polls, store, voters)
         receipts = Receipts(secret.encode())
-        proxies = TrustedProxies(settings.trusted_proxies)
-        limits = VoteLimits(Throttle(redis, settings, metrics), proxies)
+        proxies = TrustedProxies(config.http.trusted_proxies)
+        limits = VoteLimits(Throttle(redis, config.throttle, metrics), proxies)
         submitter = VoteSubmitter(sink, receipts, metrics)
         app = create_app(
             [
                 *status_handlers(ready=ready, registry=metrics.registry),
-                *health_handlers(sink=sink, sink_name=settings.confirm, store=store, redis=redis),
+                *health_handlers(sink=sink, sink_name=config.confirm, store=store, redis=redis),
                 *receipt_handlers(receipts=receipts, store=store),
                 *result_handlers(store=store, polls=polls),
                 *election_handlers(store=store),
                 *live_handlers(subscriptions=subscriptions, polls=polls),
                 *poll_handlers(polls=polls, cards=cards, views=views),
                 *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits),
-                *operator_handlers(store=store, measure_lag=partial(measure, settings)),
-                *tally_handlers(tallies=tallies, api_keys=settings.tally_api_keys),
+                *operator_handlers(store=store, measure_lag=partial(measure, deployment)),
+                *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys),
                 *page_handlers(),
             ],
             [
                 *official_vote_calls(
                     submitter=submitter,
                     limits=limits,
-                    roll=RollLookup(redis, settings.roll),
+                    roll=RollLookup(redis, deployment.roll),
                     store=store,
-                    enforce_contests=settings.enforce_contests,
+                    enforce_contests=config.intake.enforce_contests,
                 ),
                 *poll_vote_calls(
                     cards=cards,
@@ -125,20 +126,26 @@ async def opened(settings: Settings, metrics: GatewayMetrics) -> AsyncIterator[G
                 ),
             ],
             metrics=metrics,
-            max_body_bytes=settings.max_body_bytes,
-            cors_origins=settings.cors_origins,
+            max_body_bytes=config.http.max_body_bytes,
+            cors_origins=config.http.cors_origins,
         )
         yield Gateway(app, sink)
 
 
-def _sink(settings: Settings, redis: Redis, retry: Retry, metrics: GatewayMetrics) -> VoteSink:
-    if settings.confirm == "kafka":
-        tracker = OutageTracker(settings.max_retry_attempts)
-        return VoteLog(settings, redis, replace(retry, outages=tracker))
+def _sink(config: GatewayConfig, redis: Redis, retry: Retry, metrics: GatewayMetrics) -> VoteSink:
+    deployment = config.intake.deployment
+    if config.confirm == "kafka":
+        tracker = OutageTracker(deployment.retry.max_attempts)
+        return VoteLog(
+            config.intake,
+            redis,
+            replace(retry, outages=tracker),
+            confirm_timeout_s=config.confirm_timeout_s,
+        )
     return VoteQueue(
-        settings.rabbit,
-        queue=settings.queue_name(VALIDATION),
+        deployment.rabbit,
+        queue=deployment.queues.name(VALIDATION),
         retry=retry,
-        confirm_timeout_s=settings.confirm_timeout_s,
+        confirm_timeout_s=config.confirm_timeout_s,
         on_blocked=lambda blocked: metrics.blocked.set(int(blocked)),
     )

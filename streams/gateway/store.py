@@ -15,7 +15,7 @@ from streams.errors import ServiceUnavailable
 from streams.gateway.batch_lookup import Lookups
 from streams.gateway.contest_feed import ContestStanding
 from streams.gateway.receipts import Submission
-from streams.settings.model import Settings
+from streams.settings.configs import PostgresConfig
 
 MAX_POINTS: Final = 500
 """Most points of a timeline."""
@@ -137,11 +137,12 @@ class Store(Pooled):
     """Reads the result database. Enter it to connect.
 
     Args:
-        settings: where the database is.
+        config: where the database is.
+        name: of this process, as PostgreSQL shows it.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.postgres, f"scrutin-gateway {settings.worker_id}")
+    def __init__(self, config: PostgresConfig, name: str) -> None:
+        super().__init__(config, f"scrutin-gateway {name}")
         self._voters = Lookups(self._counted)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from streams.gateway.problems import Problem
 from streams.runtime.metrics import GatewayMetrics
-from streams.settings.model import Settings
+from streams.settings.processes import ThrottleConfig
 
 
 class Throttle:
@@ -26,11 +26,11 @@ class Throttle:
 
     Args:
         redis: client.
-        settings: the rates.
+        config: the rates.
         metrics: of the gateway.
     """
 
-    def __init__(self, redis: Redis, settings: Settings, metrics: GatewayMetrics) -> None:
+    def __init__(self, redis: Redis, config: ThrottleConfig, metrics: GatewayMetrics) -> None:
         # The address names only the kind of server; connections come from the client's pool.
         storage = RedisStorage(
             "async+redis://",
@@ -41,10 +41,10 @@ class Throttle:
         self._limiter = MovingWindowRateLimiter(storage)
         self._metrics = metrics
         rates = {
-            "address": settings.throttle_address,
-            "voter": settings.throttle_voter,
-            "poll": settings.throttle_poll,
-            "law_address": settings.throttle_law_address,
+            "address": config.address,
+            "voter": config.voter,
+            "poll": config.poll,
+            "law_address": config.law_address,
         }
         self._rates = {name: limits.parse(rate) for name, rate in rates.items() if rate != "off"}
 

@@ -6,20 +6,20 @@ import importlib
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from streams.inspect.checks import Check, failure, ok, warning
 from streams.runtime import failpoints
-from streams.settings.model import Settings
+from streams.settings.processes import DoctorConfig
 
 SERVICE: Final = "host"
 _LEAST_FREE: Final = 1 << 30
 _LEAST_HANDLES: Final = 1024
 
 
-def evaluate(settings: Settings) -> Iterator[Check]:
+def evaluate(config: DoctorConfig) -> Iterator[Check]:
     """Check Python, Faust, disks and limits."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < (3, 11):  # noqa: UP036 - the installation may have been forced
@@ -27,21 +27,21 @@ def evaluate(settings: Settings) -> Iterator[Check]:
     else:
         yield ok(SERVICE, "python", version)
     yield _faust_extension()
-    yield from evaluate_marks(settings)
-    yield from _disks([settings.data_dir, settings.stack_dir])
+    yield from evaluate_marks(config)
+    yield from _disks(config.folders)
     yield evaluate_handles(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def evaluate_marks(settings: Settings) -> Iterator[Check]:
+def evaluate_marks(config: DoctorConfig) -> Iterator[Check]:
     """Check settings that must not be used in a real count."""
-    if settings.test_failpoints:
+    if config.failpoints:
         yield failure(
             SERVICE,
             "failpoints",
-            f"failures injected on purpose: {settings.test_failpoints}",
+            f"failures injected on purpose: {config.failpoints}",
             f"Unset {failpoints.VARIABLE} where real votes are counted",
         )
-    elif settings.test_deployment:
+    elif config.test_deployment:
         yield warning(
             SERVICE,
             "deployment",
@@ -63,7 +63,7 @@ def _faust_extension() -> Check:
     return ok(SERVICE, "faust extension", "loaded")
 
 
-def _disks(folders: list[Path]) -> Iterator[Check]:
+def _disks(folders: Iterable[Path]) -> Iterator[Check]:
     seen: set[int] = set()
     for folder in folders:
         existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())

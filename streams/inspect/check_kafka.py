@@ -22,8 +22,8 @@ from streams.core.topics import (
     changelog_topic,
 )
 from streams.inspect.checks import Check, failure, ok, warning
+from streams.settings.configs import KafkaConfig
 from streams.settings.kafka_security import client
-from streams.settings.model import Settings
 
 SERVICE: Final = "kafka"
 _LOSSLESS_REPLICAS: Final = 3
@@ -57,15 +57,15 @@ class KafkaFacts:
     """Partition -> identity in the first changelog record; None if undecodable."""
 
 
-async def gather(settings: Settings) -> KafkaFacts:
+async def gather(config: KafkaConfig) -> KafkaFacts:
     """Read the facts from Kafka.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    servers = list(settings.kafka_bootstrap_servers)
+    servers = config.servers
     facts = KafkaFacts()
-    names = [topic.name for topic in planned_topics(settings.app_id, settings.partitions)]
+    names = [topic.name for topic in planned_topics(config.app_id, config.partitions)]
     admin = AIOKafkaAdminClient(**client(servers))
     with kafka_answers(servers):
         try:
@@ -89,7 +89,7 @@ async def gather(settings: Settings) -> KafkaFacts:
             facts.spans = await view.spans(VALIDATION_TOPIC)
             for p, value in (await _first_values(view, VALIDATION_TOPIC)).items():
                 facts.log_ids[p] = _genesis_id(value)
-        changelog = changelog_topic(settings.app_id)
+        changelog = changelog_topic(config.app_id)
         if changelog in facts.topics:
             for p, value in (await _first_values(view, changelog)).items():
                 facts.changelog_ids[p] = _voted_id(value)
@@ -132,18 +132,18 @@ def _voted_id(value: bytes) -> bytes | None:
         return None
 
 
-def evaluate(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
+def evaluate(config: KafkaConfig, facts: KafkaFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"{facts.brokers} broker{'s' * (facts.brokers != 1)}")
-    yield from _evaluate_topics(settings, facts)
+    yield from _evaluate_topics(config, facts)
     if facts.topics:
         yield _evaluate_replication(facts)
         yield from _evaluate_configs(facts)
     yield from _evaluate_identity(facts)
 
 
-def _evaluate_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
-    plan = planned_topics(settings.app_id, settings.partitions)
+def _evaluate_topics(config: KafkaConfig, facts: KafkaFacts) -> Iterator[Check]:
+    plan = planned_topics(config.app_id, config.partitions)
     missing = [topic.name for topic in plan if topic.name not in facts.topics]
     wrong = [
         f"{topic.name} has {facts.topics[topic.name].partitions}, not {topic.partitions}"
@@ -158,7 +158,7 @@ def _evaluate_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
             "The first bridge or worker creates them. If this deployment has run before, they "
             "were lost: check SCRUTIN_APP_ID and the brokers before you start anything",
         )
-    together = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(settings.app_id))
+    together = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(config.app_id))
     if len({facts.topics[t].partitions for t in together if t in facts.topics}) > 1:
         yield failure(
             SERVICE,
@@ -176,7 +176,7 @@ def _evaluate_topics(settings: Settings, facts: KafkaFacts) -> Iterator[Check]:
             "Set SCRUTIN_PARTITIONS to the number the log was created with",
         )
     elif not missing:
-        yield ok(SERVICE, "topics", f"{len(plan)} topics, {settings.partitions} partitions")
+        yield ok(SERVICE, "topics", f"{len(plan)} topics, {config.partitions} partitions")
 
 
 def _evaluate_replication(facts: KafkaFacts) -> Check:

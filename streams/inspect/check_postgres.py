@@ -12,7 +12,6 @@ from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrations
 from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
 from streams.settings.configs import PostgresConfig
-from streams.settings.model import Settings
 
 SERVICE: Final = "postgresql"
 _DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",)}
@@ -81,7 +80,7 @@ async def gather(config: PostgresConfig) -> PostgresFacts:
         return facts
 
 
-def evaluate(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:
+def evaluate(config: PostgresConfig, facts: PostgresFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"version {facts.version}")
     if int(facts.version.split(".", maxsplit=1)[0]) < _OLDEST:
@@ -91,11 +90,11 @@ def evaluate(settings: Settings, facts: PostgresFacts) -> Iterator[Check]:
     yield evaluate_schema(facts.applied, [m.version for m in migrations()])
     yield from _evaluate_durability(facts.parameters)
     free = int(facts.parameters["max_connections"]) - facts.connections
-    if free < settings.postgres_max_connections:
+    if free < config.max_connections:
         yield warning(
             SERVICE,
             "connections",
-            f"{free} free, a worker may open {settings.postgres_max_connections}",
+            f"{free} free, a worker may open {config.max_connections}",
             "Raise max_connections or lower POSTGRES_MAX_CONNECTIONS",
         )
     yield evaluate_clock(SERVICE, facts.clock)

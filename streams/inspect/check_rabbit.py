@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, failure, ok, warning
-from streams.inspect.lag import queue_names
 from streams.inspect.rabbit import VOTES_EXCHANGE, BrokerFacts, look
 from streams.inspect.rabbit_http import Management, QueueDetails
-from streams.settings.model import VALIDATION, Settings
+from streams.settings.configs import RabbitConfig
+from streams.settings.queues import VALIDATION, QueuesConfig
 
 SERVICE: Final = "rabbitmq"
 
@@ -29,16 +29,16 @@ class RabbitFacts:
     """Queues bound to `votes.exchange`."""
 
 
-async def gather(settings: Settings) -> RabbitFacts:
+async def gather(config: RabbitConfig, queues: QueuesConfig) -> RabbitFacts:
     """Read the facts from RabbitMQ and, if it answers, from the management API.
 
     Raises:
         ServiceUnavailable: RabbitMQ does not answer.
         SettingsError: it refuses the login.
     """
-    names = queue_names(settings)
-    broker = await look(settings.rabbit, names, [VOTES_EXCHANGE])
-    management = Management(settings.rabbit)
+    names = queues.used()
+    broker = await look(config, names, [VOTES_EXCHANGE])
+    management = Management(config)
     facts = RabbitFacts(broker, management.url)
     try:
         facts.details = await management.queues(names)
@@ -49,10 +49,10 @@ async def gather(settings: Settings) -> RabbitFacts:
     return facts
 
 
-def evaluate(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
+def evaluate(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"version {facts.broker.version}")
-    ingress = {settings.queue_name(name) for name in settings.ingress}
+    ingress = {queues.name(name) for name in queues.ingress}
     for name, depth in facts.broker.queues.items():
         if depth is None:
             yield warning(SERVICE, f"queue {name}", "does not exist", "The bridge declares it")
@@ -73,7 +73,7 @@ def evaluate(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
         )
     else:
         yield from _evaluate_details(facts.details)
-    yield from _evaluate_exchange(settings, facts)
+    yield from _evaluate_exchange(queues, facts)
 
 
 def _evaluate_details(details: Mapping[str, QueueDetails]) -> Iterator[Check]:
@@ -125,15 +125,15 @@ def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"delivery-limit {limit}", "Messages requeued that often are dropped"
 
 
-def _evaluate_exchange(settings: Settings, facts: RabbitFacts) -> Iterator[Check]:
+def _evaluate_exchange(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:
     if not facts.broker.exchanges.get(VOTES_EXCHANGE):
         return
-    queue = settings.queue_name(VALIDATION)
+    queue = queues.name(VALIDATION)
     if facts.details is None:
         yield ok(SERVICE, VOTES_EXCHANGE, "exists; bindings not checked")
     elif queue in facts.bound:
         yield ok(SERVICE, VOTES_EXCHANGE, f"feeds {queue}")
-    elif settings.bindings and VALIDATION in settings.ingress:
+    elif queues.bindings and VALIDATION in queues.ingress:
         yield warning(
             SERVICE,
             VOTES_EXCHANGE,

@@ -16,7 +16,6 @@ from streams.adapters.redis.client import address
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
 from streams.settings.configs import RedisConfig
-from streams.settings.model import Settings
 from streams.settings.tls import refusal
 
 SERVICE: Final = "redis"
@@ -104,10 +103,10 @@ async def _persistent(client: Any, info: dict[str, Any]) -> bool | None:
         return None
 
 
-def evaluate(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
+def evaluate(roll: str, facts: RedisFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"version {facts.version}")
-    yield _evaluate_roll(settings, facts)
+    yield _evaluate_roll(roll, facts)
     if facts.voted is None:
         yield failure(
             SERVICE, _VOTED, "is not a set", "Delete the key, then `scrutin mirror rebuild`"
@@ -135,9 +134,9 @@ def evaluate(settings: Settings, facts: RedisFacts) -> Iterator[Check]:
     yield evaluate_clock(SERVICE, facts.clock)
 
 
-def _evaluate_roll(settings: Settings, facts: RedisFacts) -> Check:
-    if settings.roll != "redis":
-        return ok(SERVICE, "roll", f"not used (SCRUTIN_ROLL={settings.roll})")
+def _evaluate_roll(roll: str, facts: RedisFacts) -> Check:
+    if roll != "redis":
+        return ok(SERVICE, "roll", f"not used (SCRUTIN_ROLL={roll})")
     if facts.roll is None:
         return failure(SERVICE, "roll", f"{_ROLL} is not a set", "Load the roll: `scrutin roll`")
     if not facts.roll:

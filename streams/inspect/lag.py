@@ -26,8 +26,8 @@ from streams.core.topics import (
 )
 from streams.errors import ScrutinError
 from streams.inspect.rabbit import QueueDepth, look
+from streams.settings.configs import DeploymentConfig, KafkaConfig, PostgresConfig
 from streams.settings.kafka_security import client
-from streams.settings.model import REVIEW, Settings
 
 T = TypeVar("T")
 
@@ -105,13 +105,13 @@ class Lag:
         }
 
 
-async def measure(settings: Settings) -> Lag:
+async def measure(config: DeploymentConfig) -> Lag:
     """Query all services concurrently; one that does not answer is named in `errors`."""
     lag = Lag()
     kafka, queues, sink = await asyncio.gather(
-        _unless_unavailable(lag, "kafka", _kafka(settings)),
-        _unless_unavailable(lag, "rabbitmq", look(settings.rabbit, queue_names(settings))),
-        _unless_unavailable(lag, "postgresql", sink_offsets(settings)),
+        _unless_unavailable(lag, "kafka", _kafka(config.kafka)),
+        _unless_unavailable(lag, "rabbitmq", look(config.rabbit, config.queues.used())),
+        _unless_unavailable(lag, "postgresql", sink_offsets(config.postgres)),
     )
     if queues is not None:
         lag.queues = queues.queues
@@ -119,12 +119,6 @@ async def measure(settings: Settings) -> Lag:
         ends, committed = kafka
         lag.partitions = assemble(ends, committed, sink)
     return lag
-
-
-def queue_names(settings: Settings) -> list[str]:
-    """Deployed names of the queues in use."""
-    documented = dict.fromkeys((*settings.ingress, *settings.egress, REVIEW))
-    return [settings.queue_name(name) for name in documented]
 
 
 def assemble(
@@ -165,13 +159,12 @@ async def _unless_unavailable(lag: Lag, service: str, question: Awaitable[T]) ->
 
 
 async def _kafka(
-    settings: Settings,
+    config: KafkaConfig,
 ) -> tuple[dict[tuple[str, int], int], dict[str, dict[tuple[str, int], int]]]:
-    servers = list(settings.kafka_bootstrap_servers)
-    topics = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(settings.app_id), WINDOWS_TOPIC)
-    async with LogView(servers) as view:
+    topics = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(config.app_id), WINDOWS_TOPIC)
+    async with LogView(config.servers) as view:
         spans: dict[str, dict[int, Span]] = {t: await view.spans(t) for t in topics}
-    committed = await committed_offsets(servers, groups(settings.app_id))
+    committed = await committed_offsets(config.servers, groups(config.app_id))
     ends = {(topic, p): span.end for topic, found in spans.items() for p, span in found.items()}
     return ends, committed
 
@@ -207,15 +200,14 @@ async def _committed(admin: Any, group: str) -> dict[tuple[str, int], int]:
     return {(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
 
 
-async def sink_offsets(settings: Settings) -> dict[int, tuple[int, int]]:
+async def sink_offsets(config: PostgresConfig) -> dict[int, tuple[int, int]]:
     """Partition -> last offsets that PostgreSQL has of the input log and of the verdicts.
 
     Raises:
         ScrutinError: the database was not migrated.
         ServiceUnavailable: it does not answer.
     """
-    where = settings.postgres.where()
-    async with connected(settings.postgres) as connection:
+    async with connected(config) as connection:
         try:
             rows = await connection.fetch(
                 "SELECT partition, source_offset, validated_offset FROM sink_offsets"
@@ -223,7 +215,7 @@ async def sink_offsets(settings: Settings) -> dict[int, tuple[int, int]]:
         except asyncpg.UndefinedTableError as error:
             raise ScrutinError(
                 "The database has no table sink_offsets",
-                where=where,
+                where=config.where(),
                 todo="Run `scrutin migrate`",
             ) from error
     return {row["partition"]: (row["source_offset"], row["validated_offset"]) for row in rows}

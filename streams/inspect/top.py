@@ -17,7 +17,8 @@ from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import ScrutinError
 from streams.inspect.lag import EGRESS, MIRROR, SINK, WORKERS, Lag, measure
 from streams.inspect.scrape import Process, scrape
-from streams.settings.model import REVIEW, Settings
+from streams.settings.configs import DeploymentConfig, PostgresConfig
+from streams.settings.queues import REVIEW
 
 SHOWN_WINDOWS: Final = 60
 _WINDOW_ROWS: Final = 5_000
@@ -115,17 +116,17 @@ def _finite(seconds: float) -> float | None:
     return round(seconds, 4) if math.isfinite(seconds) else None
 
 
-async def look(settings: Settings, addresses: Sequence[str]) -> Snapshot:
+async def look(deployment: DeploymentConfig, addresses: Sequence[str]) -> Snapshot:
     """Query services and processes concurrently; those that do not answer are named."""
     processes, lag, windows = await asyncio.gather(
-        scrape(addresses), measure(settings), _windows(settings)
+        scrape(addresses), measure(deployment), _windows(deployment.postgres)
     )
     return Snapshot(time.monotonic(), processes, lag, windows)
 
 
-async def _windows(settings: Settings) -> list[tuple[datetime, int]]:
+async def _windows(config: PostgresConfig) -> list[tuple[datetime, int]]:
     try:
-        async with connected(settings.postgres) as connection:
+        async with connected(config) as connection:
             try:
                 rows = await connection.fetch(_WINDOWS, _WINDOW_ROWS, SHOWN_WINDOWS)
             except asyncpg.UndefinedTableError:

@@ -1,4 +1,4 @@
-"""Assembles the intake from the settings, for a bridge or a gateway."""
+"""Assembles the intake, for a bridge or a gateway."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ from streams.intake.lag_gate import LagGate
 from streams.intake.roll import OpenRoll, RedisRoll, Roll, TableRoll
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry
-from streams.settings.model import Settings
+from streams.settings.processes import IntakeConfig
 
 
 class Intake:
     """An ingress and its parts.
 
     Args:
-        settings: all of them.
+        config: where the log is, and what is accepted into it.
         redis: client, for the roll.
         retry: waits while Kafka or the roll does not answer.
         metrics: of the bridge.
     """
 
     def __init__(
-        self, settings: Settings, redis: Redis, retry: Retry, metrics: BridgeMetrics
+        self, config: IntakeConfig, redis: Redis, retry: Retry, metrics: BridgeMetrics
     ) -> None:
-        servers = list(settings.kafka_bootstrap_servers)
-        watched = {topics.VALIDATION_TOPIC: settings.partitions}
-        if settings.sink != "off":
-            watched[topics.VALIDATED_TOPIC] = settings.partitions
+        deployment, kafka = config.deployment, config.deployment.kafka
+        watched = {topics.VALIDATION_TOPIC: kafka.partitions}
+        if deployment.sinks:
+            watched[topics.VALIDATED_TOPIC] = kafka.partitions
         self.gate = LagGate(
-            servers,
-            group=topics.worker_group(settings.app_id),
+            kafka.servers,
+            group=topics.worker_group(kafka.app_id),
             topics=watched,
-            max_lag_records=settings.max_lag_records,
+            max_lag_records=config.max_lag_records,
             retry=retry,
             metrics=metrics,
         )
         self.input_log = InputLog(
-            servers,
-            partitions=settings.partitions,
+            kafka.servers,
+            partitions=kafka.partitions,
             retry=retry,
             metrics=metrics,
         )
         self.table_roll = TableRoll()
         rolls: dict[str, Roll] = {
-            "redis": RedisRoll(redis, min_share=settings.roll_min_share, metrics=metrics),
+            "redis": RedisRoll(redis, min_share=config.roll_min_share, metrics=metrics),
             "table": self.table_roll,
             "open": OpenRoll(),
         }
         self.ingress = Ingress(
             limits=Limits(
-                settings.partitions,
-                settings.max_body_bytes,
-                settings.flush_ms,
-                poll_key(settings.secret.get_secret_value()),
-                settings.default_election,
+                kafka.partitions,
+                config.max_body_bytes,
+                config.flush_ms,
+                poll_key(config.secret),
+                deployment.default_election,
             ),
-            bridge=settings.worker_id,
-            voting_rules=voting_rules(settings),
+            bridge=deployment.name,
+            voting_rules=voting_rules(config),
             input_log=self.input_log,
-            roll=rolls[settings.roll],
+            roll=rolls[deployment.roll],
             gate=self.gate,
             retry=retry,
             metrics=metrics,
@@ -92,13 +92,13 @@ def first_error(errors: ExceptionGroup[Exception], *, process: str) -> ScrutinEr
     )
 
 
-def voting_rules(settings: Settings) -> VotingRules:
-    """The voting rules that the settings define."""
+def voting_rules(config: IntakeConfig) -> VotingRules:
+    """The voting rules of a deployment."""
     rules = Rule(0)
-    if settings.enforce_contests:
+    if config.enforce_contests:
         rules |= Rule.CONTESTS
-    elif settings.secret.get_secret_value():
+    elif config.secret:
         rules |= Rule.POLLS
-    if settings.roll == "table":
+    if config.deployment.roll == "table":
         rules |= Rule.ROLL_TABLE
     return VotingRules(rules=int(rules))

@@ -45,7 +45,7 @@ async def play(
     schedule = Schedule(time.time_ns() // 1000, rate)
     publisher = LoadPublisher(
         parameters=connection_parameters(settings.rabbit),
-        queue=settings.queue_name(plan.queue),
+        queue=settings.queues.name(plan.queue),
         schedule=schedule,
         tally=tally,
         advance=advance,

@@ -25,7 +25,8 @@ from streams.load.checks import (
 )
 from streams.load.expected import Expected, counted_lines, lines_path, rejected_lines
 from streams.load.roll import redis_client
-from streams.settings.model import REVIEW, Settings
+from streams.settings.model import Settings
+from streams.settings.queues import REVIEW
 
 VOTED_HASHES: Final = "voted_hashes"
 DUPLICATE_COUNT: Final = "duplicate_count:"
@@ -106,7 +107,7 @@ async def wait_until_counted(
 
 
 async def _look(settings: Settings, expected: Expected, *, review: bool) -> VerificationProgress:
-    queue = settings.queue_name(expected.queue)
+    queue = settings.queues.name(expected.queue)
     waiting, reviews = await observed.queue_depths(settings, [queue, settings.review_queue])
     ends = await observed.log_ends(settings)
     async with observed.database(settings.postgres) as connection:

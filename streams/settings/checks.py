@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from streams.errors import SettingsError
 from streams.runtime import failpoints
-from streams.settings.services import AGGREGATION, POLL_UPDATES, REVIEW, TALLY_QUEUES, VALIDATION
+from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, TALLY_QUEUES, VALIDATION
 
 if TYPE_CHECKING:
     from streams.settings.model import Settings
@@ -50,14 +50,14 @@ def check_queues(settings: Settings) -> None:
                 "SCRUTIN_TALLY_QUEUES",
                 f"Use {', '.join(TALLY_QUEUES)}",
             )
-    read = {settings.queue_name(name) for name in settings.ingress}
+    read = {settings.queues.name(name) for name in settings.ingress}
     if len(read) < len(settings.ingress):
         _refuse(
             f"Queue {', '.join(sorted(read))} would be read twice",
             "SCRUTIN_INGRESS, VALIDATION_QUEUE, AGGREGATION_QUEUE",
             "Name each queue once; its votes are either to be validated or already validated",
         )
-    written = {settings.queue_name(name) for name in settings.egress}
+    written = {settings.queues.name(name) for name in settings.egress}
     if both := sorted(read & written):
         _refuse(
             f"Queue {', '.join(both)} would be read and written",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.settings.kafka_security import PLAINTEXT, Broker, Security
+from streams.settings.queues import QueuesConfig
 from streams.settings.tls import client_context
 
 
@@ -118,3 +119,25 @@ class RetryPolicy:
     """Failed tries in a row after which the process reports itself not ready."""
     delay_s: float
     """First pause between tries; it doubles."""
+
+
+@dataclass(frozen=True)
+class DeploymentConfig:
+    """A deployment for whatever works with several of its services."""
+
+    name: str
+    """Of this process, in logs and rows."""
+    kafka: KafkaConfig
+    postgres: PostgresConfig
+    rabbit: RabbitConfig
+    queues: QueuesConfig
+    redis: RedisConfig
+    retry: RetryPolicy
+    sinks: bool
+    """Whether counted votes go to PostgreSQL."""
+    window_ms: int
+    """Width of the tumbling window."""
+    roll: str
+    """Who may vote in laws and elections: `redis`, `table` or `open`."""
+    default_election: str
+    """Election of candidate votes that name none; may be empty."""

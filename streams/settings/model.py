@@ -20,27 +20,8 @@ from pydantic_settings import (
 )
 
 from streams.settings.configs import KafkaConfig, PostgresConfig, RetryPolicy
-from streams.settings.services import (
-    AGGREGATION,
-    POLL_UPDATES,
-    REVIEW,
-    TALLY_QUEUES,
-    VALIDATION,
-    Names,
-    Port,
-    Positive,
-    ServiceSettings,
-    variable,
-)
-
-__all__ = [
-    "AGGREGATION",
-    "POLL_UPDATES",
-    "REVIEW",
-    "TALLY_QUEUES",
-    "VALIDATION",
-    "Settings",
-]
+from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, QueuesConfig
+from streams.settings.services import Names, Port, Positive, ServiceSettings, variable
 
 Rate = Annotated[str, Field(pattern=r"^(off|[1-9]\d*/(second|minute|hour|day))$")]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -396,11 +377,17 @@ class Settings(ServiceSettings):
         """Number of helper processes for a tally."""
         return self.tally_helpers or os.cpu_count() or 1
 
-    def queue_name(self, documented: str) -> str:
-        """The deployed name of a queue, given its documented name."""
-        return {
-            VALIDATION: self.validation_queue,
-            AGGREGATION: self.aggregation_queue,
-            REVIEW: self.review_queue,
-            POLL_UPDATES: self.poll_updates_queue,
-        }[documented]
+    @property
+    def queues(self) -> QueuesConfig:
+        """Which queues are read and written."""
+        return QueuesConfig(
+            deployed={
+                VALIDATION: self.validation_queue,
+                AGGREGATION: self.aggregation_queue,
+                REVIEW: self.review_queue,
+                POLL_UPDATES: self.poll_updates_queue,
+            },
+            ingress=self.ingress,
+            egress=self.egress,
+            bindings=self.bindings,
+        )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from streams.settings.configs import KafkaConfig, PostgresConfig, RedisConfig, RetryPolicy
+from streams.settings.configs import (
+    DeploymentConfig,
+    KafkaConfig,
+    PostgresConfig,
+    RedisConfig,
+    RetryPolicy,
+)
 
 
 @dataclass(frozen=True)
@@ -80,3 +87,100 @@ class TallyConfig:
     kafka: KafkaConfig
     postgres: PostgresConfig
     retry: RetryPolicy
+
+
+@dataclass(frozen=True)
+class IntakeConfig:
+    """What writes votes into the input log."""
+
+    deployment: DeploymentConfig
+    secret: str = field(repr=False)
+    """Signs votes in polls; empty: no polls."""
+    roll_min_share: float
+    """`valid_hashes` below this share of its largest seen size is an outage."""
+    enforce_contests: bool
+    """Only votes in open contests count."""
+    max_body_bytes: int
+    flush_ms: int
+    """Longest wait of a vote in the buffer."""
+    max_lag_records: int
+    """Intake stops while a partition has more uncounted records than this."""
+
+
+@dataclass(frozen=True)
+class BridgeConfig:
+    """A bridge between RabbitMQ, Kafka and Redis."""
+
+    intake: IntakeConfig
+    tally_queues: tuple[str, ...]
+    """Queues of tally commands to read."""
+    prefetch: int
+    """Deliveries in flight per queue."""
+    reviews_per_minute: int
+    """Most review messages a minute of one kind; 0: all."""
+    metrics_host: str
+    metrics_port: int
+    """0: any free one."""
+    drain_timeout_s: float
+    """Time to settle after SIGTERM."""
+    failpoints: str
+    """Where a process under test ends itself."""
+
+
+@dataclass(frozen=True)
+class HttpConfig:
+    """Where the gateway listens."""
+
+    host: str
+    port: int
+    max_body_bytes: int
+    cors_origins: tuple[str, ...]
+    """Web origins that may call the API; `*`: all."""
+    trusted_proxies: int
+    """Proxies before the gateway whose X-Forwarded-For is believed."""
+
+
+@dataclass(frozen=True)
+class ThrottleConfig:
+    """Most requests of each kind, like `10/minute`, or `off`."""
+
+    address: str
+    """Votes in polls, and polls created, from one address."""
+    voter: str
+    """Votes with one hash or name."""
+    poll: str
+    """Votes in one poll."""
+    law_address: str
+    """Votes on laws and in elections from one address."""
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """A gateway for HTTP and WebSockets."""
+
+    intake: IntakeConfig
+    http: HttpConfig
+    throttle: ThrottleConfig
+    tally: TallyConfig
+    api_keys: tuple[str, ...] = field(repr=False)
+    """SHA-256 of each API key accepted in polls for key holders, hexadecimal."""
+    tally_api_keys: tuple[str, ...] = field(repr=False)
+    """SHA-256 of each API key that may command tallies, hexadecimal; `*`: no key is needed."""
+    confirm: Literal["rabbitmq", "kafka"]
+    """Which broker confirms a vote before it is answered."""
+    confirm_timeout_s: float
+    drain_timeout_s: float
+    """Time to settle after SIGTERM."""
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """What `scrutin doctor` looks at."""
+
+    deployment: DeploymentConfig
+    folders: tuple[Path, ...]
+    """Folders whose disks need room."""
+    test_deployment: bool
+    """Whether no vote here is real."""
+    failpoints: str
+    """Where processes under test end themselves."""

@@ -10,22 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from streams.settings.configs import RabbitConfig, RedisConfig, TlsConfig
 from streams.settings.kafka_security import Broker, Mechanism, Protocol, Security
-
-VALIDATION = "votes.validation"
-AGGREGATION = "votes.aggregation"
-REVIEW = "votes.review"
-POLL_UPDATES = "poll_vote_updates"
-"""Votes in polls by name, as the replaced services exchanged them."""
-TALLY_QUEUES = (
-    "tally.creation.queue",
-    "partial.decryption.queue",
-    "compensated.decryption.queue",
-    "combine.decryption.queue",
-    "tally.queue",
-    "decryption.queue",
-    "combine.queue",
-)
-"""The documented queues of tally commands, and older names of three of them."""
+from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION
 
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -19,7 +19,7 @@ from streams.core.topics import (
     changelog_topic,
 )
 from streams.messages import incoming
-from streams.settings.model import AGGREGATION, REVIEW, VALIDATION
+from streams.settings.queues import AGGREGATION, REVIEW, VALIDATION
 
 _REF: Final = "#/components/schemas/{name}"
 _MSGPACK: Final = "application/msgpack"

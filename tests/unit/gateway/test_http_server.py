@@ -15,8 +15,7 @@ from streams.devstack import ports
 from streams.errors import PortTaken
 from streams.gateway import http_server
 from streams.gateway.http_server import MAX_HEAD_BYTES, listening
-from streams.settings.load import load_settings
-from streams.settings.model import Settings
+from streams.settings.processes import HttpConfig
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -42,17 +41,17 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-def settings() -> Settings:
+def http() -> HttpConfig:
     [port] = ports.choose(1)
-    return load_settings({"SCRUTIN_GATEWAY_HOST": "127.0.0.1", "SCRUTIN_GATEWAY_PORT": str(port)})
+    return HttpConfig("127.0.0.1", port, max_body_bytes=65536, cors_origins=(), trusted_proxies=0)
 
 
 @asynccontextmanager
 async def connection(
-    settings: Settings,
+    http: HttpConfig,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    async with listening(echo, settings), asyncio.timeout(60):
-        reader, writer = await asyncio.open_connection("127.0.0.1", settings.gateway_port)
+    async with listening(echo, http), asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
         try:
             yield reader, writer
         finally:
@@ -66,8 +65,8 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head.split()[1]), await reader.readexactly(int(length[1]))
 
 
-async def test_requests_follow_each_other_on_one_connection(settings: Settings) -> None:
-    async with connection(settings) as (reader, writer):
+async def test_requests_follow_each_other_on_one_connection(http: HttpConfig) -> None:
+    async with connection(http) as (reader, writer):
         for body in (b"oui!", b"non!"):
             writer.write(POST + body)
             assert await answer(reader) == (200, body)
@@ -79,8 +78,8 @@ async def test_requests_follow_each_other_on_one_connection(settings: Settings) 
         assert await answer(reader) == (200, b"oui.")
 
 
-async def test_a_head_is_no_longer_than_allowed(settings: Settings) -> None:
-    async with connection(settings) as (reader, writer):
+async def test_a_head_is_no_longer_than_allowed(http: HttpConfig) -> None:
+    async with connection(http) as (reader, writer):
         writer.write(POST + b"1234")
         assert await answer(reader) == (200, b"1234")
         writer.write(POST[:-2] + b"X-Long: ")
@@ -95,37 +94,37 @@ async def test_a_head_is_no_longer_than_allowed(settings: Settings) -> None:
 
 @pytest.mark.parametrize("sent", [b"", POST[:10], POST, POST + b"123"])
 async def test_who_does_not_send_a_whole_request_is_sent_away(
-    settings: Settings, sent: bytes, monkeypatch: pytest.MonkeyPatch
+    http: HttpConfig, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 0.1)
-    async with connection(settings) as (reader, writer):
+    async with connection(http) as (reader, writer):
         writer.write(sent)
         assert await reader.read() == b""
 
 
 async def test_who_is_answered_may_take_a_rest(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    http: HttpConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Long enough to send a request while others have the processor.
     monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 1.0)
-    async with connection(settings) as (reader, writer):
+    async with connection(http) as (reader, writer):
         for rest_s in (1.5, 0):
             writer.write(POST + b"1234")
             assert await answer(reader) == (200, b"1234")
             await asyncio.sleep(rest_s)
 
 
-async def test_a_port_that_is_taken_is_named(settings: Settings) -> None:
-    async with listening(echo, settings):
-        with pytest.raises(PortTaken, match=str(settings.gateway_port)):
-            async with listening(echo, settings):
+async def test_a_port_that_is_taken_is_named(http: HttpConfig) -> None:
+    async with listening(echo, http):
+        with pytest.raises(PortTaken, match=str(http.port)):
+            async with listening(echo, http):
                 pass
 
 
-async def test_sockets_are_served_and_closed_at_the_end(settings: Settings) -> None:
+async def test_sockets_are_served_and_closed_at_the_end(http: HttpConfig) -> None:
     async with aiohttp.ClientSession() as session, asyncio.timeout(60):
-        async with listening(echo, settings) as serving:
-            url = f"http://127.0.0.1:{settings.gateway_port}/"
+        async with listening(echo, http) as serving:
+            url = f"http://127.0.0.1:{http.port}/"
             socket = await session.ws_connect(url)
             await socket.send_str("here?")
             assert await socket.receive_str() == "here?"

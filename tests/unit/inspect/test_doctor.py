@@ -29,6 +29,7 @@ from streams.inspect.rabbit_http import QueueDetails
 from streams.settings.load import load_settings
 
 SETTINGS = load_settings({})
+KAFKA, QUEUES = SETTINGS.kafka, SETTINGS.queues
 EXACT = CheckClock(0.0, 0.001)
 LOG = b"1" * 16
 
@@ -55,19 +56,21 @@ def kafka_facts(**config: str) -> KafkaFacts:
 
 
 def test_a_good_kafka_has_no_finding() -> None:
-    assert bad(check_kafka.evaluate(SETTINGS, kafka_facts())) == {}
+    assert bad(check_kafka.evaluate(KAFKA, kafka_facts())) == {}
 
 
 def test_a_single_broker_is_a_warning() -> None:
     facts = kafka_facts()
     facts.topics = {n: replace(t, replicas=1, in_sync=1) for n, t in facts.topics.items()}
-    (found,) = [c for c in check_kafka.evaluate(SETTINGS, facts) if c.status is not CheckStatus.OK]
+    (found,) = [c for c in check_kafka.evaluate(KAFKA, facts) if c.status is not CheckStatus.OK]
     assert found.status is CheckStatus.WARNING
     assert "SCRUTIN_REPLICATION_FACTOR=3 and min.insync.replicas=2" in found.todo
 
 
 def test_other_partitions_than_the_settings_say() -> None:
-    found = bad(check_kafka.evaluate(load_settings({"SCRUTIN_PARTITIONS": "8"}), kafka_facts()))
+    found = bad(
+        check_kafka.evaluate(load_settings({"SCRUTIN_PARTITIONS": "8"}).kafka, kafka_facts())
+    )
     assert found["partitions"][0] is CheckStatus.FAILURE
     assert "votes.validation has 4, not 8" in found["partitions"][1]
     assert "co-partitioning" not in found
@@ -76,7 +79,7 @@ def test_other_partitions_than_the_settings_say() -> None:
 def test_topics_that_are_not_co_partitioned() -> None:
     facts = kafka_facts()
     facts.topics["votes.validated"] = replace(facts.topics["votes.validated"], partitions=3)
-    assert bad(check_kafka.evaluate(SETTINGS, facts))["co-partitioning"][0] is CheckStatus.FAILURE
+    assert bad(check_kafka.evaluate(KAFKA, facts))["co-partitioning"][0] is CheckStatus.FAILURE
 
 
 @pytest.mark.parametrize(
@@ -90,16 +93,16 @@ def test_topics_that_are_not_co_partitioned() -> None:
 )
 def test_options_that_lose_votes(key: str, value: str, status: CheckStatus) -> None:
     facts = kafka_facts(**{key: value})
-    assert bad(check_kafka.evaluate(SETTINGS, facts))["retention"][0] is status
+    assert bad(check_kafka.evaluate(KAFKA, facts))["retention"][0] is status
 
 
 def test_a_compacted_input_log_loses_votes() -> None:
     facts = kafka_facts(**{"cleanup.policy": "compact"})
-    assert "cleanup.policy=compact" in bad(check_kafka.evaluate(SETTINGS, facts))["retention"][1]
+    assert "cleanup.policy=compact" in bad(check_kafka.evaluate(KAFKA, facts))["retention"][1]
 
 
 def test_missing_topics_are_a_warning() -> None:
-    assert list(bad(check_kafka.evaluate(SETTINGS, KafkaFacts(brokers=3)))) == ["topics"]
+    assert list(bad(check_kafka.evaluate(KAFKA, KafkaFacts(brokers=3)))) == ["topics"]
 
 
 @pytest.mark.parametrize("fault", ["truncated", "headless", "other changelog"])
@@ -111,7 +114,7 @@ def test_logs_that_are_not_whole(fault: str) -> None:
         facts.log_ids[2] = None
     else:
         facts.changelog_ids[2] = b"2" * 16
-    status, detail = bad(check_kafka.evaluate(SETTINGS, facts))["log identity"]
+    status, detail = bad(check_kafka.evaluate(KAFKA, facts))["log identity"]
     assert status is CheckStatus.FAILURE
     assert "partitions 2 of" in detail
 
@@ -132,11 +135,11 @@ def queue(
 
 def test_a_good_queue_has_no_finding() -> None:
     details = {"votes.validation": queue({"x-dead-letter-exchange": "dead"})}
-    assert bad(check_rabbit.evaluate(SETTINGS, rabbit_facts(details))) == {}
+    assert bad(check_rabbit.evaluate(QUEUES, rabbit_facts(details))) == {}
 
 
 def test_no_management_api_is_no_fault() -> None:
-    assert bad(check_rabbit.evaluate(SETTINGS, rabbit_facts(None))) == {}
+    assert bad(check_rabbit.evaluate(QUEUES, rabbit_facts(None))) == {}
 
 
 @pytest.mark.parametrize(
@@ -156,15 +159,15 @@ def test_no_management_api_is_no_fault() -> None:
     ],
 )
 def test_queue_properties_that_lose_votes(details: QueueDetails, expected: str) -> None:
-    found = bad(check_rabbit.evaluate(SETTINGS, rabbit_facts({"votes.validation": details})))
+    found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts({"votes.validation": details})))
     assert found == {"queue votes.validation": (CheckStatus.WARNING, expected)}
 
 
 def test_an_exchange_that_feeds_nobody() -> None:
     facts = rabbit_facts({})
     facts.broker.exchanges["votes.exchange"] = True
-    assert bad(check_rabbit.evaluate(SETTINGS, facts))["votes.exchange"][0] is CheckStatus.WARNING
-    unbound = load_settings({"SCRUTIN_BINDINGS": "false"})
+    assert bad(check_rabbit.evaluate(QUEUES, facts))["votes.exchange"][0] is CheckStatus.WARNING
+    unbound = load_settings({"SCRUTIN_BINDINGS": "false"}).queues
     assert bad(check_rabbit.evaluate(unbound, facts))["votes.exchange"][0] is CheckStatus.FAILURE
     facts.bound = ["votes.validation"]
     assert bad(check_rabbit.evaluate(unbound, facts)) == {}
@@ -173,7 +176,7 @@ def test_an_exchange_that_feeds_nobody() -> None:
 def test_a_queue_nobody_reads() -> None:
     facts = rabbit_facts()
     facts.broker.queues["votes.validation"] = QueueDepth(9, 0)
-    assert bad(check_rabbit.evaluate(SETTINGS, facts)) == {
+    assert bad(check_rabbit.evaluate(QUEUES, facts)) == {
         "queue votes.validation": (CheckStatus.WARNING, "9 waiting, 0 consumers")
     }
 
@@ -203,7 +206,7 @@ def test_schema() -> None:
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
 def test_a_database_that_forgets_commits(name: str) -> None:
     facts = postgres_facts(parameters={**PARAMETERS, name: "off"})
-    assert bad(check_postgres.evaluate(SETTINGS, facts))["durability"] == (
+    assert bad(check_postgres.evaluate(SETTINGS.postgres, facts))["durability"] == (
         CheckStatus.WARNING,
         f"{name}=off",
     )
@@ -211,7 +214,7 @@ def test_a_database_that_forgets_commits(name: str) -> None:
 
 def test_too_few_connections_and_an_old_server() -> None:
     facts = postgres_facts(connections=95, version="12.1")
-    assert {"connections", "version"} <= set(bad(check_postgres.evaluate(SETTINGS, facts)))
+    assert {"connections", "version"} <= set(bad(check_postgres.evaluate(SETTINGS.postgres, facts)))
 
 
 @pytest.mark.parametrize(
@@ -252,18 +255,18 @@ REDIS = RedisFacts("7.0", EXACT, 100, 3, persistent=True, policy="noeviction", m
     ],
 )
 def test_redis_findings(facts: RedisFacts, name: str, status: CheckStatus) -> None:
-    found = bad(check_redis.evaluate(SETTINGS, facts))
+    found = bad(check_redis.evaluate(SETTINGS.roll, facts))
     assert {n: s for n, (s, _) in found.items()} == {name: status}
 
 
 def test_a_good_redis_has_no_finding() -> None:
     for facts in (REDIS, replace(REDIS, policy="volatile-lru", persistent=None)):
-        assert bad(check_redis.evaluate(SETTINGS, facts)) == {}
+        assert bad(check_redis.evaluate(SETTINGS.roll, facts)) == {}
 
 
 def test_an_open_roll_needs_no_hashes() -> None:
     facts = replace(REDIS, roll=0)
-    assert bad(check_redis.evaluate(load_settings({"SCRUTIN_ROLL": "open"}), facts)) == {}
+    assert bad(check_redis.evaluate(load_settings({"SCRUTIN_ROLL": "open"}).roll, facts)) == {}
 
 
 def test_a_slow_answer_is_no_skew() -> None:

@@ -15,6 +15,7 @@ from streams.inspect import check_host
 from streams.inspect.checks import CheckStatus
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Action, Failpoint, FailpointReached, Point, parse
+from streams.settings.build import doctor_config
 from streams.settings.load import load_settings
 
 MARKED = {"SCRUTIN_TEST_DEPLOYMENT": "true"}
@@ -117,8 +118,11 @@ def test_a_stopped_process_goes_on_when_it_is_told() -> None:
 
 
 def test_doctor_tells() -> None:
-    on = load_settings({**MARKED, "SCRUTIN_TEST_FAILPOINTS": "after_commit:kill"})
-    assert [check.status for check in check_host.evaluate_marks(on)] == [CheckStatus.FAILURE]
-    marked = load_settings(MARKED)
-    assert [check.status for check in check_host.evaluate_marks(marked)] == [CheckStatus.WARNING]
-    assert not list(check_host.evaluate_marks(load_settings({})))
+    def found(**env: str) -> list[CheckStatus]:
+        config = doctor_config(load_settings(env))
+        return [check.status for check in check_host.evaluate_marks(config)]
+
+    armed = {**MARKED, "SCRUTIN_TEST_FAILPOINTS": "after_commit:kill"}
+    assert found(**armed) == [CheckStatus.FAILURE]
+    assert found(**MARKED) == [CheckStatus.WARNING]
+    assert found() == []

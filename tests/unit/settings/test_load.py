@@ -340,7 +340,7 @@ def test_votes_aggregation_as_egress_needs_our_sink_off() -> None:
 def test_queues_are_named_as_documented_and_renamed_by_settings() -> None:
     settings = load_settings({"VALIDATION_QUEUE": "v", "RABBITMQ_QUEUE": "a", "REVIEW_QUEUE": "r"})
     names = ("votes.validation", "votes.aggregation", "votes.review")
-    assert [settings.queue_name(name) for name in names] == ["v", "a", "r"]
+    assert [settings.queues.name(name) for name in names] == ["v", "a", "r"]
 
 
 def test_both_ingress_queues() -> None:

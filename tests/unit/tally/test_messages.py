@@ -7,7 +7,7 @@ import json
 import pytest
 
 from schemas.tally import Combine, Create, Decrypt, Mode
-from streams.settings.model import TALLY_QUEUES
+from streams.settings.queues import TALLY_QUEUES
 from streams.tally.messages import COMBINE, COMPENSATED, PARTIAL, QUEUES, TALLY, command_of
 from streams.tally.refusals import RefusalCheck, Refused
 

@@ -1,0 +1,45 @@
+"""RabbitMQ's queues: their documented names, and how a deployment names and uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+VALIDATION: Final = "votes.validation"
+AGGREGATION: Final = "votes.aggregation"
+REVIEW: Final = "votes.review"
+POLL_UPDATES: Final = "poll_vote_updates"
+"""Votes in polls by name, as the replaced services exchanged them."""
+TALLY_QUEUES: Final = (
+    "tally.creation.queue",
+    "partial.decryption.queue",
+    "compensated.decryption.queue",
+    "combine.decryption.queue",
+    "tally.queue",
+    "decryption.queue",
+    "combine.queue",
+)
+"""The documented queues of tally commands, and older names of three of them."""
+
+
+@dataclass(frozen=True)
+class QueuesConfig:
+    """Which queues are read and written, by documented name."""
+
+    deployed: Mapping[str, str]
+    """Documented name -> the deployment's name."""
+    ingress: tuple[str, ...]
+    """Queues to read."""
+    egress: tuple[str, ...]
+    """Queues to write."""
+    bindings: bool
+    """Whether the validation queue is bound to an existing `votes.exchange`."""
+
+    def name(self, documented: str) -> str:
+        """The deployment's name of a queue."""
+        return self.deployed[documented]
+
+    def used(self) -> list[str]:
+        """The deployment's names of all queues in use."""
+        return [self.name(one) for one in dict.fromkeys((*self.ingress, *self.egress, REVIEW))]
