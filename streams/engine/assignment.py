@@ -7,6 +7,10 @@ new owner, who may be this worker again, reads it anew.
 
 from __future__ import annotations
 
+from typing import Any
+
+from faust.exceptions import ConsumerNotStarted
+
 
 class Assignment:
     """The assignment in force, if any."""
@@ -27,3 +31,13 @@ class Assignment:
         """Whether an event with this number belongs to the assignment in force."""
         # Not by order: a group that Kafka forgot starts again from 1.
         return self.generation is not None and generation == self.generation
+
+
+def owned(app: Any, topic: str) -> list[int]:
+    """Numbers of the partitions of a topic that a Faust app owns."""
+    try:
+        assignment = app.consumer.assignment()
+    except ConsumerNotStarted:
+        # The consumer's thread may start later than the rest.
+        return []
+    return sorted(tp.partition for tp in assignment if tp.topic == topic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -13,10 +13,13 @@ import structlog
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
+from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.writer import LogWriter
 from streams.engine.app import App, new_app
-from streams.engine.assignment import Assignment
+from streams.engine.assignment import Assignment, owned
 from streams.engine.batching import BatchProcessor
+from streams.engine.partition_store import PartitionStore
+from streams.engine.watchdog import Watchdog
 from streams.errors import NoProgress, ScrutinError
 from streams.runtime.failstop import fail
 from streams.runtime.logs import configure_structlog
@@ -45,11 +48,15 @@ class WorkerHost(ABC):
         config: of this process.
         app_id: Faust's, see :func:`streams.engine.app.new_app`.
         registry: of the process's metrics, see :func:`streams.runtime.metrics.process_registry`.
-        table_title: of its table, for `/ready`.
+        store: of its table, once that is declared.
     """
 
     def __init__(
-        self, config: HostConfig, app_id: str, registry: CollectorRegistry, table_title: str
+        self,
+        config: HostConfig,
+        app_id: str,
+        registry: CollectorRegistry,
+        store: Callable[[], PartitionStore[Any, Any, Any]],
     ) -> None:
         self._host = config
         configure_structlog()
@@ -57,12 +64,22 @@ class WorkerHost(ABC):
         self.groups: Sequence[BatchProcessor[Any]] = ()
         """What takes the agents' records, in the order in which it is drained."""
         self._registry = registry
-        self._table_title = table_title
+        self._table_store = store
         self._assignment = Assignment()
         self.retry = Retry(
             OutageTracker(config.retry.max_attempts, self.on_outage), config.retry.delay_s
         )
         """Waits out the outages of all services that the stages need."""
+        self._watchdog = Watchdog(
+            positions=self.positions,
+            restore=self._restore,
+            on_lag=self.on_lag,
+            reader=LogReader(config.kafka.servers),
+            outages=self.retry.outages,
+            timeout_s=config.watchdog_timeout_s,
+            restore_timeout_s=config.recovery_timeout_s,
+            worker=config.name,
+        )
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
@@ -78,6 +95,13 @@ class WorkerHost(ABC):
     @abstractmethod
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
         """Next offset to read of the partitions that a stage knows."""
+
+    @abstractmethod
+    async def positions(self) -> Mapping[TP, int] | None:
+        """Next offset of every owned partition; None while there is nothing to judge."""
+
+    def on_lag(self, lag: Mapping[TP, int]) -> None:  # noqa: B027 - a hook
+        """So many records wait, by partition."""
 
     def on_outage(self, service: str) -> None:  # noqa: B027 - a hook
         """A try of a service failed."""
@@ -131,7 +155,10 @@ class WorkerHost(ABC):
         expose_health(self._registry, self._not_ready, self.retry.outages)
         await self._resources.enter_async_context(server)
         log.info("metrics are served", port=server.port)
-        self._tasks = [asyncio.create_task(self._guarded(r)) for r in await self.prepare()]
+        self._tasks = [
+            asyncio.create_task(self._guarded(runner))
+            for runner in (*await self.prepare(), self._watchdog.run())
+        ]
 
     @staticmethod
     async def _guarded(runner: Coroutine[Any, Any, None]) -> None:
@@ -196,12 +223,22 @@ class WorkerHost(ABC):
 
     # Health.
 
+    def owned(self, topic: str) -> list[int]:
+        """Numbers of the partitions of a topic that this worker owns."""
+        return owned(self.app, topic)
+
+    def _restore(self) -> tuple[str, float] | None:
+        if not (self.app.rebalancing or self.app.in_recovery):
+            return None
+        store = self._table_store()
+        return store.title, store.last_applied_at_s
+
     def _not_ready(self) -> list[str]:
         faults = [f"{service} is away" for service in self.retry.outages.unavailable()]
         if not self._opened:
             faults.append("starting")
         elif self.app.rebalancing or self.app.in_recovery:
-            faults.append(f"restoring the {self._table_title}")
+            faults.append(f"restoring the {self._table_store().title}")
         elif not self.app.tables.recovery.completed.is_set():
             faults.append("waiting for partitions")
         return faults

@@ -6,6 +6,7 @@ decodes the records itself and never raises into Faust's restore, which would sw
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
@@ -29,6 +30,8 @@ class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
     def __post_init__(self) -> None:
         self.partitions: dict[int, P] = {}
         self._persisted: dict[int, int] = {}
+        self.last_applied_at_s = time.monotonic()
+        """When a record of the changelog was restored last."""
 
     def written(self, number: int, changelog_offset: int) -> None:
         """Note that our own record is in the changelog, so that a restore need not read it.
@@ -93,6 +96,7 @@ class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
             if message.partition in self.partitions:
                 self.apply(message)
                 self._persisted[message.partition] = message.offset
+                self.last_applied_at_s = time.monotonic()
 
     async def on_rebalance(
         self,

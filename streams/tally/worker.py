@@ -8,13 +8,11 @@ from typing import Any, Final
 import structlog
 from faust.types import TP, EventT
 
-from streams.adapters.kafka.reader import LogReader
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.engine.batching import BatchProcessor
 from streams.engine.codecs import decoded, register_codec
 from streams.engine.host import WorkerHost
-from streams.engine.watchdog import Watchdog
 from streams.errors import ScrutinError
 from streams.runtime.failstop import fail
 from streams.runtime.metrics import process_registry
@@ -52,7 +50,9 @@ class TallyWorker(WorkerHost):
 
     def __init__(self, config: TallyWorkerConfig) -> None:
         host, kafka = config.host, config.host.kafka
-        super().__init__(host, tally_app_id(kafka.app_id), process_registry(), "jobs' table")
+        super().__init__(
+            host, tally_app_id(kafka.app_id), process_registry(), lambda: self.jobs.state
+        )
         register_codec(EVENTS_CODEC, decode_event, encode)
         register_codec(TASKS_CODEC, decode_task, encode)
         self._writer = self.kafka_writer()
@@ -81,13 +81,6 @@ class TallyWorker(WorkerHost):
         self._working = self._group("tally tasks", self.runner.process, self._helpers.count)
         self.groups = (self._working, self._coordinating)
         self._acknowledged: dict[TP, int] = {}
-        self._watchdog = Watchdog(
-            positions=self._positions,
-            reader=LogReader(kafka.servers),
-            outages=self.retry.outages,
-            timeout_s=host.watchdog_timeout_s,
-            worker=host.name,
-        )
 
     @property
     def jobs(self) -> JobsTable:
@@ -168,7 +161,6 @@ class TallyWorker(WorkerHost):
             self._coordinating.run(),
             self._working.run(),
             self.coordinator.run(),
-            self._watchdog.run(),
         ]
 
     async def _prepare_database(self) -> None:
@@ -184,7 +176,7 @@ class TallyWorker(WorkerHost):
         """The next owner may be behind us."""
         self._acknowledged.clear()
 
-    def _positions(self) -> dict[TP, int] | None:
+    async def positions(self) -> dict[TP, int] | None:
         """Next offset of every owned partition; None while one is busy or not yet read."""
         busy = any(group.busy for group in self.groups)
         if busy or self._not_ready() or self._assignment.generation is None:

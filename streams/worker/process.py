@@ -67,7 +67,7 @@ class Worker(WorkerHost):
         kafka = config.host.kafka
         self.metrics = WorkerMetrics(process_registry())
         self.windows = Windows(config.window_ms)
-        super().__init__(config.host, kafka.app_id, self.metrics.registry, "voted table")
+        super().__init__(config.host, kafka.app_id, self.metrics.registry, lambda: self.voted.state)
         register_codecs()
         self._reader = LogReader(kafka.servers)
         self._writer = self.kafka_writer()
@@ -130,7 +130,7 @@ class Worker(WorkerHost):
             assignment=self._assignment,
         )
         self.groups = (self._validating, self._aggregating)
-        self._progress = Monitor(self, self._sink, self._reader, self.retry.outages)
+        self._monitor = Monitor(self.metrics, self._sink, self.owned)
 
     @property
     def sinks(self) -> bool:
@@ -225,10 +225,10 @@ class Worker(WorkerHost):
                 self._aggregating.run(),
                 self._window_topic.run(),
                 self._timekeeper.run(),
+                self._monitor.run(),
             ]
             if self.config.live:
                 runners.append(self._live.run())
-        runners.append(self._progress.run())
         return runners
 
     async def _prepare_database(self, genesis: Mapping[int, Genesis]) -> None:
@@ -241,7 +241,7 @@ class Worker(WorkerHost):
         """Work off what the agents have taken in."""
         await super().drain()
         if self._opened and self.sinks:
-            await self._progress.publish_final_windows(self._window_topic)
+            await self._window_topic.publish_final()
 
     async def close(self) -> None:
         """End the stages and let go of the services."""
@@ -291,6 +291,20 @@ class Worker(WorkerHost):
         except ScrutinError as error:
             fail(error)
         return positions
+
+    async def positions(self) -> Mapping[TP, int]:
+        """Next offset of every owned partition, by the stages' own knowledge."""
+        voted = self.voted.state.partitions
+        found = {TP(VALIDATION_TOPIC, p): state.applied + 1 for p, state in voted.items()}
+        if self.sinks:
+            validated = await self._sink.positions()
+            for p in self.owned(VALIDATED_TOPIC):
+                found[TP(VALIDATED_TOPIC, p)] = validated.get(p, 0)
+        return found
+
+    def on_lag(self, lag: Mapping[TP, int]) -> None:
+        """Export it."""
+        self._monitor.export_partitions(lag, self.voted.state.partitions)
 
     def on_outage(self, service: str) -> None:
         """Count it."""

@@ -51,7 +51,6 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.last_applied_at_s = time.monotonic()
         self._persistence: Persistence | None = None
         self._ahead: tuple[LogReader, Retry] | None = None
 
@@ -105,7 +104,6 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
             self.undecodable(message, "See who wrote it; " + REBUILD_VOTED, error)
         except Exception as error:  # noqa: BLE001 - a gap; or the disk's, which Faust would only log
             fail(error)
-        self.last_applied_at_s = time.monotonic()
 
     def apply_changelog_batch(
         self,
@@ -169,6 +167,7 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
             ) as records:
                 async for record in records:
                     self.apply(record)
+                    self.last_applied_at_s = time.monotonic()
             state.entries = await asyncio.to_thread(bulk.done)
             complete = True
         finally:

@@ -30,6 +30,7 @@ INTERVAL_S: Final = 1.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RETRY_S: Final = 0.05
 _CHUNK: Final = 2000
+_FINAL_S: Final = 2.0
 
 
 class WindowPublisher:
@@ -102,6 +103,14 @@ class WindowPublisher:
             if not self._dirty.is_set():
                 return written
             await asyncio.sleep(_RETRY_S)
+
+    async def publish_final(self) -> None:
+        """Publish the windows of the last flushes; what fails is published at the next start."""
+        try:
+            async with asyncio.timeout(_FINAL_S):
+                await self.publish_all()
+        except (ServiceUnavailable, TimeoutError) as error:
+            log.info("windows are published at the next start", error=str(error))
 
     async def _publish(self, connection: Any) -> int | None:
         cursor = await connection.fetchval(statements.LOCK_WINDOW_CURSOR)

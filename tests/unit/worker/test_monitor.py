@@ -1,4 +1,4 @@
-"""The watch of a worker, where it does not need one."""
+"""The gauges of a worker, where it owns nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from streams.adapters.kafka.reader import LogReader
+from streams.core.topics import VALIDATED_TOPIC
+from streams.core.voted_partition import VotedPartition
+from streams.engine.assignment import owned
 from streams.runtime.metrics import WorkerMetrics
-from streams.runtime.outages import OutageTracker
 from streams.worker.monitor import Monitor
 
 
@@ -21,10 +23,24 @@ class NotBegun:
         raise ConsumerNotStarted("Consumer thread not yet started")
 
 
+def samples(gauge: Any) -> dict[tuple[str, ...], float]:
+    return {tuple(s.labels.values()): s.value for m in gauge.collect() for s in m.samples}
+
+
 async def test_a_consumer_whose_thread_has_not_begun_owns_nothing() -> None:
     metrics = WorkerMetrics(CollectorRegistry())
-    worker = SimpleNamespace(app=SimpleNamespace(consumer=NotBegun()), sinks=True, metrics=metrics)
-    watch = Monitor(cast(Any, worker), cast(Any, None), LogReader([]), OutageTracker(3))
+    app = SimpleNamespace(consumer=NotBegun())
+    watch = Monitor(metrics, cast(Any, None), lambda topic: owned(app, topic))
     metrics.current_vote_totals.labels(law_id="law-1", choice="oui").set(3)
     await watch._export_totals()
-    assert not [s for m in metrics.current_vote_totals.collect() for s in m.samples]
+    assert samples(metrics.current_vote_totals) == {}
+
+
+def test_partitions_that_went_to_another_worker_are_not_exported() -> None:
+    metrics = WorkerMetrics(CollectorRegistry())
+    watch = Monitor(metrics, cast(Any, None), lambda _: [])
+    watch.export_partitions({TP(VALIDATED_TOPIC, 3): 7}, {3: VotedPartition(3)})
+    assert samples(metrics.lag) == {("aggregation", "3"): 7}
+    assert samples(metrics.voted_entries) == {("3",): 0}
+    watch.export_partitions({}, {})
+    assert samples(metrics.lag) == samples(metrics.voted_entries) == {}
