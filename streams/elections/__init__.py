@@ -1,1 +1,1 @@
-"""Elections beside laws: who stands where, and how ballots become results."""
+"""Elections of candidates: definitions, counting and results."""

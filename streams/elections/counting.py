@@ -1,15 +1,17 @@
-"""Counting one seat: plurality, and instant run-off with its rounds. Pure, in whole numbers.
+"""Counts one seat by plurality or by rounds of instant run-off. Pure, in whole numbers.
 
-Instant run-off. A ballot counts for the most preferred of its candidates who is still in; with none
-left it is exhausted. Whoever has more than half of the ballots that are not exhausted is elected.
-Else whoever has fewest goes out, one candidate a round.
+Instant run-off. A ballot counts for its most preferred candidate who is not eliminated; without
+one it is exhausted. A candidate with more than half of the ballots that are not exhausted is
+elected. Otherwise the candidate with the fewest votes is eliminated, one candidate per round.
 
-Ties for the fewest. Of the tied, those stay in question that had fewest votes in the round before;
-if they are still several, in the one before that, and so on. If all earlier rounds leave several,
-the lot decides: whose SHA-256 of `contest|region|candidate` is lowest goes out. It is fixed before
-anybody votes, and anybody can compute it.
+Ties for the fewest votes. Among the tied candidates, those with the fewest votes in the previous
+round remain; if several remain, the round before that decides, and so on. If all earlier rounds
+leave several, the lot decides: the candidate with the lowest SHA-256 of
+`contest|region|candidate` is eliminated. The lot is fixed before anyone votes, and anyone can
+compute it.
 
-Plurality. Whoever has most votes is elected; if several have, nobody is, and they are named.
+Plurality. The candidate with the most votes is elected. If several have the most, none is elected
+and they are reported as tied.
 """
 
 from __future__ import annotations
@@ -22,37 +24,37 @@ from typing import Final
 from streams.core.ranking import Ranking
 
 BY_LOT: Final = 0
-"""In place of a round: no earlier one could break the tie."""
+"""Instead of a round number: no earlier round broke the tie."""
 
 
 @dataclass(frozen=True)
 class Tie:
-    """Candidates with equally few votes, and what decided between them."""
+    """Candidates tied for the fewest votes, and what broke the tie."""
 
     candidates: tuple[str, ...]
     round: int
-    """The earlier round whose votes decided; :data:`BY_LOT`: none."""
+    """The earlier round whose votes decided; :data:`BY_LOT` if none did."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round."""
+    """One round of a count."""
 
     number: int
     """From 1."""
     votes: tuple[tuple[str, int], ...]
-    """(candidate, votes) of those still in: most votes first, then in the ballot's order."""
+    """(candidate, votes) of the remaining candidates: most votes first, then in ballot order."""
     exhausted: int
-    """Ballots without a candidate who is still in."""
+    """Ballots without a remaining candidate."""
     eliminated: str | None = None
     elected: str | None = None
     tie: Tie | None = None
     transfers: tuple[tuple[str | None, int], ...] = ()
-    """Where the ballots of the eliminated one go in the next round; None: nowhere."""
+    """(next candidate, ballots) of the eliminated candidate's ballots; None: exhausted."""
 
     @property
     def active(self) -> int:
-        """Ballots that count for somebody."""
+        """Ballots that count for a candidate."""
         return sum(votes for _, votes in self.votes)
 
 
@@ -61,29 +63,29 @@ class Count:
     """The count of one seat."""
 
     rounds: tuple[Round, ...]
-    """One for a plurality; none where there is no ballot."""
+    """One for a plurality; empty without ballots."""
     elected: str | None
     tied: tuple[str, ...] = ()
-    """Of a plurality: those with equally many votes, if nobody is elected."""
+    """In a plurality without a winner: the candidates with the most votes."""
     uncountable: int = 0
-    """Ballots with nobody who stands."""
+    """Ballots without any candidate of the seat."""
 
 
 @dataclass
 class _Pile:
-    """Ballots of one candidate, by ranking and place in it."""
+    """Ballots of one candidate, by ranking and the candidate's position in it."""
 
     votes: int = 0
     ballots: list[tuple[Ranking, int, int]] = field(default_factory=list)
-    """(ranking, place of the candidate in it, number)."""
+    """(ranking, position of the candidate, number of ballots)."""
 
 
 def plurality(candidates: Sequence[str], ballots: Mapping[Ranking, int]) -> Count:
     """Count first choices.
 
     Args:
-        candidates: who stands, in the ballot's order.
-        ballots: ranking -> how many voted so.
+        candidates: of the seat, in ballot order.
+        ballots: ranking -> number of ballots.
     """
     votes = dict.fromkeys(candidates, 0)
     uncountable = 0
@@ -107,12 +109,12 @@ def instant_runoff(
     """Count by instant run-off.
 
     Args:
-        candidates: who stands, in the ballot's order.
-        ballots: ranking -> how many voted so. Who does not stand is passed over.
-        lot: what goes before a candidate in the lot, `contest|region|`.
+        candidates: of the seat, in ballot order.
+        ballots: ranking -> number of ballots. Other names in a ranking are skipped.
+        lot: prefix of a candidate in the lot, `contest|region|`.
     """
     piles = {name: _Pile() for name in candidates}
-    uncountable = _deal(piles, ((ranking, -1, n) for ranking, n in ballots.items()))[None]
+    uncountable = _distribute(piles, ((ranking, -1, n) for ranking, n in ballots.items()))[None]
     rounds: list[Round] = []
     exhausted = 0
     while any(pile.votes for pile in piles.values()):
@@ -123,50 +125,52 @@ def instant_runoff(
         if 2 * most > sum(votes.values()):
             rounds.append(Round(number, standing, exhausted, elected=leader))
             return Count(tuple(rounds), leader, (), uncountable)
-        out, tie = _fewest(votes, rounds, lot)
-        moved = _deal(piles, piles.pop(out).ballots)
+        out, tie = _to_eliminate(votes, rounds, lot)
+        moved = _distribute(piles, piles.pop(out).ballots)
         transfers = tuple((name, moved[name]) for name in [*piles, None] if moved[name])
         rounds.append(Round(number, standing, exhausted, out, None, tie, transfers))
         exhausted += moved[None]
     return Count((), None, (), uncountable)
 
 
-def _deal(
+def _distribute(
     piles: dict[str, _Pile], ballots: Iterable[tuple[Ranking, int, int]]
 ) -> dict[str | None, int]:
-    """Put ballots on the piles of their next candidates; how many each got, None: nobody."""
-    got: dict[str | None, int] = dict.fromkeys([*piles, None], 0)
-    for ranking, place, number in ballots:
-        for at in range(place + 1, len(ranking)):
-            pile = piles.get(ranking[at])
+    """Give ballots to their next candidates; returns how many each received, None: exhausted."""
+    received: dict[str | None, int] = dict.fromkeys([*piles, None], 0)
+    for ranking, position, number in ballots:
+        for following in range(position + 1, len(ranking)):
+            pile = piles.get(ranking[following])
             if pile is not None:
-                pile.ballots.append((ranking, at, number))
+                pile.ballots.append((ranking, following, number))
                 pile.votes += number
-                got[ranking[at]] += number
+                received[ranking[following]] += number
                 break
         else:
-            got[None] += number
-    return got
+            received[None] += number
+    return received
 
 
-def _fewest(votes: Mapping[str, int], rounds: Sequence[Round], lot: str) -> tuple[str, Tie | None]:
-    """Who goes out, and how a tie was broken."""
+def _to_eliminate(
+    votes: Mapping[str, int], rounds: Sequence[Round], lot: str
+) -> tuple[str, Tie | None]:
+    """The candidate to eliminate, and how a tie was broken."""
     lowest = min(votes.values())
     tied = [name for name, number in votes.items() if number == lowest]
     if len(tied) == 1:
         return tied[0], None
-    left = tied
+    remaining = tied
     for earlier in reversed(rounds):
-        had = dict(earlier.votes)
-        fewest = min(had[name] for name in left)
-        left = [name for name in left if had[name] == fewest]
-        if len(left) == 1:
-            return left[0], Tie(tuple(tied), earlier.number)
-    return min(left, key=lambda name: drawn(lot, name)), Tie(tuple(tied), BY_LOT)
+        earlier_votes = dict(earlier.votes)
+        fewest = min(earlier_votes[name] for name in remaining)
+        remaining = [name for name in remaining if earlier_votes[name] == fewest]
+        if len(remaining) == 1:
+            return remaining[0], Tie(tuple(tied), earlier.number)
+    return min(remaining, key=lambda name: drawn(lot, name)), Tie(tuple(tied), BY_LOT)
 
 
 def drawn(lot: str, candidate: str) -> bytes:
-    """A candidate's lot; the lowest of the tied goes out."""
+    """A candidate's lot; the tied candidate with the lowest is eliminated."""
     return hashlib.sha256((lot + candidate).encode()).digest()
 
 

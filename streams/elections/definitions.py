@@ -1,7 +1,7 @@
-"""Parties, regions, elections and candidates, from the tables that describe them. Pure.
+"""Parses tables of parties, regions, elections and candidates. Pure.
 
-The columns have many names; those of the deployed tables come first. Whatever else a table has is
-left alone.
+Each column has several accepted names; those of the deployed tables come first. Other columns are
+ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TABLES: Final = {
     "elections": "elections",
     "candidates": "candidates",
 }
-"""Name of a table or file -> what it holds."""
+"""Name of a table or file -> kind of its rows."""
 
 METHODS: Final = {
     "single_choice": ContestMethod.SINGLE,
@@ -32,7 +32,7 @@ METHODS: Final = {
     "ranked": ContestMethod.RANKED,
     "instant_runoff": ContestMethod.RANKED,
 }
-"""Values of `voting_method`."""
+"""Values of `voting_method` -> method of the contest."""
 
 _STARTS: Final = ("start_datetime", "starts_at", "start_time", "start_date", "start")
 _ENDS: Final = ("end_datetime", "ends_at", "end_time", "end_date", "end")
@@ -41,7 +41,7 @@ Row = Mapping[str, Any]
 
 
 class ElectionsRefused(ScrutinError):
-    """A description of elections makes no sense."""
+    """A definition of elections is invalid."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PartyDefinition:
 
 @dataclass(frozen=True)
 class Region:
-    """Where candidates stand, each for one seat."""
+    """A region with one seat."""
 
     id: int
     code: str
@@ -66,12 +66,12 @@ class Region:
 
 @dataclass(frozen=True)
 class CandidateDefinition:
-    """Who stands in an election."""
+    """A candidate of an election."""
 
     id: int
     election_id: int
     region_id: int | None
-    """None: in all regions."""
+    """None: a candidate in all regions."""
     party_id: int | None
     first_name: str
     last_name: str
@@ -80,13 +80,13 @@ class CandidateDefinition:
 
     @property
     def name(self) -> str:
-        """First and last."""
+        """First and last name."""
         return f"{self.first_name} {self.last_name}".strip()
 
 
 @dataclass(frozen=True)
 class ElectionDefinition:
-    """An election; its contest is `election:` and its id."""
+    """An election; its contest id is `election:` followed by its id."""
 
     id: int
     code: str
@@ -104,13 +104,13 @@ class ElectionDefinition:
 
     @property
     def contest(self) -> str:
-        """As votes name it."""
+        """Contest id, as votes name it."""
         return f"{ELECTION_PREFIX}{self.id}"
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """What is known of elections, each by id."""
+    """Parties, regions, elections and candidates, each by id."""
 
     parties: dict[int, PartyDefinition] = field(default_factory=dict)
     regions: dict[int, Region] = field(default_factory=dict)
@@ -118,30 +118,30 @@ class Definitions:
     candidates: dict[int, CandidateDefinition] = field(default_factory=dict)
 
     def standing(self, election_id: int) -> list[CandidateDefinition]:
-        """Candidates of an election, in the ballot's order: by id."""
+        """Candidates of an election in ballot order, which is by id."""
         found = [c for c in self.candidates.values() if c.election_id == election_id]
         return sorted(found, key=lambda candidate: candidate.id)
 
 
 def read(tables: Mapping[str, Sequence[Row]], known: Definitions | None = None) -> Definitions:
-    """Read tables.
+    """Parse tables.
 
     Args:
-        tables: by a key of :data:`TABLES`.
-        known: what rows may refer to beside each other.
+        tables: rows by a key of :data:`TABLES`.
+        known: existing definitions that rows may refer to.
 
     Returns:
-        What the tables say, without what is known only.
+        The definitions in the tables, without those in `known`.
 
     Raises:
-        ElectionsRefused: names table and row.
+        ElectionsRefused: a row is invalid; the error names table and row.
     """
     known = known or Definitions()
     by_name: dict[str, list[Row]] = {}
     for name, rows in tables.items():
         if name not in TABLES:
             raise ElectionsRefused(
-                f"There is no table {name!r} of elections",
+                f"There is no election table {name!r}",
                 todo=f"Use {', '.join(sorted(TABLES))}",
             )
         by_name.setdefault(TABLES[name], []).extend(rows)
@@ -158,19 +158,19 @@ def read(tables: Mapping[str, Sequence[Row]], known: Definitions | None = None) 
 
 
 def merged(known: Definitions, new: Definitions) -> Definitions:
-    """What is known once the new is taken over.
+    """The definitions after an update.
 
-    The candidates of an election are replaced as a whole.
+    All candidates of an election are replaced together.
 
     Raises:
-        ElectionsRefused: what is new refers to what nobody knows, or regions are mixed.
+        ElectionsRefused: a reference is unknown, or candidates with and without region are mixed.
     """
-    anew = {candidate.election_id for candidate in new.candidates.values()}
-    kept = {c.id: c for c in known.candidates.values() if c.election_id not in anew}
+    replaced = {candidate.election_id for candidate in new.candidates.values()}
+    kept = {c.id: c for c in known.candidates.values() if c.election_id not in replaced}
     if moved := sorted(kept.keys() & new.candidates.keys()):
         raise ElectionsRefused(
-            f"Candidate {moved[0]} stands in another election already",
-            todo="A candidate's id is of one election; give it another",
+            f"Candidate {moved[0]} is already a candidate in another election",
+            todo="Use each candidate id in one election only",
         )
     result = Definitions(
         {**known.parties, **new.parties},
@@ -186,24 +186,24 @@ def merged(known: Definitions, new: Definitions) -> Definitions:
         ):
             if wanted is not None and wanted not in there:
                 raise ElectionsRefused(
-                    f"Candidate {candidate.id} names {what} {wanted}, which nobody knows",
+                    f"Candidate {candidate.id} refers to {what} {wanted}, which does not exist",
                     todo=f"Add the {what}, or correct the candidate",
                 )
-    for election_id in anew:
+    for election_id in replaced:
         regional = {c.region_id is not None for c in result.standing(election_id)}
         if len(regional) > 1:
             raise ElectionsRefused(
                 f"Some candidates of election {election_id} have a region and some have none",
-                todo="Give all of them a region, or none: then they stand in all regions",
+                todo="Give all of them a region, or none of them, to elect one seat in all regions",
             )
     return result
 
 
 def contest_of(definitions: Definitions, election: ElectionDefinition) -> Contest | None:
-    """The draft of an election's contest; None while it has no candidates.
+    """The draft contest of an election; None if it has no candidates yet.
 
     Raises:
-        ContestRefused: it would close before it opens.
+        ContestRefused: the contest would close before it opens.
     """
     standing = definitions.standing(election.id)
     if not standing:
@@ -227,10 +227,10 @@ def _by_id(table: str, tables: Mapping[str, list[Row]], make: Any) -> dict[int, 
         try:
             one = make(row)
             if found.setdefault(one.id, one) != one:
-                raise ValueError(f"id {one.id} is there twice, with different content")
+                raise ValueError(f"id {one.id} occurs twice with different content")
         except (ValueError, TypeError, OverflowError) as error:
             raise ElectionsRefused(
-                f"Row {number} of {table} makes no sense: {error}",
+                f"Row {number} of {table} is invalid: {error}",
                 where={"table": table, "row": number},
                 todo="docs/elections.md lists the columns",
             ) from error
@@ -255,7 +255,7 @@ def _text(row: Row, *names: str) -> str | None:
         return None
     text = str(value)
     if "\0" in text:
-        raise ValueError(f"{names[0]} has a NUL")
+        raise ValueError(f"{names[0]} contains a NUL character")
     return text
 
 
@@ -268,7 +268,7 @@ def _needed(row: Row, *names: str) -> str:
 
 def _number(value: Any, name: str) -> int:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise ValueError(f"{name} is no whole number")
+        raise ValueError(f"{name} is not a whole number")
     number = int(value)
     if not 0 < number < 2**63:
         raise ValueError(f"{name} is out of range")
@@ -353,12 +353,12 @@ def _moment(value: Any) -> datetime:
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
-        raise TypeError(f"{value!r} is no time")
+        raise TypeError(f"{value!r} is not a time")
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
 def _ms(value: Any, whole_day: timedelta) -> int | None:
-    """Unix milliseconds; a date alone is its beginning, or as an end its end."""
+    """Unix milliseconds; `whole_day` is added to a date without a time."""
     if value is None:
         return None
     at = _moment(value)
@@ -368,5 +368,5 @@ def _ms(value: Any, whole_day: timedelta) -> int | None:
 
 
 def ids(definitions: Iterable[CandidateDefinition]) -> list[str]:
-    """Candidates as votes name them."""
+    """Candidate ids, as votes name them."""
     return [str(candidate.id) for candidate in definitions]

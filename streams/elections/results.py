@@ -1,4 +1,4 @@
-"""From ballots to an election's result: by region, by party, and for the whole country. Pure."""
+"""Computes an election's result from ballots: by region, by party and nationwide. Pure."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ from streams.elections.definitions import (
 )
 
 Ballots = Iterable[tuple[str, str | None, int]]
-"""(choice, region that the vote states, number of such votes)."""
+"""(choice, region stated in the vote, number of votes)."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """One count: a region's, or that of the whole country."""
+    """One count, of a region or of the whole country."""
 
     region: Region | None
     candidates: tuple[CandidateDefinition, ...]
-    """In the ballot's order."""
+    """In ballot order."""
     ballots: int
     count: Count
 
     def first_choices(self) -> dict[int, int]:
-        """Candidate -> ballots that prefer them, of the first round."""
+        """Candidate id -> votes in the first round."""
         votes = dict(self.count.rounds[0].votes) if self.count.rounds else {}
         return {c.id: votes.get(str(c.id), 0) for c in self.candidates}
 
 
 @dataclass(frozen=True)
 class ElectionResult:
-    """What the ballots of an election say so far."""
+    """The result of an election so far."""
 
     election: ElectionDefinition
     definitions: Definitions
     seats: tuple[Seat, ...]
-    """By region; one of the whole country if the candidates stand in all regions."""
+    """One for each region, or one for the whole country if candidates have no region."""
     by_region: dict[int, dict[int, int]]
-    """Where they stand in all regions: region -> candidate -> first choices of those who said that
-    they are from there."""
+    """If candidates have no region: region -> candidate -> first choices of voters who stated that
+    region."""
     uncountable: int
-    """Ballots with nobody who stands."""
+    """Ballots without any candidate of the election."""
 
     @property
     def ballots(self) -> int:
-        """All ballots."""
+        """Number of all ballots."""
         return sum(seat.ballots for seat in self.seats) + self.uncountable
 
     def parties(self) -> list[tuple[str | None, int, int]]:
-        """(party code, first choices, seats) over the country, most seats and votes first."""
+        """(party code, first choices, seats) nationwide, most seats first, then most votes."""
         votes: Counter[str | None] = Counter()
         seats: Counter[str | None] = Counter()
         for seat in self.seats:
@@ -77,7 +77,7 @@ class ElectionResult:
         return party.code if party else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as a JSON object."""
         return {
             "election_id": self.election.id,
             "contest_id": self.election.contest,
@@ -141,11 +141,11 @@ def result_of(
 ) -> ElectionResult:
     """Count an election.
 
-    A ballot belongs to the region of the first of its candidates who stands.
+    A ballot belongs to the region of its first ranked candidate of the election.
 
     Args:
         definitions: with the election's candidates, regions and parties.
-        election: one of them.
+        election: the election to count.
         ballots: accepted votes of its contest.
     """
     standing = definitions.standing(election.id)

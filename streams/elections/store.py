@@ -1,4 +1,4 @@
-"""Elections in PostgreSQL: their descriptions, their ballots, their counts."""
+"""Elections in PostgreSQL: definitions, ballots and counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streams.elections.results import ElectionResult, Seat, result_of
 from streams.errors import ScrutinError
 
 NATION: Final = 0
-"""In place of a region's id: a count of the whole country."""
+"""Instead of a region id: the count of the whole country."""
 
 READ_ELECTIONS: Final = """
 SELECT id, election_code, election_name, election_type, election_date, status, voting_method,
@@ -41,7 +41,7 @@ SELECT choice, NULL::text, votes FROM contest_results WHERE contest_id = $1
 BALLOTS_BY_REGION: Final = """
 SELECT choice, metadata ->> 'region_id', count(*) FROM vote_audit WHERE contest = $1 GROUP BY 1, 2
 """
-DIFFERENT: Final = """
+DIFFERENT_TOTALS: Final = """
 SELECT count(*) FROM (
     SELECT choice, count(*)::bigint AS votes FROM vote_audit WHERE contest = $1 GROUP BY 1
 ) AS a FULL JOIN (
@@ -67,11 +67,11 @@ VALUES ($1, $2, $3, $4, $5, $6)
 
 
 async def read_definitions(connection: asyncpg.Connection) -> Definitions:
-    """Everything that is known of elections.
+    """Read all definitions of elections.
 
     Raises:
-        ScrutinError: the database was not migrated.
-        ServiceUnavailable: the database is away.
+        ScrutinError: the database is not migrated.
+        ServiceUnavailable: the database does not answer.
     """
     async with translated({"table": "elections"}):
         try:
@@ -98,9 +98,9 @@ async def read_definitions(connection: asyncpg.Connection) -> Definitions:
 
 
 async def write_definitions(connection: asyncpg.Connection, new: Definitions) -> None:
-    """Take descriptions over; within the caller's transaction.
+    """Write definitions within the caller's transaction.
 
-    The candidates of an election that has some are replaced as a whole.
+    If `new` has candidates of an election, they replace all its candidates.
     """
     await connection.executemany(
         "INSERT INTO political_parties (id, party_code, party_name, party_color)"
@@ -128,8 +128,8 @@ async def write_definitions(connection: asyncpg.Connection, new: Definitions) ->
             for e in new.elections.values()
         ],
     )
-    anew = sorted({candidate.election_id for candidate in new.candidates.values()})
-    await connection.execute("DELETE FROM candidates WHERE election_id = ANY($1)", anew)
+    replaced = sorted({candidate.election_id for candidate in new.candidates.values()})
+    await connection.execute("DELETE FROM candidates WHERE election_id = ANY($1)", replaced)
     await connection.executemany(
         "INSERT INTO candidates (id, election_id, region_id, party_id, first_name, last_name, bio,"
         " photo_url) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -146,9 +146,9 @@ async def write_definitions(connection: asyncpg.Connection, new: Definitions) ->
 async def read_result(
     connection: asyncpg.Connection, definitions: Definitions, election: ElectionDefinition
 ) -> ElectionResult:
-    """An election's result as the totals are now.
+    """An election's result from the current totals.
 
-    Where candidates stand in all regions, the audit table tells which region a voter is from.
+    If candidates have no region, the audit table supplies the region of each voter.
     """
     standing = definitions.standing(election.id)
     nationwide = bool(standing) and standing[0].region_id is None
@@ -158,11 +158,11 @@ async def read_result(
 
 
 async def count(connection: asyncpg.Connection, election_id: int) -> tuple[ElectionResult, bool]:
-    """Count an election from its audit rows and keep every round; returns whether it is final.
+    """Count an election from its audit rows and store every round; returns whether it is final.
 
     Raises:
-        ScrutinError: there is no such election, or totals and audit rows do not agree.
-        ServiceUnavailable: the database is away.
+        ScrutinError: there is no such election, or totals and audit rows differ.
+        ServiceUnavailable: the database does not answer.
     """
     async with (
         translated({"table": "vote_audit"}),
@@ -170,9 +170,9 @@ async def count(connection: asyncpg.Connection, election_id: int) -> tuple[Elect
     ):
         definitions = await read_definitions(connection)
         election = named(definitions, str(election_id))
-        if different := await connection.fetchval(DIFFERENT, election.contest):
+        if different := await connection.fetchval(DIFFERENT_TOTALS, election.contest):
             raise ScrutinError(
-                f"{different} totals are not what the audit rows add up to",
+                f"{different} totals differ from the sums of the audit rows",
                 where={"contest": election.contest, "table": "contest_results"},
                 todo="Nothing was counted; see `scrutin rebuild postgres --dry-run`",
             )
@@ -182,7 +182,7 @@ async def count(connection: asyncpg.Connection, election_id: int) -> tuple[Elect
                 "SELECT final FROM contest_finals WHERE contest_id = $1", election.contest
             )
         )
-        await _keep(connection, result, final=final)
+        await _save(connection, result, final=final)
     return result, final
 
 
@@ -203,7 +203,7 @@ def named(definitions: Definitions, name: str) -> ElectionDefinition:
 
 
 def find(definitions: Definitions, name: str) -> ElectionDefinition | None:
-    """The same, or None."""
+    """Like :func:`named`; None if there is no such election."""
     for election in definitions.elections.values():
         if name in {str(election.id), election.code, election.contest}:
             return election
@@ -221,11 +221,11 @@ async def _result(
     return result_of(definitions, election, [(row[0], row[1], row[2]) for row in rows])
 
 
-async def _keep(connection: asyncpg.Connection, result: ElectionResult, *, final: bool) -> None:
+async def _save(connection: asyncpg.Connection, result: ElectionResult, *, final: bool) -> None:
     election_id = result.election.id
     for table in ("election_counts", "election_rounds", "election_round_votes"):
         await connection.execute(
-            f"DELETE FROM {table} WHERE election_id = $1",  # noqa: S608 - a name of ours
+            f"DELETE FROM {table} WHERE election_id = $1",  # noqa: S608 - the name is a constant
             election_id,
         )
     for seat in result.seats:
@@ -242,10 +242,10 @@ async def _keep(connection: asyncpg.Connection, result: ElectionResult, *, final
             _numbers(counted.tied),
             final,
         )
-        await _keep_rounds(connection, seat, election_id, region_id)
+        await _save_rounds(connection, seat, election_id, region_id)
 
 
-async def _keep_rounds(
+async def _save_rounds(
     connection: asyncpg.Connection, seat: Seat, election_id: int, region_id: int
 ) -> None:
     rounds = seat.count.rounds

@@ -1,1 +1,1 @@
-"""The encrypted tally: elections whose ballots nobody opens, counted and proved."""
+"""The encrypted tally: counts elections without decrypting ballots, with proofs."""

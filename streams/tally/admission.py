@@ -1,4 +1,4 @@
-"""Letting ballots in: every proof is checked, once, by helpers side by side."""
+"""Admits ballots: helper processes check every proof, in parallel and once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from streams.tally.store import TallyStore
 from streams.tally.work import Admit, Admitted, DescribedElection
 
 _BATCH = 16
-"""Ballots of one request to a helper: their proofs are checked together."""
+"""Ballots in one request to a helper, which checks their proofs together."""
 
 
 @dataclass
 class Admission:
-    """What became of the ballots."""
+    """The outcome of admission."""
 
     admitted: int = 0
     repeated: int = 0
-    """A ballot of this id, or with these ciphertexts, was there already; it stays as it was."""
+    """Ballots whose id or ciphertexts exist already; the existing ballot is unchanged."""
     refused: list[str] = field(default_factory=list)
-    """Why, one for each ballot that was not let in."""
+    """The reason for each ballot that was not admitted."""
 
 
 async def admit(
@@ -33,15 +33,15 @@ async def admit(
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Admission:
-    """Verify ballots and keep those that verify.
+    """Verify ballots and store the valid ones.
 
     Args:
-        ballots: JSON of submitted ballots, one after the other.
-        advance: told how many more are through.
+        ballots: JSON of submitted ballots.
+        advance: called with the number of ballots just processed.
 
     Raises:
         WorkFailed: a helper died.
-        ServiceUnavailable: PostgreSQL is away; what was kept until then stays.
+        ServiceUnavailable: PostgreSQL does not answer; ballots stored before remain.
     """
     outcome = Admission()
 
@@ -53,7 +53,7 @@ async def admit(
         )
         good = [pair for pair in checked if not pair[0].refused]
         outcome.refused += [admitted.refused for admitted, _ in checked if admitted.refused]
-        # Two of one id in a batch would be one row twice.
+        # Two ballots of one id in a batch would insert one row twice.
         distinct = {admitted.ballot_id: (admitted, text) for admitted, text in reversed(good)}
         new = await store.put_ballots(election.election_id, list(distinct.values()))
         outcome.admitted += len(new)
@@ -63,7 +63,7 @@ async def admit(
 
 
 def batches(ballots: Iterable[bytes]) -> Iterable[list[bytes]]:
-    """Groups of ballots, one request to a helper each."""
+    """Split ballots into batches, one request to a helper each."""
     batch: list[bytes] = []
     for ballot in ballots:
         batch.append(ballot)

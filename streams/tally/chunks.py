@@ -1,8 +1,8 @@
-"""Which ballot goes into which chunk: the same for everybody who knows the election.
+"""Assigns ballots to chunks; anyone who knows the election can repeat the assignment.
 
-Ballots in order of their ids are shuffled as Java's `Collections.shuffle(ids, new Random(seed))`
-does, so that the place of a ballot tells nothing about when it was cast, and older deployments
-would make the same chunks.
+Ballots in order of their ids are shuffled like Java's `Collections.shuffle(ids, new Random(seed))`.
+So a ballot's chunk reveals nothing about when it was cast, and older deployments would make the
+same chunks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INT: Final = 1 << 31
 
 
 def chunk_sizes(ballots: int, size: int) -> list[int]:
-    """How many ballots each chunk has: N // size chunks, the first N mod chunks get one more."""
+    """Number of ballots of each chunk: N // size chunks, the first N mod chunks get one more."""
     if ballots == 0:
         return []
     chunks = max(1, ballots // size)
@@ -29,7 +29,7 @@ def chunk_sizes(ballots: int, size: int) -> list[int]:
 
 
 def chunk_numbers(ballots: int, size: int, seed: int) -> array[int]:
-    """The chunk of each ballot, by the ballot's place in the order of ids; 4 bytes a ballot."""
+    """The chunk of each ballot, by the ballot's position in the order of ids; 4 bytes a ballot."""
     order = array("I", range(ballots))
     shuffle(order, seed)
     numbers = array("I", bytes(4 * ballots))
@@ -42,14 +42,14 @@ def chunk_numbers(ballots: int, size: int, seed: int) -> array[int]:
 
 
 def shuffle_seed(seed: int, ids: Iterable[int]) -> int:
-    """seed * 31 + id for each id, in signed 64-bit arithmetic; begin with the election's number."""
+    """seed * 31 + id for each id, in signed 64-bit arithmetic; starts at the election's number."""
     for number in ids:
         seed = (seed * 31 + number) % _LONG
     return seed - _LONG if seed >= _LONG // 2 else seed
 
 
 def election_number(election_id: str) -> int:
-    """The id itself where it is a number, else 63 bits of its SHA-256."""
+    """The id itself if it is a number, else 63 bits of its SHA-256."""
     if election_id.isascii() and election_id.isdigit() and len(election_id) < 19:
         return int(election_id)
     return int.from_bytes(sha256(election_id.encode()).digest()[:8]) >> 1
@@ -67,7 +67,7 @@ def shuffle(items: array[int], seed: int) -> None:
                 index = bound * bits >> 31
                 break
             index = bits % bound
-            # Java's overflow test: bits of an incomplete last range are drawn again.
+            # Java's overflow test: bits in an incomplete last range are drawn again.
             if bits - index + bound - 1 < _INT:
                 break
         items[bound - 1], items[index] = items[index], items[bound - 1]

@@ -1,8 +1,8 @@
-"""Encrypted ballots that came by the vote chain: from counted votes into the election's ballots.
+"""Collects encrypted ballots from counted votes into the election's ballots.
 
-The chain decides who voted, once, before anybody looks at a ballot; `vote_audit` has the vote with
-its ballot among what its message had beside the known fields. Here the proofs are checked. Every
-such vote ends in `ballot_votes`: its ballot is admitted, or refused with a reason.
+The vote chain decides who voted, once, before any ballot is read; `vote_audit` holds the ballot in
+the metadata of the vote. Here its proofs are checked. Every such vote ends in `ballot_votes`: its
+ballot is admitted, or refused with a reason.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from streams.tally.work import Admit, Admitted, DescribedElection
 CHOICE: Final = "encrypted"
 """The `candidate_id` of a vote whose choice is an encrypted ballot."""
 FIELD: Final = "encrypted_ballot"
-"""The field of a vote message that holds it: a text, the JSON of a submitted ballot.
+"""The field of a vote message with the ballot: a string, the JSON of a submitted ballot.
 
-Not an object: the bridge takes fields called `code` and `nas` out of what it does not know.
+Not an object, because the bridge removes fields called `code` and `nas` from unknown fields.
 """
 _GROUP: Final = 320
-"""Votes in memory at once."""
+"""Votes in memory at a time."""
 
 
 @dataclass
 class Collected:
-    """What became of the votes."""
+    """The outcome of a collection."""
 
     admitted: int = 0
     refused: list[str] = field(default_factory=list)
-    """Why, one for each vote whose ballot does not count."""
+    """The reason for each vote whose ballot does not count."""
 
 
 def contest_of(election_id: str) -> str:
-    """The contest that voters of an encrypted election vote in."""
+    """The contest of an encrypted election."""
     return ELECTION_PREFIX + election_id
 
 
@@ -50,16 +50,16 @@ async def collect(
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Collected:
-    """Verify the ballots of counted votes that nobody collected yet.
+    """Verify the ballots of counted votes that were not collected yet.
 
-    It may be ended and begun again at any time, and run more than once side by side.
+    It can be stopped and restarted at any time, and several can run in parallel.
 
     Args:
-        advance: told how many more votes are through.
+        advance: called with the number of votes just processed.
 
     Raises:
         WorkFailed: a helper died.
-        ServiceUnavailable: PostgreSQL is away; what was kept until then stays.
+        ServiceUnavailable: PostgreSQL does not answer; ballots stored before remain.
     """
     outcome = Collected()
     while votes := await store.uncollected(election.election_id, _GROUP):
@@ -78,7 +78,7 @@ async def collect(
 
 
 def _cast(checked: Admitted) -> Admitted:
-    """A voter's one vote cannot be a spoiled ballot: that would tell how the voter voted."""
+    """Refuse a spoiled ballot as a vote: its decryption would reveal how the voter voted."""
     if checked.refused or checked.state == CAST:
         return checked
-    return Admitted(refused="a ballot that came as a vote is not cast")
+    return Admitted(refused="the ballot of a vote is not a cast ballot")

@@ -1,4 +1,4 @@
-"""What users ask of the tally: functions behind the command line, the HTTP API and the queues."""
+"""Commands and queries of the tally, shared by the command line, the HTTP API and the queues."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from streams.tally.topics import EVENTS_TOPIC, ensure_tally_topics, partition_fo
 
 @dataclass(frozen=True)
 class Created:
-    """A tally that was asked for."""
+    """A requested tally."""
 
     job_id: uuid.UUID
     ballots: int
@@ -58,7 +58,7 @@ class Created:
 
 
 class TallyCommands:
-    """Asks for work and looks at what became of it. Made by :func:`tally`."""
+    """Sends commands and queries their progress. Created by :func:`tally`."""
 
     def __init__(self, config: TallyConfig, store: TallyStore, writer: LogWriter) -> None:
         self._kafka = config.kafka
@@ -67,10 +67,10 @@ class TallyCommands:
         self._topics_there = False
 
     async def send(self, event: TallyEvent) -> None:
-        """Write a command into `tally.events`.
+        """Write a command to `tally.events`.
 
         Raises:
-            ServiceUnavailable: Kafka does not confirm; it may be there all the same.
+            ServiceUnavailable: Kafka does not confirm; the command may have been written.
         """
         if not self._topics_there:
             await ensure_tally_topics(self._kafka)
@@ -81,7 +81,7 @@ class TallyCommands:
     async def create(
         self, election_id: str, *, mode: Mode = Mode.SINGLE, chunk_size: int = 50, by: str = ""
     ) -> Created:
-        """Tally an election; asking again changes nothing.
+        """Tally an election; a repeated call changes nothing.
 
         Raises:
             Refused: there is no such election, or ballots of counted votes are not collected.
@@ -99,24 +99,24 @@ class TallyCommands:
         ballots = await self.store.count_ballots(election_id, CAST)
         chunks = len(chunk_sizes(ballots, chunk_size))
         await self.send(event)
-        # Whoever asks for the job before a worker took it up finds it queued.
+        # A query before a worker starts the job finds it queued.
         await self.store.put_jobs([queued_row(event, chunks, time.time_ns() // 1_000_000)])
         return Created(job_id(election_id, "TALLY"), ballots, chunks)
 
     async def decrypt(self, election_id: str, guardian: str) -> str:
-        """Let workers make a guardian's shares with its sealed secret; returns its name.
+        """Let workers compute a guardian's shares with its sealed secret; returns its name.
 
         Args:
-            guardian: its name, or its number as older deployments write it.
+            guardian: its name, or its number as in older deployments.
 
         Raises:
-            Refused: there is no such guardian, or no sealed secret of it.
+            Refused: there is no such guardian, or it has no sealed secret.
         """
         guardian = (await self._guardian(election_id, guardian)).owner_id
         require(
             await self.store.has_secret(election_id, guardian),
             RefusalCheck.SECRET,
-            "no sealed secret of this guardian is there",
+            "this guardian has no sealed secret",
             election=election_id,
             guardian=guardian,
         )
@@ -124,30 +124,32 @@ class TallyCommands:
         return guardian
 
     async def combine(self, election_id: str) -> None:
-        """No more guardians are to come: decrypt with those that are there."""
+        """Decrypt with the shares that exist; no more guardians are expected."""
         await self.store.election(election_id)
         await self.send(Combine(election_id))
 
     async def cancel(self, election_id: str) -> None:
-        """Give out no more work."""
+        """Stop assigning work."""
         await self.send(Cancel(election_id))
 
     async def resume(self, election_id: str) -> None:
-        """Go on, and try again what failed."""
+        """Assign work again, and retry failed units."""
         await self.send(Resume(election_id))
 
     async def upload(self, election_id: str, unit: int, shares: list[DecryptionShare]) -> bool:
-        """Keep shares that a guardian made elsewhere, verified; True once they are complete.
+        """Verify and store shares that a guardian computed elsewhere; True once complete.
 
         Raises:
-            Refused: they do not verify.
+            Refused: the shares do not verify.
         """
         described = await self.store.election(election_id)
         extended_hash = from_json(Context, described.context).crypto_extended_base_hash
         center = await self.store.center(election_id, unit)
         tallies = from_json(list[EncryptedTally], center.tallies)
         require(
-            len(shares) == len(tallies) > 0, RefusalCheck.SHARE, "not one share for every tally"
+            len(shares) == len(tallies) > 0,
+            RefusalCheck.SHARE,
+            "the number of shares differs from that of tallies",
         )
         key = await self._guardian(election_id, shares[0].guardian_id)
         for share, tally in zip(shares, tallies, strict=True):
@@ -159,17 +161,19 @@ class TallyCommands:
     async def upload_compensated(
         self, election_id: str, unit: int, shares: list[CompensatedShare]
     ) -> bool:
-        """Keep what a guardian made elsewhere for a missing one, verified.
+        """Verify and store shares that a guardian computed elsewhere for a missing guardian.
 
         Raises:
-            Refused: they do not verify.
+            Refused: the shares do not verify.
         """
         described = await self.store.election(election_id)
         extended_hash = from_json(Context, described.context).crypto_extended_base_hash
         center = await self.store.center(election_id, unit)
         tallies = from_json(list[EncryptedTally], center.tallies)
         require(
-            len(shares) == len(tallies) > 0, RefusalCheck.SHARE, "not one share for every tally"
+            len(shares) == len(tallies) > 0,
+            RefusalCheck.SHARE,
+            "the number of shares differs from that of tallies",
         )
         key = await self._guardian(election_id, shares[0].guardian_id)
         missing = await self._guardian(election_id, shares[0].missing_guardian_id)
@@ -200,7 +204,7 @@ class TallyCommands:
         )
         raise AssertionError("unreachable")
 
-    # Looking.
+    # Queries.
 
     async def jobs(self, election_id: str) -> list[dict[str, Any]]:
         """The jobs of an election, in the documented fields."""
@@ -209,36 +213,36 @@ class TallyCommands:
         ]
 
     async def job(self, identity: uuid.UUID) -> dict[str, Any] | None:
-        """One job, if there is one."""
+        """One job; None if it does not exist."""
         rows = await self.store.jobs(sql.JOB, identity)
         return job_document(rows[0]) if rows else None
 
     async def tally_status(self, election_id: str) -> dict[str, Any] | None:
-        """How far the tally is (`tally_creation_status`), once it was asked for."""
+        """Progress of the tally (`tally_creation_status`); None before it is requested."""
         rows = await self.store.jobs(sql.TALLY_STATUS, election_id)
         return rows[0] if rows else None
 
     async def decryption_status(self, election_id: str) -> list[dict[str, Any]]:
-        """How far each guardian's shares are (`decryption_status`)."""
+        """Progress of each guardian's shares (`decryption_status`)."""
         return await self.store.jobs(sql.DECRYPTION_STATUS, election_id)
 
     async def combine_status(self, election_id: str) -> dict[str, Any] | None:
-        """How far the combination is (`combine_status`), once it began."""
+        """Progress of the combination (`combine_status`); None before it begins."""
         rows = await self.store.jobs(sql.COMBINE_STATUS, election_id)
         return rows[0] if rows else None
 
     async def elections(self) -> list[tuple[str, datetime, str]]:
-        """(id, when it was added, status of its tally) of all elections, the newest first."""
+        """(id, time added, tally status) of all elections, the newest first."""
         rows = await self.store.jobs(sql.ELECTIONS)
         return [(row["election_id"], row["created_at"], row["status"]) for row in rows]
 
     async def active_jobs(self) -> list[dict[str, Any]]:
-        """Jobs that are queued or under way."""
+        """Jobs that are queued or in progress."""
         return [job_document(row) for row in await self.store.jobs(sql.ACTIVE_JOBS)]
 
 
 def job_document(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `election_jobs` in the fields that clients of older deployments read."""
+    """A row of `election_jobs` with the field names that clients of older deployments read."""
     total = row["total_chunks"]
     complete = row["status"] == "COMPLETED"
     share = 100.0 if complete else (100 * row["processed_chunks"] / total if total else 0.0)
@@ -265,10 +269,10 @@ def _json_list(shares: list[DecryptionShare] | list[CompensatedShare]) -> str:
 
 @asynccontextmanager
 async def tally(config: TallyConfig) -> AsyncIterator[TallyCommands]:
-    """Connect to PostgreSQL, with its schema up to date, and to Kafka once something is asked for.
+    """Connect to PostgreSQL and migrate its schema; connect to Kafka at the first command.
 
     Raises:
-        ServiceUnavailable: one of them is away.
+        ServiceUnavailable: PostgreSQL or Kafka does not answer.
     """
     async with connected(config.postgres) as connection:
         await migrate(connection)

@@ -1,8 +1,8 @@
-"""The agent of `tally.events`: decides what is to be done and writes it down.
+"""The agent of `tally.events`: decides which tasks to run and records them.
 
-For every group of events, in this order: decide, write the tasks, write the changelog, bring
-PostgreSQL's mirror up to date, acknowledge. A crash in between gives tasks out once more, and doing
-one twice does it once.
+For every group of events, in this order: decide, write the tasks, write the changelog, update the
+mirror in PostgreSQL, acknowledge. After a crash in between, tasks are assigned again; tasks are
+idempotent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TICK_S: Final = 0.25
 
 @dataclass(slots=True)
 class EventOf:
-    """A record of `tally.events` or `tally.tasks` on its way through an agent."""
+    """A record of `tally.events` or `tally.tasks` that an agent processes."""
 
     partition: int
     offset: int
@@ -52,17 +52,17 @@ class EventOf:
 
 
 class Coordinator:
-    """The stage.
+    """The coordinating stage.
 
     Args:
-        jobs: the jobs' store.
+        jobs: store of the jobs.
         changelog: topic of its changelog.
         partitions: of `tally.tasks`.
-        pace: how work is given out.
+        pace: limits for assigning work.
         writer: writes to Kafka.
         store: PostgreSQL.
         retry: waits while Kafka or PostgreSQL does not answer.
-        assignment: events that it does not cover are left to the next owner.
+        assignment: events outside it are left to the next owner.
     """
 
     def __init__(
@@ -106,24 +106,24 @@ class Coordinator:
                 await self._write(event.partition, out)
 
     async def _completed(self, event: TallyEvent) -> TallyEvent | None:
-        """A command from a queue with what the database knows; None if it knows no election."""
+        """Add guardians and quorum to a command from a queue; None if the election is unknown."""
         if not isinstance(event, Create) or event.guardians:
             return event
         try:
             return await self._retry(Service.POSTGRESQL, lambda: self._store.create_event(event))
         except Refused as refused:
-            log.error("a tally was asked for that cannot be", error=str(refused))
+            log.error("refused a request for a tally", error=str(refused))
             return None
 
     async def run(self) -> None:
-        """Give out again what is due, until cancelled."""
+        """Assign due units again until cancelled."""
         mirrored: int | None = None
         while True:
             await asyncio.sleep(TICK_S)
             async with self._one_at_a_time:
                 generation = self._assignment.generation
                 if generation is not None and generation != mirrored:
-                    # Who wrote the changelog before us may have died before the mirror.
+                    # The previous owner may have died between changelog and mirror.
                     for jobs in list(self._jobs().partitions.values()):
                         for state in list(jobs.values()):
                             await self._retry(Service.POSTGRESQL, partial(self._mirror, state))
@@ -152,7 +152,7 @@ class Coordinator:
         await self._store.put_jobs(job_rows(state, _now_ms()))
 
     def _task_record(self, task: TallyTask) -> OutRecord:
-        # Units of one line go to different partitions, so that more workers do them sooner.
+        # Units of one lane go to different partitions, so that several workers share them.
         lane = task.lane
         key = "\0".join((task.election_id, lane.phase, lane.guardian, lane.missing, str(task.unit)))
         return OutRecord(TASKS_TOPIC, partition_for(key, self._partitions), encode(task))

@@ -1,4 +1,4 @@
-"""Files that guardians and the election's office exchange; JSON, each with one document."""
+"""Files that guardians and the election office exchange: JSON, one document per file."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MODE: Final = 0o600
 
 
 class Product(msgspec.Struct, frozen=True):
-    """What a guardian decrypts: a product, or a group of spoiled ballots."""
+    """The tallies a guardian decrypts: a product, or a group of spoiled ballots."""
 
     unit: int
     tallies: list[EncryptedTally]
 
 
 class ToDecrypt(msgspec.Struct, frozen=True):
-    """All that a guardian needs for its shares; nothing in it is secret."""
+    """Everything a guardian needs to compute its shares; nothing in it is secret."""
 
     election_id: str
     manifest: str
@@ -47,7 +47,7 @@ class ToDecrypt(msgspec.Struct, frozen=True):
     products: list[Product]
 
     def described(self) -> DescribedElection:
-        """The election in it."""
+        """The election."""
         return DescribedElection(self.election_id, self.manifest, self.context, self.guardians)
 
     def keys(self) -> list[GuardianKey]:
@@ -56,7 +56,7 @@ class ToDecrypt(msgspec.Struct, frozen=True):
 
 
 class Shares(msgspec.Struct, frozen=True):
-    """What a guardian made of :class:`ToDecrypt`: for itself, and for those that are missing."""
+    """A guardian's shares for :class:`ToDecrypt`: its own, and those for missing guardians."""
 
     election_id: str
     guardian: str
@@ -67,11 +67,11 @@ class Shares(msgspec.Struct, frozen=True):
 
 
 def read_document(kind: type[T], path: Path) -> T:
-    """Read a file.
+    """Read a document from a file.
 
     Raises:
-        SettingsError: it cannot be read.
-        Refused: `format`, if it is something else.
+        SettingsError: the file cannot be read.
+        Refused: `format`, if it holds another kind of document.
     """
     try:
         data = path.read_bytes()
@@ -86,10 +86,10 @@ def read_document(kind: type[T], path: Path) -> T:
 
 
 def write_document(document: object, path: Path, *, secret: bool = False) -> None:
-    """Write a file; a secret one is readable by its owner only and never replaces another.
+    """Write a document; a secret file is readable by its owner only and never overwritten.
 
     Raises:
-        SettingsError: it cannot be written.
+        SettingsError: the file cannot be written.
     """
     flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if secret else os.O_TRUNC)
     try:
@@ -105,7 +105,7 @@ def write_document(document: object, path: Path, *, secret: bool = False) -> Non
 def describe(
     election_id: str, manifest: Manifest, keys: Sequence[GuardianKey], quorum: int
 ) -> DescribedElection:
-    """Put an election together from its manifest and its guardians' published keys.
+    """Create an election from its manifest and its guardians' published keys.
 
     Raises:
         Refused: a guardian's proofs do not verify, or the manifest contradicts itself.
@@ -128,10 +128,10 @@ def describe(
 def check_backups(
     secret: GuardianSecret, keys: Sequence[GuardianKey], backups: Sequence[Backup]
 ) -> None:
-    """That a guardian got a good backup from every other one.
+    """Check that a guardian has a valid backup from every other guardian.
 
     Raises:
-        Refused: `backup`, naming whose is missing or wrong.
+        Refused: `backup`, with the owner of the missing or invalid backup.
     """
     mine = {
         backup.owner_id: backup for backup in backups if backup.designated_id == secret.owner_id

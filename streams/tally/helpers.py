@@ -1,4 +1,4 @@
-"""Runs :mod:`streams.tally.work` in processes beside this one, each with one request at a time."""
+"""Runs :mod:`streams.tally.work` in helper processes, each with one request at a time."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ T = TypeVar("T")
 
 
 class WorkFailed(ScrutinError):
-    """A request could not be done: something does not verify, or the helper died of it."""
+    """A request failed: something does not verify, or the helper died."""
 
 
 class Helpers:
-    """A few helpers; as many requests are worked on at once. Use as a context.
+    """A pool of helper processes, each with one request at a time. Use as a context.
 
-    A helper that dies, or does not answer in time, fails the request it had and no other.
+    If a helper dies or does not answer in time, only its current request fails.
 
     Args:
-        count: processes.
+        count: number of processes.
         timeout_s: longest wait for one answer.
     """
 
@@ -52,10 +52,10 @@ class Helpers:
         await asyncio.gather(*(helper.end() for helper in self._all))
 
     async def ask(self, request: Request) -> bytes:
-        """The answer's result; waits for a free helper.
+        """Send a request to a free helper; returns the result.
 
         Raises:
-            WorkFailed: in words without secrets.
+            WorkFailed: with a message that contains no secret.
         """
         helper = await self._free.get()
         try:
@@ -63,9 +63,9 @@ class Helpers:
                 return await helper.ask(request)
         except TimeoutError as error:
             await helper.end()
-            raise WorkFailed(f"no answer of a helper within {self._timeout_s:.0f} s") from error
+            raise WorkFailed(f"a helper did not answer within {self._timeout_s:.0f} s") from error
         except asyncio.CancelledError:
-            # Its answer would be taken for the next request's.
+            # Its late answer would be mistaken for that of the next request.
             await helper.end()
             raise
         finally:
@@ -74,12 +74,12 @@ class Helpers:
     async def in_order(
         self, request: Callable[[T], Request], inputs: Iterable[T]
     ) -> AsyncIterator[tuple[bytes, T]]:
-        """Ask for every input, as many at a time as there are helpers; answers come in order."""
+        """Request every input, as many in parallel as there are helpers; answers come in order."""
         pending: deque[tuple[asyncio.Task[bytes], T]] = deque()
         try:
             for given in inputs:
                 pending.append((asyncio.create_task(self.ask(request(given))), given))
-                # One more than are worked on, so that no helper waits for us.
+                # One request more than helpers, so that no helper is idle.
                 if len(pending) > self.count:
                     task, first = pending.popleft()
                     yield await task, first
@@ -91,7 +91,7 @@ class Helpers:
                 task.cancel()
 
     def pids(self) -> list[int]:
-        """Processes that run now."""
+        """Ids of the running helper processes."""
         return [helper.process.pid for helper in self._all if helper.process is not None]
 
 
@@ -118,13 +118,13 @@ class _Helper:
             answer = work.answers.decode(await self.process.stdout.readexactly(length))
         except (OSError, asyncio.IncompleteReadError) as error:
             code = await self.process.wait()
-            raise WorkFailed(f"a helper died at work (exit code {code})") from error
+            raise WorkFailed(f"a helper died during a request (exit code {code})") from error
         if answer.error:
             raise WorkFailed(answer.error)
         return answer.result
 
     async def end(self) -> None:
-        """End the process; the next request starts another."""
+        """Kill the process; the next request starts a new one."""
         process, self.process = self.process, None
         if process is None or process.returncode is not None:
             return

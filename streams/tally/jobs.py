@@ -3,8 +3,8 @@
     plan ─▶ tally ─▶ total ─▶ partial of each guardian ─┬─────────────────────▶ combine ─▶ publish
                                                         └▶ compensated for the missing ┘
 
-A line of work opens when what it needs is complete, and opens once: `lanes` has each key at most
-once. Events may come twice, late, or for units that are finished; that changes nothing.
+A lane of work opens once, when its prerequisites are complete: `lanes` has each key at most once.
+Events that are repeated, late, or for finished units change nothing.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from schemas.tally import (
 from streams.tally.codec import decode_state, encode
 
 MAX_ATTEMPTS: Final = 3
-"""After so many failures a unit is given up; the others go on."""
+"""Attempts after which a unit fails permanently; other units continue."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How work is given out."""
+    """Limits for assigning work."""
 
     in_flight: int = 1
-    """Units given out at a time, of each line; so that elections take turns."""
+    """Units assigned at a time in each lane, so that elections take turns."""
     retry_ms: int = 1_000
-    """Pause before a second attempt; the third waits twice as long."""
+    """Delay before a second attempt; doubled before the third."""
     timeout_ms: int = 300_000
     """A unit without an outcome for this long counts as failed."""
 
 
 @dataclass
 class JobStep:
-    """What an event leads to."""
+    """The outcome of an event."""
 
     state: JobState | None
     tasks: list[TallyTask] = field(default_factory=list)
@@ -63,8 +63,8 @@ def step(
     """Apply one event of `tally.events`.
 
     Args:
-        state: of the event's election; it is left as it is. None before the first command.
-        offset: of the event; one that is already applied changes nothing.
+        state: of the event's election, which is not modified; None before the first command.
+        offset: of the event; an event that is already applied changes nothing.
     """
     if state is not None and offset <= state.applied:
         return JobStep(state)
@@ -72,7 +72,7 @@ def step(
     if state is None:
         if not isinstance(event, Create | Decrypt | Combine):
             return JobStep(None)
-        # A guardian may be quicker than whoever asks for the tally.
+        # A guardian's command may arrive before the request for the tally.
         state = JobState(event.election_id, [], 0, Mode.SINGLE, 0, "", now_ms, [])
     _apply(state, event, now_ms, pace)
     state.applied = offset
@@ -82,7 +82,7 @@ def step(
 
 
 def tick(state: JobState, *, now_ms: int, pace: Pace) -> JobStep:
-    """Give out again what is due: pauses that are over, units that nobody answered for."""
+    """Assign due units again: those whose delay is over, and those without an answer in time."""
     due = any(
         unit.at_ms <= now_ms for lane in state.lanes for unit in lane.waiting.values()
     ) or any(
@@ -103,7 +103,7 @@ def tick(state: JobState, *, now_ms: int, pace: Pace) -> JobStep:
 
 
 def lane_of(state: JobState, key: LaneKey) -> Lane | None:
-    """A line of work, if it is open."""
+    """The lane with this key; None if it is not open."""
     return next((lane for lane in state.lanes if lane.key == key), None)
 
 
@@ -124,7 +124,7 @@ def _create(state: JobState, event: Create, now_ms: int) -> None:
 
 
 def _ask(state: JobState, named: str) -> None:
-    """A guardian takes part; before the tally is asked for nobody knows who is one."""
+    """Let a guardian take part. Before the tally is requested the guardians are unknown."""
     guardian = _guardian(state, named)
     possible = guardian in state.guardians if state.guardians else True
     if possible and guardian not in state.asked and not state.present:
@@ -158,7 +158,7 @@ def _apply(state: JobState, event: TallyEvent, now_ms: int, pace: Pace) -> None:
 
 
 def _guardian(state: JobState, named: str) -> str:
-    """A guardian by its name, or by its number as older deployments write it."""
+    """A guardian by its name, or by its number as in older deployments."""
     if named not in state.guardians and named.isascii() and named.isdigit():
         number = int(named)
         if 1 <= number <= len(state.guardians):
@@ -191,7 +191,7 @@ def _failed(lane: Lane, unit: int, attempt: int, error: str, now_ms: int, *, pac
 
 
 def _uploaded(state: JobState, key: LaneKey) -> None:
-    """Shares made elsewhere: the line is complete, now or as soon as it opens."""
+    """Shares computed elsewhere: the lane is complete, now or as soon as it opens."""
     if key.phase == Phase.PARTIAL:
         possible = not state.present and key.guardian in state.guardians
         if lane_of(state, key) is None and possible and _complete(state, Phase.TOTAL):
@@ -214,7 +214,7 @@ def _complete(state: JobState, phase: Phase) -> bool:
 
 
 def _advance(state: JobState, now_ms: int, pace: Pace) -> list[TallyTask]:
-    """Open what has become possible, and give out what there is room for."""
+    """Open lanes whose prerequisites are complete, and assign units up to the limit."""
     _open_lanes(state)
     tasks: list[TallyTask] = []
     if state.cancelled:
@@ -278,10 +278,10 @@ def _open_lanes(state: JobState) -> None:
 
 
 def _settle_guardians(state: JobState) -> None:
-    """Decide whose shares are decrypted with: all, or a quorum once no more are to come."""
+    """Decide whose shares to decrypt with: all, or a quorum if no more are expected."""
     lanes = [lane for lane in state.lanes if lane.key.phase == Phase.PARTIAL]
     ready = [lane.key.guardian for lane in lanes if lane.complete]
-    # Who is at it is waited for; who failed for good counts as missing.
+    # Wait for guardians still working; treat those that failed permanently as missing.
     busy = any(not lane.complete and not lane.stuck for lane in lanes)
     everybody = len(ready) == len(state.guardians)
     enough = state.combining and len(ready) >= state.quorum and not busy

@@ -1,7 +1,7 @@
-"""The table of the tally's jobs as Faust sees it: Faust restores it, we write its changelog.
+"""The Faust table of tally jobs. Faust restores it; the coordinator writes its changelog.
 
-A key is an election and a slot; the states of an election go round through the slots, and the one
-with the highest version counts. So a worker that was thought dead and writes late hides nothing.
+A key is an election and a slot. The states of an election rotate through the slots, and the highest
+version counts. So a late write of a worker that was believed dead cannot hide a newer state.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ SLOTS: Final = 16
 
 
 def changelog_key(state: JobState) -> bytes:
-    """Where a state goes in the changelog."""
+    """Key of a state in the changelog."""
     return f"{state.election_id}\0{state.version % SLOTS}".encode()
 
 
 class JobsStore(PartitionStore[str, JobState, dict[str, JobState]]):
-    """Holds the job states, by election, of the partitions that this worker owns."""
+    """The job states by election of the partitions that this worker owns."""
 
     title = "jobs' table"
 
     def put(self, number: int, state: JobState) -> None:
-        """Keep a state unless a newer one is known."""
+        """Store a state unless a newer one is known."""
         jobs = self.partitions.get(number)
         if jobs is None:
             return
@@ -38,12 +38,12 @@ class JobsStore(PartitionStore[str, JobState, dict[str, JobState]]):
             jobs[state.election_id] = state
 
     def applied(self, number: int) -> int:
-        """Offset of the last event that a state of the partition has in it; -1 for none."""
+        """Offset of the last event applied to a state of the partition; -1 for none."""
         return max(
             (state.applied for state in self.partitions.get(number, {}).values()), default=-1
         )
 
-    # What the base asks.
+    # Called by the base class.
 
     async def begin(self, number: int) -> dict[str, JobState]:
         """No jobs, until the changelog is read."""
@@ -56,7 +56,7 @@ class JobsStore(PartitionStore[str, JobState, dict[str, JobState]]):
             self.put(message.partition, decode_state(message.value))
         except (DecodeError, TypeError) as error:
             self.undecodable(
-                message, "It was not written by Scrutin, or by a newer version of it", error
+                message, "It was written by another program or by a newer version", error
             )
 
     def find(self, state: dict[str, JobState], key: str) -> JobState | None:

@@ -1,8 +1,8 @@
-"""Messages of older deployments' queues as commands; pure.
+"""Converts messages of older deployments' queues to commands. Pure.
 
 Their backends put a task for every chunk into the queues. Here a message is a command for its
-election: which chunks there are, and what comes next, is decided by the jobs. So many messages for
-one election do what one does.
+election; the jobs decide which chunks exist and what comes next. So many messages for one election
+have the same effect as one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUEUES: Final = {
     "decryption.queue": PARTIAL,
     "combine.queue": COMBINE,
 }
-"""Every name that a queue may have -> the documented one."""
+"""Accepted queue name -> documented name."""
 
 _SECRET: Final = re.compile(
     r"private.?key|polynomial|secret|credential|passphrase|password|coordinate",
@@ -39,7 +39,7 @@ _SECRET: Final = re.compile(
 
 
 def command_of(queue: str, body: bytes) -> TallyEvent | None:
-    """The command in a message; None where the jobs do by themselves what it asks for.
+    """The command in a message; None if the jobs do the requested work without a command.
 
     Args:
         queue: documented name.
@@ -47,7 +47,7 @@ def command_of(queue: str, body: bytes) -> TallyEvent | None:
             guardian's decryption `guardianId` or `guardianSequenceOrder`.
 
     Raises:
-        Refused: `secret`, if it holds a secret in plain; `format`. Neither quotes the message.
+        Refused: `secret`, if it holds a plain-text secret; `format`. Neither quotes the message.
     """
     try:
         message = msgspec.json.decode(body)
@@ -56,13 +56,16 @@ def command_of(queue: str, body: bytes) -> TallyEvent | None:
             RefusalCheck.FORMAT, "a message is not JSON", where={"queue": queue}
         ) from error
     require(
-        isinstance(message, dict), RefusalCheck.FORMAT, "a message is no JSON object", queue=queue
+        isinstance(message, dict),
+        RefusalCheck.FORMAT,
+        "a message is not a JSON object",
+        queue=queue,
     )
     for name, value in _fields(message):
         require(
             not _SECRET.search(name) or value in (None, "", [], {}),
             RefusalCheck.SECRET,
-            "a message holds a guardian's secret in plain and was not passed on",
+            "a message holds a guardian's secret in plain text and was not forwarded",
             queue=queue,
             field=name[:40],
         )
@@ -84,10 +87,10 @@ def _create(queue: str, election_id: str, message: dict[str, Any]) -> Create:
     require(
         mode in set(Mode) and isinstance(size, int) and 1 <= size <= 1_000_000,
         RefusalCheck.FORMAT,
-        "a message has no good mode or chunk size",
+        "a message has an invalid mode or chunk size",
         queue=queue,
     )
-    # Guardians and quorum are the database's to say.
+    # The database supplies guardians and quorum.
     return Create(election_id, [], 0, Mode(mode), size)
 
 

@@ -1,4 +1,4 @@
-"""Rows of `election_jobs` from the state of an election's jobs; pure."""
+"""Converts the state of an election's jobs to rows of `election_jobs`. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ OPERATIONS: Final = {
     Phase.COMBINE: "COMBINE",
     Phase.PUBLISH: "COMBINE",
 }
-"""The documented name of what a phase belongs to."""
+"""Phase -> documented name of its operation."""
 
 _ENDS: Final = {"TALLY": Phase.TOTAL, "COMBINE": Phase.PUBLISH}
 
 
 def job_id(election_id: str, operation: str, guardian: str = "", missing: str = "") -> uuid.UUID:
-    """The same for the same job, whoever asks."""
+    """A deterministic id, so that every process computes the same id for a job."""
     return uuid.uuid5(_NAMESPACE, "\0".join((election_id, operation, guardian, missing)))
 
 
@@ -41,7 +41,7 @@ def job_rows(state: JobState, now_ms: int) -> list[tuple[Any, ...]]:
 
 
 def queued_row(asked: Create, chunks: int, now_ms: int) -> tuple[Any, ...]:
-    """The row of a tally that no worker took up yet; any other row of it is newer."""
+    """The row of a tally that no worker has started; every other row of it is newer."""
     return (
         job_id(asked.election_id, "TALLY"),
         asked.election_id,
@@ -74,7 +74,7 @@ def _row(
     lanes: Sequence[Lane],
     now_ms: int,
 ) -> tuple[Any, ...]:
-    # Planning, multiplying the chunks and publishing are no chunks of their own.
+    # Planning, multiplying the chunks and publishing do not count as chunks.
     counted = [lane for lane in lanes if lane.key.phase not in {Phase.PLAN, Phase.TOTAL}]
     counted = [lane for lane in counted if lane.key.phase != Phase.PUBLISH]
     errors = [error for lane in lanes for error in lane.failed.values()]

@@ -1,4 +1,4 @@
-"""What a guardian computes at home: shares for itself and for those that are missing."""
+"""Computes a guardian's shares offline, for itself and for missing guardians."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def make_shares(
     backups: Sequence[Backup] = (),
     advance: Callable[[int], None] = lambda _: None,
 ) -> Shares:
-    """Make a guardian's shares of all products.
+    """Compute a guardian's shares of all products.
 
     Args:
-        missing: guardians to stand in for, with their `backups` for this guardian.
-        advance: told how many more products are done.
+        missing: guardians to replace, using their `backups` for this guardian.
+        advance: called with the number of products just done.
 
     Raises:
-        Refused: a backup is missing or wrong, or a product is no product of the election.
+        Refused: a backup is missing or invalid, or a product does not belong to the election.
     """
     election, keys = load_election(given.described())
     by_name: dict[str, GuardianKey] = {key.owner_id: key for key in keys}

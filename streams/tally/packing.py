@@ -1,4 +1,4 @@
-"""Ciphertexts as fixed-width bytes: quicker to read than JSON, and half as long."""
+"""Packs ciphertexts as fixed-width bytes, which are faster to parse than JSON and half as long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ELEMENT_BYTES: Final = 512
 
 
 def pack_lines(election: CryptoElection, lines: Mapping[str, Ciphertext]) -> bytes:
-    """Pad and data of every selection of the election, in order; what is missing adds nothing."""
+    """Pad and data of every selection of the election, in order; missing ones add nothing."""
     parts = []
     for name in election.line_names:
         ciphertext = lines.get(name, UNIT)
@@ -25,7 +25,7 @@ def pack_lines(election: CryptoElection, lines: Mapping[str, Ciphertext]) -> byt
 
 
 def unpack_lines(election: CryptoElection, packed: bytes) -> dict[str, Ciphertext]:
-    """What :func:`pack_lines` packed.
+    """Unpack the result of :func:`pack_lines`.
 
     Raises:
         Refused: `format`.
@@ -38,7 +38,7 @@ def unpack_lines(election: CryptoElection, packed: bytes) -> dict[str, Ciphertex
 
 
 def add_packed(election: CryptoElection, product: bytes, ballots: Sequence[bytes]) -> bytes:
-    """Multiply packed ballots into a packed product; empty stands for nothing yet.
+    """Multiply packed ballots into a packed product, which is empty at first.
 
     Raises:
         Refused: `format`.
@@ -55,7 +55,7 @@ def _elements(election: CryptoElection, packed: bytes) -> list[mpz]:
     require(
         len(packed) == 2 * ELEMENT_BYTES * len(election.line_names),
         RefusalCheck.FORMAT,
-        "packed ciphertexts are not those of the election's selections",
+        "packed ciphertexts do not match the election's selections",
     )
     return [
         mpz(int.from_bytes(packed[at : at + ELEMENT_BYTES]))

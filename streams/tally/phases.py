@@ -1,7 +1,7 @@
-"""What is done in each phase: read, compute in a helper, keep the result.
+"""The work of each phase: read, compute in a helper, store the result.
 
-Results are kept under the task's key, so that doing a task again changes nothing. Ballots are
-streamed, and no more than a batch of them is in memory.
+Results are stored under the task's key, so that repeating a task changes nothing. Ballots are
+streamed, with at most one batch in memory.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from streams.tally.work import (
 
 
 class Phases:
-    """The work itself.
+    """Runs tasks.
 
     Args:
         store: PostgreSQL.
-        helpers: do the computations.
+        helpers: run the computations.
         key_file: the workers' private key, for sealed secrets.
     """
 
@@ -43,10 +43,10 @@ class Phases:
         self._key_file = key_file
 
     async def do(self, task: TallyTask) -> Done:
-        """Do a task; returns what to answer.
+        """Run a task; returns the event to answer with.
 
         Raises:
-            ScrutinError: why it could not be done.
+            ScrutinError: the task failed.
         """
         done = Done(task.election_id, task.lane, task.unit)
         match task.lane.phase:
@@ -82,7 +82,7 @@ class Phases:
         await store.put_center(name, "chunk", task.unit, tally.decode(), ballots=ballots)
 
     async def _total(self, task: TallyTask) -> int:
-        """Say what is to be decrypted: the product of all or the chunks, then spoiled ballots."""
+        """Determine what to decrypt: the total or the chunks, then the spoiled ballots."""
         store, name = self._store, task.election_id
         election = await store.election(name)
         if task.mode == Mode.CHUNKED:
@@ -118,9 +118,9 @@ class Phases:
         if sealed is None:
             raise Refused(
                 RefusalCheck.SECRET,
-                "no sealed secret of this guardian is there",
+                "this guardian has no sealed secret",
                 where={"election": task.election_id, "guardian": task.lane.guardian},
-                todo="`scrutin guardian seal` puts it there; or decrypt with `scrutin guardian"
+                todo="Add it with `scrutin guardian seal`, or decrypt with `scrutin guardian"
                 " decrypt` and upload the shares",
             )
         return sealed

@@ -1,11 +1,11 @@
-"""The election record: everything public, as files, and its verification from nothing else.
+"""The election record: all public data as files, and its verification from these files alone.
 
-    manifest.json context.json guardians.json    what the election was
+    manifest.json context.json guardians.json    definition of the election
     ballots.jsonl                                every ballot, cast and spoiled, with its proofs
     tallies.jsonl                                every decrypted product with all shares and proofs
     result.json                                  the count
 
-All but the result are documents in the form of ElectionGuard's Python reference.
+All but the result are documents in the format of ElectionGuard's Python reference.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ RESULT: Final = "result.json"
 
 
 class RecordedTally(msgspec.Struct, frozen=True):
-    """A line of `tallies.jsonl`: what was decrypted, and to what."""
+    """A line of `tallies.jsonl`: an encrypted tally and its decryption."""
 
     kind: str
     """`total`, `chunk` or `spoiled`."""
@@ -60,10 +60,10 @@ class RecordedTally(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Verified:
-    """What a record's verification has shown."""
+    """The outcome of verifying a record."""
 
     election_id: str
-    """What the record calls itself; no proof depends on it."""
+    """The id stated in the record; no proof depends on it."""
     guardians: int
     quorum: int
     cast: int
@@ -75,10 +75,10 @@ class Verified:
 async def export(
     store: TallyStore, election_id: str, directory: Path, *, advance: Callable[[int], None]
 ) -> None:
-    """Write the record of a published election; one ballot in memory at a time.
+    """Write the record of a published election, with one ballot in memory at a time.
 
     Raises:
-        Refused: `tally`, if it is not published yet.
+        Refused: `tally`, if the result is not published yet.
         OSError: a file cannot be written.
     """
     described = await store.election(election_id)
@@ -88,7 +88,7 @@ async def export(
             RefusalCheck.TALLY,
             "the election has no published result yet",
             where={"election": election_id},
-            todo="`scrutin tally status` tells how far it is",
+            todo="`scrutin tally status` shows the progress",
         )
     _begin(directory, described)
     with (directory / BALLOTS).open("w") as file:
@@ -116,10 +116,10 @@ def _begin(directory: Path, described: DescribedElection) -> None:
 async def verify(
     directory: Path, helpers: Helpers, *, advance: Callable[[int], None] = lambda _: None
 ) -> Verified:
-    """Check a record from its files alone.
+    """Verify a record from its files alone.
 
     Args:
-        advance: told how many more ballots were checked.
+        advance: called with the number of ballots just checked.
 
     Raises:
         Refused: with the name of the first check that fails, and the place.
@@ -130,13 +130,13 @@ async def verify(
     require(
         len(keys) == context.number_of_guardians,
         RefusalCheck.GUARDIANS,
-        "there are not as many guardians as the election says",
+        "the number of guardians differs from the election's",
     )
     verify_guardians(keys, context.quorum)
     require(
         joint_key(keys) == (election.public_key, context.commitment_hash),
         RefusalCheck.KEY,
-        "the election's key is not that of its guardians",
+        "the election's key does not follow from its guardians' keys",
     )
     ballots = await _verify_ballots(directory, election, described, helpers, advance)
     decrypted = _verify_tallies(directory, election, keys, ballots)
@@ -162,7 +162,7 @@ def _described(directory: Path) -> DescribedElection:
 
 
 class _Stated(msgspec.Struct):
-    """What of the result is needed before it is compared as a whole."""
+    """The part of the result that is needed before it is compared as a whole."""
 
     election: str
 
@@ -212,7 +212,7 @@ async def _verify_ballots(
             require(
                 each.ballot_id not in seen and code not in codes and content not in contents,
                 RefusalCheck.REPEATED,
-                "a ballot, its code or its ciphertexts are there twice",
+                "a ballot, its code or its ciphertexts occur twice",
                 ballot=each.ballot_id,
             )
             seen.add(each.ballot_id)
@@ -247,7 +247,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 @dataclass
 class _Decrypted:
     present: set[str]
-    """Guardians whose shares of everything are their own."""
+    """Guardians that computed all their shares themselves."""
     tallies: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     spoiled: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -256,7 +256,7 @@ class _Decrypted:
 def _verify_tallies(
     directory: Path, election: CryptoElection, keys: list[GuardianKey], ballots: _Ballots
 ) -> _Decrypted:
-    """Every decrypted product: that it is the ballots', and that its count follows."""
+    """Check that every decrypted product is that of the ballots, and that its count follows."""
     added: list[EncryptedTally] = []
     found = _Decrypted({key.owner_id for key in keys})
     spoiled = found.spoiled
@@ -276,7 +276,7 @@ def _verify_tallies(
             require(
                 name not in spoiled and recorded.encrypted == ballots.spoiled.get(name),
                 RefusalCheck.TALLY,
-                "a spoiled ballot's decryption is not of a spoiled ballot of the record",
+                "a decrypted spoiled ballot is not a spoiled ballot of the record",
                 ballot=name,
             )
             spoiled[name] = recorded.plain.counts()
@@ -292,13 +292,13 @@ def _verify_tallies(
     require(
         combine_tallies(election, "tally", added) == ballots.product,
         RefusalCheck.TALLY,
-        "the decrypted products are not those of the cast ballots",
+        "the decrypted products do not match the cast ballots",
     )
     return found
 
 
 def _recovered(plain: PlainTally) -> set[str]:
-    """Guardians whom others stood in for."""
+    """Guardians whose shares were reconstructed by others."""
     return {
         share.guardian_id
         for contest in plain.contests.values()
@@ -319,10 +319,10 @@ def _verify_result(
         sorted(decrypted.present),
     )
     stated = json.loads(_read(directory / RESULT))
-    # As text: in Python 1 is True.
+    # Compared as text, because 1 == True in Python.
     require(
         json.dumps(stated, sort_keys=True)
         == json.dumps(expected.document(described), sort_keys=True),
         RefusalCheck.TALLY,
-        "the result is not what the decrypted products give",
+        "the result does not match the decrypted products",
     )

@@ -1,4 +1,4 @@
-"""Why something of an encrypted election was refused: one name for every check."""
+"""Refusals in an encrypted election, with one name for every check."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ class RefusalCheck(StrEnum):
     SUBGROUP = "subgroup"
     """A group element is outside the subgroup of order q."""
     CHALLENGE = "challenge"
-    """A proof's challenge is not the hash of what it speaks about."""
+    """A proof's challenge is not the hash of the values it is about."""
     EQUATION = "equation"
     """A proof's equation does not hold."""
     LIMIT = "limit"
-    """A contest's proof speaks about another number of votes than the contest allows."""
+    """A contest's proof is about a different number of votes than the contest allows."""
     ACCUMULATION = "accumulation"
     """A contest's accumulated ciphertext is not the product of its selections."""
     HASH = "hash"
-    """A description, selection, contest or ballot hash is not what it should be."""
+    """A description, selection, contest or ballot hash does not match its content."""
     CODE = "code"
     """A ballot's confirmation code does not follow from its seed, time and hash."""
     STYLE = "style"
     """A ballot has other contests or selections than its style."""
     NONCE = "nonce"
-    """A ballot gives a nonce away: whoever reads it can read the vote."""
+    """A ballot reveals a nonce, which makes the vote readable."""
     STATE = "state"
     """A ballot is neither cast nor spoiled."""
     REPEATED = "repeated"
-    """The same ballot, or the same guardian's share, twice."""
+    """A ballot or a guardian's share occurs twice."""
     OVERVOTE = "overvote"
     """A voter chose more than the contest allows."""
     UNKNOWN_CHOICE = "unknown_choice"
-    """A voter chose what is not on the ballot."""
+    """A voter chose a contest or selection that is not on the ballot."""
     GUARDIANS = "guardians"
-    """Guardians are not those of the election, or numbered wrongly."""
+    """Guardians do not belong to the election, or are numbered wrongly."""
     KEY = "key"
-    """A public key is not the one that follows from the guardians' commitments."""
+    """A public key does not follow from the guardians' commitments."""
     BACKUP = "backup"
     """A backup cannot be opened, or is not on its owner's polynomial."""
     SHARE = "share"
@@ -49,15 +49,15 @@ class RefusalCheck(StrEnum):
     QUORUM = "quorum"
     """Fewer shares than the quorum."""
     TALLY = "tally"
-    """A tally is not what its ballots or shares make it."""
+    """A tally does not follow from its ballots or shares."""
     MANIFEST = "manifest"
-    """The election's description contradicts itself."""
+    """The election's manifest contradicts itself."""
     CONTEXT = "context"
     """A base hash, joint key or quorum does not belong to this election."""
     FORMAT = "format"
-    """Not a document of the expected kind at all."""
+    """A document is not of the expected kind."""
     SECRET = "secret"  # noqa: S105 - a name
-    """A secret stands where everybody can read it."""
+    """A secret is missing, unusable or in plain text."""
 
 
 class Refused(ScrutinError):
@@ -76,16 +76,16 @@ class Refused(ScrutinError):
 
 
 MAX_NAME = 200
-"""Characters of an id or name."""
+"""Longest id or name, in characters."""
 
 
 def plain_name(name: str) -> bool:
-    """Whether an id can be stored, logged and shown: not empty, not long, printable."""
+    """Whether an id can be stored, logged and displayed: not empty, not too long, printable."""
     return 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
 def require(holds: bool, check: RefusalCheck, what: str, **where: object) -> None:
-    """Go on only if it holds.
+    """Raise a refusal unless a condition holds.
 
     Raises:
         Refused: with this check's name.

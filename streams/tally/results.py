@@ -1,4 +1,4 @@
-"""The published result in the form that clients of older deployments read; pure."""
+"""Formats the published result as clients of older deployments read it. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.tally.work import DescribedElection
 
 
 def add_counts(counts: dict[str, int], tallies: Iterable[PlainTally]) -> None:
-    """Add the counts of chunks, or of the one product, up by selection."""
+    """Add the counts of tallies to `counts`, by selection."""
     for tally in tallies:
         for selection, votes in tally.counts().items():
             counts[selection] = counts.get(selection, 0) + votes
@@ -22,7 +22,7 @@ def add_counts(counts: dict[str, int], tallies: Iterable[PlainTally]) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """What an election came to."""
+    """The result of an election."""
 
     cast: int
     spoiled: int
@@ -32,7 +32,7 @@ class Result:
     present: Sequence[str]
 
     def document(self, described: DescribedElection) -> dict[str, Any]:
-        """The result as JSON: by contest, and over all contests by candidate."""
+        """The result as a JSON object: by contest, and by candidate over all contests."""
         manifest = from_json(Manifest, described.manifest)
         keys = from_json(list[GuardianKey], described.guardians)
         names = {

@@ -1,7 +1,7 @@
-"""The agent of `tally.tasks`: does the work, keeps its result, and says so in `tally.events`.
+"""The agent of `tally.tasks`: does the work, stores the result, and reports it in `tally.events`.
 
-A task whose result is there already is only answered for. One that fails is answered for too, with
-the error; whether it is tried again is the coordinator's to say. Outages are waited out.
+A task whose result exists is only reported. A failure is reported too, with the error; the
+coordinator decides about a retry. During outages the agent waits.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """The stage.
+    """The working stage.
 
     Args:
         store: PostgreSQL.
-        phases: do the work.
+        phases: run the tasks.
         writer: writes to Kafka.
         retry: waits while Kafka or PostgreSQL does not answer.
         partitions: of `tally.events`.
@@ -56,11 +56,11 @@ class Runner:
         self._worker = worker
 
     async def process(self, events: list[EventOf]) -> None:
-        """Do a group of tasks side by side; returns when all are answered for."""
+        """Run a group of tasks in parallel; returns when all are reported."""
         await asyncio.gather(*(self.do(event.record) for event in events))
 
     async def do(self, task: TallyTask) -> None:
-        """Do one task and answer for it."""
+        """Run one task and report its outcome."""
         started = datetime.now(UTC)
         outcome: TallyEvent
         error = ""

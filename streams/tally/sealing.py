@@ -1,6 +1,6 @@
-"""Guardians' secrets at rest: sealed for the workers, or locked with a guardian's passphrase.
+"""Guardians' secrets at rest: sealed to the workers' key, or locked with a passphrase.
 
-No message, log line or table holds one in plain. libsodium does the work, through PyNaCl.
+No message, log line or table holds a secret in plain text. PyNaCl (libsodium) does the encryption.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ _MODE = 0o600
 
 
 class _Bound(msgspec.Struct, frozen=True):
-    """A secret, and the election that it is for."""
+    """A secret and its election."""
 
     election_id: str
     secret: GuardianSecret
 
 
 class Locked(msgspec.Struct, frozen=True):
-    """A guardian's own file: the secret under a key that Argon2id makes of the passphrase."""
+    """A guardian's own file: the secret, encrypted with a key that Argon2id derives from the
+    passphrase."""
 
     election_id: str
     guardian_id: str
@@ -41,10 +42,10 @@ class Locked(msgspec.Struct, frozen=True):
 
 
 def seal(secret: GuardianSecret, election_id: str, workers_key: str) -> bytes:
-    """Seal a secret for whoever holds the private key of `workers_key` (hex).
+    """Seal a secret to the public key `workers_key` (hex).
 
     Raises:
-        Refused: `key`, if that is no public key.
+        Refused: `key`, if that is not a public key.
     """
     try:
         box = SealedBox(PublicKey(bytes.fromhex(workers_key)))
@@ -56,7 +57,7 @@ def seal(secret: GuardianSecret, election_id: str, workers_key: str) -> bytes:
 def open_sealed(
     sealed: bytes, key_file: Path, election_id: str, key: GuardianKey
 ) -> GuardianSecret:
-    """Open a sealed secret, and check that it is this guardian's for this election.
+    """Open a sealed secret, and check that it belongs to this guardian and election.
 
     Raises:
         Refused: `secret`.
@@ -65,19 +66,19 @@ def open_sealed(
     try:
         bound = from_json(_Bound, SealedBox(read_key_file(key_file)).decrypt(sealed))
     except (CryptoError, Refused):
-        # Whatever the reason, its text must not quote what was inside.
+        # The error's text must not quote the content.
         raise Refused(
             RefusalCheck.SECRET,
-            "a sealed secret does not open",
+            "a sealed secret cannot be opened",
             where={"guardian": key.owner_id},
-            todo="Seal it for the public key that `scrutin guardian workers-key` shows",
+            todo="Seal it to the public key that `scrutin guardian workers-key` shows",
         ) from None
     _check(bound, election_id, key)
     return bound.secret
 
 
 def lock(secret: GuardianSecret, election_id: str, passphrase: str) -> Locked:
-    """Lock a secret with a passphrase; takes about a second and 64 MiB on purpose."""
+    """Lock a secret with a passphrase; deliberately takes about a second and 64 MiB."""
     salt = os.urandom(argon2id.SALTBYTES)
     box = SecretBox(_passphrase_key(passphrase, salt))
     text = box.encrypt(to_json(_Bound(election_id, secret)))
@@ -88,7 +89,7 @@ def unlock(locked: Locked, passphrase: str, key: GuardianKey) -> GuardianSecret:
     """Open a guardian's file.
 
     Raises:
-        Refused: `secret`, if the passphrase is wrong or the file is not this guardian's.
+        Refused: `secret`, if the passphrase is wrong or the file belongs to another guardian.
     """
     try:
         box = SecretBox(_passphrase_key(passphrase, bytes.fromhex(locked.salt)))
@@ -96,7 +97,7 @@ def unlock(locked: Locked, passphrase: str, key: GuardianKey) -> GuardianSecret:
     except (CryptoError, Refused, ValueError, TypeError):
         raise Refused(
             RefusalCheck.SECRET,
-            "the guardian's file does not open with this passphrase",
+            "the guardian's file cannot be opened with this passphrase",
             where={"guardian": locked.guardian_id},
         ) from None
     _check(bound, locked.election_id, key)
@@ -111,7 +112,7 @@ def _check(bound: _Bound, election_id: str, key: GuardianKey) -> None:
         and bool(secret.coefficients)
         and secret_power(G, mpz(secret.key)) == key.key,
         RefusalCheck.SECRET,
-        "a secret is another guardian's or for another election",
+        "a secret belongs to another guardian or election",
         guardian=key.owner_id,
     )
 
@@ -127,10 +128,10 @@ def _passphrase_key(passphrase: str, salt: bytes) -> bytes:
 
 
 def make_key_file(path: Path) -> str:
-    """Make the workers' private key, readable by its owner only; returns the public key in hex.
+    """Create the workers' private key, readable by its owner only; returns the public key in hex.
 
     Raises:
-        SettingsError: there is a file already.
+        SettingsError: the file exists already or cannot be written.
     """
     key = PrivateKey.generate()
     try:
@@ -139,7 +140,7 @@ def make_key_file(path: Path) -> str:
         raise SettingsError(
             f"The workers' key cannot be written: {error.strerror}",
             where={"file": path},
-            todo="Secrets that are sealed for an old key need that one; keep it",
+            todo="Keep an old key: secrets that are sealed to it need it",
         ) from error
     with os.fdopen(handle, "w") as file:
         file.write(bytes(key).hex() + "\n")
@@ -158,10 +159,10 @@ def read_key_file(path: Path) -> PrivateKey:
         raise SettingsError(
             "The workers' private key cannot be read",
             where={"variable": "SCRUTIN_TALLY_KEY_FILE", "file": path},
-            todo="Make one with `scrutin guardian workers-key FILE`",
+            todo="Create one with `scrutin guardian workers-key FILE`",
         ) from error
 
 
 def public_key(path: Path) -> str:
-    """The public key, in hex, of a private key's file."""
+    """The public key, in hex, that belongs to a private key file."""
     return bytes(read_key_file(path).public_key).hex()

@@ -19,7 +19,7 @@ GET_BACKUP: Final = """
 SELECT backup FROM guardian_backups
 WHERE election_id = $1 AND owner_id = $2 AND designated_id = $3
 """
-# Not `excluded.sealed`: that takes the right to read the column.
+# Not `excluded.sealed`: that requires the privilege to read the column.
 PUT_SEALED: Final = """
 INSERT INTO sealed_secrets (election_id, guardian_id, sealed) VALUES ($1, $2, $3)
 ON CONFLICT (election_id, guardian_id) DO UPDATE SET sealed = $3
@@ -35,7 +35,7 @@ ON CONFLICT DO NOTHING RETURNING ballot_id
 COUNT_BALLOTS: Final = """
 SELECT count(*) FROM encrypted_ballots WHERE election_id = $1 AND state = $2
 """
-# `->>` gives an object's text, and a text without its quotes.
+# `->>` returns an object as text, and a string without its quotes.
 UNCOLLECTED: Final = """
 SELECT v.vote_hash, coalesce(v.metadata ->> 'encrypted_ballot', '')
 FROM vote_audit v LEFT JOIN ballot_votes b USING (vote_hash)
@@ -182,7 +182,7 @@ SELECT * FROM decryption_status WHERE election_id = $1 ORDER BY guardian_id
 """
 COMBINE_STATUS: Final = "SELECT * FROM combine_status WHERE election_id = $1"
 
-# The product of a chunk, and the one with a unit's number; there is none to plan or to publish.
+# The product of a chunk or of a unit; the phases `plan` and `publish` have none.
 _OF_CHUNK: Final = """(SELECT election_center_id FROM election_center
      WHERE election_id = $1 AND kind = 'chunk' AND chunk_number = $3 AND $2 = 'tally')"""
 _OF_UNIT: Final = """(SELECT election_center_id FROM election_center
@@ -192,17 +192,17 @@ INSERT INTO tally_worker_log (election_id, phase, chunk_number, attempt, worker,
     end_time, status, error_message, election_center_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     {_OF_CHUNK})
-"""  # noqa: S608 - of constants
+"""  # noqa: S608 - built from constants
 LOG_COMBINE: Final = f"""
 INSERT INTO combine_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
     end_time, status, error_message, election_center_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     {_OF_UNIT})
-"""  # noqa: S608 - of constants
+"""  # noqa: S608 - built from constants
 LOG_DECRYPTION: Final = f"""
 INSERT INTO decryption_worker_log (election_id, phase, chunk_number, attempt, worker, start_time,
     end_time, status, error_message, guardian_id, decrypting_guardian_id, decryption_type,
     election_center_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
     {_OF_UNIT})
-"""  # noqa: S608 - of constants
+"""  # noqa: S608 - built from constants

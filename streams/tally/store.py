@@ -1,4 +1,4 @@
-"""Adapter: the encrypted tally in PostgreSQL. Whatever is put twice is there once."""
+"""Adapter: the encrypted tally in PostgreSQL. Repeated writes have no further effect."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from streams.tally.work import Admitted, DescribedElection
 CAST: Final = 1
 SPOILED: Final = 2
 _IDS: Final = 1_000
-"""Ballot ids that are looked at at once."""
+"""Ballot ids read at a time."""
 _BATCH: Final = 64
-"""Ballots that are in memory at once; a chunk of the usual size is one batch."""
+"""Ballots in memory at a time; a chunk of the usual size is one batch."""
 _TALLIES: Final = 10
-"""Encrypted tallies that are in memory at once; as JSON they are larger than ballots."""
+"""Encrypted tallies in memory at a time; as JSON they are larger than ballots."""
 
 
 @dataclass(frozen=True)
 class Center:
-    """A product that is decrypted, or a group of spoiled ballots."""
+    """A product to decrypt, or a group of spoiled ballots."""
 
     center_id: int
     kind: str
@@ -45,9 +45,9 @@ class Center:
 
 
 class TallyStore(Pooled):
-    """The tables of `sql/`; a context that opens and closes the connections.
+    """The tally's tables of `sql/`; a context that opens and closes the connections.
 
-    Every method raises :class:`streams.errors.ServiceUnavailable` while PostgreSQL is away.
+    Every method raises :class:`streams.errors.ServiceUnavailable` if PostgreSQL does not answer.
     """
 
     def __init__(self, config: PostgresConfig) -> None:
@@ -72,7 +72,7 @@ class TallyStore(Pooled):
     async def put_election(
         self, election: DescribedElection, backups: Sequence[tuple[str, str, str]]
     ) -> bool:
-        """Add an election with (owner, designated, backup); False if there is one of this name."""
+        """Add an election and its (owner, designated, backup); False if the id exists already."""
         async with self._transaction() as connection:
             new = await connection.fetchval(
                 sql.PUT_ELECTION,
@@ -91,7 +91,7 @@ class TallyStore(Pooled):
         """An election as it was added.
 
         Raises:
-            Refused: `context`, if there is none.
+            Refused: `context`, if it does not exist.
         """
         known = self._elections.get(election_id)
         if known is None:
@@ -126,15 +126,15 @@ class TallyStore(Pooled):
         return str(found)
 
     async def put_secret(self, election_id: str, guardian: str, sealed: bytes) -> None:
-        """Keep a sealed secret; a newer one takes its place."""
+        """Store a sealed secret; it replaces an older one."""
         await self._value(sql.PUT_SEALED, election_id, guardian, sealed)
 
     async def has_secret(self, election_id: str, guardian: str) -> bool:
-        """Whether a sealed secret is there."""
+        """Whether a sealed secret exists."""
         return await self._value(sql.HAS_SEALED, election_id, guardian) is not None
 
     async def secret(self, election_id: str, guardian: str) -> bytes | None:
-        """A sealed secret, if there is one."""
+        """A sealed secret; None if there is none."""
         found = await self._value(sql.GET_SEALED, election_id, guardian)
         return None if found is None else bytes(found)
 
@@ -153,21 +153,21 @@ class TallyStore(Pooled):
         return {row[0] for row in rows}
 
     async def uncollected(self, election_id: str, limit: int) -> list[tuple[str, str]]:
-        """(vote hash, ballot's JSON) of counted votes whose ballots nobody collected yet."""
+        """(vote hash, ballot's JSON) of counted votes whose ballots are not collected yet."""
         rows = await self._fetch(sql.UNCOLLECTED, ELECTION_PREFIX + election_id, limit)
         return [(row[0], row[1]) for row in rows]
 
     async def count_uncollected(self, election_id: str) -> int:
-        """How many there are. Looks through all counted votes."""
+        """Number of counted votes to collect; scans all counted votes."""
         return int(await self._value(sql.COUNT_UNCOLLECTED, ELECTION_PREFIX + election_id))
 
     async def put_collected(
         self, election_id: str, votes: Sequence[tuple[str, Admitted, bytes]]
     ) -> list[str]:
-        """Keep the ballots of (vote hash, verdict, JSON), or why they do not count.
+        """Store the ballots of (vote hash, verdict, JSON), or the reasons of their refusal.
 
         Returns:
-            Why, for each vote whose ballot was not admitted.
+            The reason for each vote whose ballot was not admitted.
         """
         distinct: dict[str, tuple[str, Admitted, bytes]] = {}
         for vote in votes:
@@ -175,7 +175,7 @@ class TallyStore(Pooled):
                 distinct.setdefault(vote[1].ballot_id, vote)
         good = list(distinct.values())
         async with self._transaction() as connection:
-            # One collector at a time: two that look at one vote would see its ballot as a copy.
+            # One collector at a time: the second one would take a vote's own ballot for a copy.
             await connection.execute(sql.LOCK_ELECTION, election_id)
             known = await connection.fetch(sql.COLLECTED, [vote_hash for vote_hash, _, _ in votes])
             done = {row[0] for row in known}
@@ -196,7 +196,7 @@ class TallyStore(Pooled):
             refused = [
                 None
                 if vote_hash in admitted_hashes
-                else admitted.refused or "there is a ballot of this id or with these ciphertexts"
+                else admitted.refused or "a ballot with this id or these ciphertexts exists"
                 for vote_hash, admitted, _ in rest
             ]
             await connection.execute(
@@ -212,7 +212,7 @@ class TallyStore(Pooled):
         return [why for why in refused if why is not None]
 
     async def count_ballots(self, election_id: str, state: int) -> int:
-        """How many cast or spoiled ballots there are."""
+        """Number of cast or spoiled ballots."""
         return int(await self._value(sql.COUNT_BALLOTS, election_id, state))
 
     async def ballots(self, election_id: str) -> AsyncIterator[tuple[str, int, str]]:
@@ -224,7 +224,7 @@ class TallyStore(Pooled):
     # The phases' results.
 
     async def plan(self, election_id: str, chunk_size: int) -> int:
-        """Spread the cast ballots over chunks, once; returns how many chunks there are."""
+        """Assign the cast ballots to chunks, once; returns the number of chunks."""
         async with self._transaction() as connection:
             await connection.execute(sql.LOCK_ELECTION, election_id)
             planned = int(await connection.fetchval(sql.COUNT_CHUNKS, election_id))
@@ -273,7 +273,7 @@ class TallyStore(Pooled):
                 yield [row[1] for row in rows]
 
     async def has_center(self, election_id: str, kind: str, number: int) -> bool:
-        """Whether a product is there already."""
+        """Whether a product exists already."""
         return bool(await self._value(sql.HAS_CENTER, election_id, kind, number))
 
     async def put_center(
@@ -286,57 +286,57 @@ class TallyStore(Pooled):
         ballots: int,
         unit: int | None = None,
     ) -> None:
-        """Keep a product."""
+        """Store a product."""
         await self._value(sql.PUT_CENTER, election_id, kind, number, unit, ballots, tallies)
 
     async def number_chunks(self, election_id: str) -> None:
-        """Let every chunk be decrypted by itself."""
+        """Number the chunks, so that each is decrypted separately."""
         await self._value(sql.NUMBER_CHUNKS, election_id)
 
     async def count_centers(self, election_id: str) -> int:
-        """How many products are decrypted."""
+        """Number of products to decrypt."""
         return int(await self._value(sql.COUNT_CENTERS, election_id))
 
     async def center(self, election_id: str, unit: int) -> Center:
-        """A product that is decrypted.
+        """A product to decrypt.
 
         Raises:
-            Refused: `tally`, if there is none.
+            Refused: `tally`, if it does not exist.
         """
         rows = await self._fetch(sql.GET_CENTER, election_id, unit)
         require(bool(rows), RefusalCheck.TALLY, "no such product", election=election_id, unit=unit)
         return Center(*rows[0])
 
     async def put_share(self, center: int, guardian: str, key: str, share: str) -> None:
-        """Keep a guardian's shares of a product."""
+        """Store a guardian's shares of a product."""
         await self._value(sql.PUT_SHARE, center, guardian, key, share)
 
     async def has_share(self, center: int, guardian: str) -> bool:
-        """Whether they are there already."""
+        """Whether they exist already."""
         return bool(await self._value(sql.HAS_SHARE, center, guardian))
 
     async def count_shares(self, election_id: str, guardian: str, missing: str = "") -> int:
-        """Of how many products a guardian gave shares, for itself or for a missing one."""
+        """Number of products with shares of a guardian, for itself or for a missing one."""
         if missing:
             return int(await self._value(sql.COUNT_COMPENSATED, election_id, guardian, missing))
         return int(await self._value(sql.COUNT_SHARES, election_id, guardian))
 
     async def put_compensated(self, center: int, guardian: str, missing: str, share: str) -> None:
-        """Keep a guardian's shares for a missing one."""
+        """Store a guardian's shares for a missing guardian."""
         await self._value(sql.PUT_COMPENSATED, center, guardian, missing, share)
 
     async def has_compensated(self, center: int, guardian: str, missing: str) -> bool:
-        """Whether they are there already."""
+        """Whether they exist already."""
         return bool(await self._value(sql.HAS_COMPENSATED, center, guardian, missing))
 
     async def shares(self, center: int, present: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Shares of these guardians, and what they gave for all others."""
+        """Shares of these guardians, and their shares for all others."""
         own = await self._fetch(sql.SHARES, center, list(present))
         parts = await self._fetch(sql.COMPENSATED, center, list(present))
         return [row[1] for row in own], [row[0] for row in parts]
 
     async def put_result(self, center: int, result: str) -> None:
-        """Keep a product's counts."""
+        """Store a product's counts."""
         await self._value(sql.PUT_RESULT, center, result)
 
     async def centers(self, election_id: str) -> AsyncIterator[Any]:
@@ -350,14 +350,14 @@ class TallyStore(Pooled):
         await self._value(sql.PUT_PUBLISHED, election_id, json.dumps(result))
 
     async def published(self, election_id: str) -> dict[str, Any] | None:
-        """The result, once it is published."""
+        """The result; None until it is published."""
         found = await self._value(sql.GET_PUBLISHED, election_id)
         return None if found is None else dict(json.loads(found))
 
     # Jobs and logs.
 
     async def put_jobs(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Bring the mirror of the jobs up to date."""
+        """Update the mirror of the jobs."""
         async with self._transaction() as connection:
             await connection.executemany(sql.PUT_JOB, rows)
 
@@ -371,7 +371,7 @@ class TallyStore(Pooled):
 
 
 async def _ids(connection: Any, election_id: str) -> AsyncIterator[list[int]]:
-    """Ids of the cast ballots in order, in batches; the connection is free in between."""
+    """Ids of the cast ballots in order, in batches; the connection is usable in between."""
     last = -1
     while rows := await connection.fetch(sql.CAST_IDS, election_id, last, _IDS):
         last = rows[-1][0]

@@ -1,4 +1,4 @@
-"""Kafka topics of the encrypted tally. Only deployments that tally have them."""
+"""Kafka topics of the encrypted tally; only deployments with encrypted tallies have them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from streams.settings.configs import KafkaConfig
 EVENTS_TOPIC: Final = "tally.events"
 """Commands and outcomes, by election."""
 TASKS_TOPIC: Final = "tally.tasks"
-"""Work that follows from them, spread over the partitions."""
+"""The work that follows, distributed over the partitions."""
 JOBS_TABLE: Final = "tally_jobs"
 
 
 def tally_app_id(app_id: str) -> str:
-    """Kafka group of the tally's workers; the votes' workers never wait for theirs."""
+    """Kafka group of the tally workers, separate so that vote workers never wait for them."""
     return f"{app_id}-tally"
 
 
@@ -26,12 +26,12 @@ def jobs_changelog(app_id: str) -> str:
 
 
 def partition_for(key: str, partitions: int) -> int:
-    """Where a key belongs."""
+    """The partition of a key."""
     return crc32(key.encode()) % partitions
 
 
 async def ensure_tally_topics(config: KafkaConfig) -> None:
-    """Create what is missing and check what is there.
+    """Create missing topics and check existing ones.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.

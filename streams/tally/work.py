@@ -1,8 +1,8 @@
-"""The tally's computations as a program of its own, so that a worker's event loop never waits.
+"""The tally's computations as a separate program, so that a worker's event loop never blocks.
 
-A helper reads one request after the other from standard input and writes the answers to standard
-output, each with its length before it. It holds keys no longer than a request, keeps nothing on
-disk, and may be killed at any time.
+A helper reads requests one by one from standard input and writes the answers to standard output,
+each preceded by its length. It holds keys only during a request, stores nothing on disk, and may be
+killed at any time.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from streams.tally.refusals import RefusalCheck, Refused
 from streams.tally.sealing import open_sealed
 
 LENGTH_BYTES: Final = 4
-"""Of the big-endian length before every message."""
+"""Size of the big-endian length before every message."""
 
 
 class DescribedElection(msgspec.Struct, frozen=True):
-    """An election as the database has it."""
+    """An election as stored in the database."""
 
     election_id: str
     manifest: str
@@ -53,42 +53,42 @@ class DescribedElection(msgspec.Struct, frozen=True):
 
 
 class Admit(msgspec.Struct, tag=True):
-    """Check ballots with all proofs; answers :class:`Admitted` for each."""
+    """Check ballots with all proofs; the answer is an :class:`Admitted` for each."""
 
     election: DescribedElection
     ballots: list[bytes]
 
 
 class Admitted(msgspec.Struct):
-    """What became of one ballot."""
+    """The verdict on one ballot."""
 
     ballot_id: str = ""
     state: int = 0
     ciphertexts: bytes = b""
     refused: str = ""
-    """Why it is not accepted; empty if it is."""
+    """Why it is refused; empty if it is admitted."""
 
 
 class Multiply(msgspec.Struct, tag=True):
-    """Multiply ballots into what was multiplied before; answers the packed product."""
+    """Multiply ballots into a product; the answer is the packed product."""
 
     election: DescribedElection
     product: bytes
-    """Of the ballots before; empty at first."""
+    """Of the previous ballots; empty at first."""
     ballots: list[bytes]
 
 
 class MultiplyTallies(msgspec.Struct, tag=True):
-    """Multiply encrypted tallies into what was multiplied before; answers the packed product."""
+    """Multiply encrypted tallies into a product; the answer is the packed product."""
 
     election: DescribedElection
     product: bytes
     tallies: list[str]
-    """JSON lists of one."""
+    """JSON lists with one element."""
 
 
 class Describe(msgspec.Struct, tag=True):
-    """Give a packed product the form of an encrypted tally; answers a JSON list of one."""
+    """Convert a packed product to an encrypted tally; the answer is a JSON list with it."""
 
     election: DescribedElection
     product: bytes
@@ -96,14 +96,14 @@ class Describe(msgspec.Struct, tag=True):
 
 
 class Spoil(msgspec.Struct, tag=True):
-    """Give spoiled ballots the form of encrypted tallies; answers a JSON list."""
+    """Convert spoiled ballots to encrypted tallies; the answer is a JSON list."""
 
     election: DescribedElection
     ballots: list[str]
 
 
 class MakeShares(msgspec.Struct, tag=True):
-    """A guardian's shares of encrypted tallies; answers a JSON list."""
+    """Compute a guardian's shares of encrypted tallies; the answer is a JSON list."""
 
     election: DescribedElection
     guardian: str
@@ -113,7 +113,7 @@ class MakeShares(msgspec.Struct, tag=True):
 
 
 class MakeCompensated(msgspec.Struct, tag=True):
-    """A guardian's shares for a missing one; answers a JSON list."""
+    """Compute a guardian's shares for a missing guardian; the answer is a JSON list."""
 
     election: DescribedElection
     guardian: str
@@ -125,15 +125,15 @@ class MakeCompensated(msgspec.Struct, tag=True):
 
 
 class CombineWork(msgspec.Struct, tag=True):
-    """Check all shares and decrypt; answers a JSON list of counts."""
+    """Check all shares and decrypt; the answer is a JSON list of counts."""
 
     election: DescribedElection
     tallies: str
     shares: list[str]
-    """JSON lists, one of each present guardian."""
+    """JSON lists, one for each present guardian."""
     compensated: list[str]
     limit: int
-    """No count is higher."""
+    """Upper bound of the counts."""
 
 
 Request = (
@@ -149,11 +149,11 @@ Request = (
 
 
 class Answer(msgspec.Struct):
-    """What a request led to."""
+    """The answer to a request."""
 
     result: bytes = b""
     error: str = ""
-    """Why not, in words that hold no secret and no vote."""
+    """Why it failed; contains no secret and no vote."""
 
 
 encoder: Final = msgspec.msgpack.Encoder()
@@ -171,7 +171,7 @@ def load_election(described: DescribedElection) -> tuple[CryptoElection, list[Gu
 
 
 def handle(request: Request) -> bytes:
-    """Do what a request asks for.
+    """Process a request.
 
     Raises:
         Refused: something does not verify.
@@ -271,7 +271,9 @@ def _combine(request: CombineWork, election: CryptoElection, keys: list[Guardian
     compensated = [from_json(list[CompensatedShare], text) for text in request.compensated]
     lengths = {len(each) for each in shares} | {len(each) for each in compensated}
     if lengths - {len(tallies)}:
-        raise Refused(RefusalCheck.SHARE, "a guardian's shares are not one for every tally")
+        raise Refused(
+            RefusalCheck.SHARE, "the number of a guardian's shares differs from that of tallies"
+        )
     logarithm = DiscreteLog(request.limit)
     return to_json(
         [
@@ -290,17 +292,17 @@ def _combine(request: CombineWork, election: CryptoElection, keys: list[Guardian
 
 
 def answer(data: bytes) -> bytes:
-    """Decode a request, do it, encode the answer."""
+    """Decode a request, process it, encode the answer."""
     try:
         return encoder.encode(Answer(handle(requests.decode(data))))
     except Refused as refused:
         return encoder.encode(Answer(error=str(refused)))
-    except Exception as error:  # noqa: BLE001 - named, not quoted: its text may hold what it read
+    except Exception as error:  # noqa: BLE001 - only named: its text may quote the input
         return encoder.encode(Answer(error=f"unexpected {type(error).__name__}"))
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
-    """Answer requests until the other side closes."""
+    """Answer requests until the input closes."""
     while header := incoming.read(LENGTH_BYTES):
         reply = answer(incoming.read(int.from_bytes(header)))
         outgoing.write(len(reply).to_bytes(LENGTH_BYTES) + reply)

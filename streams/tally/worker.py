@@ -1,4 +1,4 @@
-"""What a tally worker holds besides Faust: the two agents' stages, services, health, an end."""
+"""A tally worker around Faust: the stages of its two agents, services, health, shutdown."""
 
 from __future__ import annotations
 
@@ -109,20 +109,20 @@ class TallyWorker(WorkerHost):
             key_type=bytes,
             value_type=bytes,
             on_recover=self.restored,
-            help="How far the jobs of every election are",
+            help="Progress of the jobs of every election",
         )
         self._jobs = self.app.tables.add(table)
         self.app.on_partitions_revoked.connect(self.revoked)
         return table
 
-    # What the agents call.
+    # Called by the agents.
 
     async def coordinate(self, event: EventT) -> None:
-        """Take a record of `tally.events`."""
+        """Process a record of `tally.events`."""
         await self._coordinating.put(self._event_of(event))
 
     async def work(self, event: EventT) -> None:
-        """Take a record of `tally.tasks`."""
+        """Process a record of `tally.tasks`."""
         await self._working.put(self._event_of(event))
 
     def _event_of(self, event: EventT) -> EventOf:
@@ -148,7 +148,7 @@ class TallyWorker(WorkerHost):
     # Lifecycle.
 
     async def prepare(self) -> list[Coroutine[Any, Any, None]]:
-        """Bring topics and schema up to date, open what the stages need."""
+        """Create topics, migrate the schema, and open the resources of the stages."""
         await self.retry(
             Service.KAFKA,
             lambda: ensure_tally_topics(self._host.kafka),
@@ -168,16 +168,16 @@ class TallyWorker(WorkerHost):
             await migrate(connection)
 
     async def drain(self) -> None:
-        """Finish what is being worked on; what only waits is left in Kafka."""
+        """Finish running tasks; waiting tasks stay in Kafka."""
         self._working.clear()
         await super().drain()
 
     def on_revoked(self) -> None:
-        """The next owner may be behind us."""
+        """Forget positions: the next owner may be behind this worker."""
         self._acknowledged.clear()
 
     async def positions(self) -> dict[TP, int] | None:
-        """Next offset of every owned partition; None while one is busy or not yet read."""
+        """Next offset of every owned partition; None while one is busy or not read yet."""
         busy = any(group.busy for group in self.groups)
         if busy or self._not_ready() or self._assignment.generation is None:
             return None
@@ -191,9 +191,9 @@ class TallyWorker(WorkerHost):
         return found
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
-        """Next event to read: the jobs know what they applied.
+        """Next event to read, from the offsets that the jobs have applied.
 
-        Tasks go by what is committed, or begin again: doing one twice does it once.
+        Tasks use the committed offset or start over: tasks are idempotent.
         """
         jobs = self.jobs.state
         applied = {tp: jobs.applied(tp.partition) for tp in tps if tp.topic == EVENTS_TOPIC}

@@ -161,5 +161,5 @@ def test_a_wrong_passphrase_and_a_missing_one_are_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="File exists"):
         scrutin(*new, "--passphrase-file", tmp_path / "right")
     files = (tmp_path / "ann.secret.json", tmp_path / "ann.public.json")
-    with pytest.raises(Refused, match="does not open with this passphrase"):
+    with pytest.raises(Refused, match="cannot be opened with this passphrase"):
         scrutin("guardian", "backup", *files, "--passphrase-file", tmp_path / "wrong")

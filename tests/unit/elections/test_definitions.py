@@ -85,21 +85,21 @@ def test_candidates_of_an_election_are_replaced_as_a_whole() -> None:
 @pytest.mark.parametrize(
     ("table", "row", "what"),
     [
-        ("elections", {"id": "x", "election_name": "E"}, "Row 1 of elections makes no sense"),
+        ("elections", {"id": "x", "election_name": "E"}, "Row 1 of elections is invalid"),
         ("elections", {"id": 0, "election_name": "E"}, "out of range"),
-        ("elections", {"id": 1.5, "election_name": "E"}, "no whole number"),
+        ("elections", {"id": 1.5, "election_name": "E"}, "not a whole number"),
         ("elections", {"id": 3}, "election_name is missing"),
         ("elections", {"id": 3, "name": "E", "voting_method": "lots"}, "no voting_method 'lots'"),
         ("elections", {"id": 3, "name": "E", "start_date": "soon"}, "Invalid isoformat"),
         ("regions", {"region_code": "N"}, "id is missing"),
         ("candidates", {"id": 30, "election_id": 1}, "last_name is missing"),
         ("candidates", {"id": 30, "region_code": "Z", "name": "N"}, "no region_code 'Z'"),
-        ("candidates", {"id": 30, "election_id": 9, "name": "N"}, "election 9, which nobody"),
+        ("candidates", {"id": 30, "election_id": 9, "name": "N"}, "election 9, which does not"),
         ("candidates", {"id": 30, "election_id": 1, "party_id": 9, "name": "N"}, "party 9, which"),
-        ("voters", {"id": 1}, "no table 'voters'"),
+        ("voters", {"id": 1}, "no election table 'voters'"),
     ],
 )
-def test_what_makes_no_sense_is_named(table: str, row: dict[str, Any], what: str) -> None:
+def test_an_invalid_definition_is_named(table: str, row: dict[str, Any], what: str) -> None:
     with pytest.raises(ElectionsRefused, match=what):
         merged(known(), read({table: [row]}, known()))
 
@@ -112,7 +112,7 @@ def test_a_candidate_stands_in_a_region_or_in_all() -> None:
 
 def test_one_id_twice_with_different_content() -> None:
     twice = [*TABLES["regions"], {"id": 10, "region_code": "X"}]
-    with pytest.raises(ElectionsRefused, match="id 10 is there twice"):
+    with pytest.raises(ElectionsRefused, match="id 10 occurs twice"):
         read({"regions": twice})
 
 

@@ -171,7 +171,7 @@ async def test_a_helper_that_takes_too_long_is_ended(
 ) -> None:
     ballots = [to_json(ballot) for ballot in world.ballots]
     async with Helpers(1, timeout_s=0.0) as helpers:
-        with pytest.raises(WorkFailed, match="no answer"):
+        with pytest.raises(WorkFailed, match="did not answer"):
             await helpers.ask(Admit(described, ballots))
         assert not helpers.pids()
 
