@@ -16,10 +16,10 @@ from schemas.votes import AdoptedVoteBatch, RuledVoteBatch, VoteBatch
 from schemas.windows import WindowKey, WindowState
 
 InputRecord = Genesis | VoteBatch | RuledVoteBatch | AdoptedVoteBatch | Control | Skip
-"""What the partitions of `votes.validation` hold."""
+"""Record types of `votes.validation`."""
 
 ChangelogRecord = VotedRecord | ControlRecord
-"""What the partitions of the voted table's changelog hold."""
+"""Record types of the voted table's changelog."""
 
 KafkaRecord = InputRecord | ChangelogRecord | VerdictBatch | WindowKey | WindowState | Notice
 
@@ -34,11 +34,11 @@ _window_key: Final = msgspec.msgpack.Decoder(WindowKey)
 _window_state: Final = msgspec.msgpack.Decoder(WindowState)
 
 DecodeError = msgspec.DecodeError
-"""Raised by every `decode_*` of this module; `msgspec.ValidationError` is one of its kinds."""
+"""Raised by every `decode_*` of this module; `msgspec.ValidationError` is a subclass."""
 
 
 def encode(record: KafkaRecord) -> bytes:
-    """Encode any record of ours."""
+    """Encode a record of any type."""
     return _encoder.encode(record)
 
 
@@ -76,5 +76,5 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | msgspec.Raw) -> T
     try:
         return decoder.decode(data)
     except (UnicodeDecodeError, RecursionError, TypeError) as error:
-        # msgspec lets these through as they are; TypeError is a record without a value.
+        # msgspec does not translate these; TypeError is a record without a value.
         raise msgspec.DecodeError(f"{type(error).__name__} while decoding") from error

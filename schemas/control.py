@@ -1,9 +1,9 @@
 """Control records: commands in the partitions of the input log, among the votes.
 
-What a control record changes holds for the votes behind it in its partition and for none before.
-A command that concerns every voter is written to every partition, in each at an offset of its own.
-`number` orders commands: it grows from command to command, whoever issues them, and a record that
-comes again, or late from a writer that was thought dead, has no effect.
+A control record affects the votes after it in its partition and none before it. A command that
+concerns every voter is written to every partition, at a different offset in each. `number` orders
+commands: it grows with each command of any issuer. A record that arrives again, or late from a
+writer that was thought dead, has no effect.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEY_BYTES: Final = 32
 
 
 class ContestKind(StrEnum):
-    """What is decided in a contest."""
+    """The subject of a contest."""
 
     LAW = "law"
     ELECTION = "election"
@@ -26,13 +26,13 @@ class ContestKind(StrEnum):
 
 
 class ContestState(StrEnum):
-    """Where a contest is in its life; it only moves forward."""
+    """State of a contest's life cycle; it only moves forward."""
 
     DRAFT = "draft"
     """Announced; votes do not count yet."""
     OPEN = "open"
     CLOSED = "closed"
-    """Ended, for good: its result is final once every partition has passed the closing."""
+    """Ended permanently; the result is final once every partition has passed the closing record."""
     ARCHIVED = "archived"
     """Closed, and no longer listed unless asked for."""
 
@@ -43,38 +43,38 @@ class ContestRoll(StrEnum):
     DEFAULT = "default"
     """As `SCRUTIN_ROLL` says for the deployment."""
     TABLE = "table"
-    """Voter keys that the log put on the roll."""
+    """Voter keys on the roll in the log."""
     OPEN = "open"
-    """Everybody, once."""
+    """Everybody, once each."""
 
 
 class ContestMethod(StrEnum):
-    """What a ballot says in a contest."""
+    """What a ballot holds."""
 
     SINGLE = "single"
     """One choice."""
     RANKED = "ranked"
-    """Choices in order of preference, as :mod:`streams.core.ranking` writes them."""
+    """Choices in order of preference, see :mod:`streams.core.ranking`."""
 
 
 class Contest(msgspec.Struct, array_like=True, frozen=True):
-    """A contest as a command leaves it, whole."""
+    """The complete state of a contest after a command."""
 
     id: str
-    """As votes name it: a law's id, `election:` and an election's, `poll:` and a poll's."""
+    """As in votes: a law's id, `election:` and an election's id, or `poll:` and a poll's id."""
     kind: str
     """A :class:`ContestKind`."""
     title: str
     state: str
     """A :class:`ContestState`."""
     choices: list[str] | None
-    """What may be chosen; None: anything."""
+    """Allowed choices; None: anything."""
     roll: str
     """A :class:`ContestRoll`."""
     opens_ms: int | None
-    """When a draft opens by itself: Unix time in milliseconds."""
+    """When a draft opens automatically: Unix time in milliseconds."""
     closes_ms: int | None
-    """When it closes by itself: Unix time in milliseconds."""
+    """When it closes automatically: Unix time in milliseconds."""
 
 
 class ElectionContest(Contest, array_like=True, frozen=True):
@@ -83,11 +83,11 @@ class ElectionContest(Contest, array_like=True, frozen=True):
     method: str = ContestMethod.SINGLE
     """A :class:`ContestMethod`."""
     regions: list[str] | None = None
-    """Region of each of the choices, in their order; None: they stand in all regions."""
+    """Region of each choice, in order; None: choices stand in all regions."""
 
 
 class ContestsChanged(msgspec.Struct, array_like=True, frozen=True, tag="contests/1"):
-    """Contests are from here on as this record says. Goes to every partition."""
+    """New states of contests, from here on. Goes to every partition."""
 
     number: int
     command_id: bytes
@@ -95,12 +95,12 @@ class ContestsChanged(msgspec.Struct, array_like=True, frozen=True, tag="contest
     issued_ms: int
     """Unix time in milliseconds."""
     enforced: bool
-    """Whether the issuer's deployment judges votes by contests: else a closing closes nothing."""
+    """Whether the issuer's deployment validates votes by contests; else closing has no effect."""
     contests: list[Contest]
 
 
 class ElectionsChanged(ContestsChanged, array_like=True, frozen=True, tag="contests/2"):
-    """The same, where one is an :class:`ElectionContest`: who does not know that must not judge."""
+    """The same with an :class:`ElectionContest`; readers that do not know this type must stop."""
 
     contests: list[ElectionContest]  # type: ignore[assignment]
 
@@ -108,10 +108,10 @@ class ElectionsChanged(ContestsChanged, array_like=True, frozen=True, tag="conte
 def changes_of(
     number: int, command_id: bytes, issued_ms: int, *, enforced: bool, contests: list[Contest]
 ) -> ContestsChanged:
-    """The record for a change, of the oldest version that can say it."""
+    """The record for a change, in the oldest version that can express it."""
     if not any(isinstance(contest, ElectionContest) for contest in contests):
         return ContestsChanged(number, command_id, issued_ms, enforced, contests)
-    # As they will be read.
+    # As they will be decoded.
     elections = [
         c if isinstance(c, ElectionContest) else ElectionContest(*msgspec.structs.astuple(c))
         for c in contests
@@ -120,9 +120,9 @@ def changes_of(
 
 
 class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
-    """Voter keys come onto the roll, or leave it. Holds keys of its own partition only.
+    """Adds voter keys to the roll or removes them. Holds keys of its own partition only.
 
-    Of two records about a key the later one in the log holds, whatever their numbers.
+    Of two records about a key, the later one in the log wins, regardless of their numbers.
     """
 
     number: int
@@ -130,19 +130,19 @@ class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
     command_id: bytes
     """16 random bytes."""
     sequence: int
-    """Numbers the command's records in this partition, from 0; one that comes again is ignored."""
+    """Number of the record in this command and partition, from 0; repetitions are ignored."""
     last: bool
-    """No more follow in this partition."""
+    """Whether this is the command's last record in this partition."""
     issued_ms: int
     """Unix time in milliseconds."""
     added: bytes
-    """Voter keys of 32 bytes each, one after the other."""
+    """Voter keys of 32 bytes each, concatenated."""
     withdrawn: bytes
-    """The same, taken off the roll after the others came on."""
+    """Voter keys in the same form, removed after the others were added."""
 
 
 class EpochOpened(msgspec.Struct, array_like=True, frozen=True, tag="epoch/1"):
-    """Everything before it in the partition is void: a rehearsal is over. Goes to every one."""
+    """Voids everything before it in the partition: a rehearsal is over. Goes to every partition."""
 
     number: int
     command_id: bytes
@@ -150,8 +150,8 @@ class EpochOpened(msgspec.Struct, array_like=True, frozen=True, tag="epoch/1"):
     issued_ms: int
     """Unix time in milliseconds."""
     epoch: int
-    """Counts from 1; before the first such record it is epoch 0."""
+    """Counts from 1; epoch 0 is before the first such record."""
 
 
 Control = ContestsChanged | ElectionsChanged | RollChanged | EpochOpened
-"""What a control record may be."""
+"""Types of control records."""

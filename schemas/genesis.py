@@ -6,10 +6,10 @@ import msgspec
 
 
 class Genesis(msgspec.Struct, array_like=True, frozen=True, tag="genesis/1"):
-    """Gives the partition an identity that changelog and database remember.
+    """Identity of the partition's log, which changelog and database store too.
 
-    Only the record at offset 0 counts: when two processes create the topic at the same time, the
-    later genesis is a record without effect.
+    Only the record at offset 0 counts. When two processes create the topic at the same time, the
+    later genesis record has no effect.
     """
 
     log_id: bytes

@@ -1,7 +1,7 @@
-"""Notices to the bridges, in the one partition of `votes.control`.
+"""Notices to the intake, in the single partition of `votes.control`.
 
-Every bridge reads all of them from the beginning, and again as they come. None changes a verdict by
-itself: what does is a control record among the votes.
+Each bridge reads all of them from the beginning and then follows new ones. A notice does not change
+a verdict; only a control record among the votes does.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ import msgspec
 
 
 class RollLoaded(msgspec.Struct, array_like=True, frozen=True, tag="roll-loaded/1"):
-    """The roll in the log holds somebody: with `SCRUTIN_ROLL=table` the intake may begin."""
+    """The roll in the log is not empty: with `SCRUTIN_ROLL=table` the intake may begin."""
 
     log_id: bytes
-    """Identity of the log that it is about, 16 bytes; bridges of another pass over it."""
+    """Identity of the log, 16 bytes; bridges of another log ignore the notice."""
     issued_ms: int
     """Unix time in milliseconds."""
 
 
 class IntakePaused(msgspec.Struct, array_like=True, frozen=True, tag="intake-paused/1"):
-    """A reset begins: no bridge takes deliveries until it is over."""
+    """A reset begins: bridges take no deliveries until it is over."""
 
     log_id: bytes
     """Identity of the log, 16 bytes."""
     epoch: int
     """The epoch that will be opened."""
     until_ms: int
-    """Unix time in milliseconds after which the reset has failed and the intake goes on."""
+    """Unix time in milliseconds. Later than this the reset has failed and the intake resumes."""
 
 
 class IntakeResumed(msgspec.Struct, array_like=True, frozen=True, tag="intake-resumed/1"):
-    """A reset is over: what is taken in from here on belongs to its epoch."""
+    """A reset is over: votes taken in from here on belong to its epoch."""
 
     log_id: bytes
     """Identity of the log, 16 bytes."""
@@ -38,7 +38,7 @@ class IntakeResumed(msgspec.Struct, array_like=True, frozen=True, tag="intake-re
 
 
 class AdoptionBegun(msgspec.Struct, array_like=True, frozen=True, tag="adoption-begun/1"):
-    """Another system's votes go into the log: no vote of ours before them."""
+    """Another system's votes are being written to the log; new votes must wait."""
 
     log_id: bytes
     """Identity of the log, 16 bytes."""
@@ -47,7 +47,7 @@ class AdoptionBegun(msgspec.Struct, array_like=True, frozen=True, tag="adoption-
 
 
 class AdoptionEnded(msgspec.Struct, array_like=True, frozen=True, tag="adoption-ended/1"):
-    """They are all in the log, or none will be: the intake goes on."""
+    """The adoption is complete or abandoned: the intake resumes."""
 
     log_id: bytes
     """Identity of the log, 16 bytes."""
@@ -56,4 +56,4 @@ class AdoptionEnded(msgspec.Struct, array_like=True, frozen=True, tag="adoption-
 
 
 Notice = RollLoaded | IntakePaused | IntakeResumed | AdoptionBegun | AdoptionEnded
-"""What `votes.control` holds."""
+"""Record types of `votes.control`."""

@@ -17,8 +17,8 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Review(msgspec.Struct, frozen=True):
-    """JSON body. `voter_hash` and `vote_hash`, `vote` and `choice` are the same value each: readers
-    of both old dialects find theirs. `message_id` of the AMQP message is stable over redelivery.
+    """JSON body. `voter_hash` equals `vote_hash` and `vote` equals `choice`: readers of both old
+    formats find their fields. The AMQP `message_id` is stable over redelivery.
     """
 
     voter_hash: str | None
@@ -34,7 +34,7 @@ class Review(msgspec.Struct, frozen=True):
     """`invalid`, `duplicate` or `malformed`."""
     reason: str
     attempt_count: int
-    """Submissions after the accepted one, this one included; 0 where none was accepted."""
+    """Submissions after the accepted one, including this one; 0 if none was accepted."""
     processed_timestamp: str
     """ISO 8601 in UTC: when the bridge took the vote in."""
     body: Body | None = None

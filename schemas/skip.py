@@ -1,4 +1,4 @@
-"""An operator's decision, written into the log it is about: a record of it is to be passed."""
+"""An operator's decision to skip a record, written to the log that holds the record."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import msgspec
 
 
 class Skip(msgspec.Struct, array_like=True, frozen=True, tag="skip/1"):
-    """Lets readers pass the record at `offset` of the same partition, which cannot be decoded.
+    """Lets readers skip the record at `offset` of the same partition, which cannot be decoded.
 
-    It stands behind that record, so whoever stops there looks ahead for it. Once it is in the log,
-    every reader passes, and every later reading of the log does too. Without effect otherwise.
+    It comes after that record, so a reader that stops there looks ahead for it. With it in the log,
+    every reader skips the record, now and later. It has no other effect.
     """
 
     offset: int
-    """Offset of the record to pass."""
+    """Offset of the record to skip."""
     length: int
     """Its length in bytes."""
     sha256: bytes
-    """SHA-256 of its value: the decision holds for these bytes only."""
+    """SHA-256 of its value; the decision applies to these bytes only."""
     decided_ms: int
     """Unix time in milliseconds."""
     reason: str

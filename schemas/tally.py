@@ -1,7 +1,7 @@
-"""Records of the encrypted tally: what happened, what is to be done, how far a job is.
+"""Records of the encrypted tally: events, tasks and job states.
 
-`tally.events` holds commands and outcomes by election, `tally.tasks` the work that follows from
-them, and the changelog of the table `tally_jobs` the state of every election's jobs.
+`tally.events` holds commands and outcomes by election, `tally.tasks` the resulting work, and the
+changelog of the table `tally_jobs` the state of each election's jobs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import msgspec
 
 
 class Phase(StrEnum):
-    """What is done to an election, in this order."""
+    """Phases of an election's tally, in order."""
 
     PLAN = "plan"
-    """Number the ballots, shuffle them, and spread them over chunks."""
+    """Number the ballots, shuffle them, and distribute them to chunks."""
     TALLY = "tally"
     """Multiply a chunk's ballots."""
     TOTAL = "total"
@@ -27,20 +27,20 @@ class Phase(StrEnum):
     COMBINE = "combine"
     """Check all shares and decrypt."""
     PUBLISH = "publish"
-    """Put the result together."""
+    """Assemble the result."""
 
 
 class Mode(StrEnum):
     """What is decrypted."""
 
     SINGLE = "single"
-    """The product of all chunks, once: nobody learns how a chunk voted."""
+    """The product of all chunks, once: the votes of a chunk stay secret."""
     CHUNKED = "chunked"
-    """Each chunk, as older deployments do: a unanimous chunk tells how its voters voted."""
+    """Each chunk, as older deployments do: a unanimous chunk reveals how its voters voted."""
 
 
 class LaneKey(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One line of work: a phase, where it has one its guardian, and whom that one stands in for."""
+    """One line of work: a phase, its guardian if any, and the missing guardian compensated for."""
 
     phase: Phase
     guardian: str = ""
@@ -48,29 +48,29 @@ class LaneKey(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class TallyTask(msgspec.Struct, array_like=True, frozen=True, tag="tally-task/1"):
-    """One piece of work; doing it twice does it once."""
+    """One unit of work; idempotent."""
 
     election_id: str
     lane: LaneKey
     unit: int
-    """Number of the chunk, or of the center that is decrypted."""
+    """Number of the chunk, or of the product to decrypt."""
     attempt: int
     """From 1."""
     mode: Mode
     chunk_size: int
     present: list[str]
-    """Guardians whose own shares are decrypted with."""
+    """Guardians whose own shares are used to decrypt."""
 
 
 # Commands.
 
 
 class Create(msgspec.Struct, array_like=True, frozen=True, tag="create/1"):
-    """Tally an election whose ballots are in."""
+    """Tally an election whose ballots are all in the database."""
 
     election_id: str
     guardians: list[str]
-    """By their numbers."""
+    """Ordered by number."""
     quorum: int
     mode: Mode
     chunk_size: int
@@ -85,26 +85,26 @@ class Decrypt(msgspec.Struct, array_like=True, frozen=True, tag="decrypt/1"):
 
 
 class Uploaded(msgspec.Struct, array_like=True, frozen=True, tag="uploaded/1"):
-    """All shares of one line were made elsewhere and are in the database."""
+    """All shares of one line were computed elsewhere and are in the database."""
 
     election_id: str
     lane: LaneKey
 
 
 class Combine(msgspec.Struct, array_like=True, frozen=True, tag="combine/1"):
-    """No more guardians are to come: stand in for those that are missing, then decrypt."""
+    """No more guardians will take part: compensate for the missing ones, then decrypt."""
 
     election_id: str
 
 
 class Cancel(msgspec.Struct, array_like=True, frozen=True, tag="cancel/1"):
-    """Give out no more work."""
+    """Assign no more work."""
 
     election_id: str
 
 
 class Resume(msgspec.Struct, array_like=True, frozen=True, tag="resume/1"):
-    """Go on after a cancel, and try again what failed."""
+    """Resume after a cancel, and retry failed units."""
 
     election_id: str
 
@@ -119,13 +119,13 @@ class Done(msgspec.Struct, array_like=True, frozen=True, tag="done/1"):
     lane: LaneKey
     unit: int
     chunks: int = 0
-    """Of a plan: how many chunks there are,"""
+    """For a plan: the number of chunks."""
     centers: int = 0
-    """of a total: how many products are to be decrypted."""
+    """For a total: the number of products to decrypt."""
 
 
 class Failed(msgspec.Struct, array_like=True, frozen=True, tag="failed/1"):
-    """A task could not be done."""
+    """A task failed."""
 
     election_id: str
     lane: LaneKey
@@ -141,41 +141,41 @@ TallyEvent = Create | Decrypt | Uploaded | Combine | Cancel | Resume | Done | Fa
 
 
 class Running(msgspec.Struct, array_like=True):
-    """A unit that is given out, or waits to be given out again."""
+    """A unit that is assigned or waits to be assigned again."""
 
     attempt: int
     at_ms: int
-    """When it was given out, or not before when it will be."""
+    """When it was assigned, or the earliest time of the next assignment."""
 
 
 class Lane(msgspec.Struct, array_like=True):
-    """How far one line of work is."""
+    """Progress of one line of work."""
 
     key: LaneKey
     units: int
     sealed: bool = True
-    """Whether workers can do it; if not, shares are uploaded."""
+    """Whether workers can do it; otherwise shares are uploaded."""
     given_out: int = 0
-    """Units below this were given out at least once."""
+    """Units below this number were assigned at least once."""
     running: dict[int, Running] = {}
     waiting: dict[int, Running] = {}
-    """To be tried again."""
+    """Units to retry."""
     failed: dict[int, str] = {}
-    """Given up, with the error."""
+    """Permanently failed units, with the error."""
 
     @property
     def done(self) -> int:
-        """How many units are finished."""
+        """Number of finished units."""
         return self.given_out - len(self.running) - len(self.waiting) - len(self.failed)
 
     @property
     def complete(self) -> bool:
-        """Whether all are."""
+        """Whether all units are finished."""
         return self.done == self.units
 
     @property
     def stuck(self) -> bool:
-        """Whether some failed and nothing is under way."""
+        """Whether some units failed and none is running or waiting."""
         return bool(self.failed) and not self.running and not self.waiting
 
 
@@ -190,17 +190,17 @@ class JobState(msgspec.Struct, array_like=True, tag="tally-job/1"):
     created_by: str
     created_ms: int
     lanes: list[Lane]
-    """In the order they were opened."""
+    """In the order in which they were opened."""
     centers: int = 0
     asked: list[str] = []
-    """Guardians whose sealed secrets are to be used."""
+    """Guardians whose sealed secrets workers use."""
     uploaded: list[LaneKey] = []
-    """Lines whose shares were made elsewhere, whether or not they are open."""
+    """Lines whose shares were computed elsewhere, open or not yet open."""
     combining: bool = False
     present: list[str] = []
-    """Guardians whose own shares are decrypted with, once that is settled."""
+    """Guardians whose own shares are used to decrypt, once determined."""
     cancelled: bool = False
     version: int = 0
     """Counts the changes."""
     applied: int = -1
-    """Offset of the last event in it."""
+    """Offset of the last applied event."""

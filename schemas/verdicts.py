@@ -9,18 +9,18 @@ import msgspec
 
 
 class Status(StrEnum):
-    """What became of a message that was not accepted."""
+    """Verdict on a message that was not accepted."""
 
     INVALID = "invalid"
-    """Well-formed, but this voter or this choice does not count."""
+    """Well-formed, but the voter or the choice does not count."""
     DUPLICATE = "duplicate"
     """The voter had voted before."""
     MALFORMED = "malformed"
-    """Not a vote at all."""
+    """Not a vote."""
     REPLAY = "replay"
-    """The same submission once more, not a second one; leaves a metric and nothing else."""
+    """Another delivery of the same submission; counted in a metric only."""
     VOID = "void"
-    """Taken in before the last reset of a rehearsal; leaves a metric and nothing else."""
+    """Taken in before the last reset of a rehearsal; counted in a metric only."""
 
 
 UNREPORTED: Final = frozenset({Status.REPLAY, Status.VOID})
@@ -28,7 +28,7 @@ UNREPORTED: Final = frozenset({Status.REPLAY, Status.VOID})
 
 
 class Reason(StrEnum):
-    """Why, for the statuses that validation decides; malformed messages bring their own."""
+    """Reasons that validation gives; malformed messages have their own."""
 
     NOT_ON_ROLL = "not_on_roll"
     UNKNOWN_CHOICE = "unknown_choice"
@@ -37,20 +37,20 @@ class Reason(StrEnum):
     OLD_EPOCH = "old_epoch"
     UNKNOWN_CONTEST = "unknown_contest"
     CONTEST_NOT_OPEN = "contest_not_open"
-    """It is a draft."""
+    """The contest is a draft."""
     CONTEST_CLOSED = "contest_closed"
     CHOICE_NOT_ALLOWED = "choice_not_allowed"
     OTHER_REGION = "other_region"
-    """The candidate does not stand in the region that the vote is from."""
+    """The candidate does not stand in the vote's region."""
     REFUSED_BEFORE = "refused_before"
-    """Adopted: the system before held it to be invalid."""
+    """Adopted: the previous system rejected it as invalid."""
     VOTE_LOST = "vote_lost"
-    """Adopted: the system before knew that the voter had voted, but no vote that can be counted.
-    The voter has voted all the same."""
+    """Adopted: the previous system recorded that the voter voted, but no vote that can be counted.
+    The voter still counts as having voted."""
 
 
 class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The verdict on one item of a batch that was not accepted."""
+    """The verdict on an item that was not accepted."""
 
     index: int
     """Number of the item in its :class:`schemas.votes.VoteBatch`."""
@@ -59,14 +59,14 @@ class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):
     reason: str
     """A :class:`Reason`, or the reason of a malformed message."""
     attempt: int = 0
-    """For a duplicate: how many submissions came after the accepted one, this one included."""
+    """For a duplicate: number of submissions after the accepted one, including this one."""
 
 
 class VerdictBatch(msgspec.Struct, array_like=True, frozen=True, tag="verdicts/1"):
-    """The verdicts on one record of the input log: the record itself and what was not accepted.
+    """The verdicts on one input record: the record itself and the rejections.
 
-    There is one for every input record, also where nothing was accepted, so that the offsets form
-    an unbroken chain.
+    Every input record has one, even if nothing was accepted, so that the offsets form an unbroken
+    chain.
     """
 
     log_id: bytes
@@ -76,8 +76,8 @@ class VerdictBatch(msgspec.Struct, array_like=True, frozen=True, tag="verdicts/1
     offset: int
     """Input offset."""
     previous_offset: int
-    """Input offset of the verdict batch before this one; -1 for the first."""
+    """Input offset of the previous verdict batch; -1 for the first."""
     rejections: list[Rejection]
-    """By ascending index. Everything else in the record is accepted."""
+    """By ascending index. All other items of the record are accepted."""
     record: msgspec.Raw
-    """The input record as it was read, still encoded (:func:`schemas.codec.decode_input`)."""
+    """The input record, still encoded (:func:`schemas.codec.decode_input`)."""

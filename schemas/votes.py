@@ -9,10 +9,10 @@ import msgspec
 
 
 class Kind(IntEnum):
-    """What a vote is cast in."""
+    """Kind of contest that a vote is cast in."""
 
     LAW = 0
-    """One vote per hash; the hash was made for one law. Choices `oui` and `non`."""
+    """One vote per hash; each hash belongs to one law. Choices `oui` and `non`."""
     CANDIDATE = 1
     """One vote per hash and contest; the choice is a candidate's id."""
 
@@ -23,30 +23,30 @@ class Flag(IntFlag):
     REDELIVERED = 1
     """RabbitMQ may have delivered it before."""
     REPRODUCED = 2
-    """The bridge may have written it to Kafka before (the answer to a produce was lost)."""
+    """The bridge may have written it to Kafka before (the reply to a produce was lost)."""
     MESSAGE_ID = 4
-    """The publisher gave it a `message_id`."""
+    """The publisher set a `message_id`."""
     ON_ROLL = 8
-    """The roll knew the hash, or was not asked."""
+    """The hash is on the roll, or the roll was not asked."""
     PREVALIDATED = 16
-    """It came by `votes.aggregation`: somebody else asked the roll."""
+    """It came from `votes.aggregation`: another system asked the roll."""
 
 
 REPLAYABLE = Flag.REDELIVERED | Flag.REPRODUCED | Flag.MESSAGE_ID
-"""With any of these, a vote whose identity is known is the same submission once more."""
+"""With any of these flags, a vote with a known identity is a repeated delivery."""
 
 
 class Vote(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One well-formed vote. Well-formed does not mean valid."""
 
     hash: str
-    """The voter's hash; 64 hexadecimal digits in lower case, anything else as it came."""
+    """The voter's hash; 64 hexadecimal digits in lower case, anything else unchanged."""
     contest: str
     """A law's id, or `election:` and an election's id."""
     kind: int
     """A :class:`Kind`."""
     choice: str
-    """`oui` or `non` in lower case (other words as they came), or a candidate's id."""
+    """`oui` or `non` in lower case (other words unchanged), or a candidate's id."""
     flags: int
     """Bits of :class:`Flag`."""
     identity: bytes
@@ -59,7 +59,7 @@ class Vote(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Malformed(msgspec.Struct, array_like=True, frozen=True):
-    """A message that is no vote."""
+    """A message that is not a vote."""
 
     reason: str
     """A name such as `not_json`; see :mod:`streams.messages.decode`."""
@@ -79,7 +79,7 @@ class VoteBatch(msgspec.Struct, array_like=True, frozen=True, tag="votes/1"):
     """A micro-batch of one partition. Votes are numbered from 0, malformed messages after them."""
 
     ingest_ms: int
-    """When the bridge sealed the batch: Unix time in milliseconds. Decides the window."""
+    """When the bridge sealed the batch: Unix time in milliseconds. Determines the window."""
     bridge: str
     """Name of the bridge process."""
     votes: list[Vote]
@@ -87,18 +87,18 @@ class VoteBatch(msgspec.Struct, array_like=True, frozen=True, tag="votes/1"):
 
 
 class Rule(IntFlag):
-    """What votes are judged by beside their stamps, as bits of :attr:`RuledVoteBatch.rules`."""
+    """Rules that votes are validated by, as bits of :attr:`RuledVoteBatch.rules`."""
 
     CONTESTS = 1
-    """Their contest must be known to the log and open, and the choice one of its choices."""
+    """The contest must be in the log and open, and the choice must be one of its choices."""
     ROLL_TABLE = 2
-    """The roll is in the log; the stamp :attr:`Flag.ON_ROLL` says nothing."""
+    """The roll is in the log; :attr:`Flag.ON_ROLL` has no meaning."""
     POLLS = 4
-    """As :attr:`CONTESTS`, for votes in polls only."""
+    """Like :attr:`CONTESTS`, for votes in polls only."""
 
 
 class RuledVoteBatch(VoteBatch, array_like=True, frozen=True, tag="votes/2"):
-    """A micro-batch under rules that control records made; the bridge says which.
+    """A micro-batch that is validated by rules of control records; the bridge sets which.
 
     A deployment without such rules writes :class:`VoteBatch`, as the first version did.
     """
@@ -110,20 +110,20 @@ class RuledVoteBatch(VoteBatch, array_like=True, frozen=True, tag="votes/2"):
 
 
 class AdoptedVoteBatch(RuledVoteBatch, array_like=True, frozen=True, tag="votes/adopted/1"):
-    """What another system had taken in before it handed its election over.
+    """Votes that another system had taken in before Scrutin adopted its election.
 
-    No queue brought these votes and no roll was asked: the other system had judged them. They carry
-    the time at which they were cast then; `ingest_ms` is the time of the adoption. `malformed` is
-    empty.
+    They came through no queue and no roll was asked, because the other system had validated them.
+    They carry the time at which they were cast; `ingest_ms` is the time of the adoption.
+    `malformed` is empty.
     """
 
     adoption: bytes
     """Identity of the adoption, 16 bytes."""
     submissions: list[int]
-    """What each vote was there: 0 the voter's counted vote, n the n-th submission after that one,
-    :data:`REFUSED` a vote that it held to be invalid. An empty choice: it knew that the voter had
-    voted, and nothing of the vote."""
+    """Each vote's standing in the other system: 0 the voter's counted vote, n the n-th submission
+    after it, :data:`REFUSED` a vote that was rejected as invalid. An empty choice means that the
+    system recorded only that the voter voted."""
 
 
 REFUSED: Final = -1
-"""A submission that the other system held to be invalid."""
+"""A submission that the other system rejected as invalid."""

@@ -11,7 +11,7 @@ class WindowKey(msgspec.Struct, array_like=True, frozen=True, tag="window-key/1"
     contest: str
     choice: str
     window_start_ms: int
-    """Unix time in milliseconds; the window is as wide as `BATCH_TIMEOUT_SECONDS` says."""
+    """Unix time in milliseconds; `BATCH_TIMEOUT_SECONDS` is the window's width."""
 
 
 class WindowState(msgspec.Struct, array_like=True, frozen=True, tag="window/1"):

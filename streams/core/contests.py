@@ -1,7 +1,7 @@
-"""Contests and what may become of them; pure.
+"""Contests and their state changes; pure.
 
-Every function takes the contests as they are and returns those that a command changes, whole. What
-is asked for and holds already changes nothing, so that a command can be given again.
+Each function takes the contests as they are and returns the complete new form of those that a
+command changes. A command whose effect already holds changes nothing, so it can be repeated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Contests = Mapping[str, Contest]
 
 
 class ContestRefused(ScrutinError):
-    """A contest cannot become what a command asks for."""
+    """A contest does not allow the change that a command asks for."""
 
 
 def contest_id(name: str, kind: ContestKind | None = None) -> str:
@@ -53,7 +53,7 @@ def contest_id(name: str, kind: ContestKind | None = None) -> str:
 
 
 def kind_of(contest: str) -> ContestKind:
-    """The kind that an id tells."""
+    """The kind of a contest, by its id's prefix."""
     if contest.startswith(ELECTION_PREFIX):
         return ContestKind.ELECTION
     return ContestKind.POLL if contest.startswith(POLL_PREFIX) else ContestKind.LAW
@@ -74,16 +74,16 @@ def draft(
 
     Args:
         name: its id.
-        title: for people; the id if there is none.
-        choices: what may be chosen; None: `oui` and `non` for a law, anything otherwise.
+        title: shown to people; the id if empty.
+        choices: allowed choices; None: `oui` and `non` for a law, anything otherwise.
         roll: a :class:`schemas.control.ContestRoll`.
-        opens_ms: when it opens by itself, Unix milliseconds.
-        closes_ms: when it closes by itself, Unix milliseconds.
+        opens_ms: when it opens automatically, Unix milliseconds.
+        closes_ms: when it closes automatically, Unix milliseconds.
         method: a :class:`schemas.control.ContestMethod`.
-        regions: region of each choice; None: they stand everywhere.
+        regions: region of each choice; None: choices stand in all regions.
 
     Raises:
-        ContestRefused: it makes no sense.
+        ContestRefused: the fields are invalid or contradict each other.
     """
     kind = kind_of(name)
     if not name.removeprefix(_PREFIXES[kind]) and kind is not ContestKind.ELECTION:
@@ -109,10 +109,10 @@ def draft(
 
 
 def create(known: Contests, drafts: Iterable[Contest]) -> list[Contest]:
-    """Announce contests; a draft may be announced anew.
+    """Announce contests; a draft may be announced again with other fields.
 
     Raises:
-        ContestRefused: one is open or over, and differs.
+        ContestRefused: a contest is open or over, and differs.
     """
     changed = []
     for new in drafts:
@@ -130,21 +130,21 @@ def create(known: Contests, drafts: Iterable[Contest]) -> list[Contest]:
 
 
 def _differing(old: Contest, new: Contest) -> list[str]:
-    """Fields that differ, by the names that people write; the state apart."""
+    """Fields that differ except the state, by the names shown to people."""
     names = {"opens_ms": "opening", "closes_ms": "end", "choices": "list of choices"}
     return [
         names.get(field, field)
-        # One may say more than the other: see `ElectionContest`.
+        # One may have more fields than the other: see `ElectionContest`.
         for field in max(old.__struct_fields__, new.__struct_fields__, key=len)
         if field != "state" and getattr(old, field, None) != getattr(new, field, None)
     ]
 
 
 def open_now(known: Contests, name: str, now_ms: int) -> list[Contest]:
-    """Let votes count from now on.
+    """Open a contest.
 
     Raises:
-        ContestRefused: it is over, or its end has passed.
+        ContestRefused: it is over, or its closing time has passed.
     """
     old = _existing(known, name)
     if old.state == ContestState.OPEN:
@@ -157,7 +157,7 @@ def open_now(known: Contests, name: str, now_ms: int) -> list[Contest]:
 
 
 def close_now(known: Contests, name: str) -> list[Contest]:
-    """Let no vote count from now on, for good.
+    """Close a contest permanently.
 
     Raises:
         ContestRefused: it was never open.
@@ -174,7 +174,7 @@ def extend(known: Contests, name: str, closes_ms: int | None, now_ms: int) -> li
     """Move the closing time; None: it closes by command only.
 
     Raises:
-        ContestRefused: it is over, or the time has passed.
+        ContestRefused: it is over, or the new time has passed.
     """
     old = _existing(known, name)
     if old.state not in {ContestState.DRAFT, ContestState.OPEN}:
@@ -188,7 +188,7 @@ def extend(known: Contests, name: str, closes_ms: int | None, now_ms: int) -> li
 
 
 def archive(known: Contests, name: str) -> list[Contest]:
-    """Put a closed contest away.
+    """Archive a closed contest.
 
     Raises:
         ContestRefused: it is not closed.
@@ -201,10 +201,10 @@ def archive(known: Contests, name: str) -> list[Contest]:
     return [msgspec.structs.replace(old, state=ContestState.ARCHIVED)]
 
 
-def due(known: Contests, now_ms: int) -> list[Contest]:
-    """Contests whose time has come: drafts to open, open ones to close.
+def due_changes(known: Contests, now_ms: int) -> list[Contest]:
+    """Scheduled changes: drafts to open and open contests to close.
 
-    A draft whose opening and closing were both missed opens and closes in turn.
+    A draft that missed its opening and its closing opens first and closes at the next call.
     """
     changed = []
     for old in known.values():
@@ -218,10 +218,10 @@ def due(known: Contests, now_ms: int) -> list[Contest]:
     return changed
 
 
-def begin_again(known: Contests) -> list[Contest]:
-    """What a rehearsal's end makes of the contests: those that are over are drafts once more.
+def reset_to_drafts(known: Contests) -> list[Contest]:
+    """Make drafts of the contests that are over, at the end of a rehearsal.
 
-    Times that have passed would open and close them at once, so they are taken away.
+    Their times are removed, because times that have passed would open and close them at once.
     """
     over = {ContestState.CLOSED, ContestState.ARCHIVED}
     return [
@@ -232,11 +232,11 @@ def begin_again(known: Contests) -> list[Contest]:
 
 
 def from_table(rows: Iterable[Mapping[str, Any]]) -> list[Contest]:
-    """Drafts from the objects of an import file.
+    """Drafts from the rows of an import file.
 
     Args:
-        rows: with `id`, and any of `kind`, `title`, `choices` (a list, or text between commas or
-            bars), `roll`, `opens`, `closes` (ISO 8601).
+        rows: each with `id`, and any of `kind`, `title`, `choices` (a list, or text separated by
+            commas or bars), `roll`, `opens`, `closes` (ISO 8601).
 
     Raises:
         ContestRefused: names the row.
@@ -270,7 +270,7 @@ def parse_time(text: str | None) -> int | None:
     """Unix milliseconds of an ISO 8601 time; without an offset it is UTC.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no such time.
     """
     if not text:
         return None

@@ -1,7 +1,7 @@
-"""Validation as a pure function: a record of the input log and the voted table in, verdicts out.
+"""Validation as a pure function: an input record and the voted table in, verdicts out.
 
-Validation is a fold of the log. Nothing here reads a clock, a service or a random number, so two
-workers that read the same log decide the same.
+Verdicts depend on the log alone. Nothing here reads a clock, a service or a random number, so two
+workers that read the same log reach the same verdicts.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from streams.core.keys import voter_key
 from streams.core.rules import LAW_CHOICES, Rules, by_flags
 
 IDENTITY_BYTES: Final = 8
-"""How much of an identity the voted table keeps, with the mark in its last bit."""
+"""Stored length of an identity; its last bit is the mark of :func:`stored_identity`."""
 _LAST: Final = IDENTITY_BYTES - 1
 
 
 class VoterEntry(msgspec.Struct, frozen=True, gc=False):
-    """What the voted table knows of a voter key."""
+    """What the voted table knows about a voter key."""
 
     offset: int
     """Input offset at which the key was first accepted."""
     index: int
     """Number of the vote in that record."""
     identity: bytes
-    """Of the accepted vote, as :func:`kept_identity` gives it."""
+    """Of the accepted vote, see :func:`stored_identity`."""
     attempts: int = 0
     """Submissions after the accepted one."""
     later: tuple[bytes, ...] = ()
     """Identities of the latest attempts, oldest first, at most 8."""
 
 
-# A plain integer: the member's own operators cost more than the rest of a verdict.
+# A plain integer: the enum's operators cost more than the rest of a verdict.
 _REPLAYABLE: Final = int(REPLAYABLE)
 
 _OTHER_LAST_BIT: Final = [bytes((byte ^ 1,)) for byte in range(256)]
@@ -48,17 +48,17 @@ Lookup = Callable[[bytes], VoterEntry | None]
 def decide(
     batch: VoteBatch, offset: int, log_id: bytes, lookup: Lookup, rules: Rules | None = None
 ) -> VotedRecord:
-    """Decide on every item of a record.
+    """Decide on each item of a record.
 
     Args:
         batch: the record.
         offset: its offset in its partition of the input log.
         log_id: identity of that partition's log.
-        lookup: the voted table as it was after the record before this one.
-        rules: what control records had decreed by then; None: nothing.
+        lookup: the voted table after the previous record.
+        rules: set by earlier control records; None: no control record came before.
 
     Returns:
-        The changelog record: what changes in the table, and what was not accepted.
+        The changelog record: changes of the table, and items that were not accepted.
     """
     if rules is not None and rules.void(batch):
         return _void(batch, log_id)
@@ -73,10 +73,10 @@ def decide(
 
     for index, vote in enumerate(batch.votes):
         key = voter_key(vote.hash, vote.contest, vote.kind)
-        identity = kept_identity(vote)
+        identity = stored_identity(vote)
         reason = validator(vote, key)
         if reason is not None:
-            # A counted vote that comes once more stays counted, whatever has changed since.
+            # The replay of a counted vote stays a replay, even if the rules have changed since.
             if validator is not by_flags and _is_replay(vote, touched.get(key) or lookup(key)):
                 rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
             else:
@@ -108,7 +108,7 @@ def decide(
 
 
 def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> VotedRecord:
-    """Take over what another system had decided. A record that comes again changes nothing."""
+    """Adopt the decisions of another system. A record that arrives again changes nothing."""
     first_votes = bytearray()
     contests: dict[str, int] = {}
     rejections: list[Rejection] = []
@@ -120,7 +120,7 @@ def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) 
             rejections.append(Rejection(index, Status.INVALID, Reason.REFUSED_BEFORE))
             continue
         key = voter_key(vote.hash, vote.contest, vote.kind)
-        identity = kept_identity(vote)
+        identity = stored_identity(vote)
         entry = touched.get(key) or lookup(key)
         if entry is None:
             touched[key] = VoterEntry(offset, index, identity, attempts=number)
@@ -133,7 +133,7 @@ def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) 
                 rejections.append(Rejection(index, Status.INVALID, Reason.VOTE_LOST))
             continue
         known = identity in {entry.identity, *entry.later}
-        # 0: the voter has voted here before the adoption came.
+        # 0: the voter had voted here before the adoption arrived.
         attempt = number or entry.attempts + 1
         if known or attempt <= entry.attempts:
             rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
@@ -160,27 +160,27 @@ def _duplicate(index: int, attempt: int) -> Rejection:
 
 
 def _is_replay(vote: Vote, entry: VoterEntry | None) -> bool:
-    """Whether a vote is one that the entry knows, delivered once more."""
+    """Whether a vote is another delivery of one that the entry knows."""
     if entry is None:
         return False
     known = (entry.identity, *entry.later)
-    # A bridge that was frozen, or cut off from Kafka, may write the first delivery after another
-    # bridge has written the second.
-    if _kept(vote.identity, 1) in known:
+    # A bridge that was frozen or cut off from Kafka may write the first delivery after another
+    # bridge wrote the second.
+    if _marked(vote.identity, 1) in known:
         return True
-    return bool(vote.flags & _REPLAYABLE) and _kept(vote.identity, 0) in known
+    return bool(vote.flags & _REPLAYABLE) and _marked(vote.identity, 0) in known
 
 
-def kept_identity(vote: Vote) -> bytes:
-    """What the voted table keeps of a vote's identity, 8 bytes.
+def stored_identity(vote: Vote) -> bytes:
+    """A vote's identity as the voted table stores it, 8 bytes.
 
-    63 bits of the identity; the last bit says that the delivery was marked as one that may have
-    come before.
+    63 bits are of the identity. The last bit is set if the delivery was marked as a possible
+    repetition.
     """
-    return _kept(vote.identity, 1 if vote.flags & _REPLAYABLE else 0)
+    return _marked(vote.identity, 1 if vote.flags & _REPLAYABLE else 0)
 
 
-def _kept(identity: bytes, marked: int) -> bytes:
+def _marked(identity: bytes, marked: int) -> bytes:
     last = identity[_LAST]
     if last & 1 == marked:
         return identity[:IDENTITY_BYTES]

@@ -1,4 +1,4 @@
-"""The decision which verdict batches a flush applies: behind the fence, in order, once. Pure."""
+"""Decides which verdict batches a flush applies: those after the fence, in order, once. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FlushResult:
     counted: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Counted votes by (contest, choice)."""
     totals: dict[tuple[str, str], int] = field(default_factory=dict)
-    """All votes of those (contest, choice), as committed."""
+    """Committed totals of the same (contest, choice)."""
     rejected: int = 0
     replays: int = 0
     """Verdict batches at or below the fence."""
@@ -48,6 +48,8 @@ class MissingRange(Exception):
 
 @dataclass
 class Fence:
+    """How far a partition was counted, as `sink_offsets` holds it."""
+
     log_id: bytes
     source_offset: int
     validated_offset: int
@@ -58,18 +60,18 @@ class Fence:
 
 @dataclass
 class FlushWork:
-    """What a flush writes, after the fence has dropped what is known."""
+    """What a flush writes, without the batches that the fence dropped."""
 
     accepted: list[tuple[VerdictEvent, VoteBatch, list[tuple[int, Vote]]]] = field(
         default_factory=list
     )
     rejected: list[RejectedItem] = field(default_factory=list)
-    controls: list[Passed] = field(default_factory=list)
+    controls: list[PassedControl] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """A control record that a flush has come to."""
+class PassedControl:
+    """A control record that a flush passes."""
 
     partition: int
     log_id: bytes
@@ -114,5 +116,5 @@ def admit(event: VerdictEvent, fence: Fence, work: FlushWork, result: FlushResul
         work.accepted.append((event, event.record, accepted))
         work.rejected.extend(rejected)
     elif not isinstance(event.record, Genesis | Skip):
-        passed = Passed(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
+        passed = PassedControl(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
         work.controls.append(passed)

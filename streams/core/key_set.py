@@ -11,17 +11,17 @@ _BUCKET_BITS: Final = 18
 _READ_BYTES: Final = 3
 _SHIFT: Final = 8 * _READ_BYTES - _BUCKET_BITS
 _KNOWN_BYTES: Final = 2
-"""Bytes of a key that its bucket's number tells."""
+"""Bytes of a key that follow from its bucket's number."""
 _KNOWN_SHIFT: Final = _BUCKET_BITS - 8 * _KNOWN_BYTES
 _REST_BYTES: Final = KEY_BYTES - _KNOWN_BYTES
 
 
 class KeySet:
-    """Keys in 262,144 buckets by their first 18 bits; a bucket is the rests of its keys in a row.
+    """Keys in 262,144 buckets by their first 18 bits; a bucket holds the rest of each key in a row.
 
-    A Python set takes about 130 bytes for such a key. Whole keys are kept, no digests: voters
-    choose what they send, and must not be able to imitate somebody's beginning. Only those who
-    make the roll put keys in, so nobody else can fill a bucket.
+    A Python set takes about 130 bytes for such a key. The set stores complete keys, not digests:
+    voters choose what they send and must not be able to imitate the beginning of another key.
+    Only the operators of the roll add keys, so nobody else can overfill a bucket.
     """
 
     def __init__(self) -> None:
@@ -84,6 +84,6 @@ def _find(bucket: bytes, rest: bytes) -> int:
     """Where a key's rest is in a bucket; -1 if it is not there."""
     place = bucket.find(rest)
     while place > 0 and place % _REST_BYTES:
-        # It straddles two neighbours.
+        # The match spans two neighbours.
         place = bucket.find(rest, place + 1)
     return place

@@ -1,4 +1,4 @@
-"""Voter keys: who counts as one voter, and in which partition their votes meet."""
+"""Voter keys: which votes belong to one voter, and to which partition they go."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 from schemas.votes import Kind
 
 ELECTION_PREFIX: Final = "election:"
-"""Contest of a candidate vote: this and the election's id, which may be missing."""
+"""Prefix of a candidate vote's contest, before the election's id, which may be empty."""
 
 VOTER_KEY_BYTES: Final = 32
 
 
 def normalise_hash(text: str) -> str:
-    """Lower-case a hash of 64 hexadecimal digits; take anything else exactly as it is."""
+    """Lower-case a hash of 64 hexadecimal digits; return anything else unchanged."""
     if len(text) == 64 and _hex64(text) is not None:
         return text.lower()
     return text
@@ -24,7 +24,7 @@ def normalise_hash(text: str) -> str:
 def voter_key(vote_hash: str, contest: str, kind: int) -> bytes:
     """Key of the voted table, 32 bytes.
 
-    For a law it is the hash itself, because the hash was made for one law; for an election it is
+    For a law it is the hash itself, because each hash belongs to one law. For an election it is
     the digest of (contest, hash), so that one voter can vote in several.
 
     Args:
@@ -42,7 +42,7 @@ def voter_key(vote_hash: str, contest: str, kind: int) -> bytes:
 
 
 def identify(text: str, contest: str, kind: int) -> tuple[str, bytes]:
-    """:func:`normalise_hash` and :func:`voter_key` in one, for the common case in one step."""
+    """:func:`normalise_hash` and :func:`voter_key` together; the common case takes one step."""
     if kind == Kind.LAW and len(text) == 64:
         key = _hex64(text)
         if key is not None:
@@ -52,7 +52,7 @@ def identify(text: str, contest: str, kind: int) -> tuple[str, bytes]:
 
 
 def stored_hash(vote_hash: str, contest: str, kind: int) -> str:
-    """`vote_audit.vote_hash`, which is unique: a law's hash, else the key in hexadecimal."""
+    """Value of the unique column `vote_audit.vote_hash`: a law's hash, else the key in hex."""
     return vote_hash if kind == Kind.LAW else voter_key(vote_hash, contest, kind).hex()
 
 

@@ -1,4 +1,4 @@
-"""Committed totals as they are published to watchers: messages and how they merge. Pure."""
+"""Messages with committed totals for live subscribers, and how they merge. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANNEL: Final = "scrutin:totals"
 
 
 MAX_NOTICES: Final = 50
-"""In one message; they are for people to see."""
+"""Per message; people see them on a page."""
 
 
 Totals = dict[str, dict[str, int]]
@@ -25,7 +25,7 @@ Totals = dict[str, dict[str, int]]
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A vote in a poll whose voters go by name, which is public there."""
+    """A vote in a poll by name, where names are public."""
 
     contest: str
     choice: str
@@ -33,19 +33,19 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class TotalsMessage(msgspec.Struct, omit_defaults=True):
-    """What is published, as JSON."""
+    """A published message, as JSON."""
 
     contests: Totals
-    """Only what has changed; each number is a committed total."""
+    """Only contests that changed; each number is a committed total."""
     notices: list[Notice] = []
-    """Some of the votes."""
+    """At most :data:`MAX_NOTICES` of the votes."""
 
 
 _decoder: Final = msgspec.json.Decoder(TotalsMessage)
 
 
 def read_message(data: bytes) -> TotalsMessage:
-    """A message; an empty one if it is none of ours."""
+    """Decode a message; an empty one if it is not Scrutin's."""
     try:
         return _decoder.decode(data)
     except msgspec.DecodeError:
@@ -68,7 +68,7 @@ def notices(events: Iterable[VerdictEvent]) -> list[Notice]:
 
 
 def merge(into: Totals, totals: Mapping[tuple[str, str], int]) -> None:
-    """Keep the higher of two totals; rankings are left out, their watchers ask the database."""
+    """Keep the higher of two totals. Rankings are left out: their subscribers ask the database."""
     for (contest, choice), votes in totals.items():
         if SEPARATOR in choice:
             continue

@@ -1,7 +1,7 @@
-"""Poll votes on the queue: made and signed by a gateway, believed by the bridge; pure.
+"""Signatures of poll votes: made by a gateway, checked by the bridge; pure.
 
-A password of the queue is not enough to stuff a poll: only a vote that carries the signature of
-`SCRUTIN_SECRET` is one.
+A queue password is not enough to stuff a poll: a poll vote counts only with a signature by
+`SCRUTIN_SECRET`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ MAX_NAME_CHARACTERS: Final = 100
 """Of a voter's name."""
 
 SIGNED_FIELDS: Final = ("poll_id", "option_id", "voter_hash", "vote_timestamp", "who", "voter_name")
-"""In the order in which they are signed; all are text, `voter_name` may be absent."""
+"""In signing order. All are text; `voter_name` may be absent."""
 
 _PURPOSE: Final = b"scrutin poll vote/1"
 
 
 class Who(StrEnum):
-    """Who may vote in a poll, once each."""
+    """Who may vote in a poll, each once."""
 
     NAME = "name"
-    """Any name that a voter gives."""
+    """Any name that a voter enters."""
     COOKIE = "cookie"
     """Any browser, by a signed cookie."""
     KEY = "key"
@@ -36,7 +36,7 @@ class Who(StrEnum):
 
 
 def poll_key(secret: str) -> bytes:
-    """The key that signs poll votes; empty without a secret."""
+    """Key that signs poll votes; empty without a secret."""
     if not secret:
         return b""
     return hmac.digest(secret.encode(), _PURPOSE, "sha256")
@@ -48,18 +48,18 @@ def is_number(text: str) -> bool:
 
 
 def name_hash(key: bytes, contest: str, name: str) -> str:
-    """The voter's hash of a name; upper and lower case and the width of blanks are the same."""
+    """Hash of a voter's name. Case and the width of blanks make no difference."""
     folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return keyed_hash(key, Who.NAME, contest, folded)
 
 
 def keyed_hash(key: bytes, kind: str, contest: str, text: str) -> str:
-    """64 hexadecimal digits (HMAC-SHA-256) that tell nobody without the key what was hashed.
+    """64 hexadecimal digits (HMAC-SHA-256) that reveal the text only to holders of the key.
 
     Args:
         key: :func:`poll_key`.
-        kind: what the text is.
-        contest: hashes differ from contest to contest.
+        kind: the type of the text.
+        contest: its id; hashes differ between contests.
         text: to hash.
     """
     message = f"{kind}\0{contest}\0".encode() + text.encode("utf-8", "surrogatepass")
@@ -69,11 +69,11 @@ def keyed_hash(key: bytes, kind: str, contest: str, text: str) -> str:
 def sign(key: bytes, fields: Mapping[str, str]) -> str:
     """Signature of a vote, 64 hexadecimal digits (HMAC-SHA-256)."""
     parts = [fields.get(name, "").encode() for name in SIGNED_FIELDS]
-    # With their lengths, so that no two votes are signed alike.
+    # With their lengths, so that no two votes have the same signed message.
     message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     return hmac.digest(key, message, "sha256").hex()
 
 
 def is_signed(key: bytes, fields: Mapping[str, str], signature: str) -> bool:
-    """Whether a vote was signed with the key; never without one."""
+    """Whether a vote was signed with the key; False if the key is empty."""
     return bool(key) and hmac.compare_digest(sign(key, fields).encode(), signature.encode())

@@ -1,7 +1,7 @@
-"""Rankings: a ballot's candidates in order of preference, in the one text that a choice is.
+"""Rankings: a ballot's candidates in order of preference, as the text of a choice.
 
-A ranking is written as `7>42>3`, most preferred first. A single candidate is a ranking of one, so
-the votes of both methods are told by the same field everywhere.
+The text is `7>42>3`, most preferred first. A single candidate is a ranking of one, so the same
+field holds the votes of both methods.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MAX_RANKING_BYTES: Final = 1024
 """In UTF-8. PostgreSQL indexes texts of no more than about 2,700 bytes."""
 
 Ranking = tuple[str, ...]
-"""Candidates, most preferred first; none twice."""
+"""Candidates, most preferred first, without repetition."""
 
 
-def written(candidates: Sequence[str]) -> str:
-    """The choice that says a ranking.
+def to_text(candidates: Sequence[str]) -> str:
+    """The choice for a ranking.
 
     Raises:
-        ValueError: it has nobody, somebody twice, an id that cannot be written, or too many.
+        ValueError: it is empty or too long, repeats a candidate, or has an invalid id.
     """
     if not candidates or len(set(candidates)) < len(candidates):
         raise ValueError("a ranking has at least one candidate, and none twice")
@@ -34,11 +34,11 @@ def written(candidates: Sequence[str]) -> str:
     return text
 
 
-def read(choice: str) -> Ranking:
-    """The ranking that a choice says; somebody who comes again is left out the second time."""
+def from_text(choice: str) -> Ranking:
+    """The ranking of a choice; repetitions of a candidate are left out."""
     return tuple(dict.fromkeys(part for part in choice.split(SEPARATOR) if part))
 
 
-def first(choice: str) -> str:
+def first_choice(choice: str) -> str:
     """The most preferred candidate of a choice."""
     return choice.partition(SEPARATOR)[0]

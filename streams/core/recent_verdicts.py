@@ -1,4 +1,4 @@
-"""Rejections of the last input records, so that what was decided but not emitted can be emitted."""
+"""Rejections of the latest input records, so that decided verdicts can still be emitted."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import msgspec
 
 from schemas.verdicts import Rejection
 
-KEPT_VERDICTS: Final = 4096
-"""Input records of a partition whose rejections are kept."""
+RECENT_RECORDS: Final = 4096
+"""How many input records of a partition keep their rejections."""
 
 _PACKED_FROM: Final = 32
-"""From so many rejections on they are compressed: a flood of junk fills every record with them, and
-as objects the last records would take hundreds of megabytes."""
+"""Rejections of a record are compressed from this many on. A flood of junk fills every record with
+rejections; as objects, those of the latest records would take hundreds of megabytes."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Rejection]).decode
 
 
 @dataclass
-class KeptVerdicts:
-    """By input offset, which only grows."""
+class RecentVerdicts:
+    """Rejections by input offset, which only grows."""
 
-    _kept: dict[int, list[Rejection] | bytes] = field(default_factory=dict)
+    _by_offset: dict[int, list[Rejection] | bytes] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of input records."""
-        return len(self._kept)
+        return len(self._by_offset)
 
     def put(self, offset: int, rejections: list[Rejection]) -> None:
-        """Keep those of a record, and forget the one :data:`KEPT_VERDICTS` before it."""
+        """Keep those of a record, and drop those of the record :data:`RECENT_RECORDS` before it."""
         few = len(rejections) < _PACKED_FROM
-        self._kept[offset] = rejections if few else zlib.compress(_encode(rejections), level=1)
-        self._kept.pop(offset - KEPT_VERDICTS, None)
+        self._by_offset[offset] = rejections if few else zlib.compress(_encode(rejections), level=1)
+        self._by_offset.pop(offset - RECENT_RECORDS, None)
 
     def get(self, offset: int) -> list[Rejection]:
-        """Those of a record.
+        """The rejections of a record.
 
         Raises:
-            KeyError: it is further back than what is kept.
+            KeyError: the record is older than :data:`RECENT_RECORDS`.
         """
-        kept = self._kept[offset]
-        return _decode(zlib.decompress(kept)) if isinstance(kept, bytes) else kept
+        found = self._by_offset[offset]
+        return _decode(zlib.decompress(found)) if isinstance(found, bytes) else found

@@ -1,4 +1,4 @@
-"""Kafka records as the stages see them, apart from Faust."""
+"""Kafka records as the stages handle them, independent of Faust."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from streams.errors import REBUILD_VALIDATED, REBUILD_VOTED, PoisonRecord
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """What the codecs return instead of raising: Faust would drop the record and go on."""
+    """Returned by the codecs instead of raising, because Faust would drop the record and go on."""
 
     error: Exception
 
 
 @dataclass(slots=True)
 class InputEvent:
-    """A record of `votes.validation` on its way through validation."""
+    """A record of `votes.validation` in validation."""
 
     partition: int
     offset: int
     record: InputRecord | Undecodable
     raw: bytes
-    """The record as it was read."""
+    """The record, still encoded."""
     generation: int
     acknowledge: Callable[[], Any]
 
@@ -57,10 +57,10 @@ class InputEvent:
 
 @dataclass(slots=True)
 class VerdictEvent:
-    """A record of `votes.validated` on its way into the sink."""
+    """A record of `votes.validated` in the sink."""
 
     offset: int
-    """Its own offset in `votes.validated`."""
+    """Offset in `votes.validated`."""
     verdicts: VerdictBatch
     record: InputRecord
     """The input record in it, decoded."""

@@ -1,4 +1,4 @@
-"""Verdict batches as rows of the database; pure."""
+"""Database rows of verdict batches; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
 from streams.core.keys import stored_hash
-from streams.core.ranking import first
+from streams.core.ranking import first_choice
 from streams.core.rules import epoch_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,13 +46,13 @@ Row = tuple[object, ...]
 
 
 def moment(timestamp_us: int) -> datetime:
-    """A point in time from Unix microseconds."""
+    """A point in time, from Unix microseconds."""
     return _EPOCH + timedelta(microseconds=timestamp_us)
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
-    """Where in the input log a record is, and when the bridge took it in."""
+    """Position of a record in the input log, and when the bridge took it in."""
 
     partition: int
     offset: int
@@ -61,7 +61,7 @@ class SourcePosition:
 
 
 def source_of(verdicts: VerdictBatch, batch: VoteBatch) -> SourcePosition:
-    """Where the items of a record come from."""
+    """Position of the record that the verdicts are about."""
     ingested = moment(batch.ingest_ms * 1000)
     return SourcePosition(verdicts.partition, verdicts.offset, ingested, epoch_of(batch))
 
@@ -76,15 +76,15 @@ class RejectedItem:
 
     @property
     def may_be_known(self) -> bool:
-        """Whether the row may be there already, from an earlier delivery of the same message."""
-        # A duplicate's replays are recognised by validation; the others leave no table entry.
+        """Whether an earlier delivery of the same message may have written the row."""
+        # Validation recognises replays of duplicates; other rejections leave no table entry.
         return self.rejection.status != Status.DUPLICATE and bool(self.item.flags & REPLAYABLE)
 
 
 def split(
     verdicts: VerdictBatch, batch: VoteBatch
 ) -> tuple[list[tuple[int, Vote]], list[RejectedItem]]:
-    """Accepted votes with their index, and rejected items without those that leave no row."""
+    """Accepted votes with their index, and the rejected items that leave a row."""
     source = source_of(verdicts, batch)
     if not verdicts.rejections:
         return list(enumerate(batch.votes)), []
@@ -99,7 +99,7 @@ def split(
 
 
 def item_at(batch: VoteBatch, index: int) -> Vote | Malformed:
-    """The item with a number: votes first, malformed messages after them."""
+    """The item of a number: votes first, malformed messages after them."""
     votes = batch.votes
     return votes[index] if index < len(votes) else batch.malformed[index - len(votes)]
 
@@ -153,9 +153,9 @@ def _vote_row(source: SourcePosition, index: int, vote: Vote) -> Row:
 
 
 def _candidate_id(choice: str) -> int | None:
-    # The column is a number, as in the service before: of a ranking the first. Ids that are no
-    # numbers are in `choice`.
-    choice = first(choice)
+    # The column is a number, as in the replaced service; for a ranking it is the first candidate.
+    # Ids that are not numbers are in `choice` only.
+    choice = first_choice(choice)
     if choice.isascii() and choice.isdigit() and len(choice) <= _MAX_BIGINT_DIGITS:
         return int(choice)
     return None

@@ -1,7 +1,7 @@
-"""What the control records of a partition have decreed so far, and votes judged by it; pure.
+"""Rules set by the control records of a partition, and validators of votes by them; pure.
 
-The rules are a part of the fold: they are what they are at a place in the log, whoever asks and
-whenever. A partition without control records has no rules, and votes are judged by their stamps.
+The rules depend only on the position in the log, not on when or by which process it is read. A
+partition without control records has no rules: its votes are validated by their flags.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from streams.core.polls import POLL_PREFIX
 
 LAW_CHOICES: Final = frozenset({"oui", "non"})
 
-KEPT_ROLL_COMMANDS: Final = 256
-"""Commands about the roll whose records are known when they come again. A producer writes a record
-again within seconds; nobody gives so many commands meanwhile."""
+RECENT_ROLL_COMMANDS: Final = 256
+"""Number of roll commands whose repeated records are recognised. A producer repeats a record within
+seconds; nobody issues that many commands meanwhile."""
 
 Validator = Callable[[Vote, bytes], Reason | None]
-"""Why a vote does not count, given its voter key; None if nothing speaks against it."""
+"""Given a vote and its voter key: why it does not count, or None if it does."""
 
 _ON_ROLL: Final = int(Flag.ON_ROLL)
 _PREVALIDATED: Final = int(Flag.PREVALIDATED)
@@ -43,7 +43,7 @@ _LAW: Final = int(Kind.LAW)
 
 
 def by_flags(vote: Vote, _key: bytes) -> Reason | None:
-    """Judge a vote by what the bridge found out: without any rule."""
+    """Validate a vote by the flags that the bridge set, without rules."""
     if not vote.flags & _ON_ROLL:
         return Reason.NOT_ON_ROLL
     if vote.kind == _LAW and vote.choice not in LAW_CHOICES:
@@ -52,24 +52,24 @@ def by_flags(vote: Vote, _key: bytes) -> Reason | None:
 
 
 class Rules:
-    """The rules of one partition, at one place of its log."""
+    """The rules of one partition at one position of its log."""
 
     def __init__(self) -> None:
         self.epoch = 0
-        """Votes taken in during an earlier one are void."""
+        """Votes taken in during an earlier epoch are void."""
         self.contests: dict[str, Contest] = {}
-        """By id, as the latest command left them."""
+        """By id, as of the latest command."""
         self.roll = KeySet()
         """Voter keys of this partition that may vote."""
         self._numbers: dict[str, int] = {}
-        # Contest -> number of the latest command that changed it.
+        # By contest: number of the latest command that changed it.
         self._roll_commands: dict[bytes, int] = {}
-        # Of the latest commands: the sequence number of the last record.
+        # By recent command: the sequence number of its last record.
         self._choices: dict[str, dict[str, str] | None] = {}
-        # Contest -> choice -> its region; empty where it has none.
+        # By contest: region of each choice, empty if it has none.
 
     def apply(self, control: Control) -> bool:
-        """Let a control record take effect; returns whether it opened an epoch."""
+        """Apply a control record; returns whether it opened an epoch."""
         match control:
             case ContestsChanged():
                 for contest in control.contests:
@@ -87,7 +87,7 @@ class Rules:
             return
         self._roll_commands.pop(control.command_id, None)
         self._roll_commands[control.command_id] = control.sequence
-        if len(self._roll_commands) > KEPT_ROLL_COMMANDS:
+        if len(self._roll_commands) > RECENT_ROLL_COMMANDS:
             del self._roll_commands[next(iter(self._roll_commands))]
         self.roll.add(control.added)
         self.roll.discard(control.withdrawn)
@@ -99,11 +99,11 @@ class Rules:
             self._choices[contest.id] = _regions_by_choice(contest)
 
     def void(self, batch: VoteBatch) -> bool:
-        """Whether a record's votes were taken in before the epoch began."""
+        """Whether a record's votes belong to an earlier epoch."""
         return self.epoch > 0 and epoch_of(batch) < self.epoch
 
     def validator(self, batch: VoteBatch) -> Validator:
-        """What the votes of a record are judged by."""
+        """The validator of a record's votes."""
         if not isinstance(batch, RuledVoteBatch) or not batch.rules:
             return by_flags
         by_roll = self._by_table if batch.rules & Rule.ROLL_TABLE else _by_flag
@@ -125,7 +125,7 @@ class Rules:
             draft = contest.state == ContestState.DRAFT
             return Reason.CONTEST_NOT_OPEN if draft else Reason.CONTEST_CLOSED
         choices = self._choices[vote.contest]
-        if choices is not None and (reason := _chosen(vote, contest, choices)) is not None:
+        if choices is not None and (reason := _choice_fault(vote, contest, choices)) is not None:
             return reason
         if contest.roll == ContestRoll.OPEN:
             return None
@@ -146,17 +146,17 @@ def _regions_by_choice(contest: Contest) -> dict[str, str] | None:
     return dict(zip(contest.choices, regions or [""] * len(contest.choices), strict=True))
 
 
-class _Stated(msgspec.Struct):
-    """What an election's vote may say beside its choice."""
+class _Metadata(msgspec.Struct):
+    """The part of a vote's metadata that rules read."""
 
     region_id: str | int | None = None
 
 
-_stated: Final = msgspec.json.Decoder(_Stated)
+_metadata: Final = msgspec.json.Decoder(_Metadata)
 
 
-def _chosen(vote: Vote, contest: Contest, regions: dict[str, str]) -> Reason | None:
-    """Why what was chosen does not count, by choice and region."""
+def _choice_fault(vote: Vote, contest: Contest, regions: dict[str, str]) -> Reason | None:
+    """Why the choice does not count, by choice and region; None if it does."""
     if not isinstance(contest, ElectionContest):
         return None if vote.choice in regions else Reason.CHOICE_NOT_ALLOWED
     ranked = contest.method == ContestMethod.RANKED
@@ -166,15 +166,15 @@ def _chosen(vote: Vote, contest: Contest, regions: dict[str, str]) -> Reason | N
     if contest.regions is None:
         return None
     own = {regions[each] for each in chosen}
-    if vote.metadata is not None and (stated := stated_region(vote.metadata)) is not None:
-        own.add(stated)
+    if vote.metadata is not None and (claimed := claimed_region(vote.metadata)) is not None:
+        own.add(claimed)
     return Reason.OTHER_REGION if len(own) > 1 else None
 
 
-def stated_region(metadata: str) -> str | None:
-    """The region that a vote says it is from; None if it says none, or nothing readable."""
+def claimed_region(metadata: str) -> str | None:
+    """The region that a vote claims; None if it claims none or cannot be read."""
     try:
-        region = _stated.decode(metadata).region_id
+        region = _metadata.decode(metadata).region_id
     except msgspec.DecodeError:
         return None
     return None if region is None else str(region)

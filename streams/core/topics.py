@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 VALIDATION_TOPIC: Final = "votes.validation"
-"""The input log: verdicts are a fold of it."""
+"""The input log; all verdicts derive from it."""
 
 
 VALIDATED_TOPIC: Final = "votes.validated"
@@ -28,7 +28,7 @@ MAX_RECORD_BYTES: Final = 1_000_000
 
 
 MAX_DERIVED_RECORD_BYTES: Final = 8 * 1024 * 1024
-"""A verdict batch or changelog record can be longer than its input record, by the verdicts."""
+"""A verdict batch or changelog record is longer than its input record by its verdicts."""
 
 
 def changelog_topic(app_id: str) -> str:

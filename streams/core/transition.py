@@ -44,7 +44,7 @@ def apply_record(
     """Decide on a record, apply the change to the table and derive both records.
 
     Args:
-        state: the voted table as it was after the previous record; changed in place.
+        state: the voted table after the previous record; changed in place.
         log_id: identity of the partition's log.
         offset: of the record.
         record: decoded.

@@ -1,12 +1,12 @@
-"""First votes of one partition in memory: voter key -> place in the log, packed.
+"""First votes of one partition in memory: voter key -> position in the log, packed.
 
-A dictionary takes 160 to 170 bytes a voter, two thirds of it for the headers of its objects and
-their alignment. This is a hash table in flat arrays, as Python's own dictionary is inside: the rows
-in the order in which they came, as they came, and a sparse index with linear probing. It takes 62
-to 88 bytes a voter, and holds nothing for a garbage collector to look at.
+A dictionary takes 160 to 170 bytes a voter, two thirds of it for object headers and alignment.
+This is a hash table in flat arrays, like the inside of Python's dictionary: the rows unchanged and
+in their order of arrival, and a sparse index with linear probing. It takes 62 to 88 bytes a voter
+and adds no objects for the garbage collector to scan.
 
-The hash is that of `bytes`: SipHash with a key that every process draws for itself, so nobody can
-choose voter keys that collide.
+The hash is that of `bytes`: SipHash with a random key per process, so nobody can choose voter keys
+that collide.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _KEYS: Final = struct.Struct(f"{_KEY}s{_ROW - _KEY}x")
 
 _SHARDS: Final = 16
 _SHARD_BITS: Final = 4
-# An index in 16 parts, of which one grows at a time: a pause of milliseconds.
+# The index has 16 shards. One grows at a time, so that a pause takes milliseconds.
 
 _HASH: Final = 0xFFFFFFFF
 _FIRST_SLOTS: Final = 1024
 _CHUNK_ROWS: Final = 256
 _FULL: Final = 0.3
-# Part of all slots in use at which the next shard grows. Fullest is the shard that is the last to
-# grow, with not quite twice as much; a chunk of rows that all fall into it still fits.
+# The next shard grows when this share of all slots is in use. The last shard to grow is the
+# fullest, at nearly twice this share; a chunk of rows that all fall into it still fits.
 
 
 class VoteIndex:
-    """Where each voter key was first accepted."""
+    """Position at which each voter key was first accepted."""
 
     def __init__(self) -> None:
         self._rows = bytearray()
-        # Row of the first vote of each record taken in, and the record's input offset.
+        # For each record added: the row of its first vote, and its input offset.
         self._starts = array("Q")
         self._offsets = array("Q")
-        # A slot holds the number of a row, from 1, in its upper 32 bits, and 32 bits of the key's
-        # hash in the lower. Beside the slots their mask.
+        # A slot holds a row number, from 1, in its upper 32 bits, and 32 bits of the key's hash in
+        # its lower ones. Each shard is its slots and their mask.
         self._shards = [_shard(_FIRST_SLOTS) for _ in range(_SHARDS)]
         self._slots = _SHARDS * _FIRST_SLOTS
         self._next_to_grow = 0
@@ -56,10 +56,10 @@ class VoteIndex:
 
     @classmethod
     def of(cls, rows: bytearray, starts: array[int], offsets: array[int]) -> Self:
-        """The table of many rows at once, made several times as fast as by :meth:`add`.
+        """Build the table from many rows at once, several times as fast as :meth:`add`.
 
         Args:
-            rows: as :meth:`add` takes them, of all records, in their order; becomes the table's.
+            rows: as for :meth:`add`, of all records in order; the table takes the array over.
             starts: number of each record's first row.
             offsets: input offset of each record.
         """
@@ -72,7 +72,7 @@ class VoteIndex:
         hashes = np.fromiter(map(hash, keys), np.int64, count)
         ordered = np.sort(hashes)
         if (ordered[1:] == ordered[:-1]).any():
-            # Perhaps a key comes twice: the slow way looks.
+            # A key may occur twice: the slow path checks.
             table._shards = [_shard(table._slots // _SHARDS) for _ in range(_SHARDS)]
             for row in range(0, count, _CHUNK_ROWS):
                 table._index(row, rows[row * _ROW : (row + _CHUNK_ROWS) * _ROW])
@@ -99,7 +99,7 @@ class VoteIndex:
                     yield bytes(self._rows[start : start + _KEY])
 
     def get(self, key: bytes) -> VoterEntry | None:
-        """The entry of a voter key, if it has voted; without later attempts."""
+        """The entry of a voter key, without later attempts; None if it has not voted."""
         hashed = hash(key) & _HASH
         slots, mask = self._shards[hashed & _SHARDS - 1]
         at = hashed >> _SHARD_BITS & mask
@@ -112,14 +112,14 @@ class VoteIndex:
         return None
 
     def add(self, offset: int, first_votes: bytes) -> None:
-        """Take in the first votes of one input record. A key that is known keeps its place.
+        """Add the first votes of one input record. A known key keeps its position.
 
         Args:
             offset: input offset of the record, higher than any before.
             first_votes: :attr:`schemas.voted.VotedRecord.first_votes`.
 
         Raises:
-            ValueError: they are cut off.
+            ValueError: the length is no multiple of a row's.
         """
         if len(first_votes) % _ROW:
             raise ValueError(f"{len(first_votes)} bytes are no multiple of {_ROW}")
@@ -136,7 +136,7 @@ class VoteIndex:
                 self._grow()
 
     def _index(self, row: int, rows: bytes | bytearray) -> None:
-        """Find a slot for each of the rows, the first of which has this number."""
+        """Put rows into slots; `row` is the number of the first."""
         shards = self._shards
         for number, (key,) in enumerate(_KEYS.iter_unpack(rows), row + 1):
             hashed = hash(key) & _HASH
@@ -172,13 +172,13 @@ class VoteIndex:
 
 
 def _filled(values: npt.NDArray[np.uint64], size: int) -> tuple[array[int], int]:
-    """A shard of this many slots with all the values in, as if put in one after another."""
+    """A shard of this many slots with all values in, as if inserted one after another."""
     slots = np.zeros(size, np.uint64)
     mask = size - 1
     at = ((values & np.uint64(_HASH)) >> np.uint64(_SHARD_BITS)).astype(np.int64) & mask
     while len(values):
         free = slots[at] == 0
-        # Of several for one slot the first is to have it: the last that is written stays.
+        # Of several values for one slot the first must win; the last write stays, so reverse them.
         slots[at[free][::-1]] = values[free][::-1]
         left = slots[at] != values
         values, at = values[left], at[left] + 1 & mask

@@ -1,4 +1,4 @@
-"""Where a partition of the voted table keeps its voters: a port, and the store in memory."""
+"""Stores of a partition's voters: the protocol, and the store in memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from streams.core.vote_index import VoteIndex
 class VoterStore(Protocol):
     """The voters of one partition.
 
-    What is put in is found at once. A key that is added again keeps its first place; the latest
-    repeat of a key counts.
+    Additions are visible at once. A key that is added again keeps its first position; of
+    several repeats of a key the latest counts.
     """
 
     def __len__(self) -> int:
@@ -29,27 +29,27 @@ class VoterStore(Protocol):
         ...
 
     def get(self, key: bytes) -> VoterEntry | None:
-        """The entry of a voter key, if it has voted."""
+        """The entry of a voter key; None if it has not voted."""
         ...
 
     def add(self, offset: int, first_votes: bytes) -> None:
-        """Take in the first votes of one input record (:data:`schemas.voted.FIRST_VOTE` each)."""
+        """Add the first votes of one input record (:data:`schemas.voted.FIRST_VOTE` each)."""
         ...
 
     def repeat(self, repeat: Repeat) -> None:
-        """Take in an attempt after the accepted vote, whose key is known."""
+        """Add an attempt after the accepted vote; its key is known."""
         ...
 
     def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """Take in the verdicts on an input record, if this outlives the process."""
+        """Store the rejections of an input record, if the store outlives the process."""
         ...
 
     def control(self, offset: int, control: Control) -> None:
-        """Take in a control record, if this outlives the process."""
+        """Store a control record, if the store outlives the process."""
         ...
 
     def clear(self) -> None:
-        """Forget all voters."""
+        """Remove all voters."""
         ...
 
 
@@ -57,8 +57,8 @@ class MemoryVoterStore:
     """Voters in memory, to be restored from the changelog.
 
     Args:
-        first: first votes to begin with.
-        repeats: attempts after them.
+        first: initial first votes.
+        repeats: initial later attempts.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class MemoryVoterStore:
         return iter(self._first)
 
     def get(self, key: bytes) -> VoterEntry | None:
-        """The entry of a voter key, if it has voted."""
+        """The entry of a voter key; None if it has not voted."""
         if self._repeats:
             repeated = self._repeats.get(key)
             if repeated is not None:
@@ -84,27 +84,27 @@ class MemoryVoterStore:
         return self._first.get(key)
 
     def add(self, offset: int, first_votes: bytes) -> None:
-        """Take in the first votes of one input record."""
+        """Add the first votes of one input record."""
         self._first.add(offset, first_votes)
 
     def repeat(self, repeat: Repeat) -> None:
-        """Take in an attempt after the accepted vote."""
+        """Add an attempt after the accepted vote."""
         self._repeats[repeat.key] = entry_of(repeat)
 
     def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """The partition's own copy is enough."""
+        """Do nothing: the partition holds recent rejections."""
 
     def control(self, offset: int, control: Control) -> None:
-        """The partition's rules are enough."""
+        """Do nothing: the partition holds the rules."""
 
     def clear(self) -> None:
-        """Forget all voters."""
+        """Remove all voters."""
         self._first = VoteIndex()
         self._repeats = {}
 
 
 class BulkVoterStore:
-    """Voters while a changelog is read in one go; nobody asks for one before they are all in."""
+    """Voters during a bulk read of a changelog; lookups are not possible until it is done."""
 
     def __init__(self) -> None:
         self._rows = bytearray()
@@ -117,16 +117,16 @@ class BulkVoterStore:
         return len(self._rows) // FIRST_VOTE.size
 
     def __iter__(self) -> Iterator[bytes]:
-        """Nobody may ask yet."""
+        """Not possible before :meth:`done`."""
         raise RuntimeError("the voted table is being read")
 
     def get(self, key: bytes) -> VoterEntry | None:
-        """Nobody may ask yet."""
+        """Not possible before :meth:`done`."""
         del key
         raise RuntimeError("the voted table is being read")
 
     def add(self, offset: int, first_votes: bytes) -> None:
-        """Take in the first votes of one input record."""
+        """Add the first votes of one input record."""
         if len(first_votes) % FIRST_VOTE.size:
             raise ValueError(f"{len(first_votes)} bytes are no multiple of {FIRST_VOTE.size}")
         if first_votes:
@@ -135,30 +135,30 @@ class BulkVoterStore:
             self._rows += first_votes
 
     def repeat(self, repeat: Repeat) -> None:
-        """Take in an attempt after the accepted vote."""
+        """Add an attempt after the accepted vote."""
         self._repeats[repeat.key] = entry_of(repeat)
 
     def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """The partition's own copy is enough."""
+        """Do nothing: the partition holds recent rejections."""
 
     def control(self, offset: int, control: Control) -> None:
-        """The partition's rules are enough."""
+        """Do nothing: the partition holds the rules."""
 
     def clear(self) -> None:
-        """Forget all voters."""
+        """Remove all voters."""
         self._rows = bytearray()
         self._starts, self._offsets = array("Q"), array("Q")
         self._repeats = {}
 
     def done(self) -> MemoryVoterStore:
-        """The voters, to be asked for; these entries are used up."""
+        """The store for lookups; this one must not be used afterwards."""
         return MemoryVoterStore(
             VoteIndex.of(self._rows, self._starts, self._offsets), self._repeats
         )
 
 
 def entry_of(repeat: Repeat) -> VoterEntry:
-    """The entry that a repeat stands for."""
+    """The entry that a repeat describes."""
     return VoterEntry(
         repeat.offset, repeat.index, repeat.identity, repeat.attempts, tuple(repeat.later)
     )

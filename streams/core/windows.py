@@ -1,4 +1,4 @@
-"""Tumbling windows and the deltas that fall into them; pure."""
+"""Tumbling windows and the vote counts of each; pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from schemas.votes import Kind, Vote
 class Windows:
     """Assigns votes to tumbling windows by ingest time.
 
-    The ranges are those of `faust.windows.TumblingWindow`, in whole milliseconds. Faust's own count
-    windows since 1970 in 32 bits: narrower ones than 0.83 s overflow today (and it then lists every
-    window since the year dot), those of 1 s in 2038.
+    The ranges are those of `faust.windows.TumblingWindow`, in whole milliseconds. Faust counts
+    windows since 1970 in 32 bits: windows narrower than 0.83 s overflow today (Faust then lists
+    every window since 1970), those of 1 s in 2038.
 
     Args:
         window_ms: width in milliseconds.
@@ -24,7 +24,7 @@ class Windows:
         self.window_ms = window_ms
 
     def start_ms(self, ingest_ms: int) -> int:
-        """Start of the window that a moment falls into, in Unix milliseconds."""
+        """Start of the window of a moment, in Unix milliseconds."""
         return ingest_ms - ingest_ms % self.window_ms
 
 
@@ -40,7 +40,7 @@ class Deltas:
     """By (contest, choice, window start in milliseconds)."""
 
     def add(self, votes: Iterable[Vote], window_start_ms: int) -> None:
-        """Count the votes of one record, which all fall into one window."""
+        """Count the votes of one record, which all belong to one window."""
         for (kind, contest, choice), n in Counter(
             (vote.kind, vote.contest, vote.choice) for vote in votes
         ).items():

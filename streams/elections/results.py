@@ -156,7 +156,7 @@ def result_of(
     by_region: dict[int, dict[int, int]] = {}
     uncountable = 0
     for choice, stated, number in ballots:
-        ranked = ranking.read(choice)
+        ranked = ranking.from_text(choice)
         known = next((name for name in ranked if name in regions), None)
         single = METHODS[election.method] == ContestMethod.SINGLE
         if known is None or (single and len(ranked) > 1):

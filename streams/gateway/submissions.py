@@ -155,7 +155,7 @@ def candidate_vote(
     if ranked:
         ranks = [_id("ranked_choices", each) for each in ranked]
         try:
-            ranking.written(ranks)
+            ranking.to_text(ranks)
         except ValueError as error:
             raise Faulty("ranked_choices", "must name every candidate once") from error
         if ranked[0] != candidate:

@@ -35,7 +35,7 @@ from streams.adapters.redis.client import redis_errors
 from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
 from streams.control.epochs import read_epochs
 from streams.control.issuer import NOW_MS, Issuer
-from streams.core.contests import begin_again
+from streams.core.contests import reset_to_drafts
 from streams.core.records import OutRecord
 from streams.core.topics import CONTROL_TOPIC, WINDOWS_TOPIC
 from streams.errors import ScrutinError
@@ -124,7 +124,7 @@ class Reset:
             self._say("the mirror is empty")
             command = await self._open_epoch(epoch)
             self._say("the results are empty, the epoch is in every partition of the log")
-            await self._issuer.change_contests(lambda known, _: begin_again(known))
+            await self._issuer.change_contests(lambda known, _: reset_to_drafts(known))
             await self._passed(command.command_id)
             await self._empty_windows()
             self._say("the workers have passed it")

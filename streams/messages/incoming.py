@@ -181,7 +181,7 @@ def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
     del fields["ranked_choices"]
     ranked = [id_of(each) for each in _in_order(ranks)]
     try:
-        choice = ranking.written(ranked)
+        choice = ranking.to_text(ranked)
     except ValueError:
         raise NotAVote(MalformedReason.BAD_RANKING) from None
     if candidate is not None and candidate not in {ranked[0], choice}:

@@ -19,7 +19,7 @@ from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.reader import LogReader
 from streams.core.fence import MissingRange
-from streams.core.ranking import first
+from streams.core.ranking import first_choice
 from streams.core.records import VerdictEvent, poison
 from streams.core.topics import VALIDATED_TOPIC
 from streams.errors import REBUILD_VALIDATED, LogMismatch
@@ -82,7 +82,7 @@ class Aggregation:
                 metrics.latency.observe(max(0.0, now_s - event.record.ingest_ms / 1000))
         for (contest, choice), votes in result.counted.items():
             # A ranking counts for its first candidate: rankings are too many to be labels.
-            metrics.votes_aggregated.labels(law_id=contest, choice=first(choice)).inc(votes)
+            metrics.votes_aggregated.labels(law_id=contest, choice=first_choice(choice)).inc(votes)
             metrics.votes_by_law.labels(law_id=contest).inc(votes)
         metrics.batch_size_processed.inc(result.counted.total())
         if result.replays:

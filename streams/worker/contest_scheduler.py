@@ -15,7 +15,7 @@ import structlog
 from schemas.control import Contest
 from streams.adapters.postgres.connection import translated
 from streams.control.issuer import Issuer, Writer
-from streams.core.contests import due
+from streams.core.contests import due_changes
 from streams.errors import ServiceUnavailable
 from streams.worker.postgres_sink import PostgresSink
 
@@ -81,10 +81,10 @@ class ContestScheduler:
                 enforced=self._enforced,
             )
             async with issuer.turn(wait=False) as mine:
-                if mine and (command := await issuer.change_contests(_due)):
+                if mine and (command := await issuer.change_contests(_due_changes)):
                     for contest in command.contests:
                         log.info("contest's time has come", contest=contest.id, state=contest.state)
 
 
-def _due(known: dict[str, Contest], now_ms: int) -> list[Contest]:
-    return due(known, now_ms)
+def _due_changes(known: dict[str, Contest], now_ms: int) -> list[Contest]:
+    return due_changes(known, now_ms)

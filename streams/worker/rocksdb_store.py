@@ -27,11 +27,11 @@ from rocksdict import (
     WriteBatch,
 )
 
-from streams.core.recent_verdicts import KEPT_VERDICTS, KeptVerdicts
+from streams.core.recent_verdicts import RECENT_RECORDS, RecentVerdicts
 from streams.core.rules import Rules
 from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed, SettingsError
-from streams.worker.rocksdb_entries import RocksDbVoterStore, saved_controls, saved_rejections
+from streams.worker.rocksdb_voter_store import RocksDbVoterStore, saved_controls, saved_rejections
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class RocksDbVotedStore:
         shutil.rmtree(self._path(partition), ignore_errors=True)
         db = self._open[partition] = self._database(partition)
         self._positions[partition] = None
-        return VotedPartition(partition, entries=RocksDbVoterStore(db, 0))
+        return VotedPartition(partition, voters=RocksDbVoterStore(db, 0))
 
     def position(self, partition: int) -> Position | None:
         """Last changelog record that is in a partition's folder, all before it included."""
@@ -124,14 +124,14 @@ class RocksDbVotedStore:
         Raises:
             RecoveryFailed: it cannot be written.
         """
-        entries = state.entries
-        assert isinstance(entries, RocksDbVoterStore)
+        voters = state.voters
+        assert isinstance(voters, RocksDbVoterStore)
         assert state.log_id is not None
         number = state.partition
         position = position or self._positions[number]
         batch = WriteBatch(raw_mode=True)
-        entries.fill(batch)
-        meta = _Meta(FORMAT, state.log_id, state.applied, len(entries), position)
+        voters.fill(batch)
+        meta = _Meta(FORMAT, state.log_id, state.applied, len(voters), position)
         batch.put(_META, _encoder.encode(meta))
         try:
             self._open[number].write(batch)
@@ -142,7 +142,7 @@ class RocksDbVotedStore:
                 todo="See whether the disk of SCRUTIN_DATA_DIR is full or broken; "
                 "without the folder the table is restored from its changelog",
             ) from error
-        entries.saved()
+        voters.saved()
         self._positions[number] = position
 
     def close(self, partition: int) -> None:
@@ -200,21 +200,21 @@ def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
     rules = Rules()
     for control in saved_controls(db):
         rules.apply(control)
-    first = max(0, meta.applied - KEPT_VERDICTS + 1)
-    kept = KeptVerdicts()
+    first = max(0, meta.applied - RECENT_RECORDS + 1)
+    recent = RecentVerdicts()
     for offset in range(first, meta.applied + 1):
         # Records without rejections have none on disk.
-        kept.put(offset, [])
+        recent.put(offset, [])
     for offset, found in saved_rejections(db):
         if first <= offset <= meta.applied:
-            kept.put(offset, found)
+            recent.put(offset, found)
     return VotedPartition(
         partition,
         log_id=meta.log_id,
         applied=meta.applied,
         rules=rules,
-        entries=RocksDbVoterStore(db, meta.voters),
-        kept=kept,
+        voters=RocksDbVoterStore(db, meta.voters),
+        recent=recent,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from schemas.control import ContestsChanged, RollChanged
 from streams.control.issuer import insert_command, upsert_contests
-from streams.core.fence import Passed
+from streams.core.fence import PassedControl
 
 PASSED: Final = """
 INSERT INTO control_progress (command_id, partition, log_id, source_offset)
@@ -16,7 +16,7 @@ ON CONFLICT DO NOTHING
 """
 
 
-async def write_controls(connection: Any, passed: Sequence[Passed], partitions: int) -> None:
+async def write_controls(connection: Any, passed: Sequence[PassedControl], partitions: int) -> None:
     """Note commands as passed; within the flush that counts what lies before them.
 
     A command that the database does not know, because it was made anew from the log, is noted too.

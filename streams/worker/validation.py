@@ -132,7 +132,7 @@ class Validation:
             RecoveryFailed: the changelog misses records.
         """
         for state in self._store().partitions.values():
-            state.check_whole()
+            state.check_complete()
             if state.log_id is not None and state.log_id != self._log_ids[state.partition]:
                 raise LogMismatch(
                     "The voted table's changelog belongs to another input log",

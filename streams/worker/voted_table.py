@@ -84,7 +84,7 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
     def _save(self, partition: int, offset: int, key: bytes | None, value: bytes) -> None:
         """Save a partition, if a record of the changelog is the last that it has applied."""
         state = self.partitions.get(partition)
-        if self._persistence is None or state is None or not state.whole:
+        if self._persistence is None or state is None or not state.complete:
             return
         # What is decided but perhaps not written must not be saved: nobody would write it again.
         if key != CHANGELOG_KEY.pack(state.applied):
@@ -159,7 +159,7 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
         topic = self.table.changelog_topic_name
         began_s = time.monotonic()
         bulk = BulkVoterStore()
-        state = self.partitions[number] = VotedPartition(number, entries=bulk)
+        state = self.partitions[number] = VotedPartition(number, voters=bulk)
         complete = False
         try:
             async with aclosing(
@@ -168,7 +168,7 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
                 async for record in records:
                     self.apply(record)
                     self.last_applied_at_s = time.monotonic()
-            state.entries = await asyncio.to_thread(bulk.done)
+            state.voters = await asyncio.to_thread(bulk.done)
             complete = True
         finally:
             # Another rebalance may have come, or Kafka may have gone away: it is read again.

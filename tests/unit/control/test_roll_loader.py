@@ -10,7 +10,7 @@ from schemas.votes import Kind
 from streams.control.roll_loader import RECORD_KEYS, RollCommand, pack
 from streams.core.keys import partition_of, voter_key
 from streams.core.records import OutRecord
-from streams.core.rules import KEPT_ROLL_COMMANDS, Rules
+from streams.core.rules import RECENT_ROLL_COMMANDS, Rules
 from streams.core.topics import MAX_RECORD_BYTES
 from tests.strategies import law_hash, roll_changed
 
@@ -78,7 +78,7 @@ def test_a_record_that_comes_again_does_not_undo_what_came_between() -> None:
     assert key in rules.roll
 
 
-@pytest.mark.parametrize("between", [1, KEPT_ROLL_COMMANDS - 1])
+@pytest.mark.parametrize("between", [1, RECENT_ROLL_COMMANDS - 1])
 def test_commands_are_remembered_for_a_while(between: int) -> None:
     rules, key = Rules(), bytes(KEY_BYTES)
     first = roll_changed(1, added=(key,))

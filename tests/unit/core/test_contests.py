@@ -11,16 +11,16 @@ from schemas.control import Contest, ContestKind, ContestState
 from streams.core.contests import (
     ContestRefused,
     archive,
-    begin_again,
     close_now,
     contest_id,
     create,
     draft,
-    due,
+    due_changes,
     extend,
     from_table,
     open_now,
     parse_time,
+    reset_to_drafts,
 )
 from tests.strategies import make_contest
 
@@ -134,7 +134,7 @@ def test_time_opens_and_closes_once_and_only_forward(
     contests = known(make_contest("C-42", state, opens_ms=opens, closes_ms=closes))
     order = list(ContestState)
     for _ in range(3):
-        changed = due(contests, now)
+        changed = due_changes(contests, now)
         if not changed:
             break
         assert order.index(changed[0].state) == order.index(contests["C-42"].state) + 1
@@ -150,7 +150,7 @@ def test_time_opens_and_closes_once_and_only_forward(
 
 def test_a_rehearsal_begins_with_drafts_again() -> None:
     closed = make_contest("C-1", CLOSED, closes_ms=NOW_MS)
-    again = begin_again(known(closed, make_contest("C-2"), make_contest("C-3", DRAFT)))
+    again = reset_to_drafts(known(closed, make_contest("C-2"), make_contest("C-3", DRAFT)))
     assert again == [make_contest("C-1", DRAFT)]
 
 

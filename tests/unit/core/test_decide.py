@@ -13,7 +13,7 @@ from schemas.codec import decode_voted, encode
 from schemas.verdicts import Reason, Rejection, Status
 from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
 from schemas.votes import REPLAYABLE, Flag, Kind, Vote, VoteBatch
-from streams.core.decide import VoterEntry, decide, kept_identity
+from streams.core.decide import VoterEntry, decide, stored_identity
 from streams.core.keys import voter_key
 from streams.core.voted_partition import VotedPartition
 from tests.strategies import (
@@ -70,8 +70,8 @@ def test_a_first_vote_is_accepted_with_its_position_and_contest() -> None:
     assert record.log_id == LOG_ID
     assert record.contests == [LAWS[0], LAWS[1]]
     assert list(FIRST_VOTE.iter_unpack(record.first_votes)) == [
-        (key_of(one), 0, 0, kept_identity(one)),
-        (key_of(two), 1, 1, kept_identity(two)),
+        (key_of(one), 0, 0, stored_identity(one)),
+        (key_of(two), 1, 1, stored_identity(two)),
     ]
 
 
@@ -82,7 +82,7 @@ def test_the_second_vote_of_a_voter_in_one_batch_is_a_duplicate() -> None:
     assert record.rejections == [Rejection(1, Status.DUPLICATE, Reason.ALREADY_VOTED, 1)]
     assert len(record.first_votes) == FIRST_VOTE.size
     assert record.repeats == [
-        Repeat(key_of(first), 4, 0, kept_identity(first), 1, [kept_identity(second)])
+        Repeat(key_of(first), 4, 0, stored_identity(first), 1, [stored_identity(second)])
     ]
 
 
@@ -102,7 +102,7 @@ def test_a_repeat_record_keeps_the_place_of_the_accepted_vote() -> None:
     table, _ = fold(log)
     record = decide(make_batch(make_vote(1, message="later")), 3, LOG_ID, table.get)
     (repeat,) = record.repeats
-    assert (repeat.offset, repeat.index, repeat.identity) == (1, 1, kept_identity(first))
+    assert (repeat.offset, repeat.index, repeat.identity) == (1, 1, stored_identity(first))
 
 
 @pytest.mark.parametrize("flag", [Flag.REDELIVERED, Flag.REPRODUCED, Flag.MESSAGE_ID])
@@ -149,10 +149,10 @@ def test_a_kept_identity_has_63_bits_and_the_mark() -> None:
     for name in range(50):
         unmarked = make_vote(1, message=name)
         marked = make_vote(1, message=name, flags=ROLL | Flag.REDELIVERED)
-        plain = kept_identity(unmarked)
-        assert plain[:7] == kept_identity(marked)[:7] == identity(name)[:7]
+        plain = stored_identity(unmarked)
+        assert plain[:7] == stored_identity(marked)[:7] == identity(name)[:7]
         assert plain[7] == identity(name)[7] & 0xFE
-        assert kept_identity(marked)[7] == identity(name)[7] | 1
+        assert stored_identity(marked)[7] == identity(name)[7] | 1
 
 
 def test_a_replay_of_a_later_attempt_is_not_a_further_attempt() -> None:
@@ -174,7 +174,7 @@ def test_the_number_of_kept_identities_is_bounded_and_the_latest_stay() -> None:
     assert entry is not None
     assert entry.attempts == count
     kept = range(count + 1 - MAX_LATER_IDENTITIES, count + 1)
-    assert entry.later == tuple(kept_identity(attempts[n]) for n in kept)
+    assert entry.later == tuple(stored_identity(attempts[n]) for n in kept)
     latest = make_vote(1, message=count, flags=ROLL | Flag.REDELIVERED)
     assert verdict_names(run(make_batch(latest), table=table)) == [(0, "replay", 0)]
 

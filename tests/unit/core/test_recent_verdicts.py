@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.verdicts import Rejection, Status
-from streams.core.recent_verdicts import KEPT_VERDICTS, KeptVerdicts
+from streams.core.recent_verdicts import RECENT_RECORDS, RecentVerdicts
 
 rejections = st.lists(
     st.builds(
@@ -25,17 +25,17 @@ rejections = st.lists(
 
 @given(st.lists(rejections, max_size=10))
 def test_what_is_kept_comes_back(records: list[list[Rejection]]) -> None:
-    kept = KeptVerdicts()
+    kept = RecentVerdicts()
     for offset, found in enumerate(records):
         kept.put(offset, found)
     assert [kept.get(offset) for offset in range(len(records))] == records
 
 
 def test_only_the_last_are_kept() -> None:
-    kept = KeptVerdicts()
-    for offset in range(KEPT_VERDICTS + 1):
+    kept = RecentVerdicts()
+    for offset in range(RECENT_RECORDS + 1):
         kept.put(offset, [])
-    assert len(kept) == KEPT_VERDICTS
+    assert len(kept) == RECENT_RECORDS
     assert kept.get(1) == []
     with pytest.raises(KeyError):
         kept.get(0)
@@ -43,7 +43,7 @@ def test_only_the_last_are_kept() -> None:
 
 def test_a_flood_of_junk_takes_little_memory() -> None:
     records, items = 400, 500
-    kept = KeptVerdicts()
+    kept = RecentVerdicts()
     tracemalloc.start()
     try:
         for offset in range(records):

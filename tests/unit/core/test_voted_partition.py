@@ -10,7 +10,7 @@ from schemas.verdicts import Rejection, Status
 from schemas.voted import FIRST_VOTE, Repeat, VotedRecord
 from schemas.votes import VoteBatch
 from streams.core.decide import VoterEntry, decide
-from streams.core.recent_verdicts import KEPT_VERDICTS
+from streams.core.recent_verdicts import RECENT_RECORDS
 from streams.core.voted_partition import VotedPartition
 from streams.errors import LogMismatch, RecoveryFailed
 from streams.worker.validation import VALIDATION_GROUP_RECORDS
@@ -127,7 +127,7 @@ def test_any_order_with_any_repetition_gives_the_same_table(
         table.apply(offset, records[offset])
     assert content(table) == content(expected)
     assert table.applied == expected.applied == len(log) - 1
-    table.check_whole()
+    table.check_complete()
     assert verdicts(table, len(log)) == verdicts(expected, len(log))
 
 
@@ -154,7 +154,7 @@ def test_applied_is_the_last_offset_without_a_hole_before_it() -> None:
         table.apply(offset, EMPTY)
         seen.append(table.applied)
     assert seen == [0, 1, 1, 1, 3, 3, 5]
-    table.check_whole()
+    table.check_complete()
 
 
 def test_a_new_partition_has_applied_nothing() -> None:
@@ -162,7 +162,7 @@ def test_a_new_partition_has_applied_nothing() -> None:
     assert table.applied == -1
     assert table.log_id is None
     assert len(table) == 0
-    table.check_whole()
+    table.check_complete()
 
 
 def test_the_missing_record_is_named() -> None:
@@ -170,14 +170,14 @@ def test_the_missing_record_is_named() -> None:
     for offset in (0, 1, 4, 7):
         table.apply(offset, EMPTY)
     with pytest.raises(RecoveryFailed, match=r"offset 2 but has that of 4 .*partition 2"):
-        table.check_whole()
+        table.check_complete()
 
 
 def test_a_missing_first_record_is_named() -> None:
     table = VotedPartition(0)
     table.apply(1, EMPTY)
     with pytest.raises(RecoveryFailed, match="offset 0 but has that of 1"):
-        table.check_whole()
+        table.check_complete()
 
 
 def test_records_of_two_logs_are_refused() -> None:
@@ -191,13 +191,13 @@ def test_records_of_two_logs_are_refused() -> None:
 
 def test_verdicts_of_the_latest_records_are_kept() -> None:
     table = VotedPartition(1)
-    count = KEPT_VERDICTS + 10
+    count = RECENT_RECORDS + 10
     for offset in range(count):
         rejection = Rejection(offset % 100, Status.INVALID, "not_on_roll")
         table.apply(offset, VotedRecord(LOG_ID, b"", [], [], [rejection]))
-    for offset in (count - KEPT_VERDICTS, count - 1):
+    for offset in (count - RECENT_RECORDS, count - 1):
         assert table.rejections(offset)[0].index == offset % 100
-    for offset in (0, count - KEPT_VERDICTS - 1):
+    for offset in (0, count - RECENT_RECORDS - 1):
         with pytest.raises(RecoveryFailed, match=rf"too old .*offset {offset}\b"):
             table.rejections(offset)
     with pytest.raises(RecoveryFailed):
@@ -207,15 +207,15 @@ def test_verdicts_of_the_latest_records_are_kept() -> None:
 def test_late_records_do_not_push_verdicts_out_that_are_needed() -> None:
     """A zombie's old records must not cost what a takeover has to emit again."""
     table = VotedPartition(0)
-    count = 2 * KEPT_VERDICTS
+    count = 2 * RECENT_RECORDS
     for offset in range(count):
         table.apply(offset, EMPTY)
     for offset in range(100):
         table.apply(offset, EMPTY)
-    for offset in range(count - KEPT_VERDICTS, count):
+    for offset in range(count - RECENT_RECORDS, count):
         assert table.rejections(offset) == []
 
 
 def test_a_whole_group_can_be_emitted_again() -> None:
     """A worker may end between a group's changelog and its verdicts: all must be in memory."""
-    assert VALIDATION_GROUP_RECORDS <= KEPT_VERDICTS // 2
+    assert VALIDATION_GROUP_RECORDS <= RECENT_RECORDS // 2

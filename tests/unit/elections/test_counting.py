@@ -138,12 +138,12 @@ def test_a_ranking_in_a_single_choice_election_counts_for_nobody() -> None:
 
 @given(st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, unique=True))
 def test_what_is_written_is_read(names: list[str]) -> None:
-    text = ranking.written(names)
-    assert ranking.read(text) == tuple(names)
-    assert ranking.first(text) == names[0]
+    text = ranking.to_text(names)
+    assert ranking.from_text(text) == tuple(names)
+    assert ranking.first_choice(text) == names[0]
 
 
 @pytest.mark.parametrize("names", [[], ["1", "1"], ["1>2"], [""], ["x" * 1025]])
 def test_what_no_ranking_can_be(names: list[str]) -> None:
     with pytest.raises(ValueError, match=r"ranking|id is empty|longer"):
-        ranking.written(names)
+        ranking.to_text(names)

@@ -16,7 +16,7 @@ from schemas.verdicts import Status
 from schemas.voted import CHANGELOG_KEY, ControlRecord
 from schemas.votes import Flag
 from streams.core.decide import VoterEntry, decide
-from streams.core.recent_verdicts import KEPT_VERDICTS
+from streams.core.recent_verdicts import RECENT_RECORDS
 from streams.core.records import OutRecord
 from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed, SettingsError
@@ -55,12 +55,12 @@ class Saving(VotedPartition):
 
     def __init__(self, disk: RocksDbVotedStore) -> None:
         empty = disk.open(0, LOG_ID)
-        super().__init__(0, entries=empty.entries)
+        super().__init__(0, voters=empty.voters)
         self._disk = disk
 
     def apply(self, offset: int, record: ChangelogRecord) -> None:
         super().apply(offset, record)
-        if offset % 3 == 0 and self.whole:
+        if offset % 3 == 0 and self.complete:
             self._disk.save(self, Position(offset, b"?"))
 
 
@@ -113,7 +113,7 @@ def test_early_and_repeated_records_change_nothing(new: Callable[[], VotedPartit
     for offset in order:
         table.apply(offset, records[offset])
     assert content(table) == expected
-    assert table.whole
+    assert table.complete
 
 
 def test_a_reset_forgets_the_voters(new: Callable[[], VotedPartition]) -> None:
@@ -171,16 +171,16 @@ def test_what_was_not_saved_is_not_there(tmp_path: Path) -> None:
 def test_verdicts_are_kept_as_long_as_in_memory(disk: RocksDbVotedStore) -> None:
     table = disk.open(0, LOG_ID)
     unknown = make_batch(make_vote("a", flags=0))
-    for offset in range(KEPT_VERDICTS + 10):
+    for offset in range(RECENT_RECORDS + 10):
         table.apply(offset, decide(unknown, offset, LOG_ID, table.get))
     disk.save(table, Position(1, b"x"))
     disk.close_all()
     table = disk.open(0, LOG_ID)
-    assert len(table.kept) == KEPT_VERDICTS
+    assert len(table.recent) == RECENT_RECORDS
     with pytest.raises(KeyError):
-        table.kept.get(9)
-    for offset in range(10, KEPT_VERDICTS + 10):
-        assert table.kept.get(offset)[0].status == Status.INVALID
+        table.recent.get(9)
+    for offset in range(10, RECENT_RECORDS + 10):
+        assert table.recent.get(offset)[0].status == Status.INVALID
 
 
 def test_a_folder_of_another_log_is_emptied(disk: RocksDbVotedStore) -> None:

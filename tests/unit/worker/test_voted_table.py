@@ -130,7 +130,7 @@ async def test_records_written_twice_change_nothing(store: VotedStore) -> None:
     assert len(store) == 1
     assert store.partitions[0].applied == 1
     assert store.persisted_offset(TP(TOPIC, 0)) == 3
-    store.partitions[0].check_whole()
+    store.partitions[0].check_complete()
 
 
 def test_only_validation_changes_it(store: VotedStore) -> None:

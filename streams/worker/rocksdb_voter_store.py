@@ -17,7 +17,7 @@ from schemas.control import Control
 from schemas.verdicts import Rejection
 from schemas.voted import FIRST_VOTE, Repeat
 from streams.core.decide import VoterEntry
-from streams.core.recent_verdicts import KEPT_VERDICTS
+from streams.core.recent_verdicts import RECENT_RECORDS
 from streams.core.voter_stores import entry_of
 
 _VOTER: Final = b"v"
@@ -107,8 +107,8 @@ class RocksDbVoterStore:
         for offset, rejections in self._rejected.items():
             if rejections:
                 batch.put(_REJECTIONS + _OFFSET.pack(offset), _encoder.encode(rejections))
-            if offset >= KEPT_VERDICTS:
-                batch.delete(_REJECTIONS + _OFFSET.pack(offset - KEPT_VERDICTS))
+            if offset >= RECENT_RECORDS:
+                batch.delete(_REJECTIONS + _OFFSET.pack(offset - RECENT_RECORDS))
         for offset, control in self._controls.items():
             batch.put(_CONTROL + _OFFSET.pack(offset), _encoder.encode(control))
 
