@@ -32,7 +32,7 @@ _PROGRAMS = (
 )
 _INLINE = re.compile(rf"`((?:[A-Z_]+=\S+ )?(?:{'|'.join(_PROGRAMS)})\s[^`…]+)`")
 _SENTENCE = ("SELECT", "ALTER", "DROP", "printf")
-"""Begin what is one command whatever bars it has."""
+"""Begin a text that is one command, with or without bars."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +244,7 @@ NOT_HERE = {
     "make setup": NotHere("made the environment that the tests run in", _TARGETS),
     ". .venv/bin/activate": NotHere("the tests run in that environment", _TARGETS),
     "make lint": NotHere("runs beside the tests in CI", _TARGETS),
+    "python -m tests.tools.prose": NotHere("runs in `make lint`", "tests/unit/test_prose.py"),
     "make audit": NotHere("asks a server", "tests/unit/programs/test_audit.py"),
     "make lock": NotHere("asks package registries", _TARGETS),
     "make adopt": NotHere(_LONG, _ADOPT + "test_an_adopted_election_is_the_old_one"),

@@ -63,7 +63,7 @@ async def until_reached(
 ) -> None:
     """Wait until a figure reaches its goal; fail when it has not risen for `still_s`.
 
-    A loaded machine may take long over anything; standing still is what a test can judge.
+    A loaded machine may be slow at anything; a test can only judge missing progress.
     """
     best = await measure()
     risen_at_s = time.monotonic()
@@ -76,7 +76,7 @@ async def until_reached(
 
 
 async def wipe(addresses: Mapping[str, str]) -> None:
-    """Empty a stack: no topics, no tables, no keys, no queues. Nothing of ours may be running."""
+    """Empty a stack: no topics, no tables, no keys, no queues. No process of Scrutin may run."""
     settings = load_settings(addresses)
     admin = AIOKafkaAdminClient(**client(settings.brokers()))
     await admin.start()
@@ -242,7 +242,7 @@ class Chain:
 
 
 def stopped(program: Program) -> bool:
-    """Whether a process stands still by SIGSTOP."""
+    """Whether a process is stopped by SIGSTOP."""
     stat = Path(f"/proc/{program.pid}/stat").read_text()
     return stat.rpartition(")")[2].split()[0] == "T"
 

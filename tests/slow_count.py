@@ -1,4 +1,4 @@
-"""An instant run-off that shares nothing with the product: every ballot anew in every round."""
+"""An instant run-off that shares nothing with the product: every ballot again in every round."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The messages that the old services document, sent as their clients send them, and what becomes
-of each: rows, review messages, Redis keys, metrics."""
+"""The messages that the old services document, sent as their clients send them, and the outcome of
+each: rows, review messages, Redis keys, metrics."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def chain(stack: Stack, tmp_path: Path) -> AsyncIterator[Chain]:
 
 
 class Broker:
-    """A client of RabbitMQ with nothing of ours in it."""
+    """A client of RabbitMQ without code of Scrutin."""
 
     def __init__(self, chain: Chain) -> None:
         settings = chain.settings

@@ -131,7 +131,7 @@ async def created_and_voted(ann: Window, bob: Window, pictures: Path) -> None:
     await ann.page.get_by_role("button", name="Create").click()
     await expect(ann.page.locator("#error-title")).to_contain_text("1 to 50")
     await ann.accessible()
-    # The browser tells of every answer that is an error.
+    # The browser reports every answer that is an error.
     assert [error for error in ann.errors if "400" not in error] == []
     ann.errors.clear()
     await ann.page.get_by_label("Question").fill("Best fruit? <img src=x onerror=alert(1)>")

@@ -38,7 +38,7 @@ def tree_seconds(roots: list[int]) -> float:
 
 
 def by_process(stack: Stack, chain: Chain) -> dict[str, float]:
-    """Seconds of CPU of each service and each kind of process of ours, so far."""
+    """Seconds of CPU of each service and each kind of Scrutin's processes, so far."""
     used = {status.name: tree_seconds(status.pids) for status in stack.status()}
     used["bridge"] = tree_seconds([p.pid for p in chain.bridges if p.running])
     used["worker"] = tree_seconds([p.pid for p in chain.workers if p.running])

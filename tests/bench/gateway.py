@@ -333,7 +333,7 @@ def _delays(parts: list[Found], cast_s: Mapping[str, list[float]]) -> list[float
     delays = []
     for poll, voted_s in cast_s.items():
         seen_s = sorted(time_s for part in parts for time_s in part["seen_s"].get(poll, []))
-        # The sockets of a poll are told of its first vote, then of its second, ….
+        # The sockets of a poll receive its first vote, then its second, ….
         each = len(seen_s) // len(voted_s)
         for number, began_s in enumerate(voted_s):
             delays += [s - began_s for s in seen_s[number * each : (number + 1) * each]]

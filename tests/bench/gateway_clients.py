@@ -59,7 +59,7 @@ class Voter(asyncio.Protocol):
         self._next()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Wake the waiting tasks."""
         if not self._done.done():
             self._done.set_exception(error or ConnectionError("the gateway closed the connection"))
 
@@ -375,7 +375,7 @@ class Child:
 
 async def _work() -> dict[str, Any]:
     asked = json.loads(sys.stdin.readline())
-    # Whoever started it may be gone.
+    # The process that started it may be gone.
     async with asyncio.timeout(5 * PATIENCE_S):
         return await WORK[asked.pop("work")](**asked)
 

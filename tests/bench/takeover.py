@@ -1,4 +1,4 @@
-"""How long partitions stand still when their worker is killed.
+"""How long partitions make no progress when their worker is killed.
 
 Most of it is Kafka's session timeout, 10 s: until then the group cannot know. The rest is the
 rebalance and reading on from where the dead worker was.
@@ -56,7 +56,7 @@ async def measure(run: Run) -> Found:
 
 def rows(found: Found) -> list[Row]:
     """Lines for people."""
-    what = f"partitions stand still after a kill, at {found['rate_per_s']:,} votes/s"
+    what = f"partitions without progress after a kill, at {found['rate_per_s']:,} votes/s"
     return [Row(what, f"{found['stood_s']:.1f} s")]
 
 

@@ -48,7 +48,7 @@ async def measure(run: Run) -> Found:
         "votes": plan.votes,
         "messages": plan.messages,
         "workers": run.workers,
-        # The middle of each: RabbitMQ is now cheap, now dear, whoever drains it.
+        # The middle of each: the cost of RabbitMQ varies, with any consumer.
         **{name: median_low(one[name] for one in rounds) for name in _PER_S},
         "chain_of_raw_drain": median_low(one["chain_of_raw_drain"] for one in rounds),
         "votes_a_record": median_low(one["votes_a_record"] for one in rounds),

@@ -22,7 +22,7 @@ class Item:
 
     place: Place
     number: int | None
-    """Which message it is; None if it bears no number of ours."""
+    """Which message it is; None if it has no number of this run."""
     ballot: Ballot | None
     """What the log says of it; None for a malformed one."""
     may_repeat: bool

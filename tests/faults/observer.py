@@ -36,7 +36,7 @@ class Observer:
         self._addresses = addresses
 
     async def rows(self) -> int:
-        """Messages that PostgreSQL says are counted or rejected; 0 while it is away."""
+        """Messages that PostgreSQL says are counted or rejected; 0 while it is unavailable."""
         query = "SELECT (SELECT count(*) FROM vote_audit) + (SELECT count(*) FROM rejected_votes)"
         return int(await self.ask(query, 0))
 

@@ -446,7 +446,7 @@ class _Pump:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    """Close with RST: the other side sees a broken connection, not an orderly end."""
+    """Close with RST: the other side sees a broken connection, not a regular close."""
     found: socket.socket | None = writer.get_extra_info("socket")
     if found is not None and found.fileno() >= 0:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -81,7 +81,7 @@ async def play(
     """Run a scenario with a seed; never raises for what goes wrong in it.
 
     Args:
-        stack: what of it is down is started.
+        stack: services that are down are started.
         directory: for the processes' logs.
         scenario: what to run.
         seed: of votes and faults.

@@ -74,7 +74,9 @@ async def kafka_disk_full(world: World) -> None:
                 status = await asyncio.to_thread(world.stack.status)
                 return any(one.name == "kafka" and one.condition == "stopped" for one in status)
 
-            await until(broker_ended, "the broker ends for want of room", within_s=60, poll_s=0.5)
+            await until(
+                broker_ended, "the broker ends because its disk is full", within_s=60, poll_s=0.5
+            )
             await asyncio.sleep(world.span_s(10, 2))
             await asyncio.to_thread(disk.make_room)
             await world.start_service("kafka")

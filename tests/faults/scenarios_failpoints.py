@@ -75,7 +75,7 @@ async def strike(
 async def start_armed(
     world: World, program: Program, point: Point, action: Action, passages: int
 ) -> None:
-    """Start a program, anew if it runs, so that it meets a point at one of its first passages."""
+    """Start a program, or restart it, so that it meets a point at one of its first passages."""
     if program.running:
         await world.terminate(program)
     passage = world.random.randint(1, passages)

@@ -1,4 +1,4 @@
-"""Kafka stands still, dies, or is cut off from those who count."""
+"""Kafka is frozen, dies, or is cut off from the workers and bridges."""
 
 from __future__ import annotations
 

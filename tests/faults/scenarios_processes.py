@@ -180,7 +180,7 @@ async def acks_after_revoke(world: World) -> None:
         for _ in range(3):
             await world.terminate(joining)
             async with postgres.locked():
-                # Long enough for every worker to have a flush in hand.
+                # Long enough for every worker to have a flush in progress.
                 await asyncio.sleep(1)
                 world.begin(joining)
                 # The rebalance waits 3 s for a flush, then goes on without it.

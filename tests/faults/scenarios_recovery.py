@@ -21,7 +21,7 @@ from tests.harness import until
 GROUP = "recovery"
 INPUT, VERDICTS, CHANGELOG = "votes.validation", "votes.validated", "scrutin-voted-changelog"
 LOG_MISMATCH, POISON_RECORD, RECOVERY_FAILED = 21, 30, 33
-JUNK = b"\xc1 no record of ours"
+JUNK = b"\xc1 no known record"
 
 
 async def typed(world: World, command: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def poll(seconds: float = 3600, **more: object) -> dict[str, object]:
 
 @contextmanager
 def amqp(settings: Settings) -> Iterator[BlockingChannel]:
-    """A channel of whoever has a password of the queues."""
+    """A channel of a client that has a password of the queues."""
     credentials = pika.PlainCredentials(
         settings.rabbitmq_user, settings.rabbitmq_password.get_secret_value()
     )

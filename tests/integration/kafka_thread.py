@@ -17,7 +17,7 @@ class Here(ConsumerThread):
 
     Args:
         reading: what it reads with.
-        consumer: whose thread it is; None where nobody is told of partitions.
+        consumer: whose thread it is; None where nobody needs the partitions.
     """
 
     def __init__(self, reading: AIOKafkaConsumer, consumer: Consumer | None = None) -> None:

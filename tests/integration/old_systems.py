@@ -1,4 +1,4 @@
-"""Databases and Redis as the services before leave them in mid-election, in each of their schemas.
+"""Databases and Redis as the replaced services leave them during an election, for each schema.
 
 The tables are those of the documents and of the deployments; the votes are generated, with faults
 of the old systems among them when asked for.

@@ -1,4 +1,4 @@
-"""The topology with a worker that stands still: `STALL` says where. Run by the watchdog's test."""
+"""The topology with a worker that stalls: `STALL` says where. Run by the watchdog's test."""
 
 from __future__ import annotations
 

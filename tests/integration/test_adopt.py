@@ -172,7 +172,7 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
 ) -> None:
     """A bridge that is started in an unfinished adoption takes no vote in front of an adopted one.
 
-    Later the tables and the mirror are made anew from the log, and a reset empties them.
+    Later the tables and the mirror are rebuilt from the log, and a reset empties them.
     """
     old = election("voting", 300)
     await before.fill(old)

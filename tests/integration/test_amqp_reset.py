@@ -21,7 +21,7 @@ BODY = b"x" * 1_000
 
 
 class Forwarder(threading.Thread):
-    """Passes one connection on, in threads: the loop that is tested stands still meanwhile."""
+    """Passes one connection on, in threads: the loop under test is blocked meanwhile."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(daemon=True)

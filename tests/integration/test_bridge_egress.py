@@ -189,7 +189,7 @@ async def test_an_undecodable_record_ends_the_bridge_by_name(world: BridgeHarnes
         assert await bridge.ended() == ExitCode.POISON_RECORD
     text = "\n".join(bridge.tail())
     assert f"topic {VALIDATED_TOPIC}, partition 2, offset 0" in text
-    # It would stop whoever reads here next.
+    # It would stop the next reader of this topic.
     await wipe(world.stack.env())
 
 

@@ -205,7 +205,7 @@ async def test_sigterm_passes_on_what_was_delivered(world: BridgeHarness) -> Non
     count = 30_000
     await world.load_roll(range(count))
     world.publish(law_vote(n) for n in range(count))
-    # It stands still in the middle, so that the signal comes while most of the votes are waiting.
+    # It stops in the middle, so that the signal comes while most of the votes are waiting.
     bridge = world.bridge(
         SCRUTIN_TEST_DEPLOYMENT="true",
         SCRUTIN_TEST_FAILPOINTS="after_kafka_ack:stop@6",
@@ -217,7 +217,7 @@ async def test_sigterm_passes_on_what_was_delivered(world: BridgeHarness) -> Non
         bridge.check()
         return stopped(bridge)
 
-    await until(stands, "the bridge stands still")
+    await until(stands, "the bridge is stopped")
     bridge.send(signal.SIGTERM)
     bridge.send(signal.SIGCONT)
     async with asyncio.timeout(60):
@@ -259,7 +259,7 @@ async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: Bridge
         await soon(lambda: world.ready(VALIDATION) == 0, "deliveries wait in both bridges")
         with world.channel() as channel:
             channel.queue_delete(VALIDATION)
-            # Whoever comes first makes it anew; the bridges find it there.
+            # The first one declares it again; the bridges find it there.
             channel.queue_declare(VALIDATION, durable=True)
         count = 'scrutin_bridge_reconnects_total{service="rabbitmq"}'
 
@@ -271,7 +271,7 @@ async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: Bridge
 
 
 async def fall_behind(world: BridgeHarness, *bridges: Program) -> None:
-    """Publish votes of the first 20 voters until the bridges stand still; few are in their hands.
+    """Publish votes of the first 20 voters until the bridges are stopped; they hold few.
 
     Nobody reads: the records, genesis included, soon are more than may wait.
     """

@@ -1,4 +1,4 @@
-"""Services that go away and come back in the middle; signals while they are away."""
+"""Services that stop and return during a run; signals while they are unavailable."""
 
 from __future__ import annotations
 

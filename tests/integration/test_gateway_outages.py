@@ -133,7 +133,7 @@ async def all_in_one_place(chain: GatewayChain, receipts: list[str], voters: set
 async def test_while_rabbitmq_is_out_of_memory_votes_are_turned_away(
     stack: Stack, tmp_path: Path
 ) -> None:
-    """503 with Retry-After, at once after the first; whoever comes again is counted once."""
+    """503 with Retry-After, at once after the first; a client that tries again is counted once."""
     try:
         rabbit = Rabbit(stack)
     except NotPossibleHere as reason:
@@ -143,7 +143,7 @@ async def test_while_rabbitmq_is_out_of_memory_votes_are_turned_away(
         await chain.start()
         async with client_of(chain.gateways[0]) as client:
             async with rabbit.memory_alarm():
-                # RabbitMQ says so to whoever publishes.
+                # RabbitMQ says so to each publisher.
                 assert await answer(client, 1) is None
 
                 async def blocked() -> bool:

@@ -181,7 +181,7 @@ def vote(poll_id: int, option: int, name: str) -> dict[str, object]:
 
 
 async def told_as_before(chain: GatewayChain, announced: PubSub, poll_id: int, late: int) -> None:
-    """The channel and the queue of the services before have every counted vote by name."""
+    """The channel and the queue of the replaced services have every counted vote by name."""
     expected = {(f"Voter {n}", n % 2 + 1) for n in range(30)}
     channel_saw: list[dict[str, Any]] = []
 

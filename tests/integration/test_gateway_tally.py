@@ -28,7 +28,7 @@ JOB = {"guardianId", "missingGuardianId"} | {
     *("jobId", "status", "totalChunks", "processedChunks", "failedChunks", "progressPercent"),
     *("startedAt", "completedAt", "errorMessage", "operationType", "electionId"),
 }
-"""What clients of the services before read, and which guardian it is about."""
+"""What clients of the replaced services read, and which guardian it is about."""
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -206,7 +206,7 @@ async def cancelled_and_resumed(client: Client, job: str, seen: list[Any]) -> No
 
 
 async def decrypted(client: Client) -> None:
-    """A second guardian takes part, the third stays away."""
+    """A second guardian takes part, the third is absent."""
     body = {"election_id": 123, "guardian_id": "guardian-3"}
     assert (await client.post("/api/guardian/initiate-decryption", body, **MINE))[0] == 200
     status, _ = await client.post("/api/initiate-combine?electionId=123", {}, **MINE)

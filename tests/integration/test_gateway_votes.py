@@ -1,4 +1,4 @@
-"""Votes over HTTP on the real chain: receipts, results, throttling, services that are away."""
+"""Votes over HTTP on the real chain: receipts, results, throttling, unavailable services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that are fetched while a rebalance goes on are fetched again by whoever owns them."""
+"""Records fetched during a rebalance are fetched again by the new owner."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ async def test_publish_without_a_broker_says_so(stack: Stack, tmp_path: Path) ->
 async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
     stack: Stack, tmp_path: Path
 ) -> None:
-    """The end of the source may be found when no confirm is outstanding that would tell of it."""
+    """The end of the source may be found when no outstanding confirm would report it."""
     # A queue of its own, which nobody reads.
     settings = load_settings({**stack.env(), "VALIDATION_QUEUE": "test.slow-rate"})
     plan = LoadPlan(votes=5, duplicates=0, unknown=0, repeats=0, bad_choice=0, malformed=0)

@@ -39,7 +39,7 @@ async def writer(stack: Stack, outages: OutageTracker) -> AsyncIterator[LogWrite
 
 @pytest.fixture
 async def hasty(stack: Stack, outages: OutageTracker) -> AsyncIterator[LogWriter]:
-    """One that soon tells of an outage, for who writes until it is confirmed."""
+    """One that soon reports an outage, to a caller that writes until it is confirmed."""
     writer = LogWriter(servers(stack), outages=outages, request_timeout_s=3, stall_s=0.2)
     yield writer
     await writer.close()

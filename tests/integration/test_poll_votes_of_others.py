@@ -1,4 +1,4 @@
-"""Votes in polls by the queue of the services before: counted once with those of the gateway."""
+"""Votes in polls by the queue of the replaced services: counted once with those of the gateway."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
 
 
 def typed(world: WorkerHarness, command: str, *, code: int = ExitCode.OK) -> dict[str, Any]:
-    """Type a command of ours; returns what it says."""
+    """Type a `scrutin` command; returns what it prints."""
     _, *arguments = shlex.split(command)
     done = run_cli(world.env, *arguments, "--json")
     assert done.returncode == code, done.stdout + done.stderr
@@ -220,7 +220,7 @@ async def test_a_log_that_lost_its_end_and_one_that_was_recreated(world: WorkerH
     await counted(world)
 
     await delete_topic(world.servers, VALIDATION_TOPIC)
-    # Whoever starts next makes a new log, and votes come into it.
+    # The next process makes a new log, and votes come into it.
     assert await refused(world, ExitCode.LOG_MISMATCH) == ["scrutin rebuild log", "scrutin fresh"]
     await since(world, "after the loss")
     told = typed(world, "scrutin rebuild log --dry-run", code=ExitCode.DIFFERENT)

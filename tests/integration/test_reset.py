@@ -120,7 +120,7 @@ async def _under_load(world: BridgeHarness, db: Any) -> None:
         if isinstance(decoded, EpochOpened):
             opened[record.partition] = record.offset
         elif isinstance(decoded, VoteBatch) and record.partition in opened:
-            # What a bridge still had in hand bears the old epoch's number, and is void.
+            # What a bridge still held has the old epoch's number, and is void.
             assert getattr(decoded, "epoch", 0) == 0
     assert len(opened) == PARTITIONS
     stale = [

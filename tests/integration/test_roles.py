@@ -182,7 +182,7 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
 
 
 async def commands(chain: Chain, as_role: dict[str, dict[str, str]], directory: Path) -> None:
-    """Operators' commands run in their role, and whoever may not is told which one it takes."""
+    """Operators' commands run in their role; without the rights they say which role is needed."""
     file = directory / "election.json"
     file.write_text(json.dumps(ELECTION))
     roll = directory / "roll.txt"

@@ -81,7 +81,7 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
         tally_harness(stack, tmp_path) as world,
         tally(tally_config(world.settings)) as asked,
     ):
-        # Whoever stands still is replaced here, and not waited for.
+        # A stalled worker is replaced here, and not waited for.
         world.env["SCRUTIN_WATCHDOG_TIMEOUT_S"] = "20"
         described = await world.put_election(asked, NAME, held)
         outcome = await world.admit(
@@ -130,7 +130,7 @@ async def tallied_while_workers_die(
         if await asked.store.published(NAME) is not None:
             return True
         for number, program in enumerate(running_now):
-            # As a supervisor does: a worker that stands still ends itself.
+            # As a supervisor does: a stalled worker ends itself.
             if not program.running:
                 running_now[number] = world.worker(f"tally-{len(world.programs) + 1}")
         (log,) = await asked.store.jobs(DONE_TASKS, NAME)
@@ -173,7 +173,7 @@ async def all_jobs_are_completed(world: TallyHarness, asked: TallyCommands) -> N
     (job,) = [job for job in await asked.jobs(NAME) if job["operationType"] == "TALLY"]
     assert job["totalChunks"] == job["processedChunks"] == BALLOTS // CHUNK_SIZE
     assert job["progressPercent"] == 100.0
-    # Whoever takes the jobs over brings the mirror up to date: its last writer may have died.
+    # The new owner of the jobs updates the mirror: its last writer may have died.
     await asked.store.log("DELETE FROM election_jobs WHERE election_id = $1", NAME)
     world.worker("tally-late")
     await until(completed, "the mirror is there again", 60)

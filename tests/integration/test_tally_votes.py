@@ -38,7 +38,7 @@ def ballot_of(held: Voting, name: str, state: BallotState = BallotState.CAST) ->
 
 
 def copied(ballot: EncryptedBallot, name: str) -> EncryptedBallot:
-    """The same ciphertexts and proofs under another id, all hashes made anew."""
+    """The same ciphertexts and proofs under another id, with all hashes recomputed."""
     context_hash = ballot.manifest_hash
     crypto_hash = hash_elements(name, context_hash, *(c.crypto_hash for c in ballot.contests))
     code = ballot_code(ballot.code_seed, ballot.timestamp, crypto_hash)

@@ -233,7 +233,7 @@ async def test_older_totals_of_a_publisher_that_lost_its_lock_do_not_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker was frozen in the middle of publishing, PostgreSQL ended its session, another
-    published newer totals; then it thaws and writes what it had in hand."""
+    published newer totals; then it thaws and writes what it still held."""
     monkeypatch.setattr(window_publisher, "_CHUNK", 1)
     log = Log()
     await sinks[0].sink.flush(log.decide(batch("a", 1), batch("a", 2)))

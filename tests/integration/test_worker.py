@@ -51,7 +51,7 @@ async def test_a_count_is_exact_and_ends_cleanly(world: WorkerHarness) -> None:
     await world.counted()
     await world.write(50)
     await world.counted()
-    # Its last words have little time; whoever starts next says what they leave out.
+    # Its final windows have little time; the next worker publishes those that are missing.
     await world.windows_agree()
     assert await worker.terminate() == 0
     assert set((await world.committed()).values()) == {151}

@@ -19,7 +19,7 @@ ANSWERS, sys.stdout = sys.stdout, sys.stderr
 """The reference logs to what is standard output when it is imported."""
 
 # From Python 3.11 on a dataclass refuses defaults that cannot be hashed, and the reference has one.
-# Its package imports everything, so a stand-in lets the one module be mended first.
+# Its package imports everything, so a stand-in lets the one module be patched first.
 _spec = importlib.util.find_spec("electionguard")
 _stand_in = types.ModuleType("electionguard")
 _stand_in.__path__ = _spec.submodule_search_locations

@@ -36,15 +36,7 @@ PENDING: Final[tuple[str, ...]] = (
     "streams/tally/",
     "streams/worker/",
     "streams/errors.py",
-    "tests/acceptance/",
-    "tests/bench/",
-    "tests/faults/",
-    "tests/integration/",
-    "tests/oracle/",
-    "tests/unit/",
     "docs/asyncapi.json",
-    "tests/harness.py",
-    "tests/slow_count.py",
 )
 """Paths that are still being rewritten; what is found there is counted and does not fail."""
 
@@ -71,7 +63,7 @@ REPLACEMENTS: Final[Mapping[str, str]] = {
     r"of whose": "whose",
     r"let(?:s|ting)? go of": "release",
     r"in hand": "in progress; held; in flight",
-    r"at it": "working on it; still running",
+    r"(?<!look\x20)(?<!looks\x20)(?<!looked\x20)(?<!looking\x20)at it": "working on it; running",
     r"put(?:s|ting)? away": "archive",
     r"surplus votes?": "already-counted vote",
     r"last words": "final windows",

@@ -59,6 +59,6 @@ def broken_product(name: str, directory: Path) -> Path:
     )
     if applied.returncode != 0:
         raise AssertionError(
-            f"{patch.name} no longer applies; make it anew from the present code:\n{applied.stderr}"
+            f"{patch.name} no longer applies; make it from the present code:\n{applied.stderr}"
         )
     return directory

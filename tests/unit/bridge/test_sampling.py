@@ -25,7 +25,7 @@ def test_a_minute_has_its_bound_whatever_the_prefixes() -> None:
     hashes = [law_hash(n) for n in range(5000)]
     assert passed(sampler, hashes) == 100
     assert passed(sampler, hashes, MINUTE_MS) == 100
-    # A partition that is behind starts no minute anew.
+    # A partition that is behind does not restart a minute.
     assert passed(sampler, hashes, 0) == 0
 
 

@@ -206,13 +206,13 @@ def test_lag_as_a_table() -> None:
     waiting = Lag(
         partitions=assemble({("votes.validated", 0): 1234}, {"workers": {}}, {}),
         queues={"votes.validation": QueueDepth(50_000, 1), "votes.review": None},
-        errors={"redis": ServiceUnavailable("Redis is away")},
+        errors={"redis": ServiceUnavailable("Redis does not answer")},
     )
     shown = text(render_lag(waiting))
     assert "50,000" in shown
     assert "missing" in shown
     assert shown.count("never") == 4
-    assert "redis: Redis is away" in shown
+    assert "redis: Redis does not answer" in shown
 
 
 @pytest.mark.parametrize(

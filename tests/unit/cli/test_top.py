@@ -116,13 +116,13 @@ def test_a_reader_that_never_committed_has_everything_before_it() -> None:
 
 def test_the_view_shows_who_is_not_ready_and_does_not_trust_texts() -> None:
     worker = Worker()
-    worker.faults = ["kafka is away\x1b[2J"]
+    worker.faults = ["kafka is unavailable\x1b[2J"]
     gone = Process("[::1]:8002", faults=["no answer: TimeoutError"])
     now = look(1.0, worker.scraped(), gone, lag=a_lag())
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(render(compare(now, now)))
     text = console.export_text()
-    assert "kafka is away" in text
+    assert "kafka is unavailable" in text
     assert "\x1b[2J" not in text
     assert "no answer: TimeoutError" in text
     assert "queue votes.validation" in text

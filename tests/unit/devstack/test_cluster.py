@@ -56,7 +56,7 @@ def test_encrypted_brokers_trust_their_authority_alone(tmp_path: Path) -> None:
     certificates.make()
     record = record_of(tmp_path, 3, certificates)
     secured = [Secured.of(one) for one in record.services.values()]
-    # One user for all of them, whoever keeps it.
+    # One user for all of them, whichever broker keeps it.
     assert len({one.password for one in secured if one is not None}) == 1
     second = record.services["kafka-2"]
     _configure(tmp_path, second.ports, tmp_path / "data", second.options, secured[1])

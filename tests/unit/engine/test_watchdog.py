@@ -1,4 +1,4 @@
-"""When a tally worker counts as standing still."""
+"""When a tally worker counts as stalled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding: every spelling of a vote, every fault by name, and no body that makes it raise."""
+"""Decoding: every form of a vote, every fault by name, and no body that makes it raise."""
 
 from __future__ import annotations
 

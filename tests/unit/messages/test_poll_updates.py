@@ -1,4 +1,4 @@
-"""Votes in polls as the services before told each other of them, read and written."""
+"""Votes in polls as the replaced services exchanged them, read and written."""
 
 from __future__ import annotations
 

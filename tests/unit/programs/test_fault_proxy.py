@@ -119,9 +119,9 @@ def test_everything_passes_and_is_counted(proxy: Proxy, client: socket.socket) -
 
 
 def test_an_orderly_end_passes_each_way_by_itself(echo: Echo, client: socket.socket) -> None:
-    client.sendall(b"last words")
+    client.sendall(b"final data")
     client.shutdown(socket.SHUT_WR)
-    assert take(client, 10) == b"last words"
+    assert take(client, 10) == b"final data"
     assert client.recv(1) == b""
     await_(lambda: echo.ends == ["end"])
 

@@ -56,12 +56,12 @@ async def test_healthy() -> None:
 
 
 async def test_alive_but_not_ready() -> None:
-    async with server(ready=["PostgreSQL is away", "starting"]) as served:
+    async with server(ready=["PostgreSQL does not answer", "starting"]) as served:
         assert (await get(served, "/live"))[0] == 200
         status, kind, body = await get(served, "/ready")
         assert status == 503
         assert kind.startswith("application/json")
-        assert body == '{"status": "failing", "faults": ["PostgreSQL is away", "starting"]}'
+        assert body == '{"status": "failing", "faults": ["PostgreSQL does not answer", "starting"]}'
 
 
 async def test_to_be_restarted() -> None:

@@ -1,4 +1,4 @@
-"""Every record of ours that a release wrote is kept as bytes, and read as ever.
+"""Every kind of record that a release wrote is kept as bytes, and still read.
 
 Bytes are in `test_codec` and, of adoptions, skips and tallies, in a fixture. Never change them: a
 new version of a record gets a tag of its own, and both are read.

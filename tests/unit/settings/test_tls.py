@@ -94,7 +94,7 @@ def test_brokers_carry_their_security(certificates: Certificates) -> None:
             "SCRUTIN_TLS_CA_FILE": str(certificates.ca),
         }
     )
-    # Whatever becomes of the tuple on its way.
+    # However the tuple is passed on.
     arguments = client([*settings.kafka_bootstrap_servers][:1])
     assert arguments["bootstrap_servers"] == ["a:1"]
     assert arguments["security_protocol"] == "SASL_SSL"

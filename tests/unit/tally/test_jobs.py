@@ -104,7 +104,7 @@ def test_a_quorum_stands_in_for_the_missing_once_nobody_else_comes() -> None:
     play = Play()
     play.feed(Cancel("e"))
     assert play.state is None
-    # Guardians may be quicker than whoever asks for the tally; who is none is forgotten.
+    # Guardians may act before the tally is asked for; other ids are forgotten.
     play.feed(Decrypt("e", "1"))
     play.feed(Decrypt("e", "stranger"))
     assert not play.waiting

@@ -192,7 +192,7 @@ TestTakeovers.settings = settings(max_examples=120, stateful_step_count=25, dead
 
 
 async def test_changelog_goes_before_verdicts() -> None:
-    """A verdict that is out must be found in the table by whoever comes next."""
+    """A verdict that is out must be found in the table by the next owner."""
     broker = new_broker(make_batch(make_vote(1)), make_batch(make_vote(2)))
     worker = OneWorker(broker)
     worker.assign(1)
