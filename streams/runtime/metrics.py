@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,6 +15,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from schemas.verdicts import Status
@@ -68,130 +70,130 @@ class _Outages(Collector):
         yield family
 
 
-class WorkerMetrics:
-    """What a worker exposes.
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class _Metric(Generic[M]):
+    """A line of a table of metrics; an instance holds the metric itself under the same name."""
+
+    def __init__(self, make: Callable[[CollectorRegistry], M]) -> None:
+        self.make = make
+
+    def __get__(self, metrics: _Metrics, owner: type) -> M:
+        raise AttributeError("a metric of the class; it is made with an instance")
+
+
+def _counter(name: str, about: str, *labels: str) -> _Metric[Counter]:
+    return _Metric(lambda registry: Counter(name, about, labels, registry=registry))
+
+
+def _gauge(name: str, about: str, *labels: str) -> _Metric[Gauge]:
+    return _Metric(lambda registry: Gauge(name, about, labels, registry=registry))
+
+
+def _histogram(name: str, about: str, *labels: str) -> _Metric[Histogram]:
+    return _Metric(
+        lambda registry: Histogram(
+            name, about, labels, buckets=LATENCY_BUCKETS_S, registry=registry
+        )
+    )
+
+
+class _Metrics:
+    """Registers the metrics that a subclass lists.
 
     Args:
         registry: where to register; each process has its own.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        r = registry
         self.registry = registry
-        # Of the aggregation service.
-        self.votes_aggregated = Counter(
-            "votes_aggregated_total", "Votes counted", ["law_id", "choice"], registry=r
-        )
-        self.current_vote_totals = Gauge(
-            "current_vote_totals",
-            "Totals as committed; exported by one worker only",
-            ["law_id", "choice"],
-            registry=r,
-        )
-        self.batch_processing_duration = Gauge(
-            "batch_processing_duration_seconds", "Duration of the last flush", registry=r
-        )
-        self.batch_size_processed = Counter(
-            "batch_size_processed_total", "Votes in processed flushes", registry=r
-        )
-        self.aggregation_errors = Counter(
-            "aggregation_errors_total", "Errors of the aggregation", ["error_type"], registry=r
-        )
-        self.database_operations = Counter(
-            "database_operations_total", "Database operations", ["operation", "status"], registry=r
-        )
-        # Of the validation service.
-        self.validation_votes = Counter(
-            "validation_votes_processed_total", "Messages by verdict", ["status"], registry=r
-        )
-        self.validation_latency = Histogram(
-            "validation_processing_latency_seconds",
-            "From taking a batch of records to its verdicts being in Kafka",
-            buckets=LATENCY_BUCKETS_S,
-            registry=r,
-        )
-        self.validation_errors = Counter(
-            "validation_errors_total", "Errors of the validation", ["error_type"], registry=r
-        )
-        # Of the deployed voting services; the same events under their names.
-        self.votes_received = Counter("votes_received_total", "Messages decided on", registry=r)
-        self.votes_duplicate = Counter("votes_duplicate_total", "Duplicate attempts", registry=r)
-        self.duplicate_attempts = Counter(
-            "duplicate_attempts_total", "Duplicate attempts", registry=r
-        )
-        self.votes_validation_processed = Counter(
-            "votes_validation_processed_total", "Messages decided on", registry=r
-        )
-        self.votes_validation_failed = Counter(
-            "votes_validation_failed_total", "Invalid and malformed messages", registry=r
-        )
-        self.votes_validation_status = Counter(
-            "votes_validation_status_total", "Messages by verdict", ["status"], registry=r
-        )
-        self.votes_by_law = Counter(
-            "votes_by_law_total", "Votes counted, by law", ["law_id"], registry=r
-        )
-        # Ours.
-        self.latency = Histogram(
-            "scrutin_end_to_end_latency_seconds",
-            "From the bridge taking a vote in to its committed row",
-            buckets=LATENCY_BUCKETS_S,
-            registry=r,
-        )
-        self.flush_duration = Histogram(
-            "scrutin_flush_duration_seconds",
-            "Database transactions of the sink",
-            buckets=LATENCY_BUCKETS_S,
-            registry=r,
-        )
-        self.replays = Counter(
-            "scrutin_replays_total", "Records met again and dropped", ["stage"], registry=r
-        )
-        self.fence_drops = Counter(
-            "scrutin_fence_drops_total",
-            "Verdict batches at or below the database's offset, dropped",
-            registry=r,
-        )
-        self.backfills = Counter(
-            "scrutin_gaps_healed_total",
-            "Ranges that a committed offset had skipped and that were read from the log",
-            ["stage"],
-            registry=r,
-        )
+        for attribute, line in vars(type(self)).items():
+            if isinstance(line, _Metric):
+                setattr(self, attribute, line.make(registry))
+
+
+class WorkerMetrics(_Metrics):
+    """What a worker exposes."""
+
+    # Of the aggregation service.
+    votes_aggregated = _counter("votes_aggregated_total", "Votes counted", "law_id", "choice")
+    current_vote_totals = _gauge(
+        "current_vote_totals",
+        "Totals as committed; exported by one worker only",
+        "law_id",
+        "choice",
+    )
+    batch_processing_duration = _gauge(
+        "batch_processing_duration_seconds", "Duration of the last flush"
+    )
+    batch_size_processed = _counter("batch_size_processed_total", "Votes in processed flushes")
+    aggregation_errors = _counter(
+        "aggregation_errors_total", "Errors of the aggregation", "error_type"
+    )
+    database_operations = _counter(
+        "database_operations_total", "Database operations", "operation", "status"
+    )
+    # Of the validation service.
+    validation_votes = _counter("validation_votes_processed_total", "Messages by verdict", "status")
+    validation_latency = _histogram(
+        "validation_processing_latency_seconds",
+        "From taking a batch of records to its verdicts being in Kafka",
+    )
+    validation_errors = _counter(
+        "validation_errors_total", "Errors of the validation", "error_type"
+    )
+    # Of the deployed voting services; the same events under their names.
+    votes_received = _counter("votes_received_total", "Messages decided on")
+    votes_duplicate = _counter("votes_duplicate_total", "Duplicate attempts")
+    duplicate_attempts = _counter("duplicate_attempts_total", "Duplicate attempts")
+    votes_validation_processed = _counter("votes_validation_processed_total", "Messages decided on")
+    votes_validation_failed = _counter(
+        "votes_validation_failed_total", "Invalid and malformed messages"
+    )
+    votes_validation_status = _counter(
+        "votes_validation_status_total", "Messages by verdict", "status"
+    )
+    votes_by_law = _counter("votes_by_law_total", "Votes counted, by law", "law_id")
+    # Scrutin's own.
+    latency = _histogram(
+        "scrutin_end_to_end_latency_seconds",
+        "From the bridge taking a vote in to its committed row",
+    )
+    flush_duration = _histogram(
+        "scrutin_flush_duration_seconds", "Database transactions of the sink"
+    )
+    replays = _counter("scrutin_replays_total", "Records met again and dropped", "stage")
+    fence_drops = _counter(
+        "scrutin_fence_drops_total", "Verdict batches at or below the database's offset, dropped"
+    )
+    backfills = _counter(
+        "scrutin_gaps_healed_total",
+        "Ranges that a committed offset had skipped and that were read from the log",
+        "stage",
+    )
+    skipped_records = _counter(
+        "scrutin_skipped_records_total",
+        "Undecodable records that were passed because an operator decided so",
+    )
+    already_counted_votes = _counter(
+        "scrutin_surplus_votes_total", "Accepted votes that the database already had; should stay 0"
+    )
+    lag = _gauge("scrutin_lag_records", "Records not yet processed", "stage", "partition")
+    voted_entries = _gauge("scrutin_voted_entries", "Voter keys in the voted table", "partition")
+    live_messages = _counter(
+        "scrutin_live_messages_total", "Messages with committed totals for watchers", "outcome"
+    )
+    roll_entries = _gauge("scrutin_roll_entries", "Voter keys on the roll in the log", "partition")
+    recovery_duration = _gauge(
+        "scrutin_recovery_seconds", "Duration of the last restore of the table"
+    )
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
         for stage in ("validation", "sink"):
             # There from the start: `increase` does not see a series' first step.
             self.backfills.labels(stage=stage)
-        self.skipped_records = Counter(
-            "scrutin_skipped_records_total",
-            "Undecodable records that were passed because an operator decided so",
-            registry=r,
-        )
-        self.already_counted_votes = Counter(
-            "scrutin_surplus_votes_total",
-            "Accepted votes that the database already had; should stay 0",
-            registry=r,
-        )
-        self.lag = Gauge(
-            "scrutin_lag_records",
-            "Records not yet processed",
-            ["stage", "partition"],
-            registry=r,
-        )
-        self.voted_entries = Gauge(
-            "scrutin_voted_entries", "Voter keys in the voted table", ["partition"], registry=r
-        )
-        self.live_messages = Counter(
-            "scrutin_live_messages_total",
-            "Messages with committed totals for watchers",
-            ["outcome"],
-            registry=r,
-        )
-        self.roll_entries = Gauge(
-            "scrutin_roll_entries", "Voter keys on the roll in the log", ["partition"], registry=r
-        )
-        self.recovery_duration = Gauge(
-            "scrutin_recovery_seconds", "Duration of the last restore of the table", registry=r
-        )
 
     def decided(self, by_status: Mapping[str, int]) -> None:
         """Count verdicts, under every name that deployed dashboards have for them."""
@@ -207,135 +209,83 @@ class WorkerMetrics:
         self.duplicate_attempts.inc(by_status.get(Status.DUPLICATE, 0))
 
 
-class BridgeMetrics:
-    """What a bridge exposes.
+class BridgeMetrics(_Metrics):
+    """What a bridge exposes."""
 
-    Args:
-        registry: where to register; each process has its own.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        r = registry
-        self.registry = registry
-        self.validation_queue_size = Gauge(
-            "validation_queue_size", "Messages waiting in the validation queue", registry=r
-        )
-        self.redis_operations = Counter(
-            "redis_operations_total", "Redis operations", ["operation", "status"], registry=r
-        )
-        self.received = Counter(
-            "scrutin_bridge_received_total", "Deliveries taken from a queue", ["queue"], registry=r
-        )
-        self.malformed = Counter(
-            "scrutin_bridge_malformed_total", "Messages that are no vote", ["reason"], registry=r
-        )
-        self.oversized = Counter(
-            "oversized_payloads_total", "Messages longer than the limit", registry=r
-        )
-        self.patterns_unique = Counter(
-            "error_patterns_unique_total", "First characters of unknown hashes, new", registry=r
-        )
-        self.patterns_repeated = Counter(
-            "error_patterns_repeated_total", "The same, seen before", registry=r
-        )
-        self.acknowledged = Counter(
-            "scrutin_bridge_acknowledged_total", "Deliveries acknowledged", ["queue"], registry=r
-        )
-        self.published = Counter(
-            "scrutin_bridge_published_total",
-            "Messages confirmed by RabbitMQ",
-            ["queue"],
-            registry=r,
-        )
-        self.returned = Counter(
-            "scrutin_bridge_returned_total",
-            "Messages RabbitMQ could not route",
-            ["queue"],
-            registry=r,
-        )
-        self.reviews_withheld = Counter(
-            "scrutin_reviews_withheld_total",
-            "Rejected messages whose review was left out, see SCRUTIN_REVIEWS_PER_MINUTE",
-            ["status", "reason"],
-            registry=r,
-        )
-        self.reproduced = Counter(
-            "scrutin_bridge_reproduced_total",
-            "Batches written to Kafka again because the first answer was lost",
-            registry=r,
-        )
-        self.reconnects = Counter(
-            "scrutin_bridge_reconnects_total", "Connections made again", ["service"], registry=r
-        )
-        self.in_flight = Gauge(
-            "scrutin_bridge_in_flight", "Deliveries not yet acknowledged", ["queue"], registry=r
-        )
-        self.paused = Gauge(
-            "scrutin_bridge_paused", "1 while intake waits for the workers to catch up", registry=r
-        )
-        self.blocked = Gauge(
-            "scrutin_bridge_blocked",
-            "1 while RabbitMQ, short of memory or disk, does not read from us",
-            ["queue"],
-            registry=r,
-        )
-        self.roll_size = Gauge(
-            "scrutin_roll_size", "Entries of `valid_hashes` at the last look", registry=r
-        )
-        self.behind = Gauge(
-            "scrutin_bridge_lag_records",
-            "Verdict batches in Kafka that a reader of this bridge has yet to deal with",
-            ["reader", "partition"],
-            registry=r,
-        )
-        self.mirrored = Counter(
-            "scrutin_mirrored_total", "Votes written to the Redis mirror", registry=r
-        )
+    validation_queue_size = _gauge(
+        "validation_queue_size", "Messages waiting in the validation queue"
+    )
+    redis_operations = _counter("redis_operations_total", "Redis operations", "operation", "status")
+    received = _counter("scrutin_bridge_received_total", "Deliveries taken from a queue", "queue")
+    malformed = _counter("scrutin_bridge_malformed_total", "Messages that are no vote", "reason")
+    oversized = _counter("oversized_payloads_total", "Messages longer than the limit")
+    patterns_unique = _counter(
+        "error_patterns_unique_total", "First characters of unknown hashes, new"
+    )
+    patterns_repeated = _counter("error_patterns_repeated_total", "The same, seen before")
+    acknowledged = _counter("scrutin_bridge_acknowledged_total", "Deliveries acknowledged", "queue")
+    published = _counter(
+        "scrutin_bridge_published_total", "Messages confirmed by RabbitMQ", "queue"
+    )
+    returned = _counter(
+        "scrutin_bridge_returned_total", "Messages RabbitMQ could not route", "queue"
+    )
+    reviews_withheld = _counter(
+        "scrutin_reviews_withheld_total",
+        "Rejected messages whose review was left out, see SCRUTIN_REVIEWS_PER_MINUTE",
+        "status",
+        "reason",
+    )
+    reproduced = _counter(
+        "scrutin_bridge_reproduced_total",
+        "Batches written to Kafka again because the first answer was lost",
+    )
+    reconnects = _counter("scrutin_bridge_reconnects_total", "Connections made again", "service")
+    in_flight = _gauge("scrutin_bridge_in_flight", "Deliveries not yet acknowledged", "queue")
+    paused = _gauge("scrutin_bridge_paused", "1 while intake waits for the workers to catch up")
+    blocked = _gauge(
+        "scrutin_bridge_blocked",
+        "1 while RabbitMQ, short of memory or disk, does not read from us",
+        "queue",
+    )
+    roll_size = _gauge("scrutin_roll_size", "Entries of `valid_hashes` at the last look")
+    behind = _gauge(
+        "scrutin_bridge_lag_records",
+        "Verdict batches in Kafka that a reader of this bridge has yet to deal with",
+        "reader",
+        "partition",
+    )
+    mirrored = _counter("scrutin_mirrored_total", "Votes written to the Redis mirror")
 
 
-class GatewayMetrics:
-    """What a gateway exposes.
+class GatewayMetrics(_Metrics):
+    """What a gateway exposes."""
 
-    Args:
-        registry: where to register; each process has its own.
-    """
+    # Of the replaced vote API.
+    votes_submitted = _counter("votes_submitted_total", "Votes confirmed", "law_id", "vote_choice")
+    vote_errors = _counter("vote_errors_total", "Votes not taken", "error_type")
+    http_duration = _histogram(
+        "http_request_duration_seconds",
+        "From a request to its whole response",
+        "method",
+        "endpoint",
+        "status",
+    )
+    http_requests = _counter("http_requests_total", "Requests", "status")
+    oversized = _counter("oversized_payloads_total", "Bodies beyond the limit")
+    # Scrutin's own.
+    throttled = _counter("scrutin_gateway_throttled_total", "Requests turned away", "limit")
+    unthrottled = _counter(
+        "scrutin_gateway_unthrottled_total", "Requests let through because Redis could not be asked"
+    )
+    blocked = _gauge(
+        "scrutin_gateway_blocked",
+        "1 while RabbitMQ, short of memory or disk, does not read from us",
+    )
+    watchers = _gauge("scrutin_gateway_watchers", "Open sockets and event streams")
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        r = registry
-        self.registry = registry
-        # Of the vote API before.
-        self.votes_submitted = Counter(
-            "votes_submitted_total", "Votes confirmed", ["law_id", "vote_choice"], registry=r
-        )
-        self.vote_errors = Counter(
-            "vote_errors_total", "Votes not taken", ["error_type"], registry=r
-        )
-        self.http_duration = Histogram(
-            "http_request_duration_seconds",
-            "From a request to its whole response",
-            ["method", "endpoint", "status"],
-            buckets=LATENCY_BUCKETS_S,
-            registry=r,
-        )
-        self.http_requests = Counter("http_requests_total", "Requests", ["status"], registry=r)
-        self.oversized = Counter("oversized_payloads_total", "Bodies beyond the limit", registry=r)
-        # Ours.
-        self.throttled = Counter(
-            "scrutin_gateway_throttled_total", "Requests turned away", ["limit"], registry=r
-        )
-        self.unthrottled = Counter(
-            "scrutin_gateway_unthrottled_total",
-            "Requests let through because Redis could not be asked",
-            registry=r,
-        )
-        self.blocked = Gauge(
-            "scrutin_gateway_blocked",
-            "1 while RabbitMQ, short of memory or disk, does not read from us",
-            registry=r,
-        )
-        self.watchers = Gauge(
-            "scrutin_gateway_watchers", "Open sockets and event streams", registry=r
-        )
+        super().__init__(registry)
         self._laws: set[str] = set()
 
     def submitted(self, law_id: str, choice: str) -> None:
