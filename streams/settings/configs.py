@@ -1,7 +1,7 @@
-"""Small frozen values that adapters and stages take instead of all the settings.
+"""Small frozen configs that adapters and stages take instead of the whole settings.
 
-:class:`streams.settings.model.Settings` builds them at the entry points. They hold no driver's
-objects and connect to nothing.
+:class:`streams.settings.model.Settings` builds them at the entry points. They hold no driver
+objects and never connect.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from streams.settings.tls import client_context
 
 @dataclass(frozen=True)
 class TlsConfig:
-    """Files of an encrypted connection, all in PEM."""
+    """Files for TLS connections, all in PEM."""
 
     ca_file: Path | None = None
-    """Certificates to trust; None for those the system trusts."""
+    """CA certificates; None for those the system trusts."""
     cert_file: Path | None = None
-    """Our own certificate, where services ask for one."""
+    """Client certificate, for services that ask for one."""
     key_file: Path | None = None
     """Its key; None if it is in `cert_file`."""
 
     def context(self) -> ssl.SSLContext:
-        """The context of such a connection.
+        """The TLS context.
 
         Raises:
             SettingsError: a file cannot be used.
@@ -37,7 +37,7 @@ class TlsConfig:
 
 @dataclass(frozen=True)
 class PostgresConfig:
-    """Where PostgreSQL is and who we are there."""
+    """PostgreSQL: address and credentials."""
 
     host: str
     port: int
@@ -79,7 +79,7 @@ class KafkaConfig:
 
 @dataclass(frozen=True)
 class RabbitConfig:
-    """Where RabbitMQ is and who we are there."""
+    """RabbitMQ: address and credentials."""
 
     host: str
     port: int
@@ -100,7 +100,7 @@ class RabbitConfig:
 
 @dataclass(frozen=True)
 class RedisConfig:
-    """Where Redis is and who we are there."""
+    """Redis: address and credentials."""
 
     host: str
     port: int

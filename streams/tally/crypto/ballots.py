@@ -1,4 +1,4 @@
-"""Encrypted ballots as they are submitted, and how one is made ("Ballot encryption")."""
+"""Encrypted ballots: their submitted form, and encryption ("Ballot encryption")."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class EncryptedSelection(msgspec.Struct, frozen=True):
     """H(id, description hash, H(alpha, beta))"""
     is_placeholder_selection: bool = False
     nonce: mpz | None = None
-    """Always absent; here so that one that gives it away can be refused."""
+    """Always absent; declared so that a selection that reveals it can be refused."""
     proof: DisjunctiveProof | None = None
 
 
 class EncryptedContest(msgspec.Struct, frozen=True):
-    """One question: its lines, placeholders last, add up to its limit."""
+    """One contest: its lines, placeholders last, add up to its limit."""
 
     object_id: str
     sequence_order: int
@@ -58,7 +58,7 @@ class EncryptedContest(msgspec.Struct, frozen=True):
     nonce: mpz | None = None
     proof: ConstantProof | None = None
     extended_data: HashedCiphertext | None = None
-    """The reference puts remarks on over- and undervotes here; not tallied, not written by us."""
+    """The reference's notes on over- and undervotes; not tallied, and never written here."""
 
 
 class EncryptedBallot(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class EncryptedBallot(msgspec.Struct, frozen=True):
     code_seed: mpz
     contests: list[EncryptedContest]
     code: mpz
-    """What the voter keeps: H(seed, time, ballot hash)."""
+    """The voter's confirmation code: H(seed, time, ballot hash)."""
     timestamp: int
     """Seconds since 1970."""
     crypto_hash: mpz
@@ -100,12 +100,12 @@ def encrypt_ballot(
     timestamp_s: int | None = None,
     master_nonce: mpz | None = None,
 ) -> EncryptedBallot:
-    """Encrypt a voter's choices; what is not chosen is 0, open seats go to placeholders.
+    """Encrypt a voter's choices. Other selections are 0; placeholders take open seats.
 
     Args:
-        choices: chosen selections' ids by contest.
-        code_seed: the code of the ballot before it on the same device; manifest hash by default.
-        master_nonce: secret that all nonces of the ballot derive from; random by default.
+        choices: ids of the chosen selections by contest.
+        code_seed: code of the previous ballot of the same device; manifest hash by default.
+        master_nonce: secret from which all nonces of the ballot derive; random by default.
 
     Raises:
         Refused: `style`, `overvote` or `unknown_choice`.
@@ -156,7 +156,7 @@ def _encrypt_contest(
         vote = int(open_seats > 0) if line.placeholder else int(line.object_id in chosen)
         open_seats -= vote if line.placeholder else 0
         secret = nonce(seed, line.order, line.description_hash)
-        # A seed of its own: where lines count from 0, the reference's coincides with the nonce.
+        # A separate seed: the reference's equals the nonce if lines are numbered from 0.
         proof_seed = hash_elements(seed, line.description_hash, "selection-proof")
         selections.append(_encrypt_line(election, line, vote, secret, proof_seed))
         secrets.append(secret)

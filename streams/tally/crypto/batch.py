@@ -1,12 +1,12 @@
-"""Many proofs checked at once, several times quicker than one by one.
+"""Checks many proofs together, several times faster than one by one.
 
 Every equation is raised to a random power of 128 bits and all are multiplied into one (the small
 exponents test of Bellare, Garay and Rabin, "Fast batch verification for modular exponentiation and
-digital signatures", 1998). That is sound where no element but 1 can have a small order. Here
+digital signatures", 1998). That is sound if no element but 1 can have a small order. Here
 (p - 1) / 2q is prime and p = 3 mod 4, so the only such element is -1, and elements of the group of
-order q are squares, which -1 is not. So every element's Jacobi symbol is looked at, and a wrong
-equation is missed with probability 2^-128. A batch only says yes or no; who is wrong is found one
-by one.
+order q are squares, which -1 is not. So the Jacobi symbol of every element is checked, and a wrong
+equation is missed with probability 2^-128. A batch only succeeds or fails; checks one by one then
+find the wrong proof.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streams.tally.refusals import Refused
 
 _RANDOM_BITS: Final = 128
 _POINTS_PER_BUCKET: Final = 5
-"""About how many elements share a bucket where multiplying them together costs least."""
+"""Approximate number of elements per bucket at which the multiplications cost least."""
 
 
 def multi_power(elements: Sequence[mpz], exponents: Sequence[int]) -> mpz:
@@ -58,7 +58,7 @@ def multi_power(elements: Sequence[mpz], exponents: Sequence[int]) -> mpz:
 
 
 def square_like(element: mpz) -> bool:
-    """Whether it is in Z_p and its Jacobi symbol is 1, as of all elements of the group."""
+    """Whether an element is in Z_p with Jacobi symbol 1, as all elements of the group are."""
     return bool(0 < element < P) and gmpy2.jacobi(element, P) == 1
 
 
@@ -76,7 +76,7 @@ def _small() -> int:
 class ProofBatch:
     """Proofs of one election that are checked together.
 
-    `add_selection` and `add_contest` look at numbers and challenges at once.
+    `add_selection` and `add_contest` check numbers and challenges immediately.
     """
 
     def __init__(self, public_key: mpz, extended_hash: mpz) -> None:
@@ -108,7 +108,7 @@ class ProofBatch:
         self._k += s0 * v0 + s1 * v1
 
     def add_contest(self, total: Ciphertext, limit: int, proof: ConstantProof) -> None:
-        """Add the two equations of a contest, whose sum is the product of selections added before.
+        """Add the two equations of a contest; its sum is the product of selections already added.
 
         Raises:
             Refused: `limit`, `range` or `challenge`.
@@ -126,8 +126,7 @@ class ProofBatch:
     def holds(self) -> bool:
         """Whether all ciphertexts are in the group and all equations hold.
 
-        Commitments need no check of their own but the symbol: their equations make them powers of
-        g and K.
+        For commitments the symbol is enough: their equations make them powers of g and K.
         """
         if not all(map(square_like, self._commitments)) or not all_in_subgroup(self._ciphertexts):
             return False
@@ -139,7 +138,7 @@ class ProofBatch:
 
 
 class ShareBatch:
-    """Shares' proofs that are checked together; `add` looks at numbers and challenges at once."""
+    """Proofs of shares that are checked together; `add` checks numbers and challenges at once."""
 
     def __init__(self, extended_hash: mpz) -> None:
         self._extended_hash = extended_hash
@@ -164,7 +163,7 @@ class ShareBatch:
         self._g += t * v
 
     def holds(self) -> bool:
-        """Whether all is in the group and all equations hold."""
+        """Whether all elements are in the group and all equations hold."""
         if not all(map(square_like, self._commitments)) or not all_in_subgroup(self._members):
             return False
         return multi_power(self._elements, self._exponents) == g_power(self._g % Q)
@@ -173,10 +172,10 @@ class ShareBatch:
 def verify_ballots(
     ballots: Sequence[EncryptedBallot], election: CryptoElection
 ) -> list[Refused | None]:
-    """Check ballots as :func:`verify_ballot` does, together as long as nothing is wrong.
+    """Check ballots like :func:`verify_ballot`, in one batch unless something is wrong.
 
     Returns:
-        For each ballot why it is refused, or None.
+        The refusal of each ballot, or None.
     """
     outcome = [_without_powers(ballot, election) for ballot in ballots]
     batch = ProofBatch(election.public_key, election.extended_hash)
@@ -186,13 +185,13 @@ def verify_ballots(
     if batch.holds():
         return outcome
     return [
-        refused or _alone(ballot, election)
+        refused or _verify_single(ballot, election)
         for ballot, refused in zip(ballots, outcome, strict=True)
     ]
 
 
 def _without_powers(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
-    """What can be said without an exponentiation."""
+    """Check everything that needs no exponentiation."""
     try:
         verify_form(ballot, election)
         _add(ProofBatch(election.public_key, election.extended_hash), ballot, election)
@@ -210,7 +209,7 @@ def _add(batch: ProofBatch, ballot: EncryptedBallot, election: CryptoElection) -
         batch.add_contest(contest.ciphertext_accumulation, description.limit, contest.proof)
 
 
-def _alone(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
+def _verify_single(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
     try:
         verify_ballot(ballot, election)
     except Refused as refused:

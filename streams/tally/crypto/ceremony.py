@@ -1,7 +1,7 @@
-"""Guardians make the election's key together, and back each other up ("Key generation").
+"""The key ceremony: guardians create the joint key and exchange backups ("Key generation").
 
-Guardian i has a secret polynomial P_i of degree k - 1; its key is g^{P_i(0)}, and guardian l gets
-P_i(l), encrypted, so that any k of them can stand in for i.
+Guardian i has a secret polynomial P_i of degree k - 1; its key is g^{P_i(0)}, and guardian l
+receives P_i(l), encrypted, so that any k of them can replace i.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _LENGTH_BYTES = 2
 
 
 class GuardianKey(msgspec.Struct, frozen=True):
-    """What a guardian publishes."""
+    """The public part of a guardian's key."""
 
     owner_id: str
     sequence_order: int
-    """l, from 1: the point at which it gets the others' backups."""
+    """l, from 1: the point at which the others' polynomials are evaluated for its backups."""
     key: mpz
     """K_i = g^{a_i0}"""
     coefficient_commitments: list[mpz]
@@ -46,7 +46,7 @@ class GuardianKey(msgspec.Struct, frozen=True):
 
 
 class GuardianSecret(msgspec.Struct, frozen=True):
-    """What a guardian keeps to itself."""
+    """The secret part of a guardian's key."""
 
     owner_id: str
     sequence_order: int
@@ -74,7 +74,7 @@ class Backup(msgspec.Struct, frozen=True):
 def make_guardian(
     owner_id: str, sequence_order: int, quorum: int
 ) -> tuple[GuardianSecret, GuardianKey]:
-    """A fresh polynomial with proofs that its coefficients are known."""
+    """Create a random polynomial with proofs that its coefficients are known."""
     coefficients = [random_exponent() for _ in range(quorum)]
     commitments = [secret_power(G, coefficient) for coefficient in coefficients]
     proofs = [
@@ -97,7 +97,7 @@ def verify_guardians(keys: Sequence[GuardianKey], quorum: int) -> None:
         and min(orders, default=0) >= 1
         and all(plain_name(key.owner_id) for key in keys),
         RefusalCheck.GUARDIANS,
-        "guardians' names or numbers are not unique, not printable, or not from 1 on",
+        "guardians' names or numbers are not unique, not printable, or below 1",
     )
     for key in keys:
         where = {"guardian": key.owner_id}
@@ -105,7 +105,7 @@ def verify_guardians(keys: Sequence[GuardianKey], quorum: int) -> None:
             len(key.coefficient_commitments) == len(key.coefficient_proofs) == quorum
             and key.key == key.coefficient_commitments[0],
             RefusalCheck.KEY,
-            "a guardian's key and commitments do not fit the quorum",
+            "a guardian's key and commitments do not match the quorum",
             **where,
         )
         for commitment, proof in zip(
@@ -127,14 +127,14 @@ def joint_key(keys: Sequence[GuardianKey]) -> tuple[mpz, mpz]:
 def make_backup(secret: GuardianSecret, receiver: GuardianKey) -> Backup:
     """Encrypt P_i(l) for guardian l."""
     text = json.dumps({"coordinate": to_hex(coordinate(secret, receiver.sequence_order))}).encode()
-    room = _BACKUP_BYTES - _LENGTH_BYTES - len(text)
-    message = room.to_bytes(_LENGTH_BYTES) + text + bytes(room)
+    padding = _BACKUP_BYTES - _LENGTH_BYTES - len(text)
+    message = padding.to_bytes(_LENGTH_BYTES) + text + bytes(padding)
     encrypted = hashed_encrypt(message, random_exponent(), receiver.key, _seed(receiver))
     return Backup(secret.owner_id, receiver.owner_id, receiver.sequence_order, encrypted)
 
 
 def open_backup(backup: Backup, receiver: GuardianSecret, owner: GuardianKey) -> mpz:
-    """P_i(l), checked: g^{P_i(l)} = prod K_ij^{l^j}.
+    """Decrypt P_i(l) and check that g^{P_i(l)} = prod K_ij^{l^j}.
 
     Raises:
         Refused: `backup`, `subgroup`.
@@ -144,15 +144,15 @@ def open_backup(backup: Backup, receiver: GuardianSecret, owner: GuardianKey) ->
         (backup.owner_id, backup.designated_id, backup.designated_sequence_order)
         == (owner.owner_id, receiver.owner_id, receiver.sequence_order),
         RefusalCheck.BACKUP,
-        "a backup is for or from somebody else",
+        "a backup is from or for another guardian",
         **where,
     )
     message = hashed_decrypt(
         backup.encrypted_coordinate, receiver.key, _seed(receiver), length_bytes=_BACKUP_BYTES
     )
     try:
-        room = int.from_bytes(message[:_LENGTH_BYTES])
-        content = json.loads(message[_LENGTH_BYTES : _BACKUP_BYTES - room])
+        padding = int.from_bytes(message[:_LENGTH_BYTES])
+        content = json.loads(message[_LENGTH_BYTES : _BACKUP_BYTES - padding])
         value = mpz(content["coordinate"], 16)
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(RefusalCheck.BACKUP, "a backup holds no coordinate", where=where) from error

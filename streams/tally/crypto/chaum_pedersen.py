@@ -1,7 +1,7 @@
-"""Proofs about ciphertexts: 0 or 1, a known sum, a share made with a known key.
+"""Proofs about ciphertexts: a value of 0 or 1, a known sum, a share made with a known key.
 
-Each `verify` raises :class:`Refused` with the name of the first check that fails. "Non-interactive
-zero-knowledge proofs" of the specification has the equations; names of fields are the reference's.
+Each `verify` raises :class:`Refused` with the name of the first check that fails. The equations are
+in "Non-interactive zero-knowledge proofs" of the specification; field names are the reference's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONSTANT = "constant-chaum-pedersen-proof"
 
 
 class DisjunctiveProof(msgspec.Struct, frozen=True, gc=False):
-    """A ciphertext holds 0 or 1: one branch proved, the other simulated, nobody can tell which."""
+    """A ciphertext holds 0 or 1: one branch is proved, the other simulated, indistinguishably."""
 
     proof_zero_pad: mpz
     proof_zero_data: mpz
@@ -43,7 +43,7 @@ class DisjunctiveProof(msgspec.Struct, frozen=True, gc=False):
     usage: str = "Prove selection's value (0 or 1)"
 
     def verify_challenge(self, message: Ciphertext, extended_hash: mpz) -> None:
-        """Numbers in Z_q, and c = c0 + c1 = H(Q', alpha, beta, a0, b0, a1, b1)."""
+        """Check numbers in Z_q, and c = c0 + c1 = H(Q', alpha, beta, a0, b0, a1, b1)."""
         for number in (
             self.proof_zero_challenge,
             self.proof_one_challenge,
@@ -66,7 +66,7 @@ class DisjunctiveProof(msgspec.Struct, frozen=True, gc=False):
         require(
             total == self.challenge == expected,
             RefusalCheck.CHALLENGE,
-            "a selection's proof is about something else",
+            "a selection's proof is about other values",
         )
 
     def elements(self) -> tuple[mpz, mpz, mpz, mpz]:
@@ -112,17 +112,17 @@ def prove_selection(
 ) -> DisjunctiveProof:
     """Prove that `message`, made with nonce `secret`, encrypts 0 or 1.
 
-    The branch of the other value gets a challenge w of our choice: with response v, its commitment
-    is (g^v / alpha^w, ...), which the known nonce turns into powers of g and K.
+    The branch of the other value gets a chosen challenge w: with response v, its commitment is
+    (g^v / alpha^w, ...), which the known nonce turns into powers of g and K.
 
     Args:
-        seed: secret that the proof's own nonces derive from; never used twice.
+        seed: secret from which the proof's nonces derive; never use it twice.
     """
     w, v, u = (nonce(seed, index, _DISJUNCTIVE) for index in range(3))
     k = fixed_base(public_key)
     real = (g_power(u), k.power(u))
-    # Simulated: (g^v, K^v g^w) for value 0 while 1 is true, with challenge -w; and the other way
-    # round (g^v, K^v g^w) for value 1 while 0 is true, with challenge w.
+    # Simulated: (g^v, K^v g^w), for value 0 with challenge -w if 1 is true, and for value 1 with
+    # challenge w if 0 is true.
     simulated = (g_power(v), k.power(v) * g_power(w) % P)
     zero, one = (real, simulated) if vote == 0 else (simulated, real)
     c = hash_elements(extended_hash, message.pad, message.data, *zero, *one)
@@ -132,7 +132,7 @@ def prove_selection(
 
 
 class ConstantProof(msgspec.Struct, frozen=True, gc=False):
-    """A ciphertext holds a stated number: that a contest adds up to what it allows."""
+    """A ciphertext holds a stated number: a contest adds up to its limit."""
 
     pad: mpz
     data: mpz
@@ -142,11 +142,11 @@ class ConstantProof(msgspec.Struct, frozen=True, gc=False):
     usage: str = "Prove value within selection's limit"
 
     def verify_challenge(self, message: Ciphertext, limit: int, extended_hash: mpz) -> None:
-        """The stated number, numbers in Z_q, and c = H(Q', alpha, beta, a, b)."""
+        """Check the stated number, numbers in Z_q, and c = H(Q', alpha, beta, a, b)."""
         require(
             self.constant == limit,
             RefusalCheck.LIMIT,
-            "a contest's proof is about another number of votes",
+            "a contest's proof is about a different number of votes",
         )
         for number in (self.challenge, self.response):
             require(
@@ -156,7 +156,7 @@ class ConstantProof(msgspec.Struct, frozen=True, gc=False):
             self.challenge
             == hash_elements(extended_hash, message.pad, message.data, self.pad, self.data),
             RefusalCheck.CHALLENGE,
-            "a contest's proof is about something else",
+            "a contest's proof is about other values",
         )
 
     def verify(self, message: Ciphertext, limit: int, public_key: mpz, extended_hash: mpz) -> None:
@@ -199,7 +199,7 @@ class ShareProof(msgspec.Struct, frozen=True, gc=False):
     usage: str = "Prove knowledge of secret value"
 
     def verify_challenge(self, message: Ciphertext, share: mpz, extended_hash: mpz) -> None:
-        """Numbers in Z_q, and c = H(Q', A, B, a, b, M)."""
+        """Check numbers in Z_q, and c = H(Q', A, B, a, b, M)."""
         for number in (self.challenge, self.response):
             require(
                 in_range(number), RefusalCheck.RANGE, "a share's proof has a number outside Z_q"
@@ -210,7 +210,7 @@ class ShareProof(msgspec.Struct, frozen=True, gc=False):
         require(
             self.challenge == expected,
             RefusalCheck.CHALLENGE,
-            "a share's proof is about something else",
+            "a share's proof is about other values",
         )
 
     def verify(self, message: Ciphertext, public_key: mpz, share: mpz, extended_hash: mpz) -> None:
@@ -236,7 +236,7 @@ def prove_share(
     """Prove that share = alpha^secret, in constant time.
 
     Args:
-        seed: fresh and secret; two proofs with one seed give the key away.
+        seed: random and secret; two proofs with one seed reveal the key.
     """
     u = nonce(seed, 0, _CONSTANT)
     a, b = secret_power(G, u), secret_power(message.pad, u)

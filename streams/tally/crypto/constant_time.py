@@ -1,7 +1,7 @@
-"""Exponentiation in constant time by the OpenSSL that Python is linked to.
+"""Constant-time exponentiation with the OpenSSL that Python is linked to.
 
-`BN_mod_exp_mont_consttime` takes about half as long as GMP's `mpn_sec_powm`. A Python that has
-OpenSSL built in gives its functions to nobody; then there is None, and GMP does it.
+`BN_mod_exp_mont_consttime` takes about half as long as GMP's `mpn_sec_powm`. If OpenSSL is
+statically linked into Python, its functions cannot be reached and GMP is used.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class ConstantTime:
     """Powers modulo one odd number.
 
     Args:
-        library: has OpenSSL's functions.
+        library: exports OpenSSL's functions.
         modulus: odd, of whole bytes.
 
     Raises:
-        AttributeError: the library has them not.
+        AttributeError: the library does not export them.
     """
 
     def __init__(self, library: ctypes.CDLL, modulus: mpz) -> None:
@@ -45,18 +45,18 @@ class ConstantTime:
             self._functions[name].restype = result
             self._functions[name].argtypes = arguments
         self._length_bytes = (int(modulus).bit_length() + 7) // 8
-        # Both are kept as long as the process lives, and only read from here on.
+        # Both live as long as the process, and are only read after this.
         self._modulus = self._number(modulus)
-        self._montgomery = self._made("BN_MONT_CTX_new")
-        context = self._made("BN_CTX_new")
+        self._montgomery = self._created("BN_MONT_CTX_new")
+        context = self._created("BN_CTX_new")
         try:
-            self._done(self._call("BN_MONT_CTX_set", self._montgomery, self._modulus, context))
+            self._check(self._call("BN_MONT_CTX_set", self._montgomery, self._modulus, context))
         finally:
             self._call("BN_CTX_free", context)
 
     @classmethod
     def of_python(cls, modulus: mpz) -> Self | None:
-        """With the OpenSSL that Python's `hashlib` uses; None if that cannot be reached."""
+        """Use the OpenSSL of Python's `hashlib`; None if it cannot be reached."""
         found = find_spec("_hashlib")
         if found is None or found.origin is None:
             return None
@@ -71,14 +71,14 @@ class ConstantTime:
     def power(self, base: mpz, exponent: mpz) -> mpz:
         """base^exponent; neither may be negative.
 
-        Its time depends on how many 64-bit words the exponent has, and on nothing else of it.
+        Its time depends on the exponent's number of 64-bit words only.
         """
         numbers: list[int] = []
-        context = self._made("BN_CTX_new")
+        context = self._created("BN_CTX_new")
         try:
-            numbers += [self._number(base), self._number(exponent), self._made("BN_new")]
+            numbers += [self._number(base), self._number(exponent), self._created("BN_new")]
             given, secret, result = numbers
-            self._done(
+            self._check(
                 self._call(
                     "BN_mod_exp_mont_consttime",
                     result,
@@ -91,7 +91,7 @@ class ConstantTime:
             )
             data = ctypes.create_string_buffer(self._length_bytes)
             written = self._call("BN_bn2binpad", result, data, self._length_bytes)
-            self._done(written == self._length_bytes)
+            self._check(written == self._length_bytes)
             return mpz(int.from_bytes(data.raw))
         finally:
             for number in numbers:
@@ -100,18 +100,18 @@ class ConstantTime:
 
     def _number(self, number: mpz) -> int:
         data = int(number).to_bytes((int(number).bit_length() + 7) // 8)
-        return self._made("BN_bin2bn", data, len(data), None)
+        return self._created("BN_bin2bn", data, len(data), None)
 
     def _call(self, name: str, *arguments: object) -> int:
         return self._functions[name](*arguments)  # type: ignore[no-any-return]
 
-    def _made(self, name: str, *arguments: object) -> int:
+    def _created(self, name: str, *arguments: object) -> int:
         made = self._call(name, *arguments)
         if not made:
             raise MemoryError(f"OpenSSL's {name} has no memory")
         return made
 
     @staticmethod
-    def _done(code: object) -> None:
+    def _check(code: object) -> None:
         if not code:
             raise MemoryError("OpenSSL cannot compute a power")

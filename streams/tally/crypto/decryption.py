@@ -1,4 +1,4 @@
-"""From all shares to the count, and the count checked again from its published form."""
+"""Decrypts tallies from shares, and verifies published counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from streams.tally.refusals import RefusalCheck, Refused, require
 
 
 class PlainSelection(msgspec.Struct, frozen=True):
-    """A line's count, with all that shows it."""
+    """The count of a line, with the shares that prove it."""
 
     object_id: str
     tally: int
@@ -37,7 +37,7 @@ class PlainSelection(msgspec.Struct, frozen=True):
 
 
 class PlainContest(msgspec.Struct, frozen=True):
-    """A question's counts."""
+    """The counts of a contest."""
 
     object_id: str
     selections: dict[str, PlainSelection]
@@ -75,14 +75,14 @@ class DiscreteLog:
         """The exponent.
 
         Raises:
-            Refused: `tally`, if there is none up to the limit.
+            Refused: `tally`, if it is above the limit.
         """
         for giant in range(self._width + 1):
             baby = self._steps.get(element)
             if baby is not None and giant * self._width + baby <= self._limit:
                 return giant * self._width + baby
             element = element * self._giant % P
-        raise Refused(RefusalCheck.TALLY, "a decrypted tally is more than there are ballots")
+        raise Refused(RefusalCheck.TALLY, "a decrypted tally exceeds the number of ballots")
 
 
 def decrypt_tally(
@@ -95,15 +95,15 @@ def decrypt_tally(
     extended_hash: mpz,
     logarithm: DiscreteLog,
 ) -> PlainTally:
-    """Check every share, put the missing ones together, and decrypt: g^t = B / prod M_i.
+    """Check every share, reconstruct missing ones, and decrypt: g^t = B / prod M_i.
 
     Args:
-        compensated: for each missing guardian one from every guardian that gave a share.
+        compensated: for each missing guardian one share from every present guardian.
         keys: all guardians of the election.
 
     Raises:
-        Refused: `quorum`, `repeated`, `share`, or what :func:`verify_share` and
-            :func:`verify_compensated_share` refuse.
+        Refused: `quorum`, `repeated`, `share`, or a check of :func:`verify_share` and
+            :func:`verify_compensated_share`.
     """
     by_name = {key.owner_id: key for key in keys}
     present = [share.guardian_id for share in shares]
@@ -112,20 +112,20 @@ def decrypt_tally(
     require(
         len(set(present)) == len(present) and len(set(pairs)) == len(pairs),
         RefusalCheck.REPEATED,
-        "a guardian's share is there twice",
+        "a guardian's share occurs twice",
         tally=tally.object_id,
     )
     require(
         len(present) >= quorum,
         RefusalCheck.QUORUM,
-        f"{len(present)} shares where the quorum is {quorum}",
+        f"{len(present)} shares, but the quorum is {quorum}",
         tally=tally.object_id,
     )
     expected = {(name, key.owner_id) for name in present for key in missing}
     require(
         set(present) <= by_name.keys() and set(pairs) == expected,
         RefusalCheck.SHARE,
-        "the shares are not one of every present guardian for itself and each missing one",
+        "the shares are not one from each present guardian for itself and each missing guardian",
         tally=tally.object_id,
     )
     for share in shares:
@@ -171,10 +171,10 @@ def verify_plain_tally(
     quorum: int,
     extended_hash: mpz,
 ) -> None:
-    """Check a published count by itself: B = g^t * prod M_i, and every share in it.
+    """Check a published count from its content: B = g^t * prod M_i, and every share in it.
 
     Raises:
-        Refused: `tally`, or what :func:`decrypt_tally` refuses.
+        Refused: `tally`, or a check of :func:`decrypt_tally`.
     """
     shares, compensated = _published_shares(plain, tally, keys)
     limit = max(plain.counts().values(), default=0)
@@ -190,7 +190,7 @@ def verify_plain_tally(
     require(
         _ordered(plain) == _ordered(again),
         RefusalCheck.TALLY,
-        "a published count is not what its shares give",
+        "a published count does not follow from its shares",
         tally=tally.object_id,
     )
 
@@ -198,7 +198,7 @@ def verify_plain_tally(
 def _ordered(
     plain: PlainTally,
 ) -> tuple[str, dict[str, tuple[str, dict[str, PlainSelection]]]]:
-    """Everything in it, shares in order of their guardians."""
+    """The whole tally, with shares ordered by guardian."""
     return plain.object_id, {
         name: (
             contest.object_id,
@@ -216,13 +216,13 @@ def _ordered(
 def _published_shares(
     plain: PlainTally, tally: EncryptedTally, keys: Sequence[GuardianKey]
 ) -> tuple[list[DecryptionShare], list[CompensatedShare]]:
-    """Turn lines with shares back into shares with lines."""
+    """Regroup the shares of each line into the lines of each share."""
     by_name = {key.owner_id: key for key in keys}
     own: dict[str, dict[str, ShareContest]] = {}
     parts: dict[tuple[str, str], dict[str, CompensatedContest]] = {}
     for contest in plain.contests.values():
         known = tally.contests.get(contest.object_id)
-        require(known is not None, RefusalCheck.TALLY, "a published count has a contest of its own")
+        require(known is not None, RefusalCheck.TALLY, "a published count has an unknown contest")
         assert known is not None
         description = known.description_hash
         for line, selection in contest.selections.items():
@@ -230,7 +230,7 @@ def _published_shares(
             require(
                 len(names) == len(set(names)) and set(names) == by_name.keys(),
                 RefusalCheck.SHARE,
-                "a published count has not one share of every guardian",
+                "a published count does not have one share of every guardian",
                 selection=line,
             )
             for share in selection.shares:
@@ -250,7 +250,9 @@ def _published_shares(
                         ),
                     ).selections[line] = part
     known_names = {name for name, _ in parts} | own.keys()
-    require(known_names <= by_name.keys(), RefusalCheck.SHARE, "a share is from no guardian at all")
+    require(
+        known_names <= by_name.keys(), RefusalCheck.SHARE, "a share is from an unknown guardian"
+    )
     return (
         [
             DecryptionShare(tally.object_id, name, by_name[name].key, lines)

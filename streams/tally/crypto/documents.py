@@ -1,4 +1,4 @@
-"""JSON of the reference: numbers mod p and mod q are upper-case hex strings."""
+"""JSON in the reference's format: numbers mod p and mod q are upper-case hex strings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.tally.refusals import RefusalCheck, Refused
 T = TypeVar("T")
 
 _MAX_DIGITS = 1024
-"""Hex digits of p; a longer number is none of ours, and converting it costs time."""
+"""Hex digits of p; longer numbers are invalid, and converting them would cost time."""
 
 
 def _encode(value: Any) -> str:
@@ -37,15 +37,15 @@ _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def to_json(document: Any) -> bytes:
-    """A document as JSON in the reference's field names."""
+    """A document as JSON with the reference's field names."""
     return _encoder.encode(document)
 
 
 def from_json(kind: type[T], data: bytes | str) -> T:
-    """Read a document of ours or of the reference; fields it does not need are skipped.
+    """Parse a document of Scrutin or of the reference; unknown fields are skipped.
 
     Raises:
-        Refused: `format`, naming the kind and the place in it, never the content.
+        Refused: `format`, with the kind of document and the place in it, never the content.
     """
     decoder = _decoders.get(kind)
     if decoder is None:
@@ -60,5 +60,5 @@ def from_json(kind: type[T], data: bytes | str) -> T:
 
 
 def _place(error: Exception) -> str:
-    """The decoder's word on where it stopped, which quotes field names but no values."""
+    """Where the decoder stopped; its text quotes field names but no values."""
     return str(error) if isinstance(error, msgspec.ValidationError) else "not valid JSON"

@@ -15,14 +15,14 @@ from streams.tally.refusals import RefusalCheck, require
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """Options of the reference."""
+    """Options of the reference implementation."""
 
     allow_overvotes: bool = False
     max_votes: int = 1_000_000
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What every hash and proof of an election begins with."""
+    """The parameters that every hash and proof of an election includes."""
 
     number_of_guardians: int
     quorum: int
@@ -66,24 +66,24 @@ class Line(NamedTuple):
 
 
 class CryptoContest(NamedTuple):
-    """A contest as ballots must have it."""
+    """A contest as every ballot must contain it."""
 
     object_id: str
     order: int
     limit: int
-    """How many selections must be 1, placeholders included."""
+    """Number of selections that must be 1, placeholders included."""
     description_hash: mpz
     lines: tuple[Line, ...]
-    """By sequence order: the real ones, then the placeholders."""
+    """By sequence order: the real lines, then the placeholders."""
 
     @property
     def real_lines(self) -> tuple[Line, ...]:
-        """Without the placeholders: what is tallied."""
+        """The lines that are tallied, without placeholders."""
         return tuple(line for line in self.lines if not line.placeholder)
 
 
 class CryptoElection:
-    """Manifest and context together, hashes computed once.
+    """A manifest with its context; hashes are computed once.
 
     Raises:
         Refused: `manifest` or `context`, if they do not belong together.
@@ -103,9 +103,7 @@ class CryptoElection:
             and context.crypto_base_hash == expected.crypto_base_hash
             and context.crypto_extended_base_hash == expected.crypto_extended_base_hash
         )
-        require(
-            same, RefusalCheck.CONTEXT, "the base hashes are not those of this manifest and quorum"
-        )
+        require(same, RefusalCheck.CONTEXT, "the base hashes do not match this manifest and quorum")
         require(
             1 <= context.quorum <= context.number_of_guardians,
             RefusalCheck.CONTEXT,

@@ -25,7 +25,7 @@ _BLOCK_BYTES = 32
 
 
 class Ciphertext(msgspec.Struct, frozen=True, gc=False):
-    """(alpha, beta) = (g^r, g^m * K^r): the message stands in the exponent, so products add up."""
+    """(alpha, beta) = (g^r, g^m * K^r): the message is in the exponent, so products add up."""
 
     pad: mpz
     """alpha"""
@@ -38,7 +38,7 @@ class Ciphertext(msgspec.Struct, frozen=True, gc=False):
 
 
 UNIT = Ciphertext(ONE, ONE)
-"""What adds nothing: the encryption of 0 with nonce 0."""
+"""The neutral element: the encryption of 0 with nonce 0."""
 
 
 def encrypt(message: int, nonce: mpz, public_key: mpz) -> Ciphertext:
@@ -48,7 +48,7 @@ def encrypt(message: int, nonce: mpz, public_key: mpz) -> Ciphertext:
 
 
 def accumulate(ciphertexts: Iterable[Ciphertext]) -> Ciphertext:
-    """The product by parts, an encryption of the sum."""
+    """The component-wise product, which encrypts the sum."""
     pad = data = ONE
     for ciphertext in ciphertexts:
         pad = pad * ciphertext.pad % P
@@ -57,13 +57,13 @@ def accumulate(ciphertexts: Iterable[Ciphertext]) -> Ciphertext:
 
 
 class HashedCiphertext(msgspec.Struct, frozen=True):
-    """Bytes under a key that only the receiver's secret gives, with a code against changes."""
+    """Bytes encrypted to the receiver's key, with an authentication code."""
 
     pad: mpz
     data: str
-    """Hex, leading zero bytes left out."""
+    """Hex, without leading zero bytes."""
     mac: str
-    """Hex, leading zero bytes left out."""
+    """Hex, without leading zero bytes."""
 
 
 def hashed_encrypt(message: bytes, nonce: mpz, public_key: mpz, seed: mpz) -> HashedCiphertext:
@@ -80,17 +80,17 @@ def hashed_encrypt(message: bytes, nonce: mpz, public_key: mpz, seed: mpz) -> Ha
 def hashed_decrypt(
     ciphertext: HashedCiphertext, secret_key: mpz, seed: mpz, *, length_bytes: int
 ) -> bytes:
-    """Open what :func:`hashed_encrypt` or the reference closed.
+    """Decrypt the output of :func:`hashed_encrypt` or of the reference.
 
     Raises:
-        Refused: `backup`, if it was closed for somebody else or changed on the way; `subgroup`.
+        Refused: `backup`, if it was encrypted to another key or modified; `subgroup`.
     """
     try:
         data = bytes.fromhex(ciphertext.data).rjust(length_bytes, b"\0")
         mac = bytes.fromhex(ciphertext.mac).rjust(_BLOCK_BYTES, b"\0")
     except ValueError as error:
         raise Refused(RefusalCheck.BACKUP, "an encrypted backup is not hex") from error
-    # Outside the subgroup, whether it opens would tell a bit of the key.
+    # Outside the subgroup, success or failure would reveal a bit of the key.
     require(
         in_subgroup(ciphertext.pad),
         RefusalCheck.SUBGROUP,
@@ -101,7 +101,7 @@ def hashed_decrypt(
         mac, _mac(ciphertext.pad, data, session, seed)
     ):
         raise Refused(
-            RefusalCheck.BACKUP, "an encrypted backup does not open with this guardian's key"
+            RefusalCheck.BACKUP, "an encrypted backup cannot be opened with this guardian's key"
         )
     return _mask(data, session, seed)
 

@@ -41,15 +41,15 @@ _EXPONENT_BYTES = 32
 
 
 def power(base: mpz, exponent: mpz) -> mpz:
-    """base^exponent mod p, for public values only: its time depends on them."""
+    """base^exponent mod p, for public values only: the time depends on them."""
     return gmpy2.powmod(base, exponent, P)
 
 
 def secret_power(base: mpz, exponent: mpz) -> mpz:
-    """base^exponent mod p for a secret exponent of Z_q, in time that does not depend on it.
+    """base^exponent mod p for a secret exponent of Z_q, in time independent of the exponent.
 
-    By OpenSSL where there is one, else by GMP. That wants the exponent positive; adding q changes
-    nothing in the subgroup and hides its length too.
+    Uses OpenSSL if available, otherwise GMP. GMP requires a positive exponent; adding q changes
+    nothing in the subgroup and also hides the exponent's length.
     """
     if _OPENSSL is not None:
         return _OPENSSL.power(base, exponent)
@@ -70,17 +70,17 @@ def product(elements: list[mpz]) -> mpz:
 
 
 def random_exponent() -> mpz:
-    """A secret of [1, q), from the operating system's generator."""
+    """A random secret in [1, q) from the operating system's generator."""
     return mpz(1 + secrets.randbelow(int(Q) - 1))
 
 
 def in_range(exponent: mpz) -> bool:
-    """Whether it is in Z_q."""
+    """Whether a number is in Z_q."""
     return bool(0 <= exponent < Q)
 
 
 def in_subgroup(element: mpz) -> bool:
-    """Whether it is in Z_p^r: 0 < x < p and x^q = 1 mod p."""
+    """Whether an element is in Z_p^r: 0 < x < p and x^q = 1 mod p."""
     return bool(0 < element < P) and power(element, Q) == 1
 
 
@@ -98,8 +98,8 @@ def to_bytes(number: mpz) -> bytes:
 class FixedBase:
     """Powers of one base by table: one multiplication for every 8 bits of the exponent.
 
-    The table takes 4.3 MiB and as long as about forty exponentiations; a lookup's address depends
-    on the exponent, so no long-lived secret belongs here.
+    The table takes 4.3 MiB and the time of about forty exponentiations. The address of a lookup
+    depends on the exponent, so do not use it with long-lived secrets.
     """
 
     def __init__(self, base: mpz) -> None:

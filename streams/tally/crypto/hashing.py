@@ -1,4 +1,4 @@
-"""The hash H of the specification as the reference encodes its arguments."""
+"""The hash H of the specification, with the reference's encoding of arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.tally.crypto.group import Q, to_hex
 
 @runtime_checkable
 class Hashed(Protocol):
-    """Something with a hash of its own."""
+    """An object that defines its own hash."""
 
     def crypto_hash(self) -> mpz:
         """Hash of its content, in Z_q."""
@@ -47,6 +47,6 @@ def _encode(item: Hashable) -> str:
 
 
 def nonce(seed: mpz, index: int, *headers: Hashable) -> mpz:
-    """Number `index` of the sequence of nonces that a secret seed and public headers give."""
+    """Number `index` in the sequence of nonces derived from a secret seed and public headers."""
     start = hash_elements(seed, *headers) if headers else seed
     return hash_elements(start, index)

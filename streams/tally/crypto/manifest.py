@@ -1,4 +1,4 @@
-"""What is voted on: the reference's manifest, field by field, because its hash is in everything."""
+"""The election manifest, with every field of the reference's because all of them are hashed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.tally.crypto.hashing import hash_elements
 from streams.tally.refusals import RefusalCheck, plain_name, require
 
 VOTE_VARIATIONS = ("one_of_m", "approval", "majority", "n_of_m", "plurality", "super_majority")
-"""Those that exactly `number_elected` ones, placeholders among them, can express."""
+"""Variations that a proof of exactly `number_elected` ones, placeholders included, can express."""
 
 
 class Annotated(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Language(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A string in some languages."""
+    """A string in several languages."""
 
     text: list[Language] = []
 
@@ -47,7 +47,7 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """How to reach somebody."""
+    """Contact details."""
 
     address_line: list[str] | None = None
     email: list[Annotated] | None = None
@@ -60,7 +60,7 @@ class Contact(msgspec.Struct, frozen=True):
 
 
 class GeopoliticalUnit(msgspec.Struct, frozen=True):
-    """A district; it ties contests to ballot styles."""
+    """A district; it connects contests to ballot styles."""
 
     object_id: str
     name: str
@@ -73,7 +73,7 @@ class GeopoliticalUnit(msgspec.Struct, frozen=True):
 
 
 class BallotStyle(msgspec.Struct, frozen=True):
-    """Which districts' contests a ballot has."""
+    """The districts whose contests are on a ballot."""
 
     object_id: str
     geopolitical_unit_ids: list[str] | None = None
@@ -104,7 +104,7 @@ class ManifestParty(msgspec.Struct, frozen=True):
 
 
 class ManifestCandidate(msgspec.Struct, frozen=True):
-    """Somebody, or an answer, to choose."""
+    """A person or answer to choose."""
 
     object_id: str
     name: Text = Text()
@@ -126,7 +126,7 @@ class SelectionDescription(msgspec.Struct, frozen=True):
 
 
 class ContestDescription(msgspec.Struct, frozen=True):
-    """A question with its selections; at most `number_elected` may be chosen."""
+    """A contest with its selections; at most `number_elected` may be chosen."""
 
     object_id: str
     sequence_order: int
@@ -155,9 +155,9 @@ class ContestDescription(msgspec.Struct, frozen=True):
         )
 
     def placeholders(self) -> list[SelectionDescription]:
-        """One line for each seat that a voter leaves open, after the real ones.
+        """One line for each seat that a voter may leave open, after the real lines.
 
-        They let the contest's proof speak of exactly `number_elected` votes.
+        They allow the contest's proof to be about exactly `number_elected` votes.
         """
         last = max(selection.sequence_order for selection in self.ballot_selections)
         result = []
@@ -168,7 +168,7 @@ class ContestDescription(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The election's description."""
+    """The definition of an election."""
 
     election_scope_id: str
     spec_version: str
@@ -199,7 +199,7 @@ class Manifest(msgspec.Struct, frozen=True):
         )
 
     def check(self) -> None:
-        """That names are unique and refer to something, and that contests can be proved.
+        """Check that ids are unique, references resolve, and contests can be proved.
 
         Raises:
             Refused: `manifest`.
@@ -220,7 +220,7 @@ class Manifest(msgspec.Struct, frozen=True):
                 and contest.votes_allowed in (None, contest.number_elected)
                 and contest.electoral_district_id in units,
                 RefusalCheck.MANIFEST,
-                "a contest elects more than it offers, counts otherwise, or has no district",
+                "a contest has too few selections, an unsupported variation, or no district",
                 contest=contest.object_id,
             )
         for style in self.ballot_styles:
@@ -234,7 +234,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def _iso(moment: datetime) -> str:
-    """UTC to the second; a time without a zone is taken as UTC, as the reference does."""
+    """UTC to the second; a time without a zone is UTC, as in the reference."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -244,7 +244,7 @@ def _unique(kind: str, names: list[str] | list[int]) -> None:
     require(
         len(set(names)) == len(names) > 0 and all(plain_name(str(name)) for name in names),
         RefusalCheck.MANIFEST,
-        f"no {kind}, one that is there twice, or one with an id that cannot be shown",
+        f"no {kind}, a repeated one, or one whose id is empty, too long or not printable",
     )
 
 

@@ -1,4 +1,4 @@
-"""Proof of knowing a secret key ("Key generation" of the specification)."""
+"""Proof of knowledge of a secret key ("Key generation" of the specification)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.tally.refusals import RefusalCheck, require
 
 
 class SchnorrProof(msgspec.Struct, frozen=True):
-    """Whoever made the commitment K_ij knows its exponent a_ij."""
+    """Proves knowledge of the exponent a_ij of a commitment K_ij."""
 
     public_key: mpz
     commitment: mpz
@@ -33,18 +33,16 @@ class SchnorrProof(msgspec.Struct, frozen=True):
                 in_subgroup(element), RefusalCheck.SUBGROUP, "a guardian's key is outside the group"
             )
         c = hash_elements(k, h)
-        require(
-            c == self.challenge, RefusalCheck.CHALLENGE, "a key's proof is about something else"
-        )
+        require(c == self.challenge, RefusalCheck.CHALLENGE, "a key's proof is about other values")
         require(
             g_power(u) == h * power(k, c) % P,
             RefusalCheck.EQUATION,
-            "a guardian's key is not proved to be known",
+            "a guardian does not prove knowledge of its key",
         )
 
 
-def prove_key(secret: mpz, public_key: mpz, fresh: mpz) -> SchnorrProof:
-    """Prove knowledge of `secret` with a fresh secret number."""
-    h = secret_power(G, fresh)
+def prove_key(secret: mpz, public_key: mpz, nonce: mpz) -> SchnorrProof:
+    """Prove knowledge of `secret` with a random secret nonce."""
+    h = secret_power(G, nonce)
     c = hash_elements(public_key, h)
-    return SchnorrProof(public_key, h, c, (fresh + c * secret) % Q)
+    return SchnorrProof(public_key, h, c, (nonce + c * secret) % Q)

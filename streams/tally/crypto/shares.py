@@ -1,4 +1,4 @@
-"""Guardians' shares of a decryption, made, stood in for, and checked ("Decryption of tallies")."""
+"""Guardians' decryption shares: computed, reconstructed and verified ("Decryption of tallies")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.tally.refusals import RefusalCheck, Refused, require
 
 
 class CompensatedSelection(msgspec.Struct, frozen=True):
-    """A^{P_i(l)}: what guardian l gives for the missing guardian i."""
+    """A^{P_i(l)}: guardian l's part of the share of the missing guardian i."""
 
     object_id: str
     guardian_id: str
@@ -39,18 +39,18 @@ class CompensatedContest(msgspec.Struct, frozen=True):
 
 
 class CompensatedShare(msgspec.Struct, frozen=True):
-    """All that guardian l gives for the missing guardian i, of one tally."""
+    """Guardian l's parts for the missing guardian i, of one tally."""
 
     object_id: str
     guardian_id: str
     missing_guardian_id: str
     public_key: mpz
-    """Guardian l's own key, as in the reference."""
+    """The key of guardian l, as in the reference."""
     contests: dict[str, CompensatedContest]
 
 
 class ShareSelection(msgspec.Struct, frozen=True):
-    """M_i = A^{s_i} with its proof, or put together from compensated parts."""
+    """M_i = A^{s_i} with its proof, or reconstructed from compensated parts."""
 
     object_id: str
     guardian_id: str
@@ -69,7 +69,7 @@ class ShareContest(msgspec.Struct, frozen=True):
 
 
 class DecryptionShare(msgspec.Struct, frozen=True):
-    """All that guardian i gives, of one tally."""
+    """Guardian i's shares of one tally."""
 
     object_id: str
     guardian_id: str
@@ -80,10 +80,10 @@ class DecryptionShare(msgspec.Struct, frozen=True):
 def make_share(
     tally: EncryptedTally, secret: GuardianSecret, key: GuardianKey, extended_hash: mpz
 ) -> DecryptionShare:
-    """Guardian i's share of every line, with proofs.
+    """Compute guardian i's share of every line, with proofs.
 
     Raises:
-        Refused: `subgroup`, for a tally that could draw a bit of the key out.
+        Refused: `subgroup`, for a tally that could reveal a bit of the key.
     """
     _check_group(tally)
     contests = {}
@@ -103,7 +103,7 @@ def make_compensated_share(
     missing: GuardianKey,
     extended_hash: mpz,
 ) -> CompensatedShare:
-    """What guardian `key` gives for `missing`, with the opened backup P_i(l).
+    """Compute the shares of guardian `key` for `missing`, with the decrypted backup P_i(l).
 
     Raises:
         Refused: `subgroup`.
@@ -122,11 +122,11 @@ def make_compensated_share(
 
 
 def _check_group(tally: EncryptedTally) -> None:
-    """That a share tells nothing about the key but the share.
+    """Check that a share reveals nothing about the key beyond the share itself.
 
-    p - 1 is 2 q times a prime of 3840 bits. A part of order 2 would tell whether the key is odd,
-    and squares have none; in a part of either large order the key's logarithm is as hard to find.
-    That the pads are of order q is checked with the shares, at the combination.
+    p - 1 is 2 q times a prime of 3840 bits. A component of order 2 would reveal whether the key is
+    odd, and squares have none; in a component of either large order the discrete logarithm is
+    equally hard. The combination checks that the pads have order q, with the shares.
     """
     pads = [ciphertext.pad for ciphertext in tally.lines().values()]
     require(all(map(square_like, pads)), RefusalCheck.SUBGROUP, "a tally is outside the group")
@@ -148,7 +148,7 @@ def verify_share(
     require(
         share.guardian_id == key.owner_id and share.public_key == key.key,
         RefusalCheck.SHARE,
-        "a share is from somebody else",
+        "a share is from another guardian",
         guardian=key.owner_id,
     )
     _same_lines(share, tally)
@@ -160,7 +160,7 @@ def verify_share(
             require(
                 selection.guardian_id == key.owner_id and selection.recovered_parts is None,
                 RefusalCheck.SHARE,
-                "a share is from somebody else",
+                "a share is from another guardian",
                 **where,
             )
             claims.append(_Claim(selection.proof, message, key.key, selection.share, where))
@@ -174,7 +174,7 @@ def verify_compensated_share(
     missing: GuardianKey,
     extended_hash: mpz,
 ) -> None:
-    """Check that what a guardian gives for a missing one is complete and made with its backup.
+    """Check that a guardian's share for a missing one is complete and made with its backup.
 
     Raises:
         Refused: `share`, `key`, or a check of :class:`ShareProof`, with guardians and selection.
@@ -183,7 +183,7 @@ def verify_compensated_share(
         (share.guardian_id, share.missing_guardian_id, share.public_key)
         == (key.owner_id, missing.owner_id, key.key),
         RefusalCheck.SHARE,
-        "a share is from or for somebody else",
+        "a share is from or for another guardian",
         guardian=key.owner_id,
         missing=missing.owner_id,
     )
@@ -197,7 +197,7 @@ def verify_compensated_share(
             require(
                 (part.guardian_id, part.missing_guardian_id) == (key.owner_id, missing.owner_id),
                 RefusalCheck.SHARE,
-                "a share is from or for somebody else",
+                "a share is from or for another guardian",
                 **where,
             )
             require(
@@ -211,7 +211,7 @@ def verify_compensated_share(
 
 
 class _Claim(NamedTuple):
-    """That a share was made with a key, and where that is said."""
+    """The claim that a share was made with a key, and its place for messages."""
 
     proof: ShareProof | None
     message: Ciphertext
@@ -221,8 +221,8 @@ class _Claim(NamedTuple):
 
 
 def _verify(claims: Sequence[_Claim], extended_hash: mpz) -> None:
-    """Check proofs together, and one by one if something is wrong."""
-    if not _together(claims, extended_hash):
+    """Check proofs in one batch, and one by one if that fails."""
+    if not _verify_batch(claims, extended_hash):
         for proof, message, key, share, where in claims:
             if proof is None:
                 raise Refused(RefusalCheck.EQUATION, "a share has no proof", where=dict(where))
@@ -232,7 +232,7 @@ def _verify(claims: Sequence[_Claim], extended_hash: mpz) -> None:
                 raise Refused(refused.check, refused.what, where=dict(where)) from refused
 
 
-def _together(claims: Sequence[_Claim], extended_hash: mpz) -> bool:
+def _verify_batch(claims: Sequence[_Claim], extended_hash: mpz) -> bool:
     batch = ShareBatch(extended_hash)
     try:
         for proof, message, key, share, _ in claims:
@@ -264,7 +264,7 @@ def _same_lines(share: DecryptionShare | CompensatedShare, tally: EncryptedTally
             for name, selection in contest.selections.items()
         ),
         RefusalCheck.SHARE,
-        "a share is not of exactly this tally's selections",
+        "a share does not have exactly this tally's selections",
         guardian=share.guardian_id,
         tally=tally.object_id,
     )
@@ -285,10 +285,10 @@ def reconstruct_share(
     parts: Sequence[CompensatedShare],
     keys: Sequence[GuardianKey],
 ) -> DecryptionShare:
-    """The missing guardian's share from verified parts: M_i = prod M_{i,l}^{w_l}.
+    """Reconstruct a missing guardian's share from verified parts: M_i = prod M_{i,l}^{w_l}.
 
     Args:
-        keys: the guardians that gave the parts, at least a quorum of them.
+        keys: the guardians of the parts, at least a quorum.
     """
     orders = {key.owner_id: key.sequence_order for key in keys}
     weights = {

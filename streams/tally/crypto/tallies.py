@@ -23,7 +23,7 @@ class TallySelection(msgspec.Struct, frozen=True):
 
 
 class TallyContest(msgspec.Struct, frozen=True):
-    """The encrypted sums of one question."""
+    """The encrypted sums of one contest."""
 
     object_id: str
     sequence_order: int
@@ -57,7 +57,7 @@ class _Lines(msgspec.Struct, frozen=True):
 
 
 class BallotLines(msgspec.Struct, frozen=True):
-    """What adding up needs of a ballot; read several times quicker than the whole with proofs."""
+    """The part of a ballot needed for the tally; parsed several times faster than with proofs."""
 
     object_id: str
     contests: list[_Lines]
@@ -83,10 +83,11 @@ class Accumulator:
         }
 
     def add(self, lines: Mapping[str, Ciphertext]) -> None:
-        """Multiply in the lines it knows.
+        """Multiply in the known lines.
 
-        Contests that a ballot's style does not have add nothing; whole contests are what
-        :func:`streams.tally.crypto.verify_ballot.verify_form` has made sure of.
+        Contests outside a ballot's style add nothing.
+        :func:`streams.tally.crypto.verify_ballot.verify_form` has checked that contests are
+        complete.
         """
         sums = self._sums
         for name, ciphertext in lines.items():
@@ -95,7 +96,7 @@ class Accumulator:
                 sums[name] = (pad * ciphertext.pad % P, data * ciphertext.data % P)
 
     def result(self, object_id: str) -> EncryptedTally:
-        """What has been added up so far."""
+        """The sum so far."""
         return _tally(
             object_id,
             [(contest, contest.real_lines) for contest in self._election.contests.values()],
@@ -106,10 +107,10 @@ class Accumulator:
 def combine_tallies(
     election: CryptoElection, object_id: str, tallies: Iterable[EncryptedTally]
 ) -> EncryptedTally:
-    """The product of the chunks' tallies: what is decrypted, so that no chunk ever is.
+    """The product of the chunks' tallies, which is decrypted instead of single chunks.
 
     Raises:
-        Refused: `tally`, if one is of another election.
+        Refused: `tally`, if one belongs to another election.
     """
     accumulator = Accumulator(election)
     for tally in tallies:
@@ -119,7 +120,7 @@ def combine_tallies(
 
 
 def check_tally(tally: EncryptedTally, election: CryptoElection) -> None:
-    """That a tally has exactly this election's contests and lines.
+    """Check that a tally has exactly this election's contests and lines.
 
     Raises:
         Refused: `tally`.
@@ -142,13 +143,13 @@ def check_tally(tally: EncryptedTally, election: CryptoElection) -> None:
     require(
         named and sorted(expected) == sorted(found),
         RefusalCheck.TALLY,
-        "a tally has not exactly the contests and selections of its election",
+        "a tally does not have exactly the contests and selections of its election",
         tally=tally.object_id,
     )
 
 
 def spoiled_tally(ballot_id: str, ballot: BallotLines, election: CryptoElection) -> EncryptedTally:
-    """One spoiled ballot as a tally of its own, placeholders too, for its voter to check."""
+    """One spoiled ballot as a separate tally with placeholders, for its voter to check."""
     present = {contest.object_id for contest in ballot.contests}
     contests = [contest for contest in election.contests.values() if contest.object_id in present]
     return _tally(ballot_id, [(contest, contest.lines) for contest in contests], ballot.lines())

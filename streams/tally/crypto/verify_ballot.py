@@ -1,7 +1,7 @@
-"""Checking a submitted ballot: form, hashes, code and every proof.
+"""Verifies a submitted ballot: form, hashes, code and every proof.
 
-Stricter than the reference, which neither looks at the number of votes that a contest's proof is
-about, nor at surplus contests and selections, nor at the confirmation code.
+Stricter than the reference, which checks neither the number of votes that a contest's proof is
+about, nor additional contests and selections, nor the confirmation code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
 
 
 def verify_ballot(ballot: EncryptedBallot, election: CryptoElection) -> None:
-    """Check everything about one ballot.
+    """Verify one ballot completely.
 
     Raises:
         Refused: with the check and the place (ballot, contest, selection).
@@ -44,26 +44,28 @@ def verify_ballot(ballot: EncryptedBallot, election: CryptoElection) -> None:
 
 
 def verify_form(ballot: EncryptedBallot, election: CryptoElection) -> None:
-    """Check all that needs no exponentiation: lines, hashes, code, products, and proofs present.
+    """Check all that needs no exponentiation: lines, hashes, code, products, presence of proofs.
 
     Raises:
         Refused: `format`, `state`, `nonce`, `style`, `hash`, `accumulation`, `equation` or `code`.
     """
     name = ballot.object_id
-    require(plain_name(name), RefusalCheck.FORMAT, "a ballot's id is empty, long or not printable")
+    require(
+        plain_name(name), RefusalCheck.FORMAT, "a ballot's id is empty, too long or not printable"
+    )
     contests = election.style(ballot.style_id)
     require(
         ballot.state != BallotState.UNKNOWN,
         RefusalCheck.STATE,
-        "neither cast nor spoiled",
+        "a ballot is neither cast nor spoiled",
         ballot=name,
     )
-    require(ballot.nonce is None, RefusalCheck.NONCE, "a ballot tells its nonce", ballot=name)
+    require(ballot.nonce is None, RefusalCheck.NONCE, "a ballot reveals its nonce", ballot=name)
     require(
         [contest.object_id for contest in ballot.contests]
         == [contest.object_id for contest in contests],
         RefusalCheck.STYLE,
-        "a ballot has not exactly the contests of its style",
+        "a ballot does not have exactly the contests of its style",
         ballot=name,
     )
     for contest, description in zip(ballot.contests, contests, strict=True):
@@ -74,20 +76,20 @@ def verify_form(ballot: EncryptedBallot, election: CryptoElection) -> None:
     require(
         ballot.manifest_hash == election.context.manifest_hash and ballot.crypto_hash == expected,
         RefusalCheck.HASH,
-        "a ballot's hash is not that of its content",
+        "a ballot's hash does not match its content",
         ballot=name,
     )
     require(
         ballot.code == ballot_code(ballot.code_seed, ballot.timestamp, ballot.crypto_hash),
         RefusalCheck.CODE,
-        "a ballot's code is not that of its content",
+        "a ballot's code does not match its content",
         ballot=name,
     )
 
 
 def _verify_contest(contest: EncryptedContest, description: CryptoContest, ballot: str) -> None:
     where: dict[str, object] = {"ballot": ballot, "contest": contest.object_id}
-    # The reference lists them as its manifest does and hashes them in sequence order.
+    # The reference lists selections in manifest order and hashes them in sequence order.
     selections = sorted(contest.ballot_selections, key=lambda selection: selection.sequence_order)
     lines = [
         (selection.object_id, selection.sequence_order, selection.is_placeholder_selection)
@@ -97,19 +99,21 @@ def _verify_contest(contest: EncryptedContest, description: CryptoContest, ballo
         contest.sequence_order == description.order
         and lines == [(line.object_id, line.order, line.placeholder) for line in description.lines],
         RefusalCheck.STYLE,
-        "a contest has not exactly the selections of its description",
+        "a contest does not have exactly the selections of its description",
         **where,
     )
-    require(contest.nonce is None, RefusalCheck.NONCE, "a contest tells its nonce", **where)
+    require(contest.nonce is None, RefusalCheck.NONCE, "a contest reveals its nonce", **where)
     for selection, line in zip(selections, description.lines, strict=True):
         here = {**where, "selection": selection.object_id}
-        require(selection.nonce is None, RefusalCheck.NONCE, "a selection tells its nonce", **here)
+        require(
+            selection.nonce is None, RefusalCheck.NONCE, "a selection reveals its nonce", **here
+        )
         require(
             selection.description_hash == line.description_hash
             and selection.crypto_hash
             == selection_hash(line.object_id, line.description_hash, selection.ciphertext),
             RefusalCheck.HASH,
-            "a selection's hash is not that of its content",
+            "a selection's hash does not match its content",
             **here,
         )
         require(
@@ -124,7 +128,7 @@ def _verify_contest(contest: EncryptedContest, description: CryptoContest, ballo
         contest.description_hash == description.description_hash
         and contest.crypto_hash == expected,
         RefusalCheck.HASH,
-        "a contest's hash is not that of its content",
+        "a contest's hash does not match its content",
         **where,
     )
     require(contest.proof is not None, RefusalCheck.EQUATION, "a contest has no proof", **where)
