@@ -183,7 +183,7 @@ class Mirror:
 
     async def _write(self, change: Change) -> None:
         try:
-            async with redis_errors("take the mirror's entries"):
+            async with redis_errors("write the mirror's entries"):
                 unique, repeated = await write(self._redis, change)
         except ServiceUnavailable:
             self._metrics.redis_operations.labels("mirror", "error").inc()

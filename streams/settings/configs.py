@@ -48,7 +48,7 @@ class PostgresConfig:
     tls: TlsConfig | None = None
     """None: not encrypted."""
     max_connections: int = 10
-    """Most connections of one pool."""
+    """Maximum of connections in a pool."""
     watchdog_timeout_s: float = 60.0
     """Statements and waits for locks end before the watchdog ends the process."""
 
@@ -59,7 +59,7 @@ class PostgresConfig:
 
 @dataclass(frozen=True)
 class KafkaConfig:
-    """Where Kafka is, and the shape of the log in it."""
+    """Kafka: addresses, security and layout of the topics."""
 
     addresses: tuple[str, ...]
     """`host:port` each."""
@@ -113,17 +113,17 @@ class RedisConfig:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a service is tried."""
+    """Retries against a service."""
 
     max_attempts: int
-    """Failed tries in a row after which the process reports itself not ready."""
+    """Failed attempts in a row after which the process reports not ready."""
     delay_s: float
-    """First pause between tries; it doubles."""
+    """First delay between retries; it doubles."""
 
 
 @dataclass(frozen=True)
 class DeploymentConfig:
-    """A deployment for whatever works with several of its services."""
+    """A deployment, for code that uses several of its services."""
 
     name: str
     """Of this process, in logs and rows."""

@@ -1,4 +1,4 @@
-"""What each long-running process is configured with: frozen values, built at its entry point."""
+"""Frozen configs of the long-running processes, built at their entry points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.settings.configs import (
 
 @dataclass(frozen=True)
 class HostConfig:
-    """What every worker process needs around its stages."""
+    """Config that all worker processes share."""
 
     kafka: KafkaConfig
     postgres: PostgresConfig
@@ -26,15 +26,15 @@ class HostConfig:
     """Of this worker, in logs and rows."""
     metrics_host: str
     metrics_port: int
-    """0: any free one."""
+    """0: any free port."""
     data_dir: Path
-    """Folder for Faust's own files and the store."""
+    """Folder for Faust's files and the store."""
     drain_timeout_s: float
-    """Time to settle after SIGTERM."""
+    """Time to finish pending work after SIGTERM."""
     watchdog_timeout_s: float
-    """Work waiting and none done for this long ends the process."""
+    """A process with pending work and no progress for this long exits."""
     recovery_timeout_s: float
-    """No progress of the table's restore for this long ends the process."""
+    """A process whose table restore makes no progress for this long exits."""
     log_level: str
     log_format: str
 
@@ -48,23 +48,23 @@ class WorkerConfig:
     sinks: bool
     """Whether counted votes go to PostgreSQL."""
     batch_size: int
-    """Votes that start a flush."""
+    """Votes that trigger a flush."""
     batch_timeout_s: float
-    """Longest wait for a flush."""
+    """Longest wait before a flush."""
     window_ms: int
     """Width of the tumbling window."""
     max_flush_votes: int
-    """Most votes in one transaction."""
+    """Limit of votes in a transaction."""
     live: bool
     """Whether committed totals are published on Redis."""
     global_votes: bool
-    """Whether votes in polls are published by name too."""
+    """Whether votes in polls by name are published too."""
     enforce_contests: bool
-    """Only votes in open contests count."""
+    """Count only votes in open contests."""
     on_disk: bool
     """Whether the voted table is kept in RocksDB instead of memory."""
     failpoints: str
-    """Where a process under test ends itself."""
+    """Points at which a process under test kills, stops or delays itself."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ class TallyWorkerConfig:
 
     host: HostConfig
     helpers: int
-    """Processes that compute."""
+    """Number of helper processes."""
     in_flight: int
-    """Chunks of one election, phase and guardian that are worked on at a time."""
+    """Chunks processed at the same time per election, phase and guardian."""
     key_file: Path
-    """The workers' private key, which guardians' secrets are sealed for."""
+    """Tally workers' private key; guardians' secrets are sealed to it."""
 
 
 @dataclass(frozen=True)
 class TallyConfig:
-    """What asks for tallies: commands, gateway."""
+    """Config for sending tally commands, from the CLI or the gateway."""
 
     kafka: KafkaConfig
     postgres: PostgresConfig
@@ -91,20 +91,20 @@ class TallyConfig:
 
 @dataclass(frozen=True)
 class IntakeConfig:
-    """What writes votes into the input log."""
+    """Config for writing votes to the input log."""
 
     deployment: DeploymentConfig
     secret: str = field(repr=False)
-    """Signs votes in polls; empty: no polls."""
+    """Signs poll votes; empty: no polls."""
     roll_min_share: float
-    """`valid_hashes` below this share of its largest seen size is an outage."""
+    """`valid_hashes` below this share of its largest observed size counts as an outage."""
     enforce_contests: bool
-    """Only votes in open contests count."""
+    """Count only votes in open contests."""
     max_body_bytes: int
     flush_ms: int
-    """Longest wait of a vote in the buffer."""
+    """Longest time a vote waits in the buffer."""
     max_lag_records: int
-    """Intake stops while a partition has more uncounted records than this."""
+    """The intake pauses while a partition has more uncounted records than this."""
 
 
 @dataclass(frozen=True)
@@ -115,21 +115,21 @@ class BridgeConfig:
     tally_queues: tuple[str, ...]
     """Queues of tally commands to read."""
     prefetch: int
-    """Deliveries in flight per queue."""
+    """Unacknowledged deliveries per queue."""
     reviews_per_minute: int
-    """Most review messages a minute of one kind; 0: all."""
+    """Limit of review messages a minute for each status and reason; 0: no limit."""
     metrics_host: str
     metrics_port: int
-    """0: any free one."""
+    """0: any free port."""
     drain_timeout_s: float
-    """Time to settle after SIGTERM."""
+    """Time to finish pending work after SIGTERM."""
     failpoints: str
-    """Where a process under test ends itself."""
+    """Points at which a process under test kills, stops or delays itself."""
 
 
 @dataclass(frozen=True)
 class HttpConfig:
-    """Where the gateway listens."""
+    """Address and limits of the gateway's HTTP server."""
 
     host: str
     port: int
@@ -137,15 +137,15 @@ class HttpConfig:
     cors_origins: tuple[str, ...]
     """Web origins that may call the API; `*`: all."""
     trusted_proxies: int
-    """Proxies before the gateway whose X-Forwarded-For is believed."""
+    """Number of proxies in front of the gateway whose X-Forwarded-For is trusted."""
 
 
 @dataclass(frozen=True)
 class ThrottleConfig:
-    """Most requests of each kind, like `10/minute`, or `off`."""
+    """Limits of requests, e.g. `10/minute`, or `off`."""
 
     address: str
-    """Votes in polls, and polls created, from one address."""
+    """Poll votes and new polls from one address."""
     voter: str
     """Votes with one hash or name."""
     poll: str
@@ -163,24 +163,24 @@ class GatewayConfig:
     throttle: ThrottleConfig
     tally: TallyConfig
     api_keys: tuple[str, ...] = field(repr=False)
-    """SHA-256 of each API key accepted in polls for key holders, hexadecimal."""
+    """Hex SHA-256 digests of API keys accepted in polls restricted to key holders."""
     tally_api_keys: tuple[str, ...] = field(repr=False)
-    """SHA-256 of each API key that may command tallies, hexadecimal; `*`: no key is needed."""
+    """Hex SHA-256 digests of API keys accepted for tally commands; `*`: no key is needed."""
     confirm: Literal["rabbitmq", "kafka"]
-    """Which broker confirms a vote before it is answered."""
+    """Broker that must confirm a vote before the gateway answers."""
     confirm_timeout_s: float
     drain_timeout_s: float
-    """Time to settle after SIGTERM."""
+    """Time to finish pending work after SIGTERM."""
 
 
 @dataclass(frozen=True)
 class DoctorConfig:
-    """What `scrutin doctor` looks at."""
+    """Config of `scrutin doctor`."""
 
     deployment: DeploymentConfig
     folders: tuple[Path, ...]
-    """Folders whose disks need room."""
+    """Folders whose disks need free space."""
     test_deployment: bool
-    """Whether no vote here is real."""
+    """Whether the deployment has no real votes."""
     failpoints: str
-    """Where processes under test end themselves."""
+    """Points at which processes under test kill, stop or delay themselves."""

@@ -1,4 +1,4 @@
-"""RabbitMQ's queues: their documented names, and how a deployment names and uses them."""
+"""RabbitMQ queues: documented names, deployed names and use."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ TALLY_QUEUES: Final = (
 
 @dataclass(frozen=True)
 class QueuesConfig:
-    """Which queues are read and written, by documented name."""
+    """The queues to read and write, by documented name."""
 
     deployed: Mapping[str, str]
-    """Documented name -> the deployment's name."""
+    """Documented name -> deployed name."""
     ingress: tuple[str, ...]
     """Queues to read."""
     egress: tuple[str, ...]
     """Queues to write."""
     bindings: bool
-    """Whether the validation queue is bound to an existing `votes.exchange`."""
+    """Bind the validation queue to `votes.exchange` if that exists."""
 
     def name(self, documented: str) -> str:
-        """The deployment's name of a queue."""
+        """The deployed name of a queue."""
         return self.deployed[documented]
 
     def used(self) -> list[str]:
-        """The deployment's names of all queues in use."""
+        """The deployed names of all queues in use."""
         return [self.name(one) for one in dict.fromkeys((*self.ingress, *self.egress, REVIEW))]

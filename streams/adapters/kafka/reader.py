@@ -137,7 +137,7 @@ async def _consumer(
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Close a consumer within a second, whatever Kafka does."""
+    """Close a consumer within a second, even if Kafka does not answer."""
     try:
         async with asyncio.timeout(1):
             await consumer.stop()

@@ -33,7 +33,7 @@ class LogWriter:
 
     Args:
         bootstrap_servers: Kafka brokers.
-        outages: told while Kafka does not confirm.
+        outages: notified while Kafka does not confirm.
         request_timeout_s: longest wait for one answer of a broker.
         stall_s: duration of a write after which it is reported as an outage.
     """
@@ -55,7 +55,7 @@ class LogWriter:
     async def write(self, records: Sequence[OutRecord]) -> list[RecordMetadata]:
         """Write records; those of one partition keep their order.
 
-        While Kafka is away the producer tries again by itself; that only shows in `outages`.
+        While Kafka does not answer, the producer itself retries; only `outages` shows that.
 
         Returns:
             Where each record went.
