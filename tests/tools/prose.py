@@ -20,23 +20,14 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 
 PENDING: Final[tuple[str, ...]] = (
-    "schemas/",
     "streams/adapters/",
-    "streams/bridge/",
     "streams/cli/",
     "streams/control/",
-    "streams/core/",
-    "streams/elections/",
     "streams/engine/",
     "streams/gateway/",
-    "streams/intake/",
-    "streams/messages/",
     "streams/runtime/",
-    "streams/settings/",
     "streams/tally/",
     "streams/worker/",
-    "streams/errors.py",
-    "docs/asyncapi.json",
 )
 """Paths that are still being rewritten; what is found there is counted and does not fail."""
 
