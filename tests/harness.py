@@ -30,6 +30,7 @@ from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, worker
 from streams.load.roll import load_roll
 from streams.load.verification import verify, wait_until_counted
+from streams.settings.build import deployment_config
 from streams.settings.kafka_security import client
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -78,7 +79,7 @@ async def until_reached(
 async def wipe(addresses: Mapping[str, str]) -> None:
     """Empty a stack: no topics, no tables, no keys, no queues. No process of Scrutin may run."""
     settings = load_settings(addresses)
-    admin = AIOKafkaAdminClient(**client(settings.brokers()))
+    admin = AIOKafkaAdminClient(**client(settings.kafka.servers))
     await admin.start()
     try:
         # The broker drops the groups' offsets with the topics.
@@ -163,6 +164,7 @@ class Chain:
         self.directory = directory
         self.env = child_environment(stack.env(), **(settings or {}))
         self.settings = load_settings(self.env)
+        self.deployment = deployment_config(self.settings)
         self.workers = [worker(self.env, directory, f"worker-{n}", cwd=cwd) for n in range(workers)]
         self.bridges = [bridge(self.env, directory, f"bridge-{n}", cwd=cwd) for n in range(bridges)]
 
@@ -214,7 +216,7 @@ class Chain:
         """Publish an election; returns the file with the expected outcome."""
         path = self.directory / f"expected-{plan.seed}.json"
         await play(
-            self.settings,
+            self.deployment,
             SyntheticElection(plan),
             expected=path,
             rate=rate,
@@ -226,9 +228,9 @@ class Chain:
         """Wait until an election was counted, and fail unless everything is exact."""
         expected = read_expected(path)
         arrived = await wait_until_counted(
-            self.settings, expected, patience_s=patience_s, review=True
+            self.deployment, expected, patience_s=patience_s, review=True
         )
-        report = await verify(self.settings, expected, path, review=True)
+        report = await verify(self.deployment, expected, path, review=True)
         faults = [str(figure) for figure in report.figures if not figure.ok]
         faults += [str(difference) for difference in report.differences]
         assert report.equal, "\n".join(faults)

@@ -37,7 +37,7 @@ from streams.errors import ScrutinError
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.outages import OutageTracker
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 
 CHUNK_ITEMS: Final = 20_000
 
@@ -93,19 +93,19 @@ class Differences(ScrutinError):
     """The old system's data is inconsistent, and the operator did not accept that."""
 
 
-async def examine(settings: Settings, old: OldSystem, step: Step) -> Adoption:
+async def examine(config: DeploymentConfig, old: OldSystem, step: Step) -> Adoption:
     """Examine the old system and change nothing.
 
     Raises:
         ScrutinError: there is nothing to adopt, or its tables cannot be interpreted.
         ServiceUnavailable: a service does not answer.
     """
-    async with _staged(settings, old, step, keep=False) as (adoption, _):
+    async with _staged(config, old, step, keep=False) as (adoption, _):
         return adoption
 
 
 async def begin(
-    settings: Settings, old: OldSystem, step: Step, *, accept_differences: bool
+    config: DeploymentConfig, old: OldSystem, step: Step, *, accept_differences: bool
 ) -> Adoption:
     """Stage the old system's votes and make room for Scrutin's tables, unless already done.
 
@@ -115,13 +115,13 @@ async def begin(
         ScrutinError: there is nothing to adopt, or its tables cannot be interpreted.
         ServiceUnavailable: a service does not answer.
     """
-    async with connected(settings.postgres) as connection:
+    async with connected(config.postgres) as connection:
         found = await present(connection)
         if found is None:
-            await check_log(settings)
+            await check_log(config)
             async with (
-                _waiting_bridges(settings),
-                _staged(settings, old, step, keep=True) as (found, target),
+                _waiting_bridges(config),
+                _staged(config, old, step, keep=True) as (found, target),
             ):
                 if found.serious and not accept_differences:
                     raise Differences(
@@ -144,26 +144,24 @@ async def begin(
         return found
 
 
-async def write_items(settings: Settings, advance: Callable[[int], None]) -> Adoption:
+async def write_items(config: DeploymentConfig, advance: Callable[[int], None]) -> Adoption:
     """Write the staged items to the log, from the stored progress; returns when Kafka has all.
 
     Bridges wait meanwhile (`votes.control`), also those started during an interruption.
 
     Args:
-        settings: of this deployment.
+        config: of this deployment.
         advance: called with the items written, first with those of earlier runs.
 
     Raises:
         LogMismatch: a bridge has written votes since it began.
         ServiceUnavailable: a service does not answer. The next run continues from there.
     """
-    await notify_bridges(settings, AdoptionBegun)
-    epoch = await check_log(settings)
-    writer = LogWriter(
-        settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
-    )
+    await notify_bridges(config, AdoptionBegun)
+    epoch = await check_log(config)
+    writer = LogWriter(config.kafka.servers, outages=OutageTracker(config.retry.max_attempts))
     try:
-        async with connected(settings.postgres) as connection:
+        async with connected(config.postgres) as connection:
             row = await connection.fetchrow(sql.READ_ADOPTION)
             assert row is not None, "nothing is staged"
             done = row["done"]
@@ -175,9 +173,9 @@ async def write_items(settings: Settings, advance: Callable[[int], None]) -> Ado
                         [dict(item) for item in items],
                         adoption=row["adoption"],
                         ingest_ms=time.time_ns() // 1_000_000,
-                        name=f"adopt {settings.worker_id}",
+                        name=f"adopt {config.name}",
                         epoch=epoch,
-                        partitions=settings.partitions,
+                        partitions=config.kafka.partitions,
                     )
                 )
                 failpoints.at(Point.AFTER_ADOPTED)
@@ -187,7 +185,7 @@ async def write_items(settings: Settings, advance: Callable[[int], None]) -> Ado
                 advance(len(items))
             if not row["items"]:
                 await connection.execute(sql.SET_PROGRESS, 0, datetime.now(UTC))
-            await notify_bridges(settings, AdoptionEnded)
+            await notify_bridges(config, AdoptionEnded)
             found = await present(connection)
             assert found is not None
             return found
@@ -195,52 +193,52 @@ async def write_items(settings: Settings, advance: Callable[[int], None]) -> Ado
         await writer.close()
 
 
-async def end(settings: Settings) -> None:
+async def end(config: DeploymentConfig) -> None:
     """Let the bridges resume once all is in the log, if the run that wrote it was killed before.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    await notify_bridges(settings, AdoptionEnded)
+    await notify_bridges(config, AdoptionEnded)
 
 
 @asynccontextmanager
-async def _waiting_bridges(settings: Settings) -> AsyncIterator[None]:
+async def _waiting_bridges(config: DeploymentConfig) -> AsyncIterator[None]:
     """Make the bridges wait; they resume if the block fails."""
-    await notify_bridges(settings, AdoptionBegun)
+    await notify_bridges(config, AdoptionBegun)
     try:
         yield
     except BaseException:
-        await notify_bridges(settings, AdoptionEnded)
+        await notify_bridges(config, AdoptionEnded)
         raise
 
 
-async def uncounted(settings: Settings) -> tuple[int, int]:
+async def uncounted(config: DeploymentConfig) -> tuple[int, int]:
     """Adopted votes not counted unchanged, and voters whose attempts are not recorded.
 
     Both are 0 once the workers have counted everything. They stay above 0 if a voter had voted in
     Scrutin before the adoption.
     """
-    async with connected(settings.postgres) as connection:
+    async with connected(config.postgres) as connection:
         return (
             await connection.fetchval(sql.UNCOUNTED, timeout=LONG_S),
             await connection.fetchval(sql.UNRECORDED, timeout=LONG_S),
         )
 
 
-async def undo(settings: Settings) -> Adoption:
+async def undo(config: DeploymentConfig) -> Adoption:
     """Move the old tables back, and Scrutin's tables to `scrutin_undone`.
 
     Raises:
         ScrutinError: nothing was adopted here.
         ServiceUnavailable: the database does not answer, or the tables are locked.
     """
-    async with connected(settings.postgres) as connection:
+    async with connected(config.postgres) as connection:
         found = await present(connection)
         if found is None:
             raise ScrutinError(
                 "Nothing was adopted in this database",
-                where=settings.postgres.where(),
+                where=config.postgres.where(),
                 todo="Check POSTGRES_DB",
             )
         async with connection.transaction():
@@ -276,14 +274,14 @@ def _stored(adoption: Adoption) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _staged(
-    settings: Settings, old: OldSystem, step: Step, *, keep: bool
+    config: DeploymentConfig, old: OldSystem, step: Step, *, keep: bool
 ) -> AsyncIterator[tuple[Adoption, asyncpg.Connection]]:
     """Stage in a transaction that the block ends: committed if `keep` and without an error."""
-    old_database = replace(settings.postgres, database=old.database)
-    here = old.database == settings.postgres_db
-    redis = redis_client(settings.redis)
+    old_database = replace(config.postgres, database=old.database)
+    here = old.database == config.postgres.database
+    redis = redis_client(config.redis)
     try:
-        async with connected(old_database) as source, connected(settings.postgres) as target:
+        async with connected(old_database) as source, connected(config.postgres) as target:
             transaction = target.transaction()
             await transaction.start()
             try:
@@ -292,11 +290,11 @@ async def _staged(
                 await reading.start()
                 readers = [row[0] for row in await source.fetch(_READERS, old.schema)]
                 others = int(await source.fetchval(_OTHERS))
-                tables = dialect(old.schema, found, settings.default_election)
+                tables = dialect(old.schema, found, config.default_election)
                 await stage(source, target, tables, redis if old.redis else None, step)
                 # Its locks would keep Scrutin's transaction from moving the tables.
                 await reading.rollback()
-                more = {"others_connected": others, **await queues(settings)}
+                more = {"others_connected": others, **await queues(config)}
                 step("comparing")
                 facts, by_choice, findings = await assess(target, more, with_redis=old.redis)
                 await target.execute("SET LOCAL search_path TO public")

@@ -20,15 +20,15 @@ from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable
 from streams.inspect.rabbit import look
 from streams.runtime.outages import OutageTracker
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 from streams.settings.queues import AGGREGATION, VALIDATION
 
 
-async def queues(settings: Settings) -> dict[str, int]:
+async def queues(config: DeploymentConfig) -> dict[str, int]:
     """Consumers of the old queues and messages for the old aggregator; empty if unknown."""
-    names = [settings.queues.name(VALIDATION), settings.queues.name(AGGREGATION)]
+    names = [config.queues.name(VALIDATION), config.queues.name(AGGREGATION)]
     with suppress(ServiceUnavailable):
-        queues = (await look(settings.rabbit, names)).queues
+        queues = (await look(config.rabbit, names)).queues
         waiting = queues.get(names[1])
         return {
             "consumers": sum(queue.consumers for queue in queues.values() if queue is not None),
@@ -37,14 +37,14 @@ async def queues(settings: Settings) -> dict[str, int]:
     return {}
 
 
-async def check_log(settings: Settings) -> int:
+async def check_log(config: DeploymentConfig) -> int:
     """Refuse a log in which adopted votes would not be their voters' first; returns its epoch.
 
     Raises:
         LogMismatch: it has votes that were not adopted.
         ServiceUnavailable: Kafka does not answer.
     """
-    epoch, votes = await log_state(settings)
+    epoch, votes = await log_state(config)
     if votes:
         raise LogMismatch(
             "The log already has votes; adopted votes after them would count as duplicates of the"
@@ -55,11 +55,11 @@ async def check_log(settings: Settings) -> int:
     return epoch
 
 
-async def log_state(settings: Settings) -> tuple[int, bool]:
+async def log_state(config: DeploymentConfig) -> tuple[int, bool]:
     """The log's epoch, and whether it holds votes of this epoch that were not adopted."""
-    await _ensured(settings)
+    await _ensured(config)
     epoch, latest = 0, -1
-    async with LogView(list(settings.kafka_bootstrap_servers)) as view:
+    async with LogView(config.kafka.servers) as view:
         async for batch in view.read(VALIDATION_TOPIC, await view.spans(VALIDATION_TOPIC)):
             for record in batch:
                 given = read_input(record.value)
@@ -70,22 +70,22 @@ async def log_state(settings: Settings) -> tuple[int, bool]:
     return epoch, latest >= epoch
 
 
-async def notify_bridges(settings: Settings, kind: type[AdoptionBegun | AdoptionEnded]) -> None:
+async def notify_bridges(
+    config: DeploymentConfig, kind: type[AdoptionBegun | AdoptionEnded]
+) -> None:
     """Notify all bridges, those running and those started later.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    genesis = await _ensured(settings)
+    genesis = await _ensured(config)
     notice = kind(genesis[0].log_id, time.time_ns() // 1_000_000)
-    writer = LogWriter(
-        settings.kafka_bootstrap_servers, outages=OutageTracker(settings.max_retry_attempts)
-    )
+    writer = LogWriter(config.kafka.servers, outages=OutageTracker(config.retry.max_attempts))
     try:
         await writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
     finally:
         await writer.close()
 
 
-async def _ensured(settings: Settings) -> dict[int, Genesis]:
-    return await ensure_topics(settings.kafka)
+async def _ensured(config: DeploymentConfig) -> dict[int, Genesis]:
+    return await ensure_topics(config.kafka)

@@ -23,8 +23,9 @@ from streams.adopt.adoption import (
 from streams.cli.show import JsonOption, console, counting, grid, plain, run, write_json
 from streams.errors import ExitCode, SettingsError
 from streams.runtime import failpoints
+from streams.settings.build import deployment_config
+from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
-from streams.settings.model import Settings
 
 _POLL_S = 0.5
 
@@ -77,13 +78,14 @@ def command(
         scrutin adopt --undo
     """
     settings = load_settings()
+    deployment = deployment_config(settings)
     failpoints.arm(failpoints.parse(settings.test_failpoints))
     if undo_it:
         if dry_run or accept_differences:
             raise SettingsError("--undo goes alone", todo="`scrutin adopt --undo`")
-        _undo(settings, as_json=as_json)
+        _undo(deployment, as_json=as_json)
         return
-    old = OldSystem(from_database or settings.postgres_db, from_schema, not no_redis)
+    old = OldSystem(from_database or deployment.postgres.database, from_schema, not no_redis)
     stderr = Console(stderr=True, highlight=False)
 
     def step(what: str) -> None:
@@ -91,34 +93,34 @@ def command(
             stderr.print(f"[dim]{what} ...[/]")
 
     if dry_run:
-        found = run(examine(settings, old, step))
+        found = run(examine(deployment, old, step))
         _report(found, as_json=as_json, dry_run=True)
         if found.serious:
             raise typer.Exit(ExitCode.DIFFERENT)
         return
-    found = run(begin(settings, old, step, accept_differences=accept_differences))
+    found = run(begin(deployment, old, step, accept_differences=accept_differences))
     if not found.finished:
         with counting("adopting", found.items) as advance:
-            found = run(write_items(settings, advance))
+            found = run(write_items(deployment, advance))
     else:
-        run(end(settings))
-    left = run(_counted(settings, wait)) if wait else None
+        run(end(deployment))
+    left = run(_counted(deployment, wait)) if wait else None
     _report(found, as_json=as_json, dry_run=False, left=left)
     if left is not None and any(left):
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
-async def _counted(settings: Settings, wait_s: float) -> tuple[int, int]:
+async def _counted(deployment: DeploymentConfig, wait_s: float) -> tuple[int, int]:
     deadline = time.monotonic() + wait_s
     while True:
-        left = await uncounted(settings)
+        left = await uncounted(deployment)
         if not any(left) or time.monotonic() > deadline:
             return left
         await asyncio.sleep(_POLL_S)
 
 
-def _undo(settings: Settings, *, as_json: bool) -> None:
-    found = run(undo(settings))
+def _undo(deployment: DeploymentConfig, *, as_json: bool) -> None:
+    found = run(undo(deployment))
     if as_json:
         write_json({"restored": found.moved, "ours": sql.UNDONE})
         return

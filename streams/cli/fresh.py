@@ -9,8 +9,9 @@ import typer
 from streams.cli.show import JsonOption, console, counting, run, write_json
 from streams.maintenance.archive import ArchiveReport, archive_other_log
 from streams.maintenance.guard import require_stopped
+from streams.settings.build import deployment_config
+from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
-from streams.settings.model import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +39,7 @@ def command(
 
     Example: `scrutin fresh --dry-run`
     """
-    made = run(_begin(load_settings(), dry_run=dry_run, wait_s=wait))
+    made = run(_begin(deployment_config(load_settings()), dry_run=dry_run, wait_s=wait))
     if as_json:
         write_json(made.as_dict())
         return
@@ -51,6 +52,6 @@ def command(
         console().print(f"The mirror has {made.voters:,} voters. A new count may begin.")
 
 
-async def _begin(settings: Settings, *, dry_run: bool, wait_s: float) -> ArchiveReport:
-    await require_stopped(settings, bridges=True, wait_s=wait_s, bars=counting)
-    return await archive_other_log(settings, dry_run=dry_run)
+async def _begin(config: DeploymentConfig, *, dry_run: bool, wait_s: float) -> ArchiveReport:
+    await require_stopped(config.kafka, bridges=True, wait_s=wait_s, bars=counting)
+    return await archive_other_log(config, dry_run=dry_run)

@@ -18,6 +18,7 @@ from streams.load.expected import Expected
 from streams.load.play import play
 from streams.load.roll import load_roll
 from streams.runtime.logs import configure_logging
+from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 
 
@@ -130,7 +131,7 @@ def publish(
     with counting(f"publishing to {plan.queue}", plan.messages) as advance:
         outcome = uvloop.run(
             play(
-                settings,
+                deployment_config(settings),
                 election,
                 expected=expected,
                 rate=rate or None,

@@ -18,8 +18,9 @@ from streams.maintenance.log import LogRebuild
 from streams.maintenance.postgres import PostgresRebuild
 from streams.maintenance.sources import ValidatedSource
 from streams.maintenance.topics import TopicRebuild
+from streams.settings.build import deployment_config
+from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
-from streams.settings.model import Settings
 
 rebuild = typer.Typer(
     name="rebuild",
@@ -57,7 +58,7 @@ def voted(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption = F
 
     Example: `scrutin rebuild voted`
     """
-    made = run(_topic(load_settings(), "voted", dry_run=dry_run, wait_s=wait))
+    made = run(_topic(deployment_config(load_settings()), "voted", dry_run=dry_run, wait_s=wait))
     _end_topic(made, as_json=as_json)
 
 
@@ -70,7 +71,9 @@ def validated(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption
 
     Example: `scrutin rebuild validated`
     """
-    made = run(_topic(load_settings(), "validated", dry_run=dry_run, wait_s=wait))
+    made = run(
+        _topic(deployment_config(load_settings()), "validated", dry_run=dry_run, wait_s=wait)
+    )
     _end_topic(made, as_json=as_json)
 
 
@@ -104,7 +107,7 @@ def postgres(
     """
     made = run(
         _postgres(
-            load_settings(),
+            deployment_config(load_settings()),
             dry_run=dry_run,
             restart=restart,
             drop_unknown=drop_unknown,
@@ -144,11 +147,11 @@ def log(
 
         scrutin rebuild log --from-audit
     """
-    settings = load_settings()
+    config = deployment_config(load_settings())
     made = run(
-        _log_from_audit(settings, dry_run=dry_run, wait_s=wait)
+        _log_from_audit(config, dry_run=dry_run, wait_s=wait)
         if from_audit
-        else _log(settings, dry_run=dry_run, wait_s=wait)
+        else _log(config, dry_run=dry_run, wait_s=wait)
     )
     if as_json:
         write_json({name: part.as_dict() for name, part in made.items()})
@@ -159,33 +162,35 @@ def log(
 
 
 async def _topic(
-    settings: Settings, which: str, *, dry_run: bool, wait_s: float
+    config: DeploymentConfig, which: str, *, dry_run: bool, wait_s: float
 ) -> of_topics.TopicRebuildReport:
     bridges = which == "validated"
-    await require_stopped(settings, bridges=bridges, wait_s=wait_s, bars=counting)
-    work = TopicRebuild(settings, counting)
+    await require_stopped(config.kafka, bridges=bridges, wait_s=wait_s, bars=counting)
+    work = TopicRebuild(config, counting)
     return await (work.validated if bridges else work.voted)(dry_run=dry_run)
 
 
 async def _postgres(
-    settings: Settings, *, dry_run: bool, restart: bool, drop_unknown: bool, wait_s: float
+    config: DeploymentConfig, *, dry_run: bool, restart: bool, drop_unknown: bool, wait_s: float
 ) -> of_postgres.PostgresRebuildReport:
-    await require_stopped(settings, bridges=False, wait_s=wait_s, bars=counting)
-    return await PostgresRebuild(settings, counting).run(
+    await require_stopped(config.kafka, bridges=False, wait_s=wait_s, bars=counting)
+    return await PostgresRebuild(config, counting).run(
         dry_run=dry_run, restart=restart, drop_unknown=drop_unknown
     )
 
 
-async def _log(settings: Settings, *, dry_run: bool, wait_s: float) -> dict[str, Any]:
-    await require_stopped(settings, bridges=True, wait_s=wait_s, bars=counting)
-    async with LogView(list(settings.kafka_bootstrap_servers)) as view:
-        made = LogRebuild(settings, ValidatedSource(view), counting)
+async def _log(config: DeploymentConfig, *, dry_run: bool, wait_s: float) -> dict[str, Any]:
+    await require_stopped(config.kafka, bridges=True, wait_s=wait_s, bars=counting)
+    async with LogView(config.kafka.servers) as view:
+        made = LogRebuild(config, ValidatedSource(view), counting)
         return {"log": await made.run(dry_run=dry_run)}
 
 
-async def _log_from_audit(settings: Settings, *, dry_run: bool, wait_s: float) -> dict[str, Any]:
-    await require_stopped(settings, bridges=True, wait_s=wait_s, bars=counting)
-    return dict(await rebuild_from_audit(settings, counting, dry_run=dry_run))
+async def _log_from_audit(
+    config: DeploymentConfig, *, dry_run: bool, wait_s: float
+) -> dict[str, Any]:
+    await require_stopped(config.kafka, bridges=True, wait_s=wait_s, bars=counting)
+    return dict(await rebuild_from_audit(config, counting, dry_run=dry_run))
 
 
 def _show_log(made: Mapping[str, Any]) -> None:

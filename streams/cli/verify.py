@@ -26,8 +26,9 @@ from streams.load.verification import (
 from streams.load.verification import (
     verify as compare,
 )
+from streams.settings.build import deployment_config
+from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
-from streams.settings.model import Settings
 
 
 def register(parent: typer.Typer) -> None:
@@ -68,15 +69,15 @@ def verify(
 
         scrutin verify expected.json --wait 120 --json
     """
-    settings = load_settings()
+    config = deployment_config(load_settings())
     document = read_expected(expected)
     report = run(
         check(
-            settings,
+            config,
             document,
             expected,
             wait_s=wait,
-            review=review and checks_review(settings),
+            review=review and checks_review(config),
             drain_review=drain_review,
             sample=sample,
         )
@@ -90,7 +91,7 @@ def verify(
 
 
 async def check(
-    settings: Settings,
+    config: DeploymentConfig,
     document: Expected,
     path: Path,
     *,
@@ -102,10 +103,10 @@ async def check(
     """Wait with progress on a terminal, then compare."""
     with _looking(document) as look:
         arrived = await wait_until_counted(
-            settings, document, patience_s=wait_s, review=review, show=look
+            config, document, patience_s=wait_s, review=review, show=look
         )
     report = await compare(
-        settings, document, path, review=review, drain_review=drain_review, sample=sample
+        config, document, path, review=review, drain_review=drain_review, sample=sample
     )
     if not arrived:
         report.notes.append(f"The count stopped short: nothing moved for {wait_s:g} s")

@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +30,7 @@ from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, gateway, worker
 from streams.load.roll import load_roll
 from streams.load.verification import VerificationProgress, verify, wait_until_counted
-from streams.settings.load import load_settings
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 
 Advance = Callable[[int], None]
 
@@ -69,6 +68,7 @@ class Demo:
         workers: how many to run.
         tls: use TLS for the services of the demo's own stack.
         say: called with (service or step, what happens).
+        configure: reads what the environment of the processes says.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Demo:
         *,
         workers: int,
         say: Callable[[str, str], None],
+        configure: Callable[[Mapping[str, str]], DeploymentConfig],
         tls: bool = False,
     ) -> None:
         self.directory = directory.resolve()
@@ -86,6 +87,7 @@ class Demo:
         self.expected_path = self.directory / "expected.json"
         self._workers = workers
         self._say = say
+        self._configure = configure
         self._env: dict[str, str] = {}
         self.programs: list[Program] = []
         self._gateway: Program | None = None
@@ -96,9 +98,9 @@ class Demo:
         return self.directory / "logs"
 
     @property
-    def settings(self) -> Settings:
-        """Settings of all processes, once the services are up."""
-        return load_settings(self._env)
+    def deployment(self) -> DeploymentConfig:
+        """The demo's services, once they are up."""
+        return self._configure(self._env)
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
@@ -135,19 +137,19 @@ class Demo:
         self.stack.up()
 
     async def _prepare_database(self) -> None:
-        if await observed.log_ends(self.settings):
+        if await observed.log_ends(self.deployment.kafka):
             raise StackError(
                 "The services given in the environment already hold a log of votes",
-                where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self.settings.kafka_bootstrap_servers)},
+                where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self.deployment.kafka.addresses)},
                 todo="Unset their addresses, so that the demo starts its own services",
             )
-        async with connected(self.settings.postgres) as connection:
+        async with connected(self.deployment.postgres) as connection:
             applied = await migrate(connection)
         self._say("schema", f"{len(applied)} migrations applied")
 
     async def load_roll(self, advance: Advance) -> int:
         """Fill the roll; returns its size."""
-        return await load_roll(self.settings.redis, SyntheticElection(self.plan).roll(), advance)
+        return await load_roll(self.deployment.redis, SyntheticElection(self.plan).roll(), advance)
 
     @asynccontextmanager
     async def processes(self) -> AsyncIterator[None]:
@@ -186,7 +188,7 @@ class Demo:
         watching = asyncio.create_task(self._watch(counted))
         try:
             document = await play(
-                self.settings,
+                self.deployment,
                 SyntheticElection(self.plan),
                 expected=self.expected_path,
                 advance=published,
@@ -194,10 +196,10 @@ class Demo:
             for program in self.programs:
                 program.check()
             arrived = await wait_until_counted(
-                self.settings, document, patience_s=_PATIENCE_S, review=True, show=look
+                self.deployment, document, patience_s=_PATIENCE_S, review=True, show=look
             )
             report = await verify(
-                self.settings, document, self.expected_path, review=True, sample=10
+                self.deployment, document, self.expected_path, review=True, sample=10
             )
             if not arrived:
                 report.notes.append(f"The count is incomplete: no progress for {_PATIENCE_S:g} s")
@@ -209,7 +211,7 @@ class Demo:
 
     async def _watch(self, counted: Advance) -> int:
         """Poll the committed votes until all are there; returns the Unix time in microseconds."""
-        async with connected(self.settings.postgres) as connection:
+        async with connected(self.deployment.postgres) as connection:
             seen = 0
             wanted = votes_to_count(self.plan)
             while True:
@@ -235,11 +237,10 @@ class Demo:
         links["pages"] = self.page
         for program in self.programs:
             links[f"{program.name} metrics"] = f"http://127.0.0.1:{program.port}/metrics"
-        settings = self.settings
+        postgres = self.deployment.postgres
         links["psql"] = (
-            f"PGPASSWORD={settings.postgres_password.get_secret_value()} "
-            f"psql -h {settings.postgres_host} -p {settings.postgres_port} "
-            f"-U {settings.postgres_user} {settings.postgres_db}"
+            f"PGPASSWORD={postgres.password} psql -h {postgres.host} -p {postgres.port} "
+            f"-U {postgres.user} {postgres.database}"
         )
         links["environment"] = (
             f'eval "$(SCRUTIN_STACK_DIR={_short(self.stack.directory)} scrutin stack env)"'

@@ -22,9 +22,8 @@ from streams.errors import ServiceUnavailable
 from streams.inspect.lag import committed_offsets
 from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
 from streams.load.checks import AuditRow
-from streams.settings.configs import PostgresConfig
+from streams.settings.configs import KafkaConfig, PostgresConfig, RabbitConfig
 from streams.settings.kafka_security import client
-from streams.settings.model import Settings
 from streams.settings.tls import refusal
 
 INPUT_LOG: Final = "votes.validation"
@@ -135,14 +134,13 @@ class ObservedReview(msgspec.Struct):
     body: dict[str, Any] | None = None
 
 
-async def reviews(settings: Settings, *, drain: bool) -> list[ObservedReview]:
+async def reviews(rabbit: RabbitConfig, queue: str, *, drain: bool) -> list[ObservedReview]:
     """Different messages of the review queue.
 
     They are consumed without ack and return when the channel closes, marked as redelivered, unless
     they are drained.
     """
-    parameters = connection_parameters(settings.rabbit)
-    queue = settings.review_queue
+    parameters = connection_parameters(rabbit)
     try:
         async with Link(parameters) as link:
             depth = await link.depth(queue)
@@ -172,9 +170,9 @@ async def reviews(settings: Settings, *, drain: bool) -> list[ObservedReview]:
     return [msgspec.json.decode(body, type=ObservedReview) for body in bodies.values()]
 
 
-async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:
+async def queue_depths(rabbit: RabbitConfig, queues: list[str]) -> list[int]:
     """Messages ready in each queue; a missing queue is empty."""
-    parameters = connection_parameters(settings.rabbit)
+    parameters = connection_parameters(rabbit)
     try:
         async with Link(parameters) as link:
             return [await link.depth(queue) or 0 for queue in queues]
@@ -182,15 +180,15 @@ async def queue_depths(settings: Settings, queues: list[str]) -> list[int]:
         raise unavailable(parameters, error) from error
 
 
-async def log_ends(settings: Settings) -> dict[int, int]:
+async def log_ends(kafka: KafkaConfig) -> dict[int, int]:
     """Offset of the last record of each partition of the input log; empty if there is no log."""
-    ends = await _ends(list(settings.kafka_bootstrap_servers), INPUT_LOG)
+    ends = await _ends(kafka.servers, INPUT_LOG)
     return {partition: end - 1 for partition, end in ends.items()}
 
 
-async def verdicts_behind(settings: Settings, groups: Sequence[str]) -> int:
+async def verdicts_behind(kafka: KafkaConfig, groups: Sequence[str]) -> int:
     """Verdict batches that consumer groups have not committed; 0 if there is no log of verdicts."""
-    servers = list(settings.kafka_bootstrap_servers)
+    servers = kafka.servers
     ends = await _ends(servers, VERDICTS)
     if not ends:
         return 0

@@ -13,11 +13,11 @@ from streams.load.election import SyntheticElection
 from streams.load.expected import Expected, ExpectedTotals
 from streams.load.publisher import LoadPublisher, Schedule
 from streams.load.script import messages
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 
 
 async def play(
-    settings: Settings,
+    config: DeploymentConfig,
     election: SyntheticElection,
     *,
     expected: Path,
@@ -28,7 +28,7 @@ async def play(
     """Publish an election and write the expected outcome, also if it ends early.
 
     Args:
-        settings: address of RabbitMQ and names of its queues.
+        config: address of RabbitMQ and names of its queues.
         election: what to publish.
         expected: file to write.
         rate: messages a second; None for as fast as possible.
@@ -44,8 +44,8 @@ async def play(
     started = time.perf_counter()
     schedule = Schedule(time.time_ns() // 1000, rate)
     publisher = LoadPublisher(
-        parameters=connection_parameters(settings.rabbit),
-        queue=settings.queues.name(plan.queue),
+        parameters=connection_parameters(config.rabbit),
+        queue=config.queues.name(plan.queue),
         schedule=schedule,
         tally=tally,
         advance=advance,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +16,7 @@ from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import StackError
 from streams.load.programs import Program, child_environment, worker
-from streams.settings.build import tally_config
-from streams.settings.load import load_settings
-from streams.settings.model import Settings
+from streams.settings.processes import TallyConfig
 from streams.tally.admission import admit
 from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.ballots import BallotState, encrypt_ballot
@@ -73,6 +71,10 @@ class TallyDemoReport:
         return counted == self.expected == self.verified.counts
 
 
+_HELPERS: Final = 1
+"""Processes that compute, in each worker and here."""
+
+
 class TallyDemo:
     """One run.
 
@@ -80,26 +82,30 @@ class TallyDemo:
         directory: for the stack, keys, logs and the record.
         plan: the election.
         say: called with (step, what happens).
+        configure: reads what the environment of the processes says.
     """
 
-    def __init__(self, directory: Path, plan: TallyPlan, *, say: Say) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        plan: TallyPlan,
+        *,
+        say: Say,
+        configure: Callable[[Mapping[str, str]], TallyConfig],
+    ) -> None:
         self._directory = directory.resolve()
         self._plan = plan
         self._say = say
+        self._configure = configure
         self._election_id = f"demo-{int(time.time())}"
+        self._key_file = self._directory / f"{self._election_id}.key"
         self._env: dict[str, str] = {}
         self._programs: list[Program] = []
-
-    @property
-    def settings(self) -> Settings:
-        """Settings of all processes, once the services are up."""
-        return load_settings(self._env)
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
         """Run the services and two workers during the block."""
         stack = Stack(self._directory / "stack", say=self._say)
-        key_file = self._directory / f"{self._election_id}.key"
         try:
             if StateFile(stack.directory).load() is not None:
                 await asyncio.to_thread(stack.down)
@@ -107,11 +113,11 @@ class TallyDemo:
             self._env = child_environment(
                 stack.env(),
                 SCRUTIN_STAGES="tally",
-                SCRUTIN_TALLY_KEY_FILE=str(key_file),
-                SCRUTIN_TALLY_HELPERS="1",
+                SCRUTIN_TALLY_KEY_FILE=str(self._key_file),
+                SCRUTIN_TALLY_HELPERS=str(_HELPERS),
                 SCRUTIN_TALLY_IN_FLIGHT="2",
             )
-            make_key_file(key_file)
+            make_key_file(self._key_file)
             for number in (1, 2):
                 self._start(f"tally-{number}")
             yield
@@ -133,10 +139,10 @@ class TallyDemo:
         Raises:
             StackError: no result was published in time.
         """
-        async with tally(tally_config(self.settings)) as commands:
+        async with tally(self._configure(self._env)) as commands:
             secrets, described, backups = self._ceremony()
             await commands.store.put_election(described, backups)
-            key = public_key(self.settings.tally_key_file)
+            key = public_key(self._key_file)
             for secret in secrets:
                 if secret.owner_id != ABSENT:
                     sealed = seal(secret, self._election_id, key)
@@ -155,7 +161,7 @@ class TallyDemo:
             self._say("result", f"published after {tallied_s:.1f} s")
             record = self._directory / f"{self._election_id}.record"
             await export(commands.store, self._election_id, record, advance=lambda _: None)
-        async with Helpers(self.settings.helpers()) as helpers:
+        async with Helpers(_HELPERS) as helpers:
             verified = await verify(record, helpers)
         self._say("record", f"verified from its files alone: {record}")
         return TallyDemoReport(published, expected, verified, tallied_s, record)
@@ -199,7 +205,7 @@ class TallyDemo:
         self, commands: TallyCommands, described: DescribedElection, ballots: list[bytes]
     ) -> None:
         begin = time.monotonic()
-        async with Helpers(self.settings.helpers()) as helpers:
+        async with Helpers(_HELPERS) as helpers:
             outcome = await admit(commands.store, helpers, described, ballots)
         rate = len(ballots) / (time.monotonic() - begin)
         self._say("ballots", f"{outcome.admitted} verified and admitted, {rate:.0f} a second")

@@ -25,7 +25,7 @@ from streams.load.checks import (
 )
 from streams.load.expected import Expected, counted_lines, lines_path, rejected_lines
 from streams.load.roll import redis_client
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 from streams.settings.queues import REVIEW
 
 VOTED_HASHES: Final = "voted_hashes"
@@ -67,13 +67,13 @@ class VerificationProgress:
         )
 
 
-def checks_review(settings: Settings) -> bool:
+def checks_review(config: DeploymentConfig) -> bool:
     """Whether this deployment writes review messages."""
-    return REVIEW in settings.egress
+    return REVIEW in config.queues.egress
 
 
 async def wait_until_counted(
-    settings: Settings,
+    config: DeploymentConfig,
     expected: Expected,
     *,
     patience_s: float,
@@ -83,7 +83,7 @@ async def wait_until_counted(
     """Wait until everything has arrived and two successive polls agree.
 
     Args:
-        settings: addresses of the services.
+        config: addresses of the services.
         expected: the expected outcome.
         patience_s: give up after this long without a change.
         review: whether to wait for review messages.
@@ -95,7 +95,7 @@ async def wait_until_counted(
     before: VerificationProgress | None = None
     changed = time.monotonic()
     while True:
-        now = await _look(settings, expected, review=review)
+        now = await _look(config, expected, review=review)
         show(now)
         if now != before:
             before, changed = now, time.monotonic()
@@ -106,20 +106,24 @@ async def wait_until_counted(
         await asyncio.sleep(_POLL_S)
 
 
-async def _look(settings: Settings, expected: Expected, *, review: bool) -> VerificationProgress:
-    queue = settings.queues.name(expected.queue)
-    waiting, reviews = await observed.queue_depths(settings, [queue, settings.review_queue])
-    ends = await observed.log_ends(settings)
-    async with observed.database(settings.postgres) as connection:
+async def _look(
+    config: DeploymentConfig, expected: Expected, *, review: bool
+) -> VerificationProgress:
+    queue = config.queues.name(expected.queue)
+    waiting, reviews = await observed.queue_depths(
+        config.rabbit, [queue, config.queues.name(REVIEW)]
+    )
+    ends = await observed.log_ends(config.kafka)
+    async with observed.database(config.postgres) as connection:
         row = await connection.fetchrow(observed.PROGRESS)
         assert row is not None
         applied = await observed.pairs(connection, observed.APPLIED)
-    async with redis_client(settings.redis) as redis:
+    async with redis_client(config.redis) as redis:
         mirrored = await redis.scard(VOTED_HASHES)
-    groups = [mirror_group(settings.app_id)]
+    groups = [mirror_group(config.kafka.app_id)]
     if review:
-        groups.append(egress_group(settings.app_id))
-    behind = await observed.verdicts_behind(settings, groups)
+        groups.append(egress_group(config.kafka.app_id))
+    behind = await observed.verdicts_behind(config.kafka, groups)
     # Offset 0 is the genesis record, which holds no votes.
     uncounted = sum(max(0, end - max(applied.get(p, 0), 0)) for p, end in ends.items())
     return VerificationProgress(
@@ -128,7 +132,7 @@ async def _look(settings: Settings, expected: Expected, *, review: bool) -> Veri
 
 
 async def verify(
-    settings: Settings,
+    config: DeploymentConfig,
     expected: Expected,
     path: Path,
     *,
@@ -139,7 +143,7 @@ async def verify(
     """Compare PostgreSQL, the review queue and Redis with the expected outcome, line by line.
 
     Args:
-        settings: addresses of the services.
+        config: addresses of the services.
         expected: the document.
         path: the document's file, next to its lines.
         review: whether to compare the review queue.
@@ -156,14 +160,16 @@ async def verify(
             f"{expected.unconfirmed:,} messages were never confirmed to the publisher: "
             "the expected outcome is uncertain"
         )
-    async with observed.database(settings.postgres) as connection:
+    async with observed.database(config.postgres) as connection:
         await _database(report, connection, expected, lines)
     if review:
-        messages = await observed.reviews(settings, drain=drain_review)
+        messages = await observed.reviews(
+            config.rabbit, config.queues.name(REVIEW), drain=drain_review
+        )
         _reviews(report, messages, expected, lines)
     else:
         report.notes.append("The review queue was not compared")
-    await _redis(report, settings, expected, lines)
+    await _redis(report, config, expected, lines)
     return report
 
 
@@ -251,9 +257,9 @@ def _reviews(
     report.figure(group, "messages whose hashes disagree", 0, other)
 
 
-async def _redis(report: Report, settings: Settings, expected: Expected, lines: Path) -> None:
+async def _redis(report: Report, config: DeploymentConfig, expected: Expected, lines: Path) -> None:
     group = "Redis"
-    async with redis_client(settings.redis) as redis:
+    async with redis_client(config.redis) as redis:
         size = await redis.scard(VOTED_HASHES)
         voters = (line.voter for line in counted_lines(lines))
         missing = [m async for m in observed.missing_members(redis, VOTED_HASHES, voters)]

@@ -20,7 +20,7 @@ from streams.adapters.redis.client import redis_client
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 from streams.errors import ScrutinError
 from streams.maintenance.mirror import rebuild
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 
 _CREATED: Final = re.compile(r"^CREATE (TABLE|VIEW) (\w+)", re.MULTILINE)
 
@@ -42,29 +42,29 @@ class ArchiveReport:
         return asdict(self)
 
 
-async def archive_other_log(settings: Settings, *, dry_run: bool) -> ArchiveReport:
+async def archive_other_log(config: DeploymentConfig, *, dry_run: bool) -> ArchiveReport:
     """Move the tables of another log to an archive schema, and empty the topics derived from it.
 
     The present log stays with its votes; so does the roll. Neither worker nor bridge may run.
 
     Args:
-        settings: of this deployment.
+        config: of this deployment.
         dry_run: report only, change nothing.
 
     Raises:
         ScrutinError: everything found belongs to the present log.
         ServiceUnavailable: a service does not answer.
     """
-    servers = list(settings.kafka_bootstrap_servers)
-    genesis = await _ensured(settings)
+    servers = config.kafka.servers
+    genesis = await _ensured(config)
     outcome = ArchiveReport()
-    if settings.sink == "postgres":
-        async with connected(settings.postgres) as connection:
+    if config.sinks:
+        async with connected(config.postgres) as connection:
             await _move_tables(connection, genesis, outcome, dry_run=dry_run)
-    outcome.topics = await _foreign_topics(settings, genesis)
+    outcome.topics = await _foreign_topics(config, genesis)
     if outcome.tables:
         outcome.topics.append(WINDOWS_TOPIC)
-    redis = redis_client(settings.redis)
+    redis = redis_client(config.redis)
     try:
         async with LogView(servers) as view:
             spans = await view.spans(VALIDATION_TOPIC)
@@ -80,7 +80,7 @@ async def archive_other_log(settings: Settings, *, dry_run: bool) -> ArchiveRepo
             return outcome
         for topic in outcome.topics:
             await delete_topic(servers, topic)
-        await _ensured(settings)
+        await _ensured(config)
         async with LogView(servers) as view:
             outcome.voters = (await rebuild(view, redis))["voters"]
     finally:
@@ -88,8 +88,8 @@ async def archive_other_log(settings: Settings, *, dry_run: bool) -> ArchiveRepo
     return outcome
 
 
-async def _ensured(settings: Settings) -> dict[int, Genesis]:
-    return await ensure_topics(settings.kafka)
+async def _ensured(config: DeploymentConfig) -> dict[int, Genesis]:
+    return await ensure_topics(config.kafka)
 
 
 def created_relations(migration: str) -> list[tuple[str, str]]:
@@ -143,14 +143,14 @@ async def _is_foreign(
     )
 
 
-async def _foreign_topics(settings: Settings, genesis: dict[int, Genesis]) -> list[str]:
-    changelog = changelog_topic(settings.app_id)
+async def _foreign_topics(config: DeploymentConfig, genesis: dict[int, Genesis]) -> list[str]:
+    changelog = changelog_topic(config.kafka.app_id)
     readers = {
         changelog: lambda record: decode_voted(record.value or b"").log_id,
         VALIDATED_TOPIC: lambda record: decode_verdicts(record.value or b"").log_id,
     }
     found = []
-    async with LogView(list(settings.kafka_bootstrap_servers)) as view:
+    async with LogView(config.kafka.servers) as view:
         for topic, read in readers.items():
             spans = await view.spans(topic)
             for partition, first in genesis.items():

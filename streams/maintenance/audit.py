@@ -15,11 +15,11 @@ from streams.maintenance import postgres as of_postgres
 from streams.maintenance import topics as of_topics
 from streams.maintenance.guard import Bars
 from streams.maintenance.sources import AuditSource
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 
 
 async def rebuild_from_audit(
-    settings: Settings, bars: Bars, *, dry_run: bool
+    config: DeploymentConfig, bars: Bars, *, dry_run: bool
 ) -> Mapping[
     str, of_log.LogRebuildReport | of_topics.TopicRebuildReport | of_postgres.PostgresRebuildReport
 ]:
@@ -31,21 +31,19 @@ async def rebuild_from_audit(
         LogMismatch: the database holds the results of this very log, or none.
         ServiceUnavailable: a service does not answer.
     """
-    genesis = await ensure_topics(settings.kafka)
-    async with connected(settings.postgres) as connection:
+    genesis = await ensure_topics(config.kafka)
+    async with connected(config.postgres) as connection:
         # Check before the log is written: the tables are replaced last.
-        await require_owner(connection, settings.postgres, "scrutin rebuild log --from-audit")
+        await require_owner(connection, config.postgres, "scrutin rebuild log --from-audit")
         await _check_other(connection, {p: g.log_id for p, g in genesis.items()})
         source = AuditSource(connection, genesis)
         reports: dict[str, Any] = {}
-        reports["log"] = log = await of_log.LogRebuild(settings, source, bars).run(dry_run=dry_run)
+        reports["log"] = log = await of_log.LogRebuild(config, source, bars).run(dry_run=dry_run)
     if dry_run or not log.right:
         return reports
     ends = {found.partition: found.known - found.held for found in log.verified or log.found}
-    reports["voted"], reports["validated"] = await of_topics.TopicRebuild(settings, bars).all_of(
-        ends
-    )
-    reports["postgres"] = await of_postgres.PostgresRebuild(settings, bars).run(moved=True)
+    reports["voted"], reports["validated"] = await of_topics.TopicRebuild(config, bars).all_of(ends)
+    reports["postgres"] = await of_postgres.PostgresRebuild(config, bars).run(moved=True)
     return reports
 
 

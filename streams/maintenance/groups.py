@@ -16,8 +16,8 @@ from streams.adapters.kafka.reader import LogReader
 from streams.core.topics import VALIDATED_TOPIC, egress_group, mirror_group
 from streams.errors import LogMismatch
 from streams.inspect.lag import committed_offsets
+from streams.settings.configs import KafkaConfig
 from streams.settings.kafka_security import client
-from streams.settings.model import Settings
 
 GroupPositions = dict[str, dict[int, int]]
 """Group -> partition -> last input offset that it processed."""
@@ -25,14 +25,14 @@ GroupPositions = dict[str, dict[int, int]]
 _BACK_RECORDS = 64
 
 
-async def read_positions(settings: Settings, reader: LogReader) -> GroupPositions:
+async def read_positions(kafka: KafkaConfig, reader: LogReader) -> GroupPositions:
     """Positions of the groups; those that the topic no longer reveals are left out.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    groups = {name: name for name in (egress_group(settings.app_id), mirror_group(settings.app_id))}
-    committed = await committed_offsets(list(settings.kafka_bootstrap_servers), groups)
+    groups = {name: name for name in (egress_group(kafka.app_id), mirror_group(kafka.app_id))}
+    committed = await committed_offsets(kafka.servers, groups)
     return {
         group: {
             partition: place
@@ -62,13 +62,13 @@ async def _input_offset(reader: LogReader, partition: int, committed: int) -> in
     return place
 
 
-async def commit_positions(settings: Settings, positions: GroupPositions) -> None:
+async def commit_positions(kafka: KafkaConfig, positions: GroupPositions) -> None:
     """Commit the groups' positions; they must have no members.
 
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    servers = list(settings.kafka_bootstrap_servers)
+    servers = kafka.servers
     for group, found in positions.items():
         if not found:
             continue

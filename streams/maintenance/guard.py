@@ -14,8 +14,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 from streams.adapters.kafka.errors import kafka_answers
 from streams.core.topics import egress_group, worker_group
 from streams.errors import ScrutinError
+from streams.settings.configs import KafkaConfig
 from streams.settings.kafka_security import client
-from streams.settings.model import Settings
 
 Bars = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Takes a description and a number of steps; returns a progress bar's context."""
@@ -29,11 +29,11 @@ class StillRunning(ScrutinError):
     """Processes are members of a group that must be empty."""
 
 
-async def require_stopped(settings: Settings, *, bridges: bool, wait_s: float, bars: Bars) -> None:
+async def require_stopped(kafka: KafkaConfig, *, bridges: bool, wait_s: float, bars: Bars) -> None:
     """Make sure that no worker runs and, with `bridges`, no bridge.
 
     Args:
-        settings: which groups.
+        kafka: which groups.
         bridges: whether bridges must be stopped too.
         wait_s: how long to wait for members to leave. A killed one stays until its session expires.
         bars: shows the wait.
@@ -42,11 +42,11 @@ async def require_stopped(settings: Settings, *, bridges: bool, wait_s: float, b
         StillRunning: a group has members.
         ServiceUnavailable: Kafka does not answer.
     """
-    servers = list(settings.kafka_bootstrap_servers)
-    groups = {"worker": worker_group(settings.app_id)}
+    servers = kafka.servers
+    groups = {"worker": worker_group(kafka.app_id)}
     if bridges:
         # A bridge is a member of both of its groups; one is enough.
-        groups["bridge"] = egress_group(settings.app_id)
+        groups["bridge"] = egress_group(kafka.app_id)
     admin = AIOKafkaAdminClient(**client(servers))
     with kafka_answers(servers):
         try:

@@ -26,7 +26,7 @@ from streams.errors import ScrutinError
 from streams.maintenance.guard import Bars
 from streams.maintenance.sources import RebuildSource
 from streams.runtime.outages import OutageTracker
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 
 HELD_TOPIC: Final = "votes.validation.held"
 """Holds the records written after the loss while the log is rebuilt."""
@@ -86,18 +86,18 @@ class LogRebuild:
     """Fills the input log from a source.
 
     Args:
-        settings: of this deployment.
+        config: of this deployment.
         source: of the records.
         bars: shows progress.
     """
 
-    def __init__(self, settings: Settings, source: RebuildSource, bars: Bars) -> None:
-        self._settings = settings
-        self._servers = list(settings.kafka_bootstrap_servers)
+    def __init__(self, config: DeploymentConfig, source: RebuildSource, bars: Bars) -> None:
+        self._config = config
+        self._servers = config.kafka.servers
         self._source = source
         self._reader = LogReader(self._servers)
         self._bars = bars
-        self._partitions = range(settings.partitions)
+        self._partitions = range(config.kafka.partitions)
         self._written = 0
 
     async def run(self, *, dry_run: bool) -> LogRebuildReport:
@@ -134,14 +134,14 @@ class LogRebuild:
         return outcome
 
     async def _create(self, topic: str) -> None:
-        settings = self._settings
+        config = self._config
         [log] = [
             plan
-            for plan in planned_topics(settings.app_id, settings.partitions)
+            for plan in planned_topics(config.kafka.app_id, config.kafka.partitions)
             if plan.name == VALIDATION_TOPIC
         ]
         plan = TopicPlan(topic, log.partitions, log.config)
-        await create_topics(settings.kafka, [plan])
+        await create_topics(config.kafka, [plan])
 
     # What the log should hold.
 
@@ -250,7 +250,7 @@ class LogRebuild:
                     await batch.flush()
 
     async def _writer(self, stack: AsyncExitStack) -> LogWriter:
-        outages = OutageTracker(self._settings.max_retry_attempts)
+        outages = OutageTracker(self._config.retry.max_attempts)
         writer = LogWriter(self._servers, outages=outages)
         stack.push_async_callback(writer.close)
         return writer

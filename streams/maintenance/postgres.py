@@ -28,7 +28,7 @@ from streams.maintenance import shadow
 from streams.maintenance.guard import Bars
 from streams.runtime.metrics import WorkerMetrics
 from streams.runtime.outages import OutageTracker
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 from streams.worker.aggregation import HEAL_VOTES, event_of, hole
 from streams.worker.log_check import check_database
 from streams.worker.postgres_sink import PostgresSink
@@ -70,15 +70,15 @@ class PostgresRebuild:
     """Counts `votes.validated` again and replaces what differs.
 
     Args:
-        settings: of this deployment.
+        config: of this deployment.
         bars: shows progress.
     """
 
-    def __init__(self, settings: Settings, bars: Bars) -> None:
-        self._settings = settings
-        self._servers = list(settings.kafka_bootstrap_servers)
+    def __init__(self, config: DeploymentConfig, bars: Bars) -> None:
+        self._config = config
+        self._servers = config.kafka.servers
         self._bars = bars
-        self._windows = Windows(settings.window_ms)
+        self._windows = Windows(config.window_ms)
         self._metrics = WorkerMetrics(CollectorRegistry())
         self._surplus = 0
 
@@ -105,9 +105,9 @@ class PostgresRebuild:
             ScrutinError: the database holds votes that the log lacks.
             ServiceUnavailable: a service does not answer.
         """
-        genesis = await ensure_topics(self._settings.kafka)
-        async with connected(self._settings.postgres) as connection:
-            await require_owner(connection, self._settings.postgres, "scrutin rebuild postgres")
+        genesis = await ensure_topics(self._config.kafka)
+        async with connected(self._config.postgres) as connection:
+            await require_owner(connection, self._config.postgres, "scrutin rebuild postgres")
             await migrate(connection)
             if not moved and await connection.fetchval(statements.HAS_OFFSETS):
                 await check_database(connection, genesis, LogReader(self._servers))
@@ -169,23 +169,23 @@ class PostgresRebuild:
 
     def _sink(self, schema: str = "") -> PostgresSink:
         return PostgresSink(
-            self._settings.postgres,
+            self._config.postgres,
             self._windows,
             self._metrics,
-            name=self._settings.worker_id,
-            partitions=self._settings.partitions,
+            name=self._config.name,
+            partitions=self._config.kafka.partitions,
             schema=schema,
         )
 
     async def _publish_windows(self) -> int:
         """Make `votes.windows` agree with the database."""
         sink = self._sink()
-        writer = LogWriter(self._servers, outages=OutageTracker(self._settings.max_retry_attempts))
+        writer = LogWriter(self._servers, outages=OutageTracker(self._config.retry.max_attempts))
         try:
-            async with sink, translated(self._settings.postgres.where()):
+            async with sink, translated(self._config.postgres.where()):
                 if await self._has_unknown_windows(sink):
                     await delete_topic(self._servers, WINDOWS_TOPIC)
-                    await ensure_topics(self._settings.kafka)
+                    await ensure_topics(self._config.kafka)
                     await sink.connections.execute(statements.REWIND_WINDOWS)
                 return await WindowPublisher(sink, writer).publish()
         finally:

@@ -30,7 +30,7 @@ from streams.maintenance.groups import commit_positions, read_positions
 from streams.maintenance.guard import Bars
 from streams.maintenance.replay import Replay
 from streams.runtime.outages import OutageTracker
-from streams.settings.model import Settings
+from streams.settings.configs import DeploymentConfig
 from streams.worker.log_check import check_database
 from streams.worker.validation import TAIL_RECORDS
 
@@ -95,13 +95,14 @@ class TopicRebuild:
     """Rebuilds a derived topic.
 
     Args:
-        settings: of this deployment.
+        config: of this deployment.
         bars: shows progress.
     """
 
-    def __init__(self, settings: Settings, bars: Bars) -> None:
-        self._settings = settings
-        self._servers = list(settings.kafka_bootstrap_servers)
+    def __init__(self, config: DeploymentConfig, bars: Bars) -> None:
+        self._config = config
+        self._kafka = config.kafka
+        self._servers = config.kafka.servers
         self._reader = LogReader(self._servers)
         self._bars = bars
 
@@ -129,12 +130,12 @@ class TopicRebuild:
         genesis = await self._genesis()
         marks = await self._marks(genesis)
         ends = marks.ends(marks.emitted, marks.counted, marks.decided)
-        positions = {} if dry_run else await read_positions(self._settings, self._reader)
+        positions = {} if dry_run else await read_positions(self._kafka, self._reader)
         outcome = await self._rebuild(Validated(), genesis, ends, dry_run=dry_run)
         if outcome.recreated and outcome.right:
             # The topic has one record for every input record from the start: offsets match.
             await self._move_fence(statements.ALIGN_VALIDATED)
-            await commit_positions(self._settings, positions)
+            await commit_positions(self._kafka, positions)
         return outcome
 
     async def all_of(self, ends: dict[int, int]) -> list[TopicRebuildReport]:
@@ -147,25 +148,24 @@ class TopicRebuild:
         outcomes = [await self._rebuild(kind, genesis, ends, dry_run=False) for kind in kinds]
         if all(outcome.right for outcome in outcomes):
             done = {partition: end - 1 for partition, end in ends.items()}
-            await commit_positions(self._settings, {egress_group(self._settings.app_id): done})
+            await commit_positions(self._kafka, {egress_group(self._kafka.app_id): done})
         return outcomes
 
     def _changelog(self) -> Changelog:
-        return Changelog(changelog_topic(self._settings.app_id))
+        return Changelog(changelog_topic(self._kafka.app_id))
 
     async def _genesis(self) -> dict[int, Genesis]:
-        settings = self._settings
-        return await ensure_topics(settings.kafka)
+        return await ensure_topics(self._kafka)
 
     async def _marks(self, genesis: Mapping[int, Genesis]) -> Marks:
         counted: dict[int, int] = {}
-        if self._settings.sink == "postgres":
-            async with connected(self._settings.postgres) as connection:
+        if self._config.sinks:
+            async with connected(self._config.postgres) as connection:
                 if await connection.fetchval(statements.HAS_FENCE):
                     counted = await check_database(connection, genesis, self._reader)
         return Marks(
             end=await self._reader.end_offsets(VALIDATION_TOPIC, list(genesis)),
-            decided=await self._last(changelog_topic(self._settings.app_id), genesis, _decided),
+            decided=await self._last(changelog_topic(self._kafka.app_id), genesis, _decided),
             emitted=await self._last(VALIDATED_TOPIC, genesis, _emitted),
             counted=counted,
         )
@@ -215,7 +215,7 @@ class TopicRebuild:
         self, kind: DerivedKind, log_ids: dict[int, bytes], ends: dict[int, int], what: str
     ) -> list[DerivedFinding]:
         async with LogView(self._servers) as view:
-            replay = Replay(view, self._reader, log_ids, changelog_topic(self._settings.app_id))
+            replay = Replay(view, self._reader, log_ids, changelog_topic(self._kafka.app_id))
             with self._bars(f"{what} {kind.topic}", sum(ends.values())) as advance:
                 return await examine(view, replay, kind, ends, advance)
 
@@ -226,10 +226,10 @@ class TopicRebuild:
             todo = [_all_of(finding) for finding in outcome.found]
         else:
             todo = outcome.found
-        writer = LogWriter(self._servers, outages=OutageTracker(self._settings.max_retry_attempts))
+        writer = LogWriter(self._servers, outages=OutageTracker(self._config.retry.max_attempts))
         try:
             async with LogView(self._servers) as view:
-                replay = Replay(view, self._reader, log_ids, changelog_topic(self._settings.app_id))
+                replay = Replay(view, self._reader, log_ids, changelog_topic(self._kafka.app_id))
                 total = sum(max(f.missing_offsets, default=-1) + 1 for f in todo)
                 with self._bars(f"writing {kind.topic}", total) as advance:
                     return await write(replay, kind, todo, writer, advance)
@@ -237,9 +237,9 @@ class TopicRebuild:
             await writer.close()
 
     async def _move_fence(self, statement: str) -> None:
-        if self._settings.sink != "postgres":
+        if not self._config.sinks:
             return
-        async with connected(self._settings.postgres) as connection:
+        async with connected(self._config.postgres) as connection:
             if await connection.fetchval(statements.HAS_FENCE):
                 await connection.execute(statement)
 

@@ -96,7 +96,7 @@ async def test_encrypted_brokers_are_a_cluster_too(stack: Stack, tmp_path: Path)
 
 
 async def replicated(chain: Chain) -> None:
-    admin = AIOKafkaAdminClient(**client(chain.settings.brokers()))
+    admin = AIOKafkaAdminClient(**client(chain.settings.kafka.servers))
     await admin.start()
     try:
         topics = await admin.describe_topics([VALIDATION_TOPIC, VALIDATED_TOPIC])

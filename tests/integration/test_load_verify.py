@@ -18,6 +18,7 @@ from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
 from streams.load.play import play
 from streams.load.verification import verify
+from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 from tests.harness import Chain, database, redis_of
 
@@ -47,7 +48,7 @@ class Cli:
 
 async def compared(chain: Chain) -> Report:
     path = chain.directory / "expected.json"
-    return await verify(chain.settings, read_expected(path), path, review=True)
+    return await verify(chain.deployment, read_expected(path), path, review=True)
 
 
 async def sql(chain: Chain, statement: str) -> None:
@@ -214,7 +215,10 @@ async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
     async with Link(connection_parameters(settings.rabbit)) as link:
         try:
             outcome = await play(
-                settings, SyntheticElection(plan), expected=tmp_path / "expected.json", rate=5
+                deployment_config(settings),
+                SyntheticElection(plan),
+                expected=tmp_path / "expected.json",
+                rate=5,
             )
             assert await link.depth("test.slow-rate") == plan.messages
             assert outcome.unconfirmed == 0

@@ -21,6 +21,7 @@ from streams.errors import ExitCode
 from streams.maintenance import derived, postgres
 from streams.maintenance.postgres import PostgresRebuild
 from streams.maintenance.topics import TopicRebuild
+from streams.settings.build import deployment_config
 from streams.settings.configs import KafkaConfig
 from streams.settings.load import load_settings
 from streams.worker.postgres_sink import PostgresSink
@@ -112,7 +113,7 @@ async def test_a_lost_changelog(world: WorkerHarness) -> None:
     [command] = await refused(world, ExitCode.LOG_MISMATCH)
     typed(world, f"{command} --dry-run", code=ExitCode.DIFFERENT)
     with interrupted(derived.LogWriter, "write", after=3), pytest.raises(Interrupted):
-        await TopicRebuild(load_settings(world.env), no_bars).voted()
+        await TopicRebuild(deployment_config(load_settings(world.env)), no_bars).voted()
     made = typed(world, command)
     assert made["right"]
     assert made["written"] == 2 * 31 - 3 * RECORDS
@@ -149,7 +150,7 @@ async def test_a_spoilt_database(world: WorkerHarness) -> None:
     told = typed(world, "scrutin rebuild postgres --dry-run", code=ExitCode.DIFFERENT)
     differing = {t["table"] for t in told["tables"] if t["missing"] or t["surplus"]}
     assert differing == {"vote_audit", "contest_results", "vote_windows", "rejected_votes"}
-    work = PostgresRebuild(load_settings(world.env), no_bars)
+    work = PostgresRebuild(deployment_config(load_settings(world.env)), no_bars)
     with interrupted(PostgresSink, "flush", after=3), pytest.raises(Interrupted):
         await work.run()
     made = typed(world, "scrutin rebuild postgres")

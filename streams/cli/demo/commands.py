@@ -19,6 +19,7 @@ from streams.errors import ExitCode
 from streams.load.demo import Demo, DemoReport
 from streams.load.election import VALIDATION, LoadPlan
 from streams.runtime.logs import configure_logging
+from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 
 
@@ -81,7 +82,14 @@ def demo(
 
 async def _run(directory: Path, plan: LoadPlan, workers: int, *, tls: bool, hold: bool) -> ExitCode:
     screen = Screen()
-    show = Demo(directory, plan, workers=workers, tls=tls, say=screen.say)
+    show = Demo(
+        directory,
+        plan,
+        workers=workers,
+        tls=tls,
+        say=screen.say,
+        configure=lambda env: deployment_config(load_settings(env)),
+    )
     leave = _Leave()
     with leave.signals():
         try:

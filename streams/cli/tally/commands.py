@@ -17,6 +17,7 @@ from streams.cli.tally.group import ElectionArgument, app, ask, say
 from streams.errors import ExitCode, SettingsError
 from streams.load.tally_demo import TallyDemo, TallyDemoReport, TallyPlan
 from streams.runtime.logs import configure_logging
+from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.tally.commands import TallyCommands
 
@@ -192,7 +193,10 @@ def demo(
     configure_logging("ERROR", settings.log_format)
     plan = TallyPlan(ballots, max(1, ballots // 30), candidates, chunk_size, seed)
     show = TallyDemo(
-        settings.stack_dir / "demo-tally", plan, say=lambda step, text: say(f"{step:<10} {text}")
+        settings.stack_dir / "demo-tally",
+        plan,
+        say=lambda step, text: say(f"{step:<10} {text}"),
+        configure=lambda env: tally_config(load_settings(env)),
     )
 
     async def play() -> TallyDemoReport:
