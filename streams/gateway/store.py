@@ -83,7 +83,7 @@ STEPS_S: Final = (1, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800, 2_5
 
 
 class VoteStatus(msgspec.Struct):
-    """What became of a vote."""
+    """Whether a vote was counted."""
 
     status: str
     """`pending`, `counted`, `duplicate` or `invalid`."""
@@ -178,7 +178,7 @@ class Store(Pooled):
         return [row["vote_hash"] for row in await self.fetch(VOTERS, stored_hashes)]
 
     async def fate(self, submission: Submission) -> VoteStatus:
-        """What became of a vote."""
+        """Whether a vote was counted, as far as the database knows."""
         at = moment(submission.timestamp_us)
         if await self.fetch(COUNTED, submission.stored_hash, at):
             return VoteStatus("counted")

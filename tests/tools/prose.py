@@ -24,7 +24,6 @@ PENDING: Final[tuple[str, ...]] = (
     "streams/cli/",
     "streams/control/",
     "streams/engine/",
-    "streams/gateway/",
     "streams/runtime/",
     "streams/tally/",
     "streams/worker/",

@@ -159,9 +159,9 @@ def official_vote_calls(
 
 
 def receipt_handlers(*, receipts: Receipts, store: Store) -> list[HTTPRouteHandler]:
-    """The handler that tells what became of a vote."""
+    """The handler that shows whether a vote was counted."""
 
-    @get("/votes/{receipt:str}", tags=["votes"], summary="What became of a vote")
+    @get("/votes/{receipt:str}", tags=["votes"], summary="Whether a vote was counted")
     async def fate(
         receipt: Annotated[str, Parameter(max_length=MAX_RECEIPT_CHARACTERS)],
     ) -> VoteStatus:

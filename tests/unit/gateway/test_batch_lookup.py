@@ -38,7 +38,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_is_asked_meanwhile_goes_into_one_query() -> None:
+async def test_lookups_during_a_query_share_the_next_one() -> None:
     source = Source("a", "c")
     found = Lookups(source.ask)
     first = asyncio.ensure_future(found.has("a"))
@@ -49,7 +49,7 @@ async def test_what_is_asked_meanwhile_goes_into_one_query() -> None:
     assert await first is True
     assert await asyncio.gather(*rest) == [False, True, True, False]
     assert source.asked == [["a"], ["b", "c", "d"]]
-    # Nothing is remembered: a voter may be counted any moment.
+    # Nothing is cached: a voter may be counted at any moment.
     source.known.add("b")
     assert await found.has("b") is True
 
@@ -102,7 +102,7 @@ class Polls:
         return card
 
 
-async def test_all_who_vote_in_a_poll_share_what_one_asked() -> None:
+async def test_all_voters_of_a_poll_share_one_query() -> None:
     polls = Polls()
     cards = Cards(cast("Any", polls))
     asking = [asyncio.ensure_future(cards.get(7)) for _ in range(50)]
@@ -116,7 +116,7 @@ async def test_all_who_vote_in_a_poll_share_what_one_asked() -> None:
     assert polls.asked == 2
 
 
-async def test_what_was_asked_before_a_change_is_not_taken_after_it() -> None:
+async def test_a_query_from_before_a_change_is_not_used_after_it() -> None:
     polls = Polls()
     cards = Cards(cast("Any", polls))
     early = asyncio.ensure_future(cards.get(7))

@@ -206,7 +206,7 @@ def test_totals_merge_to_the_higher() -> None:
     assert read_message(b"no").contests == {}
 
 
-async def test_notices_are_for_those_who_watch_all() -> None:
+async def test_notices_go_to_watchers_of_all_polls() -> None:
     subscribed = subscriptions_of({})
     watching = subscribed.watch_notices()
     waiting = asyncio.ensure_future(anext(watching))

@@ -105,7 +105,7 @@ def test_a_name_is_the_same_however_it_is_written() -> None:
     assert VOTERS.by_name("poll:1", "Ann") != VOTERS.by_name("poll:2", "Ann")
 
 
-def test_a_cookie_is_ours_or_nobodys() -> None:
+def test_a_cookie_of_another_deployment_is_not_read() -> None:
     token, cookie = VOTERS.new_cookie()
     assert VOTERS.read_cookie(cookie) == token
     for other in (None, "", token, cookie[:-1], f"x{cookie}", Voters(b"k", []).new_cookie()[1]):
@@ -160,7 +160,7 @@ def test_a_poll_is_a_contest() -> None:
     assert contest.roll == "open"
 
 
-def test_polls_are_judged_by_their_contest_and_laws_are_not() -> None:
+def test_polls_are_validated_by_their_contest_and_laws_are_not() -> None:
     rules = Rules()
     poll = Contest("poll:7", "poll", "?", "open", ["1", "2"], "open", None, None)
     rules.apply(ContestsChanged(1, b"c" * 16, 0, True, [poll]))

@@ -32,7 +32,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_law_hash_is_made_as_the_service_before_made_it() -> None:
+def test_a_law_hash_is_made_as_in_the_replaced_service() -> None:
     assert law_hashes("123 456-789", "AB12CD", "L-1") == [sha256("123456789|AB12CD|L-1")]
     assert law_hashes("123456789", "ab12cd", "L-1") == [
         sha256("123456789|AB12CD|L-1"),
@@ -40,7 +40,7 @@ def test_a_law_hash_is_made_as_the_service_before_made_it() -> None:
     ]
 
 
-def test_an_election_hash_has_both_joints() -> None:
+def test_an_election_hash_has_both_separators() -> None:
     assert election_hashes("1-2", "A") == [sha256("12A"), sha256("12|A")]
 
 
