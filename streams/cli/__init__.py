@@ -1,4 +1,4 @@
-"""The `scrutin` command: one module per group of subcommands, this page wires them."""
+"""The `scrutin` command: one module or folder per command, attached here."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ MODULES = {
 
 @app.callback()
 def _group() -> None:
-    # Keeps the command's name in use where only one module is attached.
+    # Keeps the command's name required when only one command is attached.
     pass
 
 
 def wire(arguments: Sequence[str]) -> None:
-    """Attach the command that is asked for, or all of them for the help of the whole."""
-    asked = MODULES.get(arguments[0]) if arguments else None
-    for name in [asked] if asked else MODULES.values():
+    """Attach the requested command only, or all of them for `--help`."""
+    requested = MODULES.get(arguments[0]) if arguments else None
+    for name in [requested] if requested else MODULES.values():
         importlib.import_module(f"streams.cli.{name}").register(app)
 
 
 def main() -> None:
-    """Entry point: turns our errors into one readable message and a named exit code."""
+    """Entry point: turns Scrutin's errors into one readable message and a named exit code."""
     wire(sys.argv[1:])
     try:
         app(standalone_mode=True)

@@ -1,4 +1,4 @@
-"""`scrutin adopt`: take an election over from the services that Scrutin replaces."""
+"""`scrutin adopt`: take an election over from the replaced services."""
 
 from __future__ import annotations
 
@@ -38,34 +38,36 @@ def register(app: typer.Typer) -> None:
 def command(
     *,
     from_database: Annotated[
-        str, typer.Option(help="Database of the old system, on the same server; default: ours.")
+        str,
+        typer.Option(help="Database of the old system, on the same server; default: Scrutin's."),
     ] = "",
     from_schema: Annotated[str, typer.Option(help="Schema of its tables.")] = "public",
     no_redis: Annotated[
-        bool, typer.Option("--no-redis", help="The old system's Redis is gone; do not ask it.")
+        bool,
+        typer.Option(
+            "--no-redis", help="Do not read the old system's Redis, because it no longer exists."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report what would be done, and change nothing.")
     ] = False,
     accept_differences: Annotated[
-        bool, typer.Option("--accept-differences", help="Adopt although the report has faults.")
+        bool, typer.Option("--accept-differences", help="Adopt despite inconsistent data.")
     ] = False,
     wait: Annotated[
         float,
         typer.Option(help="Seconds to wait until workers have counted everything.", min=0),
     ] = 0.0,
-    undo_it: Annotated[
-        bool, typer.Option("--undo", help="Put the old tables back where they were.")
-    ] = False,
+    undo_it: Annotated[bool, typer.Option("--undo", help="Move the old tables back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take over an election from the old services, votes cast and all.
+    """Take over an election from the replaced services, including the votes already cast.
 
     Reads vote_audit, duplicate_attempts and vote_results in any of their documented forms, and
-    voted_hashes and duplicate_count:* in Redis; writes every vote into the log, where it counts as
-    its voter's first, with its own time. Can be killed and typed again. Stop the old worker and
-    aggregator before; start bridges after. Old tables that stand where ours must go are moved to
-    the schema scrutin_replaced, and back with --undo.
+    voted_hashes and duplicate_count:* in Redis. Writes every vote to the log, where it counts as
+    its voter's first, with its own time. Can be killed and repeated. Stop the old worker and
+    aggregator before, and start bridges after. Old tables whose names Scrutin needs are moved to
+    the schema scrutin_replaced; --undo moves them back.
 
     Exit code 3: the old data is inconsistent or, with --wait, the count differs from it.
 
@@ -82,7 +84,7 @@ def command(
     failpoints.arm(failpoints.parse(settings.test_failpoints))
     if undo_it:
         if dry_run or accept_differences:
-            raise SettingsError("--undo goes alone", todo="`scrutin adopt --undo`")
+            raise SettingsError("--undo excludes other options", todo="`scrutin adopt --undo`")
         _undo(deployment, as_json=as_json)
         return
     old = OldSystem(from_database or deployment.postgres.database, from_schema, not no_redis)
@@ -163,30 +165,30 @@ def _report(
         for line in finding.details:
             out.print("  ", plain(line))
     if not found.findings:
-        out.print("[green]The old system agrees with itself.[/]")
+        out.print("[green]The old system's data is consistent.[/]")
     _say_moved(found, dry_run=dry_run)
     if dry_run:
-        out.print(f"\nNothing was changed. {found.items:,} items would go into the log.")
+        out.print(f"\nNothing was changed. {found.items:,} items would be written to the log.")
         return
     out.print(f"\n{found.done:,} of {found.items:,} items are in the log.")
     if left is not None and any(left):
         out.print(
             f"[bold red]{left[0]:,} adopted votes and {left[1]:,} duplicate rows are not counted"
-            " as they were.[/] Is a worker running?"
+            " unchanged.[/] Is a worker running?"
         )
     elif left is not None:
-        out.print("[green]Every adopted vote is counted as it was.[/]")
+        out.print("[green]Every adopted vote is counted unchanged.[/]")
 
 
 def _say_moved(found: Adoption, *, dry_run: bool) -> None:
     out = console()
-    verb = "would move" if dry_run else "have moved"
+    verb = "would move" if dry_run else "moved"
     if found.moved:
         out.print(
-            f"\nThese {verb} from public to {sql.REPLACED}, with their indexes, and go back with"
-            f" `scrutin adopt --undo`:\n  {', '.join(found.moved)}"
+            f"\nThese {verb} from public to {sql.REPLACED}, with their indexes;"
+            f" `scrutin adopt --undo` moves them back:\n  {', '.join(found.moved)}"
         )
-    out.print(f"\nReaders of the old columns find them in {found.reader_schema}:")
+    out.print(f"\nReaders of the old columns use {found.reader_schema}:")
     for role in found.readers or ["READER"]:
         for statement in _for_reader(found, role):
             out.print("  ", plain(statement))

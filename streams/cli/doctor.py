@@ -1,4 +1,4 @@
-"""`scrutin doctor`: is everything as it should be, and what to do if not."""
+"""`scrutin doctor`: check a deployment, and say how to correct it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check every service, topic, queue, the schema and this host, and say what to do.
+    """Check every service, topic and queue, the schema and this host, and suggest corrections.
 
-    Changes nothing. Exit 0 also with warnings; 11 if a service is away; 1 if something else fails.
+    Changes nothing. Exit 0 also with warnings; 11 if a service does not answer; 1 if another check
+    fails.
 
         scrutin doctor --json | jq '.checks[] | select(.status != "ok")'
     """
-    # Loads every driver, which takes longer than most other commands run.
+    # Loads every driver, which takes longer than most commands run.
     from streams.inspect.doctor import examine  # noqa: PLC0415
 
     checks = run(examine(doctor_config(load_settings())))
@@ -65,7 +66,7 @@ def _show(checks: list[Check]) -> None:
     out.print(table)
     failures, warnings = count(checks, CheckStatus.FAILURE), count(checks, CheckStatus.WARNING)
     if not failures and not warnings:
-        out.print("\n[green]All is well.[/]")
+        out.print("\n[green]All checks passed.[/]")
         return
     out.print(f"\n{_number(failures, 'failure')}, {_number(warnings, 'warning')}.")
 

@@ -1,4 +1,4 @@
-"""`scrutin fresh`: begin a new count on purpose."""
+"""`scrutin fresh`: archive another log's results, so that a new count can begin."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ def register(app: typer.Typer) -> None:
 def command(
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would be put away, and change nothing.")
+        bool, typer.Option("--dry-run", help="Report what would be archived, and change nothing.")
     ] = False,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds that processes get to leave their group.")
+        float, typer.Option(min=0, help="Seconds to wait for processes to leave their group.")
     ] = 15.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the results of another log, or of an older system, away for a new count.
+    """Archive the results of another log, or of an older system, for a new count.
 
-    Tables move into a schema `archive_...` of the same database, where they can still be read.
-    Topics that were made from the other log are emptied, and the Redis mirror is made anew from the
-    present log, which stays as it is. Workers and bridges must be stopped.
+    Tables move to a schema `archive_...` of the same database, where they can still be read.
+    Topics derived from the other log are emptied, and the Redis mirror is rebuilt from the present
+    log, which stays unchanged. Workers and bridges must be stopped.
 
-    If results should be kept instead, because the log was lost: `scrutin rebuild log`.
+    If the log was lost and the results should be kept, use `scrutin rebuild log`.
 
     Example: `scrutin fresh --dry-run`
     """
-    made = run(_begin(deployment_config(load_settings()), dry_run=dry_run, wait_s=wait))
+    report = run(_begin(deployment_config(load_settings()), dry_run=dry_run, wait_s=wait))
     if as_json:
-        write_json(made.as_dict())
+        write_json(report.as_dict())
         return
-    told = "would be" if dry_run else "were"
-    if made.tables:
-        console().print(f"{len(made.tables)} tables and views {told} moved to {made.schema}.")
-    if made.topics:
-        console().print(f"Topics that {told} emptied: {', '.join(made.topics)}.")
+    verb = "would be" if dry_run else "were"
+    if report.tables:
+        console().print(f"{len(report.tables)} tables and views {verb} moved to {report.schema}.")
+    if report.topics:
+        console().print(f"Topics that {verb} emptied: {', '.join(report.topics)}.")
     if not dry_run:
-        console().print(f"The mirror has {made.voters:,} voters. A new count may begin.")
+        console().print(f"The mirror has {report.voters:,} voters. A new count can begin.")
 
 
 async def _begin(config: DeploymentConfig, *, dry_run: bool, wait_s: float) -> ArchiveReport:

@@ -1,4 +1,4 @@
-"""`scrutin guardian`: what a guardian of an encrypted election does, mostly on its own machine."""
+"""`scrutin guardian`: commands of an encrypted election's guardian, mostly run offline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app = typer.Typer(no_args_is_help=True, help="Guardians of encrypted elections."
 SecretFile = Annotated[Path, typer.Argument(help="The guardian's locked file, NAME.secret.json.")]
 KeyFiles = Annotated[list[Path], typer.Argument(help="All guardians' NAME.public.json.")]
 PassphraseFile = Annotated[
-    Path | None, typer.Option(help="File with the passphrase; else it is asked for.")
+    Path | None, typer.Option(help="File with the passphrase; prompted for without it.")
 ]
 
 
@@ -41,8 +41,8 @@ def register(parent: typer.Typer) -> None:
 def _group() -> None:
     """Guardians of encrypted elections.
 
-    Keys are made together: `new`, exchange of public files, `backup`, exchange of backups, `check`.
-    Shares are made by workers with a sealed secret (`seal`), or at home (`decrypt`).
+    Guardians create keys together: `new`, exchange of public files, `backup`, exchange of backups,
+    `check`. Workers compute shares with a sealed secret (`seal`), or guardians offline (`decrypt`).
     """
 
 
@@ -50,13 +50,13 @@ def _group() -> None:
 def new(
     name: Annotated[str, typer.Argument(help="The guardian's name.")],
     *,
-    election: Annotated[str, typer.Option(help="Election that the key is for.")],
+    election: Annotated[str, typer.Option(help="Election of the key.")],
     order: Annotated[int, typer.Option(min=1, help="The guardian's number, from 1.")],
-    quorum: Annotated[int, typer.Option(min=1, help="Guardians that it takes to decrypt.")],
-    directory: Annotated[Path, typer.Option(help="Where the two files go.")] = Path(),
+    quorum: Annotated[int, typer.Option(min=1, help="Number of guardians required to decrypt.")],
+    directory: Annotated[Path, typer.Option(help="Folder for the two files.")] = Path(),
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Make a guardian's key: NAME.secret.json stays with it, NAME.public.json is for everybody.
+    """Create a guardian's key: NAME.secret.json stays private, NAME.public.json is for everybody.
 
     Example: `scrutin guardian new ann --election mayor-2026 --order 1 --quorum 2`
     """
@@ -65,7 +65,7 @@ def new(
     secret_file = directory / f"{name}.secret.json"
     write_document(lock(secret, election, passphrase), secret_file, secret=True)
     write_document(key, directory / f"{name}.public.json")
-    _say(f"{secret_file} is locked; {name}.public.json is for all others")
+    _say(f"{secret_file} is locked; give {name}.public.json to all others")
 
 
 @app.command()
@@ -73,7 +73,7 @@ def backup(
     secret: SecretFile,
     keys: KeyFiles,
     *,
-    directory: Annotated[Path, typer.Option(help="Where the backups go.")] = Path(),
+    directory: Annotated[Path, typer.Option(help="Folder for the backups.")] = Path(),
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Write an encrypted backup for each other guardian: OWNER-for-OTHER.backup.json.
@@ -97,23 +97,23 @@ def check(
     backups: Annotated[Path, typer.Option(help="Folder with the backups of all guardians.")],
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Check that this guardian got a good backup from every other one.
+    """Check that this guardian has a valid backup from every other guardian.
 
     Example: `scrutin guardian check ann.secret.json *.public.json --backups .`
     """
     public = [read_document(GuardianKey, path) for path in keys]
     opened = _open(secret, public, passphrase_file)
     check_backups(opened, public, _backups(backups))
-    _say(f"All {len(public) - 1} backups for {opened.owner_id} are good")
+    _say(f"All {len(public) - 1} backups for {opened.owner_id} are valid")
 
 
 @app.command("workers-key")
 def workers_key(
-    file: Annotated[Path, typer.Argument(help="The workers' private key; made if it is missing.")],
+    file: Annotated[Path, typer.Argument(help="The workers' private key; created if missing.")],
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the public key that guardians seal their secrets for.
+    """Show the public key with which guardians seal their secrets.
 
     Example: `scrutin guardian workers-key /etc/scrutin/tally.key`
     """
@@ -132,9 +132,9 @@ def seal_secret(
     workers_key: Annotated[str, typer.Option(help="Public key, from `guardian workers-key`.")],
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Let workers decrypt for this guardian: its secret goes into the database, sealed for them.
+    """Let workers decrypt for this guardian: store its secret in the database, sealed for them.
 
-    Only who holds the workers' private key can open it. To keep it at home, use `decrypt`.
+    Only the workers' private key can open it. To keep the secret offline, use `decrypt`.
 
     Example: `scrutin guardian seal ann.secret.json ann.public.json --workers-key 5f3a…`
     """
@@ -156,14 +156,14 @@ def decrypt(
     secret: SecretFile,
     to_decrypt: Annotated[Path, typer.Argument(help="From `scrutin tally products`.")],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the shares go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the shares.")],
     missing: Annotated[
         list[str] | None, typer.Option(help="A guardian to stand in for; may be repeated.")
     ] = None,
     backups: Annotated[Path | None, typer.Option(help="Folder with the backups.")] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Make shares at home, without any connection; `scrutin tally upload` brings them in.
+    """Compute shares offline; `scrutin tally upload` submits them.
 
     Examples:
 
@@ -193,9 +193,9 @@ def _open(path: Path, keys: list[GuardianKey], passphrase_file: Path | None) -> 
         if key.owner_id == locked.guardian_id:
             return unlock(locked, _passphrase(passphrase_file), key)
     raise SettingsError(
-        f"The public file of {locked.guardian_id} is not among those given",
+        f"The public file of {locked.guardian_id} was not given",
         where={"file": path},
-        todo="Name it too",
+        todo="Add it to the command",
     )
 
 
@@ -215,10 +215,10 @@ def _passphrase(file: Path | None, *, confirm: bool = False) -> str:
         given = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm))
     else:
         raise SettingsError(
-            "A passphrase is needed", todo="Name a file that holds it: --passphrase-file FILE"
+            "A passphrase is required", todo="Name a file that holds it: --passphrase-file FILE"
         )
     if not given:
-        raise SettingsError("The passphrase is empty", todo="Choose one that nobody guesses")
+        raise SettingsError("The passphrase is empty", todo="Choose one that is hard to guess")
     return given
 
 

@@ -23,7 +23,7 @@ from streams.settings.model import Settings
 WaitOption = Annotated[
     float,
     typer.Option(
-        help="Seconds to wait until every partition has passed the command and counted what lies "
+        help="Seconds to wait until every partition has passed the command and counted all votes "
         "before it; 0: do not wait.",
         min=0,
     ),
@@ -34,11 +34,11 @@ _POLL_S: Final = 0.05
 
 @asynccontextmanager
 async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
-    """An issuer for one command, with connections of its own.
+    """An issuer for one command, with its own connections.
 
     Raises:
-        ServiceUnavailable: PostgreSQL or Kafka is away.
-        TopologyMismatch: the log has another number of partitions than the settings say.
+        ServiceUnavailable: PostgreSQL or Kafka does not answer.
+        TopologyMismatch: the log's number of partitions differs from the settings.
     """
     genesis = await ensure_topics(settings.kafka)
     connection = await connect(settings.postgres)
@@ -83,7 +83,7 @@ async def passed(
                     f"The command is in the log, but only {count} of {partitions} partitions"
                     f" have passed it within {wait_s:.0f} s",
                     where={"command": command_id.hex()},
-                    todo="Is a worker running? It holds in any case; `scrutin contest list` shows"
-                    " how far it is",
+                    todo="Check that a worker runs. The command applies in any case;"
+                    " `scrutin contest list` shows its progress",
                 )
             await asyncio.sleep(_POLL_S)

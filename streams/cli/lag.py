@@ -1,4 +1,4 @@
-"""`scrutin lag`: what waits where."""
+"""`scrutin lag`: waiting messages and records."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def register(app: typer.Typer) -> None:
 def lag(
     *, watch_it: WatchOption = False, interval: IntervalOption = 1.0, as_json: JsonOption = False
 ) -> None:
-    """Show what waits where: in RabbitMQ's queues, for Kafka's groups, for PostgreSQL.
+    """Show what waits: in RabbitMQ's queues, for Kafka's consumer groups, for PostgreSQL.
 
-    A figure under a reader is the number of records it has yet to read; **never** says that
-    it has not committed anything yet. One record holds many votes.
+    A reader's figure is the number of records that it has not read yet; **never** means that it
+    has not committed anything yet. One record holds many votes.
 
         scrutin lag --watch
 
@@ -49,8 +49,8 @@ def lag(
     else:
         console().print(render(found))
     if found.errors:
-        away = ", ".join(sorted(found.errors))
-        raise ServiceUnavailable(f"Not everything could be asked: {away}")
+        unavailable = ", ".join(sorted(found.errors))
+        raise ServiceUnavailable(f"Some services do not answer: {unavailable}")
 
 
 def render(lag: Lag) -> RenderableType:

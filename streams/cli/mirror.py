@@ -1,4 +1,4 @@
-"""`scrutin mirror`: the Redis mirror beside the log."""
+"""`scrutin mirror`: compare the Redis mirror with the log, or rebuild it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.settings.model import Settings
 
 mirror = typer.Typer(
     name="mirror",
-    help="The Redis mirror: `voted_hashes` and `duplicate_count:{hash}`, made from the log.\n\n"
+    help="The Redis mirror: `voted_hashes` and `duplicate_count:{hash}`, derived from the log.\n\n"
     "The count never reads it, so it may be lost; `rebuild` restores it.\n\n"
     "Example: `scrutin mirror check`",
     no_args_is_help=True,
@@ -34,14 +34,14 @@ def register(app: typer.Typer) -> None:
 def check(
     *,
     wait: Annotated[
-        float, typer.Option(help="Seconds that a running mirror gets to catch up.", min=0)
+        float, typer.Option(help="Seconds to wait for a running mirror to catch up.", min=0)
     ] = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the mirror with the log, both ways. Exit code 3 if they differ.
+    """Compare the mirror with the log in both directions. Exit code 3 if they differ.
 
     Reads the whole of `votes.validated` without a consumer group; takes about 100 bytes of memory
-    a voter. Says how many entries differ, never whose.
+    a voter. Reports the number of entries that differ, never which.
 
     Example: `scrutin mirror check --wait 30`
     """
@@ -56,7 +56,7 @@ def check(
 
 @mirror.command("rebuild")
 def rebuild_mirror(as_json: JsonOption = False) -> None:
-    """Make the mirror anew from the log and swap it in. Bridges may run on meanwhile.
+    """Rebuild the mirror from the log and swap it in. Bridges may keep running.
 
     Example: `scrutin mirror rebuild && scrutin mirror check`
     """
@@ -109,11 +109,11 @@ def _show(found: Comparison) -> None:
     )
     console().print(table)
     if found.equal:
-        console().print("[green]The mirror says what the log says.[/]")
+        console().print("[green]The mirror agrees with the log.[/]")
     else:
         console().print(
             "[bold red]The mirror differs from the log.[/] Is a bridge running? "
-            "`scrutin mirror rebuild` makes it anew."
+            "`scrutin mirror rebuild` corrects it."
         )
 
 

@@ -1,4 +1,4 @@
-"""`scrutin publish`: a reproducible election on the real queue, and what must come of it."""
+"""`scrutin publish`: a reproducible election on the real queue, with its expected outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streams.settings.load import load_settings
 
 
 class WorkShare:
-    """A share of the votes, typed as `1%` or `0.01`."""
+    """A share of the votes, given as `1%` or `0.01`."""
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -34,7 +34,7 @@ def _share(text: str) -> WorkShare:
     try:
         value = float(number) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a share; type 1% or 0.01") from None
+        raise typer.BadParameter(f"{text!r} is not a share; write 1% or 0.01") from None
     if not 0 <= value <= 1:
         raise typer.BadParameter(f"{text!r} is not between 0 and 100%")
     return WorkShare(value)
@@ -51,30 +51,31 @@ def register(parent: typer.Typer) -> None:
 
 def publish(
     *,
-    votes: Annotated[int, typer.Option(min=0, help="Votes to be counted; the rest is extra.")] = (
-        50_000
-    ),
+    votes: Annotated[
+        int, typer.Option(min=0, help="Votes to be counted; all other messages are extra.")
+    ] = (50_000),
     laws: Annotated[int, typer.Option(min=1, max=999, help="Laws to vote on.")] = 5,
     voters: Annotated[
         int, typer.Option(min=0, help="Citizens on the roll; 0 for a quarter more than needed.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Other seed, other voters.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Different seeds make different voters.")] = 1,
     rate: Annotated[
-        float, typer.Option(min=0, help="Messages a second, at fixed times; 0 for flat out.")
+        float,
+        typer.Option(min=0, help="Messages a second, at fixed times; 0: as fast as possible."),
     ] = 0,
     queue: Annotated[
-        str, typer.Option(help="votes.validation, or votes.aggregation (nobody asks the roll).")
+        str, typer.Option(help="votes.validation, or votes.aggregation (no check of the roll).")
     ] = VALIDATION,
     duplicates: Annotated[WorkShare, _option("Voters who vote again.")] = "1%",  # type: ignore[assignment]
     repeats: Annotated[WorkShare, _option("Messages sent twice under one message_id.")] = "0.2%",  # type: ignore[assignment]
     unknown: Annotated[WorkShare, _option("Votes of people who are not on the roll.")] = "0.5%",  # type: ignore[assignment]
-    invalid_choice: Annotated[WorkShare, _option("Choices no law has.")] = "0.2%",  # type: ignore[assignment]
-    malformed: Annotated[WorkShare, _option("Messages that are no vote.")] = "0.2%",  # type: ignore[assignment]
+    invalid_choice: Annotated[WorkShare, _option("Choices that no law has.")] = "0.2%",  # type: ignore[assignment]
+    malformed: Annotated[WorkShare, _option("Malformed messages.")] = "0.2%",  # type: ignore[assignment]
     candidates: Annotated[WorkShare, _option("Votes for candidates, among the votes.")] = "0%",  # type: ignore[assignment]
     conflicting: Annotated[
-        bool, typer.Option("--conflicting", help="Who votes again may choose differently.")
+        bool, typer.Option("--conflicting", help="Repeated votes may choose differently.")
     ] = False,
-    expected: Annotated[Path, typer.Option(help="Where to write what must come of it.")] = Path(
+    expected: Annotated[Path, typer.Option(help="File for the expected outcome.")] = Path(
         "expected.json"
     ),
     roll: Annotated[
@@ -85,10 +86,10 @@ def publish(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a seeded, reproducible election and write what must come of it.
+    """Publish a seeded, reproducible election and write its expected outcome.
 
-    The same options make the same votes. Every spelling of a message that deployed senders use
-    takes its turn. `scrutin verify FILE` compares the expected outcome with what was counted.
+    The same options make the same votes. Messages use every form of deployed senders in turn.
+    `scrutin verify FILE` compares the expected outcome with the count.
 
     Examples:
 
@@ -167,5 +168,5 @@ def _say(outcome: Expected, expected: Path) -> None:
     kinds = [f"{sum(reasons.values()):,} {kind}" for kind, reasons in outcome.rejected.items()]
     out.print("; ".join([f"{outcome.counted:,} to be counted", *kinds]))
     if outcome.unconfirmed:
-        out.print(f"{outcome.unconfirmed:,} never confirmed: the expected outcome is not certain")
+        out.print(f"{outcome.unconfirmed:,} never confirmed: the expected outcome is uncertain")
     out.print(f"Expected outcome in {expected}; compare with: scrutin verify {expected}")

@@ -1,4 +1,4 @@
-"""`scrutin rebuild`: everything from the log again."""
+"""`scrutin rebuild`: rebuild topics, database or log."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from streams.settings.load import load_settings
 
 rebuild = typer.Typer(
     name="rebuild",
-    help="Make what was lost or spoilt anew from what is left.\n\n"
-    "`votes.validation` is the log. `voted` and `validated` are made from it, `postgres` from "
-    "`votes.validated`, and the log itself from `votes.validated` or from the database. Each "
-    "compares first, changes only what differs, and verifies what it did; `--dry-run` ends after "
-    "the comparison. One that was interrupted goes on when it is started again. Workers must be "
+    help="Rebuild lost or damaged data from what remains.\n\n"
+    "`votes.validation` is the log. `voted` and `validated` are derived from it, `postgres` from "
+    "`votes.validated`, and the log itself from `votes.validated` or the database. Each command "
+    "compares first, changes only what differs, and verifies the result; `--dry-run` ends after "
+    "the comparison. An interrupted rebuild continues when it is started again. Workers must be "
     "stopped.\n\n"
-    "Redis has `scrutin mirror rebuild`.\n\n"
+    "For Redis use `scrutin mirror rebuild`.\n\n"
     "Example: `scrutin rebuild voted --dry-run`",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -40,7 +40,7 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Compare and change nothing. Exit code 3: it differs.")
 ]
 Wait = Annotated[
-    float, typer.Option("--wait", min=0, help="Seconds that processes get to leave their group.")
+    float, typer.Option("--wait", min=0, help="Seconds to wait for processes to leave their group.")
 ]
 
 
@@ -51,30 +51,30 @@ def register(app: typer.Typer) -> None:
 
 @rebuild.command("voted")
 def voted(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption = False) -> None:
-    """Make the voted table's changelog anew from the input log.
+    """Rebuild the voted table's changelog from the input log.
 
-    For a changelog that was deleted, lost records, or holds one that cannot be decoded. What only
-    lacks records gets them; anything else is deleted and written anew, as far as verdicts are out.
+    For a changelog that was deleted, lost records, or holds one that cannot be decoded. If it only
+    lacks records, they are added; otherwise it is deleted and rewritten, up to the last verdict.
 
     Example: `scrutin rebuild voted`
     """
-    made = run(_topic(deployment_config(load_settings()), "voted", dry_run=dry_run, wait_s=wait))
-    _end_topic(made, as_json=as_json)
+    report = run(_topic(deployment_config(load_settings()), "voted", dry_run=dry_run, wait_s=wait))
+    _end_topic(report, as_json=as_json)
 
 
 @rebuild.command("validated")
 def validated(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption = False) -> None:
-    """Make `votes.validated` anew from the input log. Bridges must be stopped too.
+    """Rebuild `votes.validated` from the input log. Bridges must be stopped too.
 
     For a topic that was deleted, lost records, or holds one that cannot be decoded. The database
-    keeps what it counted, and the bridges go on where they were.
+    keeps what it counted, and the bridges continue at their positions.
 
     Example: `scrutin rebuild validated`
     """
-    made = run(
+    report = run(
         _topic(deployment_config(load_settings()), "validated", dry_run=dry_run, wait_s=wait)
     )
-    _end_topic(made, as_json=as_json)
+    _end_topic(report, as_json=as_json)
 
 
 @rebuild.command("postgres")
@@ -82,22 +82,20 @@ def postgres(
     *,
     dry_run: DryRun = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Do not go on where an interrupted run has ended.")
+        bool, typer.Option("--restart", help="Discard the work of an interrupted run.")
     ] = False,
     drop_unknown: Annotated[
         bool,
-        typer.Option(
-            "--drop-unknown", help="Also if the database holds votes that the log does not."
-        ),
+        typer.Option("--drop-unknown", help="Replace tables that hold votes which the log lacks."),
     ] = False,
     wait: Wait = 15.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the result tables and `votes.windows` anew from `votes.validated`.
+    """Rebuild the result tables and `votes.windows` from `votes.validated`.
 
-    Counts everything once more, through the same sink, into tables beside those in use, compares
-    them row by row, and replaces the rows in one transaction: results stay readable throughout.
-    A database that is merely behind needs none of this; a worker brings it up to date.
+    Counts everything again, through the same sink, into separate tables, compares them with those
+    in use row by row, and replaces the rows in one transaction: results stay readable throughout.
+    A database that only lags behind needs no rebuild; a worker brings it up to date.
 
     Examples:
 
@@ -105,7 +103,7 @@ def postgres(
 
         scrutin rebuild postgres
     """
-    made = run(
+    report = run(
         _postgres(
             deployment_config(load_settings()),
             dry_run=dry_run,
@@ -115,10 +113,10 @@ def postgres(
         )
     )
     if as_json:
-        write_json(made.as_dict())
+        write_json(report.as_dict())
     else:
-        _show_tables(made, dry_run=dry_run)
-    if dry_run and not made.equal:
+        _show_tables(report, dry_run=dry_run)
+    if dry_run and not report.equal:
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
@@ -126,20 +124,20 @@ def postgres(
 def log(
     *,
     from_audit: Annotated[
-        bool, typer.Option("--from-audit", help="From the database: all of Kafka's is gone.")
+        bool, typer.Option("--from-audit", help="From the database, if Kafka lost everything.")
     ] = False,
     dry_run: DryRun = False,
     wait: Wait = 15.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the input log anew where its topic was lost, recreated or cut off.
+    """Rebuild the input log after its topic was lost, recreated or truncated.
 
-    From `votes.validated`, which holds every record that was validated, the log comes back as it
-    was: same identity, same offsets. With `--from-audit` a new log is written from the counted and
-    rejected votes in the database, and `votes.validated`, changelog and tables are made from it;
-    totals stay what they are. Votes that came into the log since the loss follow behind.
+    From `votes.validated`, which holds every validated record, the log is restored with the same
+    identity and offsets. With `--from-audit` a new log is written from the counted and rejected
+    votes in the database, and `votes.validated`, changelog and tables are rebuilt from it; totals
+    do not change. Votes written to the log since the loss follow the restored records.
 
-    Votes that were in the lost topic and nowhere else yet are lost. Bridges must be stopped too.
+    Votes that only the lost topic held are lost. Bridges must be stopped too.
 
     Examples:
 
@@ -148,16 +146,16 @@ def log(
         scrutin rebuild log --from-audit
     """
     config = deployment_config(load_settings())
-    made = run(
+    report = run(
         _log_from_audit(config, dry_run=dry_run, wait_s=wait)
         if from_audit
         else _log(config, dry_run=dry_run, wait_s=wait)
     )
     if as_json:
-        write_json({name: part.as_dict() for name, part in made.items()})
+        write_json({name: part.as_dict() for name, part in report.items()})
     else:
-        _show_log(made)
-    if not made["log"].right:
+        _show_log(report)
+    if not report["log"].right:
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
@@ -182,8 +180,8 @@ async def _postgres(
 async def _log(config: DeploymentConfig, *, dry_run: bool, wait_s: float) -> dict[str, Any]:
     await require_stopped(config.kafka, bridges=True, wait_s=wait_s, bars=counting)
     async with LogView(config.kafka.servers) as view:
-        made = LogRebuild(config, ValidatedSource(view), counting)
-        return {"log": await made.run(dry_run=dry_run)}
+        rebuilding = LogRebuild(config, ValidatedSource(view), counting)
+        return {"log": await rebuilding.run(dry_run=dry_run)}
 
 
 async def _log_from_audit(
@@ -193,67 +191,67 @@ async def _log_from_audit(
     return dict(await rebuild_from_audit(config, counting, dry_run=dry_run))
 
 
-def _show_log(made: Mapping[str, Any]) -> None:
-    log = made["log"]
-    numbers = ("Partition", "Known", "In place", "Came since")
+def _show_log(report: Mapping[str, Any]) -> None:
+    log = report["log"]
+    numbers = ("Partition", "Known", "In place", "Written since")
     table = grid(*numbers, right=numbers)
     for f in log.found:
         table.add_row(*(f"{count:,}" for count in (f.partition, f.known, f.present, f.since)))
     console().print(table)
     if not log.right:
-        told = "[bold red]The log does not hold all that is known.[/]"
+        message = "[bold red]The log lacks known records.[/]"
     elif log.written:
-        told = f"[green]The log was made anew:[/] {log.written:,} records, verified."
+        message = f"[green]The log was rebuilt:[/] {log.written:,} records, verified."
     else:
-        told = "[green]The log holds all that is known;[/] nothing was written."
-    console().print(told)
+        message = "[green]The log holds every known record;[/] nothing was written."
+    console().print(message)
     for name in ("voted", "validated"):
-        if name in made:
-            _show_topic(made[name])
-    if "postgres" in made:
-        _show_tables(made["postgres"], dry_run=False)
+        if name in report:
+            _show_topic(report[name])
+    if "postgres" in report:
+        _show_tables(report["postgres"], dry_run=False)
 
 
-def _end_topic(made: of_topics.TopicRebuildReport, *, as_json: bool) -> None:
+def _end_topic(report: of_topics.TopicRebuildReport, *, as_json: bool) -> None:
     if as_json:
-        write_json(made.as_dict())
+        write_json(report.as_dict())
     else:
-        _show_topic(made)
-    if not made.right:
+        _show_topic(report)
+    if not report.right:
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
-def _show_topic(made: of_topics.TopicRebuildReport) -> None:
+def _show_topic(report: of_topics.TopicRebuildReport) -> None:
     numbers = ("Partition", "Expected", "Missing", "Wrong", "Accepted votes")
     table = grid(*numbers, right=numbers)
-    for f in made.found:
+    for f in report.found:
         counts = (f.expected, f.missing, f.wrong, f.votes)
         table.add_row(str(f.partition), *(f"{count:,}" for count in counts))
     console().print(table)
-    if not made.right:
-        told = f"[bold red]{made.topic} is not what the log says.[/]"
-    elif made.recreated:
-        told = f"[green]{made.topic} was made anew:[/] {made.written:,} records, verified."
-    elif made.written:
-        told = f"[green]{made.topic} has what it lacked:[/] {made.written:,} records, verified."
+    if not report.right:
+        message = f"[bold red]{report.topic} differs from the log.[/]"
+    elif report.recreated:
+        message = f"[green]{report.topic} was rebuilt:[/] {report.written:,} records, verified."
+    elif report.written:
+        message = f"[green]{report.topic} was completed:[/] {report.written:,} records, verified."
     else:
-        told = f"[green]{made.topic} is what the log says;[/] nothing was changed."
-    console().print(told)
+        message = f"[green]{report.topic} agrees with the log;[/] nothing was changed."
+    console().print(message)
 
 
-def _show_tables(made: of_postgres.PostgresRebuildReport, *, dry_run: bool) -> None:
+def _show_tables(report: of_postgres.PostgresRebuildReport, *, dry_run: bool) -> None:
     numbers = ("From the log", "In the database", "Missing", "Surplus")
     table = grid("Table", *numbers, right=numbers)
-    for d in made.differences:
+    for d in report.differences:
         counts = (d.in_log, d.in_database, d.missing, d.surplus)
         table.add_row(d.table, *(f"{count:,}" for count in counts))
     console().print(table)
-    if made.replaced:
-        told = "[green]The tables were replaced by what the log says.[/]"
-    elif made.equal:
-        told = "[green]The database says what the log says;[/] no table was changed."
+    if report.replaced:
+        message = "[green]The tables were replaced by the count from the log.[/]"
+    elif report.equal:
+        message = "[green]The database agrees with the log;[/] no table was changed."
     else:
-        told = "[bold red]The database differs from the log.[/] Nothing was changed."
-    console().print(told)
+        message = "[bold red]The database differs from the log.[/] Nothing was changed."
+    console().print(message)
     if not dry_run:
-        console().print(f"{made.windows_written:,} windows written to votes.windows.")
+        console().print(f"{report.windows_written:,} windows written to votes.windows.")

@@ -28,30 +28,30 @@ def reset(
     *,
     confirm: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Name of the rehearsal, as SCRUTIN_REHEARSAL has it."),
+        typer.Option(metavar="NAME", help="Name of the rehearsal, equal to SCRUTIN_REHEARSAL."),
     ],
     as_json: JsonOption = False,
 ) -> None:
     """Empty a running rehearsal: results, voted table, mirror, queues. Nothing is restarted.
 
-    Contests that were closed become drafts again; the roll stays. The log keeps everything, but
-    what lies before the reset is void. Refused where SCRUTIN_REHEARSAL does not name the
-    deployment, and to anybody but the owner of the tables.
+    Closed contests become drafts again; the roll stays. The log keeps everything, but votes before
+    the reset are void. Refused unless SCRUTIN_REHEARSAL names the deployment, and for users other
+    than the owner of the tables.
 
     Example: `SCRUTIN_REHEARSAL=dry-run scrutin reset --confirm dry-run`
     """
     settings = load_settings()
     if not settings.rehearsal:
         raise SettingsError(
-            "This deployment is not marked as a rehearsal, so its votes are not touched",
+            "This deployment is not marked as a rehearsal, so its votes are kept",
             where={"variable": "SCRUTIN_REHEARSAL"},
             todo="Give a rehearsal a name, and that name to --confirm. Never in a real election",
         )
     if confirm != settings.rehearsal:
         raise SettingsError(
-            f"This rehearsal has another name than {confirm!r}, so nothing is touched",
+            f"This rehearsal has another name than {confirm!r}, so nothing is changed",
             where={"variable": "SCRUTIN_REHEARSAL"},
-            todo="Check that you are where you think you are",
+            todo="Check that this is the deployment that you mean",
         )
     done = run(_reset(settings))
     if as_json:

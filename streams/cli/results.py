@@ -1,4 +1,4 @@
-"""`scrutin results`: the count, as PostgreSQL has it."""
+"""`scrutin results`: the count in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
 Found = tuple[list[ResultTotals], ElectionResult | None]
-"""All contests; and the election that was asked for, counted."""
+"""All contests, and the counted result of the requested election."""
 
 _BAR = 40
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "red")
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def results(
     law: Annotated[
         str | None,
-        typer.Argument(metavar="LAW", help="A law's or an election's id; all if not given."),
+        typer.Argument(metavar="LAW", help="Id of a law or an election; default all."),
     ] = None,
     *,
     watch_it: WatchOption = False,

@@ -1,4 +1,4 @@
-"""`scrutin roles`: who may do what in the database."""
+"""`scrutin roles`: least-privilege roles in the database."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def register(app: typer.Typer) -> None:
 
 def command(
     apply: Annotated[
-        bool, typer.Option("--apply", help="Run it, as POSTGRES_USER, instead of printing it.")
+        bool, typer.Option("--apply", help="Run the SQL as POSTGRES_USER instead of printing it.")
     ] = False,
 ) -> None:
-    """Give the database roles with least rights: `scrutin_sink`, `_operator` and `_reader`.
+    """Create database roles with least privilege: `scrutin_sink`, `_operator` and `_reader`.
 
     Prints the SQL. `scrutin_sink` is for workers, bridges and gateways: it adds to the audit and
-    to rejected votes and can change or remove nothing there. `scrutin_operator` is for commands
+    to rejected votes, but cannot change or remove rows there. `scrutin_operator` is for commands
     about contests, elections, rolls and encrypted tallies, and writes no vote and no total.
-    `scrutin_reader` reads. Tables stay with the user that ran `scrutin migrate`; run this again,
-    as that user, after each migration.
+    `scrutin_reader` reads. The user that ran `scrutin migrate` owns the tables; run this again as
+    that user after each migration.
 
     Examples:
 
@@ -45,7 +45,7 @@ def command(
     asyncio.run(_apply(settings, text))
     typer.echo(
         "scrutin_sink, scrutin_operator and scrutin_reader have their rights;"
-        " give them to users of your own"
+        " grant them to your users"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: consoles, JSON, progress, and one way to run a coroutine."""
+"""Shared by the commands: consoles, JSON, progress, and running a coroutine."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ T = TypeVar("T")
 _PIPED_COLUMNS: Final = 200
 
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="For programs: JSON on standard output, nothing else there.")
+    bool, typer.Option("--json", help="Print only JSON on standard output, for programs.")
 ]
 
 
 def console() -> Console:
-    """Console on standard output; a pipe gets wide lines, so that nothing is cut off."""
+    """Console on standard output; a pipe gets wide lines, so that nothing is truncated."""
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return Console(highlight=False)
     return Console(highlight=False, width=_PIPED_COLUMNS)
 
 
 def quiet_drivers() -> None:
-    """Let drivers say nothing: their errors come back as ours."""
+    """Silence the drivers' logs: their errors are raised as Scrutin's errors."""
     for driver in ("aiokafka", "kafka", "pika", "asyncio"):
         logging.getLogger(driver).setLevel(logging.CRITICAL)
 
@@ -63,7 +63,7 @@ def write_json(value: object, *, indent: bool = True) -> None:
 
 
 def plain(value: object) -> Text:
-    """Text from outside: no markup, and no control character reaches the terminal."""
+    """Untrusted text without markup and control characters."""
     return Text("".join(c if c.isprintable() else "\ufffd" for c in str(value)))
 
 
@@ -95,11 +95,11 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def counting(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal's standard error while the block runs; yields what advances it.
+    """Show a progress bar on a terminal's standard error; yields a function that advances it.
 
     Args:
-        label: what is counted.
-        total: where it ends.
+        label: description of the work.
+        total: number of steps.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -116,7 +116,7 @@ def counting(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def size(count: float) -> str:
-    """Bytes for people, in binary units."""
+    """Readable size in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

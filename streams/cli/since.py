@@ -1,4 +1,4 @@
-"""Times as people type them."""
+"""Parse times from the command line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def parse_since(text: str, now_ms: int | None = None) -> int:
-    """`90s`, `10m`, `2h`, `3d` ago, or ISO 8601 (UTC unless it says otherwise).
+    """`90s`, `10m`, `2h`, `3d` ago, or ISO 8601 (UTC without an offset).
 
     Args:
-        text: what was typed.
-        now_ms: Unix time in milliseconds; the clock's if None.
+        text: of the option.
+        now_ms: Unix time in milliseconds; None for the present.
 
     Returns:
         Unix time in milliseconds.
 
     Raises:
-        typer.BadParameter: it is neither.
+        typer.BadParameter: the text is neither.
     """
     now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     if ago := _AGO.fullmatch(text.strip()):
@@ -33,6 +33,6 @@ def parse_since(text: str, now_ms: int | None = None) -> int:
         at = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise typer.BadParameter(
-            f"{text!r} is no time; write 90s, 10m, 2h, 3d or 2026-11-22T10:30:00Z"
+            f"{text!r} is not a time; write 90s, 10m, 2h, 3d or 2026-11-22T10:30:00Z"
         ) from error
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""`scrutin skip`: let the count pass a record that cannot be decoded."""
+"""`scrutin skip`: let the count skip a record that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -24,28 +24,27 @@ def register(app: typer.Typer) -> None:
 
 
 def command(
-    topic: Annotated[str, typer.Argument(help="As the worker that stopped names it.")],
+    topic: Annotated[str, typer.Argument(help="As named by the worker that stopped.")],
     partition: Annotated[int, typer.Argument(min=0)],
     offset: Annotated[int, typer.Argument(min=0)],
     *,
     reason: Annotated[
-        str, typer.Option(help="Why, for whoever reads the log later.", show_default=False)
+        str, typer.Option(help="Why, for later readers of the log.", show_default=False)
     ] = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be decided, and decide nothing.")
+        bool, typer.Option("--dry-run", help="Show the decision without writing it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the count pass a record of `votes.validation` that cannot be decoded.
+    """Let the count skip a record of `votes.validation` that cannot be decoded.
 
-    A worker that meets one ends with exit code 30, so that nothing is lost unseen. The decision is
-    written into the same partition: every reader of the log finds it, now and in every later
-    reading. In the count the record becomes one malformed message with the reason
-    `undecodable_record`: a row in `rejected_votes` with its first 4 KiB and its digest, and a
-    review. The record itself stays in the log. Start the workers again afterwards.
+    A worker that reads one ends with exit code 30, so that no loss goes unnoticed. The decision is
+    written to the same partition, where every reader of the log finds it, now and in later replays.
+    In the count the record becomes one malformed message with the reason `undecodable_record`: a
+    row in `rejected_votes` with its first 4 KiB and its digest, and a review. The record itself
+    stays in the log. Start the workers again afterwards.
 
-    Other topics are made from this log: a broken record there is no reason to pass anything, see
-    `scrutin rebuild`.
+    Other topics are derived from this log: for a broken record there use `scrutin rebuild`.
 
     Examples:
 
@@ -59,9 +58,9 @@ def command(
     if as_json:
         write_json({**_facts(partition, decided), "written": not dry_run})
         return
-    told = "would be passed" if dry_run else "is passed"
+    verb = "would be skipped" if dry_run else "is skipped"
     console().print(
-        f"Offset {offset} of partition {partition}, {decided.length:,} bytes, {told}"
+        f"Offset {offset} of partition {partition}, {decided.length:,} bytes, {verb}"
         f" as one malformed message ({UNDECODABLE_RECORD}), decided {moment(decided.decided_ms)}."
     )
 
@@ -76,11 +75,11 @@ def _check_topic(settings: Settings, topic: str) -> None:
         return
     if topic in rebuilt:
         raise ScrutinError(
-            "This topic is made from the input log; passing a record of it would lose votes",
+            "This topic is derived from the input log; skipping a record of it would lose votes",
             where={"topic": topic},
-            todo=f"Stop the workers and type `scrutin rebuild {rebuilt[topic]}`",
+            todo=f"Stop the workers and run `scrutin rebuild {rebuilt[topic]}`",
         )
-    raise typer.BadParameter(f"{topic} is no topic of Scrutin's", param_hint="TOPIC")
+    raise typer.BadParameter(f"{topic} is not a topic of Scrutin", param_hint="TOPIC")
 
 
 async def _decide(

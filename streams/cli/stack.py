@@ -23,7 +23,7 @@ from streams.devstack.cluster import LARGEST
 from streams.devstack.stack import ServiceStatus, Stack
 from streams.errors import ExitCode, StackError
 
-app = typer.Typer(no_args_is_help=True, help="Bring the local services up and down.")
+app = typer.Typer(no_args_is_help=True, help="Start and stop the local services.")
 
 Service = Annotated[str, typer.Argument(help="rabbitmq, kafka, postgres or redis")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -32,7 +32,7 @@ _COLOURS = {"up": "green", "paused": "yellow", "unwell": "red", "stopped": "red"
 
 
 class _Progress:
-    """What happens to each service: a living table on a terminal, else one line per event."""
+    """Progress of each service: a live table on a terminal, else one line per event."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -72,24 +72,25 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def up(
     services: Annotated[
-        list[str] | None, typer.Argument(help="Only these; default all four.")
+        list[str] | None, typer.Argument(help="Only these services; default all four.")
     ] = None,
     *,
     native: Annotated[
-        bool, typer.Option("--native", help="Processes of this machine, even if Docker answers.")
+        bool,
+        typer.Option("--native", help="Run processes on this machine, even if Docker answers."),
     ] = False,
-    docker: Annotated[bool, typer.Option("--docker", help="Containers, or an error.")] = False,
+    docker: Annotated[bool, typer.Option("--docker", help="Run containers, or fail.")] = False,
     deadline: Annotated[
-        float, typer.Option(min=1, help="Seconds each service has to become ready.")
+        float, typer.Option(min=1, help="Seconds for each service to become ready.")
     ] = 90.0,
     kafka_heap: Annotated[str, typer.Option(help="Heap of Kafka's Java, e.g. 512m.")] = "512m",
     brokers: Annotated[int, typer.Option(help="Brokers of Kafka: 1, or 3 for replication.")] = 1,
     tls: Annotated[
         bool,
-        typer.Option("--tls", help="Encrypted, with passwords and an authority of their own."),
+        typer.Option("--tls", help="Use TLS with a private authority, and passwords."),
     ] = False,
 ) -> None:
-    """Bring up what is not up: given in the environment, else in Docker, else natively."""
+    """Start services that are not up: given in the environment, else in Docker, else native."""
     if tls and docker:
         raise typer.BadParameter("--tls is for native services")
     if brokers not in {1, LARGEST}:
@@ -107,7 +108,7 @@ def up(
             prefer = "native" if native else "docker"
         started = stack.up(only=services or None, prefer=prefer, deadline_seconds=deadline)
     seconds = time.monotonic() - begin
-    what = f"Started {', '.join(started)}" if started else "Everything was up already"
+    what = f"Started {', '.join(started)}" if started else "All services were already up"
     console.print(f"{what} ({seconds:.1f} s).", highlight=False)
     _print_table(console, stack.status())
     console.print(
@@ -119,7 +120,7 @@ def up(
 def down(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data for the next `up`.")] = False,
 ) -> None:
-    """End what `up` started, nothing else, and remove its data."""
+    """Stop only what `up` started, and remove its data."""
     console = _console()
     with _Progress(console) as progress:
         stack = Stack(say=progress.say)
@@ -129,7 +130,7 @@ def down(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show each service, its addresses and how it is; exits 1 unless all are up."""
+    """Show each service with its state and addresses; exits 1 unless all are up."""
     stack = Stack()
     found = stack.status()
     if as_json:
@@ -154,9 +155,9 @@ def env(as_json: AsJson = False) -> None:
 
 @app.command()
 def logs(
-    service: Annotated[str | None, typer.Argument(help="Default: all of them.")] = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of each.")] = 50,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
+    service: Annotated[str | None, typer.Argument(help="Default: all services.")] = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of each service.")] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow until Ctrl-C.")] = False,
 ) -> None:
     """Print the services' logs."""
     stack = Stack()
@@ -182,29 +183,30 @@ def logs(
 def stop(
     service: Service,
     signal_name: Annotated[
-        str | None, typer.Option("--signal", help="KILL for a crash; default an orderly end.")
+        str | None,
+        typer.Option("--signal", help="KILL simulates a crash; default: a graceful stop."),
     ] = None,
 ) -> None:
-    """End one service; address and data stay."""
+    """Stop one service; its address and data stay."""
     Stack().stop(service, parse_signal(signal_name) if signal_name else None)
 
 
 @app.command()
 def start(service: Service) -> None:
-    """Start one service again, at the same address with the same data."""
+    """Start a stopped service at the same address with the same data."""
     with _Progress(_console()) as progress:
         Stack(say=progress.say).start(service)
 
 
 @app.command()
 def pause(service: Service) -> None:
-    """Freeze one service (SIGSTOP): connections stay open, nothing answers."""
+    """Freeze one service (SIGSTOP): connections stay open, but nothing answers."""
     Stack().pause(service)
 
 
 @app.command()
 def resume(service: Service) -> None:
-    """Let a paused service go on."""
+    """Continue a paused service."""
     Stack().resume(service)
 
 
@@ -224,7 +226,7 @@ def parse_signal(name: str) -> signal.Signals:
 
 
 def _console() -> Console:
-    """Standard output; lines are not cut to a width where nobody watches."""
+    """Standard output; wide lines without a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=200)
 
@@ -243,7 +245,7 @@ def _print_table(console: Console, found: list[ServiceStatus]) -> None:
 
 
 def _follow(files: dict[str, Path], *, prefixed: bool) -> None:
-    """Print what is added to the files until interrupted; starts over when one was cut short."""
+    """Print new lines of the files until interrupted."""
     opened: dict[str, TextIO] = {}
     for name, path in files.items():
         opened[name] = path.open(errors="replace")

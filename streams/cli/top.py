@@ -1,4 +1,4 @@
-"""`scrutin top`: a running deployment at a glance, live."""
+"""`scrutin top`: live overview of a running deployment."""
 
 from __future__ import annotations
 
@@ -57,20 +57,23 @@ def top(
         typer.Option(
             "--at",
             metavar="HOST:PORT",
-            help="Metrics port of a process; may be given often, and a name that stands for "
-            "several hosts is all of them. Default: worker, bridge and gateway of this host.",
+            help="Metrics port of a process; repeatable. A name with several addresses means all "
+            "of them. Default: worker, bridge and gateway on this host.",
         ),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Two looks an interval apart, shown once.")
+        bool,
+        typer.Option(
+            "--once", help="Take two snapshots an interval apart, and show the result once."
+        ),
     ] = False,
     interval: IntervalOption = 1.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show rates, what waits where, latencies, windows and every process, live.
+    """Show live rates, waiting messages, latencies, windows and every process.
 
-    Rates and latencies are of the processes asked with **--at**; what waits is asked of RabbitMQ,
-    Kafka and PostgreSQL, and the windows are the votes PostgreSQL has committed.
+    Rates and latencies come from the processes given by **--at**; waiting messages come from
+    RabbitMQ, Kafka and PostgreSQL; windows are the votes that PostgreSQL has committed.
 
         scrutin top
 
@@ -103,23 +106,23 @@ def top(
 
     latest: list[Snapshot] = []
 
-    async def again() -> View:
+    async def refresh() -> View:
         now = await look(deployment, addresses)
         before = latest[0] if latest else now
         latest[:] = [now]
         return compare(before, now, review)
 
-    watch(again, render, as_dict=View.as_dict if as_json else None, interval_s=interval)
+    watch(refresh, render, as_dict=View.as_dict if as_json else None, interval_s=interval)
 
 
 def _own(settings: Settings) -> list[str]:
-    """Processes of this host, where the settings say that they listen."""
+    """Addresses of this host's processes by the settings."""
     ports = (settings.metrics_port, settings.bridge_metrics_port, settings.gateway_port)
     return [f"127.0.0.1:{port}" for port in ports if port]
 
 
 def render(view: View) -> RenderableType:
-    """Figures side by side, windows and processes below, what could not be asked last."""
+    """Figures side by side, then windows and processes, then services that do not answer."""
     parts: list[RenderableType] = [
         Columns(
             [

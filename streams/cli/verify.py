@@ -1,4 +1,4 @@
-"""`scrutin verify`: is everything counted as it must be?"""
+"""`scrutin verify`: compare the count with the expected outcome."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def verify(
     *,
     expected: Annotated[Path, typer.Argument(help="Written by `scrutin publish`.")],
     wait: Annotated[
-        float, typer.Option(min=0, help="Give up after this many seconds without any change.")
+        float, typer.Option(min=0, help="Give up after this many seconds without a change.")
     ] = 30.0,
     sample: Annotated[int, typer.Option(min=0, help="Differing lines to show.")] = 10,
     review: Annotated[
@@ -50,14 +50,14 @@ def verify(
         bool,
         typer.Option(
             "--drain-review/--keep-review",
-            help="Take review messages out, or leave them there (marked as redelivered).",
+            help="Remove review messages, or leave them queued (marked as redelivered).",
         ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Wait until a published election was counted, then compare every line of it.
+    """Wait until a published election is counted, then compare every line of it.
 
-    Compared are `vote_results`, `contest_results`, `vote_windows`, each row of `vote_audit`,
+    Compares `vote_results`, `contest_results`, `vote_windows`, each row of `vote_audit`,
     `rejected_votes` and `duplicate_attempts`, the messages on the review queue, and the Redis keys
     `voted_hashes` and `duplicate_count:*`. Everything counted must come from this election.
 
@@ -109,13 +109,13 @@ async def check(
         config, document, path, review=review, drain_review=drain_review, sample=sample
     )
     if not arrived:
-        report.notes.append(f"The count stopped short: nothing moved for {wait_s:g} s")
+        report.notes.append(f"The count is incomplete: no progress for {wait_s:g} s")
     return report
 
 
 @contextmanager
 def _looking(document: Expected) -> Iterator[Callable[[VerificationProgress], None]]:
-    """One line on a terminal's standard error that tells how far the count is."""
+    """Show the progress of the count in one line on a terminal's standard error."""
     err = Console(stderr=True)
     if not err.is_terminal:
         yield lambda _: None
@@ -131,7 +131,7 @@ def _looking(document: Expected) -> Iterator[Callable[[VerificationProgress], No
 
 
 def show(report: Report) -> None:
-    """Print a report for people."""
+    """Print a report."""
     out = console()
     table = grid("where", "figure", "expected", "found", "", right=("expected", "found"))
     group = ""

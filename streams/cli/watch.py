@@ -1,4 +1,4 @@
-"""Showing something again and again."""
+"""Repeat a view until interrupted."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 WatchOption = Annotated[
     bool,
-    typer.Option("--watch", "-w", help="Show it again and again; Ctrl-C ends. With --json: lines."),
+    typer.Option("--watch", "-w", help="Refresh until Ctrl-C; with --json one line each time."),
 ]
 IntervalOption = Annotated[
-    float, typer.Option("--interval", min=0.1, metavar="SECONDS", help="Pause of --watch.")
+    float, typer.Option("--interval", min=0.1, metavar="SECONDS", help="Interval of --watch.")
 ]
 
 
@@ -34,13 +34,13 @@ def watch(
     as_dict: Callable[[T], object] | None,
     interval_s: float,
 ) -> None:
-    """Look every `interval_s` seconds until Ctrl-C; an outage is shown and waited out.
+    """Refresh every `interval_s` seconds until Ctrl-C; outages are shown and retried.
 
     Args:
-        look: fetches what is shown.
-        render: makes it visible.
-        as_dict: if given, a line of JSON is written for each look instead.
-        interval_s: pause between looks in seconds.
+        look: fetches the data.
+        render: renders it.
+        as_dict: if given, write a line of JSON each time instead.
+        interval_s: pause in seconds.
     """
     with contextlib.suppress(KeyboardInterrupt):
         if as_dict is not None:

@@ -129,7 +129,7 @@ def test_get_of_a_stranger_fails_clearly(count: Count, arguments: tuple[str, ...
     if arguments:
         assert json.loads(done.stdout)["found"] is False
     else:
-        assert "No vote of this hash was accepted" in done.stderr
+        assert "No vote with this hash was accepted" in done.stderr
     assert count.voter not in done.stderr
 
 

@@ -221,7 +221,7 @@ async def ranked_equals_the_independent_count(
             for name, votes in one["votes"].items()
         }
     text = await asyncio.to_thread(scrutin, world.env, "results", "A-2026")
-    assert "goes out" in text.stdout
+    assert "is eliminated" in text.stdout
     assert "elected: Candidate" in text.stdout
 
 

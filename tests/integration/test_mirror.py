@@ -184,7 +184,7 @@ async def test_check_and_rebuild_as_a_user(world: BridgeHarness) -> None:
     assert await world.redis.get("other") == "kept"
     assert not await world.redis.keys("scrutin:mirror:*")
     human = await asyncio.to_thread(scrutin, env, "mirror", "check")
-    assert "says what the log says" in human.stdout
+    assert "agrees with the log" in human.stdout
 
 
 async def test_rebuild_keeps_what_the_live_mirror_writes_meanwhile(world: BridgeHarness) -> None:

@@ -50,7 +50,7 @@ _READY: Final = "--retry 120 --retry-delay 1 --retry-all-errors -sSf"
 
 SESSION: Final = (
     # Five minutes, from README.
-    Step("scrutin stack up", says="Everything was up already"),
+    Step("scrutin stack up", says="All services were already up"),
     Step('eval "$()"', 'eval "$(scrutin stack env)"'),
     Step("scrutin migrate", says="0001"),
     Step("scrutin roles --apply"),

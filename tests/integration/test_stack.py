@@ -237,7 +237,7 @@ class TestCommands:
         with monkeypatch.context() as patch:
             patch.setattr(subprocess, "Popen", not_to_be_called)
             shown = run(own.directory, "up")
-        assert "Everything was up already" in shown.stdout
+        assert "All services were already up" in shown.stdout
         assert [one.pids for one in own.status()] == before
 
     def test_env_can_be_read_by_a_shell_and_as_json(self, own: Stack, run: Run) -> None:

@@ -21,7 +21,6 @@ ROOT: Final = Path(__file__).parents[2]
 
 PENDING: Final[tuple[str, ...]] = (
     "streams/adapters/",
-    "streams/cli/",
     "streams/control/",
     "streams/engine/",
     "streams/runtime/",

@@ -17,7 +17,7 @@ from streams.errors import SettingsError
 from streams.settings.model import Settings
 
 
-def carry_out(
+def issue_change(
     settings: Settings,
     change: Callable[[dict[str, Contest], int], list[Contest]],
     names: list[str],
@@ -25,7 +25,7 @@ def carry_out(
 ) -> bool:
     """Issue a change of contests and wait for it; returns whether anything changed.
 
-    Where nothing changes, the wait is for the command that changed it before.
+    If nothing changes, the wait is for the command that last changed the contests.
     """
 
     async def work() -> bool:
@@ -44,8 +44,8 @@ def carry_out(
     return run(work())
 
 
-def announce(settings: Settings, names: list[str], changed: bool, *, as_json: bool) -> None:
-    """Show the contests that a command was about."""
+def show_changed(settings: Settings, names: list[str], changed: bool, *, as_json: bool) -> None:
+    """Show the contests of a command."""
     found = run(details(settings, names))
     if as_json:
         described = [{**one, "changed": changed} for one in found]
@@ -54,7 +54,7 @@ def announce(settings: Settings, names: list[str], changed: bool, *, as_json: bo
     for one in found:
         print_details(one)
     if not changed:
-        console().print("[dim]Nothing had to be changed.[/]")
+        console().print("[dim]Nothing to change.[/]")
     if not settings.enforce_contests:
         console().print(
             "[yellow]SCRUTIN_ENFORCE_CONTESTS is off:[/] votes count in any contest, open or not."
@@ -65,7 +65,7 @@ def read_table(file: Path) -> list[dict[str, Any]]:
     """Rows of a JSON list, a CSV file with a header, or a Parquet file.
 
     Raises:
-        SettingsError: the file cannot be read, or is none of these.
+        SettingsError: the file cannot be read, or has another format.
     """
     try:
         suffix = file.suffix.lower()
@@ -74,7 +74,7 @@ def read_table(file: Path) -> list[dict[str, Any]]:
             if isinstance(rows, dict):
                 rows = rows.get("contests")
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise ValueError("a list of objects is needed")
+                raise ValueError("a list of objects is required")
             return rows
         if suffix == ".parquet":
             from pyarrow import parquet  # noqa: PLC0415 - slow to load

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from schemas.control import Contest, ContestKind, ContestRoll
-from streams.cli.contest.changes import announce, carry_out, read_table
+from streams.cli.contest.changes import issue_change, read_table, show_changed
 from streams.cli.contest.show import (
     list_contests,
     show_contest,
@@ -35,8 +35,8 @@ from streams.settings.load import load_settings
 contest = typer.Typer(
     name="contest",
     help="Laws, elections and polls: draft, open, closed, archived.\n\n"
-    "Each command becomes a record in every partition of the log; votes are judged by their place "
-    "before or behind it, where SCRUTIN_ENFORCE_CONTESTS is on.\n\n"
+    "Each command becomes a record in every partition of the log. With SCRUTIN_ENFORCE_CONTESTS, "
+    "the rules for a vote depend on its position before or after that record.\n\n"
     "Example: `scrutin contest create C-42 --closes 2026-06-01T20:00:00Z && "
     "scrutin contest open C-42`",
     no_args_is_help=True,
@@ -65,23 +65,23 @@ def create_contest(
     name: NameArgument,
     *,
     kind: Annotated[
-        ContestKind | None, typer.Option(help="By default the prefix of CONTEST tells.")
+        ContestKind | None, typer.Option(help="Default: by the prefix of CONTEST.")
     ] = None,
-    title: Annotated[str, typer.Option(help="For people.")] = "",
+    title: Annotated[str, typer.Option(help="Shown to people.")] = "",
     choices: Annotated[
         str | None,
-        typer.Option(help="Comma list; a law has oui,non. By default any choice counts."),
+        typer.Option(help="Comma-separated; a law has oui,non. Default: any choice counts."),
     ] = None,
     roll: Annotated[
         ContestRoll,
-        typer.Option(help="Who may vote: as SCRUTIN_ROLL says, the log's roll, anybody."),
+        typer.Option(help="Who may vote: by SCRUTIN_ROLL, the log's roll, or anybody."),
     ] = ContestRoll.DEFAULT,
-    opens: Annotated[str | None, typer.Option(help="Opens by itself at this time.")] = None,
-    closes: Annotated[str | None, typer.Option(help="Closes by itself at this time.")] = None,
+    opens: Annotated[str | None, typer.Option(help="Opens automatically at this time.")] = None,
+    closes: Annotated[str | None, typer.Option(help="Closes automatically at this time.")] = None,
     wait: WaitOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Announce a contest. It is a draft until it is opened, by command or by time.
+    """Create a contest as a draft, which a command or its time opens.
 
     Example: `scrutin contest create election:1 --choices 7,42 --closes 2026-06-01T20:00:00Z`
     """
@@ -105,9 +105,9 @@ def import_contests(
     wait: WaitOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Announce many contests: id, and any of kind, title, choices, roll, opens, closes.
+    """Create many contests: id, and any of kind, title, choices, roll, opens, closes.
 
-    All or none, in one command. Drafts that differ are replaced, equal contests left alone.
+    All or none, in one command. Drafts that differ are replaced; equal contests stay unchanged.
 
     Example: `scrutin contest import contests.csv`
     """
@@ -131,10 +131,10 @@ def open_contest(
 def close_contest(
     name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
 ) -> None:
-    """Close for good, and wait until the result is final.
+    """Close permanently, and wait until the result is final.
 
-    Votes in front of the closing record of their partition count, however late they are
-    worked on; votes behind it are rejected as contest_closed.
+    Votes before the closing record of their partition count, however late they are processed;
+    votes after it are rejected as contest_closed.
 
     Example: `scrutin contest close C-42 --json | jq .final.vector`
     """
@@ -147,8 +147,8 @@ def extend_contest(
     name: NameArgument,
     *,
     until: Annotated[str | None, typer.Option(help="The new closing time, ISO 8601.")] = None,
-    by: Annotated[str | None, typer.Option(help="Later by this: 90s, 30m, 2h, 1d.")] = None,
-    open_ended: Annotated[bool, typer.Option(help="Closes by command only.")] = False,
+    by: Annotated[str | None, typer.Option(help="Extend by: 90s, 30m, 2h, 1d.")] = None,
+    open_ended: Annotated[bool, typer.Option(help="Close by command only.")] = False,
     wait: WaitOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -158,7 +158,8 @@ def extend_contest(
     """
     if sum((until is not None, by is not None, open_ended)) != 1:
         raise SettingsError(
-            "How long is not clear", todo="Give one of --until, --by and --open-ended"
+            "The new closing time is not clear",
+            todo="Give exactly one of --until, --by and --open-ended",
         )
     wanted = contest_id(name)
     closes_ms = _time("--until", until)
@@ -178,7 +179,7 @@ def extend_contest(
 def archive_contest(
     name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
 ) -> None:
-    """Put a closed contest away: `list` shows it with --all only. Its result stays.
+    """Archive a closed contest: `list` shows it only with --all. Its result stays.
 
     Example: `scrutin contest archive C-42`
     """
@@ -188,8 +189,8 @@ def archive_contest(
 
 def _change(change: Change, names: list[str], wait_s: float, *, as_json: bool) -> None:
     settings = load_settings()
-    changed = carry_out(settings, change, names, wait_s)
-    announce(settings, names, changed, as_json=as_json)
+    changed = issue_change(settings, change, names, wait_s)
+    show_changed(settings, names, changed, as_json=as_json)
 
 
 def _time(option: str, text: str | None) -> int | None:
@@ -197,7 +198,7 @@ def _time(option: str, text: str | None) -> int | None:
         return parse_time(text)
     except ValueError as error:
         raise SettingsError(
-            f"{text!r} is no time",
+            f"{text!r} is not a time",
             where={"option": option},
             todo=f"Write it like {datetime.now(UTC).replace(microsecond=0).isoformat()}",
         ) from error
@@ -207,7 +208,7 @@ def _step(text: str) -> timedelta:
     match = _STEP.match(text)
     if match is None:
         raise SettingsError(
-            f"{text!r} is no span of time",
+            f"{text!r} is not a duration",
             where={"option": "--by"},
             todo="Write 90s, 30m, 2h or 1d",
         )

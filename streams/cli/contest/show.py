@@ -23,12 +23,12 @@ _COLOURS = {"draft": "yellow", "open": "green", "closed": "cyan", "archived": "d
 
 def list_contests(
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Archived ones too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include archived contests.")] = False,
     watch_it: WatchOption = False,
     interval: IntervalOption = 1.0,
     as_json: JsonOption = False,
 ) -> None:
-    """List the contests with their state, and in how many partitions it holds already.
+    """List the contests with their state and the number of partitions where it applies.
 
     Example: `scrutin contest list --watch`
     """
@@ -55,7 +55,7 @@ def show_contest(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one contest: state, times, votes and, once closed, the proof that all is counted.
+    """Show one contest: state, times, votes and, once closed, the proof of completeness.
 
     Example: `scrutin contest show C-42 --json | jq .final`
     """
@@ -67,10 +67,10 @@ def show_contest(
 
 
 async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
-    """Contests with their results and what is final of them.
+    """Contests with their results and the proof of closed ones.
 
     Raises:
-        ScrutinError: there is no such contest.
+        ScrutinError: a contest does not exist.
     """
     where = settings.postgres.where()
     async with connected(settings.postgres) as connection:
@@ -80,7 +80,7 @@ async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
         for name in names:
             if name not in rows:
                 raise ScrutinError(
-                    "There is no such contest",
+                    "The contest does not exist",
                     where={"contest": name},
                     todo="See `scrutin contest list --all`",
                 )
@@ -97,7 +97,7 @@ async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
 
 
 def print_details(one: dict[str, Any]) -> None:
-    """A contest for people."""
+    """Print a contest."""
     table = facts()
     table.add_row("contest", plain(one["contest_id"]))
     table.add_row("title", plain(one["title"]))
@@ -127,10 +127,10 @@ def _state(one: dict[str, Any]) -> str:
 
 def _finality(final: dict[str, Any]) -> str:
     if not final["enforced"]:
-        return "[yellow]not final: votes are not judged by contests here[/]"
+        return "[yellow]not final: contests are not enforced (SCRUTIN_ENFORCE_CONTESTS)[/]"
     if not final["final"]:
         done = f"{final['partitions_passed']} of {final['partitions']}"
-        return f"[yellow]being completed: {done} partitions have passed the closing[/]"
+        return f"[yellow]not complete: {done} partitions have passed the closing[/]"
     return f"[green]final[/] since {final['final_at']}"
 
 

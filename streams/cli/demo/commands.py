@@ -33,21 +33,21 @@ def demo(
     votes: Annotated[int, typer.Option(min=1, help="Votes to be counted.")] = 50_000,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers to run.")] = 1,
     ingress: Annotated[
-        str, typer.Option(help="votes.validation, or votes.aggregation (nobody asks the roll).")
+        str, typer.Option(help="votes.validation, or votes.aggregation (no check of the roll).")
     ] = VALIDATION,
-    seed: Annotated[int, typer.Option(min=0, help="Other seed, other votes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Different seeds make different votes.")] = 1,
     tls: Annotated[
-        bool, typer.Option("--tls", help="All services encrypted, with passwords.")
+        bool, typer.Option("--tls", help="Use TLS and passwords for all services.")
     ] = False,
     hold: Annotated[
-        bool, typer.Option("--hold", help="Keep it running until Ctrl-C, to look around.")
+        bool, typer.Option("--hold", help="Keep everything running until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Bring up RabbitMQ, Kafka, Redis and PostgreSQL, count an election, prove the count, clean up.
+    """Start RabbitMQ, Kafka, Redis and PostgreSQL, count an election, prove the count, clean up.
 
-    Votes go the whole way: queue, bridge, Kafka, agents, database, mirror and review queue. Some
-    are duplicates, unknown voters, malformed messages and repeated deliveries. At the end every
-    line is compared with what must come of them: exit code 0 if all is equal, 3 if not.
+    Votes pass the whole chain: queue, bridge, Kafka, agents, database, mirror and review queue.
+    Some are duplicates, unknown voters, malformed messages and repeated deliveries. At the end
+    every line is compared with the expected outcome: exit code 0 if all is equal, 3 if not.
 
     Everything lives in the folder `demo` of SCRUTIN_STACK_DIR (`.stack`), on free ports of this
     machine; a run leaves only logs and the expected outcome there.
@@ -95,7 +95,7 @@ async def _run(directory: Path, plan: LoadPlan, workers: int, *, tls: bool, hold
         try:
             outcome = await _play(show, screen, leave if hold else None)
         except asyncio.CancelledError:
-            screen.say("demo", "interrupted; what was started has ended")
+            screen.say("demo", "interrupted; all processes and services have ended")
             return ExitCode.INTERRUPTED
     screen.verdict(outcome, show.logs)
     if not hold:
@@ -104,7 +104,7 @@ async def _run(directory: Path, plan: LoadPlan, workers: int, *, tls: bool, hold
 
 
 class _Leave:
-    """SIGINT and SIGTERM: cancel the demo, or end it in order while it is held."""
+    """SIGINT and SIGTERM: cancel the demo, or end `--hold` gracefully."""
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
@@ -113,7 +113,7 @@ class _Leave:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Act on the signals while the block runs."""
+        """Handle the signals during the block."""
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sig, self._on_signal)

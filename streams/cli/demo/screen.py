@@ -1,4 +1,4 @@
-"""What `scrutin demo` prints: for a terminal of 100 columns, and readable when piped."""
+"""Output of `scrutin demo`, for a terminal of 100 columns, and readable when piped."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Advance = Callable[[int], None]
 
 
 class Screen:
-    """Prints one run, from top to bottom."""
+    """Prints one run from top to bottom."""
 
     def __init__(self) -> None:
         self._out: Console = console()
         self._begin = time.monotonic()
 
     def say(self, name: str, text: str) -> None:
-        """One line of what happens; called from several threads."""
+        """Print one event; called from several threads."""
         line = Text.assemble((f"{time.monotonic() - self._begin:6.1f} s  ", "dim"))
         self._out.print(line.append(f"{name:<10} ", "cyan").append(text))
 
@@ -46,17 +46,17 @@ class Screen:
         self._out.print(Rule(Text(title, style="bold"), align="left", style="dim"))
 
     def addresses(self, links: dict[str, str]) -> None:
-        """Where to look."""
-        self.step("To look at")
+        """Print addresses of interest."""
+        self.step("Addresses")
         width = max(len(name) for name in links)
         for name, link in links.items():
             line = Text(f"{name:<{width}}  ", style="bold").append_text(plain(link))
-            # Whole, so that it can be copied.
+            # Unwrapped, so that it can be copied.
             self._out.print(line, soft_wrap=True)
 
     @contextmanager
     def bars(self, plan: LoadPlan) -> Iterator[tuple[Advance, Advance, Callable[[Look], None]]]:
-        """Bars on a terminal: published and counted, and what waits."""
+        """Progress bars on a terminal: published and counted messages, and what follows."""
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -81,7 +81,7 @@ class Screen:
             )
 
     def throughput(self, outcome: DemoReport) -> None:
-        """What was sent and how fast it was counted."""
+        """Print the number of messages and the rates."""
         document = outcome.expected
         rate = document.messages / document.seconds
         self.say("published", f"{document.messages:,} messages confirmed, {rate:,.0f}/s")
@@ -93,7 +93,7 @@ class Screen:
             )
 
     def results(self, report: Report, expected: Expected) -> None:
-        """Bars of what was counted, beside what was expected."""
+        """Print bars of the counted votes, next to the expected ones."""
         self.step("Results")
         found = {f.name: f for f in report.figures}
         table = grid("", "", "votes", "expected", "", right=("votes", "expected"))
@@ -126,7 +126,7 @@ class Screen:
         self._out.print(table)
 
     def proof(self, report: Report) -> None:
-        """The rest of the figures, and lines that differ."""
+        """Print all other figures, and the lines that differ."""
         self.step("Proof")
         table = grid("where", "figure", "expected", "found", "", right=("expected", "found"))
         group = ""
@@ -146,30 +146,30 @@ class Screen:
             self._out.print(f"[yellow]note:[/] {note}")
 
     def verdict(self, outcome: DemoReport, logs: Path) -> None:
-        """The last lines."""
+        """Print the final lines."""
         self._out.print()
         if outcome.good:
             self._out.print(
                 f"[bold green]Exact.[/] {outcome.expected.counted:,} votes counted; "
-                f"{len(outcome.report.figures)} figures and every line are as they must be."
+                f"{len(outcome.report.figures)} figures and every line are as expected."
             )
             return
         if not outcome.report.equal:
-            self._out.print("[bold red]Different.[/] Not every figure and line is as it must be.")
+            self._out.print("[bold red]Different.[/] Not every figure and line is as expected.")
         for name, code in outcome.exit_codes.items():
             if code:
                 self._out.print(f"[bold red]{name} ended with exit code {code}.[/]")
         self._out.print(f"Logs are in {logs}")
 
     def invite(self) -> None:
-        """How to use what has just ended."""
+        """Print how to keep the demo running."""
         self._out.print(
-            "`make demo HOLD=1` keeps all of it running and ends with its page's address."
+            "`make demo HOLD=1` keeps everything running and shows the address of its page."
         )
 
 
 def _condensed(figures: list[Figure]) -> Iterator[tuple[Figure, int]]:
-    """Without those that have bars, and rejections summed up by status; with how many they were."""
+    """Figures without bars, with rejections summed up by status; and the number of parts."""
     sums: dict[tuple[str, str], list[Figure]] = {}
     for figure in figures:
         table, _, rest = figure.name.partition(" ")
@@ -182,7 +182,7 @@ def _condensed(figures: list[Figure]) -> Iterator[tuple[Figure, int]]:
             continue
         lowest, highest = sum(f.lowest for f in parts), sum(f.highest for f in parts)
         found = sum(f.found for f in parts)
-        # A sum may be right although its parts are not.
+        # A sum may be right although its parts are wrong.
         whole = Figure(group, name, lowest, highest, found)
         yield from [(whole, len(parts))] if all(f.ok for f in parts) else [(f, 1) for f in parts]
 

@@ -13,7 +13,7 @@ import typer
 
 from schemas.control import Contest
 from streams.adapters.postgres.connection import connected, translated
-from streams.cli.contest.changes import announce
+from streams.cli.contest.changes import show_changed
 from streams.cli.election.show import render_result
 from streams.cli.issuing import WaitOption, issuing, passed
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
@@ -56,7 +56,7 @@ def import_elections(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="JSON files with tables by name; CSV or Parquet files called after their table; "
+            help="JSON files with tables by name; CSV or Parquet files named after their table; "
             "or folders of them."
         ),
     ] = None,
@@ -68,10 +68,10 @@ def import_elections(
     wait: WaitOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Take descriptions of elections over, and announce their contests as drafts.
+    """Import descriptions of elections, and create their contests as drafts.
 
-    Tables are political_parties, regions, elections and candidates. All or nothing. The candidates
-    of an election are replaced as a whole; once it is open they stay as they are.
+    Tables are political_parties, regions, elections and candidates. All or nothing. An election's
+    candidates are replaced as a whole; once it is open they cannot change.
 
     Example: `scrutin election import elections.json`
     """
@@ -81,7 +81,7 @@ def import_elections(
     tables = None if files is None else read_tables(files)
     names, changed = run(_import(settings, tables, from_schema, wait))
     if names:
-        announce(settings, names, changed, as_json=as_json)
+        show_changed(settings, names, changed, as_json=as_json)
     elif as_json:
         write_json([])
     else:
@@ -127,7 +127,7 @@ async def _tables_of(connection: asyncpg.Connection, schema: str) -> Tables:
         )
         if not rows:
             raise ElectionsRefused(
-                "The schema has no tables of elections",
+                "The schema has no election tables",
                 where={"schema": schema},
                 todo=f"Looked for {', '.join(sorted(TABLES))}",
             )
@@ -145,7 +145,7 @@ def read_tables(paths: list[Path]) -> Tables:
     """Tables by name, from files and folders.
 
     Raises:
-        SettingsError: a file cannot be read, or its name is none of a table.
+        SettingsError: a file cannot be read, or has another format.
     """
     tables: Tables = {}
     for path in paths:
@@ -166,7 +166,7 @@ def _read_file(file: Path) -> Tables:
                 given = {file.stem: given}
             rows = given.values() if isinstance(given, dict) else [None]
             if not all(isinstance(t, list) and all(isinstance(r, dict) for r in t) for t in rows):
-                raise ValueError("lists of objects by the name of their table are needed")
+                raise ValueError("lists of objects by table name are required")
             tables: Tables = given
             return tables
         if file.suffix == ".parquet":
@@ -179,7 +179,7 @@ def _read_file(file: Path) -> Tables:
         raise SettingsError(
             f"The file cannot be read: {error}",
             where={"file": file},
-            todo="JSON with tables by name, or CSV or Parquet called after the table",
+            todo="JSON with tables by name, or CSV or Parquet named after the table",
         ) from error
 
 
@@ -193,8 +193,8 @@ def list_elections(*, as_json: JsonOption = False) -> None:
     found = run(_definitions(settings))
     rows = []
     for one in sorted(found.elections.values(), key=lambda each: each.id):
-        standing = found.standing(one.id)
-        regions = {c.region_id for c in standing} - {None}
+        candidates = found.standing(one.id)
+        regions = {c.region_id for c in candidates} - {None}
         rows.append(
             {
                 "id": one.id,
@@ -205,7 +205,7 @@ def list_elections(*, as_json: JsonOption = False) -> None:
                 "starts_at": _iso(one.starts_ms),
                 "ends_at": _iso(one.ends_ms),
                 "regions": len(regions),
-                "candidates": len(standing),
+                "candidates": len(candidates),
             }
         )
     if as_json:
@@ -226,10 +226,10 @@ def count_election(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Count an election from the rows of `vote_audit`, and keep every round in the database.
+    """Count an election from the rows of `vote_audit`, and store every round in the database.
 
-    Tables election_counts, election_rounds and election_round_votes have it. A count is final once
-    the contest is (`scrutin contest show`); it can be repeated at any time.
+    Stored in election_counts, election_rounds and election_round_votes. A count is final once the
+    contest is (`scrutin contest show`); it can be repeated at any time.
 
     Example: `scrutin election count 1 --json | jq '.seats[].elected'`
     """

@@ -1,4 +1,4 @@
-"""An election's result on a terminal: seats, rounds, ties, parties."""
+"""Render an election's result for a terminal: seats, rounds, ties, parties."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from streams.inspect.results import share
 
 
 def render_result(result: ElectionResult) -> RenderableType:
-    """A table for each seat, by round where there are several, and one of the parties."""
+    """A table for each seat, by round if there are several, and a table of parties."""
     head = plain(f"{result.election.contest}  {result.election.name}")
     head.stylize("bold")
     head.append(f"  {result.ballots:,} ballots", style="not bold")
     if result.uncountable:
-        head.append(f", {result.uncountable:,} for nobody who stands", style="not bold yellow")
+        head.append(f", {result.uncountable:,} for no candidate", style="not bold yellow")
     parts: list[RenderableType] = [head]
     for seat in result.seats:
         parts += [Text(), *_seat(seat)]
@@ -67,7 +67,7 @@ def _rounds(seat: Seat, names: dict[str, CandidateDefinition]) -> Table:
 def _note(one: Round, names: dict[str, CandidateDefinition]) -> Text | None:
     if one.eliminated is None:
         return None
-    text = f"round {one.number}: {names[one.eliminated].name} goes out"
+    text = f"round {one.number}: {names[one.eliminated].name} is eliminated"
     if one.tie is not None:
         how = "by lot" if one.tie.round == BY_LOT else f"by the votes of round {one.tie.round}"
         tied = ", ".join(names[name].name for name in one.tie.candidates)

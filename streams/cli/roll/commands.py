@@ -29,17 +29,17 @@ app = typer.Typer(
 )
 
 HashesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[HASH]...", help="As voters send them.")
+    list[str] | None, typer.Argument(metavar="[HASH]...", help="Hashes as voters send them.")
 ]
 FileOption = Annotated[
-    list[Path] | None, typer.Option("--file", "-f", help="A roll file, see `roll load`.")
+    list[Path] | None, typer.Option("--file", "-f", help="Roll file, see `roll load`.")
 ]
 ContestOption = Annotated[
     list[str] | None,
     typer.Option(
         "--contest",
         metavar="ID",
-        help="Roll in the log: for these elections or polls (election:1). Without it for laws.",
+        help="Roll in the log: for these elections or polls (election:1); default: for laws.",
     ),
 ]
 
@@ -61,17 +61,17 @@ def load(
         ),
     ] = None,
     from_redis: Annotated[
-        bool, typer.Option("--from-redis", help="Take the set `valid_hashes` into the log.")
+        bool, typer.Option("--from-redis", help="Copy the set `valid_hashes` to the log.")
     ] = False,
     from_expected: Annotated[
-        Path | None, typer.Option(help="Roll of a published election, by its expected outcome.")
+        Path | None, typer.Option(help="Roll of a published election, from its expected outcome.")
     ] = None,
     contests: ContestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add hashes to the roll; those that are there already stay.
+    """Add hashes to the roll; existing ones stay.
 
-    Into the log, an interrupted load of the same files goes on where it was.
+    With the roll in the log, an interrupted load of the same files continues where it stopped.
 
     Examples:
 
@@ -82,7 +82,7 @@ def load(
     settings = load_settings()
     if sum((bool(files), from_redis, from_expected is not None)) != 1:
         raise SettingsError(
-            "Name roll files, the Redis set, or an expected outcome, but one of them",
+            "Name exactly one source: roll files, the Redis set, or an expected outcome",
             todo="`scrutin roll load FILE`, or `--from-redis`, or `--from-expected FILE`",
         )
     if files:
@@ -105,7 +105,7 @@ def load(
             raise SettingsError(
                 "The roll is the Redis set itself",
                 where={"variable": "SCRUTIN_ROLL"},
-                todo="Set SCRUTIN_ROLL=table to take it into the log",
+                todo="Set SCRUTIN_ROLL=table to copy it to the log",
             )
         source = redis_roll.source(settings)
     if _in_log(settings, contests):
@@ -127,18 +127,20 @@ def add(
     contests: ContestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put voters on the roll while the vote goes on; holds within a second.
+    """Add voters to the roll during the vote; takes effect within a second.
 
-    Votes that were rejected before stay rejected; the voter can vote again.
+    Votes rejected earlier stay rejected; the voter can vote again.
 
     Example: `scrutin roll add 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`
     """
     settings = load_settings()
     entries = _entries(hashes, files)
     if _in_log(settings, contests):
-        _told(run(log_roll.change(settings, entries, _ids(contests), add=True)), as_json=as_json)
+        _show_done(
+            run(log_roll.change(settings, entries, _ids(contests), add=True)), as_json=as_json
+        )
     else:
-        _told(run(redis_roll.add(settings, entries)), as_json=as_json)
+        _show_done(run(redis_roll.add(settings, entries)), as_json=as_json)
 
 
 @app.command()
@@ -149,18 +151,20 @@ def withdraw(
     contests: ContestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take voters off the roll while the vote goes on; holds within a second.
+    """Withdraw voters from the roll during the vote; takes effect within a second.
 
-    A vote that was counted stays counted: nobody could take it out without knowing whose it is.
+    A counted vote stays counted: removing it would require knowing whose it is.
 
     Example: `scrutin roll withdraw --file moved-away.txt`
     """
     settings = load_settings()
     entries = _entries(hashes, files)
     if _in_log(settings, contests):
-        _told(run(log_roll.change(settings, entries, _ids(contests), add=False)), as_json=as_json)
+        _show_done(
+            run(log_roll.change(settings, entries, _ids(contests), add=False)), as_json=as_json
+        )
     else:
-        _told(run(redis_roll.withdraw(settings, entries)), as_json=as_json)
+        _show_done(run(redis_roll.withdraw(settings, entries)), as_json=as_json)
 
 
 @app.command()
@@ -185,12 +189,12 @@ def stats(as_json: JsonOption = False) -> None:
 
 @app.command()
 def check(
-    entry: Annotated[str, typer.Argument(metavar="HASH", help="As the voter sends it.")],
+    entry: Annotated[str, typer.Argument(metavar="HASH", help="Hash as the voter sends it.")],
     *,
     contests: ContestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether somebody is on the roll.
+    """Check whether a voter is on the roll.
 
     Example: `scrutin roll check 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`
     """
@@ -204,18 +208,20 @@ def check(
         write_json({"on_roll": all(found.values()), "by_contest": found})
         return
     for name, there in found.items():
-        console().print(f"{name}: [green]on the roll[/]" if there else f"{name}: [red]not there[/]")
+        console().print(
+            f"{name}: [green]on the roll[/]" if there else f"{name}: [red]not on the roll[/]"
+        )
 
 
 @app.command()
 def export(
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File; standard output without it.")
+        Path | None, typer.Option("--output", "-o", help="File; default: standard output.")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="Of the file.")] = Format.CSV,
+    form: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
 ) -> None:
-    """Write the roll out: hashes, or what the log has, voter keys (for laws that is the hash).
+    """Export the roll: hashes or, from the log, voter keys (for laws the hash itself).
 
     Example: `scrutin roll export --format parquet -o roll.parquet`
     """
@@ -248,11 +254,11 @@ def _entries(hashes: list[str] | None, files: list[Path] | None) -> list[str]:
     found: Iterable[str] = [*(hashes or []), *(RollFiles(files).hashes() if files else [])]
     entries = [normalise_hash(entry) for entry in found]
     if not entries:
-        raise SettingsError("Nobody is named", todo="Give hashes, or --file")
+        raise SettingsError("No voter is named", todo="Give hashes, or --file")
     return entries
 
 
-def _told(done: dict[str, int], *, as_json: bool) -> None:
+def _show_done(done: dict[str, int], *, as_json: bool) -> None:
     if as_json:
         write_json(done)
     else:

@@ -1,4 +1,4 @@
-"""Files with the hashes of those who may vote, in every form that deployments have."""
+"""Roll files with the hashes of voters, in all forms that deployments use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.core.keys import normalise_hash
 from streams.errors import SettingsError
 
 COLUMNS: Final = ("hash", "vote_hash", "voter_hash")
-"""Names a hash may have in objects, CSV and Parquet."""
+"""Names of the hash in objects, CSV and Parquet."""
 
 _CHUNK: Final = 1 << 20
 
@@ -28,7 +28,7 @@ class RollFiles:
     `*.json`: a list, or an object with a list `hashes`, of strings or of objects with `hash`.
     `*.csv`: a header with `hash`, `vote_hash` or `voter_hash`, or one column without header.
     `*.parquet`: a column of such a name, or the only one. Anything else: one hash a line; `#`
-    begins a comment. Hexadecimal hashes come out in lower case, as the bridge writes them.
+    begins a comment. Hexadecimal hashes are returned in lower case, as the bridge writes them.
 
     Args:
         paths: read one after the other.
@@ -40,12 +40,12 @@ class RollFiles:
         """All hashes, in the order of the files.
 
         Raises:
-            SettingsError: a file cannot be read, or is none of these.
+            SettingsError: a file cannot be read, or has another format.
         """
         return chain.from_iterable(map(_hashes, self.paths))
 
     def count(self) -> int:
-        """About how many there are: lines are counted, not read.
+        """Approximate number of hashes: lines are counted, not parsed.
 
         Raises:
             SettingsError: a file cannot be read.
@@ -53,7 +53,7 @@ class RollFiles:
         return sum(map(_count, self.paths))
 
     def digest(self) -> bytes:
-        """16 bytes for what is in the files.
+        """Digest of the files' content, 16 bytes.
 
         Raises:
             SettingsError: a file cannot be read.
@@ -70,7 +70,7 @@ def _hashes(path: Path) -> Iterator[str]:
     try:
         for number, entry in enumerate(reader(path), 1):
             if not isinstance(entry, str) or not entry:
-                raise ValueError(f"entry {number} holds no hash")
+                raise ValueError(f"entry {number} has no hash")
             yield normalise_hash(entry)
     except (OSError, ValueError, msgspec.DecodeError) as error:
         raise _unreadable(path, error) from error
@@ -115,12 +115,12 @@ def _json(path: Path) -> Iterator[Any]:
     data = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     entries = data.get("hashes") if isinstance(data, dict) else data
     if not isinstance(entries, list):
-        raise ValueError("it holds no list of hashes")
+        raise ValueError("it has no list of hashes")
     for entry in entries:
-        yield _of_object(entry) if isinstance(entry, dict) else entry
+        yield _hash_of(entry) if isinstance(entry, dict) else entry
 
 
-def _of_object(entry: dict[str, Any]) -> Any:
+def _hash_of(entry: dict[str, Any]) -> Any:
     return next((entry[name] for name in COLUMNS if entry.get(name)), None)
 
 

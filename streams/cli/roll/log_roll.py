@@ -1,4 +1,4 @@
-"""What `scrutin roll` does with the roll in the log."""
+"""`scrutin roll` for the roll in the log."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from streams.settings.model import Settings
 _PATIENCE_S: Final = 120.0
 """Longest wait for the workers after a load."""
 _CHANGE_PATIENCE_S: Final = 30.0
-"""The same after a change of a few voters."""
+"""Longest wait after a change of a few voters."""
 _ROWS: Final = 10_000
 
 
 @dataclass(frozen=True)
 class RollSource:
-    """Where a roll comes from."""
+    """A source of roll entries."""
 
     name: str
     hashes: Iterable[str]
     total: int
-    """About how many; for the progress bar."""
+    """Approximate number of entries, for the progress bar."""
     digest: bytes = b""
-    """Of the whole; empty: it cannot be taken up again where it was."""
+    """Digest of all entries; empty: an interrupted load cannot be resumed."""
 
 
 async def load(settings: Settings, source: RollSource, contests: Sequence[str]) -> dict[str, Any]:
     """Load a roll into the log and wait until every partition has it.
 
     Raises:
-        ServiceUnavailable: a service is away; given again, it goes on from there.
+        ServiceUnavailable: a service does not answer; repeated, the load resumes.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(source.digest or secrets.token_bytes(16))
@@ -79,10 +79,10 @@ async def load(settings: Settings, source: RollSource, contests: Sequence[str]) 
 async def change(
     settings: Settings, entries: list[str], contests: Sequence[str], *, add: bool
 ) -> dict[str, int]:
-    """Add or withdraw voters, and wait until it holds.
+    """Add or withdraw voters, and wait until it takes effect.
 
     Raises:
-        ServiceUnavailable: a service is away, or no worker has taken it up in time.
+        ServiceUnavailable: a service does not answer, or no worker applied it in time.
     """
     packed = pack(entries, contests, settings.partitions)
     async with issuing(settings) as issuer:
@@ -97,13 +97,13 @@ async def change(
 
 async def stats(settings: Settings) -> dict[str, Any]:
     """Entries by partition."""
-    rules = await _fold(settings)
+    rules = await _restore(settings)
     sizes = {partition: len(found.roll) for partition, found in sorted(rules.items())}
     return {"roll": "log", "entries": sum(sizes.values()), "partitions": sizes}
 
 
 async def check(settings: Settings, entry: str, contests: Sequence[str]) -> dict[str, bool]:
-    """Whether a voter is on the roll, by contest; `laws` where none is named."""
+    """Whether a voter is on the roll, by contest; `laws` if none is named."""
     keys = {
         contest or "laws": voter_key(
             entry, contest, Kind.LAW if kind_of(contest) == "law" else Kind.CANDIDATE
@@ -111,13 +111,13 @@ async def check(settings: Settings, entry: str, contests: Sequence[str]) -> dict
         for contest in contests or [""]
     }
     places = {name: partition_of(key, settings.partitions) for name, key in keys.items()}
-    rules = await _fold(settings, set(places.values()))
+    rules = await _restore(settings, set(places.values()))
     return {name: keys[name] in rules[place].roll for name, place in places.items()}
 
 
 async def export(settings: Settings, output: Path | None, form: Format) -> int:
-    """Write all voter keys; returns how many."""
-    rules = await _fold(settings)
+    """Write all voter keys; returns their number."""
+    rules = await _restore(settings)
     count = 0
     with open_writer(output, form, {"hash": str}) as writer:
         for found in rules.values():
@@ -128,7 +128,7 @@ async def export(settings: Settings, output: Path | None, form: Format) -> int:
     return count
 
 
-async def _fold(settings: Settings, partitions: set[int] | None = None) -> dict[int, Rules]:
+async def _restore(settings: Settings, partitions: set[int] | None = None) -> dict[int, Rules]:
     topic = changelog_topic(settings.app_id)
     async with _view(settings) as view:
         spans = await view.spans(topic)
@@ -145,7 +145,7 @@ async def _view(settings: Settings) -> AsyncIterator[LogView]:
 
 
 async def write_hashes(output: Path | None, form: Format, hashes: AsyncIterable[str]) -> int:
-    """Write hashes as they come; returns how many."""
+    """Write hashes as they arrive; returns their number."""
     count = 0
     rows: list[dict[str, str | int | None]] = []
     with open_writer(output, form, {"hash": str}) as writer:

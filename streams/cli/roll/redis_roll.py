@@ -1,4 +1,4 @@
-"""What `scrutin roll` does with the Redis set `valid_hashes`."""
+"""`scrutin roll` for the Redis set `valid_hashes`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streams.settings.tls import refusal
 
 
 def source(settings: Settings) -> RollSource:
-    """The set, to be taken into the log. It has no order, so there is no taking up again."""
+    """The set as a source for the log. It has no order, so a load cannot be resumed."""
     client = redis.Redis(
         **address(settings.redis),
         socket_timeout=30,
@@ -79,5 +79,5 @@ async def check(settings: Settings, entry: str) -> bool:
 
 
 async def export(settings: Settings, output: Path | None, form: Format) -> int:
-    """Write the set out; returns how many."""
+    """Export the set; returns its size."""
     return await write_hashes(output, form, roll.members(settings.redis))

@@ -1,4 +1,4 @@
-"""`scrutin schema`: every message, described for machines."""
+"""`scrutin schema`: machine-readable description of every message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 def command() -> None:
     """Print the AsyncAPI 3 document of all queues and topics, with a JSON Schema of each message.
 
-    Made from the types themselves; `docs/asyncapi.json` is its output.
+    Generated from the types; `docs/asyncapi.json` is its output.
 
         scrutin schema > docs/asyncapi.json
 

@@ -1,4 +1,4 @@
-"""`scrutin settings`: every setting, what it is for and what it is now."""
+"""`scrutin settings`: every setting with its meaning and present value."""
 
 from __future__ import annotations
 

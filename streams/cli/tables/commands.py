@@ -1,4 +1,4 @@
-"""`scrutin tables`: the agents' tables, read from Kafka without disturbing the workers."""
+"""`scrutin tables`: the workers' tables, read from Kafka without affecting the workers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from streams.settings.model import Settings
 
 tables = typer.Typer(
     name="tables",
-    help="Look into the agents' tables (voted, windows), as their topics in Kafka tell them.\n\n"
-    "Reads up to the end that a topic had when the command started, joins no consumer group and "
-    "commits nothing: workers don't notice.\n\nExample:\n\n    scrutin tables list",
+    help="Inspect the workers' tables (voted, windows) through their topics in Kafka.\n\n"
+    "Reads up to a topic's end at the start of the command, joins no consumer group and commits "
+    "nothing, so workers are not affected.\n\nExample:\n\n    scrutin tables list",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -115,19 +115,21 @@ async def _voted_stats(reader: LogView, topic: str) -> report.VotedStats:
 
 @tables.command("get")
 def get(
-    table: Annotated[TableName, typer.Argument(help="Only `voted` has keys to ask for.")],
+    table: Annotated[TableName, typer.Argument(help="Only `voted` supports lookup by key.")],
     vote_hash: Annotated[
         str,
         typer.Argument(
-            metavar="HASH", help="The voter's hash, in any case; or a key as `scan` shows it."
+            metavar="HASH",
+            help="The voter's hash, in upper or lower case, or a key as shown by `scan`.",
         ),
     ],
     election: Annotated[
         str | None,
-        typer.Option("--election", metavar="ID", help="The vote was cast in this election."),
+        typer.Option("--election", metavar="ID", help="Election of the vote; default: a law."),
     ] = None,
     show_choice: Annotated[
-        bool, typer.Option("--show-choice", help="Show the choice too. Think before you do.")
+        bool,
+        typer.Option("--show-choice", help="Show the choice too; it reveals how the voter voted."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -138,7 +140,7 @@ def get(
     scrutin tables get voted HASH --election 2026-11
     """
     if table is not TableName.VOTED:
-        raise typer.BadParameter("windows have no keys to ask for; use `scrutin tables scan`")
+        raise typer.BadParameter("windows do not support lookup by key; use `scrutin tables scan`")
     settings = load_settings()
     kind = Kind.LAW if election is None else Kind.CANDIDATE
     contest = "" if election is None else f"{ELECTION_PREFIX}{election}"
@@ -151,9 +153,10 @@ def get(
         return
     if not found["found"]:
         raise ScrutinError(
-            "No vote of this hash was accepted" + ("" if election is None else " in this election"),
+            "No vote with this hash was accepted"
+            + ("" if election is None else " in this election"),
             where={"table": "voted", "partition": found["partition"]},
-            todo="It may have been refused (table rejected_votes tells), may still be in the "
+            todo="It may have been rejected (see table rejected_votes), may still be in the "
             "queue (`scrutin lag`), or belong to another --election",
         )
     show = facts()
@@ -164,7 +167,7 @@ def get(
         f"partition {found['partition']}, offset {found['offset']}, vote {found['index']}",
     )
     if found["ingest_ms"] is None:
-        show.add_row("Taken in", "not in the input log any more")
+        show.add_row("Taken in", "no longer in the input log")
     else:
         show.add_row("Taken in", f"{moment(found['ingest_ms'])} by bridge {found['bridge']}")
     if show_choice:
@@ -186,7 +189,7 @@ async def _get(settings: Settings, key: bytes, *, show_choice: bool) -> dict[str
 
 @tables.command("stats")
 def stats(as_json: JsonOption = False) -> None:
-    """Count the voted table: per partition and contest, duplicates, refusals, bytes per entry.
+    """Statistics of the voted table: partitions, contests, duplicates, rejections, bytes per entry.
 
     scrutin tables stats --json | jq .contests
     """

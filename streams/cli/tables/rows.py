@@ -1,4 +1,4 @@
-"""`scrutin tables scan` and `export`: the rows themselves."""
+"""`scrutin tables scan` and `export`: rows of the tables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Election = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="TIME", help="Windows only: from this time on; 10m, 2h, 3d or ISO 8601."
+        "--since", metavar="TIME", help="Windows only: from this time; 10m, 2h, 3d or ISO 8601."
     ),
 ]
 
@@ -69,7 +69,7 @@ def _contest(law: str | None, election: str | None) -> str | None:
 
 
 def scan(
-    table: Annotated[TableName, typer.Argument(help="Which table.")],
+    table: Annotated[TableName, typer.Argument(help="Name of the table.")],
     *,
     law: Law = None,
     election: Election = None,
@@ -80,7 +80,7 @@ def scan(
             "--limit",
             min=0,
             metavar="N",
-            help="Most rows to show, of windows the latest; 0 shows all.",
+            help="Maximum number of rows; for windows the latest; 0: all.",
         ),
     ] = 20,
     as_json: JsonOption = False,
@@ -181,18 +181,18 @@ def _window_row(window: Window) -> dict[str, str | int | None]:
 
 
 def export(
-    table: Annotated[TableName, typer.Argument(help="Which table.")],
+    table: Annotated[TableName, typer.Argument(help="Name of the table.")],
     *,
-    file_format: Annotated[Format, typer.Option("--format", "-f", help="How to write.")],
+    file_format: Annotated[Format, typer.Option("--format", "-f", help="File format.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where; standard output if not given."),
+        typer.Option("--output", "-o", metavar="FILE", help="File; default: standard output."),
     ] = None,
     law: Law = None,
     election: Election = None,
     since: Since = None,
 ) -> None:
-    """Write a table to a file, without ever holding it whole in memory.
+    """Export a table to a file in constant memory.
 
     scrutin tables export voted --format parquet -o voted.parquet
 

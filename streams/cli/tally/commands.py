@@ -1,4 +1,4 @@
-"""`scrutin tally`: encrypted elections, from ballots to a result that anybody can check."""
+"""`scrutin tally`: encrypted elections, from ballots to a publicly verifiable result."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def create(
     election: ElectionArgument,
     *,
     mode: Annotated[
-        Mode, typer.Option(help="`single` decrypts the product of all; `chunked` every chunk.")
+        Mode,
+        typer.Option(help="`single` decrypts the product of all chunks; `chunked` each chunk."),
     ] = Mode.SINGLE,
     chunk_size: Annotated[int, typer.Option(min=1, help="Ballots of a chunk.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Tally the ballots that are in. Asking again changes nothing.
+    """Tally the admitted ballots. Repeating the command changes nothing.
 
     Example: `scrutin tally create mayor-2026 && scrutin tally status mayor-2026 --watch`
     """
@@ -53,7 +54,7 @@ def create(
     if as_json:
         write_json(answer)
     else:
-        say(f"{answer['ballots']:,} ballots are to be tallied; job {answer['jobId']}")
+        say(f"{answer['ballots']:,} ballots will be tallied; job {answer['jobId']}")
 
 
 @app.command()
@@ -61,7 +62,7 @@ def decrypt(
     election: ElectionArgument,
     guardians: Annotated[list[str], typer.Argument(help="Guardians whose secrets are sealed.")],
 ) -> None:
-    """Let workers make these guardians' shares, once the tally is there.
+    """Let workers compute these guardians' shares, once the tally is completed.
 
     Example: `scrutin tally decrypt mayor-2026 ann bob`
     """
@@ -76,19 +77,19 @@ def decrypt(
 
 @app.command()
 def combine(election: ElectionArgument) -> None:
-    """Decrypt with the guardians that are there, once they are a quorum.
+    """Decrypt with the available guardians, once they are a quorum.
 
-    Those that are there stand in for the others. With all guardians there it happens by itself.
+    They stand in for the missing guardians. If all are available, it happens automatically.
 
     Example: `scrutin tally combine mayor-2026`
     """
     ask(lambda asked: asked.combine(election))
-    say("It is combined as soon as the shares of a quorum are there")
+    say("Combining starts as soon as the shares of a quorum are available")
 
 
 @app.command()
 def cancel(election: ElectionArgument) -> None:
-    """Give out no more work of an election; `resume` goes on.
+    """Stop assigning an election's work; `resume` continues it.
 
     Example: `scrutin tally cancel mayor-2026`
     """
@@ -97,7 +98,7 @@ def cancel(election: ElectionArgument) -> None:
 
 @app.command()
 def resume(election: ElectionArgument) -> None:
-    """Go on after a `cancel`, and try again what failed.
+    """Continue after a `cancel`, and retry failed work.
 
     Example: `scrutin tally resume mayor-2026`
     """
@@ -107,13 +108,15 @@ def resume(election: ElectionArgument) -> None:
 @app.command()
 def status(
     election: Annotated[
-        str | None, typer.Argument(help="The election; all active if none.")
+        str | None, typer.Argument(help="The election; default: all active ones.")
     ] = None,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Until the result is published.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Watch until the result is published.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """How far the jobs are.
+    """Show the progress of the jobs.
 
     Examples:
 
@@ -157,7 +160,7 @@ def status(
 
 @app.command()
 def results(election: ElectionArgument, as_json: JsonOption = False) -> None:
-    """The published result.
+    """Show the published result.
 
     Example: `scrutin tally results mayor-2026`
     """
@@ -166,7 +169,7 @@ def results(election: ElectionArgument, as_json: JsonOption = False) -> None:
         raise SettingsError(
             "There is no result yet",
             where={"election": election},
-            todo="`scrutin tally status` tells how far it is",
+            todo="`scrutin tally status` shows the progress",
         )
     if as_json:
         write_json(published)
@@ -180,12 +183,12 @@ def demo(
     ballots: Annotated[int, typer.Option(min=1, help="Ballots to cast.")] = 60,
     candidates: Annotated[int, typer.Option(min=2, max=50, help="Candidates.")] = 4,
     chunk_size: Annotated[int, typer.Option(min=1, help="Ballots of a chunk.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Other seed, other votes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Different seeds make different votes.")] = 1,
 ) -> None:
-    """Hold a small encrypted election on services of its own, and prove the count.
+    """Hold a small encrypted election on its own services, and prove the count.
 
-    Three guardians, one of them absent; two workers, one of them killed on the way. Exit code 3
-    if result, record and the votes before encryption differ.
+    Three guardians, one of them absent; two workers, one of them killed during the tally. Exit
+    code 3 if the result, the record and the votes before encryption differ.
 
     Example: `scrutin tally demo --ballots 200`
     """
@@ -212,7 +215,7 @@ def demo(
 
 
 def _over(jobs: list[dict[str, Any]]) -> bool:
-    """Whether the result is published, or nothing goes on without somebody's help."""
+    """Whether the result is published, or the work needs an operator."""
     if any(job["status"] in {"FAILED", "CANCELLED"} for job in jobs):
         return True
     return any(job["operationType"] == "COMBINE" and job["status"] == "COMPLETED" for job in jobs)

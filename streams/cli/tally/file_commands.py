@@ -1,4 +1,4 @@
-"""`scrutin tally`: what goes in and what comes out, as files."""
+"""`scrutin tally`: commands that import or export files."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def manifest(
         list[str], typer.Argument(help="CONTEST=CANDIDATE,CANDIDATE,… for each question.")
     ],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest's file.")],
-    elect: Annotated[int, typer.Option(min=1, help="How many may be chosen in each.")] = 1,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the manifest.")],
+    elect: Annotated[int, typer.Option(min=1, help="Number of choices in each.")] = 1,
 ) -> None:
     """Write a simple manifest: one district, one kind of ballot.
 
@@ -60,15 +60,17 @@ def manifest(
 @app.command()
 def setup(
     election: ElectionArgument,
-    manifest_file: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Its manifest.")],
+    manifest_file: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="The election's manifest.")
+    ],
     keys: Annotated[list[Path], typer.Argument(help="All guardians' NAME.public.json.")],
     *,
-    quorum: Annotated[int, typer.Option(min=1, help="Guardians that it takes to decrypt.")],
+    quorum: Annotated[int, typer.Option(min=1, help="Number of guardians required to decrypt.")],
     backups: Annotated[
         Path | None, typer.Option(help="Folder with the guardians' backups.")
     ] = None,
 ) -> None:
-    """Put an election into the database: manifest, guardians' keys and encrypted backups.
+    """Store an election in the database: manifest, guardians' keys and encrypted backups.
 
     Example: `scrutin tally setup mayor-2026 manifest.json *.public.json --quorum 2 --backups .`
     """
@@ -88,7 +90,7 @@ def setup(
 
     if not run(put()):
         raise SettingsError(
-            "There is an election of this id already; it stays as it is",
+            "An election with this id exists already; it is unchanged",
             where={"election": election},
             todo="Choose another id",
         )
@@ -102,9 +104,9 @@ def admit_ballots(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify ballots with all their proofs, on every core, and keep those that verify.
+    """Verify ballots with all their proofs, on every core, and store the valid ones.
 
-    Ballots that are there already stay as they are. Exit code 3 if one is refused.
+    Ballots that are already stored stay unchanged. Exit code 3 if one is refused.
 
     Example: `scrutin tally admit mayor-2026 ballots.jsonl`
     """
@@ -127,7 +129,7 @@ def admit_ballots(
             }
         )
     else:
-        say(f"{outcome.admitted:,} ballots admitted, {outcome.repeated:,} were there already")
+        say(f"{outcome.admitted:,} ballots admitted, {outcome.repeated:,} were already stored")
         for reason in outcome.refused:
             say(f"refused: {reason}")
     if outcome.refused:
@@ -136,9 +138,9 @@ def admit_ballots(
 
 @app.command()
 def collect(election: ElectionArgument, *, as_json: JsonOption = False) -> None:
-    """Admit the encrypted ballots that came as votes and were counted.
+    """Admit encrypted ballots that arrived as votes and were counted.
 
-    Votes in the election ELECTION whose choice is `encrypted` and whose message has a field
+    These are votes in ELECTION whose choice is `encrypted` and whose message has a field
     `encrypted_ballot` with the ballot's JSON as text. Each is verified once, with all its proofs.
     Exit code 3 if one is refused.
 
@@ -168,9 +170,9 @@ def collect(election: ElectionArgument, *, as_json: JsonOption = False) -> None:
 def products(
     election: ElectionArgument,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where they go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the products.")],
 ) -> None:
-    """Write what guardians decrypt at home into a file.
+    """Export the products for guardians to decrypt offline.
 
     Example: `scrutin tally products mayor-2026 -o products.json`
     """
@@ -203,7 +205,7 @@ def products(
 
 @app.command()
 def upload(file: Annotated[Path, typer.Argument(help="From `scrutin guardian decrypt`.")]) -> None:
-    """Bring in shares that a guardian made at home; every proof is checked first.
+    """Import shares that a guardian computed offline; every proof is checked first.
 
     Example: `scrutin tally upload ann.shares.json`
     """
@@ -228,7 +230,7 @@ def export_record(
     election: ElectionArgument,
     record: Annotated[Path, typer.Argument(help="Folder for the record.")],
 ) -> None:
-    """Write the election record: all that anybody needs to check the result.
+    """Export the election record: all that anyone needs to verify the result.
 
     Example: `scrutin tally export mayor-2026 record/ && scrutin tally verify record/`
     """
@@ -249,7 +251,7 @@ def verify_record(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a record from its files alone: every key, ballot, product, share and count.
+    """Verify a record from its files alone: every key, ballot, product, share and count.
 
     Needs no database and no service. Exit code 3, with the name of the check, if one fails.
 

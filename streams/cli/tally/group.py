@@ -1,4 +1,4 @@
-"""What the commands of `scrutin tally` share: the group, how to ask, how to say."""
+"""Shared by the commands of `scrutin tally`: the group, queries and output."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ T = TypeVar("T")
 def _group() -> None:
     """Encrypted tallies, with proofs that anyone can check.
 
-    `setup` and `admit` put an election and its ballots into the database; `create`, `decrypt` and
-    `combine` ask the workers (SCRUTIN_STAGES=tally) for the work; `export` and `verify` are for
+    `setup` and `admit` store an election and its ballots in the database; `create`, `decrypt` and
+    `combine` request work from the workers (SCRUTIN_STAGES=tally); `export` and `verify` are for
     everybody. The cryptography is ElectionGuard's and has not been audited.
     """
 
 
-def ask(question: Callable[[TallyCommands], Awaitable[T]]) -> T:
-    """Ask the tally one thing."""
+def ask(operation: Callable[[TallyCommands], Awaitable[T]]) -> T:
+    """Run one operation on the tally."""
 
     async def work() -> T:
         async with tally(tally_config(load_settings())) as asked:
-            return await question(asked)
+            return await operation(asked)
 
     return run(work())
 
@@ -59,5 +59,5 @@ def lines_of(file: Path) -> Iterator[bytes]:
 
 
 def say(text: str) -> None:
-    """One line of text from inside or outside."""
+    """Print one line of possibly untrusted text."""
     console().print(plain(text))

@@ -29,5 +29,5 @@ def test_times(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "10", "10w", "-5m", "m"])
 def test_nonsense_is_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="is no time"):
+    with pytest.raises(typer.BadParameter, match="is not a time"):
         parse_since(text, NOW)
