@@ -19,7 +19,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally long-tally long-roll chaos adopt brokers junk audit lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos adopt brokers junk audit lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ chaos: setup ## every fault under a running count, checked by an independent ora
 adopt: setup ## adoptions of 200,000 votes from each old schema, killed during the run
 	@ADOPT_VOTES=200000 $(BIN)/python -m pytest tests/integration/test_adopt.py -k is_the_old_one -s $(PYTEST_ARGS)
 
+installs: setup ## the wheel with each of its extras, in empty environments, with their sizes
+	@INSTALLS="cli bridge worker gateway tally parquet local dev" \
+	  $(BIN)/python -m pytest tests/integration/test_installs.py -s $(PYTEST_ARGS)
+
 brokers: setup ## a count on three Kafka brokers, each killed once (BROKERS_VOTES=n)
 	@BROKERS_VOTES=$${BROKERS_VOTES:-60000} $(BIN)/python -m pytest tests/integration/test_brokers.py -s $(PYTEST_ARGS)
 
@@ -120,6 +124,10 @@ lock: ## rebuild the locks of pyproject.toml and of the tests' reference tools (
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 	  tests/oracle/requirements.in -o tests/oracle/requirements.lock; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --constraint requirements.lock \
+	  $(addprefix --extra ,bridge gateway parquet tally worker) pyproject.toml docker/requirements.in \
+	  -o docker/requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 	  tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock; \

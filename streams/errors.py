@@ -40,6 +40,8 @@ class ExitCode(IntEnum):
     """The local stack could not be started or stopped."""
     PORT_TAKEN = 13
     """A port to listen on is in use."""
+    NOT_INSTALLED = 14
+    """A command needs packages that are not installed here."""
     TOPOLOGY_MISMATCH = 20
     """Topics or queues do not match the settings of this deployment."""
     LOG_MISMATCH = 21
@@ -105,6 +107,12 @@ class PortTaken(ScrutinError):
     """A port to listen on is in use."""
 
     exit_code = ExitCode.PORT_TAKEN
+
+
+class NotInstalled(ScrutinError):
+    """A command needs packages that are not installed."""
+
+    exit_code = ExitCode.NOT_INSTALLED
 
 
 class TopologyMismatch(ScrutinError):

@@ -92,6 +92,7 @@ _DEMO = "tests/acceptance/test_demo.py::test_every_figure_is_equal_and_nothing_i
 _HELD = "tests/acceptance/test_demo.py::test_held_until_interrupted_and_refused_beside_another"
 
 ELSEWHERE = {
+    "make installs": "tests/integration/test_installs.py",
     "SCRUTIN_STAGES=tally faust -A topology worker -l info": _CLI_TALLY,
     "scrutin results [LAW] [--watch]": _CLI_SERVICES + "test_watched_results_on_a_terminal",
     "scrutin results --json": _CONTESTS,

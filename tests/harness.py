@@ -21,6 +21,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
+from streams.adapters.redis.roll import load_roll
 from streams.devstack import Stack
 from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
@@ -28,7 +29,6 @@ from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
 from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, worker
-from streams.load.roll import load_roll
 from streams.load.verification import verify, wait_until_counted
 from streams.settings.build import deployment_config
 from streams.settings.kafka_security import client

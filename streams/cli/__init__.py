@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from streams.cli.extras import attach_missing, not_installed, provider
 from streams.errors import ExitCode, ScrutinError
 
 app = typer.Typer(
@@ -58,9 +60,15 @@ def _group() -> None:
 
 def wire(arguments: Sequence[str]) -> None:
     """Attach the requested command only, or all of them for `--help`."""
-    requested = MODULES.get(arguments[0]) if arguments else None
-    for name in [requested] if requested else MODULES.values():
-        importlib.import_module(f"streams.cli.{name}").register(app)
+    requested = arguments[0] if arguments else ""
+    for command in [requested] if requested in MODULES else MODULES:
+        try:
+            importlib.import_module(f"streams.cli.{MODULES[command]}").register(app)
+        except ImportError as error:
+            package = provider(error)
+            if package is None:
+                raise
+            attach_missing(app, command, package)
 
 
 def main() -> None:
@@ -69,9 +77,19 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except ScrutinError as error:
-        stderr = Console(stderr=True, soft_wrap=True)
-        stderr.print(f"[bold red]scrutin:[/] {escape(str(error))}", highlight=False)
-        stderr.print(f"[dim]exit {int(error.exit_code)} {error.exit_code.name}[/]")
-        sys.exit(error.exit_code)
+        _end(error)
+    except ImportError as error:
+        # Some packages are imported where a command first needs them.
+        package = provider(error)
+        if package is None:
+            raise
+        _end(not_installed(sys.argv[1], package))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+
+
+def _end(error: ScrutinError) -> NoReturn:
+    stderr = Console(stderr=True, soft_wrap=True)
+    stderr.print(f"[bold red]scrutin:[/] {escape(str(error))}", highlight=False)
+    stderr.print(f"[dim]exit {int(error.exit_code)} {error.exit_code.name}[/]")
+    sys.exit(error.exit_code)

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from streams.adapters.redis.roll import load_roll
 from streams.cli.roll import log_roll
 from streams.cli.show import JsonOption, console, counting, quiet_drivers, run, write_json
 from streams.errors import ExitCode
 from streams.load.election import ELECTIONS, VALIDATION, LoadPlan, SyntheticElection
 from streams.load.expected import Expected
 from streams.load.play import play
-from streams.load.roll import load_roll
 from streams.runtime.logs import configure_logging
 from streams.settings.build import deployment_config
 from streams.settings.load import load_settings

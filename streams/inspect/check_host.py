@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import resource
 import shutil
 import sys
@@ -51,6 +52,8 @@ def evaluate_marks(config: DoctorConfig) -> Iterator[Check]:
 
 
 def _faust_extension() -> Check:
+    if importlib.util.find_spec("faust") is None:
+        return ok(SERVICE, "faust extension", "not installed; only workers need it")
     try:
         importlib.import_module("faust._cython.streams")
     except ImportError as error:

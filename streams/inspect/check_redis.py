@@ -13,13 +13,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from streams.adapters.redis.client import address
+from streams.adapters.redis.roll import VALID_HASHES
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
 from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
 SERVICE: Final = "redis"
-_ROLL: Final = "valid_hashes"
 _VOTED: Final = "voted_hashes"
 
 
@@ -78,7 +78,7 @@ async def _ask(client: Any) -> RedisFacts:
     return RedisFacts(
         version=str(info.get("redis_version", "?")),
         clock=clock,
-        roll=await _members(client, _ROLL),
+        roll=await _members(client, VALID_HASHES),
         voted=await _members(client, _VOTED),
         persistent=await _persistent(client, info),
         policy=str(info.get("maxmemory_policy", "noeviction")),
@@ -138,12 +138,14 @@ def _evaluate_roll(roll: str, facts: RedisFacts) -> Check:
     if roll != "redis":
         return ok(SERVICE, "roll", f"not used (SCRUTIN_ROLL={roll})")
     if facts.roll is None:
-        return failure(SERVICE, "roll", f"{_ROLL} is not a set", "Load the roll: `scrutin roll`")
+        return failure(
+            SERVICE, "roll", f"{VALID_HASHES} is not a set", "Load the roll: `scrutin roll`"
+        )
     if not facts.roll:
         return failure(
             SERVICE,
             "roll",
-            f"{_ROLL} is empty or missing, so votes wait in the queue",
+            f"{VALID_HASHES} is empty or missing, so votes wait in the queue",
             "Load the roll: `scrutin roll load FILE`; check REDIS_DB",
         )
     voted = "" if facts.voted is None else f", {facts.voted:,} have voted"

@@ -8,10 +8,9 @@ from typing import Any, Final, Protocol, cast
 from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
+from streams.adapters.redis.roll import VALID_HASHES
 from streams.errors import ServiceUnavailable
 from streams.runtime.metrics import BridgeMetrics
-
-VALID_HASHES: Final = "valid_hashes"
 
 _CHUNK: Final = 5_000
 """Hashes per command, so that no command blocks Redis for long."""

@@ -19,6 +19,7 @@ import asyncpg
 
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
+from streams.adapters.redis.roll import load_roll
 from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import ScrutinError, StackError
@@ -28,7 +29,6 @@ from streams.load.election import AGGREGATION, LoadPlan, SyntheticElection
 from streams.load.expected import Expected
 from streams.load.play import play
 from streams.load.programs import Program, bridge, child_environment, gateway, worker
-from streams.load.roll import load_roll
 from streams.load.verification import VerificationProgress, verify, wait_until_counted
 from streams.settings.configs import DeploymentConfig
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import asyncpg
 
+from streams.adapters.redis.client import redis_connection
 from streams.core.topics import egress_group, mirror_group
 from streams.load import observed
 from streams.load.checks import (
@@ -24,7 +25,6 @@ from streams.load.checks import (
     multiset_differences,
 )
 from streams.load.expected import Expected, counted_lines, lines_path, rejected_lines
-from streams.load.roll import redis_client
 from streams.settings.configs import DeploymentConfig
 from streams.settings.queues import REVIEW
 
@@ -118,7 +118,7 @@ async def _look(
         row = await connection.fetchrow(observed.PROGRESS)
         assert row is not None
         applied = await observed.pairs(connection, observed.APPLIED)
-    async with redis_client(config.redis) as redis:
+    async with redis_connection(config.redis) as redis:
         mirrored = await redis.scard(VOTED_HASHES)
     groups = [mirror_group(config.kafka.app_id)]
     if review:
@@ -259,7 +259,7 @@ def _reviews(
 
 async def _redis(report: Report, config: DeploymentConfig, expected: Expected, lines: Path) -> None:
     group = "Redis"
-    async with redis_client(config.redis) as redis:
+    async with redis_connection(config.redis) as redis:
         size = await redis.scard(VOTED_HASHES)
         voters = (line.voter for line in counted_lines(lines))
         missing = [m async for m in observed.missing_members(redis, VOTED_HASHES, voters)]

@@ -17,6 +17,8 @@ from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
 TIMEOUT_S = 5.0
+LONG_TIMEOUT_S = 30.0
+"""Of commands that read or write a whole roll."""
 
 _LONG_COMMAND: Final = 64
 """Number of arguments from which a command is packed in C."""
@@ -71,6 +73,27 @@ def redis_client(config: RedisConfig) -> Redis:
         health_check_interval=0,
     )
     return Redis.from_pool(pool)
+
+
+@asynccontextmanager
+async def redis_connection(config: RedisConfig) -> AsyncIterator[Redis]:
+    """A client for a command's long work, whose errors become :class:`ServiceUnavailable`."""
+    client = Redis(
+        **address(config),
+        socket_connect_timeout=TIMEOUT_S,
+        socket_timeout=LONG_TIMEOUT_S,
+        decode_responses=True,
+    )
+    try:
+        yield client
+    except (RedisError, OSError) as error:
+        raise ServiceUnavailable(
+            f"Redis does not answer: {refusal(error) or error}",
+            where={"REDIS_HOST": config.host, "REDIS_PORT": config.port},
+            todo="Check the address and that Redis is up",
+        ) from error
+    finally:
+        await client.aclose()
 
 
 @asynccontextmanager

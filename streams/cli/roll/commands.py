@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from streams.adapters.redis.roll import VALID_HASHES
 from streams.cli.roll import log_roll, redis_roll
 from streams.cli.roll.files import RollFiles
 from streams.cli.show import JsonOption, console, facts, run, write_json
@@ -15,9 +16,6 @@ from streams.core.contests import contest_id
 from streams.core.keys import normalise_hash
 from streams.errors import SettingsError
 from streams.inspect.export import Format
-from streams.load.election import ELECTIONS, LoadPlan, SyntheticElection
-from streams.load.expected import read_expected
-from streams.load.roll import VALID_HASHES
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -94,6 +92,10 @@ def load(
             digest=roll.digest(),
         )
     elif from_expected is not None:
+        # The load generator is not installed with the product.
+        from streams.load.election import ELECTIONS, LoadPlan, SyntheticElection  # noqa: PLC0415
+        from streams.load.expected import read_expected  # noqa: PLC0415
+
         plan = LoadPlan(**read_expected(from_expected).plan)
         if settings.roll == "table" and contests is None:
             contests = ["", *ELECTIONS]

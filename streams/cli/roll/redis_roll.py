@@ -8,13 +8,13 @@ from typing import Any
 
 import redis
 
+from streams.adapters.redis import roll
 from streams.adapters.redis.client import address
+from streams.adapters.redis.roll import VALID_HASHES
 from streams.cli.roll.log_roll import RollSource, write_hashes
 from streams.cli.show import counting
 from streams.errors import ServiceUnavailable
 from streams.inspect.export import Format
-from streams.load import roll
-from streams.load.roll import VALID_HASHES
 from streams.settings.model import Settings
 from streams.settings.tls import refusal
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,11 +15,13 @@ from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.cli.tally import file_commands  # noqa: F401 - its commands are in the group
 from streams.cli.tally.group import ElectionArgument, app, ask, say
 from streams.errors import ExitCode, SettingsError
-from streams.load.tally_demo import TallyDemo, TallyDemoReport, TallyPlan
 from streams.runtime.logs import configure_logging
 from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.tally.commands import TallyCommands
+
+if TYPE_CHECKING:
+    from streams.load.tally_demo import TallyDemoReport
 
 _WATCH_S = 0.5
 _STYLES = {"COMPLETED": "green", "FAILED": "bold red", "CANCELLED": "yellow"}
@@ -192,6 +194,9 @@ def demo(
 
     Example: `scrutin tally demo --ballots 200`
     """
+    # The load generator is not installed with the product.
+    from streams.load.tally_demo import TallyDemo, TallyPlan  # noqa: PLC0415
+
     settings = load_settings()
     configure_logging("ERROR", settings.log_format)
     plan = TallyPlan(ballots, max(1, ballots // 30), candidates, chunk_size, seed)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
+from streams.adapters.redis.roll import VALID_HASHES
 from streams.errors import ServiceUnavailable
 from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem, Unavailable
@@ -17,8 +17,6 @@ from streams.gateway.submissions import Faulty, Outgoing, RequestClock
 from streams.gateway.throttle import Throttle
 from streams.gateway.vote_sink import Unconfirmed, VoteSink
 from streams.runtime.metrics import GatewayMetrics
-
-VALID_HASHES: Final = "valid_hashes"
 
 
 def faulty(fault: Faulty) -> Problem:

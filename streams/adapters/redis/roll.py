@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from streams.adapters.redis.client import address
-from streams.errors import ServiceUnavailable
+from streams.adapters.redis.client import redis_connection
 from streams.settings.configs import RedisConfig
-from streams.settings.tls import refusal
 
 VALID_HASHES: Final = "valid_hashes"
 _MEMBERS_PER_COMMAND: Final = 1000
 _COMMANDS_PER_ROUND: Final = 10
-
-
-@asynccontextmanager
-async def redis_client(config: RedisConfig) -> AsyncIterator[Redis]:
-    """A client whose errors become :class:`ServiceUnavailable`."""
-    client = Redis(
-        **address(config),
-        socket_connect_timeout=5,
-        socket_timeout=30,
-        decode_responses=True,
-    )
-    try:
-        yield client
-    except (RedisError, OSError) as error:
-        raise ServiceUnavailable(
-            f"Redis does not answer: {refusal(error) or error}",
-            where={"REDIS_HOST": config.host, "REDIS_PORT": config.port},
-            todo="Check the address and that Redis is up",
-        ) from error
-    finally:
-        await client.aclose()
 
 
 async def load_roll(
@@ -55,7 +28,7 @@ async def load_roll(
         ServiceUnavailable: Redis does not answer.
     """
     source = iter(hashes)
-    async with redis_client(config) as redis:
+    async with redis_connection(config) as redis:
         while True:
             pipe = redis.pipeline(transaction=False)
             written = 0
@@ -76,7 +49,7 @@ async def roll_size(config: RedisConfig) -> int:
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
-    async with redis_client(config) as redis:
+    async with redis_connection(config) as redis:
         size: int = await redis.scard(VALID_HASHES)
         return size
 
@@ -87,7 +60,7 @@ async def on_roll(config: RedisConfig, entry: str) -> bool:
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
-    async with redis_client(config) as redis:
+    async with redis_connection(config) as redis:
         return bool(await redis.sismember(VALID_HASHES, entry))
 
 
@@ -98,7 +71,7 @@ async def withdraw(config: RedisConfig, hashes: Iterable[str]) -> int:
         ServiceUnavailable: Redis does not answer.
     """
     source, removed = iter(hashes), 0
-    async with redis_client(config) as redis:
+    async with redis_connection(config) as redis:
         while members := list(islice(source, _MEMBERS_PER_COMMAND)):
             removed += await redis.srem(VALID_HASHES, *members)
     return removed
@@ -110,6 +83,6 @@ async def members(config: RedisConfig) -> AsyncIterator[str]:
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
-    async with redis_client(config) as redis:
+    async with redis_connection(config) as redis:
         async for member in redis.sscan_iter(VALID_HASHES, count=_MEMBERS_PER_COMMAND):
             yield member
