@@ -21,9 +21,9 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
+from streams.adapters.rabbitmq.client import connected
 from streams.adapters.redis.roll import load_roll
 from streams.devstack import Stack
-from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
 from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
@@ -107,14 +107,10 @@ async def wipe(addresses: Mapping[str, str]) -> None:
     redis = redis_of(settings)
     await redis.flushdb()
     await redis.aclose()
-    async with Link(connection_parameters(settings.rabbit)) as link:
+    async with connected(settings.rabbit, "scrutin test") as connection:
+        channel = await connection.channel()
         for queue in QUEUES:
-            channel = link.channel
-            await link.call(
-                lambda done, queue=queue, channel=channel: channel.queue_delete(
-                    queue, callback=done
-                )
-            )
+            channel.raw.queue_delete(queue)
 
 
 async def database(settings: Settings) -> asyncpg.Connection:

@@ -24,11 +24,10 @@ from streams.bridge.delivery_tags import DeliveryTags
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
 from streams.settings.configs import RabbitConfig
+from streams.settings.queues import VOTES_EXCHANGE
 
 log = structlog.get_logger(__name__)
 
-EXCHANGE: Final = "votes.exchange"
-"""Where deployed clients publish; none of them binds the queue to it."""
 ROUTING_KEY: Final = "vote.submitted"
 
 _QUEUE_SIZE_PERIOD_S: Final = 2.0
@@ -210,16 +209,18 @@ class QueueConsumer:
     async def _bind_exchange(self, connection: Connection) -> None:
         channel = await connection.channel()
         try:
-            await channel.find_exchange(EXCHANGE)
-            await channel.bind(self.queue, EXCHANGE, ROUTING_KEY)
+            await channel.find_exchange(VOTES_EXCHANGE)
+            await channel.bind(self.queue, VOTES_EXCHANGE, ROUTING_KEY)
         except QueueMissing:
             return
         except ChannelClosedByBroker as error:
             # The queue can be read without the binding.
-            log.warning("the queue cannot be bound", exchange=EXCHANGE, error=error.reply_text)
+            log.warning(
+                "the queue cannot be bound", exchange=VOTES_EXCHANGE, error=error.reply_text
+            )
             return
         await channel.close()
-        log.info("bound the queue", queue=self.queue, exchange=EXCHANGE, key=ROUTING_KEY)
+        log.info("bound the queue", queue=self.queue, exchange=VOTES_EXCHANGE, key=ROUTING_KEY)
 
     async def _until_lost(self) -> str:
         """Wait until deliveries end; returns the reason."""
@@ -243,7 +244,7 @@ class QueueConsumer:
         with suppress(AMQPError, QueueMissing):
             channel = await connection.channel()
             while True:
-                waiting = await channel.count(self.queue)
+                waiting = (await channel.depth(self.queue)).ready
                 session.backlog = waiting >= session.prefetch
                 if self._measure:
                     self._metrics.validation_queue_size.set(waiting)

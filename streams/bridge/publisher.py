@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from itertools import takewhile
 from typing import Final
 
 import pika
@@ -14,6 +12,7 @@ import structlog
 from pika.exceptions import AMQPError
 
 from streams.adapters.rabbitmq.client import Channel, Route, connected, first_of
+from streams.adapters.rabbitmq.confirms import Confirms
 from streams.errors import ServiceUnavailable
 from streams.messages.outgoing import Publication
 from streams.runtime.metrics import BridgeMetrics
@@ -29,19 +28,14 @@ _YIELD_EVERY: Final = 100
 
 
 class Flight:
-    """Publications on one channel and their confirms. Pure.
-
-    RabbitMQ numbers publications 1, 2, 3, …. A publication that reached no queue is returned, by
-    its `message_id`, before it is confirmed.
-    """
+    """Publications on one channel and what became of them. Pure."""
 
     def __init__(self) -> None:
-        self._last = 0
-        self._open: dict[int, Publication] = {}
-        self._returned: Counter[str] = Counter()
+        self._open: Confirms[Publication] = Confirms()
         self.refused: list[Publication] = []
         """Publications to retry."""
         self.confirmed = 0
+        self.returned = self._open.returned
 
     def __len__(self) -> int:
         return len(self._open)
@@ -49,34 +43,16 @@ class Flight:
     @property
     def unconfirmed(self) -> list[Publication]:
         """All publications that RabbitMQ may not have, refused ones first."""
-        return [*self.refused, *self._open.values()]
+        return [*self.refused, *self._open.waiting]
 
     def publish(self, publication: Publication) -> None:
         """Record a publication."""
-        self._last += 1
-        self._open[self._last] = publication
-
-    def returned(self, message_id: str | None) -> None:
-        """Record that RabbitMQ has no queue for a message."""
-        self._returned[message_id or ""] += 1
+        self._open.expect(publication.message_id, publication)
 
     def answered(self, tag: int, multiple: bool, taken: bool) -> None:
-        """Record a confirm.
-
-        Args:
-            tag: of the publication.
-            multiple: whether it covers all publications up to that tag.
-            taken: True if RabbitMQ has them; False if it refused them.
-        """
-        tags = list(takewhile(lambda t: t <= tag, self._open)) if multiple else [tag]
-        for answered in tags:
-            publication = self._open.pop(answered, None)
-            if publication is None:
-                continue
-            if self._returned[publication.message_id] > 0:
-                self._returned[publication.message_id] -= 1
-                self.refused.append(publication)
-            elif taken:
+        """Record a confirm, as :meth:`Confirms.answered`."""
+        for publication, has_it in self._open.answered(tag, multiple, taken):
+            if has_it:
                 self.confirmed += 1
             else:
                 self.refused.append(publication)

@@ -8,62 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from itertools import takewhile
 
 import structlog
 from pika.exceptions import AMQPError
 
 from streams.adapters.rabbitmq.client import connected, ensure_queue, resolve
+from streams.adapters.rabbitmq.confirms import Confirms
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 from streams.runtime.outages import Retry, Service
 from streams.settings.configs import RabbitConfig
 
 log = structlog.get_logger(__name__)
-
-
-class Confirms:
-    """Unconfirmed publications of one channel. Pure except for its futures.
-
-    RabbitMQ counts publications 1, 2, 3, …. It returns one that reached no queue, by its
-    `message_id`, before it confirms it.
-    """
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._open: dict[int, tuple[str, asyncio.Future[bool]]] = {}
-        self._returned: set[str] = set()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def expect(self, message_id: str) -> asyncio.Future[bool]:
-        """Note one more publication; the future gives whether RabbitMQ took it."""
-        self._last += 1
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._open[self._last] = (message_id, answer)
-        return answer
-
-    def returned(self, message_id: str | None) -> None:
-        """Note that RabbitMQ has no queue for a message."""
-        self._returned.add(message_id or "")
-
-    def answered(self, tag: int, multiple: bool, taken: bool) -> None:
-        """Note a confirm; `multiple`: of all publications up to that tag."""
-        tags = list(takewhile(lambda t: t <= tag, self._open)) if multiple else [tag]
-        for each in tags:
-            message_id, answer = self._open.pop(each, ("", None))
-            if answer is None:
-                continue
-            routed = message_id not in self._returned
-            self._returned.discard(message_id)
-            resolve(answer, taken and routed)
-
-    def abandon(self) -> None:
-        """The channel has closed: no more confirms will come."""
-        for _, answer in self._open.values():
-            resolve(answer, False)
-        self._open.clear()
 
 
 class VoteQueue(VoteSink):
@@ -93,7 +49,7 @@ class VoteQueue(VoteSink):
         self._confirm_timeout_s = confirm_timeout_s
         self._on_blocked = on_blocked
         self._publish: Callable[[str, bytes], None] | None = None
-        self._confirms = Confirms()
+        self._confirms: Confirms[asyncio.Future[bool]] = Confirms()
         self._blocked = False
 
     @property
@@ -122,10 +78,10 @@ class VoteQueue(VoteSink):
             publish(message_id, body)
         except AMQPError as error:
             raise ServiceUnavailable("RabbitMQ does not answer", todo=AGAIN) from error
-        answer = self._confirms.expect(message_id)
-        late = asyncio.get_running_loop().call_later(
-            self._confirm_timeout_s, resolve, answer, False
-        )
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bool] = loop.create_future()
+        self._confirms.expect(message_id, answer)
+        late = loop.call_later(self._confirm_timeout_s, resolve, answer, False)
         try:
             taken = await answer
         finally:
@@ -149,7 +105,12 @@ class VoteQueue(VoteSink):
             ) as connection:
                 channel, _ = await ensure_queue(connection, self._queue)
                 confirms = self._confirms = Confirms()
-                await channel.confirm(confirms.answered, confirms.returned)
+
+                def on_confirm(tag: int, multiple: bool, taken: bool) -> None:
+                    for answer, has_it in confirms.answered(tag, multiple, taken):
+                        resolve(answer, has_it)
+
+                await channel.confirm(on_confirm, confirms.returned)
                 self._publish = channel.publisher(self._queue)
                 self._retry.outages.succeeded(Service.RABBITMQ)
                 log.info("connected to RabbitMQ", queue=self._queue)
@@ -157,7 +118,8 @@ class VoteQueue(VoteSink):
                     raise await channel.closed
                 finally:
                     self._note_blocked(False)
-                    confirms.abandon()
+                    for answer in confirms.waiting:
+                        resolve(answer, False)
         except ServiceUnavailable as error:
             if self._publish is None:
                 raise

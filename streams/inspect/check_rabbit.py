@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, failure, ok, warning
-from streams.inspect.rabbit import VOTES_EXCHANGE, BrokerFacts, look
+from streams.inspect.rabbit import BrokerFacts, look
 from streams.inspect.rabbit_http import Management, QueueDetails
 from streams.settings.configs import RabbitConfig
-from streams.settings.queues import VALIDATION, QueuesConfig
+from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
 
 SERVICE: Final = "rabbitmq"
 

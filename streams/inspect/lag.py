@@ -15,6 +15,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.view import LogView, Span
 from streams.adapters.postgres.connection import connected
+from streams.adapters.rabbitmq.client import QueueDepth
 from streams.core.topics import (
     VALIDATED_TOPIC,
     VALIDATION_TOPIC,
@@ -25,7 +26,7 @@ from streams.core.topics import (
     worker_group,
 )
 from streams.errors import ScrutinError
-from streams.inspect.rabbit import QueueDepth, look
+from streams.inspect.rabbit import look
 from streams.settings.configs import DeploymentConfig, KafkaConfig, PostgresConfig
 from streams.settings.kafka_security import client
 

@@ -18,9 +18,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis.asyncio import Redis
 
 from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.rabbitmq.client import connected, first_of, resolve, unavailable
 from streams.errors import ServiceUnavailable
 from streams.inspect.lag import committed_offsets
-from streams.load.amqp import Link, LinkLost, connection_parameters, unavailable
 from streams.load.checks import AuditRow
 from streams.settings.configs import KafkaConfig, PostgresConfig, RabbitConfig
 from streams.settings.kafka_security import client
@@ -140,44 +140,36 @@ async def reviews(rabbit: RabbitConfig, queue: str, *, drain: bool) -> list[Obse
     They are consumed without ack and return when the channel closes, marked as redelivered, unless
     they are drained.
     """
-    parameters = connection_parameters(rabbit)
-    try:
-        async with Link(parameters) as link:
-            depth = await link.depth(queue)
-            if not depth:
-                return []
-            bodies: dict[str, bytes] = {}
-            arrived = 0
-            all_here = asyncio.Event()
-            last_tag = 0
+    async with connected(rabbit, "scrutin verify", retried=False) as connection:
+        found = await connection.depth(queue)
+        if found is None or not found.ready:
+            return []
+        bodies: dict[bytes, bytes] = {}
+        arrived = 0
+        all_here: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-            def on_message(_: object, method: Any, properties: Any, body: bytes) -> None:
-                nonlocal arrived, last_tag
-                arrived += 1
-                last_tag = method.delivery_tag
-                bodies[properties.message_id or f"delivery {last_tag}"] = body
-                if arrived >= depth:
-                    all_here.set()
+        def on_delivery(tag: int, _: bool, message_id: bytes | None, body: bytes) -> None:
+            nonlocal arrived
+            arrived += 1
+            bodies[message_id or b"delivery %d" % tag] = body
+            if arrived >= found.ready:
+                resolve(all_here, tag)
 
-            channel = link.channel
-            await link.call(lambda done: channel.basic_consume(queue, on_message, callback=done))
-            async with asyncio.timeout(30 + depth / 2000):
-                await all_here.wait()
-            if drain:
-                link.channel.basic_ack(last_tag, multiple=True)
-    except (LinkLost, TimeoutError) as error:
-        raise unavailable(parameters, error) from error
+        channel = await connection.channel()
+        await channel.consume(queue, on_delivery, lambda: None)
+        await first_of(all_here, channel.closed, timeout_s=30 + found.ready / 2000)
+        if not all_here.done():
+            raise unavailable(TimeoutError("reviews did not arrive"), rabbit)
+        if drain:
+            channel.raw.basic_ack(all_here.result(), multiple=True)
     return [msgspec.json.decode(body, type=ObservedReview) for body in bodies.values()]
 
 
 async def queue_depths(rabbit: RabbitConfig, queues: list[str]) -> list[int]:
     """Messages ready in each queue; a missing queue is empty."""
-    parameters = connection_parameters(rabbit)
-    try:
-        async with Link(parameters) as link:
-            return [await link.depth(queue) or 0 for queue in queues]
-    except LinkLost as error:
-        raise unavailable(parameters, error) from error
+    async with connected(rabbit, "scrutin verify", retried=False) as connection:
+        found = [await connection.depth(queue) for queue in queues]
+    return [0 if depth is None else depth.ready for depth in found]
 
 
 async def log_ends(kafka: KafkaConfig) -> dict[int, int]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from streams.load.amqp import connection_parameters
 from streams.load.election import SyntheticElection
 from streams.load.expected import Expected, ExpectedTotals
 from streams.load.publisher import LoadPublisher, Schedule
@@ -44,7 +43,7 @@ async def play(
     started = time.perf_counter()
     schedule = Schedule(time.time_ns() // 1000, rate)
     publisher = LoadPublisher(
-        parameters=connection_parameters(config.rabbit),
+        rabbit=config.rabbit,
         queue=config.queues.name(plan.queue),
         schedule=schedule,
         tally=tally,

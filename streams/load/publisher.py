@@ -10,17 +10,16 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-import pika
 import structlog
-from pika import spec
-from pika.frame import Method
 
-from streams.errors import TopologyMismatch
-from streams.load.amqp import Link, LinkLost, refuses, unavailable
+from streams.adapters.rabbitmq.client import Channel, connected, ensure_queue
+from streams.adapters.rabbitmq.confirms import Confirms
+from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.load.expected import ExpectedTotals
 from streams.load.script import ScriptedMessage
+from streams.settings.configs import RabbitConfig
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +56,7 @@ class LoadPublisher:
     """Publishes one stream of messages to one queue through the default exchange.
 
     Args:
-        parameters: of the connection to RabbitMQ.
+        rabbit: where RabbitMQ is.
         queue: name of the queue; used unchanged, or declared durable if missing.
         schedule: due times.
         tally: records every message sent.
@@ -69,7 +68,7 @@ class LoadPublisher:
     def __init__(
         self,
         *,
-        parameters: pika.ConnectionParameters,
+        rabbit: RabbitConfig,
         queue: str,
         schedule: Schedule,
         tally: ExpectedTotals,
@@ -77,7 +76,7 @@ class LoadPublisher:
         patience_s: float = 60.0,
         advance: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._parameters = parameters
+        self._rabbit = rabbit
         self._queue = queue
         self._schedule = schedule
         self._tally = tally
@@ -89,10 +88,8 @@ class LoadPublisher:
         self._stopping = False
         self._exhausted = False
         self._returned = False
-        self._tag = 0
-        self._lowest = 1
-        # By delivery tag, with the number of the message in the schedule.
-        self._in_flight: dict[int, tuple[int, ScriptedMessage]] = {}
+        # With the number of the message in the schedule.
+        self._in_flight: Confirms[tuple[int, ScriptedMessage]] = Confirms()
         self._to_resend: deque[tuple[int, ScriptedMessage]] = deque()
         self._taken = 0
         self.nacked = 0
@@ -119,40 +116,38 @@ class LoadPublisher:
         outage_start_s: float | None = None
         while True:
             try:
-                async with Link(
-                    self._parameters, on_lost=self._changed.set, on_blocked=_warn_blocked
-                ) as link:
-                    await self._start(link)
+                async with connected(
+                    self._rabbit,
+                    f"scrutin publish {self._queue}",
+                    on_blocked=_warn_blocked,
+                    retried=self._connected,
+                ) as connection:
+                    channel, _ = await ensure_queue(connection, self._queue)
+                    channel.closed.add_done_callback(lambda _: self._changed.set())
+                    await channel.confirm(self._on_confirm, self._on_return)
                     outage_start_s = None
                     self._connected = True
-                    await self._pump(link, source)
+                    await self._pump(channel, source)
                 return
-            except LinkLost as error:
+            except ServiceUnavailable as error:
                 now = time.monotonic()
                 outage_start_s = outage_start_s or now
                 self._keep_for_later()
                 patience_s = self._patience_s if self._connected else _FIRST_PATIENCE_S
-                refused = refuses(error) and not self._connected
                 stopped = self._stopping and outage_start_s < now
-                if refused or stopped or now - outage_start_s > patience_s:
-                    raise unavailable(self._parameters, error) from error
+                if stopped or now - outage_start_s > patience_s:
+                    raise
                 log.warning(
-                    "RabbitMQ does not answer", error=str(error), unconfirmed=self.unconfirmed
+                    "RabbitMQ does not answer", error=error.what, unconfirmed=self.unconfirmed
                 )
                 self.reconnects += 1
                 await asyncio.sleep(_RETRY_S)
 
-    async def _start(self, link: Link) -> None:
-        await link.declare(self._queue)
-        self._tag, self._lowest = 0, 1
-        channel = link.channel
-        channel.add_on_return_callback(self._on_return)
-        await link.call(lambda done: channel.confirm_delivery(self._on_confirm, callback=done))
-
-    async def _pump(self, link: Link, source: Iterator[ScriptedMessage]) -> None:
-        publish = link.publisher(self._queue)
+    async def _pump(self, channel: Channel, source: Iterator[ScriptedMessage]) -> None:
+        publish = channel.publisher(self._queue)
         while True:
-            link.check()
+            if channel.closed.done():
+                raise channel.closed.result()
             if self._returned:
                 raise TopologyMismatch(
                     "RabbitMQ could not route a message: the queue was deleted",
@@ -195,22 +190,15 @@ class LoadPublisher:
         return sent
 
     def _send(self, publish: _Publish, number: int, message: ScriptedMessage) -> None:
-        self._tag += 1
-        self._in_flight[self._tag] = (number, message)
+        self._in_flight.expect(message.message_id, (number, message))
         publish(message.message_id, message.body)
 
-    def _on_confirm(self, frame: Method[Any]) -> None:
-        method = frame.method
-        tag = method.delivery_tag
-        tags = range(self._lowest if method.multiple else tag, tag + 1)
-        if method.multiple:
-            self._lowest = tag + 1
-        settled = [m for t in tags if (m := self._in_flight.pop(t, None)) is not None]
-        if isinstance(method, spec.Basic.Nack):
-            self.nacked += len(settled)
-            self._send_later(settled)
-        else:
-            self._advance(len(settled))
+    def _on_confirm(self, tag: int, multiple: bool, taken: bool) -> None:
+        settled = self._in_flight.answered(tag, multiple, taken)
+        refused = [message for message, has_it in settled if not has_it]
+        self.nacked += len(refused)
+        self._send_later(refused)
+        self._advance(len(settled) - len(refused))
         self._changed.set()
 
     def _on_return(self, *_: object) -> None:
@@ -219,8 +207,7 @@ class LoadPublisher:
 
     def _keep_for_later(self) -> None:
         """Queue unconfirmed messages for resending, in their order, before new ones."""
-        unsettled = [self._in_flight[tag] for tag in sorted(self._in_flight)]
-        self._in_flight.clear()
+        unsettled, self._in_flight = self._in_flight.waiting, Confirms()
         again, self._to_resend = self._to_resend, deque()
         self._send_later(unsettled)
         self._to_resend.extend(again)
@@ -231,5 +218,6 @@ class LoadPublisher:
             self._to_resend.append((number, message))
 
 
-def _warn_blocked() -> None:
-    log.warning("RabbitMQ accepts no messages: it has a memory or disk alarm")
+def _warn_blocked(blocked: bool) -> None:
+    if blocked:
+        log.warning("RabbitMQ accepts no messages: it has a memory or disk alarm")

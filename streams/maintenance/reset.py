@@ -159,7 +159,7 @@ class Reset:
         deadline = time.monotonic() + _SETTLE_S
         for queue in self._ingress:
             try:
-                while await channel.consumers(queue) and time.monotonic() < deadline:  # noqa: ASYNC110
+                while (await channel.depth(queue)).consumers and time.monotonic() < deadline:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_S)
             except QueueMissing:
                 return

@@ -11,6 +11,8 @@ AGGREGATION: Final = "votes.aggregation"
 REVIEW: Final = "votes.review"
 POLL_UPDATES: Final = "poll_vote_updates"
 """Votes in polls by name, as the replaced services exchanged them."""
+VOTES_EXCHANGE: Final = "votes.exchange"
+"""Where clients of the replaced API publish. None of them binds a queue to it."""
 TALLY_QUEUES: Final = (
     "tally.creation.queue",
     "partial.decryption.queue",

@@ -9,9 +9,9 @@ from statistics import median_low
 from typing import Any
 
 from streams.adapters.kafka.reader import LogReader
+from streams.adapters.rabbitmq.client import connected
 from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
-from streams.load.amqp import Link, connection_parameters
 from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import ExpectedTotals
 from streams.load.publisher import LoadPublisher, Schedule
@@ -99,7 +99,7 @@ async def _round(run: Run, plan: LoadPlan) -> Found:
 async def _fill(settings: Settings, plan: LoadPlan, queue: str) -> None:
     schedule = Schedule(time.time_ns() // 1000, None)
     publisher = LoadPublisher(
-        parameters=connection_parameters(settings.rabbit),
+        rabbit=settings.rabbit,
         queue=queue,
         schedule=schedule,
         tally=ExpectedTotals(plan),
@@ -109,8 +109,8 @@ async def _fill(settings: Settings, plan: LoadPlan, queue: str) -> None:
 
 async def _drain(settings: Settings, count: int) -> float:
     """Seconds to take all messages off the queue: no decoding, acks for many at once."""
-    async with Link(connection_parameters(settings.rabbit)) as link:
-        channel = link.channel
+    async with connected(settings.rabbit, "scrutin bench") as connection:
+        channel = await connection.channel()
         done = asyncio.Event()
         arrived = 0
 
@@ -118,19 +118,17 @@ async def _drain(settings: Settings, count: int) -> float:
             nonlocal arrived
             arrived += 1
             if arrived % (PREFETCH // 4) == 0 or arrived == count:
-                channel.basic_ack(method.delivery_tag, multiple=True)
+                channel.raw.basic_ack(method.delivery_tag, multiple=True)
                 if arrived == count:
                     done.set()
 
-        await link.call(
-            lambda answered: channel.basic_qos(prefetch_count=PREFETCH, callback=answered)
-        )
+        await channel.prefetch(PREFETCH)
         started = time.perf_counter()
-        channel.basic_consume(RAW_QUEUE, on_message)
+        channel.raw.basic_consume(RAW_QUEUE, on_message)
         async with asyncio.timeout(_DEADLINE_S):
             await done.wait()
         seconds = time.perf_counter() - started
-        await link.call(lambda answered: channel.queue_delete(RAW_QUEUE, callback=answered))
+        channel.raw.queue_delete(RAW_QUEUE)
     return seconds
 
 

@@ -18,12 +18,12 @@ import pytest
 from schemas.codec import encode
 from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.rabbitmq.client import connected, ensure_queue
 from streams.adopt.adoption import CHUNK_ITEMS
 from streams.core.records import OutRecord
 from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.load.amqp import Link, connection_parameters
 from streams.load.programs import Program, child_environment
 from streams.runtime.outages import OutageTracker
 from streams.settings.load import load_settings
@@ -188,13 +188,9 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
             return "an adoption is not finished" in await faults(bridge)
 
         await until(waits, "the bridge waits for the adoption", within_s=60)
-        async with Link(connection_parameters(before.settings.rabbit)) as link:
-            await link.call(
-                lambda done: link.channel.queue_declare(
-                    "votes.validation", durable=True, callback=done
-                )
-            )
-            link.channel.basic_publish("", "votes.validation", json.dumps(hasty).encode())
+        async with connected(before.settings.rabbit, "scrutin test") as connection:
+            channel, _ = await ensure_queue(connection, "votes.validation")
+            channel.raw.basic_publish("", "votes.validation", json.dumps(hasty).encode())
         worker.start()
         await worker.ready()
         code, done = await before.adopt("--wait", "120")

@@ -21,9 +21,9 @@ import pika
 import pytest
 
 from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.rabbitmq.client import parameters
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.load.amqp import connection_parameters
 from streams.settings.configs import KafkaConfig
 from streams.settings.load import load_settings
 from tests.faults.scenarios_hosts import wrong_clock
@@ -210,7 +210,7 @@ def doctor(env: dict[str, str], limit: Callable[[], object]) -> str:
 @contextmanager
 def queue_with_a_limit(env: dict[str, str]) -> Iterator[str]:
     name = f"hour.{uuid.uuid4().hex[:8]}"
-    connection = pika.BlockingConnection(connection_parameters(load_settings(env).rabbit))
+    connection = pika.BlockingConnection(parameters(load_settings(env).rabbit, "scrutin test"))
     channel: Any = connection.channel()
     channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 86_400_000})
     try:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pika
 import pytest
 
+from streams.adapters.rabbitmq.client import QueueDepth, connected
 from streams.devstack import Stack
-from streams.load.amqp import Link, connection_parameters
 from streams.load.checks import Report
 from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
@@ -60,8 +60,9 @@ async def sql(chain: Chain, statement: str) -> None:
 
 
 async def publish_review(chain: Chain, body: bytes, message_id: str) -> None:
-    async with Link(connection_parameters(chain.settings.rabbit)) as link:
-        link.channel.basic_publish(
+    async with connected(chain.settings.rabbit, "scrutin test") as connection:
+        channel = await connection.channel()
+        channel.raw.basic_publish(
             "", "votes.review", body, pika.BasicProperties(message_id=message_id, delivery_mode=2)
         )
 
@@ -212,7 +213,7 @@ async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
     # A queue of its own, which nobody reads.
     settings = load_settings({**stack.env(), "VALIDATION_QUEUE": "test.slow-rate"})
     plan = LoadPlan(votes=5, duplicates=0, unknown=0, repeats=0, bad_choice=0, malformed=0)
-    async with Link(connection_parameters(settings.rabbit)) as link:
+    async with connected(settings.rabbit, "scrutin test") as connection:
         try:
             outcome = await play(
                 deployment_config(settings),
@@ -220,7 +221,7 @@ async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
                 expected=tmp_path / "expected.json",
                 rate=5,
             )
-            assert await link.depth("test.slow-rate") == plan.messages
+            assert await connection.depth("test.slow-rate") == QueueDepth(plan.messages, 0)
             assert outcome.unconfirmed == 0
         finally:
-            await link.call(lambda done: link.channel.queue_delete("test.slow-rate", callback=done))
+            (await connection.channel()).raw.queue_delete("test.slow-rate")

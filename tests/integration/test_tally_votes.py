@@ -11,8 +11,8 @@ import asyncpg
 import msgspec
 import pytest
 
+from streams.adapters.rabbitmq.client import connected
 from streams.devstack import Stack
-from streams.load.amqp import Link, connection_parameters
 from streams.load.programs import worker
 from streams.settings.build import tally_config
 from streams.tally.collecting import CHOICE, FIELD, collect
@@ -108,14 +108,15 @@ async def counted(world: TallyHarness, bodies: list[bytes]) -> None:
     world.programs.append(votes.start())
     async with (
         world.bridge(**LONG_BODIES) as bridge,
-        Link(connection_parameters(world.settings.rabbit)) as link,
+        connected(world.settings.rabbit, "scrutin test") as broker,
     ):
+        channel = await broker.channel()
         await bridge.ready()
         await votes.ready()
         connection = await database(world.settings)
         try:
             for number, body in enumerate(bodies, 1):
-                link.channel.basic_publish("", "votes.validation", body)
+                channel.raw.basic_publish("", "votes.validation", body)
                 if number >= len(bodies) - 1:
                     await until(partial(_decided, connection, number), "votes are decided", 90)
         finally:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.tally import Mode
+from streams.adapters.rabbitmq.client import connected
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.load.amqp import Link, connection_parameters
 from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.tally.commands import tally
@@ -150,15 +150,16 @@ async def test_messages_of_older_deployments_queues_are_commands(world: TallyHar
     async with (
         tally(tally_config(world.settings)) as asked,
         world.bridge(SCRUTIN_TALLY_QUEUES=",".join(queues)) as bridge,
-        Link(connection_parameters(settings.rabbit)) as link,
+        connected(settings.rabbit, "scrutin test") as connection,
     ):
+        channel = await connection.channel()
         await world.put(asked, "123", held)
         await world.seal(asked, "123", held, 0, 1)
         await bridge.ready()
 
         def send(queue: str, **message: object) -> None:
             body = json.dumps({"electionId": 123, "chunkNumber": 0, **message})
-            link.channel.basic_publish("", queue, body.encode())
+            channel.raw.basic_publish("", queue, body.encode())
 
         secret = str(held.secrets[0].key)
         send("decryption.queue", guardianId=1, decryptedPrivateKey=secret)

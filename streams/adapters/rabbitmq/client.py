@@ -18,7 +18,12 @@ import pika
 import structlog
 from pika import data
 from pika.channel import Channel as PikaChannel
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import (
+    AMQPError,
+    ChannelClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 from pika.spec import Basic, BasicProperties
 
 from streams.adapters.rabbitmq import frames
@@ -46,6 +51,15 @@ _ONE_FRAME_BYTES: Final = 4096 - 8
 """A body of this size fits the smallest frame size that a broker may negotiate."""
 
 
+@dataclass(frozen=True)
+class QueueDepth:
+    """Facts from a passive declaration of a queue."""
+
+    ready: int
+    """Waiting messages, without those delivered but not acknowledged."""
+    consumers: int
+
+
 class QueueMissing(Exception):
     """A queue or exchange does not exist. RabbitMQ closes the channel in that case."""
 
@@ -57,18 +71,15 @@ def parameters(config: RabbitConfig, name: str) -> pika.ConnectionParameters:
         port=config.port,
         virtual_host=config.vhost,
         credentials=pika.PlainCredentials(config.user, config.password),
-        ssl_options=tls_options(config),
+        ssl_options=(
+            None if config.tls is None else pika.SSLOptions(config.tls.context(), config.host)
+        ),
         heartbeat=HEARTBEAT_S,
         connection_attempts=1,
         socket_timeout=5,
         stack_timeout=10,
         client_properties={"connection_name": name},
     )
-
-
-def tls_options(config: RabbitConfig) -> pika.SSLOptions | None:
-    """How pika encrypts."""
-    return None if config.tls is None else pika.SSLOptions(config.tls.context(), config.host)
 
 
 async def first_of(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> None:
@@ -106,25 +117,15 @@ class Channel:
             return answer.result()
         raise self.closed.result()
 
-    async def count(self, queue: str) -> int:
-        """Number of messages ready in a queue (a passive declaration).
+    async def depth(self, queue: str) -> QueueDepth:
+        """Messages and consumers of a queue.
 
         Raises:
             QueueMissing: there is no such queue.
         """
         with _missing():
             frame = await self._call(self.raw.queue_declare, queue=queue, passive=True)
-        return int(frame.method.message_count)
-
-    async def consumers(self, queue: str) -> int:
-        """Number of consumers of a queue.
-
-        Raises:
-            QueueMissing: there is no such queue.
-        """
-        with _missing():
-            frame = await self._call(self.raw.queue_declare, queue=queue, passive=True)
-        return int(frame.method.consumer_count)
+        return QueueDepth(int(frame.method.message_count), int(frame.method.consumer_count))
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that are ready; returns their number.
@@ -255,6 +256,31 @@ class Connection:
             raise self.closed.result()
         return Channel(opened.result(), self._raw.deliveries)
 
+    @property
+    def version(self) -> str:
+        """Of RabbitMQ."""
+        return str((self._raw.server_properties or {}).get("version", "?"))
+
+    async def depth(self, queue: str) -> QueueDepth | None:
+        """As :meth:`Channel.depth`, on a channel of its own; None if there is no such queue."""
+        channel = await self.channel()
+        try:
+            found = await channel.depth(queue)
+        except QueueMissing:
+            return None
+        await channel.close()
+        return found
+
+    async def has_exchange(self, exchange: str) -> bool:
+        """Whether an exchange exists."""
+        channel = await self.channel()
+        try:
+            await channel.find_exchange(exchange)
+        except QueueMissing:
+            return False
+        await channel.close()
+        return True
+
     def abort(self) -> None:
         """Begin to close without waiting."""
         with suppress(AMQPError):
@@ -269,7 +295,11 @@ class Connection:
 
 @asynccontextmanager
 async def connected(
-    config: RabbitConfig, name: str, *, on_blocked: Callable[[bool], None] = lambda _: None
+    config: RabbitConfig,
+    name: str,
+    *,
+    on_blocked: Callable[[bool], None] = lambda _: None,
+    retried: bool = True,
 ) -> AsyncIterator[Connection]:
     """Connect; close when the context ends.
 
@@ -278,8 +308,10 @@ async def connected(
         name: of the connection.
         on_blocked: called with True when RabbitMQ stops reading (memory or disk alarm), with
             False when it reads again.
+        retried: whether the caller tries again, so that a refused login is an outage like others.
 
     Raises:
+        SettingsError: RabbitMQ refuses the login, and the caller does not try again.
         ServiceUnavailable: no connection. AMQP errors raised inside the context, by a channel
             too, are translated to this as well.
     """
@@ -311,29 +343,31 @@ async def connected(
             yield connection
         finally:
             await asyncio.shield(connection.close())
+    except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
+        if retried:
+            raise unavailable(error, config) from error
+        raise login_refused(config) from error
     except (AMQPError, OSError) as error:
         raise unavailable(error, config) from error
 
 
 def unavailable(reason: BaseException, config: RabbitConfig) -> ServiceUnavailable:
     """Translate the reason why a connection or channel closed."""
+    by_broker = isinstance(reason, ChannelClosedByBroker)
+    what = "RabbitMQ closed the channel" if by_broker else "RabbitMQ does not answer"
     return ServiceUnavailable(
-        f"RabbitMQ: {refusal(reason) or reason or type(reason).__name__}",
+        f"{what}: {refusal(reason) or reason or type(reason).__name__}",
         where=config.where(),
         todo="Check RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VHOST, user and password, and that "
         "it is up",
     )
 
 
-def login_refused(parameters: pika.ConnectionParameters) -> SettingsError:
+def login_refused(config: RabbitConfig) -> SettingsError:
     """The error for a refused login, which no retry can fix."""
     return SettingsError(
         "RabbitMQ refuses the user, the password or the virtual host",
-        where={
-            "host": parameters.host,
-            "port": parameters.port,
-            "vhost": parameters.virtual_host,
-        },
+        where=config.where(),
         todo="Check RABBITMQ_USER, RABBITMQ_PASSWORD and RABBITMQ_VHOST",
     )
 
@@ -346,7 +380,7 @@ async def ensure_queue(connection: Connection, queue: str) -> tuple[Channel, boo
     """
     channel = await connection.channel()
     try:
-        await channel.count(queue)
+        await channel.depth(queue)
     except QueueMissing:
         channel = await connection.channel()
         await channel.declare(queue)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from schemas.codec import encode
 from schemas.windows import WindowKey, WindowState
+from streams.adapters.rabbitmq.client import QueueDepth
 from streams.cli import doctor, lag, results
 from streams.cli.lag import render as render_lag
 from streams.cli.results import render as render_results
@@ -25,7 +26,6 @@ from streams.cli.tables import commands as tables_commands
 from streams.errors import PoisonRecord, ScrutinError, ServiceUnavailable
 from streams.inspect.export import Format, Row, open_writer
 from streams.inspect.lag import Lag, assemble
-from streams.inspect.rabbit import QueueDepth
 from streams.inspect.results import ResultTotals, select
 from streams.inspect.windows import LatestWindows, Window
 

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from rich.console import Console
 
+from streams.adapters.rabbitmq.client import QueueDepth
 from streams.cli.top import render
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.inspect.lag import EGRESS, MIRROR, SINK, WORKERS, Lag, PartitionLag
-from streams.inspect.rabbit import QueueDepth
 from streams.inspect.scrape import Process, parse
 from streams.inspect.top import Snapshot, compare, partitions_of, quantile, waiting
 from streams.runtime.metrics import BridgeMetrics, WorkerMetrics, expose_health, process_registry

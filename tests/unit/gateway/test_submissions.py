@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from schemas.votes import Kind, Vote
 from streams.core.keys import ELECTION_PREFIX, stored_hash, voter_key
 from streams.core.polls import POLL_PREFIX
-from streams.gateway.rabbitmq_sink import Confirms
 from streams.gateway.receipts import BadReceipt, Receipts, Submission
 from streams.gateway.store import MAX_POINTS, STEPS_S, fate_of, step_for
 from streams.gateway.submissions import (
@@ -134,27 +132,6 @@ def test_two_receipts_of_one_vote_differ() -> None:
 def test_no_other_text_is_a_receipt(text: str) -> None:
     with pytest.raises(BadReceipt):
         Receipts(SECRET).open(text)
-
-
-async def test_confirms_answer_those_they_name() -> None:
-    confirms = Confirms()
-    answers = [confirms.expect(f"m{n}") for n in range(4)]
-    confirms.returned("m1")
-    confirms.answered(2, True, True)
-    confirms.answered(4, False, False)
-    assert [a.result() if a.done() else None for a in answers] == [True, False, None, False]
-    confirms.abandon()
-    assert answers[2].result() is False
-    assert len(confirms) == 0
-
-
-async def test_a_voter_who_left_does_not_stop_the_confirms() -> None:
-    confirms = Confirms()
-    gone, there = confirms.expect("a"), confirms.expect("b")
-    gone.cancel()
-    await asyncio.sleep(0)
-    confirms.answered(2, True, True)
-    assert there.result() is True
 
 
 def test_a_malformed_vote_is_invalid_to_its_voter() -> None:

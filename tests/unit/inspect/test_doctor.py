@@ -10,6 +10,7 @@ import pytest
 
 from streams.adapters.kafka.admin import planned_topics
 from streams.adapters.kafka.view import Span
+from streams.adapters.rabbitmq.client import QueueDepth
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect import (
     check_host,
@@ -24,7 +25,7 @@ from streams.inspect.check_postgres import PostgresFacts, SinkRow
 from streams.inspect.check_rabbit import RabbitFacts
 from streams.inspect.check_redis import RedisFacts
 from streams.inspect.checks import Check, CheckClock, CheckStatus, ask
-from streams.inspect.rabbit import BrokerFacts, QueueDepth
+from streams.inspect.rabbit import BrokerFacts
 from streams.inspect.rabbit_http import QueueDetails
 from streams.settings.load import load_settings
 

@@ -37,3 +37,10 @@ async def test_an_attempt_that_may_open_no_socket_ends(monkeypatch: pytest.Monke
         async with client.connected(config, "test"):
             pass
     assert [type(error) for error in unhandled] == [OSError]
+
+
+async def test_an_answer_for_somebody_who_left_disturbs_nobody() -> None:
+    gone: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+    client.resolve(gone, True)
+    assert gone.cancelled()
