@@ -123,7 +123,7 @@ def test_a_port_that_is_taken(env: dict[str, str]) -> None:
             check=False,
         )
     assert done.returncode == ExitCode.PORT_TAKEN
-    shown("A port that is taken", done.stderr)
+    shown("A port in use", done.stderr)
 
 
 def test_an_old_java(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_an_old_java(tmp_path: Path) -> None:
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     java.chmod(0o755)
     own = {"JAVA_HOME": str(tmp_path / "jre"), "SCRUTIN_STACK_DIR": str(tmp_path / "stack")}
-    shown("An old Java", refused(own, "stack", "up", "--native", "kafka"))
+    shown("Java is too old", refused(own, "stack", "up", "--native", "kafka"))
 
 
 def test_a_topic_with_another_number_of_partitions(env: dict[str, str]) -> None:

@@ -101,7 +101,7 @@ async def test_the_lock_is_let_go(empty: Settings, db: asyncpg.Connection) -> No
 async def test_a_newer_database_is_refused_and_left_alone(db: asyncpg.Connection) -> None:
     await migrate(db)
     await db.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'future')")
-    with pytest.raises(SchemaNewer, match="has migration 9999, this version ends at") as caught:
+    with pytest.raises(SchemaNewer, match="has migration 9999; this version ends at") as caught:
         await migrate(db)
     assert caught.value.exit_code == ExitCode.SCHEMA_NEWER
     assert await db.fetchval("SELECT max(version) FROM schema_migrations") == 9999
