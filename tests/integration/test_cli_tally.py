@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from streams.cli import guardian
-from streams.cli import tally as tally_cli
+from streams.cli.tally import commands as tally_cli
 from streams.devstack import Stack
 from streams.errors import ExitCode, ScrutinError, SettingsError
 from streams.settings.build import tally_config
@@ -154,7 +154,7 @@ def test_a_wrong_passphrase_and_a_missing_one_are_named(tmp_path: Path) -> None:
     scrutin = Scrutin()
     options = ("--election", "e", "--order", 1, "--quorum", 1, "--directory", tmp_path)
     new = ("guardian", "new", "ann", *options)
-    with pytest.raises(SettingsError, match="passphrase is needed"):
+    with pytest.raises(SettingsError, match="passphrase is required"):
         scrutin(*new)
     scrutin(*new, "--passphrase-file", tmp_path / "right")
     # A secret is never written over.
