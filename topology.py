@@ -7,7 +7,7 @@
                             │
                             └──▶ the bridge: votes.review, votes.aggregation, Redis
 
-    votes.control ──▶ every bridge: a roll is there, a reset begins and ends
+    votes.control ──▶ every bridge: a roll is loaded, a reset begins and ends
 
     tally.events ──▶ coordinate ◀──▶ tally_jobs (changelog) ──▶ PostgreSQL: election_jobs
          ▲                │
@@ -16,9 +16,9 @@
          │
          └──▶ PostgreSQL: products, shares, results
 
-Run a worker with `faust -A topology worker -l info`. The bridge (`python -m streams.bridge`) fills
-`votes.validation` and carries `votes.validated` on. With SCRUTIN_STAGES=tally a worker runs the
-encrypted tally's agents instead, in a Kafka group of their own.
+Run a worker with `faust -A topology worker -l info`. The bridge (`python -m streams.bridge`) writes
+`votes.validation` and passes `votes.validated` on. With SCRUTIN_STAGES=tally a worker runs the
+encrypted tally's agents instead, in a separate Kafka group.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ patch_aiokafka_for_uvloop()
 
 settings = entry_settings()
 
-# What a worker has no use for it does not load: the voted table here, the cryptography there.
+# A worker loads only its own stages: a vote worker no cryptography, a tally worker no voted table.
 if settings.stages == "votes":
     from streams.worker.process import Worker
 
@@ -58,7 +58,7 @@ if settings.stages == "votes":
 
     @app.agent(votes)  # type: ignore[untyped-decorator]
     async def validate(stream: StreamT) -> None:
-        """Decide on every vote; changelog first, then verdicts."""
+        """Decide on every vote; write the changelog first, then the verdicts."""
         async for event in stream.noack().events():
             await worker.validate(event)
 
@@ -66,7 +66,7 @@ if settings.stages == "votes":
 
         @app.agent(validated)  # type: ignore[untyped-decorator]
         async def aggregate(stream: StreamT) -> None:
-            """Add accepted votes up by tumbling window and commit them behind the fence."""
+            """Add up accepted votes by tumbling window and commit them behind the fence."""
             async for event in stream.noack().events():
                 await worker.aggregate(event)
 
@@ -83,20 +83,20 @@ else:
     """Commands and outcomes, by election."""
 
     tally_tasks = app.topic(TASKS_TOPIC, key_type=bytes, value_serializer=TASKS_CODEC)
-    """Work that follows from them, a chunk at a time."""
+    """The resulting work, one chunk at a time."""
 
     tally_jobs = tally.jobs_table(JOBS_TABLE)
-    """How far every election is."""
+    """Progress of every election."""
 
     @app.agent(tally_events)  # type: ignore[untyped-decorator]
     async def coordinate(stream: StreamT) -> None:
-        """Decide what is to be done next; tasks first, then changelog and mirror."""
+        """Decide on the next work; write tasks first, then changelog and mirror."""
         async for event in stream.noack().events():
             await tally.coordinate(event)
 
     @app.agent(tally_tasks)  # type: ignore[untyped-decorator]
     async def work(stream: StreamT) -> None:
-        """Do a task, keep its result, and say so."""
+        """Do a task, store its result, and report it."""
         async for event in stream.noack().events():
             await tally.work(event)
 

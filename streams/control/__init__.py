@@ -1,1 +1,1 @@
-"""Commands to the count, written into the log as control records."""
+"""Commands to the count, written to the log as control records."""

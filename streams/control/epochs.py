@@ -1,4 +1,4 @@
-"""Which epoch the deployment is in, by `votes.control`."""
+"""The deployment's current epoch, from the notices in `votes.control`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Epochs(NamedTuple):
     """Numbers of epochs; 0 before the first reset."""
 
     current: int
-    """What the bridges take in belongs to it."""
+    """Epoch of the votes that bridges take in now."""
     begun: int
-    """The highest for which a reset was ever begun."""
+    """Highest epoch for which a reset has begun."""
 
 
 async def read_epochs(view: LogView, log_id: bytes | None = None) -> Epochs:
-    """Read the notices.
+    """Read the epochs from the notices.
 
     Args:
         view: connected.
-        log_id: of the input log; looked up if it is not given.
+        log_id: of the input log; None: look it up.
 
     Raises:
         PoisonRecord: a notice cannot be decoded.

@@ -1,8 +1,8 @@
 """Issues commands: a row in PostgreSQL first, then a control record in every partition.
 
-One issuer at a time holds a lock, so that all partitions get the commands in one order. Whoever
-takes it first writes to the end what an earlier issuer left half written; records that come twice
-have no effect (:mod:`streams.core.rules`).
+One issuer at a time holds a lock, so that all partitions get the commands in the same order. A new
+holder first completes commands that an earlier issuer left partly written; repeated records have
+no effect (:mod:`streams.core.rules`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from streams.errors import ServiceUnavailable
 log = structlog.get_logger(__name__)
 
 _LOCK: Final = 0x5C277154
-"""Key of the advisory lock; any constant that nobody else uses."""
+"""Key of the advisory lock; an arbitrary constant that nothing else uses."""
 
 _WHERE: Final[dict[str, object]] = {"table": "control_commands"}
 
@@ -90,19 +90,19 @@ class Writer(Protocol):
     """Writes to Kafka; see :class:`streams.adapters.kafka.writer.LogWriter`."""
 
     async def write(self, records: list[OutRecord]) -> Any:
-        """Returns when Kafka has them."""
+        """Write records; returns when Kafka has them."""
 
 
 @dataclass(frozen=True)
 class Issuer:
-    """Who gives commands, and where they go.
+    """Issues commands to all partitions.
 
     Args:
-        connection: to PostgreSQL; held while a command is written.
+        connection: to PostgreSQL; in use while a command is written.
         writer: to Kafka.
         partitions: of the input topic.
-        name: of the process, for the table.
-        enforced: whether votes are judged by contests here.
+        name: of the process, for the table `control_commands`.
+        enforced: whether this deployment validates votes by contests.
         log_id: of the first partition, for notices to the bridges.
     """
 
@@ -115,13 +115,13 @@ class Issuer:
 
     @asynccontextmanager
     async def turn(self, *, wait: bool = True) -> AsyncIterator[bool]:
-        """Be the only issuer; earlier commands are written to the end first.
+        """Become the only issuer; earlier commands are completed first.
 
         Args:
-            wait: for another issuer's turn to end; else the block gets False when there is one.
+            wait: for another issuer to finish; if False and there is one, the block gets False.
 
         Raises:
-            ServiceUnavailable: PostgreSQL or Kafka is away.
+            ServiceUnavailable: PostgreSQL or Kafka does not answer.
         """
         async with translated(_WHERE):
             if wait:
@@ -138,7 +138,7 @@ class Issuer:
                     await self.connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
     async def finish(self) -> None:
-        """Write what is not in every partition yet, oldest first; within a turn."""
+        """Complete commands that are not in every partition yet, oldest first; within a turn."""
         async with translated(_WHERE):
             rows = await self.connection.fetch(
                 "SELECT command_id, record, partitions FROM control_commands"
@@ -158,9 +158,9 @@ class Issuer:
 
         Args:
             change: from the contests by id and PostgreSQL's clock in Unix milliseconds to the
-                contests that change. Whatever it raises passes through.
-            also: writes what else belongs to them, in the same transaction; in one of its own if
-                no contest changes.
+                contests that change. Its errors pass through.
+            also: writes related rows in the same transaction, or in a transaction of its own if no
+                contest changes.
 
         Returns:
             The command; None if nothing changes.
@@ -191,7 +191,7 @@ class Issuer:
         return command
 
     async def next_number(self, now_ms: int) -> int:
-        """A number above all that were given; by the clock, so that a lost table costs none."""
+        """A number above all earlier ones; from the clock, in case the table was lost."""
         async with translated(_WHERE):
             query = "SELECT coalesce(max(number), 0) FROM control_commands"
             return max(now_ms, int(await self.connection.fetchval(query)) + 1)
@@ -199,14 +199,14 @@ class Issuer:
     async def issue(
         self, command: BroadcastCommand, mark: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """Note a command, then write it to every partition; within a turn.
+        """Store a command, then write it to every partition; within a turn.
 
         Args:
             command: what to write.
-            mark: writes what else belongs to it, in the same transaction.
+            mark: writes related rows in the same transaction.
 
         Raises:
-            ServiceUnavailable: a service is away. Once it is noted, it will be written.
+            ServiceUnavailable: a service does not answer. A stored command will still be written.
         """
         async with translated(_WHERE), self.connection.transaction():
             await insert_command(
@@ -224,9 +224,9 @@ class Issuer:
             )
         except ServiceUnavailable as error:
             raise ServiceUnavailable(
-                "The command is noted but not yet in every partition",
+                "The command is stored but not yet in every partition",
                 where={"topic": VALIDATION_TOPIC, "command": command.command_id.hex()},
-                todo="A worker writes it to the end; `scrutin contest list` shows how far it is",
+                todo="A worker completes it; `scrutin contest list` shows its progress",
             ) from error
         async with translated(_WHERE):
             await self.connection.execute(
@@ -243,7 +243,7 @@ async def insert_command(
     *,
     written_ms: int | None,
 ) -> bool:
-    """Note a command unless it is known; returns whether it is new."""
+    """Store a command unless it is known; returns whether it is new."""
     contests = isinstance(command, ContestsChanged)
     status = await connection.execute(
         INSERT_COMMAND,
@@ -261,7 +261,7 @@ async def insert_command(
 
 
 async def upsert_contests(connection: Any, command: ContestsChanged) -> None:
-    """Bring the table of contests to what a command says, unless a later one was there."""
+    """Update the table of contests from a command, unless a later command did."""
     contests = command.contests
     await connection.execute(
         UPSERT_CONTESTS,

@@ -1,8 +1,8 @@
-"""Puts voters on the roll in the log, and takes them off.
+"""Adds voters to the roll in the log and removes them.
 
-Entries are voter keys, not hashes: a key lies in the partition of its voter's vote, and for an
-election it differs from contest to contest. Records go straight into the partitions, thousands of
-keys each; of two that name one key the later in the log holds.
+Entries are voter keys, not hashes. A key belongs to the partition of its voter's vote, and for an
+election it differs between contests. Records with thousands of keys each go directly to the
+partitions; of two records about a key, the later one in the log wins.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from streams.core.records import OutRecord
 from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 
 RECORD_KEYS: Final = 15_000
-"""Keys in a record: half of what Kafka takes."""
+"""Keys in a record: half of Kafka's limit."""
 
 _WHERE: Final[dict[str, object]] = {"table": "roll_loads"}
 
@@ -34,11 +34,11 @@ Advance = Callable[[int], None]
 
 
 def pack(hashes: Iterable[str], contests: Sequence[str], partitions: int) -> dict[int, bytearray]:
-    """Voter keys by partition, one after the other.
+    """Voter keys by partition, concatenated.
 
     Args:
         hashes: as voters send them.
-        contests: for which they are; none: laws, whose hashes were made for one law each.
+        contests: that the entries are for; empty: laws, because each hash belongs to one law.
         partitions: of the input log.
     """
     packed: dict[int, bytearray] = {}
@@ -61,7 +61,7 @@ def _vote_kind(contest: str) -> Kind:
 
 @dataclass
 class RollCommand:
-    """One command about the roll, in as many records as it takes.
+    """One roll command, in as many records as it needs.
 
     Args:
         writer: to Kafka.
@@ -73,7 +73,7 @@ class RollCommand:
     _sequence: dict[int, int] = field(default_factory=dict)
 
     async def add(self, packed: Mapping[int, bytes | bytearray]) -> None:
-        """Put keys on the roll; returns when Kafka has them.
+        """Add keys to the roll; returns when Kafka has them.
 
         Raises:
             ServiceUnavailable: Kafka does not confirm.
@@ -87,7 +87,7 @@ class RollCommand:
         )
 
     async def withdraw(self, packed: Mapping[int, bytes | bytearray]) -> None:
-        """Take keys off the roll; returns when Kafka has it.
+        """Remove keys from the roll; returns when Kafka has the records.
 
         Raises:
             ServiceUnavailable: Kafka does not confirm.
@@ -101,7 +101,7 @@ class RollCommand:
         )
 
     async def end(self, partitions: Iterable[int]) -> None:
-        """Say in partitions that nothing follows, so that one can wait for them to pass it.
+        """Mark the command's end in partitions, so that callers can wait until they have passed it.
 
         Raises:
             ServiceUnavailable: Kafka does not confirm.
@@ -130,7 +130,7 @@ class RollCommand:
 
 
 async def announce_roll(writer: Writer, log_id: bytes) -> None:
-    """Tell the bridges that the roll in the log holds somebody.
+    """Notify the intake that the roll in the log is not empty.
 
     Raises:
         ServiceUnavailable: Kafka does not confirm.
@@ -141,14 +141,14 @@ async def announce_roll(writer: Writer, log_id: bytes) -> None:
 
 @dataclass(frozen=True)
 class Load:
-    """A roll on its way into the log.
+    """Loads a roll into the log.
 
     Args:
-        connection: to PostgreSQL, where it is noted how far it is.
+        connection: to PostgreSQL, which stores the progress.
         writer: to Kafka.
         partitions: of the input log.
         log_id: the log's identity.
-        source: digest of what is loaded; the same source goes on where it was interrupted.
+        source: digest of the source; an interrupted load of the same source is continued.
         name: of the source, for people.
     """
 
@@ -160,10 +160,10 @@ class Load:
     name: str
 
     async def begin(self) -> int:
-        """How many entries an interrupted load has brought into the log already.
+        """Number of entries that an interrupted load already wrote to the log.
 
         Raises:
-            ServiceUnavailable: PostgreSQL is away.
+            ServiceUnavailable: PostgreSQL does not answer.
         """
         async with translated(_WHERE):
             done = await self.connection.fetchval(
@@ -180,16 +180,16 @@ class Load:
     async def run(
         self, hashes: Iterable[str], contests: Sequence[str], done: int, advance: Advance
     ) -> RollCommand:
-        """Write everything; returns the command, whose end every partition will pass.
+        """Write all entries; returns the command, whose end every partition will pass.
 
         Args:
-            hashes: all of the source.
+            hashes: all entries of the source.
             contests: see :func:`pack`.
-            done: how many of them to leave out, as :meth:`begin` says.
-            advance: told how many more are in the log, those left out included.
+            done: number of entries to leave out, from :meth:`begin`.
+            advance: called with the number of further entries in the log, including those left out.
 
         Raises:
-            ServiceUnavailable: a service is away; given again, it goes on from there.
+            ServiceUnavailable: a service does not answer; running it again continues from there.
         """
         command = RollCommand(self.writer)
         entries = iter(hashes)

@@ -1,8 +1,8 @@
-"""Records that an operator lets pass: the decision, where it is found, what stands in their place.
+"""Skipped records: the operator's decision, how readers find it, and the replacement record.
 
-The decision is a :class:`schemas.skip.Skip` behind the record, in the same partition. A reader that
-cannot decode a record looks ahead for it, and takes the record for a batch with one malformed
-message. So it gets a verdict, a row, a review and a place in the counters like any other bad input.
+The decision is a :class:`schemas.skip.Skip` after the record, in the same partition. A reader that
+cannot decode a record looks ahead for it and treats the record as a batch with one malformed
+message. So it gets a verdict, a row, a review and a count in the metrics like any other bad input.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ HEAD_BYTES: Final = 4096
 
 
 def read_input(raw: bytes | None) -> InputRecord | Undecodable:
-    """Decode a value of the input log, if that is possible."""
+    """Decode a value of the input log, or return :class:`Undecodable`."""
     try:
         return decode_input(raw or b"")
     except DecodeError as error:
         return Undecodable(error)
 
 
-def in_place(skip: Skip, partition: int, raw: bytes) -> VoteBatch:
-    """The batch that stands in the place of a record that is passed."""
+def replacement_batch(skip: Skip, partition: int, raw: bytes) -> VoteBatch:
+    """The batch that replaces a skipped record."""
     place = f"{partition}/{skip.offset}/".encode()
     malformed = Malformed(
         reason=UNDECODABLE_RECORD,
@@ -50,7 +50,7 @@ def in_place(skip: Skip, partition: int, raw: bytes) -> VoteBatch:
 
 
 class Skips:
-    """Finds decisions in the input log; remembers what it has read.
+    """Finds skip decisions in the input log and caches them.
 
     Args:
         reader: reads ranges of Kafka.
@@ -60,13 +60,13 @@ class Skips:
         self._reader = reader
         self._found: dict[tuple[int, int, bytes], Skip] = {}
         self._looked: dict[int, tuple[int, int]] = {}
-        # Partition -> the span of offsets that was read.
+        # By partition: the range of offsets already read.
 
     async def find(self, partition: int, offset: int, raw: bytes) -> Skip | None:
-        """The decision to pass a record, if there is one in the log by now.
+        """The decision to skip a record; None if the log has none yet.
 
         Raises:
-            ServiceUnavailable: Kafka is away.
+            ServiceUnavailable: Kafka does not answer.
         """
         decision = (partition, offset, hashlib.sha256(raw).digest())
         if decision not in self._found:
@@ -74,13 +74,13 @@ class Skips:
         return self._found.get(decision)
 
     async def replacement(self, partition: int, offset: int, raw: bytes) -> VoteBatch | None:
-        """What stands in the place of a record that cannot be decoded; None: it stops the count.
+        """The replacement of a record that cannot be decoded; None: it was not skipped.
 
         Raises:
-            ServiceUnavailable: Kafka is away.
+            ServiceUnavailable: Kafka does not answer.
         """
         skip = await self.find(partition, offset, raw)
-        return None if skip is None else in_place(skip, partition, raw)
+        return None if skip is None else replacement_batch(skip, partition, raw)
 
     async def _look_ahead(self, partition: int, start: int) -> None:
         end = await self._reader.end_offset(VALIDATION_TOPIC, partition)
@@ -95,14 +95,14 @@ class Skips:
             async for record in reading:
                 found = read_input(record.value)
                 if isinstance(found, Skip) and found.offset < record.offset:
-                    # The first decision stays the decision.
+                    # The first decision wins.
                     self._found.setdefault((partition, found.offset, found.sha256), found)
 
 
 async def decide_skip(
     reader: LogReader, writer: LogWriter, partition: int, offset: int, reason: str, *, write: bool
 ) -> Skip:
-    """Let every reader of the input log pass a record that cannot be decoded.
+    """Write the decision to skip a record that cannot be decoded.
 
     Args:
         reader: reads ranges of Kafka.
@@ -110,14 +110,14 @@ async def decide_skip(
         partition: of `votes.validation`.
         offset: of the record.
         reason: in the operator's words.
-        write: False only shows what would be decided.
+        write: False: only return the decision.
 
     Returns:
-        The decision, which may have been in the log already.
+        The decision, which may already have been in the log.
 
     Raises:
-        ScrutinError: there is no such record, or no reason to pass it.
-        ServiceUnavailable: Kafka is away.
+        ScrutinError: there is no such record, or it can be decoded.
+        ServiceUnavailable: Kafka does not answer.
     """
     where: dict[str, object] = {
         "topic": VALIDATION_TOPIC,
@@ -126,7 +126,7 @@ async def decide_skip(
     }
     if offset == 0:
         raise ScrutinError(
-            "The first record gives the log its identity and cannot be passed",
+            "The first record holds the log's identity and cannot be skipped",
             where=where,
             todo="Restore the topic, or see `scrutin rebuild log --help`",
         )
@@ -139,9 +139,9 @@ async def decide_skip(
         [raw] = [record.value or b"" async for record in reading]
     if not isinstance(read_input(raw), Undecodable):
         raise ScrutinError(
-            "The record can be decoded; there is nothing to pass",
+            "The record can be decoded, so there is nothing to skip",
             where=where,
-            todo="Start the workers again; what they cannot count they reject with a reason",
+            todo="Start the workers again; they reject what they cannot count with a reason",
         )
     known = await Skips(reader).find(partition, offset, raw)
     if known is not None:

@@ -1,4 +1,4 @@
-"""Faust's app as our processes need it: no web server, our own start and end around it."""
+"""Faust's app for Scrutin's workers: no web server, and hooks at start and stop."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from streams.settings.processes import HostConfig
 
 
 class _NoWebServer(faust.app.base.BootStrategy):  # type: ignore[misc]
-    # Whatever the settings say, `faust worker` starts a web server on every address of the host,
+    # Regardless of the settings, `faust worker` starts a web server on every address of the host,
     # which shows the tables to anybody.
     enable_web = False
 
 
 class Stages(Protocol):
-    """What is around Faust's app in a process."""
+    """Hooks of a worker process around Faust's app."""
 
     async def open(self) -> None:
         """Open what the stages need."""
 
     async def drain(self) -> None:
-        """Work off what the agents have taken in."""
+        """Process the records that the agents hold."""
 
     async def close(self) -> None:
-        """End the stages and let go of the services."""
+        """Stop the stages and close connections to services."""
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
         """Next offset to read of the partitions that a stage knows."""
 
 
 class App(faust.App):  # type: ignore[misc]
-    """Faust's app, with the worker's own start and end around it."""
+    """Faust's app with the worker's start and stop around it."""
 
     BootStrategy = _NoWebServer
     worker: Stages
@@ -50,7 +50,7 @@ class App(faust.App):  # type: ignore[misc]
         await self.worker.open()
 
     async def on_stop(self) -> None:
-        """Finish what was taken in, let Faust commit, then let go."""
+        """Process the records held, then let Faust commit and stop."""
         await self.worker.drain()
         await super().on_stop()
 
@@ -60,15 +60,15 @@ class App(faust.App):  # type: ignore[misc]
         await self.worker.close()
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
-        """Where the stages are, for the consumer."""
+        """Positions of the stages, for the consumer."""
         return await self.worker.stage_positions(tps)
 
 
 def new_app(config: HostConfig, app_id: str, worker: Stages) -> App:
-    """Faust's app as our stages need it.
+    """Faust's app, configured for the stages.
 
     Args:
-        app_id: Kafka group, prefix of the changelogs' names.
+        app_id: the Kafka group, and the prefix of the changelogs' names.
         worker: opened before the first partition is assigned, drained before the end.
     """
     app = App(
@@ -83,16 +83,16 @@ def new_app(config: HostConfig, app_id: str, worker: Stages) -> App:
         topic_disable_leader=True,
         processing_guarantee="at_least_once",
         table_standby_replicas=0,
-        # Our groups acknowledge by themselves; waiting for an empty stream would hang.
+        # The batch processors acknowledge; waiting for an empty stream would hang.
         stream_wait_empty=False,
         stream_buffer_maxsize=64,
         stream_recovery_delay=0.0,
         broker_commit_interval=1.0,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
-        # A broker that comes back may wait so long for members that are gone.
+        # After a restart, a broker may wait this long for members that no longer exist.
         broker_rebalance_timeout=20.0,
-        # A long outage of PostgreSQL must not cost the partitions.
+        # A long outage of PostgreSQL must not lose the partitions.
         broker_max_poll_interval=86_400.0,
         consumer_max_fetch_size=4 * 1024 * 1024,
         producer_acks=-1,

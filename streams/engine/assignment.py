@@ -1,8 +1,8 @@
-"""Which assignment of partitions is in force.
+"""The current assignment of partitions.
 
-Kafka numbers the assignments of a group; every event carries the number under which it was read.
-An event of another assignment than the current one is not worked on and never acknowledged: the
-new owner, who may be this worker again, reads it anew.
+Kafka numbers the assignments of a group, and every event carries the number under which it was
+read. An event of another assignment than the current one is neither processed nor acknowledged: the
+new owner, which may be this worker again, reads it again.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from faust.exceptions import ConsumerNotStarted
 
 
 class Assignment:
-    """The assignment in force, if any."""
+    """The current assignment, if any."""
 
     def __init__(self) -> None:
         self.generation: int | None = None
-        """Kafka's number for it; None between a revoke and the end of the restore."""
+        """Its number in Kafka; None between a revoke and the end of the restore."""
 
     def begin(self, generation: int) -> None:
-        """An assignment is in force and its tables are restored."""
+        """Start an assignment whose tables are restored."""
         self.generation = generation
 
     def end(self) -> None:
-        """Partitions are revoked."""
+        """End the assignment, because partitions are revoked."""
         self.generation = None
 
     def covers(self, generation: int) -> bool:
-        """Whether an event with this number belongs to the assignment in force."""
-        # Not by order: a group that Kafka forgot starts again from 1.
+        """Whether an event with this number belongs to the current assignment."""
+        # Not by order: numbers restart from 1 for a group that Kafka forgot.
         return self.generation is not None and generation == self.generation
 
 

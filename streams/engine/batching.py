@@ -1,9 +1,9 @@
-"""Group commit for an agent: what arrives while one group is worked on rides in the next.
+"""Group commit for an agent: events that arrive during one batch join the next.
 
-Faust's own `take()` acknowledges in a `finally`, even when the work failed, and `noack_take()`
-leaves gaps. Here an agent puts its events into a bounded queue; one task takes what is waiting,
-works on it, and acknowledges in order after the effect. Events of an older assignment are dropped
-and never acknowledged: after a rebalance the committed offset brings them back.
+Faust's own `take()` acknowledges in a `finally`, even when processing failed, and `noack_take()`
+leaves gaps. Here an agent puts its events into a bounded queue; one task takes the waiting events,
+processes them, and acknowledges in order after the effect. Events of an older assignment are
+dropped without acknowledgement: after a rebalance they are read again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class BatchItem(Protocol):
-    """What a group is made of."""
+    """An event in a batch."""
 
     @property
     def generation(self) -> int:
@@ -32,11 +32,11 @@ class BatchItem(Protocol):
 
     @property
     def weight(self) -> int:
-        """What counts towards a full group, e.g. votes."""
+        """Contribution to a full batch, e.g. its votes."""
 
     @property
     def size_bytes(self) -> int:
-        """Memory it takes, roughly."""
+        """Approximate memory use."""
 
     def ack(self) -> None:
         """Acknowledge the event to Faust."""
@@ -45,22 +45,22 @@ class BatchItem(Protocol):
 T = TypeVar("T", bound=BatchItem)
 
 QUEUE_BYTES: Final = 32 * 1024 * 1024
-"""An agent waits when its queue holds this much."""
+"""An agent waits while its queue holds this much."""
 
 
 class BatchProcessor(Generic[T]):
-    """Works on groups of events, one group at a time.
+    """Processes batches of events, one batch at a time.
 
     Args:
         name: for logs.
-        process: works on a group; returning means the effect is durable. Raising ends the process.
-        start_weight: a group starts once this much weight waits,
-        pause_s: or, however little waits, this long after the one before began. What comes after
-            a pause is worked on at once; a trickle makes no more groups a second than this allows.
-        gather_s: the first event after an idle time waits this long for those fetched with it,
-            which would otherwise be a group of their own and wait for the first one's answers.
-        max_weight: a group takes no more events once it weighs this,
-        max_events: or holds this many.
+        process: processes a batch; on return the effect is durable. An error ends the process.
+        start_weight: a batch starts when events of this weight wait.
+        pause_s: a smaller batch starts this long after the previous one began. After an idle time
+            it starts at once; under light load this limits the batches a second.
+        gather_s: the first event after an idle time waits this long for events of the same fetch,
+            which would otherwise form the next batch and wait for the first one's replies.
+        max_weight: a batch takes no more events when it has this weight.
+        max_events: a batch takes no more than this many events.
         assignment: events that it does not cover are dropped.
     """
 
@@ -93,7 +93,7 @@ class BatchProcessor(Generic[T]):
         self._room.set()
         self._running = False
         self._settled = asyncio.Event()
-        # Nothing waits and nothing runs.
+        # Set while nothing waits and nothing runs.
         self._settled.set()
         self._draining = False
 
@@ -104,7 +104,7 @@ class BatchProcessor(Generic[T]):
 
     @property
     def busy(self) -> bool:
-        """Whether something is being worked on or waits to be."""
+        """Whether a batch runs or events wait."""
         return self._running or bool(self._queue)
 
     async def put(self, item: T) -> None:
@@ -121,24 +121,24 @@ class BatchProcessor(Generic[T]):
         self._changed.set()
 
     async def run(self) -> None:
-        """Work until cancelled. Ends the process if the work fails."""
+        """Process batches until cancelled. An error of `process` ends this process."""
         while True:
-            group = await self._next_group()
+            batch = await self._next_batch()
             self._running = True
             try:
-                await self._process(group)
+                await self._process(batch)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001 - every unexpected error ends the process
                 fail(error)
-            for item in group:
+            for item in batch:
                 if self._assignment.covers(item.generation):
                     item.ack()
             self._running = False
             if not self._queue:
                 self._settled.set()
 
-    async def _next_group(self) -> list[T]:
+    async def _next_batch(self) -> list[T]:
         if not self._queue:
             while not self._queue:
                 self._changed.clear()
@@ -154,32 +154,32 @@ class BatchProcessor(Generic[T]):
                     await self._changed.wait()
             except TimeoutError:
                 break
-        group: list[T] = []
+        batch: list[T] = []
         weight = 0
         while self._queue and (
-            not group or (weight < self._max_weight and len(group) < self._max_events)
+            not batch or (weight < self._max_weight and len(batch) < self._max_events)
         ):
             item = self._queue.popleft()
             self._weight -= item.weight
             self._bytes -= item.size_bytes
             weight += item.weight
-            group.append(item)
+            batch.append(item)
         self._began_s = time.monotonic()
         if self._bytes < QUEUE_BYTES:
             self._room.set()
-        return group or await self._next_group()
+        return batch or await self._next_batch()
 
     async def settle(self, *, timeout_s: float) -> None:
-        """Drop what waits and let the running group finish; before an assignment ends.
+        """Drop waiting events and let the running batch finish; before an assignment ends.
 
         Args:
-            timeout_s: how long the running group may hold up the rebalance.
+            timeout_s: longest delay of the rebalance by the running batch.
         """
         self.clear()
         await self._wait_settled(timeout_s)
 
     def clear(self) -> None:
-        """Drop what waits."""
+        """Drop waiting events."""
         self._queue.clear()
         self._weight = 0
         self._bytes = 0
@@ -188,7 +188,7 @@ class BatchProcessor(Generic[T]):
             self._settled.set()
 
     async def drain(self, *, timeout_s: float) -> None:
-        """Work on everything that waits, for a clean stop."""
+        """Process all waiting events, for a clean stop."""
         self._draining = True
         self._changed.set()
         await self._wait_settled(timeout_s)

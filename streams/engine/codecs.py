@@ -18,7 +18,7 @@ VERDICTS_CODEC: Final = "scrutin-verdicts"
 
 
 class StructCodec(codecs.Codec):  # type: ignore[misc]
-    """Encodes any record of ours; decodes one topic's type, or into :class:`Undecodable`."""
+    """Encodes records; decodes one topic's types, or into :class:`Undecodable`."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class StructCodec(codecs.Codec):  # type: ignore[misc]
 
 
 def register_codecs() -> None:
-    """Make the codecs known to Faust by name; idempotent."""
+    """Register the codecs with Faust by name; idempotent."""
     codecs.register(INPUT_CODEC, StructCodec(decode_input))
     codecs.register(VERDICTS_CODEC, StructCodec(decode_verdicts))
 
@@ -48,13 +48,13 @@ def register_codecs() -> None:
 def register_codec(
     name: str, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]
 ) -> None:
-    """Make another codec known to Faust by name; idempotent."""
+    """Register another codec with Faust by name; idempotent."""
     codecs.register(name, StructCodec(decode, encode))
 
 
 def value_of(event: EventT) -> Any:
     """The decoded value of a Faust event, or :class:`Undecodable`."""
-    # Faust asks no codec for a record without a value.
+    # Faust calls no codec for a record without a value.
     return Undecodable(ValueError("no value")) if event.value is None else event.value
 
 

@@ -1,18 +1,24 @@
-"""Faust's Kafka consumer, made to live through outages and to trust its stages.
+"""Faust's Kafka consumer, changed to survive outages and to read from the stages' positions.
 
-Eight changes to Faust 0.15.3. A commit that fails because Kafka is away is tried again with the
-next one; Faust would end the worker, and would take the offset for committed. What was to be
-committed before a rebalance is not committed after it: it would set back what another owner has
-committed meanwhile. After a rebalance a partition is read from where its stage is, not from the
-committed offset: that may have run ahead. Nothing is delivered while that place is looked for;
-Faust lets records flow and then seeks back beneath them. What was fetched in a rebalance and
-dropped is fetched again; Faust goes back only where an offset is committed, and not for a fetch
-that was under way, so a partition could stand still with records in it. What a stage acknowledged
-is committed; Faust would wait for records that it dropped itself. A worker that is stopped leaves
-its group in the middle of a rebalance too; aiokafka would first wait for the rebalance, and so for
-workers that are frozen. And the consumer's thread has a loop of asyncio's own: Faust touches
-aiokafka's futures from the main thread too, which wakes that loop late at worst; a uvloop there has
-ended a worker that was being stopped with a segmentation fault.
+Eight changes to Faust 0.15.3:
+
+1. A commit that fails because Kafka does not answer is tried again with the next one. Faust would
+   end the worker, and would treat the offset as committed.
+2. Offsets from before a rebalance are not committed after it. They would set back an offset that
+   another owner committed meanwhile.
+3. After a rebalance a partition is read from its stage's position, not from the committed offset,
+   which may be ahead of the stage.
+4. Nothing is delivered while that position is looked up. Faust delivers records and seeks back
+   meanwhile.
+5. Records that were fetched in a rebalance and dropped are fetched again. Faust seeks back only
+   where an offset is committed, and not for a fetch in progress, so a partition could stall with
+   records in it.
+6. The newest acknowledged offset is committed. Faust would wait for records that it dropped itself.
+7. A worker that stops leaves its group even during a rebalance. aiokafka would first wait for the
+   rebalance, and so for workers that are frozen.
+8. The consumer's thread has an event loop of asyncio's own. Faust touches aiokafka's futures from
+   the main thread too. At worst that wakes this loop late; with uvloop it ended a stopping worker
+   with a segmentation fault.
 """
 
 from __future__ import annotations
@@ -35,7 +41,7 @@ from streams.settings.kafka_security import Security
 log = structlog.get_logger(__name__)
 
 COMMIT_TIMEOUT_S: Final = 5.0
-TELL_TIMEOUT_S: Final = 3.0
+NOTIFY_TIMEOUT_S: Final = 3.0
 LEAVE_TIMEOUT_S: Final = 2.0
 CANCEL_AGAIN_S: Final = 0.1
 
@@ -44,7 +50,7 @@ Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 
 
 def credentials(security: Security) -> Credentials | None:
-    """Faust's name for how its clients connect."""
+    """Credentials in Faust's form; None for plain connections."""
     if security.sasl:
         return SASLCredentials(
             username=security.user,
@@ -56,10 +62,10 @@ def credentials(security: Security) -> Credentials | None:
 
 
 class _Active:
-    """The active partitions, at any moment.
+    """A live view of the active partitions that is never empty.
 
-    Faust changes the set during a fetch. When it was empty, aiokafka would hand out the records of
-    all partitions, and Faust would drop them.
+    Faust changes the set during a fetch. For an empty set aiokafka would return the records of all
+    partitions, and Faust would drop them.
     """
 
     def __init__(self, partitions: Set[TP]) -> None:
@@ -73,19 +79,19 @@ class _Active:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Commits without ending the worker when Kafka is away, and takes no record beneath a seek."""
+    """Survives failed commits, and delivers no record that was fetched before a seek."""
 
     seeks = 0
-    """How often somebody changed the place to read from; counted in the thread."""
+    """Number of seeks; counted in the thread."""
 
     rebalances = 0
-    """How often partitions were revoked or assigned; counted in the thread."""
+    """Number of revokes and assignments; counted in the thread."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._committing: asyncio.Timeout | None = None
-        self._telling = asyncio.Lock()
-        # Nobody else has the loop that it was given.
+        self._notifying = asyncio.Lock()
+        # The loop it was given is used by nothing else.
         self._close_thread_loop_on_stop = True
 
     async def committed(self, tps: Set[TP]) -> dict[TP, int | None]:
@@ -98,17 +104,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return dict(zip(asked, await asyncio.gather(*offsets), strict=True))
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """End the commit that is under way: aiokafka would repeat it after the rebalance."""
+        """Cancel the commit in progress: aiokafka would repeat it after the rebalance."""
         self.rebalances += 1
         if self._committing is not None:
             self._committing.reschedule(0)
-        async with self._telling:
+        async with self._notifying:
             await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Begin a new time: what is to be committed was acknowledged in it."""
+        """Start a new assignment; only offsets acknowledged in it will be committed."""
         self.rebalances += 1
-        async with self._telling:
+        async with self._notifying:
             await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_thread_stop(self) -> None:
@@ -116,11 +122,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         coordinator = self._consumer and self._consumer._coordinator
         if isinstance(coordinator, GroupCoordinator):
             try:
-                # The main thread commits while it is told of partitions, and answers to this loop.
-                async with asyncio.timeout(TELL_TIMEOUT_S):
-                    await self._telling.acquire()
+                # The main thread commits while it handles a revoke, and needs this loop.
+                async with asyncio.timeout(NOTIFY_TIMEOUT_S):
+                    await self._notifying.acquire()
             except TimeoutError:
-                log.warning("a rebalance is given up", waited_s=TELL_TIMEOUT_S)
+                log.warning("a rebalance did not finish before the stop", waited_s=NOTIFY_TIMEOUT_S)
             await self.method_queue.stop()
             await self._leave(coordinator)
         await super().on_thread_stop()
@@ -128,17 +134,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _leave(self, coordinator: GroupCoordinator) -> None:
         joining = coordinator._coordination_task
         while not joining.done():
-            # While it ends its heartbeat it awaits that task, which takes this for its own end.
+            # While it stops its heartbeat task, that task may absorb the cancellation: repeat it.
             joining.cancel()
             await asyncio.wait({joining}, timeout=CANCEL_AGAIN_S)
         if coordinator.member_id and coordinator.coordinator_id is not None:
             request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
             try:
                 async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                    # By the data connection: Kafka reads the coordinator's again after the join.
+                    # By the data connection: Kafka reads the coordinator's only after the join.
                     await coordinator._client.send(coordinator.coordinator_id, request)
             except (KafkaError, TimeoutError) as error:
-                log.info("the group is not told of a leave", error=type(error).__name__)
+                log.info("the group was not notified of the leave", error=type(error).__name__)
         coordinator.reset_generation()
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
@@ -152,7 +158,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
-        """Records of active partitions, as far as nobody sought meanwhile."""
+        """Records of active partitions; none if there was a seek meanwhile."""
         if not active_partitions:
             return {}
         seeks = self.seeks
@@ -161,21 +167,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
         if seeks == self.seeks:
             return records
-        # Whoever sought holds the partitions back, so Faust may drop these. They are from behind
-        # the seek: aiokafka hands nothing else out after it.
+        # The caller of the seek has paused the partitions, so Faust may drop these records. They
+        # come after the new position: aiokafka returns no others after a seek.
         for tp, found in records.items():
             consumer.seek(tp, found[0].offset)
         return {}
 
-    async def commit_unless_moved(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
+    async def commit_unless_rebalanced(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
         """Commit next offsets unless there was a rebalance since `rebalances` was read.
 
         Returns:
             Whether Kafka has them.
         """
-        return bool(await self.call_thread(self._commit_unless_moved, offsets, rebalances))
+        return bool(await self.call_thread(self._commit_unless_rebalanced, offsets, rebalances))
 
-    async def _commit_unless_moved(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
+    async def _commit_unless_rebalanced(self, offsets: Mapping[TP, int], rebalances: int) -> bool:
         if rebalances != self.rebalances:
             return False
         consumer = self._ensure_consumer()
@@ -187,7 +193,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             async with asyncio.timeout(COMMIT_TIMEOUT_S) as self._committing:
                 await consumer.commit(commit)
         except (KafkaError, IllegalStateError, CommitFailedError, TimeoutError) as error:
-            log.warning("offsets are committed later", error=type(error).__name__)
+            log.warning("offsets will be committed later", error=type(error).__name__)
             return False
         finally:
             self._committing = None
@@ -195,7 +201,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Keeps offsets that could not be committed, and asks the stages where to begin."""
+    """Keeps offsets that could not be committed, and asks the stages for their positions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -207,12 +213,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     @property
     def thread_loop(self) -> asyncio.AbstractEventLoop:
-        """Of the thread that reads."""
+        """Event loop of the consumer's thread."""
         loop: asyncio.AbstractEventLoop = self._thread.thread_loop
         return loop
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Forget what a new owner will commit."""
+        """Drop offsets of revoked partitions; the new owner commits its own."""
         for tp in revoked:
             self._uncommitted.pop(tp, None)
         await super().on_partitions_revoked(revoked)
@@ -225,10 +231,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return {**self._uncommitted, **super()._filter_committable_offsets(tps)}
 
     def _new_offset(self, tp: TP) -> int | None:
-        """Next offset to commit: a stage that acknowledged a record has dealt with all before it.
+        """Next offset to commit: a stage that acknowledged a record has processed all before it.
 
         Records that Faust read before a rebalance and dropped in it are not delivered again. The
-        stage reads them from the log itself, so nobody acknowledges them.
+        stage reads them from the log itself, so they are never acknowledged.
         """
         acked = self._acked[tp]
         if not acked:
@@ -248,16 +254,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         owned = {tp: offset for tp, offset in offsets.items() if tp in assignment}
         for tp in owned:
             self._uncommitted.pop(tp, None)
-        if owned and await self._thread.commit_unless_moved(owned, rebalances):
+        if owned and await self._thread.commit_unless_rebalanced(owned, rebalances):
             self._committed_offset.update(owned)
             return True
         if rebalances == self._thread.rebalances:
-            # What was found meanwhile is newer.
+            # Offsets added meanwhile are newer.
             self._uncommitted = {**owned, **self._uncommitted}
         return False
 
     async def perform_seek(self) -> None:
-        """Seek every partition while none of the stages' is delivered."""
+        """Seek every partition, with delivery to the stages paused."""
         generation = self.app.consumer_generation_id
         flowing = {
             tp
@@ -273,23 +279,23 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 self.resume_partitions(flowing)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek each partition to where its stage is, else to its committed offset or beginning."""
+        """Seek partitions to their stages' positions, else to committed offsets or beginnings."""
         rebalances = self._thread.rebalances
         stages = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         committed = await self._thread.committed(stages)
         positions: Positions = self.app.stage_positions
         known = await positions(stages)
-        # A beginning that is later than 0 is found by Kafka.
-        places = {tp: known.get(tp, committed[tp] or 0) for tp in stages}
-        # In the consumer's thread; `_seek` would race with a fetch that is under way there.
-        await self._thread.seek_wait(places)
+        # If the log begins after 0, Kafka finds the beginning.
+        starts = {tp: known.get(tp, committed[tp] or 0) for tp in stages}
+        # In the consumer's thread; `_seek` would race with a fetch in progress there.
+        await self._thread.seek_wait(starts)
         if rebalances == self._thread.rebalances:
-            # Also where no record follows: the group's lag must tell the truth.
+            # Also if no record follows: the group's reported lag must be correct.
             self._uncommitted = {tp: at for tp, at in known.items() if at != committed[tp]}
-        return places
+        return starts
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
-    """Faust's aiokafka transport with our consumer."""
+    """Faust's aiokafka transport with this consumer."""
 
     Consumer = Consumer

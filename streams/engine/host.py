@@ -1,4 +1,4 @@
-"""What every worker process has around its stages: patience, health, rebalances, an orderly end."""
+"""Base class of worker processes: retries, health checks, rebalances, graceful shutdown."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ from streams.settings.processes import HostConfig
 log = structlog.get_logger(__name__)
 
 REVOKE_TIMEOUT_S: Final = 3.0
-"""How long a running group may hold up a rebalance."""
+"""Longest delay of a rebalance by a running batch."""
 
 STOP_MARGIN_S: Final = 14.0
-"""What a stop may take beyond the time to drain: commits, leaving the group, closing. Supervisors
-wait 30 s, and would end the process without a word."""
+"""Time for a stop after draining: commits, leaving the group, closing. Supervisors wait 30 s, then
+kill the process without a log line."""
 
 
 class WorkerHost(ABC):
     """Holds the stages of a worker process and connects them to Faust's app.
 
-    A subclass builds its stages, names them in :attr:`groups` and says what it needs to be open.
+    A subclass builds its stages, lists their batch processors in :attr:`processors` and opens what
+    they need.
 
     Args:
         config: of this process.
-        app_id: Faust's, see :func:`streams.engine.app.new_app`.
+        app_id: of Faust's app, see :func:`streams.engine.app.new_app`.
         registry: of the process's metrics, see :func:`streams.runtime.metrics.process_registry`.
-        store: of its table, once that is declared.
+        store: the store of its table, which is declared later.
     """
 
     def __init__(
@@ -61,15 +62,15 @@ class WorkerHost(ABC):
         self._host = config
         configure_structlog()
         self.app: App = new_app(config, app_id, self)
-        self.groups: Sequence[BatchProcessor[Any]] = ()
-        """What takes the agents' records, in the order in which it is drained."""
+        self.processors: Sequence[BatchProcessor[Any]] = ()
+        """Batch processors of the agents, in the order in which they are drained."""
         self._registry = registry
         self._table_store = store
         self._assignment = Assignment()
         self.retry = Retry(
             OutageTracker(config.retry.max_attempts, self.on_outage), config.retry.delay_s
         )
-        """Waits out the outages of all services that the stages need."""
+        """Retries during outages of the services that the stages need."""
         self._watchdog = Watchdog(
             positions=self.positions,
             restore=self._restore,
@@ -86,11 +87,11 @@ class WorkerHost(ABC):
         self._stopping: threading.Timer | None = None
         self._stop_limit_s = config.drain_timeout_s + STOP_MARGIN_S
 
-    # What a subclass says.
+    # Provided by subclasses.
 
     @abstractmethod
     async def prepare(self) -> list[Coroutine[Any, Any, None]]:
-        """Bring topics, schema and connections up; returns what runs until the end."""
+        """Prepare topics, schema and connections; returns the tasks to run until the end."""
 
     @abstractmethod
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
@@ -98,26 +99,26 @@ class WorkerHost(ABC):
 
     @abstractmethod
     async def positions(self) -> Mapping[TP, int] | None:
-        """Next offset of every owned partition; None while there is nothing to judge."""
+        """Next offset of every owned partition; None while they are not known."""
 
     def on_lag(self, lag: Mapping[TP, int]) -> None:  # noqa: B027 - a hook
-        """So many records wait, by partition."""
+        """Called with the number of waiting records by partition."""
 
     def on_outage(self, service: str) -> None:  # noqa: B027 - a hook
-        """A try of a service failed."""
+        """Called when a try to reach a service failed."""
 
     def on_revoked(self) -> None:  # noqa: B027 - a hook
-        """Partitions are taken away; nothing of theirs is in work any more."""
+        """Called after a revoke, when no record of the revoked partitions is being processed."""
 
     def on_restored(self) -> None:  # noqa: B027 - a hook
-        """The table is restored; agents start after this.
+        """Called when the table is restored, before agents start.
 
         Raises:
-            ScrutinError: it must not be used.
+            ScrutinError: the table must not be used.
         """
 
     def kafka_writer(self) -> LogWriter:
-        """A producer of this process's own, closed at the end."""
+        """A new producer, closed at the end."""
         writer = LogWriter(self._host.kafka.servers, outages=self.retry.outages)
         self._resources.push_async_callback(writer.close)
         return writer
@@ -125,9 +126,9 @@ class WorkerHost(ABC):
     # Lifecycle.
 
     async def open(self) -> None:
-        """Wait for the services, bring topics and schema up to date, start the stages.
+        """Wait for the services, update topics and schema, start the stages.
 
-        Errors end the process: Faust would start again without end. A stop ends the waiting.
+        An error ends the process, because Faust would restart endlessly. A stop ends the waiting.
         """
         dump_tasks_on_signal(self._loops)
         opening = asyncio.create_task(self._open())
@@ -166,7 +167,7 @@ class WorkerHost(ABC):
             await runner
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - a stage must not die silently
+        except BaseException as error:  # noqa: BLE001 - a stage must not end silently
             fail(error)
 
     def _loops(self) -> dict[str, asyncio.AbstractEventLoop]:
@@ -178,23 +179,23 @@ class WorkerHost(ABC):
             NoProgress(
                 "The stop has not come to its end",
                 where={"limit_s": self._stop_limit_s},
-                todo="Nothing is lost, and it can be started again; the lines before this one say"
+                todo="Nothing is lost, and it can be started again; the lines before this one show"
                 " what it waits for: please report them",
             )
         )
 
     async def drain(self) -> None:
-        """Work off what the agents have taken in, and begin the time in which the stop must end."""
-        # In a thread: the loop may be what stands still.
+        """Process the records that the agents hold, and start the time limit of the stop."""
+        # In a thread, because the event loop may be blocked.
         self._stopping = threading.Timer(self._stop_limit_s, self._stop_hangs)
         self._stopping.daemon = True
         self._stopping.start()
         if self._opened:
-            for group in self.groups:
-                await group.drain(timeout_s=self._host.drain_timeout_s / len(self.groups))
+            for each in self.processors:
+                await each.drain(timeout_s=self._host.drain_timeout_s / len(self.processors))
 
     async def close(self) -> None:
-        """End the stages and let go of the services."""
+        """Stop the stages and close connections to services."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -206,15 +207,15 @@ class WorkerHost(ABC):
     # Rebalances.
 
     async def revoked(self, *_: Any, **__: Any) -> None:
-        """Faust's signal: settle what is in work, forget what only waits."""
-        await asyncio.gather(*(group.settle(timeout_s=REVOKE_TIMEOUT_S) for group in self.groups))
+        """Faust's signal of a revoke: finish running batches, drop waiting records."""
+        await asyncio.gather(*(each.settle(timeout_s=REVOKE_TIMEOUT_S) for each in self.processors))
         self._assignment.end()
-        for group in self.groups:
-            group.clear()
+        for each in self.processors:
+            each.clear()
         self.on_revoked()
 
     async def restored(self) -> None:
-        """Faust's callback: the assignment begins."""
+        """Faust's callback after a restore: start the assignment."""
         try:
             self.on_restored()
         except ScrutinError as error:
@@ -234,7 +235,7 @@ class WorkerHost(ABC):
         return store.title, store.last_applied_at_s
 
     def _not_ready(self) -> list[str]:
-        faults = [f"{service} is away" for service in self.retry.outages.unavailable()]
+        faults = [f"{service} is unavailable" for service in self.retry.outages.unavailable()]
         if not self._opened:
             faults.append("starting")
         elif self.app.rebalancing or self.app.in_recovery:

@@ -1,6 +1,6 @@
-"""A Faust store in memory whose changelog we write: what is common to our tables.
+"""Base class of Faust stores in memory whose stage writes the changelog.
 
-Faust creates the changelog, restores it on assignment and tells of revoked partitions. A store
+Faust creates the changelog, restores it on assignment and reports revoked partitions. A store
 decodes the records itself and never raises into Faust's restore, which would swallow the error.
 """
 
@@ -22,47 +22,47 @@ P = TypeVar("P", bound=Sized)
 
 
 class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
-    """Holds a `P` for each partition that this worker owns; as a mapping it shows all of them."""
+    """Holds a `P` for each partition that this worker owns; the mapping covers all of them."""
 
     title = ""
-    """Of the table, in messages."""
+    """Name of the table in messages."""
 
     def __post_init__(self) -> None:
         self.partitions: dict[int, P] = {}
         self._persisted: dict[int, int] = {}
         self.last_applied_at_s = time.monotonic()
-        """When a record of the changelog was restored last."""
+        """Monotonic time at which a changelog record was last restored."""
 
     def written(self, number: int, changelog_offset: int) -> None:
-        """Note that our own record is in the changelog, so that a restore need not read it.
+        """Record that this worker's record is in the changelog, so that a restore need not read it.
 
-        Only an unbroken sequence counts: a hole is another worker's record, which must be read.
+        Only an unbroken sequence counts: a gap is another worker's record, which must be read.
         """
         if number in self.partitions and self._persisted.get(number, -1) == changelog_offset - 1:
             self._persisted[number] = changelog_offset
 
-    # What a subclass says.
+    # Provided by subclasses.
 
     async def begin(self, number: int) -> P:
-        """State of a partition that is assigned, before its changelog is read."""
+        """State of a newly assigned partition, before its changelog is read."""
         raise NotImplementedError
 
     async def preload(self, ends: Mapping[int, int]) -> None:
-        """Read the changelog of assigned partitions in one go, as far as that helps.
+        """Bulk-read the changelogs of assigned partitions, if that is faster.
 
         Args:
             ends: offset of the last record, by partition; -1 if there is none.
         """
 
     def ended(self, number: int) -> None:
-        """A partition is no longer ours."""
+        """Called when a partition is no longer owned."""
 
     def apply(self, message: Any) -> None:
-        """Apply a record of the changelog; ends the process if it cannot be applied."""
+        """Apply a changelog record; ends the process if that fails."""
         raise NotImplementedError
 
     def undecodable(self, message: Any, todo: str, cause: Exception) -> NoReturn:
-        """End the process over a record of the changelog."""
+        """End the process because of a changelog record."""
         fail(
             RecoveryFailed(
                 f"A record of the {self.title}'s changelog cannot be decoded",
@@ -76,7 +76,7 @@ class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
             cause=cause,
         )
 
-    # What Faust calls.
+    # Called by Faust.
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Changelog offset up to which the partition is in memory."""
@@ -92,7 +92,7 @@ class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
         del to_key, to_value
         for event in batch:
             message = event.message
-            # Others were read before a rebalance that took their partition away.
+            # Other records were read before a rebalance that revoked their partition.
             if message.partition in self.partitions:
                 self.apply(message)
                 self._persisted[message.partition] = message.offset
@@ -105,32 +105,32 @@ class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
         newly_assigned: set[TP],
         generation_id: int = 0,
     ) -> None:
-        """Drop the partitions that are no longer ours, and begin the new ones."""
+        """Drop partitions that are no longer owned, and begin the new ones."""
         del revoked, newly_assigned, generation_id
         topic = self.table.changelog_topic_name
-        ours = {tp.partition for tp in assigned if tp.topic == topic}
-        for number in [p for p in self.partitions if p not in ours]:
+        owned = {tp.partition for tp in assigned if tp.topic == topic}
+        for number in [p for p in self.partitions if p not in owned]:
             del self.partitions[number]
             self._persisted.pop(number, None)
             self.ended(number)
-        for number in sorted(ours - self.partitions.keys()):
+        for number in sorted(owned - self.partitions.keys()):
             try:
                 self.partitions[number] = await self.begin(number)
             except Exception as error:  # noqa: BLE001 - Faust would log it and go on
                 fail(error)
 
     def reset_state(self) -> None:
-        """What a partition begins with is checked when it begins."""
+        """Do nothing: the state of a partition is checked when it begins."""
 
     async def backup_partition(
         self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
     ) -> None:
-        """Nothing to back up: the changelog is the copy."""
+        """Do nothing: the changelog is the backup."""
 
     def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
-        """Nothing to restore from but the changelog."""
+        """Do nothing: the changelog is the only backup."""
 
-    # A mapping, for `table[key]`.
+    # The mapping, for `table[key]`.
 
     def find(self, state: P, key: K) -> V | None:
         """The entry of a key in a partition."""
@@ -159,7 +159,7 @@ class PartitionStore(Store, Generic[K, V, P]):  # type: ignore[misc]
         return sum(map(len, self.partitions.values()))
 
     def __setitem__(self, key: K, value: V) -> None:
-        raise TypeError(f"the {self.title} changes by its stage only")
+        raise TypeError(f"the {self.title} is changed by its stage only")
 
     def __delitem__(self, key: K) -> None:
-        raise TypeError(f"the {self.title} changes by its stage only")
+        raise TypeError(f"the {self.title} is changed by its stage only")

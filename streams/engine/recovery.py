@@ -1,4 +1,4 @@
-"""Faust's restore of tables, begun at once and with a faster way to read a long changelog."""
+"""Faust's table recovery, started without delay and with bulk reads of long changelogs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from streams.runtime.failstop import fail
 
 
 class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
-    """Reads in one go what was in the changelogs at the start; Faust reads what has come since.
+    """Bulk-reads the changelogs as they were at the start; Faust reads later records.
 
-    Faust hands a changelog on in small buffers, a record at a time through two queues, which for
-    millions of voters takes minutes.
+    Faust passes a changelog on in small buffers, record by record through two queues. For millions
+    of voters that takes minutes.
     """
 
-    # Of Faust, whose progress tables nobody wants in a log of ours.
+    # Faust's own logger of this name would add its progress tables to the log.
     logger = logging.getLogger("faust.tables.recovery.ahead")
 
     async def _wait(self, coro: Any, timeout: float | None = None) -> None:
-        # Faust goes on after a timeout as if it had an answer, and would call a table complete
-        # whose end it does not know. Kafka may be away for longer than any timeout.
+        # After a timeout Faust goes on as if it had an answer, and would call a table complete
+        # whose end it does not know. Kafka may be unavailable for longer than any timeout.
         del timeout
         await super()._wait(coro)
 
@@ -40,7 +40,7 @@ class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
             store: PartitionStore[Any, Any, Any] = table.data
             try:
                 await store.preload({tp.partition: destination[tp] for tp in owned})
-            except Exception as error:  # noqa: BLE001 - Faust would end without a named code
+            except Exception as error:  # noqa: BLE001 - Faust would end without a named exit code
                 fail(error)
             for tp in owned:
                 offset = table.persisted_offset(tp)
@@ -55,7 +55,7 @@ class TableManager(faust.tables.manager.TableManager):  # type: ignore[misc]
 
     @property
     def recovery(self) -> Recovery:
-        """What restores them."""
+        """The recovery service."""
         if self._recovery is None:
             self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
@@ -63,8 +63,8 @@ class TableManager(faust.tables.manager.TableManager):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Declare the changelogs and start the restore.
 
-        Faust sleeps for a second before, for tables that an agent declares as it starts; ours are
-        declared with the topology.
+        Faust would first sleep for a second, for tables that an agent declares when it starts;
+        Scrutin's tables are declared with the topology.
         """
         if not self.should_stop:
             await self._update_channels()

@@ -1,7 +1,7 @@
-"""Ends a worker that owns partitions with records in them and takes none.
+"""Ends a worker that owns partitions with waiting records and processes none.
 
-After a rebalance a Faust consumer may be alive, own partitions and fetch nothing. Nobody else gets
-its records. The process ends, and the next owner of its partitions works.
+After a rebalance a Faust consumer may be alive, own partitions and fetch nothing, and no other
+worker gets its records. Ending the process gives the partitions to another worker.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from streams.runtime.outages import OutageTracker
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S: Final = 5.0
-"""Longest time between two looks; the gauges of the lag are as old."""
-_LOOKS: Final = 6
-"""Looks within the shorter timeout, where that is more often."""
-_ANSWER_S: Final = 30.0
-"""Longest wait for the positions and ends of one look."""
+CHECK_PERIOD_S: Final = 5.0
+"""Longest time between two checks; also the greatest age of the lag gauges."""
+_CHECKS: Final = 6
+"""Checks within the shorter timeout, if that makes them more frequent."""
+_REPLY_TIMEOUT_S: Final = 30.0
+"""Longest wait for the positions and ends of one check."""
 
 
 class StallClock:
-    """How long nothing has moved though records wait; pure."""
+    """Measures time without progress while records wait; pure."""
 
     def __init__(self, now_s: float) -> None:
         self.since_s = now_s
-        """When something moved last."""
+        """Time of the last progress."""
         self._positions: Mapping[TP, int] = {}
 
-    def look(self, positions: Mapping[TP, int], ends: Mapping[TP, int], now_s: float) -> float:
-        """Seconds without movement, 0 if nothing waits.
+    def update(self, positions: Mapping[TP, int], ends: Mapping[TP, int], now_s: float) -> float:
+        """Seconds without progress; 0 if no record waits.
 
         Args:
             positions: next offset of every owned partition.
-            ends: offset that its next record will get.
+            ends: end offset of every owned partition.
             now_s: of a monotonic clock.
         """
         waits = any(end > positions[tp] for tp, end in ends.items())
@@ -52,23 +52,23 @@ class StallClock:
         return now_s - self.since_s
 
     def excuse(self, now_s: float) -> None:
-        """Something is being done, or cannot be."""
+        """Restart the measurement: progress is made, or impossible now."""
         self.since_s = now_s
 
 
 class Watchdog:
-    """The watch.
+    """Checks the progress of a worker and ends it if it stalls.
 
     Args:
-        positions: next offset of every owned partition; None while there is nothing to judge.
-        restore: title of the table and when it took its last record, of a monotonic clock; None
-            while no restore runs.
-        reader: for the ends of the partitions, over a connection of its own.
-        outages: known outages are no reason to end the process.
+        positions: next offset of every owned partition; None while they are not known.
+        restore: title of the table and monotonic time of its last restored record; None while no
+            restore runs.
+        reader: for the end offsets, over its own connection.
+        outages: during a known outage the process is not ended.
         timeout_s: longest time without progress while records wait.
-        restore_timeout_s: longest time in which a restore does not move.
+        restore_timeout_s: longest time without progress of a restore.
         worker: name of this process.
-        on_lag: called with the records that wait, by partition.
+        on_lag: called with the number of waiting records by partition.
     """
 
     def __init__(
@@ -94,27 +94,27 @@ class Watchdog:
         self._clock = StallClock(time.monotonic())
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Check until cancelled."""
         self._clock.excuse(time.monotonic())
-        period_s = min(LOOK_EVERY_S, min(self._timeout_s, self._restore_timeout_s) / _LOOKS)
+        period_s = min(CHECK_PERIOD_S, min(self._timeout_s, self._restore_timeout_s) / _CHECKS)
         while True:
             await asyncio.sleep(period_s)
             try:
-                async with asyncio.timeout(_ANSWER_S):
-                    await self._look()
+                async with asyncio.timeout(_REPLY_TIMEOUT_S):
+                    await self._check()
             except (ServiceUnavailable, TimeoutError) as error:
-                # The stages report outages; without figures there is nothing to judge.
+                # The stages report outages; without positions nothing can be checked.
                 log.debug("progress is unknown", error=str(error))
                 self._clock.excuse(time.monotonic())
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         restore = self._restore()
         if restore is not None:
-            self._judge_restore(*restore)
+            self._check_restore(*restore)
             return
         before = await self._positions()
         ends = {} if before is None else await self._ends(before)
-        # What was done while the ends were asked for counts.
+        # Read again, so that progress during the read of the ends counts.
         positions = None if before is None else await self._positions()
         if positions is None or positions.keys() != ends.keys():
             self._clock.excuse(time.monotonic())
@@ -124,22 +124,23 @@ class Watchdog:
         if self._outages.degraded:
             self._clock.excuse(time.monotonic())
             return
-        still_s = self._clock.look(positions, ends, time.monotonic())
-        if still_s > self._timeout_s:
+        stalled_s = self._clock.update(positions, ends, time.monotonic())
+        if stalled_s > self._timeout_s:
             fail(
                 NoProgress(
-                    f"{sum(lag.values())} records wait and none was processed for {still_s:.0f} s",
+                    f"{sum(lag.values())} records wait and none was processed"
+                    f" for {stalled_s:.0f} s",
                     where={"worker": self._worker},
                     todo="Start the worker again; if it repeats, see the log before this line",
                 )
             )
 
-    def _judge_restore(self, table: str, applied_at_s: float) -> None:
-        still_s = time.monotonic() - max(self._clock.since_s, applied_at_s)
-        if not self._outages.degraded and still_s > self._restore_timeout_s:
+    def _check_restore(self, table: str, applied_at_s: float) -> None:
+        stalled_s = time.monotonic() - max(self._clock.since_s, applied_at_s)
+        if not self._outages.degraded and stalled_s > self._restore_timeout_s:
             fail(
                 RecoveryFailed(
-                    f"The restore of the {table} has not moved for {still_s:.0f} s",
+                    f"The restore of the {table} has not moved for {stalled_s:.0f} s",
                     where={"worker": self._worker},
                     todo="Check Kafka and start the worker again",
                 )

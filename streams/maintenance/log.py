@@ -19,7 +19,7 @@ from streams.adapters.kafka.admin import TopicPlan, create_topics, delete_topic,
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import LogView, Span
 from streams.adapters.kafka.writer import LogWriter
-from streams.control.skips import Skips, in_place, read_input
+from streams.control.skips import Skips, read_input, replacement_batch
 from streams.core.records import OutRecord, Undecodable
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import ScrutinError
@@ -196,7 +196,7 @@ class LogRebuild:
                 raw = record.value or b""
                 if isinstance(read_input(raw), Undecodable):
                     skip = await skips.find(partition, record.offset, raw)
-                    raw = raw if skip is None else encode(in_place(skip, partition, raw))
+                    raw = raw if skip is None else encode(replacement_batch(skip, partition, raw))
                 yield record.offset, raw
 
     # Changes to the log.

@@ -29,7 +29,7 @@ from streams.maintenance.guard import Bars
 from streams.runtime.metrics import WorkerMetrics
 from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
-from streams.worker.aggregation import HEAL_VOTES, event_of, hole
+from streams.worker.aggregation import BACKFILL_VOTES, broken_chain, event_of
 from streams.worker.log_check import check_database
 from streams.worker.postgres_sink import PostgresSink
 from streams.worker.window_publisher import WindowPublisher
@@ -165,7 +165,7 @@ class PostgresRebuild:
         try:
             self._surplus += (await sink.flush(events)).already_counted
         except MissingRange as missing:
-            raise hole(missing) from missing
+            raise broken_chain(missing) from missing
 
     def _sink(self, schema: str = "") -> PostgresSink:
         return PostgresSink(
@@ -253,7 +253,7 @@ def _groups(events: list[VerdictEvent]) -> Iterator[list[VerdictEvent]]:
     for event in events:
         group.append(event)
         votes += event.weight
-        if votes >= HEAL_VOTES:
+        if votes >= BACKFILL_VOTES:
             yield group
             group, votes = [], 0
     if group:

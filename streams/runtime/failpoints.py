@@ -1,14 +1,14 @@
-"""Failpoints: places between two writes at which a test lets this process die.
+"""Failpoints: places between two writes at which a test can stop or kill this process.
 
-For tests only. `SCRUTIN_TEST_FAILPOINTS` lists what happens where, with commas between:
+For tests only. `SCRUTIN_TEST_FAILPOINTS` is a comma-separated list of points and actions:
 
-    after_changelog:kill@7          SIGKILL to ourselves at the seventh passage
-    before_commit:delay=2.5         the whole process stands still for 2.5 s at the first
-    after_confirm:stop@3            SIGSTOP to ourselves; somebody else sends SIGCONT
+    after_changelog:kill@7          SIGKILL to this process at the seventh passage
+    before_commit:delay=2.5         the whole process blocks for 2.5 s at the first
+    after_confirm:stop@3            SIGSTOP to this process; another one sends SIGCONT
 
-Each happens once in a process. Without the setting :func:`at` does nothing; it is called once per
-batch, never per vote. Settings that turn a point on are refused unless `SCRUTIN_TEST_DEPLOYMENT`
-marks the deployment as a test.
+Each action happens once per process. Without the setting :func:`at` does nothing; it is called once
+per batch, not per vote. Settings that turn a point on are refused unless
+`SCRUTIN_TEST_DEPLOYMENT` marks the deployment as a test.
 """
 
 from __future__ import annotations
@@ -36,41 +36,41 @@ _FORM: Final = re.compile(
 
 
 class Point(StrEnum):
-    """Where a process can be hurt."""
+    """Places of failpoints."""
 
     AFTER_KAFKA_ACK = "after_kafka_ack"
-    """Bridge: Kafka has a record, its deliveries are not acknowledged yet."""
+    """Bridge: Kafka has a record; its deliveries are not acknowledged yet."""
     AFTER_CHANGELOG = "after_changelog"
-    """Validation: the changelog has a group, its verdicts are not written."""
+    """Validation: the changelog has a batch; its verdicts are not written yet."""
     AFTER_VERDICT = "after_verdict"
-    """Validation: the verdicts are written, the input is not acknowledged."""
+    """Validation: the verdicts are written; the input is not acknowledged yet."""
     BEFORE_COMMIT = "before_commit"
-    """Sink: everything is written, COMMIT is not sent."""
+    """Sink: everything is written; COMMIT is not sent yet."""
     AFTER_COMMIT = "after_commit"
-    """Sink: the transaction is committed, the verdicts are not acknowledged."""
+    """Sink: the transaction is committed; the verdicts are not acknowledged yet."""
     AFTER_CONFIRM = "after_confirm"
-    """Egress: RabbitMQ confirmed the messages, Kafka has no commit."""
+    """Egress: RabbitMQ confirmed the messages; Kafka has no commit yet."""
     AFTER_ADOPTED = "after_adopted"
-    """Adoption: Kafka has a chunk of adopted votes, the progress is not noted."""
+    """Adoption: Kafka has a chunk of adopted votes; the progress is not stored yet."""
 
 
 class Action(StrEnum):
-    """What happens there."""
+    """What happens at a point."""
 
     KILL = "kill"
-    """SIGKILL to ourselves."""
+    """SIGKILL to this process."""
     EXIT = "exit"
     """End at once with exit code `FAILED`, without clean-up."""
     STOP = "stop"
-    """SIGSTOP to ourselves; we go on after a SIGCONT."""
+    """SIGSTOP to this process; it continues after a SIGCONT."""
     RAISE = "raise"
     """Raise :class:`FailpointReached`."""
     DELAY = "delay"
-    """Stand still, event loop and all."""
+    """Block the process, including its event loop."""
 
 
 class FailpointReached(Exception):
-    """Raised at a failpoint, as an error that nobody expects would be."""
+    """Raised at a failpoint, in place of an unexpected error."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,16 @@ class Failpoint:
     point: Point
     action: Action
     passage: int = 1
-    """At which passage since the start of the process; the first is 1."""
+    """Passage of the point since the process started; the first is 1."""
     seconds: float = 0.0
-    """Of a delay."""
+    """Duration of a delay."""
 
 
 def parse(text: str) -> list[Failpoint]:
     """Read the setting's value.
 
     Raises:
-        SettingsError: names the entry that is not one, and what would be.
+        SettingsError: names the invalid entry and the valid form.
     """
     return [_parse_one(entry.strip()) for entry in text.split(",") if entry.strip()]
 
@@ -120,21 +120,21 @@ def _off(point: Point) -> None:
 
 
 at: Callable[[Point], None] = _off
-"""Pass a point. Call it through the module: :func:`arm` binds it anew."""
+"""Pass a point. Call it through the module, because :func:`arm` rebinds it."""
 
 
 def arm(failpoints: Sequence[Failpoint]) -> None:
     """Turn points on for the rest of the process, or all off; entry points call it once.
 
     Args:
-        failpoints: as :func:`parse` gives them.
+        failpoints: from :func:`parse`.
     """
     global at  # noqa: PLW0603 - so that a point that is off costs one empty call
     if not failpoints:
         at = _off
         return
     log.critical(
-        "failpoints are on: this process hurts itself on purpose",
+        "failpoints are on: this process fails on purpose",
         failpoints=[f"{f.point}:{f.action}@{f.passage}" for f in failpoints],
     )
     passages: Counter[Point] = Counter()

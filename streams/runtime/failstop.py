@@ -1,7 +1,7 @@
 """Fail-stop: an unexpected error ends the process before anything is committed.
 
-Faust acknowledges an event whose agent raised and goes on; for a count that is a lost vote. So the
-stages end the process instead, with a named exit code, and a supervisor starts it again.
+Faust acknowledges an event whose agent raised and goes on, which would lose a vote. So the stages
+end the process with a named exit code, and a supervisor restarts it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ log = structlog.get_logger(__name__)
 
 
 def fail(error: BaseException, *, cause: BaseException | None = None) -> NoReturn:
-    """Log the error and end the process at once, without commits and without clean-up.
+    """Log the error and end the process at once, without commit or clean-up.
 
     Args:
-        error: a :class:`ScrutinError` decides the exit code; anything else is `STAGE_FAILED`.
-        cause: what lay behind it.
+        error: a :class:`ScrutinError` sets the exit code; any other error means `STAGE_FAILED`.
+        cause: the original error.
     """
     code = error.exit_code if isinstance(error, ScrutinError) else ExitCode.STAGE_FAILED
     if cause is not None and error.__cause__ is None:

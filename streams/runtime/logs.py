@@ -1,7 +1,7 @@
 """Structured logs: key-value lines on a terminal, JSON elsewhere; both through stdlib logging.
 
-No line may hold a voter's hash, citizen id or choice. Places are named by topic, partition, offset
-and queue.
+No line may hold a voter's hash, citizen id or choice. Lines name topic, partition, offset and queue
+instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
     """A `logging.config.dictConfig` dictionary that sends everything through structlog to stderr.
 
     Args:
-        level: least severe level that is logged.
+        level: lowest severity that is logged.
         log_format: `console`, `json` or `auto` (console when stderr is a terminal).
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -47,13 +47,13 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
                 ],
             }
         },
-        "filters": {"sparing": {"()": Sparing}},
+        "filters": {"repeats": {"()": RepeatFilter}},
         "handlers": {
             "libraries": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
                 "formatter": "structured",
-                "filters": ["sparing"],
+                "filters": ["repeats"],
             },
             "stderr": {
                 "class": "logging.StreamHandler",
@@ -63,12 +63,12 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
         },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
-            # Both tell of every connection and every coordinator heartbeat.
+            # Both log every connection and every coordinator heartbeat.
             "pika": {"level": "ERROR", "handlers": ["libraries"], "propagate": False},
             "aiokafka": {"level": "WARNING", "handlers": ["libraries"], "propagate": False},
-            # What it says of every try, `streams.runtime.outages` says in our words.
+            # `streams.runtime.outages` logs each failed try.
             "stamina": {"level": "ERROR"},
-            # At INFO they tell of every service that starts and stops within the worker.
+            # At INFO they log each service that starts or stops within the worker.
             "faust": {"level": "WARNING"},
             "mode": {"level": "WARNING"},
             # A commit that waits out an outage overlaps with its timer.
@@ -77,10 +77,10 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
     }
 
 
-class Sparing(logging.Filter):
-    """Lets the same message of a logger pass once in a while and counts what it left out.
+class RepeatFilter(logging.Filter):
+    """Rate limit: passes the same message of a logger once per interval and counts the rest.
 
-    Client libraries tell of every single try during an outage, thousands in a minute.
+    Client libraries log every try during an outage, thousands a minute.
     """
 
     def __init__(self, interval_s: float = 10.0) -> None:
@@ -89,18 +89,18 @@ class Sparing(logging.Filter):
         self._passed: dict[tuple[str, int, object], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record passes; adds to it how many like it did not."""
+        """Whether the record passes; adds the number of suppressed records to it."""
         name = (record.name, record.levelno, record.msg)
         now_s = time.monotonic()
-        passed_s, left_out = self._passed.get(name, (-self._interval_s, 0))
+        passed_s, suppressed = self._passed.get(name, (-self._interval_s, 0))
         if now_s - passed_s < self._interval_s:
-            self._passed[name] = (passed_s, left_out + 1)
+            self._passed[name] = (passed_s, suppressed + 1)
             return False
         if len(self._passed) > 1000:
             self._passed.clear()
         self._passed[name] = (now_s, 0)
-        if left_out:
-            record.msg = f"{record.msg} [{left_out} more like this]"
+        if suppressed:
+            record.msg = f"{record.msg} [{suppressed} more like this]"
         return True
 
 

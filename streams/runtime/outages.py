@@ -1,8 +1,8 @@
-"""Outages: wait for a service as long as it is away, and say so.
+"""Outages: retry until a service answers, and report it meanwhile.
 
-Adapters raise :class:`streams.errors.ServiceUnavailable`; long-running processes go through
-:class:`Retry`. Nothing is dropped while waiting; the process reports itself not ready after
-`MAX_RETRY_ATTEMPTS` failed tries.
+Adapters raise :class:`streams.errors.ServiceUnavailable`; long-running processes call them through
+:class:`Retry`. Nothing is dropped while waiting. After `MAX_RETRY_ATTEMPTS` failed tries
+the process reports itself not ready.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_PAUSE_S: Final = 10.0
 
 
 class Service(StrEnum):
-    """What may be away, as `/ready`, logs and metrics name it."""
+    """Services that may be unavailable, by their names in `/ready`, logs and metrics."""
 
     KAFKA = "kafka"
     POSTGRESQL = "postgresql"
@@ -33,14 +33,14 @@ class Service(StrEnum):
     """The bridge appends the queue."""
     REDIS = "redis"
     ROLL = "roll"
-    """`valid_hashes` in Redis: it is away too while it is missing or shrank sharply."""
+    """`valid_hashes` in Redis; unavailable also while it is missing or shrank sharply."""
 
 
 class OutageTracker:
-    """Counts failed tries in a row per service.
+    """Counts consecutive failed tries per service.
 
     Args:
-        max_attempts: failures in a row after which a service counts as away.
+        max_attempts: consecutive failures after which a service counts as unavailable.
         on_failure: called with the service's name at every failed try.
     """
 
@@ -52,23 +52,23 @@ class OutageTracker:
         self._failures: dict[str, int] = {}
 
     def failed(self, service: str) -> int:
-        """Note a failed try; returns how many there are in a row."""
+        """Record a failed try; returns the number of consecutive ones."""
         count = self._failures.get(service, 0) + 1
         self._failures[service] = count
         self._on_failure(service)
         return count
 
     def succeeded(self, service: str) -> None:
-        """Note that the service answered."""
+        """Record that the service answered."""
         if self._failures.pop(service, 0):
-            log.info("service is back", service=service)
+            log.info("service answers again", service=service)
 
     def failures(self) -> dict[str, int]:
-        """Failed tries in a row, by service; without those that answered last."""
+        """Consecutive failed tries by service; without services that answered last."""
         return dict(self._failures)
 
     def unavailable(self) -> list[str]:
-        """Services that count as away, for `/ready`."""
+        """Services that count as unavailable, for `/ready`."""
         return sorted(s for s, n in self._failures.items() if n >= self._max_attempts)
 
     @property
@@ -79,10 +79,10 @@ class OutageTracker:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Tries an action until its service answers, with exponential pauses up to 10 s and jitter.
+    """Repeats an action until its service answers, with exponential pauses up to 10 s and jitter.
 
-    `await retry(Service.KAFKA, action)` returns what `action` returns. Any other error than
-    :class:`ServiceUnavailable` passes through at once.
+    `await retry(Service.KAFKA, action)` returns what `action` returns. Errors other than
+    :class:`ServiceUnavailable` pass through at once.
 
     Args:
         outages: counts the failed tries.
@@ -107,7 +107,9 @@ class Retry:
                     result = await action()
                 except ServiceUnavailable as error:
                     tries = self.outages.failed(service)
-                    log.warning("service is away", service=service, tries=tries, error=str(error))
+                    log.warning(
+                        "service is unavailable", service=service, tries=tries, error=str(error)
+                    )
                     raise
                 self.outages.succeeded(service)
                 return result

@@ -1,4 +1,4 @@
-"""The HTTP side of a process: `/metrics`, `/live`, `/ready`."""
+"""HTTP server for metrics and health: `/metrics`, `/live`, `/ready`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from streams.errors import PortTaken
 
 Check = Callable[[], list[str]]
-"""Returns what is wrong; nothing wrong is an empty list."""
+"""Returns the faults; empty if there are none."""
 
 
 class StatusServer:
@@ -24,8 +24,8 @@ class StatusServer:
         host: address to listen on.
         port: port to listen on; 0 takes any free one (see :attr:`port`).
         registry: metrics to expose.
-        live: what makes a restart necessary.
-        ready: what keeps the process from doing its work now.
+        live: faults that require a restart.
+        ready: faults that keep the process from working now.
         refresh: called before each scrape, to set gauges.
         port_variable: name of the setting, for the error message.
     """
@@ -51,10 +51,10 @@ class StatusServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            PortTaken: something else listens there.
+            PortTaken: the port is in use or may not be used.
         """
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
@@ -79,7 +79,7 @@ class StatusServer:
         self.port = runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Stop listening. Does nothing if it never did."""
+        """Stop listening; does nothing if it has not started."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -1,7 +1,7 @@
-"""Where every task of a process stands, told on SIGUSR1: for one that does not move.
+"""Logs the stack of every task on SIGUSR1, to diagnose a process that has stalled.
 
-Functions and lines only. Faust's own answer to the signal shows the values of variables too, and
-these may be votes; its answer to SIGUSR2 is a debugger, for which the process stands still.
+Functions and lines only. Faust's own handler also shows values of variables, which may be votes;
+its handler of SIGUSR2 is a debugger that halts the process.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ Loops = Callable[[], Mapping[str, asyncio.AbstractEventLoop]]
 
 
 def dump_tasks_on_signal(loops: Loops) -> None:
-    """Log where all tasks stand whenever the process gets SIGUSR1 or SIGUSR2.
+    """Log the stacks of all tasks when the process gets SIGUSR1 or SIGUSR2.
 
     Args:
-        loops: asked at the signal.
+        loops: called at each signal.
     """
     loop = asyncio.get_running_loop()
 
     for number in (signal.SIGUSR1, signal.SIGUSR2):
-        # A loop's own handler would wait for a loop that is blocked.
+        # A handler of the event loop would not run while the loop is blocked.
         loop.remove_signal_handler(number)
         signal.signal(number, lambda *_: dump_tasks(loops))
 
 
 def dump_tasks(loops: Loops) -> None:
-    """Log where all tasks stand."""
-    # It interrupts whatever the main thread does, or comes before an end that must not be missed.
+    """Log the stacks of all tasks."""
+    # It interrupts the main thread at any place, or precedes an end of the process: never raise.
     with suppress(Exception):
         for name, loop in loops().items():
             for task in asyncio.all_tasks(loop):
-                log.warning("a task stands", loop=name, task=task.get_name(), at=place_of(task))
+                log.warning("task stack", loop=name, task=task.get_name(), at=place_of(task))
 
 
 def place_of(task: asyncio.Task[Any]) -> str:
-    """The functions that a task is in, outermost first, each with its line, and what it awaits."""
+    """The functions that a task is in, outermost first, with their lines, and what it awaits."""
     places = []
     awaited: Any = task.get_coro()
     while (frame := _attribute(awaited, "frame")) is not None:
@@ -56,7 +56,7 @@ def place_of(task: asyncio.Task[Any]) -> str:
 
 
 def _attribute(awaited: object, name: str) -> Any:
-    """Of a coroutine, or of a generator that serves as one."""
+    """An attribute of a coroutine, or of a generator used as one."""
     found = (getattr(awaited, f"{kind}_{name}", None) for kind in ("cr", "gi"))
     return next((value for value in found if value is not None), None)
 

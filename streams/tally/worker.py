@@ -79,7 +79,7 @@ class TallyWorker(WorkerHost):
         )
         self._coordinating = self._group("tally events", self.coordinator.process, _GROUP_EVENTS)
         self._working = self._group("tally tasks", self.runner.process, self._helpers.count)
-        self.groups = (self._working, self._coordinating)
+        self.processors = (self._working, self._coordinating)
         self._acknowledged: dict[TP, int] = {}
 
     @property
@@ -178,7 +178,7 @@ class TallyWorker(WorkerHost):
 
     async def positions(self) -> dict[TP, int] | None:
         """Next offset of every owned partition; None while one is busy or not read yet."""
-        busy = any(group.busy for group in self.groups)
+        busy = any(each.busy for each in self.processors)
         if busy or self._not_ready() or self._assignment.generation is None:
             return None
         jobs, consumer = self.jobs.state, self.app.consumer

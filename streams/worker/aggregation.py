@@ -1,8 +1,8 @@
 """The aggregation stage: `votes.validated` in, PostgreSQL out.
 
-Every vote falls into the tumbling window of its ingest time. A flush starts when `BATCH_SIZE` votes
-wait, or a moment after the one before began, and what arrives meanwhile rides in the next. It need
-not wait for a window's end: the window's total adds up in the database, late votes included.
+Each vote belongs to the tumbling window of its ingest time. A flush starts when `BATCH_SIZE` votes
+wait, or a short time after the previous one began; votes that arrive meanwhile join the next. It
+need not wait for a window's end: the database adds up the window's total, including late votes.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from streams.worker.postgres_sink import PostgresSink
 
 log = structlog.get_logger(__name__)
 
-HEAL_VOTES: Final = 20_000
-"""Votes in one transaction while a gap is healed."""
+BACKFILL_VOTES: Final = 20_000
+"""Votes per transaction while a missing range is backfilled."""
 
 
 class Aggregation:
     """The stage.
 
     Args:
-        sink: where counted votes go.
+        sink: writes counted votes.
         reader: reads ranges of Kafka.
         retry: waits while PostgreSQL or Kafka does not answer.
         metrics: the worker's.
@@ -64,14 +64,14 @@ class Aggregation:
         self._committed = committed
 
     async def process(self, events: list[VerdictEvent]) -> None:
-        """Apply a group of verdict batches; returns when PostgreSQL has committed them."""
+        """Apply verdict batches; returns when PostgreSQL has committed them."""
         while True:
             try:
                 await self._flush(events)
                 return
-            except MissingRange as gap:
+            except MissingRange as missing:
                 self._metrics.backfills.labels(stage="sink").inc()
-                await self._backfill(gap)
+                await self._backfill(missing)
 
     async def _flush(self, events: list[VerdictEvent]) -> None:
         result = await self._retry(Service.POSTGRESQL, lambda: self._sink.flush(events))
@@ -93,33 +93,33 @@ class Aggregation:
         self._flushed()
         self._committed(result.totals, events)
 
-    async def _backfill(self, gap: MissingRange) -> None:
-        """Apply the verdict batches that a committed offset had skipped."""
+    async def _backfill(self, missing: MissingRange) -> None:
+        """Apply the verdict batches that a committed offset skipped."""
         log.error(
             "a committed offset ran ahead; reading what it skipped",
             topic=VALIDATED_TOPIC,
-            partition=gap.partition,
-            first_offset=gap.start,
-            last_offset=gap.end - 1,
+            partition=missing.partition,
+            first_offset=missing.start,
+            last_offset=missing.end - 1,
         )
-        if gap.start >= gap.end:
-            raise hole(gap)
-        start = gap.start
-        while start < gap.end:
+        if missing.start >= missing.end:
+            raise broken_chain(missing)
+        start = missing.start
+        while start < missing.end:
             first = start
 
             async def read(first: int = first) -> list[VerdictEvent]:
-                return await self._read(gap.partition, first, gap.end)
+                return await self._read(missing.partition, first, missing.end)
 
             events = await self._retry(Service.KAFKA, read)
             try:
                 await self._flush(events)
-            except MissingRange as missing:
-                raise hole(missing) from missing
+            except MissingRange as again:
+                raise broken_chain(again) from again
             start = events[-1].offset + 1
 
     async def _read(self, partition: int, start: int, end: int) -> list[VerdictEvent]:
-        """Verdict batches from `start`, up to `end` or :data:`HEAL_VOTES` votes."""
+        """Verdict batches from `start`, up to `end` or :data:`BACKFILL_VOTES` votes."""
         events: list[VerdictEvent] = []
         votes = 0
         async with aclosing(self._reader.read(VALIDATED_TOPIC, partition, start, end)) as reading:
@@ -131,16 +131,16 @@ class Aggregation:
                 size_bytes = len(record.value)
                 events.append(event_of(partition, record.offset, verdicts, size_bytes=size_bytes))
                 votes += events[-1].weight
-                if votes >= HEAL_VOTES:
+                if votes >= BACKFILL_VOTES:
                     break
         return events
 
 
-def hole(gap: MissingRange) -> LogMismatch:
-    """The error for a gap that the log itself has."""
+def broken_chain(missing: MissingRange) -> LogMismatch:
+    """The error for a range that is missing in the log itself."""
     return LogMismatch(
-        "The chain of verdict batches has a hole in the log itself",
-        where={"topic": VALIDATED_TOPIC, "partition": gap.partition, "offset": gap.end},
+        "The chain of verdict batches has a gap in the log itself",
+        where={"topic": VALIDATED_TOPIC, "partition": missing.partition, "offset": missing.end},
         todo=REBUILD_VALIDATED,
     )
 

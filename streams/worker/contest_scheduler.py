@@ -1,8 +1,8 @@
-"""Opens and closes contests when their time has come, and finishes commands left half written.
+"""Opens and closes contests at their scheduled times, and completes partly written commands.
 
-Runs in every worker; whoever gets the issuers' lock does it. When a contest closes is decided
-here, once, by PostgreSQL's clock; which votes were in time is decided by the log alone: those
-before the closing record of their partition.
+Runs in every worker; the holder of the issuers' lock does the work. PostgreSQL's clock decides
+once when a contest closes. The log alone decides which votes were in time: those before the
+closing record of their partition.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ SELECT EXISTS (
 
 
 class ContestScheduler:
-    """The watch.
+    """Issues scheduled commands.
 
     Args:
         sink: for its connections.
         writer: to Kafka, for this task alone.
         partitions: of the log.
         name: of the worker.
-        enforced: only votes in open contests count.
+        enforced: whether only votes in open contests count.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class ContestScheduler:
         self._enforced = enforced
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Check the schedule until cancelled."""
         while True:
             await asyncio.sleep(PERIOD_S)
             try:
-                await self.look()
+                await self.issue_due()
             except ServiceUnavailable as error:
-                # The stages report outages; what is due stays due.
+                # The stages report outages; due changes stay due.
                 log.debug("commands wait for a service", error=str(error))
 
-    async def look(self) -> None:
-        """Do what is due.
+    async def issue_due(self) -> None:
+        """Issue the changes that are due.
 
         Raises:
-            ServiceUnavailable: PostgreSQL or Kafka is away.
+            ServiceUnavailable: PostgreSQL or Kafka does not answer.
         """
         async with (
             translated({"table": "contests"}),
@@ -83,7 +83,9 @@ class ContestScheduler:
             async with issuer.turn(wait=False) as mine:
                 if mine and (command := await issuer.change_contests(_due_changes)):
                     for contest in command.contests:
-                        log.info("contest's time has come", contest=contest.id, state=contest.state)
+                        log.info(
+                            "contest changed by schedule", contest=contest.id, state=contest.state
+                        )
 
 
 def _due_changes(known: dict[str, Contest], now_ms: int) -> list[Contest]:

@@ -1,4 +1,4 @@
-"""Refuses to count where log and database do not belong together."""
+"""Refuses to count if log and database do not belong together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.errors import LOG_LOST, OLD_RESULTS, LogMismatch
 async def check_database(
     connection: asyncpg.Connection | Any, genesis: Mapping[int, Genesis], reader: LogReader
 ) -> dict[int, int]:
-    """Compare the fence and the last counted votes with the log; before anything is read.
+    """Compare the fence and the last counted votes with the log, before the stages read it.
 
     Args:
         connection: to the result database, which is migrated.
@@ -29,11 +29,11 @@ async def check_database(
         reader: reads the input log.
 
     Returns:
-        Partition -> last input offset that was applied.
+        Last applied input offset, by partition.
 
     Raises:
-        LogMismatch: the database holds results of another log, or of more than the log has.
-        ServiceUnavailable: Kafka is away.
+        LogMismatch: the database holds results of another log, or is ahead of the log.
+        ServiceUnavailable: Kafka does not answer.
     """
     rows = await connection.fetch(statements.READ_OFFSETS)
     counted = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM vote_audit)")
@@ -66,7 +66,7 @@ async def check_database(
 
 
 async def _check_last_vote(connection: Any, reader: LogReader, partition: int) -> None:
-    """The log may have lost its end and grown past it since: then other votes are in its place."""
+    """Detect a log that lost its end and has grown past it since, with other votes there."""
     row = await connection.fetchrow(statements.LAST_COUNTED, partition)
     if row is None:
         return
@@ -78,8 +78,8 @@ async def _check_last_vote(connection: Any, reader: LogReader, partition: int) -
         if stored_hash(vote.hash, vote.contest, vote.kind) == row["vote_hash"]:
             return
     raise LogMismatch(
-        "The log holds something else where the last counted vote came from: it lost its end and"
-        " was written on",
+        "The log holds another record at the position of the last counted vote: it lost its end"
+        " and was written on since",
         where={"topic": VALIDATION_TOPIC, "partition": partition, "offset": offset},
         todo=LOG_LOST,
     )

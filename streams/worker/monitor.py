@@ -1,4 +1,4 @@
-"""Gauges of a running worker: committed totals, the lag, and what its partitions hold."""
+"""Gauges of a running worker: committed totals, lag, and sizes of its partitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streams.worker.postgres_sink import PostgresSink
 log = structlog.get_logger(__name__)
 
 INTERVAL_S: Final = 1.0
-_ANSWER_S: Final = 30.0
+_REPLY_TIMEOUT_S: Final = 30.0
 _STAGES: Final = {VALIDATION_TOPIC: "validation", VALIDATED_TOPIC: "aggregation"}
 
 
@@ -45,7 +45,7 @@ class Monitor:
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(_REPLY_TIMEOUT_S):
                     await self._export_totals()
             except (ServiceUnavailable, TimeoutError) as error:
                 # The flushes report the outage.
@@ -60,17 +60,17 @@ class Monitor:
         where: dict[str, object] = {"table": "vote_results"}
         async with translated(where), self._sink.connections.acquire() as connection:
             rows = await connection.fetch(statements.READ_TOTALS)
-        # A reset takes laws away.
+        # A reset removes laws.
         gauge.clear()
         for row in rows:
             gauge.labels(law_id=row["law_id"], choice="oui").set(row["oui_count"])
             gauge.labels(law_id=row["law_id"], choice="non").set(row["non_count"])
 
     def export_partitions(self, lag: Mapping[TP, int], voted: Mapping[int, VotedPartition]) -> None:
-        """Export the lag, and how many voters the owned partitions hold.
+        """Export the lag, and the number of voters of the owned partitions.
 
         Args:
-            lag: records that wait, by owned partition.
+            lag: number of waiting records, by owned partition.
             voted: partitions of the voted table.
         """
         metrics = self._metrics

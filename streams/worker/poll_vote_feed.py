@@ -1,6 +1,6 @@
-"""Votes in polls by name on the Redis channel `global:votes`, as the services before told of them.
+"""Votes in polls by name on the Redis channel `global:votes`, in the replaced services' format.
 
-After COMMIT and best effort, like all live messages: some of the votes where there are very many.
+After COMMIT and best effort, like all live messages: only some of the votes if there are very many.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streams.worker.postgres_sink import PostgresSink
 
 CHANNEL: Final = "global:votes"
 MAX_CACHED: Final = 1000
-"""Polls whose texts are kept."""
+"""Number of polls whose texts are cached."""
 
 TEXTS: Final = """
 SELECT p.title, array_agg(o.text ORDER BY o.number) AS options
@@ -46,7 +46,7 @@ class PollVoteFeed:
 
     Args:
         redis: client.
-        sink: for its connections to the tables of polls.
+        sink: for its database connections.
     """
 
     def __init__(self, redis: Redis, sink: PostgresSink) -> None:
@@ -55,10 +55,10 @@ class PollVoteFeed:
         self._texts: dict[int, tuple[str, list[str]] | None] = {}
 
     async def announce(self, notices: Sequence[Notice]) -> None:
-        """Publish votes; those in polls that have no page are left out.
+        """Publish votes, except those in polls without a page.
 
         Raises:
-            ServiceUnavailable: Redis or PostgreSQL is away.
+            ServiceUnavailable: Redis or PostgreSQL does not answer.
         """
         messages = [message for notice in notices if (message := await self._message(notice))]
         if not messages:
@@ -82,7 +82,7 @@ class PollVoteFeed:
         )
 
     async def _texts_of(self, poll_id: int) -> tuple[str, list[str]] | None:
-        """Title and options; a poll that takes votes is not edited any more."""
+        """Title and options, cached: a poll that takes votes can no longer be edited."""
         if poll_id not in self._texts:
             async with translated({"table": "polls"}):
                 row: asyncpg.Record | None = await self._sink.connections.fetchrow(TEXTS, poll_id)

@@ -1,9 +1,9 @@
-"""The fenced sink: verdict batches into PostgreSQL, exactly once.
+"""The fenced sink: writes verdict batches to PostgreSQL, exactly once.
 
-One transaction a flush. It locks the fence rows of its partitions first, drops what is at or below
-them, writes every row and every total, moves the fence, commits. A second worker that believes it
-owns a partition waits on the lock and then sees that it is late. If the answer to COMMIT is lost,
-the same flush is tried again and the fence drops what was applied.
+A flush is one transaction. It locks the fence rows of its partitions first, drops batches at or
+below the fence, writes all rows and totals, moves the fence, and commits. A second worker that
+believes it owns a partition waits on the lock and then sees that it is late. If the reply to COMMIT
+is lost, the same flush is repeated and the fence drops what was applied.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from streams.settings.configs import PostgresConfig
 from streams.worker.sink_controls import write_controls
 
 ALREADY_COUNTED: Final = "already_counted"
-"""An accepted vote that `vote_audit` had: the voted table and the database disagree."""
+"""Reason for an accepted vote that `vote_audit` already had: table and database disagree."""
 
 
 class _Unfenced(Exception):
@@ -80,7 +80,7 @@ class PostgresSink(Pooled):
         """Next offset of `votes.validated` to apply, by partition.
 
         Raises:
-            ServiceUnavailable: the database is away.
+            ServiceUnavailable: the database does not answer.
         """
         async with translated(self._where), self.connections.acquire() as connection:
             rows = await connection.fetch(statements.READ_OFFSETS)
@@ -90,10 +90,10 @@ class PostgresSink(Pooled):
         """Apply events in one transaction.
 
         Raises:
-            Gap: batches before one of the events are missing; nothing was applied.
+            MissingRange: batches before one of the events are missing; nothing was applied.
             LogMismatch: an event belongs to another log than the database.
-            ServiceUnavailable: the database is away; whether it was applied is unknown, and
-                trying again is right.
+            ServiceUnavailable: the database does not answer. Whether the flush was applied is
+                unknown; repeat it.
         """
         started_s = time.perf_counter()
         async with translated(self._where), self.connections.acquire() as connection:
@@ -114,7 +114,7 @@ class PostgresSink(Pooled):
             async with connection.transaction():
                 return await self._apply(connection, events, self._copy)
         except asyncpg.UniqueViolationError:
-            # The fast path only holds while table and database agree.
+            # The fast path works only while voted table and database agree.
             self._metrics.database_operations.labels("flush", "conflict").inc()
             async with connection.transaction():
                 return await self._apply(connection, events, self._insert)
@@ -151,7 +151,7 @@ class PostgresSink(Pooled):
     async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, Fence]:
         partitions = sorted({event.verdicts.partition for event in events})
         if any(isinstance(event.record, EpochOpened) for event in events):
-            # Before our own, so that two flushes that open an epoch do not wait for each other.
+            # Before this flush's fences, so that two flushes that open an epoch cannot deadlock.
             await _stop_flushes(connection)
         rows = await connection.fetch(statements.LOCK_FENCE, partitions)
         if len(rows) < len(partitions):
@@ -168,11 +168,11 @@ class PostgresSink(Pooled):
         }
 
     async def _open_epoch(self, connection: Any, work: FlushWork, fences: dict[int, Fence]) -> None:
-        """Void what is of an earlier epoch than the database.
+        """Void items of epochs before the database's epoch.
 
-        The reset has emptied the results; only a database that did not see it, restored from a
-        backup or made anew, is emptied by the first flush that comes to the epoch. Other partitions
-        may still be in the epoch before; what they bring is void from here on.
+        Normally the reset emptied the results. A database that did not see it, because it was
+        restored from a backup or rebuilt, is emptied by the first flush that reaches the epoch.
+        Other partitions may still be in the previous epoch; their votes are void from here on.
         """
         known = max((fence.epoch for fence in fences.values()), default=0)
         opened = [p.control.epoch for p in work.controls if isinstance(p.control, EpochOpened)]
@@ -188,7 +188,8 @@ class PostgresSink(Pooled):
             await _begin_epoch(connection, epoch)
         except asyncpg.InsufficientPrivilegeError as error:
             raise SettingsError(
-                "The log was reset, this database was not, and a worker's user may remove no votes",
+                "The log was reset but this database was not, and the worker's user may not"
+                " delete votes",
                 where={**self._where, "variable": "POSTGRES_USER"},
                 todo="Run `scrutin rebuild postgres --drop-unknown`, or `scrutin reset` once more,"
                 " as the owner of the tables",
@@ -207,7 +208,7 @@ class PostgresSink(Pooled):
     async def _insert(
         self, connection: Any, work: FlushWork
     ) -> dict[tuple[int, int, int], RejectedItem]:
-        """The slow path: what the database already has is turned into rejections."""
+        """The slow path: votes that the database already has become rejections."""
         await connection.execute(statements.CREATE_STAGING)
         await connection.copy_records_to_table(
             "staged_votes", records=_rows(work), columns=AUDIT_COLUMNS
@@ -226,30 +227,30 @@ class PostgresSink(Pooled):
         return already_counted
 
     async def _write_rejected(self, connection: Any, rejected: list[RejectedItem]) -> int:
-        doubtful = [r.item.identity for r in rejected if r.may_be_known]
+        possibly_known = [r.item.identity for r in rejected if r.may_be_known]
         known: set[tuple[bytes, str]] = set()
-        if doubtful:
-            rows = await connection.fetch(statements.KNOWN_REJECTIONS, doubtful)
+        if possibly_known:
+            rows = await connection.fetch(statements.KNOWN_REJECTIONS, possibly_known)
             known = {(row["identity"], row["status"]) for row in rows}
-        fresh = []
+        rows_to_write = []
         for item in rejected:
             name = (item.item.identity, str(item.rejection.status))
             if item.may_be_known and name in known:
                 self._metrics.replays.labels(stage="sink").inc()
                 continue
             known.add(name)
-            fresh.append(rejected_row(item))
-        if fresh:
+            rows_to_write.append(rejected_row(item))
+        if rows_to_write:
             await connection.copy_records_to_table(
-                "rejected_votes", records=fresh, columns=REJECTED_COLUMNS
+                "rejected_votes", records=rows_to_write, columns=REJECTED_COLUMNS
             )
-        return len(fresh)
+        return len(rows_to_write)
 
 
 async def open_epoch(connection: Any, epoch: int) -> None:
-    """Empty the results for an epoch; within the caller's transaction, as the tables' owner.
+    """Empty the results for an epoch, in the caller's transaction as the tables' owner.
 
-    No flush is under way meanwhile, and those that follow void what belongs to earlier epochs.
+    No flush runs meanwhile, and later flushes void items of earlier epochs.
     """
     await _stop_flushes(connection)
     await _begin_epoch(connection, epoch)
@@ -266,7 +267,7 @@ async def _begin_epoch(connection: Any, epoch: int) -> None:
 
 
 async def _make_fences(connection: Any, events: Sequence[VerdictEvent]) -> None:
-    """Make what fences are missing, while no epoch is being opened, so that all are of one."""
+    """Create missing fences, while no epoch is opened, so that all belong to one epoch."""
     log_ids = {event.verdicts.partition: event.verdicts.log_id for event in events}
     partitions = sorted(log_ids)
     async with connection.transaction():
@@ -288,7 +289,7 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
         vote = item.item
         if item.rejection.status == Status.DUPLICATE and isinstance(vote, Vote):
             key = stored_hash(vote.hash, vote.contest, vote.kind)
-            # A already_counted vote comes last and has no number.
+            # An already-counted vote comes last and has no attempt number.
             if key not in latest or item.rejection.attempt >= latest[key][1].rejection.attempt:
                 latest[key] = (vote, item)
     if latest:
@@ -310,7 +311,7 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
 async def _add_and_move(
     connection: Any, deltas: Deltas, fences: Mapping[int, Fence]
 ) -> dict[tuple[str, str], int]:
-    """Add to the totals and move the fences; returns the totals."""
+    """Add to the totals and move the fences; returns the new totals."""
     laws = sorted({law for law, _ in deltas.laws})
     windows = sorted(deltas.windows.items())
     contests = sorted(deltas.contests.items())

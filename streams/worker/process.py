@@ -1,4 +1,4 @@
-"""What a worker process holds besides Faust: stages, services, health, an orderly end."""
+"""The worker process: builds the stages and connects them to Faust's agents."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ POSITIONS_TIMEOUT_S: Final = 15.0
 RECOVERY_RECORDS: Final = 200
 VALIDATION_GROUP_VOTES: Final = 8000
 FLUSH_PAUSE_S: Final = 0.02
-"""From the start of one flush to that of the next where fewer than `BATCH_SIZE` votes wait: whoever
-watches sees a vote soon, and a trickle of votes costs no more than 50 transactions a second."""
+"""Time between the starts of two flushes while fewer than `BATCH_SIZE` votes wait. Votes become
+visible soon, and a light load costs no more than 50 transactions a second."""
 GATHER_S: Final = 0.002
-"""A fetch brings records of several partitions, which Faust hands over one after another, with
-turns of the event loop in between."""
+"""Faust delivers the records of a fetch one partition after another, with turns of the event loop
+in between."""
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Worker(WorkerHost):
             partitions=kafka.partitions,
         )
         self._window_topic = WindowPublisher(self._sink, self.kafka_writer())
-        self._timekeeper = ContestScheduler(
+        self._contest_scheduler = ContestScheduler(
             self._sink,
             self.kafka_writer(),
             partitions=kafka.partitions,
@@ -129,7 +129,7 @@ class Worker(WorkerHost):
             max_weight=config.max_flush_votes,
             assignment=self._assignment,
         )
-        self.groups = (self._validating, self._aggregating)
+        self.processors = (self._validating, self._aggregating)
         self._monitor = Monitor(self.metrics, self._sink, self.owned)
 
     @property
@@ -152,9 +152,9 @@ class Worker(WorkerHost):
             key_type=bytes,
             value_type=bytes,
             on_recover=self.restored,
-            # Records hold up to 4,000 votes; what is read ahead of the store is memory.
+            # Records hold up to 4,000 votes, and records read ahead of the store take memory.
             recovery_buffer_size=RECOVERY_RECORDS,
-            help="Who voted, and where in the log their first vote is",
+            help="Voters, and the position of their first vote in the log",
         )
         self._voted = self.app.tables.add(table)
         table.state.read_ahead(self._reader, self.retry)
@@ -168,10 +168,10 @@ class Worker(WorkerHost):
         self.app.on_partitions_revoked.connect(self.revoked)
         return table
 
-    # What the agents call.
+    # Called by the agents.
 
     async def validate(self, event: EventT) -> None:
-        """Take a record of `votes.validation`."""
+        """Queue a record of `votes.validation`."""
         message = event.message
         await self._validating.put(
             InputEvent(
@@ -185,7 +185,7 @@ class Worker(WorkerHost):
         )
 
     async def aggregate(self, event: EventT) -> None:
-        """Take a record of `votes.validated`."""
+        """Queue a record of `votes.validated`."""
         message = event.message
         await self._aggregating.put(
             self._or_fail(
@@ -210,7 +210,7 @@ class Worker(WorkerHost):
     # Lifecycle.
 
     async def prepare(self) -> list[Coroutine[Any, Any, None]]:
-        """Bring topics and schema up to date, open what the stages need."""
+        """Update topics and schema, and connect the stages to their services."""
         failpoints.arm(failpoints.parse(self.config.failpoints))
         genesis: Mapping[int, Genesis] = await self.retry(
             Service.KAFKA,
@@ -224,7 +224,7 @@ class Worker(WorkerHost):
             runners += [
                 self._aggregating.run(),
                 self._window_topic.run(),
-                self._timekeeper.run(),
+                self._contest_scheduler.run(),
                 self._monitor.run(),
             ]
             if self.config.live:
@@ -238,18 +238,18 @@ class Worker(WorkerHost):
             await check_database(connection, genesis, self._reader)
 
     async def drain(self) -> None:
-        """Work off what the agents have taken in."""
+        """Process the records that the agents hold, then publish the final windows."""
         await super().drain()
         if self._opened and self.sinks:
             await self._window_topic.publish_final()
 
     async def close(self) -> None:
-        """End the stages and let go of the services."""
+        """Stop the stages and close connections to services."""
         await super().close()
         self.voted.state.close()
 
     async def _holds(self, partition: int, position: Position) -> bool:
-        """Whether the voted table's changelog has that record."""
+        """Whether the voted table's changelog has a record."""
         record = await self.retry(
             Service.KAFKA,
             lambda: self._reader.at(
@@ -261,15 +261,15 @@ class Worker(WorkerHost):
     # Rebalances.
 
     def on_revoked(self) -> None:
-        """What was decided for partitions that are gone is void."""
+        """Forget what was emitted for revoked partitions."""
         self.validation.revoked()
 
     def on_restored(self) -> None:
-        """Check what was restored."""
+        """Check the restored partitions."""
         self.validation.restored()
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:
-        """Next offset to read, by the stages' own knowledge; nothing while a service is away."""
+        """Next offset to read, as the stages know it; empty while a service does not answer."""
         positions: dict[TP, int] = {}
         try:
             async with asyncio.timeout(POSITIONS_TIMEOUT_S):
@@ -286,14 +286,14 @@ class Worker(WorkerHost):
                     if position is not None:
                         positions[tp] = position
         except (ServiceUnavailable, TimeoutError) as error:
-            # The committed offsets serve; what they skip is healed when its successor arrives.
+            # Committed offsets are used; a range that they skip is backfilled later.
             log.warning("reading from committed offsets", error=str(error) or "timeout")
         except ScrutinError as error:
             fail(error)
         return positions
 
     async def positions(self) -> Mapping[TP, int]:
-        """Next offset of every owned partition, by the stages' own knowledge."""
+        """Next offset of every owned partition, as the stages know it."""
         voted = self.voted.state.partitions
         found = {TP(VALIDATION_TOPIC, p): state.applied + 1 for p, state in voted.items()}
         if self.sinks:
@@ -303,11 +303,11 @@ class Worker(WorkerHost):
         return found
 
     def on_lag(self, lag: Mapping[TP, int]) -> None:
-        """Export it."""
+        """Export the lag."""
         self._monitor.export_partitions(lag, self.voted.state.partitions)
 
     def on_outage(self, service: str) -> None:
-        """Count it."""
+        """Count the failed try."""
         if service == Service.POSTGRESQL:
             self.metrics.aggregation_errors.labels(error_type="database_unavailable").inc()
             self.metrics.database_operations.labels("flush", "error").inc()

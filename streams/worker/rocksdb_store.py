@@ -1,11 +1,11 @@
 """Adapter: partitions of the voted table in RocksDB, for rolls beyond memory and quick restarts.
 
-A folder for each partition. One write batch holds the voters of some input records, the offset of
-the last of these and the changelog record it came from, so whatever ends the process, the folder is
-what it was at some place of the changelog; the rest is read from there. A folder that belongs to
-another log, to a changelog that is no longer there, or that cannot be read is emptied.
+Each partition has a folder. One write batch holds the voters of some input records, the offset of
+the last of these and its changelog record. So after any end of the process the folder is the state
+at one position of the changelog, and the rest is read from there. A folder that belongs to another
+log, to a deleted changelog, or that cannot be read is emptied.
 
-Only what the changelog has is saved: what is merely decided stays in memory until then.
+Only changes that are in the changelog are saved; later decisions stay in memory until then.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from streams.worker.rocksdb_voter_store import RocksDbVoterStore, saved_controls
 log = structlog.get_logger(__name__)
 
 FORMAT: Final = 1
-"""Of what is in a folder; another one is emptied."""
+"""Version of a folder's content; a folder of another version is emptied."""
 
 _META: Final = b"m"
 
@@ -51,7 +51,7 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     offset: int
     """Its offset in the changelog."""
     digest: bytes
-    """:func:`digest` of it: a topic that was made anew has other records at its offsets."""
+    """:func:`digest` of the record: a recreated topic has other records at its offsets."""
 
 
 class _Meta(msgspec.Struct, array_like=True, frozen=True):
@@ -67,7 +67,7 @@ _meta: Final = msgspec.msgpack.Decoder(_Meta)
 
 
 def digest(key: bytes, value: bytes) -> bytes:
-    """What tells a changelog record from others, 16 bytes."""
+    """Digest of a changelog record, 16 bytes."""
     return blake2b(key + value, digest_size=16).digest()
 
 
@@ -75,7 +75,7 @@ class RocksDbVotedStore:
     """The folders of the partitions that this process owns.
 
     Args:
-        directory: for no other process at the same time.
+        directory: not used by another process at the same time.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -85,7 +85,7 @@ class RocksDbVotedStore:
         self._cache = Cache(_CACHE_BYTES)
 
     def open(self, partition: int, log_id: bytes) -> VotedPartition:
-        """What is on disk of a partition; nothing if it is of another log or cannot be read.
+        """The saved state of a partition; empty if it is of another log or cannot be read.
 
         Raises:
             SettingsError: another process has the folder open.
@@ -100,10 +100,10 @@ class RocksDbVotedStore:
         except (msgspec.DecodeError, struct.error) as error:
             log.error("the store cannot be read", partition=partition, error=str(error))
         db.close()
-        return self.anew(partition)
+        return self.empty(partition)
 
-    def anew(self, partition: int) -> VotedPartition:
-        """Empty a partition's folder."""
+    def empty(self, partition: int) -> VotedPartition:
+        """Empty a partition's folder; returns an empty state."""
         self.close(partition)
         shutil.rmtree(self._path(partition), ignore_errors=True)
         db = self._open[partition] = self._database(partition)
@@ -111,18 +111,18 @@ class RocksDbVotedStore:
         return VotedPartition(partition, voters=RocksDbVoterStore(db, 0))
 
     def position(self, partition: int) -> Position | None:
-        """Last changelog record that is in a partition's folder, all before it included."""
+        """Last changelog record up to which a partition's folder is complete."""
         return self._positions.get(partition)
 
     def save(self, state: VotedPartition, position: Position | None) -> None:
-        """Write what a partition has taken in since the last time, whole or not at all.
+        """Save a partition's changes since the last save, atomically.
 
         Args:
-            state: everything it has applied is in the changelog.
-            position: up to where the changelog is in it; None leaves that as it was.
+            state: all applied records are in the changelog.
+            position: changelog record up to which the state is complete; None: unchanged.
 
         Raises:
-            RecoveryFailed: it cannot be written.
+            RecoveryFailed: the disk cannot be written.
         """
         voters = state.voters
         assert isinstance(voters, RocksDbVoterStore)
@@ -139,21 +139,21 @@ class RocksDbVotedStore:
             raise RecoveryFailed(
                 "The voted table cannot be saved",
                 where={"folder": self._path(number)},
-                todo="See whether the disk of SCRUTIN_DATA_DIR is full or broken; "
+                todo="Check whether the disk of SCRUTIN_DATA_DIR is full or broken; "
                 "without the folder the table is restored from its changelog",
             ) from error
         voters.saved()
         self._positions[number] = position
 
     def close(self, partition: int) -> None:
-        """Let go of a partition's folder, if it is open."""
+        """Close a partition's folder, if it is open."""
         self._positions.pop(partition, None)
         db = self._open.pop(partition, None)
         if db is not None:
             db.close()
 
     def close_all(self) -> None:
-        """Let go of all folders."""
+        """Close all folders."""
         for partition in list(self._open):
             self.close(partition)
 
@@ -166,7 +166,7 @@ class RocksDbVotedStore:
         try:
             return Rdict(str(path), _options(self._cache))
         except Exception as error:
-            # The binding has one type for every error.
+            # The binding has one exception type for all errors.
             if "lock" in str(error).lower():
                 raise SettingsError(
                     "Another process has the voted table's folder open",
@@ -181,7 +181,7 @@ class RocksDbVotedStore:
             raise RecoveryFailed(
                 "The voted table's folder cannot be used",
                 where={"folder": path},
-                todo="See whether SCRUTIN_DATA_DIR is writable and has room",
+                todo="Check whether SCRUTIN_DATA_DIR is writable and has free space",
             ) from error
 
     @staticmethod
@@ -221,7 +221,7 @@ def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
 def _options(cache: Cache) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(cache)
-    # Almost every lookup is of a voter who has not voted yet.
+    # Nearly all lookups are for voters who have not voted yet.
     blocks.set_bloom_filter(_BLOOM_BITS, block_based=False)
     options = Options(raw_mode=True)
     options.create_if_missing(True)

@@ -1,7 +1,7 @@
-"""Voters of a partition in RocksDB, and what of them is not saved yet.
+"""Voters of a partition in RocksDB, with unsaved changes in memory.
 
-Keys are a letter and what it tells: `v` and a voter key, `r` or `c` and an input offset for
-rejections and control records.
+Keys begin with a letter: `v` and a voter key; `r` and an input offset for rejections; `c` and an
+input offset for control records.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _control: Final[msgspec.msgpack.Decoder[Control]] = msgspec.msgpack.Decoder(Cont
 
 
 class RocksDbVoterStore:
-    """Voters on disk; what is not saved yet in memory.
+    """Voters on disk, with unsaved changes in memory.
 
     Args:
         db: of the partition.
-        voters: how many it holds.
+        voters: number of voters in it.
     """
 
     def __init__(self, db: Rdict, voters: int) -> None:
         self._db = db
         self._count = voters
-        self._fresh: dict[bytes, VoterEntry] = {}
+        self._unsaved: dict[bytes, VoterEntry] = {}
         self._rejected: dict[int, list[Rejection]] = {}
         self._controls: dict[int, Control] = {}
         self._cleared = False
@@ -56,53 +56,53 @@ class RocksDbVoterStore:
 
     def __iter__(self) -> Iterator[bytes]:
         """Voter keys, in no particular order."""
-        yield from self._fresh
+        yield from self._unsaved
         if self._cleared:
             return
         for key in self._db.keys(from_key=_VOTER):
             if not key.startswith(_VOTER):
                 return
-            if key[1:] not in self._fresh:
+            if key[1:] not in self._unsaved:
                 yield key[1:]
 
     def get(self, key: bytes) -> VoterEntry | None:
-        """The entry of a voter key, if it has voted."""
-        entry = self._fresh.get(key)
+        """The entry of a voter key; None if it has not voted."""
+        entry = self._unsaved.get(key)
         if entry is not None or self._cleared:
             return entry
         stored = self._db.get(_VOTER + key)
         return None if stored is None else _unpack(stored)
 
     def add(self, offset: int, first_votes: bytes) -> None:
-        """Take in the first votes of one input record."""
+        """Add the first votes of one input record."""
         for key, index, _, identity in FIRST_VOTE.iter_unpack(first_votes):
             if self.get(key) is None:
-                self._fresh[key] = VoterEntry(offset, index, identity)
+                self._unsaved[key] = VoterEntry(offset, index, identity)
                 self._count += 1
 
     def repeat(self, repeat: Repeat) -> None:
-        """Take in an attempt after the accepted vote."""
-        self._fresh[repeat.key] = entry_of(repeat)
+        """Add an attempt after the accepted vote."""
+        self._unsaved[repeat.key] = entry_of(repeat)
 
     def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """Take in the verdicts on an input record."""
+        """Add the rejections of an input record."""
         self._rejected[offset] = rejections
 
     def control(self, offset: int, control: Control) -> None:
-        """Take in a control record."""
+        """Add a control record."""
         self._controls[offset] = control
 
     def clear(self) -> None:
-        """Forget all voters."""
-        self._fresh.clear()
+        """Remove all voters."""
+        self._unsaved.clear()
         self._count = 0
         self._cleared = True
 
     def fill(self, batch: WriteBatch) -> None:
-        """Put what is not saved yet into a write batch."""
+        """Put unsaved changes into a write batch."""
         if self._cleared:
             batch.delete_range(_VOTER, _AFTER_VOTERS)
-        for key, entry in self._fresh.items():
+        for key, entry in self._unsaved.items():
             batch.put(_VOTER + key, _pack(entry))
         for offset, rejections in self._rejected.items():
             if rejections:
@@ -113,8 +113,8 @@ class RocksDbVoterStore:
             batch.put(_CONTROL + _OFFSET.pack(offset), _encoder.encode(control))
 
     def saved(self) -> None:
-        """The write batch is on disk."""
-        self._fresh = {}
+        """Handle that the write batch is on disk."""
+        self._unsaved = {}
         self._rejected = {}
         self._controls = {}
         self._cleared = False
@@ -126,7 +126,7 @@ def saved_controls(db: Rdict) -> Iterator[Control]:
 
 
 def saved_rejections(db: Rdict) -> Iterator[tuple[int, list[Rejection]]]:
-    """Rejections by input offset, of records that have any."""
+    """Rejections by input offset; records without any are left out."""
     return ((offset, _rejections.decode(value)) for offset, value in _with_prefix(db, _REJECTIONS))
 
 

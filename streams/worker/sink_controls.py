@@ -1,4 +1,4 @@
-"""What control records leave in the database: how far each partition has come with a command."""
+"""Writes each partition's progress with a command to the database."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ON CONFLICT DO NOTHING
 
 
 async def write_controls(connection: Any, passed: Sequence[PassedControl], partitions: int) -> None:
-    """Note commands as passed; within the flush that counts what lies before them.
+    """Store that commands were passed, within the flush that counts the votes before them.
 
-    A command that the database does not know, because it was made anew from the log, is noted too.
+    A command that is missing in the database, because that was rebuilt from the log, is stored too.
 
     Args:
         connection: within the flush's transaction.
@@ -32,10 +32,10 @@ async def write_controls(connection: Any, passed: Sequence[PassedControl], parti
         control = one.control
         if isinstance(control, RollChanged):
             continue
-        fresh = await insert_command(
+        new = await insert_command(
             connection, control, partitions, "log", written_ms=control.issued_ms
         )
-        if fresh and isinstance(control, ContestsChanged):
+        if new and isinstance(control, ContestsChanged):
             await upsert_contests(connection, control)
     await connection.execute(
         PASSED,

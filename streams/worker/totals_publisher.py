@@ -1,8 +1,8 @@
-"""Committed totals to whoever watches: Redis pub/sub, after COMMIT, best effort.
+"""Publishes committed totals to subscribers: Redis pub/sub, after COMMIT, best effort.
 
-What is published is absolute, so a lost message is made good by the next one, and messages may
-come in any order: the higher number is the later. Nothing here can hold up or fail the count:
-offering never waits, and what Redis does not take at once is dropped.
+Totals are absolute, so the next message makes up for a lost one, and messages may arrive in any
+order: the higher number is the later one. Nothing here can delay or fail the count: :meth:`offer`
+never waits, and a message that Redis does not accept at once is dropped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 PERIOD_S: Final = 0.025
 """Shortest time between two messages of one worker."""
 MAX_WAITING: Final = 10_000
-"""Choices that wait for Redis; beyond that they are dropped, and watchers ask the database."""
+"""Most choices that wait for Redis. More are dropped, and subscribers ask the database."""
 
 
 class TotalsPublisher:
@@ -44,7 +44,7 @@ class TotalsPublisher:
     Args:
         redis: client.
         metrics: the worker's.
-        announce: told of the notices too.
+        announce: called with the notices.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class TotalsPublisher:
     def offer(
         self, totals: Mapping[tuple[str, str], int], events: Sequence[VerdictEvent] = ()
     ) -> None:
-        """Let totals be published soon; never waits.
+        """Queue totals for the next message; never waits.
 
         Args:
             totals: as committed.
-            events: what was counted.
+            events: the counted verdict batches.
         """
         if not totals or self._size >= MAX_WAITING:
             return

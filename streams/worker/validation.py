@@ -1,8 +1,8 @@
 """The validation stage: `votes.validation` in, voted table's changelog and `votes.validated` out.
 
-For every group of input records, in this order: decide, write the changelog, wait for Kafka, write
-the verdict batches, wait for Kafka, acknowledge. The stage trusts no committed offset: the voted
-table knows what was applied and the end of `votes.validated` what was emitted.
+For each batch of input records, in this order: decide, write the changelog, wait for Kafka, write
+the verdicts, wait for Kafka, acknowledge. The stage trusts no committed offset: the voted table
+holds what was applied, and the end of `votes.validated` shows what was emitted.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TAIL_RECORDS: Final = 64
-"""How far back the emitted offset is looked for: a late zombie may have written the last ones."""
+"""Last records searched for the emitted offset; a late zombie may have written the very last."""
 
 VALIDATION_GROUP_RECORDS: Final = 1000
-"""Most input records that are decided before their verdicts are out. After a crash in between they
-are emitted again from the voted table, which keeps more (:mod:`streams.core.recent_verdicts`)."""
+"""Most input records that are decided before their verdicts are written. After a crash in between
+they are emitted from the voted table, which keeps more (:mod:`streams.core.recent_verdicts`)."""
 
-HEAL_BYTES: Final = 8 * 1024 * 1024
-"""What is read at once of a range that was skipped."""
+BACKFILL_BYTES: Final = 8 * 1024 * 1024
+"""Bytes read at once of a missing range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class _Input:
 
 
 @dataclass(frozen=True, slots=True)
-class _Legible:
+class _Decoded:
     offset: int
     record: InputRecord
     raw: bytes
@@ -68,7 +68,7 @@ class _Legible:
 
 @dataclass(slots=True)
 class _Out:
-    """What a group of input records leads to, in the order of the log."""
+    """Derived records of a batch of input records, in the order of the log."""
 
     changelog: list[OutRecord] = field(default_factory=list)
     verdicts: list[OutRecord] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Validation:
 
     Args:
         store: the voted table's store.
-        changelog_topic: where its changelog goes.
+        changelog_topic: of the voted table.
         writer: writes to Kafka.
         reader: reads ranges of Kafka.
         retry: waits while Kafka does not answer.
@@ -118,9 +118,9 @@ class Validation:
         return self._log_ids[partition]
 
     def revoked(self) -> None:
-        """Forget what was emitted: somebody else may emit from now on.
+        """Forget what was emitted, because another worker may emit from now on.
 
-        What a running group still has in hand is left alone; the next owner finds it in the log.
+        Records of a running batch are not touched; the next owner finds them in the log.
         """
         self._emitted.clear()
 
@@ -149,7 +149,7 @@ class Validation:
         Raises:
             LogMismatch: the input log ends before what was applied.
         """
-        await self._know_emitted(partition)
+        await self._find_emitted(partition)
         end = await self._retry(
             Service.KAFKA, lambda: self._reader.end_offset(VALIDATION_TOPIC, partition)
         )
@@ -166,20 +166,20 @@ class Validation:
         return min(state.applied, self._emitted[partition]) + 1
 
     async def process(self, events: list[InputEvent]) -> None:
-        """Validate a group of records; returns when Kafka has changelog and verdicts."""
+        """Validate a batch of records; returns when Kafka has changelog and verdicts."""
         started_s = time.perf_counter()
         out = _Out()
         try:
             for event in events:
-                await self._know_emitted(event.partition)
-                while missed := await self._missed(event):
-                    await self._fold_all(event, missed, out)
-                    # The range may be long: what is decided must not run far ahead of what is out.
+                await self._find_emitted(event.partition)
+                while missing := await self._missing(event):
+                    await self._apply_all(event, missing, out)
+                    # The range may be long: decisions must not run far ahead of written verdicts.
                     await self._write(out)
                 given = _Input(event.offset, event.record, event.raw)
-                await self._fold_all(event, [given], out)
+                await self._apply_all(event, [given], out)
         except PoisonRecord:
-            # What came before it must not wait until somebody has looked at it.
+            # Records before it must not wait for an operator.
             await self._write(out)
             raise
         await self._write(out)
@@ -188,22 +188,22 @@ class Validation:
     def _owns(self, event: InputEvent) -> bool:
         return self._assignment.covers(event.generation) and event.partition in self._emitted
 
-    async def _fold_all(self, event: InputEvent, inputs: list[_Input], out: _Out) -> None:
+    async def _apply_all(self, event: InputEvent, inputs: list[_Input], out: _Out) -> None:
         for given in inputs:
-            legible = (
-                await self._passed(event.partition, given)
+            decoded = (
+                await self._replaced(event.partition, given)
                 if isinstance(given.record, Undecodable)
-                else _Legible(given.offset, given.record, given.raw)
+                else _Decoded(given.offset, given.record, given.raw)
             )
-            # Each wait before this may have outlasted the assignment.
+            # The assignment may have ended during each wait before this.
             if self._owns(event):
-                self._fold(self._store().partitions[event.partition], legible, out)
+                self._apply(self._store().partitions[event.partition], decoded, out)
 
-    async def _passed(self, partition: int, given: _Input) -> _Legible:
-        """What stands in the place of a record that cannot be decoded.
+    async def _replaced(self, partition: int, given: _Input) -> _Decoded:
+        """The replacement of a record that cannot be decoded.
 
         Raises:
-            PoisonRecord: nobody has decided to let it pass.
+            PoisonRecord: no operator has decided to skip it.
         """
         assert isinstance(given.record, Undecodable)
         batch = await self._retry(
@@ -214,14 +214,14 @@ class Validation:
         assert isinstance(batch, VoteBatch)
         self._metrics.skipped_records.inc()
         log.error(
-            "a record that cannot be decoded is passed, as was decided",
+            "skipped a record that cannot be decoded, as an operator decided",
             topic=VALIDATION_TOPIC,
             partition=partition,
             offset=given.offset,
         )
-        return _Legible(given.offset, batch, encode(batch))
+        return _Decoded(given.offset, batch, encode(batch))
 
-    def _fold(self, state: VotedPartition, given: _Legible, out: _Out) -> None:
+    def _apply(self, state: VotedPartition, given: _Decoded, out: _Out) -> None:
         partition, offset = state.partition, given.offset
         log_id = self._log_ids[partition]
         if offset > state.applied:
@@ -238,7 +238,7 @@ class Validation:
             out.verdicts.append(made.verdicts)
             self._count(given.record, made.change)
         elif offset > self._emitted[partition]:
-            # Decided before, but the verdicts did not get out.
+            # Decided before, but the verdicts were not written.
             out.verdicts.append(recall_verdicts(state, log_id, offset, given.raw))
         else:
             self._metrics.replays.labels(stage="validation").inc()
@@ -252,11 +252,11 @@ class Validation:
             raise LogMismatch(
                 "The input log was replaced while this worker ran",
                 where={"topic": VALIDATION_TOPIC, "partition": partition},
-                todo="Stop all workers and bridges and see who recreated the topic",
+                todo="Stop all workers and bridges and find out what recreated the topic",
             )
 
-    async def _know_emitted(self, partition: int) -> None:
-        """Find, once an assignment, up to which input offset verdicts are in Kafka."""
+    async def _find_emitted(self, partition: int) -> None:
+        """Find the input offset up to which verdicts are in Kafka; once per assignment."""
         generation = self._assignment.generation
         if partition in self._emitted or generation is None:
             return
@@ -265,7 +265,7 @@ class Validation:
         )
         state = self._store().partitions.get(partition)
         if state is not None and emitted > state.applied:
-            # Another worker may have written both after our restore; then we decide the same again.
+            # Another worker may have written both after this restore; this one decides the same.
             decided = await self._last_offset(
                 self._changelog_topic,
                 partition,
@@ -273,7 +273,7 @@ class Validation:
             )
             if decided < emitted:
                 raise LogMismatch(
-                    f"Verdicts are out up to input offset {emitted}, but the voted table's"
+                    f"Verdicts are written up to input offset {emitted}, but the voted table's"
                     f" changelog ends at {decided}",
                     where={"topic": self._changelog_topic, "partition": partition},
                     todo=REBUILD_VOTED,
@@ -294,7 +294,7 @@ class Validation:
     async def _last_offset(
         self, topic: str, partition: int, input_offset: Callable[[ConsumerRecord], int]
     ) -> int:
-        """Highest input offset that the last records of a partition speak of; -1 if it is empty."""
+        """Highest input offset of the last records of a partition; -1 if it is empty."""
         records = await self._retry(
             Service.KAFKA, lambda: self._reader.tail(topic, partition, TAIL_RECORDS)
         )
@@ -306,11 +306,11 @@ class Validation:
                 raise poison(record.topic, record.partition, record.offset, error) from error
         return last
 
-    async def _missed(self, event: InputEvent) -> list[_Input]:
-        """Read what lies between the last applied record and this one, if a commit ran ahead.
+    async def _missing(self, event: InputEvent) -> list[_Input]:
+        """Read the missing range before an event, if a committed offset ran ahead.
 
         Returns:
-            A group's worth at most; nothing if nothing is missing.
+            At most one batch; empty if nothing is missing.
         """
         partition = event.partition
         if not self._owns(event):
@@ -329,17 +329,17 @@ class Validation:
         self._metrics.backfills.labels(stage="validation").inc()
 
         async def read() -> list[_Input]:
-            missed = []
+            missing = []
             size_bytes = 0
             reading = self._reader.read(VALIDATION_TOPIC, partition, start, event.offset)
             async with aclosing(reading):
                 async for record in reading:
                     raw = record.value or b""
-                    missed.append(_Input(record.offset, read_input(raw), raw))
+                    missing.append(_Input(record.offset, read_input(raw), raw))
                     size_bytes += len(raw)
-                    if len(missed) >= VALIDATION_GROUP_RECORDS or size_bytes >= HEAL_BYTES:
+                    if len(missing) >= VALIDATION_GROUP_RECORDS or size_bytes >= BACKFILL_BYTES:
                         break
-            return missed
+            return missing
 
         return await self._retry(Service.KAFKA, read)
 

@@ -1,4 +1,4 @@
-"""The voted table as Faust sees it: a table with a store and a changelog of our own."""
+"""The voted table for Faust: a table whose stage writes its store and changelog."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _BULK_FETCH_BYTES: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Persistence:
-    """What the store needs to outlive the process."""
+    """Dependencies of a store that outlives the process."""
 
     disk: RocksDbVotedStore
     log_id: Callable[[int], bytes]
     """Identity of a partition's input log."""
     holds: Callable[[int, Position], Awaitable[bool]]
-    """Whether a partition of the changelog has that record."""
+    """Whether a partition of the changelog has a record."""
 
 
 class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
@@ -55,20 +55,20 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
         self._ahead: tuple[LogReader, Retry] | None = None
 
     def persist(self, persistence: Persistence) -> None:
-        """Keep partitions on disk from now on; before the first is assigned."""
+        """Store partitions on disk; call it before the first is assigned."""
         self._persistence = persistence
 
     def read_ahead(self, reader: LogReader, retry: Retry) -> None:
-        """Read the changelog of partitions that nothing is known of by `reader` from now on."""
+        """Bulk-read changelogs of partitions without saved state through `reader`."""
         self._ahead = reader, retry
 
     def close(self) -> None:
-        """Let go of the disk."""
+        """Close the files on disk."""
         if self._persistence is not None:
             self._persistence.disk.close_all()
 
     def confirmed(self, records: Sequence[OutRecord], offsets: Sequence[int]) -> None:
-        """Our own records are in the changelog; whatever was applied before is, too.
+        """Handle that this worker's records, and all before them, are in the changelog.
 
         Args:
             records: in the order of the log.
@@ -82,18 +82,18 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
             self._save(partition, offset, record.key, record.value or b"")
 
     def _save(self, partition: int, offset: int, key: bytes | None, value: bytes) -> None:
-        """Save a partition, if a record of the changelog is the last that it has applied."""
+        """Save a partition if the changelog record is the last one that it has applied."""
         state = self.partitions.get(partition)
         if self._persistence is None or state is None or not state.complete:
             return
-        # What is decided but perhaps not written must not be saved: nobody would write it again.
+        # A decision that may not be written must not be saved: nothing would write it again.
         if key != CHANGELOG_KEY.pack(state.applied):
             return
         known = self._persisted.get(partition) == offset
         position = Position(offset, digest(key, value)) if known else None
         self._persistence.disk.save(state, position)
 
-    # What the base asks.
+    # Called by the base class.
 
     def apply(self, message: Any) -> None:
         """Apply a record of the changelog."""
@@ -102,7 +102,7 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
             self.partitions[message.partition].apply(offset, decode_voted(message.value))
         except (DecodeError, TypeError, ValueError, struct.error) as error:
             self.undecodable(message, "See who wrote it; " + REBUILD_VOTED, error)
-        except Exception as error:  # noqa: BLE001 - a gap; or the disk's, which Faust would only log
+        except Exception as error:  # noqa: BLE001 - a missing record or a disk error, which Faust would only log
             fail(error)
 
     def apply_changelog_batch(
@@ -122,12 +122,12 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
             fail(error)
 
     def ended(self, number: int) -> None:
-        """Let go of the partition's files."""
+        """Close the partition's files."""
         if self._persistence is not None:
             self._persistence.disk.close(number)
 
     async def begin(self, number: int) -> VotedPartition:
-        """What is on disk, if the changelog is the one it came from; else nothing."""
+        """The state on disk if it came from this changelog; otherwise an empty one."""
         if self._persistence is None:
             return VotedPartition(number)
         disk = self._persistence.disk
@@ -136,14 +136,16 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
         if position is None:
             return state
         if not await self._persistence.holds(number, position):
-            log.warning("the changelog is not the one on disk; reading all of it", partition=number)
-            return disk.anew(number)
+            log.warning(
+                "the state on disk is from another changelog; reading all of it", partition=number
+            )
+            return disk.empty(number)
         log.info("voters are on disk", partition=number, voters=len(state), applied=state.applied)
         self._persisted[number] = position.offset
         return state
 
     async def preload(self, ends: Mapping[int, int]) -> None:
-        """Read changelogs into memory; what is on disk is for Faust to bring up to date."""
+        """Bulk-read changelogs into memory; Faust updates partitions that are on disk."""
         if self._ahead is None or self._persistence is not None:
             return
         _, retry = self._ahead
@@ -171,7 +173,7 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
             state.voters = await asyncio.to_thread(bulk.done)
             complete = True
         finally:
-            # Another rebalance may have come, or Kafka may have gone away: it is read again.
+            # There may have been another rebalance or an outage of Kafka: then it is read again.
             if self.partitions.get(number) is state:
                 if complete:
                     self._persisted[number] = end

@@ -1,7 +1,7 @@
 """Publishes the windows' committed state to the compacted topic `votes.windows`.
 
-The topic must equal PostgreSQL after any crash and with any number of workers. So it is fed from
-the database: whichever worker gets the cursor's lock writes what changed since the cursor, waits
+The topic must equal PostgreSQL after any crash and with any number of workers, so it is written
+from the database: the worker that gets the cursor's lock writes the changes since the cursor, waits
 for Kafka, and moves the cursor. Values are totals, so writing one twice is harmless, and the lock
 keeps an older total from following a newer one.
 """
@@ -34,11 +34,11 @@ _FINAL_S: Final = 2.0
 
 
 class WindowPublisher:
-    """The publisher; every worker runs one, one at a time writes.
+    """The publisher; every worker runs one, and one at a time writes.
 
     Args:
         sink: gives connections to the database.
-        writer: writes to Kafka; its own, so that votes never wait for it.
+        writer: its own Kafka writer, so that votes never wait for it.
     """
 
     def __init__(self, sink: PostgresSink, writer: LogWriter) -> None:
@@ -46,30 +46,30 @@ class WindowPublisher:
         self._writer = writer
         self._dirty = asyncio.Event()
         self._dirty.set()
-        self._doubtful_xid: int | None = None
+        self._unconfirmed_xid: int | None = None
 
     def flushed(self) -> None:
-        """Note that windows may have changed."""
+        """Record that windows may have changed."""
         self._dirty.set()
 
     async def run(self) -> None:
-        """Publish until cancelled; outages are waited out."""
+        """Publish until cancelled; retries after outages."""
         while True:
             await self._dirty.wait()
             self._dirty.clear()
             try:
                 await self.publish()
             except ServiceUnavailable as error:
-                # The flushes report the outage; the cursor keeps what is still to be written.
+                # The flushes report the outage; unwritten changes stay after the cursor.
                 log.info("windows are published later", error=error.what)
                 self._dirty.set()
             await asyncio.sleep(INTERVAL_S)
 
     async def publish(self) -> int:
-        """Publish what changed; returns how many windows were written.
+        """Publish changed windows; returns how many were written.
 
         Raises:
-            ServiceUnavailable: PostgreSQL or Kafka is away.
+            ServiceUnavailable: PostgreSQL or Kafka does not answer.
         """
         async with (
             translated({"table": "vote_windows"}),
@@ -78,16 +78,16 @@ class WindowPublisher:
         ):
             written = await self._publish(connection)
         if written is None:
-            # Another worker is at it, and may have looked before our flush.
+            # Another worker publishes, and may have read before this worker's flush.
             self._dirty.set()
             return 0
-        self._doubtful_xid = None
+        self._unconfirmed_xid = None
         return written
 
     async def publish_all(self) -> int:
         """Publish until nothing is left; returns how many windows were written.
 
-        What other transactions hold back, whoever has them open on the server, is waited for.
+        Waits for other open transactions on the server that hold back changes.
 
         Raises:
             ServiceUnavailable: as :meth:`publish`.
@@ -116,9 +116,9 @@ class WindowPublisher:
         cursor = await connection.fetchval(statements.LOCK_WINDOW_CURSOR)
         if cursor is None:
             return None
-        if self._doubtful_xid is not None:
-            # We lost the lock while we wrote: our older totals may follow another worker's.
-            cursor = str(min(int(cursor), self._doubtful_xid))
+        if self._unconfirmed_xid is not None:
+            # The lock was lost during the last write: its totals may follow another worker's.
+            cursor = str(min(int(cursor), self._unconfirmed_xid))
         settled = await connection.fetchval(statements.SETTLED_XID)
         rows = await connection.fetch(statements.CHANGED_WINDOWS, cursor, settled)
         records = [
@@ -131,7 +131,7 @@ class WindowPublisher:
             for row in rows
         ]
         if records:
-            self._doubtful_xid = int(cursor)
+            self._unconfirmed_xid = int(cursor)
         for first in range(0, len(records), _CHUNK):
             await self._writer.write(records[first : first + _CHUNK])
         if rows:

@@ -23,7 +23,7 @@ class Here(ConsumerThread):
     def __init__(self, reading: AIOKafkaConsumer, consumer: Consumer | None = None) -> None:
         self._consumer = reading
         self._committing = None
-        self._telling = asyncio.Lock()
+        self._notifying = asyncio.Lock()
         self.thread_loop = asyncio.get_running_loop()
         self.beacon = None
         self.log = SimpleNamespace(dev=lambda *_: None)

@@ -195,7 +195,7 @@ async def test_an_error_between_kafka_and_the_acknowledgement_ends_the_bridge(
     )
     async with bridge, asyncio.timeout(120):
         assert await bridge.ended() == ExitCode.STAGE_FAILED
-    assert "this process hurts itself on purpose" in bridge.log.read_text()
+    assert "this process fails on purpose" in bridge.log.read_text()
     assert await world.log_count() > 0
     await soon(lambda: world.released(VALIDATION), "RabbitMQ has seen the bridge go")
     assert world.ready(VALIDATION) > 0, "what was not acknowledged is back"

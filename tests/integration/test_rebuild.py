@@ -103,7 +103,7 @@ def no_bars(_: str, __: int) -> Iterator[Callable[[int], None]]:
 @pytest.fixture
 def small_lots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(derived, "WRITE_RECORDS", RECORDS)
-    monkeypatch.setattr(postgres, "HEAL_VOTES", 100)
+    monkeypatch.setattr(postgres, "BACKFILL_VOTES", 100)
 
 
 @pytest.mark.usefixtures("small_lots")

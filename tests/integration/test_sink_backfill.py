@@ -95,7 +95,7 @@ async def test_a_long_gap_is_healed_in_parts(
     stage: Aggregation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(aggregation, "HEAL_VOTES", 10)
+    monkeypatch.setattr(aggregation, "BACKFILL_VOTES", 10)
     log = a_log(55)
     await publish(stack, topic, log)
     await stage.process(log.events(54))
@@ -117,7 +117,7 @@ async def test_a_hole_in_the_log_itself_cannot_be_healed(
     if missing == 20:
         async with producer(stack) as client:
             await client.send_and_wait(topic, encode(log.verdicts[-1]), partition=0)
-    with pytest.raises(LogMismatch, match="hole in the log itself"):
+    with pytest.raises(LogMismatch, match="gap in the log itself"):
         await stage.process(log.events(len(log.verdicts) - 1))
 
 

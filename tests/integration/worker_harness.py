@@ -22,7 +22,7 @@ from schemas.skip import Skip
 from schemas.votes import Flag, Vote, VoteBatch
 from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.reader import LogReader
-from streams.control.skips import in_place, read_input
+from streams.control.skips import read_input, replacement_batch
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, worker_group
 from streams.devstack import Stack
 from streams.load.programs import Program, child_environment, worker
@@ -166,7 +166,7 @@ class WorkerHarness:
         log = self.logs[partition]
         [skip] = [s for s in await self._skips(partition) if s.offset == offset]
         assert log.table.applied == offset - 1
-        log.decide(in_place(skip, partition, raw))
+        log.decide(replacement_batch(skip, partition, raw))
 
     async def skip_is_logged(self, partition: int) -> None:
         """Expect the verdict on the decision itself, which changes nothing."""

@@ -53,7 +53,7 @@ class Answer:
         self.answered = asyncio.Event()
         self._good = good
 
-    async def commit_unless_moved(self, offsets: dict[TP, int], rebalances: int) -> bool:
+    async def commit_unless_rebalanced(self, offsets: dict[TP, int], rebalances: int) -> bool:
         assert rebalances == 4
         self.asked.append(dict(offsets))
         await self.answered.wait()
@@ -120,7 +120,7 @@ def thread(asked: Asked) -> ConsumerThread:
     found = ConsumerThread.__new__(ConsumerThread)
     found._consumer = asked
     found._committing = None
-    found._telling = asyncio.Lock()
+    found._notifying = asyncio.Lock()
 
     async def nothing(*_: object) -> None:
         pass
@@ -137,14 +137,14 @@ async def test_a_commit_from_before_a_rebalance_is_not_sent() -> None:
     moved = thread(asked)
     before = moved.rebalances
     await moved.on_partitions_assigned({VOTES}, 8)
-    assert not await moved._commit_unless_moved({VOTES: 619}, before)
+    assert not await moved._commit_unless_rebalanced({VOTES: 619}, before)
     assert asked.commits == 0
 
 
 async def test_a_rebalance_ends_the_commit_that_waits_for_its_answer() -> None:
     asked = Asked()
     moved = thread(asked)
-    commit = asyncio.create_task(moved._commit_unless_moved({VOTES: 619}, moved.rebalances))
+    commit = asyncio.create_task(moved._commit_unless_rebalanced({VOTES: 619}, moved.rebalances))
     await asyncio.sleep(0)
     assert asked.commits == 1
     await moved.on_partitions_revoked({VOTES})

@@ -105,7 +105,7 @@ def test_what_happens_to_a_process(action: str, returncode: int, goes_on: bool) 
     output, _ = process.communicate(timeout=100)
     assert process.returncode == returncode
     assert (b"went on" in output) == goes_on
-    assert b"hurts itself on purpose" in output
+    assert b"fails on purpose" in output
 
 
 def test_a_stopped_process_goes_on_when_it_is_told() -> None:

@@ -15,7 +15,7 @@ from schemas.skip import Skip
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
 from schemas.votes import VoteBatch
-from streams.control.skips import in_place, read_input
+from streams.control.skips import read_input, replacement_batch
 from streams.core.decide import decide
 from streams.core.records import InputEvent, OutRecord, Undecodable
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
@@ -166,7 +166,7 @@ def legible(log: list[bytes]) -> list[InputRecord]:
             skips = [s for s in decoded[offset:] if isinstance(s, Skip) and s.offset == offset]
             if not skips:
                 break
-            found.append(in_place(skips[0], 0, log[offset]))
+            found.append(replacement_batch(skips[0], 0, log[offset]))
         else:
             found.append(record)
     return found
