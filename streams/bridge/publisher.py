@@ -28,7 +28,7 @@ _YIELD_EVERY: Final = 100
 
 
 class Flight:
-    """Publications on one channel and what became of them. Pure."""
+    """Publications on one channel and their outcomes. Pure."""
 
     def __init__(self) -> None:
         self._open: Confirms[Publication] = Confirms()

@@ -45,7 +45,7 @@ def test_only_entry_points_read_the_settings() -> None:
 
 
 def test_values_do_not_read_the_settings() -> None:
-    """Else whoever takes a config would load the settings with it."""
+    """Otherwise a module that takes a config would load the settings with it."""
     found = [
         f"{each.importer}:{each.line} imports {each.imported}"
         for each in imports(ROOT)
