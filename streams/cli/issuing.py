@@ -43,7 +43,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
     genesis = await ensure_topics(settings.kafka)
     connection = await connect(settings.postgres)
     writer = LogWriter(
-        settings.kafka_bootstrap_servers,
+        settings.kafka.servers,
         outages=OutageTracker(settings.max_retry_attempts),
     )
     try:

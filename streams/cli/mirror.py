@@ -73,7 +73,7 @@ def rebuild_mirror(as_json: JsonOption = False) -> None:
 async def _check(settings: Settings, wait: float) -> Comparison:
     redis = _redis(settings)
     try:
-        async with LogView(list(settings.kafka_bootstrap_servers)) as view:
+        async with LogView(settings.kafka.servers) as view:
             with counting("votes.validated", await MirrorLog(view).total()) as advance:
                 return await compare(view, redis, settle_s=wait, advance=advance)
     finally:
@@ -83,7 +83,7 @@ async def _check(settings: Settings, wait: float) -> Comparison:
 async def _rebuild(settings: Settings) -> dict[str, int]:
     redis = _redis(settings)
     try:
-        async with LogView(list(settings.kafka_bootstrap_servers)) as view:
+        async with LogView(settings.kafka.servers) as view:
             with counting("votes.validated", await MirrorLog(view).total()) as advance:
                 return await rebuild(view, redis, advance)
     finally:

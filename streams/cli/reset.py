@@ -69,7 +69,7 @@ async def _reset(settings: Settings) -> dict[str, Any]:
     try:
         async with (
             issuing(settings) as issuer,
-            LogView(list(settings.kafka_bootstrap_servers)) as view,
+            LogView(settings.kafka.servers) as view,
             issuer.turn(),
         ):
             await require_owner(issuer.connection, settings.postgres, "scrutin reset")

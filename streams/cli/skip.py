@@ -89,7 +89,7 @@ async def _decide(
         raise typer.BadParameter(
             f"there are {settings.partitions} partitions, from 0", param_hint="PARTITION"
         )
-    servers = settings.kafka_bootstrap_servers
+    servers = settings.kafka.servers
     writer = LogWriter(servers, outages=OutageTracker(settings.max_retry_attempts))
     try:
         return await decide_skip(LogReader(servers), writer, partition, offset, reason, write=write)

@@ -63,7 +63,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     check_queues(settings)
     check_services(settings)
     check_test_settings(settings)
-    return settings.model_copy(update={"kafka_bootstrap_servers": settings.brokers()})
+    return settings
 
 
 def _read_secret_files(given: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
 from streams.settings.configs import RabbitConfig, RedisConfig, TlsConfig
-from streams.settings.kafka_security import Broker, Mechanism, Protocol, Security
+from streams.settings.kafka_security import Mechanism, Protocol, Security
 from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION
 
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
@@ -187,8 +187,3 @@ class ServiceSettings(BaseSettings):
             user=self.kafka_sasl_username,
             password=self.kafka_sasl_password,
         )
-
-    def brokers(self) -> tuple[Broker, ...]:
-        """Kafka bootstrap addresses with their security settings."""
-        security = self.kafka_security()
-        return tuple(Broker(server, security) for server in self.kafka_bootstrap_servers)

@@ -199,7 +199,7 @@ async def _places(chain: Chain) -> dict[str, _Place]:
 async def _passed(chain: Chain) -> dict[_Place, tuple[int, int]]:
     """When the bridge sealed each record, and when its verdicts were sent: Unix microseconds."""
     settings = chain.settings
-    reader = LogReader(settings.kafka_bootstrap_servers)
+    reader = LogReader(settings.kafka.servers)
     found: dict[_Place, tuple[int, int]] = {}
     for partition in range(settings.partitions):
         end = await reader.end_offset(VALIDATED_TOPIC, partition)

@@ -71,13 +71,13 @@ async def measure(run: Run) -> Found:
         found["stages"][name] = await _watch(run, ours, total, _ours(settings, size))
     run.say(f"writing {count:,} votes, one a record")
     await _fill_peers(settings, count)
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.servers)
     await admin.start()
     try:
         for name, command in (("kafka_streams", programs.streams), ("quix_streams", programs.quix)):
             run.say(name.replace("_", " "))
             group, verdicts = f"bench-{name}", f"{PEER_VERDICTS}.{name}"
-            servers = ",".join(settings.kafka_bootstrap_servers)
+            servers = ",".join(settings.kafka.servers)
             try:
                 argv = command(servers, group, PEER_VOTES, verdicts, run.directory / name)
             except StackError as error:
@@ -123,7 +123,7 @@ async def _watch(run: Run, program: Program, total: int, progress: Progress) -> 
 
 
 def _ours(settings: Settings, size: int) -> Progress:
-    reader = LogReader(settings.kafka_bootstrap_servers)
+    reader = LogReader(settings.kafka.servers)
 
     async def progress() -> int:
         ends = await reader.end_offsets(VALIDATED_TOPIC, range(settings.partitions))
@@ -163,7 +163,7 @@ async def _fill(settings: Settings, count: int, size: int) -> int:
 
 async def _fill_peers(settings: Settings, count: int) -> None:
     """Write the same votes for the others, one a record."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_bootstrap_servers))
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.servers)
     await admin.start()
     names = (PEER_VOTES, f"{PEER_VERDICTS}.kafka_streams", f"{PEER_VERDICTS}.quix_streams")
     await admin.create_topics([NewTopic(name, settings.partitions, 1) for name in names])
@@ -179,7 +179,7 @@ async def _fill_peers(settings: Settings, count: int) -> None:
 async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that has written everything at the end."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=list(settings.kafka_bootstrap_servers),
+        bootstrap_servers=settings.kafka.servers,
         acks="all",
         linger_ms=20,
         max_batch_size=1 << 19,

@@ -169,7 +169,7 @@ async def _received(chain: Chain) -> bool:
 
 async def _votes_a_record(settings: Settings, votes: int) -> int:
     """How many the bridge put into a record of the input log, on average."""
-    reader = LogReader(settings.kafka_bootstrap_servers)
+    reader = LogReader(settings.kafka.servers)
     ends = await reader.end_offsets(VALIDATION_TOPIC, range(settings.partitions))
     return round(votes / sum(end - 1 for end in ends.values()))
 

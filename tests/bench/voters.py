@@ -40,7 +40,7 @@ class Voters:
 
 async def write_voted(settings: Settings, voters: Voters) -> int:
     """Fill the topics of an empty Kafka; returns the number of voters."""
-    servers = list(settings.kafka_bootstrap_servers)
+    servers = settings.kafka.servers
     genesis = await ensure_topics(settings.kafka)
     producer = AIOKafkaProducer(
         bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=1 << 20

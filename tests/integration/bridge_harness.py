@@ -88,7 +88,7 @@ class BridgeHarness:
             SCRUTIN_LOG_FORMAT="console",
         )
         self.settings: Settings = load_settings(stack.env())
-        self.servers = list(self.settings.kafka_bootstrap_servers)
+        self.servers = self.settings.kafka.servers
         self.redis: Redis = redis_of(self.settings)
 
     async def __aenter__(self) -> BridgeHarness:

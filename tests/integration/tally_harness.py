@@ -73,7 +73,7 @@ class TallyHarness:
                 parts += [row[0] for row in rows]
         finally:
             await connection.close()
-        reader = LogReader(self.settings.kafka_bootstrap_servers)
+        reader = LogReader(self.settings.kafka.servers)
         for topic in (EVENTS_TOPIC, TASKS_TOPIC, jobs_changelog(APP_ID)):
             for partition in range(self.settings.partitions):
                 end = await reader.end_offset(topic, partition)

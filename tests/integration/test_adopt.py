@@ -391,7 +391,7 @@ async def test_undo_puts_everything_back(before: Before) -> None:
 async def test_a_log_with_votes_of_its_own_is_refused(before: Before) -> None:
     await before.fill(election("voting", 100))
     await ensure_topics(before.settings.kafka)
-    writer = LogWriter(before.settings.kafka_bootstrap_servers, outages=OutageTracker(3))
+    writer = LogWriter(before.settings.kafka.servers, outages=OutageTracker(3))
     await writer.write([OutRecord(VALIDATION_TOPIC, 1, encode(make_batch(make_vote(1))))])
     await writer.close()
     code, refused = await before.adopt()

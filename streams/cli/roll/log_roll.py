@@ -140,7 +140,7 @@ async def _restore(settings: Settings, partitions: set[int] | None = None) -> di
 
 @asynccontextmanager
 async def _view(settings: Settings) -> AsyncIterator[LogView]:
-    async with LogView(list(settings.kafka_bootstrap_servers)) as view:
+    async with LogView(settings.kafka.servers) as view:
         yield view
 
 

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _reader(settings: Settings) -> LogView:
-    return LogView(list(settings.kafka_bootstrap_servers))
+    return LogView(settings.kafka.servers)
 
 
 @tables.command("list")

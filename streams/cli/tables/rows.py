@@ -59,7 +59,7 @@ def register(tables: typer.Typer) -> None:
 
 
 def _reader(settings: Settings) -> LogView:
-    return LogView(list(settings.kafka_bootstrap_servers))
+    return LogView(settings.kafka.servers)
 
 
 def _contest(law: str | None, election: str | None) -> str | None:

@@ -94,16 +94,16 @@ def test_brokers_carry_their_security(certificates: Certificates) -> None:
             "SCRUTIN_TLS_CA_FILE": str(certificates.ca),
         }
     )
-    # However the tuple is passed on.
-    arguments = client([*settings.kafka_bootstrap_servers][:1])
+    # However the list is passed on.
+    arguments = client(settings.kafka.servers[:1])
     assert arguments["bootstrap_servers"] == ["a:1"]
     assert arguments["security_protocol"] == "SASL_SSL"
     assert arguments["sasl_plain_password"] == "hush"
     assert arguments["ssl_context"].verify_mode == ssl.CERT_REQUIRED
     assert arguments["ssl_context"].check_hostname
-    assert "hush" not in repr(settings.kafka_bootstrap_servers[0].security)  # type: ignore[attr-defined]
+    assert "hush" not in repr(settings.kafka.servers[0].security)  # type: ignore[attr-defined]
     assert client(["a:1"]) == {"bootstrap_servers": ["a:1"]}
-    assert client(load_settings({}).kafka_bootstrap_servers)["security_protocol"] == "PLAINTEXT"
+    assert client(load_settings({}).kafka.servers)["security_protocol"] == "PLAINTEXT"
 
 
 def test_a_user_is_needed_where_one_is_asked_for() -> None:
@@ -172,7 +172,7 @@ def broker(server: str, ca: Path) -> Broker:
         "KAFKA_BOOTSTRAP_SERVERS": server,
         "SCRUTIN_TLS_CA_FILE": str(ca),
     }
-    [found] = load_settings(env).kafka_bootstrap_servers
+    [found] = load_settings(env).kafka.servers
     assert isinstance(found, Broker)
     return found
 
