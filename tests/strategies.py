@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from schemas.control import (
     Contest,
-    ContestKind,
     ContestMethod,
     ContestRoll,
     ContestsChanged,
@@ -24,6 +23,7 @@ from schemas.control import (
     changes_of,
 )
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
+from streams.core.contests import kind_of
 from streams.core.keys import voter_key
 
 LOG_ID: Final = bytes(range(16))
@@ -107,7 +107,7 @@ def make_contest(
     regions: list[str] | None = None,
 ) -> Contest:
     """A contest, open unless told otherwise."""
-    kind = ContestKind.ELECTION if name.startswith("election:") else ContestKind.LAW
+    kind = kind_of(name)
     fields = (name, kind, name, state, choices, roll, opens_ms, closes_ms)
     if not ranked and regions is None:
         return Contest(*fields)

@@ -13,6 +13,7 @@ import msgspec
 
 from schemas.control import (
     Contest,
+    ContestKind,
     ContestMethod,
     ContestRoll,
     ContestsChanged,
@@ -127,11 +128,19 @@ class Rules:
         choices = self._choices[vote.contest]
         if choices is not None and (reason := _choice_fault(vote, contest, choices)) is not None:
             return reason
+        return self._by_roll_of(contest, vote, key, by_roll)
+
+    def _by_roll_of(
+        self, contest: Contest, vote: Vote, key: bytes, by_roll: Validator
+    ) -> Reason | None:
         if contest.roll == ContestRoll.OPEN:
             return None
-        return (
-            self._by_table(vote, key) if contest.roll == ContestRoll.TABLE else by_roll(vote, key)
-        )
+        if contest.roll != ContestRoll.TABLE:
+            return by_roll(vote, key)
+        # In a poll the flag says that a gateway took the poll for one that is open to all.
+        if vote.flags & _PREVALIDATED and contest.kind != ContestKind.POLL:
+            return None
+        return None if key in self.roll else Reason.NOT_ON_ROLL
 
     def _by_table(self, vote: Vote, key: bytes) -> Reason | None:
         if vote.flags & _PREVALIDATED or key in self.roll:

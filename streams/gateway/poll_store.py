@@ -19,8 +19,9 @@ from streams.core.polls import POLL_PREFIX, Who
 from streams.gateway.store import Store
 
 _CARDS: Final = """
-SELECT p.id, p.contest_id, p.title, p.description, p.creator_name, p.who, p.edit_token_sha256,
-    p.created_at, c.state, c.opens_at, c.closes_at,
+SELECT p.id, p.contest_id, p.title, p.description, p.creator_name,
+    CASE WHEN c.roll <> 'open' THEN 'roll' WHEN p.who = 'roll' THEN 'name' ELSE p.who END AS who,
+    p.edit_token_sha256, p.created_at, c.state, c.opens_at, c.closes_at,
     (SELECT array_agg(o.text ORDER BY o.number) FROM poll_options AS o WHERE o.poll_id = p.id)
         AS options
 FROM polls AS p JOIN contests AS c ON c.contest_id = p.contest_id
@@ -44,7 +45,7 @@ INSERT_POLL: Final = """
 INSERT INTO polls (id, title, description, creator_name, who, edit_token_sha256)
 VALUES ($1, $2, $3, $4, $5, $6)
 """
-UPDATE_POLL: Final = "UPDATE polls SET title = $2, description = $3 WHERE id = $1"
+UPDATE_POLL: Final = "UPDATE polls SET title = $2, description = $3, who = $4 WHERE id = $1"
 DELETE_OPTIONS: Final = "DELETE FROM poll_options WHERE poll_id = $1"
 INSERT_OPTIONS: Final = """
 INSERT INTO poll_options (poll_id, number, text)
@@ -61,6 +62,8 @@ class Card(msgspec.Struct, frozen=True):
     description: str
     creator_name: str
     who: str
+    """By the roll of its contest, which decides; `polls.who` only tells the kinds of voters of an
+    open roll apart."""
     edit_token_sha256: bytes
     created_at: datetime
     state: str
@@ -108,7 +111,8 @@ def contest_for(poll_id: int, wanted: Wanted, now_ms: int) -> Contest:
         f"{POLL_PREFIX}{poll_id}",
         title=wanted.title,
         choices=[str(number) for number in range(1, len(wanted.options) + 1)],
-        roll=ContestRoll.DEFAULT if wanted.who is Who.ROLL else ContestRoll.OPEN,
+        # Entries of its own: a citizen may have a hash for every law on the deployment's roll.
+        roll=ContestRoll.TABLE if wanted.who is Who.ROLL else ContestRoll.OPEN,
         opens_ms=wanted.opens_ms,
         closes_ms=wanted.closes_ms,
     )
@@ -210,7 +214,9 @@ class Polls:
 
                 async def mark(command: ContestsChanged) -> None:
                     await upsert_contests(connection, command)
-                    await connection.execute(UPDATE_POLL, poll_id, wanted.title, wanted.description)
+                    await connection.execute(
+                        UPDATE_POLL, poll_id, wanted.title, wanted.description, wanted.who
+                    )
                     await connection.execute(DELETE_OPTIONS, poll_id)
                     await connection.execute(INSERT_OPTIONS, poll_id, wanted.options)
 
@@ -221,25 +227,15 @@ class Polls:
         """Stop counting and listing a poll. Its votes and its result stay."""
         async with self._store.connection() as connection:
             issuer = self._issuer(connection)
+
+            def archive(known: dict[str, Contest], _now_ms: int) -> list[Contest]:
+                old = known[card.contest_id]
+                if old.state == ContestState.ARCHIVED:
+                    return []
+                return [msgspec.structs.replace(old, state=ContestState.ARCHIVED)]
+
             async with issuer.turn():
-                now_ms = await connection.fetchval(NOW_MS)
-                if await self._state(connection, card.id) == ContestState.ARCHIVED:
-                    return
-                contest = Contest(
-                    card.contest_id,
-                    "poll",
-                    card.title,
-                    ContestState.ARCHIVED,
-                    [str(number) for number in range(1, len(card.options) + 1)],
-                    ContestRoll.DEFAULT if card.who == Who.ROLL else ContestRoll.OPEN,
-                    _ms(card.opens_at),
-                    _ms(card.closes_at),
-                )
-
-                async def mark(command: ContestsChanged) -> None:
-                    await upsert_contests(connection, command)
-
-                await self._issue(issuer, now_ms, contest, mark)
+                await issuer.change_contests(archive)
 
     def _issuer(self, connection: Any) -> Issuer:
         return Issuer(
@@ -269,7 +265,3 @@ class Polls:
             contests=[contest],
         )
         await issuer.issue(command, lambda: mark(command))
-
-
-def _ms(at: datetime | None) -> int | None:
-    return None if at is None else int(at.timestamp() * 1000)

@@ -18,6 +18,7 @@ from redis.asyncio.client import PubSub
 from streams.devstack import Stack
 from streams.load.programs import gateway
 from tests.harness import database, metrics, redis_of, until
+from tests.integration.cli_harness import run_cli
 from tests.integration.gateway_harness import (
     NO_LIMITS,
     Client,
@@ -74,6 +75,7 @@ async def test_a_poll_from_its_creation_to_its_final_result(stack: Stack, tmp_pa
             poll_id, late = await by_name_until_it_closes(chain, client, sockets)
             await told_as_before(chain, announced, poll_id, late)
             await every_kind_of_voter(client)
+            await voters_on_the_roll_of_a_poll(chain, client)
             await stuffing_is_in_vain(chain, client)
             await drafts_are_edited_and_archived(client)
             await polls_have_limits(chain, client, tmp_path)
@@ -235,14 +237,51 @@ async def every_kind_of_voter(client: Client) -> None:
     _, accepted = await client.post("/votes/", ballot, headers={"X-API-Key": API_KEY})
     assert (await client.fate(accepted["receipt"]))["status"] == "counted"
 
-    _, rolled = await client.post("/polls/", poll(who="roll"))
-    ballot = {"poll_id": rolled["id"], "option_id": 3}
+
+async def voters_on_the_roll_of_a_poll(chain: GatewayChain, client: Client) -> None:
+    """The poll is edited without `who` before it opens; hashes of laws are no entries of it."""
+    opens = datetime.now(UTC) + timedelta(minutes=30)
+    _, made = await client.post("/polls/", poll(who="roll", opens_at=opens.isoformat()))
+    contest, path = f"poll:{made['id']}", f"/polls/{made['id']}/"
+    token = {"X-Edit-Token": made["edit_token"]}
+
+    async def edited(**more: object) -> dict[str, Any]:
+        form = poll(title="Best berry?", **more)
+        async with client.session.put(client.base + path, json=form, headers=token) as answer:
+            assert answer.status == 200
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    db = await database(chain.settings)
+    try:
+        for form, who, roll in (
+            ({}, "roll", "table"),
+            ({"who": "name"}, "name", "open"),
+            ({"who": "roll"}, "roll", "table"),
+        ):
+            shown = await edited(**form)
+            assert (shown["who"], shown["state"]) == (who, "draft")
+            assert (await client.get(path))[1]["who"] == who
+            row = await db.fetchrow("SELECT roll, state FROM contests WHERE contest_id=$1", contest)
+            assert tuple(row) == (roll, "draft")
+    finally:
+        await db.close()
+    added = await asyncio.to_thread(
+        run_cli, chain.env, "roll", "add", "member", "--contest", contest
+    )
+    assert added.returncode == 0, added.stderr
+    await edited(opens_at=datetime.now(UTC).isoformat())
+    ballot = {"poll_id": made["id"], "option_id": 3}
     assert (await client.post("/votes/", ballot))[0] == 400
-    _, accepted = await client.post("/votes/", {**ballot, "voter_hash": "some-voter"})
-    assert (await client.fate(accepted["receipt"]))["status"] == "counted"
-    _, accepted = await client.post("/votes/", {**ballot, "voter_hash": "nobody"})
-    fate = await client.fate(accepted["receipt"])
-    assert (fate["status"], fate["reason"]) == ("invalid", "not_on_roll")
+    # `some-voter` is in the set `valid_hashes`, as the hash of a law is.
+    for voter, reason in (
+        ("member", "counted"),
+        ("some-voter", "not_on_roll"),
+        ("x", "not_on_roll"),
+    ):
+        status, accepted = await client.post("/votes/", {**ballot, "voter_hash": voter})
+        assert status == 202
+        assert fate_of(await client.fate(accepted["receipt"])) == reason
 
 
 async def stuffing_is_in_vain(chain: GatewayChain, client: Client) -> None:

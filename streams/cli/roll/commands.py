@@ -37,7 +37,8 @@ ContestOption = Annotated[
     typer.Option(
         "--contest",
         metavar="ID",
-        help="Roll in the log: for these elections or polls (election:1); default: for laws.",
+        help="Entries for these elections or polls (election:1, poll:7), in the log; default: "
+        "for laws.",
     ),
 ]
 
@@ -237,15 +238,8 @@ def export(
 
 
 def _in_log(settings: Settings, contests: list[str] | None) -> bool:
-    if settings.roll == "table":
-        return True
-    if contests:
-        raise SettingsError(
-            "The Redis set is the same for every contest",
-            where={"variable": "SCRUTIN_ROLL", "option": "--contest"},
-            todo="Leave --contest out, or set SCRUTIN_ROLL=table",
-        )
-    return False
+    # The Redis set knows no contest; entries of one contest are in the log, wherever the roll is.
+    return settings.roll == "table" or bool(contests)
 
 
 def _ids(contests: list[str] | None) -> list[str]:

@@ -34,9 +34,10 @@ class PollForm(msgspec.Struct):
     options: list[OptionForm] = []
     description: str = ""
     opens_at: str | None = None
-    """When it opens; at once if absent."""
-    who: str = "name"
-    """Who may vote: `name`, `cookie`, `key` or `roll`."""
+    """When it opens. If absent, a new poll opens at once, and an edited one keeps its time."""
+    who: str | None = None
+    """Who may vote: `name`, `cookie`, `key` or `roll`. If absent, a new poll has `name`, and an
+    edited one keeps what it has."""
 
 
 class BallotForm(msgspec.Struct):
@@ -126,11 +127,12 @@ def checked(form: PollForm) -> Wanted:
     opens_ms = None if form.opens_at is None else _time(faults, "opens_at", form.opens_at)
     if closes_ms is not None and closes_ms <= max(now_ms, opens_ms or 0):
         faults["end_time"] = ["The end must be in the future, and after the opening."]
-    if form.who not in set(Who):
+    who = Who.NAME if form.who is None else form.who
+    if who not in set(Who):
         faults["who"] = ["Use name, cookie, key or roll."]
     if faults or closes_ms is None:
         raise Problem(400, "The form has faults", faults=faults)
-    return Wanted(title, description, creator, options, Who(form.who), opens_ms, closes_ms)
+    return Wanted(title, description, creator, options, Who(who), opens_ms, closes_ms)
 
 
 def _time(faults: dict[str, list[str]], name: str, text: str) -> int | None:

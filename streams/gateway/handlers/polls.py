@@ -119,7 +119,7 @@ def poll_editing_handlers(
     async def edit_poll(request: AnyRequest, poll_id: PollId, data: PollForm) -> Poll:
         card = await cards.get(poll_id, fresh=True)
         _authorise(request, card)
-        data.creator_name = data.creator_name or card.creator_name
+        _keep_absent(data, card)
         if not await polls.edit(poll_id, checked(data)):
             raise Problem(409, "A poll can be edited only before it opens")
         card = await cards.get(poll_id, fresh=True)
@@ -140,6 +140,15 @@ def poll_editing_handlers(
         cards.forget(poll_id)
 
     return [create_poll, edit_poll, archive_poll]
+
+
+def _keep_absent(form: PollForm, card: Card) -> None:
+    """Fill in the fields that an edit leaves out, so that it changes none of them by accident."""
+    form.creator_name = form.creator_name or card.creator_name
+    if form.who is None:
+        form.who = card.who
+    if form.opens_at is None and card.opens_at is not None:
+        form.opens_at = card.opens_at.isoformat()
 
 
 def _authorise(request: AnyRequest, card: Card) -> None:

@@ -311,6 +311,22 @@ def test_votes_validated_by_somebody_else_are_not_asked_for_the_roll() -> None:
     assert last(under(make_batch(vote), Rule.ROLL_TABLE)) == []
 
 
+def test_a_poll_of_the_roll_needs_entries_of_its_own() -> None:
+    """Neither the Redis set nor the mark of a poll that is open to all lets anybody vote in it."""
+    poll = "poll:1"
+    opened = contests_changed(1, make_contest(poll, choices=["1"], roll=ContestRoll.TABLE))
+    loaded = roll_changed(1, added=(key_of(1, poll, Kind.CANDIDATE), key_of(2), key_of(3)))
+    votes = [
+        make_vote(n, contest=poll, kind=Kind.CANDIDATE, choice="1", flags=given_flags)
+        for n, given_flags in (
+            (1, Flag.ON_ROLL),
+            (2, Flag.ON_ROLL),
+            (3, Flag.ON_ROLL | Flag.PREVALIDATED),
+        )
+    ]
+    assert last(opened, loaded, under(make_batch(*votes), Rule.POLLS)) == ["not_on_roll"] * 2
+
+
 # Epochs.
 
 

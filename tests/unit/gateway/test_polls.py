@@ -158,6 +158,7 @@ def test_a_poll_is_a_contest() -> None:
     assert (contest.id, contest.state, contest.choices) == ("poll:5", "draft", ["1", "2"])
     assert contest_for(5, checked(form()), now_ms=0).state == "open"
     assert contest.roll == "open"
+    assert contest_for(5, checked(form(who="roll")), now_ms=0).roll == "table"
 
 
 def test_polls_are_validated_by_their_contest_and_laws_are_not() -> None:
