@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import pika
 import structlog
 from pika import data
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel as PikaChannel
 from pika.exceptions import (
     AMQPError,
@@ -347,7 +348,7 @@ async def connected(
         if retried:
             raise unavailable(error, config) from error
         raise login_refused(config) from error
-    except (AMQPError, OSError) as error:
+    except (AMQPError, AMQPConnectorException, OSError) as error:
         raise unavailable(error, config) from error
 
 
@@ -356,11 +357,18 @@ def unavailable(reason: BaseException, config: RabbitConfig) -> ServiceUnavailab
     by_broker = isinstance(reason, ChannelClosedByBroker)
     what = "RabbitMQ closed the channel" if by_broker else "RabbitMQ does not answer"
     return ServiceUnavailable(
-        f"{what}: {refusal(reason) or reason or type(reason).__name__}",
+        f"{what}: {refusal(reason) or _innermost(reason)}",
         where=config.where(),
         todo="Check RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_VHOST, user and password, and that "
         "it is up",
     )
+
+
+def _innermost(error: BaseException) -> str:
+    """Text of the error that pika met, without those that it puts around it."""
+    inside = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args)
+    nested = [one for one in inside if isinstance(one, BaseException)]
+    return _innermost(nested[0]) if nested else str(error) or type(error).__name__
 
 
 def login_refused(config: RabbitConfig) -> SettingsError:

@@ -11,7 +11,7 @@ import pytest
 
 from streams.adapters.rabbitmq import client
 from streams.errors import ServiceUnavailable
-from streams.settings.configs import RabbitConfig
+from streams.settings.configs import RabbitConfig, TlsConfig
 
 
 @contextmanager
@@ -44,3 +44,27 @@ async def test_an_answer_for_somebody_who_left_disturbs_nobody() -> None:
     gone.cancel()
     client.resolve(gone, True)
     assert gone.cancelled()
+
+
+async def _unavailable(port: int, tls: TlsConfig | None) -> str:
+    config = RabbitConfig("127.0.0.1", port, "guest", "guest", "/", tls)
+    with pytest.raises(ServiceUnavailable) as failure:
+        async with client.connected(config, "test", retried=False):
+            pass
+    return failure.value.what
+
+
+async def test_the_reason_is_named() -> None:
+    assert "Connection refused" in await _unavailable(9, None)
+
+
+async def test_a_server_that_speaks_no_tls_is_an_outage() -> None:
+    """pika reports it by an exception that is none of AMQP."""
+
+    def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"AMQP" * 16)
+        writer.close()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert "TLS fails" in await _unavailable(port, TlsConfig())
