@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -16,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.view import Span, new_consumer, read_spans
 from streams.errors import LogMismatch
-from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +37,7 @@ class LogReader:
     async def end_offsets(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Offset that the next record of each partition will get."""
         tps = [TopicPartition(topic, partition) for partition in partitions]
-        async with _consumer(self._servers, tps, topic=topic) as consumer:
+        async with _consumer(self._servers, topic=topic) as consumer:
             ends = await consumer.end_offsets(tps)
             return {tp.partition: end for tp, end in ends.items()}
 
@@ -90,7 +86,7 @@ class LogReader:
             return
         tp = TopicPartition(topic, partition)
         where: dict[str, object] = {"topic": topic, "partition": partition}
-        async with _consumer(self._servers, [tp], fetch_bytes, **where) as consumer:
+        async with _consumer(self._servers, fetch_bytes, **where) as consumer:
             first = (await consumer.beginning_offsets([tp]))[tp]
             last = (await consumer.end_offsets([tp]))[tp]
             if start is None:
@@ -101,36 +97,23 @@ class LogReader:
                     where=where,
                     todo="The topic was truncated or recreated: see `scrutin rebuild --help`",
                 )
-            consumer.seek(tp, start)
-            while start < end:
-                async with asyncio.timeout(READ_TIMEOUT_S):
-                    batches = await consumer.getmany(tp, timeout_ms=1000)
-                for record in batches.get(tp, []):
-                    if record.offset >= end:
-                        return
-                    yield record
-                    start = record.offset + 1
+            spans = {partition: Span(start, end)}
+            reading = read_spans(consumer, topic, spans, deadline_s=READ_TIMEOUT_S)
+            async with aclosing(reading):
+                async for records in reading:
+                    for record in records:
+                        yield record
 
 
 @asynccontextmanager
 async def _consumer(
-    servers: list[str],
-    tps: list[TopicPartition],
-    fetch_bytes: int = FETCH_BYTES,
-    **where: object,
+    servers: list[str], fetch_bytes: int = FETCH_BYTES, **where: object
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """An assigned consumer without a group."""
-    consumer = AIOKafkaConsumer(
-        **client(servers),
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        request_timeout_ms=10_000,
-        max_partition_fetch_bytes=fetch_bytes,
-    )
+    """A consumer without a group."""
+    consumer = new_consumer(servers, fetch_bytes)
     with kafka_answers(servers, **where):
         try:
             await consumer.start()
-            consumer.assign(tps)
             yield consumer
         finally:
             await consumer.stop()

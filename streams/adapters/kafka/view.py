@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
@@ -71,12 +71,7 @@ class LogView:
         Raises:
             ServiceUnavailable: no broker answers within the deadline.
         """
-        self._consumer = AIOKafkaConsumer(
-            **client(self._servers),
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            max_partition_fetch_bytes=_FETCH_BYTES,
-        )
+        self._consumer = new_consumer(self._servers, _FETCH_BYTES)
         try:
             with kafka_answers(self._servers):
                 async with asyncio.timeout(self._deadline_s):
@@ -138,46 +133,11 @@ class LogView:
         Raises:
             ServiceUnavailable: Kafka makes no progress for longer than the deadline.
         """
-        at = {
-            TopicPartition(topic, p): span.begin
-            for p, span in spans.items()
-            if span.begin < span.end
-        }
-        if not at:
-            return
-        self._consumer.assign(list(at))
-        for tp, begin in at.items():
-            self._consumer.seek(tp, begin)
-        waiting = set(at)
-        while waiting:
-            with kafka_answers(self._servers):
-                async with asyncio.timeout(self._deadline_s):
-                    fetched = await self._some(waiting, at)
-            for tp, records in fetched.items():
-                end = spans[tp.partition].end
-                if inside := [r for r in records if r.offset < end]:
-                    yield inside
-            for tp in list(waiting):
-                end = spans[tp.partition].end
-                position = min(await self._consumer.position(tp), end)
-                if advance is not None and position > at[tp]:
-                    advance(position - at[tp])
-                at[tp] = position
-                if position >= end:
-                    waiting.discard(tp)
-                    # Do not fetch records after the span.
-                    self._consumer.pause(tp)
-
-    async def _some(
-        self, waiting: set[TopicPartition], at: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, list[Record]]:
-        """The next fetched records; also returns when a position passed compacted offsets."""
-        while True:
-            fetched: dict[TopicPartition, list[Record]] = await self._consumer.getmany(
-                *waiting, timeout_ms=200
-            )
-            if fetched or any([await self._consumer.position(tp) > at[tp] for tp in waiting]):
-                return fetched
+        with kafka_answers(self._servers):
+            async for records in read_spans(
+                self._consumer, topic, spans, deadline_s=self._deadline_s, advance=advance
+            ):
+                yield records
 
     async def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at an offset; None if it is not, or no longer, in the log."""
@@ -187,3 +147,65 @@ class LogView:
         async for records in self.read(topic, {partition: Span(offset, offset + 1)}):
             return records[0]
         return None
+
+
+def new_consumer(bootstrap_servers: Sequence[str], fetch_bytes: int) -> AIOKafkaConsumer:
+    """A consumer without a group, to be assigned by hand; it is not started."""
+    return AIOKafkaConsumer(
+        **client(bootstrap_servers),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        request_timeout_ms=10_000,
+        max_partition_fetch_bytes=fetch_bytes,
+    )
+
+
+async def read_spans(
+    consumer: AIOKafkaConsumer,
+    topic: str,
+    spans: Mapping[int, Span],
+    *,
+    deadline_s: float,
+    advance: Advance | None = None,
+) -> AsyncGenerator[list[Any], None]:
+    """The records of the spans, a list per fetched partition; see :meth:`LogView.read`.
+
+    Raises:
+        TimeoutError: nothing arrives for longer than `deadline_s`.
+    """
+    at = {
+        TopicPartition(topic, p): span.begin for p, span in spans.items() if span.begin < span.end
+    }
+    if not at:
+        return
+    consumer.assign(list(at))
+    for tp, begin in at.items():
+        consumer.seek(tp, begin)
+    waiting = set(at)
+    while waiting:
+        async with asyncio.timeout(deadline_s):
+            fetched = await _some(consumer, waiting, at)
+        for tp, records in fetched.items():
+            end = spans[tp.partition].end
+            if inside := [r for r in records if r.offset < end]:
+                yield inside
+        for tp in list(waiting):
+            end = spans[tp.partition].end
+            position = min(await consumer.position(tp), end)
+            if advance is not None and position > at[tp]:
+                advance(position - at[tp])
+            at[tp] = position
+            if position >= end:
+                waiting.discard(tp)
+                # Do not fetch records after the span.
+                consumer.pause(tp)
+
+
+async def _some(
+    consumer: AIOKafkaConsumer, waiting: set[TopicPartition], at: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, list[Any]]:
+    """The next fetched records; also returns when a position passed compacted offsets."""
+    while True:
+        fetched: dict[TopicPartition, list[Any]] = await consumer.getmany(*waiting, timeout_ms=200)
+        if fetched or any([await consumer.position(tp) > at[tp] for tp in waiting]):
+            return fetched
