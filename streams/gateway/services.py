@@ -89,10 +89,10 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
         polls = Polls(store, writer, partitions=deployment.kafka.partitions, name=deployment.name)
         cards = Cards(polls)
         voters = Voters(poll_key(secret), config.api_keys)
-        views = PollViews(polls, store, voters)
         receipts = Receipts(secret.encode())
         proxies = TrustedProxies(config.http.trusted_proxies)
         limits = VoteLimits(Throttle(redis, config.throttle, metrics), proxies)
+        views = PollViews(polls, store, voters, limits)
         submitter = VoteSubmitter(sink, receipts, metrics)
         app = create_app(
             [
@@ -105,7 +105,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
                 *poll_handlers(polls=polls, cards=cards, views=views),
                 *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits),
                 *operator_handlers(store=store, measure_lag=partial(measure, deployment)),
-                *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys),
+                *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
                 *page_handlers(),
             ],
             [

@@ -82,6 +82,15 @@ class RequestClock:
         return self._last_us
 
 
+def person_of(nas: str) -> str:
+    """What stands for a person in limits: the number without blanks and dashes.
+
+    Raises:
+        Faulty: it is empty or too long.
+    """
+    return _nas(nas)
+
+
 def law_hashes(nas: str, code: str, law_id: str) -> list[str]:
     """Hashes by which the roll may know a voter: SHA-256 of `nas|CODE|law_id`, usual one first.
 

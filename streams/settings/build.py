@@ -134,6 +134,8 @@ def gateway_config(settings: Settings) -> GatewayConfig:
             voter=settings.throttle_voter,
             poll=settings.throttle_poll,
             law_address=settings.throttle_law_address,
+            refused_address=settings.throttle_refused_address,
+            refused_person=settings.throttle_refused_person,
         ),
         tally=tally_config(settings),
         api_keys=settings.api_keys,

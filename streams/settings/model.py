@@ -222,7 +222,7 @@ class Settings(ServiceSettings):
     throttle_voter: Rate = variable(
         "SCRUTIN_THROTTLE_VOTER",
         default="10/minute",
-        about="Limit of HTTP votes with one hash or name; or off",
+        about="Limit of HTTP votes of one person, by the number or name that is sent; or off",
     )
     throttle_poll: Rate = variable(
         "SCRUTIN_THROTTLE_POLL", default="off", about="Limit of votes in one poll; or off"
@@ -231,6 +231,16 @@ class Settings(ServiceSettings):
         "SCRUTIN_THROTTLE_LAW_ADDRESS",
         default="off",
         about="Limit of votes on laws and in elections from one address; or off",
+    )
+    throttle_refused_address: Rate = variable(
+        "SCRUTIN_THROTTLE_REFUSED_ADDRESS",
+        default="200/hour",
+        about="Limit of refused codes, keys and tokens from one address; or off",
+    )
+    throttle_refused_person: Rate = variable(
+        "SCRUTIN_THROTTLE_REFUSED_PERSON",
+        default="20/hour",
+        about="Limit of refused codes for one person, from any address; or off",
     )
     data_dir: Path = variable(
         "SCRUTIN_DATA_DIR",

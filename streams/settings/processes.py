@@ -147,11 +147,15 @@ class ThrottleConfig:
     address: str
     """Poll votes and new polls from one address."""
     voter: str
-    """Votes with one hash or name."""
+    """Votes of one person."""
     poll: str
     """Votes in one poll."""
     law_address: str
     """Votes on laws and in elections from one address."""
+    refused_address: str
+    """Refused credentials from one address."""
+    refused_person: str
+    """Refused credentials for one person."""
 
 
 @dataclass(frozen=True)

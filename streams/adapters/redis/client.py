@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -17,6 +17,7 @@ from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
 TIMEOUT_S = 5.0
+MAX_CONNECTIONS: Final = 50
 LONG_TIMEOUT_S = 30.0
 """Of commands that read or write a whole roll."""
 
@@ -64,7 +65,10 @@ def address(config: RedisConfig) -> dict[str, Any]:
 def redis_client(config: RedisConfig) -> Redis:
     """A client that connects on first use and does not retry by itself."""
     where = address(config)
-    pool = ConnectionPool(
+    pool = BlockingConnectionPool(
+        # Further commands wait: an error would let a burst of requests pass all limits.
+        max_connections=MAX_CONNECTIONS,
+        timeout=TIMEOUT_S,
         connection_class=_TlsConnection if where.pop("ssl", False) else _Connection,
         **where,
         socket_timeout=TIMEOUT_S,

@@ -14,6 +14,7 @@ from streams.core.keys import stored_hash
 from streams.core.polls import Who
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.poll_forms import Option, Poll
+from streams.gateway.handlers.submit import VoteLimits
 from streams.gateway.poll_store import Card, Polls
 from streams.gateway.problems import Problem
 from streams.gateway.store import Store
@@ -83,6 +84,7 @@ class PollViews:
     polls: Polls
     store: Store
     voters: Voters
+    limits: VoteLimits
 
     async def shown(
         self, request: AnyRequest, cards: Sequence[Card], full_name: str | None
@@ -97,6 +99,7 @@ class PollViews:
         totals = await self.store.totals([card.contest_id for card in cards])
         hashes = {}
         if self.voters.enabled:
+            await self._check_key(request, cards)
             for card in cards:
                 voter = known_voter(self.voters, request, card, full_name)
                 if voter is not None:
@@ -106,6 +109,17 @@ class PollViews:
             _view(card, totals.get(card.contest_id, {}), choices.get(hashes.get(card.id, "")))
             for card in cards
         ]
+
+    async def _check_key(self, request: AnyRequest, cards: Sequence[Card]) -> None:
+        """Count an API key that is unknown: what has been voted tells a known one.
+
+        Raises:
+            Problem: too many were refused (429).
+        """
+        card = next((each for each in cards if each.who == Who.KEY), None)
+        if card is not None and "x-api-key" in request.headers:
+            async with self.limits.attempt(request) as attempt:
+                attempt.refused = known_voter(self.voters, request, card, None) is None
 
 
 def _view(card: Card, votes: dict[str, int], choice: str | None) -> Poll:

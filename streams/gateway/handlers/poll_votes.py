@@ -53,6 +53,7 @@ def poll_vote_calls(
         poll_id, option = number_of(data.poll_id), number_of(data.option_id)
         if poll_id is None:
             raise Problem(404, "Poll not found")
+        await limits.check_poll_address(request)
         card = await cards.get(poll_id)
         if option is None or not 1 <= option <= len(card.options):
             raise fault_of("option_id", "is none of this poll's options")
@@ -62,8 +63,12 @@ def poll_vote_calls(
             draft = card.state == ContestState.DRAFT
             raise Problem(400, "The poll is not open yet" if draft else "The poll is closed")
         who = Who(card.who)
+        if who is Who.KEY:
+            async with limits.attempt(request) as attempt:
+                key = request.headers.get("x-api-key", "")
+                attempt.refused = voters.by_api_key(card.contest_id, key) is None
         voter, name, new_cookie = _voter(voters, request, card, who, data)
-        await limits.check_poll_vote(request, voter, card.contest_id)
+        await limits.check_poll_vote(voter, card.contest_id)
         outgoing = voters.vote(
             poll_id, option, voter, who=who, voter_name=name, at_us=submitter.clock.now_us()
         )

@@ -94,6 +94,13 @@ def poll_editing_handlers(
 ) -> list[HTTPRouteHandler]:
     """The handlers that create, edit and archive polls."""
 
+    async def authorise(request: AnyRequest, card: Card) -> None:
+        async with limits.attempt(request) as attempt:
+            digest = token_digest(request.headers.get("x-edit-token", ""))
+            attempt.refused = not hmac.compare_digest(digest, card.edit_token_sha256)
+        if attempt.refused:
+            raise Problem(403, "The poll's edit token is needed")
+
     @post(
         ["/polls", "/api/polls/create"],
         status_code=201,
@@ -118,7 +125,7 @@ def poll_editing_handlers(
     )
     async def edit_poll(request: AnyRequest, poll_id: PollId, data: PollForm) -> Poll:
         card = await cards.get(poll_id, fresh=True)
-        _authorise(request, card)
+        await authorise(request, card)
         _keep_absent(data, card)
         if not await polls.edit(poll_id, checked(data)):
             raise Problem(409, "A poll can be edited only before it opens")
@@ -135,7 +142,7 @@ def poll_editing_handlers(
     )
     async def archive_poll(request: AnyRequest, poll_id: PollId) -> None:
         card = await cards.get(poll_id, fresh=True)
-        _authorise(request, card)
+        await authorise(request, card)
         await polls.archive(card)
         cards.forget(poll_id)
 
@@ -149,9 +156,3 @@ def _keep_absent(form: PollForm, card: Card) -> None:
         form.who = card.who
     if form.opens_at is None and card.opens_at is not None:
         form.opens_at = card.opens_at.isoformat()
-
-
-def _authorise(request: AnyRequest, card: Card) -> None:
-    token = request.headers.get("x-edit-token", "")
-    if not hmac.compare_digest(token_digest(token), card.edit_token_sha256):
-        raise Problem(403, "The poll's edit token is needed")

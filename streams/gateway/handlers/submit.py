@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
@@ -14,7 +15,7 @@ from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem, Unavailable
 from streams.gateway.receipts import Receipts
 from streams.gateway.submissions import Faulty, Outgoing, RequestClock
-from streams.gateway.throttle import Throttle
+from streams.gateway.throttle import Attempt, Throttle
 from streams.gateway.vote_sink import Unconfirmed, VoteSink
 from streams.runtime.metrics import GatewayMetrics
 
@@ -31,24 +32,42 @@ class VoteLimits:
     throttle: Throttle
     proxies: TrustedProxies
 
-    async def check_official_vote(self, request: AnyRequest, voter: str) -> None:
-        """Count a vote on a law or in an election.
+    async def check_official_vote(self, request: AnyRequest, person: str) -> None:
+        """Count a vote on a law or in an election, before anything is asked.
+
+        Args:
+            request: the vote.
+            person: whom the vote is for. Not the voter's hash: that holds the code too, and
+                whoever tries codes must not get a limit of its own for each.
 
         Raises:
             Problem: too many (429).
         """
-        await self.throttle.check("law_address", self.proxies.address_of(request))
-        await self.throttle.check("voter", voter)
+        await self.throttle.check("law_address", self.proxies.network_of(request))
+        await self.throttle.check("voter", person)
 
-    async def check_poll_vote(self, request: AnyRequest, voter: str, contest: str) -> None:
-        """Count a vote in a poll.
+    async def check_poll_address(self, request: AnyRequest) -> None:
+        """Count a vote in a poll, before anything is asked.
 
         Raises:
             Problem: too many (429).
         """
-        await self.throttle.check("address", self.proxies.address_of(request))
+        await self.throttle.check("address", self.proxies.network_of(request))
+
+    async def check_poll_vote(self, voter: str, contest: str) -> None:
+        """Count a voter's vote in a poll.
+
+        Raises:
+            Problem: too many (429).
+        """
         await self.throttle.check("voter", voter)
         await self.throttle.check("poll", contest)
+
+    def attempt(
+        self, request: AnyRequest, person: str | None = None
+    ) -> AbstractAsyncContextManager[Attempt]:
+        """As :meth:`Throttle.attempt`, for the address of a request."""
+        return self.throttle.attempt(self.proxies.network_of(request), person)
 
     async def check_creation(self, request: AnyRequest) -> None:
         """Count a new poll.
@@ -56,7 +75,7 @@ class VoteLimits:
         Raises:
             Problem: too many (429).
         """
-        await self.throttle.check("address", f"create {self.proxies.address_of(request)}")
+        await self.throttle.check("address", f"create {self.proxies.network_of(request)}")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from schemas.tally import Combine, Create, Decrypt, TallyEvent
 from streams.errors import ServiceUnavailable
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.live import TRY_LATER, CloseSocket, Socket, send_all, serve
+from streams.gateway.handlers.submit import VoteLimits
 from streams.gateway.handlers.tally_status import combine_status, decryption_status, tally_status
 from streams.gateway.problems import Problem
 from streams.gateway.tally_service import TallyService, progress, shown_id, shown_job
@@ -36,6 +38,36 @@ _ANYBODY: Final = "*"
 Document = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _CommandKeys:
+    """Digests of the keys that may give commands; :data:`_ANYBODY` for no key."""
+
+    digests: frozenset[str]
+    limits: VoteLimits
+
+    async def check(self, request: AnyRequest) -> None:
+        """Check the key of a command.
+
+        Raises:
+            Problem: 403, the key is unknown, or this gateway takes no commands; 429, too many keys
+                were refused.
+        """
+        if _ANYBODY in self.digests:
+            return
+        async with self.limits.attempt(request) as attempt:
+            given = hashlib.sha256(request.headers.get("x-api-key", "").encode()).hexdigest()
+            attempt.refused = given not in self.digests
+        if attempt.refused:
+            raise Problem(
+                403,
+                "Commands for tallies need an X-API-Key of SCRUTIN_TALLY_API_KEYS"
+                if self.digests
+                else "This gateway takes no commands for tallies: SCRUTIN_TALLY_API_KEYS is not"
+                " set. Clients of the replaced services send no key: SCRUTIN_TALLY_API_KEYS=*"
+                " admits them",
+            )
+
+
 class Waiting(msgspec.Struct, rename="camel"):
     """An election with how far it is."""
 
@@ -46,25 +78,27 @@ class Waiting(msgspec.Struct, rename="camel"):
 
 
 def tally_handlers(
-    *, tallies: TallyService, api_keys: Collection[str]
+    *, tallies: TallyService, api_keys: Collection[str], limits: VoteLimits
 ) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The handlers.
 
     Args:
         tallies: the tally.
         api_keys: SHA-256 of the API keys that may give commands, in hexadecimal; `*` for no key.
+        limits: of refused keys.
     """
+    keys = _CommandKeys(frozenset(key.lower() for key in api_keys), limits)
     return [
-        *_commands(tallies, frozenset(key.lower() for key in api_keys)),
+        *_commands(tallies, keys),
         *_statuses(tallies),
         _live(tallies),
     ]
 
 
-def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRouteHandler]:
+def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandler]:
     @post("/api/create-tally-queue", status_code=200, tags=["tally"], summary="Tally an election")
     async def create_tally(request: AnyRequest) -> Document:
-        command = await _command(api_keys, request, TALLY)
+        command = await _command(keys, request, TALLY)
         assert isinstance(command, Create)
         async with _opened(tallies) as commands:
             created = await _create(commands, command)
@@ -82,7 +116,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
 
     @post("/api/initiate-tally", status_code=200, tags=["tally"], summary="Start or resume a tally")
     async def initiate_tally(request: AnyRequest) -> Document:
-        command = await _command(api_keys, request, TALLY)
+        command = await _command(keys, request, TALLY)
         assert isinstance(command, Create)
         async with _opened(tallies) as commands:
             known = await commands.tally_status(command.election_id)
@@ -108,7 +142,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
         summary="Let workers use a guardian's sealed secret",
     )
     async def decrypt(request: AnyRequest) -> Document:
-        command = await _command(api_keys, request, PARTIAL)
+        command = await _command(keys, request, PARTIAL)
         assert isinstance(command, Decrypt)
         async with _opened(tallies) as commands:
             guardian = await commands.decrypt(command.election_id, command.guardian)
@@ -124,7 +158,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
     async def combine(request: AnyRequest) -> Document:
         given = request.query_params.get("electionId")
         body = None if given is None else msgspec.json.encode({"electionId": given})
-        command = await _command(api_keys, request, COMBINE, body)
+        command = await _command(keys, request, COMBINE, body)
         assert isinstance(command, Combine)
         async with _opened(tallies) as commands:
             await commands.combine(command.election_id)
@@ -138,7 +172,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
         summary="Cancel the work of an election",
     )
     async def cancel(request: AnyRequest, job_id: str) -> Document:
-        _allow(api_keys, request)
+        await keys.check(request)
         async with _opened(tallies) as commands:
             job = await _job(commands, job_id)
             await commands.cancel(job["electionId"])
@@ -151,7 +185,7 @@ def _commands(tallies: TallyService, api_keys: frozenset[str]) -> list[HTTPRoute
         summary="Resume the work of an election",
     )
     async def resume(request: AnyRequest, job_id: str) -> Document:
-        _allow(api_keys, request)
+        await keys.check(request)
         async with _opened(tallies) as commands:
             job = await _job(commands, job_id)
             await commands.resume(job["electionId"])
@@ -268,33 +302,16 @@ async def _create(commands: TallyCommands, command: Create) -> Created:
 
 
 async def _command(
-    api_keys: frozenset[str], request: AnyRequest, queue: str, body: bytes | None = None
+    keys: _CommandKeys, request: AnyRequest, queue: str, body: bytes | None = None
 ) -> TallyEvent:
     """The command in a request; the body is as the queue for the same work takes it."""
-    _allow(api_keys, request)
+    await keys.check(request)
     try:
         command = command_of(queue, await request.body() if body is None else body)
     except Refused as refused:
         raise Problem(400, refused.what) from refused
     assert command is not None
     return command
-
-
-def _allow(api_keys: frozenset[str], request: AnyRequest) -> None:
-    """Check the key of a command.
-
-    Raises:
-        Problem: 403, the key is unknown, or this gateway takes no commands.
-    """
-    given = hashlib.sha256(request.headers.get("x-api-key", "").encode()).hexdigest()
-    if _ANYBODY not in api_keys and given not in api_keys:
-        raise Problem(
-            403,
-            "Commands for tallies need an X-API-Key of SCRUTIN_TALLY_API_KEYS"
-            if api_keys
-            else "This gateway takes no commands for tallies: SCRUTIN_TALLY_API_KEYS is not set."
-            " Clients of the replaced services send no key: SCRUTIN_TALLY_API_KEYS=* admits them",
-        )
 
 
 @asynccontextmanager

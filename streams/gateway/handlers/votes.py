@@ -28,6 +28,7 @@ from streams.gateway.submissions import (
     election_hashes,
     law_hashes,
     law_vote,
+    person_of,
 )
 from streams.gateway.vote_calls import VoteCall
 from streams.messages.incoming import RANKED_METHODS
@@ -81,8 +82,7 @@ def official_vote_calls(
 ) -> list[VoteCall]:
     """The calls that vote on laws and in elections."""
 
-    async def cast(request: AnyRequest, outgoing: Outgoing, voter: str) -> Response[Accepted]:
-        await limits.check_official_vote(request, voter)
+    async def cast(outgoing: Outgoing, voter: str) -> Response[Accepted]:
         receipt = await submitter.send(outgoing)
         return Response(
             Accepted(voter, "accepted", "Vote submitted successfully", receipt),
@@ -91,6 +91,7 @@ def official_vote_calls(
         )
 
     async def vote_on_law(request: AnyRequest, data: LawBallot) -> Response[Accepted]:
+        await _limited(request, data.nas, limits, submitter)
         try:
             hashes = law_hashes(data.nas, data.code, data.law_id)
             # Nearly every code is given in upper case; then there is only one possible hash.
@@ -100,7 +101,7 @@ def official_vote_calls(
         except Faulty as fault:
             submitter.refused("invalid")
             raise faulty(fault) from fault
-        answer = await cast(request, outgoing, voter)
+        answer = await cast(outgoing, voter)
         submitter.metrics.submitted(data.law_id, data.vote.strip().lower())
         return answer
 
@@ -111,11 +112,14 @@ def official_vote_calls(
         candidate = data.candidate_id if data.candidate_id is not None else next(iter(ranked), None)
         if candidate is None:
             raise faulty(Faulty("candidate_id", "is missing"))
+        person = await _limited(request, data.nas, limits, submitter)
         if enforce_contests:
-            await check_window(f"{ELECTION_PREFIX}{data.election_id}")
+            await _check_window(f"{ELECTION_PREFIX}{data.election_id}", store, submitter)
         try:
             hashes = election_hashes(data.nas, data.code)
-            voter = await roll.first_known(hashes)
+            async with limits.attempt(request, person) as attempt:
+                voter = await roll.first_known(hashes)
+                attempt.refused = voter is None
             if voter is None:
                 submitter.refused("credentials")
                 raise Problem(400, "Invalid credentials")
@@ -134,16 +138,9 @@ def official_vote_calls(
         if await store.counted(outgoing.submission.stored_hash):
             submitter.refused("duplicate")
             raise Problem(409, "You have already voted in this election")
-        answer = await cast(request, outgoing, voter)
+        answer = await cast(outgoing, voter)
         submitter.metrics.submitted("election", "candidate")
         return answer
-
-    async def check_window(contest: str) -> None:
-        """Refuse early a vote in an election that is not open; the log decides."""
-        standing = (await store.standings([contest]))[contest][1]
-        if standing.state != ContestState.OPEN:
-            submitter.refused("window")
-            raise Problem(400, "This election is not open for voting")
 
     return [
         VoteCall(("/api/v1/vote",), LawBallot, Accepted, vote_on_law, "votes", "Vote on a law"),
@@ -156,6 +153,31 @@ def official_vote_calls(
             "Vote in an election",
         ),
     ]
+
+
+async def _limited(
+    request: AnyRequest, nas: str, limits: VoteLimits, submitter: VoteSubmitter
+) -> str:
+    """Count a vote before anything is asked; returns what stands for its person.
+
+    Raises:
+        Problem: too many (429), or the number does not fit.
+    """
+    try:
+        person = person_of(nas)
+    except Faulty as fault:
+        submitter.refused("invalid")
+        raise faulty(fault) from fault
+    await limits.check_official_vote(request, person)
+    return person
+
+
+async def _check_window(contest: str, store: Store, submitter: VoteSubmitter) -> None:
+    """Refuse early a vote in an election that is not open; the log decides."""
+    standing = (await store.standings([contest]))[contest][1]
+    if standing.state != ContestState.OPEN:
+        submitter.refused("window")
+        raise Problem(400, "This election is not open for voting")
 
 
 def receipt_handlers(*, receipts: Receipts, store: Store) -> list[HTTPRouteHandler]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -17,12 +18,13 @@ from prometheus_client import CollectorRegistry
 from streams.core.polls import poll_key
 from streams.errors import ServiceUnavailable
 from streams.gateway.app import create_app
-from streams.gateway.client_address import TrustedProxies, address_of
+from streams.gateway.client_address import TrustedProxies, address_of, network_of
 from streams.gateway.handlers.poll_views import Cards
 from streams.gateway.handlers.poll_votes import poll_vote_calls
 from streams.gateway.handlers.submit import VoteLimits, VoteSubmitter
 from streams.gateway.poll_store import Card
 from streams.gateway.receipts import Receipts
+from streams.gateway.throttle import Attempt
 from streams.gateway.voters import Voters
 from streams.runtime.metrics import GatewayMetrics
 
@@ -48,6 +50,11 @@ class Services:
 
     async def check(self, *_: object) -> None:
         """Nobody is throttled."""
+
+    @asynccontextmanager
+    async def attempt(self, *_: object) -> AsyncIterator[Attempt]:
+        """Nobody is throttled."""
+        yield Attempt()
 
     async def one(self, poll_id: int) -> Card:
         at = datetime.now(UTC)
@@ -276,3 +283,21 @@ def test_a_client_chooses_no_address_behind_proxies(forged: list[str], trusted: 
     joined = [*forged[:-1], ", ".join([*forged[-1:], *seen])]
     assert address_of("10.0.0.1", [*forged, *seen], trusted) == seen[0]
     assert address_of("10.0.0.1", joined, trusted) == seen[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7:5555", "198.51.100.7"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_an_ipv6_client_is_its_network(address: str, network: str) -> None:
+    assert network_of(address) == network

@@ -61,6 +61,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "throttle_voter": ("5/hour", "5/hour"),
     "throttle_poll": ("5/day", "5/day"),
     "throttle_law_address": ("100/minute", "100/minute"),
+    "throttle_refused_address": ("50/hour", "50/hour"),
+    "throttle_refused_person": ("7/hour", "7/hour"),
     "worker_id": ("w1", "w1"),
     "log_level": ("debug", "DEBUG"),
     "app_id": ("count-1", "count-1"),
