@@ -121,13 +121,16 @@ async def serve(
                 break
             received.result()
             if answer is not None:
-                await socket.send_text(answer().decode())
-    except (WebSocketDisconnect, RuntimeError, KeyError):
-        # The watcher left, or asked before the contest had a feed.
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await socket.send_text(answer().decode())
+    except (WebSocketDisconnect, RuntimeError, KeyError, OSError):
+        # The watcher left or does not read, or asked before the contest had a feed.
         pass
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError, CloseSocket):
+        with suppress(
+            asyncio.CancelledError, WebSocketDisconnect, RuntimeError, CloseSocket, OSError
+        ):
             await task
 
 

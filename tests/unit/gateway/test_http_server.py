@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -13,8 +13,15 @@ from litestar.types import Receive, Scope, Send
 
 from streams.devstack import ports
 from streams.errors import PortTaken
-from streams.gateway import http_server
-from streams.gateway.http_server import MAX_HEAD_BYTES, listening
+from streams.gateway import connections
+from streams.gateway.connections import (
+    FRAMES,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    BoundedHttp,
+)
+from streams.gateway.http_server import listening
 from streams.settings.processes import HttpConfig
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
@@ -28,6 +35,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         while (event := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": event.get("text"), "bytes": None})
         return
+    if scope["path"] == "/endless":
+        headers: list[tuple[bytes, bytes]] = []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while (await asyncio.sleep(0)) is None:
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
     body, more = b"", True
     while more:
         event = await receive()
@@ -96,7 +108,7 @@ async def test_a_head_is_no_longer_than_allowed(http: HttpConfig) -> None:
 async def test_who_does_not_send_a_whole_request_is_sent_away(
     http: HttpConfig, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connections, "REQUEST_TIMEOUT_S", 0.1)
     async with connection(http) as (reader, writer):
         writer.write(sent)
         assert await reader.read() == b""
@@ -106,7 +118,7 @@ async def test_who_is_answered_may_take_a_rest(
     http: HttpConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Long enough to send a request while others have the processor.
-    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(connections, "REQUEST_TIMEOUT_S", 1.0)
     async with connection(http) as (reader, writer):
         for rest_s in (1.5, 0):
             writer.write(POST + b"1234")
@@ -130,3 +142,181 @@ async def test_sockets_are_served_and_closed_at_the_end(http: HttpConfig) -> Non
             assert await socket.receive_str() == "here?"
         assert serving.done()
         assert (await socket.receive()).type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
+
+
+async def refused(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes) -> bytes:
+    """Send bytes, again and again, until the server ends the connection; returns its answer."""
+    read = asyncio.ensure_future(reader.read())
+    with suppress(ConnectionError):
+        while not read.done():
+            writer.write(sent)
+            await writer.drain()
+            await asyncio.sleep(0)
+    try:
+        return await read
+    except ConnectionError:
+        # Bytes that were not read any more make the end of a connection an error.
+        return b""
+
+
+async def test_a_long_body_fits_beside_its_head(http: HttpConfig) -> None:
+    async with connection(http) as (reader, writer):
+        body = b"y" * 65260
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nX-More: " + b"z" * 500
+        writer.write(head + b"\r\nContent-Length: 65260\r\n\r\n" + body)
+        assert await answer(reader) == (200, body)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        pytest.param(b"", b"\r\n" * 500, id="empty lines"),
+        pytest.param(POST + b"1234", b"\r\n" * 500, id="empty lines after a request"),
+        pytest.param(CHUNKED + b"4;", b"x" * 1000, id="a chunk's extension"),
+        pytest.param(CHUNKED + b"4\r\nyeah\r\n0\r\n", b"X-T: 1\r\n" * 100, id="trailers"),
+        pytest.param(CHUNKED + b"0\r\nX-T: ", b"x" * 1000, id="a long trailer"),
+        pytest.param(CHUNKED, b"1\r\nx\r\n" * 100, id="a body in small chunks"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n", b"A:b\r\n" * 100, id="headers"),
+        pytest.param(b"GET /", b"x" * 1000, id="a path"),
+    ],
+)
+async def test_no_part_of_a_request_is_endless(http: HttpConfig, first: bytes, more: bytes) -> None:
+    async with connection(http) as (reader, writer):
+        writer.write(first)
+        found = await refused(reader, writer, more)
+        assert found == b"" or b" 400 " in found.splitlines()[0] or b" 200 " in found
+
+
+async def test_requests_that_wait_are_few(http: HttpConfig) -> None:
+    async with connection(http) as (reader, writer):
+        writer.write((POST + b"1234") * (MAX_PIPELINED + 1))
+        for _ in range(MAX_PIPELINED + 1):
+            assert await answer(reader) == (200, b"1234")
+        writer.write((POST + b"1234") * (MAX_PIPELINED + 20))
+        assert (await reader.read()).count(b"1234") <= MAX_PIPELINED + 1
+
+
+async def test_headers_are_few(http: HttpConfig) -> None:
+    async with connection(http) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n")
+        assert (await answer(reader))[0] == 400
+
+
+async def test_a_head_is_parsed_once_however_many_pieces_it_has(
+    http: HttpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser copies what it has of a field with each piece."""
+    pieces: list[bytes] = []
+    on_url = BoundedHttp.on_url
+
+    def counted(self: BoundedHttp, url: bytes) -> None:
+        pieces.append(url)
+        on_url(self, url)
+
+    monkeypatch.setattr(BoundedHttp, "on_url", counted)
+    async with connection(http) as (reader, writer):
+        for byte in b"GET /a/long/path HTTP/1.1\r\nHost: x\r\n\r\n":
+            writer.write(bytes((byte,)))
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        assert (await answer(reader))[0] == 200
+    assert pieces == [b"/a/long/path"]
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r\n\r\n"])
+async def test_what_is_no_request_moves_no_deadline(
+    http: HttpConfig, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(connections, "KEEP_ALIVE_S", 0.5)
+    for first in (b"", POST + b"1234"):
+        async with connection(http) as (reader, writer):
+            writer.write(first)
+            ended = asyncio.ensure_future(reader.read())
+            with suppress(ConnectionError):
+                while not ended.done():
+                    writer.write(sent)
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
+            await asyncio.wait([ended])
+
+
+async def test_an_upgrade_that_is_none_is_answered(http: HttpConfig) -> None:
+    for broken in (
+        UPGRADE.replace(b"GET", b"POST"),
+        UPGRADE.replace(b"Host: x\r\n", b"Host: x\r\n" + b"A: b\r\n" * 150),
+        UPGRADE.replace(b"Host: x", b"Host: " + b"x" * 10000),
+        UPGRADE.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short"),
+    ):
+        async with connection(http) as (reader, writer):
+            writer.write(broken)
+            assert (await reader.read()).startswith(b"HTTP/1.1 4"), broken[:200]
+
+
+async def test_other_upgrades_are_answered_as_plain_requests(http: HttpConfig) -> None:
+    """Clients that know HTTP/2 ask for it with every first request, also with a vote."""
+    asking = POST.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: h2c\r\nHost")
+    async with connection(http) as (reader, writer):
+        for _ in range(2):
+            writer.write(asking + b"1234")
+            assert await answer(reader) == (200, b"1234")
+
+
+async def test_who_reads_no_answer_is_dropped(
+    http: HttpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "WRITE_TIMEOUT_S", 0.2)
+    async with connection(http) as (_, writer):
+        writer.write(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        transport = writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        await dropped(writer)
+
+
+async def dropped(writer: asyncio.StreamWriter) -> None:
+    """Wait until the other end has dropped the connection, without reading."""
+    with suppress(ConnectionError):
+        while not writer.is_closing():
+            writer.write(b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+
+def frame(opcode: int, data: bytes = b"", fin: bool = True) -> bytes:
+    """A frame of a client, masked with zeros."""
+    return bytes(((0x80 if fin else 0) | opcode, 0x80 | len(data))) + bytes(4) + data
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(frame(0x1, b"here?"), id="messages"),
+        pytest.param(frame(0x9, b"p" * 125), id="pings"),
+        pytest.param(frame(0xA), id="pongs"),
+        pytest.param(frame(0x0, fin=False), id="empty fragments"),
+    ],
+)
+async def test_frames_of_a_peer_are_bounded(http: HttpConfig, more: bytes) -> None:
+    """Also of one that does not read."""
+    async with connection(http) as (reader, writer):
+        writer.write(UPGRADE)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        writer.write(frame(0x1, b"", fin=False) if more[0] == 0 else b"")
+        found = await refused(reader, writer, more * 50)
+        assert len(found) <= 256 * FRAMES
+
+
+async def test_a_socket_has_its_allowance_of_frames(http: HttpConfig) -> None:
+    async with connection(http) as (reader, writer):
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(0x1, b"a") * (FRAMES - 1))
+        assert await reader.readexactly(3 * (FRAMES - 1)) == b"\x81\x01a" * (FRAMES - 1)
