@@ -126,12 +126,18 @@ def check_tally(tally: EncryptedTally, election: CryptoElection) -> None:
         Refused: `tally`.
     """
     expected = [
-        (contest.object_id, contest.description_hash, line.object_id, line.description_hash)
+        (
+            (contest.object_id, contest.order, contest.description_hash),
+            (line.object_id, line.order, line.description_hash),
+        )
         for contest in election.contests.values()
         for line in contest.real_lines
     ]
     found = [
-        (contest.object_id, contest.description_hash, line.object_id, line.description_hash)
+        (
+            (contest.object_id, contest.sequence_order, contest.description_hash),
+            (line.object_id, line.sequence_order, line.description_hash),
+        )
         for contest in tally.contests.values()
         for line in contest.selections.values()
     ]

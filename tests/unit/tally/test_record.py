@@ -150,6 +150,34 @@ async def test_a_record_verifies_and_every_change_to_it_is_noticed(
             shutil.rmtree(copy)
 
 
+async def test_the_order_of_a_tally_s_contests_and_selections_is_the_manifest_s(
+    record: Path, tmp_path: Path
+) -> None:
+    async with Helpers(1) as helpers:
+        lines = (record / TALLIES).read_text().splitlines()
+        places = [
+            (number, path)
+            for number, line in enumerate(lines)
+            for path in leaves(json.loads(line))
+            if path[-1] == "sequence_order"
+        ]
+        assert {number for number, _ in places} == {0, 1}
+        for number, path in places:
+            copy = tmp_path / "copy"
+            shutil.copytree(record, copy)
+            document = json.loads(lines[number])
+            place = document
+            for step in path[:-1]:
+                place = place[step]
+            place[path[-1]] += 1
+            forged = [*lines[:number], json.dumps(document), *lines[number + 1 :]]
+            (copy / TALLIES).write_text("\n".join(forged) + "\n")
+            with pytest.raises(Refused) as caught:
+                await verify(copy, helpers)
+            assert caught.value.check == RefusalCheck.TALLY
+            shutil.rmtree(copy)
+
+
 async def test_who_decrypted_is_what_the_shares_say(record: Path, tmp_path: Path) -> None:
     async with Helpers(1) as helpers:
         for guardian, present in ((1, False), (1, 1), (2, True)):
