@@ -36,12 +36,12 @@ Confirmed = Callable[[], None]
 
 
 class _Record:
-    __slots__ = ("confirmed", "uncertain", "value")
+    __slots__ = ("confirmed", "unconfirmed", "value")
 
     def __init__(self, value: bytes, confirmed: Confirmed) -> None:
         self.value = value
         self.confirmed = confirmed
-        self.uncertain = False
+        self.unconfirmed = False
 
 
 class _Lane:
@@ -164,7 +164,7 @@ class InputLog:
         """Flag the records that the last producer had as possibly in the log."""
         lane.sent = 0
         for record in lane.records:
-            if record.uncertain:
+            if record.unconfirmed:
                 batch = decode_input(record.value)
                 assert isinstance(batch, VoteBatch)
                 record.value = encode(reproduced(batch))
@@ -184,7 +184,7 @@ class InputLog:
                     continue
                 except KafkaError as error:
                     raise self._translate(error, lane) from error
-                record.uncertain = True
+                record.unconfirmed = True
                 lane.sent += 1
                 future.add_done_callback(lambda done, r=record: self._done(lane, r, done))
             lane.wake.clear()

@@ -65,18 +65,10 @@ def test_a_banned_word_makes_the_check_red(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     in_repository(tmp_path, "streams/a.py", '"""Whoever reads this."""\n')
-    assert main(tmp_path, pending=()) == 1
+    assert main(tmp_path) == 1
     assert "streams/a.py:1: 'Whoever': write: who;" in capsys.readouterr().out
-
-
-def test_a_folder_that_is_still_being_rewritten_is_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    in_repository(tmp_path, "streams/a.py", '"""Whoever reads this."""\n')
-    assert main(tmp_path, pending=("streams/",)) == 0
-    assert "1 more in streams/" in capsys.readouterr().out
 
 
 def test_plain_files_are_green(tmp_path: Path) -> None:
     in_repository(tmp_path, "README.md", "Scrutin counts votes.\n")
-    assert main(tmp_path, pending=()) == 0
+    assert main(tmp_path) == 0

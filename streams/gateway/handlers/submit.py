@@ -38,7 +38,7 @@ class VoteLimits:
         Args:
             request: the vote.
             person: whom the vote is for. Not the voter's hash: that holds the code too, and
-                whoever tries codes must not get a limit of its own for each.
+                somebody who tries codes must not get a limit of its own for each.
 
         Raises:
             Problem: too many (429).
