@@ -9,7 +9,7 @@ class Body(msgspec.Struct, frozen=True):
     """Body of a malformed message."""
 
     base64: str
-    """First 4,096 bytes."""
+    """What is kept of it: at most 4,096 bytes, without `nas` and `code`."""
     length: int
     """Length of the whole body in bytes."""
     sha256: str

@@ -72,7 +72,10 @@ class Malformed(msgspec.Struct, array_like=True, frozen=True):
     sha256: bytes
     """SHA-256 of the whole body."""
     head: bytes
-    """First 4,096 bytes of the body."""
+    """What is kept of the body: at most 4,096 bytes, without `nas` and `code`.
+
+    Records of earlier versions have its first 4,096 bytes.
+    """
 
 
 class VoteBatch(msgspec.Struct, array_like=True, frozen=True, tag="votes/1"):

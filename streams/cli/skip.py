@@ -41,8 +41,8 @@ def command(
     A worker that reads one ends with exit code 30, so that no loss goes unnoticed. The decision is
     written to the same partition, where every reader of the log finds it, now and in later replays.
     In the count the record becomes one malformed message with the reason `undecodable_record`: a
-    row in `rejected_votes` with its first 4 KiB and its digest, and a review. The record itself
-    stays in the log. Start the workers again afterwards.
+    row in `rejected_votes` with its digest and a mask of its first 4 KiB, and a review. The record
+    itself stays in the log. Start the workers again afterwards.
 
     Other topics are derived from this log: for a broken record there use `scrutin rebuild`.
 

@@ -17,14 +17,13 @@ from schemas.skip import Skip
 from schemas.votes import Malformed, VoteBatch
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.writer import LogWriter
+from streams.core.kept_body import kept_head
 from streams.core.records import OutRecord, Undecodable
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import ScrutinError
 
 UNDECODABLE_RECORD: Final = "undecodable_record"
 """Reason in `rejected_votes` and in the review."""
-
-HEAD_BYTES: Final = 4096
 
 
 def read_input(raw: bytes | None) -> InputRecord | Undecodable:
@@ -44,7 +43,7 @@ def replacement_batch(skip: Skip, partition: int, raw: bytes) -> VoteBatch:
         identity=hashlib.blake2b(place + skip.sha256, digest_size=16).digest(),
         length=len(raw),
         sha256=skip.sha256,
-        head=raw[:HEAD_BYTES],
+        head=kept_head(raw),
     )
     return VoteBatch(skip.decided_ms, "skip", [], [malformed])
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
+from streams.core.kept_body import kept_head
 from streams.core.keys import stored_hash
 from streams.core.ranking import first_choice
 from streams.core.rules import epoch_of
@@ -127,7 +128,7 @@ def rejected_row(rejected: RejectedItem) -> Row:
         None,
         *place,
         *verdict,
-        item.head,
+        kept_head(item.head),
         item.length,
         item.sha256,
     )

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from schemas.votes import Flag, Kind, Malformed, Vote
+from streams.core.kept_body import kept_head
 from streams.core.keys import ELECTION_PREFIX, identify
 from streams.core.polls import POLL_PREFIX
 from streams.messages.incoming import (
@@ -27,9 +28,6 @@ from streams.messages.incoming import (
     read_update,
 )
 from streams.messages.timestamps import parse_epoch, parse_iso
-
-HEAD_BYTES: Final = 4096
-"""How much of a malformed body is kept."""
 
 IDENTITY_BYTES: Final = 16
 
@@ -150,7 +148,7 @@ def _malformed(reason: MalformedReason, body: bytes, identity: bytes, flags: int
         identity=identity,
         length=len(body),
         sha256=hashlib.sha256(body).digest(),
-        head=body[:HEAD_BYTES],
+        head=kept_head(body),
     )
     return Decoded(malformed, identity)
 

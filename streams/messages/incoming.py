@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from streams.core import ranking
+from streams.core.kept_body import is_secret, masked, names_secret
 from streams.core.keys import ELECTION_PREFIX, normalise_hash
 from streams.core.polls import (
     MAX_NAME_CHARACTERS,
@@ -38,9 +39,6 @@ CHOICES: Final = {
 
 RANKED_METHODS: Final = frozenset({"ranked_choice", "ranked", "instant_runoff"})
 """Values of `voting_method` with which `ranked_choices` is the ballot."""
-
-SECRETS: Final = frozenset({"nas", "code"})
-"""The inputs of the voter's hash. Deployed clients send them along; they are never kept."""
 
 
 class MalformedReason(StrEnum):
@@ -429,7 +427,7 @@ def clean(value: Any, depth: int) -> Any:
     """Copy without secrets; refuse values that PostgreSQL's `jsonb` would refuse."""
     if isinstance(value, str):
         _check_text(value)
-        return value
+        return masked(value.encode()).decode() if names_secret(value) else value
     if isinstance(value, float) and not math.isfinite(value):
         raise NotAVote(MalformedReason.BAD_METADATA)
     if not isinstance(value, dict | list):
@@ -440,6 +438,4 @@ def clean(value: Any, depth: int) -> Any:
         return [clean(item, depth - 1) for item in value]
     for name in value:
         _check_text(name)
-    return {
-        name: clean(item, depth - 1) for name, item in value.items() if name.lower() not in SECRETS
-    }
+    return {name: clean(item, depth - 1) for name, item in value.items() if not is_secret(name)}

@@ -12,6 +12,7 @@ import msgspec
 from schemas.review import Body, Review
 from schemas.verdicts import UNREPORTED, Rejection, VerdictBatch
 from schemas.votes import Kind, Malformed, Vote, VoteBatch
+from streams.core.kept_body import kept_head
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX, is_number
 from streams.core.rows import item_at
@@ -170,7 +171,7 @@ def _of_malformed(item: Malformed, rejection: Rejection, ingest_ms: int) -> Revi
         attempt_count=rejection.attempt,
         processed_timestamp=format_ms(ingest_ms),
         body=Body(
-            base64=base64.b64encode(item.head).decode(),
+            base64=base64.b64encode(kept_head(item.head)).decode(),
             length=item.length,
             sha256=item.sha256.hex(),
         ),

@@ -208,7 +208,7 @@ async def verdicts_poisoned(world: World) -> None:
 async def input_poisoned(world: World) -> None:
     """An undecodable record comes into the log; its partition stops until it is skipped."""
     number = max(message.number for message in world.votes.messages) + 1
-    poison = b"\xc1 m-%d" % number
+    poison = b"no record, m-%d" % number
     malformed = ("malformed", "undecodable_record")
     async with world.voting():
         await world.counted(0.2)

@@ -67,12 +67,20 @@ def test_a_malformed_message_is_reviewed_with_its_body() -> None:
     (publication,) = reviews(verdicts(record, Rejection(1, Status.MALFORMED, "not_json")), record)
     review = json.loads(publication.body)
     assert review["body"] == {
-        "base64": base64.b64encode(b"x" * 4096).decode(),
+        "base64": base64.b64encode(b"a" * 4096).decode(),
         "length": 5000,
         "sha256": hashlib.sha256(b"x" * 5000).hexdigest(),
     }
     assert (review["status"], review["reason"]) == ("malformed", "not_json")
     assert {review[name] for name in ("voter_hash", "vote_hash", "law_id", "vote")} == {None}
+
+
+def test_a_review_has_no_credentials_of_bodies_that_earlier_bridges_kept() -> None:
+    fault = msgspec.structs.replace(FAULT, head=b'{"law_id":"L-1","nas":"123456789","code":"X"}')
+    record = VoteBatch(INGEST_MS, "b", [], [fault])
+    (publication,) = reviews(verdicts(record, Rejection(0, Status.MALFORMED, "not_json")), record)
+    body = json.loads(publication.body)["body"]
+    assert base64.b64decode(body["base64"]) == b'{"law_id":"L-1"}'
 
 
 def test_replays_are_not_reviewed() -> None:

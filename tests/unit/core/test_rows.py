@@ -141,6 +141,13 @@ def test_a_rejected_malformed_message() -> None:
     }
 
 
+def test_bodies_that_earlier_bridges_kept_lose_their_credentials() -> None:
+    body = b'{"law_id":"L-1","nas":"123456789","code":"XK7Q2P"}'
+    row = refused(make_malformed("m", body=body), Status.MALFORMED)
+    assert row["body_head"] == b'{"law_id":"L-1"}'
+    assert row["body_sha256"] == hashlib.sha256(body).digest()
+
+
 def test_the_source_index_of_accepted_votes_is_their_number_in_the_record() -> None:
     batch = make_batch(*(make_vote(n) for n in range(4)))
     verdicts = verdicts_on(batch, Rejection(1, Status.INVALID, Reason.NOT_ON_ROLL))

@@ -130,6 +130,16 @@ def test_documented_metadata_stands_beside_unknown_fields() -> None:
 def test_secrets_go_wherever_they_stand() -> None:
     found = vote(DOCUMENTED | {"who": {"NAS": "123", "Code": "X", "name": "kept"}, "nas": 5})
     assert json.loads(found.metadata or "") == {"who": {"name": "kept"}}
+    found = vote(
+        DOCUMENTED
+        | {" N.A.S. ": "123", "\uff23ode": "X", "n\u200bas": 1, "postal_code": "H0H"}
+        | {"raw": '{"nas": "123", "code": "X"}', "url": "/vote?nas=123&code=X", "ip": "::1"}
+    )
+    kept = json.loads(found.metadata or "")
+    assert kept.keys() == {"postal_code", "raw", "url", "ip"}
+    assert (kept["ip"], kept["postal_code"]) == ("::1", "H0H")
+    assert "123" not in kept["raw"] + kept["url"]
+    assert "X" not in kept["raw"] + kept["url"]
 
 
 @pytest.mark.parametrize("name", ["vote_hash", "voter_hash", "hash"])
@@ -332,9 +342,19 @@ def test_malformed_keeps_what_a_reviewer_needs() -> None:
     decoded = run(body, redelivered=True, message_id=b"m")
     item = decoded.item
     assert isinstance(item, Malformed)
-    assert (item.length, item.head) == (5000, body[:4096])
+    assert (item.length, item.head) == (5000, b"?" * 4096)
     assert item.flags == Flag.REDELIVERED | Flag.MESSAGE_ID
     assert decoded.key == item.identity
+
+
+def test_malformed_keeps_no_credentials() -> None:
+    body = json.dumps(without("vote_hash", nas="123456789", code="XK7Q2P")).encode()
+    for sent in (body, body[:-1], body + b"\xff", body.replace(b"nas", b"n\\u0061s")):
+        item = run(sent).item
+        assert isinstance(item, Malformed)
+        assert b"law_id" in item.head
+        assert b"123456789" not in item.head
+        assert b"XK7Q2P" not in item.head
 
 
 def test_limit_counts_whole_bodies() -> None:
