@@ -126,6 +126,10 @@ ELSEWHERE = {
     ),
     "scrutin roll load FILE": _ROLL,
     "scrutin roll load FILE...": _ROLL,
+    "scrutin roll load FILE --contest poll:ID": (
+        "tests/integration/test_gateway_poll_life.py::"
+        "test_a_poll_from_its_creation_to_its_final_result"
+    ),
     "scrutin roll add HASH...": _ROLL,
     "scrutin roll withdraw HASH...": _ROLL,
     "scrutin roll stats": _ROLL,

@@ -266,10 +266,12 @@ async def voters_on_the_roll_of_a_poll(chain: GatewayChain, client: Client) -> N
             assert tuple(row) == (roll, "draft")
     finally:
         await db.close()
-    added = await asyncio.to_thread(
-        run_cli, chain.env, "roll", "add", "member", "--contest", contest
+    members = chain.directory / "members.txt"
+    members.write_text("member\n", encoding="utf-8")
+    loaded = await asyncio.to_thread(
+        run_cli, chain.env, "roll", "load", str(members), "--contest", contest
     )
-    assert added.returncode == 0, added.stderr
+    assert loaded.returncode == 0, loaded.stderr
     await edited(opens_at=datetime.now(UTC).isoformat())
     ballot = {"poll_id": made["id"], "option_id": 3}
     assert (await client.post("/votes/", ballot))[0] == 400
