@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from schemas.control import Control
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.notices import Notice
 from schemas.skip import Skip
 from schemas.verdicts import VerdictBatch
@@ -15,7 +15,9 @@ from schemas.voted import ControlRecord, VotedRecord
 from schemas.votes import AdoptedVoteBatch, RuledVoteBatch, VoteBatch
 from schemas.windows import WindowKey, WindowState
 
-InputRecord = Genesis | VoteBatch | RuledVoteBatch | AdoptedVoteBatch | Control | Skip
+InputRecord = (
+    Genesis | RehearsalGenesis | VoteBatch | RuledVoteBatch | AdoptedVoteBatch | Control | Skip
+)
 """Record types of `votes.validation`."""
 
 ChangelogRecord = VotedRecord | ControlRecord

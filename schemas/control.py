@@ -95,7 +95,7 @@ class ContestsChanged(msgspec.Struct, array_like=True, frozen=True, tag="contest
     issued_ms: int
     """Unix time in milliseconds."""
     enforced: bool
-    """Whether the issuer's deployment validates votes by contests; else closing has no effect."""
+    """Whether the issuer's deployment validates votes by contests."""
     contests: list[Contest]
 
 
@@ -105,18 +105,28 @@ class ElectionsChanged(ContestsChanged, array_like=True, frozen=True, tag="conte
     contests: list[ElectionContest]  # type: ignore[assignment]
 
 
+class ContestsEnforced(ElectionsChanged, array_like=True, frozen=True, tag="contests/3"):
+    """New states of contests whose rules apply to every vote after it, whatever its batch says.
+
+    `enforced` is true. In earlier versions the rules of a contest applied to batches with
+    :attr:`schemas.votes.Rule.CONTESTS` only.
+    """
+
+
 def changes_of(
     number: int, command_id: bytes, issued_ms: int, *, enforced: bool, contests: list[Contest]
 ) -> ContestsChanged:
     """The record for a change, in the oldest version that can express it."""
-    if not any(isinstance(contest, ElectionContest) for contest in contests):
+    ranked = any(isinstance(contest, ElectionContest) for contest in contests)
+    if not enforced and not ranked:
         return ContestsChanged(number, command_id, issued_ms, enforced, contests)
     # As they will be decoded.
     elections = [
         c if isinstance(c, ElectionContest) else ElectionContest(*msgspec.structs.astuple(c))
         for c in contests
     ]
-    return ElectionsChanged(number, command_id, issued_ms, enforced, elections)
+    version = ContestsEnforced if enforced else ElectionsChanged
+    return version(number, command_id, issued_ms, enforced, elections)
 
 
 class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
@@ -142,7 +152,10 @@ class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
 
 
 class EpochOpened(msgspec.Struct, array_like=True, frozen=True, tag="epoch/1"):
-    """Voids everything before it in the partition: a rehearsal is over. Goes to every partition."""
+    """Voids everything before it in the partition: a rehearsal is over. Goes to every partition.
+
+    Has an effect only in a log that begins with :class:`schemas.genesis.RehearsalGenesis`.
+    """
 
     number: int
     command_id: bytes
@@ -153,5 +166,5 @@ class EpochOpened(msgspec.Struct, array_like=True, frozen=True, tag="epoch/1"):
     """Counts from 1; epoch 0 is before the first such record."""
 
 
-Control = ContestsChanged | ElectionsChanged | RollChanged | EpochOpened
+Control = ContestsChanged | ElectionsChanged | ContestsEnforced | RollChanged | EpochOpened
 """Types of control records."""

@@ -16,3 +16,10 @@ class Genesis(msgspec.Struct, array_like=True, frozen=True, tag="genesis/1"):
     """16 random bytes."""
     created_ms: int
     """Unix time in milliseconds."""
+
+
+class RehearsalGenesis(Genesis, array_like=True, frozen=True, tag="genesis/2"):
+    """Begins a log that is a rehearsal and may be reset; every other log ignores resets."""
+
+    rehearsal: str
+    """Name of the rehearsal, as `SCRUTIN_REHEARSAL` had it."""

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from schemas.control import Control
+from schemas.genesis import RehearsalGenesis
 from schemas.verdicts import Rejection
 
 CHANGELOG_KEY: Final = struct.Struct(">Q")
@@ -56,12 +57,16 @@ class VotedRecord(msgspec.Struct, array_like=True, frozen=True, tag="voted/1"):
     rejections: list[Rejection]
 
 
+TableControl = Control | RehearsalGenesis
+"""Input records that change the rules of a partition."""
+
+
 class ControlRecord(msgspec.Struct, array_like=True, frozen=True, tag="voted-control/1"):
-    """The input record is a control record: it changes the rules and holds no vote."""
+    """The input record changes the rules and holds no vote."""
 
     log_id: bytes
     """Identity of the input partition's log, 16 bytes."""
-    control: Control
+    control: TableControl
 
     @property
     def rejections(self) -> list[Rejection]:

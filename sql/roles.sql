@@ -31,6 +31,9 @@ BEGIN
     -- Rows of counted and rejected votes are added and never changed.
     EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
+    -- So are commands; only whether they are in the log changes.
+    EXECUTE 'REVOKE UPDATE ON control_commands FROM scrutin_sink';
+    EXECUTE 'GRANT UPDATE (written_at) ON control_commands TO scrutin_sink';
     -- A poll that is still a draft may be edited.
     EXECUTE 'GRANT DELETE ON poll_options TO scrutin_sink';
 
@@ -40,8 +43,9 @@ BEGIN
     -- People who run elections: contests, rolls, descriptions of elections and their counts, and
     -- encrypted tallies. Their commands add no vote and change no total.
     EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrutin_operator';
-    EXECUTE 'GRANT INSERT, UPDATE ON contests, control_commands, roll_loads, political_parties,
-        regions, elections TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, UPDATE ON contests, roll_loads, political_parties, regions, elections
+        TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, UPDATE (written_at) ON control_commands TO scrutin_operator';
     EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,
         election_round_votes TO scrutin_operator';
     EXECUTE 'GRANT INSERT ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,

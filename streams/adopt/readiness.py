@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from schemas.codec import encode
 from schemas.control import EpochOpened
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.notices import AdoptionBegun, AdoptionEnded
 from schemas.votes import AdoptedVoteBatch, VoteBatch
 from streams.adapters.kafka.admin import ensure_topics
@@ -57,13 +57,15 @@ async def check_log(config: DeploymentConfig) -> int:
 
 async def log_state(config: DeploymentConfig) -> tuple[int, bool]:
     """The log's epoch, and whether it holds votes of this epoch that were not adopted."""
-    await _ensured(config)
+    genesis = await _ensured(config)
     epoch, latest = 0, -1
     async with LogView(config.kafka.servers) as view:
         async for batch in view.read(VALIDATION_TOPIC, await view.spans(VALIDATION_TOPIC)):
             for record in batch:
                 given = read_input(record.value)
                 if isinstance(given, EpochOpened):
+                    if not isinstance(genesis[record.partition], RehearsalGenesis):
+                        continue
                     epoch = max(epoch, given.epoch)
                 elif isinstance(given, VoteBatch) and not isinstance(given, AdoptedVoteBatch):
                     latest = max(latest, epoch_of(given))

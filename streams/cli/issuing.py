@@ -53,7 +53,7 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
             partitions=settings.partitions,
             log_id=genesis[0].log_id,
             name=settings.worker_id,
-            enforced=settings.enforce_contests,
+            enforced=settings.enforce_contests != "false",
         )
     finally:
         await writer.close()

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import require_owner
 from streams.adapters.redis.client import redis_client
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import JsonOption, console, run, write_json
 from streams.errors import SettingsError
-from streams.maintenance.reset import PAUSE_S, Reset
+from streams.maintenance.reset import PAUSE_S, Reset, require_rehearsal
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 from streams.settings.queues import REVIEW
@@ -53,7 +54,7 @@ def reset(
             where={"variable": "SCRUTIN_REHEARSAL"},
             todo="Check that this is the deployment that you mean",
         )
-    done = run(_reset(settings))
+    done = run(_reset(settings, confirm))
     if as_json:
         write_json(done)
     else:
@@ -63,7 +64,7 @@ def reset(
         )
 
 
-async def _reset(settings: Settings) -> dict[str, Any]:
+async def _reset(settings: Settings, confirm: str) -> dict[str, Any]:
     steps = Console(stderr=True)
     redis = redis_client(settings.redis)
     try:
@@ -73,6 +74,7 @@ async def _reset(settings: Settings) -> dict[str, Any]:
             issuer.turn(),
         ):
             await require_owner(issuer.connection, settings.postgres, "scrutin reset")
+            require_rehearsal(await ensure_topics(settings.kafka), confirm)
 
             async def wait(command_id: bytes) -> None:
                 await passed(issuer.connection, command_id, issuer.partitions, PAUSE_S)

@@ -115,7 +115,9 @@ def _heading(tally: ResultTotals) -> Text:
     if closing is not None and closing.final:
         places = ", ".join(f"{part['partition']}:{part['offset']}" for part in closing.vector)
         text.append(f"  final, closed at {places}", style="not bold green")
-    elif closing is not None and closing.enforced:
+    elif closing is not None and not closing.enforced:
+        text.append("  not enforced", style="not bold yellow")
+    elif closing is not None:
         done = f"{closing.passed} of {closing.partitions}"
         text.append(f"  closed, {done} partitions complete", style="not bold yellow")
     if not tally.total:

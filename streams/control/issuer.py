@@ -11,14 +11,16 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
-from schemas.codec import decode_input, encode
+from schemas.codec import DecodeError, decode_input, encode
 from schemas.control import (
     Contest,
+    ContestKind,
     ContestMethod,
     ContestsChanged,
     ElectionContest,
@@ -26,6 +28,7 @@ from schemas.control import (
     changes_of,
 )
 from streams.adapters.postgres.connection import translated
+from streams.core.contests import is_sound
 from streams.core.records import OutRecord
 from streams.core.rows import moment
 from streams.core.topics import VALIDATION_TOPIC
@@ -43,8 +46,10 @@ NOW_MS: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 READ_CONTESTS: Final = """
 SELECT contest_id, kind, title, state, choices, roll,
        (extract(epoch FROM opens_at) * 1000)::bigint AS opens_ms,
-       (extract(epoch FROM closes_at) * 1000)::bigint AS closes_ms, method, regions
-FROM contests ORDER BY contest_id
+       (extract(epoch FROM closes_at) * 1000)::bigint AS closes_ms, method, regions,
+       coalesce((SELECT k.enforced FROM control_commands AS k WHERE k.command_id = c.command_id),
+           false) AS enforced
+FROM contests AS c ORDER BY contest_id
 """
 
 UPSERT_CONTESTS: Final = """
@@ -141,13 +146,17 @@ class Issuer:
         """Complete commands that are not in every partition yet, oldest first; within a turn."""
         async with translated(_WHERE):
             rows = await self.connection.fetch(
-                "SELECT command_id, record, partitions FROM control_commands"
+                "SELECT command_id, number, record FROM control_commands"
                 " WHERE written_at IS NULL ORDER BY number"
             )
         for row in rows:
-            record = decode_input(row["record"])
-            assert isinstance(record, BroadcastCommand)
-            await self._write(record, row["partitions"])
+            record = _command_in(row)
+            if record is None:
+                # Not by an issuer. Refusing it must not stop the commands after it.
+                log.error("a row is no command, and is not written", **_WHERE)
+                await self._written(row["command_id"])
+            else:
+                await self._write(record)
 
     async def change_contests(
         self,
@@ -163,32 +172,43 @@ class Issuer:
                 contest changes.
 
         Returns:
-            The command; None if nothing changes.
+            The last command, if contests that are enforced and others change; None if nothing
+            changes.
         """
         async with translated(_WHERE):
-            known = {c.id: c for c in map(_contest, await self.connection.fetch(READ_CONTESTS))}
+            rows = await self.connection.fetch(READ_CONTESTS)
             now_ms = await self.connection.fetchval(NOW_MS)
+        known = {contest.id: contest for contest in map(_contest, rows)}
         changed = change(known, now_ms)
         if not changed:
             if also is not None:
                 async with translated(_WHERE), self.connection.transaction():
                     await also()
             return None
-        command = changes_of(
-            await self.next_number(now_ms),
-            secrets.token_bytes(16),
-            now_ms,
-            enforced=self.enforced,
-            contests=sorted(changed, key=lambda contest: contest.id),
-        )
-
-        async def mark() -> None:
-            await upsert_contests(self.connection, command)
-            if also is not None:
-                await also()
-
-        await self.issue(command, mark)
+        # Once a contest has begun it stays enforced, whatever the settings of this process are.
+        begun = {row["contest_id"] for row in rows if row["enforced"] and row["state"] != "draft"}
+        groups: dict[bool, list[Contest]] = {}
+        for contest in sorted(changed, key=lambda contest: contest.id):
+            enforced = self.enforced or contest.kind == ContestKind.POLL or contest.id in begun
+            groups.setdefault(enforced, []).append(contest)
+        for enforced, contests in sorted(groups.items()):
+            command = changes_of(
+                await self.next_number(now_ms),
+                secrets.token_bytes(16),
+                now_ms,
+                enforced=enforced,
+                contests=contests,
+            )
+            await self.issue(command, partial(self._mark, command, also))
+            also = None
         return command
+
+    async def _mark(
+        self, command: ContestsChanged, also: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        await upsert_contests(self.connection, command)
+        if also is not None:
+            await also()
 
     async def next_number(self, now_ms: int) -> int:
         """A number above all earlier ones; from the clock, in case the table was lost."""
@@ -214,13 +234,16 @@ class Issuer:
             )
             if mark is not None:
                 await mark()
-        await self._write(command, self.partitions)
+        await self._write(command)
 
-    async def _write(self, command: BroadcastCommand, partitions: int) -> None:
+    async def _write(self, command: BroadcastCommand) -> None:
         raw = encode(command)
         try:
             await self.writer.write(
-                [OutRecord(VALIDATION_TOPIC, partition, raw) for partition in range(partitions)]
+                [
+                    OutRecord(VALIDATION_TOPIC, partition, raw)
+                    for partition in range(self.partitions)
+                ]
             )
         except ServiceUnavailable as error:
             raise ServiceUnavailable(
@@ -228,11 +251,25 @@ class Issuer:
                 where={"topic": VALIDATION_TOPIC, "command": command.command_id.hex()},
                 todo="A worker completes it; `scrutin contest list` shows its progress",
             ) from error
+        await self._written(command.command_id)
+
+    async def _written(self, command_id: bytes) -> None:
         async with translated(_WHERE):
             await self.connection.execute(
-                "UPDATE control_commands SET written_at = now() WHERE command_id = $1",
-                command.command_id,
+                "UPDATE control_commands SET written_at = now() WHERE command_id = $1", command_id
             )
+
+
+def _command_in(row: Any) -> BroadcastCommand | None:
+    """The command that a row holds; None if the row holds anything else."""
+    try:
+        record = decode_input(row["record"])
+    except DecodeError:
+        return None
+    if not isinstance(record, BroadcastCommand):
+        return None
+    same = record.command_id == row["command_id"] and record.number == row["number"]
+    return record if same else None
 
 
 async def insert_command(
@@ -262,7 +299,7 @@ async def insert_command(
 
 async def upsert_contests(connection: Any, command: ContestsChanged) -> None:
     """Update the table of contests from a command, unless a later command did."""
-    contests = command.contests
+    contests = [contest for contest in command.contests if is_sound(contest)]
     await connection.execute(
         UPSERT_CONTESTS,
         [c.id for c in contests],

@@ -25,6 +25,9 @@ from streams.core.polls import POLL_PREFIX
 from streams.errors import ScrutinError
 
 LAW_CHOICES: Final = ("oui", "non")
+
+_ORDER: Final[Mapping[str, int]] = {state: number for number, state in enumerate(ContestState)}
+_MAY_CHANGE_WHILE_OPEN: Final = frozenset({"state", "title", "closes_ms"})
 MAX_ID_BYTES: Final = 256
 
 _PREFIXES: Final = {
@@ -138,6 +141,46 @@ def _differing(old: Contest, new: Contest) -> list[str]:
         for field in max(old.__struct_fields__, new.__struct_fields__, key=len)
         if field != "state" and getattr(old, field, None) != getattr(new, field, None)
     ]
+
+
+def is_sound(contest: Contest) -> bool:
+    """Whether a contest from the log makes sense; only a forged record has another."""
+    election = contest if isinstance(contest, ElectionContest) else None
+    return (
+        contest.state in _ORDER
+        and contest.kind in set(ContestKind)
+        and contest.roll in set(ContestRoll)
+        and (election is None or election.method in set(ContestMethod))
+        and (
+            election is None
+            or election.regions is None
+            or contest.choices is None
+            or len(election.regions) == len(contest.choices)
+        )
+    )
+
+
+def may_become(old: Contest, new: Contest) -> bool:
+    """Whether a command may change a contest so: states only go forward.
+
+    Everything may change in a draft. In an open contest only title and closing time may, and
+    nothing but the state in one that is over.
+    """
+    if _ORDER[new.state] < _ORDER[old.state]:
+        return False
+    if old.state == ContestState.DRAFT:
+        return True
+    allowed = _MAY_CHANGE_WHILE_OPEN if old.state == ContestState.OPEN else {"state"}
+    return all(
+        _field(old, field) == _field(new, field)
+        for field in ElectionContest.__struct_fields__
+        if field not in allowed
+    )
+
+
+def _field(contest: Contest, name: str) -> object:
+    # A contest with one choice and no regions may be stored in either form.
+    return getattr(contest, name, ContestMethod.SINGLE if name == "method" else None)
 
 
 def open_now(known: Contests, name: str, now_ms: int) -> list[Contest]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from schemas.control import Control
-from schemas.genesis import Genesis
+from schemas.control import Control, EpochOpened
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.skip import Skip
 from schemas.votes import Vote, VoteBatch
 from streams.core.records import VerdictEvent
@@ -29,6 +29,8 @@ class FlushResult:
     replays: int = 0
     """Verdict batches at or below the fence."""
     already_counted: int = 0
+    ignored: int = 0
+    """Resets of logs that may not be reset."""
 
 
 @dataclass(eq=False)
@@ -56,6 +58,8 @@ class Fence:
     committed_offset: int
     """`validated_offset` before this flush."""
     epoch: int
+    rehearsal: bool = False
+    """Whether the partition's log may be reset."""
 
 
 @dataclass
@@ -67,6 +71,8 @@ class FlushWork:
     )
     rejected: list[RejectedItem] = field(default_factory=list)
     controls: list[PassedControl] = field(default_factory=list)
+    rehearsals: list[int] = field(default_factory=list)
+    """Partitions whose log begins as a rehearsal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,12 @@ def admit(event: VerdictEvent, fence: Fence, work: FlushWork, result: FlushResul
         accepted, rejected = split(verdicts, event.record)
         work.accepted.append((event, event.record, accepted))
         work.rejected.extend(rejected)
+    elif isinstance(event.record, RehearsalGenesis):
+        if verdicts.offset == 0:
+            fence.rehearsal = True
+            work.rehearsals.append(verdicts.partition)
+    elif isinstance(event.record, EpochOpened) and not fence.rehearsal:
+        result.ignored += 1
     elif not isinstance(event.record, Genesis | Skip):
         passed = PassedControl(verdicts.partition, verdicts.log_id, verdicts.offset, event.record)
         work.controls.append(passed)

@@ -17,15 +17,18 @@ from schemas.control import (
     ContestMethod,
     ContestRoll,
     ContestsChanged,
+    ContestsEnforced,
     ContestState,
-    Control,
     ElectionContest,
     EpochOpened,
     RollChanged,
 )
+from schemas.genesis import RehearsalGenesis
 from schemas.verdicts import Reason
+from schemas.voted import TableControl
 from schemas.votes import Flag, Kind, Rule, RuledVoteBatch, Vote, VoteBatch
 from streams.core import ranking
+from streams.core.contests import is_sound, may_become
 from streams.core.key_set import KeySet
 from streams.core.polls import POLL_PREFIX
 
@@ -62,25 +65,33 @@ class Rules:
         """By id, as of the latest command."""
         self.roll = KeySet()
         """Voter keys of this partition that may vote."""
+        self.rehearsal = False
+        """Whether the log may be reset."""
+        self.enforced: set[str] = set()
+        """Contests whose rules apply to every vote."""
+        self.ignored = 0
+        """Commands, or parts of them, that had no effect because nobody may issue such."""
         self._numbers: dict[str, int] = {}
         # By contest: number of the latest command that changed it.
         self._roll_commands: dict[bytes, int] = {}
         # By recent command: the sequence number of its last record.
         self._choices: dict[str, dict[str, str] | None] = {}
         # By contest: region of each choice, empty if it has none.
+        self._replaceable: set[str] = set()
+        # Contests that no command has changed in this epoch, which began without them.
 
-    def apply(self, control: Control) -> bool:
+    def apply(self, control: TableControl) -> bool:
         """Apply a control record; returns whether it opened an epoch."""
         match control:
+            case RehearsalGenesis():
+                self.rehearsal = True
             case ContestsChanged():
                 for contest in control.contests:
-                    self._change(contest, control.number)
+                    self._change(contest, control)
             case RollChanged():
                 self._change_roll(control)
             case EpochOpened():
-                if control.epoch > self.epoch:
-                    self.epoch = control.epoch
-                    return True
+                return self._open_epoch(control)
         return False
 
     def _change_roll(self, control: RollChanged) -> None:
@@ -93,11 +104,30 @@ class Rules:
         self.roll.add(control.added)
         self.roll.discard(control.withdrawn)
 
-    def _change(self, contest: Contest, number: int) -> None:
-        if number > self._numbers.get(contest.id, 0):
-            self._numbers[contest.id] = number
-            self.contests[contest.id] = contest
-            self._choices[contest.id] = _regions_by_choice(contest)
+    def _open_epoch(self, control: EpochOpened) -> bool:
+        if control.epoch <= self.epoch:
+            return False
+        self.epoch = control.epoch
+        self._replaceable = set(self.contests)
+        return True
+
+    def _change(self, contest: Contest, control: ContestsChanged) -> None:
+        name = contest.id
+        if control.number <= self._numbers.get(name, 0):
+            return
+        old = None if name in self._replaceable else self.contests.get(name)
+        if not is_sound(contest) or (old is not None and not may_become(old, contest)):
+            # It does not take the number either, or it would stop the commands that follow.
+            self.ignored += 1
+            return
+        if isinstance(control, ContestsEnforced):
+            self.enforced.add(name)
+        elif old is None or old.state == ContestState.DRAFT:
+            self.enforced.discard(name)
+        self._replaceable.discard(name)
+        self._numbers[name] = control.number
+        self.contests[name] = contest
+        self._choices[name] = _regions_by_choice(contest)
 
     def void(self, batch: VoteBatch) -> bool:
         """Whether a record's votes belong to an earlier epoch."""
@@ -105,18 +135,21 @@ class Rules:
 
     def validator(self, batch: VoteBatch) -> Validator:
         """The validator of a record's votes."""
-        if not isinstance(batch, RuledVoteBatch) or not batch.rules:
+        rules = batch.rules if isinstance(batch, RuledVoteBatch) else 0
+        enforced = self.enforced
+        if not rules and not enforced:
             return by_flags
-        by_roll = self._by_table if batch.rules & Rule.ROLL_TABLE else _by_flag
-        if batch.rules & Rule.POLLS:
-            return lambda vote, key: (
-                self._by_contest(vote, key, by_roll)
-                if vote.contest.startswith(POLL_PREFIX)
-                else by_roll(vote, key) or _known_choice(vote)
-            )
-        if not batch.rules & Rule.CONTESTS:
+        by_roll = self._by_table if rules & Rule.ROLL_TABLE else _by_flag
+        if rules & Rule.CONTESTS:
+            return lambda vote, key: self._by_contest(vote, key, by_roll)
+        polls = bool(rules & Rule.POLLS)
+        if not polls and not enforced:
             return lambda vote, key: by_roll(vote, key) or _known_choice(vote)
-        return lambda vote, key: self._by_contest(vote, key, by_roll)
+        return lambda vote, key: (
+            self._by_contest(vote, key, by_roll)
+            if vote.contest in enforced or (polls and vote.contest.startswith(POLL_PREFIX))
+            else by_roll(vote, key) or _known_choice(vote)
+        )
 
     def _by_contest(self, vote: Vote, key: bytes, by_roll: Validator) -> Reason | None:
         contest = self.contests.get(vote.contest)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.codec import ChangelogRecord, InputRecord, encode
-from schemas.genesis import Genesis
+from schemas.control import EpochOpened
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.skip import Skip
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
@@ -55,7 +56,14 @@ def apply_record(
     match record:
         case VoteBatch():
             change = decide(record, offset, log_id, state.get, state.rules)
+        case RehearsalGenesis() if offset == 0:
+            change = ControlRecord(log_id, record)
         case Genesis() | Skip():
+            change = VotedRecord(log_id, b"", [], [], [])
+        case EpochOpened() if not state.rules.rehearsal:
+            # Nobody may reset this log. The changelog does not mention the record, so no reader of
+            # the table can follow it.
+            state.rules.ignored += 1
             change = VotedRecord(log_id, b"", [], [], [])
         case _:
             change = ControlRecord(log_id, record)

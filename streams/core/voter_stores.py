@@ -6,9 +6,8 @@ from array import array
 from collections.abc import Iterator
 from typing import Protocol
 
-from schemas.control import Control
 from schemas.verdicts import Rejection
-from schemas.voted import FIRST_VOTE, Repeat
+from schemas.voted import FIRST_VOTE, Repeat, TableControl
 from streams.core.decide import VoterEntry
 from streams.core.vote_index import VoteIndex
 
@@ -44,7 +43,7 @@ class VoterStore(Protocol):
         """Store the rejections of an input record, if the store outlives the process."""
         ...
 
-    def control(self, offset: int, control: Control) -> None:
+    def control(self, offset: int, control: TableControl) -> None:
         """Store a control record, if the store outlives the process."""
         ...
 
@@ -94,7 +93,7 @@ class MemoryVoterStore:
     def reject(self, offset: int, rejections: list[Rejection]) -> None:
         """Do nothing: the partition holds recent rejections."""
 
-    def control(self, offset: int, control: Control) -> None:
+    def control(self, offset: int, control: TableControl) -> None:
         """Do nothing: the partition holds the rules."""
 
     def clear(self) -> None:
@@ -141,7 +140,7 @@ class BulkVoterStore:
     def reject(self, offset: int, rejections: list[Rejection]) -> None:
         """Do nothing: the partition holds recent rejections."""
 
-    def control(self, offset: int, control: Control) -> None:
+    def control(self, offset: int, control: TableControl) -> None:
         """Do nothing: the partition holds the rules."""
 
     def clear(self) -> None:

@@ -22,7 +22,8 @@ class ContestStanding(msgspec.Struct, frozen=True):
     """The state of a contest, as watchers see it."""
 
     state: str | None = None
-    """`draft`, `open`, `closed`, `archived`; None for a contest that was not announced."""
+    """`draft`, `open`, `closed`, `archived`, or `not_enforced` if closing had no effect on votes;
+    None for a contest that was not announced."""
     final: bool = False
     """Closed, and every vote cast in time is counted."""
     closes_at: str | None = None

@@ -39,7 +39,7 @@ COUNT: Final = (
 VOTED: Final = "SELECT vote_hash, choice FROM vote_audit WHERE vote_hash = ANY($1::text[])"
 PROOF: Final = """
 SELECT closed_at, final, passed, partitions, passed_at, vector
-FROM contest_finals WHERE contest_id = $1
+FROM contest_finals WHERE contest_id = $1 AND enforced
 """
 INSERT_POLL: Final = """
 INSERT INTO polls (id, title, description, creator_name, who, edit_token_sha256)

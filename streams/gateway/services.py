@@ -27,7 +27,7 @@ from streams.gateway.handlers.results import result_handlers
 from streams.gateway.handlers.status import health_handlers, status_handlers
 from streams.gateway.handlers.submit import RollLookup, VoteLimits, VoteSubmitter
 from streams.gateway.handlers.tally import tally_handlers
-from streams.gateway.handlers.votes import official_vote_calls, receipt_handlers
+from streams.gateway.handlers.votes import VotingWindows, official_vote_calls, receipt_handlers
 from streams.gateway.kafka_sink import VoteLog
 from streams.gateway.poll_store import Polls
 from streams.gateway.rabbitmq_sink import VoteQueue
@@ -114,7 +114,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
                     limits=limits,
                     roll=RollLookup(redis, deployment.roll),
                     store=store,
-                    enforce_contests=config.intake.enforce_contests,
+                    windows=VotingWindows(store, config.intake.enforce_contests),
                 ),
                 *poll_vote_calls(
                     cards=cards,

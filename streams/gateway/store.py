@@ -74,9 +74,18 @@ WHERE NOT EXISTS (
 ORDER BY 1 LIMIT 10000
 """
 STANDINGS: Final = """
-SELECT c.contest_id, c.state, coalesce(f.final, false) AS final, c.closes_at
+SELECT c.contest_id,
+    CASE WHEN c.state IN ('closed', 'archived') AND NOT coalesce(f.enforced, false)
+        THEN 'not_enforced' ELSE c.state END AS state,
+    coalesce(f.final, false) AS final, c.closes_at
 FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
 WHERE c.contest_id = ANY($1::text[])
+"""
+
+WINDOW: Final = """
+SELECT c.state, coalesce(k.enforced, false) OR c.kind = 'poll' AS enforced
+FROM contests AS c LEFT JOIN control_commands AS k ON k.command_id = c.command_id
+WHERE c.contest_id = $1
 """
 
 STEPS_S: Final = (1, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800, 2_592_000)
@@ -205,6 +214,12 @@ class Store(Pooled):
         """Whether a contest was announced."""
         rows = await self.fetch("SELECT 1 FROM contests WHERE contest_id = $1", contest)
         return bool(rows)
+
+    async def window(self, contest: str) -> tuple[str, bool] | None:
+        """State of an announced contest, and whether it applies to votes."""
+        for row in await self.fetch(WINDOW, contest):
+            return row["state"], row["enforced"]
+        return None
 
     async def elections(self) -> list[dict[str, object]]:
         """All elections; none while their tables do not exist."""

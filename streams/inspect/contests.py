@@ -12,13 +12,20 @@ import asyncpg
 from streams.adapters.postgres.connection import translated
 from streams.errors import ScrutinError
 
+NOT_ENFORCED: Final = "not_enforced"
+"""State of a contest whose closing has no effect on votes."""
+
 READ: Final = """
-SELECT c.contest_id, c.kind, c.title, c.state, c.choices, c.roll, c.opens_at, c.closes_at,
+SELECT c.contest_id, c.kind, c.title,
+       CASE WHEN c.state IN ('closed', 'archived') AND NOT (x.enforced OR c.kind = 'poll')
+           THEN 'not_enforced' ELSE c.state END AS state,
+       k.enforced OR c.kind = 'poll' AS enforced, c.choices, c.roll, c.opens_at, c.closes_at,
        c.command_id, c.updated_at, k.partitions, k.issued_at, k.written_at,
        (SELECT count(*) FROM control_progress AS p WHERE p.command_id = c.command_id) AS passed,
        coalesce((SELECT sum(votes) FROM contest_results AS r WHERE r.contest_id = c.contest_id), 0)
            AS votes
 FROM contests AS c JOIN control_commands AS k ON k.command_id = c.command_id
+LEFT JOIN control_commands AS x ON x.command_id = c.closed_by
 WHERE $1::text IS NULL OR c.contest_id = $1
 ORDER BY c.kind, c.contest_id
 """
@@ -69,6 +76,9 @@ class ContestRow:
     kind: str
     title: str
     state: str
+    """Of its life cycle, or :data:`NOT_ENFORCED`."""
+    enforced: bool
+    """Whether its state applies to votes."""
     choices: tuple[str, ...] | None
     roll: str
     opens_at: datetime | None
@@ -88,6 +98,7 @@ class ContestRow:
             "kind": self.kind,
             "title": self.title,
             "state": self.state,
+            "enforced": self.enforced,
             "choices": None if self.choices is None else list(self.choices),
             "roll": self.roll,
             "opens_at": self.opens_at.isoformat() if self.opens_at else None,
@@ -122,6 +133,7 @@ async def fetch_contests(
             row["kind"],
             row["title"],
             row["state"],
+            row["enforced"],
             None if row["choices"] is None else tuple(row["choices"]),
             row["roll"],
             row["opens_at"],

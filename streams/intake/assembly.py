@@ -95,7 +95,7 @@ def first_error(errors: ExceptionGroup[Exception], *, process: str) -> ScrutinEr
 def voting_rules(config: IntakeConfig) -> VotingRules:
     """The voting rules of a deployment."""
     rules = Rule(0)
-    if config.enforce_contests:
+    if config.enforce_contests == "true":
         rules |= Rule.CONTESTS
     elif config.secret:
         rules |= Rule.POLLS

@@ -30,7 +30,7 @@ from streams.runtime.metrics import WorkerMetrics
 from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
 from streams.worker.aggregation import BACKFILL_VOTES, broken_chain, event_of
-from streams.worker.log_check import check_database
+from streams.worker.log_check import check_database, check_epochs
 from streams.worker.postgres_sink import PostgresSink
 from streams.worker.window_publisher import WindowPublisher
 
@@ -109,6 +109,7 @@ class PostgresRebuild:
         async with connected(self._config.postgres) as connection:
             await require_owner(connection, self._config.postgres, "scrutin rebuild postgres")
             await migrate(connection)
+            await check_epochs(connection, genesis)
             if not moved and await connection.fetchval(statements.HAS_OFFSETS):
                 await check_database(connection, genesis, LogReader(self._servers))
             outcome = PostgresRebuildReport()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import asyncpg
@@ -27,6 +27,7 @@ from redis.asyncio import Redis
 
 from schemas.codec import encode
 from schemas.control import EpochOpened
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.notices import IntakePaused, IntakeResumed, Notice
 from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import translated
@@ -37,8 +38,8 @@ from streams.control.epochs import read_epochs
 from streams.control.issuer import NOW_MS, Issuer
 from streams.core.contests import reset_to_drafts
 from streams.core.records import OutRecord
-from streams.core.topics import CONTROL_TOPIC, WINDOWS_TOPIC
-from streams.errors import ScrutinError
+from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC
+from streams.errors import LogMismatch, ScrutinError
 from streams.settings.configs import RabbitConfig
 from streams.worker.postgres_sink import open_epoch
 
@@ -51,6 +52,30 @@ _CHUNK: Final = 1_000
 
 Say = Callable[[str], None]
 Passed = Callable[[bytes], Awaitable[None]]
+
+
+def require_rehearsal(genesis: Mapping[int, Genesis], name: str) -> None:
+    """Refuse a log that did not begin as this rehearsal; its processes would ignore the reset.
+
+    Args:
+        genesis: of each partition of the input log.
+        name: of the rehearsal.
+
+    Raises:
+        LogMismatch: the log has no mark, or that of another rehearsal.
+    """
+    for partition, first in sorted(genesis.items()):
+        marked = first.rehearsal if isinstance(first, RehearsalGenesis) else None
+        if marked != name:
+            raise LogMismatch(
+                "The log did not begin as a rehearsal, so its votes stay"
+                if marked is None
+                else f"The log began as the rehearsal {marked!r}, so its votes stay",
+                where={"topic": VALIDATION_TOPIC, "partition": partition},
+                todo="A log is marked when it begins, and only then. For a rehearsal: stop all"
+                " processes, delete the topics, set SCRUTIN_REHEARSAL for all of them, start them,"
+                " and let `scrutin fresh` archive the results of the old log",
+            )
 
 
 class Reset:

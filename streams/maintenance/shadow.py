@@ -21,6 +21,7 @@ DERIVED: Final = {
     "contest_results": "contest_id, choice, votes",
     "vote_windows": "contest, choice, window_start, votes",
     "control_progress": "command_id, partition",
+    "contest_closings": "command_id, contest_id",
     "sink_offsets": "",
     "window_cursor": "",
 }

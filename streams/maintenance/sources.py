@@ -36,9 +36,12 @@ FROM rejected_votes WHERE source_partition = $1
 ORDER BY source_offset, source_index
 """
 
-_CONTESTS: Final = (
-    "SELECT record FROM control_commands WHERE written_at IS NOT NULL ORDER BY number"
-)
+_CONTESTS: Final = """
+SELECT record FROM control_commands AS c
+WHERE EXISTS (SELECT 1 FROM control_progress AS p WHERE p.command_id = c.command_id)
+ORDER BY number
+"""
+"""Commands that were in the log: a worker has passed them."""
 
 
 class RebuildSource(Protocol):

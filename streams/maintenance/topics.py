@@ -31,7 +31,7 @@ from streams.maintenance.guard import Bars
 from streams.maintenance.replay import Replay
 from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
-from streams.worker.log_check import check_database
+from streams.worker.log_check import check_database, check_epochs
 from streams.worker.validation import TAIL_RECORDS
 
 
@@ -162,6 +162,7 @@ class TopicRebuild:
         if self._config.sinks:
             async with connected(self._config.postgres) as connection:
                 if await connection.fetchval(statements.HAS_FENCE):
+                    await check_epochs(connection, genesis)
                     counted = await check_database(connection, genesis, self._reader)
         return Marks(
             end=await self._reader.end_offsets(VALIDATION_TOPIC, list(genesis)),

@@ -176,6 +176,11 @@ class WorkerMetrics(_Metrics):
         "scrutin_skipped_records_total",
         "Undecodable records that were passed because an operator decided so",
     )
+    ignored_commands = _counter(
+        "scrutin_ignored_commands_total",
+        "Changes in control records that nobody may make, and that had no effect; should stay 0",
+        "stage",
+    )
     already_counted_votes = _counter(
         "scrutin_surplus_votes_total", "Accepted votes that the database already had; should stay 0"
     )
@@ -194,6 +199,7 @@ class WorkerMetrics(_Metrics):
         for stage in ("validation", "sink"):
             # There from the start: `increase` does not see a series' first step.
             self.backfills.labels(stage=stage)
+            self.ignored_commands.labels(stage=stage)
 
     def decided(self, by_status: Mapping[str, int]) -> None:
         """Count verdicts, under every name that deployed dashboards have for them."""

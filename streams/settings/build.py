@@ -48,7 +48,7 @@ def worker_config(settings: Settings) -> WorkerConfig:
         max_flush_votes=settings.max_flush_votes,
         live=settings.live,
         global_votes=settings.global_votes,
-        enforce_contests=settings.enforce_contests,
+        enforce_contests=settings.enforce_contests != "false",
         on_disk=settings.store == "rocksdb",
         failpoints=settings.test_failpoints,
     )

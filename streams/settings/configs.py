@@ -70,6 +70,8 @@ class KafkaConfig:
     replication_factor: int
     """Replicas of every topic."""
     security: Security = PLAINTEXT
+    rehearsal: str = ""
+    """Name of the rehearsal that a log which begins now is marked as; empty for a real vote."""
 
     @property
     def servers(self) -> list[str]:

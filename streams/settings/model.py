@@ -116,10 +116,12 @@ class Settings(ServiceSettings):
         about="Who may vote: `redis` = the set `valid_hashes`, `table` = the roll in the log,"
         " `open` = everybody",
     )
-    enforce_contests: bool = variable(
+    enforce_contests: Literal["known", "true", "false"] = variable(
         "SCRUTIN_ENFORCE_CONTESTS",
-        default=False,
-        about="Count only votes in open contests; off = in any contest, known or not",
+        default="known",
+        about="Contests whose state and choices apply to votes: `known` = those announced with"
+        " `scrutin contest`, votes in others count; `true` = all, votes in others are rejected;"
+        " `false` = none",
     )
     default_election: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = variable(
         "SCRUTIN_DEFAULT_ELECTION",
@@ -129,7 +131,8 @@ class Settings(ServiceSettings):
     rehearsal: str = variable(
         "SCRUTIN_REHEARSAL",
         default="",
-        about="Name of this deployment if it is a rehearsal; `scrutin reset` may empty it then",
+        about="Name of this deployment if it is a rehearsal. It marks a log when that begins;"
+        " `scrutin reset` empties only a log with the mark",
     )
     roll_min_share: Annotated[float, Field(ge=0, le=1)] = variable(
         "SCRUTIN_ROLL_MIN_SHARE",
@@ -343,6 +346,15 @@ class Settings(ServiceSettings):
             raise ValueError("must have 32 characters or more, e.g. from `openssl rand -hex 32`")
         return value
 
+    @field_validator("enforce_contests", mode="before")
+    @classmethod
+    def _as_boolean(cls, value: object) -> object:
+        # It was a boolean once, and deployments have it in any of these forms.
+        text = str(value).strip().lower()
+        if text in {"1", "on", "t", "true", "y", "yes"}:
+            return "true"
+        return "false" if text in {"0", "off", "f", "false", "n", "no"} else text
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
@@ -371,6 +383,7 @@ class Settings(ServiceSettings):
             app_id=self.app_id,
             partitions=self.partitions,
             replication_factor=self.replication_factor,
+            rehearsal=self.rehearsal,
         )
 
     @property

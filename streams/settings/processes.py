@@ -60,7 +60,7 @@ class WorkerConfig:
     global_votes: bool
     """Whether votes in polls by name are published too."""
     enforce_contests: bool
-    """Count only votes in open contests."""
+    """Whether contests that open or close by themselves are enforced."""
     on_disk: bool
     """Whether the voted table is kept in RocksDB instead of memory."""
     failpoints: str
@@ -98,8 +98,9 @@ class IntakeConfig:
     """Signs poll votes; empty: no polls."""
     roll_min_share: float
     """`valid_hashes` below this share of its largest observed size counts as an outage."""
-    enforce_contests: bool
-    """Count only votes in open contests."""
+    enforce_contests: str
+    """`true`: votes in unknown contests are rejected; `known`: they count; `false`: no contest is
+    enforced."""
     max_body_bytes: int
     flush_ms: int
     """Longest time a vote waits in the buffer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.postgres import statements
@@ -63,6 +63,26 @@ async def check_database(
             )
         await _check_last_vote(connection, reader, partition)
     return applied
+
+
+async def check_epochs(connection: Any, genesis: Mapping[int, Genesis]) -> None:
+    """Refuse to replay a log that was reset although it has no mark of a rehearsal.
+
+    An earlier version allowed that. A replay ignores such a reset and would count the votes before.
+
+    Raises:
+        LogMismatch: the log was reset so.
+    """
+    if all(isinstance(first, RehearsalGenesis) for first in genesis.values()):
+        return
+    if await connection.fetchval(statements.WAS_RESET):
+        raise LogMismatch(
+            "The log was reset by an earlier version of Scrutin, which did not mark rehearsals: a"
+            " rebuild would count the votes from before the reset",
+            where={"topic": VALIDATION_TOPIC},
+            todo="Keep the tables as they are, and hold the real vote in a new log:"
+            " `scrutin fresh` archives the results of this one",
+        )
 
 
 async def _check_last_vote(connection: Any, reader: LogReader, partition: int) -> None:

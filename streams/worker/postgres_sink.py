@@ -107,6 +107,7 @@ class PostgresSink(Pooled):
         self._metrics.flush_duration.observe(took_s)
         self._metrics.batch_processing_duration.set(took_s)
         self._metrics.database_operations.labels("flush", "success").inc()
+        self._metrics.ignored_commands.labels(stage="sink").inc(result.ignored)
         return result
 
     async def _write(self, connection: Any, events: Sequence[VerdictEvent]) -> FlushResult:
@@ -127,6 +128,8 @@ class PostgresSink(Pooled):
         work = FlushWork()
         for event in events:
             admit(event, fences[event.verdicts.partition], work, result)
+        if work.rehearsals:
+            await connection.execute(statements.MARK_REHEARSAL, work.rehearsals)
         await self._open_epoch(connection, work, fences)
         if work.controls:
             await write_controls(connection, work.controls, self._partitions)
@@ -163,6 +166,7 @@ class PostgresSink(Pooled):
                 row["validated_offset"],
                 row["validated_offset"],
                 row["epoch"],
+                row["rehearsal"],
             )
             for row in rows
         }

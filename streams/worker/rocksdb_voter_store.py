@@ -13,9 +13,8 @@ from typing import Final
 import msgspec
 from rocksdict import Rdict, WriteBatch
 
-from schemas.control import Control
 from schemas.verdicts import Rejection
-from schemas.voted import FIRST_VOTE, Repeat
+from schemas.voted import FIRST_VOTE, Repeat, TableControl
 from streams.core.decide import VoterEntry
 from streams.core.recent_verdicts import RECENT_RECORDS
 from streams.core.voter_stores import entry_of
@@ -31,7 +30,7 @@ _IDENTITY: Final = 8
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _rejections: Final = msgspec.msgpack.Decoder(list[Rejection])
-_control: Final[msgspec.msgpack.Decoder[Control]] = msgspec.msgpack.Decoder(Control)
+_control: Final[msgspec.msgpack.Decoder[TableControl]] = msgspec.msgpack.Decoder(TableControl)
 
 
 class RocksDbVoterStore:
@@ -47,7 +46,7 @@ class RocksDbVoterStore:
         self._count = voters
         self._unsaved: dict[bytes, VoterEntry] = {}
         self._rejected: dict[int, list[Rejection]] = {}
-        self._controls: dict[int, Control] = {}
+        self._controls: dict[int, TableControl] = {}
         self._cleared = False
 
     def __len__(self) -> int:
@@ -88,7 +87,7 @@ class RocksDbVoterStore:
         """Add the rejections of an input record."""
         self._rejected[offset] = rejections
 
-    def control(self, offset: int, control: Control) -> None:
+    def control(self, offset: int, control: TableControl) -> None:
         """Add a control record."""
         self._controls[offset] = control
 
@@ -120,7 +119,7 @@ class RocksDbVoterStore:
         self._cleared = False
 
 
-def saved_controls(db: Rdict) -> Iterator[Control]:
+def saved_controls(db: Rdict) -> Iterator[TableControl]:
     """Control records, in the order of the log."""
     return (_control.decode(value) for _, value in _with_prefix(db, _CONTROL))
 

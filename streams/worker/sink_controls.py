@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from schemas.control import ContestsChanged, RollChanged
+from schemas.control import ContestsChanged, ContestState, RollChanged
 from streams.control.issuer import insert_command, upsert_contests
 from streams.core.fence import PassedControl
 
@@ -14,6 +14,17 @@ INSERT INTO control_progress (command_id, partition, log_id, source_offset)
 SELECT * FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[])
 ON CONFLICT DO NOTHING
 """
+
+SKIP_BACKWARD: Final = "SELECT set_config('scrutin.skip_backward', 'on', true)"
+"""A contest that a forged record would take back stays as it is; see `contest_goes_forward`."""
+
+CLOSED: Final = """
+INSERT INTO contest_closings (command_id, contest_id)
+SELECT * FROM unnest($1::bytea[], $2::text[]) ON CONFLICT DO NOTHING
+"""
+"""A table of its own, because operators may write commands."""
+
+_OVER: Final = frozenset({ContestState.CLOSED, ContestState.ARCHIVED})
 
 
 async def write_controls(connection: Any, passed: Sequence[PassedControl], partitions: int) -> None:
@@ -36,7 +47,18 @@ async def write_controls(connection: Any, passed: Sequence[PassedControl], parti
             connection, control, partitions, "log", written_ms=control.issued_ms
         )
         if new and isinstance(control, ContestsChanged):
+            await connection.execute(SKIP_BACKWARD)
             await upsert_contests(connection, control)
+    closed = [
+        (one.control.command_id, contest.id)
+        for one in by_number
+        if isinstance(one.control, ContestsChanged)
+        for contest in one.control.contests
+        if contest.state in _OVER
+    ]
+    if closed:
+        commands, contests = zip(*sorted(set(closed)), strict=True)
+        await connection.execute(CLOSED, commands, contests)
     await connection.execute(
         PASSED,
         [one.control.command_id for one in by_number],

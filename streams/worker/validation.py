@@ -226,6 +226,7 @@ class Validation:
         log_id = self._log_ids[partition]
         if offset > state.applied:
             self._check_genesis(partition, offset, given.record)
+            ignored = state.rules.ignored
             made = apply_record(
                 state,
                 log_id,
@@ -237,6 +238,8 @@ class Validation:
             out.changelog.append(made.changelog)
             out.verdicts.append(made.verdicts)
             self._count(given.record, made.change)
+            if state.rules.ignored > ignored:
+                self._ignored(partition, offset, state.rules.ignored - ignored)
         elif offset > self._emitted[partition]:
             # Decided before, but the verdicts were not written.
             out.verdicts.append(recall_verdicts(state, log_id, offset, given.raw))
@@ -244,6 +247,15 @@ class Validation:
             self._metrics.replays.labels(stage="validation").inc()
             return
         self._emitted[partition] = offset
+
+    def _ignored(self, partition: int, offset: int, changes: int) -> None:
+        self._metrics.ignored_commands.labels(stage="validation").inc(changes)
+        log.error(
+            "a control record asks for what nobody may change, and was ignored",
+            topic=VALIDATION_TOPIC,
+            partition=partition,
+            offset=offset,
+        )
 
     def _check_genesis(self, partition: int, offset: int, record: InputRecord) -> None:
         if offset or not isinstance(record, Genesis):

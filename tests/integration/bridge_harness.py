@@ -74,10 +74,12 @@ class BridgeHarness:
     Args:
         stack: is up.
         directory: for logs.
+        rehearsal: name that the log begins with; empty for a real vote.
     """
 
-    def __init__(self, stack: Stack, directory: Path) -> None:
+    def __init__(self, stack: Stack, directory: Path, *, rehearsal: str = "") -> None:
         self.stack = stack
+        self.rehearsal = rehearsal
         self.directory = directory
         self.env = child_environment(
             stack.env(),
@@ -93,7 +95,8 @@ class BridgeHarness:
 
     async def __aenter__(self) -> BridgeHarness:
         await wipe(self.stack.env())
-        await ensure_topics(KafkaConfig(tuple(self.servers), APP_ID, PARTITIONS, 1))
+        log = KafkaConfig(tuple(self.servers), APP_ID, PARTITIONS, 1, rehearsal=self.rehearsal)
+        await ensure_topics(log)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -176,8 +176,8 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
     """
     old = election("voting", 300)
     await before.fill(old)
-    assert (await before.adopt(**KILLED))[0] == -signal.SIGKILL
     name = {"SCRUTIN_REHEARSAL": "dry-run", "SCRUTIN_ROLL": "open"}
+    assert (await before.adopt(**KILLED, **name))[0] == -signal.SIGKILL
     hasty = {"vote_hash": old.votes[1][0], "law_id": old.votes[1][1], "choice": "non"}
     running = Chain(stack, tmp_path, settings=name)
     [worker], [bridge] = running.workers, running.bridges

@@ -19,7 +19,7 @@ from schemas.control import ContestsChanged, ContestState
 from schemas.votes import VoteBatch
 from streams.control.issuer import insert_command, upsert_contests
 from streams.devstack import Stack
-from streams.load.programs import worker
+from streams.load.programs import Program, worker
 from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_harness import (
@@ -29,7 +29,7 @@ from tests.integration.bridge_harness import (
     scrutin,
     voter,
 )
-from tests.strategies import contests_changed, make_contest
+from tests.strategies import contests_changed, make_batch, make_contest, make_vote
 
 VOTES = 12_000
 
@@ -221,6 +221,89 @@ async def _closed_stays_closed(world: BridgeHarness, db: Any) -> None:
         return {"contest_closed", "unknown_contest", "contest_not_open"} <= reasons
 
     await until(reviewed, "a review for each reason")
+
+
+@pytest.mark.timeout(400)
+async def test_a_closing_is_enforced_unless_a_setting_says_otherwise(
+    stack: Stack, tmp_path: Path
+) -> None:
+    async with BridgeHarness(stack, tmp_path) as world:
+        world.env |= {"SCRUTIN_ROLL": "open"}
+        counter = worker(world.env, tmp_path, "worker")
+        db = await database(load_settings(stack.env()))
+
+        async def judged(law: str, counted: int, closed: int) -> None:
+            async def look() -> bool:
+                row = await db.fetchrow(
+                    "SELECT (SELECT count(*) FROM vote_audit WHERE contest = $1), (SELECT count(*)"
+                    " FROM rejected_votes WHERE contest = $1 AND reason = 'contest_closed')",
+                    law,
+                )
+                return tuple(row) == (counted, closed)
+
+            await until(look, f"{counted} counted and {closed} late in {law}", within_s=60)
+
+        def vote(number: int, *laws: str) -> None:
+            world.publish([law_vote(number, law_id=law, n=number) for law in laws])
+
+        try:
+            async with world.bridge() as bridge, counter:
+                await asyncio.gather(bridge.ready(), counter.ready())
+                for law in ("law-0", "law-1"):
+                    assert (await run(world, "create", law))["enforced"] is True
+                    await run(world, "open", law)
+                vote(1, "law-0", "unknown")
+                await judged("law-0", 1, 0)
+                shown = await run(world, "close", "law-0")
+                assert (shown["state"], shown["final"]["final"]) == ("closed", True)
+                vote(2, "law-0", "unknown")
+                await judged("law-0", 1, 1)
+                # Votes in a law that nobody announced count as before.
+                await judged("unknown", 2, 0)
+                await _forged_commands(world, db, counter)
+                vote(3, "law-0")
+                await judged("law-0", 1, 2)
+                world.env |= {"SCRUTIN_ENFORCE_CONTESTS": "false"}
+                await run(world, "create", "law-2")
+                await run(world, "open", "law-2")
+                shown = await run(world, "close", "law-2")
+                assert (shown["state"], shown["enforced"]) == ("not_enforced", False)
+                assert (shown["final"]["final"], shown["final"]["enforced"]) == (False, False)
+                vote(4, "law-2")
+                await judged("law-2", 1, 0)
+                told = await asyncio.to_thread(scrutin, world.env, "results", "law-2")
+                assert "not enforced" in told.stdout
+                # A contest that was opened to be enforced stays so.
+                shown = await run(world, "close", "law-1")
+                assert (shown["state"], shown["final"]["final"]) == ("closed", True)
+                vote(5, "law-1")
+                await judged("law-1", 0, 1)
+        finally:
+            await db.close()
+
+
+async def _forged_commands(world: BridgeHarness, db: Any, counter: Program) -> None:
+    """Rows in the table of commands do no more than the commands do, and stop nobody."""
+    number = await db.fetchval("SELECT max(number) FROM control_commands")
+    reopened = contests_changed(number + 1, make_contest("law-0"))
+    await insert_command(db, reopened, PARTITIONS, "forger", written_ms=None)
+    await db.execute(
+        "INSERT INTO control_commands (command_id, number, kind, record, partitions, issued_by,"
+        " issued_at) VALUES ('junk', $1, 'contests', 'junk', 1, 'forger', now()),"
+        " ('votes', $2, 'contests', $3, 1, 'forger', now())",
+        number + 2,
+        number + 3,
+        encode(make_batch(make_vote(1))),
+    )
+
+    async def ignored() -> bool:
+        name = 'scrutin_ignored_commands_total{stage="validation"}'
+        waiting = "SELECT count(*) FROM control_commands WHERE written_at IS NULL"
+        return await world.metric(counter, name) == PARTITIONS and await db.fetchval(waiting) == 0
+
+    await until(ignored, "the forged rows have no effect", within_s=60)
+    assert (await run(world, "show", "law-0"))["state"] == "closed"
+    assert (await run(world, "create", "law-9"))["state"] == "draft"
 
 
 async def test_without_workers_a_command_is_noted_and_says_so(stack: Stack, tmp_path: Path) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schemas.codec import decode_input
+from schemas.codec import decode_input, encode
 from schemas.control import EpochOpened
 from schemas.votes import Vote, VoteBatch
+from streams.control.issuer import insert_command
 from streams.core.topics import WINDOWS_TOPIC
 from streams.devstack import Stack
+from streams.errors import ExitCode
 from streams.load.programs import worker
 from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_harness import PARTITIONS, BridgeHarness, law_vote, scrutin
+from tests.strategies import epoch_opened
 
 NAME = "dry-run"
 RESULTS = ("vote_audit", "rejected_votes", "vote_results", "duplicate_attempts", "vote_windows")
@@ -45,7 +49,7 @@ async def counted(db: Any, votes: int) -> None:
 
 @pytest.mark.timeout(400)
 async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path) -> None:
-    async with BridgeHarness(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path, rehearsal=NAME) as world:
         world.env |= {"SCRUTIN_ROLL": "open", "SCRUTIN_REHEARSAL": NAME}
         counter = worker(world.env, tmp_path, "worker")
         db = await database(load_settings(stack.env()))
@@ -184,7 +188,7 @@ async def _while_votes_flow(world: BridgeHarness, db: Any) -> None:
 
 
 async def test_a_reset_needs_the_name_of_a_rehearsal(stack: Stack, tmp_path: Path) -> None:
-    async with BridgeHarness(stack, tmp_path) as world:
+    async with BridgeHarness(stack, tmp_path, rehearsal=NAME) as world:
         refused = scrutin(world.env, "reset", "--confirm", NAME)
         assert refused.returncode == 10
         assert "not marked as a rehearsal" in refused.stderr
@@ -192,7 +196,54 @@ async def test_a_reset_needs_the_name_of_a_rehearsal(stack: Stack, tmp_path: Pat
         assert other.returncode == 10
         assert "another name" in other.stderr
         scrutin(world.env, "migrate")
+        unlike = scrutin({**world.env, "SCRUTIN_REHEARSAL": "other"}, "reset", "--confirm", "other")
+        assert unlike.returncode == ExitCode.LOG_MISMATCH
+        assert "began as the rehearsal 'dry-run'" in unlike.stderr
         early = scrutin({**world.env, "SCRUTIN_REHEARSAL": NAME}, "reset", "--confirm", NAME)
         assert early.returncode == 1
         assert "Only 0 of 4 partitions were ever counted" in early.stderr
         assert len(await world.records()) == PARTITIONS
+
+
+@pytest.mark.timeout(400)
+async def test_a_real_vote_is_not_emptied_by_the_name_of_a_rehearsal(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """Not by the command in a shell that says so, and not by records and rows that are forged."""
+    async with BridgeHarness(stack, tmp_path) as world:
+        world.env |= {"SCRUTIN_ROLL": "open"}
+        rehearsing = {**world.env, "SCRUTIN_REHEARSAL": NAME}
+        counter = worker(rehearsing, tmp_path, "worker")
+        db = await database(load_settings(stack.env()))
+        try:
+            async with world.bridge() as bridge, counter:
+                await asyncio.gather(bridge.ready(), counter.ready())
+                world.publish(law_vote(n) for n in range(200))
+                await counted(db, 200)
+                refused = await asyncio.to_thread(scrutin, rehearsing, "reset", "--confirm", NAME)
+                assert refused.returncode == ExitCode.LOG_MISMATCH
+                assert "did not begin as a rehearsal" in refused.stderr
+                number = time.time_ns() // 1_000_000
+                for partition in range(PARTITIONS):
+                    await world.write_input(encode(epoch_opened(number, 1)), partition=partition)
+                # A row in the table of commands is written to every partition by a worker.
+                await insert_command(
+                    db, epoch_opened(number + 1, 2), PARTITIONS, "forger", written_ms=None
+                )
+
+                async def ignored() -> bool:
+                    stages = [
+                        await world.metric(
+                            counter, f'scrutin_ignored_commands_total{{stage="{stage}"}}'
+                        )
+                        for stage in ("validation", "sink")
+                    ]
+                    return stages == [2 * PARTITIONS] * 2
+
+                await until(ignored, "both resets are ignored everywhere", within_s=60)
+                world.publish(law_vote(n) for n in range(250))
+                await counted(db, 250)
+                await _mirrored(world, 250, 200)
+                assert await db.fetchval("SELECT max(epoch) FROM sink_offsets") == 0
+        finally:
+            await db.close()

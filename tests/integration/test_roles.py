@@ -90,7 +90,11 @@ async def test_a_count_runs_with_the_sinks_rights_and_can_change_no_counted_vote
     async with (
         users(stack) as as_role,
         # Wipes the tables: a worker of the sink may not make them again.
-        Chain(stack, tmp_path, settings=as_role["scrutin_sink"]) as chain,
+        Chain(
+            stack,
+            tmp_path,
+            settings={**as_role["scrutin_sink"], "SCRUTIN_REHEARSAL": "dry-run"},
+        ) as chain,
     ):
         await chain.load_roll(plan)
         [worker] = chain.workers
@@ -144,8 +148,12 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "UPDATE contest_results SET votes = 0",
             "UPDATE sink_offsets SET source_offset = 0",
             "UPDATE candidates SET first_name = 'x'",
+            "UPDATE control_commands SET record = '', number = 1",
+            "INSERT INTO contest_closings VALUES ('', 'C-1')",
+            "INSERT INTO control_progress VALUES ('', 0, '', 0)",
             "CREATE TABLE mine (x int)",
         )
+        await contests_go_forward(operator)
         undone = operator.transaction()
         await undone.start()
         await operator.execute(REWIND_VALIDATED)
@@ -158,6 +166,7 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "TRUNCATE vote_audit",
             "UPDATE rejected_votes SET reason = 'x'",
             "DELETE FROM rejected_votes",
+            "UPDATE control_commands SET record = ''",
             "DELETE FROM vote_results",
             "UPDATE candidates SET first_name = 'x'",
             "DELETE FROM election_counts",
@@ -179,6 +188,37 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
     finally:
         for connection in (sink, operator, reader):
             await connection.close()
+
+
+async def contests_go_forward(operator: asyncpg.Connection) -> None:
+    """What an operator may change by a command, and nothing else."""
+    undone = operator.transaction()
+    await undone.start()
+    await operator.execute(
+        "INSERT INTO contests (contest_id, kind, title, state, roll, command_id, number, closed_by)"
+        " VALUES ('over', 'law', 'T', 'closed', 'default', 'c', 1, 'c'),"
+        " ('open', 'law', 'T', 'open', 'default', 'c', 1, NULL)"
+    )
+    # No table of one's own stands in for the one that knows whether there was a reset.
+    await operator.execute(
+        "CREATE TEMPORARY TABLE sink_offsets AS SELECT true AS rehearsal, 1 AS epoch"
+    )
+    for change in (
+        "state = 'open', number = 2 WHERE contest_id = 'over'",
+        "state = 'draft', number = 2 WHERE contest_id = 'open'",
+        "roll = 'open', number = 2 WHERE contest_id = 'open'",
+        "choices = ARRAY['oui'] WHERE contest_id = 'open'",
+        "closed_by = 'd' WHERE contest_id = 'over'",
+        "title = 'Another' WHERE contest_id = 'over'",
+        "contest_id = 'renamed' WHERE contest_id = 'open'",
+    ):
+        with pytest.raises(asyncpg.CheckViolationError, match="only goes forward"):
+            async with operator.transaction():
+                await operator.execute(f"UPDATE contests SET {change}")
+    await operator.execute(
+        "UPDATE contests SET closes_at = now(), title = 'New' WHERE contest_id = 'open'"
+    )
+    await undone.rollback()
 
 
 async def commands(chain: Chain, as_role: dict[str, dict[str, str]], directory: Path) -> None:

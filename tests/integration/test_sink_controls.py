@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from schemas.control import ContestState
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.votes import VoteBatch
 from streams.devstack import Stack
 from streams.settings.model import Settings
@@ -44,11 +45,11 @@ async def sinks(own: Settings) -> AsyncIterator[list[OneSink]]:
         yield [one, two]
 
 
-def two_logs() -> list[Log]:
+def two_logs(*, rehearsal: bool = True) -> list[Log]:
     """With a genesis each."""
     logs = [Log(partition) for partition in range(PARTITIONS)]
     for log in logs:
-        log.begin(Genesis(LOG_ID, 0))
+        log.begin(RehearsalGenesis(LOG_ID, 0, "dry-run") if rehearsal else Genesis(LOG_ID, 0))
     return logs
 
 
@@ -110,8 +111,8 @@ async def test_a_database_made_anew_from_the_log_knows_the_contests(
     for log in two_logs():
         log.decide(
             contests_changed(1, contest),
-            contests_changed(2, make_contest(state=ContestState.CLOSED)),
-            contests_changed(3, make_contest(state=ContestState.ARCHIVED)),
+            contests_changed(2, msgspec.structs.replace(contest, state=ContestState.CLOSED)),
+            contests_changed(3, msgspec.structs.replace(contest, state=ContestState.ARCHIVED)),
         )
         for _ in range(2):
             await sinks[0].sink.flush(log.events())
@@ -122,6 +123,60 @@ async def test_a_database_made_anew_from_the_log_knows_the_contests(
     ) == [(n, True, "log") for n in (1, 2, 3)]
     # The closing is the proof, not the archiving.
     assert await db.fetchval("SELECT number FROM contest_finals") == 2
+
+
+async def test_a_forged_record_takes_no_contest_back_and_stops_no_sink(
+    sinks: list[OneSink], db: asyncpg.Connection
+) -> None:
+    opened, over = make_contest(choices=["oui"]), make_contest(state=ContestState.CLOSED)
+    over = msgspec.structs.replace(over, choices=["oui"])
+    other = make_contest(LAWS[1])
+    for log in two_logs():
+        log.decide(
+            contests_changed(1, opened, other),
+            contests_changed(2, over),
+            contests_changed(3, opened, msgspec.structs.replace(other, roll="open")),
+            contests_changed(4, make_contest(choices=["oui", "non"])),
+            contests_changed(5, msgspec.structs.replace(other, state="nonsense")),
+        )
+        await sinks[0].sink.flush(log.events())
+    assert await rows(
+        db, "SELECT contest_id, state, choices, roll, number FROM contests ORDER BY 1"
+    ) == [(LAWS[0], "closed", ["oui"], "default", 2), (LAWS[1], "open", None, "default", 1)]
+    assert await final(db) == (PARTITIONS, True)
+
+
+async def test_a_proof_is_shown_for_its_own_contest_only(
+    sinks: list[OneSink], db: asyncpg.Connection
+) -> None:
+    closed = contests_changed(2, make_contest(state=ContestState.CLOSED))
+    for log in two_logs():
+        log.decide(contests_changed(1, make_contest(), make_contest(LAWS[1])), closed)
+        await sinks[0].sink.flush(log.events())
+    query = "SELECT contest_id, passed, final FROM contest_finals ORDER BY 1"
+    assert await rows(db, query) == [(LAWS[0], PARTITIONS, True)]
+    steal = "UPDATE contests SET closed_by = $1 WHERE contest_id = $2"
+    await db.execute(steal, closed.command_id, LAWS[1])
+    assert await rows(db, query) == [(LAWS[0], PARTITIONS, True)]
+    await db.execute("UPDATE contests SET state = 'closed' WHERE contest_id = $1", LAWS[1])
+    assert await rows(db, query) == [(LAWS[0], PARTITIONS, True), (LAWS[1], 0, False)]
+    # A row that says that one partition is enough is not believed.
+    await db.execute("UPDATE control_commands SET partitions = 1")
+    await db.execute("DELETE FROM control_progress WHERE partition = 1")
+    assert (LAWS[0], 1, False) in await rows(db, query)
+
+
+async def test_a_log_that_is_no_rehearsal_is_not_emptied(
+    sinks: list[OneSink], db: asyncpg.Connection
+) -> None:
+    for log in two_logs(rehearsal=False):
+        log.decide(voters(10 * log.partition, 3))
+        log.decide(epoch_opened(5, 1))
+        await sinks[0].sink.flush(log.events())
+    await check_sums(db, {(LAWS[0], "oui"): 6})
+    assert sinks[0].metric("scrutin_ignored_commands_total", {"stage": "sink"}) == PARTITIONS
+    assert await rows(db, "SELECT DISTINCT epoch FROM sink_offsets") == [(0,)]
+    assert await rows(db, "SELECT count(*) FROM control_progress") == [(0,)]
 
 
 async def results(db: Any) -> int:

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 )
 
 from schemas.codec import DecodeError, decode_input, encode
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from streams.adapters.kafka.errors import kafka_answers
 from streams.core.topics import (
     CONTROL_TOPIC,
@@ -74,7 +74,7 @@ async def ensure_topics(config: KafkaConfig) -> dict[int, Genesis]:
     """
     await create_topics(config, planned_topics(config.app_id, config.partitions))
     with kafka_answers(config.servers):
-        return await _ensure_genesis(config.servers, config.partitions)
+        return await _ensure_genesis(config.servers, config.partitions, config.rehearsal)
 
 
 async def create_topics(config: KafkaConfig, plan: list[TopicPlan]) -> None:
@@ -165,7 +165,9 @@ async def _partition_counts(admin: AIOKafkaAdminClient, plan: list[TopicPlan]) -
     raise KafkaError(f"topics {missing} were created but are not listed")
 
 
-async def _ensure_genesis(bootstrap_servers: list[str], partitions: int) -> dict[int, Genesis]:
+async def _ensure_genesis(
+    bootstrap_servers: list[str], partitions: int, rehearsal: str
+) -> dict[int, Genesis]:
     consumer = AIOKafkaConsumer(
         **client(bootstrap_servers), enable_auto_commit=False, auto_offset_reset="none"
     )
@@ -176,14 +178,21 @@ async def _ensure_genesis(bootstrap_servers: list[str], partitions: int) -> dict
         ends = await consumer.end_offsets(tps)
         empty = [tp.partition for tp in tps if ends[tp] == 0]
         if empty:
-            await _write_genesis(bootstrap_servers, empty)
+            await _write_genesis(bootstrap_servers, empty, rehearsal)
         return {tp.partition: await _first_record(consumer, tp) for tp in tps}
     finally:
         await consumer.stop()
 
 
-async def _write_genesis(bootstrap_servers: list[str], partitions: list[int]) -> None:
-    genesis = Genesis(log_id=secrets.token_bytes(16), created_ms=time.time_ns() // 1_000_000)
+async def _write_genesis(
+    bootstrap_servers: list[str], partitions: list[int], rehearsal: str
+) -> None:
+    log_id, created_ms = secrets.token_bytes(16), time.time_ns() // 1_000_000
+    genesis = (
+        RehearsalGenesis(log_id, created_ms, rehearsal)
+        if rehearsal
+        else Genesis(log_id, created_ms)
+    )
     producer = AIOKafkaProducer(**client(bootstrap_servers), acks="all", enable_idempotence=True)
     await producer.start()
     try:

@@ -16,6 +16,8 @@ HAS_FENCE: Final = "SELECT to_regclass('sink_offsets') IS NOT NULL"
 
 HAS_OFFSETS: Final = "SELECT EXISTS (SELECT 1 FROM sink_offsets)"
 
+WAS_RESET: Final = "SELECT coalesce(max(epoch), 0) > 0 FROM sink_offsets"
+
 REWIND_VALIDATED: Final = "UPDATE sink_offsets SET validated_offset = -1, updated_at = now()"
 """Before votes.validated is rebuilt: read it from its beginning."""
 
@@ -25,7 +27,7 @@ ALIGN_VALIDATED: Final = (
 """After the rebuild, which writes one record for every input record."""
 
 LOCK_FENCE: Final = """
-SELECT partition, log_id, source_offset, validated_offset, epoch
+SELECT partition, log_id, source_offset, validated_offset, epoch, rehearsal
 FROM sink_offsets WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
 """
 
@@ -34,6 +36,8 @@ LOCK_EPOCH: Final = "SELECT pg_advisory_xact_lock(1546088789)"
 
 LOCK_ALL_FENCES: Final = "SELECT partition FROM sink_offsets ORDER BY partition FOR UPDATE"
 """Waits for every other flush, and blocks the next, until an epoch is open."""
+
+MARK_REHEARSAL: Final = "UPDATE sink_offsets SET rehearsal = true WHERE partition = ANY($1::int[])"
 
 OPEN_EPOCH: Final = "UPDATE sink_offsets SET epoch = $1"
 

@@ -55,9 +55,10 @@ def show_changed(settings: Settings, names: list[str], changed: bool, *, as_json
         print_details(one)
     if not changed:
         console().print("[dim]Nothing to change.[/]")
-    if not settings.enforce_contests:
+    if not all(one["enforced"] for one in found):
         console().print(
-            "[yellow]SCRUTIN_ENFORCE_CONTESTS is off:[/] votes count in any contest, open or not."
+            "[yellow]Not enforced[/] (SCRUTIN_ENFORCE_CONTESTS=false): votes count whether the "
+            "contest is open or not."
         )
 
 

@@ -13,12 +13,18 @@ from streams.cli.show import JsonOption, console, facts, grid, plain, run, write
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.core.contests import contest_id
 from streams.errors import ScrutinError
-from streams.inspect.contests import ContestRow, fetch_contests
+from streams.inspect.contests import NOT_ENFORCED, ContestRow, fetch_contests
 from streams.inspect.results import fetch_results, select
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-_COLOURS = {"draft": "yellow", "open": "green", "closed": "cyan", "archived": "dim"}
+_COLOURS = {
+    "draft": "yellow",
+    "open": "green",
+    "closed": "cyan",
+    "archived": "dim",
+    NOT_ENFORCED: "yellow",
+}
 
 
 def list_contests(
@@ -119,10 +125,15 @@ def print_details(one: dict[str, Any]) -> None:
 
 def _state(one: dict[str, Any]) -> str:
     command = one["command"]
+    state = _named(one["state"])
     if command["partitions_passed"] >= command["partitions"]:
-        return str(one["state"])
+        return state
     done = f"{command['partitions_passed']} of {command['partitions']} partitions"
-    return f"{one['state']} (in {done} so far)"
+    return f"{state} (in {done} so far)"
+
+
+def _named(state: str) -> str:
+    return state.replace("_", " ")
 
 
 def _finality(final: dict[str, Any]) -> str:
@@ -142,7 +153,7 @@ def _table(rows: list[ContestRow]) -> Table:
         table.add_row(
             plain(row.contest),
             plain(row.title),
-            f"[{_COLOURS[row.state]}]{row.state}[/]",
+            f"[{_COLOURS[row.state]}]{_named(row.state)}[/]",
             f"{row.passed}/{row.partitions}",
             _short(row.opens_at),
             _short(row.closes_at),

@@ -25,7 +25,8 @@ class ContestResult(msgspec.Struct):
     choices: dict[str, int]
     total_votes: int
     state: str | None
-    """`draft`, `open`, `closed`, `archived`; null for a contest that was not announced."""
+    """`draft`, `open`, `closed`, `archived`, or `not_enforced` if closing had no effect on votes;
+    null for a contest that was not announced."""
     final: Proof | None
     """Once it is closed: where each partition of the log closed."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Response, get
@@ -32,6 +33,10 @@ from streams.gateway.submissions import (
 )
 from streams.gateway.vote_calls import VoteCall
 from streams.messages.incoming import RANKED_METHODS
+
+WINDOW_CACHE_S: Final = 1.0
+"""How long the state of an election is reused."""
+_MAX_WINDOWS: Final = 1000
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=10)]
@@ -72,13 +77,47 @@ class Accepted(msgspec.Struct):
     """For `GET /votes/{receipt}`."""
 
 
+class VotingWindows:
+    """Early answers for votes outside the window of their contest; the log decides.
+
+    Args:
+        store: of the contests.
+        enforced: `SCRUTIN_ENFORCE_CONTESTS`.
+    """
+
+    def __init__(self, store: Store, enforced: str) -> None:
+        self._store = store
+        self._enforced = enforced
+        self._cached: dict[str, tuple[float, bool]] = {}
+        # Contest -> when it was asked for, and the answer.
+
+    async def are_open(self, contest: str) -> bool:
+        """Whether a vote in a contest may count."""
+        if self._enforced == "false":
+            return True
+        now_s = time.monotonic()
+        cached = self._cached.get(contest)
+        if cached is None or now_s - cached[0] > WINDOW_CACHE_S:
+            answer = await self._is_open(contest)
+            if len(self._cached) >= _MAX_WINDOWS:
+                self._cached.clear()
+            cached = self._cached[contest] = (now_s, answer)
+        return cached[1]
+
+    async def _is_open(self, contest: str) -> bool:
+        known = await self._store.window(contest)
+        if self._enforced == "known" and (known is None or not known[1]):
+            return True
+        return known is not None and known[0] == ContestState.OPEN
+
+
 def official_vote_calls(
     *,
     submitter: VoteSubmitter,
     limits: VoteLimits,
     roll: RollLookup,
     store: Store,
-    enforce_contests: bool,
+    windows: VotingWindows,
 ) -> list[VoteCall]:
     """The calls that vote on laws and in elections."""
 
@@ -113,8 +152,9 @@ def official_vote_calls(
         if candidate is None:
             raise faulty(Faulty("candidate_id", "is missing"))
         person = await _limited(request, data.nas, limits, submitter)
-        if enforce_contests:
-            await _check_window(f"{ELECTION_PREFIX}{data.election_id}", store, submitter)
+        if not await windows.are_open(f"{ELECTION_PREFIX}{data.election_id}"):
+            submitter.refused("window")
+            raise Problem(400, "This election is not open for voting")
         try:
             hashes = election_hashes(data.nas, data.code)
             async with limits.attempt(request, person) as attempt:
@@ -170,14 +210,6 @@ async def _limited(
         raise faulty(fault) from fault
     await limits.check_official_vote(request, person)
     return person
-
-
-async def _check_window(contest: str, store: Store, submitter: VoteSubmitter) -> None:
-    """Refuse early a vote in an election that is not open; the log decides."""
-    standing = (await store.standings([contest]))[contest][1]
-    if standing.state != ContestState.OPEN:
-        submitter.refused("window")
-        raise Problem(400, "This election is not open for voting")
 
 
 def receipt_handlers(*, receipts: Receipts, store: Store) -> list[HTTPRouteHandler]:

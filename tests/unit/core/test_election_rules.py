@@ -59,8 +59,10 @@ def test_regions_and_rankings_come_back_with_the_changelog() -> None:
 
 
 def test_a_plain_contest_is_written_as_it_always_was() -> None:
-    assert encode(contests_changed(1, make_contest()))[2:12] == b"contests/1"
-    assert encode(contests_changed(1, make_contest(), RANKED))[2:12] == b"contests/2"
+    plain = contests_changed(1, make_contest(), enforced=False)
+    assert encode(plain)[2:12] == b"contests/1"
+    assert encode(contests_changed(1, RANKED, enforced=False))[2:12] == b"contests/2"
+    assert encode(contests_changed(1, make_contest()))[2:12] == b"contests/3"
     both = decode_input(encode(contests_changed(1, make_contest(), RANKED)))
     assert isinstance(both, ContestsChanged)
     assert both.contests[1] == RANKED

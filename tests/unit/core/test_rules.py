@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,14 +21,15 @@ from schemas.codec import (
     decode_voted,
     encode,
 )
-from schemas.control import ContestRoll, ContestState, Control
+from schemas.control import Contest, ContestRoll, ContestState, Control
 from schemas.genesis import Genesis
 from schemas.verdicts import VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
-from schemas.votes import Flag, Kind, Rule, VoteBatch
+from schemas.votes import Flag, Kind, Rule, Vote, VoteBatch
 from streams.core.decide import VoterEntry, decide
 from streams.core.key_set import KeySet
 from streams.core.keys import voter_key
+from streams.core.rules import Rules, by_flags
 from streams.core.voted_partition import VotedPartition
 from tests.strategies import (
     LAWS,
@@ -128,25 +130,43 @@ def test_the_order_in_which_changelog_records_arrive_does_not_matter(
     assert content(table) == content(expected)
 
 
+def forward(old: Contest, new: Contest) -> bool:
+    """Whether a contest may become so, from the words of docs/contests.md."""
+    order = ["draft", "open", "closed", "archived"]
+    fixed = ["kind", "choices", "roll", "opens_ms", "method", "regions"]
+    if old.state in {"closed", "archived"}:
+        fixed += ["title", "closes_ms"]
+    plain = {"method": "single", "regions": None}
+    return order.index(new.state) >= order.index(old.state) and (
+        old.state == "draft"
+        or all(getattr(old, f, plain.get(f)) == getattr(new, f, plain.get(f)) for f in fixed)
+    )
+
+
 @given(ruled_logs)
 def test_no_vote_is_accepted_that_the_rules_forbid(log: list[VoteBatch | Control]) -> None:
     """An oracle of its own: what is accepted is looked at with the commands before it."""
     _, records = fold(log)
-    states: dict[str, tuple[int, str]] = {}
-    epoch = 0
+    states: dict[str, tuple[int, Contest]] = {}
+    epoch, settled = 0, set[str]()
     for record, decided in zip(log, records, strict=True):
         if not isinstance(record, VoteBatch):
             for contest in getattr(record, "contests", ()):
-                known = states.get(contest.id, (0, ""))
-                if record.number > known[0]:
-                    states[contest.id] = (record.number, contest.state)
-            epoch = max(epoch, getattr(record, "epoch", 0))
+                number, known = states.get(contest.id, (0, None))
+                if record.number > number and (
+                    contest.id not in settled or known is None or forward(known, contest)
+                ):
+                    states[contest.id] = (record.number, contest)
+                    settled.add(contest.id)
+            if getattr(record, "epoch", 0) > epoch:
+                epoch = record.epoch
+                settled.clear()
             continue
         refused = {rejection.index for rejection in decided.rejections}
         accepted = [v for index, v in enumerate(record.votes) if index not in refused]
         assert not accepted or getattr(record, "epoch", 0) >= epoch
         if getattr(record, "rules", 0) & Rule.CONTESTS:
-            assert all(states[vote.contest][1] == ContestState.OPEN for vote in accepted)
+            assert all(states[vote.contest][1].state == ContestState.OPEN for vote in accepted)
 
 
 @given(st.integers(0, 6))
@@ -210,9 +230,105 @@ def test_a_log_of_the_version_before_is_read_and_decided_as_ever() -> None:
 
 
 def test_without_enforcement_no_contest_matters() -> None:
-    closed = contests_changed(1, make_contest(state=ContestState.CLOSED))
+    closed = contests_changed(1, make_contest(state=ContestState.CLOSED), enforced=False)
     assert last(closed, make_batch(make_vote(1))) == []
     assert last(closed, under(make_batch(make_vote(1)), 0)) == []
+
+
+@pytest.mark.parametrize("rules", [None, 0, Rule.POLLS, Rule.ROLL_TABLE])
+def test_a_contest_that_the_log_knows_is_enforced_and_others_count(rules: int | None) -> None:
+    """Whatever the bridge says: nothing, no rules, or rules about something else."""
+
+    def votes(*votes: Vote) -> VoteBatch:
+        return make_batch(*votes) if rules is None else under(make_batch(*votes), rules)
+
+    roll = roll_changed(1, added=(key_of(1), key_of(2, LAWS[1])))
+    log = (
+        roll,
+        contests_changed(1, make_contest(choices=["oui"])),
+        votes(make_vote(1, choice="non"), make_vote(2, contest=LAWS[1])),
+        contests_changed(2, make_contest(state=ContestState.CLOSED, choices=["oui"])),
+        votes(make_vote(1), make_vote(2, contest=LAWS[1], message="again")),
+    )
+    assert reasons(*log) == [
+        [],
+        [],
+        ["choice_not_allowed"],
+        [],
+        ["contest_closed", "already_voted"],
+    ]
+
+
+def test_without_announced_contests_votes_are_judged_by_their_flags_alone() -> None:
+    """No rule costs anything where nobody uses contests."""
+    assert Rules().validator(make_batch(make_vote(1))) is by_flags
+
+
+def test_a_contest_stays_enforced_once_it_has_begun() -> None:
+    opened = contests_changed(1, make_contest())
+    closed = contests_changed(2, make_contest(state=ContestState.CLOSED), enforced=False)
+    assert last(opened, closed, make_batch(make_vote(1))) == ["contest_closed"]
+    draft = contests_changed(1, make_contest(state=ContestState.DRAFT))
+    again = contests_changed(2, make_contest(state=ContestState.DRAFT), enforced=False)
+    assert last(draft, again, make_batch(make_vote(1))) == []
+
+
+OVER = make_contest(state=ContestState.CLOSED, choices=["oui", "non"])
+
+
+@pytest.mark.parametrize(
+    ("before", "forged"),
+    [
+        (make_contest(), make_contest(state=ContestState.DRAFT)),
+        (OVER, make_contest(choices=["oui", "non"])),
+        (OVER, make_contest(state=ContestState.DRAFT, choices=["oui", "non"])),
+        (OVER, make_contest(state=ContestState.CLOSED, choices=["oui"])),
+        (OVER, msgspec.structs.replace(OVER, title="Another")),
+        (OVER, msgspec.structs.replace(OVER, state=ContestState.ARCHIVED, roll=ContestRoll.OPEN)),
+        (msgspec.structs.replace(OVER, state=ContestState.ARCHIVED), OVER),
+        (make_contest(), make_contest(roll=ContestRoll.OPEN)),
+        (make_contest(choices=["oui"]), make_contest(choices=["oui", "non"])),
+        (make_contest(), make_contest(state=ContestState.CLOSED, roll=ContestRoll.OPEN)),
+        (make_contest("election:1"), make_contest("election:1", ranked=True)),
+        (make_contest(), msgspec.structs.replace(make_contest(), kind="election")),
+        (make_contest(), msgspec.structs.replace(make_contest(), state="nonsense")),
+        (
+            make_contest("election:1", choices=["7"]),
+            make_contest("election:1", choices=["7"], regions=["5", "6"]),
+        ),
+    ],
+)
+def test_a_command_that_takes_a_contest_back_is_ignored(before: Contest, forged: Contest) -> None:
+    """And it takes no number: commands that follow have their effect."""
+    command = partial(contests_changed, enforced=False)
+    table, _ = fold([command(1, before), command(2**60, forged)])
+    assert table.rules.contests[before.id] == before
+    assert table.rules.ignored == 1
+    if before.state == ContestState.OPEN:
+        closed = msgspec.structs.replace(before, state=ContestState.CLOSED, title="T", closes_ms=5)
+        table, _ = fold([command(1, before), command(2, closed)])
+        assert table.rules.contests[before.id] == closed
+
+
+def test_nonsense_about_a_new_contest_is_ignored() -> None:
+    """Only a forged record holds it; it must not stop the partition."""
+    for forged in (
+        msgspec.structs.replace(make_contest(), state="nonsense"),
+        make_contest("election:1", choices=["7"], regions=["5", "6"]),
+    ):
+        table, _ = fold([contests_changed(1, forged)])
+        assert (table.rules.contests, table.rules.ignored) == ({}, 1)
+
+
+def test_after_a_reset_a_contest_may_begin_again() -> None:
+    draft = contests_changed(4, make_contest(state=ContestState.DRAFT, choices=["oui"]))
+    table, _ = fold([contests_changed(1, OVER), epoch_opened(3, 1), draft])
+    assert table.rules.contests[OVER.id].state == ContestState.DRAFT
+    assert table.rules.ignored == 0
+    opened = contests_changed(5, make_contest(choices=["oui"]))
+    again = contests_changed(6, make_contest(state=ContestState.DRAFT, choices=["oui"]))
+    table, _ = fold([contests_changed(1, OVER), epoch_opened(3, 1), draft, opened, again])
+    assert (table.rules.contests[OVER.id].state, table.rules.ignored) == (ContestState.OPEN, 1)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,21 @@ from __future__ import annotations
 import pytest
 
 from schemas.codec import InputRecord, decode_verdicts, decode_voted, encode
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.skip import Skip
 from schemas.voted import CHANGELOG_KEY
 from streams.core.topics import VALIDATED_TOPIC
 from streams.core.transition import Transition, apply_record, recall_verdicts
 from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed
-from tests.strategies import LOG_ID, contests_changed, make_batch, make_contest, make_vote
+from tests.strategies import (
+    LOG_ID,
+    contests_changed,
+    epoch_opened,
+    make_batch,
+    make_contest,
+    make_vote,
+)
 
 PARTITION = 3
 CHANGELOG = "app-voted-changelog"
@@ -63,6 +70,31 @@ def test_verdicts_that_are_not_kept_are_not_made_up() -> None:
     state, _ = applied()
     with pytest.raises(RecoveryFailed):
         recall_verdicts(state, LOG_ID, len(RECORDS), b"")
+
+
+def epochs(*records: InputRecord) -> tuple[int, int]:
+    """The epoch after some records, and how many commands had no effect."""
+    state = VotedPartition(PARTITION)
+    changes = [
+        apply_record(state, LOG_ID, offset, record, encode(record), changelog_topic=CHANGELOG)
+        for offset, record in enumerate(records)
+    ]
+    # A restore comes to the same.
+    restored = VotedPartition(PARTITION)
+    for offset, step in enumerate(changes):
+        restored.apply(offset, decode_voted(step.changelog.value or b""))
+    assert (restored.rules.epoch, len(restored)) == (state.rules.epoch, len(state))
+    return state.rules.epoch, state.rules.ignored
+
+
+def test_only_a_log_that_began_as_a_rehearsal_can_be_reset() -> None:
+    rehearsal = RehearsalGenesis(LOG_ID, 1, "dry-run")
+    reset = epoch_opened(1, 1)
+    votes = make_batch(make_vote(1))
+    assert epochs(rehearsal, votes, reset) == (1, 0)
+    assert epochs(Genesis(LOG_ID, 1), votes, reset, votes) == (0, 1)
+    # The mark counts at the beginning only.
+    assert epochs(Genesis(LOG_ID, 1), rehearsal, votes, reset) == (0, 1)
 
 
 def test_a_skip_changes_nothing() -> None:

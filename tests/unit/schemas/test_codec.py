@@ -25,12 +25,13 @@ from schemas.codec import (
 from schemas.control import (
     Contest,
     ContestsChanged,
+    ContestsEnforced,
     ElectionContest,
     ElectionsChanged,
     EpochOpened,
     RollChanged,
 )
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.notices import AdoptionBegun, AdoptionEnded, IntakePaused, IntakeResumed, RollLoaded
 from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, Repeat, VotedRecord
@@ -220,6 +221,33 @@ VERSION_1 += [
         "93b061646f7074696f6e2d656e6465642f31c4106c6c6c6c6c6c6c6c6c6c6c6c6c6c6c6c07",
     ),
 ]
+REHEARSAL = RehearsalGenesis(bytes(range(16)), 1_760_000_000_000, "dry-run")
+# What contests that are enforced and rehearsals added.
+VERSION_1 += [
+    (
+        "rehearsal-genesis",
+        REHEARSAL,
+        decode_input,
+        "94a967656e657369732f32c410000102030405060708090a0b0c0d0e0fcf00000199c82cc000a764"
+        "72792d72756e",
+    ),
+    (
+        "contests-enforced",
+        ContestsEnforced(2**41, b"c" * 16, 1_760_000_000_000, True, [ELECTION]),
+        decode_input,
+        "96aa636f6e74657374732f33cf0000020000000000c41063636363636363636363636363636363cf"
+        "00000199c82cc000c3919aaa656c656374696f6e3a31a8656c656374696f6ea64d6169726965a46f"
+        "70656e92a137a138a764656661756c7401c0a672616e6b656492a135a135",
+    ),
+    (
+        "voted-rehearsal",
+        ControlRecord(bytes(range(16)), REHEARSAL),
+        decode_voted,
+        "93af766f7465642d636f6e74726f6c2f31c410000102030405060708090a0b0c0d0e0f94a967656e"
+        "657369732f32c410000102030405060708090a0b0c0d0e0fcf00000199c82cc000a76472792d7275"
+        "6e",
+    ),
+]
 by_type = pytest.mark.parametrize(
     ("record", "decode", "stored"),
     [case[1:] for case in VERSION_1],
@@ -271,7 +299,7 @@ def test_another_version_is_an_error(
     record: KafkaRecord, decode: Callable[[Any], Any], stored: str
 ) -> None:
     whole = encode(record)
-    version = re.search(rb"/[12]", whole[:20])
+    version = re.search(rb"/[123]", whole[:20])
     assert version is not None
     with pytest.raises(DecodeError):
         decode(whole.replace(version[0], b"/9", 1))

@@ -73,7 +73,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "roll": ("open", "open"),
     "rehearsal": ("mairie-test", "mairie-test"),
     "roll_min_share": ("0.9", 0.9),
-    "enforce_contests": ("true", True),
+    "enforce_contests": ("true", "true"),
     "default_election": ("2026-1", "2026-1"),
     "partitions": ("8", 8),
     "replication_factor": ("3", 3),
@@ -397,6 +397,14 @@ def test_a_given_mapping_is_all_there_is(folder: Path, monkeypatch: pytest.Monke
     (folder / ".env").write_text("BATCH_SIZE=7\n")
     monkeypatch.setenv("BATCH_SIZE", "8")
     assert load_settings({}).batch_size == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [("1", "true"), ("Yes", "true"), ("FALSE", "false"), ("off", "false"), ("Known", "known")],
+)
+def test_the_enforcement_of_contests_is_still_read_as_a_boolean(text: str, mode: str) -> None:
+    assert load_settings({"SCRUTIN_ENFORCE_CONTESTS": text}).enforce_contests == mode
 
 
 def test_the_example_lists_every_variable_with_its_default() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from schemas.codec import ChangelogRecord, InputRecord, decode_verdicts, decode_voted, encode
-from schemas.genesis import Genesis
+from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.skip import Skip
 from schemas.verdicts import Rejection, VerdictBatch
 from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
@@ -27,7 +27,7 @@ from streams.worker.validation import Validation
 from tests.strategies import LOG_ID
 
 CHANGELOG = "app-voted-changelog"
-GENESIS = Genesis(LOG_ID, 0)
+GENESIS = RehearsalGenesis(LOG_ID, 0, "dry-run")
 
 
 class Crashed(Exception):
@@ -180,10 +180,10 @@ def plain_fold(log: list[InputRecord]) -> list[list[Rejection]]:
         change: ChangelogRecord
         if isinstance(record, VoteBatch):
             change = decide(record, offset, LOG_ID, table.get, table.rules)
-        elif isinstance(record, Genesis | Skip):
-            change = VotedRecord(LOG_ID, b"", [], [], [])
-        else:
+        elif isinstance(record, RehearsalGenesis) or not isinstance(record, Genesis | Skip):
             change = ControlRecord(LOG_ID, record)
+        else:
+            change = VotedRecord(LOG_ID, b"", [], [], [])
         table.apply(offset, change)
         verdicts.append(change.rejections)
     return verdicts
