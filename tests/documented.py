@@ -108,10 +108,6 @@ ELSEWHERE = {
     "scrutin contest create": _CONTESTS,
     "scrutin contest open": _CONTESTS,
     "scrutin contest extend": _CONTESTS,
-    "scrutin roll load FILE --contest poll:ID": (
-        "tests/integration/test_gateway_poll_life.py"
-        "::test_a_poll_from_its_creation_to_its_final_result"
-    ),
     "scrutin contest close": _CONTESTS,
     "scrutin contest show": _CONTESTS,
     "scrutin contest show C-42": _CONTESTS,

@@ -7,7 +7,7 @@ command changes. A command whose effect already holds changes nothing, so it can
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +20,7 @@ from schemas.control import (
     ContestState,
     ElectionContest,
 )
+from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX
 from streams.errors import ScrutinError
@@ -274,12 +275,13 @@ def reset_to_drafts(known: Contests) -> list[Contest]:
     ]
 
 
-def from_table(rows: Iterable[Mapping[str, Any]]) -> list[Contest]:
+def from_table(rows: Iterable[Mapping[str, Any]], zone: tzinfo = UTC) -> list[Contest]:
     """Drafts from the rows of an import file.
 
     Args:
         rows: each with `id`, and any of `kind`, `title`, `choices` (a list, or text separated by
-            commas or bars), `roll`, `opens`, `closes` (ISO 8601).
+            commas or bars), `roll`, `opens`, `closes` (see :mod:`streams.core.dates`).
+        zone: of times without an offset.
 
     Raises:
         ContestRefused: names the row.
@@ -297,8 +299,8 @@ def from_table(rows: Iterable[Mapping[str, Any]]) -> list[Contest]:
                     title=str(row.get("title") or ""),
                     choices=_choices(row.get("choices")),
                     roll=str(row.get("roll") or ContestRoll.DEFAULT),
-                    opens_ms=parse_time(row.get("opens")),
-                    closes_ms=parse_time(row.get("closes")),
+                    opens_ms=parse_begin(row.get("opens"), zone),
+                    closes_ms=parse_end(row.get("closes"), zone),
                 )
             )
         except (KeyError, ValueError, TypeError) as error:
@@ -307,20 +309,6 @@ def from_table(rows: Iterable[Mapping[str, Any]]) -> list[Contest]:
                 todo="A contest has id, kind, title, choices, roll, opens and closes; id is needed",
             ) from error
     return drafts
-
-
-def parse_time(text: str | None) -> int | None:
-    """Unix milliseconds of an ISO 8601 time; without an offset it is UTC.
-
-    Raises:
-        ValueError: the text is no such time.
-    """
-    if not text:
-        return None
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
 
 
 def _choices(value: Any) -> list[str] | None:

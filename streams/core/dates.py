@@ -8,33 +8,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 _END_OF_DAY: Final = re.compile(r"[T ]24(:?00){0,3}(?=$|[+-]|Z)")
 """The clock time 24:00: the end of the date before it."""
 _EXAMPLES: Final = "write 2026-12-05, 2026-12-05T20:00 or 2026-12-05T20:00:00-05:00"
 _MIDNIGHT: Final = time()
-
-
-def zone_of(name: str) -> tzinfo:
-    """The time zone of a name such as `America/Toronto`.
-
-    Raises:
-        ValueError: there is no such zone.
-    """
-    return _zone_of(name)
-
-
-@lru_cache(maxsize=32)
-def _zone_of(name: str) -> tzinfo:
-    if name.upper() == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"there is no time zone {name!r}") from error
 
 
 def parse_begin(value: object, zone: tzinfo = UTC) -> int | None:
@@ -67,7 +46,7 @@ def described(at_ms: int, zone: tzinfo = UTC, *, end: bool) -> str:
         end: whether something ends then.
     """
     at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
-    name = zone.key if isinstance(zone, ZoneInfo) else "UTC"
+    name = str(zone)
     day, clock = at.date(), f"{at:%H:%M}"
     if end and at_ms == _start_of(day, zone):
         day, clock = day - timedelta(days=1), "24:00"

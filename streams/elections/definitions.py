@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any, Final
 
 from schemas.control import Contest, ContestMethod, ContestRoll
 from streams.core.contests import draft
+from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import ELECTION_PREFIX
 from streams.errors import ScrutinError
 
@@ -123,12 +124,15 @@ class Definitions:
         return sorted(found, key=lambda candidate: candidate.id)
 
 
-def read(tables: Mapping[str, Sequence[Row]], known: Definitions | None = None) -> Definitions:
+def read(
+    tables: Mapping[str, Sequence[Row]], known: Definitions | None = None, zone: tzinfo = UTC
+) -> Definitions:
     """Parse tables.
 
     Args:
         tables: rows by a key of :data:`TABLES`.
         known: existing definitions that rows may refer to.
+        zone: of times without an offset.
 
     Returns:
         The definitions in the tables, without those in `known`.
@@ -147,7 +151,7 @@ def read(tables: Mapping[str, Sequence[Row]], known: Definitions | None = None) 
         by_name.setdefault(TABLES[name], []).extend(rows)
     parties = _by_id("parties", by_name, _party)
     regions = _by_id("regions", by_name, _region)
-    elections = _by_id("elections", by_name, _election)
+    elections = _by_id("elections", by_name, lambda row: _election(row, zone))
     codes = {
         "election": _codes({**known.elections, **elections}),
         "region": _codes({**known.regions, **regions}),
@@ -296,7 +300,7 @@ def _region(row: Row) -> Region:
     return Region(_id(row, "id", "region_id"), code, name, _text(row, "description"))
 
 
-def _election(row: Row) -> ElectionDefinition:
+def _election(row: Row, zone: tzinfo) -> ElectionDefinition:
     number = _id(row, "id", "election_id")
     method = (_text(row, "voting_method", "method") or "single_choice").lower()
     if method not in METHODS:
@@ -311,8 +315,8 @@ def _election(row: Row) -> ElectionDefinition:
         status=_text(row, "status"),
         method=method,
         description=_text(row, "description"),
-        starts_ms=_ms(_get(row, *_STARTS), timedelta()),
-        ends_ms=_ms(_get(row, *_ENDS), timedelta(days=1)),
+        starts_ms=parse_begin(_get(row, *_STARTS), zone),
+        ends_ms=parse_end(_get(row, *_ENDS), zone),
         roll=_text(row, "roll") or ContestRoll.DEFAULT,
     )
 
@@ -355,16 +359,6 @@ def _moment(value: Any) -> datetime:
     if not isinstance(value, datetime):
         raise TypeError(f"{value!r} is not a time")
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-
-
-def _ms(value: Any, whole_day: timedelta) -> int | None:
-    """Unix milliseconds; `whole_day` is added to a date without a time."""
-    if value is None:
-        return None
-    at = _moment(value)
-    if (isinstance(value, str) and len(value) == len("2026-01-01")) or type(value) is date:
-        at += whole_day
-    return int(at.timestamp() * 1000)
 
 
 def ids(definitions: Iterable[CandidateDefinition]) -> list[str]:

@@ -41,6 +41,7 @@ from streams.gateway.voters import Voters
 from streams.inspect.lag import measure
 from streams.runtime.metrics import GatewayMetrics, expose_health
 from streams.runtime.outages import OutageTracker, Retry, Service
+from streams.runtime.zones import zone_of
 from streams.settings.processes import GatewayConfig
 from streams.settings.queues import VALIDATION
 
@@ -103,7 +104,13 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
                 *election_handlers(store=store),
                 *live_handlers(subscriptions=subscriptions, polls=polls),
                 *poll_handlers(polls=polls, cards=cards, views=views),
-                *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits),
+                *poll_editing_handlers(
+                    polls=polls,
+                    cards=cards,
+                    views=views,
+                    limits=limits,
+                    zone=zone_of(config.time_zone),
+                ),
                 *operator_handlers(store=store, measure_lag=partial(measure, deployment)),
                 *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
                 *page_handlers(),

@@ -143,6 +143,7 @@ def gateway_config(settings: Settings) -> GatewayConfig:
         confirm=settings.confirm,
         confirm_timeout_s=settings.confirm_timeout_s,
         drain_timeout_s=settings.drain_timeout_s,
+        time_zone=settings.time_zone,
     )
 
 

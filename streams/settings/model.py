@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from streams.runtime.zones import zone_of
 from streams.settings.configs import KafkaConfig, PostgresConfig, RetryPolicy
 from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, QueuesConfig
 from streams.settings.services import Names, Port, Positive, ServiceSettings, variable
@@ -119,9 +120,15 @@ class Settings(ServiceSettings):
     enforce_contests: Literal["known", "true", "false"] = variable(
         "SCRUTIN_ENFORCE_CONTESTS",
         default="known",
-        about="Contests whose state and choices apply to votes: `known` = those announced with"
-        " `scrutin contest`, votes in others count; `true` = all, votes in others are rejected;"
+        about="Contests whose state and choices apply to votes: `known` = those that were"
+        " announced, votes in others count; `true` = all, votes in others are rejected;"
         " `false` = none",
+    )
+    time_zone: str = variable(
+        "SCRUTIN_TIME_ZONE",
+        default="UTC",
+        about="Zone of dates and times without an offset, for openings and closings: a name such as"
+        " `America/Toronto`",
     )
     default_election: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = variable(
         "SCRUTIN_DEFAULT_ELECTION",
@@ -344,6 +351,12 @@ class Settings(ServiceSettings):
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value().encode()) < 32:
             raise ValueError("must have 32 characters or more, e.g. from `openssl rand -hex 32`")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        zone_of(value)
         return value
 
     @field_validator("enforce_contests", mode="before")

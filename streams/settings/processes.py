@@ -176,6 +176,8 @@ class GatewayConfig:
     confirm_timeout_s: float
     drain_timeout_s: float
     """Time to finish pending work after SIGTERM."""
+    time_zone: str
+    """Zone of times of polls without an offset."""
 
 
 @dataclass(frozen=True)

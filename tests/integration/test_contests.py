@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import pty
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,7 @@ from schemas.control import ContestsChanged, ContestState
 from schemas.votes import VoteBatch
 from streams.control.issuer import insert_command, upsert_contests
 from streams.devstack import Stack
+from streams.errors import ExitCode
 from streams.load.programs import Program, worker
 from streams.settings.load import load_settings
 from tests.harness import database, until
@@ -37,6 +43,8 @@ VOTES = 12_000
 async def run(world: BridgeHarness, command: str, *arguments: str) -> Any:
     """Run a `scrutin contest` command that must succeed; returns its JSON."""
     wait = () if command in {"show", "list"} else ("--wait", "90")
+    if command in {"close", "archive"}:
+        wait += ("--yes",)
     done = await asyncio.to_thread(
         scrutin, world.env, "contest", command, *arguments, *wait, "--json"
     )
@@ -244,7 +252,10 @@ async def test_a_closing_is_enforced_unless_a_setting_says_otherwise(
             await until(look, f"{counted} counted and {closed} late in {law}", within_s=60)
 
         def vote(number: int, *laws: str) -> None:
-            world.publish([law_vote(number, law_id=law, n=number) for law in laws])
+            # A hash is for one law.
+            world.publish(
+                law_vote(10 * number + place, law_id=law) for place, law in enumerate(laws)
+            )
 
         try:
             async with world.bridge() as bridge, counter:
@@ -254,6 +265,7 @@ async def test_a_closing_is_enforced_unless_a_setting_says_otherwise(
                     await run(world, "open", law)
                 vote(1, "law-0", "unknown")
                 await judged("law-0", 1, 0)
+                await _nothing_closes_unasked(world)
                 shown = await run(world, "close", "law-0")
                 assert (shown["state"], shown["final"]["final"]) == ("closed", True)
                 vote(2, "law-0", "unknown")
@@ -280,6 +292,42 @@ async def test_a_closing_is_enforced_unless_a_setting_says_otherwise(
                 await judged("law-1", 0, 1)
         finally:
             await db.close()
+
+
+async def _nothing_closes_unasked(world: BridgeHarness) -> None:
+    """Nobody is there to answer; the end of the day is said in the zone of the deployment."""
+    env = {**world.env, "SCRUTIN_TIME_ZONE": "America/Toronto"}
+    done = await asyncio.to_thread(
+        scrutin, env, "contest", "extend", "law-0", "--until", "20991205", "--wait", "90", "--json"
+    )
+    shown = json.loads(done.stdout)
+    assert shown["closes"] == "2099-12-05 24:00 America/Toronto"
+    assert datetime.fromisoformat(shown["closes_at"]) == datetime(2099, 12, 6, 5, tzinfo=UTC)
+    done = await asyncio.to_thread(scrutin, env, "contest", "close", "law-0")
+    assert done.returncode == ExitCode.BAD_SETTINGS
+    told = " ".join(done.stderr.split())
+    assert "Close law-0 now? 1 votes are counted so far" in told
+    assert "on 2099-12-05 24:00 America/Toronto" in told
+    assert "Give --yes" in told
+    # At a terminal the answer is asked for.
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"n\n")
+        asked = await asyncio.to_thread(
+            subprocess.run,
+            [str(Path(sys.executable).with_name("scrutin")), "contest", "close", "law-0"],
+            env={"PATH": "/usr/bin:/bin", **env},
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (asked.returncode, "Nothing was changed." in asked.stderr) == (1, True), asked.stderr
+    assert (await run(world, "show", "law-0"))["state"] == "open"
 
 
 async def _forged_commands(world: BridgeHarness, db: Any, counter: Program) -> None:
@@ -320,6 +368,6 @@ async def test_without_workers_a_command_is_noted_and_says_so(stack: Stack, tmp_
         assert len({r.command_id for r in written}) == 1
         assert not any(isinstance(r, VoteBatch) for r in records)
         assert (await run(world, "list"))[0]["command"]["partitions_passed"] == 0
-        refused = await asyncio.to_thread(scrutin, world.env, "contest", "close", "law-1")
+        refused = await asyncio.to_thread(scrutin, world.env, "contest", "close", "law-1", "--yes")
         assert refused.returncode == 1
         assert "nothing to close" in refused.stderr

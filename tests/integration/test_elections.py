@@ -310,7 +310,7 @@ async def over_http(web: Program, db: Any) -> None:
 
 
 async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
-    await run(world, "contest", "close", "election:1", *PATIENTLY)
+    await run(world, "contest", "close", "election:1", "--yes", *PATIENTLY)
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
     async with (
         aiohttp.ClientSession() as client,

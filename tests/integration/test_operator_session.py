@@ -96,7 +96,8 @@ SESSION: Final = (
     Step("scrutin contest list", says="C-42"),
     Step(
         "scrutin contest archive",
-        "scrutin contest open C-42 && scrutin contest close C-42 && scrutin contest archive C-42",
+        "scrutin contest open C-42 && scrutin contest close C-42 --yes && "
+        "scrutin contest archive C-42 --yes",
         says="archived",
     ),
     Step(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,6 +12,7 @@ import typer
 
 from schemas.control import Contest, ContestKind, ContestRoll
 from streams.cli.contest.changes import issue_change, read_table, show_changed
+from streams.cli.contest.confirm import YesOption, ask
 from streams.cli.contest.show import (
     list_contests,
     show_contest,
@@ -27,9 +28,10 @@ from streams.core.contests import (
     extend,
     from_table,
     open_now,
-    parse_time,
 )
+from streams.core.dates import parse_begin, parse_end
 from streams.errors import SettingsError
+from streams.runtime.zones import zone_of
 from streams.settings.load import load_settings
 
 contest = typer.Typer(
@@ -90,8 +92,8 @@ def create_contest(
         title=title,
         choices=None if choices is None else [c.strip() for c in choices.split(",") if c.strip()],
         roll=roll,
-        opens_ms=_time("--opens", opens),
-        closes_ms=_time("--closes", closes),
+        opens_ms=_time("--opens", opens, parse_begin),
+        closes_ms=_time("--closes", closes, parse_end),
     )
     _change(lambda known, _: create(known, [new]), [new.id], wait, as_json=as_json)
 
@@ -111,7 +113,7 @@ def import_contests(
 
     Example: `scrutin contest import contests.csv`
     """
-    drafts = from_table(read_table(file))
+    drafts = from_table(read_table(file), zone_of(load_settings().time_zone))
     _change(lambda known, _: create(known, drafts), [d.id for d in drafts], wait, as_json=as_json)
 
 
@@ -129,16 +131,21 @@ def open_contest(
 
 @contest.command("close")
 def close_contest(
-    name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
+    name: NameArgument,
+    *,
+    yes: YesOption = False,
+    wait: WaitOption = 10.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Close permanently, and wait until the result is final.
 
     Votes before the closing record of their partition count, however late they are processed;
     votes after it are rejected as contest_closed.
 
-    Example: `scrutin contest close C-42 --json | jq .final.vector`
+    Example: `scrutin contest close C-42 --yes --json | jq .final.vector`
     """
     wanted = contest_id(name)
+    ask(load_settings(), wanted, "close", yes=yes)
     _change(lambda known, _: close_now(known, wanted), [wanted], wait, as_json=as_json)
 
 
@@ -162,7 +169,7 @@ def extend_contest(
             todo="Give exactly one of --until, --by and --open-ended",
         )
     wanted = contest_id(name)
-    closes_ms = _time("--until", until)
+    closes_ms = _time("--until", until, parse_end)
     step = None if by is None else _step(by)
 
     def change(known: dict[str, Contest], now_ms: int) -> list[Contest]:
@@ -177,13 +184,18 @@ def extend_contest(
 
 @contest.command("archive")
 def archive_contest(
-    name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
+    name: NameArgument,
+    *,
+    yes: YesOption = False,
+    wait: WaitOption = 10.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Archive a closed contest: `list` shows it only with --all. Its result stays.
 
-    Example: `scrutin contest archive C-42`
+    Example: `scrutin contest archive C-42 --yes`
     """
     wanted = contest_id(name)
+    ask(load_settings(), wanted, "archive", yes=yes)
     _change(lambda known, _: archive(known, wanted), [wanted], wait, as_json=as_json)
 
 
@@ -193,9 +205,11 @@ def _change(change: Change, names: list[str], wait_s: float, *, as_json: bool) -
     show_changed(settings, names, changed, as_json=as_json)
 
 
-def _time(option: str, text: str | None) -> int | None:
+def _time(
+    option: str, text: str | None, parse: Callable[[object, tzinfo], int | None]
+) -> int | None:
     try:
-        return parse_time(text)
+        return parse(text, zone_of(load_settings().time_zone))
     except ValueError as error:
         raise SettingsError(
             f"{text!r} is not a time",

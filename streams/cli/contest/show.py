@@ -12,9 +12,11 @@ from streams.adapters.postgres.connection import connected
 from streams.cli.show import JsonOption, console, facts, grid, plain, run, write_json
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.core.contests import contest_id
+from streams.core.dates import described
 from streams.errors import ScrutinError
 from streams.inspect.contests import NOT_ENFORCED, ContestRow, fetch_contests
 from streams.inspect.results import fetch_results, select
+from streams.runtime.zones import zone_of
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -92,14 +94,23 @@ async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
                 )
             tally = select(tallies, name)
             closing = tally.closing
+            row = rows[name]
             found.append(
                 {
-                    **rows[name].as_dict(),
+                    **row.as_dict(),
+                    "opens": _said(settings, row.opens_at, end=False),
+                    "closes": _said(settings, row.closes_at, end=True),
                     "result": dict(tally.choices),
                     "final": closing.as_dict() if closing else None,
                 }
             )
         return found
+
+
+def _said(settings: Settings, at: datetime | None, *, end: bool) -> str | None:
+    if at is None:
+        return None
+    return described(round(at.timestamp() * 1000), zone_of(settings.time_zone), end=end)
 
 
 def print_details(one: dict[str, Any]) -> None:
@@ -110,8 +121,8 @@ def print_details(one: dict[str, Any]) -> None:
     table.add_row("state", f"[{_COLOURS[one['state']]}]{_state(one)}[/]")
     table.add_row("choices", plain(", ".join(one["choices"]) if one["choices"] else "any"))
     table.add_row("roll", one["roll"])
-    table.add_row("opens", plain(one["opens_at"] or "by command"))
-    table.add_row("closes", plain(one["closes_at"] or "by command"))
+    table.add_row("opens", plain(one["opens"] or "by command"))
+    table.add_row("closes", plain(one["closes"] or "by command"))
     for choice, votes in one["result"].items():
         table.add_row("votes", plain(f"{votes:,} {choice}"))
     final = one["final"]

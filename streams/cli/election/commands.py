@@ -28,6 +28,7 @@ from streams.elections.definitions import (
 )
 from streams.elections.store import count, named, read_definitions, write_definitions
 from streams.errors import SettingsError
+from streams.runtime.zones import zone_of
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -96,7 +97,7 @@ async def _import(
         async with issuer.turn():
             known = await read_definitions(connection)
             given = tables if tables is not None else await _tables_of(connection, schema or "")
-            new = read(given, known)
+            new = read(given, known, zone_of(settings.time_zone))
             every = merged(known, new)
             touched = set(new.elections) | {c.election_id for c in new.candidates.values()}
             drafts = [

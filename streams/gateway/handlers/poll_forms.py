@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 import msgspec
 
-from streams.core.contests import parse_time
+from streams.core.dates import parse_begin, parse_end
 from streams.core.polls import MAX_NAME_CHARACTERS, Who, is_number
 from streams.gateway.poll_store import Proof, Wanted
 from streams.gateway.problems import Problem
@@ -30,7 +31,8 @@ class PollForm(msgspec.Struct):
     title: str = ""
     creator_name: str = ""
     end_time: str = ""
-    """When it closes: ISO 8601; without an offset it is UTC."""
+    """When it closes: ISO 8601; a date alone is the end of that day, and a time without an offset
+    is local to `SCRUTIN_TIME_ZONE`."""
     options: list[OptionForm] = []
     description: str = ""
     opens_at: str | None = None
@@ -99,8 +101,12 @@ class PollMessage(msgspec.Struct):
     receipt: str
 
 
-def checked(form: PollForm) -> Wanted:
+def checked(form: PollForm, zone: tzinfo = UTC) -> Wanted:
     """The poll that a form asks for.
+
+    Args:
+        form: as it came.
+        zone: of times without an offset.
 
     Raises:
         Problem: 400, with the faults of every field.
@@ -123,8 +129,10 @@ def checked(form: PollForm) -> Wanted:
     elif len(set(options)) < len(options):
         faults.setdefault("options", ["Two options are the same."])
     now_ms = time.time() * 1000
-    closes_ms = _time(faults, "end_time", form.end_time)
-    opens_ms = None if form.opens_at is None else _time(faults, "opens_at", form.opens_at)
+    closes_ms = _time(faults, "end_time", lambda: parse_end(form.end_time, zone))
+    opens_ms = None
+    if form.opens_at is not None:
+        opens_ms = _time(faults, "opens_at", lambda: parse_begin(form.opens_at, zone))
     if closes_ms is not None and closes_ms <= max(now_ms, opens_ms or 0):
         faults["end_time"] = ["The end must be in the future, and after the opening."]
     who = Who.NAME if form.who is None else form.who
@@ -135,13 +143,14 @@ def checked(form: PollForm) -> Wanted:
     return Wanted(title, description, creator, options, Who(who), opens_ms, closes_ms)
 
 
-def _time(faults: dict[str, list[str]], name: str, text: str) -> int | None:
+def _time(faults: dict[str, list[str]], name: str, parse: Callable[[], int | None]) -> int | None:
+    why = "A time such as 2026-06-01T20:00:00Z is needed."
     try:
-        at_ms = parse_time(text)
-    except (ValueError, OverflowError):
-        at_ms = None
+        at_ms = parse()
+    except (ValueError, OverflowError) as error:
+        at_ms, why = None, f"{why} ({error})"
     if at_ms is None or not 0 < at_ms < 253_402_300_800_000:
-        faults[name] = ["A time such as 2026-06-01T20:00:00Z is needed."]
+        faults[name] = [why]
         return None
     return at_ms
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from datetime import tzinfo
 from typing import Annotated, Final
 
 from litestar import delete, get, post, put
@@ -90,7 +91,7 @@ def poll_handlers(*, polls: Polls, cards: Cards, views: PollViews) -> list[HTTPR
 
 
 def poll_editing_handlers(
-    *, polls: Polls, cards: Cards, views: PollViews, limits: VoteLimits
+    *, polls: Polls, cards: Cards, views: PollViews, limits: VoteLimits, zone: tzinfo
 ) -> list[HTTPRouteHandler]:
     """The handlers that create, edit and archive polls."""
 
@@ -109,7 +110,7 @@ def poll_editing_handlers(
     )
     async def create_poll(request: AnyRequest, data: PollForm) -> Poll:
         check_enabled(views.voters)
-        wanted = checked(data)
+        wanted = checked(data, zone)
         await limits.check_creation(request)
         poll_id = await polls.create(wanted)
         card = await cards.get(poll_id, fresh=True)
@@ -127,7 +128,7 @@ def poll_editing_handlers(
         card = await cards.get(poll_id, fresh=True)
         await authorise(request, card)
         _keep_absent(data, card)
-        if not await polls.edit(poll_id, checked(data)):
+        if not await polls.edit(poll_id, checked(data, zone)):
             raise Problem(409, "A poll can be edited only before it opens")
         card = await cards.get(poll_id, fresh=True)
         [poll] = await views.shown(request, [card], None)

@@ -19,9 +19,10 @@ from streams.core.contests import (
     extend,
     from_table,
     open_now,
-    parse_time,
     reset_to_drafts,
 )
+from streams.core.dates import parse_begin, parse_end
+from streams.runtime.zones import zone_of
 from tests.strategies import make_contest
 
 NOW_MS = 1_760_000_000_000
@@ -160,7 +161,7 @@ def test_rows_of_a_file_become_drafts() -> None:
         {"id": "1", "kind": "election", "choices": "7|42", "title": "Mairie", "roll": "table"},
     ]
     law, election = from_table(rows)
-    assert law.closes_ms == parse_time("2026-06-01T18:00:00Z")
+    assert law.closes_ms == parse_begin("2026-06-01T18:00:00Z")
     assert (election.id, election.choices, election.roll) == ("election:1", ["7", "42"], "table")
 
 
@@ -171,3 +172,13 @@ def test_rows_of_a_file_become_drafts() -> None:
 def test_a_row_that_is_no_contest_is_numbered(row: dict[str, str]) -> None:
     with pytest.raises(ContestRefused, match="Row 2 is no contest"):
         from_table([{"id": "C-0"}, row])
+
+
+@pytest.mark.parametrize("day", ["2026-12-05", "20261205"])
+def test_a_date_alone_in_a_table_is_a_whole_day(day: str) -> None:
+    toronto = zone_of("America/Toronto")
+    [law] = from_table([{"id": "C-1", "opens": day, "closes": day}], toronto)
+    assert law.opens_ms == parse_begin("2026-12-05T00:00-05:00")
+    assert law.closes_ms == parse_end("2026-12-06T00:00-05:00")
+    with pytest.raises(ContestRefused, match=r"Row 1 .* does not exist"):
+        from_table([{"id": "C-1", "closes": "2026-03-08T02:30"}], toronto)

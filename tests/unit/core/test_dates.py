@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.dates import described, parse_begin, parse_end, zone_of
+from streams.core.dates import described, parse_begin, parse_end
+from streams.runtime.zones import zone_of
 
 TORONTO = zone_of("America/Toronto")
 HAVANA = zone_of("America/Havana")
@@ -50,7 +51,7 @@ def test_a_date_alone_is_a_whole_day(text: str, begins: int, ends: int) -> None:
 def test_dates_and_times_of_tables_mean_the_same() -> None:
     day = date(2026, 12, 5)
     assert parse_end(day, TORONTO) == parse_end("2026-12-05", TORONTO)
-    assert parse_end(datetime(2026, 12, 5), TORONTO) == utc(2026, 12, 5, 5)
+    assert parse_end(datetime.fromisoformat("2026-12-05T00:00"), TORONTO) == utc(2026, 12, 5, 5)
     assert parse_end(None) is parse_end("") is parse_begin("  ") is None
 
 

@@ -23,6 +23,7 @@ STANDARD = {
     "enum",
     "hashlib",
     "hmac",
+    "re",
     "struct",
     "typing",
     "unicodedata",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from schemas.control import ContestMethod, ElectionContest
-from streams.core.contests import parse_time
+from streams.core.dates import parse_begin
 from streams.elections.definitions import (
     Definitions,
     ElectionsRefused,
@@ -17,6 +17,7 @@ from streams.elections.definitions import (
     read,
 )
 from streams.elections.results import result_of
+from streams.runtime.zones import zone_of
 
 TABLES: dict[str, list[dict[str, Any]]] = {
     "political_parties": [
@@ -59,17 +60,24 @@ def test_tables_become_a_contest_with_regions_and_a_window() -> None:
         ContestMethod.RANKED,
     )
     assert (contest.choices, contest.regions) == (["11", "12", "21"], ["10", "10", "20"])
-    assert contest.opens_ms == parse_time("2026-06-01T08:00:00Z")
-    assert contest.closes_ms == parse_time("2026-06-01T20:00:00Z")
+    assert contest.opens_ms == parse_begin("2026-06-01T08:00:00Z")
+    assert contest.closes_ms == parse_begin("2026-06-01T20:00:00Z")
     assert definitions.candidates[12].party_id == 2
     assert definitions.candidates[11].bio is None
 
 
-def test_a_date_alone_is_a_whole_day() -> None:
-    row = {"id": 2, "election_name": "E", "start_date": "2026-06-01", "end_date": "2026-06-02"}
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2026-06-01", "2026-06-02"), ("20260601", "20260602"), (date(2026, 6, 1), date(2026, 6, 2))],
+)
+def test_a_date_alone_is_a_whole_day(start: object, end: object) -> None:
+    row = {"id": 2, "election_name": "E", "start_date": start, "end_date": end}
     election = read({"elections": [row]}).elections[2]
-    assert election.starts_ms == parse_time("2026-06-01T00:00:00Z")
-    assert election.ends_ms == parse_time("2026-06-03T00:00:00Z")
+    assert election.starts_ms == parse_begin("2026-06-01T00:00:00Z")
+    assert election.ends_ms == parse_begin("2026-06-03T00:00:00Z")
+    local = read({"elections": [row]}, zone=zone_of("America/Toronto")).elections[2]
+    assert local.starts_ms == parse_begin("2026-06-01T04:00:00Z")
+    assert local.ends_ms == parse_begin("2026-06-03T04:00:00Z")
 
 
 def test_candidates_of_an_election_are_replaced_as_a_whole() -> None:
@@ -90,7 +98,7 @@ def test_candidates_of_an_election_are_replaced_as_a_whole() -> None:
         ("elections", {"id": 1.5, "election_name": "E"}, "not a whole number"),
         ("elections", {"id": 3}, "election_name is missing"),
         ("elections", {"id": 3, "name": "E", "voting_method": "lots"}, "no voting_method 'lots'"),
-        ("elections", {"id": 3, "name": "E", "start_date": "soon"}, "Invalid isoformat"),
+        ("elections", {"id": 3, "name": "E", "start_date": "soon"}, "'soon' is no time"),
         ("regions", {"region_code": "N"}, "id is missing"),
         ("candidates", {"id": 30, "election_id": 1}, "last_name is missing"),
         ("candidates", {"id": 30, "region_code": "Z", "name": "N"}, "no region_code 'Z'"),

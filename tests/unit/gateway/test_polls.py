@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.control import Contest, ContestsChanged
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote
+from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import stored_hash, voter_key
 from streams.core.polls import Who, is_signed, poll_key, sign
 from streams.core.rules import Rules
@@ -19,6 +20,7 @@ from streams.gateway.poll_store import contest_for
 from streams.gateway.problems import Problem
 from streams.gateway.voters import Voters
 from streams.messages.decode import Decoded, decode
+from streams.runtime.zones import zone_of
 
 KEY = poll_key("a secret of thirty-two characters")
 API_KEY = "an api key"
@@ -150,6 +152,20 @@ def test_a_poll_is_refused_by_field(more: dict[str, object], field: str) -> None
         checked(form(**more))
     assert problem.value.status == 400
     assert list(problem.value.faults) == [field]
+
+
+@pytest.mark.parametrize("day", ["2999-12-05", "29991205"])
+def test_a_date_alone_is_a_whole_day(day: str) -> None:
+    wanted = checked(form(opens_at=day, end_time=day), zone_of("America/Toronto"))
+    assert wanted.opens_ms == parse_begin("2999-12-05T05:00Z")
+    assert wanted.closes_ms == parse_end("2999-12-06T05:00Z")
+
+
+def test_a_time_that_comes_twice_is_refused_with_its_meanings() -> None:
+    with pytest.raises(Problem) as problem:
+        checked(form(end_time="2030-11-03T01:30"), zone_of("America/Toronto"))
+    [fault] = problem.value.faults["end_time"]
+    assert "-04:00 or 2030-11-03T01:30:00-05:00" in fault
 
 
 def test_a_poll_is_a_contest() -> None:

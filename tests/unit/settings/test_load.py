@@ -74,6 +74,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "rehearsal": ("mairie-test", "mairie-test"),
     "roll_min_share": ("0.9", 0.9),
     "enforce_contests": ("true", "true"),
+    "time_zone": ("America/Toronto", "America/Toronto"),
     "default_election": ("2026-1", "2026-1"),
     "partitions": ("8", 8),
     "replication_factor": ("3", 3),

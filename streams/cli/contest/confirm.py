@@ -1,0 +1,67 @@
+"""Ask before a change of a contest that cannot be undone."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Final
+
+import typer
+
+from streams.cli.contest.show import details
+from streams.cli.show import run
+from streams.errors import SettingsError
+from streams.settings.model import Settings
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for programs.")]
+
+_STATES: Final = {"close": {"open"}, "archive": {"closed", "not_enforced"}}
+"""In any other state the command changes nothing, or says why it cannot."""
+
+
+def ask(settings: Settings, name: str, verb: str, *, yes: bool) -> None:
+    """Show what a command will do to a contest, and ask whether to go on.
+
+    Args:
+        settings: where the contest is.
+        name: its id.
+        verb: `close` or `archive`.
+        yes: do not ask.
+
+    Raises:
+        SettingsError: nobody is there to answer.
+        typer.Exit: the answer is no.
+    """
+    if yes:
+        return
+    [one] = run(details(settings, [name]))
+    if one["state"] not in _STATES[verb]:
+        return
+    if not sys.stdin.isatty():
+        raise SettingsError(
+            f"{question(one, verb)} Standard input is no terminal, so nobody can answer",
+            where={"contest": name},
+            todo="Give --yes to go on without the question; nothing was changed",
+        )
+    if not typer.confirm(question(one, verb), err=True):
+        typer.echo("Nothing was changed.", err=True)
+        raise typer.Exit(1)
+
+
+def question(one: dict[str, Any], verb: str) -> str:
+    """What will happen, and whether it shall."""
+    title = "" if one["title"] == one["contest_id"] else f" ({one['title']!r})"
+    votes = f"{one['votes']:,} votes are counted so far"
+    if verb == "archive":
+        return (
+            f"Archive {one['contest_id']}{title}? {votes}; they stay, `contest list` shows it with"
+            " --all only, and it cannot be taken back."
+        )
+    due = f" It would close by itself on {one['closes']}." if one["closes"] else ""
+    effect = (
+        "votes that come later are rejected"
+        if one["enforced"]
+        else "it is not enforced, so votes go on counting"
+    )
+    return (
+        f"Close {one['contest_id']}{title} now? {votes}; {effect}, and it cannot be reopened.{due}"
+    )
