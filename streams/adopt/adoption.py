@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,8 +29,17 @@ from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_client
 from streams.adopt import moving
 from streams.adopt import statements as sql
-from streams.adopt.dialects import AUDIT, Columns, dialect
-from streams.adopt.findings import Finding
+from streams.adopt.accounts import Account, rows_of, unknown_tables
+from streams.adopt.dialects import (
+    AUDIT,
+    ELECTION_RESULTS,
+    ELECTION_VOTES,
+    ELECTIONS,
+    LAWS,
+    Columns,
+    dialect,
+)
+from streams.adopt.findings import UNACCOUNTED, Finding
 from streams.adopt.readiness import check_log, notify_bridges, queues
 from streams.adopt.records import records
 from streams.adopt.staging import LONG_S, Step, assess, columns, stage
@@ -40,10 +50,15 @@ from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
 
 CHUNK_ITEMS: Final = 20_000
+DEFINITIONS: Final = (ELECTIONS, LAWS)
+"""Tables that describe what is voted on."""
+LEFT_OUT: Final = ("uncountable", "pending", "unknown_status", "unusable", "voted_without_vote")
+"""Outcomes of rows whose vote does not count."""
+_READ: Final = [AUDIT, ELECTION_VOTES, ELECTION_RESULTS]
 
 _READERS: Final = """
 SELECT DISTINCT grantee::text FROM information_schema.role_table_grants
-WHERE table_schema = $1 AND table_name = 'vote_audit' AND privilege_type = 'SELECT'
+WHERE table_schema = $1 AND table_name = ANY($2) AND privilege_type = 'SELECT'
     AND grantee <> 'PUBLIC' AND grantee <> current_user
 ORDER BY 1
 """
@@ -78,15 +93,30 @@ class Adoption:
     facts: dict[str, int] = field(default_factory=dict)
     by_choice: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    reader_schema: str = ""
-    """Schema with views that show readers the old tables' columns."""
+    accounts: list[Account] = field(default_factory=list)
+    """What became of each row that was read, by table."""
+    reader_schemas: list[str] = field(default_factory=list)
+    """Schemas with views that show readers the old tables' columns."""
     readers: list[str] = field(default_factory=list)
-    """Roles that could read the old audit table."""
+    """Roles that could read the old tables of votes."""
 
     @property
     def serious(self) -> bool:
         """Whether it needs the operator's consent."""
         return any(finding.serious for finding in self.findings)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows of votes that are not counted as they were: outcome -> rows, over all tables."""
+        found: Counter[str] = Counter()
+        for account in self.accounts:
+            found.update({o: n for o, n in account.outcomes.items() if o in LEFT_OUT})
+        return dict(found)
+
+    @property
+    def unknown_tables(self) -> list[str]:
+        """Tables that look as if they held votes and were not read."""
+        return [d for f in self.findings if f.name == "unknown_tables" for d in f.details]
 
 
 class Differences(ScrutinError):
@@ -123,6 +153,13 @@ async def begin(
                 _waiting_bridges(config),
                 _staged(config, old, step, keep=True) as (found, target),
             ):
+                if any(finding.name == UNACCOUNTED for finding in found.findings):
+                    raise ScrutinError(
+                        "Not every row of the old tables has an outcome",
+                        where={a.source: a.unaccounted for a in found.accounts if a.unaccounted},
+                        todo="Nothing was changed. Stop whatever still writes these tables, and"
+                        " try again",
+                    )
                 if found.serious and not accept_differences:
                     raise Differences(
                         "The old system's data is inconsistent",
@@ -262,13 +299,14 @@ async def present(connection: Any) -> Adoption | None:
         facts=kept["facts"],
         by_choice=kept["by_choice"],
         findings=msgspec.convert(kept["findings"], list[Finding]),
-        reader_schema=kept["reader_schema"],
+        accounts=msgspec.convert(kept.get("accounts", []), list[Account]),
+        reader_schemas=kept.get("reader_schemas") or [kept["reader_schema"]],
         readers=kept["readers"],
     )
 
 
 def _stored(adoption: Adoption) -> dict[str, Any]:
-    names = ("facts", "by_choice", "findings", "reader_schema", "readers")
+    names = ("facts", "by_choice", "findings", "accounts", "reader_schemas", "readers")
     return {name: getattr(adoption, name) for name in names}
 
 
@@ -285,18 +323,36 @@ async def _staged(
             transaction = target.transaction()
             await transaction.start()
             try:
-                found, moved = await _inspect_tables(source, target, old, here=here)
+                occupied = not await moving.is_ours(target)
+                found, moved = await _inspect_tables(
+                    source, target, old, here=here, occupied=occupied
+                )
                 reading = source.transaction(isolation="repeatable_read", readonly=True)
                 await reading.start()
-                readers = [row[0] for row in await source.fetch(_READERS, old.schema)]
+                readers = [row[0] for row in await source.fetch(_READERS, old.schema, _READ)]
                 others = int(await source.fetchval(_OTHERS))
                 tables = dialect(old.schema, found, config.default_election)
-                await stage(source, target, tables, redis if old.redis else None, step)
+                await stage(
+                    source,
+                    target,
+                    tables,
+                    redis if old.redis else None,
+                    step,
+                    default_election=config.default_election,
+                )
+                rows = await rows_of(source, old.schema, tables.tables)
+                unknown = await unknown_tables(
+                    source,
+                    {(old.schema, table) for table in (*tables.tables, *DEFINITIONS)},
+                    moving.ours() if here and not occupied else (),
+                )
                 # Its locks would keep Scrutin's transaction from moving the tables.
                 await reading.rollback()
                 more = {"others_connected": others, **await queues(config)}
                 step("comparing")
-                facts, by_choice, findings = await assess(target, more, with_redis=old.redis)
+                facts, by_choice, accounts, findings = await assess(
+                    target, more, rows, tables.totals, unknown, with_redis=old.redis
+                )
                 await target.execute("SET LOCAL search_path TO public")
                 adoption = Adoption(
                     source=f"{old.database}.{old.schema}",
@@ -305,7 +361,8 @@ async def _staged(
                     facts=facts,
                     by_choice=by_choice,
                     findings=findings,
-                    reader_schema=_reader_schema(found[AUDIT]),
+                    accounts=accounts,
+                    reader_schemas=_reader_schemas(found),
                     readers=readers,
                 )
                 yield adoption, target
@@ -323,14 +380,18 @@ async def _staged(
 
 
 async def _inspect_tables(
-    source: asyncpg.Connection, target: asyncpg.Connection, old: OldSystem, *, here: bool
+    source: asyncpg.Connection,
+    target: asyncpg.Connection,
+    old: OldSystem,
+    *,
+    here: bool,
+    occupied: bool,
 ) -> tuple[dict[str, Columns], list[str]]:
     """Columns of the old tables and relations to move; locks tables in Scrutin's database.
 
     Raises:
         ScrutinError: the tables in question are Scrutin's own.
     """
-    occupied = not await moving.is_ours(target)
     if here and old.schema == "public" and not occupied:
         raise ScrutinError(
             "The tables in this schema are Scrutin's own",
@@ -346,7 +407,13 @@ async def _inspect_tables(
     return found, await moving.standing(target) if occupied else []
 
 
-def _reader_schema(audit: Columns) -> str:
-    if "vote" in audit:
-        return "reader_voting"
-    return "reader_validation" if "voter_hash" in audit else "reader_aggregation"
+def _reader_schemas(tables: Mapping[str, Columns]) -> list[str]:
+    schemas = []
+    if (audit := tables.get(AUDIT)) is not None:
+        if "vote" in audit:
+            schemas.append("reader_voting")
+        else:
+            schemas.append("reader_validation" if "voter_hash" in audit else "reader_aggregation")
+    if ELECTION_VOTES in tables or ELECTION_RESULTS in tables:
+        schemas.append("reader_elections")
+    return schemas

@@ -19,14 +19,23 @@ Columns = Mapping[str, str]
 AUDIT: Final = "vote_audit"
 DUPLICATES: Final = "duplicate_attempts"
 RESULTS: Final = "vote_results"
+ELECTION_VOTES: Final = "election_votes"
+"""Candidate votes that the deployed API writes by itself, beside the audit."""
+ELECTION_RESULTS: Final = "election_results"
+ELECTIONS: Final = "elections"
+LAWS: Final = "laws"
+VOTES: Final = (AUDIT, ELECTION_VOTES)
+"""Tables with one row a vote."""
+KNOWN: Final = (*VOTES, DUPLICATES, RESULTS, ELECTION_RESULTS, ELECTIONS, LAWS)
 
 _HASHES: Final = ("vote_hash", "voter_hash", "hash")
 _CHOICES: Final = ("choice", "vote")
-_TIMES: Final = ("timestamp", "vote_timestamp", "attempt_timestamp", "submitted_at")
+_TIMES: Final = ("timestamp", "vote_timestamp", "attempt_timestamp", "voted_at", "submitted_at")
 _PROCESSED: Final = ("processed_timestamp", "processed_at", "created_at")
 _FIRST: Final = ("first_attempt", "first_attempt_at")
 _LAST: Final = ("last_attempt", "last_attempt_at")
 _SECRETS: Final = ("nas", "code")
+_COUNTS: Final = ("vote_count", "votes")
 _MAPPED: Final = (
     *_HASHES,
     *_CHOICES,
@@ -50,16 +59,25 @@ class Dialect:
     """How to read an old system's tables.
 
     Attributes:
-        audit: query for the audit rows: hash, kind, contest, choice, status, at, citizen, metadata,
-            extra.
-        duplicates: query for the duplicate rows: hash, contest, choice, at, citizen, attempts (NULL
-            where a row is one attempt), extra; None without such a table.
-        results: query for the totals: law, choice, votes; None without such a table.
+        votes: table -> query for its votes: hash, kind, contest, choice, status, at, citizen,
+            metadata, extra, unranked (its ranking is not valid), origin (the table).
+        duplicates: query for the duplicate rows: hash, kind, contest, stated (whether the row names
+            its election), choice, at, citizen, attempts (NULL where a row is one attempt), extra;
+            None without such a table.
+        totals: table -> query for its totals: kind, contest, choice, votes.
+        elections: query for the contests of the old system's elections; None without their table.
+        laws: whether the system has votes on laws.
+        candidates: whether it has votes for candidates.
+        tables: those that are read row by row.
     """
 
-    audit: str
+    votes: Mapping[str, str]
     duplicates: str | None
-    results: str | None
+    totals: Mapping[str, str]
+    elections: str | None
+    laws: bool
+    candidates: bool
+    tables: tuple[str, ...]
 
 
 def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = "") -> Dialect:
@@ -67,45 +85,66 @@ def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = 
 
     Args:
         schema: that holds them.
-        tables: name -> columns, for those of the three known names that exist.
+        tables: name -> columns, for those of :data:`KNOWN` that exist.
         default_election: election of candidate votes that name none.
 
     Raises:
-        ScrutinError: there is no audit table, or it lacks the voter, contest or choice.
+        ScrutinError: there is no table of votes, or one lacks the voter, contest or choice.
     """
-    audit = tables.get(AUDIT)
-    if audit is None:
+    if not any(table in tables for table in VOTES):
         raise ScrutinError(
-            f"There is no table {AUDIT} to adopt votes from",
+            f"There is no table {AUDIT} or {ELECTION_VOTES} to adopt votes from",
             where={"schema": schema},
             todo="Name the database and schema of the old system with --from-database and"
             " --from-schema",
         )
+    votes = {table: tables[table] for table in VOTES if table in tables}
+    for table, found in votes.items():
+        _check(schema, table, found)
+    duplicates = tables.get(DUPLICATES)
+    if duplicates is not None and not _has(duplicates, _HASHES):
+        duplicates = None
+    totals = {}
+    if {"law_id", "oui_count", "non_count"} <= tables.get(RESULTS, {}).keys():
+        totals[RESULTS] = _results(schema)
+    results = tables.get(ELECTION_RESULTS, {})
+    if {"election_id", "candidate_id"} <= results.keys() and _has(results, _COUNTS):
+        totals[ELECTION_RESULTS] = _election_results(schema, results)
+    rows = [*votes.values(), *([duplicates] if duplicates is not None else [])]
+    return Dialect(
+        votes={table: _votes(schema, table, votes[table], default_election) for table in votes},
+        duplicates=None
+        if duplicates is None
+        else _duplicates(schema, duplicates, default_election),
+        totals=totals,
+        elections=f"SELECT '{ELECTION_PREFIX}' || id::text AS contest {_from(schema, ELECTIONS)}"
+        if "id" in tables.get(ELECTIONS, {})
+        else None,
+        laws=LAWS in tables or RESULTS in totals or any("law_id" in each for each in rows),
+        candidates=any("candidate_id" in each for each in rows),
+        tables=(*votes, *([] if duplicates is None else [DUPLICATES]), *totals),
+    )
+
+
+def _check(schema: str, table: str, columns: Columns) -> None:
+    candidates = ("candidate_id", "ranked_choices")
     missing = [
         what
         for what, there in {
-            "who voted (vote_hash or voter_hash)": _has(audit, _HASHES),
-            "in what (law_id or candidate_id)": _has(audit, ("law_id", "candidate_id")),
-            "for what (choice, vote or candidate_id)": _has(audit, (*_CHOICES, "candidate_id")),
+            "who voted (vote_hash or voter_hash)": _has(columns, _HASHES),
+            "in what (law_id, candidate_id or election_id)": _has(
+                columns, ("law_id", "election_id", *candidates)
+            ),
+            "for what (choice, vote or candidate_id)": _has(columns, (*_CHOICES, *candidates)),
         }.items()
         if not there
     ]
     if missing:
         raise ScrutinError(
-            f"The columns of {AUDIT} do not show {' or '.join(missing)}",
-            where={"schema": schema, "table": AUDIT},
+            f"The columns of {table} do not show {' or '.join(missing)}",
+            where={"schema": schema, "table": table},
             todo="Only a system with a documented schema can be adopted; see docs/adopting.md",
         )
-    duplicates, results = tables.get(DUPLICATES), tables.get(RESULTS)
-    return Dialect(
-        audit=_audit(schema, audit, default_election),
-        duplicates=None
-        if duplicates is None or not _has(duplicates, _HASHES)
-        else _duplicates(schema, duplicates, default_election),
-        results=None
-        if results is None or not {"law_id", "oui_count", "non_count"} <= results.keys()
-        else _results(schema),
-    )
 
 
 def _has(columns: Columns, names: tuple[str, ...]) -> bool:
@@ -149,11 +188,61 @@ def _vote(columns: Columns, default_election: str) -> tuple[str, str, str]:
     election = f"'{ELECTION_PREFIX}' || coalesce({stated}, '{default_election}')"
     choice = _text(columns, *_CHOICES)
     word = f"CASE WHEN lower({choice}) IN ('oui', 'non') THEN lower({choice}) ELSE {choice} END"
+    is_candidate = f"coalesce({candidate}, {stated}) IS NOT NULL"
+    if "ranked_choices" in columns:
+        is_candidate = f"({is_candidate} OR r.given > 0)"
+        candidate = f"CASE WHEN {_ranking_counts(columns)} THEN r.ranking ELSE {candidate} END"
     return (
-        f"CASE WHEN {law} IS NOT NULL THEN 0 WHEN {candidate} IS NOT NULL THEN 1 END",
-        f"CASE WHEN {law} IS NOT NULL THEN {law} WHEN {candidate} IS NOT NULL THEN {election} END",
+        f"CASE WHEN {law} IS NOT NULL THEN 0 WHEN {is_candidate} THEN 1 END",
+        f"CASE WHEN {law} IS NOT NULL THEN {law} WHEN {is_candidate} THEN {election} END",
         f"CASE WHEN {law} IS NOT NULL THEN {word} ELSE {candidate} END",
     )
+
+
+def _ranked(columns: Columns) -> str:
+    """Whether a row has a ranking that is meant to count."""
+    method = f"lower(coalesce({_text(columns, 'voting_method')}, ''))"
+    return f"(r.given > 0 AND {method} NOT IN ('single_choice', 'single'))"
+
+
+def _ranking_counts(columns: Columns) -> str:
+    """As for messages: no candidate twice, and `candidate_id` is the first."""
+    candidate = _text(columns, "candidate_id")
+    first = "split_part(r.ranking, '>', 1)"
+    return (
+        f"({_ranked(columns)} AND r.ranking IS NOT NULL AND coalesce({candidate}, {first})"
+        f" = {first})"
+    )
+
+
+def _ranking(columns: Columns) -> str:
+    """Joins a row's ranking as `r`: ids in their order, as the choice of a vote holds them."""
+    kind = columns.get("ranked_choices")
+    if kind is None:
+        return ""
+    value = 't."ranked_choices"'
+    if kind in {"json", "jsonb"}:
+        value = f"{value}::jsonb"
+    elif kind == "ARRAY":
+        value = f"to_jsonb({value})"
+    else:
+        bare = f"regexp_replace({value}::text, '[\\[\\]{{}}\"\\s]', '', 'g')"
+        value = f"to_jsonb(string_to_array(nullif({bare}, ''), ','))"
+    array = f"CASE jsonb_typeof({value}) WHEN 'array' THEN {value} END"
+    return _RANKING.replace("%array", array)
+
+
+_RANKING: Final = """
+CROSS JOIN LATERAL (
+    SELECT count(*) AS given,
+           CASE WHEN count(*) = count(DISTINCT c) AND bool_and(c <> '' AND strpos(c, '>') = 0)
+                THEN string_agg(c, '>' ORDER BY rank NULLS LAST, i) END AS ranking
+    FROM (
+        SELECT coalesce(v ->> 'candidate_id', v #>> '{}') AS c, i,
+               CASE WHEN v ->> 'rank' ~ '^[0-9]{1,9}$' THEN (v ->> 'rank')::int END AS rank
+        FROM jsonb_array_elements(%array) WITH ORDINALITY AS e (v, i)
+    ) AS listed
+) AS r"""
 
 
 def _extra(*more: str) -> str:
@@ -162,35 +251,49 @@ def _extra(*more: str) -> str:
     return f"jsonb_strip_nulls(to_jsonb(t) - ARRAY[{left_out}])"
 
 
-def _audit(schema: str, columns: Columns, default_election: str) -> str:
+def _votes(schema: str, table: str, columns: Columns, default_election: str) -> str:
     kind, contest, choice = _vote(columns, default_election)
     metadata = "NULL::jsonb"
     if columns.get("metadata") in {"json", "jsonb"}:
         metadata = '"metadata"::jsonb'
+    unranked = "false"
+    if "ranked_choices" in columns:
+        unranked = f"({_ranked(columns)} AND NOT {_ranking_counts(columns)})"
     return (
         f"SELECT {_hash(columns)} AS hash, ({kind})::int AS kind, ({contest})::text AS contest,"
         f" ({choice})::text AS choice, lower({_text(columns, 'status')}) AS status,"
         f" {_moment(columns, *_TIMES, *_PROCESSED)} AS at,"
         f" {_text(columns, 'citizen_id')} AS citizen, {metadata} AS metadata,"
-        f" {_extra('status')} AS extra {_from(schema, AUDIT)}"
+        f" {_extra('status')} AS extra, {unranked} AS unranked, '{table}'::text AS origin"
+        f" {_from(schema, table)}{_ranking(columns)}"
     )
 
 
 def _duplicates(schema: str, columns: Columns, default_election: str) -> str:
-    _, contest, choice = _vote(columns, default_election)
+    kind, contest, choice = _vote(columns, default_election)
     attempts = 'greatest("attempt_count" - 1, 0)' if "attempt_count" in columns else "NULL"
     return (
-        f"SELECT {_hash(columns)} AS hash, ({contest})::text AS contest,"
-        f" ({choice})::text AS choice,"
+        f"SELECT {_hash(columns)} AS hash, ({kind})::int AS kind, ({contest})::text AS contest,"
+        f" {_text(columns, 'election_id')} IS NOT NULL AS stated, ({choice})::text AS choice,"
         f" {_moment(columns, *_LAST, *_TIMES, *_FIRST, *_PROCESSED)} AS at,"
         f" {_text(columns, 'citizen_id')} AS citizen, ({attempts})::int AS attempts,"
-        f" {_extra()} AS extra {_from(schema, DUPLICATES)}"
+        f" {_extra()} AS extra {_from(schema, DUPLICATES)}{_ranking(columns)}"
     )
 
 
 def _results(schema: str) -> str:
     table = _from(schema, RESULTS)
     return (
-        f"SELECT law_id::text AS law, 'oui'::text AS choice, oui_count::bigint AS votes {table}"
-        f" UNION ALL SELECT law_id::text, 'non'::text, non_count::bigint {table}"
+        "SELECT 0 AS kind, law_id::text AS contest, 'oui'::text AS choice,"
+        f" oui_count::bigint AS votes {table}"
+        f" UNION ALL SELECT 0, law_id::text, 'non'::text, non_count::bigint {table}"
+    )
+
+
+def _election_results(schema: str, columns: Columns) -> str:
+    votes = next(name for name in _COUNTS if name in columns)
+    return (
+        f"SELECT 1 AS kind, '{ELECTION_PREFIX}' || election_id::text AS contest,"
+        f" candidate_id::text AS choice, coalesce({votes}, 0)::bigint AS votes"
+        f" {_from(schema, ELECTION_RESULTS)}"
     )

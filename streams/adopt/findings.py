@@ -7,6 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from streams.adopt.accounts import Account, UnknownTable
+
+UNACCOUNTED: Final = "unaccounted"
 MAX_DETAILS: Final = 20
 
 
@@ -34,8 +37,25 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
         True,
     ),
     "voted_without_vote": (
-        "voters marked as having voted (voted_hashes) without a vote in the audit; they stay"
-        " marked and nothing is counted for them (rejected_votes, reason vote_lost)",
+        "voters marked as having voted (voted_hashes) without a vote in any table; nothing is"
+        " counted for them and they cannot vote again, in no contest that the vote can have been"
+        " in (rejected_votes, reason vote_lost)",
+        True,
+    ),
+    "attempts_without_vote": (
+        "voters with duplicate attempts and no vote in any table; nothing is counted for them and"
+        " they cannot vote again (rejected_votes, reason vote_lost)",
+        True,
+    ),
+    "election_not_named": (
+        "candidate votes that name no election, though the old system has elections: set"
+        " SCRUTIN_DEFAULT_ELECTION to the election they belong to, or their voters can vote in it"
+        " again",
+        True,
+    ),
+    "rankings_not_taken": (
+        "ranked votes whose ranking names a candidate twice or begins with another candidate than"
+        " candidate_id; candidate_id counts",
         True,
     ),
     "votes_not_in_redis": (
@@ -50,12 +70,17 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
     ),
     "unknown_status": ("audit rows with an unknown status; they are not adopted", True),
     "unusable": (
-        "audit rows whose voter or contest is missing or too long; they are not adopted",
+        "audit rows whose voter or contest is missing or too long; they are not adopted, and"
+        " their voters, where known, cannot vote again",
+        True,
+    ),
+    "unusable_attempts": (
+        "rows of duplicate_attempts whose voter is missing or too long; they are not adopted",
         True,
     ),
     "uncountable": (
-        "counted law votes that are neither oui nor non; the voters stay marked, the votes do not"
-        " count",
+        "counted law votes that are neither oui nor non, or candidate votes without a candidate;"
+        " the voters stay marked, the votes do not count",
         True,
     ),
     "counters_differ": (
@@ -80,39 +105,62 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
 
 
 def findings(
-    facts: Mapping[str, int], by_choice: Sequence[Mapping[str, Any]], *, totals: bool
+    facts: Mapping[str, int],
+    by_choice: Sequence[Mapping[str, Any]],
+    accounts: Sequence[Account],
+    unknown: Sequence[UnknownTable],
 ) -> list[Finding]:
     """Derive the findings from the figures.
 
     Args:
         facts: figure -> count.
-        by_choice: `contest`, `choice`, `in_totals`, `in_audit`, `law` of every contest and choice.
-        totals: whether the old system had totals at all.
+        by_choice: `contest`, `choice`, `in_totals`, `in_audit`, `law` and `compared` (whether the
+            old system has totals of this kind) of every contest and choice.
+        accounts: of the tables and keys that were read.
+        unknown: tables that were not read and may hold votes.
     """
     found = []
-    if totals:
-        laws = [row for row in by_choice if row["law"]]
-        above = [row for row in laws if row["in_totals"] > row["in_audit"]]
-        below = [row for row in laws if row["in_totals"] < row["in_audit"]]
-        if above:
-            found.append(
-                Finding(
-                    "totals_above_audit",
-                    sum(row["in_totals"] - row["in_audit"] for row in above),
-                    "votes in vote_results that the audit lacks (redeliveries counted"
-                    " twice, or lost rows); they are not counted",
-                    _compared(above),
-                )
+    if unread := sum(account.unaccounted != 0 for account in accounts):
+        found.append(
+            Finding(
+                UNACCOUNTED,
+                unread,
+                "tables of which not every row has an outcome; the adoption is refused",
+                [f"{a.source}: {a.unaccounted:,} rows" for a in accounts if a.unaccounted],
             )
-        if below:
-            found.append(
-                Finding(
-                    "totals_below_audit",
-                    sum(row["in_audit"] - row["in_totals"] for row in below),
-                    "votes in the audit that vote_results lacks; they are counted",
-                    _compared(below),
-                )
+        )
+    if unknown:
+        found.append(
+            Finding(
+                "unknown_tables",
+                len(unknown),
+                "tables that look as if they held votes or voters who have voted, and are not"
+                " read: nothing in them is adopted",
+                [str(table) for table in unknown],
             )
+        )
+    compared = [row for row in by_choice if row["compared"]]
+    above = [row for row in compared if row["in_totals"] > row["in_audit"]]
+    below = [row for row in compared if row["in_totals"] < row["in_audit"]]
+    if above:
+        found.append(
+            Finding(
+                "totals_above_audit",
+                sum(row["in_totals"] - row["in_audit"] for row in above),
+                "votes in vote_results or election_results without a row of their own"
+                " (redeliveries counted twice, or lost rows); they are not counted",
+                _compared(above),
+            )
+        )
+    if below:
+        found.append(
+            Finding(
+                "totals_below_audit",
+                sum(row["in_audit"] - row["in_totals"] for row in below),
+                "votes with a row that vote_results or election_results lack; they are counted",
+                _compared(below),
+            )
+        )
     for name, (what, serious) in _MEANINGS.items():
         if count := facts.get(name, 0):
             found.append(Finding(name, count, what, serious=serious))
@@ -121,8 +169,8 @@ def findings(
 
 def _compared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
-        f"{row['contest']} {row['choice']}: {row['in_totals']:,} in vote_results,"
-        f" {row['in_audit']:,} in vote_audit"
+        f"{row['contest']} {row['choice']}: {row['in_totals']:,} in the totals,"
+        f" {row['in_audit']:,} in the votes"
         for row in rows[:MAX_DETAILS]
     ]
     return lines if len(rows) <= MAX_DETAILS else [*lines, f"and {len(rows) - MAX_DETAILS} more"]

@@ -25,7 +25,7 @@ _FLAGS: Final = int(Flag.ON_ROLL | Flag.MESSAGE_ID | Flag.PREVALIDATED)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-_TOP_LEVEL: Final = ("ip_address", "user_agent")
+_TOP_LEVEL: Final = ("ip_address", "user_agent", "region_id")
 """Fields that old clients send at the top level, where readers of the tables expect them."""
 
 _VOTE_BYTES: Final = 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -11,10 +11,11 @@ from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
 from streams.adopt import statements as sql
-from streams.adopt.dialects import AUDIT, DUPLICATES, RESULTS, Columns, Dialect
+from streams.adopt.accounts import Account, UnknownTable, accounts
+from streams.adopt.dialects import DUPLICATES, KNOWN, Columns, Dialect
 from streams.adopt.findings import Finding, findings
 from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
-from streams.core.keys import normalise_hash
+from streams.core.keys import ELECTION_PREFIX, normalise_hash
 
 LONG_S: Final = 24 * 3600.0
 """Statements over millions of rows take longer than the usual timeout."""
@@ -25,9 +26,12 @@ _QUEUE: Final = 64
 _TABLES: Final[dict[str, tuple[str, ...]]] = {
     "audit": (
         *("hash", "kind", "contest", "choice", "status", "at", "citizen", "metadata", "extra"),
+        *("unranked", "origin"),
     ),
-    "duplicates": ("hash", "contest", "choice", "at", "citizen", "attempts", "extra"),
-    "totals": ("law", "choice", "votes"),
+    "duplicates": (
+        *("hash", "kind", "contest", "stated", "choice", "at", "citizen", "attempts", "extra"),
+    ),
+    "totals": ("kind", "contest", "choice", "votes"),
 }
 
 Step = Callable[[str], None]
@@ -40,7 +44,7 @@ async def columns(connection: asyncpg.Connection, schema: str) -> dict[str, Colu
         "SELECT table_name::text AS t, column_name::text AS c, data_type::text AS d"
         " FROM information_schema.columns WHERE table_schema = $1 AND table_name = ANY($2)",
         schema,
-        [AUDIT, DUPLICATES, RESULTS],
+        list(KNOWN),
     )
     tables: dict[str, dict[str, str]] = {}
     for row in rows:
@@ -54,6 +58,8 @@ async def stage(
     dialect: Dialect,
     redis: Redis | None,
     step: Step,
+    *,
+    default_election: str,
 ) -> None:
     """Copy tables and keys, classify the rows and plan the items; in a transaction of `target`.
 
@@ -63,20 +69,23 @@ async def stage(
         dialect: of the old tables.
         redis: the old system's; None to skip it.
         step: called with the name of the next step.
+        default_election: election of candidate votes that name none.
 
     Raises:
         ServiceUnavailable: Redis does not answer.
     """
     await target.execute(sql.CREATE)
-    queries = {
-        "audit": dialect.audit,
-        "duplicates": dialect.duplicates,
-        "totals": dialect.results,
-    }
-    for table, query in queries.items():
-        if query is not None:
-            step(f"copying {table}")
+    duplicates = {} if dialect.duplicates is None else {DUPLICATES: dialect.duplicates}
+    for table, queries in (
+        ("audit", dialect.votes),
+        ("duplicates", duplicates),
+        ("totals", dialect.totals),
+    ):
+        for old, query in queries.items():
+            step(f"copying {old}")
             await _copy(source, target, query, table)
+    contests = await _possible(source, dialect, default_election)
+    await _put(target, "possible", contests)
     if redis is not None:
         step("copying Redis")
         await _copy_redis(redis, target)
@@ -87,13 +96,22 @@ async def stage(
 
 
 async def assess(
-    target: asyncpg.Connection, more: dict[str, int], *, with_redis: bool
-) -> tuple[dict[str, int], list[dict[str, Any]], list[Finding]]:
-    """Figures, votes by contest and choice, and findings; within the transaction of staging.
+    target: asyncpg.Connection,
+    more: dict[str, int],
+    rows: dict[str, int],
+    totals: Collection[str],
+    unknown: Sequence[UnknownTable],
+    *,
+    with_redis: bool,
+) -> tuple[dict[str, int], list[dict[str, Any]], list[Account], list[Finding]]:
+    """Figures, votes by contest and choice, accounts and findings; in the staging transaction.
 
     Args:
         target: to Scrutin's database, with the search path that staging set.
         more: figures from other sources.
+        rows: table that was read -> rows in the source.
+        totals: those of them that hold totals.
+        unknown: tables that were not read and may hold votes.
         with_redis: whether Redis was read.
     """
     row = await target.fetchrow(sql.FACTS, timeout=LONG_S)
@@ -102,8 +120,29 @@ async def assess(
     if not with_redis:
         facts["votes_not_in_redis"] = facts["counters_differ"] = 0
     by_choice = [dict(row) for row in await target.fetch(sql.BY_CHOICE, timeout=LONG_S)]
-    totals = await target.fetchval("SELECT EXISTS (SELECT 1 FROM totals)")
-    return facts, by_choice, findings(facts, by_choice, totals=totals)
+    outcomes = [
+        dict(row)
+        for query in (sql.VOTE_ROWS, sql.DUPLICATE_ROWS, *([sql.REDIS_KEYS] if with_redis else []))
+        for row in await target.fetch(query, timeout=LONG_S)
+    ]
+    outcomes += [{"source": t, "outcome": "compared", "rows": rows[t]} for t in totals]
+    account = accounts(rows, outcomes)
+    return facts, by_choice, account, findings(facts, by_choice, account, unknown)
+
+
+async def _possible(
+    source: asyncpg.Connection, dialect: Dialect, default_election: str
+) -> list[tuple[int, str]]:
+    """Contests of the old system, beside those of its votes: kind and contest.
+
+    All laws are one contest for a voter of whom only the hash is known.
+    """
+    elections: list[tuple[int, str]] = []
+    if dialect.elections is not None:
+        elections = [(1, row["contest"]) for row in await source.fetch(dialect.elections)]
+    if dialect.candidates or default_election:
+        elections.append((1, f"{ELECTION_PREFIX}{default_election}"))
+    return elections + ([(0, "")] if dialect.laws or not elections else [])
 
 
 async def _copy(

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from streams.adopt import statements as sql
+from streams.adopt.accounts import OUTCOMES
 from streams.adopt.adoption import (
     Adoption,
     OldSystem,
@@ -63,11 +64,12 @@ def command(
 ) -> None:
     """Take over an election from the replaced services, including the votes already cast.
 
-    Reads vote_audit, duplicate_attempts and vote_results in any of their documented forms, and
-    voted_hashes and duplicate_count:* in Redis. Writes every vote to the log, where it counts as
-    its voter's first, with its own time. Can be killed and repeated. Stop the old worker and
-    aggregator before, and start bridges after. Old tables whose names Scrutin needs are moved to
-    the schema scrutin_replaced; --undo moves them back.
+    Reads vote_audit, election_votes, duplicate_attempts, vote_results and election_results in any
+    of their documented forms, and voted_hashes and duplicate_count:* in Redis. The report says
+    what becomes of each row, and names tables that may hold votes and are not read. Writes every
+    vote to the log, where it counts as its voter's first, with its own time. Can be killed and
+    repeated. Stop the old worker and aggregator before, and start bridges after. Old tables whose
+    names Scrutin needs are moved to the schema scrutin_replaced; --undo moves them back.
 
     Exit code 3: the old data is inconsistent or, with --wait, the count differs from it.
 
@@ -140,25 +142,18 @@ def _report(
         write_json(_document(found, dry_run=dry_run, left=left))
         return
     out = console()
-    facts = found.facts
-    table = grid(
-        "Contest", "Choice", "vote_results", "vote_audit", right=("vote_results", "vote_audit")
-    )
+    table = grid("Contest", "Choice", "in totals", "in votes", right=("in totals", "in votes"))
     for row in found.by_choice[:40]:
         table.add_row(
             plain(row["contest"]),
             plain(row["choice"]),
-            f"{row['in_totals']:,}" if row["law"] else "",
+            f"{row['in_totals']:,}" if row.get("compared", row["law"]) else "",
             f"{row['in_audit']:,}",
         )
     out.print(table)
     if len(found.by_choice) > 40:
         out.print(f"[dim]and {len(found.by_choice) - 40:,} more[/]")
-    out.print(
-        f"\n{facts['votes']:,} votes from {facts['audit_rows']:,} audit rows,"
-        f" {facts['duplicate_rows']:,} duplicate rows; Redis: {facts['voted_hashes']:,} voters,"
-        f" {facts['counters']:,} counters."
-    )
+    _say_accounts(found)
     for finding in found.findings:
         colour = "bold red" if finding.serious else "yellow"
         out.print(f"[{colour}]{finding.count:,} {finding.name}[/]: {finding.what}")
@@ -177,7 +172,33 @@ def _report(
             " unchanged.[/] Is a worker running?"
         )
     elif left is not None:
-        out.print("[green]Every adopted vote is counted unchanged.[/]")
+        _say_counted(found)
+
+
+def _say_accounts(found: Adoption) -> None:
+    out = console()
+    table = grid("Source", "Rows", "", "Of them", right=("Rows", ""))
+    for account in found.accounts:
+        table.add_row(plain(account.source), f"{account.rows:,}", "", "")
+        for outcome, rows in sorted(account.outcomes.items(), key=lambda each: -each[1]):
+            table.add_row("", "", f"{rows:,}", OUTCOMES.get(outcome, outcome))
+        if account.unaccounted:
+            table.add_row("", "", f"{account.unaccounted:,}", "[bold red]without an outcome[/]")
+    out.print(table)
+
+
+def _say_counted(found: Adoption) -> None:
+    out = console()
+    votes = f"{found.facts['votes'] - found.facts.get('uncountable', 0):,}"
+    left_out, unknown = found.left_out, found.unknown_tables
+    if not left_out and not unknown:
+        out.print(f"[green]Every adopted vote is counted unchanged: {votes}.[/]")
+        return
+    out.print(f"{votes} adopted votes are counted unchanged. Not everything was adopted:")
+    for outcome, rows in left_out.items():
+        out.print(f"  [yellow]{rows:,}[/] {OUTCOMES[outcome]}")
+    for line in unknown:
+        out.print("  [yellow]not read[/]", plain(line))
 
 
 def _say_moved(found: Adoption, *, dry_run: bool) -> None:
@@ -188,19 +209,19 @@ def _say_moved(found: Adoption, *, dry_run: bool) -> None:
             f"\nThese {verb} from public to {sql.REPLACED}, with their indexes;"
             f" `scrutin adopt --undo` moves them back:\n  {', '.join(found.moved)}"
         )
-    out.print(f"\nReaders of the old columns use {found.reader_schema}:")
+    out.print(f"\nReaders of the old columns use {', '.join(found.reader_schemas)}:")
     for role in found.readers or ["READER"]:
         for statement in _for_reader(found, role):
             out.print("  ", plain(statement))
 
 
 def _for_reader(found: Adoption, role: str) -> list[str]:
-    schema = found.reader_schema
+    schemas = ", ".join(found.reader_schemas)
     name = '"' + role.replace('"', '""') + '"'
     return [
-        f"GRANT USAGE ON SCHEMA {schema} TO {name};"
-        f" GRANT SELECT ON ALL TABLES IN SCHEMA {schema}, public TO {name};",
-        f"ALTER ROLE {name} SET search_path = {schema}, public;",
+        f"GRANT USAGE ON SCHEMA {schemas} TO {name};"
+        f" GRANT SELECT ON ALL TABLES IN SCHEMA {schemas}, public TO {name};",
+        f"ALTER ROLE {name} SET search_path = {schemas}, public;",
     ]
 
 
@@ -225,7 +246,18 @@ def _document(found: Adoption, *, dry_run: bool, left: tuple[int, int] | None) -
         ],
         "moved": found.moved,
         "moved_to": sql.REPLACED if found.moved else None,
-        "reader_schema": found.reader_schema,
+        "accounts": [
+            {
+                "source": account.source,
+                "rows": account.rows,
+                "outcomes": account.outcomes,
+                "unaccounted": account.unaccounted,
+            }
+            for account in found.accounts
+        ],
+        "left_out": found.left_out,
+        "unknown_tables": found.unknown_tables,
+        "reader_schemas": found.reader_schemas,
         "reader_statements": [
             statement for role in found.readers for statement in _for_reader(found, role)
         ],

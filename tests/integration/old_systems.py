@@ -7,6 +7,7 @@ of the old systems among them when asked for.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -68,6 +69,32 @@ CREATE TABLE duplicate_attempts (
 CREATE VIEW vote_summary AS SELECT law_id, total_votes FROM vote_results;
 """
 """Reference: the deployed voting services."""
+
+OLD_ELECTIONS = (
+    "CREATE TABLE political_parties (id serial PRIMARY KEY, party_code varchar(10) UNIQUE,"
+    " party_name varchar(100), party_color varchar(7))",
+    "CREATE TABLE regions (id serial PRIMARY KEY, region_code varchar(10), region_name text)",
+    "CREATE TABLE elections (id serial PRIMARY KEY, election_code varchar(50), election_name text,"
+    " start_datetime timestamp, end_datetime timestamp, voting_method varchar(20))",
+    "CREATE TABLE candidates (id serial PRIMARY KEY, election_id int REFERENCES elections,"
+    " region_id int REFERENCES regions, party_id int REFERENCES political_parties,"
+    " first_name text, last_name text)",
+    "CREATE TABLE election_results (id serial PRIMARY KEY, election_id int REFERENCES elections,"
+    " region_id int REFERENCES regions, candidate_id int REFERENCES candidates,"
+    " vote_count int DEFAULT 0, percentage numeric(5,2), updated_at timestamp DEFAULT now())",
+    "CREATE TABLE election_votes (id bigserial PRIMARY KEY, vote_hash varchar(64) NOT NULL,"
+    " election_id int REFERENCES elections, region_id int REFERENCES regions,"
+    " candidate_id int REFERENCES candidates, voting_method varchar(20), ranked_choices jsonb,"
+    " vote_timestamp timestamp DEFAULT now(), UNIQUE (vote_hash, election_id))",
+    "INSERT INTO political_parties (party_code, party_name) VALUES ('A', 'Alpha')",
+    "INSERT INTO regions (region_code, region_name) VALUES ('N', 'North'), ('S', 'South')",
+    "INSERT INTO elections (election_code, election_name, start_datetime, end_datetime,"
+    " voting_method) VALUES ('E', 'Assembly', '2027-01-01 08:00', '2027-01-01 20:00',"
+    " 'ranked_choice')",
+    "INSERT INTO candidates (election_id, region_id, party_id, first_name, last_name)"
+    " VALUES (1, 1, 1, 'A', 'B'), (1, 2, NULL, 'C', 'D')",
+)
+"""Reference: the elections of the deployed API."""
 
 SCHEMAS = {"aggregation": AGGREGATION, "validation": VALIDATION, "voting": VOTING}
 
@@ -208,3 +235,42 @@ async def _voting(db: asyncpg.Connection, old: OldElection) -> None:
             for voter, n in old.attempts.items()
         ],
     )
+
+
+async def fill_elections(db: asyncpg.Connection, redis: Redis, voters: int) -> OldElection:
+    """Candidate votes as the deployed API writes them, with its totals; after :func:`fill`.
+
+    Every third one is a ranking, and half of those are in an array of objects.
+    """
+    for statement in OLD_ELECTIONS:
+        await db.execute(statement)
+    made = OldElection("elections")
+    rows = []
+    for n in range(voters):
+        voter = hashlib.sha256(f"elector {n}".encode()).hexdigest()
+        at = START + timedelta(milliseconds=53 * n)
+        first, second = (1, 2) if n % 2 else (2, 1)
+        listed: list[Any] | None = None
+        if n % 3 == 0:
+            listed = [first, second]
+        if n % 6 == 0:
+            listed = [{"candidate_id": second, "rank": 2}, {"candidate_id": first, "rank": 1}]
+        choice = f"{first}>{second}" if listed else str(first)
+        made.votes.append((voter, "election:1", choice, at))
+        method = "ranked_choice" if listed else "single_choice"
+        rows.append((voter, 1, first, first, method, json.dumps(listed), _naive(at)))
+    await db.copy_records_to_table(
+        "election_votes",
+        columns=[
+            *("vote_hash", "election_id", "region_id", "candidate_id", "voting_method"),
+            *("ranked_choices", "vote_timestamp"),
+        ],
+        records=rows,
+    )
+    await db.execute(
+        "INSERT INTO election_results (election_id, region_id, candidate_id, vote_count)"
+        " SELECT election_id, region_id, candidate_id, count(*) FROM election_votes"
+        " GROUP BY 1, 2, 3"
+    )
+    await redis.sadd("voted_hashes", *(voter for voter, *_ in made.votes))
+    return made

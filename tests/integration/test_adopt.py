@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -24,57 +21,13 @@ from streams.core.records import OutRecord
 from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.errors import ExitCode
-from streams.load.programs import Program, child_environment
+from streams.load.programs import Program
 from streams.runtime.outages import OutageTracker
 from streams.settings.load import load_settings
 from tests.harness import Chain, database, metrics, redis_of, until, wipe
-from tests.integration.bridge_harness import scrutin
-from tests.integration.old_systems import SCHEMAS, OldElection, election, fill
+from tests.integration.adopt_harness import KILLED, PATIENCE_S, VOTES, Before, Running
+from tests.integration.old_systems import OLD_ELECTIONS, SCHEMAS, OldElection, election, fill
 from tests.strategies import make_batch, make_vote
-
-VOTES = int(os.environ.get("ADOPT_VOTES", "20000"))
-"""Of one old system; `make adopt` takes 200,000."""
-PATIENCE_S = 120 + VOTES // 400
-KILLED = {"SCRUTIN_TEST_FAILPOINTS": "after_adopted:kill", "SCRUTIN_TEST_DEPLOYMENT": "true"}
-
-
-class Before:
-    """An old system on a wiped stack, to be adopted."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.env = child_environment(stack.env(), RETRY_DELAY_SECONDS="0.2")
-        self.settings = load_settings(self.env)
-
-    async def fill(self, old: OldElection, *statements: str) -> None:
-        db, redis = await database(self.settings), redis_of(self.settings)
-        try:
-            await fill(db, redis, old)
-            for statement in statements:
-                await db.execute(statement)
-        finally:
-            await db.close()
-            await redis.aclose()
-
-    async def adopt(self, *arguments: str, **env: str) -> tuple[int, dict[str, Any]]:
-        """Exit code, and the document on standard output (or the error's text)."""
-        return await self.run("adopt", *arguments, **env)
-
-    async def run(self, *arguments: str, **env: str) -> tuple[int, dict[str, Any]]:
-        """The same of any command."""
-        done = await asyncio.to_thread(
-            scrutin, {**self.env, **env}, *arguments, "--json", timeout_s=90 + PATIENCE_S
-        )
-        try:
-            return done.returncode, json.loads(done.stdout)
-        except ValueError:
-            return done.returncode, {"error": done.stderr}
-
-    async def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
-        db = await database(self.settings)
-        try:
-            return [tuple(row) for row in await db.fetch(query, *arguments)]
-        finally:
-            await db.close()
 
 
 @pytest.fixture
@@ -120,37 +73,24 @@ async def test_an_adopted_election_is_the_old_one(
     """Killed on the way, gone on with, counted by workers, and a voter's later vote refused."""
     old = election(dialect, VOTES)
     await before.fill(old)
-    code, plan = await before.adopt("--dry-run")
+    code, plan = await before.run("adopt", "--dry-run")
     assert (code, plan["findings"]) == (0, []), plan
     assert await before.rows("SELECT to_regnamespace('scrutin_adoption') IS NULL") == [(True,)]
     assert "vote_audit" in plan["moved"]
 
-    code, _ = await before.adopt(**KILLED)
+    code, _ = await before.run("adopt", **KILLED)
     assert code == -signal.SIGKILL
     assert await before.rows("SELECT done FROM scrutin_adoption.adoption") == [(0,)]
     async with Running(stack, tmp_path) as chain:
         started_s = time.monotonic()
-        code, done = await before.adopt("--wait", str(PATIENCE_S))
+        code, done = await before.run("adopt", "--wait", str(PATIENCE_S))
         assert (code, done["finished"], done["done"]) == (0, True, plan["items"]), done
         print(f"{dialect}: {plan['items']:,} items in {time.monotonic() - started_s:.1f} s")
         await check(before, old)
         # Workers met the first chunk twice.
         assert await replays(chain) >= min(CHUNK_ITEMS, plan["items"]) - len(old.refused)
-        code, again = await before.adopt("--wait", "5")
+        code, again = await before.run("adopt", "--wait", "5")
         assert (code, again["done"]) == (0, plan["items"])
-
-
-class Running:
-    """Workers only: an adoption is counted without a bridge."""
-
-    def __init__(self, stack: Stack, directory: Path, **settings: Any) -> None:
-        self._chain = Chain(stack, directory, **{"bridges": 0, **settings})
-
-    async def __aenter__(self) -> Chain:
-        return await self._chain.start()
-
-    async def __aexit__(self, *error: Any) -> None:
-        await self._chain.__aexit__(*error)
 
 
 async def faults(program: Program) -> str:
@@ -177,7 +117,7 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
     old = election("voting", 300)
     await before.fill(old)
     name = {"SCRUTIN_REHEARSAL": "dry-run", "SCRUTIN_ROLL": "open"}
-    assert (await before.adopt(**KILLED, **name))[0] == -signal.SIGKILL
+    assert (await before.run("adopt", **KILLED, **name))[0] == -signal.SIGKILL
     hasty = {"vote_hash": old.votes[1][0], "law_id": old.votes[1][1], "choice": "non"}
     running = Chain(stack, tmp_path, settings=name)
     [worker], [bridge] = running.workers, running.bridges
@@ -193,7 +133,7 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
             channel.raw.basic_publish("", "votes.validation", json.dumps(hasty).encode())
         worker.start()
         await worker.ready()
-        code, done = await before.adopt("--wait", "120")
+        code, done = await before.run("adopt", "--wait", "120")
         assert (code, done["finished"]) == (0, True), done
         await bridge.ready()
 
@@ -268,7 +208,7 @@ async def test_where_the_old_system_disagrees_with_itself(
     await redis.set(f"duplicate_count:{old.votes[8][0]}", 5)
     await redis.aclose()
 
-    code, plan = await before.adopt("--dry-run")
+    code, plan = await before.run("adopt", "--dry-run")
     assert code == ExitCode.DIFFERENT
     assert {finding["name"]: finding["count"] for finding in plan["findings"]} == {
         "totals_above_audit": 3,
@@ -287,15 +227,15 @@ async def test_where_the_old_system_disagrees_with_itself(
     hashes = [vote[0] for vote in old.votes] + lost
     assert not any(voter in json.dumps(plan) for voter in hashes)
 
-    code, refused = await before.adopt()
+    code, refused = await before.run("adopt")
     assert code == ExitCode.FAILED
     assert "--accept-differences" in refused["error"]
     assert await before.rows("SELECT count(*) FROM vote_audit") != [(0,)]
     # It puts the old tables aside; before that a worker would refuse to start.
-    code, done = await before.adopt("--accept-differences")
+    code, done = await before.run("adopt", "--accept-differences")
     assert code == 0, done
     async with Running(stack, tmp_path):
-        code, done = await before.adopt("--accept-differences", "--wait", "120")
+        code, done = await before.run("adopt", "--accept-differences", "--wait", "120")
         assert code == 0, done
         counted = await before.rows("SELECT contest_id, choice, votes FROM contest_results")
         assert {(c, choice): votes for c, choice, votes in counted} == dict(old.totals())
@@ -325,35 +265,15 @@ async def test_from_another_database(before: Before) -> None:
         await fill(db, redis, old)
         await db.close()
         await redis.aclose()
-        code, done = await before.adopt("--from-database", "voting")
+        code, done = await before.run("adopt", "--from-database", "voting")
         assert (code, done["moved"], done["done"]) == (0, [], done["items"]), done
         assert await before.rows("SELECT count(*) FROM schema_migrations") > [(0,)]
-        code, none = await before.adopt("--from-database", "postgres", "--dry-run")
+        code, none = await before.run("adopt", "--from-database", "postgres", "--dry-run")
         assert code == ExitCode.FAILED
-        assert "no table vote_audit" in none["error"]
+        assert "no table vote_audit or election_votes" in none["error"]
     finally:
         await admin.execute("DROP DATABASE voting WITH (FORCE)")
         await admin.close()
-
-
-OLD_ELECTIONS = (
-    "CREATE TABLE political_parties (id serial PRIMARY KEY, party_code varchar(10) UNIQUE,"
-    " party_name varchar(100), party_color varchar(7))",
-    "CREATE TABLE regions (id serial PRIMARY KEY, region_code varchar(10), region_name text)",
-    "CREATE TABLE elections (id serial PRIMARY KEY, election_code varchar(50), election_name text,"
-    " start_datetime timestamp, end_datetime timestamp, voting_method varchar(20))",
-    "CREATE TABLE candidates (id serial PRIMARY KEY, election_id int REFERENCES elections,"
-    " region_id int REFERENCES regions, party_id int REFERENCES political_parties,"
-    " first_name text, last_name text)",
-    "CREATE TABLE election_results (election_id int REFERENCES elections, votes int)",
-    "INSERT INTO political_parties (party_code, party_name) VALUES ('A', 'Alpha')",
-    "INSERT INTO regions (region_code, region_name) VALUES ('N', 'North'), ('S', 'South')",
-    "INSERT INTO elections (election_code, election_name, start_datetime, end_datetime,"
-    " voting_method) VALUES ('E', 'Assembly', '2027-01-01 08:00', '2027-01-01 20:00',"
-    " 'ranked_choice')",
-    "INSERT INTO candidates (election_id, region_id, party_id, first_name, last_name)"
-    " VALUES (1, 1, 1, 'A', 'B'), (1, 2, NULL, 'C', 'D')",
-)
 
 
 async def test_undo_puts_everything_back(before: Before) -> None:
@@ -365,7 +285,7 @@ async def test_undo_puts_everything_back(before: Before) -> None:
         " WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
     )
     standing = await before.rows(names)
-    code, _ = await before.adopt()
+    code, _ = await before.run("adopt")
     assert code == 0
     assert await before.rows("SELECT count(*) FROM scrutin_replaced.vote_audit") == [(202,)]
     code, drafted = await before.run(
@@ -378,12 +298,12 @@ async def test_undo_puts_everything_back(before: Before) -> None:
         "draft",
     )
     assert drafted["closes_at"] == "2027-01-01T20:00:00+00:00"
-    code, undone = await before.adopt("--undo")
+    code, undone = await before.run("adopt", "--undo")
     assert code == 0, undone
     assert await before.rows(names) == standing
     schemas = await before.rows("SELECT nspname::text FROM pg_namespace WHERE nspname !~ '^pg_'")
     assert {name for (name,) in schemas} == {"public", "information_schema", "scrutin_undone"}
-    code, again = await before.adopt("--undo")
+    code, again = await before.run("adopt", "--undo")
     assert code == ExitCode.FAILED
     assert "Nothing was adopted" in again["error"]
 
@@ -394,7 +314,7 @@ async def test_a_log_with_votes_of_its_own_is_refused(before: Before) -> None:
     writer = LogWriter(before.settings.kafka.servers, outages=OutageTracker(3))
     await writer.write([OutRecord(VALIDATION_TOPIC, 1, encode(make_batch(make_vote(1))))])
     await writer.close()
-    code, refused = await before.adopt()
+    code, refused = await before.run("adopt")
     assert code == ExitCode.LOG_MISMATCH
     assert "before the first bridge" in refused["error"]
     assert await before.rows("SELECT to_regnamespace('scrutin_adoption') IS NULL") == [(True,)]
