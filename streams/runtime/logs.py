@@ -14,6 +14,8 @@ from typing import Any
 
 import structlog
 
+from streams.runtime.tracebacks import format_exception, write_exception
+
 
 def logging_config(level: str, log_format: str) -> dict[str, Any]:
     """A `logging.config.dictConfig` dictionary that sends everything through structlog to stderr.
@@ -23,27 +25,30 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
         log_format: `console`, `json` or `auto` (console when stderr is a terminal).
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderer: Any = (
-        # The default formatter prints local variables, which may hold votes.
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+    # The formatters of structlog and of the standard library show local variables or values that
+    # may be of a vote.
+    renderers: list[Any] = (
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=write_exception
+            )
+        ]
         if console
-        else structlog.processors.JSONRenderer()
+        else [
+            structlog.processors.ExceptionRenderer(format_exception),
+            structlog.processors.JSONRenderer(),
+        ]
     )
-    shared = _shared_processors()
-    if not console:
-        shared = [*shared, structlog.processors.format_exc_info]
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": shared,
+                "foreign_pre_chain": _shared_processors(),
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    renderer,
+                    *renderers,
                 ],
             }
         },
