@@ -21,6 +21,7 @@ from streams.adapters.rabbitmq.client import (
     resolve,
 )
 from streams.bridge.delivery_tags import DeliveryTags
+from streams.bridge.queue_guard import QueueGuard
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
 from streams.settings.configs import RabbitConfig
@@ -61,9 +62,15 @@ class ConsumerSession:
         self._acked = 0
         self._counted = 0
 
+    def give_back(self) -> None:
+        """Return all deliveries without an answer to the queue."""
+        if self._channel.raw.is_open and self.tags.delivered:
+            self._channel.raw.basic_nack(0, multiple=True, requeue=True)
+        self.tags.give_back()
+
     def reject(self, tag: int) -> None:
         """Reject one delivery without requeue: a dead-letter exchange receives it."""
-        if self._channel.raw.is_open:
+        if self._channel.raw.is_open and self.tags.known(tag):
             self._channel.raw.basic_reject(tag, requeue=False)
             self.tags.reject((tag,))
 
@@ -107,6 +114,7 @@ class QueueConsumer:
         prefetch: limit of unacknowledged deliveries.
         bind: bind the queue to `votes.exchange` if that exists.
         measure: export the queue's size.
+        guard: refuses a queue that loses votes.
         intake: receives the deliveries.
         retry: waits while RabbitMQ does not answer.
         metrics: of the bridge.
@@ -122,6 +130,7 @@ class QueueConsumer:
         prefetch: int,
         bind: bool,
         measure: bool,
+        guard: QueueGuard,
         intake: DeliveryIntake,
         retry: Retry,
         metrics: BridgeMetrics,
@@ -136,6 +145,7 @@ class QueueConsumer:
         self._prefetch = prefetch
         self._bind = bind
         self._measure = measure
+        self._guard = guard
         self._intake = intake
         self._service = f"{Service.RABBITMQ} {route.queue}"
         self._retry = retry
@@ -180,6 +190,7 @@ class QueueConsumer:
                 connected(self._rabbit, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
             )
             channel, created = await self._route.ensure(connection)
+            await self._guard.check(connection, self.queue)
             if self._bind:
                 await self._bind_exchange(connection)
             # A deleted queue loses its deliveries: RabbitMQ will not deliver them again.
@@ -204,6 +215,9 @@ class QueueConsumer:
                 partial(resolve, cancelled, None),
             )
             self._connection, self._channel, self.session = connection, channel, session
+            if not self._wanted.is_set():
+                # Paused while RabbitMQ answered.
+                await channel.cancel(session.consumer_tag)
             stack.push_async_exit(opening.pop_all())
 
     async def _bind_exchange(self, connection: Connection) -> None:
@@ -238,7 +252,19 @@ class QueueConsumer:
         for ended in (connection.closed, channel.closed):
             if ended.done():
                 return str(ended.result()) or type(ended.result()).__name__
-        return "RabbitMQ cancelled the consumer: the queue was deleted or moved to another node"
+        if await self._exists(connection):
+            return (
+                "RabbitMQ cancelled the consumer, but the queue exists: deliveries waited longer "
+                "than the acknowledgement timeout, or the queue moved to another node"
+            )
+        return "RabbitMQ cancelled the consumer: the queue was deleted"
+
+    async def _exists(self, connection: Connection) -> bool:
+        try:
+            return await connection.depth(self.queue) is not None
+        except AMQPError:
+            # The broker is going down, and the queue is expected to survive that.
+            return True
 
     async def _measure_always(self, connection: Connection, session: ConsumerSession) -> None:
         with suppress(AMQPError, QueueMissing):
@@ -261,7 +287,9 @@ class QueueConsumer:
         if not self._wanted.is_set():
             return
         self._wanted.clear()
-        if self.session is not None and self._channel is not None:
+        # A consumer that is stopping is already cancelled.
+        stopping = self._stopping.is_set()
+        if self.session is not None and self._channel is not None and not stopping:
             with suppress(AMQPError):
                 await self._channel.cancel(self.session.consumer_tag)
 
@@ -295,3 +323,10 @@ class QueueConsumer:
         if self._channel is not None:
             with suppress(AMQPError):
                 await self._channel.close()
+
+    async def give_back(self) -> None:
+        """Return all deliveries without an answer to the queue, and close the channel."""
+        if self.session is not None:
+            with suppress(AMQPError):
+                self.session.give_back()
+        await self.close()

@@ -20,6 +20,23 @@ class DeliveryTags:
         self._settled: set[int] = set()
         self._rejected: set[int] = set()
         self._acknowledged = 0
+        self._given_back = 0
+
+    def skip_to(self, tag: int) -> None:
+        """Note a delivery; tags since the last one were returned by the driver, one by one."""
+        self.reject(range(self.delivered + 1, tag))
+        self.delivered = tag
+
+    def give_back(self) -> None:
+        """Note that all deliveries without an answer went back to the queue."""
+        self._given_back = self.delivered
+        self._lowest_open = self.delivered + 1
+        self._settled.clear()
+        self._rejected.clear()
+
+    def known(self, tag: int) -> bool:
+        """Whether RabbitMQ still waits for the answer to a delivery."""
+        return tag > self._given_back
 
     @property
     def outstanding(self) -> int:
@@ -28,6 +45,8 @@ class DeliveryTags:
 
     def confirm(self, tags: Iterable[int]) -> None:
         """Settle deliveries that Kafka has."""
+        if self._given_back:
+            tags = [tag for tag in tags if self.known(tag)]
         self._settled.update(tags)
 
     def reject(self, tags: Iterable[int]) -> None:

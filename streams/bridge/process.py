@@ -29,6 +29,7 @@ from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress
 from streams.bridge.mirror import Mirror, check_mirror
 from streams.bridge.publisher import QueuePublisher
+from streams.bridge.queue_guard import QueueGuard
 from streams.bridge.sampling import Sampler
 from streams.bridge.verdict_reader import VerdictReader
 from streams.core import topics
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _CLOSE_S = 1.0
-"""Longest wait for connections to close, once for publishers and once for everything else."""
+"""Longest wait for connections to close: once for deliveries that are returned, once for
+publishers, once for everything else."""
 
 
 class Bridge:
@@ -78,6 +80,7 @@ class Bridge:
         self._redis = redis
         self._metrics = metrics
         self._retry = Retry(OutageTracker(deployment.retry.max_attempts), deployment.retry.delay_s)
+        self._guard = QueueGuard(self._rabbit, self._queues.accept_loss, metrics)
         expose_health(metrics.registry, self.faults, self._retry.outages)
         self._ingress: Ingress | None = None
         self._egress: Egress | None = None
@@ -138,6 +141,11 @@ class Bridge:
         if ending:
             await asyncio.wait(ending)
 
+    async def give_back(self) -> None:
+        """Return deliveries that :meth:`drain` could not pass on to their queues."""
+        if self._ingress is not None:
+            await self._ingress.give_back()
+
     async def aclose(self) -> None:
         """Close the connections that outlive `run`."""
         if self._egress is not None:
@@ -194,6 +202,7 @@ class Bridge:
             self._kafka,
             self._rabbit,
             retry=self._retry,
+            guard=self._guard,
             metrics=self._metrics,
         )
         return [("tally queues", self._tally.run())]
@@ -241,6 +250,7 @@ class Bridge:
                     prefetch=self._config.prefetch,
                     bind=self._queues.bindings and documented == VALIDATION,
                     measure=documented == VALIDATION,
+                    guard=self._guard,
                     intake=ingress,
                     retry=self._retry,
                     metrics=self._metrics,
@@ -341,7 +351,7 @@ async def _until_stopped(bridge: Bridge, stop: asyncio.Event, drain_timeout_s: f
         await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set() and not running.done():
             log.info("draining", seconds=drain_timeout_s)
-            await _drain(bridge, running, drain_timeout_s - 2 * _CLOSE_S)
+            await _drain(bridge, running, drain_timeout_s - 3 * _CLOSE_S)
     finally:
         stopping.cancel()
         if not running.done():
@@ -364,5 +374,9 @@ async def _drain(bridge: Bridge, running: asyncio.Task[None], seconds: float) ->
             "draining did not finish in time; RabbitMQ and Kafka will deliver the rest again"
         )
         draining.cancel()
+        if not running.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await bridge.give_back()
         return
     draining.result()

@@ -10,6 +10,7 @@ import structlog
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.rabbitmq.client import Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
+from streams.bridge.queue_guard import QueueGuard
 from streams.core.records import OutRecord
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
@@ -36,6 +37,7 @@ class TallyQueues:
         kafka: where the log is.
         rabbit: where RabbitMQ is.
         retry: waits while RabbitMQ or Kafka does not answer.
+        guard: refuses a queue that loses commands.
         metrics: of the bridge.
     """
 
@@ -46,6 +48,7 @@ class TallyQueues:
         rabbit: RabbitConfig,
         *,
         retry: Retry,
+        guard: QueueGuard,
         metrics: BridgeMetrics,
     ) -> None:
         self._kafka = kafka
@@ -61,6 +64,7 @@ class TallyQueues:
                 prefetch=_PREFETCH,
                 bind=False,
                 measure=False,
+                guard=guard,
                 intake=self,
                 retry=retry,
                 metrics=metrics,

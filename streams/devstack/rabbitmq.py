@@ -58,6 +58,7 @@ class RabbitMQ:
         host = environ.get("RABBITMQ_HOST")
         if not host:
             return None
+        management = environ.get("SCRUTIN_RABBITMQ_MANAGEMENT_URL")
         password = environ.get("RABBITMQ_PASSWORD") or environ.get("RABBITMQ_PASS") or "guest"
         return ServiceRecord(
             name=self.name,
@@ -69,6 +70,7 @@ class RabbitMQ:
                 "user": environ.get("RABBITMQ_USER", "guest"),
                 "password": password,
                 "vhost": environ.get("RABBITMQ_VHOST", "/"),
+                **({"management": management} if management else {}),
             },
         )
 
@@ -168,10 +170,16 @@ class RabbitMQ:
             )
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
-        """RABBITMQ_*."""
-        tls = {"RABBITMQ_TLS": "true"} if "tls" in record.options else {}
+        """RABBITMQ_*, and the management API that `scrutin doctor` and the bridge ask."""
+        more = {"RABBITMQ_TLS": "true"} if "tls" in record.options else {}
+        if "management" in record.ports:
+            more["SCRUTIN_RABBITMQ_MANAGEMENT_URL"] = (
+                f"http://{record.host}:{record.ports['management']}"
+            )
+        elif "management" in record.options:
+            more["SCRUTIN_RABBITMQ_MANAGEMENT_URL"] = record.options["management"]
         return {
-            **tls,
+            **more,
             "RABBITMQ_HOST": record.host,
             "RABBITMQ_PORT": str(record.ports["amqp"]),
             "RABBITMQ_USER": record.options["user"],

@@ -51,6 +51,10 @@ class PendingVotes:
         """Votes without an answer."""
         return len(self._open)
 
+    def skip_to(self, tag: int) -> None:
+        """Note a vote whose number does not follow the last one."""
+        self.delivered = tag
+
     def expect(self) -> tuple[int, asyncio.Future[None]]:
         """The number of one more vote, and a future that is done when the log has it."""
         number = self.delivered + 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, failure, ok, warning
+from streams.inspect.queue_settings import STREAM, faults, reorders
 from streams.inspect.rabbit import BrokerFacts, look
-from streams.inspect.rabbit_http import Management, QueueDetails
 from streams.settings.configs import RabbitConfig
 from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
 
@@ -27,6 +28,7 @@ class RabbitFacts:
     """By queue; None without a management API."""
     bound: list[str] = field(default_factory=list)
     """Queues bound to `votes.exchange`."""
+    vhost: str = "/"
 
 
 async def gather(config: RabbitConfig, queues: QueuesConfig) -> RabbitFacts:
@@ -39,7 +41,7 @@ async def gather(config: RabbitConfig, queues: QueuesConfig) -> RabbitFacts:
     names = queues.used()
     broker = await look(config, names, [VOTES_EXCHANGE])
     management = Management(config)
-    facts = RabbitFacts(broker, management.url)
+    facts = RabbitFacts(broker, management.url, vhost=config.vhost)
     try:
         facts.details = await management.queues(names)
         if broker.exchanges.get(VOTES_EXCHANGE):
@@ -65,64 +67,38 @@ def evaluate(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:
         else:
             yield ok(SERVICE, f"queue {name}", detail)
     if facts.details is None:
-        yield ok(
+        yield warning(
             SERVICE,
             "queue arguments",
-            f"not checked: no management API at {facts.management} "
-            "(SCRUTIN_RABBITMQ_MANAGEMENT_URL)",
+            f"not checked: no management API at {facts.management}",
+            "Set SCRUTIN_RABBITMQ_MANAGEMENT_URL, so that settings that lose votes are found",
         )
     else:
-        yield from _evaluate_details(facts.details)
+        yield from _evaluate_details(facts.details, facts, queues.accept_loss)
     yield from _evaluate_exchange(queues, facts)
 
 
-def _evaluate_details(details: Mapping[str, QueueDetails]) -> Iterator[Check]:
+def _evaluate_details(
+    details: Mapping[str, QueueDetails], facts: RabbitFacts, accepted: Collection[str]
+) -> Iterator[Check]:
     found = False
+    version = facts.broker.version
     for name, queue in details.items():
-        for fault, todo in queue_faults(queue):
+        for refused, fault, todo in faults(name, queue, version, facts.vhost):
             found = True
-            yield warning(SERVICE, f"queue {name}", fault, todo)
+            if refused and queue.kind != STREAM and name in accepted:
+                yield warning(SERVICE, f"queue {name}", f"{fault}, accepted", todo)
+            else:
+                report = failure if refused else warning
+                yield report(SERVICE, f"queue {name}", fault, todo)
+        if reorders(queue, version):
+            yield ok(
+                SERVICE,
+                f"queue {name}",
+                "messages with a priority overtake others; publishers must set none",
+            )
     if not found and details:
         yield ok(SERVICE, "queue arguments", "nothing that loses or reorders votes")
-
-
-def queue_faults(queue: QueueDetails) -> Iterator[tuple[str, str]]:
-    """(fault, remedy) for every property of a queue that loses or reorders messages."""
-    recreate = "Empty the queue, delete it and let the bridge declare it"
-    if not queue.durable:
-        yield "not durable", f"A restart of the broker deletes it. {recreate}"
-    if queue.auto_delete:
-        yield "auto-delete", f"It is deleted when the bridge disconnects. {recreate}"
-    for source, options, change in (
-        ("", {k.removeprefix("x-"): v for k, v in queue.arguments.items()}, recreate),
-        ("policy: ", queue.policy, "Change the policy"),
-    ):
-        yield from (
-            (f"{source}{fault}", f"{reason}. {change}") for fault, reason in _options(options)
-        )
-
-
-def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if (ttl := options.get("message-ttl")) is not None:
-        yield f"message-ttl {ttl} ms", "Messages that wait longer are dropped"
-    overflow = options.get("overflow", "drop-head")
-    for key in ("max-length", "max-length-bytes"):
-        if (limit := options.get(key)) is not None:
-            reason = (
-                "A full queue drops its oldest messages"
-                if overflow == "drop-head"
-                else "A full queue refuses publishers; they must use confirms"
-            )
-            yield f"{key} {limit}, overflow {overflow}", reason
-    if (expires := options.get("expires")) is not None:
-        yield f"expires {expires} ms", "It is deleted when unused"
-    if (priority := options.get("max-priority")) is not None:
-        yield (
-            f"max-priority {priority}",
-            "Messages overtake each other, so a later vote may count as the first",
-        )
-    if (limit := options.get("delivery-limit")) is not None:
-        yield f"delivery-limit {limit}", "Messages requeued that often are dropped"
 
 
 def _evaluate_exchange(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:

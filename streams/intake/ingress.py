@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 ROLL_PERIOD_S: Final = 1.0
 """Period of roll checks while no vote queries the roll."""
 
+OBSTACLE_PERIOD_S: Final = 0.05
+"""Period of checks whether votes can be passed on."""
+
 GATHER_S: Final = 0.005
 """A vote that arrives after a pause waits this long for others sent at the same time."""
 
@@ -57,6 +60,9 @@ class Tags(Protocol):
     """Tracks settled deliveries; see :class:`streams.bridge.delivery_tags.DeliveryTags`."""
 
     delivered: int
+
+    def skip_to(self, tag: int) -> None:
+        """Note a delivery that does not follow the last one."""
 
     @property
     def outstanding(self) -> int:
@@ -126,9 +132,16 @@ class DeliverySource(Protocol):
     async def close(self) -> None:
         """End once every acknowledgement is passed on."""
 
+    async def give_back(self) -> None:
+        """Return all deliveries without an answer to the queue, and end."""
+
 
 class Ingress:
     """Receives deliveries, batches them by voter key, asks the roll, writes and acknowledges.
+
+    While votes cannot be passed on, it consumes from no queue: a delivery that is not acknowledged
+    costs the message one of its deliveries, and RabbitMQ may remove it after some of them. What
+    was received before is held, because a return costs a delivery too.
 
     Args:
         limits: of sizes and times.
@@ -167,6 +180,10 @@ class Ingress:
         self._timer: asyncio.TimerHandle | None = None
         self._sealing = False
         self._flushed_s = -math.inf
+        self._paused = False
+        self._obstacle = "starting"
+        self._roll_answered = False
+        self._applying = asyncio.Lock()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def attach(self, consumer: DeliverySource) -> None:
@@ -191,7 +208,10 @@ class Ingress:
         """Receive one delivery. Runs in pika's reader, so `run` raises any error."""
         try:
             tags = session.tags
-            tags.delivered = tag
+            if tag == tags.delivered + 1:
+                tags.delivered = tag
+            else:
+                tags.skip_to(tag)
             decoded = decode(
                 body,
                 message_id,
@@ -233,8 +253,10 @@ class Ingress:
 
     async def run(self) -> None:
         """Read and flush until cancelled."""
+        await self._apply()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._raise_fatal())
+            tasks.create_task(self._watch_obstacles())
             tasks.create_task(self._flush_always())
             tasks.create_task(self._watch_roll())
             for consumer in self._consumers:
@@ -299,18 +321,61 @@ class Ingress:
 
     async def _watch_roll(self) -> None:
         """Keep readiness and the size metric current while no vote queries the roll."""
-        if all(consumer.prevalidated for consumer in self._consumers):
+        if not self._needs_roll:
             return
         while True:
             await self._retry(Service.ROLL, lambda: self._roll.ask([]))
+            self._roll_answered = True
             await asyncio.sleep(ROLL_PERIOD_S)
+
+    @property
+    def _needs_roll(self) -> bool:
+        return not all(consumer.prevalidated for consumer in self._consumers)
+
+    # Obstacles ---------------------------------------------------------------------------------
+
+    async def _watch_obstacles(self) -> None:
+        if not self._consumers:
+            return
+        while True:
+            obstacle = self._find_obstacle()
+            if obstacle != self._obstacle:
+                if obstacle:
+                    log.warning("taking no votes from RabbitMQ", reason=obstacle)
+                else:
+                    log.info("taking votes from RabbitMQ")
+                self._obstacle = obstacle
+                await self._apply()
+            await asyncio.sleep(OBSTACLE_PERIOD_S)
+
+    def _find_obstacle(self) -> str:
+        """Why votes cannot be passed on; empty if they can."""
+        failures = self._retry.outages.failures()
+        for service in (Service.KAFKA, Service.ROLL):
+            if service in failures:
+                return f"{service} is unavailable"
+        if not self._gate.known or (self._needs_roll and not self._roll_answered):
+            return "starting"
+        if self._obstacle and not self._gate.is_open:
+            # A running intake stops by itself, when the prefetch is full.
+            return "the workers are behind"
+        return ""
+
+    async def _apply(self) -> None:
+        """Consume if no reset and no obstacle forbids it."""
+        async with self._applying:
+            for consumer in self._consumers:
+                if self._paused or self._obstacle:
+                    await consumer.pause()
+                else:
+                    await consumer.resume()
 
     # Resets ------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
         """Stop deliveries until :meth:`resume`."""
-        for consumer in self._consumers:
-            await consumer.pause()
+        self._paused = True
+        await self._apply()
 
     async def resume(self, epoch: int) -> None:
         """Begin an epoch and start deliveries again.
@@ -322,8 +387,8 @@ class Ingress:
             taken = self._buffers.take()
             self._submit(taken, [True] * len(hashes_to_ask(taken)), self._voting_rules)
             self._voting_rules = replace(self._voting_rules, epoch=epoch)
-        for consumer in self._consumers:
-            await consumer.resume()
+        self._paused = False
+        await self._apply()
 
     # Draining ----------------------------------------------------------------------------------
 
@@ -340,6 +405,11 @@ class Ingress:
         await self._input_log.settled()
         for consumer in self._consumers:
             await consumer.close()
+
+    async def give_back(self) -> None:
+        """Return what :meth:`drain` could not pass on; RabbitMQ 4.3 counts no delivery then."""
+        for consumer in self._consumers:
+            await consumer.give_back()
 
 
 def first_wait_s(flush_ms: int, since_flush_s: float, *, backlog: bool) -> float:

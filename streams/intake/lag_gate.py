@@ -72,6 +72,8 @@ class LagGate:
         self._metrics = metrics
         self._open = asyncio.Event()
         self._open.set()
+        self.known = False
+        """Whether Kafka has answered once."""
 
     @property
     def is_open(self) -> bool:
@@ -114,6 +116,7 @@ class LagGate:
         committed = {tp: found.offset for tp, found in offsets.items()}
         uncommitted = [tp for tp in self._tps if committed.get(tp, -1) < 0]
         beginnings = await consumer.beginning_offsets(uncommitted) if uncommitted else {}
+        self.known = True
         lags = lag(ends, committed, beginnings)
         behind = {tp: n for tp, n in lags.items() if n > self._max_lag}
         if behind and self._open.is_set():

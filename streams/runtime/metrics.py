@@ -254,6 +254,11 @@ class BridgeMetrics(_Metrics):
         "1 while RabbitMQ, short of memory or disk, does not read from us",
         "queue",
     )
+    delivery_limit = _gauge(
+        "scrutin_bridge_queue_delivery_limit",
+        "Returns after which RabbitMQ removes a message of the queue; -1: never",
+        "queue",
+    )
     roll_size = _gauge("scrutin_roll_size", "Entries of `valid_hashes` at the last look")
     behind = _gauge(
         "scrutin_bridge_lag_records",

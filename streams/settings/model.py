@@ -100,6 +100,11 @@ class Settings(ServiceSettings):
         default=True,
         about="Bind the validation queue to `votes.exchange` if that exists",
     )
+    accept_queue_loss: Annotated[tuple[str, ...], NoDecode] = variable(
+        "SCRUTIN_ACCEPT_QUEUE_LOSS",
+        default="",
+        about="Queues, by deployed name, to read although their delivery limit loses votes",
+    )
     sink: Literal["postgres", "off"] = variable(
         "SCRUTIN_SINK", default="postgres", about="Where workers write counted votes"
     )
@@ -336,6 +341,7 @@ class Settings(ServiceSettings):
         "egress",
         "tally_queues",
         "cors_origins",
+        "accept_queue_loss",
         "api_keys",
         "tally_api_keys",
         mode="before",
@@ -426,4 +432,5 @@ class Settings(ServiceSettings):
             ingress=self.ingress,
             egress=self.egress,
             bindings=self.bindings,
+            accept_loss=self.accept_queue_loss,
         )

@@ -37,6 +37,8 @@ class QueuesConfig:
     """Queues to write."""
     bindings: bool
     """Bind the validation queue to `votes.exchange` if that exists."""
+    accept_loss: tuple[str, ...] = ()
+    """Deployed names of queues to read although their delivery limit loses votes."""
 
     def name(self, documented: str) -> str:
         """The deployed name of a queue."""

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.adapters.rabbitmq.client import Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
+from streams.bridge.queue_guard import QueueGuard
 from streams.devstack import Stack
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import OutageTracker, Retry
@@ -35,6 +36,7 @@ class Holding:
 
 async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeHarness) -> None:
     world.publish(law_vote(n) for n in range(25))
+    metrics = BridgeMetrics(CollectorRegistry())
     consumer = QueueConsumer(
         world.settings.rabbit,
         route=Route(VALIDATION),
@@ -42,9 +44,10 @@ async def test_more_in_the_queue_than_may_be_here_is_a_backlog(world: BridgeHarn
         prefetch=10,
         bind=False,
         measure=False,
+        guard=QueueGuard(world.settings.rabbit, (), metrics),
         intake=Holding(),
         retry=Retry(OutageTracker(3), 0.1),
-        metrics=BridgeMetrics(CollectorRegistry()),
+        metrics=metrics,
     )
     reading = asyncio.create_task(consumer.run())
     try:

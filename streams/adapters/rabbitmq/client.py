@@ -7,6 +7,7 @@ that publish, and acknowledgements queued behind a publication would wait too.
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -48,6 +49,8 @@ CONNECT_S: Final = 20.0
 its attempt never reports an error."""
 _CLOSE_S: Final = 3.0
 _NOT_FOUND: Final = 404
+_NOT_EQUIVALENT: Final = 406
+_CURRENT_KIND: Final = re.compile(r"'x-queue-type'.*current is (?:the value )?'(\w+)'")
 _ONE_FRAME_BYTES: Final = 4096 - 8
 """A body of this size fits the smallest frame size that a broker may negotiate."""
 
@@ -138,9 +141,10 @@ class Channel:
             frame = await self._call(self.raw.queue_purge, queue=queue)
         return int(frame.method.message_count)
 
-    async def declare(self, queue: str) -> None:
-        """Declare a durable queue without further arguments."""
-        await self._call(self.raw.queue_declare, queue=queue, durable=True)
+    async def declare(self, queue: str, *, kind: str | None = None) -> None:
+        """Declare a durable queue, of the virtual host's default type unless one is given."""
+        arguments = None if kind is None else {"x-queue-type": kind}
+        await self._call(self.raw.queue_declare, queue=queue, durable=True, arguments=arguments)
 
     async def find_exchange(self, exchange: str) -> None:
         """Check that an exchange exists.
@@ -193,10 +197,15 @@ class Channel:
         return consumer_tag
 
     async def cancel(self, consumer_tag: str) -> None:
-        """Cancel a consumer. Deliveries that arrive before RabbitMQ's answer are requeued."""
-        # pika handles the deliveries that still arrive.
-        self._deliveries.pop((self.raw.channel_number, consumer_tag.encode()), None)
-        await self._call(self.raw.basic_cancel, consumer_tag=consumer_tag)
+        """Cancel a consumer. Deliveries may arrive until this returns.
+
+        pika returns those that its own parser reads to the queue, one by one.
+        """
+        # A message returned to the queue may cost it a delivery, so the fast path still receives.
+        try:
+            await self._call(self.raw.basic_cancel, consumer_tag=consumer_tag)
+        finally:
+            self._deliveries.pop((self.raw.channel_number, consumer_tag.encode()), None)
 
     async def confirm(self, on_confirm: OnConfirm, on_return: OnReturn) -> None:
         """Put the channel into confirm mode."""
@@ -261,6 +270,22 @@ class Connection:
     def version(self) -> str:
         """Of RabbitMQ."""
         return str((self._raw.server_properties or {}).get("version", "?"))
+
+    async def kind(self, queue: str) -> str:
+        """The type of an existing queue: `classic`, `quorum`, `stream`; `?` if it stays unknown.
+
+        AMQP tells it only by refusing a declaration as another type.
+        """
+        channel = await self.channel()
+        try:
+            await channel.declare(queue, kind="classic")
+        except ChannelClosedByBroker as error:
+            if error.reply_code != _NOT_EQUIVALENT:
+                return "?"
+            found = _CURRENT_KIND.search(error.reply_text)
+            return found[1] if found else "classic"
+        await channel.close()
+        return "classic"
 
     async def depth(self, queue: str) -> QueueDepth | None:
         """As :meth:`Channel.depth`, on a channel of its own; None if there is no such queue."""

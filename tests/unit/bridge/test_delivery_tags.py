@@ -85,3 +85,26 @@ def test_any_order_of_confirms(case: tuple[list[int], set[int], list[int]]) -> N
         assert tags.outstanding == len(order) - len(confirmed)
     assert broker.acked == set(order) - malformed
     assert not broker.unacked
+
+
+def test_deliveries_that_the_driver_returned_do_not_hold_up_later_ones() -> None:
+    tags = DeliveryTags()
+    tags.skip_to(1)
+    tags.skip_to(4)
+    tags.confirm([1, 4])
+    assert tags.next_ack() == 4
+    assert tags.outstanding == 0
+
+
+def test_what_was_given_back_is_not_acknowledged() -> None:
+    tags = DeliveryTags()
+    tags.delivered = 3
+    tags.confirm([3])
+    tags.give_back()
+    assert tags.outstanding == 0
+    tags.confirm([1, 2])
+    assert tags.next_ack() is None
+    assert not tags.known(2)
+    tags.skip_to(4)
+    tags.confirm([4])
+    assert tags.next_ack() == 4

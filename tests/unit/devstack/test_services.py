@@ -131,6 +131,7 @@ class TestEnv:
 ENVIRON = {
     "RABBITMQ_HOST": "mq.example",
     "RABBITMQ_PASS": "secret",
+    "SCRUTIN_RABBITMQ_MANAGEMENT_URL": "http://mq.example:15672",
     "KAFKA_BOOTSTRAP_SERVERS": "one:9092, two:9093",
     "REDIS_HOST": "cache.example",
     "REDIS_PORT": "6380",
@@ -148,6 +149,7 @@ class TestGiven:
             "RABBITMQ_USER": "guest",
             "RABBITMQ_PASSWORD": "secret",
             "RABBITMQ_VHOST": "/",
+            "SCRUTIN_RABBITMQ_MANAGEMENT_URL": "http://mq.example:15672",
         }
         kafka = Kafka().given("id", ENVIRON)
         assert kafka is not None

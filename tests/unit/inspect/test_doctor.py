@@ -11,6 +11,7 @@ import pytest
 from streams.adapters.kafka.admin import planned_topics
 from streams.adapters.kafka.view import Span
 from streams.adapters.rabbitmq.client import QueueDepth
+from streams.adapters.rabbitmq.management import QueueDetails
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.inspect import (
     check_host,
@@ -25,8 +26,8 @@ from streams.inspect.check_postgres import PostgresFacts, SinkRow
 from streams.inspect.check_rabbit import RabbitFacts
 from streams.inspect.check_redis import RedisFacts
 from streams.inspect.checks import Check, CheckClock, CheckStatus, ask
+from streams.inspect.queue_settings import remove_limit
 from streams.inspect.rabbit import BrokerFacts
-from streams.inspect.rabbit_http import QueueDetails
 from streams.settings.load import load_settings
 
 SETTINGS = load_settings({})
@@ -130,8 +131,9 @@ def queue(
     policy: dict[str, object] | None = None,
     *,
     durable: bool = True,
+    kind: str = "classic",
 ) -> QueueDetails:
-    return QueueDetails(arguments or {}, policy or {}, durable, False, 0)
+    return QueueDetails(arguments or {}, policy or {}, durable, False, 0, kind)
 
 
 def test_a_good_queue_has_no_finding() -> None:
@@ -139,8 +141,9 @@ def test_a_good_queue_has_no_finding() -> None:
     assert bad(check_rabbit.evaluate(QUEUES, rabbit_facts(details))) == {}
 
 
-def test_no_management_api_is_no_fault() -> None:
-    assert bad(check_rabbit.evaluate(QUEUES, rabbit_facts(None))) == {}
+def test_without_a_management_api_nothing_is_ticked() -> None:
+    found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts(None)))
+    assert found["queue arguments"][0] is CheckStatus.WARNING
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,6 @@ def test_no_management_api_is_no_fault() -> None:
         ),
         (queue({"x-max-priority": 10}), "max-priority 10"),
         (queue({"x-expires": 5}), "expires 5 ms"),
-        (queue({"x-delivery-limit": 3}), "delivery-limit 3"),
         (queue(policy={"message-ttl": 7}), "policy: message-ttl 7 ms"),
         (queue(durable=False), "not durable"),
     ],
@@ -162,6 +164,58 @@ def test_no_management_api_is_no_fault() -> None:
 def test_queue_properties_that_lose_votes(details: QueueDetails, expected: str) -> None:
     found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts({"votes.validation": details})))
     assert found == {"queue votes.validation": (CheckStatus.WARNING, expected)}
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        (queue(kind="stream"), "a stream queue"),
+        (queue(kind="quorum"), "delivery limit 20"),
+        (queue({"x-delivery-limit": 3}, kind="quorum"), "delivery limit 3"),
+        (queue(policy={"delivery-limit": 7}, kind="quorum"), "delivery limit 7"),
+        (queue({"x-delivery-limit": 9}, {"delivery-limit": 7}, kind="quorum"), "delivery limit 7"),
+        (queue({"x-delivery-limit": 9}, {"delivery-limit": -1}, kind="quorum"), "delivery limit 9"),
+    ],
+)
+def test_queues_that_lose_votes_without_a_trace(details: QueueDetails, expected: str) -> None:
+    found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts({"votes.validation": details})))
+    assert found == {"queue votes.validation": (CheckStatus.FAILURE, expected)}
+
+
+@pytest.mark.parametrize(
+    "details",
+    [queue(policy={"delivery-limit": -1}, kind="quorum"), queue({"x-delivery-limit": 3})],
+)
+def test_no_delivery_limit_is_in_force(details: QueueDetails) -> None:
+    assert bad(check_rabbit.evaluate(QUEUES, rabbit_facts({"votes.validation": details}))) == {}
+
+
+def test_a_delivery_limit_with_a_trace_or_accepted_is_a_warning() -> None:
+    traced = queue(policy={"dead-letter-exchange": "dead"}, kind="quorum")
+    found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts({"votes.validation": traced})))
+    assert found == {"queue votes.validation": (CheckStatus.WARNING, "delivery limit 20")}
+    accepting = load_settings({"SCRUTIN_ACCEPT_QUEUE_LOSS": "votes.validation"}).queues
+    facts = rabbit_facts({"votes.validation": queue(kind="quorum")})
+    assert bad(check_rabbit.evaluate(accepting, facts)) == {
+        "queue votes.validation": (CheckStatus.WARNING, "delivery limit 20, accepted")
+    }
+
+
+def test_the_remedy_keeps_what_the_policy_says() -> None:
+    details = queue(policy={"message-ttl": 7}, kind="quorum")
+    remedy = remove_limit("a.b", details, "4.0.5", "/")
+    assert remedy == (
+        "Type: rabbitmqctl set_policy -p / --priority 100 --apply-to queues scrutin-a.b "
+        r"""'^a\.b$' '{"message-ttl": 7, "delivery-limit": -1}'"""
+    )
+    assert "argument" in remove_limit("q", queue({"x-delivery-limit": 3}), "4.0.5", "/")
+    assert "policy" in remove_limit("q", queue(policy={"delivery-limit": 3}), "3.13.7", "/")
+
+
+def test_priorities_reorder_quorum_queues_without_an_argument() -> None:
+    details = {"votes.validation": queue(policy={"delivery-limit": -1}, kind="quorum")}
+    texts = [c.detail for c in check_rabbit.evaluate(QUEUES, rabbit_facts(details))]
+    assert any("priority" in text for text in texts)
 
 
 def test_an_exchange_that_feeds_nobody() -> None:
@@ -175,7 +229,7 @@ def test_an_exchange_that_feeds_nobody() -> None:
 
 
 def test_a_queue_nobody_reads() -> None:
-    facts = rabbit_facts()
+    facts = rabbit_facts({})
     facts.broker.queues["votes.validation"] = QueueDepth(9, 0)
     assert bad(check_rabbit.evaluate(QUEUES, facts)) == {
         "queue votes.validation": (CheckStatus.WARNING, "9 waiting, 0 consumers")

@@ -69,6 +69,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "ingress": ("votes.aggregation", ("votes.aggregation",)),
     "egress": ("votes.review", ("votes.review",)),
     "bindings": ("false", False),
+    "accept_queue_loss": ("votes.a, votes.b", ("votes.a", "votes.b")),
     "sink": ("off", "off"),
     "roll": ("open", "open"),
     "rehearsal": ("mairie-test", "mairie-test"),

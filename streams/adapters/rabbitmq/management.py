@@ -1,4 +1,4 @@
-"""Facts about RabbitMQ from its management API, for what AMQP does not expose."""
+"""Adapter: RabbitMQ's management API, for facts that AMQP does not expose."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from urllib.parse import quote
 import aiohttp
 
 from streams.errors import ServiceUnavailable
-from streams.inspect.checks import DEADLINE_S
 from streams.settings.configs import RabbitConfig
+
+_ANSWER_S: Final = 2.5
+"""Longest wait for an answer: half of what an inspection has for AMQP and this together."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class QueueDetails:
     durable: bool
     auto_delete: bool
     unacked: int
+    kind: str = "classic"
+    """`classic`, `quorum` or `stream`."""
 
 
 class Management:
@@ -55,6 +59,7 @@ class Management:
                 durable=bool(q.get("durable")),
                 auto_delete=bool(q.get("auto_delete")),
                 unacked=int(q.get("messages_unacknowledged") or 0),
+                kind=q.get("type") or "classic",
             )
             for q in found
             if q["name"] in names
@@ -68,8 +73,7 @@ class Management:
         return [b["destination"] for b in found if b["destination_type"] == "queue"]
 
     async def _get(self, path: str) -> list[dict[str, Any]]:
-        # Half the deadline, so that a timeout here does not lose the answer over AMQP.
-        timeout = aiohttp.ClientTimeout(total=DEADLINE_S / 2)
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
         try:
             async with (
                 aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session,

@@ -1,0 +1,91 @@
+"""Checks a queue before the bridge reads it: some settings lose votes without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import structlog
+
+from streams.adapters.rabbitmq.client import Connection
+from streams.adapters.rabbitmq.management import Management
+from streams.errors import ServiceUnavailable, TopologyMismatch
+from streams.inspect.queue_settings import QUORUM, STREAM, default_limit, delivery_limit, faults
+from streams.runtime.metrics import BridgeMetrics
+from streams.settings.configs import RabbitConfig
+
+log = structlog.get_logger(__name__)
+
+
+class QueueGuard:
+    """Refuses queues that lose votes without a trace; logs other dangers.
+
+    Those are stream queues, and quorum queues with a delivery limit and no dead-letter exchange.
+    A time limit or a length limit of a queue is a warning: the replaced services declare them.
+
+    Args:
+        rabbit: where RabbitMQ is.
+        accepted: names of queues to read in spite of their delivery limit.
+        metrics: of the bridge.
+    """
+
+    def __init__(
+        self, rabbit: RabbitConfig, accepted: Collection[str], metrics: BridgeMetrics
+    ) -> None:
+        self._rabbit = rabbit
+        self._management = Management(rabbit)
+        self._accepted = accepted
+        self._metrics = metrics
+
+    async def check(self, connection: Connection, queue: str) -> None:
+        """Check an existing queue.
+
+        Raises:
+            TopologyMismatch: the queue loses votes, and nobody has accepted that.
+        """
+        try:
+            found = (await self._management.queues([queue])).get(queue)
+        except ServiceUnavailable:
+            found = None
+        version = connection.version
+        if found is None:
+            await self._check_kind(connection, queue)
+            return
+        limit = delivery_limit(found, version)
+        self._metrics.delivery_limit.labels(queue).set(-1 if limit is None else limit)
+        for refused, fault, remedy in faults(queue, found, version, self._rabbit.vhost):
+            if not refused:
+                log.warning("the queue can lose votes", queue=queue, fault=fault, todo=remedy)
+            elif queue in self._accepted and found.kind != STREAM:
+                log.warning(
+                    "the queue loses votes, which SCRUTIN_ACCEPT_QUEUE_LOSS accepts",
+                    queue=queue,
+                    fault=fault,
+                    todo=remedy,
+                )
+            else:
+                raise _refusal(queue, fault, remedy, version)
+
+    async def _check_kind(self, connection: Connection, queue: str) -> None:
+        kind = await connection.kind(queue)
+        if kind == STREAM:
+            raise _refusal(
+                queue,
+                "a stream queue",
+                "Declare a quorum or classic queue, and move the messages there",
+                connection.version,
+            )
+        if kind == QUORUM:
+            log.warning(
+                "no management API answers, so the queue's delivery limit is unknown",
+                queue=queue,
+                default=default_limit(connection.version),
+                todo="Set SCRUTIN_RABBITMQ_MANAGEMENT_URL",
+            )
+
+
+def _refusal(queue: str, fault: str, remedy: str, version: str) -> TopologyMismatch:
+    return TopologyMismatch(
+        f"The queue loses votes: {fault}",
+        where={"queue": queue, "RabbitMQ": version},
+        todo=f"{remedy}. SCRUTIN_ACCEPT_QUEUE_LOSS={queue} reads it in spite of a delivery limit",
+    )
