@@ -1,7 +1,8 @@
 """One run of the whole chain on real services: start, publish, compare, stop.
 
-Each run has its own data. A stack that an interrupted run left behind is removed. Services given in
-the environment must hold no count.
+Each run has its own services and data, whatever addresses the environment names. A stack that an
+interrupted run left behind is removed. On request a run uses the services that the environment
+names; they must hold no count.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import asyncpg
 
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
-from streams.adapters.redis.roll import load_roll
+from streams.adapters.redis.client import redis_connection
+from streams.adapters.redis.roll import VALID_HASHES, load_roll
+from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
 from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import ScrutinError, StackError
@@ -67,6 +70,7 @@ class Demo:
         plan: the election.
         workers: how many to run.
         tls: use TLS for the services of the demo's own stack.
+        given: use services whose addresses the environment names.
         say: called with (service or step, what happens).
         configure: reads what the environment of the processes says.
     """
@@ -80,10 +84,14 @@ class Demo:
         say: Callable[[str, str], None],
         configure: Callable[[Mapping[str, str]], DeploymentConfig],
         tls: bool = False,
+        given: bool = False,
     ) -> None:
         self.directory = directory.resolve()
         self.plan = plan
-        self.stack = Stack(self.directory / "stack", say=say, tls=tls)
+        # A demo writes into no service that it did not start, unless it is told to.
+        environ: dict[str, str] | None = None if given else {}
+        self.stack = Stack(self.directory / "stack", say=say, tls=tls, environ=environ)
+        self._given = given
         self.expected_path = self.directory / "expected.json"
         self._workers = workers
         self._say = say
@@ -113,9 +121,32 @@ class Demo:
                 secret = {"SCRUTIN_SECRET": secrets.token_hex(32)}
                 self._env = child_environment(self.stack.env(), **ingress, **secret)
                 await self._prepare_database()
-                yield
+                async with self._own_redis():
+                    yield
             finally:
                 await asyncio.to_thread(self.stack.down)
+
+    @asynccontextmanager
+    async def _own_redis(self) -> AsyncIterator[None]:
+        """Leave nothing in a given Redis, where a later count would take it for its roll."""
+        if not self._given:
+            yield
+            return
+        redis_config = self.deployment.redis
+        async with redis_connection(redis_config) as redis:
+            if await redis.dbsize():
+                raise StackError(
+                    "The Redis database given in the environment is not empty",
+                    where={"REDIS_HOST": redis_config.host, "REDIS_PORT": redis_config.port},
+                    todo="Set REDIS_DB to an empty one, or leave out --given-services",
+                )
+        try:
+            yield
+        finally:
+            async with redis_connection(redis_config) as redis:
+                await redis.delete(VALID_HASHES, VOTED_HASHES)
+                async for key in redis.scan_iter(match=COUNTER_PREFIX + "*", count=2000):
+                    await redis.delete(key)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -141,7 +172,7 @@ class Demo:
             raise StackError(
                 "The services given in the environment already hold a log of votes",
                 where={"KAFKA_BOOTSTRAP_SERVERS": ",".join(self.deployment.kafka.addresses)},
-                todo="Unset their addresses, so that the demo starts its own services",
+                todo="Leave out --given-services, so that the demo starts its own services",
             )
         async with connected(self.deployment.postgres) as connection:
             applied = await migrate(connection)

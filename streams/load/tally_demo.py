@@ -105,7 +105,7 @@ class TallyDemo:
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
         """Run the services and two workers during the block."""
-        stack = Stack(self._directory / "stack", say=self._say)
+        stack = Stack(self._directory / "stack", say=self._say, environ={})
         try:
             if StateFile(stack.directory).load() is not None:
                 await asyncio.to_thread(stack.down)

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +38,13 @@ def demo(
     tls: Annotated[
         bool, typer.Option("--tls", help="Use TLS and passwords for all services.")
     ] = False,
+    given_services: Annotated[
+        bool,
+        typer.Option(
+            "--given-services",
+            help="Use empty services whose addresses are in the environment.",
+        ),
+    ] = False,
     hold: Annotated[
         bool, typer.Option("--hold", help="Keep everything running until Ctrl-C.")
     ] = False,
@@ -50,7 +56,9 @@ def demo(
     every line is compared with the expected outcome: exit code 0 if all is equal, 3 if not.
 
     Everything lives in the folder `demo` of SCRUTIN_STACK_DIR (`.stack`), on free ports of this
-    machine; a run leaves only logs and the expected outcome there.
+    machine; a run leaves only logs and the expected outcome there. Services whose addresses are
+    in the environment are used only with `--given-services`: topics, tables and queues stay in
+    them, keys in Redis do not.
 
     Examples:
 
@@ -76,20 +84,20 @@ def demo(
         queue=ingress,
         max_body_bytes=settings.max_body_bytes,
     )
-    code = uvloop.run(_run(settings.stack_dir / "demo", plan, workers, tls=tls, hold=hold))
-    sys.exit(code)
-
-
-async def _run(directory: Path, plan: LoadPlan, workers: int, *, tls: bool, hold: bool) -> ExitCode:
     screen = Screen()
     show = Demo(
-        directory,
+        settings.stack_dir / "demo",
         plan,
         workers=workers,
         tls=tls,
+        given=given_services,
         say=screen.say,
         configure=lambda env: deployment_config(load_settings(env)),
     )
+    sys.exit(uvloop.run(_run(show, screen, hold=hold)))
+
+
+async def _run(show: Demo, screen: Screen, *, hold: bool) -> ExitCode:
     leave = _Leave()
     with leave.signals():
         try:
