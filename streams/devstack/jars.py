@@ -113,6 +113,7 @@ def _fetch(target: Path) -> None:
             str(which("mvn")),
             *("-q", "-B", "-f", str(_HERE / "pom.xml")),
             "dependency:copy-dependencies",
+            f"-Dkafka.version={VERSION}",
             f"-DoutputDirectory={jars}",
         ]
         try:

@@ -94,9 +94,11 @@ class TestJars:
         assert f"kafka_2.13-{jars.VERSION}.jar" in digests
         assert all(len(digest) == 64 for digest in digests.values())
 
-    def test_the_list_and_maven_name_one_version(self) -> None:
+    def test_one_place_names_the_version(self) -> None:
         pom = Path(jars.__file__).with_name("pom.xml").read_text()
-        assert f"<version>{jars.VERSION}</version>" in pom
+        assert jars.VERSION not in pom
+        compose = Path(__file__).parents[3] / "docker" / "compose.yaml"
+        assert f"image: apache/kafka:{jars.VERSION}\n" in compose.read_text()
 
     def test_changed_missing_and_foreign_files_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "changed.jar").write_text("x")
