@@ -23,6 +23,7 @@ STANDARD = {
     "enum",
     "hashlib",
     "hmac",
+    "json",
     "re",
     "struct",
     "typing",
