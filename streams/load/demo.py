@@ -22,7 +22,13 @@ from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_connection
 from streams.adapters.redis.roll import VALID_HASHES, load_roll
-from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
+from streams.bridge.mirror import (
+    COUNTER_PREFIX,
+    PATTERN_OFFSETS,
+    PATTERN_PREFIX,
+    PATTERNS_SEEN,
+    VOTED_HASHES,
+)
 from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import ScrutinError, StackError
@@ -144,9 +150,10 @@ class Demo:
             yield
         finally:
             async with redis_connection(redis_config) as redis:
-                await redis.delete(VALID_HASHES, VOTED_HASHES)
-                async for key in redis.scan_iter(match=COUNTER_PREFIX + "*", count=2000):
-                    await redis.delete(key)
+                await redis.delete(VALID_HASHES, VOTED_HASHES, PATTERNS_SEEN, PATTERN_OFFSETS)
+                for prefix in (COUNTER_PREFIX, PATTERN_PREFIX):
+                    async for key in redis.scan_iter(match=prefix + "*", count=2000):
+                        await redis.delete(key)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
