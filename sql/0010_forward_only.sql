@@ -15,7 +15,8 @@ SELECT closed_by, contest_id FROM contests WHERE closed_by IS NOT NULL;
 -- The same rule as streams/core/contests.py:may_become, so that no UPDATE takes a contest back. A
 -- reset makes drafts of contests; it lies between the numbers of both commands. A worker that meets
 -- a forged record of the log skips the row instead of stopping.
-CREATE FUNCTION contest_goes_forward() RETURNS trigger LANGUAGE plpgsql AS $$
+-- `scrutin fresh` moves the tables away, with their triggers, and leaves the function.
+CREATE OR REPLACE FUNCTION contest_goes_forward() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     states CONSTANT text[] := ARRAY['draft', 'open', 'closed', 'archived'];
     was_reset boolean;
