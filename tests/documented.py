@@ -130,6 +130,8 @@ ELSEWHERE = {
         "tests/integration/test_gateway_poll_life.py::"
         "test_a_poll_from_its_creation_to_its_final_result"
     ),
+    "scrutin roll load FILE --dry-run": "tests/unit/cli/test_roll_files.py::"
+    "test_a_dry_run_shows_the_first_rows_as_understood_and_needs_no_service",
     "scrutin roll add HASH...": _ROLL,
     "scrutin roll withdraw HASH...": _ROLL,
     "scrutin roll stats": _ROLL,

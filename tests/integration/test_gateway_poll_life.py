@@ -269,7 +269,7 @@ async def voters_on_the_roll_of_a_poll(chain: GatewayChain, client: Client) -> N
     members = chain.directory / "members.txt"
     members.write_text("member\n", encoding="utf-8")
     loaded = await asyncio.to_thread(
-        run_cli, chain.env, "roll", "load", str(members), "--contest", contest
+        run_cli, chain.env, "roll", "load", str(members), "--kind", "text", "--contest", contest
     )
     assert loaded.returncode == 0, loaded.stderr
     await edited(opens_at=datetime.now(UTC).isoformat())

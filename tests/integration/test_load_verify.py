@@ -186,11 +186,16 @@ async def _damage_reviews(chain: Chain, scrutin: Cli) -> None:
 async def test_roll_files(stack: Stack, tmp_path: Path) -> None:
     async with Chain(stack, tmp_path, workers=0, bridges=0) as chain:
         scrutin = Cli(chain)
-        (tmp_path / "roll.txt").write_text("# two\n" + "AB" * 32 + "\nother\n")
+        (tmp_path / "roll.txt").write_text("# two\n" + "AB" * 32 + "\n" + "cd" * 32 + "\n")
         done = await scrutin("roll", "load", "roll.txt", "--json")
-        assert json.loads(done.stdout) == {"set": "valid_hashes", "read": 2, "size": 2}
+        assert json.loads(done.stdout) == {
+            "set": "valid_hashes",
+            "read": 2,
+            "size": 2,
+            "repeated": 0,
+        }
         redis = redis_of(chain.settings)
-        assert await redis.smembers("valid_hashes") == {"ab" * 32, "other"}
+        assert await redis.smembers("valid_hashes") == {"ab" * 32, "cd" * 32}
         await redis.aclose()
         done = await scrutin("roll", "load")
         assert done.returncode == 10

@@ -234,8 +234,8 @@ async def commands(chain: Chain, as_role: dict[str, dict[str, str]], directory: 
         ("scrutin_operator", ("election", "import", str(file), "--wait", "120"), ExitCode.OK),
         ("scrutin_operator", ("election", "count", "1"), ExitCode.OK),
         ("scrutin_operator", ("contest", "create", "C-1"), ExitCode.OK),
-        ("scrutin_operator", ("roll", "load", str(roll)), ExitCode.OK),
-        ("scrutin_operator", ("roll", "add", "another-voter"), ExitCode.OK),
+        ("scrutin_operator", ("roll", "load", str(roll), "--kind", "text"), ExitCode.OK),
+        ("scrutin_operator", ("roll", "add", "another-voter", "--kind", "text"), ExitCode.OK),
     ):
         env = {**chain.env, **as_role[role], "SCRUTIN_ROLL": "table"}
         done = await asyncio.to_thread(run_cli, env, *arguments)

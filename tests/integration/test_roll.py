@@ -105,7 +105,13 @@ async def _load(world: BridgeHarness, directory: Path) -> None:
             await task.run(breaking_off(), [], 0, lambda _: None)
         assert await task.begin() == CHUNK
     done = await run(world, "load", str(roll))
-    assert done == {"roll": "log", "read": len(hashes), "resumed_at": 0, "contests": []}
+    assert done == {
+        "roll": "log",
+        "read": len(hashes),
+        "resumed_at": 0,
+        "contests": [],
+        "repeated": 0,
+    }
     found = await run(world, "stats")
     assert found["entries"] == len(hashes)
     assert set(found["partitions"]) == {str(p) for p in range(PARTITIONS)}
@@ -124,7 +130,7 @@ async def _live_changes(world: BridgeHarness, judged: Any) -> None:
     await judged(VOTERS, 2)
     world.publish([law_vote(VOTERS + 1)])
     await judged(VOTERS + 1, 2)
-    assert await run(world, "add", voter(VOTERS)) == {"added": 1}
+    assert await run(world, "add", voter(VOTERS), voter(VOTERS).upper()) == {"added": 1}
     world.publish([law_vote(VOTERS, n=2)])
     await judged(VOTERS + 2, 2)
 
@@ -137,7 +143,7 @@ async def _elections(world: BridgeHarness, judged: Any) -> None:
 
     world.publish([vote(1)])
     await judged(VOTERS + 2, 3)
-    await run(world, "add", "nas1CODE", "--contest", "election:2")
+    await run(world, "add", "nas1CODE", "--kind", "text", "--contest", "election:2")
     found = await run(world, "check", "nas1CODE", "--contest", "election:1")
     assert found["by_contest"] == {"election:1": False}
     world.publish([vote(2), vote(3)])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from streams.adapters.redis.roll import VALID_HASHES
 from streams.cli.roll import log_roll, redis_roll
-from streams.cli.roll.files import RollFiles
-from streams.cli.show import JsonOption, console, facts, run, write_json
+from streams.cli.roll.files import RollFiles, RollSummary
+from streams.cli.roll.hash_kind import HashCheck, HashKind
+from streams.cli.show import JsonOption, console, counting, facts, run, write_json
 from streams.core.contests import contest_id
 from streams.core.keys import normalise_hash
 from streams.errors import SettingsError
@@ -31,6 +31,16 @@ HashesArgument = Annotated[
 ]
 FileOption = Annotated[
     list[Path] | None, typer.Option("--file", "-f", help="Roll file, see `roll load`.")
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column with the hashes, or its number; default: found."),
+]
+KindOption = Annotated[
+    HashKind,
+    typer.Option(
+        help="What entries are: `hex`, digits of one length, or `text`, whatever has no blanks."
+    ),
 ]
 ContestOption = Annotated[
     list[str] | None,
@@ -55,8 +65,9 @@ def load(
         list[Path] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help='One hash a line (`#` comments); JSON: a list, {"hashes": []}, of strings or of '
-            "objects with `hash`; CSV or Parquet with `hash`.",
+            help="One hash a line (`#` comments); a table with a column `hash`, its separator is "
+            'found; JSON: a list, {"hashes": []}, of strings or of objects with `hash`; JSON '
+            "Lines; Parquet. UTF-8 or UTF-16, also with gzip.",
         ),
     ] = None,
     from_redis: Annotated[
@@ -66,15 +77,24 @@ def load(
         Path | None, typer.Option(help="Roll of a published election, from its expected outcome.")
     ] = None,
     contests: ContestOption = None,
+    column: ColumnOption = None,
+    kind: KindOption = HashKind.HEX,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the files, show their first rows, load none.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add hashes to the roll; existing ones stay.
 
-    With the roll in the log, an interrupted load of the same files continues where it stopped.
+    All files are checked to their end first: a fault is refused with its line, and nothing is
+    loaded. With the roll in the log, an interrupted load of the same files continues where it
+    stopped.
 
     Examples:
 
         scrutin roll load hashes.txt
+
+        scrutin roll load liste.csv --column Empreinte --dry-run
 
         SCRUTIN_ROLL=table scrutin roll load --from-redis
     """
@@ -84,12 +104,17 @@ def load(
             "Name exactly one source: roll files, the Redis set, or an expected outcome",
             todo="`scrutin roll load FILE`, or `--from-redis`, or `--from-expected FILE`",
         )
+    if dry_run:
+        _show_summary(_checked(RollFiles(_some(files), column, kind)), as_json=as_json)
+        return
+    summary = None
     if files:
-        roll = RollFiles(files)
+        roll = RollFiles(files, column, kind)
+        summary = _checked(roll)
         source = log_roll.RollSource(
             name=", ".join(file.name for file in files),
             hashes=roll.hashes(),
-            total=roll.count(),
+            total=summary.entries,
             digest=roll.digest(),
         )
     elif from_expected is not None:
@@ -115,11 +140,7 @@ def load(
         done = run(log_roll.load(settings, source, _ids(contests)))
     else:
         done = run(redis_roll.load(settings, source))
-    if as_json:
-        write_json(done)
-    else:
-        size = f"; {done['size']:,} on the roll" if "size" in done else ""
-        console().print(f"{done['read']:,} hashes read{size}")
+    _show_loaded(done, summary, as_json=as_json)
 
 
 @app.command()
@@ -128,6 +149,8 @@ def add(
     *,
     files: FileOption = None,
     contests: ContestOption = None,
+    column: ColumnOption = None,
+    kind: KindOption = HashKind.HEX,
     as_json: JsonOption = False,
 ) -> None:
     """Add voters to the roll during the vote; takes effect within a second.
@@ -137,7 +160,7 @@ def add(
     Example: `scrutin roll add 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`
     """
     settings = load_settings()
-    entries = _entries(hashes, files)
+    entries = _entries(hashes, RollFiles(files or [], column, kind))
     if _in_log(settings, contests):
         _show_done(
             run(log_roll.change(settings, entries, _ids(contests), add=True)), as_json=as_json
@@ -152,6 +175,8 @@ def withdraw(
     *,
     files: FileOption = None,
     contests: ContestOption = None,
+    column: ColumnOption = None,
+    kind: KindOption = HashKind.HEX,
     as_json: JsonOption = False,
 ) -> None:
     """Withdraw voters from the roll during the vote; takes effect within a second.
@@ -161,7 +186,7 @@ def withdraw(
     Example: `scrutin roll withdraw --file moved-away.txt`
     """
     settings = load_settings()
-    entries = _entries(hashes, files)
+    entries = _entries(hashes, RollFiles(files or [], column, kind))
     if _in_log(settings, contests):
         _show_done(
             run(log_roll.change(settings, entries, _ids(contests), add=False)), as_json=as_json
@@ -246,9 +271,63 @@ def _ids(contests: list[str] | None) -> list[str]:
     return [contest_id(name) for name in contests or []]
 
 
-def _entries(hashes: list[str] | None, files: list[Path] | None) -> list[str]:
-    found: Iterable[str] = [*(hashes or []), *(RollFiles(files).hashes() if files else [])]
-    entries = [normalise_hash(entry) for entry in found]
+def _some(files: list[Path] | None) -> list[Path]:
+    if not files:
+        raise SettingsError("A dry run reads files", todo="`scrutin roll load FILE --dry-run`")
+    return files
+
+
+def _show_loaded(done: dict[str, Any], summary: RollSummary | None, *, as_json: bool) -> None:
+    if summary is not None:
+        done["repeated"] = summary.repeated
+    if as_json:
+        write_json(done)
+        return
+    size = f"; {done['size']:,} on the roll" if "size" in done else ""
+    console().print(f"{done['read']:,} hashes read{size}")
+    if summary is not None:
+        _show_repeats(summary)
+
+
+def _checked(roll: RollFiles) -> RollSummary:
+    with counting("checking the roll", 0) as advance:
+        return roll.check(advance)
+
+
+def _show_summary(summary: RollSummary, *, as_json: bool) -> None:
+    if as_json:
+        write_json(summary.as_dict())
+        return
+    table = facts()
+    for path, form in summary.forms.items():
+        table.add_row(path, form)
+    for row in summary.first:
+        table.add_row(row["place"], row["hash"])
+    console().print(table)
+    console().print(f"{summary.entries:,} hashes; nothing was loaded")
+    _show_repeats(summary)
+
+
+def _show_repeats(summary: RollSummary) -> None:
+    if summary.repeated:
+        console().print(f"{summary.repeated:,} of them repeat others, such as:")
+        for one in summary.repeats:
+            console().print(f"  {one}")
+
+
+def _entries(hashes: list[str] | None, roll: RollFiles) -> list[str]:
+    """The hashes of arguments and files, each once."""
+    check = HashCheck(roll.kind)
+    typed = [entry.strip() for entry in hashes or []]
+    for number, entry in enumerate(typed, 1):
+        if fault := check.fault(entry):
+            raise SettingsError(
+                f"HASH {number} is no hash of a voter: {fault}",
+                todo="Copy it as the voter sends it; nothing was changed",
+            )
+    if roll.paths:
+        _checked(roll)
+    entries = list(dict.fromkeys([*map(normalise_hash, typed), *roll.hashes()]))
     if not entries:
         raise SettingsError("No voter is named", todo="Give hashes, or --file")
     return entries
