@@ -17,7 +17,12 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from streams.errors import PortTaken
-from streams.gateway.connections import MAX_MESSAGE_BYTES, BoundedHttp, BoundedWebSocket
+from streams.gateway.connections import (
+    MAX_MESSAGE_BYTES,
+    WRITE_TIMEOUT_S,
+    BoundedHttp,
+    BoundedWebSocket,
+)
 from streams.gateway.subscriptions import MAX_WATCHERS
 from streams.settings.processes import HttpConfig
 
@@ -75,6 +80,9 @@ def _listener(http: HttpConfig) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by every connection: a peer whose window stays closed is dropped.
+        unread_ms = int(WRITE_TIMEOUT_S * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         listener.bind((http.host, http.port))
         # Two sockets may be bound; only one can listen.
         listener.listen(_BACKLOG)

@@ -32,7 +32,7 @@ from streams.gateway.kafka_sink import VoteLog
 from streams.gateway.poll_store import Polls
 from streams.gateway.rabbitmq_sink import VoteQueue
 from streams.gateway.receipts import Receipts
-from streams.gateway.store import Store
+from streams.gateway.store import READ_CONNECTIONS, READ_TIMEOUT_S, Store
 from streams.gateway.subscriptions import Subscriptions
 from streams.gateway.tally_service import TallyService
 from streams.gateway.throttle import Throttle
@@ -75,6 +75,14 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
         stack.push_async_callback(redis.aclose)
         store = Store(deployment.postgres, deployment.name)
         await retry(Service.POSTGRESQL, lambda: stack.enter_async_context(store))
+        # Votes must not wait for readers, however many there are and whatever they ask.
+        reads = await stack.enter_async_context(
+            Store(
+                replace(deployment.postgres, max_connections=READ_CONNECTIONS),
+                deployment.name,
+                statement_timeout_s=READ_TIMEOUT_S,
+            )
+        )
         await stack.enter_async_context(sink)
         subscriptions = await stack.enter_async_context(
             Subscriptions(redis, store.standings, metrics)
@@ -93,17 +101,18 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
         receipts = Receipts(secret.encode())
         proxies = TrustedProxies(config.http.trusted_proxies)
         limits = VoteLimits(Throttle(redis, config.throttle, metrics), proxies)
-        views = PollViews(polls, store, voters, limits)
+        shown = Polls(reads, writer, partitions=deployment.kafka.partitions, name=deployment.name)
+        views = PollViews(shown, reads, voters, limits)
         submitter = VoteSubmitter(sink, receipts, metrics)
         app = create_app(
             [
                 *status_handlers(ready=ready, registry=metrics.registry),
                 *health_handlers(sink=sink, sink_name=config.confirm, store=store, redis=redis),
-                *receipt_handlers(receipts=receipts, store=store),
-                *result_handlers(store=store, polls=polls),
-                *election_handlers(store=store),
+                *receipt_handlers(receipts=receipts, store=reads),
+                *result_handlers(store=reads, polls=shown),
+                *election_handlers(store=reads),
                 *live_handlers(subscriptions=subscriptions, polls=polls),
-                *poll_handlers(polls=polls, cards=cards, views=views),
+                *poll_handlers(polls=shown, cards=Cards(shown), views=views),
                 *poll_editing_handlers(
                     polls=polls,
                     cards=cards,
@@ -111,7 +120,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
                     limits=limits,
                     zone=zone_of(config.time_zone),
                 ),
-                *operator_handlers(store=store, measure_lag=partial(measure, deployment)),
+                *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
                 *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
                 *page_handlers(),
             ],

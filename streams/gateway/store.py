@@ -20,6 +20,14 @@ from streams.settings.configs import PostgresConfig
 MAX_POINTS: Final = 500
 """Most points of a timeline."""
 
+VOTE_TIMEOUT_S: Final = 10.0
+"""Of a statement that a vote waits for."""
+READ_TIMEOUT_S: Final = 20.0
+"""Of any other statement."""
+READ_CONNECTIONS: Final = 4
+ACQUIRE_TIMEOUT_S: Final = 5.0
+"""Longest wait for a connection; then the answer is 503."""
+
 COUNTED: Final = """
 SELECT 1 FROM vote_audit WHERE vote_hash = $1 AND "timestamp" = $2
 """
@@ -148,10 +156,18 @@ class Store(Pooled):
     Args:
         config: where the database is.
         name: of this process, as PostgreSQL shows it.
+        statement_timeout_s: after which PostgreSQL cancels a statement.
     """
 
-    def __init__(self, config: PostgresConfig, name: str) -> None:
-        super().__init__(config, f"scrutin-gateway {name}")
+    def __init__(
+        self, config: PostgresConfig, name: str, *, statement_timeout_s: float = VOTE_TIMEOUT_S
+    ) -> None:
+        super().__init__(
+            config,
+            f"scrutin-gateway {name}",
+            statement_timeout_s=statement_timeout_s,
+            acquire_timeout_s=ACQUIRE_TIMEOUT_S,
+        )
         self._voters = Lookups(self._counted)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
@@ -162,7 +178,8 @@ class Store(Pooled):
         """
         async with translated(self._where):
             try:
-                rows: list[Any] = await self.connections.fetch(query, *arguments)
+                async with self.connections.acquire(timeout=self._acquire_timeout_s) as connection:
+                    rows: list[Any] = await connection.fetch(query, *arguments)
             except asyncpg.UndefinedTableError as error:
                 raise ServiceUnavailable(
                     "The database has not all tables yet",
@@ -236,7 +253,8 @@ class Store(Pooled):
     async def _listed(self, query: str, *arguments: object) -> list[dict[str, object]]:
         async with translated(self._where):
             try:
-                return [dict(row) for row in await self.connections.fetch(query, *arguments)]
+                async with self.connections.acquire(timeout=self._acquire_timeout_s) as connection:
+                    return [dict(row) for row in await connection.fetch(query, *arguments)]
             except asyncpg.UndefinedTableError:
                 return []
 

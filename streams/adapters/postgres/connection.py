@@ -171,7 +171,11 @@ async def keep_session(_connection: Any) -> None:
 
 
 def pool(
-    config: PostgresConfig, application_name: str, schema: str = "", reset: Reset | None = None
+    config: PostgresConfig,
+    application_name: str,
+    schema: str = "",
+    reset: Reset | None = None,
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
 ) -> asyncpg.Pool:
     """A pool that is not connected yet; await it or enter its context to connect.
 
@@ -180,6 +184,7 @@ def pool(
         application_name: as PostgreSQL shows it.
         schema: search path for unqualified names; the user's default if empty.
         reset: prepares a released connection for its next use; asyncpg's reset by default.
+        statement_timeout_s: after which PostgreSQL cancels a statement.
     """
     search_path = {"search_path": schema} if schema else {}
     return asyncpg.create_pool(
@@ -195,7 +200,7 @@ def pool(
             # A waiting flush must fail before the watchdog considers the worker stuck: it is then
             # an outage and is retried.
             "lock_timeout": _ms(min(LOCK_TIMEOUT_S, config.watchdog_timeout_s / 3)),
-            "statement_timeout": _ms(min(STATEMENT_TIMEOUT_S, config.watchdog_timeout_s * 2 / 3)),
+            "statement_timeout": _ms(min(statement_timeout_s, config.watchdog_timeout_s * 2 / 3)),
             "jit": "off",
         },
     )
@@ -209,6 +214,8 @@ class Pooled:
         application_name: as PostgreSQL shows it.
         schema: search path for unqualified names; the user's default if empty.
         reset: as in :func:`pool`.
+        statement_timeout_s: after which PostgreSQL cancels a statement.
+        acquire_timeout_s: longest wait for a connection; None: as long as it takes.
     """
 
     def __init__(
@@ -217,16 +224,27 @@ class Pooled:
         application_name: str,
         schema: str = "",
         reset: Reset | None = None,
+        *,
+        statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+        acquire_timeout_s: float | None = None,
     ) -> None:
         self._config = config
         self._where = config.where()
         self._application_name = application_name[:63]
         self._schema = schema
         self._reset = reset
+        self._statement_timeout_s = statement_timeout_s
+        self._acquire_timeout_s = acquire_timeout_s
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
-        self._pool = pool(self._config, self._application_name, self._schema, self._reset)
+        self._pool = pool(
+            self._config,
+            self._application_name,
+            self._schema,
+            self._reset,
+            self._statement_timeout_s,
+        )
         async with translated(self._where):
             await self._pool
         return self
@@ -249,5 +267,8 @@ class Pooled:
         Raises:
             ServiceUnavailable: the database does not answer.
         """
-        async with translated(self._where), self.connections.acquire() as connection:
+        async with (
+            translated(self._where),
+            self.connections.acquire(timeout=self._acquire_timeout_s) as connection,
+        ):
             yield connection

@@ -12,6 +12,7 @@ from streams.elections.definitions import Definitions
 from streams.elections.results import ElectionResult, Seat
 from streams.elections.store import read_definitions, read_result
 from streams.gateway.problems import Problem
+from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
 
 UPDATED = "SELECT max(updated_at) AS at FROM contest_results WHERE contest_id = $1"
@@ -20,13 +21,27 @@ UPDATED = "SELECT max(updated_at) AS at FROM contest_results WHERE contest_id = 
 def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
     """The handlers."""
 
-    async def count(election_id: int) -> ElectionResult:
+    async def ask_definitions(_: None) -> Definitions:
         async with store.connection() as connection:
-            definitions = await read_definitions(connection)
-            election = definitions.elections.get(election_id)
+            return await read_definitions(connection)
+
+    async def ask_result(election_id: int) -> ElectionResult:
+        known = await definitions.get(None)
+        async with store.connection() as connection:
+            election = known.elections.get(election_id)
             if election is None:
                 raise Problem(404, "No such election")
-            return await read_result(connection, definitions, election)
+            return await read_result(connection, known, election)
+
+    definitions: SingleFlight[None, Definitions] = SingleFlight(ask_definitions)
+    # Candidates without regions need a pass over all counted votes.
+    results_of: SingleFlight[int, ElectionResult] = SingleFlight(ask_result)
+
+    async def count(election_id: int) -> ElectionResult:
+        # Only elections that exist get a place in the line.
+        if election_id not in (await definitions.get(None)).elections:
+            raise Problem(404, "No such election")
+        return await results_of.get(election_id)
 
     @get("/api/v1/elections", tags=["elections"], summary="All elections")
     async def elections() -> list[dict[str, object]]:

@@ -1,0 +1,55 @@
+"""Costly questions: asked once, answered for all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from streams.gateway.single_flight import SingleFlight
+
+
+async def test_one_question_answers_all_who_wait() -> None:
+    asked: list[str] = []
+    go = asyncio.Event()
+
+    async def ask(key: str) -> str:
+        asked.append(key)
+        await go.wait()
+        return key.upper()
+
+    flight: SingleFlight[str, str] = SingleFlight(ask)
+    waiting = [asyncio.create_task(flight.get(key)) for key in "aabb"]
+    left = asyncio.create_task(flight.get("a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    left.cancel()
+    # One at a time.
+    assert asked == ["a"]
+    go.set()
+    assert await asyncio.gather(*waiting) == ["A", "A", "B", "B"]
+    assert asked == ["a", "b"]
+
+
+async def test_an_error_is_for_all_who_wait_and_ends() -> None:
+    errors = [ValueError("the first"), None]
+
+    async def ask(_: str) -> str:
+        if error := errors.pop(0):
+            raise error
+        return "well"
+
+    flight: SingleFlight[str, str] = SingleFlight(ask)
+    for each in await asyncio.gather(flight.get("a"), flight.get("a"), return_exceptions=True):
+        assert isinstance(each, ValueError)
+
+    async def well() -> str:
+        while True:
+            try:
+                return await flight.get("a")
+            except ValueError:
+                await asyncio.sleep(0)
+
+    assert await well() == "well"
+    with pytest.raises(IndexError):
+        errors.pop()
