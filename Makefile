@@ -13,13 +13,14 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 FIGURES ?= gateway-votes gateway-seen gateway-sockets
 CHAOS_ARGS ?=
+HOSTILE_ARGS ?=
 AUDIT_ARGS ?=
-SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults)
+SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults tests/hostile)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 >/dev/null
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos adopt brokers junk audit lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile adopt brokers junk audit lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +83,9 @@ bench-compare: setup ## this tree and another revision, alternating on one stack
 
 chaos: setup ## every fault under a running count, checked by an independent oracle (SHARD=i/n)
 	@$(BIN)/python -m tests.faults $(CHAOS_ARGS)
+
+hostile: setup ## hostile clients of the gateway and RabbitMQ beside honest ones, with figures (HOSTILE_ARGS="--only NAME")
+	@$(BIN)/python -m tests.hostile --json build/hostile.json $(HOSTILE_ARGS)
 
 adopt: setup ## adoptions of 200,000 votes from each old schema, killed during the run
 	@ADOPT_VOTES=200000 $(BIN)/python -m pytest tests/integration/test_adopt.py -k is_the_old_one -s $(PYTEST_ARGS)

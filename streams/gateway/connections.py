@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
+from contextlib import suppress
 from typing import Any, Final
 
 import httptools
@@ -87,7 +90,7 @@ class GuardedTransport:
         self.flush()
         self._transport.close()
         if self._closing is None:
-            self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+            self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self._drop)
 
     def blocked(self, blocked: bool) -> None:
         """Note whether the buffer is full; one that stays full is dropped with its connection."""
@@ -95,7 +98,15 @@ class GuardedTransport:
             self._blocked.cancel()
             self._blocked = None
         if blocked:
-            self._blocked = self._loop.call_later(WRITE_TIMEOUT_S, self._transport.abort)
+            self._blocked = self._loop.call_later(WRITE_TIMEOUT_S, self._drop)
+
+    def _drop(self) -> None:
+        # Without this the kernel would keep what was not read, and go on offering it.
+        with suppress(OSError):
+            self._transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        self._transport.abort()
 
     def lost(self) -> None:
         """Stop all deadlines: the connection has ended."""

@@ -28,6 +28,7 @@ from streams.settings.processes import HttpConfig
 
 _BACKLOG: Final = 4096
 _CONNECTIONS: Final = MAX_WATCHERS + 2000
+_SEND_BUFFER_BYTES: Final = 64 * 1024
 _GRACE_S: Final = 1
 """For requests that are being served when the gateway ends."""
 
@@ -80,7 +81,9 @@ def _listener(http: HttpConfig) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by every connection: a peer whose window stays closed is dropped.
+        # Inherited by every connection: a peer whose window stays closed is dropped, and one that
+        # does not read soon fills the buffers, instead of megabytes in the kernel later.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         unread_ms = int(WRITE_TIMEOUT_S * 1000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         listener.bind((http.host, http.port))

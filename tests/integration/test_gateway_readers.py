@@ -30,20 +30,26 @@ async def test_votes_do_not_wait_for_readers(stack: Stack, tmp_path: Path) -> No
             SCRUTIN_ENFORCE_CONTESTS="false",
             **NO_LIMITS,
         )
-        db = await database(settings)
+        db, watching = await database(settings), await database(settings)
         try:
             async with gateway(env, tmp_path) as program, client_of(program) as client:
                 await program.ready()
                 # As slow as can be: no answer while the lock is held.
                 async with db.transaction():
                     await db.execute("LOCK TABLE elections IN ACCESS EXCLUSIVE MODE")
-                    await votes_pass(client, db)
+                    await votes_pass(client, watching)
         finally:
             await db.close()
+            await watching.close()
 
 
 async def votes_pass(client: Client, db: object) -> None:
-    """Vote while many wait for results."""
+    """Vote while many wait for results.
+
+    Args:
+        client: of the gateway.
+        db: outside the transaction with the lock, where the activity would be seen only once.
+    """
     reading = [
         asyncio.create_task(client.get(f"/api/v1/elections/{number % 3}/results"))
         for number in range(READERS)

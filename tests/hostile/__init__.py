@@ -1,0 +1,1 @@
+"""Hostile clients beside honest ones: what the honest ones see of them."""
