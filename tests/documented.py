@@ -271,6 +271,9 @@ NOT_HERE = {
     "make bench-gateway BENCH_ARGS=--quick": _BENCH,
     "make bench-compare REV=main~5": _BENCH,
     "make bench-tally": NotHere(_LONG, "tests/oracle/test_reference.py"),
+    "make hostile": NotHere(
+        _LONG, "tests/hostile/test_short.py::test_honest_clients_see_nothing_of_hostile_ones"
+    ),
     "make chaos": _CHAOS,
     'make chaos CHAOS_ARGS="--only storm --seeds 1"': _CHAOS,
     'make chaos CHAOS_ARGS="--only rolling-restart"': _CHAOS,

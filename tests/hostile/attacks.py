@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -115,15 +116,24 @@ async def _ended(reader: asyncio.StreamReader) -> None:
 
 
 async def _dropped(writer: asyncio.StreamWriter) -> None:
-    """Wait until the other end has reset the connection; reads nothing."""
-    sock = writer.get_extra_info("socket")
-    while _state(sock) == 1:  # noqa: ASYNC110 - the kernel sets no event for who does not read
-        await asyncio.sleep(0.1)
+    """Wait until the other end has no descriptor of the connection; reads nothing.
+
+    A client whose window is closed does not see the end of its connection, so the kernel is asked
+    for the other side.
+    """
+    ends = [writer.get_extra_info(name)[1] for name in ("peername", "sockname")]
+    while _is_held(*ends):  # noqa: ASYNC110 - the kernel sets no event
+        await asyncio.sleep(0.5)
 
 
-def _state(sock: socket.socket) -> int:
-    """Of TCP, as the kernel numbers it: 1 is an established connection."""
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+def _is_held(port: int, client_port: int) -> bool:
+    """Whether a process that listens on a port has the connection of a client open."""
+    wanted = f":{port:04X}", f":{client_port:04X}"
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        if local.endswith(wanted[0]) and remote.endswith(wanted[1]):
+            return state in {"01", "08"}
+    return False
 
 
 _persons = itertools.count()
