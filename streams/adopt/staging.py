@@ -10,11 +10,11 @@ import asyncpg
 from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
+from streams.adapters.redis.keys import COUNTER_PREFIX, VOTED_HASHES
 from streams.adopt import statements as sql
 from streams.adopt.accounts import Account, UnknownTable, accounts
 from streams.adopt.dialects import DUPLICATES, KNOWN, Columns, Dialect
 from streams.adopt.findings import Finding, findings
-from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
 from streams.core.keys import ELECTION_PREFIX, normalise_hash
 
 LONG_S: Final = 24 * 3600.0

@@ -16,6 +16,7 @@ from schemas.verdicts import Reason, Status, VerdictBatch
 from schemas.votes import REFUSED, AdoptedVoteBatch, VoteBatch
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.redis.client import redis_errors
+from streams.adapters.redis.keys import PATTERN_OFFSETS, PATTERNS_SEEN, VOTED_HASHES
 from streams.core.records import Verdicts
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import LOG_LOST, LogMismatch, ServiceUnavailable
@@ -23,16 +24,9 @@ from streams.messages.outgoing import accepted
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
 
-VOTED_HASHES: Final = "voted_hashes"
-COUNTER_PREFIX: Final = "duplicate_count:"
-
-PATTERNS_SEEN: Final = "error_patterns_seen"
-PATTERN_PREFIX: Final = "error_pattern:"
 PATTERN_CHARACTERS: Final = 8
 MAX_PATTERNS: Final = 100_000
 """Limit of stored patterns, so that a sender of junk cannot fill Redis."""
-PATTERN_OFFSETS: Final = "scrutin:error_patterns"
-"""Partition -> log and offset up to which patterns were counted, so that a replay adds nothing."""
 
 REBUILD_LOCK: Final = "scrutin:mirror:rebuild"
 """Exists while a rebuild runs; writes then go to the rebuild's keys too."""

@@ -21,14 +21,14 @@ import asyncpg
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_connection
-from streams.adapters.redis.roll import VALID_HASHES, load_roll
-from streams.bridge.mirror import (
+from streams.adapters.redis.keys import (
     COUNTER_PREFIX,
     PATTERN_OFFSETS,
     PATTERN_PREFIX,
     PATTERNS_SEEN,
     VOTED_HASHES,
 )
+from streams.adapters.redis.roll import VALID_HASHES, load_roll
 from streams.devstack import Stack
 from streams.devstack.state import StateFile
 from streams.errors import ScrutinError, StackError

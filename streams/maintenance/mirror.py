@@ -17,12 +17,11 @@ from schemas.codec import DecodeError, decode_input, decode_verdicts
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.view import LogView, Record, Span
 from streams.adapters.redis.client import redis_errors
+from streams.adapters.redis.keys import COUNTER_PREFIX, VOTED_HASHES
 from streams.bridge.mirror import (
-    COUNTER_PREFIX,
     REBUILD_COUNTERS,
     REBUILD_HASHES,
     REBUILD_LOCK,
-    VOTED_HASHES,
     Change,
     script_calls,
 )

@@ -33,7 +33,7 @@ from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import translated
 from streams.adapters.rabbitmq.client import Channel, QueueMissing, connected
 from streams.adapters.redis.client import redis_errors
-from streams.bridge.mirror import COUNTER_PREFIX, VOTED_HASHES
+from streams.adapters.redis.keys import COUNTER_PREFIX, VOTED_HASHES
 from streams.control.epochs import read_epochs
 from streams.control.issuer import NOW_MS, Issuer
 from streams.core.contests import reset_to_drafts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.bridge.mirror import VOTED_HASHES
+from streams.adapters.redis.keys import VOTED_HASHES
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from tests.integration.bridge_harness import BridgeHarness, voter
