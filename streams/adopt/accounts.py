@@ -52,7 +52,7 @@ ORDER BY 1, 2
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What became of the rows of one table, or of the keys of one kind."""
+    """The outcome for the rows of one table, or of the keys of one kind."""
 
     source: str
     rows: int

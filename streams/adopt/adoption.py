@@ -94,7 +94,7 @@ class Adoption:
     by_choice: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     accounts: list[Account] = field(default_factory=list)
-    """What became of each row that was read, by table."""
+    """The outcome of each row that was read, by table."""
     reader_schemas: list[str] = field(default_factory=list)
     """Schemas with views that show readers the old tables' columns."""
     readers: list[str] = field(default_factory=list)

@@ -82,7 +82,7 @@ CREATE TABLE voters AS
 SELECT voter, hash, kind, contest, choice, at, citizen, n AS source_row, origin FROM counted
 WHERE number = 0;
 
--- A voter of whose vote nothing else is known has voted in each contest it can have been in.
+-- A voter known only by the mark counts as having voted in each contest the vote may have been for.
 INSERT INTO voters (voter, hash, kind, contest, choice, at, source_row, origin)
 SELECT {_voter("p.kind", "p.contest", "v.hash")}, v.hash, p.kind, p.contest, '', now(), 0,
        'voted_hashes'

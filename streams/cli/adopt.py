@@ -66,7 +66,7 @@ def command(
 
     Reads vote_audit, election_votes, duplicate_attempts, vote_results and election_results in any
     of their documented forms, and voted_hashes and duplicate_count:* in Redis. The report says
-    what becomes of each row, and names tables that may hold votes and are not read. Writes every
+    the outcome of each row, and names tables that may hold votes and are not read. Writes every
     vote to the log, where it counts as its voter's first, with its own time. Can be killed and
     repeated. Stop the old worker and aggregator before, and start bridges after. Old tables whose
     names Scrutin needs are moved to the schema scrutin_replaced; --undo moves them back.

@@ -1,7 +1,7 @@
 """What is kept of a malformed message's body: never `nas` or `code`. Pure, and total.
 
 Both together are a person's credentials. A malformed body can hold them anywhere and under any
-spelling. So the text is kept as it came only where it can't hold them:
+name. So the text is kept as it came only where it can't hold them:
 
 - a JSON object loses every field whose name resembles theirs, at any depth, and every value that
   looks like a number of nine digits or holds further fields is masked,

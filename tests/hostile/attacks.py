@@ -34,7 +34,7 @@ _MARGIN_S: Final = 20.0
 
 @dataclass
 class Target:
-    """What is attacked, and what became of the connections."""
+    """What is attacked, and the state of its connections."""
 
     settings: Settings
     port: int

@@ -1,4 +1,4 @@
-"""Dates and times of contests: one meaning, whoever reads them."""
+"""Dates and times of contests: one meaning at every door."""
 
 from __future__ import annotations
 
