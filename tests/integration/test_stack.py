@@ -31,6 +31,7 @@ NAMES = {
     *(f"POSTGRES_{part}" for part in ("HOST", "PORT", "DB", "USER", "PASSWORD")),
     *(f"REDIS_{part}" for part in ("HOST", "PORT", "DB")),
     "KAFKA_BOOTSTRAP_SERVERS",
+    "SCRUTIN_RABBITMQ_MANAGEMENT_URL",
 }
 
 
