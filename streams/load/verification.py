@@ -13,6 +13,7 @@ from typing import Final
 import asyncpg
 
 from streams.adapters.redis.client import redis_connection
+from streams.adapters.redis.keys import COUNTER_PREFIX, VOTED_HASHES
 from streams.core.topics import egress_group, mirror_group
 from streams.load import observed
 from streams.load.checks import (
@@ -28,8 +29,6 @@ from streams.load.expected import Expected, counted_lines, lines_path, rejected_
 from streams.settings.configs import DeploymentConfig
 from streams.settings.queues import REVIEW
 
-VOTED_HASHES: Final = "voted_hashes"
-DUPLICATE_COUNT: Final = "duplicate_count:"
 _POLL_S: Final = 0.3
 
 
@@ -263,7 +262,7 @@ async def _redis(report: Report, config: DeploymentConfig, expected: Expected, l
         size = await redis.scard(VOTED_HASHES)
         voters = (line.voter for line in counted_lines(lines))
         missing = [m async for m in observed.missing_members(redis, VOTED_HASHES, voters)]
-        counts = await observed.counters(redis, DUPLICATE_COUNT)
+        counts = await observed.counters(redis, COUNTER_PREFIX)
     report.figure(group, "voted_hashes members", expected.voted_hashes, size)
     report.lines(mapping_differences(VOTED_HASHES, dict.fromkeys(missing, "there"), {}))
     later = {line.voter: line.later for line in counted_lines(lines) if line.later}
