@@ -45,7 +45,11 @@ _NINE_DIGITS: Final = re.compile(r"(?<![0-9A-Za-z])[0-9](?:[\W_]?[0-9]){8}(?![0-
 _BLOB: Final = re.compile(r"[A-Za-z0-9+/=_%-]{24}")
 """Too long for a word; perhaps something encoded."""
 _HASH: Final = re.compile(r"[0-9A-Fa-f]{32,128}")
-_NAMED: Final = re.compile(r"(?<![a-z])(?:nas|code)[^a-z0-9]{0,4}[=:|,>]|%(?:22|3a|3d)")
+_NAMED: Final = re.compile(
+    r"(?<![a-z])(?:nas|code)[^a-z0-9]{0,4}[=:|,>](?![^a-z0-9]{0,4}[0-9a-f]{64}(?![a-z0-9]))"
+    r"|%(?:22|3a|3d)"
+)
+"""A field with its value. A digest is no credential: encrypted ballots have one called `code`."""
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
 
 

@@ -151,7 +151,7 @@ async def the_books_agree(world: TallyHarness) -> None:
         for voter, why in (
             ("cem", "equation"),
             ("dan", "these ciphertexts"),
-            ("eve", "not cast"),
+            ("eve", "not a cast ballot"),
             ("fay", "format"),
             ("gil", "format"),
         ):

@@ -142,6 +142,19 @@ def test_secrets_go_wherever_they_stand() -> None:
     assert "X" not in kept["raw"] + kept["url"]
 
 
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_the_text_of_an_encrypted_ballot_stays_as_it_came(separators: tuple[str, str]) -> None:
+    ballot = json.dumps(
+        {"object_id": "b-1", "code_seed": "AB" * 32, "code": "0F" * 32}, separators=separators
+    )
+    found = vote(DOCUMENTED | {"encrypted_ballot": ballot})
+    assert json.loads(found.metadata or "") == {"encrypted_ballot": ballot}
+    # Longer or shorter than a digest: it may be a credential.
+    for code in ("0F" * 31, "0F" * 33, "0F" * 32 + "G"):
+        kept = json.loads(vote(DOCUMENTED | {"raw": f'{{"code":"{code}"}}'}).metadata or "")
+        assert code not in kept["raw"]
+
+
 @pytest.mark.parametrize("name", ["vote_hash", "voter_hash", "hash"])
 @pytest.mark.parametrize("choice", ["choice", "vote"])
 @pytest.mark.parametrize("time", ["timestamp", "vote_timestamp"])
