@@ -135,18 +135,21 @@ def unreadable_body(error: Exception, path: str) -> Problem:
         path: of the request.
     """
     if not isinstance(error, msgspec.ValidationError):
-        return Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON")
+        return Problem(_unfit_status(path), "The body is not JSON")
     found = _AT_FIELD.match(str(error))
     field, fault = (found["field"], found["fault"]) if found else ("data", str(error))
     return _unfit(path, f"Validation failed for POST {path}", {field: [fault]})
 
 
 def _unfit(path: str, detail: str, faults: Mapping[str, list[str]]) -> Problem:
+    return Problem(_unfit_status(path), detail, faults=faults)
+
+
+def _unfit_status(path: str) -> HTTPStatus:
     # Clients of the vote API expect 422, those of the polls 400.
-    status = (
-        HTTPStatus.UNPROCESSABLE_ENTITY if path.startswith("/api/v1/") else HTTPStatus.BAD_REQUEST
-    )
-    return Problem(status, detail, faults=faults)
+    if path.startswith("/api/v1/"):
+        return HTTPStatus.UNPROCESSABLE_ENTITY
+    return HTTPStatus.BAD_REQUEST
 
 
 def _faults(error: ValidationException) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,8 +21,7 @@ from streams.messages.decode import identity_of
 from streams.messages.incoming import MAX_HASH_BYTES, MAX_ID_BYTES
 from streams.messages.timestamps import format_us
 
-MAX_SECRET_CHARACTERS: Final = 64
-"""Longest `nas`; deployed ones have nine digits."""
+NAS_DIGITS: Final = 9
 MAX_CODE_CHARACTERS: Final = 10
 
 
@@ -86,26 +86,28 @@ def person_of(nas: str) -> str:
     """What stands for a person in limits: the number without blanks and dashes.
 
     Raises:
-        Faulty: it is empty or too long.
+        Faulty: it has not nine digits.
     """
     return _nas(nas)
 
 
 def law_hashes(nas: str, code: str, law_id: str) -> list[str]:
-    """Hashes by which the roll may know a voter: SHA-256 of `nas|CODE|law_id`, usual one first.
+    """Hashes by which the roll may know a voter: SHA-256 of `nas|code|law_id`.
+
+    The first has the code as given, the last has it in upper case, as the replaced service does.
 
     Raises:
-        Faulty: a field is empty or too long.
+        Faulty: a field does not fit.
     """
     number = _nas(nas)
     return [_sha256(f"{number}|{each}|{law_id}") for each in _codes(code)]
 
 
 def election_hashes(nas: str, code: str) -> list[str]:
-    """The same for elections: SHA-256 of `nas+CODE`, or of `nas|CODE` as some loaders join them.
+    """The same for elections: SHA-256 of `nas+code`, or of `nas|code` as some loaders join them.
 
     Raises:
-        Faulty: a field is empty or too long.
+        Faulty: a field does not fit.
     """
     number = _nas(nas)
     return [_sha256(f"{number}{by}{each}") for each in _codes(code) for by in ("", "|")]
@@ -185,10 +187,14 @@ def _sha256(text: str) -> str:
 
 
 def _nas(nas: str) -> str:
-    number = nas.replace(" ", "").replace("-", "")
-    if not 1 <= len(number) <= MAX_SECRET_CHARACTERS:
-        raise Faulty("nas", f"must have 1 to {MAX_SECRET_CHARACTERS} characters")
-    _text("nas", number)
+    # Full-width digits, no-break blanks and all hyphens are what people paste.
+    number = "".join(
+        c
+        for c in unicodedata.normalize("NFKC", nas)
+        if not c.isspace() and unicodedata.category(c) not in {"Pd", "Cf"} and c != "\N{MINUS SIGN}"
+    )
+    if len(number) != NAS_DIGITS or not (number.isascii() and number.isdigit()):
+        raise Faulty("nas", f"must have {NAS_DIGITS} digits")
     return number
 
 
@@ -197,7 +203,7 @@ def _codes(code: str) -> list[str]:
     if not 1 <= len(given) <= MAX_CODE_CHARACTERS:
         raise Faulty("code", f"must have 1 to {MAX_CODE_CHARACTERS} characters")
     _text("code", given)
-    return list(dict.fromkeys((given.upper(), given)))
+    return list(dict.fromkeys((given, given.upper())))
 
 
 def _hash(field: str, text: str) -> str:

@@ -314,7 +314,7 @@ async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
     async with (
         aiohttp.ClientSession() as client,
-        client.post(url, json=HTTP_BALLOT | {"nas": "2"}) as answer,
+        client.post(url, json=HTTP_BALLOT | {"nas": "222222222"}) as answer,
     ):
         assert answer.status == 400, await answer.text()
         assert "not open" in await answer.text()

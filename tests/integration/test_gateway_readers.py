@@ -22,7 +22,7 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 async def test_votes_do_not_wait_for_readers(stack: Stack, tmp_path: Path) -> None:
     async with own_database(stack) as settings:
         redis = redis_of(settings)
-        await redis.sadd("valid_hashes", *election_hashes("987001", "CODE"))
+        await redis.sadd("valid_hashes", *election_hashes("987001000", "CODE"))
         await redis.aclose()
         env = child_environment(
             stack.env(),
@@ -59,7 +59,7 @@ async def votes_pass(client: Client, db: object) -> None:
         return bool(await db.fetchval(WAITING))  # type: ignore[attr-defined]
 
     await until(waits, "a reader waits for the lock")
-    ballot = {"nas": "987001", "code": "CODE", "election_id": 1, "candidate_id": 7}
+    ballot = {"nas": "987001000", "code": "CODE", "election_id": 1, "candidate_id": 7}
     status, _ = await client.post("/api/v1/elections/vote", ballot)
     assert status == 202
     assert not any(task.done() for task in reading), "a reader was answered before the vote"

@@ -164,7 +164,7 @@ async def answered_alike_to_pages(client: Client) -> None:
         ("/api/v1/vote", {**ballot(1), "vote": 1}),
         ("/api/v1/vote", {**ballot(1), "x": "y" * 2000}),
         ("/api/v1/vote", [1]),
-        ("/api/v1/elections/vote", {"nas": "1", "code": "A", "election_id": 1}),
+        ("/api/v1/elections/vote", {"nas": "100000001", "code": "A", "election_id": 1}),
         ("/votes/", {"poll_id": 10**17, "option_id": 1}),
         ("/api/vote/", {"poll_id": "x", "option_id": 1}),
     ):

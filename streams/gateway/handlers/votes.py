@@ -135,7 +135,7 @@ def official_vote_calls(
             hashes = law_hashes(data.nas, data.code, data.law_id)
             # Nearly every code is given in upper case; then there is only one possible hash.
             known = hashes[0] if len(hashes) == 1 else await roll.first_known(hashes)
-            voter = known or hashes[0]
+            voter = known or hashes[-1]
             outgoing = law_vote(voter, data.law_id, data.vote, at_us=submitter.clock.now_us())
         except Faulty as fault:
             submitter.refused("invalid")

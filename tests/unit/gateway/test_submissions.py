@@ -20,6 +20,7 @@ from streams.gateway.submissions import (
     election_hashes,
     law_hashes,
     law_vote,
+    person_of,
 )
 from streams.messages.decode import decode
 
@@ -32,19 +33,43 @@ def sha256(text: str) -> str:
 
 def test_a_law_hash_is_made_as_in_the_replaced_service() -> None:
     assert law_hashes("123 456-789", "AB12CD", "L-1") == [sha256("123456789|AB12CD|L-1")]
+    # The code as given comes first: both may be on the roll, and then they are two entries.
     assert law_hashes("123456789", "ab12cd", "L-1") == [
-        sha256("123456789|AB12CD|L-1"),
         sha256("123456789|ab12cd|L-1"),
+        sha256("123456789|AB12CD|L-1"),
     ]
 
 
 def test_an_election_hash_has_both_separators() -> None:
-    assert election_hashes("1-2", "A") == [sha256("12A"), sha256("12|A")]
+    assert election_hashes("123-456-789", "a") == [
+        sha256("123456789a"),
+        sha256("123456789|a"),
+        sha256("123456789A"),
+        sha256("123456789|A"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "nas",
+    [
+        "123\N{NO-BREAK SPACE}456\N{NARROW NO-BREAK SPACE}789",
+        "123\N{EN DASH}456\N{NON-BREAKING HYPHEN}789",
+        "123\N{MINUS SIGN}456\N{ZERO WIDTH SPACE}789",
+        "\N{FULLWIDTH DIGIT ONE}23\t456 789 ",
+    ],
+)
+def test_a_number_is_its_digits_however_it_was_typed(nas: str) -> None:
+    assert person_of(nas) == "123456789"
 
 
 @pytest.mark.parametrize(
     ("nas", "code", "field"),
-    [("", "A", "nas"), (" - ", "A", "nas"), ("1", "", "code"), ("1", "x" * 11, "code")],
+    [
+        *((nas, "A", "nas") for nas in ("", " - ", "12345678", "1234567890", "12345678a")),
+        ("12345678\N{ARABIC-INDIC DIGIT NINE}", "A", "nas"),
+        ("123456789", "", "code"),
+        ("123456789", "x" * 11, "code"),
+    ],
 )
 def test_credentials_have_bounds(nas: str, code: str, field: str) -> None:
     with pytest.raises(Faulty) as fault:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from streams.gateway.handlers.poll_views import Cards
 from streams.gateway.handlers.poll_votes import poll_vote_calls
 from streams.gateway.handlers.submit import VoteLimits, VoteSubmitter
 from streams.gateway.poll_store import Card
+from streams.gateway.problems import unreadable_body
 from streams.gateway.receipts import Receipts
 from streams.gateway.throttle import Attempt
 from streams.gateway.voters import Voters
@@ -189,6 +191,15 @@ async def test_every_error_is_a_problem(
 async def test_a_body_that_is_no_json_is_a_problem(body: bytes) -> None:
     answer = await call(app_of("well"), body)
     assert (answer.status, answer.json["detail"]) == (400, "The body is not JSON")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/api/v1/vote", 422), ("/api/v1/elections/vote", 422), ("/votes", 400)]
+)
+def test_malformed_json_has_the_status_of_the_replaced_service(path: str, status: int) -> None:
+    with pytest.raises(msgspec.DecodeError) as error:
+        msgspec.json.decode(b"{")
+    assert unreadable_body(error.value, path).status == status
 
 
 async def test_a_long_body_is_refused_before_its_end() -> None:
