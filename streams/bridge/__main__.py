@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import sys
 
-import structlog
-import uvloop
-
 from streams.adapters.kafka.uvloop_fix import patch_aiokafka_for_uvloop
 from streams.bridge.process import serve
-from streams.errors import ExitCode, ScrutinError
-from streams.runtime.logs import configure_logging
-from streams.runtime.memory import raise_gc_thresholds
+from streams.errors import ExitCode
 from streams.settings.build import bridge_config
-from streams.settings.load import load_settings
+from streams.settings.entry import run_process
+from streams.settings.model import Settings
 
 
-def main() -> int:
-    """Run; returns the exit code."""
-    try:
-        settings = load_settings()
-        configure_logging(settings.log_level, settings.log_format)
-        raise_gc_thresholds()
-        patch_aiokafka_for_uvloop()
-        return uvloop.run(serve(bridge_config(settings)))
-    except ScrutinError as error:
-        if error.exit_code is ExitCode.STAGE_FAILED:
-            structlog.get_logger(__name__).exception("bridge failed")
-        print(f"scrutin bridge: {error}", file=sys.stderr)  # noqa: T201
-        print(f"exit {int(error.exit_code)} {error.exit_code.name}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
+async def _serve(settings: Settings) -> ExitCode:
+    patch_aiokafka_for_uvloop()
+    return await serve(bridge_config(settings))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_process(
+            "streams.bridge", "Passes votes between RabbitMQ's queues and the log in Kafka.", _serve
+        )
+    )
