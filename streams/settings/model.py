@@ -16,7 +16,6 @@ from pydantic_settings import (
     BaseSettings,
     NoDecode,
     PydanticBaseSettingsSource,
-    SettingsConfigDict,
 )
 
 from streams.runtime.zones import zone_of
@@ -31,296 +30,184 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Settings(ServiceSettings):
     """All settings of all processes. Use :func:`load_settings`, which names faulty variables."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
     # Aggregation
-    batch_size: Positive = variable(
-        "BATCH_SIZE", default=100, about="Votes that trigger a flush to PostgreSQL"
-    )
-    batch_timeout_s: PositiveSeconds = variable(
-        "BATCH_TIMEOUT_SECONDS",
-        default=1.0,
-        about="Width of the tumbling window and longest wait before a flush",
-    )
-    max_retry_attempts: Positive = variable(
-        "MAX_RETRY_ATTEMPTS",
-        default=3,
-        about="Failed attempts to reach a service before the process reports not ready",
-    )
-    retry_delay_s: PositiveSeconds = variable(
-        "RETRY_DELAY_SECONDS", default=1.0, about="First delay between retries; doubles up to 10 s"
-    )
+    batch_size: Positive = variable("BATCH_SIZE", default=100)
+    """Votes that trigger a flush to PostgreSQL."""
+    batch_timeout_s: PositiveSeconds = variable("BATCH_TIMEOUT_SECONDS", default=1.0)
+    """Width of the tumbling window and longest wait before a flush."""
+    max_retry_attempts: Positive = variable("MAX_RETRY_ATTEMPTS", default=3)
+    """Failed attempts to reach a service before the process reports not ready."""
+    retry_delay_s: PositiveSeconds = variable("RETRY_DELAY_SECONDS", default=1.0)
+    """First delay between retries; doubles up to 10 s."""
 
     # Processes
-    metrics_port: Port = variable(
-        "PROMETHEUS_PORT",
-        "METRICS_PORT",
-        default=8001,
-        about="Worker's metrics port; 0 = any free port",
-    )
-    bridge_metrics_port: Port = variable(
-        "SCRUTIN_BRIDGE_METRICS_PORT",
-        default=8002,
-        about="Bridge's metrics port; 0 = any free port",
-    )
+    metrics_port: Port = variable("PROMETHEUS_PORT", "METRICS_PORT", default=8001)
+    """Worker's metrics port; 0 = any free port."""
+    bridge_metrics_port: Port = variable("SCRUTIN_BRIDGE_METRICS_PORT", default=8002)
+    """Bridge's metrics port; 0 = any free port."""
     metrics_host: str = variable(
         "SCRUTIN_METRICS_HOST",
         default="0.0.0.0",  # noqa: S104 - a container is scraped from outside
-        about="Address the metrics ports listen on",
     )
-    gateway_port: Port = variable("SCRUTIN_GATEWAY_PORT", default=8000, about="Gateway's HTTP port")
+    """Address the metrics ports listen on."""
+    gateway_port: Port = variable("SCRUTIN_GATEWAY_PORT", default=8000)
+    """Gateway's HTTP port."""
     gateway_host: str = variable(
         "SCRUTIN_GATEWAY_HOST",
         default="0.0.0.0",  # noqa: S104 - it serves the public
-        about="Address the gateway listens on",
     )
-    worker_id: str = variable(
-        "WORKER_ID",
-        default=f"{socket.gethostname()}-{os.getpid()}",
-        about="Worker's name in logs and rows",
-    )
+    """Address the gateway listens on."""
+    worker_id: str = variable("WORKER_ID", default=f"{socket.gethostname()}-{os.getpid()}")
+    """Worker's name in logs and rows."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = variable(
-        "LOG_LEVEL", default="INFO", about="Lowest level that is logged"
+        "LOG_LEVEL", default="INFO"
     )
+    """Lowest level that is logged."""
 
     # Scrutin
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = variable(
-        "SCRUTIN_APP_ID",
-        default="scrutin",
-        about="Kafka group of the workers and prefix of the other groups",
+        "SCRUTIN_APP_ID", default="scrutin"
     )
-    ingress: Names = variable(
-        "SCRUTIN_INGRESS", default=VALIDATION, about="Queues to read, by documented name"
-    )
-    egress: Names = variable(
-        "SCRUTIN_EGRESS", default=REVIEW, about="Queues to write, by documented name"
-    )
-    bindings: bool = variable(
-        "SCRUTIN_BINDINGS",
-        default=True,
-        about="Bind the validation queue to `votes.exchange` if that exists",
-    )
+    """Kafka group of the workers and prefix of the other groups."""
+    ingress: Names = variable("SCRUTIN_INGRESS", default=VALIDATION)
+    """Queues to read, by documented name."""
+    egress: Names = variable("SCRUTIN_EGRESS", default=REVIEW)
+    """Queues to write, by documented name."""
+    bindings: bool = variable("SCRUTIN_BINDINGS", default=True)
+    """Bind the validation queue to `votes.exchange` if that exists."""
     accept_queue_loss: Annotated[tuple[str, ...], NoDecode] = variable(
-        "SCRUTIN_ACCEPT_QUEUE_LOSS",
-        default="",
-        about="Queues, by deployed name, to read although their delivery limit loses votes",
+        "SCRUTIN_ACCEPT_QUEUE_LOSS", default=""
     )
-    sink: Literal["postgres", "off"] = variable(
-        "SCRUTIN_SINK", default="postgres", about="Where workers write counted votes"
-    )
-    live: bool = variable(
-        "SCRUTIN_LIVE", default=True, about="Workers publish committed totals on Redis pub/sub"
-    )
-    global_votes: bool = variable(
-        "SCRUTIN_GLOBAL_VOTES",
-        default=True,
-        about="Also publish votes in polls by name on the channel `global:votes`",
-    )
-    roll: Literal["redis", "table", "open"] = variable(
-        "SCRUTIN_ROLL",
-        default="redis",
-        about="Who may vote: `redis` = the set `valid_hashes`, `table` = the roll in the log,"
-        " `open` = everybody",
-    )
+    """Queues, by deployed name, to read although their delivery limit loses votes."""
+    sink: Literal["postgres", "off"] = variable("SCRUTIN_SINK", default="postgres")
+    """Where workers write counted votes."""
+    live: bool = variable("SCRUTIN_LIVE", default=True)
+    """Workers publish committed totals on Redis pub/sub."""
+    global_votes: bool = variable("SCRUTIN_GLOBAL_VOTES", default=True)
+    """Also publish votes in polls by name on the channel `global:votes`."""
+    roll: Literal["redis", "table", "open"] = variable("SCRUTIN_ROLL", default="redis")
+    """Who may vote: `redis` = the set `valid_hashes`, `table` = the roll in the log, `open` =
+    everybody."""
     enforce_contests: Literal["known", "true", "false"] = variable(
-        "SCRUTIN_ENFORCE_CONTESTS",
-        default="known",
-        about="Contests whose state and choices apply to votes: `known` = those that were"
-        " announced, votes in others count; `true` = all, votes in others are rejected;"
-        " `false` = none",
+        "SCRUTIN_ENFORCE_CONTESTS", default="known"
     )
-    time_zone: str = variable(
-        "SCRUTIN_TIME_ZONE",
-        default="UTC",
-        about="Zone of dates and times without an offset, for openings and closings: a name such as"
-        " `America/Toronto`",
-    )
+    """Contests whose state and choices apply to votes: `known` = those that were announced, votes
+    in others count; `true` = all, votes in others are rejected; `false` = none."""
+    time_zone: str = variable("SCRUTIN_TIME_ZONE", default="UTC")
+    """Zone of dates and times without an offset, for openings and closings: a name such as
+    `America/Toronto`."""
     default_election: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = variable(
-        "SCRUTIN_DEFAULT_ELECTION",
-        default="",
-        about="Election id for candidate votes without `election_id`",
+        "SCRUTIN_DEFAULT_ELECTION", default=""
     )
-    rehearsal: str = variable(
-        "SCRUTIN_REHEARSAL",
-        default="",
-        about="Name of this deployment if it is a rehearsal. It marks a log when that begins;"
-        " `scrutin reset` empties only a log with the mark",
-    )
+    """Election id for candidate votes without `election_id`."""
+    rehearsal: str = variable("SCRUTIN_REHEARSAL", default="")
+    """Name of this deployment if it is a rehearsal. It marks a log when that begins; `scrutin
+    reset` empties only a log with the mark."""
     roll_min_share: Annotated[float, Field(ge=0, le=1)] = variable(
-        "SCRUTIN_ROLL_MIN_SHARE",
-        default=0.5,
-        about="`valid_hashes` below this share of its largest observed size counts as an outage",
+        "SCRUTIN_ROLL_MIN_SHARE", default=0.5
     )
-    partitions: Annotated[int, Field(ge=1, le=1000)] = variable(
-        "SCRUTIN_PARTITIONS", default=4, about="Partitions of every topic; fixed at creation"
-    )
+    """`valid_hashes` below this share of its largest observed size counts as an outage."""
+    partitions: Annotated[int, Field(ge=1, le=1000)] = variable("SCRUTIN_PARTITIONS", default=4)
+    """Partitions of every topic; fixed at creation."""
     replication_factor: Annotated[int, Field(ge=1, le=7)] = variable(
-        "SCRUTIN_REPLICATION_FACTOR", default=1, about="Replicas of every topic; 3 in production"
+        "SCRUTIN_REPLICATION_FACTOR", default=1
     )
+    """Replicas of every topic; 3 in production."""
     max_body_bytes: Annotated[int, Field(ge=256, le=524288)] = variable(
-        "SCRUTIN_MAX_BODY_BYTES",
-        default=65536,
-        about="Longer message bodies are rejected as `too_large`",
+        "SCRUTIN_MAX_BODY_BYTES", default=65536
     )
+    """Longer message bodies are rejected as `too_large`."""
     reviews_per_minute: Annotated[int, Field(ge=0)] = variable(
-        "SCRUTIN_REVIEWS_PER_MINUTE",
-        default=0,
-        about="Limit of review messages a minute for each status and reason, a tenth of it for"
-        " each hash prefix; 0 = no limit",
+        "SCRUTIN_REVIEWS_PER_MINUTE", default=0
     )
-    flush_ms: Annotated[int, Field(ge=1, le=1000)] = variable(
-        "SCRUTIN_FLUSH_MS",
-        default=40,
-        about="Longest time a vote waits in the bridge's buffer; tripled while the queue holds more"
-        " votes than the prefetch",
-    )
-    max_lag_records: Positive = variable(
-        "SCRUTIN_MAX_LAG_RECORDS",
-        default=2000,
-        about="The bridge pauses reading while a partition has more uncounted records than this",
-    )
-    max_flush_votes: Positive = variable(
-        "SCRUTIN_MAX_FLUSH_VOTES", default=20000, about="Limit of votes in a database transaction"
-    )
-    drain_timeout_s: PositiveSeconds = variable(
-        "SCRUTIN_DRAIN_TIMEOUT_S", default=8.0, about="Time to finish pending work after SIGTERM"
-    )
-    watchdog_timeout_s: PositiveSeconds = variable(
-        "SCRUTIN_WATCHDOG_TIMEOUT_S",
-        default=60.0,
-        about="A worker with pending work and no progress for this long exits",
-    )
-    recovery_timeout_s: PositiveSeconds = variable(
-        "SCRUTIN_RECOVERY_TIMEOUT_S",
-        default=300.0,
-        about="A worker whose table restore makes no progress for this long exits",
-    )
+    """Limit of review messages a minute for each status and reason, a tenth of it for each hash
+    prefix; 0 = no limit."""
+    flush_ms: Annotated[int, Field(ge=1, le=1000)] = variable("SCRUTIN_FLUSH_MS", default=40)
+    """Longest time a vote waits in the bridge's buffer; tripled while the queue holds more votes
+    than the prefetch."""
+    max_lag_records: Positive = variable("SCRUTIN_MAX_LAG_RECORDS", default=2000)
+    """The bridge pauses reading while a partition has more uncounted records than this."""
+    max_flush_votes: Positive = variable("SCRUTIN_MAX_FLUSH_VOTES", default=20000)
+    """Limit of votes in a database transaction."""
+    drain_timeout_s: PositiveSeconds = variable("SCRUTIN_DRAIN_TIMEOUT_S", default=8.0)
+    """Time to finish pending work after SIGTERM."""
+    watchdog_timeout_s: PositiveSeconds = variable("SCRUTIN_WATCHDOG_TIMEOUT_S", default=60.0)
+    """A worker with pending work and no progress for this long exits."""
+    recovery_timeout_s: PositiveSeconds = variable("SCRUTIN_RECOVERY_TIMEOUT_S", default=300.0)
+    """A worker whose table restore makes no progress for this long exits."""
+
     # Gateway
-    secret: SecretStr = variable(
-        "SCRUTIN_SECRET",
-        default="",
-        about="Secret shared by gateways and bridges, 32 characters or more: signs poll votes,"
-        " cookies and receipts; empty = no polls, and receipts are valid only until the gateway"
-        " stops",
-    )
+    secret: SecretStr = variable("SCRUTIN_SECRET", default="")
+    """Secret shared by gateways and bridges, 32 characters or more: signs poll votes, cookies and
+    receipts; empty = no polls, and receipts are valid only until the gateway stops."""
     api_keys: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")], ...], NoDecode
-    ] = variable(
-        "SCRUTIN_API_KEYS",
-        default="",
-        about="Hex SHA-256 digests of API keys accepted in polls restricted to key holders",
-    )
+    ] = variable("SCRUTIN_API_KEYS", default="")
+    """Hex SHA-256 digests of API keys accepted in polls restricted to key holders."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = variable(
-        "SCRUTIN_CORS_ORIGINS", default="", about="Web origins that may call the API; `*` = all"
+        "SCRUTIN_CORS_ORIGINS", default=""
     )
+    """Web origins that may call the API; `*` = all."""
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(
-        "SCRUTIN_TRUSTED_PROXIES",
-        default=0,
-        about="Number of proxies in front of the gateway whose X-Forwarded-For is trusted",
+        "SCRUTIN_TRUSTED_PROXIES", default=0
     )
-    confirm: Literal["rabbitmq", "kafka"] = variable(
-        "SCRUTIN_CONFIRM",
-        default="rabbitmq",
-        about="Broker that must confirm a vote before the gateway returns 202; `kafka` bypasses"
-        " RabbitMQ",
-    )
-    confirm_timeout_s: PositiveSeconds = variable(
-        "SCRUTIN_CONFIRM_TIMEOUT_S",
-        default=5.0,
-        about="Longest wait for that confirm",
-    )
-    throttle_address: Rate = variable(
-        "SCRUTIN_THROTTLE_ADDRESS",
-        default="10/minute",
-        about="Limit of poll votes and new polls from one address; or off",
-    )
-    throttle_voter: Rate = variable(
-        "SCRUTIN_THROTTLE_VOTER",
-        default="10/minute",
-        about="Limit of HTTP votes of one person, by the number or name that is sent; or off",
-    )
-    throttle_poll: Rate = variable(
-        "SCRUTIN_THROTTLE_POLL", default="off", about="Limit of votes in one poll; or off"
-    )
-    throttle_law_address: Rate = variable(
-        "SCRUTIN_THROTTLE_LAW_ADDRESS",
-        default="off",
-        about="Limit of votes on laws and in elections from one address; or off",
-    )
+    """Number of proxies in front of the gateway whose X-Forwarded-For is trusted."""
+    confirm: Literal["rabbitmq", "kafka"] = variable("SCRUTIN_CONFIRM", default="rabbitmq")
+    """Broker that must confirm a vote before the gateway returns 202; `kafka` bypasses RabbitMQ."""
+    confirm_timeout_s: PositiveSeconds = variable("SCRUTIN_CONFIRM_TIMEOUT_S", default=5.0)
+    """Longest wait for that confirm."""
+    throttle_address: Rate = variable("SCRUTIN_THROTTLE_ADDRESS", default="10/minute")
+    """Limit of poll votes and new polls from one address; or off."""
+    throttle_voter: Rate = variable("SCRUTIN_THROTTLE_VOTER", default="10/minute")
+    """Limit of HTTP votes of one person, by the number or name that is sent; or off."""
+    throttle_poll: Rate = variable("SCRUTIN_THROTTLE_POLL", default="off")
+    """Limit of votes in one poll; or off."""
+    throttle_law_address: Rate = variable("SCRUTIN_THROTTLE_LAW_ADDRESS", default="off")
+    """Limit of votes on laws and in elections from one address; or off."""
     throttle_refused_address: Rate = variable(
-        "SCRUTIN_THROTTLE_REFUSED_ADDRESS",
-        default="200/hour",
-        about="Limit of refused codes, keys and tokens from one address; or off",
+        "SCRUTIN_THROTTLE_REFUSED_ADDRESS", default="200/hour"
     )
-    throttle_refused_person: Rate = variable(
-        "SCRUTIN_THROTTLE_REFUSED_PERSON",
-        default="20/hour",
-        about="Limit of refused codes for one person, from any address; or off",
-    )
-    data_dir: Path = variable(
-        "SCRUTIN_DATA_DIR",
-        default=Path(".faust"),
-        about="Folder for Faust's files and the store; each worker needs its own",
-    )
-    store: Literal["memory", "rocksdb"] = variable(
-        "SCRUTIN_STORE",
-        default="memory",
-        about="Where the worker keeps the voted table; `rocksdb` for rolls larger than memory",
-    )
-    stack_dir: Path = variable(
-        "SCRUTIN_STACK_DIR", default=Path(".stack"), about="State folder of the local stack"
-    )
-    log_format: Literal["auto", "console", "json"] = variable(
-        "SCRUTIN_LOG_FORMAT", default="auto", about="`auto` = `console` on a terminal, else `json`"
-    )
+    """Limit of refused codes, keys and tokens from one address; or off."""
+    throttle_refused_person: Rate = variable("SCRUTIN_THROTTLE_REFUSED_PERSON", default="20/hour")
+    """Limit of refused codes for one person, from any address; or off."""
+    data_dir: Path = variable("SCRUTIN_DATA_DIR", default=Path(".faust"))
+    """Folder for Faust's files and the store; each worker needs its own."""
+    store: Literal["memory", "rocksdb"] = variable("SCRUTIN_STORE", default="memory")
+    """Where the worker keeps the voted table; `rocksdb` for rolls larger than memory."""
+    stack_dir: Path = variable("SCRUTIN_STACK_DIR", default=Path(".stack"))
+    """State folder of the local stack."""
+    log_format: Literal["auto", "console", "json"] = variable("SCRUTIN_LOG_FORMAT", default="auto")
+    """`auto` = `console` on a terminal, else `json`."""
 
     # Encrypted tally
-    stages: Literal["votes", "tally"] = variable(
-        "SCRUTIN_STAGES",
-        default="votes",
-        about="What a worker runs: `votes` = counting, `tally` = encrypted tallies",
-    )
+    stages: Literal["votes", "tally"] = variable("SCRUTIN_STAGES", default="votes")
+    """What a worker runs: `votes` = counting, `tally` = encrypted tallies."""
     tally_queues: Annotated[tuple[str, ...], NoDecode] = variable(
-        "SCRUTIN_TALLY_QUEUES",
-        default="",
-        about="Queues of tally commands that a bridge reads, e.g. `tally.creation.queue`",
+        "SCRUTIN_TALLY_QUEUES", default=""
     )
+    """Queues of tally commands that a bridge reads, e.g. `tally.creation.queue`."""
     tally_api_keys: Annotated[
         tuple[Annotated[str, Field(pattern=r"^([0-9a-fA-F]{64}|\*)$")], ...], NoDecode
-    ] = variable(
-        "SCRUTIN_TALLY_API_KEYS",
-        default="",
-        about="Hex SHA-256 digests of API keys accepted for tally commands at the gateway; `*` ="
-        " no key is needed, empty = no commands",
-    )
+    ] = variable("SCRUTIN_TALLY_API_KEYS", default="")
+    """Hex SHA-256 digests of API keys accepted for tally commands at the gateway; `*` = no key is
+    needed, empty = no commands."""
     tally_in_flight: Annotated[int, Field(ge=1, le=1000)] = variable(
-        "SCRUTIN_TALLY_IN_FLIGHT",
-        default=1,
-        about="Chunks processed at the same time per election, phase and guardian",
+        "SCRUTIN_TALLY_IN_FLIGHT", default=1
     )
+    """Chunks processed at the same time per election, phase and guardian."""
     tally_helpers: Annotated[int, Field(ge=0, le=1024)] = variable(
-        "SCRUTIN_TALLY_HELPERS",
-        default=0,
-        about="Helper processes of a tally worker; 0 = one for each core",
+        "SCRUTIN_TALLY_HELPERS", default=0
     )
-    tally_key_file: Path = variable(
-        "SCRUTIN_TALLY_KEY_FILE",
-        default=Path("tally.key"),
-        about="Tally workers' private key; guardians' secrets are sealed to it",
-    )
+    """Helper processes of a tally worker; 0 = one for each core."""
+    tally_key_file: Path = variable("SCRUTIN_TALLY_KEY_FILE", default=Path("tally.key"))
+    """Tally workers' private key; guardians' secrets are sealed to it."""
 
     # Tests only
-    test_deployment: bool = variable(
-        "SCRUTIN_TEST_DEPLOYMENT",
-        default=False,
-        about="Marks a deployment without real votes; the settings below are refused otherwise",
-    )
-    test_failpoints: str = variable(
-        "SCRUTIN_TEST_FAILPOINTS",
-        default="",
-        about="Points at which a process kills, stops or delays itself, to test that the count"
-        " stays exact, e.g. `after_changelog:kill@7`",
-    )
+    test_deployment: bool = variable("SCRUTIN_TEST_DEPLOYMENT", default=False)
+    """Marks a deployment without real votes; the settings below are refused otherwise."""
+    test_failpoints: str = variable("SCRUTIN_TEST_FAILPOINTS", default="")
+    """Points at which a process kills, stops or delays itself, to test that the count stays exact,
+    e.g. `after_changelog:kill@7`."""
 
     @classmethod
     def settings_customise_sources(
@@ -414,6 +301,11 @@ class Settings(ServiceSettings):
     def window_ms(self) -> int:
         """Width of the tumbling window in milliseconds."""
         return max(1, round(self.batch_timeout_s * 1000))
+
+    @property
+    def sinks(self) -> bool:
+        """Whether counted votes go to PostgreSQL."""
+        return self.sink == "postgres"
 
     def helpers(self) -> int:
         """Number of helper processes for a tally."""

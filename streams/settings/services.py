@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streams.settings.configs import RabbitConfig, RedisConfig, TlsConfig
 from streams.settings.kafka_security import Mechanism, Protocol, Security
@@ -17,131 +17,110 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
 
 
-def variable(*names: str, default: object, about: str) -> Any:
-    """A settings field, read from any one of these environment variables."""
-    return Field(
-        default=default,
-        validation_alias=AliasChoices(*names),
-        description=about,
-        validate_default=True,
-    )
+def variable(*names: str, default: object) -> Any:
+    """A settings field, read from any one of these environment variables.
+
+    The docstring below a field is its meaning in `.env.example` and docs/settings.md.
+    """
+    return Field(default=default, validation_alias=AliasChoices(*names), validate_default=True)
 
 
 class ServiceSettings(BaseSettings):
     """RabbitMQ, PostgreSQL, Redis and Kafka."""
 
-    # RabbitMQ
-    rabbitmq_host: str = variable("RABBITMQ_HOST", default="localhost", about="RabbitMQ host")
-    rabbitmq_port: Port = variable("RABBITMQ_PORT", default=5672, about="RabbitMQ port")
-    rabbitmq_user: str = variable("RABBITMQ_USER", default="guest", about="RabbitMQ user")
-    rabbitmq_password: SecretStr = variable(
-        "RABBITMQ_PASSWORD", "RABBITMQ_PASS", default="guest", about="RabbitMQ password"
-    )
-    rabbitmq_vhost: str = variable("RABBITMQ_VHOST", default="/", about="RabbitMQ virtual host")
-    prefetch_count: Annotated[int, Field(ge=1, le=65535)] = variable(
-        "RABBITMQ_PREFETCH_COUNT",
-        "PREFETCH_COUNT",
-        default=4000,
-        about="Unacknowledged deliveries per ingress queue",
-    )
-    validation_queue: str = variable(
-        "VALIDATION_QUEUE", default=VALIDATION, about="Queue of votes to validate"
-    )
-    aggregation_queue: str = variable(
-        "AGGREGATION_QUEUE",
-        "RABBITMQ_QUEUE",
-        default=AGGREGATION,
-        about="Queue of votes already validated",
-    )
-    review_queue: str = variable(
-        "REVIEW_QUEUE", default=REVIEW, about="Queue of votes that were not counted"
-    )
-    poll_updates_queue: str = variable(
-        "POLL_UPDATES_QUEUE",
-        default=POLL_UPDATES,
-        about="Queue of votes in polls, bound to the exchange `poll_updates`",
-    )
-    rabbitmq_tls: bool = variable(
-        "RABBITMQ_TLS", default=False, about="Connect to RabbitMQ over TLS (AMQPS)"
-    )
-    rabbitmq_management_url: str = variable(
-        "SCRUTIN_RABBITMQ_MANAGEMENT_URL",
-        default="",
-        about="RabbitMQ's management API, used by `doctor`; empty = port 15672 of the host",
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, populate_by_name=True, use_attribute_docstrings=True
     )
 
+    # RabbitMQ
+    rabbitmq_host: str = variable("RABBITMQ_HOST", default="localhost")
+    """RabbitMQ host."""
+    rabbitmq_port: Port = variable("RABBITMQ_PORT", default=5672)
+    """RabbitMQ port."""
+    rabbitmq_user: str = variable("RABBITMQ_USER", default="guest")
+    """RabbitMQ user."""
+    rabbitmq_password: SecretStr = variable("RABBITMQ_PASSWORD", "RABBITMQ_PASS", default="guest")
+    """RabbitMQ password."""
+    rabbitmq_vhost: str = variable("RABBITMQ_VHOST", default="/")
+    """RabbitMQ virtual host."""
+    prefetch_count: Annotated[int, Field(ge=1, le=65535)] = variable(
+        "RABBITMQ_PREFETCH_COUNT", "PREFETCH_COUNT", default=4000
+    )
+    """Unacknowledged deliveries per ingress queue."""
+    validation_queue: str = variable("VALIDATION_QUEUE", default=VALIDATION)
+    """Queue of votes to validate."""
+    aggregation_queue: str = variable("AGGREGATION_QUEUE", "RABBITMQ_QUEUE", default=AGGREGATION)
+    """Queue of votes already validated."""
+    review_queue: str = variable("REVIEW_QUEUE", default=REVIEW)
+    """Queue of votes that were not counted."""
+    poll_updates_queue: str = variable("POLL_UPDATES_QUEUE", default=POLL_UPDATES)
+    """Queue of votes in polls, bound to the exchange `poll_updates`."""
+    rabbitmq_tls: bool = variable("RABBITMQ_TLS", default=False)
+    """Connect to RabbitMQ over TLS (AMQPS)."""
+    rabbitmq_management_url: str = variable("SCRUTIN_RABBITMQ_MANAGEMENT_URL", default="")
+    """RabbitMQ's management API, used by `doctor`; empty = port 15672 of the host."""
+
     # PostgreSQL
-    postgres_host: str = variable("POSTGRES_HOST", default="localhost", about="PostgreSQL host")
-    postgres_port: Port = variable("POSTGRES_PORT", default=5432, about="PostgreSQL port")
-    postgres_db: str = variable(
-        "POSTGRES_DB", default="election_votes", about="PostgreSQL database"
-    )
-    postgres_user: str = variable("POSTGRES_USER", default="postgres", about="PostgreSQL user")
-    postgres_password: SecretStr = variable(
-        "POSTGRES_PASSWORD", default="", about="PostgreSQL password"
-    )
-    postgres_tls: bool = variable(
-        "POSTGRES_TLS",
-        default=False,
-        about="Connect to PostgreSQL over TLS and verify its certificate",
-    )
+    postgres_host: str = variable("POSTGRES_HOST", default="localhost")
+    """PostgreSQL host."""
+    postgres_port: Port = variable("POSTGRES_PORT", default=5432)
+    """PostgreSQL port."""
+    postgres_db: str = variable("POSTGRES_DB", default="election_votes")
+    """PostgreSQL database."""
+    postgres_user: str = variable("POSTGRES_USER", default="postgres")
+    """PostgreSQL user."""
+    postgres_password: SecretStr = variable("POSTGRES_PASSWORD", default="")
+    """PostgreSQL password."""
+    postgres_tls: bool = variable("POSTGRES_TLS", default=False)
+    """Connect to PostgreSQL over TLS and verify its certificate."""
     postgres_min_connections: Positive = variable(
         "POSTGRES_MIN_CONNECTIONS",
         "POSTGRES_MIN_POOL_SIZE",
         "MIN_CONNECTIONS",
         "MIN_POOL_SIZE",
         default=2,
-        about="Minimum of open connections of a worker",
     )
+    """Minimum of open connections of a worker."""
     postgres_max_connections: Positive = variable(
         "POSTGRES_MAX_CONNECTIONS",
         "POSTGRES_MAX_POOL_SIZE",
         "MAX_CONNECTIONS",
         "MAX_POOL_SIZE",
         default=10,
-        about="Maximum of open connections of a worker",
     )
+    """Maximum of open connections of a worker."""
 
     # Redis
-    redis_host: str = variable("REDIS_HOST", default="localhost", about="Redis host")
-    redis_port: Port = variable("REDIS_PORT", default=6379, about="Redis port")
-    redis_db: Annotated[int, Field(ge=0)] = variable("REDIS_DB", default=0, about="Redis database")
-    redis_password: SecretStr = variable("REDIS_PASSWORD", default="", about="Redis password")
-    redis_tls: bool = variable("REDIS_TLS", default=False, about="Connect to Redis over TLS")
+    redis_host: str = variable("REDIS_HOST", default="localhost")
+    """Redis host."""
+    redis_port: Port = variable("REDIS_PORT", default=6379)
+    """Redis port."""
+    redis_db: Annotated[int, Field(ge=0)] = variable("REDIS_DB", default=0)
+    """Redis database."""
+    redis_password: SecretStr = variable("REDIS_PASSWORD", default="")
+    """Redis password."""
+    redis_tls: bool = variable("REDIS_TLS", default=False)
+    """Connect to Redis over TLS."""
 
     # Kafka
-    kafka_bootstrap_servers: Names = variable(
-        "KAFKA_BOOTSTRAP_SERVERS", default="localhost:9092", about="Kafka brokers, comma-separated"
-    )
-    kafka_security_protocol: Protocol = variable(
-        "KAFKA_SECURITY_PROTOCOL",
-        default="PLAINTEXT",
-        about="`SASL_SSL` = TLS with user and password; `SSL` = TLS only",
-    )
-    kafka_sasl_mechanism: Mechanism = variable(
-        "KAFKA_SASL_MECHANISM", default="SCRAM-SHA-512", about="SASL mechanism"
-    )
-    kafka_sasl_username: str = variable("KAFKA_SASL_USERNAME", default="", about="Kafka user")
-    kafka_sasl_password: SecretStr = variable(
-        "KAFKA_SASL_PASSWORD", default="", about="Kafka password"
-    )
+    kafka_bootstrap_servers: Names = variable("KAFKA_BOOTSTRAP_SERVERS", default="localhost:9092")
+    """Kafka brokers, comma-separated."""
+    kafka_security_protocol: Protocol = variable("KAFKA_SECURITY_PROTOCOL", default="PLAINTEXT")
+    """`SASL_SSL` = TLS with user and password; `SSL` = TLS only."""
+    kafka_sasl_mechanism: Mechanism = variable("KAFKA_SASL_MECHANISM", default="SCRAM-SHA-512")
+    """SASL mechanism."""
+    kafka_sasl_username: str = variable("KAFKA_SASL_USERNAME", default="")
+    """Kafka user."""
+    kafka_sasl_password: SecretStr = variable("KAFKA_SASL_PASSWORD", default="")
+    """Kafka password."""
 
     # TLS
-    tls_ca_file: Path | None = variable(
-        "SCRUTIN_TLS_CA_FILE",
-        default=None,
-        about="CA certificates (PEM) to verify the services; empty = the system's",
-    )
-    tls_cert_file: Path | None = variable(
-        "SCRUTIN_TLS_CERT_FILE",
-        default=None,
-        about="Client certificate (PEM), for services that ask for one",
-    )
-    tls_key_file: Path | None = variable(
-        "SCRUTIN_TLS_KEY_FILE",
-        default=None,
-        about="Key of the client certificate (PEM), if not in the same file",
-    )
+    tls_ca_file: Path | None = variable("SCRUTIN_TLS_CA_FILE", default=None)
+    """CA certificates (PEM) to verify the services; empty = the system's."""
+    tls_cert_file: Path | None = variable("SCRUTIN_TLS_CERT_FILE", default=None)
+    """Client certificate (PEM), for services that ask for one."""
+    tls_key_file: Path | None = variable("SCRUTIN_TLS_KEY_FILE", default=None)
+    """Key of the client certificate (PEM), if not in the same file."""
 
     @property
     def tls(self) -> TlsConfig:

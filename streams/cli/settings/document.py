@@ -58,7 +58,7 @@ def described() -> list[DescribedSetting]:
     for field, info in Settings.model_fields.items():
         group = GROUPS.get(field, group)
         computed = _COMPUTED.get(field)
-        about = info.description or ""
+        about = " ".join((info.description or "").split()).removesuffix(".")
         found.append(
             DescribedSetting(
                 field=field,
