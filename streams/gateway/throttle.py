@@ -1,7 +1,7 @@
 """Limits per voter, address and poll, shared by all gateways through Redis.
 
-They limit abuse and decide nothing about the count: while Redis does not answer, every request
-passes, and a metric counts those.
+They limit abuse and decide nothing about the count. While Redis does not answer, each gateway
+limits by itself what comes to it; a metric counts those requests.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import limits
 from limits.aio.storage import RedisStorage
@@ -20,9 +21,15 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from streams.gateway.local_windows import LocalWindow, Room
 from streams.gateway.problems import Problem
 from streams.runtime.metrics import GatewayMetrics
 from streams.settings.processes import ThrottleConfig
+
+Answer = TypeVar("Answer")
+
+PAUSE_S: Final = 1.0
+"""After which Redis is asked again, by one request: the others must not wait for its timeout."""
 
 
 @dataclass
@@ -61,6 +68,11 @@ class Throttle:
             "refused_person": config.refused_person,
         }
         self._rates = {name: limits.parse(rate) for name, rate in rates.items() if rate != "off"}
+        self._local = {
+            name: LocalWindow(rate.amount, rate.get_expiry()) for name, rate in self._rates.items()
+        }
+        self._ask_redis_at_s = 0.0
+        """0 while Redis answers."""
         self._trying: Counter[str] = Counter()
 
     async def check(self, limit: str, who: str) -> None:
@@ -73,18 +85,11 @@ class Throttle:
         Raises:
             Problem: there were too many (429).
         """
-        rate = self._rates.get(limit)
-        if rate is None:
+        if limit not in self._rates:
             return
         digest = _digest(who)
-        try:
-            if await self._limiter.hit(rate, limit, digest):
-                return
-            window = await self._limiter.get_window_stats(rate, limit, digest)
-        except (RedisError, OSError, TimeoutError):
-            self._metrics.unthrottled.inc()
-            return
-        raise self._throttled(limit, window.reset_time)
+        if not await self._hit(limit, digest):
+            raise self._throttled(limit, (await self._room(limit, digest)).wait_s)
 
     @asynccontextmanager
     async def attempt(self, address: str, person: str | None) -> AsyncIterator[Attempt]:
@@ -121,28 +126,50 @@ class Throttle:
                     del self._trying[trying]
 
     async def _check_refused(self, limit: str, digest: str, cost: int) -> None:
-        rate = self._rates.get(limit)
-        if rate is None:
+        if limit not in self._rates:
             return
-        try:
-            window = await self._limiter.get_window_stats(rate, limit, digest)
-        except (RedisError, OSError, TimeoutError):
-            self._metrics.unthrottled.inc()
-            return
-        if window.remaining < cost:
-            raise self._throttled(limit, window.reset_time)
+        room = await self._room(limit, digest)
+        if room.remaining < cost:
+            raise self._throttled(limit, room.wait_s)
 
     async def _count_refused(self, limit: str, digest: str) -> None:
-        rate = self._rates.get(limit)
-        if rate is not None:
-            try:
-                await self._limiter.hit(rate, limit, digest)
-            except (RedisError, OSError, TimeoutError):
-                self._metrics.unthrottled.inc()
+        if limit in self._rates:
+            await self._hit(limit, digest)
 
-    def _throttled(self, limit: str, reset_time: float) -> Problem:
+    async def _hit(self, limit: str, digest: str) -> bool:
+        return await self._asked(
+            lambda: self._limiter.hit(self._rates[limit], limit, digest),
+            lambda: self._local[limit].hit(digest, time.monotonic()),
+        )
+
+    async def _room(self, limit: str, digest: str) -> Room:
+        async def shared() -> Room:
+            window = await self._limiter.get_window_stats(self._rates[limit], limit, digest)
+            return Room(window.remaining, window.reset_time - time.time())
+
+        return await self._asked(shared, lambda: self._local[limit].room(digest, time.monotonic()))
+
+    async def _asked(
+        self, shared: Callable[[], Awaitable[Answer]], local: Callable[[], Answer]
+    ) -> Answer:
+        """Ask Redis, or this process while Redis does not answer."""
+        now_s = time.monotonic()
+        if now_s >= self._ask_redis_at_s:
+            if self._ask_redis_at_s:
+                self._ask_redis_at_s = now_s + PAUSE_S
+            try:
+                answer = await shared()
+            except (RedisError, OSError, TimeoutError):
+                self._ask_redis_at_s = time.monotonic() + PAUSE_S
+            else:
+                self._ask_redis_at_s = 0.0
+                return answer
+        self._metrics.unthrottled.inc()
+        return local()
+
+    def _throttled(self, limit: str, wait_s: float) -> Problem:
         self._metrics.throttled.labels(limit).inc()
-        seconds = max(1, math.ceil(reset_time - time.time()))
+        seconds = max(1, math.ceil(wait_s))
         return Problem(
             429,
             f"Request was throttled. Expected available in {seconds} seconds.",

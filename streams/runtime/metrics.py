@@ -287,7 +287,8 @@ class GatewayMetrics(_Metrics):
     # Scrutin's own.
     throttled = _counter("scrutin_gateway_throttled_total", "Requests turned away", "limit")
     unthrottled = _counter(
-        "scrutin_gateway_unthrottled_total", "Requests let through because Redis could not be asked"
+        "scrutin_gateway_unthrottled_total",
+        "Requests that this gateway limited by itself because Redis could not be asked",
     )
     blocked = _gauge(
         "scrutin_gateway_blocked",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -78,6 +79,25 @@ async def test_credentials_cannot_be_guessed(stack: Stack, tmp_path: Path) -> No
                 assert found == {400 if n < ADDRESS_LIMIT else 429: 1}, n
 
             await keys_and_tokens_are_limited(client, mark)
+
+
+async def test_limits_hold_without_redis(stack: Stack, tmp_path: Path) -> None:
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))  # Nothing listens there, and nobody else can.
+    extra = {
+        "SCRUTIN_SECRET": SECRET,
+        "SCRUTIN_TRUSTED_PROXIES": "1",
+        "SCRUTIN_THROTTLE_ADDRESS": "off",
+        "REDIS_PORT": str(bound.getsockname()[1]),
+        "SCRUTIN_THROTTLE_REFUSED_ADDRESS": f"{ADDRESS_LIMIT}/hour",
+    }
+    with bound:
+        async with own_database(stack) as settings:
+            await ensure_topics(settings.kafka)
+            env = child_environment(stack.env(), POSTGRES_DB=settings.postgres_db, **extra)
+            async with gateway(env, tmp_path) as program, client_of(program) as client:
+                await program.ready()
+                await keys_and_tokens_are_limited(client, 1)
 
 
 async def keys_and_tokens_are_limited(client: Client, mark: int) -> None:
