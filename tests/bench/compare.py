@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,11 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.devstack import Stack
+from tests.bench import latency
 from tests.bench.__main__ import end_once
 from tests.bench.figure import Found, Run
 from tests.bench.spread import full_queue, plan_of
 
 HERE = Path(__file__).parents[2]
+QUANTILES = ("p50", "p99")
 
 
 def compare(
@@ -35,9 +38,11 @@ def compare(
     *,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 5,
     votes: Annotated[int, typer.Option(min=1000, help="Votes in the full queue.")] = 100_000,
+    rate: Annotated[int, typer.Option(min=1, help="Votes a second for the latency.")] = 2000,
+    seconds: Annotated[int, typer.Option(min=0, help="How long; 0: no latency.")] = 10,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
 ) -> None:
-    """Count a full queue with both revisions and print ratios with their spread."""
+    """Run a full queue and a steady rate with both revisions; print ratios with their spread."""
     out = Console(highlight=False)
     found: dict[str, list[Found]] = {"this": [], "other": []}
     with (
@@ -52,9 +57,9 @@ def compare(
             quick=False,
             long=False,
             votes=votes,
-            rate_per_s=1,
-            seconds=1,
-            warm_up_s=0,
+            rate_per_s=rate,
+            seconds=seconds,
+            warm_up_s=3,
             workers=1,
         )
         trees = {"this": HERE, "other": other}
@@ -65,8 +70,13 @@ def compare(
             for number in range(rounds):
                 for name in sorted(trees, reverse=number % 2 == 0):
                     one = uvloop.run(full_queue(run, plan_of(votes), cwd=trees[name]))
+                    told = f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s"
+                    if seconds:
+                        steady = uvloop.run(latency.measure(replace(run, cwd=trees[name])))
+                        one["latency"] = {q: steady[f"{q}_s"] for q in QUANTILES}
+                        told += f", p99 {steady['p99_s'] * 1000:,.0f} ms at {rate:,}/s"
                     found[name].append(one)
-                    out.print(f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s")
+                    out.print(told)
         finally:
             stack.down()
     figures = ratios(found)
@@ -79,6 +89,9 @@ def ratios(found: dict[str, list[Found]]) -> dict[str, list[float]]:
     """This tree's figure over the other's, of each round."""
     pairs = list(zip(found["this"], found["other"], strict=True))
     answer = {"votes a second": [a["votes_per_s"] / b["votes_per_s"] for a, b in pairs]}
+    if "latency" in pairs[0][0]:
+        for q in QUANTILES:
+            answer[f"latency, {q}"] = [a["latency"][q] / b["latency"][q] for a, b in pairs]
     for process in pairs[0][0]["cpu_us_per_vote"]:
         of_both = [(a["cpu_us_per_vote"][process], b["cpu_us_per_vote"][process]) for a, b in pairs]
         answer[f"CPU a vote, {process}"] = [a / b for a, b in of_both if b]

@@ -32,6 +32,8 @@ class Run:
     seconds: int
     warm_up_s: int
     workers: int
+    cwd: Path | None = None
+    """Tree whose programs run; this one, unless given."""
 
 
 class Row(NamedTuple):

@@ -61,7 +61,7 @@ async def measure(run: Run) -> Found:
         malformed=0,
     )
     path = directory / "latency.json"
-    async with Chain(stack, directory, workers=workers) as chain:
+    async with Chain(stack, directory, workers=workers, cwd=run.cwd) as chain:
         await chain.load_roll(plan)
         await chain.start()
         say(f"publishing {rate:,}/s for {warm_up_s} and {seconds} s")

@@ -11,19 +11,21 @@ from tests.bench.figure import Found
 
 
 def test_ratios_are_of_runs_that_follow_each_other() -> None:
-    def run(per_s: int, worker_us: float, bridge_us: float) -> Found:
+    def run(per_s: int, worker_us: float, bridge_us: float, p99_s: float) -> Found:
         return {
             "votes_per_s": per_s,
             "cpu_us_per_vote": {"worker": worker_us, "bridge": bridge_us, "redis": 0.0},
+            "latency": {"p50": 0.04, "p99": p99_s},
         }
 
     found = ratios(
         {
-            "this": [run(300, 10, 5), run(100, 12, 6)],
-            "other": [run(200, 20, 5), run(100, 12, 12)],
+            "this": [run(300, 10, 5, 0.25), run(100, 12, 6, 0.5)],
+            "other": [run(200, 20, 5, 0.5), run(100, 12, 12, 0.5)],
         }
     )
     assert found["votes a second"] == [1.5, 1.0]
+    assert (found["latency, p50"], found["latency, p99"]) == ([1.0, 1.0], [0.5, 1.0])
     assert found["CPU a vote, worker"] == [0.5, 1.0]
     assert found["CPU a vote, all"] == [0.6, 0.75]
     # A process that used nothing has no ratio.
