@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Final
 
 from schemas.control import Contest, ContestMethod, ContestRoll
@@ -311,7 +311,7 @@ def _election(row: Row, zone: tzinfo) -> ElectionDefinition:
         code=_text(row, "election_code", "code") or str(number),
         name=_needed(row, "election_name", "name", "title", "election_code", "code"),
         type=_text(row, "election_type", "type"),
-        date=None if on is None else _moment(on).date(),
+        date=None if on is None else _day(on),
         status=_text(row, "status"),
         method=method,
         description=_text(row, "description"),
@@ -351,14 +351,15 @@ def _candidate(row: Row, codes: Mapping[str, Mapping[str, int]]) -> CandidateDef
     )
 
 
-def _moment(value: Any) -> datetime:
+def _day(value: Any) -> date:
+    """The day of a date, or of a time where it was written."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    if not isinstance(value, datetime):
-        raise TypeError(f"{value!r} is not a time")
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if isinstance(value, datetime):
+        return value.date()
+    if not isinstance(value, date):
+        raise TypeError(f"{value!r} is not a date")
+    return value
 
 
 def ids(definitions: Iterable[CandidateDefinition]) -> list[str]:

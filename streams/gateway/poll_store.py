@@ -29,7 +29,7 @@ FROM polls AS p JOIN contests AS c ON c.contest_id = p.contest_id
 ONE: Final = f"{_CARDS} WHERE p.id = $1"
 _FILTER: Final = """
 WHERE c.state = ANY($1::text[])
-    AND ($2::text IS NULL OR p.title ILIKE '%' || $2 || '%')
+    AND ($2::text IS NULL OR strpos(lower(p.title), lower($2)) > 0)
     AND ($3::text IS NULL OR p.creator_name = $3)
 """
 LISTED: Final = f"{_CARDS} {_FILTER} ORDER BY p.created_at DESC, p.id DESC LIMIT $4 OFFSET $5"

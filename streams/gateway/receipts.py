@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import os
 from typing import Final
 
@@ -16,8 +17,13 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from streams.core.keys import ELECTION_PREFIX
+from streams.messages.decode import IDENTITY_BYTES
+from streams.messages.incoming import MAX_HASH_BYTES, MAX_ID_BYTES
+from streams.messages.timestamps import MAX_TIMESTAMP_US
+
 _NONCE_BYTES: Final = 12
-MAX_RECEIPT_CHARACTERS: Final = 400
+_TAG_BYTES: Final = 16
 _PURPOSE: Final = b"scrutin receipt/1"
 
 
@@ -31,6 +37,18 @@ class Submission(msgspec.Struct, array_like=True, frozen=True):
     identity: bytes
     """As :func:`streams.messages.decode.identity_of` computes it."""
     contest: str
+
+
+_LONGEST: Final = Submission(
+    "h" * MAX_HASH_BYTES,
+    MAX_TIMESTAMP_US,
+    bytes(IDENTITY_BYTES),
+    ELECTION_PREFIX + "e" * MAX_ID_BYTES,
+)
+MAX_RECEIPT_CHARACTERS: Final = math.ceil(
+    (_NONCE_BYTES + len(msgspec.msgpack.encode(_LONGEST)) + _TAG_BYTES) * 4 / 3
+)
+"""Of the receipt of the longest vote that is taken."""
 
 
 class BadReceipt(ValueError):

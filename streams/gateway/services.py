@@ -103,22 +103,19 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
         limits = VoteLimits(Throttle(redis, config.throttle, metrics), proxies)
         shown = Polls(reads, writer, partitions=deployment.kafka.partitions, name=deployment.name)
         views = PollViews(shown, reads, voters, limits)
+        zone = zone_of(config.time_zone)
         submitter = VoteSubmitter(sink, receipts, metrics)
         app = create_app(
             [
                 *status_handlers(ready=ready, registry=metrics.registry),
                 *health_handlers(sink=sink, sink_name=config.confirm, store=store, redis=redis),
                 *receipt_handlers(receipts=receipts, store=reads),
-                *result_handlers(store=reads, polls=shown),
+                *result_handlers(store=reads, polls=shown, zone=zone),
                 *election_handlers(store=reads),
                 *live_handlers(subscriptions=subscriptions, polls=polls),
                 *poll_handlers(polls=shown, cards=Cards(shown), views=views),
                 *poll_editing_handlers(
-                    polls=polls,
-                    cards=cards,
-                    views=views,
-                    limits=limits,
-                    zone=zone_of(config.time_zone),
+                    polls=polls, cards=cards, views=views, limits=limits, zone=zone
                 ),
                 *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
                 *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
@@ -225,6 +226,7 @@ async def every_kind_of_voter(client: Client) -> None:
     assert (await client.post("/votes/", ballot))[0] == 409
     _, listed = await client.get("/polls/?search=fruit&status=active&creator=Ann")
     assert listed["results"][0]["has_voted"]
+    await pages_of_polls(client)
     async with aiohttp.ClientSession() as session:
         other = Client(session, int(client.base.rpartition(":")[2]))
         status, accepted = await other.post("/votes/", ballot)
@@ -236,6 +238,24 @@ async def every_kind_of_voter(client: Client) -> None:
     assert (await client.post("/votes/", ballot))[0] == 401
     _, accepted = await client.post("/votes/", ballot, headers={"X-API-Key": API_KEY})
     assert (await client.fate(accepted["receipt"]))["status"] == "counted"
+
+
+async def pages_of_polls(client: Client) -> None:
+    """A link to another page keeps the filters, and no character of a search is a wildcard."""
+    titles = ["100 % of it", "100_0 of it", "100 \\ of it"]
+    for title in titles:
+        await client.post("/polls/", poll(title=title, creator_name="Zoë & co"))
+    for character, title in zip("%_\\", titles, strict=True):
+        _, listed = await client.get("/polls/", params={"search": character})
+        assert [each["title"] for each in listed["results"]] == [title]
+    asked = {"search": "OF it", "creator": "Zoë & co", "status": "active", "page_size": "1"}
+    _, page = await client.get("/polls/", params=asked)
+    found = page["results"]
+    while page["next"] is not None:
+        _, page = await client.get(page["next"].removeprefix(client.base))
+        found += page["results"]
+    assert [each["title"] for each in found] == titles[::-1]
+    assert dict(parse_qsl(urlsplit(page["previous"]).query)) == {**asked, "page": "2"}
 
 
 async def voters_on_the_roll_of_a_poll(chain: GatewayChain, client: Client) -> None:

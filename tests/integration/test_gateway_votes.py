@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -23,7 +24,8 @@ from tests.integration.sink_harness import own_database
 
 
 async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: Path) -> None:
-    async with GatewayChain(stack, tmp_path) as chain:
+    # A time zone of the host, which means nothing to those who ask.
+    async with GatewayChain(stack, tmp_path, settings={"TZ": "Asia/Tokyo"}) as chain:
         redis = redis_of(chain.settings)
         await redis.sadd("valid_hashes", *(hash_of(n) for n in range(3)))
         await redis.aclose()
@@ -52,6 +54,11 @@ async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: P
             assert (await client.get("/api/v1/results"))[1] == [result]
             status, timeline = await client.get("/results/L-1/timeline")
             assert sum(sum(p["votes"].values()) for p in timeline["points"]) == 2
+            hour, now = timedelta(hours=1), datetime.now(UTC).replace(tzinfo=None)
+            path = "/results/L-1/timeline?since="
+            assert (await client.get(f"{path}{(now - hour).isoformat()}"))[1] == timeline
+            assert (await client.get(f"{path}{(now + hour).isoformat()}"))[1]["points"] == []
+            assert (await client.get(f"{path}tomorrow"))[0] == 400
             assert (await client.get("/api/v1/results/L-2"))[0] == 404
             assert await chain.gateways[0].terminate() == 0
             chain.gateways[0].start()

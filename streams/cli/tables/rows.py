@@ -29,6 +29,7 @@ from streams.inspect import report
 from streams.inspect.export import Format, open_writer
 from streams.inspect.voted import VoterRow
 from streams.inspect.windows import Window, read_windows
+from streams.runtime.zones import zone_of
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -47,7 +48,9 @@ Election = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="TIME", help="Windows only: from this time; 10m, 2h, 3d or ISO 8601."
+        "--since",
+        metavar="TIME",
+        help="Windows only: from this time; 10m, 2h, 3d or ISO 8601 (`SCRUTIN_TIME_ZONE`).",
     ),
 ]
 
@@ -60,6 +63,10 @@ def register(tables: typer.Typer) -> None:
 
 def _reader(settings: Settings) -> LogView:
     return LogView(settings.kafka.servers)
+
+
+def _since(settings: Settings, since: str | None) -> int | None:
+    return None if since is None else parse_since(since, zone_of(settings.time_zone))
 
 
 def _contest(law: str | None, election: str | None) -> str | None:
@@ -94,8 +101,7 @@ def scan(
     contest = _contest(law, election)
     settings = load_settings()
     if table is TableName.WINDOWS:
-        since_ms = None if since is None else parse_since(since)
-        run(_scan_windows(settings, contest, since_ms, limit, as_json=as_json))
+        run(_scan_windows(settings, contest, _since(settings, since), limit, as_json=as_json))
         return
     if since is not None:
         raise typer.BadParameter("--since is for windows")
@@ -204,8 +210,7 @@ def export(
     if target is None and file_format is Format.PARQUET:
         raise typer.BadParameter("Parquet needs a file; name one with --output FILE")
     if table is TableName.WINDOWS:
-        since_ms = None if since is None else parse_since(since)
-        rows = run(_windows(settings, contest, since_ms))
+        rows = run(_windows(settings, contest, _since(settings, since)))
         with open_writer(target, file_format, report.WINDOW_COLUMNS) as writer:
             writer.write([_window_row(row) for row in rows])
         count = len(rows)

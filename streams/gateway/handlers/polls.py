@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from datetime import tzinfo
 from typing import Annotated, Final
+from urllib.parse import urlencode
 
 from litestar import delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
@@ -67,9 +68,12 @@ def poll_handlers(*, polls: Polls, cards: Cards, views: PollViews) -> list[HTTPR
         results = await views.shown(request, found, full_name)
 
         def link(number: int) -> str | None:
-            if not 1 <= number <= max(1, -(-count // page_size)) or number == page:
+            if not 1 <= number <= max(1, -(-count // page_size)):
                 return None
-            return f"{request.base_url}polls/?page={number}&page_size={page_size}"
+            asked = {"page": number, "page_size": page_size, "status": status}
+            filters = {"search": search, "creator": creator, "full_name": full_name}
+            given = {name: text for name, text in filters.items() if text is not None}
+            return f"{request.base_url}polls/?{urlencode({**asked, **given})}"
 
         return PollPage(count, link(page + 1), link(page - 1), results)
 

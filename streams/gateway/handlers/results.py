@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import tzinfo
 from typing import Annotated
 
-import asyncpg
 import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
+from streams.core.dates import parse_begin
+from streams.core.rows import moment
+from streams.gateway.handlers.poll_forms import fault_of
 from streams.gateway.poll_store import Polls, Proof
 from streams.gateway.problems import Problem
 from streams.gateway.store import LawResult, Store, Timeline
@@ -31,8 +33,14 @@ class ContestResult(msgspec.Struct):
     """Once it is closed: where each partition of the log closed."""
 
 
-def result_handlers(*, store: Store, polls: Polls) -> list[HTTPRouteHandler]:
-    """The handlers."""
+def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRouteHandler]:
+    """The handlers.
+
+    Args:
+        store: for readers.
+        polls: of it.
+        zone: of times without an offset.
+    """
 
     @get("/api/v1/results", tags=["results"], summary="All laws")
     async def laws() -> list[LawResult]:
@@ -67,16 +75,16 @@ def result_handlers(*, store: Store, polls: Polls) -> list[HTTPRouteHandler]:
     @get("/results/{contest:str}/timeline", tags=["results"], summary="Votes over time")
     async def timeline(
         contest: ContestId,
-        since: datetime | None = None,
+        since: str | None = None,
         step_s: Annotated[int | None, Parameter(ge=1, le=31_536_000)] = None,
     ) -> Timeline:
         _storable(contest)
         try:
-            return await store.timeline(contest, since=since, step_s=step_s)
-        except (OverflowError, asyncpg.DataError) as error:
-            raise Problem(
-                400, "The time is out of range", faults={"since": ["out of range"]}
-            ) from error
+            since_ms = parse_begin(since, zone)
+            at = None if since_ms is None else moment(since_ms * 1000)
+        except (ValueError, OverflowError) as error:
+            raise fault_of("since", f"is no time: {error}") from error
+        return await store.timeline(contest, since=at, step_s=step_s)
 
     return [laws, law, contests, contest_result, timeline]
 

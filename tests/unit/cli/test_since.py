@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from streams.cli.since import parse_since
+from streams.runtime.zones import zone_of
 
 NOW = 1_800_000_000_000
 
@@ -24,10 +25,19 @@ NOW = 1_800_000_000_000
     ],
 )
 def test_times(text: str, expected: int) -> None:
-    assert parse_since(text, NOW) == expected
+    assert parse_since(text, now_ms=NOW) == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "10", "10w", "-5m", "m"])
+def test_a_time_without_offset_is_in_the_zone_of_the_deployment() -> None:
+    zone = zone_of("America/Toronto")
+    assert parse_since("2026-11-22T10:30:00", zone) == 1_795_343_400_000 + 5 * 3_600_000
+    assert parse_since("2026-11-22T10:30:00Z", zone) == 1_795_343_400_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "10", "10w", "-5m", "m", f"{'9' * 400}d", "9999999999d", "2026-11-22\0"],
+)
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not a time"):
-        parse_since(text, NOW)
+        parse_since(text, now_ms=NOW)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.votes import Kind, Vote
 from streams.core.keys import ELECTION_PREFIX, stored_hash, voter_key
 from streams.core.polls import POLL_PREFIX
-from streams.gateway.receipts import BadReceipt, Receipts, Submission
+from streams.gateway.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt, Receipts, Submission
 from streams.gateway.store import MAX_POINTS, STEPS_S, fate_of, step_for
 from streams.gateway.submissions import (
     Faulty,
@@ -23,6 +23,8 @@ from streams.gateway.submissions import (
     person_of,
 )
 from streams.messages.decode import decode
+from streams.messages.incoming import MAX_HASH_BYTES
+from streams.messages.timestamps import MAX_TIMESTAMP_US
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 
@@ -151,6 +153,19 @@ def test_a_receipt_opens_at_every_gateway_with_the_secret() -> None:
 def test_two_receipts_of_one_vote_differ() -> None:
     receipts = Receipts(SECRET)
     assert receipts.seal(SUBMISSION) != receipts.seal(SUBMISSION)
+
+
+@pytest.mark.parametrize("size", [174, 176, 254, 255])
+def test_the_receipt_of_any_vote_that_is_taken_opens(size: int) -> None:
+    receipts = Receipts(SECRET)
+    for name in ("x" * size, "é" * (size // 2)):
+        for vote in (
+            law_vote("h" * MAX_HASH_BYTES, name, "oui", at_us=MAX_TIMESTAMP_US),
+            candidate_vote("h" * MAX_HASH_BYTES, "7", election_id=name, at_us=MAX_TIMESTAMP_US),
+        ):
+            receipt = receipts.seal(vote.submission)
+            assert len(receipt) <= MAX_RECEIPT_CHARACTERS
+            assert receipts.open(receipt) == vote.submission
 
 
 @given(st.text(max_size=500))
