@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -103,55 +104,40 @@ class DeliveryIntake(Protocol):
         """Drop the session's deliveries, which RabbitMQ will deliver again."""
 
 
+@dataclass
 class QueueConsumer:
-    """Reads one queue until stopped: reconnects, declares, consumes. `run` does the work.
+    """Reads one queue until stopped: reconnects, declares, consumes. `run` does the work."""
 
-    Args:
-        rabbit: where RabbitMQ is.
-        route: to the queue.
-        prevalidated: whether another system has checked the roll for its votes.
-        poll_updates: whether its messages are votes in polls by name.
-        prefetch: limit of unacknowledged deliveries.
-        bind: bind the queue to `votes.exchange` if that exists.
-        measure: export the queue's size.
-        guard: refuses a queue that loses votes.
-        intake: receives the deliveries.
-        retry: waits while RabbitMQ does not answer.
-        metrics: of the bridge.
-    """
+    rabbit: RabbitConfig
+    """Where RabbitMQ is."""
+    _: KW_ONLY
+    route: Route
+    """To the queue."""
+    prevalidated: bool
+    """Whether another system has checked the roll for its votes."""
+    poll_updates: bool = False
+    """Whether its messages are votes in polls by name."""
+    prefetch: int
+    """Limit of unacknowledged deliveries."""
+    bind: bool
+    """Bind the queue to `votes.exchange` if that exists."""
+    measure: bool
+    """Export the queue's size."""
+    guard: QueueGuard
+    """Refuses a queue that loses votes."""
+    intake: DeliveryIntake
+    """Receives the deliveries."""
+    retry: Retry
+    """Waits while RabbitMQ does not answer."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
 
-    def __init__(
-        self,
-        rabbit: RabbitConfig,
-        *,
-        route: Route,
-        prevalidated: bool,
-        poll_updates: bool = False,
-        prefetch: int,
-        bind: bool,
-        measure: bool,
-        guard: QueueGuard,
-        intake: DeliveryIntake,
-        retry: Retry,
-        metrics: BridgeMetrics,
-    ) -> None:
-        self.queue = route.queue
-        self.prevalidated = prevalidated
+    def __post_init__(self) -> None:
+        self.queue = self.route.queue
         self.session: ConsumerSession | None = None
-        """The current session."""
-        self._rabbit = rabbit
-        self._route = route
-        self._poll_updates = poll_updates
-        self._prefetch = prefetch
-        self._bind = bind
-        self._measure = measure
-        self._guard = guard
-        self._intake = intake
-        self._service = f"{Service.RABBITMQ} {route.queue}"
-        self._retry = retry
-        self._metrics = metrics
-        metrics.blocked.labels(route.queue).set(0)
-        metrics.in_flight.labels(route.queue).set_function(self._in_flight)
+        self._service = f"{Service.RABBITMQ} {self.route.queue}"
+        self.metrics.blocked.labels(self.route.queue).set(0)
+        self.metrics.in_flight.labels(self.route.queue).set_function(self._in_flight)
         self._last: ConsumerSession | None = None
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -173,45 +159,45 @@ class QueueConsumer:
         while not self._stopping.is_set():
             begin = time.monotonic()
             async with AsyncExitStack() as stack:
-                await self._retry(self._service, lambda: self._open(stack))
+                await self.retry(self._service, lambda: self._open(stack))
                 reason = await self._until_lost()
                 self.session = None
             if self._stopping.is_set():
                 return
-            self._metrics.reconnects.labels("rabbitmq").inc()
+            self.metrics.reconnects.labels("rabbitmq").inc()
             log.warning("deliveries ended, reconnecting", queue=self.queue, reason=reason)
             if time.monotonic() - begin < _SHORT_LIFE_S:
-                await asyncio.sleep(self._retry.delay_s)
+                await asyncio.sleep(self.retry.delay_s)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Connect and begin to consume; the stack closes the connection."""
         async with AsyncExitStack() as opening:
             connection = await opening.enter_async_context(
-                connected(self._rabbit, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
+                connected(self.rabbit, f"scrutin ingress {self.queue}", on_blocked=self._blocked)
             )
-            channel, created = await self._route.ensure(connection)
-            await self._guard.check(connection, self.queue)
-            if self._bind:
+            channel, created = await self.route.ensure(connection)
+            await self.guard.check(connection, self.queue)
+            if self.bind:
                 await self._bind_exchange(connection)
             # A deleted queue loses its deliveries: RabbitMQ will not deliver them again.
             lost = created or (self._cancelled is not None and self._cancelled.done())
             if self._last is not None and not lost:
-                self._intake.forget(self._last)
+                self.intake.forget(self._last)
             session = self._last = ConsumerSession(
                 channel,
                 queue=self.queue,
                 prevalidated=self.prevalidated,
-                poll_updates=self._poll_updates,
-                prefetch=self._prefetch,
-                metrics=self._metrics,
+                poll_updates=self.poll_updates,
+                prefetch=self.prefetch,
+                metrics=self.metrics,
             )
-            await channel.prefetch(self._prefetch)
+            await channel.prefetch(self.prefetch)
             await self._wanted.wait()
             cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._cancelled = cancelled
             session.consumer_tag = await channel.consume(
                 self.queue,
-                partial(self._intake.receive, session),
+                partial(self.intake.receive, session),
                 partial(resolve, cancelled, None),
             )
             self._connection, self._channel, self.session = connection, channel, session
@@ -272,13 +258,13 @@ class QueueConsumer:
             while True:
                 waiting = (await channel.depth(self.queue)).ready
                 session.backlog = waiting >= session.prefetch
-                if self._measure:
-                    self._metrics.validation_queue_size.set(waiting)
+                if self.measure:
+                    self.metrics.validation_queue_size.set(waiting)
                 await asyncio.sleep(_QUEUE_SIZE_PERIOD_S)
 
     def _blocked(self, blocked: bool) -> None:
         log.warning("RabbitMQ is short of memory or disk", blocked=blocked, queue=self.queue)
-        self._metrics.blocked.labels(self.queue).set(int(blocked))
+        self.metrics.blocked.labels(self.queue).set(int(blocked))
 
     # Pausing -----------------------------------------------------------------------------------
 
@@ -304,7 +290,7 @@ class QueueConsumer:
             with suppress(AMQPError):
                 session.consumer_tag = await channel.consume(
                     self.queue,
-                    partial(self._intake.receive, session),
+                    partial(self.intake.receive, session),
                     partial(resolve, self._cancelled, None),
                 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
 
 import msgspec
@@ -139,25 +140,17 @@ def script_calls(change: Change) -> Iterable[list[str | int]]:
         yield [len(voted), *voted, *pairs]
 
 
+@dataclass(frozen=True)
 class Mirror:
-    """Writes verdicts to Redis. :meth:`handle` is for a verdict reader.
+    """Writes verdicts to Redis. :meth:`handle` is for a verdict reader."""
 
-    Args:
-        redis: client.
-        retry: waits while Redis does not answer.
-        metrics: of the bridge.
-    """
-
-    def __init__(
-        self,
-        redis: Redis,
-        *,
-        retry: Retry,
-        metrics: BridgeMetrics,
-    ) -> None:
-        self._redis = redis
-        self._retry = retry
-        self._metrics = metrics
+    redis: Redis
+    """Client."""
+    _: KW_ONLY
+    retry: Retry
+    """Waits while Redis does not answer."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
 
     async def handle(self, verdicts: Sequence[Verdicts]) -> None:
         """Write; returns when Redis has answered, however long an outage lasts.
@@ -172,19 +165,19 @@ class Mirror:
                 change.add(one.batch, record)
         if not change.voted and not change.attempts and not change.patterns:
             return
-        await self._retry(Service.REDIS, lambda: self._write(change))
-        self._metrics.mirrored.inc(len(change.voted))
+        await self.retry(Service.REDIS, lambda: self._write(change))
+        self.metrics.mirrored.inc(len(change.voted))
 
     async def _write(self, change: Change) -> None:
         try:
             async with redis_errors("write the mirror's entries"):
-                unique, repeated = await write(self._redis, change)
+                unique, repeated = await write(self.redis, change)
         except ServiceUnavailable:
-            self._metrics.redis_operations.labels("mirror", "error").inc()
+            self.metrics.redis_operations.labels("mirror", "error").inc()
             raise
-        self._metrics.redis_operations.labels("mirror", "success").inc()
-        self._metrics.patterns_unique.inc(unique)
-        self._metrics.patterns_repeated.inc(repeated)
+        self.metrics.redis_operations.labels("mirror", "success").inc()
+        self.metrics.patterns_unique.inc(unique)
+        self.metrics.patterns_repeated.inc(repeated)
 
 
 async def write(redis: Redis, change: Change) -> tuple[int, int]:

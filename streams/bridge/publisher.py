@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 import pika
@@ -58,32 +59,25 @@ class Flight:
                 self.refused.append(publication)
 
 
+@dataclass
 class QueuePublisher:
-    """Publishes to a queue. Connects at the first publication and stays connected.
+    """Publishes to a queue. Connects at the first publication and stays connected."""
 
-    Args:
-        rabbit: where RabbitMQ is.
-        route: to the queue, which is declared if it is missing.
-        retry: waits while RabbitMQ does not answer.
-        metrics: of the bridge.
-    """
+    rabbit: RabbitConfig
+    """Where RabbitMQ is."""
+    _: KW_ONLY
+    route: Route
+    """To the queue, which is declared if it is missing."""
+    retry: Retry
+    """Waits while RabbitMQ does not answer."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
 
-    def __init__(
-        self,
-        rabbit: RabbitConfig,
-        *,
-        route: Route,
-        retry: Retry,
-        metrics: BridgeMetrics,
-    ) -> None:
-        self._rabbit = rabbit
-        self._route = route
-        self._queue = route.queue
-        self._service = f"{Service.RABBITMQ} {route.queue}"
-        self._retry = retry
-        self._metrics = metrics
-        metrics.returned.labels(route.queue)
-        metrics.blocked.labels(route.queue).set(0)
+    def __post_init__(self) -> None:
+        self._queue = self.route.queue
+        self._service = f"{Service.RABBITMQ} {self.route.queue}"
+        self.metrics.returned.labels(self.route.queue)
+        self.metrics.blocked.labels(self.route.queue).set(0)
         self._channel: Channel | None = None
         self._flight = Flight()
         self._progress = asyncio.Event()
@@ -92,16 +86,16 @@ class QueuePublisher:
     async def publish(self, publications: Sequence[Publication]) -> None:
         """Publish until RabbitMQ has confirmed all; a message may arrive more than once."""
         waiting = list(publications)
-        pause = self._retry.delay_s
+        pause = self.retry.delay_s
         while waiting:
-            channel = await self._retry(self._service, self._connect)
+            channel = await self.retry(self._service, self._connect)
             before = len(waiting)
             waiting = await self._try(channel, waiting)
             if not waiting:
                 return
             await self._disconnect()
-            pause = self._retry.delay_s if len(waiting) < before else min(2 * pause, MAX_PAUSE_S)
-            self._retry.outages.failed(self._service)
+            pause = self.retry.delay_s if len(waiting) < before else min(2 * pause, MAX_PAUSE_S)
+            self.retry.outages.failed(self._service)
             log.warning("publications are not confirmed", queue=self._queue, messages=len(waiting))
             await asyncio.sleep(pause)
 
@@ -115,9 +109,9 @@ class QueuePublisher:
         await self._disconnect()
         async with AsyncExitStack() as opening:
             connection = await opening.enter_async_context(
-                connected(self._rabbit, f"scrutin egress {self._queue}", on_blocked=self._blocked)
+                connected(self.rabbit, f"scrutin egress {self._queue}", on_blocked=self._blocked)
             )
-            channel, _ = await self._route.ensure(connection)
+            channel, _ = await self.route.ensure(connection)
             flight = self._flight = Flight()
 
             def on_confirm(tag: int, multiple: bool, taken: bool) -> None:
@@ -125,7 +119,7 @@ class QueuePublisher:
                 self._progress.set()
 
             def on_return(message_id: str | None) -> None:
-                self._metrics.returned.labels(self._queue).inc()
+                self.metrics.returned.labels(self._queue).inc()
                 flight.returned(message_id)
 
             await channel.confirm(on_confirm, on_return)
@@ -149,8 +143,8 @@ class QueuePublisher:
         try:
             for publication in publications:
                 channel.raw.basic_publish(
-                    self._route.exchange,
-                    self._route.routing_key,
+                    self.route.exchange,
+                    self.route.routing_key,
                     publication.body,
                     _properties(publication.message_id),
                     mandatory=True,
@@ -164,7 +158,7 @@ class QueuePublisher:
             await self._await_confirms(channel, 0)
         except AMQPError as error:
             log.info("channel ended", queue=self._queue, error=str(error))
-        self._metrics.published.labels(self._queue).inc(flight.confirmed - before)
+        self.metrics.published.labels(self._queue).inc(flight.confirmed - before)
         return [*flight.unconfirmed, *publications[sent:]]
 
     async def _await_confirms(self, channel: Channel, most_open: int) -> None:
@@ -181,7 +175,7 @@ class QueuePublisher:
 
     def _blocked(self, blocked: bool) -> None:
         log.warning("RabbitMQ is short of memory or disk", blocked=blocked, queue=self._queue)
-        self._metrics.blocked.labels(self._queue).set(int(blocked))
+        self.metrics.blocked.labels(self._queue).set(int(blocked))
 
 
 def _properties(message_id: str) -> pika.BasicProperties:

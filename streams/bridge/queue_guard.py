@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import structlog
 
@@ -16,25 +17,23 @@ from streams.settings.configs import RabbitConfig
 log = structlog.get_logger(__name__)
 
 
+@dataclass
 class QueueGuard:
     """Refuses queues that lose votes without a trace; logs other dangers.
 
     Those are stream queues, and quorum queues with a delivery limit and no dead-letter exchange.
     A time limit or a length limit of a queue is a warning: the replaced services declare them.
-
-    Args:
-        rabbit: where RabbitMQ is.
-        accepted: names of queues to read in spite of their delivery limit.
-        metrics: of the bridge.
     """
 
-    def __init__(
-        self, rabbit: RabbitConfig, accepted: Collection[str], metrics: BridgeMetrics
-    ) -> None:
-        self._rabbit = rabbit
-        self._management = Management(rabbit)
-        self._accepted = accepted
-        self._metrics = metrics
+    rabbit: RabbitConfig
+    """Where RabbitMQ is."""
+    accepted: Collection[str]
+    """Names of queues to read in spite of their delivery limit."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
+
+    def __post_init__(self) -> None:
+        self._management = Management(self.rabbit)
 
     async def check(self, connection: Connection, queue: str) -> None:
         """Check an existing queue.
@@ -51,11 +50,11 @@ class QueueGuard:
             await self._check_kind(connection, queue)
             return
         limit = delivery_limit(found, version)
-        self._metrics.delivery_limit.labels(queue).set(-1 if limit is None else limit)
-        for refused, fault, remedy in faults(queue, found, version, self._rabbit.vhost):
+        self.metrics.delivery_limit.labels(queue).set(-1 if limit is None else limit)
+        for refused, fault, remedy in faults(queue, found, version, self.rabbit.vhost):
             if not refused:
                 log.warning("the queue can lose votes", queue=queue, fault=fault, todo=remedy)
-            elif queue in self._accepted and found.kind != STREAM:
+            elif queue in self.accepted and found.kind != STREAM:
                 log.warning(
                     "the queue loses votes, which SCRUTIN_ACCEPT_QUEUE_LOSS accepts",
                     queue=queue,

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 import structlog
@@ -35,31 +36,23 @@ _MAX_POLL_INTERVAL_MS: Final = 86_400_000
 """The target service may be unavailable for hours. Another member could not reach it either."""
 
 
+@dataclass
 class VerdictReader:
-    """Passes on verdict batches, in order per partition, at least once.
+    """Passes on verdict batches, in order per partition, at least once."""
 
-    Args:
-        bootstrap_servers: Kafka brokers.
-        group: consumer group.
-        handle: returns when the batches have taken effect; only then are they committed.
-        behind: called around each batch with the number of unhandled records by owned partition.
-        retry: waits while Kafka does not answer.
-    """
+    bootstrap_servers: Sequence[str]
+    """Kafka brokers."""
+    _: KW_ONLY
+    group: str
+    """Consumer group."""
+    handle: Handle
+    """Returns when the batches have taken effect; only then are they committed."""
+    behind: Callable[[Mapping[int, int]], None]
+    """Called around each batch with the number of unhandled records by owned partition."""
+    retry: Retry
+    """Waits while Kafka does not answer."""
 
-    def __init__(
-        self,
-        bootstrap_servers: Sequence[str],
-        *,
-        group: str,
-        handle: Handle,
-        behind: Callable[[Mapping[int, int]], None],
-        retry: Retry,
-    ) -> None:
-        self._servers = list(bootstrap_servers)
-        self._group = group
-        self._handle = handle
-        self._behind = behind
-        self._retry = retry
+    def __post_init__(self) -> None:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -72,12 +65,12 @@ class VerdictReader:
         Raises:
             PoisonRecord: a record cannot be decoded.
         """
-        await self._retry(Service.KAFKA, self._read)
+        await self.retry(Service.KAFKA, self._read)
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
-            **client(self._servers),
-            group_id=self._group,
+            **client(self.bootstrap_servers),
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
@@ -86,28 +79,26 @@ class VerdictReader:
             max_partition_fetch_bytes=MAX_DERIVED_RECORD_BYTES,
             fetch_max_bytes=2 * MAX_DERIVED_RECORD_BYTES,
         )
-        done = _OffsetCommitter(consumer, self._group)
+        done = _OffsetCommitter(consumer, self.group)
         consumer.subscribe([VALIDATED_TOPIC], listener=done)
         at: dict[TopicPartition, int] = {}
-        with kafka_answers(self._servers, topic=VALIDATED_TOPIC, group=self._group):
+        with kafka_answers(self.bootstrap_servers, topic=VALIDATED_TOPIC, group=self.group):
             try:
                 await consumer.start()
                 while not self._stopping.is_set():
                     fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
                     at |= {tp: records[0].offset for tp, records in fetched.items()}
                     # Also before handling, so that a slow batch shows in the metric.
-                    self._behind(_waiting(consumer, at))
+                    self.behind(_waiting(consumer, at))
                     if not fetched:
                         await done.commit()
                         continue
-                    self._retry.outages.succeeded(Service.KAFKA)
+                    self.retry.outages.succeeded(Service.KAFKA)
                     rebalances = done.rebalances
-                    await self._handle(
-                        [_decode(r) for records in fetched.values() for r in records]
-                    )
+                    await self.handle([_decode(r) for records in fetched.values() for r in records])
                     ends = {tp: records[-1].offset + 1 for tp, records in fetched.items()}
                     at |= ends
-                    self._behind(_waiting(consumer, at))
+                    self.behind(_waiting(consumer, at))
                     if done.rebalances == rebalances:
                         await done.add(ends)
                     # Otherwise the new owner of the partitions handles this batch again.

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import KW_ONLY, dataclass
 
 from streams.devstack.backend import Backend
 from streams.devstack.probes import NotReady
@@ -20,36 +21,28 @@ _STOP_SECONDS = 5.0
 _LOG_LINES_IN_ERRORS = 12
 
 
+@dataclass
 class Starter:
-    """Starts the services of records.
+    """Starts the services of records."""
 
-    Args:
-        services: by name.
-        backends: by the kind in the record.
-        save: called whenever a record has changed.
-        say: called with a service's name and what happens to it, from several threads.
-        deadline_seconds: for each service, from its start until it answers.
-    """
+    services: Mapping[str, StackService]
+    """By name."""
+    backends: Mapping[Kind, Backend]
+    """By the kind in the record."""
+    _: KW_ONLY
+    save: Callable[[], None]
+    """Called whenever a record has changed."""
+    say: Callable[[str, str], None]
+    """Called with a service's name and what happens to it, from several threads."""
+    deadline_seconds: float
+    """For each service, from its start until it answers."""
 
-    def __init__(
-        self,
-        services: Mapping[str, StackService],
-        backends: Mapping[Kind, Backend],
-        *,
-        save: Callable[[], None],
-        say: Callable[[str, str], None],
-        deadline_seconds: float,
-    ) -> None:
-        self._services = services
-        self._backends = backends
-        self._save = save
-        self._say = say
-        self._deadline_seconds = deadline_seconds
+    def __post_init__(self) -> None:
         self._give_up = threading.Event()
 
     def start(self, records: Sequence[ServiceRecord]) -> None:
         """Start all services; if one fails, end those started with it."""
-        ran = [one.name for one in records if self._backends[one.kind].running(one)]
+        ran = [one.name for one in records if self.backends[one.kind].running(one)]
         with ThreadPoolExecutor(len(records)) as pool:
             running = [pool.submit(self._start_one, record) for record in records]
             try:
@@ -66,19 +59,19 @@ class Starter:
     def _end(self, records: Sequence[ServiceRecord]) -> None:
         for one in records:
             if one.processes or one.container:
-                sig = self._services[one.name].stop_signal
-                self._backends[one.kind].stop(one, sig, _STOP_SECONDS)
-        self._save()
+                sig = self.services[one.name].stop_signal
+                self.backends[one.kind].stop(one, sig, _STOP_SECONDS)
+        self.save()
 
     def _start_one(self, record: ServiceRecord) -> None:
-        service = self._services[record.name]
-        backend = self._backends[record.kind]
+        service = self.services[record.name]
+        backend = self.backends[record.kind]
 
         def say(text: str) -> None:
-            self._say(record.name, text)
+            self.say(record.name, text)
 
         if not backend.running(record):
-            backend.create(service, record, self._save, say)
+            backend.create(service, record, self.save, say)
         elif backend.paused(record):
             say("resuming")
             backend.resume(record)
@@ -87,8 +80,8 @@ class Starter:
             say(f"ready after {time.monotonic() - begin:.1f} s")
 
     def _await_ready(self, service: StackService, record: ServiceRecord) -> bool:
-        backend = self._backends[record.kind]
-        seconds = self._deadline_seconds
+        backend = self.backends[record.kind]
+        seconds = self.deadline_seconds
         if record.kind == "given":
             seconds = min(seconds, _GIVEN_DEADLINE_SECONDS)
         end = time.monotonic() + seconds
@@ -113,7 +106,7 @@ class Starter:
         return False
 
     def _failure(self, what: str, record: ServiceRecord) -> StackError:
-        lines = self._backends[record.kind].tail(record, _LOG_LINES_IN_ERRORS)
+        lines = self.backends[record.kind].tail(record, _LOG_LINES_IN_ERRORS)
         quoted = "\n".join(f"  | {line}" for line in lines)
         return StackError(
             what,

@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
@@ -48,42 +49,31 @@ QUEUE_BYTES: Final = 32 * 1024 * 1024
 """An agent waits while its queue holds this much."""
 
 
+@dataclass
 class BatchProcessor(Generic[T]):
-    """Processes batches of events, one batch at a time.
+    """Processes batches of events, one batch at a time."""
 
-    Args:
-        name: for logs.
-        process: processes a batch; on return the effect is durable. An error ends the process.
-        start_weight: a batch starts when events of this weight wait.
-        pause_s: a smaller batch starts this long after the previous one began. After an idle time
-            it starts at once; under light load this limits the batches a second.
-        gather_s: the first event after an idle time waits this long for events of the same fetch,
-            which would otherwise form the next batch and wait for the first one's replies.
-        max_weight: a batch takes no more events when it has this weight.
-        max_events: a batch takes no more than this many events.
-        assignment: events that it does not cover are dropped.
-    """
+    name: str
+    """For logs."""
+    process: Callable[[list[T]], Awaitable[None]]
+    """Processes a batch; on return the effect is durable. An error ends the process."""
+    _: KW_ONLY
+    start_weight: int
+    """A batch starts when events of this weight wait."""
+    pause_s: float = 0.0
+    """A smaller batch starts this long after the previous one began. After an idle time it starts
+    at once; under light load this limits the batches a second."""
+    gather_s: float = 0.0
+    """The first event after an idle time waits this long for events of the same fetch, which would
+    otherwise form the next batch and wait for the first one's replies."""
+    max_weight: int
+    """A batch takes no more events when it has this weight."""
+    max_events: int = 10_000
+    """A batch takes no more than this many events."""
+    assignment: Assignment
+    """Events that it does not cover are dropped."""
 
-    def __init__(
-        self,
-        name: str,
-        process: Callable[[list[T]], Awaitable[None]],
-        *,
-        start_weight: int,
-        pause_s: float = 0.0,
-        gather_s: float = 0.0,
-        max_weight: int,
-        max_events: int = 10_000,
-        assignment: Assignment,
-    ) -> None:
-        self._name = name
-        self._process = process
-        self._start_weight = start_weight
-        self._pause_s = pause_s
-        self._gather_s = gather_s
-        self._max_weight = max_weight
-        self._max_events = max_events
-        self._assignment = assignment
+    def __post_init__(self) -> None:
         self._queue: deque[T] = deque()
         self._weight = 0
         self._bytes = 0
@@ -110,7 +100,7 @@ class BatchProcessor(Generic[T]):
     async def put(self, item: T) -> None:
         """Queue an event; waits while the queue is full."""
         await self._room.wait()
-        if not self._assignment.covers(item.generation):
+        if not self.assignment.covers(item.generation):
             return
         self._settled.clear()
         self._queue.append(item)
@@ -126,13 +116,13 @@ class BatchProcessor(Generic[T]):
             batch = await self._next_batch()
             self._running = True
             try:
-                await self._process(batch)
+                await self.process(batch)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001 - every unexpected error ends the process
                 fail(error)
             for item in batch:
-                if self._assignment.covers(item.generation):
+                if self.assignment.covers(item.generation):
                     item.ack()
             self._running = False
             if not self._queue:
@@ -143,9 +133,9 @@ class BatchProcessor(Generic[T]):
             while not self._queue:
                 self._changed.clear()
                 await self._changed.wait()
-            await asyncio.sleep(self._gather_s)
-        while self._queue and self._weight < self._start_weight and not self._draining:
-            pause_s = self._began_s + self._pause_s - time.monotonic()
+            await asyncio.sleep(self.gather_s)
+        while self._queue and self._weight < self.start_weight and not self._draining:
+            pause_s = self._began_s + self.pause_s - time.monotonic()
             if pause_s <= 0:
                 break
             self._changed.clear()
@@ -157,7 +147,7 @@ class BatchProcessor(Generic[T]):
         batch: list[T] = []
         weight = 0
         while self._queue and (
-            not batch or (weight < self._max_weight and len(batch) < self._max_events)
+            not batch or (weight < self.max_weight and len(batch) < self.max_events)
         ):
             item = self._queue.popleft()
             self._weight -= item.weight
@@ -198,4 +188,4 @@ class BatchProcessor(Generic[T]):
             async with asyncio.timeout(timeout_s):
                 await self._settled.wait()
         except TimeoutError:
-            log.warning("stage is still busy", stage=self._name, waited_s=timeout_s)
+            log.warning("stage is still busy", stage=self.name, waited_s=timeout_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -56,47 +57,35 @@ class StallClock:
         self.since_s = now_s
 
 
+@dataclass(kw_only=True)
 class Watchdog:
-    """Checks the progress of a worker and ends it if it stalls.
+    """Checks the progress of a worker and ends it if it stalls."""
 
-    Args:
-        positions: next offset of every owned partition; None while they are not known.
-        restore: title of the table and monotonic time of its last restored record; None while no
-            restore runs.
-        reader: for the end offsets, over its own connection.
-        outages: during a known outage the process is not ended.
-        timeout_s: longest time without progress while records wait.
-        restore_timeout_s: longest time without progress of a restore.
-        worker: name of this process.
-        on_lag: called with the number of waiting records by partition.
-    """
+    positions: Callable[[], Awaitable[Mapping[TP, int] | None]]
+    """Next offset of every owned partition; None while they are not known."""
+    restore: Callable[[], tuple[str, float] | None]
+    """Title of the table and monotonic time of its last restored record; None while no restore
+    runs."""
+    reader: LogReader
+    """For the end offsets, over its own connection."""
+    outages: OutageTracker
+    """During a known outage the process is not ended."""
+    timeout_s: float
+    """Longest time without progress while records wait."""
+    restore_timeout_s: float
+    """Longest time without progress of a restore."""
+    worker: str
+    """Name of this process."""
+    on_lag: Callable[[Mapping[TP, int]], None] = lambda _: None
+    """Called with the number of waiting records by partition."""
 
-    def __init__(
-        self,
-        *,
-        positions: Callable[[], Awaitable[Mapping[TP, int] | None]],
-        restore: Callable[[], tuple[str, float] | None],
-        reader: LogReader,
-        outages: OutageTracker,
-        timeout_s: float,
-        restore_timeout_s: float,
-        worker: str,
-        on_lag: Callable[[Mapping[TP, int]], None] = lambda _: None,
-    ) -> None:
-        self._positions = positions
-        self._restore = restore
-        self._reader = reader
-        self._outages = outages
-        self._timeout_s = timeout_s
-        self._restore_timeout_s = restore_timeout_s
-        self._worker = worker
-        self._on_lag = on_lag
+    def __post_init__(self) -> None:
         self._clock = StallClock(time.monotonic())
 
     async def run(self) -> None:
         """Check until cancelled."""
         self._clock.excuse(time.monotonic())
-        period_s = min(CHECK_PERIOD_S, min(self._timeout_s, self._restore_timeout_s) / _CHECKS)
+        period_s = min(CHECK_PERIOD_S, min(self.timeout_s, self.restore_timeout_s) / _CHECKS)
         while True:
             await asyncio.sleep(period_s)
             try:
@@ -108,40 +97,40 @@ class Watchdog:
                 self._clock.excuse(time.monotonic())
 
     async def _check(self) -> None:
-        restore = self._restore()
+        restore = self.restore()
         if restore is not None:
             self._check_restore(*restore)
             return
-        before = await self._positions()
+        before = await self.positions()
         ends = {} if before is None else await self._ends(before)
         # Read again, so that progress during the read of the ends counts.
-        positions = None if before is None else await self._positions()
+        positions = None if before is None else await self.positions()
         if positions is None or positions.keys() != ends.keys():
             self._clock.excuse(time.monotonic())
             return
         lag = {tp: max(0, end - positions[tp]) for tp, end in ends.items()}
-        self._on_lag(lag)
-        if self._outages.degraded:
+        self.on_lag(lag)
+        if self.outages.degraded:
             self._clock.excuse(time.monotonic())
             return
         stalled_s = self._clock.update(positions, ends, time.monotonic())
-        if stalled_s > self._timeout_s:
+        if stalled_s > self.timeout_s:
             fail(
                 NoProgress(
                     f"{sum(lag.values())} records wait and none was processed"
                     f" for {stalled_s:.0f} s",
-                    where={"worker": self._worker},
+                    where={"worker": self.worker},
                     todo="Start the worker again; if it repeats, see the log before this line",
                 )
             )
 
     def _check_restore(self, table: str, applied_at_s: float) -> None:
         stalled_s = time.monotonic() - max(self._clock.since_s, applied_at_s)
-        if not self._outages.degraded and stalled_s > self._restore_timeout_s:
+        if not self.outages.degraded and stalled_s > self.restore_timeout_s:
             fail(
                 RecoveryFailed(
                     f"The restore of the {table} has not moved for {stalled_s:.0f} s",
-                    where={"worker": self._worker},
+                    where={"worker": self.worker},
                     todo="Check Kafka and start the worker again",
                 )
             )
@@ -152,6 +141,6 @@ class Watchdog:
             topics.setdefault(tp.topic, []).append(tp.partition)
         ends = {}
         for topic, partitions in topics.items():
-            found = await self._reader.end_offsets(topic, partitions)
+            found = await self.reader.end_offsets(topic, partitions)
             ends.update({TP(topic, partition): end for partition, end in found.items()})
         return ends

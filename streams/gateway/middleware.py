@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -39,21 +40,18 @@ _Count = Callable[[], None]
 _Observe = Callable[[float], None]
 
 
+@dataclass
 class RequestMiddleware:
-    """Wraps the application.
+    """Wraps the application."""
 
-    Args:
-        app: the application.
-        metrics: of the gateway.
-        cross_origin: headers for pages of other origins; None where none may call.
-    """
+    app: ASGIApp
+    """The application."""
+    metrics: GatewayMetrics
+    """Of the gateway."""
+    cross_origin: CrossOrigin | None
+    """Headers for pages of other origins; None where none may call."""
 
-    def __init__(
-        self, app: ASGIApp, metrics: GatewayMetrics, cross_origin: CrossOrigin | None
-    ) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._cross_origin = cross_origin
+    def __post_init__(self) -> None:
         self._series: dict[tuple[str, str, str], tuple[_Count, _Observe]] = {}
 
     def _series_of(self, method: str, route: str, code: str) -> tuple[_Count, _Observe]:
@@ -61,19 +59,19 @@ class RequestMiddleware:
         known = self._series.get((method, route, code))
         if known is None:
             known = self._series[method, route, code] = (
-                self._metrics.http_requests.labels(code).inc,
-                self._metrics.http_duration.labels(method, route, code).observe,
+                self.metrics.http_requests.labels(code).inc,
+                self.metrics.http_duration.labels(method, route, code).observe,
             )
         return known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one socket."""
         if str(scope["type"]) != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         method = cast("HTTPScope", scope)["method"]
         request_id = _request_id(scope)
-        origin = None if self._cross_origin is None else _header(scope, b"origin")
+        origin = None if self.cross_origin is None else _header(scope, b"origin")
         started_s = time.perf_counter()
         status = 500
 
@@ -93,16 +91,16 @@ class RequestMiddleware:
             if origin is not None and method == "OPTIONS":
                 await _send_empty(send_with_headers)
             else:
-                await self._app(scope, receive, send_with_headers)
+                await self.app(scope, receive, send_with_headers)
         finally:
             self._record(scope, status, time.perf_counter() - started_s, request_id)
 
     def _headers_for(self, origin: bytes | None, method: str) -> Headers:
-        if origin is None or self._cross_origin is None:
+        if origin is None or self.cross_origin is None:
             return []
         if method == "OPTIONS":
-            return self._cross_origin.preflight_headers(origin)
-        return self._cross_origin.headers(origin)
+            return self.cross_origin.preflight_headers(origin)
+        return self.cross_origin.headers(origin)
 
     def _record(self, scope: Any, status: int, took_s: float, request_id: bytes) -> None:
         # The template: a path may hold a receipt, and there are as many paths as polls.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -121,25 +121,23 @@ def contest_for(poll_id: int, wanted: Wanted, now_ms: int) -> Contest:
     return msgspec.structs.replace(drafted, state=ContestState.OPEN)
 
 
+@dataclass(frozen=True)
 class Polls:
-    """Reads polls, and changes them through commands to the log.
+    """Reads polls, and changes them through commands to the log."""
 
-    Args:
-        store: the database.
-        writer: to the log.
-        partitions: of the input topic.
-        name: of the process.
-    """
-
-    def __init__(self, store: Store, writer: Writer, *, partitions: int, name: str) -> None:
-        self._store = store
-        self._writer = writer
-        self._partitions = partitions
-        self._name = name
+    store: Store
+    """The database."""
+    writer: Writer
+    """To the log."""
+    _: KW_ONLY
+    partitions: int
+    """Of the input topic."""
+    name: str
+    """Of the process."""
 
     async def one(self, poll_id: int) -> Card | None:
         """One poll; also an archived one."""
-        rows = await self._store.fetch(ONE, poll_id)
+        rows = await self.store.fetch(ONE, poll_id)
         return Card(*rows[0]) if rows else None
 
     async def listed(
@@ -153,20 +151,20 @@ class Polls:
     ) -> tuple[int, list[Card]]:
         """The number of matching polls, and one page of them, the newest first."""
         given = (list(states), search, creator)
-        [count] = await self._store.fetch(COUNT, *given)
-        rows = await self._store.fetch(LISTED, *given, page_size, (page - 1) * page_size)
+        [count] = await self.store.fetch(COUNT, *given)
+        rows = await self.store.fetch(LISTED, *given, page_size, (page - 1) * page_size)
         return count[0], [Card(*row) for row in rows]
 
     async def choices(self, stored_hashes: Sequence[str]) -> dict[str, str]:
         """Counted votes among the given ones: `vote_audit.vote_hash` -> choice."""
         if not stored_hashes:
             return {}
-        rows = await self._store.fetch(VOTED, list(stored_hashes))
+        rows = await self.store.fetch(VOTED, list(stored_hashes))
         return {row["vote_hash"]: row["choice"] for row in rows}
 
     async def proof(self, contest: str) -> Proof | None:
         """The proof that a closed contest's result is complete; None while it is not closed."""
-        rows = await self._store.fetch(PROOF, contest)
+        rows = await self.store.fetch(PROOF, contest)
         if not rows:
             return None
         row = dict(rows[0])
@@ -179,7 +177,7 @@ class Polls:
             ServiceUnavailable: PostgreSQL or Kafka does not answer; the poll may still be created.
             ContestRefused: the contest is not valid.
         """
-        async with self._store.connection() as connection:
+        async with self.store.connection() as connection:
             issuer = self._issuer(connection)
             async with issuer.turn():
                 now_ms = await connection.fetchval(NOW_MS)
@@ -205,7 +203,7 @@ class Polls:
 
     async def edit(self, poll_id: int, wanted: Wanted) -> bool:
         """Replace a draft; returns False if the poll is no draft any more."""
-        async with self._store.connection() as connection:
+        async with self.store.connection() as connection:
             issuer = self._issuer(connection)
             async with issuer.turn():
                 now_ms = await connection.fetchval(NOW_MS)
@@ -225,7 +223,7 @@ class Polls:
 
     async def archive(self, card: Card) -> None:
         """Stop counting and listing a poll. Its votes and its result stay."""
-        async with self._store.connection() as connection:
+        async with self.store.connection() as connection:
             issuer = self._issuer(connection)
 
             def archive(known: dict[str, Contest], _now_ms: int) -> list[Contest]:
@@ -240,9 +238,9 @@ class Polls:
     def _issuer(self, connection: Any) -> Issuer:
         return Issuer(
             connection=connection,
-            writer=self._writer,
-            partitions=self._partitions,
-            name=self._name,
+            writer=self.writer,
+            partitions=self.partitions,
+            name=self.name,
             # Poll votes are always validated against their contest.
             enforced=True,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 import structlog
@@ -25,28 +26,21 @@ _POLL_MS: Final = 500
 OnNotice = Callable[[Notice], Awaitable[None]]
 
 
+@dataclass
 class ControlReader:
-    """Passes on every notice in order, from the first; `run` does the work.
+    """Passes on every notice in order, from the first; `run` does the work."""
 
-    Args:
-        bootstrap_servers: Kafka brokers.
-        log_id: of the input log; notices about other logs are ignored.
-        on_notice: called with each notice; a notice may be repeated after an outage.
-        retry: waits while Kafka does not answer.
-    """
+    bootstrap_servers: Sequence[str]
+    """Kafka brokers."""
+    _: KW_ONLY
+    log_id: bytes
+    """Of the input log; notices about other logs are ignored."""
+    on_notice: OnNotice
+    """Called with each notice; a notice may be repeated after an outage."""
+    retry: Retry
+    """Waits while Kafka does not answer."""
 
-    def __init__(
-        self,
-        bootstrap_servers: Sequence[str],
-        *,
-        log_id: bytes,
-        on_notice: OnNotice,
-        retry: Retry,
-    ) -> None:
-        self._servers = list(bootstrap_servers)
-        self._log_id = log_id
-        self._on_notice = on_notice
-        self._retry = retry
+    def __post_init__(self) -> None:
         self._position = 0
         self._caught_up = asyncio.Event()
 
@@ -60,14 +54,14 @@ class ControlReader:
         Raises:
             PoisonRecord: a notice cannot be decoded.
         """
-        await self._retry(Service.KAFKA, self._read)
+        await self.retry(Service.KAFKA, self._read)
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
-            **client(self._servers), enable_auto_commit=False, auto_offset_reset="none"
+            **client(self.bootstrap_servers), enable_auto_commit=False, auto_offset_reset="none"
         )
         tp = TopicPartition(CONTROL_TOPIC, 0)
-        with kafka_answers(self._servers, topic=CONTROL_TOPIC):
+        with kafka_answers(self.bootstrap_servers, topic=CONTROL_TOPIC):
             try:
                 await consumer.start()
                 consumer.assign([tp])
@@ -81,8 +75,8 @@ class ControlReader:
                             notice = decode_notice(record.value)
                         except DecodeError as error:
                             raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
-                        if notice.log_id == self._log_id:
-                            await self._on_notice(notice)
+                        if notice.log_id == self.log_id:
+                            await self.on_notice(notice)
                         self._position = record.offset + 1
             finally:
                 await asyncio.shield(stop_consumer(consumer))

@@ -136,45 +136,34 @@ class DeliverySource(Protocol):
         """Return all deliveries without an answer to the queue, and end."""
 
 
+@dataclass(kw_only=True)
 class Ingress:
     """Receives deliveries, batches them by voter key, asks the roll, writes and acknowledges.
 
     While votes cannot be passed on, it consumes from no queue: a delivery that is not acknowledged
     costs the message one of its deliveries, and RabbitMQ may remove it after some of them. What
     was received before is held, because a return costs a delivery too.
-
-    Args:
-        limits: of sizes and times.
-        bridge: name of the process, for the records.
-        voting_rules: rules for the votes, for the records.
-        input_log: receives the records.
-        roll: queried once per flush.
-        gate: closed while the workers are behind.
-        retry: waits while the roll does not answer.
-        metrics: of the bridge.
     """
 
-    def __init__(
-        self,
-        *,
-        limits: Limits,
-        bridge: str,
-        voting_rules: VotingRules,
-        input_log: InputLog,
-        roll: Roll,
-        gate: LagGate,
-        retry: Retry,
-        metrics: BridgeMetrics,
-    ) -> None:
-        self._limits = limits
-        self._bridge = bridge
-        self._voting_rules = voting_rules
-        self._input_log = input_log
-        self._roll = roll
-        self._gate = gate
-        self._retry = retry
-        self._metrics = metrics
-        self._buffers: Buffers[DeliveryOrigin] = Buffers(limits.partitions)
+    limits: Limits
+    """Of sizes and times."""
+    bridge: str
+    """Name of the process, for the records."""
+    voting_rules: VotingRules
+    """Rules for the votes, for the records."""
+    input_log: InputLog
+    """Receives the records."""
+    roll: Roll
+    """Queried once per flush."""
+    gate: LagGate
+    """Closed while the workers are behind."""
+    retry: Retry
+    """Waits while the roll does not answer."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
+
+    def __post_init__(self) -> None:
+        self._buffers: Buffers[DeliveryOrigin] = Buffers(self.limits.partitions)
         self._consumers: list[DeliverySource] = []
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -219,22 +208,22 @@ class Ingress:
                 prevalidated=session.prevalidated,
                 poll_updates=session.poll_updates,
                 ingest_us=time.time_ns() // 1000,
-                max_body_bytes=self._limits.max_body_bytes,
-                poll_key=self._limits.poll_key,
-                default_election=self._limits.default_election,
+                max_body_bytes=self.limits.max_body_bytes,
+                poll_key=self.limits.poll_key,
+                default_election=self.limits.default_election,
             )
             item = decoded.item
             if type(item) is Malformed:
-                self._metrics.malformed.labels(item.reason).inc()
+                self.metrics.malformed.labels(item.reason).inc()
                 if item.reason == MalformedReason.TOO_LARGE:
-                    self._metrics.oversized.inc()
+                    self.metrics.oversized.inc()
             buffers = self._buffers
             if not buffers.waiting:
                 loop = asyncio.get_running_loop()
                 since_s = loop.time() - self._flushed_s
-                wait_s = first_wait_s(self._limits.flush_ms, since_s, backlog=session.backlog)
+                wait_s = first_wait_s(self.limits.flush_ms, since_s, backlog=session.backlog)
                 self._timer = loop.call_later(wait_s, self._wake.set)
-            partition = partition_of(decoded.key, self._limits.partitions)
+            partition = partition_of(decoded.key, self.limits.partitions)
             buffers.add(partition, item, weight(item, len(body)), session, tag)
             # If the whole prefetch is buffered, no delivery arrives before a flush.
             if buffers.has_full or tags.outstanding >= session.prefetch:
@@ -275,7 +264,7 @@ class Ingress:
     async def _flush_always(self) -> None:
         while True:
             await self._wake.wait()
-            await self._gate.wait_open()
+            await self.gate.wait_open()
             await self._flush()
 
     async def _flush(self) -> None:
@@ -288,7 +277,7 @@ class Ingress:
         try:
             taken = self._buffers.take()
             # The epoch may change during the roll query.
-            voting_rules = self._voting_rules
+            voting_rules = self.voting_rules
             if taken:
                 self._submit(taken, await self._ask(hashes_to_ask(taken)), voting_rules)
         finally:
@@ -308,23 +297,23 @@ class Ingress:
                 pending,
                 answers[position : position + count],
                 ingest_ms=ingest_ms,
-                bridge=self._bridge,
+                bridge=self.bridge,
                 voting_rules=voting_rules,
             )
             position += count
-            self._input_log.submit(pending.partition, value, _Settle(pending, self._metrics))
+            self.input_log.submit(pending.partition, value, _Settle(pending, self.metrics))
 
     async def _ask(self, hashes: Sequence[str]) -> Sequence[bool]:
         if not hashes:
             return []
-        return await self._retry(Service.ROLL, lambda: self._roll.ask(hashes))
+        return await self.retry(Service.ROLL, lambda: self.roll.ask(hashes))
 
     async def _watch_roll(self) -> None:
         """Keep readiness and the size metric current while no vote queries the roll."""
         if not self._needs_roll:
             return
         while True:
-            await self._retry(Service.ROLL, lambda: self._roll.ask([]))
+            await self.retry(Service.ROLL, lambda: self.roll.ask([]))
             self._roll_answered = True
             await asyncio.sleep(ROLL_PERIOD_S)
 
@@ -350,13 +339,13 @@ class Ingress:
 
     def _find_obstacle(self) -> str:
         """Why votes cannot be passed on; empty if they can."""
-        failures = self._retry.outages.failures()
+        failures = self.retry.outages.failures()
         for service in (Service.KAFKA, Service.ROLL):
             if service in failures:
                 return f"{service} is unavailable"
-        if not self._gate.known or (self._needs_roll and not self._roll_answered):
+        if not self.gate.known or (self._needs_roll and not self._roll_answered):
             return "starting"
-        if self._obstacle and not self._gate.is_open:
+        if self._obstacle and not self.gate.is_open:
             # A running intake stops by itself, when the prefetch is full.
             return "the workers are behind"
         return ""
@@ -383,10 +372,10 @@ class Ingress:
         Votes received before are written with the previous epoch, where they are void; they need no
         answer from the roll.
         """
-        if epoch != self._voting_rules.epoch:
+        if epoch != self.voting_rules.epoch:
             taken = self._buffers.take()
-            self._submit(taken, [True] * len(hashes_to_ask(taken)), self._voting_rules)
-            self._voting_rules = replace(self._voting_rules, epoch=epoch)
+            self._submit(taken, [True] * len(hashes_to_ask(taken)), self.voting_rules)
+            self.voting_rules = replace(self.voting_rules, epoch=epoch)
         self._paused = False
         await self._apply()
 
@@ -402,7 +391,7 @@ class Ingress:
         while self._buffers.waiting or self._sealing:
             self._wake.set()
             await asyncio.sleep(0.01)
-        await self._input_log.settled()
+        await self.input_log.settled()
         for consumer in self._consumers:
             await consumer.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
@@ -60,22 +61,23 @@ class TableRoll:
         return [True] * len(hashes)
 
 
+@dataclass
 class RedisRoll:
     """The set `valid_hashes`.
 
     A set that is missing, empty or much smaller than before counts as damaged, not as a roll
     without voters.
-
-    Args:
-        redis: client.
-        min_share: share of the largest size that this process saw; a smaller set is damaged.
-        metrics: of the bridge.
     """
 
-    def __init__(self, redis: Redis, *, min_share: float, metrics: BridgeMetrics) -> None:
-        self._redis = redis
-        self._min_share = min_share
-        self._metrics = metrics
+    redis: Redis
+    """Client."""
+    _: KW_ONLY
+    min_share: float
+    """Share of the largest size that this process saw; a smaller set is damaged."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
+
+    def __post_init__(self) -> None:
         self._largest = 0
 
     async def ask(self, hashes: Sequence[str]) -> Sequence[bool]:
@@ -84,11 +86,11 @@ class RedisRoll:
         Raises:
             ServiceUnavailable: Redis does not answer, or the set is missing or too small.
         """
-        asked = self._metrics.redis_operations
+        asked = self.metrics.redis_operations
         try:
             # One transaction, so that size and answers are from the same moment.
             async with redis_errors("ask the roll"):
-                pipe = self._redis.pipeline(transaction=True)
+                pipe = self.redis.pipeline(transaction=True)
                 pipe.scard(VALID_HASHES)
                 for start in range(0, len(hashes), _CHUNK):
                     chunk = list(hashes[start : start + _CHUNK])
@@ -97,7 +99,7 @@ class RedisRoll:
         except ServiceUnavailable:
             asked.labels("smismember", "error").inc()
             raise
-        self._metrics.roll_size.set(size)
+        self.metrics.roll_size.set(size)
         self._check(size)
         asked.labels("smismember", "success").inc()
         return [bool(answer) for chunk in answers for answer in chunk]
@@ -109,7 +111,7 @@ class RedisRoll:
                 where={"set": VALID_HASHES},
                 todo="Load it (`scrutin roll load`); votes wait until then",
             )
-        if size < self._min_share * self._largest:
+        if size < self.min_share * self._largest:
             raise ServiceUnavailable(
                 f"The roll has shrunk from {self._largest} to {size} entries",
                 where={"set": VALID_HASHES, "variable": "SCRUTIN_ROLL_MIN_SHARE"},

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -31,17 +32,14 @@ _RETRY_S: Final = 0.5
 _FIRST_PATIENCE_S: Final = 5.0
 
 
+@dataclass(frozen=True)
 class Schedule:
-    """Due times of messages.
+    """Due times of messages."""
 
-    Args:
-        start_us: Unix time in microseconds of message 0.
-        rate: messages a second; None for as fast as possible.
-    """
-
-    def __init__(self, start_us: int, rate: float | None) -> None:
-        self.start_us = start_us
-        self.rate = rate
+    start_us: int
+    """Unix time in microseconds of message 0."""
+    rate: float | None
+    """Messages a second; None for as fast as possible."""
 
     def time_us(self, number: int) -> int:
         """Due time of a message in Unix microseconds; without a rate 20 µs apart, to differ."""
@@ -52,37 +50,26 @@ class Schedule:
         return max(0, int((now_us - self.start_us) * (self.rate or 0) / 1e6) + 1)
 
 
+@dataclass(kw_only=True)
 class LoadPublisher:
-    """Publishes one stream of messages to one queue through the default exchange.
+    """Publishes one stream of messages to one queue through the default exchange."""
 
-    Args:
-        rabbit: where RabbitMQ is.
-        queue: name of the queue; used unchanged, or declared durable if missing.
-        schedule: due times.
-        tally: records every message sent.
-        max_in_flight: limit of messages that wait for their confirm.
-        patience_s: longest outage of RabbitMQ; five seconds until it first answers.
-        advance: called with the number of messages confirmed since the last call.
-    """
+    rabbit: RabbitConfig
+    """Where RabbitMQ is."""
+    queue: str
+    """Name of the queue; used unchanged, or declared durable if missing."""
+    schedule: Schedule
+    """Due times."""
+    tally: ExpectedTotals
+    """Records every message sent."""
+    max_in_flight: int = 4000
+    """Limit of messages that wait for their confirm."""
+    patience_s: float = 60.0
+    """Longest outage of RabbitMQ; five seconds until it first answers."""
+    advance: Callable[[int], None] = lambda _: None
+    """Called with the number of messages confirmed since the last call."""
 
-    def __init__(
-        self,
-        *,
-        rabbit: RabbitConfig,
-        queue: str,
-        schedule: Schedule,
-        tally: ExpectedTotals,
-        max_in_flight: int = 4000,
-        patience_s: float = 60.0,
-        advance: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        self._rabbit = rabbit
-        self._queue = queue
-        self._schedule = schedule
-        self._tally = tally
-        self._max_in_flight = max_in_flight
-        self._patience_s = patience_s
-        self._advance = advance
+    def __post_init__(self) -> None:
         self._changed = asyncio.Event()
         self._connected = False
         self._stopping = False
@@ -117,12 +104,12 @@ class LoadPublisher:
         while True:
             try:
                 async with connected(
-                    self._rabbit,
-                    f"scrutin publish {self._queue}",
+                    self.rabbit,
+                    f"scrutin publish {self.queue}",
                     on_blocked=_warn_blocked,
                     retried=self._connected,
                 ) as connection:
-                    channel, _ = await ensure_queue(connection, self._queue)
+                    channel, _ = await ensure_queue(connection, self.queue)
                     channel.closed.add_done_callback(lambda _: self._changed.set())
                     await channel.confirm(self._on_confirm, self._on_return)
                     outage_start_s = None
@@ -133,7 +120,7 @@ class LoadPublisher:
                 now = time.monotonic()
                 outage_start_s = outage_start_s or now
                 self._keep_for_later()
-                patience_s = self._patience_s if self._connected else _FIRST_PATIENCE_S
+                patience_s = self.patience_s if self._connected else _FIRST_PATIENCE_S
                 stopped = self._stopping and outage_start_s < now
                 if stopped or now - outage_start_s > patience_s:
                     raise
@@ -144,25 +131,25 @@ class LoadPublisher:
                 await asyncio.sleep(_RETRY_S)
 
     async def _pump(self, channel: Channel, source: Iterator[ScriptedMessage]) -> None:
-        publish = channel.publisher(self._queue)
+        publish = channel.publisher(self.queue)
         while True:
             if channel.closed.done():
                 raise channel.closed.result()
             if self._returned:
                 raise TopologyMismatch(
                     "RabbitMQ could not route a message: the queue was deleted",
-                    where={"queue": self._queue},
+                    where={"queue": self.queue},
                     todo="Find out what deleted the queue while votes were published to it",
                 )
             if (self._exhausted or self._stopping) and not self.unconfirmed:
                 return
             self._changed.clear()
-            room = min(self._max_in_flight - len(self._in_flight), _BURST)
+            room = min(self.max_in_flight - len(self._in_flight), _BURST)
             sent = self._send_some(publish, source, room)
             if sent and sent == room:
                 # Give the event loop time to write the socket and read confirms.
                 await asyncio.sleep(0)
-            elif self._schedule.rate is not None and not self._exhausted and not self._stopping:
+            elif self.schedule.rate is not None and not self._exhausted and not self._stopping:
                 await asyncio.sleep(_TICK_S)
             elif self.unconfirmed:
                 # Without unconfirmed messages no confirm would set the event.
@@ -176,14 +163,14 @@ class LoadPublisher:
         if self._exhausted or self._stopping:
             return sent
         limit = room - sent
-        if self._schedule.rate is not None:
-            limit = min(limit, self._schedule.due(time.time_ns() // 1000) - self._taken)
+        if self.schedule.rate is not None:
+            limit = min(limit, self.schedule.due(time.time_ns() // 1000) - self._taken)
         for _ in range(limit):
             message = next(source, None)
             if message is None:
                 self._exhausted = True
                 break
-            self._tally.add(message)
+            self.tally.add(message)
             self._send(publish, self._taken, message)
             self._taken += 1
             sent += 1
@@ -198,7 +185,7 @@ class LoadPublisher:
         refused = [message for message, has_it in settled if not has_it]
         self.nacked += len(refused)
         self._send_later(refused)
-        self._advance(len(settled) - len(refused))
+        self.advance(len(settled) - len(refused))
         self._changed.set()
 
     def _on_return(self, *_: object) -> None:
@@ -214,7 +201,7 @@ class LoadPublisher:
 
     def _send_later(self, messages: list[tuple[int, ScriptedMessage]]) -> None:
         for number, message in messages:
-            self._tally.resent(message)
+            self.tally.resent(message)
             self._to_resend.append((number, message))
 
 

@@ -82,22 +82,21 @@ class LogRebuildReport:
         }
 
 
+@dataclass
 class LogRebuild:
-    """Fills the input log from a source.
+    """Fills the input log from a source."""
 
-    Args:
-        config: of this deployment.
-        source: of the records.
-        bars: shows progress.
-    """
+    config: DeploymentConfig
+    """Of this deployment."""
+    source: RebuildSource
+    """Of the records."""
+    bars: Bars
+    """Shows progress."""
 
-    def __init__(self, config: DeploymentConfig, source: RebuildSource, bars: Bars) -> None:
-        self._config = config
-        self._servers = config.kafka.servers
-        self._source = source
+    def __post_init__(self) -> None:
+        self._servers = self.config.kafka.servers
         self._reader = LogReader(self._servers)
-        self._bars = bars
-        self._partitions = range(config.kafka.partitions)
+        self._partitions = range(self.config.kafka.partitions)
         self._written = 0
 
     async def run(self, *, dry_run: bool) -> LogRebuildReport:
@@ -134,7 +133,7 @@ class LogRebuild:
         return outcome
 
     async def _create(self, topic: str) -> None:
-        config = self._config
+        config = self.config
         [log] = [
             plan
             for plan in planned_topics(config.kafka.app_id, config.kafka.partitions)
@@ -146,7 +145,7 @@ class LogRebuild:
     # What the log should hold.
 
     async def _expected(self, partition: int, *, with_held: bool) -> AsyncIterator[bytes]:
-        async for raw in self._source.records(partition):
+        async for raw in self.source.records(partition):
             yield raw
         if with_held:
             async for raw in self._held(partition):
@@ -168,7 +167,7 @@ class LogRebuild:
         async with LogView(self._servers) as view:
             spans = await view.spans(VALIDATION_TOPIC)
             total = sum(span.end - span.begin for span in spans.values())
-            with self._bars(f"{what} {VALIDATION_TOPIC}", total) as advance:
+            with self.bars(f"{what} {VALIDATION_TOPIC}", total) as advance:
                 for partition in self._partitions:
                     expected = [
                         _digest(raw) async for raw in self._expected(partition, with_held=with_held)
@@ -237,7 +236,7 @@ class LogRebuild:
         async with AsyncExitStack() as stack:
             writer = await self._writer(stack)
             ends = await self._reader.end_offsets(VALIDATION_TOPIC, self._partitions)
-            with self._bars(f"writing {VALIDATION_TOPIC}", 0) as advance:
+            with self.bars(f"writing {VALIDATION_TOPIC}", 0) as advance:
                 for partition in self._partitions:
                     batch = _WriteBatch(writer, VALIDATION_TOPIC, partition)
                     number = 0
@@ -250,25 +249,27 @@ class LogRebuild:
                     await batch.flush()
 
     async def _writer(self, stack: AsyncExitStack) -> LogWriter:
-        outages = OutageTracker(self._config.retry.max_attempts)
+        outages = OutageTracker(self.config.retry.max_attempts)
         writer = LogWriter(self._servers, outages=outages)
         stack.push_async_callback(writer.close)
         return writer
 
 
+@dataclass
 class _WriteBatch:
     """Collects records and writes them together."""
 
-    def __init__(self, writer: LogWriter, topic: str, partition: int) -> None:
-        self._writer = writer
-        self._topic = topic
-        self._partition = partition
+    writer: LogWriter
+    topic: str
+    partition: int
+
+    def __post_init__(self) -> None:
         self._records: list[OutRecord] = []
         self._bytes = 0
 
     async def add(self, raw: bytes) -> None:
         """Add a record; writes when the batch is full."""
-        self._records.append(OutRecord(self._topic, self._partition, raw))
+        self._records.append(OutRecord(self.topic, self.partition, raw))
         self._bytes += len(raw)
         if len(self._records) >= _WRITE_RECORDS or self._bytes >= _WRITE_BYTES:
             await self.flush()
@@ -276,7 +277,7 @@ class _WriteBatch:
     async def flush(self) -> None:
         """Write the collected records."""
         if self._records:
-            await self._writer.write(self._records)
+            await self.writer.write(self._records)
             self._records, self._bytes = [], 0
 
 

@@ -66,19 +66,18 @@ class PostgresRebuildReport:
         }
 
 
+@dataclass
 class PostgresRebuild:
-    """Counts `votes.validated` again and replaces what differs.
+    """Counts `votes.validated` again and replaces what differs."""
 
-    Args:
-        config: of this deployment.
-        bars: shows progress.
-    """
+    config: DeploymentConfig
+    """Of this deployment."""
+    bars: Bars
+    """Shows progress."""
 
-    def __init__(self, config: DeploymentConfig, bars: Bars) -> None:
-        self._config = config
-        self._servers = config.kafka.servers
-        self._bars = bars
-        self._windows = Windows(config.window_ms)
+    def __post_init__(self) -> None:
+        self._servers = self.config.kafka.servers
+        self._windows = Windows(self.config.window_ms)
         self._metrics = WorkerMetrics(CollectorRegistry())
         self._surplus = 0
 
@@ -105,9 +104,9 @@ class PostgresRebuild:
             ScrutinError: the database holds votes that the log lacks.
             ServiceUnavailable: a service does not answer.
         """
-        genesis = await ensure_topics(self._config.kafka)
-        async with connected(self._config.postgres) as connection:
-            await require_owner(connection, self._config.postgres, "scrutin rebuild postgres")
+        genesis = await ensure_topics(self.config.kafka)
+        async with connected(self.config.postgres) as connection:
+            await require_owner(connection, self.config.postgres, "scrutin rebuild postgres")
             await migrate(connection)
             await check_epochs(connection, genesis)
             if not moved and await connection.fetchval(statements.HAS_OFFSETS):
@@ -157,7 +156,7 @@ class PostgresRebuild:
             done = await sink.positions()
             todo = {p: Span(done.get(p, 0), s.end) for p, s in spans.items()}
             total = sum(s.end - s.begin for s in todo.values())
-            with self._bars(f"counting {VALIDATED_TOPIC}", total) as advance:
+            with self.bars(f"counting {VALIDATED_TOPIC}", total) as advance:
                 async for records in view.read(VALIDATED_TOPIC, todo, advance):
                     for events in _groups([_event(record, genesis) for record in records]):
                         await self._flush(sink, events)
@@ -170,23 +169,23 @@ class PostgresRebuild:
 
     def _sink(self, schema: str = "") -> PostgresSink:
         return PostgresSink(
-            self._config.postgres,
+            self.config.postgres,
             self._windows,
             self._metrics,
-            name=self._config.name,
-            partitions=self._config.kafka.partitions,
+            name=self.config.name,
+            partitions=self.config.kafka.partitions,
             schema=schema,
         )
 
     async def _publish_windows(self) -> int:
         """Make `votes.windows` agree with the database."""
         sink = self._sink()
-        writer = LogWriter(self._servers, outages=OutageTracker(self._config.retry.max_attempts))
+        writer = LogWriter(self._servers, outages=OutageTracker(self.config.retry.max_attempts))
         try:
-            async with sink, translated(self._config.postgres.where()):
+            async with sink, translated(self.config.postgres.where()):
                 if await self._has_unknown_windows(sink):
                     await delete_topic(self._servers, WINDOWS_TOPIC)
-                    await ensure_topics(self._config.kafka)
+                    await ensure_topics(self.config.kafka)
                     await sink.connections.execute(statements.REWIND_WINDOWS)
                 return await WindowPublisher(sink, writer).publish()
         finally:

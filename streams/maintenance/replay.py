@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import InitVar, dataclass
 from typing import NamedTuple
 
 from schemas.codec import InputRecord, encode
@@ -23,27 +24,21 @@ class ReplayStep(NamedTuple):
     transition: Transition
 
 
+@dataclass
 class Replay:
-    """Replays partitions of the input log, one at a time.
+    """Replays partitions of the input log, one at a time."""
 
-    Args:
-        view: connected.
-        reader: looks ahead for skip commands.
-        log_ids: partition -> identity of its log.
-        changelog_topic: of the voted table.
-    """
+    view: LogView
+    """Connected."""
+    reader: InitVar[LogReader]
+    """Looks ahead for skip commands."""
+    log_ids: dict[int, bytes]
+    """Partition -> identity of its log."""
+    changelog_topic: str
+    """Of the voted table."""
 
-    def __init__(
-        self,
-        view: LogView,
-        reader: LogReader,
-        log_ids: dict[int, bytes],
-        changelog_topic: str,
-    ) -> None:
-        self._view = view
+    def __post_init__(self, reader: LogReader) -> None:
         self._skips = Skips(reader)
-        self._log_ids = log_ids
-        self._changelog_topic = changelog_topic
 
     async def steps(
         self, partition: int, end: int, advance: Advance | None = None
@@ -55,15 +50,15 @@ class Replay:
             ServiceUnavailable: Kafka does not answer.
         """
         state = VotedPartition(partition)
-        log_id = self._log_ids[partition]
+        log_id = self.log_ids[partition]
         spans = {partition: Span(0, end)}
-        async for records in self._view.read(VALIDATION_TOPIC, spans, advance):
+        async for records in self.view.read(VALIDATION_TOPIC, spans, advance):
             steps = []
             for record in records:
                 offset = record.offset
                 decoded, raw = await self._decoded(partition, offset, record.value or b"")
                 transition = apply_record(
-                    state, log_id, offset, decoded, raw, changelog_topic=self._changelog_topic
+                    state, log_id, offset, decoded, raw, changelog_topic=self.changelog_topic
                 )
                 steps.append(ReplayStep(offset, transition))
             yield steps

@@ -20,6 +20,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
@@ -78,40 +79,28 @@ def require_rehearsal(genesis: Mapping[int, Genesis], name: str) -> None:
             )
 
 
+@dataclass(kw_only=True)
 class Reset:
-    """One reset, done by :meth:`run`.
+    """One reset, done by :meth:`run`."""
 
-    Args:
-        issuer: holding its turn.
-        view: of Kafka.
-        redis: of the mirror.
-        rabbit: where RabbitMQ is.
-        ingress: deployed names of the queues that the bridges read.
-        review: deployed name of the review queue.
-        passed: waits until every partition has passed a command.
-        say: called with each step done.
-    """
+    issuer: Issuer
+    """Holding its turn."""
+    view: LogView
+    """Of Kafka."""
+    redis: Redis
+    """Of the mirror."""
+    rabbit: RabbitConfig
+    """Where RabbitMQ is."""
+    ingress: list[str]
+    """Deployed names of the queues that the bridges read."""
+    review: str
+    """Deployed name of the review queue."""
+    passed: Passed
+    """Waits until every partition has passed a command."""
+    say: Say
+    """Called with each step done."""
 
-    def __init__(
-        self,
-        *,
-        issuer: Issuer,
-        view: LogView,
-        redis: Redis,
-        rabbit: RabbitConfig,
-        ingress: list[str],
-        review: str,
-        passed: Passed,
-        say: Say,
-    ) -> None:
-        self._issuer = issuer
-        self._view = view
-        self._redis = redis
-        self._rabbit = rabbit
-        self._ingress = ingress
-        self._review = review
-        self._passed = passed
-        self._say = say
+    def __post_init__(self) -> None:
         self._opened = False
 
     async def run(self) -> dict[str, Any]:
@@ -125,13 +114,13 @@ class Reset:
         await self._check_fences()
         current, epoch = await self._epochs()
         until_ms = int((time.time() + PAUSE_S) * 1000)
-        await self._send(IntakePaused(self._issuer.log_id, epoch, until_ms))
+        await self._send(IntakePaused(self.issuer.log_id, epoch, until_ms))
         try:
             removed = await self._empty(epoch)
         except BaseException:
             # Once the epoch may be in the log, votes count again only after a reset that succeeds.
             if not self._opened:
-                await asyncio.shield(self._send(IntakeResumed(self._issuer.log_id, current)))
+                await asyncio.shield(self._send(IntakeResumed(self.issuer.log_id, current)))
             raise
         return {
             "epoch": epoch,
@@ -140,49 +129,49 @@ class Reset:
         }
 
     async def _empty(self, epoch: int) -> int:
-        async with connected(self._rabbit, "scrutin reset") as connection:
+        async with connected(self.rabbit, "scrutin reset") as connection:
             channel = await connection.channel()
             await self._until_idle(channel)
-            removed = await self._purge(channel, [*self._ingress, self._review])
-            self._say("queues are empty")
+            removed = await self._purge(channel, [*self.ingress, self.review])
+            self.say("queues are empty")
             await self._empty_mirror()
-            self._say("the mirror is empty")
+            self.say("the mirror is empty")
             command = await self._open_epoch(epoch)
-            self._say("the results are empty, the epoch is in every partition of the log")
-            await self._issuer.change_contests(lambda known, _: reset_to_drafts(known))
-            await self._passed(command.command_id)
+            self.say("the results are empty, the epoch is in every partition of the log")
+            await self.issuer.change_contests(lambda known, _: reset_to_drafts(known))
+            await self.passed(command.command_id)
             await self._empty_windows()
-            self._say("the workers have passed it")
+            self.say("the workers have passed it")
             # Messages that were being requeued when their consumer stopped.
-            removed += await self._purge(channel, self._ingress)
-        await self._send(IntakeResumed(self._issuer.log_id, epoch))
-        self._say("the intake continues")
+            removed += await self._purge(channel, self.ingress)
+        await self._send(IntakeResumed(self.issuer.log_id, epoch))
+        self.say("the intake continues")
         return removed
 
     async def _check_fences(self) -> None:
         async with translated({"table": "sink_offsets"}):
-            fences = await self._issuer.connection.fetchval("SELECT count(*) FROM sink_offsets")
-        if fences < self._issuer.partitions:
+            fences = await self.issuer.connection.fetchval("SELECT count(*) FROM sink_offsets")
+        if fences < self.issuer.partitions:
             raise ScrutinError(
-                f"Only {fences} of {self._issuer.partitions} partitions were ever counted",
+                f"Only {fences} of {self.issuer.partitions} partitions were ever counted",
                 where={"table": "sink_offsets"},
                 todo="Start a worker, wait until it is ready, and try again",
             )
 
     async def _epochs(self) -> tuple[int, int]:
         """The current epoch of the bridges, and the first one that was never opened."""
-        current, begun = await read_epochs(self._view, self._issuer.log_id)
+        current, begun = await read_epochs(self.view, self.issuer.log_id)
         async with translated({"table": "sink_offsets"}):
-            known = await self._issuer.connection.fetchval("SELECT max(epoch) FROM sink_offsets")
+            known = await self.issuer.connection.fetchval("SELECT max(epoch) FROM sink_offsets")
         return current, max(begun, int(known)) + 1
 
     async def _send(self, notice: Notice) -> None:
-        await self._issuer.writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
+        await self.issuer.writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
 
     async def _until_idle(self, channel: Channel) -> None:
         """Wait until no bridge consumes; votes of one that does not stop become void."""
         deadline = time.monotonic() + _SETTLE_S
-        for queue in self._ingress:
+        for queue in self.ingress:
             try:
                 while (await channel.depth(queue)).consumers and time.monotonic() < deadline:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_S)
@@ -202,42 +191,42 @@ class Reset:
     async def _empty_mirror(self) -> None:
         async with redis_errors("empty the mirror"):
             names: list[str | bytes] = [VOTED_HASHES]
-            async for name in self._redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK):
+            async for name in self.redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK):
                 names.append(name)
                 if len(names) >= _CHUNK:
-                    await self._redis.unlink(*names)
+                    await self.redis.unlink(*names)
                     names = []
             if names:
-                await self._redis.unlink(*names)
+                await self.redis.unlink(*names)
 
     async def _open_epoch(self, epoch: int) -> EpochOpened:
         async with translated({"table": "control_commands"}):
-            now_ms = await self._issuer.connection.fetchval(NOW_MS)
+            now_ms = await self.issuer.connection.fetchval(NOW_MS)
         command = EpochOpened(
-            number=await self._issuer.next_number(now_ms),
+            number=await self.issuer.next_number(now_ms),
             command_id=secrets.token_bytes(16),
             issued_ms=now_ms,
             epoch=epoch,
         )
 
         async def empty() -> None:
-            await open_epoch(self._issuer.connection, epoch)
+            await open_epoch(self.issuer.connection, epoch)
 
         self._opened = True
-        await self._issuer.issue(command, empty)
+        await self.issuer.issue(command, empty)
         return command
 
     async def _empty_windows(self) -> None:
         """Remove every window from the topic; the publisher waits for the cursor meanwhile."""
-        connection: asyncpg.Connection = self._issuer.connection
+        connection: asyncpg.Connection = self.issuer.connection
         async with translated({"table": "window_cursor"}), connection.transaction():
             await connection.fetchval("SELECT 1 FROM window_cursor FOR UPDATE")
             keys: set[bytes] = set()
-            spans = await self._view.spans(WINDOWS_TOPIC)
-            async for records in self._view.read(WINDOWS_TOPIC, spans):
+            spans = await self.view.spans(WINDOWS_TOPIC)
+            async for records in self.view.read(WINDOWS_TOPIC, spans):
                 for record in records:
                     if record.key is not None:
                         (keys.add if record.value is not None else keys.discard)(record.key)
             tombstones = [OutRecord(WINDOWS_TOPIC, 0, None, key) for key in sorted(keys)]
             for first in range(0, len(tombstones), _CHUNK):
-                await self._issuer.writer.write(tombstones[first : first + _CHUNK])
+                await self.issuer.writer.write(tombstones[first : first + _CHUNK])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -55,21 +56,18 @@ class RebuildSource(Protocol):
         """
 
 
+@dataclass(frozen=True)
 class ValidatedSource:
-    """`votes.validated`, which embeds every validated input record.
+    """`votes.validated`, which embeds every validated input record."""
 
-    Args:
-        view: connected.
-    """
-
-    def __init__(self, view: LogView) -> None:
-        self._view = view
+    view: LogView
+    """Connected."""
 
     async def records(self, partition: int) -> AsyncIterator[bytes]:
         """As :class:`RebuildSource` says."""
-        span = (await self._view.spans(VALIDATED_TOPIC))[partition]
+        span = (await self.view.spans(VALIDATED_TOPIC))[partition]
         last = -1
-        async for batch in self._view.read(VALIDATED_TOPIC, {partition: span}):
+        async for batch in self.view.read(VALIDATED_TOPIC, {partition: span}):
             for record in batch:
                 try:
                     verdicts = decode_verdicts(record.value or b"")
@@ -97,27 +95,25 @@ def _unknown(partition: int, offset: int) -> LogMismatch:
     )
 
 
+@dataclass(frozen=True)
 class AuditSource:
     """The database, which holds every counted or rejected vote with its position in the log.
 
     It holds neither replays nor the identities of counted votes: a later redelivery counts as a
     second attempt. Rolls and epochs are not in it either: issue their commands again.
-
-    Args:
-        connection: to the result database.
-        genesis: of the log to fill.
     """
 
-    def __init__(self, connection: Any, genesis: dict[int, Genesis]) -> None:
-        self._connection = connection
-        self._genesis = genesis
+    connection: Any
+    """To the result database."""
+    genesis: dict[int, Genesis]
+    """Of the log to fill."""
 
     async def records(self, partition: int) -> AsyncIterator[bytes]:
         """As :class:`RebuildSource` says."""
-        yield encode(self._genesis[partition])
+        yield encode(self.genesis[partition])
         rows: list[Any] = []
-        async with self._connection.transaction():
-            cursor = self._connection.cursor(_ROWS, partition, prefetch=_FETCH_ROWS)
+        async with self.connection.transaction():
+            cursor = self.connection.cursor(_ROWS, partition, prefetch=_FETCH_ROWS)
             async for row in cursor:
                 if rows and rows[-1]["source_offset"] != row["source_offset"]:
                     yield encode(batch_of(rows))
@@ -125,7 +121,7 @@ class AuditSource:
                 rows.append(row)
         if rows:
             yield encode(batch_of(rows))
-        for row in await self._connection.fetch(_CONTESTS):
+        for row in await self.connection.fetch(_CONTESTS):
             # After the votes, which were decided by the rules of their time.
             if isinstance(decode_input(row["record"]), ContestsChanged):
                 yield row["record"]

@@ -91,20 +91,19 @@ class Marks:
         return found
 
 
+@dataclass
 class TopicRebuild:
-    """Rebuilds a derived topic.
+    """Rebuilds a derived topic."""
 
-    Args:
-        config: of this deployment.
-        bars: shows progress.
-    """
+    config: DeploymentConfig
+    """Of this deployment."""
+    bars: Bars
+    """Shows progress."""
 
-    def __init__(self, config: DeploymentConfig, bars: Bars) -> None:
-        self._config = config
-        self._kafka = config.kafka
-        self._servers = config.kafka.servers
+    def __post_init__(self) -> None:
+        self._kafka = self.config.kafka
+        self._servers = self.config.kafka.servers
         self._reader = LogReader(self._servers)
-        self._bars = bars
 
     async def voted(self, *, dry_run: bool = False) -> TopicRebuildReport:
         """Rebuild the voted table's changelog up to the last emitted verdict.
@@ -159,8 +158,8 @@ class TopicRebuild:
 
     async def _marks(self, genesis: Mapping[int, Genesis]) -> Marks:
         counted: dict[int, int] = {}
-        if self._config.sinks:
-            async with connected(self._config.postgres) as connection:
+        if self.config.sinks:
+            async with connected(self.config.postgres) as connection:
                 if await connection.fetchval(statements.HAS_FENCE):
                     await check_epochs(connection, genesis)
                     counted = await check_database(connection, genesis, self._reader)
@@ -217,7 +216,7 @@ class TopicRebuild:
     ) -> list[DerivedFinding]:
         async with LogView(self._servers) as view:
             replay = Replay(view, self._reader, log_ids, changelog_topic(self._kafka.app_id))
-            with self._bars(f"{what} {kind.topic}", sum(ends.values())) as advance:
+            with self.bars(f"{what} {kind.topic}", sum(ends.values())) as advance:
                 return await examine(view, replay, kind, ends, advance)
 
     async def _write(
@@ -227,20 +226,20 @@ class TopicRebuild:
             todo = [_all_of(finding) for finding in outcome.found]
         else:
             todo = outcome.found
-        writer = LogWriter(self._servers, outages=OutageTracker(self._config.retry.max_attempts))
+        writer = LogWriter(self._servers, outages=OutageTracker(self.config.retry.max_attempts))
         try:
             async with LogView(self._servers) as view:
                 replay = Replay(view, self._reader, log_ids, changelog_topic(self._kafka.app_id))
                 total = sum(max(f.missing_offsets, default=-1) + 1 for f in todo)
-                with self._bars(f"writing {kind.topic}", total) as advance:
+                with self.bars(f"writing {kind.topic}", total) as advance:
                     return await write(replay, kind, todo, writer, advance)
         finally:
             await writer.close()
 
     async def _move_fence(self, statement: str) -> None:
-        if not self._config.sinks:
+        if not self.config.sinks:
             return
-        async with connected(self._config.postgres) as connection:
+        async with connected(self.config.postgres) as connection:
             if await connection.fetchval(statements.HAS_FENCE):
                 await connection.execute(statement)
 

@@ -36,26 +36,23 @@ class Service(StrEnum):
     """`valid_hashes` in Redis; unavailable also while it is missing or shrank sharply."""
 
 
+@dataclass
 class OutageTracker:
-    """Counts consecutive failed tries per service.
+    """Counts consecutive failed tries per service."""
 
-    Args:
-        max_attempts: consecutive failures after which a service counts as unavailable.
-        on_failure: called with the service's name at every failed try.
-    """
+    max_attempts: int
+    """Consecutive failures after which a service counts as unavailable."""
+    on_failure: Callable[[str], None] = lambda _: None
+    """Called with the service's name at every failed try."""
 
-    def __init__(
-        self, max_attempts: int, on_failure: Callable[[str], None] = lambda _: None
-    ) -> None:
-        self._max_attempts = max_attempts
-        self._on_failure = on_failure
+    def __post_init__(self) -> None:
         self._failures: dict[str, int] = {}
 
     def failed(self, service: str) -> int:
         """Record a failed try; returns the number of consecutive ones."""
         count = self._failures.get(service, 0) + 1
         self._failures[service] = count
-        self._on_failure(service)
+        self.on_failure(service)
         return count
 
     def succeeded(self, service: str) -> None:
@@ -69,7 +66,7 @@ class OutageTracker:
 
     def unavailable(self) -> list[str]:
         """Services that count as unavailable, for `/ready`."""
-        return sorted(s for s, n in self._failures.items() if n >= self._max_attempts)
+        return sorted(s for s, n in self._failures.items() if n >= self.max_attempts)
 
     @property
     def degraded(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -17,37 +18,26 @@ Check = Callable[[], list[str]]
 """Returns the faults; empty if there are none."""
 
 
+@dataclass(kw_only=True)
 class StatusServer:
-    """Serves metrics and health of one process.
+    """Serves metrics and health of one process."""
 
-    Args:
-        host: address to listen on.
-        port: port to listen on; 0 takes any free one (see :attr:`port`).
-        registry: metrics to expose.
-        live: faults that require a restart.
-        ready: faults that keep the process from working now.
-        refresh: called before each scrape, to set gauges.
-        port_variable: name of the setting, for the error message.
-    """
+    host: str
+    """Address to listen on."""
+    port: int
+    """Port to listen on; 0 takes any free one, which then stands here."""
+    registry: CollectorRegistry
+    """Metrics to expose."""
+    live: Check
+    """Faults that require a restart."""
+    ready: Check
+    """Faults that keep the process from working now."""
+    refresh: Callable[[], None] = lambda: None
+    """Called before each scrape, to set gauges."""
+    port_variable: str
+    """Name of the setting, for the error message."""
 
-    def __init__(
-        self,
-        *,
-        host: str,
-        port: int,
-        registry: CollectorRegistry,
-        live: Check,
-        ready: Check,
-        refresh: Callable[[], None] = lambda: None,
-        port_variable: str,
-    ) -> None:
-        self._host = host
-        self.port = port
-        self._registry = registry
-        self._live = live
-        self._ready = ready
-        self._refresh = refresh
-        self._port_variable = port_variable
+    def __post_init__(self) -> None:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -62,7 +52,7 @@ class StatusServer:
         app.router.add_get("/ready", self._is_ready)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
-        site = web.TCPSite(runner, self._host, self.port)
+        site = web.TCPSite(runner, self.host, self.port)
         try:
             await site.start()
         except OSError as error:
@@ -72,8 +62,8 @@ class StatusServer:
             denied = error.errno == errno.EACCES
             raise PortTaken(
                 "The metrics port may not be used" if denied else "The metrics port is in use",
-                where={"host": self._host, "port": self.port, "variable": self._port_variable},
-                todo=f"Set {self._port_variable} to another port (0 takes any free one)",
+                where={"host": self.host, "port": self.port, "variable": self.port_variable},
+                todo=f"Set {self.port_variable} to another port (0 takes any free one)",
             ) from error
         self._runner = runner
         self.port = runner.addresses[0][1]
@@ -97,16 +87,16 @@ class StatusServer:
         await self.stop()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        self._refresh()
+        self.refresh()
         return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
     async def _is_live(self, _: web.Request) -> web.Response:
-        return _health(self._live())
+        return _health(self.live())
 
     async def _is_ready(self, _: web.Request) -> web.Response:
-        return _health(self._ready())
+        return _health(self.ready())
 
 
 def _health(faults: list[str]) -> web.Response:

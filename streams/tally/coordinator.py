@@ -51,40 +51,28 @@ class EventOf:
         self.acknowledge()
 
 
+@dataclass(kw_only=True)
 class Coordinator:
-    """The coordinating stage.
+    """The coordinating stage."""
 
-    Args:
-        jobs: store of the jobs.
-        changelog: topic of its changelog.
-        partitions: of `tally.tasks`.
-        pace: limits for assigning work.
-        writer: writes to Kafka.
-        store: PostgreSQL.
-        retry: waits while Kafka or PostgreSQL does not answer.
-        assignment: events outside it are left to the next owner.
-    """
+    jobs: Callable[[], JobsStore]
+    """Store of the jobs."""
+    changelog: str
+    """Topic of its changelog."""
+    partitions: int
+    """Of `tally.tasks`."""
+    pace: Pace
+    """Limits for assigning work."""
+    writer: LogWriter
+    """Writes to Kafka."""
+    store: TallyStore
+    """PostgreSQL."""
+    retry: Retry
+    """Waits while Kafka or PostgreSQL does not answer."""
+    assignment: Assignment
+    """Events outside it are left to the next owner."""
 
-    def __init__(
-        self,
-        *,
-        jobs: Callable[[], JobsStore],
-        changelog: str,
-        partitions: int,
-        pace: Pace,
-        writer: LogWriter,
-        store: TallyStore,
-        retry: Retry,
-        assignment: Assignment,
-    ) -> None:
-        self._jobs = jobs
-        self._changelog = changelog
-        self._partitions = partitions
-        self._pace = pace
-        self._writer = writer
-        self._store = store
-        self._retry = retry
-        self._assignment = assignment
+    def __post_init__(self) -> None:
         self._one_at_a_time = asyncio.Lock()
 
     async def process(self, events: list[EventOf]) -> None:
@@ -94,14 +82,14 @@ class Coordinator:
                 record = await self._completed(event.record)
                 if record is None:
                     continue
-                if not self._assignment.covers(event.generation):
+                if not self.assignment.covers(event.generation):
                     return
                 out = step(
-                    self._jobs().partitions.get(event.partition, {}).get(record.election_id),
+                    self.jobs().partitions.get(event.partition, {}).get(record.election_id),
                     record,
                     offset=event.offset,
                     now_ms=_now_ms(),
-                    pace=self._pace,
+                    pace=self.pace,
                 )
                 await self._write(event.partition, out)
 
@@ -110,7 +98,7 @@ class Coordinator:
         if not isinstance(event, Create) or event.guardians:
             return event
         try:
-            return await self._retry(Service.POSTGRESQL, lambda: self._store.create_event(event))
+            return await self.retry(Service.POSTGRESQL, lambda: self.store.create_event(event))
         except Refused as refused:
             log.error("refused a request for a tally", error=str(refused))
             return None
@@ -121,17 +109,17 @@ class Coordinator:
         while True:
             await asyncio.sleep(TICK_S)
             async with self._one_at_a_time:
-                generation = self._assignment.generation
+                generation = self.assignment.generation
                 if generation is not None and generation != mirrored:
                     # The previous owner may have died between changelog and mirror.
-                    for jobs in list(self._jobs().partitions.values()):
+                    for jobs in list(self.jobs().partitions.values()):
                         for state in list(jobs.values()):
-                            await self._retry(Service.POSTGRESQL, partial(self._mirror, state))
+                            await self.retry(Service.POSTGRESQL, partial(self._mirror, state))
                     mirrored = generation
-                for partition, jobs in list(self._jobs().partitions.items()):
+                for partition, jobs in list(self.jobs().partitions.items()):
                     for state in list(jobs.values()):
-                        if self._assignment.generation is not None:
-                            out = tick(state, now_ms=_now_ms(), pace=self._pace)
+                        if self.assignment.generation is not None:
+                            out = tick(state, now_ms=_now_ms(), pace=self.pace)
                             await self._write(partition, out)
 
     async def _write(self, partition: int, out: JobStep) -> None:
@@ -140,22 +128,22 @@ class Coordinator:
             return
         if out.tasks:
             tasks = [self._task_record(task) for task in out.tasks]
-            await self._retry(Service.KAFKA, lambda: self._writer.write(tasks))
-        change = OutRecord(self._changelog, partition, encode(state), changelog_key(state))
-        written = await self._retry(Service.KAFKA, lambda: self._writer.write([change]))
+            await self.retry(Service.KAFKA, lambda: self.writer.write(tasks))
+        change = OutRecord(self.changelog, partition, encode(state), changelog_key(state))
+        written = await self.retry(Service.KAFKA, lambda: self.writer.write([change]))
         for metadata in written:
-            self._jobs().written(metadata.partition, metadata.offset)
-        self._jobs().put(partition, state)
-        await self._retry(Service.POSTGRESQL, lambda: self._mirror(state))
+            self.jobs().written(metadata.partition, metadata.offset)
+        self.jobs().put(partition, state)
+        await self.retry(Service.POSTGRESQL, lambda: self._mirror(state))
 
     async def _mirror(self, state: JobState) -> None:
-        await self._store.put_jobs(job_rows(state, _now_ms()))
+        await self.store.put_jobs(job_rows(state, _now_ms()))
 
     def _task_record(self, task: TallyTask) -> OutRecord:
         # Units of one lane go to different partitions, so that several workers share them.
         lane = task.lane
         key = "\0".join((task.election_id, lane.phase, lane.guardian, lane.missing, str(task.unit)))
-        return OutRecord(TASKS_TOPIC, partition_for(key, self._partitions), encode(task))
+        return OutRecord(TASKS_TOPIC, partition_for(key, self.partitions), encode(task))
 
 
 def _now_ms() -> int:

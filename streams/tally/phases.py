@@ -6,6 +6,7 @@ streamed, with at most one batch in memory.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.tally import Done, Mode, Phase, TallyTask
@@ -28,19 +29,16 @@ from streams.tally.work import (
 )
 
 
+@dataclass(frozen=True)
 class Phases:
-    """Runs tasks.
+    """Runs tasks."""
 
-    Args:
-        store: PostgreSQL.
-        helpers: run the computations.
-        key_file: the workers' private key, for sealed secrets.
-    """
-
-    def __init__(self, store: TallyStore, helpers: Helpers, key_file: Path) -> None:
-        self._store = store
-        self._helpers = helpers
-        self._key_file = key_file
+    store: TallyStore
+    """PostgreSQL."""
+    helpers: Helpers
+    """Run the computations."""
+    key_file: Path
+    """The workers' private key, for sealed secrets."""
 
     async def do(self, task: TallyTask) -> Done:
         """Run a task; returns the event to answer with.
@@ -51,7 +49,7 @@ class Phases:
         done = Done(task.election_id, task.lane, task.unit)
         match task.lane.phase:
             case Phase.PLAN:
-                chunks = await self._store.plan(task.election_id, task.chunk_size)
+                chunks = await self.store.plan(task.election_id, task.chunk_size)
                 done = Done(task.election_id, task.lane, task.unit, chunks=chunks)
             case Phase.TALLY:
                 await self._tally(task)
@@ -70,20 +68,20 @@ class Phases:
 
     async def _tally(self, task: TallyTask) -> None:
         """Multiply the ballots of one chunk."""
-        store, name = self._store, task.election_id
+        store, name = self.store, task.election_id
         if await store.has_center(name, "chunk", task.unit):
             return
         election = await store.election(name)
         product, ballots = b"", 0
         async for batch in store.chunk(name, task.unit):
-            product = await self._helpers.ask(Multiply(election, product, batch))
+            product = await self.helpers.ask(Multiply(election, product, batch))
             ballots += len(batch)
-        tally = await self._helpers.ask(Describe(election, product, f"chunk-{task.unit}"))
+        tally = await self.helpers.ask(Describe(election, product, f"chunk-{task.unit}"))
         await store.put_center(name, "chunk", task.unit, tally.decode(), ballots=ballots)
 
     async def _total(self, task: TallyTask) -> int:
         """Determine what to decrypt: the total or the chunks, then the spoiled ballots."""
-        store, name = self._store, task.election_id
+        store, name = self.store, task.election_id
         election = await store.election(name)
         if task.mode == Mode.CHUNKED:
             await store.number_chunks(name)
@@ -94,14 +92,14 @@ class Phases:
                 product, ballots = b"", 0
                 async for batch in store.chunk_tallies(name):
                     tallies = [tally for tally, _ in batch]
-                    product = await self._helpers.ask(MultiplyTallies(election, product, tallies))
+                    product = await self.helpers.ask(MultiplyTallies(election, product, tallies))
                     ballots += sum(count for _, count in batch)
-                tally = await self._helpers.ask(Describe(election, product, "tally"))
+                tally = await self.helpers.ask(Describe(election, product, "tally"))
                 await store.put_center(name, "total", 0, tally.decode(), ballots=ballots, unit=0)
         number = 0
         async for group in store.spoiled(name, task.chunk_size):
             if not await store.has_center(name, "spoiled", number):
-                tally = await self._helpers.ask(Spoil(election, group))
+                tally = await self.helpers.ask(Spoil(election, group))
                 await store.put_center(
                     name,
                     "spoiled",
@@ -114,7 +112,7 @@ class Phases:
         return await store.count_centers(name)
 
     async def _sealed(self, task: TallyTask) -> bytes:
-        sealed = await self._store.secret(task.election_id, task.lane.guardian)
+        sealed = await self.store.secret(task.election_id, task.lane.guardian)
         if sealed is None:
             raise Refused(
                 RefusalCheck.SECRET,
@@ -126,25 +124,25 @@ class Phases:
         return sealed
 
     async def _partial(self, task: TallyTask) -> None:
-        store, guardian = self._store, task.lane.guardian
+        store, guardian = self.store, task.lane.guardian
         center = await store.center(task.election_id, task.unit)
         if await store.has_share(center.center_id, guardian):
             return
         election = await store.election(task.election_id)
         sealed = await self._sealed(task)
-        request = MakeShares(election, guardian, center.tallies, sealed, str(self._key_file))
-        shares = await self._helpers.ask(request)
+        request = MakeShares(election, guardian, center.tallies, sealed, str(self.key_file))
+        shares = await self.helpers.ask(request)
         keys = from_json(list[GuardianKey], election.guardians)
         key = next(to_hex(key.key) for key in keys if key.owner_id == guardian)
         await store.put_share(center.center_id, guardian, key, shares.decode())
 
     async def _compensated(self, task: TallyTask) -> None:
-        store, lane = self._store, task.lane
+        store, lane = self.store, task.lane
         center = await store.center(task.election_id, task.unit)
         if await store.has_compensated(center.center_id, lane.guardian, lane.missing):
             return
         election = await store.election(task.election_id)
-        shares = await self._helpers.ask(
+        shares = await self.helpers.ask(
             MakeCompensated(
                 election,
                 lane.guardian,
@@ -152,26 +150,26 @@ class Phases:
                 await store.backup(task.election_id, lane.missing, lane.guardian),
                 center.tallies,
                 await self._sealed(task),
-                str(self._key_file),
+                str(self.key_file),
             )
         )
         await store.put_compensated(center.center_id, lane.guardian, lane.missing, shares.decode())
 
     async def _combine(self, task: TallyTask) -> None:
-        store = self._store
+        store = self.store
         center = await store.center(task.election_id, task.unit)
         if center.result is not None:
             return
         election = await store.election(task.election_id)
         shares, compensated = await store.shares(center.center_id, task.present)
         limit = 1 if center.kind == "spoiled" else center.ballots
-        counts = await self._helpers.ask(
+        counts = await self.helpers.ask(
             CombineWork(election, center.tallies, shares, compensated, limit)
         )
         await store.put_result(center.center_id, counts.decode())
 
     async def _publish(self, task: TallyTask) -> None:
-        store, name = self._store, task.election_id
+        store, name = self.store, task.election_id
         election = await store.election(name)
         counts: dict[str, int] = {}
         spoiled: list[PlainTally] = []

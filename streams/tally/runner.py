@@ -7,6 +7,7 @@ coordinator decides about a retry. During outages the agent waits.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -26,34 +27,22 @@ from streams.tally.topics import EVENTS_TOPIC, partition_for
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Runner:
-    """The working stage.
+    """The working stage."""
 
-    Args:
-        store: PostgreSQL.
-        phases: run the tasks.
-        writer: writes to Kafka.
-        retry: waits while Kafka or PostgreSQL does not answer.
-        partitions: of `tally.events`.
-        worker: name of this process, for the logs.
-    """
-
-    def __init__(
-        self,
-        *,
-        store: TallyStore,
-        phases: Phases,
-        writer: LogWriter,
-        retry: Retry,
-        partitions: int,
-        worker: str,
-    ) -> None:
-        self._store = store
-        self._phases = phases
-        self._writer = writer
-        self._retry = retry
-        self._partitions = partitions
-        self._worker = worker
+    store: TallyStore
+    """PostgreSQL."""
+    phases: Phases
+    """Run the tasks."""
+    writer: LogWriter
+    """Writes to Kafka."""
+    retry: Retry
+    """Waits while Kafka or PostgreSQL does not answer."""
+    partitions: int
+    """Of `tally.events`."""
+    worker: str
+    """Name of this process, for the logs."""
 
     async def process(self, events: list[EventOf]) -> None:
         """Run a group of tasks in parallel; returns when all are reported."""
@@ -65,7 +54,7 @@ class Runner:
         outcome: TallyEvent
         error = ""
         try:
-            outcome = await self._retry(Service.POSTGRESQL, lambda: self._phases.do(task))
+            outcome = await self.retry(Service.POSTGRESQL, lambda: self.phases.do(task))
         except ScrutinError as failure:
             error = str(failure)
         except Exception as failure:
@@ -82,11 +71,11 @@ class Runner:
                 attempt=task.attempt,
                 error=error,
             )
-        await self._retry(Service.POSTGRESQL, lambda: self._log(task, started, error))
+        await self.retry(Service.POSTGRESQL, lambda: self._log(task, started, error))
         record = OutRecord(
-            EVENTS_TOPIC, partition_for(task.election_id, self._partitions), encode(outcome)
+            EVENTS_TOPIC, partition_for(task.election_id, self.partitions), encode(outcome)
         )
-        await self._retry(Service.KAFKA, lambda: self._writer.write([record]))
+        await self.retry(Service.KAFKA, lambda: self.writer.write([record]))
 
     async def _log(self, task: TallyTask, started: datetime, error: str) -> None:
         lane = task.lane
@@ -95,7 +84,7 @@ class Runner:
             lane.phase,
             task.unit,
             task.attempt,
-            self._worker,
+            self.worker,
             started,
             datetime.now(UTC),
             "FAILED" if error else "COMPLETED",
@@ -104,8 +93,8 @@ class Runner:
         if lane.guardian:
             kind = "COMPENSATED" if lane.missing else "PARTIAL"
             guardians = (lane.missing or lane.guardian, lane.guardian, kind)
-            await self._store.log(sql.LOG_DECRYPTION, *row, *guardians)
+            await self.store.log(sql.LOG_DECRYPTION, *row, *guardians)
         elif lane.phase in {Phase.COMBINE, Phase.PUBLISH}:
-            await self._store.log(sql.LOG_COMBINE, *row)
+            await self.store.log(sql.LOG_COMBINE, *row)
         else:
-            await self._store.log(sql.LOG_TALLY, *row)
+            await self.store.log(sql.LOG_TALLY, *row)

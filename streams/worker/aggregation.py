@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -33,35 +34,22 @@ BACKFILL_VOTES: Final = 20_000
 """Votes per transaction while a missing range is backfilled."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Aggregation:
-    """The stage.
+    """The stage."""
 
-    Args:
-        sink: writes counted votes.
-        reader: reads ranges of Kafka.
-        retry: waits while PostgreSQL or Kafka does not answer.
-        metrics: the worker's.
-        flushed: called after each committed flush.
-        committed: called with the totals that a flush changed, and its events; must not wait or
-            raise.
-    """
-
-    def __init__(
-        self,
-        *,
-        sink: PostgresSink,
-        reader: LogReader,
-        retry: Retry,
-        metrics: WorkerMetrics,
-        flushed: Callable[[], None],
-        committed: Callable[[Mapping[tuple[str, str], int], list[VerdictEvent]], None],
-    ) -> None:
-        self._sink = sink
-        self._reader = reader
-        self._retry = retry
-        self._metrics = metrics
-        self._flushed = flushed
-        self._committed = committed
+    sink: PostgresSink
+    """Writes counted votes."""
+    reader: LogReader
+    """Reads ranges of Kafka."""
+    retry: Retry
+    """Waits while PostgreSQL or Kafka does not answer."""
+    metrics: WorkerMetrics
+    """The worker's."""
+    flushed: Callable[[], None]
+    """Called after each committed flush."""
+    committed: Callable[[Mapping[tuple[str, str], int], list[VerdictEvent]], None]
+    """Called with the totals that a flush changed, and its events; must not wait or raise."""
 
     async def process(self, events: list[VerdictEvent]) -> None:
         """Apply verdict batches; returns when PostgreSQL has committed them."""
@@ -70,12 +58,12 @@ class Aggregation:
                 await self._flush(events)
                 return
             except MissingRange as missing:
-                self._metrics.backfills.labels(stage="sink").inc()
+                self.metrics.backfills.labels(stage="sink").inc()
                 await self._backfill(missing)
 
     async def _flush(self, events: list[VerdictEvent]) -> None:
-        result = await self._retry(Service.POSTGRESQL, lambda: self._sink.flush(events))
-        metrics = self._metrics
+        result = await self.retry(Service.POSTGRESQL, lambda: self.sink.flush(events))
+        metrics = self.metrics
         now_s = time.time()
         for event in events:
             if isinstance(event.record, VoteBatch) and event.weight:
@@ -90,8 +78,8 @@ class Aggregation:
         if result.already_counted:
             metrics.already_counted_votes.inc(result.already_counted)
             log.error("the database already had accepted votes", votes=result.already_counted)
-        self._flushed()
-        self._committed(result.totals, events)
+        self.flushed()
+        self.committed(result.totals, events)
 
     async def _backfill(self, missing: MissingRange) -> None:
         """Apply the verdict batches that a committed offset skipped."""
@@ -111,7 +99,7 @@ class Aggregation:
             async def read(first: int = first) -> list[VerdictEvent]:
                 return await self._read(missing.partition, first, missing.end)
 
-            events = await self._retry(Service.KAFKA, read)
+            events = await self.retry(Service.KAFKA, read)
             try:
                 await self._flush(events)
             except MissingRange as again:
@@ -122,7 +110,7 @@ class Aggregation:
         """Verdict batches from `start`, up to `end` or :data:`BACKFILL_VOTES` votes."""
         events: list[VerdictEvent] = []
         votes = 0
-        async with aclosing(self._reader.read(VALIDATED_TOPIC, partition, start, end)) as reading:
+        async with aclosing(self.reader.read(VALIDATED_TOPIC, partition, start, end)) as reading:
             async for record in reading:
                 try:
                     verdicts = decode_verdicts(record.value)

@@ -8,6 +8,7 @@ closing record of their partition.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 import structlog
@@ -31,25 +32,21 @@ SELECT EXISTS (
 """
 
 
+@dataclass(frozen=True)
 class ContestScheduler:
-    """Issues scheduled commands.
+    """Issues scheduled commands."""
 
-    Args:
-        sink: for its connections.
-        writer: to Kafka, for this task alone.
-        partitions: of the log.
-        name: of the worker.
-        enforced: whether only votes in open contests count.
-    """
-
-    def __init__(
-        self, sink: PostgresSink, writer: Writer, *, partitions: int, name: str, enforced: bool
-    ) -> None:
-        self._sink = sink
-        self._writer = writer
-        self._partitions = partitions
-        self._name = name
-        self._enforced = enforced
+    sink: PostgresSink
+    """For its connections."""
+    writer: Writer
+    """To Kafka, for this task alone."""
+    _: KW_ONLY
+    partitions: int
+    """Of the log."""
+    name: str
+    """Of the worker."""
+    enforced: bool
+    """Whether only votes in open contests count."""
 
     async def run(self) -> None:
         """Check the schedule until cancelled."""
@@ -69,16 +66,16 @@ class ContestScheduler:
         """
         async with (
             translated({"table": "contests"}),
-            self._sink.connections.acquire() as connection,
+            self.sink.connections.acquire() as connection,
         ):
             if not await connection.fetchval(ANYTHING_DUE):
                 return
             issuer = Issuer(
                 connection=connection,
-                writer=self._writer,
-                partitions=self._partitions,
-                name=self._name,
-                enforced=self._enforced,
+                writer=self.writer,
+                partitions=self.partitions,
+                name=self.name,
+                enforced=self.enforced,
             )
             async with issuer.turn(wait=False) as mine:
                 if mine and (command := await issuer.change_contests(_due_changes)):

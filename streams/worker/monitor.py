@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -24,21 +25,16 @@ _REPLY_TIMEOUT_S: Final = 30.0
 _STAGES: Final = {VALIDATION_TOPIC: "validation", VALIDATED_TOPIC: "aggregation"}
 
 
+@dataclass(frozen=True)
 class Monitor:
-    """Sets the gauges.
+    """Sets the gauges."""
 
-    Args:
-        metrics: of the worker.
-        sink: for the totals.
-        owned: numbers of the partitions of a topic that this worker owns.
-    """
-
-    def __init__(
-        self, metrics: WorkerMetrics, sink: PostgresSink, owned: Callable[[str], Sequence[int]]
-    ) -> None:
-        self._metrics = metrics
-        self._sink = sink
-        self._owned = owned
+    metrics: WorkerMetrics
+    """Of the worker."""
+    sink: PostgresSink
+    """For the totals."""
+    owned: Callable[[str], Sequence[int]]
+    """Numbers of the partitions of a topic that this worker owns."""
 
     async def run(self) -> None:
         """Export the totals until cancelled."""
@@ -53,12 +49,12 @@ class Monitor:
 
     async def _export_totals(self) -> None:
         """Totals are exported by the owner of partition 0 only, so that sums are right."""
-        gauge = self._metrics.current_vote_totals
-        if 0 not in self._owned(VALIDATED_TOPIC):
+        gauge = self.metrics.current_vote_totals
+        if 0 not in self.owned(VALIDATED_TOPIC):
             gauge.clear()
             return
         where: dict[str, object] = {"table": "vote_results"}
-        async with translated(where), self._sink.connections.acquire() as connection:
+        async with translated(where), self.sink.connections.acquire() as connection:
             rows = await connection.fetch(statements.READ_TOTALS)
         # A reset removes laws.
         gauge.clear()
@@ -73,7 +69,7 @@ class Monitor:
             lag: number of waiting records, by owned partition.
             voted: partitions of the voted table.
         """
-        metrics = self._metrics
+        metrics = self.metrics
         # The new owner reports a reassigned partition.
         for gauge in (metrics.lag, metrics.voted_entries, metrics.roll_entries):
             gauge.clear()

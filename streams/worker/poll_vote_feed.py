@@ -6,6 +6,7 @@ After COMMIT and best effort, like all live messages: only some of the votes if 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -41,17 +42,16 @@ class GlobalVote(msgspec.Struct, frozen=True):
     voter_name: str
 
 
+@dataclass
 class PollVoteFeed:
-    """Publishes votes by name.
+    """Publishes votes by name."""
 
-    Args:
-        redis: client.
-        sink: for its database connections.
-    """
+    redis: Redis
+    """Client."""
+    sink: PostgresSink
+    """For its database connections."""
 
-    def __init__(self, redis: Redis, sink: PostgresSink) -> None:
-        self._redis = redis
-        self._sink = sink
+    def __post_init__(self) -> None:
         self._texts: dict[int, tuple[str, list[str]] | None] = {}
 
     async def announce(self, notices: Sequence[Notice]) -> None:
@@ -64,7 +64,7 @@ class PollVoteFeed:
         if not messages:
             return
         async with redis_errors("take votes in polls"):
-            pipeline = self._redis.pipeline(transaction=False)
+            pipeline = self.redis.pipeline(transaction=False)
             for message in messages:
                 pipeline.publish(CHANNEL, _encode(message))
             await pipeline.execute()
@@ -85,7 +85,7 @@ class PollVoteFeed:
         """Title and options, cached: a poll that takes votes can no longer be edited."""
         if poll_id not in self._texts:
             async with translated({"table": "polls"}):
-                row: asyncpg.Record | None = await self._sink.connections.fetchrow(TEXTS, poll_id)
+                row: asyncpg.Record | None = await self.sink.connections.fetchrow(TEXTS, poll_id)
             if len(self._texts) >= MAX_CACHED:
                 self._texts.clear()
             self._texts[poll_id] = None if row is None else (row["title"], row["options"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -38,24 +39,18 @@ MAX_WAITING: Final = 10_000
 """Most choices that wait for Redis. More are dropped, and subscribers ask the database."""
 
 
+@dataclass
 class TotalsPublisher:
-    """Publishes totals.
+    """Publishes totals."""
 
-    Args:
-        redis: client.
-        metrics: the worker's.
-        announce: called with the notices.
-    """
+    redis: Redis
+    """Client."""
+    metrics: WorkerMetrics
+    """The worker's."""
+    announce: Callable[[Sequence[Notice]], Awaitable[None]] | None = None
+    """Called with the notices."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        metrics: WorkerMetrics,
-        announce: Callable[[Sequence[Notice]], Awaitable[None]] | None = None,
-    ) -> None:
-        self._redis = redis
-        self._announce = announce
-        self._metrics = metrics
+    def __post_init__(self) -> None:
         self._waiting: Totals = {}
         self._notices: list[Notice] = []
         self._size = 0
@@ -88,11 +83,11 @@ class TotalsPublisher:
             self._waiting, self._notices, self._size = {}, [], 0
             try:
                 async with redis_errors("take committed totals"):
-                    await self._redis.publish(CHANNEL, msgspec.json.encode(message))
-                self._metrics.live_messages.labels("published").inc()
-                if self._announce is not None and message.notices:
-                    await self._announce(message.notices)
+                    await self.redis.publish(CHANNEL, msgspec.json.encode(message))
+                self.metrics.live_messages.labels("published").inc()
+                if self.announce is not None and message.notices:
+                    await self.announce(message.notices)
             except ScrutinError as error:
-                self._metrics.live_messages.labels("dropped").inc()
+                self.metrics.live_messages.labels("dropped").inc()
                 log.debug("live totals are not published", error=str(error))
             await asyncio.sleep(PERIOD_S)

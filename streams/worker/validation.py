@@ -74,40 +74,29 @@ class _Out:
     verdicts: list[OutRecord] = field(default_factory=list)
 
 
+@dataclass(kw_only=True)
 class Validation:
-    """The stage.
+    """The stage."""
 
-    Args:
-        store: the voted table's store.
-        changelog_topic: of the voted table.
-        writer: writes to Kafka.
-        reader: reads ranges of Kafka.
-        retry: waits while Kafka does not answer.
-        metrics: the worker's.
-        assignment: events that it does not cover are left to the next owner.
-    """
+    store: Callable[[], VotedStore]
+    """The voted table's store."""
+    changelog_topic: str
+    """Of the voted table."""
+    writer: LogWriter
+    """Writes to Kafka."""
+    reader: LogReader
+    """Reads ranges of Kafka."""
+    retry: Retry
+    """Waits while Kafka does not answer."""
+    metrics: WorkerMetrics
+    """The worker's."""
+    assignment: Assignment
+    """Events that it does not cover are left to the next owner."""
 
-    def __init__(
-        self,
-        *,
-        store: Callable[[], VotedStore],
-        changelog_topic: str,
-        writer: LogWriter,
-        reader: LogReader,
-        retry: Retry,
-        metrics: WorkerMetrics,
-        assignment: Assignment,
-    ) -> None:
-        self._store = store
-        self._changelog_topic = changelog_topic
-        self._writer = writer
-        self._reader = reader
-        self._skips = Skips(reader)
-        self._retry = retry
-        self._metrics = metrics
+    def __post_init__(self) -> None:
+        self._skips = Skips(self.reader)
         self._log_ids: Mapping[int, bytes] = {}
         self._emitted: dict[int, int] = {}
-        self._assignment = assignment
 
     def open(self, genesis: Mapping[int, Genesis]) -> None:
         """Set the identity of each input partition's log; before the first record."""
@@ -131,12 +120,12 @@ class Validation:
             LogMismatch: the changelog belongs to another log.
             RecoveryFailed: the changelog misses records.
         """
-        for state in self._store().partitions.values():
+        for state in self.store().partitions.values():
             state.check_complete()
             if state.log_id is not None and state.log_id != self._log_ids[state.partition]:
                 raise LogMismatch(
                     "The voted table's changelog belongs to another input log",
-                    where={"topic": self._changelog_topic, "partition": state.partition},
+                    where={"topic": self.changelog_topic, "partition": state.partition},
                     todo=LOG_LOST,
                 )
 
@@ -150,10 +139,10 @@ class Validation:
             LogMismatch: the input log ends before what was applied.
         """
         await self._find_emitted(partition)
-        end = await self._retry(
-            Service.KAFKA, lambda: self._reader.end_offset(VALIDATION_TOPIC, partition)
+        end = await self.retry(
+            Service.KAFKA, lambda: self.reader.end_offset(VALIDATION_TOPIC, partition)
         )
-        state = self._store().partitions.get(partition)
+        state = self.store().partitions.get(partition)
         if state is None or partition not in self._emitted:
             return None
         if state.applied >= end:
@@ -183,10 +172,10 @@ class Validation:
             await self._write(out)
             raise
         await self._write(out)
-        self._metrics.validation_latency.observe(time.perf_counter() - started_s)
+        self.metrics.validation_latency.observe(time.perf_counter() - started_s)
 
     def _owns(self, event: InputEvent) -> bool:
-        return self._assignment.covers(event.generation) and event.partition in self._emitted
+        return self.assignment.covers(event.generation) and event.partition in self._emitted
 
     async def _apply_all(self, event: InputEvent, inputs: list[_Input], out: _Out) -> None:
         for given in inputs:
@@ -197,7 +186,7 @@ class Validation:
             )
             # The assignment may have ended during each wait before this.
             if self._owns(event):
-                self._apply(self._store().partitions[event.partition], decoded, out)
+                self._apply(self.store().partitions[event.partition], decoded, out)
 
     async def _replaced(self, partition: int, given: _Input) -> _Decoded:
         """The replacement of a record that cannot be decoded.
@@ -206,13 +195,13 @@ class Validation:
             PoisonRecord: no operator has decided to skip it.
         """
         assert isinstance(given.record, Undecodable)
-        batch = await self._retry(
+        batch = await self.retry(
             Service.KAFKA, lambda: self._skips.replacement(partition, given.offset, given.raw)
         )
         if batch is None:
             raise poison(VALIDATION_TOPIC, partition, given.offset, given.record.error)
         assert isinstance(batch, VoteBatch)
-        self._metrics.skipped_records.inc()
+        self.metrics.skipped_records.inc()
         log.error(
             "skipped a record that cannot be decoded, as an operator decided",
             topic=VALIDATION_TOPIC,
@@ -233,7 +222,7 @@ class Validation:
                 offset,
                 given.record,
                 given.raw,
-                changelog_topic=self._changelog_topic,
+                changelog_topic=self.changelog_topic,
             )
             out.changelog.append(made.changelog)
             out.verdicts.append(made.verdicts)
@@ -244,12 +233,12 @@ class Validation:
             # Decided before, but the verdicts were not written.
             out.verdicts.append(recall_verdicts(state, log_id, offset, given.raw))
         else:
-            self._metrics.replays.labels(stage="validation").inc()
+            self.metrics.replays.labels(stage="validation").inc()
             return
         self._emitted[partition] = offset
 
     def _ignored(self, partition: int, offset: int, changes: int) -> None:
-        self._metrics.ignored_commands.labels(stage="validation").inc(changes)
+        self.metrics.ignored_commands.labels(stage="validation").inc(changes)
         log.error(
             "a control record asks for what nobody may change, and was ignored",
             topic=VALIDATION_TOPIC,
@@ -269,17 +258,17 @@ class Validation:
 
     async def _find_emitted(self, partition: int) -> None:
         """Find the input offset up to which verdicts are in Kafka; once per assignment."""
-        generation = self._assignment.generation
+        generation = self.assignment.generation
         if partition in self._emitted or generation is None:
             return
         emitted = await self._last_offset(
             VALIDATED_TOPIC, partition, lambda record: self._emitted_offset(partition, record)
         )
-        state = self._store().partitions.get(partition)
+        state = self.store().partitions.get(partition)
         if state is not None and emitted > state.applied:
             # Another worker may have written both after this restore; this one decides the same.
             decided = await self._last_offset(
-                self._changelog_topic,
+                self.changelog_topic,
                 partition,
                 lambda record: int(CHANGELOG_KEY.unpack(record.key)[0]),
             )
@@ -287,10 +276,10 @@ class Validation:
                 raise LogMismatch(
                     f"Verdicts are written up to input offset {emitted}, but the voted table's"
                     f" changelog ends at {decided}",
-                    where={"topic": self._changelog_topic, "partition": partition},
+                    where={"topic": self.changelog_topic, "partition": partition},
                     todo=REBUILD_VOTED,
                 )
-        if self._assignment.covers(generation) and partition in self._store().partitions:
+        if self.assignment.covers(generation) and partition in self.store().partitions:
             self._emitted[partition] = emitted
 
     def _emitted_offset(self, partition: int, record: ConsumerRecord) -> int:
@@ -307,8 +296,8 @@ class Validation:
         self, topic: str, partition: int, input_offset: Callable[[ConsumerRecord], int]
     ) -> int:
         """Highest input offset of the last records of a partition; -1 if it is empty."""
-        records = await self._retry(
-            Service.KAFKA, lambda: self._reader.tail(topic, partition, TAIL_RECORDS)
+        records = await self.retry(
+            Service.KAFKA, lambda: self.reader.tail(topic, partition, TAIL_RECORDS)
         )
         last = -1
         for record in records:
@@ -327,7 +316,7 @@ class Validation:
         partition = event.partition
         if not self._owns(event):
             return []
-        state = self._store().partitions[partition]
+        state = self.store().partitions[partition]
         start = min(state.applied, self._emitted[partition]) + 1
         if event.offset <= start:
             return []
@@ -338,12 +327,12 @@ class Validation:
             first_offset=start,
             last_offset=event.offset - 1,
         )
-        self._metrics.backfills.labels(stage="validation").inc()
+        self.metrics.backfills.labels(stage="validation").inc()
 
         async def read() -> list[_Input]:
             missing = []
             size_bytes = 0
-            reading = self._reader.read(VALIDATION_TOPIC, partition, start, event.offset)
+            reading = self.reader.read(VALIDATION_TOPIC, partition, start, event.offset)
             async with aclosing(reading):
                 async for record in reading:
                     raw = record.value or b""
@@ -353,16 +342,16 @@ class Validation:
                         break
             return missing
 
-        return await self._retry(Service.KAFKA, read)
+        return await self.retry(Service.KAFKA, read)
 
     async def _write(self, out: _Out) -> None:
         """Write the changelog, then the verdicts, and empty `out`."""
         if out.changelog:
-            written = await self._retry(Service.KAFKA, lambda: self._writer.write(out.changelog))
-            self._store().confirmed(out.changelog, [metadata.offset for metadata in written])
+            written = await self.retry(Service.KAFKA, lambda: self.writer.write(out.changelog))
+            self.store().confirmed(out.changelog, [metadata.offset for metadata in written])
             failpoints.at(Point.AFTER_CHANGELOG)
         if out.verdicts:
-            await self._retry(Service.KAFKA, lambda: self._writer.write(out.verdicts))
+            await self.retry(Service.KAFKA, lambda: self.writer.write(out.verdicts))
             failpoints.at(Point.AFTER_VERDICT)
         out.changelog, out.verdicts = [], []
 
@@ -372,4 +361,4 @@ class Validation:
         by_status = Counter(rejection.status for rejection in change.rejections)
         total = len(record.votes) + len(record.malformed)
         by_status["valid"] = total - len(change.rejections)
-        self._metrics.decided(by_status)
+        self.metrics.decided(by_status)

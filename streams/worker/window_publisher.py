@@ -9,6 +9,7 @@ keeps an older total from following a newer one.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -33,17 +34,16 @@ _CHUNK: Final = 2000
 _FINAL_S: Final = 2.0
 
 
+@dataclass
 class WindowPublisher:
-    """The publisher; every worker runs one, and one at a time writes.
+    """The publisher; every worker runs one, and one at a time writes."""
 
-    Args:
-        sink: gives connections to the database.
-        writer: its own Kafka writer, so that votes never wait for it.
-    """
+    sink: PostgresSink
+    """Gives connections to the database."""
+    writer: LogWriter
+    """Its own Kafka writer, so that votes never wait for it."""
 
-    def __init__(self, sink: PostgresSink, writer: LogWriter) -> None:
-        self._sink = sink
-        self._writer = writer
+    def __post_init__(self) -> None:
         self._dirty = asyncio.Event()
         self._dirty.set()
         self._unconfirmed_xid: int | None = None
@@ -73,7 +73,7 @@ class WindowPublisher:
         """
         async with (
             translated({"table": "vote_windows"}),
-            self._sink.connections.acquire() as connection,
+            self.sink.connections.acquire() as connection,
             connection.transaction(),
         ):
             written = await self._publish(connection)
@@ -133,7 +133,7 @@ class WindowPublisher:
         if records:
             self._unconfirmed_xid = int(cursor)
         for first in range(0, len(records), _CHUNK):
-            await self._writer.write(records[first : first + _CHUNK])
+            await self.writer.write(records[first : first + _CHUNK])
         if rows:
             await connection.execute(statements.MOVE_WINDOW_CURSOR, settled)
         if await connection.fetchval(statements.UNSETTLED_WINDOWS, settled):

@@ -25,7 +25,7 @@ async def _deaf(_: Any) -> None:
 
 match os.environ["STALL"]:
     case "stage":
-        worker._validating._process = _for_ever
+        worker._validating.process = _for_ever
     case "consumer":
         worker.validate = _deaf  # type: ignore[method-assign]
     case "stop":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from itertools import chain
 from typing import Final
 
@@ -24,32 +25,26 @@ log = structlog.get_logger(__name__)
 STOP_TIMEOUT_S: Final = 1.0
 
 
+@dataclass
 class LogWriter:
     """An idempotent producer that is replaced when a write fails.
 
     After a failed batch the sequence numbers of an idempotent producer have a gap, and every later
     write would fail too; a new producer starts a new sequence. Callers write the same records
     again, in the same order; readers drop records they already know.
-
-    Args:
-        bootstrap_servers: Kafka brokers.
-        outages: notified while Kafka does not confirm.
-        request_timeout_s: longest wait for one answer of a broker.
-        stall_s: duration of a write after which it is reported as an outage.
     """
 
-    def __init__(
-        self,
-        bootstrap_servers: Sequence[str],
-        *,
-        outages: OutageTracker,
-        request_timeout_s: float = 10.0,
-        stall_s: float = 3.0,
-    ) -> None:
-        self._servers = list(bootstrap_servers)
-        self._outages = outages
-        self._request_timeout_s = request_timeout_s
-        self._stall_s = stall_s
+    bootstrap_servers: Sequence[str]
+    """Kafka brokers."""
+    _: KW_ONLY
+    outages: OutageTracker
+    """Notified while Kafka does not confirm."""
+    request_timeout_s: float = 10.0
+    """Longest wait for one answer of a broker."""
+    stall_s: float = 3.0
+    """Duration of a write after which it is reported as an outage."""
+
+    def __post_init__(self) -> None:
         self._producer: AIOKafkaProducer | None = None
 
     async def write(self, records: Sequence[OutRecord]) -> list[RecordMetadata]:
@@ -78,9 +73,9 @@ class LogWriter:
                 future.add_done_callback(_mark_retrieved)
             pending = set(futures)
             while pending:
-                _, pending = await asyncio.wait(pending, timeout=self._stall_s)
+                _, pending = await asyncio.wait(pending, timeout=self.stall_s)
                 if pending:
-                    tries = self._outages.failed(Service.KAFKA)
+                    tries = self.outages.failed(Service.KAFKA)
                     log.warning("Kafka does not confirm", records=len(pending), tries=tries)
             written = [future.result() for future in futures]
         except MessageSizeTooLargeError as error:
@@ -97,18 +92,18 @@ class LogWriter:
                 where={"topics": ", ".join(sorted({r.topic for r in records}))},
                 todo="It is retried until it is confirmed",
             ) from error
-        self._outages.succeeded(Service.KAFKA)
+        self.outages.succeeded(Service.KAFKA)
         return written
 
     async def _start(self) -> None:
         producer = AIOKafkaProducer(
-            **client(self._servers),
+            **client(self.bootstrap_servers),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
             max_batch_size=1 << 20,
             max_request_size=MAX_DERIVED_RECORD_BYTES,
-            request_timeout_ms=int(self._request_timeout_s * 1000),
+            request_timeout_ms=int(self.request_timeout_s * 1000),
         )
         try:
             await producer.start()

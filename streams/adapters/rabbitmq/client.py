@@ -247,29 +247,28 @@ class Channel:
         await first_of(self.closed, timeout_s=_CLOSE_S)
 
 
+@dataclass(frozen=True)
 class Connection:
     """One connection, opened by :func:`connected`."""
 
-    def __init__(self, raw: frames.FrameConnection, closed: asyncio.Future[BaseException]) -> None:
-        self._raw = raw
-        self.closed = closed
-        """The reason, once the connection is closed."""
+    raw: frames.FrameConnection
+    closed: asyncio.Future[BaseException]
 
     async def channel(self) -> Channel:
         """Open a channel."""
         opened: asyncio.Future[PikaChannel] = asyncio.get_running_loop().create_future()
         if self.closed.done():
             raise self.closed.result()
-        self._raw.channel(on_open_callback=partial(resolve, opened))
+        self.raw.channel(on_open_callback=partial(resolve, opened))
         await first_of(opened, self.closed)
         if not opened.done():
             raise self.closed.result()
-        return Channel(opened.result(), self._raw.deliveries)
+        return Channel(opened.result(), self.raw.deliveries)
 
     @property
     def version(self) -> str:
         """Of RabbitMQ."""
-        return str((self._raw.server_properties or {}).get("version", "?"))
+        return str((self.raw.server_properties or {}).get("version", "?"))
 
     async def kind(self, queue: str) -> str:
         """The type of an existing queue: `classic`, `quorum`, `stream`; `?` if it stays unknown.
@@ -310,8 +309,8 @@ class Connection:
     def abort(self) -> None:
         """Begin to close without waiting."""
         with suppress(AMQPError):
-            if not (self._raw.is_closed or self._raw.is_closing):
-                self._raw.close()
+            if not (self.raw.is_closed or self.raw.is_closing):
+                self.raw.close()
 
     async def close(self) -> None:
         """Close and wait up to 3 s for RabbitMQ's answer."""
