@@ -21,7 +21,7 @@ from schemas.control import (
     ElectionContest,
 )
 from streams.core.dates import parse_begin, parse_end
-from streams.core.keys import ELECTION_PREFIX
+from streams.core.keys import ELECTION_PREFIX, MAX_CONTEST_BYTES, is_contest_name
 from streams.core.polls import POLL_PREFIX
 from streams.errors import ScrutinError
 
@@ -29,7 +29,6 @@ LAW_CHOICES: Final = ("oui", "non")
 
 _ORDER: Final[Mapping[str, int]] = {state: number for number, state in enumerate(ContestState)}
 _MAY_CHANGE_WHILE_OPEN: Final = frozenset({"state", "title", "closes_ms"})
-MAX_ID_BYTES: Final = 256
 
 _PREFIXES: Final = {
     ContestKind.LAW: "",
@@ -92,8 +91,12 @@ def draft(
     kind = kind_of(name)
     if not name.removeprefix(_PREFIXES[kind]) and kind is not ContestKind.ELECTION:
         raise _refused(name, "A contest has no id", "Name it")
-    if len(name.encode()) > MAX_ID_BYTES:
-        raise _refused(name, f"An id is longer than {MAX_ID_BYTES} bytes", "Shorten it")
+    if not is_contest_name(name):
+        raise _refused(
+            name,
+            f"An id has 1 to {MAX_CONTEST_BYTES} bytes of Unicode text without U+0000",
+            "Choose another",
+        )
     if roll not in set(ContestRoll):
         raise _refused(name, f"There is no roll {roll!r}", f"Use {', '.join(ContestRoll)}")
     if choices is None:
@@ -148,7 +151,8 @@ def is_sound(contest: Contest) -> bool:
     """Whether a contest from the log makes sense; only a forged record has another."""
     election = contest if isinstance(contest, ElectionContest) else None
     return (
-        contest.state in _ORDER
+        is_contest_name(contest.id)
+        and contest.state in _ORDER
         and contest.kind in set(ContestKind)
         and contest.roll in set(ContestRoll)
         and (election is None or election.method in set(ContestMethod))

@@ -13,6 +13,22 @@ ELECTION_PREFIX: Final = "election:"
 
 VOTER_KEY_BYTES: Final = 32
 
+MAX_CONTEST_BYTES: Final = len(ELECTION_PREFIX) + 255
+"""The longest id of a contest that a vote can have."""
+
+
+def is_contest_name(text: str) -> bool:
+    """Whether a vote, a command or the database can have a contest of this id.
+
+    Checked wherever a contest is named from outside.
+    """
+    if not 1 <= len(text) <= MAX_CONTEST_BYTES or "\0" in text:
+        return False
+    try:
+        return len(text.encode()) <= MAX_CONTEST_BYTES
+    except UnicodeEncodeError:
+        return False
+
 
 def normalise_hash(text: str) -> str:
     """Lower-case a hash of 64 hexadecimal digits; return anything else unchanged."""

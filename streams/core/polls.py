@@ -35,11 +35,16 @@ class Who(StrEnum):
     """Hashes on the roll."""
 
 
-def poll_key(secret: str) -> bytes:
-    """Key that signs poll votes; empty without a secret."""
+def derived_key(secret: str, purpose: bytes) -> bytes:
+    """A key of one purpose; empty without a secret."""
     if not secret:
         return b""
-    return hmac.digest(secret.encode(), _PURPOSE, "sha256")
+    return hmac.digest(secret.encode(), purpose, "sha256")
+
+
+def poll_key(secret: str) -> bytes:
+    """Key that signs poll votes; empty without a secret."""
+    return derived_key(secret, _PURPOSE)
 
 
 def is_number(text: str) -> bool:

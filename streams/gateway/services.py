@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.redis.client import redis_client
+from streams.core.live_totals import totals_key
 from streams.core.polls import poll_key
 from streams.gateway.app import create_app
 from streams.gateway.client_address import TrustedProxies
@@ -29,10 +30,17 @@ from streams.gateway.handlers.submit import RollLookup, VoteLimits, VoteSubmitte
 from streams.gateway.handlers.tally import tally_handlers
 from streams.gateway.handlers.votes import VotingWindows, official_vote_calls, receipt_handlers
 from streams.gateway.kafka_sink import VoteLog
+from streams.gateway.notices import NoticeFeed
 from streams.gateway.poll_store import Polls
 from streams.gateway.rabbitmq_sink import VoteQueue
 from streams.gateway.receipts import Receipts
-from streams.gateway.store import READ_CONNECTIONS, READ_TIMEOUT_S, Store
+from streams.gateway.store import (
+    LIVE_CONNECTIONS,
+    LIVE_TIMEOUT_S,
+    READ_CONNECTIONS,
+    READ_TIMEOUT_S,
+    Store,
+)
 from streams.gateway.subscriptions import Subscriptions
 from streams.gateway.tally_service import TallyService
 from streams.gateway.throttle import Throttle
@@ -70,7 +78,10 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
     sink = _sink(config, redis, retry, metrics)
     secret = config.intake.secret
     if not secret:
-        log.warning("no SCRUTIN_SECRET: no polls, and receipts are valid until this process ends")
+        log.warning(
+            "no SCRUTIN_SECRET: no polls, receipts are valid until this process ends, and live"
+            " totals come from PostgreSQL"
+        )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.aclose)
         store = Store(deployment.postgres, deployment.name)
@@ -83,9 +94,23 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
                 statement_timeout_s=READ_TIMEOUT_S,
             )
         )
+        # Neither must watchers wait for readers.
+        live = await stack.enter_async_context(
+            Store(
+                replace(deployment.postgres, max_connections=LIVE_CONNECTIONS),
+                deployment.name,
+                statement_timeout_s=LIVE_TIMEOUT_S,
+            )
+        )
         await stack.enter_async_context(sink)
         subscriptions = await stack.enter_async_context(
-            Subscriptions(redis, store.standings, metrics)
+            Subscriptions(
+                redis,
+                live.standings,
+                metrics,
+                notices=NoticeFeed(live.poll_texts),
+                key=totals_key(secret),
+            )
         )
         tallies = await stack.enter_async_context(TallyService(config.tally))
         writer = LogWriter(deployment.kafka.servers, outages=retry.outages)
@@ -112,7 +137,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
                 *receipt_handlers(receipts=receipts, store=reads),
                 *result_handlers(store=reads, polls=shown, zone=zone),
                 *election_handlers(store=reads),
-                *live_handlers(subscriptions=subscriptions, polls=polls),
+                *live_handlers(subscriptions=subscriptions),
                 *poll_handlers(polls=shown, cards=Cards(shown), views=views),
                 *poll_editing_handlers(
                     polls=polls, cards=cards, views=views, limits=limits, zone=zone

@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from streams.adapters.postgres.connection import Pooled, translated
+from streams.adapters.postgres.statements import POLL_TEXTS
 from streams.core.rows import moment
 from streams.errors import ServiceUnavailable
 from streams.gateway.batch_lookup import Lookups
@@ -25,6 +26,9 @@ VOTE_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 20.0
 """Of any other statement."""
 READ_CONNECTIONS: Final = 4
+LIVE_TIMEOUT_S: Final = 5.0
+"""Of a statement that watchers wait for."""
+LIVE_CONNECTIONS: Final = 2
 ACQUIRE_TIMEOUT_S: Final = 5.0
 """Longest wait for a connection; then the answer is 503."""
 
@@ -268,6 +272,12 @@ class Store(Pooled):
         return {
             name: (totals.get(name, {}), standing.get(name, ContestStanding())) for name in names
         }
+
+    async def poll_texts(self, poll_id: int) -> tuple[str, list[str]] | None:
+        """Title and options of a poll."""
+        for row in await self.fetch(POLL_TEXTS, poll_id):
+            return row["title"], row["options"]
+        return None
 
     async def timeline(
         self, contest: str, *, since: datetime | None, step_s: int | None

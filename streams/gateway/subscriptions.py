@@ -1,16 +1,26 @@
 """Subscriptions to contests: committed totals come from Redis, watchers get deltas.
 
 Redis delivers totals within milliseconds and may lose some. Every few seconds, and more often while
-Redis does not answer, the snapshot loader reads all watched contests from the database.
+Redis does not answer, the snapshot loader reads all watched contests from the database. Its answer
+replaces what Redis said before. A message that no worker has signed changes nothing by itself: the
+contests that it names are read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,15 +28,23 @@ import structlog
 from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
-from streams.core.live_totals import CHANNEL, MAX_NOTICES, Notice, Totals, read_message
-from streams.errors import ScrutinError, ServiceUnavailable
+from streams.core.keys import is_contest_name
+from streams.core.live_totals import CHANNEL, Totals, is_genuine, read_message
+from streams.errors import ScrutinError, ServiceUnavailable, StageFailed
 from streams.gateway.contest_feed import ContestFeed, ContestStanding
+from streams.gateway.notices import NoticeFeed
 from streams.runtime.metrics import GatewayMetrics
 
 log = structlog.get_logger(__name__)
 
 REFRESH_S: Final = 2.0
 REFRESH_WITHOUT_REDIS_S: Final = 0.5
+SHORTEST_REFRESH_S: Final = 0.1
+"""Shortest time between two readings, whatever Redis says."""
+BEAT_S: Final = 2.5
+"""Time between two heartbeats. Pages that get nothing for 5 s say so."""
+MAX_ASKED: Final = 1000
+"""Contests of one query."""
 PERIOD_S: Final = 0.05
 """Shortest time between two deltas of a contest with few watchers."""
 PER_WATCHER_S: Final = 0.00006
@@ -44,19 +62,25 @@ class TooManyWatchers(Exception):
     """The limit of watchers is reached."""
 
 
+class NoSuchContest(Exception):
+    """No contest can have this id."""
+
+
 class _WatchedContest:
     """The feed of one contest, and its watchers."""
 
     def __init__(self, contest: str) -> None:
         self.feed = ContestFeed(contest)
         self.watchers = 0
-        self.touched = 0
-        """Messages from Redis so far; those that come during a query are newer than its answer."""
+        self.newer: dict[str, int] = {}
+        """Totals that came from Redis since the last query began: its answer may lack them."""
+        self.beats = 0
         self.ready = asyncio.Event()
         """Set once the database has answered."""
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._woken_s = -math.inf
+        self._beating = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     async def changed(self) -> None:
         """Wait until watchers may get the next change."""
@@ -75,8 +99,14 @@ class _WatchedContest:
         woken, self._next = self._next, asyncio.get_running_loop().create_future()
         woken.set_result(None)
 
+    def _beat(self) -> None:
+        self.beats += 1
+        self._beating = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+        self.wake_soon()
+
     def close(self) -> None:
         """Stop, because the last watcher has left."""
+        self._beating.cancel()
         if self._timer is not None:
             self._timer.cancel()
         self._next.cancel()
@@ -89,20 +119,28 @@ class Subscriptions:
         redis: client.
         load_snapshots: reads contests from the database.
         metrics: of the gateway.
+        notices: gets the votes in polls by name.
+        key: of the workers' signatures; empty: all totals are read from the database.
     """
 
     def __init__(
-        self, redis: Redis, load_snapshots: SnapshotLoader, metrics: GatewayMetrics
+        self,
+        redis: Redis,
+        load_snapshots: SnapshotLoader,
+        metrics: GatewayMetrics,
+        *,
+        notices: NoticeFeed,
+        key: bytes = b"",
     ) -> None:
         self._redis = redis
         self._load_snapshots = load_snapshots
         self._metrics = metrics
         self._contests: dict[str, _WatchedContest] = {}
         self._watchers = 0
-        self._notices: deque[tuple[int, Notice]] = deque(maxlen=MAX_NOTICES)
-        self._notice_number = 0
-        self._noticed: asyncio.Event = asyncio.Event()
+        self._notices = notices
+        self._key = key
         self._fed = False
+        self._due: set[str] = set()
         self._ask = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -110,6 +148,7 @@ class Subscriptions:
         self._tasks = [
             asyncio.create_task(self._listen(), name="live totals"),
             asyncio.create_task(self._refresh(), name="live refresh"),
+            asyncio.create_task(self._notices.run(), name="live notices"),
         ]
         return self
 
@@ -131,94 +170,106 @@ class Subscriptions:
         return self._watchers
 
     async def watch(self, contest: str) -> AsyncGenerator[bytes, None]:
-        """Messages for one watcher: a snapshot, then deltas.
+        """Messages for one watcher: a snapshot, then deltas, and heartbeats between them.
 
         Raises:
+            NoSuchContest: no contest can have this id.
             TooManyWatchers: the limit is reached.
         """
+        if not is_contest_name(contest):
+            raise NoSuchContest
         with self._joined(contest) as watched:
             with suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH_S):
                     await watched.ready.wait()
+            feed = watched.feed
             seen: int | None = None
+            beats = -1
             while True:
-                feed = watched.feed
-                if seen is None or feed.number != seen:
-                    message = feed.message(seen)
+                now_s = time.monotonic()
+                if feed.filled and feed.number != seen:
+                    message = feed.message(seen, now_s)
                     seen = feed.number
-                    yield message
-                    # Changes during that send go into one delta.
+                elif watched.beats != beats:
+                    message = feed.heartbeat(now_s)
+                else:
+                    await watched.changed()
                     continue
-                await watched.changed()
+                beats = watched.beats
+                yield message
+                # Changes during that send go into one delta.
 
-    async def watch_notices(self) -> AsyncGenerator[Notice, None]:
+    async def watch_notices(self) -> AsyncGenerator[bytes, None]:
         """Votes in polls by name, from now on; slow watchers get only the latest ones.
 
         Raises:
             TooManyWatchers: the limit is reached.
         """
+        with self._counted():
+            async with aclosing(self._notices.watch()) as messages:
+                async for message in messages:
+                    yield message
+
+    def snapshot(self, contest: str) -> bytes | None:
+        """A snapshot for a watcher that noticed a gap; None if it still waits for its first."""
+        feed = self._contests[contest].feed
+        return feed.message(None, time.monotonic()) if feed.filled else None
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         if self._watchers >= MAX_WATCHERS:
             raise TooManyWatchers
         self._watchers += 1
-        seen = self._notice_number
+        self._metrics.watchers.set(self._watchers)
         try:
-            while True:
-                # One at a time: the oldest ones may be dropped during a send.
-                upcoming = next((each for each in self._notices if each[0] > seen), None)
-                if upcoming is None:
-                    await self._noticed.wait()
-                else:
-                    seen, notice = upcoming
-                    yield notice
+            yield
         finally:
             self._watchers -= 1
-
-    def notify(self, notices: list[Notice]) -> None:
-        """Give watchers votes that came from Redis."""
-        for notice in notices:
-            self._notice_number += 1
-            self._notices.append((self._notice_number, notice))
-        if notices:
-            reached, self._noticed = self._noticed, asyncio.Event()
-            reached.set()
-
-    def snapshot(self, contest: str) -> bytes:
-        """A snapshot for a watcher that noticed a gap."""
-        return self._contests[contest].feed.message(None)
+            self._metrics.watchers.set(self._watchers)
 
     @contextmanager
     def _joined(self, contest: str) -> Iterator[_WatchedContest]:
-        watched = self._contests.get(contest)
-        if self._watchers >= MAX_WATCHERS or (
-            watched is None and len(self._contests) >= MAX_CONTESTS
-        ):
-            raise TooManyWatchers
-        if watched is None:
-            watched = self._contests[contest] = _WatchedContest(contest)
-            self._ask.set()
-        watched.watchers += 1
-        self._watchers += 1
-        self._metrics.watchers.set(self._watchers)
-        try:
-            yield watched
-        finally:
-            watched.watchers -= 1
-            self._watchers -= 1
-            self._metrics.watchers.set(self._watchers)
-            if not watched.watchers:
-                watched.close()
-                del self._contests[contest]
+        with self._counted():
+            watched = self._contests.get(contest)
+            if watched is None:
+                if len(self._contests) >= MAX_CONTESTS:
+                    raise TooManyWatchers
+                watched = self._contests[contest] = _WatchedContest(contest)
+                self._read_soon([contest])
+            watched.watchers += 1
+            try:
+                yield watched
+            finally:
+                watched.watchers -= 1
+                if not watched.watchers:
+                    watched.close()
+                    del self._contests[contest]
 
     # Totals from Redis and the database.
 
     def take(self, totals: Totals) -> None:
-        """Apply committed totals that came from Redis."""
+        """Apply committed totals that a worker has signed."""
         for contest, choices in totals.items():
             watched = self._contests.get(contest)
             if watched is not None:
-                watched.touched += 1
+                for choice, votes in choices.items():
+                    watched.newer[choice] = max(votes, watched.newer.get(choice, 0))
                 if watched.feed.raise_totals(choices):
                     watched.wake_soon()
+
+    def take_message(self, data: bytes) -> None:
+        """Apply a message from Redis."""
+        found = read_message(data)
+        if is_genuine(data, found, self._key, time.time_ns() // 1_000_000):
+            self.take(found.contests)
+            self._notices.offer(found.notices)
+        else:
+            self._read_soon(found.contests)
+
+    def _read_soon(self, contests: Collection[str]) -> None:
+        if watched := self._contests.keys() & set(contests):
+            self._due |= watched
+            self._ask.set()
 
     async def _listen(self) -> None:
         while True:
@@ -231,46 +282,72 @@ class Subscriptions:
                             ignore_subscribe_messages=True, timeout=1.0
                         )
                         if message is not None:
-                            found = read_message(message["data"])
-                            self.take(found.contests)
-                            self.notify(found.notices)
+                            self.take_message(message["data"])
             except ServiceUnavailable as error:
                 self._fed = False
                 log.warning("live totals come from the database only", error=str(error))
                 await asyncio.sleep(1.0)
 
     async def _refresh(self) -> None:
+        all_due_s = 0.0
         while True:
-            pause_s = REFRESH_S if self._fed else REFRESH_WITHOUT_REDIS_S
+            wait_s = all_due_s - time.monotonic()
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(max(wait_s, 0)):
                     await self._ask.wait()
             self._ask.clear()
-            if not self._contests:
-                continue
             try:
-                await self.refresh()
+                if time.monotonic() < all_due_s:
+                    due, self._due = self._due & self._contests.keys(), set()
+                    await self.refresh(due)
+                else:
+                    self._due.clear()
+                    all_due_s = time.monotonic() + (
+                        REFRESH_S if self._fed else REFRESH_WITHOUT_REDIS_S
+                    )
+                    await self.refresh()
             except ScrutinError as error:
                 log.warning("watchers wait for the database", error=str(error))
                 await asyncio.sleep(1.0)
+            await asyncio.sleep(SHORTEST_REFRESH_S)
 
-    async def refresh(self) -> None:
-        """Read every watched contest from the database.
+    async def refresh(self, contests: Collection[str] | None = None) -> None:
+        """Read watched contests from the database.
+
+        Args:
+            contests: which; None: all.
 
         Raises:
             ServiceUnavailable: the database does not answer.
         """
-        before = {contest: watched.touched for contest, watched in self._contests.items()}
-        for contest, (totals, standing) in (await self._load_snapshots(list(before))).items():
+        names = list(self._contests if contests is None else contests)
+        for start in range(0, len(names), MAX_ASKED):
+            await self._read(names[start : start + MAX_ASKED])
+
+    async def _read(self, names: Sequence[str]) -> None:
+        """Read contests; one that cannot be read does not keep the others waiting."""
+        asked_s = time.monotonic()
+        for name in names:
+            if name in self._contests:
+                self._contests[name].newer.clear()
+        try:
+            found = await self._load_snapshots(names)
+        except StageFailed as error:
+            if len(names) == 1:
+                log.error("a contest cannot be read", error=str(error))
+                return
+            middle = len(names) // 2
+            await self._read(names[:middle])
+            await self._read(names[middle:])
+            return
+        for contest, (totals, standing) in found.items():
             watched = self._contests.get(contest)
             if watched is None:
                 continue
-            if watched.touched == before[contest]:
-                changed = watched.feed.replace(totals, standing)
-            else:
-                # A message came during the query: the answer may be older than the feed.
-                raised = watched.feed.raise_totals(totals)
-                changed = watched.feed.replace(dict(watched.feed.totals), standing) or raised
-            watched.ready.set()
-            if changed:
+            current = dict(totals)
+            for choice, votes in watched.newer.items():
+                current[choice] = max(votes, current.get(choice, 0))
+            changed = watched.feed.replace(current, standing, asked_s)
+            if changed or not watched.ready.is_set():
+                watched.ready.set()
                 watched.wake_soon()

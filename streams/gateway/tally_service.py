@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from streams.errors import ServiceUnavailable
-from streams.gateway.subscriptions import TooManyWatchers
+from streams.gateway.subscriptions import BEAT_S, TooManyWatchers
 from streams.settings.processes import TallyConfig
 from streams.tally.commands import TallyCommands, tally
 
@@ -26,6 +26,8 @@ class _ProgressFeed:
     def __init__(self) -> None:
         self.watchers = 0
         self.progress = b""
+        self.number = 0
+        self._sent_s = 0.0
         self.polling: asyncio.Task[None] | None = None
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -33,8 +35,12 @@ class _ProgressFeed:
         await asyncio.shield(self._next)
 
     def publish(self, progress: bytes) -> None:
-        if progress != self.progress:
+        """Send a progress that is new, or as a heartbeat."""
+        now_s = asyncio.get_running_loop().time()
+        if progress != self.progress or now_s - self._sent_s >= BEAT_S:
             self.progress = progress
+            self.number += 1
+            self._sent_s = now_s
             done, self._next = self._next, asyncio.get_running_loop().create_future()
             done.set_result(None)
 
@@ -88,7 +94,9 @@ class TallyService:
         return sum(feed.watchers for feed in self._feeds.values())
 
     async def watch(self, election_id: str) -> AsyncGenerator[bytes, None]:
-        """Progress of an election as JSON: now and after every change. Slow readers miss some.
+        """Progress of an election as JSON: now, after every change, and the same as a heartbeat.
+
+        Slow readers miss some. Nothing comes while PostgreSQL does not answer.
 
         Raises:
             TooManyWatchers: there are too many already.
@@ -103,13 +111,13 @@ class TallyService:
         feed.watchers += 1
         if feed.polling is None:
             feed.polling = asyncio.create_task(self._poll(commands, election_id, feed))
-        seen = b""
+        seen = 0
         try:
             while True:
-                if feed.progress == seen:
+                if feed.number == seen:
                     await feed.changed()
-                seen = feed.progress
-                yield seen
+                seen = feed.number
+                yield feed.progress
         finally:
             feed.watchers -= 1
             if not feed.watchers:

@@ -45,6 +45,7 @@ def worker_config(settings: Settings) -> WorkerConfig:
         WorkerConfig,
         settings,
         host=host_config(settings),
+        secret=settings.secret.get_secret_value(),
         enforce_contests=settings.enforce_contests != "false",
         on_disk=settings.store == "rocksdb",
         failpoints=settings.test_failpoints,

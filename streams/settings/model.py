@@ -138,8 +138,9 @@ class Settings(ServiceSettings):
 
     # Gateway
     secret: SecretStr = variable("SCRUTIN_SECRET", default="")
-    """Secret shared by gateways and bridges, 32 characters or more: signs poll votes, cookies and
-    receipts; empty = no polls, and receipts are valid only until the gateway stops."""
+    """Secret shared by gateways, bridges and workers, 32 characters or more: signs poll votes,
+    cookies, receipts and live totals; empty = no polls, receipts are valid only until the gateway
+    stops, and live totals are read from PostgreSQL."""
     api_keys: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")], ...], NoDecode
     ] = variable("SCRUTIN_API_KEYS", default="")

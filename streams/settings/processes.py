@@ -59,6 +59,8 @@ class WorkerConfig:
     """Whether committed totals are published on Redis."""
     global_votes: bool
     """Whether votes in polls by name are published too."""
+    secret: str = field(repr=False)
+    """Signs live totals; empty: gateways read them from PostgreSQL."""
     enforce_contests: bool
     """Whether contests that open or close by themselves are enforced."""
     on_disk: bool

@@ -14,6 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from streams.adapters.postgres.connection import translated
+from streams.adapters.postgres.statements import POLL_TEXTS
 from streams.adapters.redis.client import redis_errors
 from streams.core.live_totals import Notice
 from streams.core.polls import POLL_PREFIX, is_number
@@ -22,12 +23,6 @@ from streams.worker.postgres_sink import PostgresSink
 CHANNEL: Final = "global:votes"
 MAX_CACHED: Final = 1000
 """Number of polls whose texts are cached."""
-
-TEXTS: Final = """
-SELECT p.title, array_agg(o.text ORDER BY o.number) AS options
-FROM polls AS p JOIN poll_options AS o ON o.poll_id = p.id
-WHERE p.id = $1 GROUP BY p.id
-"""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -85,7 +80,9 @@ class PollVoteFeed:
         """Title and options, cached: a poll that takes votes can no longer be edited."""
         if poll_id not in self._texts:
             async with translated({"table": "polls"}):
-                row: asyncpg.Record | None = await self.sink.connections.fetchrow(TEXTS, poll_id)
+                row: asyncpg.Record | None = await self.sink.connections.fetchrow(
+                    POLL_TEXTS, poll_id
+                )
             if len(self._texts) >= MAX_CACHED:
                 self._texts.clear()
             self._texts[poll_id] = None if row is None else (row["title"], row["options"])

@@ -16,6 +16,7 @@ from streams.adapters.kafka.reader import LogReader
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_client
+from streams.core.live_totals import totals_key
 from streams.core.records import InputEvent, VerdictEvent
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic
 from streams.core.windows import Windows
@@ -92,6 +93,7 @@ class Worker(WorkerHost):
             self._redis,
             self.metrics,
             PollVoteFeed(self._redis, self._sink).announce if config.global_votes else None,
+            key=totals_key(config.secret),
         )
         self._voted: VotedTable | None = None
         self.validation = Validation(

@@ -1,18 +1,19 @@
 """Publishes committed totals to subscribers: Redis pub/sub, after COMMIT, best effort.
 
 Totals are absolute, so the next message makes up for a lost one, and messages may arrive in any
-order: the higher number is the later one. Nothing here can delay or fail the count: :meth:`offer`
-never waits, and a message that Redis does not accept at once is dropped.
+order: the higher number is the later one. With `SCRUTIN_SECRET` they are signed. Nothing here can
+delay or fail the count: :meth:`offer` never waits, and a message that Redis does not accept at once
+is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import structlog
 from redis.asyncio import Redis
 
@@ -25,6 +26,7 @@ from streams.core.live_totals import (
     TotalsMessage,
     merge,
     notices,
+    write_message,
 )
 from streams.core.polls import POLL_PREFIX
 from streams.core.records import VerdictEvent
@@ -49,6 +51,8 @@ class TotalsPublisher:
     """The worker's."""
     announce: Callable[[Sequence[Notice]], Awaitable[None]] | None = None
     """Called with the notices."""
+    key: bytes = field(default=b"", repr=False)
+    """Signs the messages; empty: they are not signed."""
 
     def __post_init__(self) -> None:
         self._waiting: Totals = {}
@@ -79,11 +83,12 @@ class TotalsPublisher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            message = TotalsMessage(self._waiting, self._notices)
+            now_ms = time.time_ns() // 1_000_000
+            message = TotalsMessage(self._waiting, self._notices, now_ms)
             self._waiting, self._notices, self._size = {}, [], 0
             try:
                 async with redis_errors("take committed totals"):
-                    await self.redis.publish(CHANNEL, msgspec.json.encode(message))
+                    await self.redis.publish(CHANNEL, write_message(message, self.key))
                 self.metrics.live_messages.labels("published").inc()
                 if self.announce is not None and message.notices:
                     await self.announce(message.notices)

@@ -307,6 +307,8 @@ class Watch:
     def _take(self, poll: str, state: dict[str, Any], message: dict[str, Any]) -> None:
         now_s = time.time()
         self._messages += 1
+        if message["type"] == "waiting":
+            return
         if message["type"] == "delta" and message["continues"] != state["number"]:
             self._gaps += 1
         state["number"] = message["number"]

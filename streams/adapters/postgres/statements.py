@@ -156,3 +156,10 @@ REWIND_WINDOWS: Final = "UPDATE window_cursor SET emitted_xid = '0'"
 """After votes.windows was rebuilt: write all windows again."""
 
 READ_TOTALS: Final = "SELECT law_id, oui_count, non_count FROM vote_results ORDER BY law_id"
+
+POLL_TEXTS: Final = """
+SELECT p.title, array_agg(o.text ORDER BY o.number) AS options
+FROM polls AS p JOIN poll_options AS o ON o.poll_id = p.id
+WHERE p.id = $1 GROUP BY p.id
+"""
+"""Title and options of a poll."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
-import msgspec
 from litestar import get, websocket
 from litestar.connection import WebSocket
 from litestar.exceptions import WebSocketDisconnect
@@ -16,14 +15,14 @@ from litestar.response import Stream
 
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX
-from streams.gateway.poll_store import Polls
-from streams.gateway.problems import Unavailable
-from streams.gateway.subscriptions import Subscriptions, TooManyWatchers
+from streams.gateway.problems import Problem, Unavailable
+from streams.gateway.subscriptions import NoSuchContest, Subscriptions, TooManyWatchers
 
 SEND_TIMEOUT_S: Final = 30.0
 """A socket that takes no message for this long is closed."""
-KEEP_ALIVE_S: Final = 20.0
 TRY_LATER: Final = 1013
+NO_SUCH: Final = 4404
+"""Closes a socket that asks for what cannot exist; of the range for applications."""
 
 Socket = WebSocket[Any, Any, Any]
 
@@ -43,14 +42,14 @@ class CloseSocket(Exception):
 
 
 def live_handlers(
-    *, subscriptions: Subscriptions, polls: Polls
+    *, subscriptions: Subscriptions
 ) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The handlers."""
 
     async def watch(socket: Socket, contest: str) -> None:
         await serve(
             socket,
-            _send_totals(subscriptions, socket, contest),
+            send_all(socket, subscriptions.watch(contest)),
             lambda: subscriptions.snapshot(contest),
         )
 
@@ -68,7 +67,7 @@ def live_handlers(
 
     @websocket(["/ws/global", "/ws/global/"])
     async def watch_all(socket: Socket) -> None:
-        await serve(socket, _send_notices(subscriptions, polls, socket))
+        await serve(socket, send_all(socket, subscriptions.watch_notices()))
 
     @get(
         "/results/{contest:str}/events",
@@ -76,7 +75,9 @@ def live_handlers(
         tags=["live"],
         summary="Totals as Server-Sent Events",
         description="A `snapshot`, then `delta` events; `number` counts changes, `continues` is "
-        "the number that a delta follows.",
+        "the number that a delta follows. A delta with `heartbeat` and without totals comes every "
+        "2.5 s at least; `age_s` is the time since the database was asked. `waiting`: the database "
+        "has not answered yet.",
     )
     async def events(contest: str) -> Stream:
         messages = subscriptions.watch(contest)
@@ -84,6 +85,8 @@ def live_handlers(
             first = await anext(messages)
         except TooManyWatchers as error:
             raise Unavailable("Too many watchers") from error
+        except NoSuchContest as error:
+            raise Problem(404, "No such contest") from error
         return Stream(
             _events(first, messages),
             media_type="text/event-stream",
@@ -94,14 +97,16 @@ def live_handlers(
 
 
 async def serve(
-    socket: Socket, sending: Coroutine[Any, Any, None], answer: Callable[[], bytes] | None = None
+    socket: Socket,
+    sending: Coroutine[Any, Any, None],
+    answer: Callable[[], bytes | None] | None = None,
 ) -> None:
     """Serve a socket until it is closed.
 
     Args:
         socket: to accept.
         sending: sends messages; the socket is closed when it ends, or raises :class:`CloseSocket`.
-        answer: gives the answer to any message of the watcher.
+        answer: gives the answer to any message of the watcher; None for no answer.
     """
     try:
         await socket.accept()
@@ -120,9 +125,9 @@ async def serve(
                 await _close(socket, task)
                 break
             received.result()
-            if answer is not None:
+            if answer is not None and (message := answer()) is not None:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await socket.send_text(answer().decode())
+                    await socket.send_text(message.decode())
     except (WebSocketDisconnect, RuntimeError, KeyError, OSError):
         # The watcher left or does not read, or asked before the contest had a feed.
         pass
@@ -142,68 +147,27 @@ async def _close(socket: Socket, task: asyncio.Task[None]) -> None:
                 await socket.close(error.code, error.reason)
 
 
-async def _send_notices(subscriptions: Subscriptions, polls: Polls, socket: Socket) -> None:
-    """Send votes in the form of the replaced poll service."""
-    try:
-        async with aclosing(subscriptions.watch_notices()) as notices:
-            async for notice in notices:
-                poll_id = int(notice.contest.removeprefix(POLL_PREFIX))
-                option = int(notice.choice)
-                card = await polls.one(poll_id)
-                if card is None:
-                    continue
-                message = {
-                    "type": "vote_notification",
-                    "voter_name": notice.voter_name,
-                    "poll_id": poll_id,
-                    "poll_text": card.title,
-                    "option_id": option,
-                    "option_text": card.options[option - 1],
-                }
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await socket.send_text(msgspec.json.encode(message).decode())
-    except TooManyWatchers as error:
-        raise CloseSocket(TRY_LATER, "Too many watchers") from error
-    except TimeoutError as error:
-        raise CloseSocket(TRY_LATER, "Too slow") from error
-
-
-async def _send_totals(subscriptions: Subscriptions, socket: Socket, contest: str) -> None:
-    async with aclosing(subscriptions.watch(contest)) as messages:
-        await send_all(socket, messages)
-
-
-async def send_all(socket: Socket, messages: AsyncIterator[bytes]) -> None:
-    """Send messages as they come.
+async def send_all(socket: Socket, messages: AsyncGenerator[bytes, None]) -> None:
+    """Send messages as they come, and close their source.
 
     Raises:
-        CloseSocket: the watcher is too slow, or one too many.
+        CloseSocket: the watcher is too slow or one too many, or asks for what cannot exist.
     """
     try:
-        async for message in messages:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await socket.send_text(message.decode())
+        async with aclosing(messages):
+            async for message in messages:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await socket.send_text(message.decode())
     except TooManyWatchers as error:
         raise CloseSocket(TRY_LATER, "Too many watchers") from error
+    except NoSuchContest as error:
+        raise CloseSocket(NO_SUCH, "No such contest") from error
     except TimeoutError as error:
         raise CloseSocket(TRY_LATER, "Too slow") from error
 
 
 async def _events(first: bytes, messages: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    yield b"data: " + first + b"\n\n"
-    upcoming = asyncio.ensure_future(anext(messages))
-    try:
-        while True:
-            await asyncio.wait([upcoming], timeout=KEEP_ALIVE_S)
-            if not upcoming.done():
-                yield b": still here\n\n"
-                continue
-            yield b"data: " + upcoming.result() + b"\n\n"
-            upcoming = asyncio.ensure_future(anext(messages))
-    except StopAsyncIteration:
-        return
-    finally:
-        upcoming.cancel()
-        with suppress(asyncio.CancelledError, StopAsyncIteration):
-            await upcoming
-        await messages.aclose()
+    async with aclosing(messages):
+        yield b"data: " + first + b"\n\n"
+        async for message in messages:
+            yield b"data: " + message + b"\n\n"

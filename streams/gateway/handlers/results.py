@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from streams.core.dates import parse_begin
+from streams.core.keys import is_contest_name
 from streams.core.rows import moment
 from streams.gateway.handlers.poll_forms import fault_of
 from streams.gateway.poll_store import Polls, Proof
@@ -48,7 +49,7 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
 
     @get("/api/v1/results/{law_id:str}", tags=["results"], summary="One law")
     async def law(law_id: ContestId) -> LawResult:
-        for found in await store.laws(_storable(law_id)):
+        for found in await store.laws(_named(law_id)):
             return found
         if await store.knows(law_id):
             return LawResult(law_id, 0, 0, 0, None)
@@ -64,7 +65,7 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
 
     @get("/results/{contest:str}", tags=["results"], summary="One contest, of any kind")
     async def contest_result(contest: ContestId) -> ContestResult:
-        totals = await store.totals([_storable(contest)])
+        totals = await store.totals([_named(contest)])
         if not totals and not await store.knows(contest):
             raise Problem(404, "No such contest")
         choices = totals.get(contest, {})
@@ -78,7 +79,7 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
         since: str | None = None,
         step_s: Annotated[int | None, Parameter(ge=1, le=31_536_000)] = None,
     ) -> Timeline:
-        _storable(contest)
+        _named(contest)
         try:
             since_ms = parse_begin(since, zone)
             at = None if since_ms is None else moment(since_ms * 1000)
@@ -89,8 +90,7 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
     return [laws, law, contests, contest_result, timeline]
 
 
-def _storable(name: str) -> str:
-    """The name, if PostgreSQL can hold it; no contest has any other."""
-    if "\0" in name or not name.isprintable():
+def _named(name: str) -> str:
+    if not is_contest_name(name):
         raise Problem(404, "No such contest")
     return name

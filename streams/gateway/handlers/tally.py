@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Collection
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,7 +21,14 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from schemas.tally import Combine, Create, Decrypt, TallyEvent
 from streams.errors import ServiceUnavailable
 from streams.gateway.client_address import AnyRequest
-from streams.gateway.handlers.live import TRY_LATER, CloseSocket, Socket, send_all, serve
+from streams.gateway.handlers.live import (
+    NO_SUCH,
+    TRY_LATER,
+    CloseSocket,
+    Socket,
+    send_all,
+    serve,
+)
 from streams.gateway.handlers.submit import VoteLimits
 from streams.gateway.handlers.tally_status import combine_status, decryption_status, tally_status
 from streams.gateway.problems import Problem
@@ -31,8 +38,6 @@ from streams.tally.messages import COMBINE, PARTIAL, TALLY, command_of
 from streams.tally.refusals import RefusalCheck, Refused, plain_name
 
 _GONE: Final = frozenset({RefusalCheck.CONTEXT, RefusalCheck.GUARDIANS})
-_NO_SUCH: Final = 4404
-"""Closes a socket whose election is unknown; of the range for applications."""
 _ANYBODY: Final = "*"
 
 Document = dict[str, Any]
@@ -275,10 +280,9 @@ def _live(tallies: TallyService) -> WebsocketRouteHandler:
     async def watch(socket: Socket, election_id: str) -> None:
         async def send_progress() -> None:
             try:
-                async with aclosing(tallies.watch(election_id)) as messages:
-                    await send_all(socket, messages)
+                await send_all(socket, tallies.watch(election_id))
             except Refused as refused:
-                raise CloseSocket(_NO_SUCH, "No such election") from refused
+                raise CloseSocket(NO_SUCH, "No such election") from refused
             except ServiceUnavailable as error:
                 raise CloseSocket(TRY_LATER, "Try again later") from error
 

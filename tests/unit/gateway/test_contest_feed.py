@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
@@ -14,15 +15,33 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from streams.core.live_totals import MAX_NOTICES, Notice, merge, read_message
+from streams.core.live_totals import (
+    MAX_AGE_MS,
+    MAX_NOTICES,
+    Notice,
+    TotalsMessage,
+    is_genuine,
+    merge,
+    read_message,
+    totals_key,
+    write_message,
+)
+from streams.errors import ServiceUnavailable, StageFailed
 from streams.gateway import subscriptions
 from streams.gateway.contest_feed import ContestFeed, ContestStanding
-from streams.gateway.subscriptions import Subscriptions, TooManyWatchers
+from streams.gateway.notices import NoticeFeed
+from streams.gateway.subscriptions import (
+    NoSuchContest,
+    SnapshotLoader,
+    Subscriptions,
+    TooManyWatchers,
+)
 from streams.runtime.metrics import GatewayMetrics, WorkerMetrics
 from streams.worker.totals_publisher import MAX_WAITING, TotalsPublisher
 from tests.harness import until
 
 OPEN = ContestStanding("open")
+KEY = totals_key("a secret of this test, 32 characters")
 CHOICES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 50), max_size=4)
 
 
@@ -106,7 +125,22 @@ def subscriptions_of(stored: dict[str, tuple[dict[str, int], ContestStanding]]) 
     async def ask(contests: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
         return {contest: stored.get(contest, ({}, ContestStanding())) for contest in contests}
 
-    return Subscriptions(Redis(port=1), ask, GatewayMetrics(CollectorRegistry()))
+    return made(ask)
+
+
+def made(load: SnapshotLoader) -> Subscriptions:
+    """Subscriptions without Redis."""
+    return Subscriptions(
+        Redis(port=1),
+        load,
+        GatewayMetrics(CollectorRegistry()),
+        notices=NoticeFeed(no_texts),
+        key=KEY,
+    )
+
+
+async def no_texts(_: int) -> None:
+    """No poll is known."""
 
 
 async def test_a_slow_watcher_gets_one_delta_for_all_it_missed() -> None:
@@ -140,7 +174,7 @@ async def test_a_database_answer_older_than_redis_takes_nothing_back() -> None:
         await answer.wait()
         return dict.fromkeys(contests, ({"oui": 3}, OPEN))
 
-    subscribed = Subscriptions(Redis(port=1), load, GatewayMetrics(CollectorRegistry()))
+    subscribed = made(load)
     async with aclosing(subscribed.watch("L")) as messages:
         first = asyncio.ensure_future(anext(messages))
         await asyncio.sleep(0)
@@ -206,16 +240,156 @@ def test_totals_merge_to_the_higher() -> None:
     assert read_message(b"no").contests == {}
 
 
-async def test_notices_go_to_watchers_of_all_polls() -> None:
-    subscribed = subscriptions_of({})
-    watching = subscribed.watch_notices()
-    waiting = asyncio.ensure_future(anext(watching))
+async def test_each_notice_is_described_once_and_each_poll_asked_for_once() -> None:
+    asked: list[int] = []
+
+    async def texts_of(poll_id: int) -> tuple[str, list[str]] | None:
+        asked.append(poll_id)
+        return None if poll_id == 9 else ("Best fruit?", ["Apple", "Pear"])
+
+    feed = NoticeFeed(texts_of)
+    running = asyncio.create_task(feed.run())
+    watching = [feed.watch() for _ in range(50)]
+    waiting = [asyncio.ensure_future(anext(each)) for each in watching]
     await asyncio.sleep(0)
-    subscribed.notify([Notice("poll:1", "2", "Ann"), Notice("poll:1", "1", "Bob")])
-    assert (await waiting).voter_name == "Ann"
-    assert (await anext(watching)).voter_name == "Bob"
-    subscribed.notify([Notice("poll:1", "1", str(n)) for n in range(1000)])
-    # Who is slow sees the latest.
-    assert int((await anext(watching)).voter_name) >= 1000 - MAX_NOTICES
-    await watching.aclose()
+    # A poll that is unknown and numbers that are none are left out.
+    feed.offer([Notice("poll:9", "1", "Eve"), Notice("poll:x", "1", "Eve")])
+    feed.offer([Notice("poll:1", "3", "Eve"), Notice("poll:1", "2", "Ann")])
+    assert {await each for each in waiting} == {
+        b'{"type":"vote_notification","voter_name":"Ann","poll_id":1,"poll_text":"Best fruit?",'
+        b'"option_id":2,"option_text":"Pear"}'
+    }
+    feed.offer([Notice("poll:1", "1", str(n)) for n in range(1000)])
+    # Slow watchers get only the latest ones.
+    latest = json.loads(await anext(watching[0]))
+    assert int(latest["voter_name"]) >= 1000 - MAX_NOTICES
+    assert asked == [9, 1]
+    running.cancel()
+    for each in watching:
+        await each.aclose()
+
+
+async def test_a_contest_that_was_never_read_says_so_instead_of_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscriptions, "REFRESH_S", 0.01)
+
+    async def load(_: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
+        raise ServiceUnavailable("PostgreSQL does not answer")
+
+    subscribed = made(load)
+    async with aclosing(subscribed.watch("L")) as messages:
+        assert json.loads(await anext(messages)) == {"type": "waiting", "contest": "L"}
+        assert subscribed.snapshot("L") is None
+        # Totals of one choice do not say what the others have.
+        subscribed.take({"L": {"oui": 5}})
+        with pytest.raises(ServiceUnavailable):
+            await subscribed.refresh()
+        assert subscribed.snapshot("L") is None
+
+
+async def test_one_contest_that_cannot_be_read_does_not_spoil_the_others() -> None:
+    async def load(names: Sequence[str]) -> dict[str, tuple[dict[str, int], ContestStanding]]:
+        if "bad" in names:
+            raise StageFailed("PostgreSQL reports DataError")
+        return dict.fromkeys(names, ({"oui": 3}, OPEN))
+
+    subscribed = made(load)
+    names = ["a", "b", "bad", "c", "d"]
+    watching = {name: subscribed.watch(name) for name in names}
+    waiting = {name: asyncio.ensure_future(anext(each)) for name, each in watching.items()}
+    await asyncio.sleep(0)
+    await subscribed.refresh()
+    for name in ("a", "b", "c", "d"):
+        assert json.loads(await waiting[name])["totals"] == {"oui": 3}
+    assert subscribed.snapshot("bad") is None
+    for name, each in watching.items():
+        waiting[name].cancel()
+        await asyncio.wait([waiting[name]])
+        await each.aclose()
+
+
+@pytest.mark.parametrize("name", ["", "L\0", "\ud800", "x" * 265, "é" * 133])
+async def test_a_name_that_no_contest_can_have_is_refused(name: str) -> None:
+    subscribed = subscriptions_of({})
+    with pytest.raises(NoSuchContest):
+        await anext(subscribed.watch(name))
     assert subscribed.watchers == 0
+
+
+async def test_heartbeats_continue_the_feed_and_have_the_age(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscriptions, "BEAT_S", 0.01)
+    subscribed = subscriptions_of({"L": ({"oui": 1}, OPEN)})
+    reader = Reader()
+    async with aclosing(subscribed.watch("L")) as messages:
+        first = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        await subscribed.refresh()
+        reader.take(await first)
+        beat = await anext(messages)
+        reader.take(beat)
+        assert json.loads(beat)["heartbeat"] is True
+        assert json.loads(beat)["totals"] == {}
+    feed = ContestFeed("L")
+    feed.replace({"oui": 1}, OPEN, 100.0)
+    assert json.loads(feed.heartbeat(107.25))["age_s"] == 7.2
+    assert json.loads(feed.message(None, 107.25))["age_s"] == 7.2
+    feed.replace({"oui": 1}, OPEN, 107.0)
+    assert json.loads(feed.heartbeat(107.25))["age_s"] == 0.2
+
+
+def test_only_what_a_worker_signed_lately_is_genuine() -> None:
+    message = TotalsMessage({"L": {"oui": 5}}, [Notice("poll:1", "1", "Ann")], 1_000_000)
+    sent = write_message(message, KEY)
+    assert read_message(sent) == message
+    assert is_genuine(sent, message, KEY, 1_000_000)
+    assert is_genuine(sent, message, KEY, 1_000_000 + MAX_AGE_MS)
+    assert not is_genuine(sent, message, KEY, 1_000_001 + MAX_AGE_MS)
+    forged = sent.replace(b'"oui":5', b'"oui":6')
+    assert not is_genuine(forged, read_message(forged), KEY, 1_000_000)
+    unsigned = write_message(message, b"")
+    assert not is_genuine(unsigned, message, KEY, 1_000_000)
+    other = write_message(message, totals_key("another secret, of 32 characters"))
+    assert not is_genuine(other, message, KEY, 1_000_000)
+    # Without a secret nothing is.
+    assert not is_genuine(write_message(message, b""), message, b"", 1_000_000)
+
+
+async def test_a_forged_total_is_not_shown_but_read() -> None:
+    stored = {"L": ({"oui": 3}, OPEN)}
+    subscribed = subscriptions_of(stored)
+    reader = Reader()
+    async with aclosing(subscribed.watch("L")) as messages:
+        first = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        await subscribed.refresh()
+        reader.take(await first)
+        now_ms = time.time_ns() // 1_000_000
+        for key in (b"", b"guessed"):
+            subscribed.take_message(
+                write_message(TotalsMessage({"L": {"oui": 9}}, [], now_ms), key)
+            )
+        waiting = asyncio.ensure_future(anext(messages))
+        # What the message named is read at once instead.
+        assert subscribed._due == {"L"}
+        stored["L"] = ({"oui": 4}, OPEN)
+        await subscribed.refresh(subscribed._due)
+        reader.take(await waiting)
+        assert reader.totals == {"oui": 4}
+        subscribed.take_message(write_message(TotalsMessage({"L": {"oui": 5}}, [], now_ms), KEY))
+        reader.take(await anext(messages))
+        assert reader.totals == {"oui": 5}
+
+
+async def test_a_stream_of_totals_does_not_keep_the_database_from_correcting_them() -> None:
+    subscribed = subscriptions_of({"L": ({"oui": 3}, OPEN)})
+    reader = Reader()
+    async with aclosing(subscribed.watch("L")) as messages:
+        first = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        subscribed.take({"L": {"oui": 1000}})
+        await subscribed.refresh()
+        reader.take(await first)
+        assert reader.totals == {"oui": 3}
