@@ -49,7 +49,10 @@ MODULES = {
     "schema": "schema.commands",
     "stack": "stack",
 }
-"""Command -> its module in this package, in the order of `--help`; each has a `register(app)`."""
+"""Command -> its module in this package, in the order of `--help`.
+
+A module has the group as `app`, or the only command as `command`.
+"""
 
 
 @app.callback()
@@ -58,12 +61,21 @@ def _group() -> None:
     pass
 
 
+def attach(parent: typer.Typer, name: str) -> None:
+    """Add a command or a group of commands."""
+    module = importlib.import_module(f"streams.cli.{MODULES[name]}")
+    if hasattr(module, "app"):
+        parent.add_typer(module.app, name=name)
+    else:
+        parent.command(name)(module.command)
+
+
 def wire(arguments: Sequence[str]) -> None:
     """Attach the requested command only, or all of them for `--help`."""
     requested = arguments[0] if arguments else ""
     for command in [requested] if requested in MODULES else MODULES:
         try:
-            importlib.import_module(f"streams.cli.{MODULES[command]}").register(app)
+            attach(app, command)
         except ImportError as error:
             package = provider(error)
             if package is None:

@@ -31,11 +31,6 @@ from streams.settings.load import load_settings
 _POLL_S = 0.5
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin adopt`."""
-    app.command("adopt")(command)
-
-
 def command(
     *,
     from_database: Annotated[

@@ -18,12 +18,7 @@ _MARKS = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin doctor`."""
-    app.command("doctor")(doctor)
-
-
-def doctor(*, as_json: JsonOption = False) -> None:
+def command(*, as_json: JsonOption = False) -> None:
     """Check every service, topic and queue, the schema and this host, and suggest corrections.
 
     Changes nothing. Exit 0 also with warnings; 11 if a service does not answer; 1 if another check

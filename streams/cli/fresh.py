@@ -14,11 +14,6 @@ from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
 
 
-def register(app: typer.Typer) -> None:
-    """Attach the command."""
-    app.command("fresh")(command)
-
-
 def command(
     *,
     dry_run: Annotated[

@@ -32,11 +32,6 @@ PassphraseFile = Annotated[
 ]
 
 
-def register(parent: typer.Typer) -> None:
-    """Attach `scrutin guardian`."""
-    parent.add_typer(app, name="guardian")
-
-
 @app.callback()
 def _group() -> None:
     """Guardians of encrypted elections.

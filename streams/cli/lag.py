@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,12 +16,7 @@ from streams.settings.load import load_settings
 _TITLES = {WORKERS: "Workers", EGRESS: "Egress", MIRROR: "Mirror", SINK: "PostgreSQL"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin lag`."""
-    app.command("lag")(lag)
-
-
-def lag(
+def command(
     *, watch_it: WatchOption = False, interval: IntervalOption = 1.0, as_json: JsonOption = False
 ) -> None:
     """Show what waits: in RabbitMQ's queues, for Kafka's consumer groups, for PostgreSQL.

@@ -15,11 +15,6 @@ from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
 
-def register(app: typer.Typer) -> None:
-    """Attach the command."""
-    app.command("migrate")(command)
-
-
 def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was applied as JSON.")

@@ -15,8 +15,7 @@ from streams.maintenance.mirror import Comparison, MirrorLog, compare, rebuild
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-mirror = typer.Typer(
-    name="mirror",
+app = typer.Typer(
     help="The Redis mirror: `voted_hashes` and `duplicate_count:{hash}`, derived from the log.\n\n"
     "The count never reads it, so it may be lost; `rebuild` restores it.\n\n"
     "Example: `scrutin mirror check`",
@@ -25,12 +24,7 @@ mirror = typer.Typer(
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin mirror`."""
-    app.add_typer(mirror)
-
-
-@mirror.command("check")
+@app.command("check")
 def check(
     *,
     wait: Annotated[
@@ -54,7 +48,7 @@ def check(
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
-@mirror.command("rebuild")
+@app.command("rebuild")
 def rebuild_mirror(as_json: JsonOption = False) -> None:
     """Rebuild the mirror from the log and swap it in. Bridges may keep running.
 

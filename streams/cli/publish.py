@@ -44,12 +44,7 @@ def _option(text: str) -> Any:
     return typer.Option(parser=_share, metavar="SHARE", help=text)
 
 
-def register(parent: typer.Typer) -> None:
-    """Attach `scrutin publish`."""
-    parent.command()(publish)
-
-
-def publish(
+def command(
     *,
     votes: Annotated[
         int, typer.Option(min=0, help="Votes to be counted; all other messages are extra.")

@@ -22,8 +22,7 @@ from streams.settings.build import deployment_config
 from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
 
-rebuild = typer.Typer(
-    name="rebuild",
+app = typer.Typer(
     help="Rebuild lost or damaged data from what remains.\n\n"
     "`votes.validation` is the log. `voted` and `validated` are derived from it, `postgres` from "
     "`votes.validated`, and the log itself from `votes.validated` or the database. Each command "
@@ -44,12 +43,7 @@ Wait = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin rebuild`."""
-    app.add_typer(rebuild)
-
-
-@rebuild.command("voted")
+@app.command("voted")
 def voted(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption = False) -> None:
     """Rebuild the voted table's changelog from the input log.
 
@@ -62,7 +56,7 @@ def voted(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption = F
     _end_topic(report, as_json=as_json)
 
 
-@rebuild.command("validated")
+@app.command("validated")
 def validated(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption = False) -> None:
     """Rebuild `votes.validated` from the input log. Bridges must be stopped too.
 
@@ -77,7 +71,7 @@ def validated(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption
     _end_topic(report, as_json=as_json)
 
 
-@rebuild.command("postgres")
+@app.command("postgres")
 def postgres(
     *,
     dry_run: DryRun = False,
@@ -120,7 +114,7 @@ def postgres(
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
-@rebuild.command("log")
+@app.command("log")
 def log(
     *,
     from_audit: Annotated[

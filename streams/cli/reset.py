@@ -20,12 +20,7 @@ from streams.settings.model import Settings
 from streams.settings.queues import REVIEW
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin reset`."""
-    app.command("reset")(reset)
-
-
-def reset(
+def command(
     *,
     confirm: Annotated[
         str,

@@ -28,12 +28,7 @@ _BAR = 40
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "red")
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin results`."""
-    app.command("results")(results)
-
-
-def results(
+def command(
     law: Annotated[
         str | None,
         typer.Argument(metavar="LAW", help="Id of a law or an election; default all."),

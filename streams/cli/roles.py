@@ -13,11 +13,6 @@ from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
 
-def register(app: typer.Typer) -> None:
-    """Attach the command."""
-    app.command("roles")(command)
-
-
 def command(
     apply: Annotated[
         bool, typer.Option("--apply", help="Run the SQL as POSTGRES_USER instead of printing it.")

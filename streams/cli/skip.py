@@ -18,11 +18,6 @@ from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
 
-def register(app: typer.Typer) -> None:
-    """Attach the command."""
-    app.command("skip")(command)
-
-
 def command(
     topic: Annotated[str, typer.Argument(help="As named by the worker that stopped.")],
     partition: Annotated[int, typer.Argument(min=0)],

@@ -64,11 +64,6 @@ class _Progress:
             self._live.update(table, refresh=True)
 
 
-def register(parent: typer.Typer) -> None:
-    """Attach `scrutin stack`."""
-    parent.add_typer(app, name="stack")
-
-
 @app.command()
 def up(
     services: Annotated[

@@ -45,12 +45,7 @@ _LATENCIES = {
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin top`."""
-    app.command("top")(top)
-
-
-def top(
+def command(
     *,
     at: Annotated[
         list[str] | None,

@@ -31,12 +31,7 @@ from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
 
 
-def register(parent: typer.Typer) -> None:
-    """Attach `scrutin verify`."""
-    parent.command()(verify)
-
-
-def verify(
+def command(
     *,
     expected: Annotated[Path, typer.Argument(help="Written by `scrutin publish`.")],
     wait: Annotated[

@@ -13,8 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from streams.cli import guardian
-from streams.cli.tally import commands as tally_cli
+from streams.cli import attach
 from streams.devstack import Stack
 from streams.errors import ExitCode, ScrutinError, SettingsError
 from streams.settings.build import tally_config
@@ -39,8 +38,8 @@ class Scrutin:
 
     def __init__(self) -> None:
         self._app = typer.Typer()
-        guardian.register(self._app)
-        tally_cli.register(self._app)
+        attach(self._app, "guardian")
+        attach(self._app, "tally")
 
     def __call__(self, *arguments: object, code: int = 0) -> str:
         done = CliRunner().invoke(self._app, [str(argument) for argument in arguments])

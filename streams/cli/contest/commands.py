@@ -34,8 +34,7 @@ from streams.errors import SettingsError
 from streams.runtime.zones import zone_of
 from streams.settings.load import load_settings
 
-contest = typer.Typer(
-    name="contest",
+app = typer.Typer(
     help="Laws, elections and polls: draft, open, closed, archived.\n\n"
     "Each command becomes a record in every partition of the log. With SCRUTIN_ENFORCE_CONTESTS, "
     "the rules for a vote depend on its position before or after that record.\n\n"
@@ -55,14 +54,7 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 Change = Callable[[dict[str, Contest], int], list[Contest]]
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin contest`."""
-    contest.command("list")(list_contests)
-    contest.command("show")(show_contest)
-    app.add_typer(contest)
-
-
-@contest.command("create")
+@app.command("create")
 def create_contest(
     name: NameArgument,
     *,
@@ -98,7 +90,7 @@ def create_contest(
     _change(lambda known, _: create(known, [new]), [new.id], wait, as_json=as_json)
 
 
-@contest.command("import")
+@app.command("import")
 def import_contests(
     file: Annotated[
         Path, typer.Argument(help="JSON (a list of objects), CSV or Parquet with a header.")
@@ -117,7 +109,7 @@ def import_contests(
     _change(lambda known, _: create(known, drafts), [d.id for d in drafts], wait, as_json=as_json)
 
 
-@contest.command("open")
+@app.command("open")
 def open_contest(
     name: NameArgument, *, wait: WaitOption = 10.0, as_json: JsonOption = False
 ) -> None:
@@ -129,7 +121,7 @@ def open_contest(
     _change(lambda known, now_ms: open_now(known, wanted, now_ms), [wanted], wait, as_json=as_json)
 
 
-@contest.command("close")
+@app.command("close")
 def close_contest(
     name: NameArgument,
     *,
@@ -149,7 +141,7 @@ def close_contest(
     _change(lambda known, _: close_now(known, wanted), [wanted], wait, as_json=as_json)
 
 
-@contest.command("extend")
+@app.command("extend")
 def extend_contest(
     name: NameArgument,
     *,
@@ -182,7 +174,7 @@ def extend_contest(
     _change(change, [wanted], wait, as_json=as_json)
 
 
-@contest.command("archive")
+@app.command("archive")
 def archive_contest(
     name: NameArgument,
     *,
@@ -227,3 +219,7 @@ def _step(text: str) -> timedelta:
             todo="Write 90s, 30m, 2h or 1d",
         )
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+app.command("list")(list_contests)
+app.command("show")(show_contest)

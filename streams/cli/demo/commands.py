@@ -22,12 +22,7 @@ from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 
 
-def register(parent: typer.Typer) -> None:
-    """Attach `scrutin demo`."""
-    parent.command()(demo)
-
-
-def demo(
+def command(
     *,
     votes: Annotated[int, typer.Option(min=1, help="Votes to be counted.")] = 50_000,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers to run.")] = 1,

@@ -32,8 +32,7 @@ from streams.runtime.zones import zone_of
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-election = typer.Typer(
-    name="election",
+app = typer.Typer(
     help="Elections: parties, regions, candidates, windows, and the count by rounds.\n\n"
     "An election with id 1 is the contest `election:1`: `scrutin contest` opens, extends and "
     "closes it, `scrutin results 1` shows it.\n\n"
@@ -47,12 +46,7 @@ Tables = dict[str, list[dict[str, Any]]]
 _SUFFIXES: Final = (".json", ".csv", ".parquet")
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin election`."""
-    app.add_typer(election)
-
-
-@election.command("import")
+@app.command("import")
 def import_elections(
     files: Annotated[
         list[Path] | None,
@@ -184,7 +178,7 @@ def _read_file(file: Path) -> Tables:
         ) from error
 
 
-@election.command("list")
+@app.command("list")
 def list_elections(*, as_json: JsonOption = False) -> None:
     """List the elections with their windows, regions and candidates.
 
@@ -221,7 +215,7 @@ def list_elections(*, as_json: JsonOption = False) -> None:
     console().print(table)
 
 
-@election.command("count")
+@app.command("count")
 def count_election(
     name: Annotated[str, typer.Argument(metavar="ELECTION", help="Its id, code or contest.")],
     *,

@@ -53,11 +53,6 @@ ContestOption = Annotated[
 ]
 
 
-def register(parent: typer.Typer) -> None:
-    """Attach `scrutin roll`."""
-    parent.add_typer(app, name="roll")
-
-
 @app.command()
 def load(
     *,

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from streams.cli.schema.document import asyncapi
 from streams.cli.show import write_json
-
-
-def register(app: typer.Typer) -> None:
-    """Attach the command."""
-    app.command("schema")(command)
 
 
 def command() -> None:

@@ -14,12 +14,7 @@ from streams.cli.show import JsonOption, console, grid, plain, write_json
 from streams.settings.load import load_settings
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin settings`."""
-    app.command("settings")(settings)
-
-
-def settings(
+def command(
     *,
     as_json: JsonOption = False,
     as_env: Annotated[

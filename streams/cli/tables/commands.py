@@ -20,8 +20,7 @@ from streams.cli.show import (
     size,
     write_json,
 )
-from streams.cli.tables import rows
-from streams.cli.tables.rows import TableName
+from streams.cli.tables.rows import TableName, export, scan
 from streams.core.keys import ELECTION_PREFIX, normalise_hash, partition_of, voter_key
 from streams.core.topics import WINDOWS_TOPIC, changelog_topic
 from streams.errors import ExitCode, ScrutinError
@@ -30,8 +29,7 @@ from streams.inspect.windows import read_windows
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-tables = typer.Typer(
-    name="tables",
+app = typer.Typer(
     help="Inspect the workers' tables (voted, windows) through their topics in Kafka.\n\n"
     "Reads up to a topic's end at the start of the command, joins no consumer group and commits "
     "nothing, so workers are not affected.\n\nExample:\n\n    scrutin tables list",
@@ -40,17 +38,7 @@ tables = typer.Typer(
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add `scrutin tables`."""
-    rows.register(tables)
-    app.add_typer(tables)
-
-
-def _reader(settings: Settings) -> LogView:
-    return LogView(settings.kafka.servers)
-
-
-@tables.command("list")
+@app.command("list")
 def list_tables(as_json: JsonOption = False) -> None:
     """List the tables with their topics, records, entries and sizes.
 
@@ -84,7 +72,7 @@ def list_tables(as_json: JsonOption = False) -> None:
 
 async def _list(settings: Settings) -> list[dict[str, Any]]:
     topic = changelog_topic(settings.app_id)
-    async with _reader(settings) as reader:
+    async with LogView(settings.kafka.servers) as reader:
         stats = await _voted_stats(reader, topic)
         latest = await read_windows(reader)
         return [
@@ -113,7 +101,7 @@ async def _voted_stats(reader: LogView, topic: str) -> report.VotedStats:
         return await report.voted_stats(reader, topic, spans, advance)
 
 
-@tables.command("get")
+@app.command("get")
 def get(
     table: Annotated[TableName, typer.Argument(help="Only `voted` supports lookup by key.")],
     vote_hash: Annotated[
@@ -178,7 +166,7 @@ def get(
 
 async def _get(settings: Settings, key: bytes, *, show_choice: bool) -> dict[str, Any]:
     topic = changelog_topic(settings.app_id)
-    async with _reader(settings) as reader:
+    async with LogView(settings.kafka.servers) as reader:
         partition = partition_of(key, reader.partitions(topic))
         span = (await reader.spans(topic))[partition]
         with counting(f"voted, partition {partition}", span.end - span.begin) as advance:
@@ -187,7 +175,7 @@ async def _get(settings: Settings, key: bytes, *, show_choice: bool) -> dict[str
             )
 
 
-@tables.command("stats")
+@app.command("stats")
 def stats(as_json: JsonOption = False) -> None:
     """Statistics of the voted table: partitions, contests, duplicates, rejections, bytes per entry.
 
@@ -225,5 +213,9 @@ def stats(as_json: JsonOption = False) -> None:
 
 
 async def _stats(settings: Settings) -> report.VotedStats:
-    async with _reader(settings) as reader:
+    async with LogView(settings.kafka.servers) as reader:
         return await _voted_stats(reader, changelog_topic(settings.app_id))
+
+
+app.command("scan")(scan)
+app.command("export")(export)

@@ -55,16 +55,6 @@ Since = Annotated[
 ]
 
 
-def register(tables: typer.Typer) -> None:
-    """Add the commands to `scrutin tables`."""
-    tables.command("scan")(scan)
-    tables.command("export")(export)
-
-
-def _reader(settings: Settings) -> LogView:
-    return LogView(settings.kafka.servers)
-
-
 def _since(settings: Settings, since: str | None) -> int | None:
     return None if since is None else parse_since(since, zone_of(settings.time_zone))
 
@@ -114,7 +104,7 @@ async def _scan_voted(
     topic = changelog_topic(settings.app_id)
     shown: list[VoterRow] = []
     count = 0
-    async with _reader(settings) as reader:
+    async with LogView(settings.kafka.servers) as reader:
         spans = await reader.spans(topic)
         with counting("voted", report.steps(spans)) as advance:
             async with aclosing(report.all_entries(reader, topic, spans, advance)) as batches:
@@ -170,7 +160,7 @@ async def _scan_windows(
 
 
 async def _windows(settings: Settings, contest: str | None, since_ms: int | None) -> list[Window]:
-    async with _reader(settings) as reader:
+    async with LogView(settings.kafka.servers) as reader:
         spans = await reader.spans(WINDOWS_TOPIC)
         with counting("windows", report.width(spans)) as advance:
             latest = await read_windows(reader, advance)
@@ -227,7 +217,7 @@ async def _export_voted(
 ) -> int:
     topic = changelog_topic(settings.app_id)
     count = 0
-    async with _reader(settings) as reader:
+    async with LogView(settings.kafka.servers) as reader:
         spans = await reader.spans(topic)
         with (
             open_writer(target, file_format, report.VOTED_COLUMNS) as writer,

@@ -27,11 +27,6 @@ _WATCH_S = 0.5
 _STYLES = {"COMPLETED": "green", "FAILED": "bold red", "CANCELLED": "yellow"}
 
 
-def register(parent: typer.Typer) -> None:
-    """Attach `scrutin tally`."""
-    parent.add_typer(app, name="tally")
-
-
 @app.command()
 def create(
     election: ElectionArgument,

@@ -17,12 +17,10 @@ from typer.testing import CliRunner
 from schemas.codec import encode
 from schemas.windows import WindowKey, WindowState
 from streams.adapters.rabbitmq.client import QueueDepth
-from streams.cli import doctor, lag, results
+from streams.cli import attach
 from streams.cli.lag import render as render_lag
 from streams.cli.results import render as render_results
-from streams.cli.settings import commands as settings_commands
 from streams.cli.show import moment, plain, size
-from streams.cli.tables import commands as tables_commands
 from streams.errors import PoisonRecord, ScrutinError, ServiceUnavailable
 from streams.inspect.export import Format, Row, open_writer
 from streams.inspect.lag import Lag, assemble
@@ -230,8 +228,8 @@ def test_lag_as_a_table() -> None:
 )
 def test_help_shows_how_to_use_it(command: str) -> None:
     app = typer.Typer(rich_markup_mode="rich")
-    for module in (results, tables_commands, lag, doctor, settings_commands):
-        module.register(app)
+    for name in ("results", "tables", "lag", "doctor", "settings"):
+        attach(app, name)
     shown = CliRunner(env={"COLUMNS": "100"}).invoke(app, [*command.split(), "--help"])
     assert shown.exit_code == 0
     assert f"scrutin {command}" in shown.output
