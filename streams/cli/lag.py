@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.cli.show import JsonOption, console, grid, plain, run, write_json
-from streams.cli.watch import IntervalOption, WatchOption, watch
+from streams.cli.show import JsonOption, grid, plain
+from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
 from streams.errors import ServiceUnavailable
 from streams.inspect.lag import EGRESS, MIRROR, READERS, SINK, WORKERS, Lag, PartitionLag, measure
 from streams.settings.build import deployment_config
@@ -30,19 +30,15 @@ def command(
     """
     deployment = deployment_config(load_settings())
 
-    async def look() -> Lag:
-        return await measure(deployment)
-
-    if watch_it:
-        as_dict = Lag.as_dict if as_json else None
-        watch(look, render, as_dict=as_dict, interval_s=interval)
-        return
-    found = run(look())
-    if as_json:
-        write_json(found.as_dict())
-    else:
-        console().print(render(found))
-    if found.errors:
+    found = show_or_watch(
+        lambda: measure(deployment),
+        render,
+        as_dict=Lag.as_dict,
+        as_json=as_json,
+        watch_it=watch_it,
+        interval_s=interval,
+    )
+    if found is not None and found.errors:
         unavailable = ", ".join(sorted(found.errors))
         raise ServiceUnavailable(f"Some services do not answer: {unavailable}")
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Annotated, TypeVar
 
 import typer
 from redis.asyncio import Redis
 
 from streams.adapters.kafka.view import LogView
 from streams.adapters.redis.client import redis_client
-from streams.cli.show import JsonOption, console, counting, grid, run, write_json
+from streams.cli.show import JsonOption, answer, console, counting, grid, run
 from streams.errors import ExitCode
-from streams.maintenance.mirror import Comparison, MirrorLog, compare, rebuild
+from streams.maintenance.mirror import Advance, Comparison, MirrorLog, compare, rebuild
 from streams.settings.load import load_settings
-from streams.settings.model import Settings
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="The Redis mirror: `voted_hashes` and `duplicate_count:{hash}`, derived from the log.\n\n"
@@ -39,11 +42,8 @@ def check(
 
     Example: `scrutin mirror check --wait 30`
     """
-    found = run(_check(load_settings(), wait))
-    if as_json:
-        write_json(found.as_dict())
-    else:
-        _show(found)
+    found = run(_on_mirror(lambda *given: compare(*given, settle_s=wait)))
+    answer(found.as_dict(), lambda: _show(found), as_json=as_json)
     if not found.equal:
         raise typer.Exit(ExitCode.DIFFERENT)
 
@@ -54,38 +54,20 @@ def rebuild_mirror(as_json: JsonOption = False) -> None:
 
     Example: `scrutin mirror rebuild && scrutin mirror check`
     """
-    found = run(_rebuild(load_settings()))
-    if as_json:
-        write_json(found)
-        return
-    console().print(
+    found = run(_on_mirror(rebuild))
+    said = (
         f"The mirror is rebuilt: {found['voters']:,} voters, "
         f"{found['counters']:,} duplicate counters."
     )
+    answer(found, lambda: console().print(said), as_json=as_json)
 
 
-async def _check(settings: Settings, wait: float) -> Comparison:
-    redis = _redis(settings)
-    try:
-        async with LogView(settings.kafka.servers) as view:
-            with counting("votes.validated", await MirrorLog(view).total()) as advance:
-                return await compare(view, redis, settle_s=wait, advance=advance)
-    finally:
-        await redis.aclose()
-
-
-async def _rebuild(settings: Settings) -> dict[str, int]:
-    redis = _redis(settings)
-    try:
-        async with LogView(settings.kafka.servers) as view:
-            with counting("votes.validated", await MirrorLog(view).total()) as advance:
-                return await rebuild(view, redis, advance)
-    finally:
-        await redis.aclose()
-
-
-def _redis(settings: Settings) -> Redis:
-    return redis_client(settings.redis)
+async def _on_mirror(work: Callable[[LogView, Redis, Advance], Awaitable[T]]) -> T:
+    settings = load_settings()
+    redis = redis_client(settings.redis)
+    async with aclosing(redis), LogView(settings.kafka.servers) as view:
+        with counting("votes.validated", await MirrorLog(view).total()) as advance:
+            return await work(view, redis, advance)
 
 
 def _show(found: Comparison) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from streams.adapters.kafka.view import LogView
-from streams.cli.show import JsonOption, console, counting, grid, run, write_json
+from streams.cli.show import JsonOption, answer, console, counting, grid, run
 from streams.errors import ExitCode
 from streams.maintenance import postgres as of_postgres
 from streams.maintenance import topics as of_topics
@@ -21,6 +22,8 @@ from streams.maintenance.topics import TopicRebuild
 from streams.settings.build import deployment_config
 from streams.settings.configs import DeploymentConfig
 from streams.settings.load import load_settings
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Rebuild lost or damaged data from what remains.\n\n"
@@ -52,8 +55,7 @@ def voted(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption = F
 
     Example: `scrutin rebuild voted`
     """
-    report = run(_topic(deployment_config(load_settings()), "voted", dry_run=dry_run, wait_s=wait))
-    _end_topic(report, as_json=as_json)
+    _topic("voted", dry_run=dry_run, wait_s=wait, as_json=as_json)
 
 
 @app.command("validated")
@@ -65,10 +67,7 @@ def validated(*, dry_run: DryRun = False, wait: Wait = 15.0, as_json: JsonOption
 
     Example: `scrutin rebuild validated`
     """
-    report = run(
-        _topic(deployment_config(load_settings()), "validated", dry_run=dry_run, wait_s=wait)
-    )
-    _end_topic(report, as_json=as_json)
+    _topic("validated", dry_run=dry_run, wait_s=wait, as_json=as_json)
 
 
 @app.command("postgres")
@@ -97,19 +96,11 @@ def postgres(
 
         scrutin rebuild postgres
     """
-    report = run(
-        _postgres(
-            deployment_config(load_settings()),
-            dry_run=dry_run,
-            restart=restart,
-            drop_unknown=drop_unknown,
-            wait_s=wait,
-        )
-    )
-    if as_json:
-        write_json(report.as_dict())
-    else:
-        _show_tables(report, dry_run=dry_run)
+    config = deployment_config(load_settings())
+    options = {"dry_run": dry_run, "restart": restart, "drop_unknown": drop_unknown}
+    work = partial(PostgresRebuild(config, counting).run, **options)
+    report = run(_when_stopped(config, work, bridges=False, wait_s=wait))
+    answer(report.as_dict(), lambda: _show_tables(report, dry_run=dry_run), as_json=as_json)
     if dry_run and not report.equal:
         raise typer.Exit(ExitCode.DIFFERENT)
 
@@ -140,49 +131,37 @@ def log(
         scrutin rebuild log --from-audit
     """
     config = deployment_config(load_settings())
-    report = run(
-        _log_from_audit(config, dry_run=dry_run, wait_s=wait)
-        if from_audit
-        else _log(config, dry_run=dry_run, wait_s=wait)
-    )
-    if as_json:
-        write_json({name: part.as_dict() for name, part in report.items()})
-    else:
-        _show_log(report)
+
+    async def work() -> Mapping[str, Any]:
+        if from_audit:
+            return await rebuild_from_audit(config, counting, dry_run=dry_run)
+        async with LogView(config.kafka.servers) as view:
+            rebuilding = LogRebuild(config, ValidatedSource(view), counting)
+            return {"log": await rebuilding.run(dry_run=dry_run)}
+
+    report = run(_when_stopped(config, work, bridges=True, wait_s=wait))
+    document = {name: part.as_dict() for name, part in report.items()}
+    answer(document, lambda: _show_log(report), as_json=as_json)
     if not report["log"].right:
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
-async def _topic(
-    config: DeploymentConfig, which: str, *, dry_run: bool, wait_s: float
-) -> of_topics.TopicRebuildReport:
-    bridges = which == "validated"
+async def _when_stopped(
+    config: DeploymentConfig, work: Callable[[], Awaitable[T]], *, bridges: bool, wait_s: float
+) -> T:
     await require_stopped(config.kafka, bridges=bridges, wait_s=wait_s, bars=counting)
-    work = TopicRebuild(config, counting)
-    return await (work.validated if bridges else work.voted)(dry_run=dry_run)
+    return await work()
 
 
-async def _postgres(
-    config: DeploymentConfig, *, dry_run: bool, restart: bool, drop_unknown: bool, wait_s: float
-) -> of_postgres.PostgresRebuildReport:
-    await require_stopped(config.kafka, bridges=False, wait_s=wait_s, bars=counting)
-    return await PostgresRebuild(config, counting).run(
-        dry_run=dry_run, restart=restart, drop_unknown=drop_unknown
-    )
-
-
-async def _log(config: DeploymentConfig, *, dry_run: bool, wait_s: float) -> dict[str, Any]:
-    await require_stopped(config.kafka, bridges=True, wait_s=wait_s, bars=counting)
-    async with LogView(config.kafka.servers) as view:
-        rebuilding = LogRebuild(config, ValidatedSource(view), counting)
-        return {"log": await rebuilding.run(dry_run=dry_run)}
-
-
-async def _log_from_audit(
-    config: DeploymentConfig, *, dry_run: bool, wait_s: float
-) -> dict[str, Any]:
-    await require_stopped(config.kafka, bridges=True, wait_s=wait_s, bars=counting)
-    return dict(await rebuild_from_audit(config, counting, dry_run=dry_run))
+def _topic(which: str, *, dry_run: bool, wait_s: float, as_json: bool) -> None:
+    config = deployment_config(load_settings())
+    bridges = which == "validated"
+    rebuilding = TopicRebuild(config, counting)
+    work = partial(rebuilding.validated if bridges else rebuilding.voted, dry_run=dry_run)
+    report = run(_when_stopped(config, work, bridges=bridges, wait_s=wait_s))
+    answer(report.as_dict(), lambda: _show_topic(report), as_json=as_json)
+    if not report.right:
+        raise typer.Exit(ExitCode.DIFFERENT)
 
 
 def _show_log(report: Mapping[str, Any]) -> None:
@@ -204,15 +183,6 @@ def _show_log(report: Mapping[str, Any]) -> None:
             _show_topic(report[name])
     if "postgres" in report:
         _show_tables(report["postgres"], dry_run=False)
-
-
-def _end_topic(report: of_topics.TopicRebuildReport, *, as_json: bool) -> None:
-    if as_json:
-        write_json(report.as_dict())
-    else:
-        _show_topic(report)
-    if not report.right:
-        raise typer.Exit(ExitCode.DIFFERENT)
 
 
 def _show_topic(report: of_topics.TopicRebuildReport) -> None:

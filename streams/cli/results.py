@@ -13,8 +13,8 @@ from rich.text import Text
 
 from streams.adapters.postgres.connection import connected
 from streams.cli.election.show import render_result
-from streams.cli.show import JsonOption, console, plain, run, write_json
-from streams.cli.watch import IntervalOption, WatchOption, watch
+from streams.cli.show import JsonOption, plain
+from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
 from streams.elections.results import ElectionResult
 from streams.elections.store import find, read_definitions, read_result
 from streams.inspect.results import ResultTotals, fetch_results, select, share
@@ -46,9 +46,6 @@ def command(
     """
     settings = load_settings()
 
-    async def look() -> Found:
-        return await _fetch(settings, law)
-
     def as_dict(found: Found) -> object:
         tallies, election = found
         if law is not None:
@@ -66,14 +63,14 @@ def command(
             return Group(_heading(chosen), render_result(election))
         return render(tallies if law is None else [select(tallies, law)])
 
-    if watch_it:
-        watch(look, show, as_dict=as_dict if as_json else None, interval_s=interval)
-        return
-    found = run(look())
-    if as_json:
-        write_json(as_dict(found))
-    else:
-        console().print(show(found))
+    show_or_watch(
+        lambda: _fetch(settings, law),
+        show,
+        as_dict=as_dict,
+        as_json=as_json,
+        watch_it=watch_it,
+        interval_s=interval,
+    )
 
 
 async def _fetch(settings: Settings, name: str | None) -> Found:

@@ -62,6 +62,14 @@ def write_json(value: object, *, indent: bool = True) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def answer(document: object, show: Callable[[], object], *, as_json: bool) -> None:
+    """Write what a command found as JSON, or show it."""
+    if as_json:
+        write_json(document)
+    else:
+        show()
+
+
 def plain(value: object) -> Text:
     """Untrusted text without markup and control characters."""
     return Text("".join(c if c.isprintable() else "\ufffd" for c in str(value)))

@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from streams.cli.show import JsonOption, console, facts, grid, plain, run, size, write_json
-from streams.cli.watch import IntervalOption, watch
+from streams.cli.show import JsonOption, facts, grid, plain, size
+from streams.cli.watch import IntervalOption, show_or_watch
 from streams.inspect.scrape import Process
 from streams.inspect.top import (
     Quantiles,
@@ -85,20 +85,6 @@ def command(
     deployment = deployment_config(settings)
     review = settings.review_queue
 
-    if once:
-
-        async def twice() -> View:
-            before = await look(deployment, addresses)
-            await asyncio.sleep(interval)
-            return compare(before, await look(deployment, addresses), review)
-
-        view = run(twice())
-        if as_json:
-            write_json(view.as_dict())
-        else:
-            console().print(render(view))
-        return
-
     latest: list[Snapshot] = []
 
     async def refresh() -> View:
@@ -107,7 +93,19 @@ def command(
         latest[:] = [now]
         return compare(before, now, review)
 
-    watch(refresh, render, as_dict=View.as_dict if as_json else None, interval_s=interval)
+    async def twice() -> View:
+        await refresh()
+        await asyncio.sleep(interval)
+        return await refresh()
+
+    show_or_watch(
+        twice if once else refresh,
+        render,
+        as_dict=View.as_dict,
+        as_json=as_json,
+        watch_it=not once,
+        interval_s=interval,
+    )
 
 
 def _own(settings: Settings) -> list[str]:

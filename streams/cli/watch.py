@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from streams.cli.show import console, run, write_json
+from streams.cli.show import answer, console, run, write_json
 from streams.errors import ServiceUnavailable
 
 T = TypeVar("T")
@@ -47,6 +47,24 @@ def watch(
             run(_lines(look, as_dict, interval_s))
         else:
             run(_live(look, render, interval_s))
+
+
+def show_or_watch(
+    look: Callable[[], Coroutine[Any, Any, T]],
+    render: Callable[[T], RenderableType],
+    *,
+    as_dict: Callable[[T], object],
+    as_json: bool,
+    watch_it: bool,
+    interval_s: float,
+) -> T | None:
+    """Show a view once, which is returned, or :func:`watch` it."""
+    if watch_it:
+        watch(look, render, as_dict=as_dict if as_json else None, interval_s=interval_s)
+        return None
+    found = run(look())
+    answer(as_dict(found), lambda: console().print(render(found)), as_json=as_json)
+    return found
 
 
 async def _lines(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -42,7 +42,7 @@ def pack(hashes: Iterable[str], contests: Sequence[str], partitions: int) -> dic
         partitions: of the input log.
     """
     packed: dict[int, bytearray] = {}
-    named = [(contest, _vote_kind(contest)) for contest in contests] or [("", Kind.LAW)]
+    named = [(contest, vote_kind(contest)) for contest in contests] or [("", Kind.LAW)]
     for entry in hashes:
         normalised = normalise_hash(entry)
         for contest, kind in named:
@@ -55,7 +55,8 @@ def pack(hashes: Iterable[str], contests: Sequence[str], partitions: int) -> dic
     return packed
 
 
-def _vote_kind(contest: str) -> Kind:
+def vote_kind(contest: str) -> Kind:
+    """The kind of vote that is cast in a contest."""
     return Kind.LAW if kind_of(contest) is ContestKind.LAW else Kind.CANDIDATE
 
 
@@ -78,13 +79,7 @@ class RollCommand:
         Raises:
             ServiceUnavailable: Kafka does not confirm.
         """
-        await self._write(
-            [
-                self._record(partition, added=bytes(keys[start : start + RECORD_KEYS * KEY_BYTES]))
-                for partition, keys in sorted(packed.items())
-                for start in range(0, len(keys), RECORD_KEYS * KEY_BYTES)
-            ]
-        )
+        await self._write([self._record(p, added=keys) for p, keys in _chunks(packed)])
 
     async def withdraw(self, packed: Mapping[int, bytes | bytearray]) -> None:
         """Remove keys from the roll; returns when Kafka has the records.
@@ -92,13 +87,7 @@ class RollCommand:
         Raises:
             ServiceUnavailable: Kafka does not confirm.
         """
-        await self._write(
-            [
-                self._record(p, withdrawn=bytes(keys[start : start + RECORD_KEYS * KEY_BYTES]))
-                for p, keys in sorted(packed.items())
-                for start in range(0, len(keys), RECORD_KEYS * KEY_BYTES)
-            ]
-        )
+        await self._write([self._record(p, withdrawn=keys) for p, keys in _chunks(packed)])
 
     async def end(self, partitions: Iterable[int]) -> None:
         """Mark the command's end in partitions, so that callers can wait until they have passed it.
@@ -127,6 +116,13 @@ class RollCommand:
     async def _write(self, records: list[OutRecord]) -> None:
         if records:
             await self.writer.write(records)
+
+
+def _chunks(packed: Mapping[int, bytes | bytearray]) -> Iterator[tuple[int, bytes]]:
+    """The keys of a record each, by partition."""
+    for partition, keys in sorted(packed.items()):
+        for start in range(0, len(keys), RECORD_KEYS * KEY_BYTES):
+            yield partition, bytes(keys[start : start + RECORD_KEYS * KEY_BYTES])
 
 
 async def announce_roll(writer: Writer, log_id: bytes) -> None:

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from streams.adapters.postgres.connection import connected
-from streams.cli.show import JsonOption, console, facts, grid, plain, run, write_json
-from streams.cli.watch import IntervalOption, WatchOption, watch
+from streams.cli.show import JsonOption, answer, console, facts, grid, plain, run
+from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
 from streams.core.contests import contest_id
 from streams.core.dates import described
 from streams.errors import ScrutinError
@@ -47,15 +47,14 @@ def list_contests(
             found = await fetch_contests(connection, settings.postgres.where())
         return [row for row in found if everything or row.state != "archived"]
 
-    def as_dicts(rows: list[ContestRow]) -> object:
-        return [row.as_dict() for row in rows]
-
-    if watch_it:
-        watch(look, _table, as_dict=as_dicts if as_json else None, interval_s=interval)
-    elif as_json:
-        write_json(as_dicts(run(look())))
-    else:
-        console().print(_table(run(look())))
+    show_or_watch(
+        look,
+        _table,
+        as_dict=lambda rows: [row.as_dict() for row in rows],
+        as_json=as_json,
+        watch_it=watch_it,
+        interval_s=interval,
+    )
 
 
 def show_contest(
@@ -68,10 +67,7 @@ def show_contest(
     Example: `scrutin contest show C-42 --json | jq .final`
     """
     found = run(details(load_settings(), [contest_id(name)]))
-    if as_json:
-        write_json(found[0])
-    else:
-        print_details(found[0])
+    answer(found[0], lambda: print_details(found[0]), as_json=as_json)
 
 
 async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:

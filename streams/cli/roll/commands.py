@@ -11,7 +11,7 @@ from streams.adapters.redis.roll import VALID_HASHES
 from streams.cli.roll import log_roll, redis_roll
 from streams.cli.roll.files import RollFiles, RollSummary
 from streams.cli.roll.hash_kind import HashCheck, HashKind
-from streams.cli.show import JsonOption, console, counting, facts, run, write_json
+from streams.cli.show import JsonOption, answer, console, counting, facts, run, write_json
 from streams.core.contests import contest_id
 from streams.core.keys import normalise_hash
 from streams.errors import SettingsError
@@ -154,14 +154,8 @@ def add(
 
     Example: `scrutin roll add 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`
     """
-    settings = load_settings()
-    entries = _entries(hashes, RollFiles(files or [], column, kind))
-    if _in_log(settings, contests):
-        _show_done(
-            run(log_roll.change(settings, entries, _ids(contests), add=True)), as_json=as_json
-        )
-    else:
-        _show_done(run(redis_roll.add(settings, entries)), as_json=as_json)
+    roll = RollFiles(files or [], column, kind)
+    _change(hashes, roll, contests, add=True, as_json=as_json)
 
 
 @app.command()
@@ -180,14 +174,8 @@ def withdraw(
 
     Example: `scrutin roll withdraw --file moved-away.txt`
     """
-    settings = load_settings()
-    entries = _entries(hashes, RollFiles(files or [], column, kind))
-    if _in_log(settings, contests):
-        _show_done(
-            run(log_roll.change(settings, entries, _ids(contests), add=False)), as_json=as_json
-        )
-    else:
-        _show_done(run(redis_roll.withdraw(settings, entries)), as_json=as_json)
+    roll = RollFiles(files or [], column, kind)
+    _change(hashes, roll, contests, add=False, as_json=as_json)
 
 
 @app.command()
@@ -328,8 +316,19 @@ def _entries(hashes: list[str] | None, roll: RollFiles) -> list[str]:
     return entries
 
 
-def _show_done(done: dict[str, int], *, as_json: bool) -> None:
-    if as_json:
-        write_json(done)
+def _change(
+    hashes: list[str] | None,
+    roll: RollFiles,
+    contests: list[str] | None,
+    *,
+    add: bool,
+    as_json: bool,
+) -> None:
+    settings = load_settings()
+    entries = _entries(hashes, roll)
+    if _in_log(settings, contests):
+        done = run(log_roll.change(settings, entries, _ids(contests), add=add))
     else:
-        console().print(", ".join(f"{count:,} {name}" for name, count in done.items()))
+        done = run((redis_roll.add if add else redis_roll.withdraw)(settings, entries))
+    said = ", ".join(f"{count:,} {name}" for name, count in done.items())
+    answer(done, lambda: console().print(said), as_json=as_json)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.votes import Kind
 from streams.adapters.kafka.view import LogView
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import counting
-from streams.control.roll_loader import Load, RollCommand, announce_roll, pack
-from streams.core.contests import kind_of
+from streams.control.roll_loader import Load, RollCommand, announce_roll, pack, vote_kind
 from streams.core.keys import partition_of, voter_key
 from streams.core.rules import Rules
 from streams.core.topics import changelog_topic
@@ -105,9 +102,7 @@ async def stats(settings: Settings) -> dict[str, Any]:
 async def check(settings: Settings, entry: str, contests: Sequence[str]) -> dict[str, bool]:
     """Whether a voter is on the roll, by contest; `laws` if none is named."""
     keys = {
-        contest or "laws": voter_key(
-            entry, contest, Kind.LAW if kind_of(contest) == "law" else Kind.CANDIDATE
-        )
+        contest or "laws": voter_key(entry, contest, vote_kind(contest))
         for contest in contests or [""]
     }
     places = {name: partition_of(key, settings.partitions) for name, key in keys.items()}
@@ -130,18 +125,12 @@ async def export(settings: Settings, output: Path | None, form: Format) -> int:
 
 async def _restore(settings: Settings, partitions: set[int] | None = None) -> dict[int, Rules]:
     topic = changelog_topic(settings.app_id)
-    async with _view(settings) as view:
+    async with LogView(settings.kafka.servers) as view:
         spans = await view.spans(topic)
         wanted = {p: s for p, s in spans.items() if partitions is None or p in partitions}
         total = sum(span.end - span.begin for span in wanted.values())
         with counting("changelog", total) as advance:
             return await restore_rolls(view, topic, wanted, advance)
-
-
-@asynccontextmanager
-async def _view(settings: Settings) -> AsyncIterator[LogView]:
-    async with LogView(settings.kafka.servers) as view:
-        yield view
 
 
 async def write_hashes(output: Path | None, form: Format, hashes: AsyncIterable[str]) -> int:
