@@ -115,6 +115,8 @@ def _heading(tally: ResultTotals) -> Text:
     if not tally.total:
         return text.append("  no votes were counted yet", style="not bold dim")
     text.append(f"  {tally.total:,} votes", style="not bold")
+    if tally.ranked:
+        text.append(", first choices only: ask for this election by name", style="not bold yellow")
     if tally.updated:
         text.append(f", updated {tally.updated:%Y-%m-%d %H:%M:%S} UTC", style="not bold dim")
     return text

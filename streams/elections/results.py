@@ -1,4 +1,7 @@
-"""Computes an election's result from ballots: by region, by party and nationwide. Pure."""
+"""Computes an election's result from ballots: by region, by party and nationwide. Pure.
+
+Nobody is elected before the result is final; until then a seat has somebody who leads.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,8 @@ class ElectionResult:
     region."""
     uncountable: int
     """Ballots without any candidate of the election."""
+    final: bool = False
+    """Whether the contest is closed and every vote cast in time is counted."""
 
     @property
     def ballots(self) -> int:
@@ -60,7 +65,10 @@ class ElectionResult:
         return sum(seat.ballots for seat in self.seats) + self.uncountable
 
     def parties(self) -> list[tuple[str | None, int, int]]:
-        """(party code, first choices, seats) nationwide, most seats first, then most votes."""
+        """(party code, first choices, seats) nationwide, most seats first, then most votes.
+
+        Before the result is final the seats are those in which the party leads.
+        """
         votes: Counter[str | None] = Counter()
         seats: Counter[str | None] = Counter()
         for seat in self.seats:
@@ -83,17 +91,29 @@ class ElectionResult:
             "contest_id": self.election.contest,
             "election_name": self.election.name,
             "voting_method": self.election.method,
+            "final": self.final,
             "total_votes": self.ballots,
             "uncountable": self.uncountable,
             "parties": [
-                {"party_code": code, "votes": votes, "seats": seats}
+                {"party_code": code, "votes": votes, **self._won(seats, 0, "seats")}
                 for code, votes, seats in self.parties()
             ],
             "seats": [self._seat(seat) for seat in self.seats],
             "by_region": [
-                {"region_id": region, "votes": {str(c): n for c, n in votes.items()}}
+                {
+                    "region_id": region,
+                    "region_name": self.definitions.regions[region].name,
+                    "votes": {str(c): n for c, n in votes.items()},
+                }
                 for region, votes in sorted(self.by_region.items())
             ],
+        }
+
+    def _won(self, found: Any, nothing: Any, name: str = "elected") -> dict[str, Any]:
+        """Something that is won once the result is final, and led by before."""
+        return {
+            name: found if self.final else nothing,
+            "leading": nothing if self.final else found,
         }
 
     def _seat(self, seat: Seat) -> dict[str, Any]:
@@ -102,7 +122,7 @@ class ElectionResult:
             "region_id": seat.region.id if seat.region else None,
             "region_name": seat.region.name if seat.region else None,
             "ballots": seat.ballots,
-            "elected": None if count.elected is None else int(count.elected),
+            **self._won(None if count.elected is None else int(count.elected), None),
             "tied": [int(name) for name in count.tied],
             "candidates": [
                 {
@@ -113,27 +133,30 @@ class ElectionResult:
                 }
                 for c in seat.candidates
             ],
-            "rounds": [_round(one) for one in count.rounds],
+            "rounds": self.rounds(seat),
         }
 
+    def rounds(self, seat: Seat) -> list[dict[str, Any]]:
+        """The rounds of a seat as JSON objects."""
+        return [self._round(one) for one in seat.count.rounds]
 
-def _round(one: Round) -> dict[str, Any]:
-    tie = one.tie
-    return {
-        "round": one.number,
-        "votes": dict(one.votes),
-        "active": one.active,
-        "exhausted": one.exhausted,
-        "elected": None if one.elected is None else int(one.elected),
-        "eliminated": None if one.eliminated is None else int(one.eliminated),
-        "transfers": {name or "exhausted": votes for name, votes in one.transfers},
-        "tie": None
-        if tie is None
-        else {
-            "candidates": [int(name) for name in tie.candidates],
-            "broken_by": "lot" if tie.round == BY_LOT else f"round {tie.round}",
-        },
-    }
+    def _round(self, one: Round) -> dict[str, Any]:
+        tie = one.tie
+        return {
+            "round": one.number,
+            "votes": dict(one.votes),
+            "active": one.active,
+            "exhausted": one.exhausted,
+            **self._won(None if one.elected is None else int(one.elected), None),
+            "eliminated": None if one.eliminated is None else int(one.eliminated),
+            "transfers": {name or "exhausted": votes for name, votes in one.transfers},
+            "tie": None
+            if tie is None
+            else {
+                "candidates": [int(name) for name in tie.candidates],
+                "broken_by": "lot" if tie.round == BY_LOT else f"round {tie.round}",
+            },
+        }
 
 
 def result_of(

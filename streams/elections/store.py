@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -49,6 +50,8 @@ SELECT count(*) FROM (
 ) AS r USING (choice)
 WHERE a.votes IS DISTINCT FROM r.votes
 """
+
+IS_FINAL: Final = "SELECT final FROM contest_finals WHERE contest_id = $1"
 
 WRITE_COUNT: Final = """
 INSERT INTO election_counts (election_id, region_id, method, ballots, uncountable, elected, tied,
@@ -157,8 +160,8 @@ async def read_result(
     )
 
 
-async def count(connection: asyncpg.Connection, election_id: int) -> tuple[ElectionResult, bool]:
-    """Count an election from its audit rows and store every round; returns whether it is final.
+async def count(connection: asyncpg.Connection, election_id: int) -> ElectionResult:
+    """Count an election from its audit rows and store every round.
 
     Raises:
         ScrutinError: there is no such election, or totals and audit rows differ.
@@ -177,13 +180,8 @@ async def count(connection: asyncpg.Connection, election_id: int) -> tuple[Elect
                 todo="Nothing was counted; see `scrutin rebuild postgres --dry-run`",
             )
         result = await _result(connection, definitions, election, BALLOTS_BY_REGION)
-        final = bool(
-            await connection.fetchval(
-                "SELECT final FROM contest_finals WHERE contest_id = $1", election.contest
-            )
-        )
-        await _save(connection, result, final=final)
-    return result, final
+        await _save(connection, result)
+    return result
 
 
 def named(definitions: Definitions, name: str) -> ElectionDefinition:
@@ -217,11 +215,14 @@ async def _result(
     query: str,
 ) -> ElectionResult:
     async with translated({"contest": election.contest}):
+        # A final result does not change any more, so it is asked before the votes are read.
+        final = bool(await connection.fetchval(IS_FINAL, election.contest))
         rows = await connection.fetch(query, election.contest)
-    return result_of(definitions, election, [(row[0], row[1], row[2]) for row in rows])
+    ballots = [(row[0], row[1], row[2]) for row in rows]
+    return replace(result_of(definitions, election, ballots), final=final)
 
 
-async def _save(connection: asyncpg.Connection, result: ElectionResult, *, final: bool) -> None:
+async def _save(connection: asyncpg.Connection, result: ElectionResult) -> None:
     election_id = result.election.id
     for table in ("election_counts", "election_rounds", "election_round_votes"):
         await connection.execute(
@@ -238,19 +239,20 @@ async def _save(connection: asyncpg.Connection, result: ElectionResult, *, final
             result.election.method,
             seat.ballots,
             counted.uncountable,
-            _number(counted.elected),
+            _number(counted.elected) if result.final else None,
             _numbers(counted.tied),
-            final,
+            result.final,
         )
-        await _save_rounds(connection, seat, election_id, region_id)
+        await _save_rounds(connection, result, seat, region_id)
 
 
 async def _save_rounds(
-    connection: asyncpg.Connection, seat: Seat, election_id: int, region_id: int
+    connection: asyncpg.Connection, result: ElectionResult, seat: Seat, region_id: int
 ) -> None:
-    rounds = seat.count.rounds
+    rounds, election_id = seat.count.rounds, result.election.id
     await connection.executemany(
-        WRITE_ROUND, [(election_id, region_id, *_round(one)) for one in rounds]
+        WRITE_ROUND,
+        [(election_id, region_id, *_round(one, final=result.final)) for one in rounds],
     )
     await connection.executemany(
         WRITE_VOTES,
@@ -265,14 +267,14 @@ async def _save_rounds(
     )
 
 
-def _round(one: Round) -> tuple[Any, ...]:
+def _round(one: Round, *, final: bool) -> tuple[Any, ...]:
     tie = one.tie
     return (
         one.number,
         one.active,
         one.exhausted,
         _number(one.eliminated),
-        _number(one.elected),
+        _number(one.elected) if final else None,
         _numbers(tie.candidates if tie else ()),
         tie.round if tie else None,
     )

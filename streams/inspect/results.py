@@ -27,6 +27,8 @@ class ResultTotals:
     """Last change; None for a contest without votes."""
     closing: Closing | None = None
     """Proof of completeness, once the contest was closed."""
+    ranked: bool = False
+    """Whether votes are rankings, which count for their first candidate here: this is no result."""
 
     @property
     def total(self) -> int:
@@ -49,6 +51,7 @@ class ResultTotals:
             }
         return {
             **final,
+            **({"ranked": True} if self.ranked else {}),
             "contest_id": self.contest,
             "choices": dict(self.choices),
             "total_votes": self.total,
@@ -100,7 +103,8 @@ async def fetch_results(
                 # A ranking is shown as a vote for its first candidate.
                 others = await connection.fetch(
                     "SELECT contest_id, split_part(choice, '>', 1) AS choice,"
-                    " sum(votes)::bigint AS votes, max(updated_at) AS updated_at"
+                    " sum(votes)::bigint AS votes, max(updated_at) AS updated_at,"
+                    " bool_or(strpos(choice, '>') > 0) AS ranked"
                     " FROM contest_results GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"
                 )
                 closings = await fetch_finals(connection)
@@ -126,7 +130,10 @@ async def fetch_results(
     for contest, rows in grouped.items():
         choices = tuple((row["choice"], row["votes"]) for row in rows)
         updated = max(row["updated_at"] for row in rows)
-        tallies.append(ResultTotals(contest, False, choices, updated, closings.get(contest)))
+        ranked = any(row["ranked"] for row in rows)
+        tallies.append(
+            ResultTotals(contest, False, choices, updated, closings.get(contest), ranked)
+        )
     counted = {tally.contest for tally in tallies}
     # A contest that closed without a vote has a result too.
     return tallies + [

@@ -197,7 +197,7 @@ async def ranked_equals_the_independent_count(
         False,
     )
     shown = (await run(world, "results", "1"))["election"]
-    assert shown == {name: value for name, value in counted.items() if name != "final"}
+    assert shown == counted
     for seat, standing in zip(counted["seats"], (NORTH, SOUTH), strict=True):
         names = [str(each) for each in standing]
         own = [tuple(map(str, r)) for r in first.values() if r[0] in standing]
@@ -209,7 +209,9 @@ async def ranked_equals_the_independent_count(
         assert [r["eliminated"] and str(r["eliminated"]) for r in rounds] == [
             r["lost"] for r in expected
         ]
-        assert str(seat["elected"]) == expected[-1]["won"][0]
+        # Nobody is elected while votes come in.
+        assert (seat["elected"], str(seat["leading"])) == (None, expected[-1]["won"][0])
+        assert {r["elected"] for r in rounds} == {None}
         kept = await db.fetch(
             "SELECT round, candidate_id, votes FROM election_round_votes"
             " WHERE election_id = 1 AND region_id = $1",
@@ -222,7 +224,10 @@ async def ranked_equals_the_independent_count(
         }
     text = await asyncio.to_thread(scrutin, world.env, "results", "A-2026")
     assert "is eliminated" in text.stdout
-    assert "elected: Candidate" in text.stdout
+    assert "leading: Candidate" in text.stdout
+    assert "elected:" not in text.stdout
+    stored = "SELECT count(elected) FROM election_counts WHERE election_id = 1"
+    assert await db.fetchval(stored) == 0
 
 
 async def single_choice_by_default_election(world: BridgeHarness, db: Any) -> None:
@@ -246,9 +251,9 @@ async def single_choice_by_default_election(world: BridgeHarness, db: Any) -> No
     tally = Counter(str(PRESIDENTS[n % 7 % 3]) for n in range(700))
     [seat] = result["seats"]
     assert seat["rounds"][0]["votes"] == tally
-    assert str(seat["elected"]) == max(tally, key=tally.__getitem__)
+    assert (seat["elected"], str(seat["leading"])) == (None, max(tally, key=tally.__getitem__))
     north = Counter(str(PRESIDENTS[n % 7 % 3]) for n in range(0, 700, 4))
-    assert result["by_region"] == [{"region_id": 10, "votes": north}]
+    assert result["by_region"] == [{"region_id": 10, "region_name": "North", "votes": north}]
     standing = await db.fetch(
         "SELECT candidate_id, votes FROM reader_elections.election_results WHERE election_id = 2"
     )
@@ -327,5 +332,8 @@ async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
     await until(refused, "a vote behind the window's end is rejected", within_s=120)
     counted = await run(world, "election", "count", "A-2026")
     assert (counted["final"], counted["total_votes"]) == (True, VOTERS + 1)
+    assert all(seat["elected"] and seat["leading"] is None for seat in counted["seats"])
+    shown = await asyncio.to_thread(scrutin, world.env, "results", "1")
+    assert "elected: Candidate" in shown.stdout
     final = "SELECT bool_and(final) FROM election_counts WHERE election_id = 1"
     assert await db.fetchval(final) is True

@@ -26,6 +26,7 @@ from streams.elections.definitions import (
     merged,
     read,
 )
+from streams.elections.results import ElectionResult
 from streams.elections.store import count, named, read_definitions, write_definitions
 from streams.errors import SettingsError
 from streams.runtime.zones import zone_of
@@ -230,19 +231,16 @@ def count_election(
     """
     settings = load_settings()
 
-    async def work() -> tuple[Any, bool]:
+    async def work() -> ElectionResult:
         async with connected(settings.postgres) as connection:
             definitions = await read_definitions(connection)
             return await count(connection, named(definitions, name).id)
 
-    result, final = run(work())
+    result = run(work())
     if as_json:
-        write_json({**result.as_dict(), "final": final})
+        write_json(result.as_dict())
         return
     console().print(render_result(result))
-    console().print(
-        "[green]final[/]" if final else "[yellow]not final: the contest is not closed[/]"
-    )
 
 
 async def _definitions(settings: Settings) -> Definitions:

@@ -20,21 +20,26 @@ def render_result(result: ElectionResult) -> RenderableType:
     head.append(f"  {result.ballots:,} ballots", style="not bold")
     if result.uncountable:
         head.append(f", {result.uncountable:,} for no candidate", style="not bold yellow")
+    if result.final:
+        head.append("  final", style="not bold green")
+    else:
+        head.append("  not final: nobody is elected yet", style="not bold yellow")
     parts: list[RenderableType] = [head]
     for seat in result.seats:
-        parts += [Text(), *_seat(seat)]
+        parts += [Text(), *_seat(seat, final=result.final)]
     if len(result.seats) > 1:
         parts += [Text(), _parties(result)]
     return Group(*parts)
 
 
-def _seat(seat: Seat) -> list[RenderableType]:
+def _seat(seat: Seat, *, final: bool) -> list[RenderableType]:
     names = {str(c.id): c for c in seat.candidates}
     title = plain(seat.region.name if seat.region else "all regions")
     title.stylize("bold")
     title.append(f"  {seat.ballots:,} ballots", style="not bold")
     if seat.count.elected:
-        title.append(f"  elected: {plain(names[seat.count.elected].name)}", style="not bold green")
+        what, style = ("elected", "not bold green") if final else ("leading", "not bold yellow")
+        title.append(f"  {what}: {plain(names[seat.count.elected].name)}", style=style)
     elif seat.count.tied:
         tied = ", ".join(names[name].name for name in seat.count.tied)
         title.append(f"  tied: {plain(tied)}", style="not bold yellow")
@@ -78,7 +83,8 @@ def _note(one: Round, names: dict[str, CandidateDefinition]) -> Text | None:
 
 
 def _parties(result: ElectionResult) -> Table:
-    table = grid("Party", "Seats", "Votes", right=("Seats", "Votes"))
+    seats_head = "Seats" if result.final else "Leads in"
+    table = grid("Party", seats_head, "Votes", right=(seats_head, "Votes"))
     for code, votes, seats in result.parties():
         table.add_row(plain(code or "none"), str(seats), f"{votes:,}")
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar import get
@@ -9,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from streams.core.keys import ELECTION_PREFIX
 from streams.elections.definitions import Definitions
-from streams.elections.results import ElectionResult, Seat
+from streams.elections.results import ElectionResult
 from streams.elections.store import read_definitions, read_result
 from streams.gateway.problems import Problem
 from streams.gateway.single_flight import SingleFlight
@@ -25,19 +26,20 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
         async with store.connection() as connection:
             return await read_definitions(connection)
 
-    async def ask_result(election_id: int) -> ElectionResult:
+    async def ask_result(election_id: int) -> tuple[ElectionResult, datetime]:
         known = await definitions.get(None)
         async with store.connection() as connection:
             election = known.elections.get(election_id)
             if election is None:
                 raise Problem(404, "No such election")
-            return await read_result(connection, known, election)
+            read_at = datetime.now(UTC)
+            return await read_result(connection, known, election), read_at
 
     definitions: SingleFlight[None, Definitions] = SingleFlight(ask_definitions)
     # Candidates without regions need a pass over all counted votes.
-    results_of: SingleFlight[int, ElectionResult] = SingleFlight(ask_result)
+    results_of: SingleFlight[int, tuple[ElectionResult, datetime]] = SingleFlight(ask_result)
 
-    async def count(election_id: int) -> ElectionResult:
+    async def count(election_id: int) -> tuple[ElectionResult, datetime]:
         # Only elections that exist get a place in the line.
         if election_id not in (await definitions.get(None)).elections:
             raise Problem(404, "No such election")
@@ -63,9 +65,12 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
         "/api/v1/elections/{election_id:int}/results",
         tags=["elections"],
         summary="Results of the whole country: seats, rounds, parties",
+        description="Nobody is `elected` before the result is `final`; until then a candidate is "
+        "`leading`, as the votes are at `counted_at`.",
     )
     async def results(election_id: int) -> dict[str, Any]:
-        return (await count(election_id)).as_dict()
+        result, counted_at = await count(election_id)
+        return {**result.as_dict(), "counted_at": counted_at}
 
     @get(
         "/api/v1/elections/{election_id:int}/regions/{region_id:int}/results",
@@ -73,7 +78,7 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
         summary="Results of a region",
     )
     async def region_results(election_id: int, region_id: int) -> dict[str, Any]:
-        result = await count(election_id)
+        result, _ = await count(election_id)
         region = result.definitions.regions.get(region_id)
         if region is None or not result.definitions.standing(election_id):
             raise Problem(404, "No such election in that region")
@@ -91,7 +96,7 @@ def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
     """The answer of the replaced service, and the rounds if there are any."""
     own = next((s for s in result.seats if s.region and s.region.id == region_id), None)
     if own is not None:
-        votes, rounds = own.first_choices(), _rounds(result, own)
+        votes, rounds = own.first_choices(), result.rounds(own)
         standing = own.candidates
     else:
         everywhere = [c for s in result.seats if s.region is None for c in s.candidates]
@@ -115,16 +120,10 @@ def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
         "region_id": region_id,
         "candidates": rows,
         "total_votes": total,
+        "voting_method": result.election.method,
+        "final": result.final,
         "rounds": rounds,
     }
-
-
-def _rounds(result: ElectionResult, seat: Seat) -> list[dict[str, Any]]:
-    [shown] = [
-        s for s in result.as_dict()["seats"] if seat.region and s["region_id"] == seat.region.id
-    ]
-    rounds: list[dict[str, Any]] = shown["rounds"]
-    return rounds
 
 
 def _party(definitions: Definitions, party_id: int | None) -> dict[str, str | None]:

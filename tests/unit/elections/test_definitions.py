@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -137,7 +138,23 @@ def test_results_by_region_and_party() -> None:
     assert result.parties() == [("A", 3, 1), (None, 1, 1), ("B", 2, 0)]
     told = result.as_dict()
     assert told["seats"][0]["rounds"][0]["votes"] == {"11": 3, "12": 2}
-    assert [seat["elected"] for seat in told["seats"]] == [11, 21]
+    assert [(seat["elected"], seat["leading"]) for seat in told["seats"]] == [
+        (None, 11),
+        (None, 21),
+    ]
+    assert told["seats"][0]["rounds"][-1]["elected"] is None
+    assert [(party["seats"], party["leading"]) for party in told["parties"]] == [
+        (0, 1),
+        (0, 1),
+        (0, 0),
+    ]
+    final = replace(result, final=True).as_dict()
+    assert [(seat["elected"], seat["leading"]) for seat in final["seats"]] == [
+        (11, None),
+        (21, None),
+    ]
+    assert final["seats"][0]["rounds"][-1]["elected"] == 11
+    assert [party["seats"] for party in final["parties"]] == [1, 1, 0]
 
 
 def test_candidates_of_all_regions_are_counted_for_the_whole_country() -> None:
