@@ -15,13 +15,20 @@ _MARKS = {
     CheckStatus.OK: Text("✔", style="green"),
     CheckStatus.WARNING: Text("!", style="bold yellow"),
     CheckStatus.FAILURE: Text("✘", style="bold red"),
+    CheckStatus.NOT_CHECKED: Text("?", style="bold"),
+}
+_COLOURS = {
+    CheckStatus.WARNING: "yellow",
+    CheckStatus.FAILURE: "red",
+    CheckStatus.NOT_CHECKED: "dim",
 }
 
 
 def command(*, as_json: JsonOption = False) -> None:
     """Check every service, topic and queue, the schema and this host, and suggest corrections.
 
-    Changes nothing. Exit 0 also with warnings; 11 if a service does not answer; 1 if another check
+    Changes nothing. What could not be checked is marked `?` (`not_checked`) and says why. Exit 0
+    also with warnings; 11 if a service does not answer; 1 if another check
     fails.
 
         scrutin doctor --json | jq '.checks[] | select(.status != "ok")'
@@ -35,6 +42,7 @@ def command(*, as_json: JsonOption = False) -> None:
             {
                 "warnings": count(checks, CheckStatus.WARNING),
                 "failures": count(checks, CheckStatus.FAILURE),
+                "not_checked": count(checks, CheckStatus.NOT_CHECKED),
                 "checks": [check.as_dict() for check in checks],
             }
         )
@@ -52,7 +60,8 @@ def _show(checks: list[Check]) -> None:
     for check in checks:
         finding = plain(check.detail)
         if check.status is not CheckStatus.OK:
-            finding.stylize("yellow" if check.status is CheckStatus.WARNING else "red")
+            finding.stylize(_COLOURS[check.status])
+        if check.todo:
             finding.append_text(Text("\n→ ", style="dim")).append_text(plain(check.todo))
         service = "" if check.service == previous else check.service
         previous = check.service
@@ -60,10 +69,12 @@ def _show(checks: list[Check]) -> None:
     out = console()
     out.print(table)
     failures, warnings = count(checks, CheckStatus.FAILURE), count(checks, CheckStatus.WARNING)
-    if not failures and not warnings:
+    unknown = count(checks, CheckStatus.NOT_CHECKED)
+    if not failures and not warnings and not unknown:
         out.print("\n[green]All checks passed.[/]")
         return
-    out.print(f"\n{_number(failures, 'failure')}, {_number(warnings, 'warning')}.")
+    found = f"{_number(failures, 'failure')}, {_number(warnings, 'warning')}"
+    out.print(f"\n{found}, {unknown} not checked.")
 
 
 def _number(count_: int, what: str) -> str:

@@ -70,11 +70,22 @@ def amqp(host: str, port: int, timeout_seconds: float = 5.0, *, tls: bool = Fals
 
 
 def http_get(
-    host: str, port: int, path: str, *, user: str, password: str, timeout_seconds: float = 5.0
+    host: str,
+    port: int,
+    path: str,
+    *,
+    user: str,
+    password: str,
+    tls: bool = False,
+    timeout_seconds: float = 5.0,
 ) -> None:
     """GET with basic authentication, answered by status 200."""
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=timeout_seconds, context=_unverified())
+        if tls
+        else http.client.HTTPConnection(host, port, timeout=timeout_seconds)
+    )
     try:
         connection.request("GET", path, headers={"Authorization": f"Basic {token}"})
         status = connection.getresponse().status

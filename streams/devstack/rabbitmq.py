@@ -24,6 +24,9 @@ _ERLANG_ARGUMENTS = (
 )
 
 
+_WITH_FILES = ("ssl_options", "management.ssl")
+
+
 def _server() -> Path | None:
     """The server's own script: Debian's wrapper requires the system-wide node's user."""
     return newest("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
@@ -31,17 +34,32 @@ def _server() -> Path | None:
 
 def _listeners(record: ServiceRecord) -> list[str]:
     place = f"{LOOPBACK}:{record.ports['amqp']}"
+    management = record.ports["management"]
     if (certificates := certificates_of(record)) is None:
-        return [f"listeners.tcp.1 = {place}"]
+        return [
+            f"listeners.tcp.1 = {place}",
+            f"management.tcp.ip = {LOOPBACK}",
+            f"management.tcp.port = {management}",
+        ]
+    files = {
+        "cacertfile": certificates.ca,
+        "certfile": certificates.certificate,
+        "keyfile": certificates.key,
+    }
     return [
         "listeners.tcp = none",
         f"listeners.ssl.1 = {place}",
-        f"ssl_options.cacertfile = {certificates.ca}",
-        f"ssl_options.certfile = {certificates.certificate}",
-        f"ssl_options.keyfile = {certificates.key}",
+        f"management.ssl.ip = {LOOPBACK}",
+        f"management.ssl.port = {management}",
+        *(f"{at}.{name} = {file}" for name, file in files.items() for at in _WITH_FILES),
         "ssl_options.verify = verify_none",
         "ssl_options.fail_if_no_peer_cert = false",
     ]
+
+
+def _management(record: ServiceRecord) -> str:
+    scheme = "https" if "tls" in record.options else "http"
+    return f"{scheme}://{record.host}:{record.ports['management']}"
 
 
 class RabbitMQ:
@@ -93,8 +111,6 @@ class RabbitMQ:
             (home / part).mkdir(parents=True, exist_ok=True)
         lines = [
             *_listeners(record),
-            f"management.tcp.ip = {LOOPBACK}",
-            f"management.tcp.port = {record.ports['management']}",
             f"default_user = {record.options['user']}",
             f"default_pass = {record.options['password']}",
             "default_vhost = /",
@@ -167,15 +183,14 @@ class RabbitMQ:
                 "/api/whoami",
                 user=record.options["user"],
                 password=record.options["password"],
+                tls="tls" in record.options,
             )
 
     def env(self, record: ServiceRecord) -> dict[str, str]:
         """RABBITMQ_*, and the management API that `scrutin doctor` and the bridge ask."""
         more = {"RABBITMQ_TLS": "true"} if "tls" in record.options else {}
         if "management" in record.ports:
-            more["SCRUTIN_RABBITMQ_MANAGEMENT_URL"] = (
-                f"http://{record.host}:{record.ports['management']}"
-            )
+            more["SCRUTIN_RABBITMQ_MANAGEMENT_URL"] = _management(record)
         elif "management" in record.options:
             more["SCRUTIN_RABBITMQ_MANAGEMENT_URL"] = record.options["management"]
         return {
@@ -193,5 +208,5 @@ class RabbitMQ:
         scheme = "amqps" if "tls" in record.options else "amqp"
         found = {self.title: f"{scheme}://{user}@{record.host}:{record.ports['amqp']}"}
         if "management" in record.ports:
-            found["RabbitMQ management"] = f"http://{record.host}:{record.ports['management']}/"
+            found["RabbitMQ management"] = f"{_management(record)}/"
         return found

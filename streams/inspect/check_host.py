@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from streams.inspect.checks import Check, failure, ok, warning
+from streams.inspect.checks import Check, failure, not_checked, ok, warning
 from streams.runtime import failpoints
 from streams.settings.processes import DoctorConfig
 
@@ -53,7 +53,9 @@ def evaluate_marks(config: DoctorConfig) -> Iterator[Check]:
 
 def _faust_extension() -> Check:
     if importlib.util.find_spec("faust") is None:
-        return ok(SERVICE, "faust extension", "not installed; only workers need it")
+        return not_checked(
+            SERVICE, "faust extension", "Faust is not installed; only workers need it"
+        )
     try:
         importlib.import_module("faust._cython.streams")
     except ImportError as error:

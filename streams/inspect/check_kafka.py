@@ -21,7 +21,7 @@ from streams.core.topics import (
     VALIDATION_TOPIC,
     changelog_topic,
 )
-from streams.inspect.checks import Check, failure, ok, warning
+from streams.inspect.checks import Check, failure, not_checked, ok, warning
 from streams.settings.configs import KafkaConfig
 from streams.settings.kafka_security import client
 
@@ -136,7 +136,13 @@ def evaluate(config: KafkaConfig, facts: KafkaFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
     yield ok(SERVICE, "reachable", f"{facts.brokers} broker{'s' * (facts.brokers != 1)}")
     yield from _evaluate_topics(config, facts)
-    if facts.topics:
+    silent = sorted(name for name, topic in facts.topics.items() if not topic.config)
+    if not facts.topics or silent:
+        # Without its configuration a topic would look right.
+        why = f"Kafka does not tell the configuration of {', '.join(silent)}"
+        for name in ("replication", "retention"):
+            yield not_checked(SERVICE, name, why if silent else "there are no topics yet")
+    else:
         yield _evaluate_replication(facts)
         yield from _evaluate_configs(facts)
     yield from _evaluate_identity(facts)
@@ -249,6 +255,8 @@ def _evaluate_identity(facts: KafkaFacts) -> Iterator[Check]:
                 "the input log is empty",
                 "The first bridge or worker writes its genesis records",
             )
+        else:
+            yield not_checked(SERVICE, "log identity", f"there is no topic {VALIDATION_TOPIC} yet")
         return
     truncated = sorted(p for p, span in facts.spans.items() if span.begin > 0)
     headless = sorted(p for p, log_id in facts.log_ids.items() if log_id is None)

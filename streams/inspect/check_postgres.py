@@ -14,6 +14,7 @@ from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, o
 from streams.settings.configs import PostgresConfig
 
 SERVICE: Final = "postgresql"
+LOG_IDENTITY: Final = "log identity"
 _DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",)}
 _OLDEST: Final = 13
 
@@ -149,7 +150,7 @@ def evaluate_log(
         log_ids: partition -> identity of the log.
         spans: partition -> offsets of the log.
     """
-    name = "log identity"
+    name = LOG_IDENTITY
     if not facts.sink:
         if facts.has_votes:
             return failure(

@@ -8,7 +8,7 @@ from typing import Final
 
 from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable
-from streams.inspect.checks import Check, failure, ok, warning
+from streams.inspect.checks import Check, failure, not_checked, ok, warning
 from streams.inspect.queue_settings import STREAM, faults, reorders
 from streams.inspect.rabbit import BrokerFacts, look
 from streams.settings.configs import RabbitConfig
@@ -29,6 +29,8 @@ class RabbitFacts:
     bound: list[str] = field(default_factory=list)
     """Queues bound to `votes.exchange`."""
     vhost: str = "/"
+    unread: str = ""
+    """Why the management API was not read."""
 
 
 async def gather(config: RabbitConfig, queues: QueuesConfig) -> RabbitFacts:
@@ -46,8 +48,8 @@ async def gather(config: RabbitConfig, queues: QueuesConfig) -> RabbitFacts:
         facts.details = await management.queues(names)
         if broker.exchanges.get(VOTES_EXCHANGE):
             facts.bound = await management.bound_queues(VOTES_EXCHANGE)
-    except ServiceUnavailable:
-        facts.details = None
+    except ServiceUnavailable as error:
+        facts.details, facts.unread = None, error.what
     return facts
 
 
@@ -67,10 +69,10 @@ def evaluate(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:
         else:
             yield ok(SERVICE, f"queue {name}", detail)
     if facts.details is None:
-        yield warning(
+        yield not_checked(
             SERVICE,
             "queue arguments",
-            f"not checked: no management API at {facts.management}",
+            f"{facts.unread} ({facts.management})",
             "Set SCRUTIN_RABBITMQ_MANAGEMENT_URL, so that settings that lose votes are found",
         )
     else:
@@ -97,7 +99,11 @@ def _evaluate_details(
                 f"queue {name}",
                 "messages with a priority overtake others; publishers must set none",
             )
-    if not found and details:
+    unseen = [n for n, depth in facts.broker.queues.items() if depth and n not in details]
+    if unseen or not details:
+        why = f"the management API does not show {', '.join(unseen)}" if unseen else "no queues yet"
+        yield not_checked(SERVICE, "queue arguments", why)
+    elif not found:
         yield ok(SERVICE, "queue arguments", "nothing that loses or reorders votes")
 
 
@@ -106,7 +112,7 @@ def _evaluate_exchange(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Che
         return
     queue = queues.name(VALIDATION)
     if facts.details is None:
-        yield ok(SERVICE, VOTES_EXCHANGE, "exists; bindings not checked")
+        yield not_checked(SERVICE, VOTES_EXCHANGE, "exists; its bindings could not be read")
     elif queue in facts.bound:
         yield ok(SERVICE, VOTES_EXCHANGE, f"feeds {queue}")
     elif queues.bindings and VALIDATION in queues.ingress:

@@ -15,7 +15,15 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from streams.adapters.redis.client import address
 from streams.adapters.redis.roll import VALID_HASHES
 from streams.errors import ServiceUnavailable, SettingsError
-from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
+from streams.inspect.checks import (
+    Check,
+    CheckClock,
+    evaluate_clock,
+    failure,
+    not_checked,
+    ok,
+    warning,
+)
 from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
@@ -35,8 +43,8 @@ class RedisFacts:
     """Members of `voted_hashes`; None if it is not a set."""
     persistent: bool | None
     """Whether it writes to disk; None if unknown."""
-    policy: str
-    """`maxmemory-policy`."""
+    policy: str | None
+    """`maxmemory-policy`; None if unknown."""
     max_memory: int
     """Bytes; 0 is unlimited."""
 
@@ -81,7 +89,7 @@ async def _ask(client: Any) -> RedisFacts:
         roll=await _members(client, VALID_HASHES),
         voted=await _members(client, _VOTED),
         persistent=await _persistent(client, info),
-        policy=str(info.get("maxmemory_policy", "noeviction")),
+        policy=info.get("maxmemory_policy"),
         max_memory=int(info.get("maxmemory", 0)),
     )
 
@@ -111,7 +119,9 @@ def evaluate(roll: str, facts: RedisFacts) -> Iterator[Check]:
         yield failure(
             SERVICE, _VOTED, "is not a set", "Delete the key, then `scrutin mirror rebuild`"
         )
-    if facts.policy.startswith("allkeys"):
+    if facts.policy is None:
+        yield not_checked(SERVICE, "eviction", "Redis does not tell its maxmemory-policy")
+    elif facts.policy.startswith("allkeys"):
         limit = f"{facts.max_memory:,} bytes" if facts.max_memory else "no limit set"
         yield warning(
             SERVICE,
@@ -131,12 +141,19 @@ def evaluate(roll: str, facts: RedisFacts) -> Iterator[Check]:
         )
     elif facts.persistent:
         yield ok(SERVICE, "persistence", "on")
+    else:
+        yield not_checked(
+            SERVICE,
+            "persistence",
+            "Redis refuses CONFIG GET save",
+            "Find out where it is hosted whether a restart loses the roll",
+        )
     yield evaluate_clock(SERVICE, facts.clock)
 
 
 def _evaluate_roll(roll: str, facts: RedisFacts) -> Check:
     if roll != "redis":
-        return ok(SERVICE, "roll", f"not used (SCRUTIN_ROLL={roll})")
+        return not_checked(SERVICE, "roll", f"not used (SCRUTIN_ROLL={roll})")
     if facts.roll is None:
         return failure(
             SERVICE, "roll", f"{VALID_HASHES} is not a set", "Load the roll: `scrutin roll`"

@@ -25,6 +25,8 @@ class CheckStatus(StrEnum):
     OK = "ok"
     WARNING = "warning"
     FAILURE = "failure"
+    NOT_CHECKED = "not_checked"
+    """Nobody looked, so it may be right or wrong; the detail says why."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ def warning(service: str, name: str, detail: str, todo: str) -> Check:
 def failure(service: str, name: str, detail: str, todo: str) -> Check:
     """The check failed, or votes may be lost."""
     return Check(service, name, CheckStatus.FAILURE, detail, todo)
+
+
+def not_checked(service: str, name: str, why: str, todo: str = "") -> Check:
+    """Nothing is known: the check was not made."""
+    return Check(service, name, CheckStatus.NOT_CHECKED, why, todo)
 
 
 async def ask(service: str, question: Awaitable[T]) -> T | Check:

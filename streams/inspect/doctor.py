@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streams.inspect import check_host, check_kafka, check_postgres, check_rabbit, check_redis
-from streams.inspect.checks import Check, ask
+from streams.inspect.checks import Check, ask, not_checked
 from streams.settings.processes import DoctorConfig
 
 
@@ -20,21 +20,32 @@ async def examine(config: DoctorConfig) -> list[Check]:
     )
     checks = list(check_host.evaluate(config))
     if isinstance(rabbit, Check):
-        checks.append(rabbit)
+        checks += _only(rabbit)
     else:
         checks += check_rabbit.evaluate(deployment.queues, rabbit)
     if isinstance(kafka, Check):
-        checks.append(kafka)
+        checks += _only(kafka)
     else:
         checks += check_kafka.evaluate(deployment.kafka, kafka)
     if isinstance(redis, Check):
-        checks.append(redis)
+        checks += _only(redis)
     else:
         checks += check_redis.evaluate(deployment.roll, redis)
     if isinstance(postgres, Check):
-        checks.append(postgres)
+        checks += _only(postgres)
     else:
         checks += check_postgres.evaluate(deployment.postgres, postgres)
-        if not isinstance(kafka, Check) and deployment.sinks:
+        name = check_postgres.LOG_IDENTITY
+        if isinstance(kafka, Check):
+            checks.append(not_checked(check_postgres.SERVICE, name, "Kafka could not be asked"))
+        elif not deployment.sinks:
+            why = "no votes are counted in PostgreSQL here"
+            checks.append(not_checked(check_postgres.SERVICE, name, why))
+        else:
             checks.append(check_postgres.evaluate_log(postgres, kafka.log_ids, kafka.spans))
     return checks
+
+
+def _only(failed: Check) -> list[Check]:
+    """The checks of a service that could not be asked."""
+    return [failed, not_checked(failed.service, "all else", "the service could not be asked")]

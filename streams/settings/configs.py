@@ -91,7 +91,7 @@ class RabbitConfig:
     tls: TlsConfig | None = None
     """None: not encrypted."""
     management_url: str = ""
-    """Of the management API; empty: port 15672 of the host."""
+    """Of the management API; empty: port 15671 of the host with TLS, 15672 without."""
     management_tls: TlsConfig = TlsConfig()
     """For a management API over HTTPS."""
 

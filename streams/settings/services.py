@@ -58,7 +58,8 @@ class ServiceSettings(BaseSettings):
     rabbitmq_tls: bool = variable("RABBITMQ_TLS", default=False)
     """Connect to RabbitMQ over TLS (AMQPS)."""
     rabbitmq_management_url: str = variable("SCRUTIN_RABBITMQ_MANAGEMENT_URL", default="")
-    """RabbitMQ's management API, used by `doctor`; empty = port 15672 of the host."""
+    """RabbitMQ's management API, used by `doctor` and bridges; empty = port 15672 of the host, or
+    15671 with RABBITMQ_TLS."""
 
     # PostgreSQL
     postgres_host: str = variable("POSTGRES_HOST", default="localhost")

@@ -345,7 +345,13 @@ def test_doctor_names_every_service_that_is_away(env: dict[str, str]) -> None:
     checks = findings(found)
     for service in ("rabbitmq", "kafka", "redis", "postgresql"):
         assert checks[service, "reachable"][0] == "failure"
+        assert checks[service, "all else"][0] == "not_checked"
     assert checks["host", "python"][0] == "ok"
+    assert found["not_checked"] >= 4
+    away = {name: AWAY[name] for name in ("KAFKA_BOOTSTRAP_SERVERS",)}
+    found = cli({**env, **away}, "doctor", code=ExitCode.SERVICE_UNAVAILABLE)
+    assert findings(found)["postgresql", "log identity"][0] == "not_checked"
+    assert "?" in run_cli({**env, **away}, "doctor").stdout
 
 
 def test_doctor_refused_by_a_password(env: dict[str, str]) -> None:

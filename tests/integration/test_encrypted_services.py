@@ -48,6 +48,21 @@ def test_everything_works_and_is_really_encrypted(encrypted: Stack) -> None:
     assert set(away(encrypted, **plain)) == {"kafka", "rabbitmq"}
 
 
+def test_doctor_asks_the_management_api_encrypted_only(encrypted: Stack) -> None:
+    def queue_arguments(env: dict[str, str]) -> tuple[str, str]:
+        found = json.loads(run_cli(env, "doctor", "--json").stdout)["checks"]
+        [one] = [each for each in found if each["name"] == "queue arguments"]
+        return one["status"], one["detail"]
+
+    env = encrypted.env()
+    assert env["SCRUTIN_RABBITMQ_MANAGEMENT_URL"].startswith("https:")
+    assert queue_arguments(env) == ("not_checked", "no queues yet")
+    clear = env["SCRUTIN_RABBITMQ_MANAGEMENT_URL"].replace("https:", "http:")
+    status, detail = queue_arguments({**env, "SCRUTIN_RABBITMQ_MANAGEMENT_URL": clear})
+    assert status == "not_checked"
+    assert "no password is sent" in detail
+
+
 def test_another_authority_is_refused_by_name(encrypted: Stack, tmp_path: Path) -> None:
     other = Certificates(tmp_path)
     other.make()

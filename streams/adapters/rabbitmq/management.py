@@ -35,13 +35,15 @@ class Management:
 
     Args:
         config: where RabbitMQ is; `SCRUTIN_RABBITMQ_MANAGEMENT_URL` if it is set, else port
-            15672 of its host.
+            15671 of its host with TLS, and 15672 without.
     """
 
     def __init__(self, config: RabbitConfig) -> None:
-        base = config.management_url or f"http://{config.host}:15672"
-        self.url: Final = base.rstrip("/")
-        self._context = config.management_tls.context() if self.url.startswith("https:") else True
+        default = "http://{}:15672" if config.tls is None else "https://{}:15671"
+        self.url: Final = (config.management_url or default.format(config.host)).rstrip("/")
+        encrypted = self.url.startswith("https:")
+        self._context = config.management_tls.context() if encrypted else True
+        self._in_clear = config.tls is not None and not encrypted
         self._vhost = quote(config.vhost, safe="")
         self._headers = {"Authorization": aiohttp.encode_basic_auth(config.user, config.password)}
 
@@ -73,11 +75,19 @@ class Management:
         return [b["destination"] for b in found if b["destination_type"] == "queue"]
 
     async def _get(self, path: str) -> list[dict[str, Any]]:
+        if self._in_clear:
+            raise ServiceUnavailable(
+                "With RABBITMQ_TLS, no password is sent to a management API without TLS",
+                where={"SCRUTIN_RABBITMQ_MANAGEMENT_URL": self.url},
+                todo="Set an address that begins with https:",
+            )
         timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
         try:
             async with (
                 aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session,
-                session.get(f"{self.url}{path}", ssl=self._context) as response,
+                session.get(
+                    f"{self.url}{path}", ssl=self._context, allow_redirects=False
+                ) as response,
             ):
                 response.raise_for_status()
                 answer = await response.json()

@@ -34,6 +34,7 @@ SETTINGS = load_settings({})
 KAFKA, QUEUES = SETTINGS.kafka, SETTINGS.queues
 EXACT = CheckClock(0.0, 0.001)
 LOG = b"1" * 16
+NOT_CHECKED = CheckStatus.NOT_CHECKED
 
 
 def bad(found: Iterable[Check]) -> dict[str, tuple[CheckStatus, str]]:
@@ -104,7 +105,21 @@ def test_a_compacted_input_log_loses_votes() -> None:
 
 
 def test_missing_topics_are_a_warning() -> None:
-    assert list(bad(check_kafka.evaluate(KAFKA, KafkaFacts(brokers=3)))) == ["topics"]
+    found = bad(check_kafka.evaluate(KAFKA, KafkaFacts(brokers=3)))
+    assert found.pop("topics")[0] is CheckStatus.WARNING
+    assert {name: status for name, (status, _) in found.items()} == dict.fromkeys(
+        ("replication", "retention", "log identity"), CheckStatus.NOT_CHECKED
+    )
+
+
+def test_topics_whose_configuration_is_hidden_are_not_ticked() -> None:
+    facts = kafka_facts()
+    facts.topics["votes.validated"] = replace(facts.topics["votes.validated"], config={})
+    found = bad(check_kafka.evaluate(KAFKA, facts))
+    assert {name: status for name, (status, _) in found.items()} == dict.fromkeys(
+        ("replication", "retention"), CheckStatus.NOT_CHECKED
+    )
+    assert "votes.validated" in found["retention"][1]
 
 
 @pytest.mark.parametrize("fault", ["truncated", "headless", "other changelog"])
@@ -143,7 +158,7 @@ def test_a_good_queue_has_no_finding() -> None:
 
 def test_without_a_management_api_nothing_is_ticked() -> None:
     found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts(None)))
-    assert found["queue arguments"][0] is CheckStatus.WARNING
+    assert found["queue arguments"][0] is CheckStatus.NOT_CHECKED
 
 
 @pytest.mark.parametrize(
@@ -219,17 +234,25 @@ def test_priorities_reorder_quorum_queues_without_an_argument() -> None:
 
 
 def test_an_exchange_that_feeds_nobody() -> None:
-    facts = rabbit_facts({})
+    facts = rabbit_facts({"votes.validation": queue()})
     facts.broker.exchanges["votes.exchange"] = True
     assert bad(check_rabbit.evaluate(QUEUES, facts))["votes.exchange"][0] is CheckStatus.WARNING
     unbound = load_settings({"SCRUTIN_BINDINGS": "false"}).queues
     assert bad(check_rabbit.evaluate(unbound, facts))["votes.exchange"][0] is CheckStatus.FAILURE
     facts.bound = ["votes.validation"]
     assert bad(check_rabbit.evaluate(unbound, facts)) == {}
+    facts.details = None
+    assert bad(check_rabbit.evaluate(unbound, facts))["votes.exchange"][0] is NOT_CHECKED
+
+
+def test_a_queue_that_the_management_api_hides_is_not_ticked() -> None:
+    found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts({})))
+    assert found["queue arguments"][0] is NOT_CHECKED
+    assert "votes.validation" in found["queue arguments"][1]
 
 
 def test_a_queue_nobody_reads() -> None:
-    facts = rabbit_facts({})
+    facts = rabbit_facts({"votes.validation": queue()})
     facts.broker.queues["votes.validation"] = QueueDepth(9, 0)
     assert bad(check_rabbit.evaluate(QUEUES, facts)) == {
         "queue votes.validation": (CheckStatus.WARNING, "9 waiting, 0 consumers")
@@ -305,7 +328,9 @@ REDIS = RedisFacts("7.0", EXACT, 100, 3, persistent=True, policy="noeviction", m
         (replace(REDIS, roll=None), "roll", CheckStatus.FAILURE),
         (replace(REDIS, voted=None), "voted_hashes", CheckStatus.FAILURE),
         (replace(REDIS, policy="allkeys-lru"), "eviction", CheckStatus.WARNING),
+        (replace(REDIS, policy=None), "eviction", NOT_CHECKED),
         (replace(REDIS, persistent=False), "persistence", CheckStatus.WARNING),
+        (replace(REDIS, persistent=None), "persistence", NOT_CHECKED),
         (replace(REDIS, clock=CheckClock(-5.0, 0.1)), "clock", CheckStatus.WARNING),
     ],
 )
@@ -315,13 +340,14 @@ def test_redis_findings(facts: RedisFacts, name: str, status: CheckStatus) -> No
 
 
 def test_a_good_redis_has_no_finding() -> None:
-    for facts in (REDIS, replace(REDIS, policy="volatile-lru", persistent=None)):
+    for facts in (REDIS, replace(REDIS, policy="volatile-lru")):
         assert bad(check_redis.evaluate(SETTINGS.roll, facts)) == {}
 
 
 def test_an_open_roll_needs_no_hashes() -> None:
     facts = replace(REDIS, roll=0)
-    assert bad(check_redis.evaluate(load_settings({"SCRUTIN_ROLL": "open"}).roll, facts)) == {}
+    found = bad(check_redis.evaluate(load_settings({"SCRUTIN_ROLL": "open"}).roll, facts))
+    assert found == {"roll": (NOT_CHECKED, "not used (SCRUTIN_ROLL=open)")}
 
 
 def test_a_slow_answer_is_no_skew() -> None:
