@@ -87,6 +87,7 @@ _ROLL = "tests/integration/test_roll.py::test_the_roll_in_the_log"
 _MIRROR = "tests/integration/test_mirror.py::test_check_and_rebuild_as_a_user"
 _REBUILD = "tests/integration/test_rebuild.py::"
 _ADOPT = "tests/integration/test_adopt.py::"
+_CUTOVER = "tests/integration/test_cutover.py::test_a_shadow_run_a_switch_and_the_way_back"
 _STACK = "tests/integration/test_stack.py::"
 _DEMO = "tests/acceptance/test_demo.py::test_every_figure_is_equal_and_nothing_is_left"
 _HELD = "tests/acceptance/test_demo.py::test_held_until_interrupted_and_refused_beside_another"
@@ -175,6 +176,10 @@ ELSEWHERE = {
         _ADOPT + "test_where_the_old_system_disagrees_with_itself"
     ),
     "scrutin adopt --undo": _ADOPT + "test_undo_puts_everything_back",
+    "scrutin adopt --from-database voting": _CUTOVER,
+    "scrutin compare OLD [NEW]": _CUTOVER,
+    "scrutin compare voting --watch": _CUTOVER,
+    "scrutin compare voting --wait 60": _CUTOVER,
     "scrutin guardian new": _CLI_TALLY,
     "scrutin guardian backup": _CLI_TALLY,
     "scrutin guardian check": _CLI_TALLY,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.control import ContestKind
 from streams.core.keys import ELECTION_PREFIX
 from streams.errors import ScrutinError
 
@@ -28,12 +29,19 @@ VOTES: Final = (AUDIT, ELECTION_VOTES)
 """Tables with one row a vote."""
 KNOWN: Final = (*VOTES, DUPLICATES, RESULTS, ELECTION_RESULTS, ELECTIONS, LAWS)
 
+TOTALS_OF: Final = {
+    (AUDIT, ContestKind.LAW): RESULTS,
+    (ELECTION_VOTES, ContestKind.ELECTION): ELECTION_RESULTS,
+}
+"""Table of votes and kind of contest -> the old system's own totals of them."""
+
 _HASHES: Final = ("vote_hash", "voter_hash", "hash")
 _CHOICES: Final = ("choice", "vote")
 _TIMES: Final = ("timestamp", "vote_timestamp", "attempt_timestamp", "voted_at", "submitted_at")
 _PROCESSED: Final = ("processed_timestamp", "processed_at", "created_at")
 _FIRST: Final = ("first_attempt", "first_attempt_at")
 _LAST: Final = ("last_attempt", "last_attempt_at")
+_UPDATED: Final = "updated_at"
 _SECRETS: Final = ("nas", "code")
 _COUNTS: Final = ("vote_count", "votes")
 _MAPPED: Final = (
@@ -65,6 +73,7 @@ class Dialect:
             its election), choice, at, citizen, attempts (NULL where a row is one attempt), extra;
             None without such a table.
         totals: table -> query for its totals: kind, contest, choice, votes.
+        changed: table of totals -> query for the time of its last change, where it has one.
         elections: query for the contests of the old system's elections; None without their table.
         laws: whether the system has votes on laws.
         candidates: whether it has votes for candidates.
@@ -74,6 +83,7 @@ class Dialect:
     votes: Mapping[str, str]
     duplicates: str | None
     totals: Mapping[str, str]
+    changed: Mapping[str, str]
     elections: str | None
     laws: bool
     candidates: bool
@@ -117,6 +127,11 @@ def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = 
         if duplicates is None
         else _duplicates(schema, duplicates, default_election),
         totals=totals,
+        changed={
+            table: f"SELECT max({_moment(tables[table], _UPDATED)}) {_from(schema, table)}"
+            for table in totals
+            if _UPDATED in tables[table]
+        },
         elections=f"SELECT '{ELECTION_PREFIX}' || id::text AS contest {_from(schema, ELECTIONS)}"
         if "id" in tables.get(ELECTIONS, {})
         else None,

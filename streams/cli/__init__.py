@@ -42,6 +42,7 @@ MODULES = {
     "fresh": "fresh",
     "skip": "skip",
     "adopt": "adopt",
+    "compare": "compare",
     "migrate": "migrate",
     "roles": "roles",
     "reset": "reset",
