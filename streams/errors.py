@@ -14,6 +14,9 @@ LOG_LOST: Final = (
     "`--from-audit`, from the database. To start a new count: `scrutin fresh` archives the "
     "results of the old one"
 )
+OLD_VOTERS: Final = (
+    f"If they voted in an older system: `scrutin adopt` imports its votes. {LOG_LOST}"
+)
 OLD_RESULTS: Final = (
     "If they belong to this log: `scrutin rebuild postgres` rebuilds all tables. If they belong "
     "to an older system: `scrutin adopt` imports its votes, `scrutin fresh` archives them"

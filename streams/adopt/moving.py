@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from streams.adapters.postgres.migrations import migrations
+from streams.adapters.postgres.migrations import migrations, reader_schemas
 from streams.adopt.statements import REPLACED, SCHEMA, UNDONE
 from streams.errors import ScrutinError
 
 _CREATED: Final = re.compile(
     r"^ *CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (\w+)(?!\w*\.)", re.MULTILINE
 )
-_SCHEMAS: Final = re.compile(r"CREATE SCHEMA IF NOT EXISTS (\w+)")
 _KINDS: Final = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
 
 _STANDING: Final = """
@@ -75,10 +74,5 @@ async def undo(connection: Any, moved: list[str]) -> None:
     if moved:
         await move(connection, moved, REPLACED, "public")
         await connection.execute(f"DROP SCHEMA {REPLACED}")
-    for schema in [SCHEMA, *_reader_schemas()]:
+    for schema in [SCHEMA, *reader_schemas()]:
         await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
-
-
-def _reader_schemas() -> list[str]:
-    texts = [migration.statements for migration in migrations()]
-    return sorted({name for text in texts for name in _SCHEMAS.findall(text)})

@@ -20,7 +20,7 @@ from streams.adapters.redis.client import redis_errors
 from streams.adapters.redis.keys import PATTERN_OFFSETS, PATTERNS_SEEN, VOTED_HASHES
 from streams.core.records import Verdicts
 from streams.core.topics import VALIDATION_TOPIC
-from streams.errors import LOG_LOST, LogMismatch, ServiceUnavailable
+from streams.errors import OLD_VOTERS, LogMismatch, ServiceUnavailable
 from streams.messages.outgoing import accepted
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
@@ -215,5 +215,5 @@ async def check_mirror(redis: Redis, reader: LogReader, partitions: int) -> None
         raise LogMismatch(
             f"The set {VOTED_HASHES} has {voted} members, but the log holds no vote",
             where={"set": VOTED_HASHES, "topic": VALIDATION_TOPIC},
-            todo=LOG_LOST,
+            todo=OLD_VOTERS,
         )

@@ -162,8 +162,22 @@ class Stack:
                 return []
             self._ensure(name for name in dead if record.services[name].kind == "native")
             self._file.save(record)
-            self._start(record, dead, deadline_seconds)
+            try:
+                self._start(record, dead, deadline_seconds)
+            except BaseException:
+                self._forget_given(record, dead)
+                raise
             return dead
+
+    def _forget_given(self, record: StackRecord, dead: Iterable[str]) -> None:
+        """Keep no address of the environment that did not answer: later commands would use it."""
+        for name in dead:
+            if record.services[name].kind == "given":
+                del record.services[name]
+        if record.services:
+            self._save(record)
+        else:
+            self._file.path.unlink(missing_ok=True)
 
     def _default(self, record: StackRecord) -> list[str]:
         """Every service; as many brokers as requested or already recorded."""

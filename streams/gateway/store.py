@@ -121,7 +121,8 @@ class LawResult(msgspec.Struct):
     oui_count: int
     non_count: int
     total_votes: int
-    updated_at: datetime | None
+    updated_at: datetime
+    """Without votes: when the law was announced or last changed."""
 
 
 class TimelinePoint(msgspec.Struct):
@@ -231,10 +232,14 @@ class Store(Pooled):
         """Ids of contests that have votes or were announced, except archived ones."""
         return [row["contest"] for row in await self.fetch(CONTESTS)]
 
-    async def knows(self, contest: str) -> bool:
-        """Whether a contest was announced."""
-        rows = await self.fetch("SELECT 1 FROM contests WHERE contest_id = $1", contest)
-        return bool(rows)
+    async def announced(self, contest: str) -> datetime | None:
+        """When a contest was announced or last changed; None if it was not announced."""
+        for row in await self.fetch(
+            "SELECT updated_at FROM contests WHERE contest_id = $1", contest
+        ):
+            changed: datetime = row["updated_at"]
+            return changed
+        return None
 
     async def window(self, contest: str) -> tuple[str, bool] | None:
         """State of an announced contest, and whether it applies to votes."""

@@ -21,6 +21,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from streams.adapters.redis.keys import THROTTLE_PREFIX
 from streams.gateway.local_windows import LocalWindow, Room
 from streams.gateway.problems import Problem
 from streams.runtime.metrics import GatewayMetrics
@@ -54,7 +55,7 @@ class Throttle:
         storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
-            key_prefix="scrutin:throttle",
+            key_prefix=THROTTLE_PREFIX,
             connection_pool=redis.connection_pool,  # type: ignore[arg-type]
         )
         self._limiter = MovingWindowRateLimiter(storage)

@@ -15,7 +15,7 @@ from streams.adapters.kafka.admin import delete_topic, ensure_topics
 from streams.adapters.kafka.view import LogView, Record
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import connected
-from streams.adapters.postgres.migrations import migrate, migrations
+from streams.adapters.postgres.migrations import migrate, migrations, reader_schemas
 from streams.adapters.redis.client import redis_client
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 from streams.errors import ScrutinError
@@ -122,6 +122,10 @@ async def _move_tables(
         await connection.execute(f"CREATE SCHEMA {outcome.schema}")
         for kind, name in present:
             await connection.execute(f"ALTER {kind} {name} SET SCHEMA {outcome.schema}")
+        # Their views show the tables that were moved, and an early migration of some cannot
+        # replace a later one.
+        for schema in reader_schemas():
+            await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     await migrate(connection)
 
 

@@ -34,7 +34,7 @@ from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import translated
 from streams.adapters.rabbitmq.client import Channel, QueueMissing, connected
 from streams.adapters.redis.client import redis_errors
-from streams.adapters.redis.keys import COUNTER_PREFIX, VOTED_HASHES
+from streams.adapters.redis.keys import COUNTER_PREFIX, THROTTLE_PREFIX, VOTED_HASHES
 from streams.control.epochs import read_epochs
 from streams.control.issuer import NOW_MS, Issuer
 from streams.core.contests import reset_to_drafts
@@ -191,11 +191,13 @@ class Reset:
     async def _empty_mirror(self) -> None:
         async with redis_errors("empty the mirror"):
             names: list[str | bytes] = [VOTED_HASHES]
-            async for name in self.redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK):
-                names.append(name)
-                if len(names) >= _CHUNK:
-                    await self.redis.unlink(*names)
-                    names = []
+            # Requests of the rehearsal must not throttle the real vote.
+            for prefix in (COUNTER_PREFIX, THROTTLE_PREFIX):
+                async for name in self.redis.scan_iter(f"{prefix}*", count=_CHUNK):
+                    names.append(name)
+                    if len(names) >= _CHUNK:
+                        await self.redis.unlink(*names)
+                        names = []
             if names:
                 await self.redis.unlink(*names)
 

@@ -154,6 +154,11 @@ READERS: dict[str, dict[str, str]] = {
         " non_percentage, last_vote_at",
         "vote_statistics": "law_id, oui_count, non_count, total_votes",
     },
+    "reader_api": {
+        "vote_results": "law_id, oui_count, non_count, total_votes, updated_at",
+        "vote_audit": "vote_hash, law_id, timestamp, status",
+        "duplicate_attempts": "vote_hash, law_id, attempt_count, first_attempt, last_attempt",
+    },
 }
 """Schema -> relation -> the columns that its readers were written against."""
 
@@ -389,6 +394,14 @@ def test_audit_of_the_voting_services_has_every_message(seen: Seen) -> None:
     [first, *_] = seen.read("vote_audit", "reader_voting", status="invalid")
     assert first["error_message"] == "not_on_roll"
     assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_audit_of_the_deployed_api_has_its_statuses(seen: Seen) -> None:
+    rows = seen.read("vote_audit", "reader_api")
+    statuses = sorted(row["status"] for row in rows)
+    assert statuses == [*["accepted"] * len(FORMS), "duplicate", "invalid", "invalid"]
+    [row] = seen.read("vote_audit", "reader_api", status="duplicate")
+    assert (row["vote_hash"], row["law_id"]) == (voter("a"), "law-001")
 
 
 def test_duplicate_row_counts_the_first_submission(seen: Seen) -> None:

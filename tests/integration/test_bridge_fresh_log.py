@@ -32,6 +32,7 @@ async def test_voters_without_a_log_are_refused(world: BridgeHarness, roll: str)
     said = "\n".join(bridge.tail())
     assert VOTED_HASHES in said
     assert "`scrutin fresh`" in said
+    assert "`scrutin adopt`" in said
     assert voter(1) not in said
     # What it says to type works.
     done = await asyncio.to_thread(run_cli, world.env, "fresh", "--json")

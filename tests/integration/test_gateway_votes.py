@@ -12,6 +12,7 @@ from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import child_environment, gateway
 from tests.harness import metrics, redis_of, until
+from tests.integration.cli_harness import run_cli
 from tests.integration.gateway_harness import (
     NO_LIMITS,
     Client,
@@ -60,6 +61,11 @@ async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: P
             assert (await client.get(f"{path}{(now + hour).isoformat()}"))[1]["points"] == []
             assert (await client.get(f"{path}tomorrow"))[0] == 400
             assert (await client.get("/api/v1/results/L-2"))[0] == 404
+            # Announced and without votes.
+            await asyncio.to_thread(run_cli, chain.env, "contest", "create", "L-2", "--wait", "60")
+            status, result = await client.get("/api/v1/results/L-2")
+            assert (status, result["total_votes"]) == (200, 0)
+            assert datetime.fromisoformat(result["updated_at"]).tzinfo is not None
             assert await chain.gateways[0].terminate() == 0
             chain.gateways[0].start()
             await chain.gateways[0].ready()

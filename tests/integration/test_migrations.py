@@ -13,6 +13,7 @@ from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, SchemaNewer
 from streams.settings.model import Settings
 from tests.harness import database
+from tests.integration.old_systems import OLD_ELECTIONS, SCHEMAS
 from tests.integration.sink_harness import own_database, rows
 
 DOCUMENTED = {
@@ -115,7 +116,18 @@ async def test_a_migration_that_fails_leaves_nothing_behind(db: asyncpg.Connecti
     await db.execute("CREATE TABLE vote_windows (id integer)")
     with pytest.raises(LogMismatch, match='"vote_windows" already exists'):
         await migrate(db)
-    assert await rows(db, "SELECT version FROM schema_migrations") == []
+    assert await db.fetchval("SELECT to_regclass('schema_migrations')") is None
     assert await db.fetchval("SELECT to_regclass('vote_results')") is None
     await db.execute("DROP TABLE vote_windows")
     assert await migrate(db) == migrations()
+
+
+@pytest.mark.parametrize("old", [*SCHEMAS.values(), *OLD_ELECTIONS[:1]], ids=lambda sql: sql[:40])
+async def test_tables_of_every_replaced_service_are_refused_with_the_way_on(
+    db: asyncpg.Connection, old: str
+) -> None:
+    await db.execute(old)
+    with pytest.raises(LogMismatch) as caught:
+        await migrate(db)
+    assert "`scrutin adopt`" in caught.value.todo
+    assert await db.fetchval("SELECT to_regclass('schema_migrations')") is None

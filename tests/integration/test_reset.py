@@ -14,6 +14,7 @@ import pytest
 from schemas.codec import decode_input, encode
 from schemas.control import EpochOpened
 from schemas.votes import Vote, VoteBatch
+from streams.adapters.redis.keys import THROTTLE_PREFIX
 from streams.control.issuer import insert_command
 from streams.core.topics import WINDOWS_TOPIC
 from streams.devstack import Stack
@@ -59,7 +60,9 @@ async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path
                 world.publish(law_vote(n) for n in range(500))
                 world.publish([law_vote(1, n=2), b"junk"])
                 await counted(db, 500)
+                await world.redis.set(f"{THROTTLE_PREFIX}:LIMITS/address/somebody/10/1/minute", 10)
                 await _under_load(world, db)
+                assert [name async for name in world.redis.scan_iter(f"{THROTTLE_PREFIX}*")] == []
                 # The voters of the first rehearsal can vote again; each once.
                 world.publish(law_vote(n) for n in range(500))
                 await counted(db, 500)

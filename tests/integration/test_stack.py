@@ -23,7 +23,7 @@ from redis import Redis
 from streams.cli import stack as cli
 from streams.devstack import Stack, ports, process
 from streams.devstack.state import ProcessRecord, StackRecord, StateFile
-from streams.errors import PortTaken, StackError
+from streams.errors import PortTaken, ServiceUnavailable, StackError
 from tests.harness import until
 
 NAMES = {
@@ -465,6 +465,16 @@ class TestFailures:
             monkeypatch.setattr(ports, "choose", lambda *_: choices.pop(0))
             stack.up(only=["redis"], prefer="native")
             assert stack.env()["REDIS_PORT"] != str(port)
+        stack.down()
+
+    def test_an_address_that_does_not_answer_is_forgotten(self, tmp_path: Path) -> None:
+        directory = tmp_path / "given"
+        absent = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(ports.choose(1)[0])}
+        with pytest.raises(ServiceUnavailable, match="does not answer"):
+            Stack(directory, environ=absent).up(only=["redis"], deadline_seconds=1)
+        stack = Stack(directory, environ={})
+        assert stack.status() == []
+        assert stack.up(only=["redis"], prefer="native") == ["redis"]
         stack.down()
 
     def test_the_command_exits_by_the_name_of_the_error(self, some: Callable[..., Stack]) -> None:

@@ -20,6 +20,7 @@ from streams.errors import ExitCode
 from streams.load.programs import Program
 from tests.harness import metrics, until
 from tests.integration.kafka_names import admin
+from tests.integration.old_systems import SCHEMAS
 from tests.integration.worker_harness import APP_ID, PARTITIONS, WorkerHarness, ending
 from tests.strategies import make_batch, make_vote
 
@@ -288,6 +289,13 @@ async def test_another_number_of_partitions(world: WorkerHarness) -> None:
     code, log = await world.refused(SCRUTIN_PARTITIONS=str(PARTITIONS + 1))
     assert code == ExitCode.TOPOLOGY_MISMATCH
     assert "SCRUTIN_PARTITIONS" in ending(log)["error"]
+
+
+async def test_tables_of_a_replaced_service(world: WorkerHarness) -> None:
+    await world.db.execute(SCHEMAS["voting"])
+    code, log = await world.refused()
+    assert code == ExitCode.LOG_MISMATCH
+    assert "`scrutin adopt`" in ending(log)["error"]
 
 
 async def test_an_input_topic_that_was_recreated(world: WorkerHarness) -> None:

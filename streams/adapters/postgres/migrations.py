@@ -1,4 +1,4 @@
-"""Applies the numbered migrations of `sql/`, each in its own transaction, under a lock."""
+"""Applies the numbered migrations of `sql/` in one transaction, under a lock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import asyncpg
 from streams.errors import LogMismatch, SchemaNewer, ScrutinError, SettingsError
 
 _NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
+_SCHEMA: Final = re.compile(r"CREATE SCHEMA IF NOT EXISTS (\w+)")
+_BEGIN: Final = (
+    "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY, name text NOT NULL,"
+    " applied_at timestamptz NOT NULL DEFAULT now())"
+)
 _LOCK: Final = 0x5C277153
 """Key of the advisory lock; any constant that no other program uses."""
 
@@ -39,6 +44,11 @@ def migrations() -> list[Migration]:
     return found
 
 
+def reader_schemas() -> list[str]:
+    """Schemas of views that the migrations create, for readers of the replaced tables."""
+    return sorted({name for one in migrations() for name in _SCHEMA.findall(one.statements)})
+
+
 async def migrate(connection: asyncpg.Connection) -> list[Migration]:
     """Bring the database to this version; returns the migrations that were applied.
 
@@ -50,11 +60,10 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
     known = migrations()
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
-        # A worker's user may not run CREATE TABLE, even if the table exists.
-        if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
-            await _begin(connection)
-        rows = await connection.fetch("SELECT version FROM schema_migrations")
-        applied = {row["version"] for row in rows}
+        applied: set[int] = set()
+        if await connection.fetchval("SELECT to_regclass('schema_migrations')") is not None:
+            rows = await connection.fetch("SELECT version FROM schema_migrations")
+            applied = {row["version"] for row in rows}
         if newer := sorted(applied - {m.version for m in known}):
             raise SchemaNewer(
                 f"The database has migration {newer[-1]}; this version ends at {known[-1].version}",
@@ -62,23 +71,13 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
                 todo="Run the newer version of Scrutin, or restore the database it replaced",
             )
         pending = [m for m in known if m.version not in applied]
-        for migration in pending:
-            await _apply(connection, migration)
+        # One that is refused leaves nothing of the others.
+        async with connection.transaction():
+            for migration in pending:
+                await _apply(connection, migration)
         return pending
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
-
-
-async def _begin(connection: asyncpg.Connection) -> None:
-    try:
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations ("
-            "version integer PRIMARY KEY, name text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
-        # InvalidSchemaName: the user has no access to the schema at all.
-        raise _not_permitted(error) from error
 
 
 def _not_permitted(error: Exception) -> SettingsError:
@@ -91,14 +90,16 @@ def _not_permitted(error: Exception) -> SettingsError:
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
     try:
-        async with connection.transaction():
-            await connection.execute(migration.statements)
-            await connection.execute(
-                "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)",
-                migration.version,
-                migration.name,
-            )
-    except asyncpg.InsufficientPrivilegeError as error:
+        if migration.version == 1:
+            await connection.execute(_BEGIN)
+        await connection.execute(migration.statements)
+        await connection.execute(
+            "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)",
+            migration.version,
+            migration.name,
+        )
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
+        # InvalidSchemaName: the user has no access to the schema at all.
         raise _not_permitted(error) from error
     except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
         raise LogMismatch(

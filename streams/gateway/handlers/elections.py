@@ -16,7 +16,14 @@ from streams.gateway.problems import Problem
 from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
 
-UPDATED = "SELECT max(updated_at) AS at FROM contest_results WHERE contest_id = $1"
+UPDATED = """
+SELECT coalesce(
+    (SELECT max(updated_at) FROM contest_results WHERE contest_id = $1),
+    (SELECT updated_at FROM contests WHERE contest_id = $1),
+    now()
+) AS at
+"""
+"""Without votes: when the contest was announced or last changed."""
 
 
 def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from datetime import tzinfo
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -42,6 +43,20 @@ STATES: Final = {
 }
 
 
+def page_link(path: str, given: Iterable[tuple[str, str]], number: int, page_size: int) -> str:
+    """Path and query of a page of a list.
+
+    Args:
+        path: under which the client found the list; the other service's path may not be routed.
+        given: query of the client's request.
+        number: of the page.
+        page_size: of every page.
+    """
+    kept = [(name, value) for name, value in given if name not in {"page", "page_size"}]
+    query = urlencode([*kept, ("page", str(number)), ("page_size", str(page_size))])
+    return f"{path.strip('/')}/?{query}"
+
+
 def poll_handlers(*, polls: Polls, cards: Cards, views: PollViews) -> list[HTTPRouteHandler]:
     """The handlers that list and show polls."""
 
@@ -67,13 +82,12 @@ def poll_handlers(*, polls: Polls, cards: Cards, views: PollViews) -> list[HTTPR
         )
         results = await views.shown(request, found, full_name)
 
+        given = request.query_params.multi_items()
+
         def link(number: int) -> str | None:
             if not 1 <= number <= max(1, -(-count // page_size)):
                 return None
-            asked = {"page": number, "page_size": page_size, "status": status}
-            filters = {"search": search, "creator": creator, "full_name": full_name}
-            given = {name: text for name, text in filters.items() if text is not None}
-            return f"{request.base_url}polls/?{urlencode({**asked, **given})}"
+            return f"{request.base_url}{page_link(request.url.path, given, number, page_size)}"
 
         return PollPage(count, link(page + 1), link(page - 1), results)
 

@@ -51,8 +51,8 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
     async def law(law_id: ContestId) -> LawResult:
         for found in await store.laws(_named(law_id)):
             return found
-        if await store.knows(law_id):
-            return LawResult(law_id, 0, 0, 0, None)
+        if (announced := await store.announced(law_id)) is not None:
+            return LawResult(law_id, 0, 0, 0, announced)
         raise Problem(404, f"No results for {law_id}")
 
     @get(
@@ -66,7 +66,7 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
     @get("/results/{contest:str}", tags=["results"], summary="One contest, of any kind")
     async def contest_result(contest: ContestId) -> ContestResult:
         totals = await store.totals([_named(contest)])
-        if not totals and not await store.knows(contest):
+        if not totals and await store.announced(contest) is None:
             raise Problem(404, "No such contest")
         choices = totals.get(contest, {})
         standing = (await store.standings([contest]))[contest][1]

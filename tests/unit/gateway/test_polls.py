@@ -16,6 +16,7 @@ from streams.core.keys import stored_hash, voter_key
 from streams.core.polls import Who, is_signed, poll_key, sign
 from streams.core.rules import Rules
 from streams.gateway.handlers.poll_forms import OptionForm, PollForm, checked
+from streams.gateway.handlers.polls import page_link
 from streams.gateway.poll_store import contest_for
 from streams.gateway.problems import Problem
 from streams.gateway.voters import Voters
@@ -196,3 +197,11 @@ def test_polls_are_validated_by_their_contest_and_laws_are_not() -> None:
     closed = Contest("poll:7", "poll", "?", "closed", ["1", "2"], "open", None, None)
     rules.apply(ContestsChanged(2, b"d" * 16, 0, True, [closed]))
     assert judge(vote("poll:7", "2", on_roll), b"k") == "contest_closed"
+
+
+def test_the_next_page_stays_under_the_path_of_the_list() -> None:
+    asked = [("full_name", "Ann Lee"), ("page", "1"), ("page_size", "5")]
+    assert page_link("/api/polls/get-list/", asked, 2, 5) == (
+        "api/polls/get-list/?full_name=Ann+Lee&page=2&page_size=5"
+    )
+    assert page_link("/polls", [], 2, 10) == "polls/?page=2&page_size=10"

@@ -1,0 +1,75 @@
+-- Readers of deployed tables that found other names or types in the first views for them.
+DO $$
+BEGIN
+    IF current_schema() <> 'public' THEN
+        RETURN;
+    END IF;
+
+    -- `vote_count` is the deployed name. A region is a number there, so that readers can join it.
+    DROP VIEW reader_elections.election_results, reader_elections.election_votes;
+
+    CREATE VIEW reader_elections.election_results AS
+    SELECT row_number() OVER (ORDER BY election_id, region_id, candidate_id) AS id,
+           election_id,
+           region_id::integer AS region_id,
+           candidate_id,
+           votes AS vote_count,
+           votes,
+           CASE WHEN sum(votes) OVER seat > 0
+                THEN round(100.0 * votes / sum(votes) OVER seat, 2) ELSE 0 END AS percentage,
+           updated_at
+    FROM election_standings
+    WINDOW seat AS (PARTITION BY election_id, region_id);
+
+    CREATE VIEW reader_elections.election_votes AS
+    SELECT a.id,
+           a.voter_hash AS vote_hash,
+           e.id AS election_id,
+           -- A vote may carry any text.
+           coalesce(c.region_id, CASE WHEN a.metadata ->> 'region_id' ~ '^[0-9]{1,9}$'
+                                      THEN (a.metadata ->> 'region_id')::bigint END)::integer
+               AS region_id,
+           a.candidate_id,
+           e.voting_method,
+           -- A choice is one candidate or, in order, those of a ranking: 3>1>2.
+           CASE WHEN a.choice ~ '^[1-9][0-9]{0,17}(>[1-9][0-9]{0,17})*$'
+                     AND (e.voting_method <> 'single_choice' OR position('>' IN a.choice) > 0)
+                THEN ('[' || replace(a.choice, '>', ',') || ']')::jsonb END AS ranked_choices,
+           a.vote_timestamp,
+           a.processed_timestamp AS processed_at
+    FROM vote_audit AS a
+    JOIN elections AS e ON e.contest_id = a.contest
+    LEFT JOIN candidates AS c ON c.id = a.candidate_id;
+
+    -- The tests of the deployed API: a row for each message, by what became of it.
+    CREATE SCHEMA IF NOT EXISTS reader_api;
+
+    CREATE VIEW reader_api.vote_results AS
+    SELECT id, law_id, oui_count, non_count, total_votes, created_at, updated_at FROM vote_results;
+
+    CREATE VIEW reader_api.vote_audit AS
+    SELECT id,
+           vote_hash,
+           law_id,
+           choice AS vote,
+           'accepted'::varchar(20) AS status,
+           "timestamp",
+           processed_timestamp AS processed_at,
+           NULL::text AS error_message,
+           metadata
+    FROM vote_audit
+    UNION ALL
+    SELECT -id,
+           vote_hash,
+           law_id,
+           choice,
+           CASE status WHEN 'malformed' THEN 'invalid' ELSE status END,
+           "timestamp",
+           processed_timestamp,
+           reason,
+           metadata
+    FROM rejected_votes;
+
+    CREATE VIEW reader_api.duplicate_attempts AS
+    SELECT id, vote_hash, law_id, attempt_count, first_attempt, last_attempt FROM duplicate_attempts;
+END $$;
