@@ -23,7 +23,7 @@ import asyncpg
 import msgspec
 
 from schemas.notices import AdoptionBegun, AdoptionEnded
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import writing
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_client
@@ -46,7 +46,6 @@ from streams.adopt.staging import LONG_S, Step, assess, columns, stage
 from streams.errors import ScrutinError
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
-from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
 
 CHUNK_ITEMS: Final = 20_000
@@ -196,38 +195,37 @@ async def write_items(config: DeploymentConfig, advance: Callable[[int], None]) 
     """
     await notify_bridges(config, AdoptionBegun)
     epoch = await check_log(config)
-    writer = LogWriter(config.kafka.servers, outages=OutageTracker(config.retry.max_attempts))
-    try:
-        async with connected(config.postgres) as connection:
-            row = await connection.fetchrow(sql.READ_ADOPTION)
-            assert row is not None, "nothing is staged"
-            done = row["done"]
-            advance(done)
-            while done < row["items"]:
-                items = await connection.fetch(sql.READ_ITEMS, done, CHUNK_ITEMS)
-                await writer.write(
-                    records(
-                        [dict(item) for item in items],
-                        adoption=row["adoption"],
-                        ingest_ms=time.time_ns() // 1_000_000,
-                        name=f"adopt {config.name}",
-                        epoch=epoch,
-                        partitions=config.kafka.partitions,
-                    )
+    async with (
+        writing(config.kafka, config.retry) as writer,
+        connected(config.postgres) as connection,
+    ):
+        row = await connection.fetchrow(sql.READ_ADOPTION)
+        assert row is not None, "nothing is staged"
+        done = row["done"]
+        advance(done)
+        while done < row["items"]:
+            items = await connection.fetch(sql.READ_ITEMS, done, CHUNK_ITEMS)
+            await writer.write(
+                records(
+                    [dict(item) for item in items],
+                    adoption=row["adoption"],
+                    ingest_ms=time.time_ns() // 1_000_000,
+                    name=f"adopt {config.name}",
+                    epoch=epoch,
+                    partitions=config.kafka.partitions,
                 )
-                failpoints.at(Point.AFTER_ADOPTED)
-                done = items[-1]["n"]
-                finished = datetime.now(UTC) if done >= row["items"] else None
-                await connection.execute(sql.SET_PROGRESS, done, finished)
-                advance(len(items))
-            if not row["items"]:
-                await connection.execute(sql.SET_PROGRESS, 0, datetime.now(UTC))
-            await notify_bridges(config, AdoptionEnded)
-            found = await present(connection)
-            assert found is not None
-            return found
-    finally:
-        await writer.close()
+            )
+            failpoints.at(Point.AFTER_ADOPTED)
+            done = items[-1]["n"]
+            finished = datetime.now(UTC) if done >= row["items"] else None
+            await connection.execute(sql.SET_PROGRESS, done, finished)
+            advance(len(items))
+        if not row["items"]:
+            await connection.execute(sql.SET_PROGRESS, 0, datetime.now(UTC))
+        await notify_bridges(config, AdoptionEnded)
+        found = await present(connection)
+        assert found is not None
+        return found
 
 
 async def end(config: DeploymentConfig) -> None:

@@ -7,19 +7,18 @@ from contextlib import suppress
 
 from schemas.codec import encode
 from schemas.control import EpochOpened
-from schemas.genesis import Genesis, RehearsalGenesis
+from schemas.genesis import RehearsalGenesis
 from schemas.notices import AdoptionBegun, AdoptionEnded
 from schemas.votes import AdoptedVoteBatch, VoteBatch
 from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.view import LogView
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import writing
 from streams.control.skips import read_input
 from streams.core.records import OutRecord
 from streams.core.rules import epoch_of
 from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable
 from streams.inspect.rabbit import look
-from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
 from streams.settings.queues import AGGREGATION, VALIDATION
 
@@ -57,7 +56,7 @@ async def check_log(config: DeploymentConfig) -> int:
 
 async def log_state(config: DeploymentConfig) -> tuple[int, bool]:
     """The log's epoch, and whether it holds votes of this epoch that were not adopted."""
-    genesis = await _ensured(config)
+    genesis = await ensure_topics(config.kafka)
     epoch, latest = 0, -1
     async with LogView(config.kafka.servers) as view:
         async for batch in view.read(VALIDATION_TOPIC, await view.spans(VALIDATION_TOPIC)):
@@ -80,14 +79,7 @@ async def notify_bridges(
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    genesis = await _ensured(config)
+    genesis = await ensure_topics(config.kafka)
     notice = kind(genesis[0].log_id, time.time_ns() // 1_000_000)
-    writer = LogWriter(config.kafka.servers, outages=OutageTracker(config.retry.max_attempts))
-    try:
+    async with writing(config.kafka, config.retry) as writer:
         await writer.write([OutRecord(CONTROL_TOPIC, 0, encode(notice))])
-    finally:
-        await writer.close()
-
-
-async def _ensured(config: DeploymentConfig) -> dict[int, Genesis]:
-    return await ensure_topics(config.kafka)

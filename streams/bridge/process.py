@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -325,9 +325,8 @@ async def serve(config: BridgeConfig) -> ExitCode:
         loop.add_signal_handler(number, on_signal)
     dump_tasks_on_signal(lambda: {"main": loop})
     metrics = BridgeMetrics(process_registry())
-    redis = redis_client(config.intake.deployment.redis)
-    bridge = Bridge(config, redis, metrics)
-    try:
+    async with aclosing(redis_client(config.intake.deployment.redis)) as redis:
+        bridge = Bridge(config, redis, metrics)
         async with StatusServer(
             host=config.metrics_host,
             port=config.metrics_port,
@@ -338,8 +337,6 @@ async def serve(config: BridgeConfig) -> ExitCode:
         ) as status:
             log.info("bridge started", metrics_port=status.port, name=config.intake.deployment.name)
             await _until_stopped(bridge, stop, config.drain_timeout_s)
-    finally:
-        await redis.aclose()
     log.info("bridge ended")
     return ExitCode.OK
 

@@ -12,12 +12,11 @@ import asyncpg
 import typer
 
 from streams.adapters.kafka.admin import ensure_topics
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import writing
 from streams.adapters.postgres.connection import connect, translated
 from streams.cli.show import counting
 from streams.control.issuer import Issuer
 from streams.errors import ServiceUnavailable
-from streams.runtime.outages import OutageTracker
 from streams.settings.model import Settings
 
 WaitOption = Annotated[
@@ -42,21 +41,17 @@ async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
     """
     genesis = await ensure_topics(settings.kafka)
     connection = await connect(settings.postgres)
-    writer = LogWriter(
-        settings.kafka.servers,
-        outages=OutageTracker(settings.max_retry_attempts),
-    )
     try:
-        yield Issuer(
-            connection=connection,
-            writer=writer,
-            partitions=settings.partitions,
-            log_id=genesis[0].log_id,
-            name=settings.worker_id,
-            enforced=settings.enforce_contests != "false",
-        )
+        async with writing(settings.kafka, settings.retry) as writer:
+            yield Issuer(
+                connection=connection,
+                writer=writer,
+                partitions=settings.partitions,
+                log_id=genesis[0].log_id,
+                name=settings.worker_id,
+                enforced=settings.enforce_contests != "false",
+            )
     finally:
-        await writer.close()
         await connection.close()
 
 

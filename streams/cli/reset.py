@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import typer
@@ -61,28 +62,25 @@ def command(
 
 async def _reset(settings: Settings, confirm: str) -> dict[str, Any]:
     steps = Console(stderr=True)
-    redis = redis_client(settings.redis)
-    try:
-        async with (
-            issuing(settings) as issuer,
-            LogView(settings.kafka.servers) as view,
-            issuer.turn(),
-        ):
-            await require_owner(issuer.connection, settings.postgres, "scrutin reset")
-            require_rehearsal(await ensure_topics(settings.kafka), confirm)
+    async with (
+        aclosing(redis_client(settings.redis)) as redis,
+        issuing(settings) as issuer,
+        LogView(settings.kafka.servers) as view,
+        issuer.turn(),
+    ):
+        await require_owner(issuer.connection, settings.postgres, "scrutin reset")
+        require_rehearsal(await ensure_topics(settings.kafka), confirm)
 
-            async def wait(command_id: bytes) -> None:
-                await passed(issuer.connection, command_id, issuer.partitions, PAUSE_S)
+        async def wait(command_id: bytes) -> None:
+            await passed(issuer.connection, command_id, issuer.partitions, PAUSE_S)
 
-            return await Reset(
-                issuer=issuer,
-                view=view,
-                redis=redis,
-                rabbit=settings.rabbit,
-                ingress=[settings.queues.name(name) for name in settings.ingress],
-                review=settings.queues.name(REVIEW),
-                passed=wait,
-                say=lambda step: steps.print(f"[dim]{step}[/]"),
-            ).run()
-    finally:
-        await redis.aclose()
+        return await Reset(
+            issuer=issuer,
+            view=view,
+            redis=redis,
+            rabbit=settings.rabbit,
+            ingress=[settings.queues.name(name) for name in settings.ingress],
+            review=settings.queues.name(REVIEW),
+            passed=wait,
+            say=lambda step: steps.print(f"[dim]{step}[/]"),
+        ).run()

@@ -8,12 +8,11 @@ import typer
 
 from schemas.skip import Skip
 from streams.adapters.kafka.reader import LogReader
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import writing
 from streams.cli.show import JsonOption, console, iso, moment, run, write_json
 from streams.control.skips import UNDECODABLE_RECORD, decide_skip
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 from streams.errors import ScrutinError
-from streams.runtime.outages import OutageTracker
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -84,12 +83,9 @@ async def _decide(
         raise typer.BadParameter(
             f"there are {settings.partitions} partitions, from 0", param_hint="PARTITION"
         )
-    servers = settings.kafka.servers
-    writer = LogWriter(servers, outages=OutageTracker(settings.max_retry_attempts))
-    try:
-        return await decide_skip(LogReader(servers), writer, partition, offset, reason, write=write)
-    finally:
-        await writer.close()
+    reader = LogReader(settings.kafka.servers)
+    async with writing(settings.kafka, settings.retry) as writer:
+        return await decide_skip(reader, writer, partition, offset, reason, write=write)
 
 
 def _facts(partition: int, skip: Skip) -> dict[str, Any]:

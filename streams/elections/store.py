@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from streams.adapters.postgres.connection import translated
+from streams.adapters.postgres.connection import migrated, translated
 from streams.core.rows import moment
 from streams.elections.counting import Round
 from streams.elections.definitions import (
@@ -77,7 +77,7 @@ async def read_definitions(connection: asyncpg.Connection) -> Definitions:
         ServiceUnavailable: the database does not answer.
     """
     async with translated({"table": "elections"}):
-        try:
+        with migrated("tables for elections", {"table": "elections"}):
             parties = await connection.fetch(
                 "SELECT id, party_code, party_name, party_color FROM political_parties"
             )
@@ -86,12 +86,6 @@ async def read_definitions(connection: asyncpg.Connection) -> Definitions:
             )
             elections = await connection.fetch(READ_ELECTIONS)
             candidates = await connection.fetch(READ_CANDIDATES)
-        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-            raise ScrutinError(
-                "The database has no tables for elections",
-                where={"table": "elections"},
-                todo="Run `scrutin migrate`",
-            ) from error
     return Definitions(
         {row[0]: PartyDefinition(*row) for row in parties},
         {row[0]: Region(*row) for row in regions},

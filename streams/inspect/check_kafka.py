@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.codec import DecodeError, decode_input, decode_voted
 from schemas.genesis import Genesis
 from streams.adapters.kafka.admin import planned_topics
-from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.clients import kafka_admin
 from streams.adapters.kafka.view import LogView, Span
 from streams.core.topics import (
     CONTROL_TOPIC,
@@ -23,7 +22,6 @@ from streams.core.topics import (
 )
 from streams.inspect.checks import Check, failure, not_checked, ok, warning
 from streams.settings.configs import KafkaConfig
-from streams.settings.kafka_security import client
 
 SERVICE: Final = "kafka"
 _LOSSLESS_REPLICAS: Final = 3
@@ -66,16 +64,11 @@ async def gather(config: KafkaConfig) -> KafkaFacts:
     servers = config.servers
     facts = KafkaFacts()
     names = [topic.name for topic in planned_topics(config.app_id, config.partitions)]
-    admin = AIOKafkaAdminClient(**client(servers))
-    with kafka_answers(servers):
-        try:
-            await admin.start()
-            facts.brokers = len((await admin.describe_cluster())["brokers"])
-            described = {t["topic"]: t["partitions"] for t in await admin.describe_topics()}
-            found = [name for name in names if name in described]
-            configs = await _configs(admin, found)
-        finally:
-            await admin.close()
+    async with kafka_admin(servers) as admin:
+        facts.brokers = len((await admin.describe_cluster())["brokers"])
+        described = {t["topic"]: t["partitions"] for t in await admin.describe_topics()}
+        found = [name for name in names if name in described]
+        configs = await _configs(admin, found)
     for name in found:
         parts = described[name]
         facts.topics[name] = TopicFacts(

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from streams.adapters.postgres.connection import translated
-from streams.errors import ScrutinError
+from streams.adapters.postgres.connection import migrated, translated
 
 NOT_ENFORCED: Final = "not_enforced"
 """State of a contest whose closing has no effect on votes."""
@@ -123,10 +122,8 @@ async def fetch_contests(
         ServiceUnavailable: the database does not answer.
     """
     async with translated(where):
-        try:
+        with migrated("tables for contests", where):
             rows = await connection.fetch(READ, contest)
-        except asyncpg.UndefinedTableError as error:
-            raise unmigrated(where) from error
     return [
         ContestRow(
             row["contest_id"],
@@ -164,10 +161,3 @@ async def fetch_finals(connection: asyncpg.Connection) -> dict[str, Closing]:
         )
         for row in await connection.fetch(READ_FINALS)
     }
-
-
-def unmigrated(where: dict[str, object]) -> ScrutinError:
-    """The error for a database without Scrutin's tables."""
-    return ScrutinError(
-        "The database has no tables for contests", where=where, todo="Run `scrutin migrate`"
-    )

@@ -7,14 +7,9 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-import asyncpg
-import stamina
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
-
-from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.clients import kafka_admin, with_coordinator
 from streams.adapters.kafka.view import LogView, Span
-from streams.adapters.postgres.connection import connected
+from streams.adapters.postgres.connection import connected, migrated
 from streams.adapters.rabbitmq.client import QueueDepth
 from streams.core.topics import (
     VALIDATED_TOPIC,
@@ -28,7 +23,6 @@ from streams.core.topics import (
 from streams.errors import ScrutinError
 from streams.inspect.rabbit import look
 from streams.settings.configs import DeploymentConfig, KafkaConfig, PostgresConfig
-from streams.settings.kafka_security import client
 
 T = TypeVar("T")
 
@@ -182,22 +176,13 @@ async def committed_offsets(
     Returns:
         Reader -> (topic, partition) -> next offset.
     """
-    admin = AIOKafkaAdminClient(**client(list(bootstrap_servers)))
-    with kafka_answers(bootstrap_servers):
-        try:
-            await admin.start()
-            return {reader: await _committed(admin, group) for reader, group in of.items()}
-        finally:
-            await admin.close()
+    async with kafka_admin(bootstrap_servers) as admin:
+        return {reader: await _committed(admin, group) for reader, group in of.items()}
 
 
+@with_coordinator
 async def _committed(admin: Any, group: str) -> dict[tuple[str, int], int]:
-    # A new cluster has no coordinator until a client asks for one.
-    async for attempt in stamina.retry_context(
-        on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
-    ):
-        with attempt:
-            found = await admin.list_consumer_group_offsets(group)
+    found = await admin.list_consumer_group_offsets(group)
     return {(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
 
 
@@ -209,14 +194,8 @@ async def sink_offsets(config: PostgresConfig) -> dict[int, tuple[int, int]]:
         ServiceUnavailable: it does not answer.
     """
     async with connected(config) as connection:
-        try:
+        with migrated("table sink_offsets", config.where()):
             rows = await connection.fetch(
                 "SELECT partition, source_offset, validated_offset FROM sink_offsets"
             )
-        except asyncpg.UndefinedTableError as error:
-            raise ScrutinError(
-                "The database has no table sink_offsets",
-                where=config.where(),
-                todo="Run `scrutin migrate`",
-            ) from error
     return {row["partition"]: (row["source_offset"], row["validated_offset"]) for row in rows}

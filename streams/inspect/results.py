@@ -8,9 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from streams.adapters.postgres.connection import translated
+from streams.adapters.postgres.connection import migrated, translated
 from streams.core.keys import ELECTION_PREFIX
-from streams.errors import ScrutinError
 from streams.inspect.contests import Closing, fetch_finals
 
 
@@ -94,7 +93,7 @@ async def fetch_results(
         ServiceUnavailable: the database does not answer.
     """
     async with translated(where or {}):
-        try:
+        with migrated("result tables", where):
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 laws = await connection.fetch(
                     "SELECT law_id, oui_count, non_count, updated_at FROM vote_results"
@@ -108,10 +107,6 @@ async def fetch_results(
                     " FROM contest_results GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"
                 )
                 closings = await fetch_finals(connection)
-        except asyncpg.UndefinedTableError as error:
-            raise ScrutinError(
-                "The database has no result tables", where=where, todo="Run `scrutin migrate`"
-            ) from error
     tallies = [
         ResultTotals(
             row["law_id"],

@@ -14,17 +14,15 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from redis.asyncio import Redis
 
-from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.clients import kafka_consumer
+from streams.adapters.postgres import connection as postgres
 from streams.adapters.rabbitmq.client import connected, first_of, resolve, unavailable
-from streams.errors import ServiceUnavailable
 from streams.inspect.lag import committed_offsets
 from streams.load.checks import AuditRow
 from streams.settings.configs import KafkaConfig, PostgresConfig, RabbitConfig
-from streams.settings.kafka_security import client
-from streams.settings.tls import refusal
 
 INPUT_LOG: Final = "votes.validation"
 VERDICTS: Final = "votes.validated"
@@ -65,34 +63,15 @@ async def database(config: PostgresConfig) -> AsyncIterator[asyncpg.Connection]:
     """One connection in a transaction with one snapshot of the database.
 
     Raises:
-        ServiceUnavailable: PostgreSQL does not answer, or lacks Scrutin's tables.
+        ServiceUnavailable: PostgreSQL does not answer.
+        ScrutinError: it lacks Scrutin's tables.
     """
-    where = {"POSTGRES_HOST": config.host, "POSTGRES_PORT": config.port}
-    try:
-        connection = await asyncpg.connect(
-            host=config.host,
-            port=config.port,
-            user=config.user,
-            password=config.password or None,
-            database=config.database,
-            ssl=None if config.tls is None else config.tls.context(),
-            timeout=10,
-        )
-        try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield connection
-        finally:
-            await connection.close(timeout=5)
-    except asyncpg.UndefinedTableError as error:
-        raise ServiceUnavailable(
-            f"The database holds no count: {error}", where=where, todo="Run `scrutin migrate`"
-        ) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise ServiceUnavailable(
-            f"PostgreSQL does not answer: {refusal(error) or error}",
-            where=where,
-            todo="Check the address, the password and that PostgreSQL is up",
-        ) from error
+    async with (
+        postgres.connected(config) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        with postgres.migrated("count", config.where()):
+            yield connection
 
 
 async def totals(connection: asyncpg.Connection, query: str) -> dict[tuple[str, str], int]:
@@ -194,16 +173,11 @@ async def verdicts_behind(kafka: KafkaConfig, groups: Sequence[str]) -> int:
 
 async def _ends(servers: list[str], topic: str) -> dict[int, int]:
     """Offset of the next record of each partition; empty if the topic does not exist."""
-    consumer = AIOKafkaConsumer(**client(servers), enable_auto_commit=False)
-    with kafka_answers(servers):
-        try:
-            await consumer.start()
-            if topic not in await consumer.topics():
-                return {}
-            numbers = consumer.partitions_for_topic(topic) or set()
-            ends = await consumer.end_offsets([TopicPartition(topic, p) for p in numbers])
-        finally:
-            await consumer.stop()
+    async with kafka_consumer(servers) as consumer:
+        if topic not in await consumer.topics():
+            return {}
+        numbers = consumer.partitions_for_topic(topic) or set()
+        ends = await consumer.end_offsets([TopicPartition(topic, p) for p in numbers])
     return {tp.partition: end for tp, end in ends.items()}
 
 

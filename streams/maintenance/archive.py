@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -56,7 +57,7 @@ async def archive_other_log(config: DeploymentConfig, *, dry_run: bool) -> Archi
         ServiceUnavailable: a service does not answer.
     """
     servers = config.kafka.servers
-    genesis = await _ensured(config)
+    genesis = await ensure_topics(config.kafka)
     outcome = ArchiveReport()
     if config.sinks:
         async with connected(config.postgres) as connection:
@@ -64,32 +65,24 @@ async def archive_other_log(config: DeploymentConfig, *, dry_run: bool) -> Archi
     outcome.topics = await _foreign_topics(config, genesis)
     if outcome.tables:
         outcome.topics.append(WINDOWS_TOPIC)
-    redis = redis_client(config.redis)
-    try:
-        async with LogView(servers) as view:
-            spans = await view.spans(VALIDATION_TOPIC)
-        new = all(span.end <= 1 for span in spans.values())
-        if not outcome.tables and not outcome.topics and not new:
-            raise ScrutinError(
-                "Everything here belongs to the present log",
-                where={"topic": VALIDATION_TOPIC},
-                todo=f"For a new count stop everything, delete the topic {VALIDATION_TOPIC}, and"
-                " run this again",
-            )
-        if dry_run:
-            return outcome
-        for topic in outcome.topics:
-            await delete_topic(servers, topic)
-        await _ensured(config)
-        async with LogView(servers) as view:
-            outcome.voters = (await rebuild(view, redis))["voters"]
-    finally:
-        await redis.aclose()
+    async with LogView(servers) as view:
+        spans = await view.spans(VALIDATION_TOPIC)
+    new = all(span.end <= 1 for span in spans.values())
+    if not outcome.tables and not outcome.topics and not new:
+        raise ScrutinError(
+            "Everything here belongs to the present log",
+            where={"topic": VALIDATION_TOPIC},
+            todo=f"For a new count stop everything, delete the topic {VALIDATION_TOPIC}, and"
+            " run this again",
+        )
+    if dry_run:
+        return outcome
+    for topic in outcome.topics:
+        await delete_topic(servers, topic)
+    await ensure_topics(config.kafka)
+    async with aclosing(redis_client(config.redis)) as redis, LogView(servers) as view:
+        outcome.voters = (await rebuild(view, redis))["voters"]
     return outcome
-
-
-async def _ensured(config: DeploymentConfig) -> dict[int, Genesis]:
-    return await ensure_topics(config.kafka)
 
 
 def created_relations(migration: str) -> list[tuple[str, str]]:

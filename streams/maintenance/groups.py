@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.codec import DecodeError, decode_verdicts
-from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.clients import kafka_consumer
 from streams.adapters.kafka.reader import LogReader
 from streams.core.topics import VALIDATED_TOPIC, egress_group, mirror_group
 from streams.errors import LogMismatch
 from streams.inspect.lag import committed_offsets
 from streams.settings.configs import KafkaConfig
-from streams.settings.kafka_security import client
 
 GroupPositions = dict[str, dict[int, int]]
 """Group -> partition -> last input offset that it processed."""
@@ -68,16 +67,10 @@ async def commit_positions(kafka: KafkaConfig, positions: GroupPositions) -> Non
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    servers = kafka.servers
     for group, found in positions.items():
         if not found:
             continue
-        consumer = AIOKafkaConsumer(**client(servers), group_id=group, enable_auto_commit=False)
-        with kafka_answers(servers):
-            try:
-                await consumer.start()
-                offsets = {TopicPartition(VALIDATED_TOPIC, p): o + 1 for p, o in found.items()}
-                consumer.assign(list(offsets))
-                await consumer.commit(offsets)
-            finally:
-                await consumer.stop()
+        async with kafka_consumer(kafka.servers, group_id=group) as consumer:
+            offsets = {TopicPartition(VALIDATED_TOPIC, p): o + 1 for p, o in found.items()}
+            consumer.assign(list(offsets))
+            await consumer.commit(offsets)

@@ -7,15 +7,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-import stamina
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
+from aiokafka.errors import for_code
 
-from streams.adapters.kafka.errors import kafka_answers
+from streams.adapters.kafka.clients import kafka_admin, with_coordinator
 from streams.core.topics import egress_group, worker_group
 from streams.errors import ScrutinError
 from streams.settings.configs import KafkaConfig
-from streams.settings.kafka_security import client
 
 Bars = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Takes a description and a number of steps; returns a progress bar's context."""
@@ -42,19 +39,13 @@ async def require_stopped(kafka: KafkaConfig, *, bridges: bool, wait_s: float, b
         StillRunning: a group has members.
         ServiceUnavailable: Kafka does not answer.
     """
-    servers = kafka.servers
     groups = {"worker": worker_group(kafka.app_id)}
     if bridges:
         # A bridge is a member of both of its groups; one is enough.
         groups["bridge"] = egress_group(kafka.app_id)
-    admin = AIOKafkaAdminClient(**client(servers))
-    with kafka_answers(servers):
-        try:
-            await admin.start()
-            for process, group in groups.items():
-                await _wait_empty(admin, process, group, wait_s, bars)
-        finally:
-            await admin.close()
+    async with kafka_admin(kafka.servers) as admin:
+        for process, group in groups.items():
+            await _wait_empty(admin, process, group, wait_s, bars)
 
 
 async def _wait_empty(admin: Any, process: str, group: str, wait_s: float, bars: Bars) -> None:
@@ -81,14 +72,10 @@ def _running(process: str, group: str, members: int) -> StillRunning:
     )
 
 
+@with_coordinator
 async def _members(admin: Any, group: str) -> int:
-    # A new cluster has no coordinator until a client asks for one.
-    async for attempt in stamina.retry_context(
-        on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
-    ):
-        with attempt:
-            [response] = await admin.describe_consumer_groups([group])
-            [described] = response.groups
-            if described[0]:
-                raise for_code(described[0])(f"group {group}")
+    [response] = await admin.describe_consumer_groups([group])
+    [described] = response.groups
+    if described[0]:
+        raise for_code(described[0])(f"group {group}")
     return len(described[_MEMBERS])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -18,14 +17,13 @@ from schemas.votes import VoteBatch
 from streams.adapters.kafka.admin import TopicPlan, create_topics, delete_topic, planned_topics
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import LogView, Span
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import LogWriter, writing
 from streams.control.skips import Skips, read_input, replacement_batch
 from streams.core.records import OutRecord, Undecodable
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import ScrutinError
 from streams.maintenance.guard import Bars
 from streams.maintenance.sources import RebuildSource
-from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
 
 HELD_TOPIC: Final = "votes.validation.held"
@@ -216,9 +214,10 @@ class LogRebuild:
         """Set aside the records written after the loss."""
         await delete_topic(self._servers, HELD_TOPIC)
         await self._create(HELD_TOPIC)
-        async with AsyncExitStack() as stack:
-            writer = await self._writer(stack)
-            view = await stack.enter_async_context(LogView(self._servers))
+        async with (
+            writing(self.config.kafka, self.config.retry) as writer,
+            LogView(self._servers) as view,
+        ):
             spans = await view.spans(VALIDATION_TOPIC)
             for partition in self._partitions:
                 expected = [
@@ -233,8 +232,7 @@ class LogRebuild:
                 await batch.flush()
 
     async def _write(self, *, with_held: bool) -> None:
-        async with AsyncExitStack() as stack:
-            writer = await self._writer(stack)
+        async with writing(self.config.kafka, self.config.retry) as writer:
             ends = await self._reader.end_offsets(VALIDATION_TOPIC, self._partitions)
             with self.bars(f"writing {VALIDATION_TOPIC}", 0) as advance:
                 for partition in self._partitions:
@@ -247,12 +245,6 @@ class LogRebuild:
                             advance(1)
                         number += 1
                     await batch.flush()
-
-    async def _writer(self, stack: AsyncExitStack) -> LogWriter:
-        outages = OutageTracker(self.config.retry.max_attempts)
-        writer = LogWriter(self._servers, outages=outages)
-        stack.push_async_callback(writer.close)
-        return writer
 
 
 @dataclass

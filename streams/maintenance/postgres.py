@@ -14,7 +14,7 @@ from schemas.genesis import Genesis
 from streams.adapters.kafka.admin import delete_topic, ensure_topics
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import LogView, Record, Span
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import writing
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import connected, require_owner, translated
 from streams.adapters.postgres.migrations import migrate
@@ -27,7 +27,6 @@ from streams.inspect.windows import LatestWindows
 from streams.maintenance import shadow
 from streams.maintenance.guard import Bars
 from streams.runtime.metrics import WorkerMetrics
-from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
 from streams.worker.aggregation import BACKFILL_VOTES, broken_chain, event_of
 from streams.worker.log_check import check_database, check_epochs
@@ -180,16 +179,16 @@ class PostgresRebuild:
     async def _publish_windows(self) -> int:
         """Make `votes.windows` agree with the database."""
         sink = self._sink()
-        writer = LogWriter(self._servers, outages=OutageTracker(self.config.retry.max_attempts))
-        try:
-            async with sink, translated(self.config.postgres.where()):
-                if await self._has_unknown_windows(sink):
-                    await delete_topic(self._servers, WINDOWS_TOPIC)
-                    await ensure_topics(self.config.kafka)
-                    await sink.connections.execute(statements.REWIND_WINDOWS)
-                return await WindowPublisher(sink, writer).publish()
-        finally:
-            await writer.close()
+        async with (
+            writing(self.config.kafka, self.config.retry) as writer,
+            sink,
+            translated(self.config.postgres.where()),
+        ):
+            if await self._has_unknown_windows(sink):
+                await delete_topic(self._servers, WINDOWS_TOPIC)
+                await ensure_topics(self.config.kafka)
+                await sink.connections.execute(statements.REWIND_WINDOWS)
+            return await WindowPublisher(sink, writer).publish()
 
     async def _has_unknown_windows(self, sink: PostgresSink) -> bool:
         """Whether the topic holds windows that the database lacks: compaction would keep them."""

@@ -13,7 +13,7 @@ from schemas.voted import CHANGELOG_KEY
 from streams.adapters.kafka.admin import delete_topic, ensure_topics
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import LogView
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import writing
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import connected
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic, egress_group
@@ -29,7 +29,6 @@ from streams.maintenance.derived import (
 from streams.maintenance.groups import commit_positions, read_positions
 from streams.maintenance.guard import Bars
 from streams.maintenance.replay import Replay
-from streams.runtime.outages import OutageTracker
 from streams.settings.configs import DeploymentConfig
 from streams.worker.log_check import check_database, check_epochs
 from streams.worker.validation import TAIL_RECORDS
@@ -115,7 +114,7 @@ class TopicRebuild:
             PoisonRecord: the log holds a record that stops the count.
             ServiceUnavailable: a service does not answer.
         """
-        genesis = await self._genesis()
+        genesis = await ensure_topics(self._kafka)
         marks = await self._marks(genesis)
         ends = marks.ends(marks.emitted, marks.counted)
         return await self._rebuild(self._changelog(), genesis, ends, dry_run=dry_run)
@@ -126,7 +125,7 @@ class TopicRebuild:
         Raises:
             As :meth:`voted`.
         """
-        genesis = await self._genesis()
+        genesis = await ensure_topics(self._kafka)
         marks = await self._marks(genesis)
         ends = marks.ends(marks.emitted, marks.counted, marks.decided)
         positions = {} if dry_run else await read_positions(self._kafka, self._reader)
@@ -142,7 +141,7 @@ class TopicRebuild:
 
         Reviews of these records were published when they were first counted, and are not repeated.
         """
-        genesis = await self._genesis()
+        genesis = await ensure_topics(self._kafka)
         kinds = (self._changelog(), Validated())
         outcomes = [await self._rebuild(kind, genesis, ends, dry_run=False) for kind in kinds]
         if all(outcome.right for outcome in outcomes):
@@ -152,9 +151,6 @@ class TopicRebuild:
 
     def _changelog(self) -> Changelog:
         return Changelog(changelog_topic(self._kafka.app_id))
-
-    async def _genesis(self) -> dict[int, Genesis]:
-        return await ensure_topics(self._kafka)
 
     async def _marks(self, genesis: Mapping[int, Genesis]) -> Marks:
         counted: dict[int, int] = {}
@@ -206,7 +202,7 @@ class TopicRebuild:
         if any(finding.wrong for finding in outcome.found):
             outcome.recreated = True
             await delete_topic(self._servers, kind.topic)
-            await self._genesis()
+            await ensure_topics(self._kafka)
         outcome.written = await self._write(kind, log_ids, outcome)
         outcome.verified = await self._examine(kind, log_ids, ends, "verifying")
         return outcome
@@ -226,15 +222,14 @@ class TopicRebuild:
             todo = [_all_of(finding) for finding in outcome.found]
         else:
             todo = outcome.found
-        writer = LogWriter(self._servers, outages=OutageTracker(self.config.retry.max_attempts))
-        try:
-            async with LogView(self._servers) as view:
-                replay = Replay(view, self._reader, log_ids, changelog_topic(self._kafka.app_id))
-                total = sum(max(f.missing_offsets, default=-1) + 1 for f in todo)
-                with self.bars(f"writing {kind.topic}", total) as advance:
-                    return await write(replay, kind, todo, writer, advance)
-        finally:
-            await writer.close()
+        async with (
+            writing(self._kafka, self.config.retry) as writer,
+            LogView(self._servers) as view,
+        ):
+            replay = Replay(view, self._reader, log_ids, changelog_topic(self._kafka.app_id))
+            total = sum(max(f.missing_offsets, default=-1) + 1 for f in todo)
+            with self.bars(f"writing {kind.topic}", total) as advance:
+                return await write(replay, kind, todo, writer, advance)
 
     async def _move_fence(self, statement: str) -> None:
         if not self.config.sinks:

@@ -22,11 +22,10 @@ from schemas.tally import (
     TallyEvent,
     Uploaded,
 )
-from streams.adapters.kafka.writer import LogWriter
+from streams.adapters.kafka.writer import LogWriter, writing
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.core.records import OutRecord
-from streams.runtime.outages import OutageTracker
 from streams.settings.processes import TallyConfig
 from streams.tally import statements as sql
 from streams.tally.chunks import chunk_sizes
@@ -276,9 +275,8 @@ async def tally(config: TallyConfig) -> AsyncIterator[TallyCommands]:
     """
     async with connected(config.postgres) as connection:
         await migrate(connection)
-    writer = LogWriter(config.kafka.servers, outages=OutageTracker(config.retry.max_attempts))
-    async with TallyStore(config.postgres) as store:
-        try:
-            yield TallyCommands(config, store, writer)
-        finally:
-            await writer.close()
+    async with (
+        TallyStore(config.postgres) as store,
+        writing(config.kafka, config.retry) as writer,
+    ):
+        yield TallyCommands(config, store, writer)

@@ -23,6 +23,7 @@ from aiokafka.errors import (
 
 from schemas.codec import DecodeError, decode_input, encode
 from schemas.genesis import Genesis, RehearsalGenesis
+from streams.adapters.kafka.clients import kafka_admin, kafka_consumer
 from streams.adapters.kafka.errors import kafka_answers
 from streams.core.topics import (
     CONTROL_TOPIC,
@@ -115,11 +116,9 @@ async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:
 async def _create_missing(
     bootstrap_servers: list[str], plan: list[TopicPlan], replication_factor: int
 ) -> None:
-    admin = AIOKafkaAdminClient(**client(bootstrap_servers), request_timeout_ms=10_000)
     # With three replicas one may be down; an acknowledged record is on two even then.
     safe = {"min.insync.replicas": "2"} if replication_factor > 2 else {}
-    await admin.start()
-    try:
+    async with kafka_admin(bootstrap_servers, request_timeout_ms=10_000) as admin:
         response = await admin.create_topics(
             [
                 NewTopic(
@@ -140,8 +139,6 @@ async def _create_missing(
             if code and not issubclass(failure, TopicAlreadyExistsError):
                 raise failure(f"topic {topic} cannot be created")
         found = await _partition_counts(admin, plan)
-    finally:
-        await admin.close()
     for topic in plan:
         if found[topic.name] != topic.partitions:
             raise TopologyMismatch(
@@ -168,11 +165,7 @@ async def _partition_counts(admin: AIOKafkaAdminClient, plan: list[TopicPlan]) -
 async def _ensure_genesis(
     bootstrap_servers: list[str], partitions: int, rehearsal: str
 ) -> dict[int, Genesis]:
-    consumer = AIOKafkaConsumer(
-        **client(bootstrap_servers), enable_auto_commit=False, auto_offset_reset="none"
-    )
-    await consumer.start()
-    try:
+    async with kafka_consumer(bootstrap_servers, auto_offset_reset="none") as consumer:
         tps = [TopicPartition(VALIDATION_TOPIC, p) for p in range(partitions)]
         consumer.assign(tps)
         ends = await consumer.end_offsets(tps)
@@ -180,8 +173,6 @@ async def _ensure_genesis(
         if empty:
             await _write_genesis(bootstrap_servers, empty, rehearsal)
         return {tp.partition: await _first_record(consumer, tp) for tp in tps}
-    finally:
-        await consumer.stop()
 
 
 async def _write_genesis(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.adapters.kafka.errors import kafka_answers
-from streams.adapters.kafka.view import Span, new_consumer, read_spans
+from streams.adapters.kafka.clients import kafka_consumer
+from streams.adapters.kafka.view import Span, range_options, read_spans
 from streams.errors import LogMismatch
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,8 @@ class LogReader:
     async def end_offsets(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Offset that the next record of each partition will get."""
         tps = [TopicPartition(topic, partition) for partition in partitions]
-        async with _consumer(self._servers, topic=topic) as consumer:
+        options = range_options(FETCH_BYTES)
+        async with kafka_consumer(self._servers, {"topic": topic}, **options) as consumer:
             ends = await consumer.end_offsets(tps)
             return {tp.partition: end for tp, end in ends.items()}
 
@@ -86,7 +87,7 @@ class LogReader:
             return
         tp = TopicPartition(topic, partition)
         where: dict[str, object] = {"topic": topic, "partition": partition}
-        async with _consumer(self._servers, fetch_bytes, **where) as consumer:
+        async with kafka_consumer(self._servers, where, **range_options(fetch_bytes)) as consumer:
             first = (await consumer.beginning_offsets([tp]))[tp]
             last = (await consumer.end_offsets([tp]))[tp]
             if start is None:
@@ -103,20 +104,6 @@ class LogReader:
                 async for records in reading:
                     for record in records:
                         yield record
-
-
-@asynccontextmanager
-async def _consumer(
-    servers: list[str], fetch_bytes: int = FETCH_BYTES, **where: object
-) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group."""
-    consumer = new_consumer(servers, fetch_bytes)
-    with kafka_answers(servers, **where):
-        try:
-            await consumer.start()
-            yield consumer
-        finally:
-            await consumer.stop()
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:

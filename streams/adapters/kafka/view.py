@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.adapters.kafka.clients import kafka_admin
 from streams.adapters.kafka.errors import kafka_answers
 from streams.errors import TopologyMismatch
 from streams.settings.kafka_security import client
@@ -41,13 +41,9 @@ class Span(NamedTuple):
 
 
 async def _partition_counts(bootstrap_servers: list[str]) -> dict[str, int]:
-    admin = AIOKafkaAdminClient(**client(bootstrap_servers))
-    try:
-        await admin.start()
+    async with kafka_admin(bootstrap_servers) as admin:
         # Describe all topics: describing one by name may create it.
         described = await admin.describe_topics()
-    finally:
-        await admin.close()
     return {t["topic"]: len(t["partitions"]) for t in described}
 
 
@@ -71,7 +67,8 @@ class LogView:
         Raises:
             ServiceUnavailable: no broker answers within the deadline.
         """
-        self._consumer = new_consumer(self._servers, _FETCH_BYTES)
+        options = {"enable_auto_commit": False, **range_options(_FETCH_BYTES)}
+        self._consumer = AIOKafkaConsumer(**client(self._servers), **options)
         try:
             with kafka_answers(self._servers):
                 async with asyncio.timeout(self._deadline_s):
@@ -149,15 +146,13 @@ class LogView:
         return None
 
 
-def new_consumer(bootstrap_servers: Sequence[str], fetch_bytes: int) -> AIOKafkaConsumer:
-    """A consumer without a group, to be assigned by hand; it is not started."""
-    return AIOKafkaConsumer(
-        **client(bootstrap_servers),
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        request_timeout_ms=10_000,
-        max_partition_fetch_bytes=fetch_bytes,
-    )
+def range_options(fetch_bytes: int) -> dict[str, Any]:
+    """Options of a consumer without a group, to be assigned by hand."""
+    return {
+        "auto_offset_reset": "none",
+        "request_timeout_ms": 10_000,
+        "max_partition_fetch_bytes": fetch_bytes,
+    }
 
 
 async def read_spans(

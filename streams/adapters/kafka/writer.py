@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain
 from typing import Final
@@ -18,6 +18,7 @@ from streams.core.records import OutRecord
 from streams.core.topics import MAX_DERIVED_RECORD_BYTES
 from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.runtime.outages import OutageTracker, Service
+from streams.settings.configs import KafkaConfig, RetryPolicy
 from streams.settings.kafka_security import client
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,16 @@ class LogWriter:
         producer, self._producer = self._producer, None
         if producer is not None:
             await abandon(producer)
+
+
+@asynccontextmanager
+async def writing(kafka: KafkaConfig, retry: RetryPolicy) -> AsyncIterator[LogWriter]:
+    """A writer for one piece of work, closed at its end."""
+    writer = LogWriter(kafka.servers, outages=OutageTracker(retry.max_attempts))
+    try:
+        yield writer
+    finally:
+        await writer.close()
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 
 import asyncpg
 
-from streams.errors import ServiceUnavailable, SettingsError, StageFailed
+from streams.errors import ScrutinError, ServiceUnavailable, SettingsError, StageFailed
 from streams.settings.configs import PostgresConfig
 from streams.settings.tls import refusal
 
@@ -87,6 +87,25 @@ async def translated(where: dict[str, object]) -> AsyncIterator[None]:
             where=where,
             todo="The transaction was not committed; see PostgreSQL's log for the statement",
         ) from None
+
+
+@contextmanager
+def migrated(what: str, where: dict[str, object] | None) -> Iterator[None]:
+    """Translate the error of a database that was not migrated.
+
+    Args:
+        what: the tables that are read inside, for the message.
+        where: for the message.
+
+    Raises:
+        ScrutinError: the database lacks them.
+    """
+    try:
+        yield
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise ScrutinError(
+            f"The database has no {what}", where=where, todo="Run `scrutin migrate`"
+        ) from error
 
 
 def _arguments(config: PostgresConfig) -> dict[str, Any]:

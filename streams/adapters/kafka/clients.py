@@ -1,0 +1,59 @@
+"""Started clients of Kafka that are closed after use, with translated errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import stamina
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from streams.adapters.kafka.errors import kafka_answers
+from streams.settings.kafka_security import client
+
+with_coordinator: Final = stamina.retry(
+    on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
+)
+"""Ask again: a new cluster has no coordinator of groups until a client asks for one."""
+
+
+@asynccontextmanager
+async def kafka_admin(servers: Sequence[str], **options: Any) -> AsyncIterator[Any]:
+    """An admin client.
+
+    Raises:
+        ServiceUnavailable: Kafka does not answer.
+    """
+    admin = AIOKafkaAdminClient(**client(servers), **options)
+    with kafka_answers(servers):
+        try:
+            await admin.start()
+            yield admin
+        finally:
+            await admin.close()
+
+
+@asynccontextmanager
+async def kafka_consumer(
+    servers: Sequence[str], where: Mapping[str, object] | None = None, **options: Any
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that commits only when it is told to.
+
+    Args:
+        servers: Kafka brokers.
+        where: topic, partition, group and the like, for messages.
+        options: further arguments of the driver.
+
+    Raises:
+        ServiceUnavailable: Kafka does not answer.
+    """
+    consumer = AIOKafkaConsumer(**client(servers), enable_auto_commit=False, **options)
+    with kafka_answers(servers, **(where or {})):
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
