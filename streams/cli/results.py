@@ -17,7 +17,7 @@ from streams.cli.show import JsonOption, plain
 from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
 from streams.elections.results import ElectionResult
 from streams.elections.store import find, read_definitions, read_result
-from streams.inspect.results import ResultTotals, fetch_results, select, share
+from streams.inspect.results import ResultTotals, fetch_results, require_known, select, share
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
@@ -39,6 +39,8 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Show the results: votes and shares of every choice; of an election, seats and rounds.
+
+    Exit 1 if there is no such law or election.
 
     scrutin results C-42 --watch
 
@@ -81,6 +83,7 @@ async def _fetch(settings: Settings, name: str | None) -> Found:
         definitions = await read_definitions(connection)
         election = find(definitions, name)
         if election is None:
+            await require_known(connection, tallies, name)
             return tallies, None
         return tallies, await read_result(connection, definitions, election)
 

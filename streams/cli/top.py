@@ -15,6 +15,7 @@ from rich.text import Text
 
 from streams.cli.show import JsonOption, facts, grid, plain, size
 from streams.cli.watch import IntervalOption, show_or_watch
+from streams.errors import ServiceUnavailable
 from streams.inspect.scrape import Process
 from streams.inspect.top import (
     Quantiles,
@@ -68,7 +69,9 @@ def command(
     """Show live rates, waiting messages, latencies, windows and every process.
 
     Rates and latencies come from the processes given by **--at**; waiting messages come from
-    RabbitMQ, Kafka and PostgreSQL; windows are the votes that PostgreSQL has committed.
+    RabbitMQ, Kafka and PostgreSQL; windows are the votes that PostgreSQL has committed. A figure
+    that nobody could be asked for is `?`, with --json null; with --once the exit code is 11 if a
+    service, or every process, does not answer.
 
         scrutin top
 
@@ -98,7 +101,7 @@ def command(
         await asyncio.sleep(interval)
         return await refresh()
 
-    show_or_watch(
+    view = show_or_watch(
         twice if once else refresh,
         render,
         as_dict=View.as_dict,
@@ -106,6 +109,13 @@ def command(
         watch_it=not once,
         interval_s=interval,
     )
+    if view is None:
+        return
+    unreached = sorted(view.now.lag.errors)
+    if not any(process.answers for process in view.now.processes):
+        unreached.append("worker, bridge, gateway")
+    if unreached:
+        raise ServiceUnavailable(f"Some services do not answer: {', '.join(unreached)}")
 
 
 def _own(settings: Settings) -> list[str]:
@@ -137,7 +147,8 @@ def _rates(view: View) -> Table:
     table = facts()
     table.columns[1].justify = "right"
     for name, title in _RATES.items():
-        table.add_row(title, f"{view.rates[name]:,.0f}")
+        rate = view.rates[name]
+        table.add_row(title, Text("?", style="dim") if rate is None else f"{rate:,.0f}")
     for status, rate in view.verdicts.items():
         if status != "valid":
             table.add_row(plain(status), Text(f"{rate:,.0f}", style="yellow" if rate else "dim"))
@@ -177,6 +188,8 @@ def _duration(seconds: float) -> str:
 
 def _windows(view: View) -> Text:
     """The latest windows as bars, oldest first."""
+    if view.now.windows is None:
+        return Text("windows ? PostgreSQL could not be asked", style="dim")
     votes = [count for _, count in reversed(view.now.windows)]
     if not votes:
         return Text("no window was committed yet", style="dim")

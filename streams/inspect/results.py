@@ -9,7 +9,8 @@ from typing import Any
 import asyncpg
 
 from streams.adapters.postgres.connection import migrated, translated
-from streams.core.keys import ELECTION_PREFIX
+from streams.core.keys import ELECTION_PREFIX, is_contest_name
+from streams.errors import ScrutinError
 from streams.inspect.contests import Closing, fetch_finals
 
 
@@ -72,11 +73,39 @@ def empty(contest: str) -> ResultTotals:
 
 def select(tallies: list[ResultTotals], name: str) -> ResultTotals:
     """The tally of a law, or of an election by its id; an empty one if there are no votes."""
-    for wanted in (name, f"{ELECTION_PREFIX}{name}"):
-        for tally in tallies:
-            if tally.contest == wanted:
-                return tally
-    return empty(name)
+    return _found(tallies, name) or empty(name)
+
+
+def _found(tallies: list[ResultTotals], name: str) -> ResultTotals | None:
+    wanted = (name, f"{ELECTION_PREFIX}{name}")
+    return next((t for each in wanted for t in tallies if t.contest == each), None)
+
+
+async def require_known(
+    connection: asyncpg.Connection, tallies: list[ResultTotals], name: str
+) -> None:
+    """Tell a contest without votes from one that does not exist.
+
+    Args:
+        connection: to the database.
+        tallies: of :func:`fetch_results`.
+        name: a law or another contest, or an election by its id.
+
+    Raises:
+        ScrutinError: nothing was announced under this name, and no vote is counted for it.
+    """
+    announced = "SELECT EXISTS (SELECT FROM contests WHERE contest_id = ANY($1::text[]))"
+    if _found(tallies, name) is not None:
+        return
+    if is_contest_name(name) and await connection.fetchval(
+        announced, [name, ELECTION_PREFIX + name]
+    ):
+        return
+    raise ScrutinError(
+        "There is no such contest: it was not announced, and no vote is counted for it",
+        where={"contest": name},
+        todo="See `scrutin results`, and `scrutin contest list --all`",
+    )
 
 
 async def fetch_results(

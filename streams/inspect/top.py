@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from streams.adapters.postgres.connection import connected
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.errors import ScrutinError
 from streams.inspect.lag import EGRESS, MIRROR, SINK, WORKERS, Lag, measure
-from streams.inspect.scrape import Process, scrape
+from streams.inspect.scrape import Kind, Process, scrape
 from streams.settings.configs import DeploymentConfig, PostgresConfig
 from streams.settings.queues import REVIEW
 
@@ -35,15 +35,15 @@ LATENCIES: Final = {
     "flush": "scrutin_flush_duration_seconds",
 }
 """Name of a latency -> its histogram."""
-RATES: Final = {
-    "taken": "scrutin_bridge_received_total",
-    "decided": "votes_received_total",
-    "counted": "votes_aggregated_total",
-    "reviews": "scrutin_bridge_published_total",
-    "mirrored": "scrutin_mirrored_total",
-    "over_http": "votes_submitted_total",
+RATES: Final[Mapping[str, tuple[str, Kind]]] = {
+    "taken": ("scrutin_bridge_received_total", "bridge"),
+    "decided": ("votes_received_total", "worker"),
+    "counted": ("votes_aggregated_total", "worker"),
+    "reviews": ("scrutin_bridge_published_total", "bridge"),
+    "mirrored": ("scrutin_mirrored_total", "bridge"),
+    "over_http": ("votes_submitted_total", "gateway"),
 }
-"""Name of a rate -> its counter."""
+"""Name of a rate -> its counter, and the kind of process that has it."""
 
 
 @dataclass
@@ -54,8 +54,8 @@ class Snapshot:
     """Monotonic clock."""
     processes: list[Process]
     lag: Lag
-    windows: list[tuple[datetime, int]] = field(default_factory=list)
-    """(start, votes), the latest first."""
+    windows: list[tuple[datetime, int]] | None = field(default_factory=list)
+    """(start, votes), the latest first; None if PostgreSQL could not be asked."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class View:
     now: Snapshot
     seconds: float
     """Time between the two snapshots."""
-    rates: dict[str, float]
-    """Keys of :data:`RATES`, per second."""
+    rates: dict[str, float | None]
+    """Keys of :data:`RATES`, per second; None if no process that counts it answered twice."""
     verdicts: dict[str, float]
     """Status -> messages per second."""
     latencies: dict[str, Quantiles | None]
@@ -86,7 +86,9 @@ class View:
         """For JSON."""
         return {
             "seconds": round(self.seconds, 3),
-            "votes_per_second": {name: round(rate, 1) for name, rate in self.rates.items()},
+            "votes_per_second": {
+                name: None if rate is None else round(rate, 1) for name, rate in self.rates.items()
+            },
             "verdicts_per_second": {name: round(r, 1) for name, r in self.verdicts.items()},
             "latency_seconds": {
                 name: None
@@ -105,7 +107,9 @@ class View:
                 }
                 for process in self.now.processes
             ],
-            "windows": [
+            "windows": None
+            if self.now.windows is None
+            else [
                 {"start": start.isoformat(), "votes": votes} for start, votes in self.now.windows
             ],
             "errors": {service: str(error) for service, error in self.now.lag.errors.items()},
@@ -124,7 +128,7 @@ async def look(deployment: DeploymentConfig, addresses: Sequence[str]) -> Snapsh
     return Snapshot(time.monotonic(), processes, lag, windows)
 
 
-async def _windows(config: PostgresConfig) -> list[tuple[datetime, int]]:
+async def _windows(config: PostgresConfig) -> list[tuple[datetime, int]] | None:
     try:
         async with connected(config) as connection:
             try:
@@ -133,7 +137,7 @@ async def _windows(config: PostgresConfig) -> list[tuple[datetime, int]]:
                 return []
     except ScrutinError:
         # The lag already reports the database's error.
-        return []
+        return None
     return [(row["window_start"], row["votes"]) for row in rows]
 
 
@@ -180,22 +184,32 @@ def compare(before: Snapshot, now: Snapshot, review_queue: str = REVIEW) -> View
     """
     seconds = max(now.at_s - before.at_s, 1e-9)
     earlier = {process.address: process for process in before.processes}
-    pairs = [(earlier[p.address], p) for p in now.processes if p.address in earlier]
+    pairs = [
+        (earlier[p.address], p)
+        for p in now.processes
+        if p.answers and p.address in earlier and earlier[p.address].answers
+    ]
 
     def rate(name: str, **labels: str) -> float:
         return sum(
             _increase(b.total(name, **labels), p.total(name, **labels)) for b, p in pairs
         ) / (seconds)
 
+    reached = {process.kind for _, process in pairs}
     rates = {
-        what: rate(name, queue=review_queue) if what == "reviews" else rate(name)
-        for what, name in RATES.items()
+        what: None
+        if kind not in reached
+        else rate(name, queue=review_queue)
+        if what == "reviews"
+        else rate(name)
+        for what, (name, kind) in RATES.items()
     }
-    verdicts: dict[str, float] = {}
-    for process in now.processes:
-        for status in process.by("validation_votes_processed_total", "status"):
-            verdicts[status] = rate("validation_votes_processed_total", status=status)
-    counter = RATES["counted"]
+    verdicts = {
+        status: rate("validation_votes_processed_total", status=status)
+        for _, process in pairs
+        for status in process.by("validation_votes_processed_total", "status")
+    }
+    counter, _ = RATES["counted"]
     return View(
         now=now,
         seconds=seconds,

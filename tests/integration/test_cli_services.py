@@ -144,7 +144,18 @@ def test_results(env: dict[str, str]) -> None:
     assert law.pop("updated_at")
     assert law == {"law_id": "C-1", "oui_count": 30, "non_count": 10, "total_votes": 40}
     assert "75.0 %" in run_cli(env, "results", "C-1").stdout
+    execute(
+        env,
+        "INSERT INTO contests (contest_id, kind, title, state, roll, command_id, number)"
+        " VALUES ('C-9', 'law', 'C-9', 'open', 'default', '\\x00', 1)",
+    )
     assert "no votes were counted yet" in run_cli(env, "results", "C-9").stdout
+    assert cli(env, "results", "7")["contest_id"] == "election:7"
+    for mistyped in ("C-10", "c-1", "election:8", "poll:1"):
+        for output in ((), ("--json",)):
+            done = run_cli(env, "results", mistyped, *output)
+            assert (done.returncode, done.stdout) == (ExitCode.FAILED, "")
+            assert "There is no such contest" in done.stderr
 
 
 def test_results_of_a_database_without_tables(env: dict[str, str]) -> None:

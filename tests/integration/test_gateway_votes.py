@@ -60,6 +60,7 @@ async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: P
             assert (await client.get(f"{path}{(now - hour).isoformat()}"))[1] == timeline
             assert (await client.get(f"{path}{(now + hour).isoformat()}"))[1]["points"] == []
             assert (await client.get(f"{path}tomorrow"))[0] == 400
+            assert (await client.get("/results/L-2/timeline"))[0] == 404
             assert (await client.get("/api/v1/results/L-2"))[0] == 404
             # Announced and without votes.
             await asyncio.to_thread(run_cli, chain.env, "contest", "create", "L-2", "--wait", "60")

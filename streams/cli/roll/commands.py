@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
+from schemas.control import ContestKind
 from streams.adapters.redis.roll import VALID_HASHES
 from streams.cli.roll import log_roll, redis_roll
 from streams.cli.roll.files import RollFiles, RollSummary
 from streams.cli.roll.hash_kind import HashCheck, HashKind
-from streams.cli.show import JsonOption, answer, console, counting, facts, run, write_json
-from streams.core.contests import contest_id
+from streams.cli.show import JsonOption, answer, console, counting, facts, plain, run, write_json
+from streams.core.contests import contest_id, kind_of
 from streams.core.keys import normalise_hash
-from streams.errors import SettingsError
+from streams.errors import ExitCode, SettingsError
 from streams.inspect.export import Format
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -205,7 +207,7 @@ def check(
     contests: ContestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check whether a voter is on the roll.
+    """Check whether a voter is on the roll. Exit 1 if not, in one of the contests.
 
     Example: `scrutin roll check 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`
     """
@@ -217,11 +219,14 @@ def check(
         found = {VALID_HASHES: run(redis_roll.check(settings, entry))}
     if as_json:
         write_json({"on_roll": all(found.values()), "by_contest": found})
-        return
-    for name, there in found.items():
-        console().print(
-            f"{name}: [green]on the roll[/]" if there else f"{name}: [red]not on the roll[/]"
-        )
+    else:
+        for name, there in found.items():
+            verdict = Text("on the roll", style="green")
+            if not there:
+                verdict = Text("not on the roll", style="red")
+            console().print(plain(f"{name}: ").append_text(verdict))
+    if not all(found.values()):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
@@ -251,7 +256,16 @@ def _in_log(settings: Settings, contests: list[str] | None) -> bool:
 
 
 def _ids(contests: list[str] | None) -> list[str]:
-    return [contest_id(name) for name in contests or []]
+    found = [contest_id(name) for name in contests or []]
+    for name in found:
+        # The entry for all laws has no name, and a roll knows no single law.
+        if name and kind_of(name) is ContestKind.LAW:
+            raise SettingsError(
+                "Only elections and polls have entries of their own",
+                where={"contest": name},
+                todo="Write election:1 or poll:7; without --contest entries are for all laws",
+            )
+    return found
 
 
 def _some(files: list[Path] | None) -> list[Path]:

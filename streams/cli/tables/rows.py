@@ -25,6 +25,7 @@ from streams.cli.show import (
 from streams.cli.since import parse_since
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.topics import WINDOWS_TOPIC, changelog_topic
+from streams.errors import ScrutinError
 from streams.inspect import report
 from streams.inspect.export import Format, open_writer
 from streams.inspect.voted import VoterRow
@@ -59,6 +60,16 @@ def _since(settings: Settings, since: str | None) -> int | None:
     return None if since is None else parse_since(since, zone_of(settings.time_zone))
 
 
+def _require(count: int, contest: str | None) -> None:
+    """Refuse a contest without entries: nobody voted in it, or its name is mistyped."""
+    if contest is not None and not count:
+        raise ScrutinError(
+            "The table has no entries of this contest",
+            where={"contest": contest},
+            todo="See `scrutin tables stats` for the contests that have some",
+        )
+
+
 def _contest(law: str | None, election: str | None) -> str | None:
     if law is not None and election is not None:
         raise typer.BadParameter("--law and --election exclude each other")
@@ -82,7 +93,7 @@ def scan(
     ] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a table's entries. With --json: one object per line.
+    """Show a table's entries. With --json: one object per line. Exit 1 if a contest has none.
 
     scrutin tables scan voted --law C-42 --limit 100
 
@@ -121,6 +132,7 @@ async def _scan_voted(
                             break
                     if limit and count >= limit:
                         break
+    _require(count, contest)
     if as_json:
         return
     table = grid("Key", "Contest", "Position", "Again", right=("Again",))
@@ -141,6 +153,8 @@ async def _scan_windows(
     settings: Settings, contest: str | None, since_ms: int | None, limit: int, *, as_json: bool
 ) -> None:
     rows = await _windows(settings, contest, since_ms)
+    if since_ms is None:
+        _require(len(rows), contest)
     shown = rows[-limit:] if limit else rows
     if as_json:
         for row in shown:
@@ -188,7 +202,7 @@ def export(
     election: Election = None,
     since: Since = None,
 ) -> None:
-    """Export a table to a file in constant memory.
+    """Export a table to a file in constant memory. Exit 1 if a contest has no entries.
 
     scrutin tables export voted --format parquet -o voted.parquet
 
@@ -201,6 +215,8 @@ def export(
         raise typer.BadParameter("Parquet needs a file; name one with --output FILE")
     if table is TableName.WINDOWS:
         rows = run(_windows(settings, contest, _since(settings, since)))
+        if since is None:
+            _require(len(rows), contest)
         with open_writer(target, file_format, report.WINDOW_COLUMNS) as writer:
             writer.write([_window_row(row) for row in rows])
         count = len(rows)
@@ -229,4 +245,5 @@ async def _export_voted(
                 ]
                 writer.write(rows)
                 count += len(rows)
+    _require(count, contest)
     return count

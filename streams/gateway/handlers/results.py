@@ -85,7 +85,11 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
             at = None if since_ms is None else moment(since_ms * 1000)
         except (ValueError, OverflowError) as error:
             raise fault_of("since", f"is no time: {error}") from error
-        return await store.timeline(contest, since=at, step_s=step_s)
+        found = await store.timeline(contest, since=at, step_s=step_s)
+        known = found.points or await store.totals([contest])
+        if not known and await store.announced(contest) is None:
+            raise Problem(404, "No such contest")
+        return found
 
     return [laws, law, contests, contest_result, timeline]
 

@@ -127,3 +127,29 @@ def test_the_view_shows_who_is_not_ready_and_does_not_trust_texts() -> None:
     assert "no answer: TimeoutError" in text
     assert "queue votes.validation" in text
     assert "no window was committed yet" in text
+
+
+def test_what_nobody_was_asked_for_is_no_zero() -> None:
+    """Without an answer of the process that counts it, and without PostgreSQL."""
+    gone = Process("[::1]:8002", faults=["no answer: TimeoutError"])
+    now = Snapshot(1.0, [gone], Lag(), windows=None)
+    view = compare(now, now)
+    assert set(view.rates.values()) == {None}
+    found = view.as_dict()
+    assert set(found["votes_per_second"].values()) == {None}
+    assert found["windows"] is None
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(render(view))
+    text = console.export_text()
+    assert "0" not in text.split("windows ?", maxsplit=1)[0]
+    assert "windows ? PostgreSQL could not be asked" in text
+    # A worker that answers counts what workers count, and nothing else.
+    worker = Worker()
+    later = compare(look(1.0, worker.scraped(), gone), look(2.0, worker.scraped(), gone))
+    assert {name for name, rate in later.rates.items() if rate is not None} == {
+        "decided",
+        "counted",
+    }
+    # One that was not reached before has no rate: its first figure is no increase.
+    first = compare(look(1.0, Process("127.0.0.1:8001")), look(2.0, worker.scraped()))
+    assert first.rates["counted"] is None
