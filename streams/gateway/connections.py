@@ -102,7 +102,8 @@ class GuardedTransport:
 
     def _drop(self) -> None:
         # Without this the kernel would keep what was not read, and go on offering it.
-        with suppress(OSError):
+        # A socket that is closed already has no number, which is a ValueError.
+        with suppress(OSError, ValueError):
             self._transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
             )

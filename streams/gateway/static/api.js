@@ -24,12 +24,12 @@ export const get = (path) => call("GET", path);
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-// Waits until a vote is decided; returns its status.
+// Waits until a vote is decided; returns its status. The vote is confirmed: a lookup that fails says nothing about it.
 export async function fate(receipt) {
   for (let pause = 150; pause < 5000; pause *= 1.4) {
-    const found = await get(`/votes/${receipt}`);
+    const found = await get(`/votes/${receipt}`).catch(() => ({ status: "pending" }));
     if (found.status !== "pending") return found;
     await sleep(pause);
   }
-  return { status: "pending" };
+  return { status: "late" };
 }

@@ -4,7 +4,8 @@ import { h, say } from "./dom.js";
 import { keep, kept, language, setLanguage, t } from "./words.js";
 import { createPage, listPage } from "./polls.js";
 import { pollPage } from "./poll.js";
-import { electionPage, electionsPage, lawPage, lawsPage } from "./results.js";
+import { electionPage, electionsPage } from "./elections.js";
+import { lawPage, lawsPage } from "./results.js";
 import { operatorsPage } from "./operators.js";
 import { talliesPage, tallyPage } from "./tally.js";
 
@@ -12,17 +13,19 @@ const main = document.getElementById("main");
 let leaving = [];
 
 const PAGES = [
-  [/^\/$/, "polls", () => listPage(main, go)],
-  [/^\/new$/, "polls", () => createPage(main, go)],
-  [/^\/p\/(\d+)$/, "polls", (id, leave) => pollPage(main, id, leave)],
-  [/^\/laws$/, "laws", () => lawsPage(main)],
-  [/^\/law\/(.+)$/, "laws", (id, leave) => lawPage(main, decodeURIComponent(id), leave)],
-  [/^\/elections$/, "elections", () => electionsPage(main)],
-  [/^\/election\/(.+)$/, "elections", (id, leave) => electionPage(main, decodeURIComponent(id), leave)],
-  [/^\/tallies$/, "tallies", () => talliesPage(main)],
-  [/^\/tally\/(.+)$/, "tallies", (id, leave) => tallyPage(main, decodeURIComponent(id), leave)],
-  [/^\/operators$/, "operators", (_, leave) => operatorsPage(main, leave)],
+  [/^\/$/, "polls", (root) => listPage(root, go)],
+  [/^\/new$/, "polls", (root) => createPage(root, go)],
+  [/^\/p\/(\d+)$/, "polls", pollPage],
+  [/^\/laws$/, "laws", lawsPage],
+  [/^\/law\/(.+)$/, "laws", lawPage],
+  [/^\/elections$/, "elections", electionsPage],
+  [/^\/election\/(.+)$/, "elections", electionPage],
+  [/^\/tallies$/, "tallies", talliesPage],
+  [/^\/tally\/(.+)$/, "tallies", tallyPage],
+  [/^\/operators$/, "operators", operatorsPage],
 ];
+const RETRY_MS = 5000;
+const MISSING = { polls: "archived", laws: "noLaw", elections: "noElection", tallies: "noTally" };
 
 function go(address) {
   history.pushState(null, "", address);
@@ -51,14 +54,29 @@ async function show(moved) {
   const found = PAGES.map(([pattern, name, page]) => ({ match: pattern.exec(location.pathname), name, page })).find((p) => p.match);
   frame(found && found.name);
   const leave = (end) => { if (mine === leaving) mine.push(end); else end(); };
-  try {
+  async function build() {
     if (!found) throw new Error(t("notFound"));
-    await found.page(found.match[1], leave);
-  } catch (error) {
-    const text = error.status === 404 ? t("archived") : error.message;
-    main.replaceChildren(h("div", { class: "card" }, h("h1", {}, text), h("p", {}, h("a", { href: "/" }, t("back")))));
+    const root = h("div");
+    await found.page(root, decodeURIComponent(found.match[1] || ""), leave);
+    return root;
   }
-  if (moved && mine === leaving) main.focus();
+  let root;
+  try {
+    root = await build();
+  } catch (error) {
+    const text = error.status === 404 ? t(MISSING[found.name]) : error instanceof URIError ? t("notFound") : error.message;
+    document.title = "Scrutin";
+    root = h("div", { class: "card" }, h("h1", {}, text), h("p", {}, h("a", { href: "/" }, t("back"))));
+    // Its first vote may be on its way.
+    if (error.status === 404) {
+      const timer = setInterval(() => build().then((late) => { clearInterval(timer); if (mine === leaving) main.replaceChildren(late); }, () => {}), RETRY_MS);
+      leave(() => clearInterval(timer));
+    }
+  }
+  // A slow answer must not replace a page that was opened since.
+  if (mine !== leaving) return;
+  main.replaceChildren(root);
+  if (moved) main.focus();
 }
 
 document.addEventListener("click", (event) => {

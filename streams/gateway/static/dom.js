@@ -40,6 +40,7 @@ export function field(name, label, input, hint) {
   return h("div", { class: "field" }, h("label", { for: input.id }, label), about, input, error);
 }
 
+// Shows faults beside their fields; returns whether a field has one.
 export function showFaults(form, faults) {
   for (const error of form.querySelectorAll(".error")) error.textContent = "";
   for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
@@ -51,4 +52,5 @@ export function showFaults(form, faults) {
     if (input) { input.setAttribute("aria-invalid", "true"); first = first || input; }
   }
   if (first) first.focus();
+  return first !== null;
 }

@@ -2,15 +2,18 @@
 
 import { h } from "./dom.js";
 import { get } from "./api.js";
-import { table } from "./parts.js";
+import { liveMark, table } from "./parts.js";
 import { fmt, t, when } from "./words.js";
 
-export async function operatorsPage(main, leave) {
+export async function operatorsPage(main, _, leave) {
   document.title = `${t("operators")} · Scrutin`;
   const body = h("div", { class: "stack" });
-  main.replaceChildren(h("h1", {}, t("operators")), body);
+  const mark = liveMark();
+  leave(() => mark.close());
+  main.replaceChildren(h("div", { class: "row between" }, h("h1", {}, t("operators")), mark.element), body);
   async function refresh() {
     const o = await get("/api/operators");
+    mark.beat(0);
     const figure = (name, value, note) => h("li", { class: "card" }, h("h2", {}, name), h("p", { class: "big" }, value), h("p", { class: "soft small" }, note));
     const ms = (s) => (s === null ? "–" : `${fmt(s * 1000)} ms`);
     const waiting = o.partitions.reduce((sum, p) => sum + (p.behind || 0), 0);
@@ -28,6 +31,6 @@ export async function operatorsPage(main, leave) {
     if (o.errors.length) body.prepend(h("p", { class: "verdict bad" }, o.errors.join(" ")));
   }
   await refresh();
-  const timer = setInterval(() => refresh().catch(() => {}), 3000);
+  const timer = setInterval(() => refresh().catch(() => {}), 2000);
   leave(() => clearInterval(timer));
 }

@@ -2,7 +2,7 @@
 
 import { h, svg } from "./dom.js";
 import { get } from "./api.js";
-import { fmt, percent, t, when } from "./words.js";
+import { clock, fmt, percent, t, when } from "./words.js";
 
 export class Bars {
   // options: [{key, text, mine}]
@@ -15,25 +15,37 @@ export class Bars {
   row({ key, text, mine }) {
     const fill = h("div", { class: "fill" });
     const count = h("span", { class: "count" });
+    const ahead = h("span", { class: "badge", hidden: true });
     const item = h("li", {},
-      h("div", { class: "label" }, h("span", {}, text, mine ? h("span", { class: "badge good" }, t("yourVote")) : null), count),
+      h("div", { class: "label" }, h("span", {}, text, " ", mine ? h("span", { class: "badge good" }, t("yourVote")) : null, " ", ahead), count),
       h("div", { class: "track", "aria-hidden": "true" }, fill));
-    this.rows.set(String(key), { item, fill, count });
+    this.rows.set(String(key), { item, fill, count, ahead });
     return item;
   }
 
-  update(totals) {
+  // lead: keys to mark with `word`; by default the one with the most votes. notes: key -> text instead of figures.
+  update(totals, { total = sum(totals), lead = leaders(totals), word = t("lead"), notes = {} } = {}) {
     for (const key of Object.keys(totals)) if (!this.rows.has(key)) this.list.append(this.row({ key, text: key }));
-    const total = Object.values(totals).reduce((a, b) => a + b, 0);
-    const most = Math.max(0, ...Object.values(totals));
     for (const [key, row] of this.rows) {
       const votes = totals[key] || 0;
       row.fill.style.width = `${total ? (100 * votes) / total : 0}%`;
-      row.count.textContent = `${fmt(votes)} · ${percent(votes, total)}`;
-      row.item.classList.toggle("lead", votes > 0 && votes === most);
+      row.count.textContent = notes[key] || `${fmt(votes)} · ${percent(votes, total)}`;
+      const leads = lead.includes(key);
+      row.item.classList.toggle("lead", leads);
+      row.ahead.hidden = !leads;
+      row.ahead.textContent = leads ? word : "";
     }
     return total;
   }
+}
+
+export const sum = (totals) => Object.values(totals).reduce((a, b) => a + b, 0);
+
+// Nobody leads in a tie.
+export function leaders(totals) {
+  const most = Math.max(1, ...Object.values(totals));
+  const found = Object.keys(totals).filter((key) => totals[key] === most);
+  return found.length === 1 ? found : [];
 }
 
 // Redrawn at most every 3 s, since each curve is a query.
@@ -60,8 +72,10 @@ export class Turnout {
 
 async function turnout(contest, element) {
   const line = await get(`/results/${encodeURIComponent(contest)}/timeline`).catch(() => null);
+  // Without an answer the curve stays as it was.
+  if (!line) return;
   element.replaceChildren();
-  if (!line || !line.points.length) {
+  if (!line.points.length) {
     element.append(h("p", { class: "soft" }, t("noTurnout")));
     return;
   }
@@ -103,7 +117,46 @@ export function table(heads, rows) {
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell("td"))))));
 }
 
+// What a contest's state means for its figures: [class, text].
+export function standingText({ state, final, closes_at: closes }) {
+  if (final) return ["good", t("final")];
+  if (state === "draft") return ["", t("stateDraft")];
+  if (state === "open") return ["", closes ? t("stateOpenUntil", when(closes)) : t("stateOpen")];
+  if (state === "not_enforced") return ["warn", t("stateNotEnforced")];
+  return state ? ["warn", t("counting")] : ["", t("stateUnknown")];
+}
+
+const STALE_MS = 5000;
+const OLD_MS = 10000;
+
+// Says whether a feed lives, and when its figures were last known to be right. Needs no message to
+// notice that none comes.
 export function liveMark() {
-  const mark = h("span", { class: "live" }, t("offline"));
-  return { element: mark, set(on) { mark.classList.toggle("on", on); mark.textContent = on ? t("live") : t("offline"); } };
+  const label = h("span");
+  const note = h("span");
+  const element = h("span", { class: "live" }, label, " ", note);
+  const main = document.getElementById("main");
+  let heard = Date.now();
+  let right = null;
+  let lost = false;
+  function show() {
+    const now = Date.now();
+    const known = right !== null;
+    const on = known && !lost && now - heard < STALE_MS && now - right < OLD_MS;
+    element.className = `live ${on ? "on" : known ? "old" : ""}`;
+    main.classList.toggle("old", known && !on);
+    label.textContent = t(on ? "live" : lost ? "offline" : known ? "stale" : "waiting");
+    note.textContent = known ? t(on ? "updated" : "figuresOf", clock(right)) : "";
+  }
+  function hear() { heard = Date.now(); lost = false; show(); }
+  const timer = setInterval(show, 1000);
+  show();
+  return {
+    element,
+    hear,
+    beat(ageS) { right = Date.now() - 1000 * ageS; hear(); },
+    lose() { lost = true; show(); },
+    silentMs: () => Date.now() - heard,
+    close() { clearInterval(timer); main.classList.remove("old"); },
+  };
 }

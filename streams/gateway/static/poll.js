@@ -3,7 +3,7 @@
 import { h, say, showFaults, field } from "./dom.js";
 import { call, fate, get, Problem } from "./api.js";
 import { Live } from "./live.js";
-import { Bars, liveMark, proofCard, Turnout } from "./parts.js";
+import { Bars, liveMark, proofCard, standingText, Turnout } from "./parts.js";
 import { keep, kept, t, when } from "./words.js";
 
 export async function pollPage(main, id, leave) {
@@ -26,13 +26,13 @@ export async function pollPage(main, id, leave) {
     about.textContent = [t("by", poll.creator_name), times({ ...poll, state: standing.state || poll.state })].join(" · ");
     if (over) {
       form.replaceChildren();
-      state.replaceChildren(h("p", { class: `verdict ${standing.final ? "good" : "warn"}` },
-        standing.final ? t("final") : t("counting")));
+      const [kind, text] = standingText(standing);
+      state.replaceChildren(h("p", { class: `verdict ${kind}` }, text));
     }
     // Load the proof when the poll closes, and again when the result is final.
     if (over && proved !== standing.final) {
       proved = standing.final;
-      get(`/polls/${id}/`).then((p) => { const card = proofCard(p.final); if (card) proof.replaceChildren(card); });
+      get(`/polls/${id}/`).then((p) => { const card = proofCard(p.final); if (card) proof.replaceChildren(card); }, () => { proved = null; });
     }
     if (standing.state === "open" && shown === "draft") form.replaceChildren(...ballot({ ...poll, state: "open" }, name).childNodes);
     shown = standing.state;
@@ -51,14 +51,14 @@ export async function pollPage(main, id, leave) {
     h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element),
     proof));
 
-  const live = new Live(`/ws/polls/${id}/`, (totals, standing) => {
-    total.textContent = t("votes", bars.update(totals));
+  function showTotals(totals, standing) {
+    total.textContent = t("votes", bars.update(totals, { word: t(standing.final ? "most" : "lead") }));
     showState(standing);
     chart.changed();
-  }, (on) => mark.set(on));
-  bars.update(Object.fromEntries(poll.options.map((o) => [o.id, o.vote_count])));
-  total.textContent = t("votes", poll.total_votes);
-  showState({ state: poll.state, final: poll.final && poll.final.final });
+  }
+
+  showTotals(Object.fromEntries(poll.options.map((o) => [o.id, o.vote_count])), { state: poll.state, final: poll.final && poll.final.final });
+  const live = new Live(`/ws/polls/${id}/`, showTotals, mark);
   leave(() => { live.close(); chart.close(); });
 }
 
@@ -82,12 +82,14 @@ function ballot(poll, name) {
     cookie: () => null,
   }[poll.who]();
   const button = h("button", { type: "submit" }, t("vote"));
+  // In the form, so that it goes with it: a failed try is not shown beside a vote that is counted.
+  const trouble = h("p", { class: "error", role: "alert" });
   const missing = h("span", { class: "error", id: "error-option_id" });
   const form = h("form", { novalidate: true },
     h("fieldset", { "aria-describedby": "error-option_id" }, h("legend", {}, t("choose")), missing,
       poll.options.map((option) => h("label", { class: "choice" },
         h("input", { type: "radio", name: "option", value: option.id }), h("span", {}, option.text)))),
-    who, button);
+    who, trouble, button);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const chosen = form.querySelector("input[name=option]:checked");
@@ -99,19 +101,23 @@ function ballot(poll, name) {
     const headers = value("api_key") ? { "X-API-Key": value("api_key").trim() } : {};
     button.disabled = true;
     button.textContent = t("voting");
+    missing.textContent = trouble.textContent = "";
+    let receipt;
     try {
-      const { receipt } = await call("POST", "/votes/", body, headers);
-      const outcome = h("p", { class: "verdict", role: "status" }, t("pending"));
-      form.replaceWith(outcome);
-      const found = await fate(receipt);
-      outcome.textContent = found.status === "invalid" ? `${t("invalid")} ${found.reason}` : t(found.status);
-      outcome.className = `verdict ${found.status === "counted" ? "good" : found.status === "pending" ? "" : "bad"}`;
+      ({ receipt } = await call("POST", "/votes/", body, headers));
     } catch (error) {
       button.disabled = false;
       button.textContent = t("vote");
-      if (error instanceof Problem) showFaults(form, error.faults);
-      say(`${t("errorTitle")} ${error.message}`);
+      const beside = error instanceof Problem && showFaults(form, error.faults);
+      trouble.textContent = beside ? t("errorTitle") : `${t("errorTitle")} ${error.message}`;
+      return;
     }
+    say("");
+    const outcome = h("p", { class: "verdict", role: "status" }, t("pending"));
+    form.replaceWith(outcome);
+    const found = await fate(receipt);
+    outcome.textContent = found.status === "invalid" ? `${t("invalid")} ${found.reason}` : t(found.status);
+    outcome.className = `verdict ${found.status === "counted" ? "good" : found.status === "late" ? "warn" : "bad"}`;
   });
   return h("div", {}, form);
 }

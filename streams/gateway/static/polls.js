@@ -2,7 +2,7 @@
 
 import { h, say, field, showFaults } from "./dom.js";
 import { call, get, Problem } from "./api.js";
-import { Bars } from "./parts.js";
+import { Bars, leaders, sum } from "./parts.js";
 import { times } from "./poll.js";
 import { keep, kept, t } from "./words.js";
 
@@ -39,7 +39,11 @@ export async function listPage(main, go) {
 
 function card(poll) {
   const bars = new Bars(poll.options.slice(0, 4).map((o) => ({ key: o.id, text: o.text, mine: o.voted })));
-  bars.update(Object.fromEntries(poll.options.slice(0, 4).map((o) => [o.id, o.vote_count])));
+  // The shares and the lead are among all options, though not all are shown.
+  const totals = Object.fromEntries(poll.options.map((o) => [o.id, o.vote_count]));
+  bars.update(Object.fromEntries(poll.options.slice(0, 4).map((o) => [o.id, o.vote_count])), {
+    total: sum(totals), lead: leaders(totals), word: t(poll.state === "closed" ? "most" : "lead"),
+  });
   const badge = { open: ["good", "active"], closed: ["bad", "closed"], draft: ["warn", "upcoming"] }[poll.state];
   return h("li", { class: "card" },
     h("div", { class: "row between" }, h("span", { class: `badge ${badge[0]}` }, t(badge[1])), poll.has_voted ? h("span", { class: "badge good" }, t("voted")) : null),

@@ -9,7 +9,7 @@ import { fmt, t, when } from "./words.js";
 const KINDS = { completed: "good", published: "good", failed: "bad", cancelled: "warn" };
 
 class Progress extends Live {
-  take(message) { this.onChange(message); }
+  take(message) { this.mark.beat(0); this.onChange(message); }
 }
 
 const badge = (status) => h("span", { class: `badge ${KINDS[status] || ""}` }, t(`job_${status}`));
@@ -40,7 +40,7 @@ function resultCards(published) {
   const r = published.results;
   const contests = Object.entries(r.contests).map(([id, lines]) => {
     const bars = new Bars(Object.entries(lines).map(([key, line]) => ({ key, text: line.name })));
-    bars.update(Object.fromEntries(Object.entries(lines).map(([key, line]) => [key, line.votes])));
+    bars.update(Object.fromEntries(Object.entries(lines).map(([key, line]) => [key, line.votes])), { word: t("most") });
     return h("section", { class: "card" }, h("h2", {}, id), bars.element);
   });
   const guardians = table([t("guardian"), t("took")], published.verification.guardians.map((g) => [g.id, t(g.present ? "yes" : "no")]));
@@ -54,7 +54,8 @@ function resultCards(published) {
 export async function tallyPage(main, id, leave) {
   document.title = `${id} · Scrutin`;
   const path = encodeURIComponent(id);
-  const live = liveMark();
+  const mark = liveMark();
+  leave(() => mark.close());
   const jobs = h("ul", { class: "bars" });
   const result = h("div", { class: "stack" });
   let shown = false;
@@ -63,12 +64,13 @@ export async function tallyPage(main, id, leave) {
     if (!message.jobs.length) jobs.append(h("li", { class: "soft" }, t("notTallied")));
     if (message.published && !shown) {
       shown = true;
-      result.replaceChildren(...resultCards(await get(`/api/election/${path}/result`)));
+      // Every message asks again until the result is shown.
+      await get(`/api/election/${path}/result`).then((found) => result.replaceChildren(...resultCards(found)), () => { shown = false; });
     }
   }
   await draw(await get(`/api/tallies/${path}`));
-  main.replaceChildren(h("div", { class: "row between" }, h("h1", {}, id), live.element),
+  main.replaceChildren(h("div", { class: "row between" }, h("h1", {}, id), mark.element),
     h("section", { class: "card" }, h("h2", {}, t("jobs")), jobs), result);
-  const progress = new Progress(`/ws/tallies/${path}`, draw, (on) => live.set(on));
+  const progress = new Progress(`/ws/tallies/${path}`, draw, mark);
   leave(() => progress.close());
 }
