@@ -13,10 +13,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from schemas.codec import DecodeError, decode_verdicts
+from schemas.codec import decode_verdicts
 from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.reader import stop_consumer
-from streams.core.records import Handle, Verdicts, poison
+from streams.core.records import Handle, Verdicts, poisoning
 from streams.core.topics import MAX_DERIVED_RECORD_BYTES, VALIDATED_TOPIC
 from streams.runtime.outages import Retry, Service
 from streams.settings.kafka_security import client
@@ -158,7 +158,5 @@ def _waiting(consumer: AIOKafkaConsumer, at: Mapping[TopicPartition, int]) -> di
 
 
 def _decode(record: ConsumerRecord) -> Verdicts:
-    try:
+    with poisoning(VALIDATED_TOPIC, record.partition, record.offset):
         return Verdicts(decode_verdicts(record.value or b""), record.offset)
-    except DecodeError as error:
-        raise poison(VALIDATED_TOPIC, record.partition, record.offset, error) from error

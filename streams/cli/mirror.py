@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, TypeVar
 
 import typer
@@ -42,7 +43,7 @@ def check(
 
     Example: `scrutin mirror check --wait 30`
     """
-    found = run(_on_mirror(lambda *given: compare(*given, settle_s=wait)))
+    found = run(_on_mirror(partial(compare, settle_s=wait)))
     answer(found.as_dict(), lambda: _show(found), as_json=as_json)
     if not found.equal:
         raise typer.Exit(ExitCode.DIFFERENT)

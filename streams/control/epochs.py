@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.codec import DecodeError, decode_input, decode_notice
+from schemas.codec import decode_input, decode_notice
 from schemas.genesis import Genesis
 from schemas.notices import IntakePaused, IntakeResumed
 from streams.adapters.kafka.view import LogView
-from streams.core.records import poison
+from streams.core.records import poisoning
 from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 
 
@@ -39,10 +39,8 @@ async def read_epochs(view: LogView, log_id: bytes | None = None) -> Epochs:
         log_id = await _log_id(view)
     async for records in view.read(CONTROL_TOPIC, await view.spans(CONTROL_TOPIC)):
         for record in records:
-            try:
+            with poisoning(CONTROL_TOPIC, 0, record.offset):
                 notice = decode_notice(record.value or b"")
-            except DecodeError as error:
-                raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
             if notice.log_id != log_id:
                 continue
             if isinstance(notice, IntakePaused | IntakeResumed):
@@ -56,8 +54,6 @@ async def _log_id(view: LogView) -> bytes | None:
     record = await view.record_at(VALIDATION_TOPIC, 0, 0)
     if record is None:
         return None
-    try:
+    with poisoning(VALIDATION_TOPIC, 0, 0):
         genesis = decode_input(record.value or b"")
-    except DecodeError as error:
-        raise poison(VALIDATION_TOPIC, 0, 0, error) from error
     return genesis.log_id if isinstance(genesis, Genesis) else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,7 +34,8 @@ class InputEvent:
     raw: bytes
     """The record, still encoded."""
     generation: int
-    acknowledge: Callable[[], Any]
+    ack: Callable[[], Any]
+    """Acknowledges the event to Faust."""
 
     @property
     def weight(self) -> int:
@@ -50,10 +52,6 @@ class InputEvent:
         """Size of the encoded record."""
         return len(self.raw)
 
-    def ack(self) -> None:
-        """Acknowledge the event to Faust."""
-        self.acknowledge()
-
 
 @dataclass(slots=True)
 class VerdictEvent:
@@ -66,7 +64,8 @@ class VerdictEvent:
     """The input record in it, decoded."""
     size_bytes: int
     generation: int
-    acknowledge: Callable[[], Any]
+    ack: Callable[[], Any]
+    """Acknowledges the event to Faust."""
 
     @property
     def weight(self) -> int:
@@ -75,10 +74,6 @@ class VerdictEvent:
         if not isinstance(record, VoteBatch):
             return 0
         return len(record.votes) + len(record.malformed)
-
-    def ack(self) -> None:
-        """Acknowledge the event to Faust."""
-        self.acknowledge()
 
 
 _OTHER_VERSION: Final = "is this Scrutin's topic, and written by this version?"
@@ -100,6 +95,24 @@ def poison(topic: str, partition: int, offset: int, error: Exception) -> PoisonR
     )
     poisoned.__cause__ = error
     return poisoned
+
+
+@contextmanager
+def poisoning(
+    topic: str,
+    partition: int,
+    offset: int,
+    errors: type[Exception] | tuple[type[Exception], ...] = DecodeError,
+) -> Iterator[None]:
+    """Raise :func:`poison` if a record cannot be decoded.
+
+    Raises:
+        PoisonRecord: it cannot.
+    """
+    try:
+        yield
+    except errors as error:
+        raise poison(topic, partition, offset, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +138,8 @@ class Verdicts(msgspec.Struct, frozen=True):
         Raises:
             PoisonRecord: it cannot be decoded.
         """
-        try:
+        with poisoning(VALIDATED_TOPIC, self.batch.partition, self.offset):
             found = decode_input(self.batch.record)
-        except DecodeError as error:
-            raise poison(VALIDATED_TOPIC, self.batch.partition, self.offset, error) from error
         return found if isinstance(found, VoteBatch) else None
 
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from schemas.codec import DecodeError, decode_input
+from schemas.codec import decode_input
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.view import Advance, LogView, Span
-from streams.core.records import poison
+from streams.core.records import poisoning
 from streams.core.topics import VALIDATION_TOPIC
 from streams.inspect.voted import Survey, VoterRow, entries, look_up, survey
 
@@ -175,8 +175,6 @@ async def _input_record(reader: LogView, entry: VoterRow) -> VoteBatch | None:
     record = await reader.record_at(VALIDATION_TOPIC, entry.partition, entry.offset)
     if record is None or record.value is None:
         return None
-    try:
+    with poisoning(VALIDATION_TOPIC, entry.partition, entry.offset):
         decoded = decode_input(record.value)
-    except DecodeError as error:
-        raise poison(VALIDATION_TOPIC, entry.partition, entry.offset, error) from error
     return decoded if isinstance(decoded, VoteBatch) else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from schemas.codec import DecodeError, decode_voted
+from schemas.codec import decode_voted
 from schemas.control import RollChanged
 from schemas.voted import ControlRecord
 from streams.adapters.kafka.view import Advance, LogView, Span
-from streams.core.records import poison
+from streams.core.records import poisoning
 from streams.core.rules import Rules
 
 _TAG = b"voted-control/"
@@ -33,10 +33,8 @@ async def restore_rolls(
             if _TAG not in value[:_TAG_BYTES] or key <= seen.get(record.partition, b""):
                 continue
             seen[record.partition] = key
-            try:
+            with poisoning(topic, record.partition, record.offset):
                 decoded = decode_voted(value)
-            except DecodeError as error:
-                raise poison(topic, record.partition, record.offset, error) from error
             if isinstance(decoded, ControlRecord) and isinstance(decoded.control, RollChanged):
                 found[record.partition].apply(decoded.control)
     return found

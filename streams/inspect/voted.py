@@ -20,7 +20,7 @@ from schemas.codec import DecodeError, decode_voted
 from schemas.control import EpochOpened
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
 from streams.adapters.kafka.view import Advance, LogView, Record, Span
-from streams.core.records import poison
+from streams.core.records import poisoning
 
 _PREFIX = 8
 
@@ -63,7 +63,7 @@ def decode(topic: str, record: Record) -> Applied:
     Raises:
         PoisonRecord: the record is not valid.
     """
-    try:
+    with poisoning(topic, record.partition, record.offset):
         if record.key is None or record.value is None:
             raise DecodeError("key or value is missing")
         if len(record.key) != CHANGELOG_KEY.size:
@@ -76,8 +76,6 @@ def decode(topic: str, record: Record) -> Applied:
         if len(voted.first_votes) % FIRST_VOTE.size:
             raise DecodeError("the accepted votes are truncated")
         return Applied(offset, voted)
-    except DecodeError as error:
-        raise poison(topic, record.partition, record.offset, error) from error
 
 
 class OffsetSet:

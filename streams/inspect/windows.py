@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from schemas.codec import DecodeError, decode_window_key, decode_window_state
+from schemas.codec import decode_window_key, decode_window_state
 from streams.adapters.kafka.view import Advance, LogView, Record
-from streams.core.records import poison
+from streams.core.records import poisoning
 from streams.core.topics import WINDOWS_TOPIC
 
 
@@ -71,11 +71,9 @@ class LatestWindows:
 
 
 def _decode(record: Record) -> Window:
-    try:
+    with poisoning(WINDOWS_TOPIC, record.partition, record.offset):
         key = decode_window_key(record.key or b"")
         state = decode_window_state(record.value or b"")
-    except DecodeError as error:
-        raise poison(WINDOWS_TOPIC, record.partition, record.offset, error) from error
     return Window(key.contest, key.choice, key.window_start_ms, state.votes)
 
 

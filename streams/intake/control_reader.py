@@ -10,11 +10,11 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.codec import DecodeError, decode_notice
+from schemas.codec import decode_notice
 from schemas.notices import Notice
 from streams.adapters.kafka.errors import kafka_answers
 from streams.adapters.kafka.reader import stop_consumer
-from streams.core.records import poison
+from streams.core.records import poisoning
 from streams.core.topics import CONTROL_TOPIC
 from streams.runtime.outages import Retry, Service
 from streams.settings.kafka_security import client
@@ -71,10 +71,8 @@ class ControlReader:
                     if self._position >= end:
                         self._caught_up.set()
                     for record in (await consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, []):
-                        try:
+                        with poisoning(CONTROL_TOPIC, 0, record.offset):
                             notice = decode_notice(record.value)
-                        except DecodeError as error:
-                            raise poison(CONTROL_TOPIC, 0, record.offset, error) from error
                         if notice.log_id == self.log_id:
                             await self.on_notice(notice)
                         self._position = record.offset + 1

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
 
-from schemas.codec import DecodeError, decode_input, decode_verdicts
+from schemas.codec import decode_input, decode_verdicts
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.view import LogView, Record, Span
 from streams.adapters.redis.client import redis_errors
@@ -26,7 +26,7 @@ from streams.bridge.mirror import (
     script_calls,
 )
 from streams.control.epochs import read_epochs
-from streams.core.records import poison
+from streams.core.records import poisoning
 from streams.core.rules import epoch_of
 from streams.core.topics import VALIDATED_TOPIC
 from streams.errors import ScrutinError
@@ -178,11 +178,9 @@ async def changes(
 
 
 def _add(change: Change, record: Record, epoch: int) -> None:
-    try:
+    with poisoning(VALIDATED_TOPIC, record.partition, record.offset):
         verdicts = decode_verdicts(record.value or b"")
         batch = decode_input(verdicts.record)
-    except DecodeError as error:
-        raise poison(VALIDATED_TOPIC, record.partition, record.offset, error) from error
     if isinstance(batch, VoteBatch) and epoch_of(batch) >= epoch:
         change.add(verdicts, batch)
 
@@ -193,15 +191,15 @@ def digest(voter: str) -> bytes:
 
 
 async def compare(
-    view: LogView, redis: Redis, *, settle_s: float, advance: Advance | None = None
+    view: LogView, redis: Redis, advance: Advance | None = None, *, settle_s: float
 ) -> Comparison:
     """Compare in both directions. A running mirror gets time to catch up.
 
     Args:
         view: connected.
         redis: client.
-        settle_s: longest wait for differences to disappear, in seconds.
         advance: called with the number of records read.
+        settle_s: longest wait for differences to disappear, in seconds.
 
     Raises:
         ServiceUnavailable: Kafka or Redis does not answer.

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 from prometheus_client import CollectorRegistry
 
-from schemas.codec import DecodeError, decode_verdicts
+from schemas.codec import decode_verdicts
 from schemas.genesis import Genesis
 from streams.adapters.kafka.admin import delete_topic, ensure_topics
 from streams.adapters.kafka.reader import LogReader
@@ -19,7 +19,7 @@ from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import connected, require_owner, translated
 from streams.adapters.postgres.migrations import migrate
 from streams.core.fence import MissingRange
-from streams.core.records import VerdictEvent, poison
+from streams.core.records import VerdictEvent, poisoning
 from streams.core.topics import VALIDATED_TOPIC, WINDOWS_TOPIC
 from streams.core.windows import Windows
 from streams.errors import REBUILD_VALIDATED, LogMismatch, ScrutinError
@@ -228,10 +228,8 @@ async def _check(
 
 def _event(record: Record, genesis: dict[int, Genesis]) -> VerdictEvent:
     value = record.value or b""
-    try:
+    with poisoning(VALIDATED_TOPIC, record.partition, record.offset):
         verdicts = decode_verdicts(value)
-    except DecodeError as error:
-        raise poison(VALIDATED_TOPIC, record.partition, record.offset, error) from error
     if verdicts.log_id != genesis[record.partition].log_id:
         raise LogMismatch(
             "The verdicts belong to another input log",

@@ -42,13 +42,10 @@ class EventOf:
     offset: int
     record: Any
     generation: int
-    acknowledge: Callable[[], Any]
+    ack: Callable[[], Any]
+    """Acknowledges it to Faust."""
     size_bytes: int
     weight: int = 1
-
-    def ack(self) -> None:
-        """Acknowledge it to Faust."""
-        self.acknowledge()
 
 
 @dataclass(kw_only=True)

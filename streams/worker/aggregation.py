@@ -15,13 +15,13 @@ from typing import Final
 
 import structlog
 
-from schemas.codec import DecodeError, decode_input, decode_verdicts
+from schemas.codec import decode_input, decode_verdicts
 from schemas.verdicts import VerdictBatch
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.reader import LogReader
 from streams.core.fence import MissingRange
 from streams.core.ranking import first_choice
-from streams.core.records import VerdictEvent, poison
+from streams.core.records import VerdictEvent, poisoning
 from streams.core.topics import VALIDATED_TOPIC
 from streams.errors import REBUILD_VALIDATED, LogMismatch
 from streams.runtime.metrics import WorkerMetrics
@@ -112,10 +112,8 @@ class Aggregation:
         votes = 0
         async with aclosing(self.reader.read(VALIDATED_TOPIC, partition, start, end)) as reading:
             async for record in reading:
-                try:
+                with poisoning(VALIDATED_TOPIC, partition, record.offset):
                     verdicts = decode_verdicts(record.value)
-                except DecodeError as error:
-                    raise poison(VALIDATED_TOPIC, partition, record.offset, error) from error
                 size_bytes = len(record.value)
                 events.append(event_of(partition, record.offset, verdicts, size_bytes=size_bytes))
                 votes += events[-1].weight
@@ -140,22 +138,20 @@ def event_of(
     *,
     size_bytes: int,
     generation: int = 0,
-    acknowledge: Callable[[], object] = lambda: None,
+    ack: Callable[[], object] = lambda: None,
 ) -> VerdictEvent:
     """A verdict batch with its input record decoded.
 
     Raises:
         PoisonRecord: the input record cannot be decoded.
     """
-    try:
+    with poisoning(VALIDATED_TOPIC, partition, offset):
         record = decode_input(verdicts.record)
-    except DecodeError as error:
-        raise poison(VALIDATED_TOPIC, partition, offset, error) from error
     return VerdictEvent(
         offset=offset,
         verdicts=verdicts,
         record=record,
         size_bytes=size_bytes,
         generation=generation,
-        acknowledge=acknowledge,
+        ack=ack,
     )

@@ -182,7 +182,7 @@ class Worker(WorkerHost):
                 record=value_of(event),
                 raw=message.value or b"",
                 generation=message.generation_id or 0,
-                acknowledge=event.ack,
+                ack=event.ack,
             )
         )
 
@@ -197,7 +197,7 @@ class Worker(WorkerHost):
                     decoded(event),
                     size_bytes=len(message.value),
                     generation=message.generation_id or 0,
-                    acknowledge=event.ack,
+                    ack=event.ack,
                 )
             )
         )

@@ -25,7 +25,7 @@ from schemas.votes import VoteBatch
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.writer import LogWriter
 from streams.control.skips import Skips, read_input
-from streams.core.records import InputEvent, OutRecord, Undecodable, poison
+from streams.core.records import InputEvent, OutRecord, Undecodable, poison, poisoning
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
 from streams.core.transition import apply_record, recall_verdicts
 from streams.core.voted_partition import VotedPartition
@@ -300,11 +300,10 @@ class Validation:
             Service.KAFKA, lambda: self.reader.tail(topic, partition, TAIL_RECORDS)
         )
         last = -1
+        errors = (DecodeError, TypeError, struct.error)
         for record in records:
-            try:
+            with poisoning(record.topic, record.partition, record.offset, errors):
                 last = max(last, input_offset(record))
-            except (DecodeError, TypeError, struct.error) as error:
-                raise poison(record.topic, record.partition, record.offset, error) from error
         return last
 
     async def _missing(self, event: InputEvent) -> list[_Input]:

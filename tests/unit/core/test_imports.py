@@ -18,6 +18,7 @@ STANDARD = {
     "array",
     "bisect",
     "collections",
+    "contextlib",
     "dataclasses",
     "datetime",  # conversions only, see CLOCKS
     "enum",

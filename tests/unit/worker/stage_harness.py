@@ -141,7 +141,7 @@ class OneWorker:
                 record=read_input(log[offset][1]),
                 raw=log[offset][1],
                 generation=self.assignment.generation or 0,
-                acknowledge=lambda: None,
+                ack=lambda: None,
             )
             for offset in range(start, min(end, len(log)))
         ]
