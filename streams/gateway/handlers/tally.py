@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import get, post, websocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
-from schemas.tally import Combine, Create, Decrypt, TallyEvent
+from schemas.tally import Combine, Create, Decrypt
 from streams.errors import ServiceUnavailable
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.live import (
@@ -37,8 +38,13 @@ from streams.tally.commands import Created, TallyCommands
 from streams.tally.messages import COMBINE, PARTIAL, TALLY, command_of
 from streams.tally.refusals import RefusalCheck, Refused, plain_name
 
+_get = partial(get, tags=["tally"])
+_post = partial(post, status_code=200, tags=["tally"])
+
 _GONE: Final = frozenset({RefusalCheck.CONTEXT, RefusalCheck.GUARDIANS})
 _ANYBODY: Final = "*"
+
+C = TypeVar("C", Create, Decrypt, Combine)
 
 Document = dict[str, Any]
 
@@ -101,10 +107,9 @@ def tally_handlers(
 
 
 def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandler]:
-    @post("/api/create-tally-queue", status_code=200, tags=["tally"], summary="Tally an election")
+    @_post("/api/create-tally-queue", summary="Tally an election")
     async def create_tally(request: AnyRequest) -> Document:
-        command = await _command(keys, request, TALLY)
-        assert isinstance(command, Create)
+        command = await _command(keys, request, TALLY, Create)
         async with _opened(tallies) as commands:
             created = await _create(commands, command)
             job = await commands.job(created.job_id)
@@ -119,10 +124,9 @@ def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandle
             "createdAt": job["startedAt"],
         }
 
-    @post("/api/initiate-tally", status_code=200, tags=["tally"], summary="Start or resume a tally")
+    @_post("/api/initiate-tally", summary="Start or resume a tally")
     async def initiate_tally(request: AnyRequest) -> Document:
-        command = await _command(keys, request, TALLY)
-        assert isinstance(command, Create)
+        command = await _command(keys, request, TALLY, Create)
         async with _opened(tallies) as commands:
             known = await commands.tally_status(command.election_id)
             state = known["status"] if known else None
@@ -140,42 +144,27 @@ def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandle
             "encryptedTally": stage,
         }
 
-    @post(
-        "/api/guardian/initiate-decryption",
-        status_code=200,
-        tags=["tally"],
-        summary="Let workers use a guardian's sealed secret",
+    @_post(
+        "/api/guardian/initiate-decryption", summary="Let workers use a guardian's sealed secret"
     )
     async def decrypt(request: AnyRequest) -> Document:
-        command = await _command(keys, request, PARTIAL)
-        assert isinstance(command, Decrypt)
+        command = await _command(keys, request, PARTIAL, Decrypt)
         async with _opened(tallies) as commands:
             guardian = await commands.decrypt(command.election_id, command.guardian)
         message = "Its shares are made once the tally is there"
         return {"success": True, "message": message, "guardianId": guardian}
 
-    @post(
-        "/api/initiate-combine",
-        status_code=200,
-        tags=["tally"],
-        summary="Combine the shares of a quorum",
-    )
+    @_post("/api/initiate-combine", summary="Combine the shares of a quorum")
     async def combine(request: AnyRequest) -> Document:
         given = request.query_params.get("electionId")
         body = None if given is None else msgspec.json.encode({"electionId": given})
-        command = await _command(keys, request, COMBINE, body)
-        assert isinstance(command, Combine)
+        command = await _command(keys, request, COMBINE, Combine, body)
         async with _opened(tallies) as commands:
             await commands.combine(command.election_id)
         message = "It is combined as soon as the shares of a quorum are there"
         return {"success": True, "message": message}
 
-    @post(
-        "/api/jobs/{job_id:str}/cancel",
-        status_code=200,
-        tags=["tally"],
-        summary="Cancel the work of an election",
-    )
+    @_post("/api/jobs/{job_id:str}/cancel", summary="Cancel the work of an election")
     async def cancel(request: AnyRequest, job_id: str) -> Document:
         await keys.check(request)
         async with _opened(tallies) as commands:
@@ -183,12 +172,7 @@ def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandle
             await commands.cancel(job["electionId"])
         return {"success": True, "message": "No more work of this election is given out"}
 
-    @post(
-        "/api/jobs/{job_id:str}/resume",
-        status_code=200,
-        tags=["tally"],
-        summary="Resume the work of an election",
-    )
+    @_post("/api/jobs/{job_id:str}/resume", summary="Resume the work of an election")
     async def resume(request: AnyRequest, job_id: str) -> Document:
         await keys.check(request)
         async with _opened(tallies) as commands:
@@ -200,33 +184,28 @@ def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandle
 
 
 def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
-    @get("/api/jobs/{job_id:str}/status", tags=["tally"], summary="Progress of a job")
+    @_get("/api/jobs/{job_id:str}/status", summary="Progress of a job")
     async def job_status(job_id: str) -> Document:
         async with _opened(tallies) as commands:
             return shown_job(await _job(commands, job_id))
 
-    @get("/api/jobs/election/{election_id:str}", tags=["tally"], summary="Jobs of an election")
+    @_get("/api/jobs/election/{election_id:str}", summary="Jobs of an election")
     async def jobs_of(election_id: str) -> list[Document]:
         async with _opened(tallies, election_id) as commands:
             return [shown_job(job) for job in await commands.jobs(election_id)]
 
-    @get("/api/jobs/active", tags=["tally"], summary="Jobs that are queued or in progress")
+    @_get("/api/jobs/active", summary="Jobs that are queued or in progress")
     async def active() -> list[Document]:
         async with _opened(tallies) as commands:
             return [shown_job(job) for job in await commands.active_jobs()]
 
-    @get(
-        "/api/election/{election_id:str}/tally-status",
-        tags=["tally"],
-        summary="Progress of the tally",
-    )
+    @_get("/api/election/{election_id:str}/tally-status", summary="Progress of the tally")
     async def status_of_tally(election_id: str) -> Document:
         async with _opened(tallies, election_id) as commands:
             return tally_status(await commands.tally_status(election_id))
 
-    @get(
+    @_get(
         "/api/guardian/decryption-status/{election_id:str}",
-        tags=["tally"],
         summary="Progress of the guardians' shares; `guardianId` selects one",
     )
     async def status_of_shares(request: AnyRequest, election_id: str) -> Document:
@@ -234,16 +213,12 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
         async with _opened(tallies, election_id) as commands:
             return decryption_status(await commands.decryption_status(election_id), named)
 
-    @get(
-        "/api/combine-status/{election_id:str}",
-        tags=["tally"],
-        summary="Progress of the combination",
-    )
+    @_get("/api/combine-status/{election_id:str}", summary="Progress of the combination")
     async def status_of_combination(election_id: str) -> Document:
         async with _opened(tallies, election_id) as commands:
             return combine_status(await commands.combine_status(election_id))
 
-    @get("/api/election/{election_id:str}/result", tags=["tally"], summary="The published result")
+    @_get("/api/election/{election_id:str}/result", summary="The published result")
     async def result(election_id: str) -> Document:
         async with _opened(tallies, election_id) as commands:
             published = await commands.store.published(election_id)
@@ -251,13 +226,13 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
             raise Problem(404, "This election has no published result yet")
         return published
 
-    @get("/api/tallies", tags=["tally"], summary="Encrypted elections, the newest first")
+    @_get("/api/tallies", summary="Encrypted elections, the newest first")
     async def elections() -> list[Waiting]:
         async with _opened(tallies) as commands:
             found = await commands.elections()
         return [Waiting(shown_id(name), created, status) for name, created, status in found]
 
-    @get("/api/tallies/{election_id:str}", tags=["tally"], summary="All jobs of an election")
+    @_get("/api/tallies/{election_id:str}", summary="All jobs of an election")
     async def one(election_id: str) -> Document:
         async with _opened(tallies, election_id) as commands:
             return await progress(commands, election_id)
@@ -306,15 +281,15 @@ async def _create(commands: TallyCommands, command: Create) -> Created:
 
 
 async def _command(
-    keys: _CommandKeys, request: AnyRequest, queue: str, body: bytes | None = None
-) -> TallyEvent:
+    keys: _CommandKeys, request: AnyRequest, queue: str, kind: type[C], body: bytes | None = None
+) -> C:
     """The command in a request; the body is as the queue for the same work takes it."""
     await keys.check(request)
     try:
         command = command_of(queue, await request.body() if body is None else body)
     except Refused as refused:
         raise Problem(400, refused.what) from refused
-    assert command is not None
+    assert isinstance(command, kind)
     return command
 
 
