@@ -16,11 +16,11 @@ from streams.adapters.rabbitmq.client import (
     Channel,
     Connection,
     QueueMissing,
-    Route,
     connected,
     first_of,
     resolve,
 )
+from streams.adapters.rabbitmq.queues import Route
 from streams.bridge.delivery_tags import DeliveryTags
 from streams.bridge.queue_guard import QueueGuard
 from streams.runtime.metrics import BridgeMetrics

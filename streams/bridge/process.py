@@ -23,7 +23,8 @@ from schemas.notices import (
 )
 from streams.adapters.kafka import admin
 from streams.adapters.kafka.reader import LogReader
-from streams.adapters.rabbitmq.client import Route, connected
+from streams.adapters.rabbitmq.client import connected
+from streams.adapters.rabbitmq.queues import Route
 from streams.adapters.redis.client import redis_client
 from streams.bridge.consumer import QueueConsumer
 from streams.bridge.egress import Egress

@@ -12,8 +12,9 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
-from streams.adapters.rabbitmq.client import Channel, Route, connected, first_of
+from streams.adapters.rabbitmq.client import Channel, connected, first_of
 from streams.adapters.rabbitmq.confirms import Confirms
+from streams.adapters.rabbitmq.queues import Route
 from streams.errors import ServiceUnavailable
 from streams.messages.outgoing import Publication
 from streams.runtime.metrics import BridgeMetrics

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from streams.adapters.kafka.writer import LogWriter
-from streams.adapters.rabbitmq.client import Route
+from streams.adapters.rabbitmq.queues import Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.bridge.queue_guard import QueueGuard
 from streams.core.records import OutRecord

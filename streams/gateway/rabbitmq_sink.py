@@ -12,8 +12,9 @@ from collections.abc import Callable
 import structlog
 from pika.exceptions import AMQPError
 
-from streams.adapters.rabbitmq.client import connected, ensure_queue, resolve
+from streams.adapters.rabbitmq.client import connected, resolve
 from streams.adapters.rabbitmq.confirms import Confirms
+from streams.adapters.rabbitmq.queues import ensure_queue
 from streams.errors import ServiceUnavailable
 from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
 from streams.runtime.outages import Retry, Service

@@ -15,8 +15,9 @@ from typing import Final
 
 import structlog
 
-from streams.adapters.rabbitmq.client import Channel, connected, ensure_queue
+from streams.adapters.rabbitmq.client import Channel, connected
 from streams.adapters.rabbitmq.confirms import Confirms
+from streams.adapters.rabbitmq.queues import ensure_queue
 from streams.errors import ServiceUnavailable, TopologyMismatch
 from streams.load.expected import ExpectedTotals
 from streams.load.script import ScriptedMessage

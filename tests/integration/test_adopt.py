@@ -15,7 +15,8 @@ import pytest
 from schemas.codec import encode
 from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.writer import LogWriter
-from streams.adapters.rabbitmq.client import connected, ensure_queue
+from streams.adapters.rabbitmq.client import connected
+from streams.adapters.rabbitmq.queues import ensure_queue
 from streams.adopt.adoption import CHUNK_ITEMS
 from streams.core.records import OutRecord
 from streams.core.topics import VALIDATION_TOPIC

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from streams.adapters.rabbitmq.client import connected, ensure_queue
+from streams.adapters.rabbitmq.client import connected
+from streams.adapters.rabbitmq.queues import ensure_queue
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from tests.harness import database, redis_of, until, wipe

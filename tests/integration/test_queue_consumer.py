@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams.adapters.rabbitmq.client import Route
+from streams.adapters.rabbitmq.queues import Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.bridge.queue_guard import QueueGuard
 from streams.devstack import Stack

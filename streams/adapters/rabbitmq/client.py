@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import pika
-import structlog
 from pika import data
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel as PikaChannel
@@ -33,8 +32,6 @@ from streams.adapters.rabbitmq.frames import Deliveries, OnDelivery
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.settings.configs import RabbitConfig
 from streams.settings.tls import refusal
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -404,53 +401,14 @@ def login_refused(config: RabbitConfig) -> SettingsError:
     )
 
 
-async def ensure_queue(connection: Connection, queue: str) -> tuple[Channel, bool]:
-    """Use a queue as it is, or declare a durable queue if it is missing.
-
-    Returns:
-        A channel, and whether the queue was declared.
-    """
-    channel = await connection.channel()
+@contextmanager
+def _missing() -> Iterator[None]:
     try:
-        await channel.depth(queue)
-    except QueueMissing:
-        channel = await connection.channel()
-        await channel.declare(queue)
-        log.info("declared a missing queue", queue=queue)
-        return channel, True
-    return channel, False
-
-
-@dataclass(frozen=True)
-class Route:
-    """How messages reach a queue: by its name, or through an exchange if one is given."""
-
-    queue: str
-    exchange: str = ""
-    """Durable and direct."""
-    key: str = ""
-
-    @property
-    def routing_key(self) -> str:
-        """The routing key for publications."""
-        return self.key if self.exchange else self.queue
-
-    async def ensure(self, connection: Connection) -> tuple[Channel, bool]:
-        """Like :func:`ensure_queue`; also declares and binds the exchange if there is one."""
-        channel, created = await ensure_queue(connection, self.queue)
-        if self.exchange:
-            await channel.declare_exchange(self.exchange)
-            await channel.bind(self.queue, self.exchange, self.key)
-        return channel, created
-
-
-class _missing:  # noqa: N801 - used like a function
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND:
+        yield
+    except ChannelClosedByBroker as error:
+        if error.reply_code == _NOT_FOUND:
             raise QueueMissing(error.reply_text) from error
+        raise
 
 
 _decode_table = data.decode_table
