@@ -34,6 +34,12 @@ BEGIN
     -- So are commands; only whether they are in the log changes.
     EXECUTE 'REVOKE UPDATE ON control_commands FROM scrutin_sink';
     EXECUTE 'GRANT UPDATE (written_at) ON control_commands TO scrutin_sink';
+    -- Nothing that a guardian checks before it decrypts changes once it is there.
+    EXECUTE 'REVOKE UPDATE ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,
+        submitted_ballots, election_center, decryptions, compensated_decryptions, election_results
+        FROM scrutin_sink';
+    EXECUTE 'GRANT UPDATE (ballots_head) ON tally_elections TO scrutin_sink';
+    EXECUTE 'GRANT UPDATE (unit, election_result) ON election_center TO scrutin_sink';
     -- A poll that is still a draft may be edited.
     EXECUTE 'GRANT DELETE ON poll_options TO scrutin_sink';
 

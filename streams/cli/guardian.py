@@ -11,6 +11,7 @@ import typer
 from streams.cli.show import JsonOption, console, counting, plain, run, write_json
 from streams.errors import SettingsError
 from streams.settings.load import load_settings
+from streams.tally.ballot_file import lines_of
 from streams.tally.crypto.ceremony import (
     Backup,
     GuardianKey,
@@ -18,8 +19,15 @@ from streams.tally.crypto.ceremony import (
     make_backup,
     make_guardian,
 )
-from streams.tally.files import ToDecrypt, check_backups, read_document, write_document
-from streams.tally.offline import make_shares
+from streams.tally.files import (
+    ToDecrypt,
+    ballots_beside,
+    check_backups,
+    read_document,
+    write_document,
+)
+from streams.tally.helpers import Helpers
+from streams.tally.offline import CheckedProducts, check_products, make_shares, remember_opened
 from streams.tally.sealing import Locked, lock, make_key_file, public_key, seal, unlock
 from streams.tally.store import TallyStore
 
@@ -152,27 +160,58 @@ def decrypt(
     to_decrypt: Annotated[Path, typer.Argument(help="From `scrutin tally products`.")],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the shares.")],
+    head: Annotated[
+        str, typer.Option(help="Published head of the ballots, from the election's page.")
+    ],
+    ballots: Annotated[
+        Path | None,
+        typer.Option(help="Published ballots; default: PRODUCTS with `.ballots.jsonl`."),
+    ] = None,
     missing: Annotated[
         list[str] | None, typer.Option(help="A guardian to stand in for; may be repeated.")
     ] = None,
     backups: Annotated[Path | None, typer.Option(help="Folder with the backups.")] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Compute shares offline; `scrutin tally upload` submits them.
+    """Compute shares offline, of products that are checked first; `scrutin tally upload` submits
+    them.
+
+    Every proof of the published ballots is verified, and their products are recomputed. Refused
+    are other products, single ballots that are not published as spoiled, sums of fewer ballots than
+    SCRUTIN_TALLY_MIN_BALLOTS, and products that differ from those decrypted before, which
+    NAME.opened.json beside the secret records.
 
     Examples:
 
-        scrutin guardian decrypt ann.secret.json products.json -o ann.shares.json
+        scrutin guardian decrypt ann.secret.json products.json -o ann.shares.json --head 5f3a…
 
-        scrutin guardian decrypt ann.secret.json products.json -o ann.shares.json --missing cem
-        --backups .
+        scrutin guardian decrypt ann.secret.json products.json -o ann.shares.json --head 5f3a…
+        --missing cem --backups .
     """
     given = read_document(ToDecrypt, to_decrypt)
     keys = given.keys()
     opened = _open(secret, keys, passphrase_file)
+    published = ballots or ballots_beside(to_decrypt)
+    total = sum(1 for _ in lines_of(published))
+
+    async def check_first() -> CheckedProducts:
+        settings = load_settings()
+        async with Helpers(settings.helpers()) as helpers:
+            with counting("verifying ballots", total) as advance:
+                return await check_products(
+                    given,
+                    published,
+                    helpers,
+                    head=head,
+                    minimum=settings.tally_min_ballots,
+                    advance=advance,
+                )
+
+    checked = run(check_first())
+    remember_opened(checked, secret.with_name(f"{opened.owner_id}.opened.json"))
     with counting("decrypting", len(given.products)) as advance:
         shares = make_shares(
-            given,
+            checked,
             opened,
             missing=missing or [],
             backups=_backups(backups) if backups else [],

@@ -138,6 +138,7 @@ async def progress(commands: TallyCommands, election_id: str) -> dict[str, Any]:
         "type": "progress",
         "electionId": shown_id(election_id),
         "jobs": [shown_job(job) for job in await commands.jobs(election_id)],
+        "ballotsHead": await commands.store.ballots_head(election_id),
         "published": await commands.store.published(election_id) is not None,
     }
 

@@ -59,6 +59,7 @@ def tally_worker_config(settings: Settings) -> TallyWorkerConfig:
         helpers=settings.helpers(),
         in_flight=settings.tally_in_flight,
         key_file=settings.tally_key_file,
+        min_ballots=settings.tally_min_ballots,
     )
 
 

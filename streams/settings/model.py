@@ -196,6 +196,10 @@ class Settings(ServiceSettings):
         "SCRUTIN_TALLY_IN_FLIGHT", default=1
     )
     """Chunks processed at the same time per election, phase and guardian."""
+    tally_min_ballots: Annotated[int, Field(ge=1, le=1_000_000)] = variable(
+        "SCRUTIN_TALLY_MIN_BALLOTS", default=5
+    )
+    """Fewest ballots whose count workers and `scrutin guardian decrypt` open, by contest."""
     tally_helpers: Annotated[int, Field(ge=0, le=1024)] = variable(
         "SCRUTIN_TALLY_HELPERS", default=0
     )

@@ -80,6 +80,8 @@ class TallyWorkerConfig:
     """Chunks processed at the same time per election, phase and guardian."""
     key_file: Path
     """Tally workers' private key; guardians' secrets are sealed to it."""
+    min_ballots: int
+    """Fewest ballots whose count is decrypted."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class TallyConfig:
     kafka: KafkaConfig
     postgres: PostgresConfig
     retry: RetryPolicy
+    tally_min_ballots: int
+    """Fewest ballots whose count is decrypted."""
 
 
 @dataclass(frozen=True)

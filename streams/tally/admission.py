@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from streams.tally import work
 from streams.tally.helpers import Helpers
+from streams.tally.opening import content_digest
 from streams.tally.store import TallyStore
 from streams.tally.work import Admit, Admitted, DescribedElection
 
@@ -20,7 +21,7 @@ class Admission:
 
     admitted: int = 0
     repeated: int = 0
-    """Ballots whose id or ciphertexts exist already; the existing ballot is unchanged."""
+    """Ballots whose ciphertexts exist already; the existing ballot is unchanged."""
     refused: list[str] = field(default_factory=list)
     """The reason for each ballot that was not admitted."""
 
@@ -41,6 +42,7 @@ async def admit(
 
     Raises:
         WorkFailed: a helper died.
+        Refused: the election is being tallied already.
         ServiceUnavailable: PostgreSQL does not answer; ballots stored before remain.
     """
     outcome = Admission()
@@ -53,11 +55,13 @@ async def admit(
         )
         good = [pair for pair in checked if not pair[0].refused]
         outcome.refused += [admitted.refused for admitted, _ in checked if admitted.refused]
-        # Two ballots of one id in a batch would insert one row twice.
-        distinct = {admitted.ballot_id: (admitted, text) for admitted, text in reversed(good)}
-        new = await store.put_ballots(election.election_id, list(distinct.values()))
+        new, stored = await store.put_ballots(election.election_id, good)
+        others = [
+            admitted for admitted, _ in good if content_digest(admitted.ciphertexts) not in stored
+        ]
+        outcome.refused += [f"another ballot has the id {each.ballot_id}" for each in others]
         outcome.admitted += len(new)
-        outcome.repeated += len(good) - len(new)
+        outcome.repeated += len(good) - len(new) - len(others)
         advance(len(checked))
     return outcome
 

@@ -59,6 +59,7 @@ async def collect(
 
     Raises:
         WorkFailed: a helper died.
+        Refused: the election is being tallied already.
         ServiceUnavailable: PostgreSQL does not answer; ballots stored before remain.
     """
     outcome = Collected()

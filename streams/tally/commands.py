@@ -61,6 +61,7 @@ class TallyCommands:
 
     def __init__(self, config: TallyConfig, store: TallyStore, writer: LogWriter) -> None:
         self._kafka = config.kafka
+        self._min_ballots = config.tally_min_ballots
         self.store = store
         self._writer = writer
         self._topics_there = False
@@ -83,7 +84,8 @@ class TallyCommands:
         """Tally an election; a repeated call changes nothing.
 
         Raises:
-            Refused: there is no such election, or ballots of counted votes are not collected.
+            Refused: there is no such election, ballots of counted votes are not collected, or
+                there are too few ballots to decrypt their count.
         """
         asked = Create(election_id, [], 0, mode, chunk_size, by)
         event = await self.store.create_event(asked)
@@ -96,7 +98,18 @@ class TallyCommands:
                 todo="`scrutin tally collect` admits them",
             )
         ballots = await self.store.count_ballots(election_id, CAST)
-        chunks = len(chunk_sizes(ballots, chunk_size))
+        sizes = chunk_sizes(ballots, chunk_size)
+        chunks = len(sizes)
+        fewest = min(sizes, default=0) if mode == Mode.CHUNKED else ballots
+        if 0 < fewest < self._min_ballots:
+            raise Refused(
+                RefusalCheck.MINIMUM,
+                f"the count of {fewest} ballots would be decrypted, which reveals votes below"
+                f" {self._min_ballots}",
+                where={"election": election_id},
+                todo="Wait for more ballots, choose larger chunks, or lower"
+                " SCRUTIN_TALLY_MIN_BALLOTS where that is known to be no secret",
+            )
         await self.send(event)
         # A query before a worker starts the job finds it queued.
         await self.store.put_jobs([queued_row(event, chunks, time.time_ns() // 1_000_000)])

@@ -34,7 +34,11 @@ class Product(msgspec.Struct, frozen=True):
     """The tallies a guardian decrypts: a product, or a group of spoiled ballots."""
 
     unit: int
+    kind: str
+    """`total`, `chunk` or `spoiled`."""
     tallies: list[EncryptedTally]
+    ballots: list[int] = []
+    """Of a chunk: the places of its ballots among the published ones, from 0."""
 
 
 class ToDecrypt(msgspec.Struct, frozen=True):
@@ -100,6 +104,11 @@ def write_document(document: object, path: Path, *, secret: bool = False) -> Non
         raise SettingsError(
             f"A file cannot be written: {error.strerror}", where={"file": path}
         ) from error
+
+
+def ballots_beside(products: Path) -> Path:
+    """The file with the ballots that belong to a file of products."""
+    return products.with_suffix(".ballots.jsonl")
 
 
 def describe(

@@ -13,6 +13,8 @@ from streams.tally.crypto.group import P
 from streams.tally.refusals import RefusalCheck, require
 
 ELEMENT_BYTES: Final = 512
+UNIT_BYTES: Final = (1).to_bytes(ELEMENT_BYTES)
+"""The pad of a contest that is not on a ballot."""
 
 
 def pack_lines(election: CryptoElection, lines: Mapping[str, Ciphertext]) -> bytes:
@@ -20,7 +22,7 @@ def pack_lines(election: CryptoElection, lines: Mapping[str, Ciphertext]) -> byt
     parts = []
     for name in election.line_names:
         ciphertext = lines.get(name, UNIT)
-        parts += [_bytes(ciphertext.pad), _bytes(ciphertext.data)]
+        parts += [pack_element(ciphertext.pad), pack_element(ciphertext.data)]
     return b"".join(parts)
 
 
@@ -48,7 +50,7 @@ def add_packed(election: CryptoElection, product: bytes, ballots: Sequence[bytes
         elements = _elements(election, packed)
         for index, element in enumerate(elements):
             sums[index] = sums[index] * element % P
-    return b"".join(map(_bytes, sums))
+    return b"".join(map(pack_element, sums))
 
 
 def _elements(election: CryptoElection, packed: bytes) -> list[mpz]:
@@ -63,5 +65,12 @@ def _elements(election: CryptoElection, packed: bytes) -> list[mpz]:
     ]
 
 
-def _bytes(element: mpz) -> bytes:
+def pads_of(packed: bytes) -> list[bytes]:
+    """The pads of packed ciphertexts that are not neutral."""
+    pads = (packed[at : at + ELEMENT_BYTES] for at in range(0, len(packed), 2 * ELEMENT_BYTES))
+    return [pad for pad in pads if pad != UNIT_BYTES]
+
+
+def pack_element(element: mpz) -> bytes:
+    """One element, as packed ciphertexts hold it."""
     return int(element).to_bytes(ELEMENT_BYTES)

@@ -6,27 +6,39 @@ streamed, with at most one batch in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from schemas.tally import Done, Mode, Phase, TallyTask
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.group import to_hex
+from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.helpers import Helpers
+from streams.tally.opening import ContestCounts
+from streams.tally.packing import pack_element, pads_of
 from streams.tally.refusals import RefusalCheck, Refused
 from streams.tally.results import Result, add_counts
-from streams.tally.store import CAST, SPOILED, TallyStore
+from streams.tally.store import CAST, SPOILED, Center, TallyStore
 from streams.tally.work import (
     CombineWork,
     Describe,
+    DescribedElection,
     MakeCompensated,
     MakeShares,
     Multiply,
     MultiplyTallies,
     Spoil,
+    load_election,
 )
+
+_SPOILED: Final = 200
+"""Most spoiled ballots in memory at a time, whatever the size of a chunk."""
+_CHECKED: Final = 16
+"""Checked products that are remembered: one is opened by several guardians."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,10 @@ class Phases:
     """Run the computations."""
     key_file: Path
     """The workers' private key, for sealed secrets."""
+    min_ballots: int
+    """Fewest ballots whose count is decrypted."""
+    _checked: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
+    """Tallies of the latest products that were checked."""
 
     async def do(self, task: TallyTask) -> Done:
         """Run a task; returns the event to answer with.
@@ -97,7 +113,7 @@ class Phases:
                 tally = await self.helpers.ask(Describe(election, product, "tally"))
                 await store.put_center(name, "total", 0, tally.decode(), ballots=ballots, unit=0)
         number = 0
-        async for group in store.spoiled(name, task.chunk_size):
+        async for group in store.spoiled(name, min(task.chunk_size, _SPOILED)):
             if not await store.has_center(name, "spoiled", number):
                 tally = await self.helpers.ask(Spoil(election, group))
                 await store.put_center(
@@ -110,6 +126,62 @@ class Phases:
                 )
             number += 1
         return await store.count_centers(name)
+
+    async def _check(self, election_id: str, unit: int, center: Center) -> None:
+        """Check that a product is that of the admitted ballots, before a guardian opens it.
+
+        Raises:
+            Refused: `tally` or `minimum`.
+        """
+        key = (election_id, unit)
+        if self._checked.get(key) == center.tallies:
+            return
+        election = await self.store.election(election_id)
+        if center.kind == "spoiled":
+            tallies = from_json(list[EncryptedTally], center.tallies)
+            names = [tally.object_id for tally in tallies]
+            ballots = await self.store.spoiled_named(election_id, names)
+            again = await self.helpers.ask(Spoil(election, ballots))
+            await self._check_copies(election, tallies)
+        else:
+            ballots_of = (
+                self.store.cast_ballots(election_id)
+                if center.kind == "total"
+                else self.store.chunk(election_id, center.number)
+            )
+            counts, product = ContestCounts(load_election(election)[0]), b""
+            async for batch in ballots_of:
+                product = await self.helpers.ask(Multiply(election, product, batch))
+                for packed in batch:
+                    counts.add(packed)
+            counts.check(self.min_ballots, f"{center.kind} {center.number}")
+            name = "tally" if center.kind == "total" else f"chunk-{center.number}"
+            again = await self.helpers.ask(Describe(election, product, name))
+        if from_json(list[EncryptedTally], again) != from_json(
+            list[EncryptedTally], center.tallies
+        ):
+            raise Refused(
+                RefusalCheck.TALLY,
+                "a product is not that of the admitted ballots",
+                where={"election": election_id, "unit": unit},
+            )
+        while len(self._checked) >= _CHECKED:
+            del self._checked[next(iter(self._checked))]
+        self._checked[key] = center.tallies
+
+    async def _check_copies(
+        self, election: DescribedElection, tallies: Sequence[EncryptedTally]
+    ) -> None:
+        """Check that no spoiled ballot holds a ciphertext of a cast one, which it would open."""
+        pads = {pack_element(line.pad) for tally in tallies for line in tally.lines().values()}
+        async for batch in self.store.cast_ballots(election.election_id):
+            for packed in batch:
+                if not pads.isdisjoint(pads_of(packed)):
+                    raise Refused(
+                        RefusalCheck.REPEATED,
+                        "a spoiled ballot holds a ciphertext of a cast ballot and would open it",
+                        where={"election": election.election_id},
+                    )
 
     async def _sealed(self, task: TallyTask) -> bytes:
         sealed = await self.store.secret(task.election_id, task.lane.guardian)
@@ -128,6 +200,7 @@ class Phases:
         center = await store.center(task.election_id, task.unit)
         if await store.has_share(center.center_id, guardian):
             return
+        await self._check(task.election_id, task.unit, center)
         election = await store.election(task.election_id)
         sealed = await self._sealed(task)
         request = MakeShares(election, guardian, center.tallies, sealed, str(self.key_file))
@@ -141,6 +214,7 @@ class Phases:
         center = await store.center(task.election_id, task.unit)
         if await store.has_compensated(center.center_id, lane.guardian, lane.missing):
             return
+        await self._check(task.election_id, task.unit, center)
         election = await store.election(task.election_id)
         shares = await self.helpers.ask(
             MakeCompensated(

@@ -11,17 +11,15 @@ All but the result are documents in the format of ElectionGuard's Python referen
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from gmpy2 import mpz
 
 from streams.tally import work
-from streams.tally.admission import batches
+from streams.tally.ballot_file import MAX_DOCUMENT_BYTES, lines_of, published_ballots
 from streams.tally.crypto.ceremony import GuardianKey, joint_key, verify_guardians
 from streams.tally.crypto.decryption import PlainTally, verify_plain_tally
 from streams.tally.crypto.documents import from_json, to_json
@@ -34,12 +32,14 @@ from streams.tally.crypto.tallies import (
     combine_tallies,
     spoiled_tally,
 )
+from streams.tally.files import Product, ToDecrypt
 from streams.tally.helpers import Helpers
+from streams.tally.opening import BallotsHead
 from streams.tally.packing import add_packed, unpack_lines
 from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.results import Result, add_counts
 from streams.tally.store import CAST, SPOILED, TallyStore
-from streams.tally.work import Admit, DescribedElection
+from streams.tally.work import DescribedElection
 
 MANIFEST: Final = "manifest.json"
 CONTEXT: Final = "context.json"
@@ -70,6 +70,8 @@ class Verified:
     spoiled: int
     tallies: int
     counts: dict[str, int]
+    head: str
+    """The :class:`~streams.tally.opening.BallotsHead` of the ballots."""
 
 
 async def export(
@@ -91,10 +93,7 @@ async def export(
             todo="`scrutin tally status` shows the progress",
         )
     _begin(directory, described)
-    with (directory / BALLOTS).open("w") as file:
-        async for _, _, ballot in store.ballots(election_id):
-            file.write(ballot.replace("\n", " ") + "\n")
-            advance(1)
+    await write_ballots(store, election_id, directory / BALLOTS, advance=advance)
     with (directory / TALLIES).open("wb") as lines:
         async for row in store.centers(election_id):
             if row["election_result"] is None:
@@ -104,6 +103,31 @@ async def export(
             for pair in zip(encrypted, plain, strict=True):
                 lines.write(to_json(RecordedTally(row["kind"], *pair)) + b"\n")
     (directory / RESULT).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+async def write_ballots(
+    store: TallyStore, election_id: str, file: Path, *, advance: Callable[[int], None]
+) -> None:
+    """Write all ballots with their proofs, one JSON document a line."""
+    with file.open("w") as lines:
+        async for _, _, ballot in store.ballots(election_id):
+            lines.write(ballot.replace("\n", " ") + "\n")
+            advance(1)
+
+
+async def products_of(store: TallyStore, election_id: str) -> ToDecrypt:
+    """What the guardians of an election decrypt."""
+    described = await store.election(election_id)
+    places = await store.chunk_places(election_id)
+    products = []
+    for unit in range(await store.count_centers(election_id)):
+        center = await store.center(election_id, unit)
+        ballots = places[center.number] if center.kind == "chunk" else []
+        tallies = from_json(list[EncryptedTally], center.tallies)
+        products.append(Product(unit, center.kind, tallies, ballots))
+    return ToDecrypt(
+        election_id, described.manifest, described.context, described.guardians, products
+    )
 
 
 def _begin(directory: Path, described: DescribedElection) -> None:
@@ -149,6 +173,7 @@ async def verify(
         len(ballots.spoiled),
         decrypted.tallies,
         decrypted.counts,
+        ballots.head,
     )
 
 
@@ -173,6 +198,12 @@ def _stated(directory: Path) -> _Stated:
 
 def _read(path: Path) -> str:
     try:
+        require(
+            path.stat().st_size <= MAX_DOCUMENT_BYTES,
+            RefusalCheck.FORMAT,
+            f"a file is longer than {MAX_DOCUMENT_BYTES:,} bytes",
+            file=path,
+        )
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(
@@ -185,6 +216,7 @@ class _Ballots:
     cast: int
     spoiled: dict[str, EncryptedTally]
     product: EncryptedTally
+    head: str
 
 
 async def _verify_ballots(
@@ -194,54 +226,21 @@ async def _verify_ballots(
     helpers: Helpers,
     advance: Callable[[int], None],
 ) -> _Ballots:
-    seen: set[str] = set()
-    codes: set[mpz] = set()
-    contents: set[bytes] = set()
     spoiled: dict[str, EncryptedTally] = {}
-    product, cast = b"", 0
-    async for admitted, data in helpers.in_order(
-        lambda batch: Admit(described, batch), batches(_lines(directory / BALLOTS))
-    ):
-        for each, text in zip(work.admitted.decode(admitted), data, strict=True):
-            require(
-                not each.refused, RefusalCheck.EQUATION, f"a ballot does not verify: {each.refused}"
-            )
-            lines = from_json(BallotLines, text)
-            code = from_json(_Code, text).code
-            content = sha256(each.ciphertexts).digest()
-            require(
-                each.ballot_id not in seen and code not in codes and content not in contents,
-                RefusalCheck.REPEATED,
-                "a ballot, its code or its ciphertexts occur twice",
-                ballot=each.ballot_id,
-            )
-            seen.add(each.ballot_id)
-            codes.add(code)
-            contents.add(content)
-            if each.state == CAST:
-                product = add_packed(election, product, [each.ciphertexts])
-                cast += 1
-            elif each.state == SPOILED:
-                spoiled[each.ballot_id] = spoiled_tally(each.ballot_id, lines, election)
-        advance(len(data))
+    product, cast, head = b"", 0, BallotsHead()
+    async for ballot in published_ballots(directory / BALLOTS, described, helpers, advance=advance):
+        each = ballot.admitted
+        head.add(each.state, ballot.content)
+        if each.state == CAST:
+            product = add_packed(election, product, [each.ciphertexts])
+            cast += 1
+        elif each.state == SPOILED:
+            lines = from_json(BallotLines, ballot.text)
+            spoiled[each.ballot_id] = spoiled_tally(each.ballot_id, lines, election)
     accumulator = Accumulator(election)
     if product:
         accumulator.add(unpack_lines(election, product))
-    return _Ballots(cast, spoiled, accumulator.result("tally"))
-
-
-class _Code(msgspec.Struct):
-    code: mpz
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            yield from file
-    except OSError as error:
-        raise Refused(
-            RefusalCheck.FORMAT, "a file of the record cannot be read", where={"file": path}
-        ) from error
+    return _Ballots(cast, spoiled, accumulator.result("tally"), head.value())
 
 
 @dataclass
@@ -260,7 +259,7 @@ def _verify_tallies(
     added: list[EncryptedTally] = []
     found = _Decrypted({key.owner_id for key in keys})
     spoiled = found.spoiled
-    for line in _lines(directory / TALLIES):
+    for line in lines_of(directory / TALLIES):
         recorded = from_json(RecordedTally, line)
         found.tallies += 1
         verify_plain_tally(
@@ -269,6 +268,7 @@ def _verify_tallies(
             keys,
             quorum=election.context.quorum,
             extended_hash=election.extended_hash,
+            limit=1 if recorded.kind == "spoiled" else ballots.cast,
         )
         found.present -= _recovered(recorded.plain)
         name = recorded.encrypted.object_id

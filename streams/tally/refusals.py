@@ -48,6 +48,8 @@ class RefusalCheck(StrEnum):
     """A share is for another election, tally, guardian or set of selections."""
     QUORUM = "quorum"
     """Fewer shares than the quorum."""
+    MINIMUM = "minimum"
+    """A product is of so few ballots that its count would reveal votes."""
     TALLY = "tally"
     """A tally does not follow from its ballots or shares."""
     MANIFEST = "manifest"

@@ -28,9 +28,37 @@ HAS_SEALED: Final = "SELECT true FROM sealed_secrets WHERE election_id = $1 AND 
 GET_SEALED: Final = "SELECT sealed FROM sealed_secrets WHERE election_id = $1 AND guardian_id = $2"
 
 PUT_BALLOTS: Final = """
-INSERT INTO encrypted_ballots (election_id, ballot_id, state, ciphertexts, ballot)
-SELECT $1, * FROM unnest($2::text[], $3::smallint[], $4::bytea[], $5::text[])
-ON CONFLICT DO NOTHING RETURNING ballot_id
+INSERT INTO encrypted_ballots (election_id, ballot_id, state, ciphertexts, ballot, by_vote)
+SELECT $1, *, $6::boolean FROM unnest($2::text[], $3::smallint[], $4::bytea[], $5::text[])
+ON CONFLICT DO NOTHING RETURNING sha256(ciphertexts)
+"""
+KNOWN_CONTENTS: Final = """
+SELECT sha256(ciphertexts) FROM encrypted_ballots
+WHERE election_id = $1 AND sha256(ciphertexts) = ANY($2::bytea[])
+"""
+IS_PLANNED: Final = """
+SELECT ballots_head IS NOT NULL
+    OR EXISTS (SELECT FROM submitted_ballots s WHERE s.election_id = e.election_id)
+FROM tally_elections e WHERE election_id = $1
+"""
+GET_HEAD: Final = "SELECT ballots_head FROM tally_elections WHERE election_id = $1"
+PUT_HEAD: Final = "UPDATE tally_elections SET ballots_head = $2 WHERE election_id = $1"
+CONTENTS: Final = """
+SELECT state, sha256(ciphertexts) FROM encrypted_ballots WHERE election_id = $1 ORDER BY id
+"""
+CAST_BALLOTS: Final = """
+SELECT ciphertexts FROM encrypted_ballots WHERE election_id = $1 AND state = 1
+"""
+CHUNK_PLACES: Final = """
+SELECT s.chunk_number, array_agg(b.place ORDER BY b.place)
+FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place
+      FROM encrypted_ballots WHERE election_id = $1) b
+JOIN submitted_ballots s ON s.ballot = b.id
+GROUP BY s.chunk_number
+"""
+SPOILED_NAMED: Final = """
+SELECT ballot FROM encrypted_ballots
+WHERE election_id = $1 AND state = 2 AND ballot_id = ANY($2::text[]) ORDER BY id
 """
 COUNT_BALLOTS: Final = """
 SELECT count(*) FROM encrypted_ballots WHERE election_id = $1 AND state = $2
@@ -91,7 +119,7 @@ COUNT_CENTERS: Final = """
 SELECT count(*) FROM election_center WHERE election_id = $1 AND unit IS NOT NULL
 """
 GET_CENTER: Final = """
-SELECT election_center_id, kind, ballots, encrypted_tally, election_result
+SELECT election_center_id, kind, chunk_number, ballots, encrypted_tally, election_result
 FROM election_center WHERE election_id = $1 AND unit = $2
 """
 PUT_RESULT: Final = """

@@ -19,6 +19,7 @@ from streams.tally.chunks import chunk_numbers, chunk_sizes, election_number, sh
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.documents import from_json
 from streams.tally.crypto.election import Context
+from streams.tally.opening import BallotsHead, content_digest
 from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
 from streams.tally.work import Admitted, DescribedElection
 
@@ -38,6 +39,8 @@ class Center:
 
     center_id: int
     kind: str
+    number: int
+    """Of the chunk, or of the group of spoiled ballots."""
     ballots: int
     tallies: str
     """JSON list."""
@@ -140,17 +143,21 @@ class TallyStore(Pooled):
 
     async def put_ballots(
         self, election_id: str, ballots: Sequence[tuple[Admitted, bytes]]
-    ) -> set[str]:
-        """Add verified ballots; returns the ids that are new."""
-        rows = await self._fetch(
-            sql.PUT_BALLOTS,
-            election_id,
-            [admitted.ballot_id for admitted, _ in ballots],
-            [admitted.state for admitted, _ in ballots],
-            [admitted.ciphertexts for admitted, _ in ballots],
-            [text.decode() for _, text in ballots],
-        )
-        return {row[0] for row in rows}
+    ) -> tuple[set[bytes], set[bytes]]:
+        """Add verified ballots of a file, whose author gives each an id of its own.
+
+        Returns:
+            The contents that are new, and those that are stored, both among `ballots`.
+
+        Raises:
+            Refused: `tally`, if the election is being tallied already.
+        """
+        async with self._transaction() as connection:
+            await _lock_open(connection, election_id)
+            new = await _put_ballots(connection, election_id, ballots, by_vote=False)
+            contents = [content_digest(admitted.ciphertexts) for admitted, _ in ballots]
+            known = await connection.fetch(sql.KNOWN_CONTENTS, election_id, contents)
+        return new, {bytes(row[0]) for row in known}
 
     async def uncollected(self, election_id: str, limit: int) -> list[tuple[str, str]]:
         """(vote hash, ballot's JSON) of counted votes whose ballots are not collected yet."""
@@ -166,37 +173,33 @@ class TallyStore(Pooled):
     ) -> list[str]:
         """Store the ballots of (vote hash, verdict, JSON), or the reasons of their refusal.
 
+        A ballot is refused as a copy by its ciphertexts, never by its id: anybody can use the id
+        of another's ballot first.
+
         Returns:
             The reason for each vote whose ballot was not admitted.
+
+        Raises:
+            Refused: `tally`, if the election is being tallied already.
         """
-        distinct: dict[str, tuple[str, Admitted, bytes]] = {}
-        for vote in votes:
-            if not vote[1].refused:
-                distinct.setdefault(vote[1].ballot_id, vote)
-        good = list(distinct.values())
         async with self._transaction() as connection:
             # One collector at a time: the second one would take a vote's own ballot for a copy.
-            await connection.execute(sql.LOCK_ELECTION, election_id)
+            await _lock_open(connection, election_id)
             known = await connection.fetch(sql.COLLECTED, [vote_hash for vote_hash, _, _ in votes])
             done = {row[0] for row in known}
-            good = [vote for vote in good if vote[0] not in done]
-            new = await connection.fetch(
-                sql.PUT_BALLOTS,
-                election_id,
-                [admitted.ballot_id for _, admitted, _ in good],
-                [admitted.state for _, admitted, _ in good],
-                [admitted.ciphertexts for _, admitted, _ in good],
-                [text.decode() for _, _, text in good],
-            )
-            names = {row[0] for row in new}
-            admitted_hashes = {
-                vote_hash for vote_hash, admitted, _ in good if admitted.ballot_id in names
-            }
             rest = [vote for vote in votes if vote[0] not in done]
+            first: dict[bytes, tuple[str, Admitted, bytes]] = {}
+            for vote in rest:
+                if not vote[1].refused:
+                    first.setdefault(content_digest(vote[1].ciphertexts), vote)
+            new = await _put_ballots(
+                connection, election_id, [vote[1:] for vote in first.values()], by_vote=True
+            )
+            admitted_hashes = {vote[0] for content, vote in first.items() if content in new}
             refused = [
                 None
                 if vote_hash in admitted_hashes
-                else admitted.refused or "a ballot with this id or these ciphertexts exists"
+                else admitted.refused or "a ballot with these ciphertexts exists"
                 for vote_hash, admitted, _ in rest
             ]
             await connection.execute(
@@ -221,13 +224,25 @@ class TallyStore(Pooled):
             async for row in connection.cursor(sql.BALLOTS, election_id, prefetch=_BATCH):
                 yield tuple(row)
 
+    async def ballots_head(self, election_id: str) -> str | None:
+        """The head of the ballots; None until they are final."""
+        found = await self._value(sql.GET_HEAD, election_id)
+        return None if found is None else str(found)
+
     # The phases' results.
 
     async def plan(self, election_id: str, chunk_size: int) -> int:
-        """Assign the cast ballots to chunks, once; returns the number of chunks."""
+        """Assign the cast ballots to chunks, once; returns the number of chunks.
+
+        From then on no ballot is admitted, and the ballots have a head.
+        """
         async with self._transaction() as connection:
             await connection.execute(sql.LOCK_ELECTION, election_id)
             planned = int(await connection.fetchval(sql.COUNT_CHUNKS, election_id))
+            head = BallotsHead()
+            async for state, content in connection.cursor(sql.CONTENTS, election_id, prefetch=_IDS):
+                head.add(state, content)
+            await connection.execute(sql.PUT_HEAD, election_id, head.value())
             if planned:
                 return planned
             ballots = int(await connection.fetchval(sql.COUNT_BALLOTS, election_id, CAST))
@@ -251,8 +266,17 @@ class TallyStore(Pooled):
 
     async def chunk(self, election_id: str, number: int) -> AsyncIterator[list[bytes]]:
         """A chunk's packed ballots, streamed in batches."""
+        async for batch in self._packed(sql.CHUNK_BALLOTS, election_id, number):
+            yield batch
+
+    async def cast_ballots(self, election_id: str) -> AsyncIterator[list[bytes]]:
+        """All packed cast ballots, streamed in batches."""
+        async for batch in self._packed(sql.CAST_BALLOTS, election_id):
+            yield batch
+
+    async def _packed(self, statement: str, *arguments: object) -> AsyncIterator[list[bytes]]:
         async with self._transaction() as connection:
-            cursor = await connection.cursor(sql.CHUNK_BALLOTS, election_id, number)
+            cursor = await connection.cursor(statement, *arguments)
             rows = await cursor.fetch(_BATCH)
             while rows:
                 yield [row[0] for row in rows]
@@ -271,6 +295,16 @@ class TallyStore(Pooled):
             cursor = await connection.cursor(sql.SPOILED_BALLOTS, election_id)
             while rows := await cursor.fetch(size):
                 yield [row[1] for row in rows]
+
+    async def spoiled_named(self, election_id: str, names: Sequence[str]) -> list[str]:
+        """The JSON of these spoiled ballots, in their order."""
+        rows = await self._fetch(sql.SPOILED_NAMED, election_id, list(names))
+        return [row[0] for row in rows]
+
+    async def chunk_places(self, election_id: str) -> dict[int, list[int]]:
+        """The places of each chunk's ballots among all ballots."""
+        rows = await self._fetch(sql.CHUNK_PLACES, election_id)
+        return {number: list(places) for number, places in rows}
 
     async def has_center(self, election_id: str, kind: str, number: int) -> bool:
         """Whether a product exists already."""
@@ -368,6 +402,36 @@ class TallyStore(Pooled):
     async def log(self, statement: str, *arguments: object) -> None:
         """Add a row to a worker log."""
         await self._value(statement, *arguments)
+
+
+async def _lock_open(connection: Any, election_id: str) -> None:
+    """Lock the election's ballots, and check that they are not final."""
+    await connection.execute(sql.LOCK_ELECTION, election_id)
+    if await connection.fetchval(sql.IS_PLANNED, election_id):
+        raise Refused(
+            RefusalCheck.TALLY,
+            "the election is being tallied already: no ballot is admitted any more",
+            where={"election": election_id},
+        )
+
+
+async def _put_ballots(
+    connection: Any,
+    election_id: str,
+    ballots: Sequence[tuple[Admitted, bytes]],
+    *,
+    by_vote: bool,
+) -> set[bytes]:
+    rows = await connection.fetch(
+        sql.PUT_BALLOTS,
+        election_id,
+        [admitted.ballot_id for admitted, _ in ballots],
+        [admitted.state for admitted, _ in ballots],
+        [admitted.ciphertexts for admitted, _ in ballots],
+        [text.decode() for _, text in ballots],
+        by_vote,
+    )
+    return {bytes(row[0]) for row in rows}
 
 
 async def _ids(connection: Any, election_id: str) -> AsyncIterator[list[int]]:

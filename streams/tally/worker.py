@@ -71,7 +71,7 @@ class TallyWorker(WorkerHost):
         )
         self.runner = Runner(
             store=self._store,
-            phases=Phases(self._store, self._helpers, config.key_file),
+            phases=Phases(self._store, self._helpers, config.key_file, config.min_ballots),
             writer=self._writer,
             retry=self.retry,
             partitions=kafka.partitions,

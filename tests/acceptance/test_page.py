@@ -136,7 +136,7 @@ async def laws_and_operators(ann: Window, bob: Window, pictures: Path) -> None:
 async def encrypted_elections(ann: Window, bob: Window, settings: Settings, pictures: Path) -> None:
     await bob.open("/tallies")
     await expect(bob.page.get_by_text("No encrypted election yet")).to_be_visible()
-    held = small_election("Town hall", 1, cast=1)
+    held = small_election("Town hall", 1, cast=5)
     described = described_as("Town hall", held.voting)
     async with tally(tally_config(settings)) as asked:
         assert await asked.store.put_election(described, [])
@@ -148,9 +148,9 @@ async def encrypted_elections(ann: Window, bob: Window, settings: Settings, pict
         await expect(ann.page.get_by_role("progressbar", name="Multiply ballots")).to_be_visible()
         await expect(ann.page.get_by_text("Live", exact=True)).to_be_visible()
         # No worker is there; the page hears of the result all the same.
-        result = Result(1, 0, held.counts, {}, ["guardian-1"]).document(described)
+        result = Result(5, 0, held.counts, {}, ["guardian-1"]).document(described)
         await asked.store.put_published("Town hall", result)
-    await expect(ann.page.get_by_text("Published: 1 ballots counted")).to_be_visible()
+    await expect(ann.page.get_by_text("Published: 5 ballots counted")).to_be_visible()
     await ann.accessible()
     await ann.page.screenshot(path=pictures / "tally.png", full_page=True)
 

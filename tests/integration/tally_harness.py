@@ -44,6 +44,7 @@ class TallyHarness:
             SCRUTIN_STAGES="tally",
             SCRUTIN_TALLY_HELPERS="1",
             SCRUTIN_TALLY_KEY_FILE=str(self.key_file),
+            SCRUTIN_TALLY_MIN_BALLOTS="1",
             RETRY_DELAY_SECONDS="0.2",
             SCRUTIN_LOG_FORMAT="json",
         )

@@ -83,7 +83,7 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     election, _ = load_election(described)
     rng = random.Random(1)
     lines, counts = [], dict.fromkeys(election.line_names, 0)
-    for number in range(4):
+    for number in range(5):
         chosen = rng.choice(election.line_names)
         counts[chosen] += 1
         ballot = encrypt_ballot(election, f"b{number}", "ballot", {"mayor": [chosen]})
@@ -91,7 +91,7 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     ballots = home / "ballots.jsonl"
     ballots.write_bytes(b"".join([*lines, lines[0], lines[0].replace(b'"b0"', b'"b9"')]))
     outcome = json.loads(scrutin("tally", "admit", "e", ballots, "--json", code=3))
-    assert (outcome["admitted"], outcome["repeated"]) == (4, 1)
+    assert (outcome["admitted"], outcome["repeated"]) == (5, 1)
     assert "hash" in outcome["refused"][0]
 
     # Workers tally, and decrypt for the guardian who sealed its secret; another decrypts at home.
@@ -99,14 +99,30 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     workers_key = json.loads(scrutin("guardian", "workers-key", world.key_file, "--json"))
     program = world.worker()
     assert json.loads(scrutin("tally", "collect", "e", "--json"))["admitted"] == 0
+    monkeypatch.setenv("SCRUTIN_TALLY_MIN_BALLOTS", "6")
+    with pytest.raises(Refused, match="SCRUTIN_TALLY_MIN_BALLOTS"):
+        scrutin("tally", "create", "e")
+    monkeypatch.setenv("SCRUTIN_TALLY_MIN_BALLOTS", "5")
     scrutin("tally", "create", "e")
     products = home / "products.json"
     asyncio.run(tallied(world))
-    scrutin("tally", "products", "e", "-o", products)
     shares = home / "ann.shares.json"
     missing = ("--missing", "bob", "--backups", home)
     secret = home / "ann.secret.json"
-    scrutin("guardian", "decrypt", secret, products, "-o", shares, *missing, *secretly)
+    with pytest.raises(Refused, match="tallied already"):
+        scrutin("tally", "admit", "e", ballots)
+    head = asyncio.run(head_of(world))
+    assert head in scrutin("tally", "products", "e", "-o", products)
+    decrypting = ("guardian", "decrypt", secret, products, "-o", shares, *missing, *secretly)
+    with pytest.raises(Refused, match="another one"):
+        scrutin(*decrypting, "--head", "00" * 32)
+    published = home / "products.ballots.jsonl"
+    whole = published.read_bytes()
+    published.write_bytes(whole[: whole.index(b"\n") + 1])
+    with pytest.raises(Refused):
+        scrutin(*decrypting, "--head", head)
+    published.write_bytes(whole)
+    scrutin(*decrypting, "--head", head)
     scrutin("tally", "upload", shares)
     sealing = ("--workers-key", workers_key["publicKey"])
     cem = (home / "cem.secret.json", home / "cem.public.json")
@@ -126,9 +142,10 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     verified = json.loads(scrutin("tally", "verify", record, "--json"))
     assert verified["verified"]
     assert verified["counts"] == counts
+    assert verified["ballotsHead"] == head
     for file, old, new in (
         ("ballots.jsonl", b'"timestamp":1', b'"timestamp":2'),
-        ("result.json", b'"total_valid_ballots": 4', b'"total_valid_ballots": 5'),
+        ("result.json", b'"total_valid_ballots": 5', b'"total_valid_ballots": 6'),
         ("tallies.jsonl", b'"kind":"total"', b'"kind":"spoiled"'),
         ("context.json", b'"quorum":2', b'"quorum":1'),
     ):
@@ -140,6 +157,13 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
         refused = json.loads(scrutin("tally", "verify", changed, "--json", code=3))
         assert not refused["verified"]
         shutil.rmtree(changed)
+
+
+async def head_of(world: TallyHarness) -> str:
+    async with tally(tally_config(world.settings)) as asked:
+        head = await asked.store.ballots_head("e")
+    assert head is not None
+    return head
 
 
 async def tallied(world: TallyHarness) -> None:

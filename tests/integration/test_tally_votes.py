@@ -76,6 +76,9 @@ async def test_each_voter_s_ballot_is_admitted_once_if_it_proves_what_it_holds(
         # Not as text: the bridge takes fields called `code` out wherever they stand.
         message("fay", json.loads(to_json(ballot_of(held, "b-fay")))),
         message("gil", None),
+        # Under the id of a ballot that comes later: both count.
+        message("hal", text_of(ballot_of(held, "b-ida"))),
+        message("ida", text_of(ballot_of(held, "b-ida"))),
         # The last that is counted: who comes first has the ciphertexts.
         message("dan", text_of(copied(first, "b-dan"))),
     ]
@@ -86,19 +89,19 @@ async def test_each_voter_s_ballot_is_admitted_once_if_it_proves_what_it_holds(
     ):
         described = await world.put_election(asked, NAME, held)
         await counted(world, bodies)
-        with pytest.raises(Refused, match="7 counted votes") as early:
+        with pytest.raises(Refused, match="9 counted votes") as early:
             await asked.create(NAME)
         assert early.value.check == RefusalCheck.TALLY
         async with Helpers(1) as helpers:
             outcome = await collect(asked.store, helpers, described)
             again = await collect(asked.store, helpers, described)
         assert (again.admitted, again.refused) == (0, [])
-        assert outcome.admitted == 2
+        assert outcome.admitted == 4
         assert len(outcome.refused) == 5
         kept = [name async for name, _, _ in asked.store.ballots(NAME)]
-        assert sorted(kept) == ["b-ann", "b-bea"]
+        assert sorted(kept) == ["b-ann", "b-bea", "b-ida", "b-ida"]
         created = await asked.create(NAME)
-        assert created.ballots == 2
+        assert created.ballots == 4
         await the_books_agree(world)
 
 
@@ -137,7 +140,7 @@ async def the_books_agree(world: TallyHarness) -> None:
         audit = await connection.fetch("SELECT voter_hash, contest, choice FROM vote_audit")
         assert {tuple(row) for row in audit} == {
             (voter, f"election:{NAME}", CHOICE)
-            for voter in ("ann", "bea", "cem", "dan", "eve", "fay", "gil")
+            for voter in ("ann", "bea", "cem", "dan", "eve", "fay", "gil", "hal", "ida")
         }
         rejected = await connection.fetch("SELECT voter_hash, reason FROM rejected_votes")
         assert [tuple(row) for row in rejected] == [("ann", "already_voted")]
@@ -146,8 +149,10 @@ async def the_books_agree(world: TallyHarness) -> None:
             " JOIN vote_audit a USING (vote_hash) ORDER BY 1"
         )
         found = {row[0]: row[1] or row[2] for row in books}
-        assert found.keys() == {"ann", "bea", "cem", "dan", "eve", "fay", "gil"}
-        assert (found["ann"], found["bea"]) == ("b-ann", "b-bea")
+        assert found.keys() == {"ann", "bea", "cem", "dan", "eve", "fay", "gil", "hal", "ida"}
+        assert [found[who] for who in ("ann", "bea", "hal", "ida")] == [
+            *("b-ann", "b-bea", "b-ida", "b-ida")
+        ]
         for voter, why in (
             ("cem", "equation"),
             ("dan", "these ciphertexts"),

@@ -17,8 +17,9 @@ from streams.settings.build import tally_config
 from streams.settings.load import load_settings
 from streams.tally.commands import tally
 from streams.tally.crypto.decryption import PlainTally
-from streams.tally.crypto.documents import from_json
+from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.group import to_hex
+from streams.tally.crypto.tallies import Accumulator, BallotLines
 from streams.tally.refusals import RefusalCheck, Refused
 from tests.harness import until
 from tests.integration.tally_harness import TallyHarness, counts, small_election, statuses
@@ -141,6 +142,39 @@ async def test_no_secret_of_a_guardian_can_be_read_anywhere(world: TallyHarness)
         for coefficient in secret.coefficients:
             assert to_hex(coefficient) not in dump
             assert str(coefficient) not in dump
+
+
+async def test_a_worker_opens_no_product_but_that_of_the_admitted_ballots(
+    world: TallyHarness,
+) -> None:
+    held = small_election("f", 7, cast=3, spoiled=1)
+    async with tally(tally_config(world.settings)) as asked:
+        await world.put(asked, "f", held)
+        await world.seal(asked, "f", held, 0)
+        await asked.create("f")
+        await world.tallied(asked, "f")
+
+        async def products() -> bool:
+            return await asked.store.count_centers("f") == 2
+
+        await until(products, "the products are there", 60)
+        # Who writes in the database replaces the total by one cast ballot.
+        lines = from_json(BallotLines, to_json(held.ballots[0])).lines()
+        accumulator = Accumulator(held.election)
+        accumulator.add(lines)
+        forged = to_json([accumulator.result("tally")]).decode()
+        change = "UPDATE election_center SET encrypted_tally = $1 WHERE election_id = 'f'"
+        await asked.store.log(change + " AND kind = 'total'", forged)
+        await asked.decrypt("f", "guardian-1")
+
+        async def failed() -> bool:
+            return (await statuses(asked, "f")).get(("DECRYPTION", "guardian-1")) == "FAILED"
+
+        await until(failed, "the guardian's job fails", 60)
+        (job,) = [job for job in await asked.jobs("f") if job["operationType"] == "DECRYPTION"]
+        assert "not that of the admitted ballots" in job["errorMessage"]
+        assert job["processedChunks"] == 1
+        assert await asked.store.count_shares("f", "guardian-1") == 1
 
 
 async def test_messages_of_older_deployments_queues_are_commands(world: TallyHarness) -> None:

@@ -35,7 +35,7 @@ def create(
         Mode,
         typer.Option(help="`single` decrypts the product of all chunks; `chunked` each chunk."),
     ] = Mode.SINGLE,
-    chunk_size: Annotated[int, typer.Option(min=1, help="Ballots of a chunk.")] = 50,
+    chunk_size: Annotated[int, typer.Option(min=1, max=1_000_000, help="Ballots of a chunk.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """Tally the admitted ballots. Repeating the command changes nothing.
@@ -177,7 +177,7 @@ def results(election: ElectionArgument, as_json: JsonOption = False) -> None:
 @app.command()
 def demo(
     *,
-    ballots: Annotated[int, typer.Option(min=1, help="Ballots to cast.")] = 60,
+    ballots: Annotated[int, typer.Option(min=5, help="Ballots to cast.")] = 60,
     candidates: Annotated[int, typer.Option(min=2, max=50, help="Candidates.")] = 4,
     chunk_size: Annotated[int, typer.Option(min=1, help="Ballots of a chunk.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Different seeds make different votes.")] = 1,

@@ -18,19 +18,18 @@ from streams.tally.collecting import Collected
 from streams.tally.collecting import collect as collect_votes
 from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.ceremony import Backup, GuardianKey
-from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.manifest import Manifest, plain_manifest
-from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.files import (
-    Product,
     Shares,
     ToDecrypt,
+    ballots_beside,
     describe,
     read_document,
     write_document,
 )
 from streams.tally.helpers import Helpers
-from streams.tally.record import Verified, export, verify
+from streams.tally.record import Verified, export, products_of, verify, write_ballots
 from streams.tally.refusals import Refused
 from streams.tally.store import CAST, SPOILED
 
@@ -172,27 +171,23 @@ def products(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the products.")],
 ) -> None:
-    """Export the products for guardians to decrypt offline.
+    """Export the products for guardians to decrypt offline, and the ballots that they check.
+
+    The ballots are in a second file: OUTPUT with `.ballots.jsonl` in place of `.json`.
 
     Example: `scrutin tally products mayor-2026 -o products.json`
     """
+    ballots = ballots_beside(output)
 
-    async def collect(asked: TallyCommands) -> ToDecrypt:
-        described = await asked.store.election(election)
-        count = await asked.store.count_centers(election)
-        found = [await asked.store.center(election, unit) for unit in range(count)]
-        return ToDecrypt(
-            described.election_id,
-            described.manifest,
-            described.context,
-            described.guardians,
-            [
-                Product(unit, from_json(list[EncryptedTally], center.tallies))
-                for unit, center in enumerate(found)
-            ],
-        )
+    async def collect(asked: TallyCommands) -> tuple[ToDecrypt, str | None]:
+        given = await products_of(asked.store, election)
+        count = await asked.store.count_ballots(election, CAST)
+        count += await asked.store.count_ballots(election, SPOILED)
+        with counting("writing ballots", count) as advance:
+            await write_ballots(asked.store, election, ballots, advance=advance)
+        return given, await asked.store.ballots_head(election)
 
-    given = ask(collect)
+    given, head = ask(collect)
     if not given.products:
         raise SettingsError(
             "There is nothing to decrypt yet",
@@ -200,7 +195,7 @@ def products(
             todo="`scrutin tally create` first, and wait until it is completed",
         )
     write_document(given, output)
-    say(f"{output}: {len(given.products)} products")
+    say(f"{output}: {len(given.products)} products; {ballots}: the ballots, head {head}")
 
 
 @app.command()
@@ -283,11 +278,12 @@ def verify_record(
                 "spoiled": found.spoiled,
                 "tallies": found.tallies,
                 "counts": found.counts,
+                "ballotsHead": found.head,
             }
         )
         return
     say(
         f"The record of {found.election_id} verifies: {found.guardians} guardians (quorum"
         f" {found.quorum}), {found.cast:,} cast and {found.spoiled:,} spoiled ballots,"
-        f" {found.tallies:,} decrypted tallies"
+        f" {found.tallies:,} decrypted tallies, head of the ballots {found.head}"
     )

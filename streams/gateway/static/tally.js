@@ -57,11 +57,13 @@ export async function tallyPage(main, id, leave) {
   const mark = liveMark();
   leave(() => mark.close());
   const jobs = h("ul", { class: "bars" });
+  const head = h("p", { class: "small soft" });
   const result = h("div", { class: "stack" });
   let shown = false;
   async function draw(message) {
     jobs.replaceChildren(...message.jobs.map(jobRow));
     if (!message.jobs.length) jobs.append(h("li", { class: "soft" }, t("notTallied")));
+    head.replaceChildren(...message.ballotsHead ? [t("ballotsHead"), h("code", {}, message.ballotsHead)] : []);
     if (message.published && !shown) {
       shown = true;
       // Every message asks again until the result is shown.
@@ -70,7 +72,7 @@ export async function tallyPage(main, id, leave) {
   }
   await draw(await get(`/api/tallies/${path}`));
   main.replaceChildren(h("div", { class: "row between" }, h("h1", {}, id), mark.element),
-    h("section", { class: "card" }, h("h2", {}, t("jobs")), jobs), result);
+    h("section", { class: "card" }, h("h2", {}, t("jobs")), jobs, head), result);
   const progress = new Progress(`/ws/tallies/${path}`, draw, mark);
   leave(() => progress.close());
 }

@@ -28,6 +28,8 @@ from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.schnorr import SchnorrProof, prove_key
 from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
 
+MAX_ORDER = 65_535
+"""Highest number of a guardian. Its powers are part of many computations."""
 _BACKUP_BYTES = 512
 _LENGTH_BYTES = 2
 
@@ -94,10 +96,10 @@ def verify_guardians(keys: Sequence[GuardianKey], quorum: int) -> None:
     orders = [key.sequence_order for key in keys]
     require(
         len({key.owner_id for key in keys}) == len(keys) == len(set(orders))
-        and min(orders, default=0) >= 1
+        and all(1 <= order <= MAX_ORDER for order in orders)
         and all(plain_name(key.owner_id) for key in keys),
         RefusalCheck.GUARDIANS,
-        "guardians' names or numbers are not unique, not printable, or below 1",
+        f"guardians' names or numbers are not unique, not printable, or not 1 to {MAX_ORDER}",
     )
     for key in keys:
         where = {"guardian": key.owner_id}
@@ -178,7 +180,7 @@ def recovery_key(owner: GuardianKey, order: int) -> mpz:
     """g^{P_i(l)} from public values: prod K_ij^{l^j} over j."""
     result = ONE
     for index, commitment in enumerate(owner.coefficient_commitments):
-        result = result * power(commitment, mpz(order) ** index % Q) % P
+        result = result * power(commitment, pow(mpz(order), index, Q)) % P
     return result
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from gmpy2 import mpz
 
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.elgamal import Ciphertext
-from streams.tally.crypto.group import ONE, G, P, inverse, product
+from streams.tally.crypto.group import ONE, G, P, g_power, inverse, product
 from streams.tally.crypto.shares import (
     CompensatedContest,
     CompensatedShare,
@@ -93,13 +93,14 @@ def decrypt_tally(
     *,
     quorum: int,
     extended_hash: mpz,
-    logarithm: DiscreteLog,
+    logarithm: Callable[[mpz], int],
 ) -> PlainTally:
     """Check every share, reconstruct missing ones, and decrypt: g^t = B / prod M_i.
 
     Args:
         compensated: for each missing guardian one share from every present guardian.
         keys: all guardians of the election.
+        logarithm: the exponent of a decrypted value, a :class:`DiscreteLog` or known counts.
 
     Raises:
         Refused: `quorum`, `repeated`, `share`, or a check of :func:`verify_share` and
@@ -147,7 +148,9 @@ def decrypt_tally(
 
 
 def _combine(
-    tally: EncryptedTally, shares: Sequence[DecryptionShare], logarithm: DiscreteLog
+    tally: EncryptedTally,
+    shares: Sequence[DecryptionShare],
+    logarithm: Callable[[mpz], int],
 ) -> PlainTally:
     contests = {}
     for name, contest in tally.contests.items():
@@ -170,14 +173,30 @@ def verify_plain_tally(
     *,
     quorum: int,
     extended_hash: mpz,
+    limit: int,
 ) -> None:
     """Check a published count from its content: B = g^t * prod M_i, and every share in it.
+
+    Args:
+        limit: the highest count possible, from the number of ballots, not from the count itself.
 
     Raises:
         Refused: `tally`, or a check of :func:`decrypt_tally`.
     """
+    counts = set(plain.counts().values())
+    require(
+        all(0 <= count <= limit for count in counts),
+        RefusalCheck.TALLY,
+        "a published count is negative or exceeds the number of ballots",
+        tally=tally.object_id,
+    )
     shares, compensated = _published_shares(plain, tally, keys)
-    limit = max(plain.counts().values(), default=0)
+    published = {g_power(mpz(count)): count for count in counts}
+
+    def logarithm(element: mpz) -> int:
+        # Only published counts have to be recognised; a search would cost sqrt(limit).
+        return published.get(element, -1)
+
     again = decrypt_tally(
         tally,
         shares,
@@ -185,7 +204,7 @@ def verify_plain_tally(
         keys,
         quorum=quorum,
         extended_hash=extended_hash,
-        logarithm=DiscreteLog(max(limit, 0)),
+        logarithm=logarithm,
     )
     require(
         _ordered(plain) == _ordered(again),

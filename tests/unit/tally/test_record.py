@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from streams.tally.crypto.ballots import BallotState
+from streams.tally.ballot_file import MAX_DOCUMENT_BYTES, published_ballots
+from streams.tally.crypto.ballots import BallotState, encrypt_ballot
 from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.manifest import plain_manifest
@@ -204,6 +205,43 @@ async def test_a_missing_or_meaningless_file_is_refused(record: Path, tmp_path: 
                 with pytest.raises(Refused):
                     await verify(copy, helpers)
                 shutil.rmtree(copy)
+
+
+async def test_a_line_or_document_without_end_is_not_read_into_memory(
+    record: Path, tmp_path: Path
+) -> None:
+    async with Helpers(1) as helpers:
+        for name in (MANIFEST, CONTEXT, GUARDIANS, BALLOTS, TALLIES, RESULT):
+            copy = tmp_path / "copy"
+            shutil.copytree(record, copy)
+            with (copy / name).open("rb+") as file:
+                file.truncate(0)
+                file.truncate(MAX_DOCUMENT_BYTES + 2)
+            with pytest.raises(Refused, match="longer than") as caught:
+                await verify(copy, helpers)
+            assert caught.value.check == RefusalCheck.FORMAT
+            shutil.rmtree(copy)
+
+
+async def test_ballots_of_two_voters_may_have_one_id(tmp_path: Path) -> None:
+    """Both are in the count; their codes differ."""
+    manifest = plain_manifest(
+        "e", {"mayor": ["ann", "bob"]}, moment=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    held = make_election(manifest, random.Random(SEED), guardians=1, quorum=1, cast=1, spoiled=0)
+    again = encrypt_ballot(held.election, held.ballots[0].object_id, "ballot", {})
+    ballots = tmp_path / BALLOTS
+    ballots.write_bytes(b"".join(to_json(b) + b"\n" for b in (held.ballots[0], again)))
+    described = DescribedElection(
+        "e",
+        to_json(manifest).decode(),
+        to_json(held.election.context).decode(),
+        to_json(held.keys).decode(),
+    )
+    async with Helpers(1) as helpers:
+        found = [each async for each in published_ballots(ballots, described, helpers)]
+    assert len({each.admitted.ballot_id for each in found}) == 1
+    assert len(found) == 2
 
 
 async def test_a_ballot_twice_and_one_left_out_are_refused(record: Path, tmp_path: Path) -> None:

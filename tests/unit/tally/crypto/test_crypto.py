@@ -108,6 +108,7 @@ def test_an_election_runs_from_ballots_to_the_plaintext_count(
         world.keys,
         quorum=2,
         extended_hash=world.election.extended_hash,
+        limit=3,
     )
 
 
@@ -287,6 +288,7 @@ def test_backups_open_for_their_receiver_only(world: SmallElection) -> None:
         (RefusalCheck.GUARDIANS, ("owner_id",), "guardian-2"),
         (RefusalCheck.GUARDIANS, ("sequence_order",), 2),
         (RefusalCheck.GUARDIANS, ("sequence_order",), 0),
+        (RefusalCheck.GUARDIANS, ("sequence_order",), 65_536),
         (RefusalCheck.GUARDIANS, ("owner_id",), "nul\x00"),
         (RefusalCheck.KEY, ("key",), to_hex(G)),
         (RefusalCheck.KEY, ("coefficient_proofs",), []),

@@ -143,8 +143,31 @@ def test_a_tampered_count_is_refused_by_name(
             world.keys,
             quorum=2,
             extended_hash=world.election.extended_hash,
+            limit=3,
         ),
     )
+
+
+def test_a_published_count_is_at_most_the_number_of_ballots_and_sizes_no_table(
+    world: SmallElection,
+    opened: tuple[list[DecryptionShare], list[CompensatedShare], PlainTally],
+) -> None:
+    # Tables of the root of such a count would take more memory than there is.
+    for count in (4, 2**63, -1):
+        place = ("contests", "mayor", "selections", "mayor-ann-selection", "tally")
+        forged = change(opened[2], assign(*place, value=count))
+        refused = refuse(
+            RefusalCheck.TALLY,
+            lambda: verify_plain_tally(
+                forged,  # noqa: B023 - called at once
+                world.tally,
+                world.keys,
+                quorum=2,
+                extended_hash=world.election.extended_hash,
+                limit=3,
+            ),
+        )
+        assert "number of ballots" in refused.what
 
 
 @pytest.mark.parametrize("pad", [P - 1, mpz(0), P - G, P + 1])

@@ -1,0 +1,104 @@
+"""Reads the published ballots of an election from a file, and verifies each completely."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from gmpy2 import mpz
+
+from streams.tally import work
+from streams.tally.admission import batches
+from streams.tally.crypto.documents import from_json
+from streams.tally.helpers import Helpers
+from streams.tally.opening import content_digest
+from streams.tally.refusals import RefusalCheck, Refused, require
+from streams.tally.store import SPOILED
+from streams.tally.work import Admit, Admitted, DescribedElection
+
+MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
+"""Longest document or line that is read into memory."""
+
+
+@dataclass(frozen=True)
+class PublishedBallot:
+    """A ballot that verifies and is no copy of an earlier one of the file."""
+
+    place: int
+    """From 0."""
+    admitted: Admitted
+    content: bytes
+    """Its :func:`~streams.tally.opening.content_digest`."""
+    text: bytes
+
+
+class _Code(msgspec.Struct):
+    code: mpz
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file, one at a time.
+
+    Raises:
+        Refused: `format`, if it cannot be read or a line is too long.
+    """
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(MAX_DOCUMENT_BYTES + 1):
+                require(
+                    len(line) <= MAX_DOCUMENT_BYTES,
+                    RefusalCheck.FORMAT,
+                    f"a line is longer than {MAX_DOCUMENT_BYTES:,} bytes",
+                    file=path,
+                )
+                yield line
+    except OSError as error:
+        raise Refused(
+            RefusalCheck.FORMAT, "a file of the record cannot be read", where={"file": path}
+        ) from error
+
+
+async def published_ballots(
+    path: Path,
+    election: DescribedElection,
+    helpers: Helpers,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+) -> AsyncIterator[PublishedBallot]:
+    """Verify ballots with all their proofs, and that none of them occurs twice.
+
+    Two cast ballots may have one id, which is a label chosen by the voter's device; the id of a
+    spoiled ballot names its decryption.
+
+    Raises:
+        Refused: a ballot does not verify, or is a copy.
+    """
+    codes: set[mpz] = set()
+    contents: set[bytes] = set()
+    spoiled: set[str] = set()
+    async for answer, data in helpers.in_order(
+        lambda batch: Admit(election, batch), batches(lines_of(path))
+    ):
+        for each, text in zip(work.admitted.decode(answer), data, strict=True):
+            require(
+                not each.refused, RefusalCheck.EQUATION, f"a ballot does not verify: {each.refused}"
+            )
+            code = from_json(_Code, text).code
+            content = content_digest(each.ciphertexts)
+            require(
+                code not in codes
+                and content not in contents
+                and not (each.state == SPOILED and each.ballot_id in spoiled),
+                RefusalCheck.REPEATED,
+                "a ballot's code or ciphertexts, or the id of a spoiled ballot, occur twice",
+                ballot=each.ballot_id,
+            )
+            if each.state == SPOILED:
+                spoiled.add(each.ballot_id)
+            yield PublishedBallot(len(codes), each, content, text)
+            codes.add(code)
+            contents.add(content)
+        advance(len(data))
