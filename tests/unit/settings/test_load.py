@@ -95,6 +95,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "tally_api_keys": ("*", ("*",)),
     "tally_in_flight": ("3", 3),
     "tally_helpers": ("2", 2),
+    "tally_min_ballots": ("7", 7),
     "tally_key_file": ("/etc/tally.key", Path("/etc/tally.key")),
     "log_format": ("json", "json"),
     "rabbitmq_tls": ("true", True),
