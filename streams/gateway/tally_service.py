@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
@@ -67,12 +66,7 @@ class TallyService:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for feed in self._feeds.values():
             feed.close()
         await self._resources.aclose()

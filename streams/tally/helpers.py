@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from streams.errors import ScrutinError
@@ -43,12 +42,7 @@ class Helpers:
             self._free.put_nowait(helper)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(helper.end() for helper in self._all))
 
     async def ask(self, request: Request) -> bytes:
