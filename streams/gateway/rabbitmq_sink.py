@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 
 import structlog
 from pika.exceptions import AMQPError
@@ -23,32 +24,24 @@ from streams.settings.configs import RabbitConfig
 log = structlog.get_logger(__name__)
 
 
+@dataclass
 class VoteQueue(VoteSink):
-    """Writes to the validation queue. Enter it to connect; it reconnects by itself.
+    """Writes to the validation queue. Enter it to connect; it reconnects by itself."""
 
-    Args:
-        rabbit: where RabbitMQ is.
-        queue: deployed name; declared durable when it is missing.
-        retry: waits while RabbitMQ does not answer.
-        confirm_timeout_s: longest wait for a confirm.
-        on_blocked: called when RabbitMQ stops or resumes reading from this connection.
-    """
+    rabbit: RabbitConfig
+    """Where RabbitMQ is."""
+    _: KW_ONLY
+    queue: str
+    """Deployed name; declared durable when it is missing."""
+    retry: Retry
+    """Waits while RabbitMQ does not answer."""
+    confirm_timeout_s: float
+    """Longest wait for a confirm."""
+    on_blocked: Callable[[bool], None] = lambda _: None
+    """Called when RabbitMQ stops or resumes reading from this connection."""
 
-    def __init__(
-        self,
-        rabbit: RabbitConfig,
-        *,
-        queue: str,
-        retry: Retry,
-        confirm_timeout_s: float,
-        on_blocked: Callable[[bool], None] = lambda _: None,
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()
-        self._rabbit = rabbit
-        self._queue = queue
-        self._retry = retry
-        self._confirm_timeout_s = confirm_timeout_s
-        self._on_blocked = on_blocked
         self._publish: Callable[[str, bytes], None] | None = None
         self._confirms: Confirms[asyncio.Future[bool]] = Confirms()
         self._blocked = False
@@ -82,7 +75,7 @@ class VoteQueue(VoteSink):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bool] = loop.create_future()
         self._confirms.expect(message_id, answer)
-        late = loop.call_later(self._confirm_timeout_s, resolve, answer, False)
+        late = loop.call_later(self.confirm_timeout_s, resolve, answer, False)
         try:
             taken = await answer
         finally:
@@ -96,15 +89,15 @@ class VoteQueue(VoteSink):
 
     async def _run(self) -> None:
         while True:
-            await self._retry(Service.RABBITMQ, self._connection)
+            await self.retry(Service.RABBITMQ, self._connection)
 
     async def _connection(self) -> None:
         """Keep one connection until it ends; raises ServiceUnavailable if there was none."""
         try:
             async with connected(
-                self._rabbit, f"scrutin gateway {self._queue}", on_blocked=self._note_blocked
+                self.rabbit, f"scrutin gateway {self.queue}", on_blocked=self._note_blocked
             ) as connection:
-                channel, _ = await ensure_queue(connection, self._queue)
+                channel, _ = await ensure_queue(connection, self.queue)
                 confirms = self._confirms = Confirms()
 
                 def on_confirm(tag: int, multiple: bool, taken: bool) -> None:
@@ -112,9 +105,9 @@ class VoteQueue(VoteSink):
                         resolve(answer, has_it)
 
                 await channel.confirm(on_confirm, confirms.returned)
-                self._publish = channel.publisher(self._queue)
-                self._retry.outages.succeeded(Service.RABBITMQ)
-                log.info("connected to RabbitMQ", queue=self._queue)
+                self._publish = channel.publisher(self.queue)
+                self.retry.outages.succeeded(Service.RABBITMQ)
+                log.info("connected to RabbitMQ", queue=self.queue)
                 try:
                     raise await channel.closed
                 finally:
@@ -132,4 +125,4 @@ class VoteQueue(VoteSink):
         if blocked != self._blocked:
             log.warning("RabbitMQ is short of memory or disk", blocked=blocked)
         self._blocked = blocked
-        self._on_blocked(blocked)
+        self.on_blocked(blocked)

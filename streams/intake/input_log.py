@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -58,30 +59,27 @@ class _Lane:
         self.last_offset = 0
 
 
+@dataclass
 class InputLog:
-    """Writes the input topic. `run` does the work.
+    """Writes the input topic. `run` does the work."""
 
-    Args:
-        bootstrap_servers: Kafka brokers.
-        partitions: of the input topic.
-        retry: waits while Kafka does not answer.
-        metrics: of the bridge.
-        request_timeout_s: longest wait for one answer of a broker.
-    """
+    bootstrap_servers: InitVar[Sequence[str]]
+    """Kafka brokers."""
+    _: KW_ONLY
+    partitions: InitVar[int]
+    """Of the input topic."""
+    retry: Retry
+    """Waits while Kafka does not answer."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
+    request_timeout_s: InitVar[float] = 30.0
+    """Longest wait for one answer of a broker."""
 
-    def __init__(
-        self,
-        bootstrap_servers: Sequence[str],
-        *,
-        partitions: int,
-        retry: Retry,
-        metrics: BridgeMetrics,
-        request_timeout_s: float = 30.0,
+    def __post_init__(
+        self, bootstrap_servers: Sequence[str], partitions: int, request_timeout_s: float
     ) -> None:
         self._servers = list(bootstrap_servers)
         self._lanes = [_Lane(p) for p in range(partitions)]
-        self._retry = retry
-        self._metrics = metrics
         self._request_timeout_ms = int(request_timeout_s * 1000)
         self._unconfirmed = 0
         self._idle = asyncio.Event()
@@ -114,15 +112,15 @@ class InputLog:
             TopologyMismatch: a record exceeds the topic's size limit.
         """
         while True:
-            producer = await self._retry(Service.KAFKA, self._start)
+            producer = await self.retry(Service.KAFKA, self._start)
             try:
                 await self._write(producer)
             except ServiceUnavailable as error:
-                self._metrics.reconnects.labels("kafka").inc()
+                self.metrics.reconnects.labels("kafka").inc()
                 log.warning("replacing the producer", error=str(error))
             finally:
                 await asyncio.shield(abandon(producer))
-            await asyncio.sleep(self._retry.delay_s)
+            await asyncio.sleep(self.retry.delay_s)
 
     async def _start(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
@@ -168,7 +166,7 @@ class InputLog:
                 batch = decode_input(record.value)
                 assert isinstance(batch, VoteBatch)
                 record.value = encode(reproduced(batch))
-                self._metrics.reproduced.inc()
+                self.metrics.reproduced.inc()
 
     async def _write_lane(self, producer: AIOKafkaProducer, lane: _Lane) -> None:
         while True:
@@ -180,7 +178,7 @@ class InputLog:
                     )
                 except KafkaTimeoutError:
                     # The producer's buffer stayed full: this record is not in it.
-                    self._retry.outages.failed(Service.KAFKA)
+                    self.retry.outages.failed(Service.KAFKA)
                     continue
                 except KafkaError as error:
                     raise self._translate(error, lane) from error
@@ -207,7 +205,7 @@ class InputLog:
         lane.records.popleft()
         lane.sent -= 1
         self._unconfirmed -= 1
-        self._retry.outages.succeeded(Service.KAFKA)
+        self.retry.outages.succeeded(Service.KAFKA)
         if not self._unconfirmed:
             self._idle.set()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass
 from typing import Final
 
 import structlog
@@ -42,38 +43,30 @@ def lag(
     return found
 
 
+@dataclass
 class LagGate:
-    """Open while the lag of every partition is within the limit. `run` does the work.
+    """Open while the lag of every partition is within the limit. `run` does the work."""
 
-    Args:
-        bootstrap_servers: Kafka brokers.
-        group: of the workers.
-        topics: topics that the workers read, with their partition counts.
-        max_lag_records: largest lag of a partition.
-        retry: waits while Kafka does not answer.
-        metrics: of the bridge.
-    """
+    bootstrap_servers: InitVar[Sequence[str]]
+    """Kafka brokers."""
+    _: KW_ONLY
+    group: str
+    """Of the workers."""
+    topics: InitVar[Mapping[str, int]]
+    """Topics that the workers read, with their partition counts."""
+    max_lag_records: int
+    """Largest lag of a partition."""
+    retry: Retry
+    """Waits while Kafka does not answer."""
+    metrics: BridgeMetrics
+    """Of the bridge."""
 
-    def __init__(
-        self,
-        bootstrap_servers: Sequence[str],
-        *,
-        group: str,
-        topics: Mapping[str, int],
-        max_lag_records: int,
-        retry: Retry,
-        metrics: BridgeMetrics,
-    ) -> None:
+    def __post_init__(self, bootstrap_servers: Sequence[str], topics: Mapping[str, int]) -> None:
         self._servers = list(bootstrap_servers)
-        self._group = group
         self._tps = [TopicPartition(t, p) for t, count in topics.items() for p in range(count)]
-        self._max_lag = max_lag_records
-        self._retry = retry
-        self._metrics = metrics
         self._open = asyncio.Event()
         self._open.set()
         self.known = False
-        """Whether Kafka has answered once."""
 
     @property
     def is_open(self) -> bool:
@@ -87,7 +80,7 @@ class LagGate:
     async def run(self) -> None:
         """Watch until cancelled. The gate keeps its state while Kafka is unavailable."""
         while True:
-            await self._retry(Service.KAFKA, self._watch)
+            await self.retry(Service.KAFKA, self._watch)
 
     async def _watch(self) -> None:
         with kafka_answers(self._servers):
@@ -104,7 +97,7 @@ class LagGate:
             while True:
                 async with asyncio.timeout(ANSWER_S):
                     await self._look(consumer, admin)
-                self._retry.outages.succeeded(Service.KAFKA)
+                self.retry.outages.succeeded(Service.KAFKA)
                 await asyncio.sleep(PERIOD_S)
         finally:
             await admin.close()
@@ -112,13 +105,13 @@ class LagGate:
 
     async def _look(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
         ends = await consumer.end_offsets(self._tps)
-        offsets = await admin.list_consumer_group_offsets(self._group, partitions=self._tps)
+        offsets = await admin.list_consumer_group_offsets(self.group, partitions=self._tps)
         committed = {tp: found.offset for tp, found in offsets.items()}
         uncommitted = [tp for tp in self._tps if committed.get(tp, -1) < 0]
         beginnings = await consumer.beginning_offsets(uncommitted) if uncommitted else {}
         self.known = True
         lags = lag(ends, committed, beginnings)
-        behind = {tp: n for tp, n in lags.items() if n > self._max_lag}
+        behind = {tp: n for tp, n in lags.items() if n > self.max_lag_records}
         if behind and self._open.is_set():
             worst = max(behind, key=lambda tp: behind[tp])
             log.warning(
@@ -131,4 +124,4 @@ class LagGate:
         elif not behind and not self._open.is_set():
             log.info("the workers have caught up, resuming the intake")
             self._open.set()
-        self._metrics.paused.set(0 if self._open.is_set() else 1)
+        self.metrics.paused.set(0 if self._open.is_set() else 1)

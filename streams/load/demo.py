@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from pathlib import Path
 
 import asyncpg
@@ -68,40 +68,32 @@ class DemoReport:
         return self.report.equal and not any(self.exit_codes.values())
 
 
+@dataclass
 class Demo:
-    """One run.
+    """One run."""
 
-    Args:
-        directory: for the stack's data, logs, and the expected outcome.
-        plan: the election.
-        workers: how many to run.
-        tls: use TLS for the services of the demo's own stack.
-        given: use services whose addresses the environment names.
-        say: called with (service or step, what happens).
-        configure: reads what the environment of the processes says.
-    """
+    directory: Path
+    """For the stack's data, logs, and the expected outcome."""
+    plan: LoadPlan
+    """The election."""
+    _: KW_ONLY
+    workers: int
+    """How many to run."""
+    say: Callable[[str, str], None]
+    """Called with (service or step, what happens)."""
+    configure: Callable[[Mapping[str, str]], DeploymentConfig]
+    """Reads what the environment of the processes says."""
+    tls: InitVar[bool] = False
+    """Use TLS for the services of the demo's own stack."""
+    given: bool = False
+    """Use services whose addresses the environment names."""
 
-    def __init__(
-        self,
-        directory: Path,
-        plan: LoadPlan,
-        *,
-        workers: int,
-        say: Callable[[str, str], None],
-        configure: Callable[[Mapping[str, str]], DeploymentConfig],
-        tls: bool = False,
-        given: bool = False,
-    ) -> None:
-        self.directory = directory.resolve()
-        self.plan = plan
+    def __post_init__(self, tls: bool) -> None:
+        self.directory = self.directory.resolve()
         # A demo writes into no service that it did not start, unless it is told to.
-        environ: dict[str, str] | None = None if given else {}
-        self.stack = Stack(self.directory / "stack", say=say, tls=tls, environ=environ)
-        self._given = given
+        environ: dict[str, str] | None = None if self.given else {}
+        self.stack = Stack(self.directory / "stack", say=self.say, tls=tls, environ=environ)
         self.expected_path = self.directory / "expected.json"
-        self._workers = workers
-        self._say = say
-        self._configure = configure
         self._env: dict[str, str] = {}
         self.programs: list[Program] = []
         self._gateway: Program | None = None
@@ -114,7 +106,7 @@ class Demo:
     @property
     def deployment(self) -> DeploymentConfig:
         """The demo's services, once they are up."""
-        return self._configure(self._env)
+        return self.configure(self._env)
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
@@ -135,7 +127,7 @@ class Demo:
     @asynccontextmanager
     async def _own_redis(self) -> AsyncIterator[None]:
         """Leave nothing in a given Redis, where a later count would take it for its roll."""
-        if not self._given:
+        if not self.given:
             yield
             return
         redis_config = self.deployment.redis
@@ -170,7 +162,7 @@ class Demo:
 
     def _bring_up(self) -> None:
         if StateFile(self.stack.directory).load() is not None:
-            self._say("stack", "removing the remains of an earlier run")
+            self.say("stack", "removing the remains of an earlier run")
             self.stack.down()
         self.stack.up()
 
@@ -183,7 +175,7 @@ class Demo:
             )
         async with connected(self.deployment.postgres) as connection:
             applied = await migrate(connection)
-        self._say("schema", f"{len(applied)} migrations applied")
+        self.say("schema", f"{len(applied)} migrations applied")
 
     async def load_roll(self, advance: Advance) -> int:
         """Fill the roll; returns its size."""
@@ -194,7 +186,7 @@ class Demo:
         """Run bridge, workers and gateway during the block; enter it once they are ready."""
         for log in self.logs.glob("*.log"):
             log.unlink()
-        names = [f"worker-{n + 1}" for n in range(self._workers)]
+        names = [f"worker-{n + 1}" for n in range(self.workers)]
         self.programs = [bridge(self._env, self.logs)]
         self.programs += [worker(self._env, self.logs, name) for name in names]
         self._gateway = gateway(self._env, self.logs)

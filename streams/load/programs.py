@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar, dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -28,33 +29,26 @@ _assigned_ports: Final[set[int]] = set()
 """Ports given to programs: some may not listen yet, and look free."""
 
 
+@dataclass(eq=False)
 class Program:
-    """One process.
+    """One process."""
 
-    Args:
-        name: for messages and for the log file.
-        argv: what to run.
-        env: its complete environment.
-        directory: for its log `NAME.log`; later starts append.
-        port: of `/ready` and `/metrics`.
-        cwd: working directory; Python imports Scrutin's modules from there, if present.
-    """
+    name: str
+    """For messages and for the log file."""
+    argv: list[str]
+    """What to run."""
+    _: KW_ONLY
+    env: InitVar[Mapping[str, str]]
+    """Its complete environment."""
+    directory: InitVar[Path]
+    """For its log `NAME.log`; later starts append."""
+    port: int
+    """Of `/ready` and `/metrics`."""
+    cwd: Path | None = None
+    """Working directory; Python imports Scrutin's modules from there, if present."""
 
-    def __init__(
-        self,
-        name: str,
-        argv: list[str],
-        *,
-        env: Mapping[str, str],
-        directory: Path,
-        port: int,
-        cwd: Path | None = None,
-    ) -> None:
-        self.name = name
-        self.port = port
-        self.log = directory / f"{name}.log"
-        self._argv = argv
-        self._cwd = cwd
+    def __post_init__(self, env: Mapping[str, str], directory: Path) -> None:
+        self.log = directory / f"{self.name}.log"
         self._env = dict(env)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,9 +78,9 @@ class Program:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603
-                self._argv,
+                self.argv,
                 env={**self._env, **more},
-                cwd=self._cwd,
+                cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

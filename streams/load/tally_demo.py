@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, InitVar, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -75,28 +75,22 @@ _HELPERS: Final = 1
 """Processes that compute, in each worker and here."""
 
 
+@dataclass
 class TallyDemo:
-    """One run.
+    """One run."""
 
-    Args:
-        directory: for the stack, keys, logs and the record.
-        plan: the election.
-        say: called with (step, what happens).
-        configure: reads what the environment of the processes says.
-    """
+    directory: InitVar[Path]
+    """For the stack, keys, logs and the record."""
+    plan: TallyPlan
+    """The election."""
+    _: KW_ONLY
+    say: Say
+    """Called with (step, what happens)."""
+    configure: Callable[[Mapping[str, str]], TallyConfig]
+    """Reads what the environment of the processes says."""
 
-    def __init__(
-        self,
-        directory: Path,
-        plan: TallyPlan,
-        *,
-        say: Say,
-        configure: Callable[[Mapping[str, str]], TallyConfig],
-    ) -> None:
+    def __post_init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
-        self._plan = plan
-        self._say = say
-        self._configure = configure
         self._election_id = f"demo-{int(time.time())}"
         self._key_file = self._directory / f"{self._election_id}.key"
         self._env: dict[str, str] = {}
@@ -105,7 +99,7 @@ class TallyDemo:
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
         """Run the services and two workers during the block."""
-        stack = Stack(self._directory / "stack", say=self._say, environ={})
+        stack = Stack(self._directory / "stack", say=self.say, environ={})
         try:
             if StateFile(stack.directory).load() is not None:
                 await asyncio.to_thread(stack.down)
@@ -130,7 +124,7 @@ class TallyDemo:
     def _start(self, name: str) -> Program:
         program = worker(self._env, self._directory / "logs", name).start()
         self._programs.append(program)
-        self._say(name, f"starts, pid {program.pid}")
+        self.say(name, f"starts, pid {program.pid}")
         return program
 
     async def run(self) -> TallyDemoReport:
@@ -139,7 +133,7 @@ class TallyDemo:
         Raises:
             StackError: no result was published in time.
         """
-        async with tally(self._configure(self._env)) as commands:
+        async with tally(self.configure(self._env)) as commands:
             secrets, described, backups = self._ceremony()
             await commands.store.put_election(described, backups)
             key = public_key(self._key_file)
@@ -147,23 +141,23 @@ class TallyDemo:
                 if secret.owner_id != ABSENT:
                     sealed = seal(secret, self._election_id, key)
                     await commands.store.put_secret(self._election_id, secret.owner_id, sealed)
-            self._say("keys", f"{', '.join(NAMES)}; any {QUORUM} decrypt, {ABSENT} will be absent")
+            self.say("keys", f"{', '.join(NAMES)}; any {QUORUM} decrypt, {ABSENT} will be absent")
             ballots, expected = self._vote(load_election(described)[0])
             await self._admit(commands, described, ballots)
             begin = time.monotonic()
-            await commands.create(self._election_id, chunk_size=self._plan.chunk_size)
+            await commands.create(self._election_id, chunk_size=self.plan.chunk_size)
             for name in NAMES:
                 if name != ABSENT:
                     await commands.decrypt(self._election_id, name)
             await commands.combine(self._election_id)
             published = await self._published(commands)
             tallied_s = time.monotonic() - begin
-            self._say("result", f"published after {tallied_s:.1f} s")
+            self.say("result", f"published after {tallied_s:.1f} s")
             record = self._directory / f"{self._election_id}.record"
             await export(commands.store, self._election_id, record, advance=lambda _: None)
         async with Helpers(_HELPERS) as helpers:
             verified = await verify(record, helpers)
-        self._say("record", f"verified from its files alone: {record}")
+        self.say("record", f"verified from its files alone: {record}")
         return TallyDemoReport(published, expected, verified, tallied_s, record)
 
     def _ceremony(
@@ -171,7 +165,7 @@ class TallyDemo:
     ) -> tuple[list[GuardianSecret], DescribedElection, list[tuple[str, str, str]]]:
         pairs = [make_guardian(name, order, QUORUM) for order, name in enumerate(NAMES, 1)]
         keys = [key for _, key in pairs]
-        candidates = [f"candidate-{number}" for number in range(1, self._plan.candidates + 1)]
+        candidates = [f"candidate-{number}" for number in range(1, self.plan.candidates + 1)]
         moment = datetime.now(UTC).replace(microsecond=0)
         manifest = plain_manifest(self._election_id, {CONTEST: candidates}, moment=moment)
         described = describe(self._election_id, manifest, keys, QUORUM)
@@ -184,12 +178,12 @@ class TallyDemo:
         return [secret for secret, _ in pairs], described, backups
 
     def _vote(self, election: CryptoElection) -> tuple[list[bytes], dict[str, int]]:
-        rng = random.Random(self._plan.seed)  # noqa: S311 - votes, not keys
+        rng = random.Random(self.plan.seed)  # noqa: S311 - votes, not keys
         expected = dict.fromkeys(election.line_names, 0)
         ballots = []
         begin = time.monotonic()
-        for number in range(self._plan.ballots + self._plan.spoiled):
-            spoiled = number >= self._plan.ballots
+        for number in range(self.plan.ballots + self.plan.spoiled):
+            spoiled = number >= self.plan.ballots
             chosen = rng.choice(election.line_names)
             state = BallotState.SPOILED if spoiled else BallotState.CAST
             ballot = encrypt_ballot(
@@ -198,7 +192,7 @@ class TallyDemo:
             expected[chosen] += not spoiled
             ballots.append(to_json(ballot))
         each_ms = 1000 * (time.monotonic() - begin) / max(1, len(ballots))
-        self._say("ballots", f"{len(ballots)} encrypted, {each_ms:.0f} ms each")
+        self.say("ballots", f"{len(ballots)} encrypted, {each_ms:.0f} ms each")
         return ballots, expected
 
     async def _admit(
@@ -208,7 +202,7 @@ class TallyDemo:
         async with Helpers(_HELPERS) as helpers:
             outcome = await admit(commands.store, helpers, described, ballots)
         rate = len(ballots) / (time.monotonic() - begin)
-        self._say("ballots", f"{outcome.admitted} verified and admitted, {rate:.0f} a second")
+        self.say("ballots", f"{outcome.admitted} verified and admitted, {rate:.0f} a second")
 
     async def _published(self, commands: TallyCommands) -> dict[str, Any]:
         """Wait for the result; kill a worker once a chunk is processed."""
@@ -222,7 +216,7 @@ class TallyDemo:
             if alive and any(job["processedChunks"] for job in jobs):
                 alive = False
                 await self._programs[0].kill()
-                self._say(self._programs[0].name, "killed on purpose; the other takes over")
+                self.say(self._programs[0].name, "killed on purpose; the other takes over")
                 self._start("tally-3")
             await asyncio.sleep(_POLL_S)
         raise StackError(

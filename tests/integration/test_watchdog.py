@@ -35,7 +35,7 @@ async def world(stack: Stack, tmp_path: Path) -> AsyncIterator[WorkerHarness]:
 def stalled(world: WorkerHarness, stall: str, **settings: str) -> Program:
     """A worker that stalls at a place; see tests/integration/stalled.py."""
     program = world.worker("stalled", STALL=stall, PYTHONPATH=str(ROOT), **settings)
-    program._argv[program._argv.index("topology")] = "tests.integration.stalled"
+    program.argv[program.argv.index("topology")] = "tests.integration.stalled"
     return program
 
 

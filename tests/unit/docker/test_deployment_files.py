@@ -32,7 +32,7 @@ def exercised(tmp_path: Path) -> dict[str, list[str]]:
     found = {}
     for make in (worker, bridge, gateway):
         program = make({}, tmp_path)
-        name, *rest = program._argv
+        name, *rest = program.argv
         found[make.__name__] = [re.sub(r"^python[\d.]*$", "python", Path(name).name), *rest]
     return {**found, "tally": found["worker"], "migrate": ["scrutin", "migrate"]}
 
