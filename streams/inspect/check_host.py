@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from streams.inspect.checks import Check, failure, not_checked, ok, warning
+from streams.inspect.checks import Check, Service
 from streams.runtime import failpoints
 from streams.settings.processes import DoctorConfig
 
-SERVICE: Final = "host"
+SERVICE: Final = Service("host")
 _LEAST_FREE: Final = 1 << 30
 _LEAST_HANDLES: Final = 1024
 
@@ -24,9 +24,9 @@ def evaluate(config: DoctorConfig) -> Iterator[Check]:
     """Check Python, Faust, disks and limits."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < (3, 11):  # noqa: UP036 - the installation may have been forced
-        yield failure(SERVICE, "python", version, "Python 3.11 or newer is needed")
+        yield SERVICE.failure("python", version, "Python 3.11 or newer is needed")
     else:
-        yield ok(SERVICE, "python", version)
+        yield SERVICE.ok("python", version)
     yield _faust_extension()
     yield from evaluate_marks(config)
     yield from _disks(config.folders)
@@ -36,15 +36,13 @@ def evaluate(config: DoctorConfig) -> Iterator[Check]:
 def evaluate_marks(config: DoctorConfig) -> Iterator[Check]:
     """Check settings that must not be used in a real count."""
     if config.failpoints:
-        yield failure(
-            SERVICE,
+        yield SERVICE.failure(
             "failpoints",
             f"failures injected on purpose: {config.failpoints}",
             f"Unset {failpoints.VARIABLE} where real votes are counted",
         )
     elif config.test_deployment:
-        yield warning(
-            SERVICE,
+        yield SERVICE.warning(
             "deployment",
             "marked as a test",
             "Unset SCRUTIN_TEST_DEPLOYMENT where real votes are counted",
@@ -53,19 +51,18 @@ def evaluate_marks(config: DoctorConfig) -> Iterator[Check]:
 
 def _faust_extension() -> Check:
     if importlib.util.find_spec("faust") is None:
-        return not_checked(
-            SERVICE, "faust extension", "Faust is not installed; only workers need it"
+        return SERVICE.not_checked(
+            "faust extension", "Faust is not installed; only workers need it"
         )
     try:
         importlib.import_module("faust._cython.streams")
     except ImportError as error:
-        return failure(
-            SERVICE,
+        return SERVICE.failure(
             "faust extension",
             f"Faust's C extension does not load: {error}",
             "Without it events are acknowledged differently; install faust-streaming from a wheel",
         )
-    return ok(SERVICE, "faust extension", "loaded")
+    return SERVICE.ok("faust extension", "loaded")
 
 
 def _disks(folders: Iterable[Path]) -> Iterator[Check]:
@@ -82,24 +79,20 @@ def evaluate_disk(folder: str, free: int) -> Check:
     """Check the free bytes on a folder's disk."""
     detail = f"{free / (1 << 30):.1f} GiB free for {folder}"
     if free < _LEAST_FREE:
-        return warning(
-            SERVICE,
-            "disk",
-            detail,
-            "Free disk space: a service with a full disk stops, and votes queue up",
+        return SERVICE.warning(
+            "disk", detail, "Free disk space: a service with a full disk stops, and votes queue up"
         )
-    return ok(SERVICE, "disk", detail)
+    return SERVICE.ok("disk", detail)
 
 
 def evaluate_handles(limit: int) -> Check:
     """Check the limit of open files; -1 is unlimited."""
     if limit == resource.RLIM_INFINITY:
-        return ok(SERVICE, "file handles", "unlimited")
+        return SERVICE.ok("file handles", "unlimited")
     if limit < _LEAST_HANDLES:
-        return warning(
-            SERVICE,
+        return SERVICE.warning(
             "file handles",
             f"{limit:,}",
             f"Raise it: ulimit -n {_LEAST_HANDLES}, or LimitNOFILE= of the service",
         )
-    return ok(SERVICE, "file handles", f"{limit:,}")
+    return SERVICE.ok("file handles", f"{limit:,}")

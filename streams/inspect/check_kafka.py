@@ -20,10 +20,10 @@ from streams.core.topics import (
     VALIDATION_TOPIC,
     changelog_topic,
 )
-from streams.inspect.checks import Check, failure, not_checked, ok, warning
+from streams.inspect.checks import Check, Service
 from streams.settings.configs import KafkaConfig
 
-SERVICE: Final = "kafka"
+SERVICE: Final = Service("kafka")
 _LOSSLESS_REPLICAS: Final = 3
 _LOSSLESS_IN_SYNC: Final = 2
 
@@ -127,14 +127,14 @@ def _voted_id(value: bytes) -> bytes | None:
 
 def evaluate(config: KafkaConfig, facts: KafkaFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
-    yield ok(SERVICE, "reachable", f"{facts.brokers} broker{'s' * (facts.brokers != 1)}")
+    yield SERVICE.ok("reachable", f"{facts.brokers} broker{'s' * (facts.brokers != 1)}")
     yield from _evaluate_topics(config, facts)
     silent = sorted(name for name, topic in facts.topics.items() if not topic.config)
     if not facts.topics or silent:
         # Without its configuration a topic would look right.
         why = f"Kafka does not tell the configuration of {', '.join(silent)}"
         for name in ("replication", "retention"):
-            yield not_checked(SERVICE, name, why if silent else "there are no topics yet")
+            yield SERVICE.not_checked(name, why if silent else "there are no topics yet")
     else:
         yield _evaluate_replication(facts)
         yield from _evaluate_configs(facts)
@@ -150,8 +150,7 @@ def _evaluate_topics(config: KafkaConfig, facts: KafkaFacts) -> Iterator[Check]:
         if topic.name in facts.topics and facts.topics[topic.name].partitions != topic.partitions
     ]
     if missing:
-        yield warning(
-            SERVICE,
+        yield SERVICE.warning(
             "topics",
             f"missing: {', '.join(missing)}",
             "The first bridge or worker creates them. If this deployment has run before, they "
@@ -159,8 +158,7 @@ def _evaluate_topics(config: KafkaConfig, facts: KafkaFacts) -> Iterator[Check]:
         )
     together = (VALIDATION_TOPIC, VALIDATED_TOPIC, changelog_topic(config.app_id))
     if len({facts.topics[t].partitions for t in together if t in facts.topics}) > 1:
-        yield failure(
-            SERVICE,
+        yield SERVICE.failure(
             "co-partitioning",
             ", ".join(
                 f"{t} has {facts.topics[t].partitions}" for t in together if t in facts.topics
@@ -168,14 +166,13 @@ def _evaluate_topics(config: KafkaConfig, facts: KafkaFacts) -> Iterator[Check]:
             "These topics must have equal numbers of partitions; restore the one that differs",
         )
     if wrong:
-        yield failure(
-            SERVICE,
+        yield SERVICE.failure(
             "partitions",
             "; ".join(wrong),
             "Set SCRUTIN_PARTITIONS to the number the log was created with",
         )
     elif not missing:
-        yield ok(SERVICE, "topics", f"{len(plan)} topics, {config.partitions} partitions")
+        yield SERVICE.ok("topics", f"{len(plan)} topics, {config.partitions} partitions")
 
 
 def _evaluate_replication(facts: KafkaFacts) -> Check:
@@ -184,22 +181,20 @@ def _evaluate_replication(facts: KafkaFacts) -> Check:
     under = sorted(name for name, t in facts.topics.items() if t.in_sync < t.replicas)
     detail = f"replication {replicas}, min.insync.replicas {minimum}"
     if under:
-        return warning(
-            SERVICE,
+        return SERVICE.warning(
             "replication",
             f"{detail}; replicas behind in {', '.join(under)}",
             "Restore the missing brokers",
         )
     if replicas < _LOSSLESS_REPLICAS or minimum < _LOSSLESS_IN_SYNC:
-        return warning(
-            SERVICE,
+        return SERVICE.warning(
             "replication",
             detail,
             "A Kafka broker acknowledges before it writes to disk: a power failure can lose "
             "acknowledged votes. Production needs three brokers, SCRUTIN_REPLICATION_FACTOR=3 "
             "and min.insync.replicas=2",
         )
-    return ok(SERVICE, "replication", detail)
+    return SERVICE.ok("replication", detail)
 
 
 def _evaluate_configs(facts: KafkaFacts) -> Iterator[Check]:
@@ -207,17 +202,16 @@ def _evaluate_configs(facts: KafkaFacts) -> Iterator[Check]:
     for name, topic in facts.topics.items():
         for detail, todo in _config_faults(name, topic.config):
             found = True
-            yield failure(SERVICE, "retention", f"{name}: {detail}", todo)
+            yield SERVICE.failure("retention", f"{name}: {detail}", todo)
         if topic.config.get("unclean.leader.election.enable") == "true":
             found = True
-            yield warning(
-                SERVICE,
+            yield SERVICE.warning(
                 "retention",
                 f"{name}: unclean.leader.election.enable=true",
                 "A lagging broker may become leader and lose votes; set it to false",
             )
     if not found:
-        yield ok(SERVICE, "retention", "unlimited")
+        yield SERVICE.ok("retention", "unlimited")
 
 
 def _config_faults(name: str, config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -242,20 +236,18 @@ def _config_faults(name: str, config: Mapping[str, str]) -> Iterator[tuple[str, 
 def _evaluate_identity(facts: KafkaFacts) -> Iterator[Check]:
     if not facts.log_ids:
         if VALIDATION_TOPIC in facts.topics:
-            yield warning(
-                SERVICE,
+            yield SERVICE.warning(
                 "log identity",
                 "the input log is empty",
                 "The first bridge or worker writes its genesis records",
             )
         else:
-            yield not_checked(SERVICE, "log identity", f"there is no topic {VALIDATION_TOPIC} yet")
+            yield SERVICE.not_checked("log identity", f"there is no topic {VALIDATION_TOPIC} yet")
         return
     truncated = sorted(p for p, span in facts.spans.items() if span.begin > 0)
     headless = sorted(p for p, log_id in facts.log_ids.items() if log_id is None)
     if truncated or headless:
-        yield failure(
-            SERVICE,
+        yield SERVICE.failure(
             "log identity",
             f"partitions {', '.join(map(str, truncated or headless))} of {VALIDATION_TOPIC} do not "
             "begin with a genesis record",
@@ -267,12 +259,11 @@ def _evaluate_identity(facts: KafkaFacts) -> Iterator[Check]:
         p for p, log_id in facts.changelog_ids.items() if log_id != facts.log_ids.get(p)
     )
     if foreign:
-        yield failure(
-            SERVICE,
+        yield SERVICE.failure(
             "log identity",
             f"partitions {', '.join(map(str, foreign))} of the changelog belong to another log",
             "The input topic or the changelog was recreated; restore it, or start a new log with "
             "a new SCRUTIN_APP_ID and an empty database",
         )
         return
-    yield ok(SERVICE, "log identity", f"genesis records in {len(facts.log_ids)} partitions")
+    yield SERVICE.ok("log identity", f"genesis records in {len(facts.log_ids)} partitions")

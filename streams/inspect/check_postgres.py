@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from streams.adapters.kafka.view import Span
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrations
-from streams.inspect.checks import Check, CheckClock, evaluate_clock, failure, ok, warning
+from streams.inspect.checks import Check, CheckClock, Service
 from streams.settings.configs import PostgresConfig
 
-SERVICE: Final = "postgresql"
+SERVICE: Final = Service("postgresql")
 LOG_IDENTITY: Final = "log identity"
 _DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",)}
 _OLDEST: Final = 13
@@ -83,22 +83,21 @@ async def gather(config: PostgresConfig) -> PostgresFacts:
 
 def evaluate(config: PostgresConfig, facts: PostgresFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
-    yield ok(SERVICE, "reachable", f"version {facts.version}")
+    yield SERVICE.ok("reachable", f"version {facts.version}")
     if int(facts.version.split(".", maxsplit=1)[0]) < _OLDEST:
-        yield failure(
-            SERVICE, "version", facts.version, f"Version {_OLDEST} or newer is needed (xid8)"
+        yield SERVICE.failure(
+            "version", facts.version, f"Version {_OLDEST} or newer is needed (xid8)"
         )
     yield evaluate_schema(facts.applied, [m.version for m in migrations()])
     yield from _evaluate_durability(facts.parameters)
     free = int(facts.parameters["max_connections"]) - facts.connections
     if free < config.max_connections:
-        yield warning(
-            SERVICE,
+        yield SERVICE.warning(
             "connections",
             f"{free} free, a worker may open {config.max_connections}",
             "Raise max_connections or lower POSTGRES_MAX_CONNECTIONS",
         )
-    yield evaluate_clock(SERVICE, facts.clock)
+    yield SERVICE.clock(facts.clock)
 
 
 def evaluate_schema(applied: list[int] | None, known: list[int]) -> Check:
@@ -106,18 +105,15 @@ def evaluate_schema(applied: list[int] | None, known: list[int]) -> Check:
     newer = sorted(set(applied or ()) - set(known))
     pending = sorted(set(known) - set(applied or ()))
     if newer:
-        return failure(
-            SERVICE,
+        return SERVICE.failure(
             "schema",
             f"has migration {newer[-1]}, this version ends at {max(known, default=0)}",
             "Run the newer version of Scrutin",
         )
     if pending:
         detail = "no tables yet" if not applied else f"{len(pending)} migrations are missing"
-        return warning(
-            SERVICE, "schema", detail, "Run `scrutin migrate`; a worker does so at start"
-        )
-    return ok(SERVICE, "schema", f"version {max(known, default=0)}")
+        return SERVICE.warning("schema", detail, "Run `scrutin migrate`; a worker does so at start")
+    return SERVICE.ok("schema", f"version {max(known, default=0)}")
 
 
 def _evaluate_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
@@ -130,14 +126,13 @@ def _evaluate_durability(parameters: Mapping[str, str]) -> Iterator[Check]:
     if parameters.get("synchronous_commit") == "off":
         off.append("synchronous_commit=off")
     if off:
-        yield warning(
-            SERVICE,
+        yield SERVICE.warning(
             "durability",
             ", ".join(off),
             "A power failure can lose committed votes; acceptable for trials, not for a real count",
         )
     else:
-        yield ok(SERVICE, "durability", "commits are on disk")
+        yield SERVICE.ok("durability", "commits are on disk")
 
 
 def evaluate_log(
@@ -153,17 +148,15 @@ def evaluate_log(
     name = LOG_IDENTITY
     if not facts.sink:
         if facts.has_votes:
-            return failure(
-                SERVICE,
+            return SERVICE.failure(
                 name,
                 "votes were counted, but there is no position in any log",
                 "Use an empty database for a new count, or restore the log of these votes",
             )
-        return ok(SERVICE, name, "nothing counted yet")
+        return SERVICE.ok(name, "nothing counted yet")
     foreign = sorted(p for p, row in facts.sink.items() if log_ids.get(p) != row.log_id)
     if foreign:
-        return failure(
-            SERVICE,
+        return SERVICE.failure(
             name,
             f"partitions {', '.join(map(str, foreign))} were counted from another log",
             "The topic was recreated, or the database belongs to another deployment: restore the "
@@ -173,10 +166,9 @@ def evaluate_log(
         p for p, row in facts.sink.items() if p in spans and row.source_offset >= spans[p].end
     )
     if ahead:
-        return failure(
-            SERVICE,
+        return SERVICE.failure(
             name,
             f"partitions {', '.join(map(str, ahead))}: the database is newer than the log",
             "The log was truncated; restore it before you start workers",
         )
-    return ok(SERVICE, name, f"{len(facts.sink)} partitions belong to this log")
+    return SERVICE.ok(name, f"{len(facts.sink)} partitions belong to this log")

@@ -8,13 +8,13 @@ from typing import Final
 
 from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable
-from streams.inspect.checks import Check, failure, not_checked, ok, warning
+from streams.inspect.checks import Check, Service
 from streams.inspect.queue_settings import STREAM, faults, reorders
 from streams.inspect.rabbit import BrokerFacts, look
 from streams.settings.configs import RabbitConfig
 from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
 
-SERVICE: Final = "rabbitmq"
+SERVICE: Final = Service("rabbitmq")
 
 
 @dataclass
@@ -55,22 +55,21 @@ async def gather(config: RabbitConfig, queues: QueuesConfig) -> RabbitFacts:
 
 def evaluate(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
-    yield ok(SERVICE, "reachable", f"version {facts.broker.version}")
+    yield SERVICE.ok("reachable", f"version {facts.broker.version}")
     ingress = {queues.name(name) for name in queues.ingress}
     for name, depth in facts.broker.queues.items():
         if depth is None:
-            yield warning(SERVICE, f"queue {name}", "does not exist", "The bridge declares it")
+            yield SERVICE.warning(f"queue {name}", "does not exist", "The bridge declares it")
             continue
         detail = f"{depth.ready:,} waiting, {depth.consumers} consumers"
         if name in ingress and not depth.consumers:
-            yield warning(
-                SERVICE, f"queue {name}", detail, "It has no consumer; is a bridge running?"
+            yield SERVICE.warning(
+                f"queue {name}", detail, "It has no consumer; is a bridge running?"
             )
         else:
-            yield ok(SERVICE, f"queue {name}", detail)
+            yield SERVICE.ok(f"queue {name}", detail)
     if facts.details is None:
-        yield not_checked(
-            SERVICE,
+        yield SERVICE.not_checked(
             "queue arguments",
             f"{facts.unread} ({facts.management})",
             "Set SCRUTIN_RABBITMQ_MANAGEMENT_URL, so that settings that lose votes are found",
@@ -89,22 +88,21 @@ def _evaluate_details(
         for refused, fault, todo in faults(name, queue, version, facts.vhost):
             found = True
             if refused and queue.kind != STREAM and name in accepted:
-                yield warning(SERVICE, f"queue {name}", f"{fault}, accepted", todo)
+                yield SERVICE.warning(f"queue {name}", f"{fault}, accepted", todo)
             else:
-                report = failure if refused else warning
-                yield report(SERVICE, f"queue {name}", fault, todo)
+                report = SERVICE.failure if refused else SERVICE.warning
+                yield report(f"queue {name}", fault, todo)
         if reorders(queue, version):
-            yield ok(
-                SERVICE,
+            yield SERVICE.ok(
                 f"queue {name}",
                 "messages with a priority overtake others; publishers must set none",
             )
     unseen = [n for n, depth in facts.broker.queues.items() if depth and n not in details]
     if unseen or not details:
         why = f"the management API does not show {', '.join(unseen)}" if unseen else "no queues yet"
-        yield not_checked(SERVICE, "queue arguments", why)
+        yield SERVICE.not_checked("queue arguments", why)
     elif not found:
-        yield ok(SERVICE, "queue arguments", "nothing that loses or reorders votes")
+        yield SERVICE.ok("queue arguments", "nothing that loses or reorders votes")
 
 
 def _evaluate_exchange(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:
@@ -112,19 +110,17 @@ def _evaluate_exchange(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Che
         return
     queue = queues.name(VALIDATION)
     if facts.details is None:
-        yield not_checked(SERVICE, VOTES_EXCHANGE, "exists; its bindings could not be read")
+        yield SERVICE.not_checked(VOTES_EXCHANGE, "exists; its bindings could not be read")
     elif queue in facts.bound:
-        yield ok(SERVICE, VOTES_EXCHANGE, f"feeds {queue}")
+        yield SERVICE.ok(VOTES_EXCHANGE, f"feeds {queue}")
     elif queues.bindings and VALIDATION in queues.ingress:
-        yield warning(
-            SERVICE,
+        yield SERVICE.warning(
             VOTES_EXCHANGE,
             f"does not feed {queue} yet; messages published there are lost",
             "Start the bridge, which binds the queue",
         )
     else:
-        yield failure(
-            SERVICE,
+        yield SERVICE.failure(
             VOTES_EXCHANGE,
             f"does not feed {queue}; messages published there are lost",
             "Set SCRUTIN_BINDINGS=true, or bind the queue yourself",

@@ -15,19 +15,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from streams.adapters.redis.client import address
 from streams.adapters.redis.roll import VALID_HASHES
 from streams.errors import ServiceUnavailable, SettingsError
-from streams.inspect.checks import (
-    Check,
-    CheckClock,
-    evaluate_clock,
-    failure,
-    not_checked,
-    ok,
-    warning,
-)
+from streams.inspect.checks import Check, CheckClock, Service
 from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
-SERVICE: Final = "redis"
+SERVICE: Final = Service("redis")
 _VOTED: Final = "voted_hashes"
 
 
@@ -113,57 +105,53 @@ async def _persistent(client: Any, info: dict[str, Any]) -> bool | None:
 
 def evaluate(roll: str, facts: RedisFacts) -> Iterator[Check]:
     """Checks derived from the facts."""
-    yield ok(SERVICE, "reachable", f"version {facts.version}")
+    yield SERVICE.ok("reachable", f"version {facts.version}")
     yield _evaluate_roll(roll, facts)
     if facts.voted is None:
-        yield failure(
-            SERVICE, _VOTED, "is not a set", "Delete the key, then `scrutin mirror rebuild`"
+        yield SERVICE.failure(
+            _VOTED, "is not a set", "Delete the key, then `scrutin mirror rebuild`"
         )
     if facts.policy is None:
-        yield not_checked(SERVICE, "eviction", "Redis does not tell its maxmemory-policy")
+        yield SERVICE.not_checked("eviction", "Redis does not tell its maxmemory-policy")
     elif facts.policy.startswith("allkeys"):
         limit = f"{facts.max_memory:,} bytes" if facts.max_memory else "no limit set"
-        yield warning(
-            SERVICE,
+        yield SERVICE.warning(
             "eviction",
             f"maxmemory-policy {facts.policy} ({limit})",
             "A full Redis would evict the roll; set maxmemory-policy noeviction",
         )
     else:
-        yield ok(SERVICE, "eviction", f"maxmemory-policy {facts.policy}")
+        yield SERVICE.ok("eviction", f"maxmemory-policy {facts.policy}")
     if facts.persistent is False:
-        yield warning(
-            SERVICE,
+        yield SERVICE.warning(
             "persistence",
             "off",
             "A restart loses the roll, and votes wait until it is loaded again; set "
             "appendonly yes or a save interval",
         )
     elif facts.persistent:
-        yield ok(SERVICE, "persistence", "on")
+        yield SERVICE.ok("persistence", "on")
     else:
-        yield not_checked(
-            SERVICE,
+        yield SERVICE.not_checked(
             "persistence",
             "Redis refuses CONFIG GET save",
             "Find out where it is hosted whether a restart loses the roll",
         )
-    yield evaluate_clock(SERVICE, facts.clock)
+    yield SERVICE.clock(facts.clock)
 
 
 def _evaluate_roll(roll: str, facts: RedisFacts) -> Check:
     if roll != "redis":
-        return not_checked(SERVICE, "roll", f"not used (SCRUTIN_ROLL={roll})")
+        return SERVICE.not_checked("roll", f"not used (SCRUTIN_ROLL={roll})")
     if facts.roll is None:
-        return failure(
-            SERVICE, "roll", f"{VALID_HASHES} is not a set", "Load the roll: `scrutin roll`"
+        return SERVICE.failure(
+            "roll", f"{VALID_HASHES} is not a set", "Load the roll: `scrutin roll`"
         )
     if not facts.roll:
-        return failure(
-            SERVICE,
+        return SERVICE.failure(
             "roll",
             f"{VALID_HASHES} is empty or missing, so votes wait in the queue",
             "Load the roll: `scrutin roll load FILE`; check REDIS_DB",
         )
     voted = "" if facts.voted is None else f", {facts.voted:,} have voted"
-    return ok(SERVICE, "roll", f"{facts.roll:,} voters{voted}")
+    return SERVICE.ok("roll", f"{facts.roll:,} voters{voted}")

@@ -52,44 +52,6 @@ class Check:
         }
 
 
-def ok(service: str, name: str, detail: str) -> Check:
-    """The check passed."""
-    return Check(service, name, CheckStatus.OK, detail)
-
-
-def warning(service: str, name: str, detail: str, todo: str) -> Check:
-    """The check passed with a warning."""
-    return Check(service, name, CheckStatus.WARNING, detail, todo)
-
-
-def failure(service: str, name: str, detail: str, todo: str) -> Check:
-    """The check failed, or votes may be lost."""
-    return Check(service, name, CheckStatus.FAILURE, detail, todo)
-
-
-def not_checked(service: str, name: str, why: str, todo: str = "") -> Check:
-    """Nothing is known: the check was not made."""
-    return Check(service, name, CheckStatus.NOT_CHECKED, why, todo)
-
-
-async def ask(service: str, question: Awaitable[T]) -> T | Check:
-    """Query a service; an error or timeout becomes a failed check."""
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            return await question
-    except TimeoutError:
-        detail, todo, unavailable = (
-            f"no answer within {DEADLINE_S:g} s",
-            "Check that the service runs and responds",
-            True,
-        )
-    except ScrutinError as error:
-        place = ", ".join(f"{name} {value}" for name, value in error.where.items())
-        detail = f"{error.what} ({place})" if place else error.what
-        todo, unavailable = error.todo, isinstance(error, ServiceUnavailable)
-    return Check(service, "reachable", CheckStatus.FAILURE, detail, todo, unavailable)
-
-
 @dataclass(frozen=True)
 class CheckClock:
     """A service's clock compared with this host's."""
@@ -111,20 +73,58 @@ class CheckClock:
         return cls(service_time_s - (asked_s + answered_s) / 2, (answered_s - asked_s) / 2)
 
 
-def evaluate_clock(service: str, clock: CheckClock) -> Check:
-    """Check a clock: it does not affect who may vote, but times in rows and windows."""
-    if abs(clock.ahead_s) - clock.uncertainty_s > MAX_SKEW_S:
-        side = "ahead of" if clock.ahead_s > 0 else "behind"
-        return warning(
-            service,
-            "clock",
-            f"{abs(clock.ahead_s):.1f} s {side} this host",
-            "Synchronise the clocks (chrony, systemd-timesyncd)",
+@dataclass(frozen=True)
+class Service:
+    """A service that is checked; makes its checks."""
+
+    name: str
+
+    def ok(self, name: str, detail: str) -> Check:
+        """The check passed."""
+        return Check(self.name, name, CheckStatus.OK, detail)
+
+    def warning(self, name: str, detail: str, todo: str) -> Check:
+        """The check passed with a warning."""
+        return Check(self.name, name, CheckStatus.WARNING, detail, todo)
+
+    def failure(self, name: str, detail: str, todo: str) -> Check:
+        """The check failed, or votes may be lost."""
+        return Check(self.name, name, CheckStatus.FAILURE, detail, todo)
+
+    def not_checked(self, name: str, why: str, todo: str = "") -> Check:
+        """Nothing is known: the check was not made."""
+        return Check(self.name, name, CheckStatus.NOT_CHECKED, why, todo)
+
+    async def ask(self, question: Awaitable[T]) -> T | Check:
+        """Query it; an error or timeout becomes a failed check."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await question
+        except TimeoutError:
+            detail, todo, unavailable = (
+                f"no answer within {DEADLINE_S:g} s",
+                "Check that the service runs and responds",
+                True,
+            )
+        except ScrutinError as error:
+            place = ", ".join(f"{name} {value}" for name, value in error.where.items())
+            detail = f"{error.what} ({place})" if place else error.what
+            todo, unavailable = error.todo, isinstance(error, ServiceUnavailable)
+        return Check(self.name, "reachable", CheckStatus.FAILURE, detail, todo, unavailable)
+
+    def clock(self, clock: CheckClock) -> Check:
+        """Check a clock: it does not affect who may vote, but times in rows and windows."""
+        if abs(clock.ahead_s) - clock.uncertainty_s > MAX_SKEW_S:
+            side = "ahead of" if clock.ahead_s > 0 else "behind"
+            return self.warning(
+                "clock",
+                f"{abs(clock.ahead_s):.1f} s {side} this host",
+                "Synchronise the clocks (chrony, systemd-timesyncd)",
+            )
+        # A slow answer makes small differences meaningless.
+        return self.ok(
+            "clock", f"within {abs(clock.ahead_s) + clock.uncertainty_s:.2g} s of this host"
         )
-    # A slow answer makes small differences meaningless.
-    return ok(
-        service, "clock", f"within {abs(clock.ahead_s) + clock.uncertainty_s:.2g} s of this host"
-    )
 
 
 def count(checks: list[Check], status: CheckStatus) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streams.inspect import check_host, check_kafka, check_postgres, check_rabbit, check_redis
-from streams.inspect.checks import Check, ask, not_checked
+from streams.inspect.checks import Check, Service
 from streams.settings.processes import DoctorConfig
 
 
@@ -13,10 +13,10 @@ async def examine(config: DoctorConfig) -> list[Check]:
     """Run every check; takes as long as the slowest service, at most its deadline."""
     deployment = config.deployment
     rabbit, kafka, redis, postgres = await asyncio.gather(
-        ask(check_rabbit.SERVICE, check_rabbit.gather(deployment.rabbit, deployment.queues)),
-        ask(check_kafka.SERVICE, check_kafka.gather(deployment.kafka)),
-        ask(check_redis.SERVICE, check_redis.gather(deployment.redis)),
-        ask(check_postgres.SERVICE, check_postgres.gather(deployment.postgres)),
+        check_rabbit.SERVICE.ask(check_rabbit.gather(deployment.rabbit, deployment.queues)),
+        check_kafka.SERVICE.ask(check_kafka.gather(deployment.kafka)),
+        check_redis.SERVICE.ask(check_redis.gather(deployment.redis)),
+        check_postgres.SERVICE.ask(check_postgres.gather(deployment.postgres)),
     )
     checks = list(check_host.evaluate(config))
     if isinstance(rabbit, Check):
@@ -37,10 +37,10 @@ async def examine(config: DoctorConfig) -> list[Check]:
         checks += check_postgres.evaluate(deployment.postgres, postgres)
         name = check_postgres.LOG_IDENTITY
         if isinstance(kafka, Check):
-            checks.append(not_checked(check_postgres.SERVICE, name, "Kafka could not be asked"))
+            checks.append(check_postgres.SERVICE.not_checked(name, "Kafka could not be asked"))
         elif not deployment.sinks:
             why = "no votes are counted in PostgreSQL here"
-            checks.append(not_checked(check_postgres.SERVICE, name, why))
+            checks.append(check_postgres.SERVICE.not_checked(name, why))
         else:
             checks.append(check_postgres.evaluate_log(postgres, kafka.log_ids, kafka.spans))
     return checks
@@ -48,4 +48,7 @@ async def examine(config: DoctorConfig) -> list[Check]:
 
 def _only(failed: Check) -> list[Check]:
     """The checks of a service that could not be asked."""
-    return [failed, not_checked(failed.service, "all else", "the service could not be asked")]
+    return [
+        failed,
+        Service(failed.service).not_checked("all else", "the service could not be asked"),
+    ]
