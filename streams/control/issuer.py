@@ -28,7 +28,7 @@ from schemas.control import (
     changes_of,
 )
 from streams.adapters.postgres.connection import translated
-from streams.core.contests import is_sound
+from streams.core.contests import contest_of, is_sound
 from streams.core.records import OutRecord
 from streams.core.rows import moment
 from streams.core.topics import VALIDATION_TOPIC
@@ -323,17 +323,5 @@ def _json(names: list[str] | None) -> str | None:
 
 
 def _contest(row: Any) -> Contest:
-    fields = (
-        row["contest_id"],
-        row["kind"],
-        row["title"],
-        row["state"],
-        row["choices"],
-        row["roll"],
-        row["opens_ms"],
-        row["closes_ms"],
-    )
-    method, regions = row["method"], row["regions"]
-    if method == ContestMethod.SINGLE and regions is None:
-        return Contest(*fields)
-    return ElectionContest(*fields, method, regions)
+    *fields, method, regions, _ = row
+    return contest_of(fields, method, regions)

@@ -6,7 +6,7 @@ command changes. A command whose effect already holds changes nothing, so it can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
@@ -110,9 +110,20 @@ def draft(
     if opens_ms is not None and closes_ms is not None and closes_ms <= opens_ms:
         raise _refused(name, "It would close before it opens", "Correct the times")
     fields = (name, kind, title or name, ContestState.DRAFT, allowed, roll, opens_ms, closes_ms)
+    return contest_of(fields, method, regions)
+
+
+def contest_of(fields: Sequence[Any], method: str, regions: list[str] | None) -> Contest:
+    """A contest of the kind that can hold its method and regions.
+
+    Args:
+        fields: those of :class:`schemas.control.Contest`, in order.
+        method: a :class:`schemas.control.ContestMethod`.
+        regions: region of each choice; None: choices stand in all regions.
+    """
     if method == ContestMethod.SINGLE and regions is None:
         return Contest(*fields)
-    return ElectionContest(*fields, method, regions)
+    return ElectionContest(*(*fields, method, regions))
 
 
 def create(known: Contests, drafts: Iterable[Contest]) -> list[Contest]:

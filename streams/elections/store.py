@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -100,23 +100,19 @@ async def write_definitions(connection: asyncpg.Connection, new: Definitions) ->
     If `new` has candidates of an election, they replace all its candidates.
     """
     await connection.executemany(
-        "INSERT INTO political_parties (id, party_code, party_name, party_color)"
-        " VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET"
-        " (party_code, party_name, party_color) = ($2, $3, $4)",
-        [(p.id, p.code, p.name, p.color) for p in new.parties.values()],
+        _upsert("political_parties", "party_code, party_name, party_color"),
+        [astuple(party) for party in new.parties.values()],
     )
     await connection.executemany(
-        "INSERT INTO regions (id, region_code, region_name, description)"
-        " VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET"
-        " (region_code, region_name, description) = ($2, $3, $4)",
-        [(r.id, r.code, r.name, r.description) for r in new.regions.values()],
+        _upsert("regions", "region_code, region_name, description"),
+        [astuple(region) for region in new.regions.values()],
     )
     await connection.executemany(
-        "INSERT INTO elections (id, election_code, election_name, election_type, election_date,"
-        " status, voting_method, description, starts_at, ends_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO UPDATE SET"
-        " (election_code, election_name, election_type, election_date, status, voting_method,"
-        " description, starts_at, ends_at) = ($2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        _upsert(
+            "elections",
+            "election_code, election_name, election_type, election_date, status, voting_method,"
+            " description, starts_at, ends_at",
+        ),
         [
             (
                 *(e.id, e.code, e.name, e.type, e.date, e.status, e.method, e.description),
@@ -130,13 +126,16 @@ async def write_definitions(connection: asyncpg.Connection, new: Definitions) ->
     await connection.executemany(
         "INSERT INTO candidates (id, election_id, region_id, party_id, first_name, last_name, bio,"
         " photo_url) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        [
-            (
-                *(c.id, c.election_id, c.region_id, c.party_id),
-                *(c.first_name, c.last_name, c.bio, c.photo_url),
-            )
-            for c in new.candidates.values()
-        ],
+        [astuple(candidate) for candidate in new.candidates.values()],
+    )
+
+
+def _upsert(table: str, columns: str) -> str:
+    """Writes a row by its id; `columns` are the others, in order."""
+    values = ", ".join(f"${number}" for number in range(2, columns.count(",") + 3))
+    return (
+        f"INSERT INTO {table} (id, {columns}) VALUES ($1, {values})"  # noqa: S608 - constants
+        f" ON CONFLICT (id) DO UPDATE SET ({columns}) = ({values})"
     )
 
 

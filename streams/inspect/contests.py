@@ -15,11 +15,11 @@ NOT_ENFORCED: Final = "not_enforced"
 """State of a contest whose closing has no effect on votes."""
 
 READ: Final = """
-SELECT c.contest_id, c.kind, c.title,
+SELECT c.contest_id AS contest, c.kind, c.title,
        CASE WHEN c.state IN ('closed', 'archived') AND NOT (x.enforced OR c.kind = 'poll')
            THEN 'not_enforced' ELSE c.state END AS state,
        k.enforced OR c.kind = 'poll' AS enforced, c.choices, c.roll, c.opens_at, c.closes_at,
-       c.command_id, c.updated_at, k.partitions, k.issued_at, k.written_at,
+       c.command_id, k.partitions, k.issued_at,
        (SELECT count(*) FROM control_progress AS p WHERE p.command_id = c.command_id) AS passed,
        coalesce((SELECT sum(votes) FROM contest_results AS r WHERE r.contest_id = c.contest_id), 0)
            AS votes
@@ -30,7 +30,8 @@ ORDER BY c.kind, c.contest_id
 """
 
 READ_FINALS: Final = """
-SELECT contest_id, command_id, closed_at, partitions, enforced, passed, final, passed_at, vector
+SELECT contest_id AS contest, command_id, closed_at, partitions, enforced, passed, final, passed_at,
+    vector
 FROM contest_finals
 """
 
@@ -126,20 +127,11 @@ async def fetch_contests(
             rows = await connection.fetch(READ, contest)
     return [
         ContestRow(
-            row["contest_id"],
-            row["kind"],
-            row["title"],
-            row["state"],
-            row["enforced"],
-            None if row["choices"] is None else tuple(row["choices"]),
-            row["roll"],
-            row["opens_at"],
-            row["closes_at"],
-            row["command_id"],
-            row["issued_at"],
-            row["partitions"],
-            row["passed"],
-            int(row["votes"]),
+            **dict(row)
+            | {
+                "choices": None if row["choices"] is None else tuple(row["choices"]),
+                "votes": int(row["votes"]),
+            }
         )
         for row in rows
     ]
@@ -148,16 +140,6 @@ async def fetch_contests(
 async def fetch_finals(connection: asyncpg.Connection) -> dict[str, Closing]:
     """Closing of every closed contest, by id; within the caller's snapshot."""
     return {
-        row["contest_id"]: Closing(
-            row["contest_id"],
-            row["command_id"],
-            row["closed_at"],
-            row["partitions"],
-            row["enforced"],
-            row["passed"],
-            row["final"],
-            row["passed_at"],
-            tuple(json.loads(row["vector"])),
-        )
+        row["contest"]: Closing(**dict(row) | {"vector": tuple(json.loads(row["vector"]))})
         for row in await connection.fetch(READ_FINALS)
     }
