@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
@@ -45,7 +43,7 @@ from streams.runtime import failpoints
 from streams.runtime.metrics import BridgeMetrics, expose_health, process_registry
 from streams.runtime.outages import OutageTracker, Retry, Service
 from streams.runtime.status_server import StatusServer
-from streams.runtime.task_dump import dump_tasks_on_signal
+from streams.runtime.stopping import stop_on_signals
 from streams.settings.processes import BridgeConfig
 from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, QueuesConfig
 
@@ -313,18 +311,7 @@ async def serve(config: BridgeConfig) -> ExitCode:
         ScrutinError: the bridge cannot work, or met an unexpected error.
     """
     failpoints.arm(failpoints.parse(config.failpoints))
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            log.warning("second signal, exiting at once")
-            os._exit(ExitCode.INTERRUPTED)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    dump_tasks_on_signal(lambda: {"main": loop})
+    stop = stop_on_signals()
     metrics = BridgeMetrics(process_registry())
     async with aclosing(redis_client(config.intake.deployment.redis)) as redis:
         bridge = Bridge(config, redis, metrics)

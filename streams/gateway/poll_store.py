@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -177,73 +178,50 @@ class Polls:
             ServiceUnavailable: PostgreSQL or Kafka does not answer; the poll may still be created.
             ContestRefused: the contest is not valid.
         """
-        async with self.store.connection() as connection:
-            issuer = self._issuer(connection)
-            async with issuer.turn():
-                now_ms = await connection.fetchval(NOW_MS)
-                poll_id: int = await connection.fetchval(
-                    "SELECT nextval(pg_get_serial_sequence('polls', 'id'))"
-                )
-
-                async def mark(command: ContestsChanged) -> None:
-                    await upsert_contests(connection, command)
-                    await connection.execute(
-                        INSERT_POLL,
-                        poll_id,
-                        wanted.title,
-                        wanted.description,
-                        wanted.creator_name,
-                        wanted.who,
-                        token_digest(wanted.edit_token),
-                    )
-                    await connection.execute(INSERT_OPTIONS, poll_id, wanted.options)
-
-                await self._issue(issuer, now_ms, contest_for(poll_id, wanted, now_ms), mark)
+        async with self._turn() as (issuer, now_ms):
+            poll_id: int = await issuer.connection.fetchval(
+                "SELECT nextval(pg_get_serial_sequence('polls', 'id'))"
+            )
+            texts = (wanted.title, wanted.description, wanted.creator_name, wanted.who)
+            new = (INSERT_POLL, poll_id, *texts, token_digest(wanted.edit_token))
+            await self._issue(issuer, now_ms, poll_id, wanted, new)
         return poll_id
 
     async def edit(self, poll_id: int, wanted: Wanted) -> bool:
         """Replace a draft; returns False if the poll is no draft any more."""
-        async with self.store.connection() as connection:
-            issuer = self._issuer(connection)
-            async with issuer.turn():
-                now_ms = await connection.fetchval(NOW_MS)
-                if await self._state(connection, poll_id) != ContestState.DRAFT:
-                    return False
-
-                async def mark(command: ContestsChanged) -> None:
-                    await upsert_contests(connection, command)
-                    await connection.execute(
-                        UPDATE_POLL, poll_id, wanted.title, wanted.description, wanted.who
-                    )
-                    await connection.execute(DELETE_OPTIONS, poll_id)
-                    await connection.execute(INSERT_OPTIONS, poll_id, wanted.options)
-
-                await self._issue(issuer, now_ms, contest_for(poll_id, wanted, now_ms), mark)
+        async with self._turn() as (issuer, now_ms):
+            if await self._state(issuer.connection, poll_id) != ContestState.DRAFT:
+                return False
+            changed = (UPDATE_POLL, poll_id, wanted.title, wanted.description, wanted.who)
+            await self._issue(issuer, now_ms, poll_id, wanted, changed, (DELETE_OPTIONS, poll_id))
         return True
 
     async def archive(self, card: Card) -> None:
         """Stop counting and listing a poll. Its votes and its result stay."""
+
+        def archive(known: dict[str, Contest], _now_ms: int) -> list[Contest]:
+            old = known[card.contest_id]
+            if old.state == ContestState.ARCHIVED:
+                return []
+            return [msgspec.structs.replace(old, state=ContestState.ARCHIVED)]
+
+        async with self._turn() as (issuer, _):
+            await issuer.change_contests(archive)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[tuple[Issuer, int]]:
+        """The only issuer, and PostgreSQL's clock in Unix milliseconds."""
         async with self.store.connection() as connection:
-            issuer = self._issuer(connection)
-
-            def archive(known: dict[str, Contest], _now_ms: int) -> list[Contest]:
-                old = known[card.contest_id]
-                if old.state == ContestState.ARCHIVED:
-                    return []
-                return [msgspec.structs.replace(old, state=ContestState.ARCHIVED)]
-
+            issuer = Issuer(
+                connection=connection,
+                writer=self.writer,
+                partitions=self.partitions,
+                name=self.name,
+                # Poll votes are always validated against their contest.
+                enforced=True,
+            )
             async with issuer.turn():
-                await issuer.change_contests(archive)
-
-    def _issuer(self, connection: Any) -> Issuer:
-        return Issuer(
-            connection=connection,
-            writer=self.writer,
-            partitions=self.partitions,
-            name=self.name,
-            # Poll votes are always validated against their contest.
-            enforced=True,
-        )
+                yield issuer, await connection.fetchval(NOW_MS)
 
     async def _state(self, connection: Any, poll_id: int) -> str | None:
         async with translated({"table": "contests"}):
@@ -253,13 +231,25 @@ class Polls:
         return state
 
     async def _issue(
-        self, issuer: Issuer, now_ms: int, contest: Contest, mark: Callable[..., Any]
+        self,
+        issuer: Issuer,
+        now_ms: int,
+        poll_id: int,
+        wanted: Wanted,
+        *statements: tuple[Any, ...],
     ) -> None:
+        """Issue a poll's contest; the statements write its other rows with it."""
         command = ContestsChanged(
             number=await issuer.next_number(now_ms),
             command_id=secrets.token_bytes(16),
             issued_ms=now_ms,
             enforced=True,
-            contests=[contest],
+            contests=[contest_for(poll_id, wanted, now_ms)],
         )
-        await issuer.issue(command, lambda: mark(command))
+
+        async def mark() -> None:
+            await upsert_contests(issuer.connection, command)
+            for statement in (*statements, (INSERT_OPTIONS, poll_id, wanted.options)):
+                await issuer.connection.execute(*statement)
+
+        await issuer.issue(command, mark)

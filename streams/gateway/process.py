@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
-import signal
 
 import structlog
 
@@ -14,7 +12,7 @@ from streams.gateway.http_server import listening
 from streams.gateway.services import opened
 from streams.gateway.subscriptions import MAX_WATCHERS
 from streams.runtime.metrics import GatewayMetrics, process_registry
-from streams.runtime.task_dump import dump_tasks_on_signal
+from streams.runtime.stopping import stop_on_signals
 from streams.settings.processes import GatewayConfig
 
 log = structlog.get_logger(__name__)
@@ -34,19 +32,8 @@ async def serve(config: GatewayConfig) -> ExitCode:
     Raises:
         ScrutinError: the gateway cannot work.
     """
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(ExitCode.INTERRUPTED)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    dump_tasks_on_signal(lambda: {"main": loop})
+    stopping = asyncio.create_task(stop_on_signals().wait())
     running = asyncio.create_task(_run(config))
-    stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -125,8 +125,8 @@ def law_vote(vote_hash: str, law_id: str, choice: str, *, at_us: int) -> Outgoin
     Raises:
         Faulty: a field does not fit.
     """
-    known = normalise_hash(_hash("vote_hash", vote_hash))
-    law = _id("law_id", law_id)
+    known = normalise_hash(_sized("vote_hash", vote_hash, MAX_HASH_BYTES))
+    law = _sized("law_id", law_id)
     if law.startswith((ELECTION_PREFIX, POLL_PREFIX)):
         raise Faulty("law_id", "is reserved")
     word = choice.strip().lower()
@@ -158,13 +158,13 @@ def candidate_vote(
     Raises:
         Faulty: a field does not fit.
     """
-    known = normalise_hash(_hash("voter_hash", voter_hash))
-    candidate = _id("candidate_id", candidate_id)
-    election = None if election_id is None else _id("election_id", election_id)
+    known = normalise_hash(_sized("voter_hash", voter_hash, MAX_HASH_BYTES))
+    candidate = _sized("candidate_id", candidate_id)
+    election = None if election_id is None else _sized("election_id", election_id)
     contest = ELECTION_PREFIX + (election or "")
     message = CandidateMessage(known, candidate, format_us(at_us), election, region_id)
     if ranked:
-        ranks = [_id("ranked_choices", each) for each in ranked]
+        ranks = [_sized("ranked_choices", each) for each in ranked]
         try:
             ranking.to_text(ranks)
         except ValueError as error:
@@ -206,17 +206,10 @@ def _codes(code: str) -> list[str]:
     return list(dict.fromkeys((given, given.upper())))
 
 
-def _hash(field: str, text: str) -> str:
+def _sized(field: str, text: str, max_bytes: int = MAX_ID_BYTES) -> str:
     _text(field, text)
-    if not 1 <= len(text.encode()) <= MAX_HASH_BYTES:
-        raise Faulty(field, f"must have 1 to {MAX_HASH_BYTES} bytes")
-    return text
-
-
-def _id(field: str, text: str) -> str:
-    _text(field, text)
-    if not 1 <= len(text.encode()) <= MAX_ID_BYTES:
-        raise Faulty(field, f"must have 1 to {MAX_ID_BYTES} bytes")
+    if not 1 <= len(text.encode()) <= max_bytes:
+        raise Faulty(field, f"must have 1 to {max_bytes} bytes")
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -119,20 +120,8 @@ def admit_ballots(
                 return await admit(asked.store, helpers, described, lines_of(file), advance=advance)
 
     outcome = run(work())
-    if as_json:
-        write_json(
-            {
-                "admitted": outcome.admitted,
-                "repeated": outcome.repeated,
-                "refused": outcome.refused,
-            }
-        )
-    else:
-        say(f"{outcome.admitted:,} ballots admitted, {outcome.repeated:,} were already stored")
-        for reason in outcome.refused:
-            say(f"refused: {reason}")
-    if outcome.refused:
-        raise typer.Exit(ExitCode.DIFFERENT)
+    said = f"{outcome.admitted:,} ballots admitted, {outcome.repeated:,} were already stored"
+    _show(outcome, said, as_json=as_json)
 
 
 @app.command()
@@ -155,10 +144,15 @@ def collect(election: ElectionArgument, *, as_json: JsonOption = False) -> None:
                 return await collect_votes(asked.store, helpers, described, advance=advance)
 
     outcome = run(work())
+    said = f"The ballots of {outcome.admitted:,} votes are admitted"
+    _show(outcome, said, as_json=as_json)
+
+
+def _show(outcome: Admission | Collected, said: str, *, as_json: bool) -> None:
     if as_json:
-        write_json({"admitted": outcome.admitted, "refused": outcome.refused})
+        write_json(asdict(outcome))
     else:
-        say(f"The ballots of {outcome.admitted:,} votes are admitted")
+        say(said)
         for reason in outcome.refused:
             say(f"refused: {reason}")
     if outcome.refused:
