@@ -1,7 +1,7 @@
 """Messages with committed totals for live subscribers: signatures, and how they merge. Pure.
 
-Whoever may publish in Redis may publish here. So a number is shown only if a worker has signed it
-with `SCRUTIN_SECRET`; any other message makes a gateway read the contests that it names.
+Anyone who may publish in Redis may publish here. So a number is shown only if a worker has signed
+it with `SCRUTIN_SECRET`; any other message makes a gateway read the contests that it names.
 """
 
 from __future__ import annotations
