@@ -258,6 +258,8 @@ class Subscriptions:
             self.take(found.contests)
             self._notices.offer(found.notices)
         else:
+            if self._key:
+                self._metrics.unsigned_totals.inc()
             self._read_soon(found.contests)
 
     def _read_soon(self, contests: Collection[str]) -> None:

@@ -295,6 +295,10 @@ class GatewayMetrics(_Metrics):
         "1 while RabbitMQ, short of memory or disk, does not read from us",
     )
     watchers = _gauge("scrutin_gateway_watchers", "Open sockets and event streams")
+    unsigned_totals = _counter(
+        "scrutin_gateway_unsigned_totals_total",
+        "Messages with live totals that no worker signed with this gateway's secret lately",
+    )
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)

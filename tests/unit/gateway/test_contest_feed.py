@@ -372,6 +372,7 @@ async def test_a_forged_total_is_not_shown_but_read() -> None:
                 write_message(TotalsMessage({"L": {"oui": 9}}, [], now_ms), key)
             )
         waiting = asyncio.ensure_future(anext(messages))
+        assert subscribed._metrics.unsigned_totals._value.get() == 2
         # What the message named is read at once instead.
         assert subscribed._due == {"L"}
         stored["L"] = ({"oui": 4}, OPEN)
