@@ -41,7 +41,7 @@ BEGIN
     JOIN elections AS e ON e.contest_id = a.contest
     LEFT JOIN candidates AS c ON c.id = a.candidate_id;
 
-    -- The tests of the deployed API: a row for each message, by what became of it.
+    -- The tests of the deployed API: a row for each message, with its status.
     CREATE SCHEMA IF NOT EXISTS reader_api;
 
     CREATE VIEW reader_api.vote_results AS

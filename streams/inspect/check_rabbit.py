@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, Service
-from streams.inspect.queue_settings import STREAM, faults, reorders
+from streams.inspect.queue_settings import STREAM, faults, other_arguments, reorders
 from streams.inspect.rabbit import BrokerFacts, look
 from streams.settings.configs import RabbitConfig
 from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
@@ -75,19 +75,23 @@ def evaluate(queues: QueuesConfig, facts: RabbitFacts) -> Iterator[Check]:
             "Set SCRUTIN_RABBITMQ_MANAGEMENT_URL, so that settings that lose votes are found",
         )
     else:
-        yield from _evaluate_details(facts.details, facts, queues.accept_loss)
+        yield from _evaluate_details(facts.details, facts, queues)
     yield from _evaluate_exchange(queues, facts)
 
 
 def _evaluate_details(
-    details: Mapping[str, QueueDetails], facts: RabbitFacts, accepted: Collection[str]
+    details: Mapping[str, QueueDetails], facts: RabbitFacts, queues: QueuesConfig
 ) -> Iterator[Check]:
     found = False
     version = facts.broker.version
     for name, queue in details.items():
+        wanted = queues.arguments.get(name)
+        if wanted is not None and (todo := other_arguments(name, wanted, queue)) is not None:
+            found = True
+            yield SERVICE.warning(f"queue {name}", "not as SCRUTIN_QUEUE_ARGUMENTS says", todo)
         for refused, fault, todo in faults(name, queue, version, facts.vhost):
             found = True
-            if refused and queue.kind != STREAM and name in accepted:
+            if refused and queue.kind != STREAM and name in queues.accept_loss:
                 yield SERVICE.warning(f"queue {name}", f"{fault}, accepted", todo)
             else:
                 report = SERVICE.failure if refused else SERVICE.warning

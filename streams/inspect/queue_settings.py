@@ -16,7 +16,10 @@ STREAM: Final = "stream"
 _LIMITED_SINCE: Final = 4
 """From this version of RabbitMQ on, a quorum queue that sets no delivery limit has one."""
 _DEFAULT_LIMIT: Final = 20
-_RECREATE: Final = "Empty the queue, delete it and let the bridge declare it"
+_CLIENTS_FIRST: Final = (
+    "first change what its other clients declare, or they are refused (406); then stop them, empty "
+    "the queue and delete it: the bridge declares it"
+)
 
 
 def default_limit(version: str) -> int | None:
@@ -116,26 +119,65 @@ def faults(
             f"delivery limit {limit}",
             f"A message returned more often is {fate}. {remove_limit(name, queue, version, vhost)}",
         )
-    yield from ((False, fault, remedy) for fault, remedy in _other_faults(queue))
+    yield from ((False, fault, remedy) for fault, remedy in _other_faults(name, queue))
 
 
-def _other_faults(queue: QueueDetails) -> Iterator[tuple[str, str]]:
+def other_arguments(name: str, wanted: Mapping[str, Any], queue: QueueDetails) -> str | None:
+    """What to do where a queue was declared with other arguments than clients declare; else None.
+
+    Args:
+        name: of the queue.
+        wanted: arguments of `SCRUTIN_QUEUE_ARGUMENTS`.
+        queue: facts about it.
+    """
+    # The type may come from the virtual host.
+    declared = {k: v for k, v in queue.arguments.items() if k in wanted or k != "x-queue-type"}
+    if declared == wanted:
+        return None
+    return (
+        f"A bridge reads it all the same. Clients that declare {_shown(wanted)} are refused (406):"
+        f" let them declare {_shown(declared)}, and SCRUTIN_QUEUE_ARGUMENTS say so too. Or keep"
+        f" them: stop them and the bridges once {name} is empty, delete it, and start the bridges,"
+        " which declare it as the setting says"
+    )
+
+
+def _shown(arguments: Mapping[str, Any]) -> str:
+    given = [f"{name}={_value(value)}" for name, value in sorted(arguments.items())]
+    return ", ".join(given) or "no arguments"
+
+
+def _value(value: object) -> str:
+    """As `SCRUTIN_QUEUE_ARGUMENTS` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _other_faults(name: str, queue: QueueDetails) -> Iterator[tuple[str, str]]:
     if not queue.durable:
-        yield "not durable", f"A restart of the broker deletes it. {_RECREATE}"
+        yield "not durable", f"A restart of the broker deletes it. To change it, {_CLIENTS_FIRST}"
     if queue.auto_delete:
-        yield "auto-delete", f"It is deleted when the bridge disconnects. {_RECREATE}"
-    for source, options, change in (
-        ("", {k.removeprefix("x-"): v for k, v in queue.arguments.items()}, _RECREATE),
-        ("policy: ", queue.policy, "Change the policy"),
-    ):
-        yield from (
-            (f"{source}{fault}", f"{reason}. {change}") for fault, reason in _options(options)
+        yield (
+            "auto-delete",
+            f"It is deleted when the bridge disconnects. To change it, {_CLIENTS_FIRST}",
         )
+    for prefix, source, options in (("x-", "", queue.arguments), ("", "policy: ", queue.policy)):
+        for option, fault, reason in _options(
+            {k.removeprefix(prefix): v for k, v in options.items()}
+        ):
+            given = f"{name}:x-{option}={_value(options[prefix + option])}"
+            change = (
+                f"Clients that declare it so need it, and a missing queue gets it by"
+                f" SCRUTIN_QUEUE_ARGUMENTS={given}. To do without it, {_CLIENTS_FIRST}"
+                if prefix
+                else "Change the policy"
+            )
+            yield f"{source}{fault}", f"{reason}. {change}"
 
 
-def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(option, fault, its effect) for each one that loses or reorders messages."""
     if (ttl := options.get("message-ttl")) is not None:
-        yield f"message-ttl {ttl} ms", "Messages that wait longer are dropped"
+        yield "message-ttl", f"message-ttl {ttl} ms", "Messages that wait longer are dropped"
     overflow = options.get("overflow", "drop-head")
     for key in ("max-length", "max-length-bytes"):
         if (limit := options.get(key)) is not None:
@@ -144,11 +186,12 @@ def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 if overflow == "drop-head"
                 else "A full queue refuses publishers; they must use confirms"
             )
-            yield f"{key} {limit}, overflow {overflow}", reason
+            yield key, f"{key} {limit}, overflow {overflow}", reason
     if (expires := options.get("expires")) is not None:
-        yield f"expires {expires} ms", "It is deleted when unused"
+        yield "expires", f"expires {expires} ms", "It is deleted when unused"
     if (priority := options.get("max-priority")) is not None:
         yield (
+            "max-priority",
             f"max-priority {priority}",
             "Messages overtake each other, so a later vote may count as the first",
         )

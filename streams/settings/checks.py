@@ -50,6 +50,14 @@ def check_queues(settings: Settings) -> None:
                 "SCRUTIN_TALLY_QUEUES",
                 f"Use {', '.join(TALLY_QUEUES)}",
             )
+    deployed = {*settings.queues.deployed.values(), *settings.tally_queues}
+    for name in settings.queues.arguments:
+        if name not in deployed:
+            _refuse(
+                f"{name!r} is not a queue of this deployment",
+                "SCRUTIN_QUEUE_ARGUMENTS",
+                f"Use {', '.join(sorted(deployed))}",
+            )
     read = {settings.queues.name(name) for name in settings.ingress}
     if len(read) < len(settings.ingress):
         _refuse(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.settings.kafka_security import PLAINTEXT, Broker, Security
-from streams.settings.queues import QueuesConfig
+from streams.settings.queues import QueueArguments, QueuesConfig
 from streams.settings.tls import client_context
 
 
@@ -94,6 +94,8 @@ class RabbitConfig:
     """Of the management API; empty: port 15671 of the host with TLS, 15672 without."""
     management_tls: TlsConfig = TlsConfig()
     """For a management API over HTTPS."""
+    queue_arguments: QueueArguments = field(default_factory=dict, hash=False)
+    """With which missing queues are declared."""
 
     def where(self) -> dict[str, object]:
         """Where the broker is, for messages."""

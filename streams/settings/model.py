@@ -20,7 +20,14 @@ from pydantic_settings import (
 
 from streams.runtime.zones import zone_of
 from streams.settings.configs import KafkaConfig, PostgresConfig, RetryPolicy
-from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, QueuesConfig
+from streams.settings.queues import (
+    AGGREGATION,
+    POLL_UPDATES,
+    REVIEW,
+    VALIDATION,
+    QueuesConfig,
+    parse_arguments,
+)
 from streams.settings.services import Names, Port, Positive, ServiceSettings, variable
 
 Rate = Annotated[str, Field(pattern=r"^(off|[1-9]\d*/(second|minute|hour|day))$")]
@@ -234,6 +241,7 @@ class Settings(ServiceSettings):
         "tally_queues",
         "cors_origins",
         "accept_queue_loss",
+        "queue_arguments",
         "api_keys",
         "tally_api_keys",
         mode="before",
@@ -242,6 +250,12 @@ class Settings(ServiceSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("queue_arguments")
+    @classmethod
+    def _parsable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_arguments(value)
         return value
 
     @field_validator("secret")
@@ -330,4 +344,5 @@ class Settings(ServiceSettings):
             egress=self.egress,
             bindings=self.bindings,
             accept_loss=self.accept_queue_loss,
+            arguments=parse_arguments(self.queue_arguments),
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 VALIDATION: Final = "votes.validation"
@@ -24,6 +25,33 @@ TALLY_QUEUES: Final = (
 )
 """The documented queues of tally commands, and older names of three of them."""
 
+QueueArguments = Mapping[str, Mapping[str, str | int | bool]]
+"""Deployed name of a queue -> arguments with which it is declared if it is missing."""
+
+
+def parse_arguments(parts: Sequence[str]) -> QueueArguments:
+    """Read `queue:argument=value`.
+
+    Raises:
+        ValueError: a part has another form, or gives an argument twice.
+    """
+    found: dict[str, dict[str, str | int | bool]] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        queue, colon, argument = name.rpartition(":")
+        if not (queue and colon and argument.startswith("x-") and equals and value):
+            raise ValueError(f"{part!r} is not of the form queue:x-argument=value")
+        if argument in found.setdefault(queue, {}):
+            raise ValueError(f"{queue}:{argument} is given twice")
+        found[queue][argument] = _value(value)
+    return found
+
+
+def _value(text: str) -> str | int | bool:
+    if text in {"true", "false"}:
+        return text == "true"
+    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else text
+
 
 @dataclass(frozen=True)
 class QueuesConfig:
@@ -39,6 +67,8 @@ class QueuesConfig:
     """Bind the validation queue to `votes.exchange` if that exists."""
     accept_loss: tuple[str, ...] = ()
     """Deployed names of queues to read although their delivery limit loses votes."""
+    arguments: QueueArguments = field(default_factory=dict)
+    """With which missing queues are declared."""
 
     def name(self, documented: str) -> str:
         """The deployed name of a queue."""

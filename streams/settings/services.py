@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streams.settings.configs import RabbitConfig, RedisConfig, TlsConfig
 from streams.settings.kafka_security import Mechanism, Protocol, Security
-from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION
+from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, parse_arguments
 
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -55,6 +55,11 @@ class ServiceSettings(BaseSettings):
     """Queue of votes that were not counted."""
     poll_updates_queue: str = variable("POLL_UPDATES_QUEUE", default=POLL_UPDATES)
     """Queue of votes in polls, bound to the exchange `poll_updates`."""
+    queue_arguments: Annotated[tuple[str, ...], NoDecode] = variable(
+        "SCRUTIN_QUEUE_ARGUMENTS", default=""
+    )
+    """Arguments with which missing queues are declared, for clients that declare them too:
+    `queue:argument=value`, e.g. `votes.validation:x-message-ttl=86400000`; none by default."""
     rabbitmq_tls: bool = variable("RABBITMQ_TLS", default=False)
     """Connect to RabbitMQ over TLS (AMQPS)."""
     rabbitmq_management_url: str = variable("SCRUTIN_RABBITMQ_MANAGEMENT_URL", default="")
@@ -145,6 +150,7 @@ class ServiceSettings(BaseSettings):
             tls=self.tls if self.rabbitmq_tls else None,
             management_url=self.rabbitmq_management_url,
             management_tls=self.tls,
+            queue_arguments=parse_arguments(self.queue_arguments),
         )
 
     @property

@@ -246,6 +246,20 @@ async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeHa
             channel.queue_declare(VALIDATION, durable=True)
 
 
+async def test_a_missing_queue_is_declared_as_deployed_clients_declare_it(
+    world: BridgeHarness,
+) -> None:
+    given = f"{VALIDATION}:x-message-ttl=86400000,{VALIDATION}:x-max-length=1000000"
+    await world.load_roll(range(1))
+    async with world.bridge(SCRUTIN_QUEUE_ARGUMENTS=given) as bridge:
+        await bridge.ready()
+        with world.channel() as channel:
+            arguments = {"x-message-ttl": 86_400_000, "x-max-length": 1_000_000}
+            channel.queue_declare(VALIDATION, durable=True, arguments=arguments)
+            channel.basic_publish("", VALIDATION, json.dumps(law_vote(0)).encode())
+        await world.logged(1)
+
+
 async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: BridgeHarness) -> None:
     await world.load_roll(range(400))
     held = {"SCRUTIN_MAX_LAG_RECORDS": "3", "RABBITMQ_PREFETCH_COUNT": "100"}

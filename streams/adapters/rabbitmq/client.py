@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,7 @@ from streams.adapters.rabbitmq import frames
 from streams.adapters.rabbitmq.frames import Deliveries, OnDelivery
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.settings.configs import RabbitConfig
+from streams.settings.queues import QueueArguments
 from streams.settings.tls import refusal
 
 T = TypeVar("T")
@@ -138,10 +139,10 @@ class Channel:
             frame = await self._call(self.raw.queue_purge, queue=queue)
         return int(frame.method.message_count)
 
-    async def declare(self, queue: str, *, kind: str | None = None) -> None:
-        """Declare a durable queue, of the virtual host's default type unless one is given."""
-        arguments = None if kind is None else {"x-queue-type": kind}
-        await self._call(self.raw.queue_declare, queue=queue, durable=True, arguments=arguments)
+    async def declare(self, queue: str, arguments: Mapping[str, object] | None = None) -> None:
+        """Declare a durable queue, of the virtual host's default type unless an argument says."""
+        given = dict(arguments or {}) or None
+        await self._call(self.raw.queue_declare, queue=queue, durable=True, arguments=given)
 
     async def find_exchange(self, exchange: str) -> None:
         """Check that an exchange exists.
@@ -250,6 +251,8 @@ class Connection:
 
     raw: frames.FrameConnection
     closed: asyncio.Future[BaseException]
+    queue_arguments: QueueArguments
+    """With which missing queues are declared."""
 
     async def channel(self) -> Channel:
         """Open a channel."""
@@ -274,7 +277,7 @@ class Connection:
         """
         channel = await self.channel()
         try:
-            await channel.declare(queue, kind="classic")
+            await channel.declare(queue, {"x-queue-type": "classic"})
         except ChannelClosedByBroker as error:
             if error.reply_code != _NOT_EQUIVALENT:
                 return "?"
@@ -355,7 +358,7 @@ async def connected(
         )
         raw.add_on_connection_blocked_callback(lambda *_: on_blocked(True))
         raw.add_on_connection_unblocked_callback(lambda *_: on_blocked(False))
-        connection = Connection(raw, closed)
+        connection = Connection(raw, closed, config.queue_arguments)
         try:
             await first_of(opened, closed, timeout_s=CONNECT_S)
             if closed.done():

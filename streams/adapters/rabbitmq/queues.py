@@ -22,8 +22,9 @@ async def ensure_queue(connection: Connection, queue: str) -> tuple[Channel, boo
         await channel.depth(queue)
     except QueueMissing:
         channel = await connection.channel()
-        await channel.declare(queue)
-        log.info("declared a missing queue", queue=queue)
+        arguments = connection.queue_arguments.get(queue, {})
+        await channel.declare(queue, arguments)
+        log.info("declared a missing queue", queue=queue, arguments=arguments)
         return channel, True
     return channel, False
 

@@ -26,7 +26,7 @@ from streams.inspect.check_postgres import PostgresFacts, SinkRow
 from streams.inspect.check_rabbit import RabbitFacts
 from streams.inspect.check_redis import RedisFacts
 from streams.inspect.checks import Check, CheckClock, CheckStatus, Service
-from streams.inspect.queue_settings import remove_limit
+from streams.inspect.queue_settings import other_arguments, remove_limit
 from streams.inspect.rabbit import BrokerFacts
 from streams.settings.load import load_settings
 
@@ -214,6 +214,36 @@ def test_a_delivery_limit_with_a_trace_or_accepted_is_a_warning() -> None:
     assert bad(check_rabbit.evaluate(accepting, facts)) == {
         "queue votes.validation": (CheckStatus.WARNING, "delivery limit 20, accepted")
     }
+
+
+def test_no_advice_deletes_a_queue_before_its_clients_are_changed() -> None:
+    details = queue({"x-message-ttl": 86400000})
+    [check] = [
+        check
+        for check in check_rabbit.evaluate(QUEUES, rabbit_facts({"votes.validation": details}))
+        if check.status is CheckStatus.WARNING and "ttl" in check.detail
+    ]
+    assert "SCRUTIN_QUEUE_ARGUMENTS=votes.validation:x-message-ttl=86400000" in check.todo
+    assert check.todo.index("change what its other clients declare") < check.todo.index("delete it")
+
+
+def test_a_queue_that_deployed_clients_cannot_declare() -> None:
+    given = "votes.validation:x-message-ttl=5,votes.validation:x-max-priority=10"
+    queues = load_settings({"SCRUTIN_QUEUE_ARGUMENTS": given}).queues
+    facts = rabbit_facts({"votes.validation": queue()})
+    assert bad(check_rabbit.evaluate(queues, facts)) == {
+        "queue votes.validation": (
+            CheckStatus.WARNING,
+            "not as SCRUTIN_QUEUE_ARGUMENTS says",
+        )
+    }
+    same = {"x-message-ttl": 5, "x-max-priority": 10}
+    assert other_arguments("q", same, queue(same)) is None
+    assert other_arguments("q", same, queue(same | {"x-queue-type": "classic"})) is None
+    todo = other_arguments("q", same, queue({"x-message-ttl": 5}))
+    assert todo is not None
+    assert "declare x-max-priority=10, x-message-ttl=5 are refused" in todo
+    assert "let them declare x-message-ttl=5," in todo
 
 
 def test_the_remedy_keeps_what_the_policy_says() -> None:

@@ -69,6 +69,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "ingress": ("votes.aggregation", ("votes.aggregation",)),
     "egress": ("votes.review", ("votes.review",)),
     "bindings": ("false", False),
+    "queue_arguments": ("votes.review:x-max-length=9", ("votes.review:x-max-length=9",)),
     "accept_queue_loss": ("votes.a, votes.b", ("votes.a", "votes.b")),
     "sink": ("off", "off"),
     "roll": ("open", "open"),
@@ -321,6 +322,13 @@ def test_a_bad_password_is_not_shown() -> None:
             "votes.validation",
         ),
         ({"SCRUTIN_INGRESS": "poll_vote_updates"}, "SCRUTIN_SECRET"),
+        ({"SCRUTIN_QUEUE_ARGUMENTS": "elsewhere:x-message-ttl=1"}, "elsewhere"),
+        ({"SCRUTIN_QUEUE_ARGUMENTS": "votes.review:x-message-ttl"}, "SCRUTIN_QUEUE_ARGUMENTS"),
+        ({"SCRUTIN_QUEUE_ARGUMENTS": "x-message-ttl=1"}, "SCRUTIN_QUEUE_ARGUMENTS"),
+        (
+            {"SCRUTIN_QUEUE_ARGUMENTS": "votes.review:x-expires=1,votes.review:x-expires=2"},
+            "given twice",
+        ),
         (
             {
                 "SCRUTIN_INGRESS": "poll_vote_updates",
@@ -333,6 +341,16 @@ def test_a_bad_password_is_not_shown() -> None:
 )
 def test_queues_that_cannot_be(given: dict[str, str], named: str) -> None:
     assert named in refused(given)
+
+
+def test_queue_arguments_have_types() -> None:
+    given = "r:x:x-message-ttl=5, r:x:x-overflow=reject-publish, votes.validation:x-flag=true"
+    settings = load_settings({"REVIEW_QUEUE": "r:x", "SCRUTIN_QUEUE_ARGUMENTS": given})
+    expected = {
+        "r:x": {"x-message-ttl": 5, "x-overflow": "reject-publish"},
+        "votes.validation": {"x-flag": True},
+    }
+    assert settings.rabbit.queue_arguments == settings.queues.arguments == expected
 
 
 def test_votes_aggregation_as_egress_needs_our_sink_off() -> None:
