@@ -14,7 +14,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -315,66 +315,62 @@ async def _staged(
     """Stage in a transaction that the block ends: committed if `keep` and without an error."""
     old_database = replace(config.postgres, database=old.database)
     here = old.database == config.postgres.database
-    redis = redis_client(config.redis)
-    try:
-        async with connected(old_database) as source, connected(config.postgres) as target:
-            transaction = target.transaction()
-            await transaction.start()
-            try:
-                occupied = not await moving.is_ours(target)
-                found, moved = await _inspect_tables(
-                    source, target, old, here=here, occupied=occupied
-                )
-                reading = source.transaction(isolation="repeatable_read", readonly=True)
-                await reading.start()
-                readers = [row[0] for row in await source.fetch(_READERS, old.schema, _READ)]
-                others = int(await source.fetchval(_OTHERS))
-                tables = dialect(old.schema, found, config.default_election)
-                await stage(
-                    source,
-                    target,
-                    tables,
-                    redis if old.redis else None,
-                    step,
-                    default_election=config.default_election,
-                )
-                rows = await rows_of(source, old.schema, tables.tables)
-                unknown = await unknown_tables(
-                    source,
-                    {(old.schema, table) for table in (*tables.tables, *DEFINITIONS)},
-                    moving.ours() if here and not occupied else (),
-                )
-                # Its locks would keep Scrutin's transaction from moving the tables.
-                await reading.rollback()
-                more = {"others_connected": others, **await queues(config)}
-                step("comparing")
-                facts, by_choice, accounts, findings = await assess(
-                    target, more, rows, tables.totals, unknown, with_redis=old.redis
-                )
-                await target.execute("SET LOCAL search_path TO public")
-                adoption = Adoption(
-                    source=f"{old.database}.{old.schema}",
-                    items=facts["items"],
-                    moved=moved,
-                    facts=facts,
-                    by_choice=by_choice,
-                    findings=findings,
-                    accounts=accounts,
-                    reader_schemas=_reader_schemas(found),
-                    readers=readers,
-                )
-                yield adoption, target
-            except BaseException:
-                await transaction.rollback()
-                raise
-            if keep:
-                await transaction.commit()
-            else:
-                await transaction.rollback()
-    finally:
-        await redis.aclose()
-        await source.close()
-        await target.close()
+    async with (
+        aclosing(redis_client(config.redis)) as redis,
+        connected(old_database) as source,
+        connected(config.postgres) as target,
+    ):
+        transaction = target.transaction()
+        await transaction.start()
+        try:
+            occupied = not await moving.is_ours(target)
+            found, moved = await _inspect_tables(source, target, old, here=here, occupied=occupied)
+            reading = source.transaction(isolation="repeatable_read", readonly=True)
+            await reading.start()
+            readers = [row[0] for row in await source.fetch(_READERS, old.schema, _READ)]
+            others = int(await source.fetchval(_OTHERS))
+            tables = dialect(old.schema, found, config.default_election)
+            await stage(
+                source,
+                target,
+                tables,
+                redis if old.redis else None,
+                step,
+                default_election=config.default_election,
+            )
+            rows = await rows_of(source, old.schema, tables.tables)
+            unknown = await unknown_tables(
+                source,
+                {(old.schema, table) for table in (*tables.tables, *DEFINITIONS)},
+                moving.ours() if here and not occupied else (),
+            )
+            # Its locks would keep Scrutin's transaction from moving the tables.
+            await reading.rollback()
+            more = {"others_connected": others, **await queues(config)}
+            step("comparing")
+            facts, by_choice, accounts, findings = await assess(
+                target, more, rows, tables.totals, unknown, with_redis=old.redis
+            )
+            await target.execute("SET LOCAL search_path TO public")
+            adoption = Adoption(
+                source=f"{old.database}.{old.schema}",
+                items=facts["items"],
+                moved=moved,
+                facts=facts,
+                by_choice=by_choice,
+                findings=findings,
+                accounts=accounts,
+                reader_schemas=_reader_schemas(found),
+                readers=readers,
+            )
+            yield adoption, target
+        except BaseException:
+            await transaction.rollback()
+            raise
+        if keep:
+            await transaction.commit()
+        else:
+            await transaction.rollback()
 
 
 async def _inspect_tables(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +12,7 @@ from schemas.codec import encode
 from schemas.votes import AdoptedVoteBatch, Flag, Vote
 from streams.core.keys import partition_of, voter_key
 from streams.core.records import OutRecord
+from streams.core.rows import unix_us
 from streams.core.topics import VALIDATION_TOPIC
 from streams.intake.buffers import MAX_BUFFER_BYTES, MAX_RECORD_ITEMS
 from streams.messages.incoming import MAX_DEPTH, NotAVote, clean
@@ -23,7 +23,6 @@ MAX_METADATA_BYTES: Final = 16_384
 _FLAGS: Final = int(Flag.ON_ROLL | Flag.MESSAGE_ID | Flag.PREVALIDATED)
 """With a message id: a repeated item counts as a replay."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TOP_LEVEL: Final = ("ip_address", "user_agent", "region_id")
 """Fields that old clients send at the top level, where readers of the tables expect them."""
@@ -85,7 +84,7 @@ def records(
 
 def vote_of(item: Mapping[str, Any]) -> Vote:
     """The vote of one item, marked as adopted in its metadata."""
-    timestamp_us = max(0, (item["at"] - _EPOCH) // timedelta(microseconds=1))
+    timestamp_us = max(0, unix_us(item["at"]))
     # Stays the same when the old system is read again.
     facts = [
         *(item[name] for name in ("origin", "hash", "contest", "kind", "choice", "number")),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import asyncpg
 from redis.asyncio import Redis
 
-from streams.adapters.redis.client import redis_errors
+from streams.adapters.redis.client import batches, redis_errors
 from streams.adapters.redis.keys import COUNTER_PREFIX, VOTED_HASHES
 from streams.adopt import statements as sql
 from streams.adopt.accounts import Account, UnknownTable, accounts
@@ -178,25 +178,13 @@ async def _copy(
 
 async def _copy_redis(redis: Redis, target: asyncpg.Connection) -> None:
     async with redis_errors("read who has voted"):
-        chunk: list[str] = []
-        async for member in redis.sscan_iter(VOTED_HASHES, count=_CHUNK):
-            chunk.append(normalise_hash(_text(member)))
-            if len(chunk) >= _CHUNK:
-                await _put(target, "voted", ((h,) for h in chunk))
-                chunk = []
-        await _put(target, "voted", ((h,) for h in chunk))
-        names: list[str] = []
-        async for name in redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK):
-            names.append(_text(name))
-            if len(names) >= _CHUNK:
-                await _put_counters(redis, target, names)
-                names = []
-        await _put_counters(redis, target, names)
+        async for members in batches(redis.sscan_iter(VOTED_HASHES, count=_CHUNK), _CHUNK):
+            await _put(target, "voted", ((normalise_hash(_text(m)),) for m in members))
+        async for names in batches(redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK), _CHUNK):
+            await _put_counters(redis, target, [_text(name) for name in names])
 
 
 async def _put_counters(redis: Redis, target: asyncpg.Connection, names: list[str]) -> None:
-    if not names:
-        return
     values = [_text(value or "") for value in await redis.mget(names)]
     await _put(
         target,

@@ -51,6 +51,11 @@ def moment(timestamp_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=timestamp_us)
 
 
+def unix_us(at: datetime) -> int:
+    """Unix microseconds of a point in time."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
     """Position of a record in the input log, and when the bridge took it in."""

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from streams.adapters.kafka.clients import kafka_consumer
 from streams.adapters.postgres import connection as postgres
 from streams.adapters.rabbitmq.client import connected, first_of, resolve, unavailable
+from streams.adapters.redis.client import batches
 from streams.inspect.lag import committed_offsets
 from streams.load.checks import AuditRow
 from streams.settings.configs import KafkaConfig, PostgresConfig, RabbitConfig
@@ -193,19 +194,8 @@ async def missing_members(redis: Redis, key: str, members: Iterator[str]) -> Asy
 async def counters(redis: Redis, prefix: str) -> dict[str, int]:
     """Counters whose key begins with a prefix, by the rest of the key."""
     found: dict[str, int] = {}
-    batch: list[str] = []
-
-    async def take() -> None:
-        if batch:
-            values = await redis.mget(batch)
-            for key, value in zip(batch, values, strict=True):
-                if value is not None:
-                    found[key.removeprefix(prefix)] = int(value)
-            batch.clear()
-
-    async for key in redis.scan_iter(match=prefix + "*", count=2000):
-        batch.append(key)
-        if len(batch) >= 2000:
-            await take()
-    await take()
+    async for keys in batches(redis.scan_iter(match=prefix + "*", count=2000), 2000):
+        for key, value in zip(keys, await redis.mget(keys), strict=True):
+            if value is not None:
+                found[key.removeprefix(prefix)] = int(value)
     return found

@@ -33,7 +33,7 @@ from schemas.notices import IntakePaused, IntakeResumed, Notice
 from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import translated
 from streams.adapters.rabbitmq.client import Channel, QueueMissing, connected
-from streams.adapters.redis.client import redis_errors
+from streams.adapters.redis.client import batches, redis_errors
 from streams.adapters.redis.keys import COUNTER_PREFIX, THROTTLE_PREFIX, VOTED_HASHES
 from streams.control.epochs import read_epochs
 from streams.control.issuer import NOW_MS, Issuer
@@ -190,16 +190,12 @@ class Reset:
 
     async def _empty_mirror(self) -> None:
         async with redis_errors("empty the mirror"):
-            names: list[str | bytes] = [VOTED_HASHES]
+            await self.redis.unlink(VOTED_HASHES)
             # Requests of the rehearsal must not throttle the real vote.
             for prefix in (COUNTER_PREFIX, THROTTLE_PREFIX):
-                async for name in self.redis.scan_iter(f"{prefix}*", count=_CHUNK):
-                    names.append(name)
-                    if len(names) >= _CHUNK:
-                        await self.redis.unlink(*names)
-                        names = []
-            if names:
-                await self.redis.unlink(*names)
+                scan = self.redis.scan_iter(f"{prefix}*", count=_CHUNK)
+                async for names in batches(scan, _CHUNK):
+                    await self.redis.unlink(*names)
 
     async def _open_epoch(self, epoch: int) -> EpochOpened:
         async with translated({"table": "control_commands"}):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from schemas.codec import DecodeError, decode_input, decode_verdicts, encode
@@ -14,13 +13,13 @@ from schemas.genesis import Genesis
 from schemas.verdicts import Reason, Status
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
 from streams.adapters.kafka.view import LogView
+from streams.core.rows import unix_us
 from streams.core.topics import VALIDATED_TOPIC
 from streams.errors import LogMismatch
 
 AUDIT_BRIDGE: Final = "audit"
 """Name of the bridge in records rebuilt from the database."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FETCH_ROWS: Final = 5000
 
 _ROWS: Final = """
@@ -132,7 +131,7 @@ def batch_of(rows: Iterable[Any]) -> VoteBatch:
     rows = list(rows)
     votes = [_vote(row) for row in rows if row["status"] != Status.MALFORMED]
     malformed = [_malformed(row) for row in rows if row["status"] == Status.MALFORMED]
-    ingest_ms = (rows[0]["processed_timestamp"] - _EPOCH) // timedelta(milliseconds=1)
+    ingest_ms = unix_us(rows[0]["processed_timestamp"]) // 1000
     return VoteBatch(ingest_ms, AUDIT_BRIDGE, votes, malformed)
 
 
@@ -146,7 +145,7 @@ def _vote(row: Any) -> Vote:
         choice=row["choice"],
         flags=int(Flag.ON_ROLL) if on_roll else 0,
         identity=counted if row["identity"] is None else row["identity"],
-        timestamp_us=(row["timestamp"] - _EPOCH) // timedelta(microseconds=1),
+        timestamp_us=unix_us(row["timestamp"]),
         citizen_id=row["citizen_id"],
         metadata=row["metadata"],
     )

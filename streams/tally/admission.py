@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from streams.tally import work
 from streams.tally.helpers import Helpers
@@ -68,11 +69,6 @@ async def admit(
 
 def batches(ballots: Iterable[bytes]) -> Iterable[list[bytes]]:
     """Split ballots into batches, one request to a helper each."""
-    batch: list[bytes] = []
-    for ballot in ballots:
-        batch.append(ballot)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
+    source = iter(ballots)
+    while batch := list(islice(source, _BATCH)):
         yield batch

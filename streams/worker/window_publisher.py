@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -21,6 +20,7 @@ from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import translated
 from streams.core.records import OutRecord
+from streams.core.rows import unix_us
 from streams.core.topics import WINDOWS_TOPIC
 from streams.errors import ServiceUnavailable
 from streams.worker.postgres_sink import PostgresSink
@@ -28,7 +28,6 @@ from streams.worker.postgres_sink import PostgresSink
 log = structlog.get_logger(__name__)
 
 INTERVAL_S: Final = 1.0
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RETRY_S: Final = 0.05
 _CHUNK: Final = 2000
 _FINAL_S: Final = 2.0
@@ -126,7 +125,9 @@ class WindowPublisher:
                 WINDOWS_TOPIC,
                 0,
                 encode(WindowState(row["votes"])),
-                encode(WindowKey(row["contest"], row["choice"], _ms(row["window_start"]))),
+                encode(
+                    WindowKey(row["contest"], row["choice"], unix_us(row["window_start"]) // 1000)
+                ),
             )
             for row in rows
         ]
@@ -139,7 +140,3 @@ class WindowPublisher:
         if await connection.fetchval(statements.UNSETTLED_WINDOWS, settled):
             self._dirty.set()
         return len(rows)
-
-
-def _ms(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(milliseconds=1)

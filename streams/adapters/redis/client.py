@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -15,6 +15,8 @@ from redis.exceptions import RedisError
 from streams.errors import ServiceUnavailable
 from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
+
+T = TypeVar("T")
 
 TIMEOUT_S = 5.0
 MAX_CONNECTIONS: Final = 50
@@ -98,6 +100,18 @@ async def redis_connection(config: RedisConfig) -> AsyncIterator[Redis]:
         ) from error
     finally:
         await client.aclose()
+
+
+async def batches(scan: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
+    """What a scan finds, in lists of up to `size`."""
+    found: list[T] = []
+    async for one in scan:
+        found.append(one)
+        if len(found) >= size:
+            yield found
+            found = []
+    if found:
+        yield found
 
 
 @asynccontextmanager
