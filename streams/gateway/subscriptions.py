@@ -74,6 +74,7 @@ class _WatchedContest:
         self.newer: dict[str, int] = {}
         """Totals that came from Redis since the last query began: its answer may lack them."""
         self.beats = 0
+        self._heartbeat: tuple[tuple[int, int, bool], bytes] | None = None
         self.ready = asyncio.Event()
         """Set once the database has answered."""
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,6 +98,13 @@ class _WatchedContest:
         self._woken_s = asyncio.get_running_loop().time()
         woken, self._next = self._next, asyncio.get_running_loop().create_future()
         woken.set_result(None)
+
+    def heartbeat(self, now_s: float) -> bytes:
+        """The heartbeat of this beat, encoded once for all watchers that have the same changes."""
+        key = (self.beats, self.feed.number, self.feed.filled)
+        if self._heartbeat is None or self._heartbeat[0] != key:
+            self._heartbeat = (key, self.feed.heartbeat(now_s))
+        return self._heartbeat[1]
 
     def _beat(self) -> None:
         self.beats += 1
@@ -185,7 +193,7 @@ class Subscriptions:
                     message = feed.message(seen, now_s)
                     seen = feed.number
                 elif watched.beats != beats:
-                    message = feed.heartbeat(now_s)
+                    message = watched.heartbeat(now_s)
                 else:
                     await watched.changed()
                     continue

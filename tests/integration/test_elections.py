@@ -222,6 +222,8 @@ async def ranked_equals_the_independent_count(
             for n, one in enumerate(expected, 1)
             for name, votes in one["votes"].items()
         }
+    [listed] = (await run(world, "results"))["contests"]
+    assert (listed["contest_id"], listed["ranked"]) == ("election:1", True)
     text = await asyncio.to_thread(scrutin, world.env, "results", "A-2026")
     assert "is eliminated" in text.stdout
     assert "leading: Candidate" in text.stdout

@@ -83,6 +83,8 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
         "/api/v1/elections/{election_id:int}/regions/{region_id:int}/results",
         tags=["elections"],
         summary="Results of a region",
+        description="`votes` of a ranked election are first choices, which are not its result; "
+        "that is in `rounds`.",
     )
     async def region_results(election_id: int, region_id: int) -> dict[str, Any]:
         result, _ = await count(election_id)

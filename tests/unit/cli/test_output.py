@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -163,6 +163,14 @@ def test_results_with_bars() -> None:
     assert lines[1].split() == ["oui", "█" * 30, "750", "75.0", "%"]
     assert lines[2].split() == ["non", "█" * 10, "250", "25.0", "%"]
     assert [line.split()[0] for line in lines[4:]] == ["election:7", "roy", "cyr"]
+
+
+def test_first_choices_of_rankings_are_not_shown_as_a_result() -> None:
+    ranked = replace(ELECTION, ranked=True)
+    heading = text(render_results([ranked])).splitlines()[0]
+    assert "first choices only: ask for this election by name" in heading
+    assert ranked.as_dict()["ranked"] is True
+    assert "first choices" not in text(render_results([ELECTION]))
 
 
 def test_results_without_votes_say_so() -> None:
