@@ -248,9 +248,10 @@ def gateway(
     *,
     port: int | None = None,
     cwd: Path | None = None,
+    module: str = "streams.gateway",
 ) -> Program:
     """A gateway, by default on a free port."""
     port = _free_port() if port is None else port
-    argv = [sys.executable, "-m", "streams.gateway"]
+    argv = [sys.executable, "-m", module]
     own = {"SCRUTIN_GATEWAY_PORT": str(port), "SCRUTIN_GATEWAY_HOST": "127.0.0.1"}
     return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)

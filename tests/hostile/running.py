@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import msgspec
 
-from streams.devstack import Stack
+from streams.load.programs import Program
 from tests.harness import redis_of, until
-from tests.hostile.attacks import Attack, Target
-from tests.integration.gateway_harness import GatewayChain, ballot, hash_of
+from tests.hostile.honest import Seen, Voters, Watchers, p99_ms
+from tests.hostile.playing import MARGIN_S, Order, play, player
+from tests.integration.gateway_harness import GatewayChain, hash_of
 
 _KIB_PER_MIB: Final = 1024
 
-
-@dataclass
-class Honest:
-    """What honest clients have seen."""
-
-    times_s: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    accepted: int = 0
-
-    @property
-    def p99_s(self) -> float:
-        """Time to the answer of a vote."""
-        ranked = sorted(self.times_s)
-        return ranked[int(len(ranked) * 0.99)] if ranked else 0.0
+MEMORY_MIB: Final = 128
+"""By which an attack may let the gateway, or the bridge, grow."""
+BROKER_MIB: Final = 512
+"""By which it may let RabbitMQ grow."""
+SLOWDOWN: Final = 3.0
+"""By which an attack may lengthen the time to the answer of an honest vote."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one attack."""
+    """Of attacks that were played at the same time."""
 
     attack: str
     connections: int
+    votes: int
+    """Honest ones, answered while it was played."""
     p99_alone_ms: float
     p99_ms: float
-    memory_mib: int
-    """By which the gateway's memory has grown."""
+    memory_mib: dict[str, int]
+    """By which each process has grown at its highest."""
     honest_errors: list[str]
     lost: int
     """Votes that were answered with 202 and not counted."""
@@ -55,9 +49,23 @@ class Result:
     """Hostile connections that were not closed by their deadline."""
     told: list[str]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    def findings(self, slowdown: float | None = SLOWDOWN) -> list[str]:
+        """What is not as it must be.
+
+        Args:
+            slowdown: that is allowed; None on a machine whose times say nothing.
+        """
+        found = [*self.honest_errors, *self.told]
+        if not self.votes:
+            found.append("no honest vote was answered")
+        if self.lost or self.left:
+            found.append(f"{self.lost} votes lost, {self.left} connections left")
+        for name, mib in self.memory_mib.items():
+            if mib > (BROKER_MIB if name == "rabbitmq" else MEMORY_MIB):
+                found.append(f"{name} grew by {mib} MiB")
+        if slowdown is not None and self.p99_ms > slowdown * self.p99_alone_ms:
+            found.append(f"honest p99 {self.p99_ms} ms instead of {self.p99_alone_ms} ms")
+        return found
 
 
 class Ground:
@@ -65,152 +73,125 @@ class Ground:
 
     Args:
         chain: runs.
-        voters: who may vote, once each.
-        watchers: number of open sockets.
+        persons: on the roll, who may vote once each.
+        voters: connections that they use.
+        watchers: open sockets and event streams.
         votes_per_s: rate of honest votes.
     """
 
     def __init__(
-        self, chain: GatewayChain, *, voters: int, watchers: int, votes_per_s: int
+        self, chain: GatewayChain, *, persons: int, voters: int, watchers: int, votes_per_s: int
     ) -> None:
         self.chain = chain
-        self.accepted = 0
-        self._voters = iter(range(voters))
-        self._watchers = watchers
-        self._votes_per_s = votes_per_s
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        self._watching: list[asyncio.Task[None]] = []
-        self._errors: list[str] = []
+        self.alone_s: list[float] = []
+        """Times of votes beside which nothing was played."""
         self._base = f"http://127.0.0.1:{chain.gateways[0].port}"
+        self._accepted = 0
+        self._voters = Voters(self._base, voters, votes_per_s, iter(range(persons)))
+        self._watchers = Watchers(self._base, watchers)
+        self._player = player()
 
     async def open(self) -> None:
         """Let the watchers come."""
-        opened = asyncio.Semaphore(20)
-        ready: list[asyncio.Future[None]] = []
-        for _ in range(self._watchers):
-            came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            ready.append(came)
-            self._watching.append(asyncio.create_task(self._watch(opened, came)))
-        await asyncio.gather(*ready)
+        await self._watchers.open()
 
     async def close(self) -> None:
-        """Let the watchers go."""
-        for task in self._watching:
-            task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
-        await self._session.close()
-
-    async def _watch(self, opened: asyncio.Semaphore, came: asyncio.Future[None]) -> None:
-        async with opened:
-            socket = await self._session.ws_connect(f"{self._base}/ws/laws/L-1")
-        async for _ in socket:
-            if not came.done():
-                came.set_result(None)
-        self._errors.append(f"a watcher was closed with {socket.close_code}")
-        if not came.done():
-            came.set_result(None)
-
-    async def vote(self, honest: Honest, enough: asyncio.Event) -> None:
-        """Cast honest votes at the rate, until it is enough."""
-        casting: set[asyncio.Task[None]] = set()
-        began_s = time.monotonic()
-        for n in range(10**9):
-            if enough.is_set():
-                break
-            task = asyncio.create_task(self._cast(honest, next(self._voters)))
-            casting.add(task)
-            task.add_done_callback(casting.discard)
-            await asyncio.sleep(max(0.0, began_s + (n + 1) / self._votes_per_s - time.monotonic()))
-        await asyncio.gather(*casting)
-        self.accepted += honest.accepted
-        honest.errors += self._errors
-        self._errors = []
-
-    async def _cast(self, honest: Honest, voter: int) -> None:
-        began_s = time.perf_counter()
-        try:
-            async with self._session.post(
-                f"{self._base}/api/v1/vote", json=ballot(voter)
-            ) as answer:
-                await answer.read()
-        except (aiohttp.ClientError, OSError) as error:
-            honest.errors.append(type(error).__name__)
-            return
-        honest.times_s.append(time.perf_counter() - began_s)
-        if answer.status == 202:
-            honest.accepted += 1
-        else:
-            honest.errors.append(f"status {answer.status}")
+        """Let all go."""
+        await asyncio.gather(self._watchers.close(), self._voters.close())
+        self._player.shutdown(cancel_futures=True)
 
     async def counted(self) -> int:
         """Votes of honest voters that are counted."""
-        async with self._session.get(f"{self._base}/api/v1/results/L-1") as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self._base}/api/v1/results/L-1") as answer,
+        ):
             return int((await answer.json())["total_votes"]) if answer.status == 200 else 0
 
-    async def alone(self, seconds: float) -> float:
-        """The p99 of honest votes without an attack, in seconds."""
-        honest, enough = Honest(), asyncio.Event()
+    async def alone(self, seconds: float) -> None:
+        """Measure honest votes without an attack."""
+        seen, enough = Seen(), asyncio.Event()
         asyncio.get_running_loop().call_later(seconds, enough.set)
-        await self.vote(honest, enough)
-        assert not honest.errors, honest.errors[:3]
-        return honest.p99_s
+        await self._voters.vote(seen, enough)
+        self._accepted += seen.accepted
+        self.alone_s += seen.times_s
+        errors = [*seen.errors, *self._watchers.errors()]
+        assert not errors, errors[:3]
 
     async def play(
-        self, attacks: list[Attack], alone_s: float, clients: int | None = None
+        self,
+        *attacks: str,
+        lasts_s: float,
+        clients: int | None = None,
+        gateway: Program | None = None,
+        margin_s: float = MARGIN_S,
     ) -> Result:
-        """Play attacks at the same time, until the last of their connections is gone."""
-        program = self.chain.gateways[0]
-        target = Target(self.chain.settings, program.port)
-        before = _memory_mib(program.pid)
-        honest, enough = Honest(), asyncio.Event()
-        voting = asyncio.create_task(self.vote(honest, enough))
-        hostile = [
-            asyncio.create_task(attack.run(target))
-            for attack in attacks
-            for _ in range(clients or attack.clients)
-        ]
-        _, left = await asyncio.wait(hostile, timeout=max(a.deadline_s for a in attacks))
-        after = _memory_mib(program.pid)
-        enough.set()
-        await voting
-        for task in left:
-            task.cancel()
-        ended = await asyncio.gather(*hostile, return_exceptions=True)
-        target.told += [repr(e) for e in ended if isinstance(e, Exception)][:3]
-        wanted = self.accepted
+        """Play attacks at the same time, until the last of their connections is gone.
+
+        Args:
+            attacks: their names.
+            lasts_s: their clients come back so long.
+            clients: of each attack; None: as many as it has.
+            gateway: that is attacked; None: the one of the honest clients.
+            margin_s: added to the deadlines.
+        """
+        port = (gateway or self.chain.gateways[0]).port
+        order = Order(attacks, self.chain.env, port, lasts_s, clients, margin_s)
+        seen, enough, pids = Seen(), asyncio.Event(), self._pids()
+        voting = asyncio.create_task(self._voters.vote(seen, enough))
+        growing = asyncio.create_task(_growth(pids, enough))
+        try:
+            loop = asyncio.get_running_loop()
+            played = await loop.run_in_executor(self._player, play, order)
+        finally:
+            enough.set()
+            await voting
+        self._accepted += seen.accepted
+        told = list(played.told)
 
         async def all_counted() -> bool:
-            return await self.counted() >= wanted
+            return await self.counted() >= self._accepted
 
         try:
             await until(all_counted, "the accepted votes are counted")
         except AssertionError:
-            target.told.append("accepted votes are not counted")
+            told.append("accepted votes are not counted")
         return Result(
-            attack=attacks[0].name if len(attacks) == 1 else "all at once",
-            connections=len(hostile),
-            p99_alone_ms=round(alone_s * 1000, 1),
-            p99_ms=round(honest.p99_s * 1000, 1),
-            memory_mib=after - before,
-            honest_errors=honest.errors[:5],
-            lost=wanted - await self.counted(),
-            longest_s=round(max(target.lives_s, default=0.0), 1),
-            left=len(left),
-            told=target.told,
+            attack=", ".join(attacks),
+            connections=played.connections,
+            votes=len(seen.times_s),
+            p99_alone_ms=p99_ms(self.alone_s),
+            p99_ms=p99_ms(seen.times_s),
+            memory_mib=await growing,
+            honest_errors=[*dict.fromkeys([*seen.errors, *self._watchers.errors()])][:5],
+            lost=self._accepted - await self.counted(),
+            longest_s=round(played.longest_s, 1),
+            left=played.left,
+            told=told,
         )
+
+    def _pids(self) -> dict[str, list[int]]:
+        [broker] = [each for each in self.chain.stack.status() if each.name == "rabbitmq"]
+        return {
+            "gateway": [self.chain.gateways[0].pid],
+            "bridge": [self.chain.bridges[0].pid],
+            "rabbitmq": broker.pids,
+        }
 
 
 @asynccontextmanager
 async def ground(
-    stack: Stack, directory: Path, *, voters: int, watchers: int, votes_per_s: int
+    chain: GatewayChain, *, persons: int, voters: int, watchers: int, votes_per_s: int
 ) -> AsyncIterator[Ground]:
     """A chain with honest clients while the block runs."""
-    async with GatewayChain(stack, directory) as chain:
+    async with chain:
         redis = redis_of(chain.settings)
-        await redis.sadd("valid_hashes", *(hash_of(n) for n in range(voters)))
+        await redis.sadd("valid_hashes", *(hash_of(n) for n in range(persons)))
         await redis.aclose()
         await chain.start()
-        found = Ground(chain, voters=voters, watchers=watchers, votes_per_s=votes_per_s)
+        found = Ground(
+            chain, persons=persons, voters=voters, watchers=watchers, votes_per_s=votes_per_s
+        )
         try:
             await found.open()
             yield found
@@ -221,25 +202,46 @@ async def ground(
 def table(results: list[Result]) -> str:
     """The results in Markdown."""
     lines = [
-        "| attack | connections | honest p99 alone, beside it | memory | errors, lost votes"
-        " | last one gone after |",
+        "| attack | connections | honest p99 alone, beside it | memory of gateway, bridge, RabbitMQ"
+        " | errors, lost votes | last one gone after |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {r.attack} | {r.connections} | {r.p99_alone_ms:.0f} ms, {r.p99_ms:.0f} ms"
-        f" | {r.memory_mib:+} MiB | {len(r.honest_errors)}, {r.lost}"
+        f"| {r.attack} | {r.connections:,} | {r.p99_alone_ms:.0f} ms, {r.p99_ms:.0f} ms"
+        f" | {', '.join(f'{mib:+}' for mib in r.memory_mib.values())} MiB"
+        f" | {len(r.honest_errors)}, {r.lost}"
         f" | {r.longest_s:.0f} s{f', **{r.left} left**' if r.left else ''} |"
         for r in results
     ]
     return "\n".join(lines)
 
 
-def as_json(results: list[Result]) -> str:
+def as_json(results: list[Result]) -> bytes:
     """The results as JSON."""
-    return msgspec.json.encode([result.as_dict() for result in results]).decode()
+    found: list[dict[str, Any]] = [{**asdict(r), "findings": r.findings()} for r in results]
+    return msgspec.json.format(msgspec.json.encode(found))
 
 
-def _memory_mib(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    [line] = [each for each in status.splitlines() if each.startswith("VmRSS:")]
-    return int(line.split()[1]) // _KIB_PER_MIB
+async def _growth(pids: dict[str, list[int]], enough: asyncio.Event) -> dict[str, int]:
+    """By which processes grow at their highest, until it is enough."""
+    before = {name: _memory_mib(each) for name, each in pids.items()}
+    highest = dict(before)
+    while not enough.is_set():
+        for name, each in pids.items():
+            highest[name] = max(highest[name], _memory_mib(each))
+        try:
+            async with asyncio.timeout(0.5):
+                await enough.wait()
+        except TimeoutError:
+            pass
+    return {name: highest[name] - before[name] for name in pids}
+
+
+def _memory_mib(pids: list[int]) -> int:
+    found = 0
+    for pid in pids:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        found += sum(
+            int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")
+        )
+    return found // _KIB_PER_MIB
