@@ -17,6 +17,8 @@ import re
 import unicodedata
 from typing import Any, Final
 
+from streams.core.nesting import too_deep
+
 HEAD_BYTES: Final = 4096
 """How much of a malformed body is kept."""
 
@@ -76,14 +78,15 @@ def masked(text: bytes) -> bytes:
 def kept_head(body: bytes) -> bytes:
     """At most 4,096 bytes that show what was wrong with a body and hold no credentials."""
     if len(body) <= HEAD_BYTES:
-        parsed = _parsed(body)
+        deep = too_deep(body)
+        parsed = None if deep else _parsed(body)
         if isinstance(parsed, _Object):
             stripped = _stripped(parsed, _MAX_DEPTH)
             if stripped == parsed:
                 return body
             head = json.dumps(_plain_object(stripped), separators=(",", ":")).encode()
             return head if len(head) <= HEAD_BYTES else masked(body)
-        if parsed is not _TOO_DEEP and _is_harmless(body):
+        if not deep and _is_harmless(body):
             return body
     return masked(body[:HEAD_BYTES])
 
@@ -92,14 +95,9 @@ class _Object(list[tuple[str, Any]]):
     """The fields of a JSON object in their order, with those that occur twice."""
 
 
-_TOO_DEEP: Final = object()
-
-
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), object_pairs_hook=_Object)
-    except RecursionError:
-        return _TOO_DEEP
     except ValueError:
         return None
 

@@ -13,6 +13,7 @@ import msgspec
 from streams.core import ranking
 from streams.core.kept_body import is_secret, masked, names_secret
 from streams.core.keys import ELECTION_PREFIX, normalise_hash
+from streams.core.nesting import too_deep
 from streams.core.polls import (
     MAX_NAME_CHARACTERS,
     POLL_PREFIX,
@@ -322,12 +323,14 @@ def parse(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotAVote(MalformedReason.NOT_UTF8) from None
+    if too_deep(body):
+        raise NotAVote(MalformedReason.BAD_METADATA)
     try:
         parsed = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError:
         raise NotAVote(MalformedReason.NOT_JSON) from None
-    except (RecursionError, ValueError):
-        # Thousands of nested levels, or an integer of thousands of digits.
+    except ValueError:
+        # An integer of thousands of digits.
         raise NotAVote(MalformedReason.BAD_METADATA) from None
     if not isinstance(parsed, dict):
         raise NotAVote(MalformedReason.NOT_AN_OBJECT)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,9 +29,23 @@ def parse_iso(text: str) -> int | None:
             parsed = datetime.fromisoformat(text[:-1] + "Z")
         except ValueError:
             return None
+    if parsed.hour == 0 and "24" in text and _is_end_of_day(parsed, text):
+        return None
     since = parsed - (_NAIVE_EPOCH if parsed.tzinfo is None else EPOCH)
     micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return micros if 0 <= micros <= MAX_TIMESTAMP_US else None
+
+
+def _is_end_of_day(parsed: datetime, text: str) -> bool:
+    """Whether the text has the hour 24, which Python takes for the next day from 3.14 on.
+
+    The date is in the first 7, 8 or 10 characters: a week, a compact date, or one with hyphens.
+    """
+    for length in (7, 8, 10):
+        with suppress(ValueError):
+            if date.fromisoformat(text[:length]) == parsed.date():
+                return False
+    return True
 
 
 def parse_epoch(seconds: int | float) -> int | None:

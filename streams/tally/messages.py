@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.tally import Combine, Create, Decrypt, Mode, TallyEvent
+from streams.core.nesting import too_deep
 from streams.tally.refusals import RefusalCheck, Refused, plain_name, require
 
 TALLY: Final = "tally.creation.queue"
@@ -49,9 +50,15 @@ def command_of(queue: str, body: bytes) -> TallyEvent | None:
     Raises:
         Refused: `secret`, if it holds a plain-text secret; `format`. Neither quotes the message.
     """
+    require(
+        not too_deep(body),
+        RefusalCheck.FORMAT,
+        "a message is nested too deeply",
+        queue=queue,
+    )
     try:
         message = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(
             RefusalCheck.FORMAT, "a message is not JSON", where={"queue": queue}
         ) from error

@@ -146,11 +146,18 @@ def _python(text: str) -> str:
     blank = _blank(text)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         begin = starts[token.start[0] - 1] + token.start[1]
+        end = starts[token.end[0] - 1] + token.end[1]
+        kind = tokenize.tok_name[token.type]
         if token.type == tokenize.COMMENT:
             blank[begin : begin + len(token.string)] = " " + token.string[1:]
         elif token.type == tokenize.STRING:
             body = re.sub(r"^[a-zA-Z]*(\"\"\"|'''|\"|')|(\"\"\"|'''|\"|')$", _spaces, token.string)
             blank[begin : begin + len(token.string)] = body.replace("\\n", "  ")
+        # From Python 3.12 on an f-string is several tokens.
+        elif kind in {"FSTRING_START", "FSTRING_END"}:
+            blank[begin:end] = " " * (end - begin)
+        elif kind == "FSTRING_MIDDLE":
+            blank[begin:end] = text[begin:end].replace("\\n", "  ")
     return "".join(blank)
 
 

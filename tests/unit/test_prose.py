@@ -24,6 +24,7 @@ def in_repository(root: Path, path: str, text: str) -> None:
         ("streams/a.py", "x = 1  # whoever reads this\n", 1),
         ("streams/a.py", 'raise ValueError(f"Kafka is away: {x}")\n', 1),
         ("streams/a.py", 'x = (\n    "Redis is"\n    " away"\n)\n', 2),
+        ("streams/a.py", 'x = (\n    f"{y} is"\n    f" away {{}}"\n)\n', 2),
         ("streams/a.py", "# What\n# it does.\nx = [\n# the services\n# before\n]\n", 4),
         ("streams/a.py", '"""Ends\nfor\ngood"""\n', 2),
         ("sql/1.sql", "SELECT 1;\n-- who has the\n-- lock in\n-- hand\n", 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Final
 
 import msgspec
@@ -115,7 +116,24 @@ def asyncapi() -> dict[str, Any]:
         },
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages, "schemas": dict(sorted(components.items()))},
+        "components": {
+            "messages": _unindented(messages),
+            "schemas": _unindented(dict(sorted(components.items()))),
+        },
+    }
+
+
+def _unindented(value: Any) -> Any:
+    """Descriptions without the indentation of the docstrings, which Python keeps before 3.13."""
+    if isinstance(value, list):
+        return [_unindented(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: inspect.cleandoc(one)
+        if name == "description" and isinstance(one, str)
+        else _unindented(one)
+        for name, one in value.items()
     }
 
 

@@ -194,6 +194,9 @@ def test_other_words_pass_as_they_are(word: str) -> None:
         (1_763_121_600.25, NOON_US + 250_000),
         (0, 0),
         ("1970-01-01", 0),
+        ("1970-W01-4T00:00:24", 24_000_000),
+        ("19700101T00:24", 1_440_000_000),
+        ("1970W02", 345_600_000_000),
         ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
         (None, INGEST_US),
     ],
@@ -210,6 +213,11 @@ def test_timestamps(time: object, micros: int) -> None:
         "12:00",
         "2025-13-01T00:00:00Z",
         "2025-11-14T12:00:60Z",
+        # The next day, since Python 3.14.
+        "2025-11-14T24:00:00Z",
+        "20251114T24",
+        "2025-W46-5T24:00",
+        "2025-W46T24:00",
         "1969-12-31T23:59:59Z",
         "9999-12-31T23:59:59-10:00",
         "0001-01-01T00:00:00+10:00",
@@ -262,7 +270,18 @@ def test_other_hashes_are_taken_exactly(text: str) -> None:
         (b"null", MalformedReason.NOT_AN_OBJECT),
         (b'"oui"', MalformedReason.NOT_AN_OBJECT),
         (b"{}", MalformedReason.MISSING_HASH),
-        (b"[" * 60_000, MalformedReason.BAD_METADATA),
+        *(
+            # The parsers of Python 3.11 to 3.14 stop at different depths.
+            (deep, MalformedReason.BAD_METADATA)
+            for levels in (300, 1_500, 10_000)
+            for deep in (
+                b"[" * levels,
+                b"[" * levels + b"]" * levels,
+                b'{"x":' * levels + b"1" + b"}" * levels,
+            )
+        ),
+        (b'"' + b"[" * 300 + b'"', MalformedReason.NOT_AN_OBJECT),
+        (b'{"x":"\\"' + b"[" * 300 + b'"}', MalformedReason.MISSING_HASH),
         (b'{"x":' * 40 + b"1" + b"}" * 40, MalformedReason.MISSING_HASH),
         (without("vote_hash"), MalformedReason.MISSING_HASH),
         (DOCUMENTED | {"vote_hash": None}, MalformedReason.MISSING_HASH),

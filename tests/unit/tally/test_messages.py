@@ -46,6 +46,14 @@ def test_the_jobs_stand_in_for_the_missing_by_themselves() -> None:
     assert command_of(COMBINE, body()) == Combine("123")
 
 
+@pytest.mark.parametrize("levels", [300, 1_500, 50_000])
+def test_a_message_nested_too_deeply_is_refused_whatever_python_can_parse(levels: int) -> None:
+    deep = b'{"electionId":"1","x":' + b"[" * levels + b"]" * levels + b"}"
+    with pytest.raises(Refused) as refused:
+        command_of(TALLY, deep)
+    assert refused.value.check == RefusalCheck.FORMAT
+
+
 @pytest.mark.parametrize(
     "field",
     [
