@@ -7,7 +7,7 @@ both must have the same totals once both have counted everything that was sent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -99,16 +99,7 @@ class TotalsComparison:
             "equal": self.equal,
             "old": self.old.as_dict(),
             "new": self.new.as_dict(),
-            "contests": [
-                {
-                    "contest": row.contest,
-                    "choice": row.choice,
-                    "old": row.old,
-                    "new": row.new,
-                    "difference": row.more,
-                }
-                for row in self.rows
-            ],
+            "contests": [asdict(row) | {"difference": row.more} for row in self.rows],
             "not_compared": list(self.not_compared),
         }
 

@@ -24,7 +24,6 @@ app = typer.Typer(
     "The count never reads it, so it may be lost; `rebuild` restores it.\n\n"
     "Example: `scrutin mirror check`",
     no_args_is_help=True,
-    rich_markup_mode="rich",
 )
 
 

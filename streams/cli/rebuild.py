@@ -35,7 +35,6 @@ app = typer.Typer(
     "For Redis use `scrutin mirror rebuild`.\n\n"
     "Example: `scrutin rebuild voted --dry-run`",
     no_args_is_help=True,
-    rich_markup_mode="rich",
 )
 
 DryRun = Annotated[

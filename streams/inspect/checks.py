@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -43,13 +43,9 @@ class Check:
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
-        return {
-            "service": self.service,
-            "name": self.name,
-            "status": self.status.value,
-            "detail": self.detail,
-            "todo": self.todo,
-        }
+        shown = asdict(self)
+        del shown["unavailable"]
+        return shown
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from streams.inspect import check_host, check_kafka, check_postgres, check_rabbit, check_redis
 from streams.inspect.checks import Check, Service
@@ -19,22 +22,15 @@ async def examine(config: DoctorConfig) -> list[Check]:
         check_postgres.SERVICE.ask(check_postgres.gather(deployment.postgres)),
     )
     checks = list(check_host.evaluate(config))
-    if isinstance(rabbit, Check):
-        checks += _only(rabbit)
-    else:
-        checks += check_rabbit.evaluate(deployment.queues, rabbit)
-    if isinstance(kafka, Check):
-        checks += _only(kafka)
-    else:
-        checks += check_kafka.evaluate(deployment.kafka, kafka)
-    if isinstance(redis, Check):
-        checks += _only(redis)
-    else:
-        checks += check_redis.evaluate(deployment.roll, redis)
-    if isinstance(postgres, Check):
-        checks += _only(postgres)
-    else:
-        checks += check_postgres.evaluate(deployment.postgres, postgres)
+    answers: list[tuple[Any, Callable[[Any], Iterable[Check]]]] = [
+        (rabbit, partial(check_rabbit.evaluate, deployment.queues)),
+        (kafka, partial(check_kafka.evaluate, deployment.kafka)),
+        (redis, partial(check_redis.evaluate, deployment.roll)),
+        (postgres, partial(check_postgres.evaluate, deployment.postgres)),
+    ]
+    for found, evaluate in answers:
+        checks += _only(found) if isinstance(found, Check) else evaluate(found)
+    if not isinstance(postgres, Check):
         name = check_postgres.LOG_IDENTITY
         if isinstance(kafka, Check):
             checks.append(check_postgres.SERVICE.not_checked(name, "Kafka could not be asked"))

@@ -21,6 +21,9 @@ from streams.messages.timestamps import format_ms, format_us
 POLL_EXCHANGE: Final = "poll_updates"
 POLL_ROUTING_KEY: Final = "poll.vote_update"
 
+_NO_VOTE: Final = (None,) * 8
+"""The fields of :class:`schemas.review.Review` that a malformed message leaves empty."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -158,14 +161,7 @@ def _of_vote(vote: Vote, rejection: Rejection, ingest_ms: int) -> Review:
 
 def _of_malformed(item: Malformed, rejection: Rejection, ingest_ms: int) -> Review:
     return Review(
-        voter_hash=None,
-        vote_hash=None,
-        citizen_id=None,
-        law_id=None,
-        candidate_id=None,
-        vote=None,
-        choice=None,
-        vote_timestamp=None,
+        *_NO_VOTE,
         status=rejection.status,
         reason=rejection.reason,
         attempt_count=rejection.attempt,

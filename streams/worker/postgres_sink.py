@@ -297,19 +297,14 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
             if key not in latest or item.rejection.attempt >= latest[key][1].rejection.attempt:
                 latest[key] = (vote, item)
     if latest:
-        rows = [(key, *latest[key]) for key in sorted(latest)]
-        await connection.execute(
-            statements.UPSERT_DUPLICATES,
-            [key for key, _, _ in rows],
-            [vote.hash for _, vote, _ in rows],
-            [vote.citizen_id for _, vote, _ in rows],
-            [vote.contest for _, vote, _ in rows],
-            [vote.kind for _, vote, _ in rows],
-            [vote.choice for _, vote, _ in rows],
-            [moment(vote.timestamp_us) for _, vote, _ in rows],
-            [item.rejection.attempt for _, _, item in rows],
-            [item.rejection.reason for _, _, item in rows],
-        )
+        rows = [
+            (
+                *(key, vote.hash, vote.citizen_id, vote.contest, vote.kind, vote.choice),
+                *(moment(vote.timestamp_us), item.rejection.attempt, item.rejection.reason),
+            )
+            for key, (vote, item) in sorted(latest.items(), key=lambda named: named[0])
+        ]
+        await connection.execute(statements.UPSERT_DUPLICATES, *zip(*rows, strict=True))
 
 
 async def _add_and_move(

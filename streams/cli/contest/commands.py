@@ -41,7 +41,6 @@ app = typer.Typer(
     "Example: `scrutin contest create C-42 --closes 2026-06-01T20:00:00Z && "
     "scrutin contest open C-42`",
     no_args_is_help=True,
-    rich_markup_mode="rich",
 )
 
 NameArgument = Annotated[

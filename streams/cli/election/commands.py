@@ -39,7 +39,6 @@ app = typer.Typer(
     "closes it, `scrutin results 1` shows it.\n\n"
     "Example: `scrutin election import elections.json && scrutin contest open election:1`",
     no_args_is_help=True,
-    rich_markup_mode="rich",
 )
 
 Tables = dict[str, list[dict[str, Any]]]

@@ -34,7 +34,6 @@ app = typer.Typer(
     "Reads up to a topic's end at the start of the command, joins no consumer group and commits "
     "nothing, so workers are not affected.\n\nExample:\n\n    scrutin tables list",
     no_args_is_help=True,
-    rich_markup_mode="rich",
 )
 
 
