@@ -192,6 +192,8 @@ ELSEWHERE = {
     "scrutin tally collect": _CLI_TALLY,
     "scrutin tally collect ELECTION": _CLI_TALLY,
     "scrutin tally create": _CLI_TALLY,
+    "scrutin tally products": _CLI_TALLY,
+    "scrutin tally products ELECTION -o products.json": _CLI_TALLY,
     "scrutin tally decrypt": _CLI_TALLY,
     "scrutin tally upload": _CLI_TALLY,
     "scrutin tally combine": _CLI_TALLY,

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from streams.inspect.checks import Check, Service
+from streams.inspect.checks import Check, CheckedService
 from streams.runtime import failpoints
 from streams.settings.processes import DoctorConfig
 
-SERVICE: Final = Service("host")
+SERVICE: Final = CheckedService("host")
 _LEAST_FREE: Final = 1 << 30
 _LEAST_HANDLES: Final = 1024
 

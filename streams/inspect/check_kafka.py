@@ -20,10 +20,10 @@ from streams.core.topics import (
     VALIDATION_TOPIC,
     changelog_topic,
 )
-from streams.inspect.checks import Check, Service
+from streams.inspect.checks import Check, CheckedService
 from streams.settings.configs import KafkaConfig
 
-SERVICE: Final = Service("kafka")
+SERVICE: Final = CheckedService("kafka")
 _LOSSLESS_REPLICAS: Final = 3
 _LOSSLESS_IN_SYNC: Final = 2
 

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from streams.adapters.kafka.view import Span
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrations
-from streams.inspect.checks import Check, CheckClock, Service
+from streams.inspect.checks import Check, CheckClock, CheckedService
 from streams.settings.configs import PostgresConfig
 
-SERVICE: Final = Service("postgresql")
+SERVICE: Final = CheckedService("postgresql")
 LOG_IDENTITY: Final = "log identity"
 _DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",)}
 _OLDEST: Final = 13

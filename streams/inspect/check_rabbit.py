@@ -8,13 +8,13 @@ from typing import Final
 
 from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable
-from streams.inspect.checks import Check, Service
+from streams.inspect.checks import Check, CheckedService
 from streams.inspect.queue_settings import STREAM, faults, other_arguments, reorders
 from streams.inspect.rabbit import BrokerFacts, look
 from streams.settings.configs import RabbitConfig
 from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
 
-SERVICE: Final = Service("rabbitmq")
+SERVICE: Final = CheckedService("rabbitmq")
 
 
 @dataclass

@@ -15,11 +15,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from streams.adapters.redis.client import address
 from streams.adapters.redis.roll import VALID_HASHES
 from streams.errors import ServiceUnavailable, SettingsError
-from streams.inspect.checks import Check, CheckClock, Service
+from streams.inspect.checks import Check, CheckClock, CheckedService
 from streams.settings.configs import RedisConfig
 from streams.settings.tls import refusal
 
-SERVICE: Final = Service("redis")
+SERVICE: Final = CheckedService("redis")
 _VOTED: Final = "voted_hashes"
 
 

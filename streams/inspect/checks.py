@@ -70,7 +70,7 @@ class CheckClock:
 
 
 @dataclass(frozen=True)
-class Service:
+class CheckedService:
     """A service that is checked; makes its checks."""
 
     name: str

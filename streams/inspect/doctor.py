@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from streams.inspect import check_host, check_kafka, check_postgres, check_rabbit, check_redis
-from streams.inspect.checks import Check, Service
+from streams.inspect.checks import Check, CheckedService
 from streams.settings.processes import DoctorConfig
 
 
@@ -46,5 +46,5 @@ def _only(failed: Check) -> list[Check]:
     """The checks of a service that could not be asked."""
     return [
         failed,
-        Service(failed.service).not_checked("all else", "the service could not be asked"),
+        CheckedService(failed.service).not_checked("all else", "the service could not be asked"),
     ]

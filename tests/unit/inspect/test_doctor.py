@@ -25,7 +25,7 @@ from streams.inspect.check_kafka import KafkaFacts, TopicFacts
 from streams.inspect.check_postgres import PostgresFacts, SinkRow
 from streams.inspect.check_rabbit import RabbitFacts
 from streams.inspect.check_redis import RedisFacts
-from streams.inspect.checks import Check, CheckClock, CheckStatus, Service
+from streams.inspect.checks import Check, CheckClock, CheckedService, CheckStatus
 from streams.inspect.queue_settings import other_arguments, remove_limit
 from streams.inspect.rabbit import BrokerFacts
 from streams.settings.load import load_settings
@@ -381,8 +381,8 @@ def test_an_open_roll_needs_no_hashes() -> None:
 
 
 def test_a_slow_answer_is_no_skew() -> None:
-    assert checks.Service("x").clock(CheckClock(1.5, 0.6)).status is CheckStatus.OK
-    assert checks.Service("x").clock(CheckClock(1.5, 0.4)).status is CheckStatus.WARNING
+    assert checks.CheckedService("x").clock(CheckClock(1.5, 0.6)).status is CheckStatus.OK
+    assert checks.CheckedService("x").clock(CheckClock(1.5, 0.4)).status is CheckStatus.WARNING
 
 
 def test_host_limits() -> None:
@@ -395,7 +395,7 @@ def test_host_limits() -> None:
 
 async def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "DEADLINE_S", 0.01)
-    found = await Service("kafka").ask(asyncio.Event().wait())
+    found = await CheckedService("kafka").ask(asyncio.Event().wait())
     assert isinstance(found, Check)
     assert found.unavailable
     assert found.status is CheckStatus.FAILURE
@@ -409,7 +409,7 @@ async def test_errors_become_failed_checks(error: Exception, unavailable: bool) 
     async def fail() -> int:
         raise error
 
-    found = await Service("kafka").ask(fail())
+    found = await CheckedService("kafka").ask(fail())
     assert isinstance(found, Check)
     assert found.unavailable is unavailable
     assert found.detail == str(error)
