@@ -26,6 +26,10 @@ MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 2
 """During an outage."""
 
+_TALLY_PATHS: Final = (
+    *("/api/election/", "/api/guardian/", "/api/jobs/", "/api/combine-", "/api/create-tally"),
+    *("/api/initiate-", "/api/create-partial-decryption"),
+)
 _AT_FIELD: Final = re.compile(r"(?P<fault>.*) - at `\$\.(?P<field>\w+)")
 """How msgspec names the field that does not fit."""
 
@@ -81,6 +85,9 @@ def problem_response(problem: Problem, path: str = "") -> Response[bytes]:
     }
     if problem.faults:
         body["errors"] = problem.faults
+    if path.startswith(_TALLY_PATHS):
+        # What deployed clients of the tally read.
+        body |= {"success": False, "message": problem.detail}
     if "title" in problem.faults and path.startswith("/api/polls"):
         body["title"] = problem.faults["title"]
     return Response(

@@ -124,7 +124,7 @@ class TallyCommands:
         Raises:
             Refused: there is no such guardian, or it has no sealed secret.
         """
-        guardian = (await self._guardian(election_id, guardian)).owner_id
+        guardian = await self.guardian_name(election_id, guardian)
         require(
             await self.store.has_secret(election_id, guardian),
             RefusalCheck.SECRET,
@@ -134,6 +134,34 @@ class TallyCommands:
         )
         await self.send(Decrypt(election_id, guardian))
         return guardian
+
+    async def decrypt_sealed(self, election_id: str) -> list[str]:
+        """As :meth:`decrypt`, for every guardian that has a sealed secret; returns their names.
+
+        Raises:
+            Refused: there is no such election, or none of its guardians has a sealed secret.
+        """
+        described = await self.store.election(election_id)
+        keys = from_json(list[GuardianKey], described.guardians)
+        names = [k.owner_id for k in keys if await self.store.has_secret(election_id, k.owner_id)]
+        require(
+            bool(names),
+            RefusalCheck.SECRET,
+            "no guardian of this election has a sealed secret: each types `scrutin guardian seal`,"
+            " or `scrutin guardian decrypt` to keep the secret at home",
+            election=election_id,
+        )
+        for name in names:
+            await self.send(Decrypt(election_id, name))
+        return names
+
+    async def guardian_name(self, election_id: str, guardian: str) -> str:
+        """The name of a guardian, given its name or number.
+
+        Raises:
+            Refused: there is no such election or guardian.
+        """
+        return (await self._guardian(election_id, guardian)).owner_id
 
     async def combine(self, election_id: str) -> None:
         """Decrypt with the shares that exist; no more guardians are expected."""

@@ -86,7 +86,9 @@ def read_document(kind: type[T], path: Path) -> T:
     try:
         return from_json(kind, data)
     except Refused as refused:
-        raise Refused(refused.check, refused.what, where={"file": path}) from refused
+        raise Refused(
+            refused.check, refused.what, where={"file": path, **refused.where}
+        ) from refused
 
 
 def write_document(document: object, path: Path, *, secret: bool = False) -> None:

@@ -39,13 +39,14 @@ _SECRET: Final = re.compile(
 )
 
 
-def command_of(queue: str, body: bytes) -> TallyEvent | None:
+def command_of(queue: str, body: bytes, *, all_guardians: bool = False) -> TallyEvent | None:
     """The command in a message; None if the jobs do the requested work without a command.
 
     Args:
         queue: documented name.
         body: JSON with `electionId`; for a tally optionally `mode` and `chunkSize`, for a
             guardian's decryption `guardianId` or `guardianSequenceOrder`.
+        all_guardians: a decryption may name no guardian; the command then names none either.
 
     Raises:
         Refused: `secret`, if it holds a plain-text secret; `format`. Neither quotes the message.
@@ -81,8 +82,10 @@ def command_of(queue: str, body: bytes) -> TallyEvent | None:
         case "tally.creation.queue":
             return _create(queue, election_id, message)
         case "partial.decryption.queue":
-            guardian = _id(queue, message, "guardianId", "guardian_id", "guardianSequenceOrder")
-            return Decrypt(election_id, guardian)
+            names = ("guardianId", "guardian_id", "guardianSequenceOrder")
+            if all_guardians and all(message.get(name) is None for name in names):
+                return Decrypt(election_id, "")
+            return Decrypt(election_id, _id(queue, message, *names))
         case "combine.decryption.queue":
             return Combine(election_id)
     return None

@@ -9,7 +9,7 @@ from typing import Any
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json
-from streams.tally.crypto.manifest import Manifest
+from streams.tally.crypto.manifest import Manifest, first_language
 from streams.tally.work import DescribedElection
 
 
@@ -36,9 +36,7 @@ class Result:
         manifest = from_json(Manifest, described.manifest)
         keys = from_json(list[GuardianKey], described.guardians)
         names = {
-            candidate.object_id: candidate.name.text[0].value
-            if candidate.name.text
-            else candidate.object_id
+            candidate.object_id: first_language(candidate.name) or candidate.object_id
             for candidate in manifest.candidates
         }
         contests: dict[str, dict[str, Any]] = {}

@@ -105,9 +105,13 @@ async def what_is_not_there_is_named(client: Client) -> None:
         "/api/combine-status/9",
         "/api/election/9/result",
         "/api/election/123/result",
+        "/api/election/123/cached-results",
+        "/api/guardian/decryption-status/9/1",
         "/api/tallies/9",
     ):
-        assert (await client.get(path))[0] == 404, path
+        status, problem = await client.get(path)
+        assert status == 404, path
+        assert path.startswith("/api/tallies") or problem["success"] is False, path
     assert (await client.get("/api/jobs/7/status"))[0] == 400
     order = {"election_id": 123}
     assert (await client.post("/api/create-tally-queue", order))[0] == 403
@@ -206,9 +210,16 @@ async def cancelled_and_resumed(client: Client, job: str, seen: list[Any]) -> No
 
 
 async def decrypted(client: Client) -> None:
-    """A second guardian takes part, the third is absent."""
-    body = {"election_id": 123, "guardian_id": "guardian-3"}
-    assert (await client.post("/api/guardian/initiate-decryption", body, **MINE))[0] == 200
+    """The deployed client names no guardian: all with a sealed secret take part, one is absent."""
+    body = {"election_id": 123, "encrypted_data": "b25seSB0aGVpciBzZXJ2aWNl"}
+    status, taken = await client.post("/api/guardian/initiate-decryption", body, **MINE)
+    assert (status, taken["success"]) == (200, True)
+    assert taken["guardianIds"] == ["guardian-1", "guardian-3"]
+    status, refused = await client.post(
+        "/api/guardian/initiate-decryption", body | {"election_id": 124}, **MINE
+    )
+    assert (status, refused["success"]) == (400, False)
+    assert "scrutin guardian seal" in refused["message"]
     status, _ = await client.post("/api/initiate-combine?electionId=123", {}, **MINE)
     assert status == 200
 
@@ -223,6 +234,15 @@ async def the_end_is_told(client: Client, job: str, expected: dict[str, int]) ->
     status, result = await client.get("/api/election/123/result")
     assert status == 200
     assert counts(result) == expected
+    for path in ("/api/election/123/cached-results", "/api/election/123/results"):
+        assert await client.get(path) == (200, {"success": True, "results": result["results"]})
+    status, one = await client.get("/api/guardian/decryption-status/123/3")
+    assert (status, one["guardianId"], one["status"]) == (200, "guardian-3", "completed")
+    status, absent = await client.get("/api/guardian/decryption-status/123/guardian-2")
+    assert (status, absent["guardianId"], absent["status"]) == (200, "guardian-2", "not_started")
+    assert (await client.get("/api/guardian/decryption-status/123/4"))[0] == 404
+    _, again = await client.post("/api/create-tally", {"election_id": 123}, **MINE)
+    assert again["encryptedTally"] == "COMPLETED"
     tallied: dict[str, Any] = (await client.get("/api/election/123/tally-status"))[1]
     assert (tallied["status"], tallied["processedChunks"]) == ("completed", 2)
     assert (tallied["progressPercentage"], tallied["createdBy"]) == (100.0, "http")

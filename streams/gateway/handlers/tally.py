@@ -124,7 +124,7 @@ def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandle
             "createdAt": job["startedAt"],
         }
 
-    @_post("/api/initiate-tally", summary="Start or resume a tally")
+    @_post(["/api/initiate-tally", "/api/create-tally"], summary="Start or resume a tally")
     async def initiate_tally(request: AnyRequest) -> Document:
         command = await _command(keys, request, TALLY, Create)
         async with _opened(tallies) as commands:
@@ -145,16 +145,30 @@ def _commands(tallies: TallyService, keys: _CommandKeys) -> list[HTTPRouteHandle
         }
 
     @_post(
-        "/api/guardian/initiate-decryption", summary="Let workers use a guardian's sealed secret"
+        ["/api/guardian/initiate-decryption", "/api/create-partial-decryption"],
+        summary="Let workers use a guardian's sealed secret; all sealed ones if none is named",
     )
     async def decrypt(request: AnyRequest) -> Document:
         command = await _command(keys, request, PARTIAL, Decrypt)
         async with _opened(tallies) as commands:
-            guardian = await commands.decrypt(command.election_id, command.guardian)
-        message = "Its shares are made once the tally is there"
-        return {"success": True, "message": message, "guardianId": guardian}
+            if command.guardian:
+                guardians = [await commands.decrypt(command.election_id, command.guardian)]
+            else:
+                # Deployed clients have a session instead. What they send as `encrypted_data` only
+                # their own service could open; it is neither read nor kept.
+                guardians = await commands.decrypt_sealed(command.election_id)
+        message = "The shares are made once the tally is there"
+        return {
+            "success": True,
+            "message": message,
+            "guardianId": guardians[0],
+            "guardianIds": guardians,
+        }
 
-    @_post("/api/initiate-combine", summary="Combine the shares of a quorum")
+    @_post(
+        ["/api/initiate-combine", "/api/combine-partial-decryption"],
+        summary="Combine the shares of a quorum",
+    )
     async def combine(request: AnyRequest) -> Document:
         given = request.query_params.get("electionId")
         body = None if given is None else msgspec.json.encode({"electionId": given})
@@ -213,6 +227,16 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
         async with _opened(tallies, election_id) as commands:
             return decryption_status(await commands.decryption_status(election_id), named)
 
+    @_get(
+        "/api/guardian/decryption-status/{election_id:str}/{guardian:str}",
+        summary="Progress of one guardian's shares, by name or number",
+    )
+    async def status_of_guardian(election_id: str, guardian: str) -> Document:
+        async with _opened(tallies, election_id) as commands:
+            name = await commands.guardian_name(election_id, guardian)
+            shown = decryption_status(await commands.decryption_status(election_id), name)
+        return shown | {"guardianId": name}
+
     @_get("/api/combine-status/{election_id:str}", summary="Progress of the combination")
     async def status_of_combination(election_id: str) -> Document:
         async with _opened(tallies, election_id) as commands:
@@ -220,11 +244,18 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
 
     @_get("/api/election/{election_id:str}/result", summary="The published result")
     async def result(election_id: str) -> Document:
-        async with _opened(tallies, election_id) as commands:
-            published = await commands.store.published(election_id)
-        if published is None:
-            raise Problem(404, "This election has no published result yet")
-        return published
+        return await _published(tallies, election_id)
+
+    @_get(
+        [
+            "/api/election/{election_id:str}/cached-results",
+            "/api/election/{election_id:str}/results",
+        ],
+        summary="The published result as the deployed web client reads it",
+    )
+    async def results(election_id: str) -> Document:
+        published = await _published(tallies, election_id)
+        return {"success": True, "results": published["results"]}
 
     @_get("/api/tallies", summary="Encrypted elections, the newest first")
     async def elections() -> list[Waiting]:
@@ -244,7 +275,9 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
         status_of_tally,
         status_of_shares,
         status_of_combination,
+        status_of_guardian,
         result,
+        results,
         elections,
         one,
     ]
@@ -274,6 +307,14 @@ _WORDS: Final = {
 }
 
 
+async def _published(tallies: TallyService, election_id: str) -> Document:
+    async with _opened(tallies, election_id) as commands:
+        published = await commands.store.published(election_id)
+    if published is None:
+        raise Problem(404, "This election has no published result yet")
+    return published
+
+
 async def _create(commands: TallyCommands, command: Create) -> Created:
     return await commands.create(
         command.election_id, mode=command.mode, chunk_size=command.chunk_size, by="http"
@@ -286,7 +327,9 @@ async def _command(
     """The command in a request; the body is as the queue for the same work takes it."""
     await keys.check(request)
     try:
-        command = command_of(queue, await request.body() if body is None else body)
+        command = command_of(
+            queue, await request.body() if body is None else body, all_guardians=True
+        )
     except Refused as refused:
         raise Problem(400, refused.what) from refused
     assert isinstance(command, kind)

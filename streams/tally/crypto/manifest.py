@@ -39,11 +39,23 @@ class Language(msgspec.Struct, frozen=True):
 class Text(msgspec.Struct, frozen=True):
     """A string in several languages."""
 
-    text: list[Language] = []
+    # Required, so that a document of another form is refused and not hashed as an empty text.
+    text: list[Language]
 
     def crypto_hash(self) -> mpz:
         """Hash of its content."""
         return hash_elements(self.text)
+
+
+Name = Text | str
+"""Deployed services write plain strings, which enter the hash as they are."""
+
+
+def first_language(name: Name) -> str:
+    """A name in its first language; empty if it has none."""
+    if isinstance(name, str):
+        return name
+    return name.text[0].value if name.text else ""
 
 
 class Contact(msgspec.Struct, frozen=True):
@@ -91,7 +103,7 @@ class ManifestParty(msgspec.Struct, frozen=True):
     """A party."""
 
     object_id: str
-    name: Text = Text()
+    name: Name = Text([])
     abbreviation: str | None = None
     color: str | None = None
     logo_uri: str | None = None
@@ -107,7 +119,7 @@ class ManifestCandidate(msgspec.Struct, frozen=True):
     """A person or answer to choose."""
 
     object_id: str
-    name: Text = Text()
+    name: Name = Text([])
     party_id: str | None = None
     image_uri: str | None = None
     is_write_in: bool | None = None
@@ -136,8 +148,8 @@ class ContestDescription(msgspec.Struct, frozen=True):
     votes_allowed: int | None
     name: str
     ballot_selections: list[SelectionDescription] = []
-    ballot_title: Text | None = None
-    ballot_subtitle: Text | None = None
+    ballot_title: Name | None = None
+    ballot_subtitle: Name | None = None
 
     def crypto_hash(self) -> mpz:
         """Hash of its content."""
@@ -180,7 +192,7 @@ class Manifest(msgspec.Struct, frozen=True):
     candidates: list[ManifestCandidate]
     contests: list[ContestDescription]
     ballot_styles: list[BallotStyle]
-    name: Text | None = None
+    name: Name | None = None
     contact_information: Contact | None = None
 
     def crypto_hash(self) -> mpz:

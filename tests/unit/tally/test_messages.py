@@ -103,3 +103,12 @@ def test_what_is_no_command_is_refused(queue: str, message: bytes) -> None:
 
 def test_the_settings_know_every_queue() -> None:
     assert set(TALLY_QUEUES) == set(QUEUES)
+
+
+def test_a_decryption_for_all_guardians_is_only_taken_where_asked_for() -> None:
+    unnamed = body(encrypted_data="opaque")
+    with pytest.raises(Refused):
+        command_of(PARTIAL, unnamed)
+    assert command_of(PARTIAL, unnamed, all_guardians=True) == Decrypt("123", "")
+    named = body(guardianId=2)
+    assert command_of(PARTIAL, named, all_guardians=True) == Decrypt("123", "2")
