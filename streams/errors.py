@@ -45,6 +45,8 @@ class ExitCode(IntEnum):
     """A port to listen on is in use."""
     NOT_INSTALLED = 14
     """A command needs packages that are not installed here."""
+    NOT_A_RECORD = 15
+    """The files of `tally verify` are no election record, or one of an unsupported version."""
     TOPOLOGY_MISMATCH = 20
     """Topics or queues do not match the settings of this deployment."""
     LOG_MISMATCH = 21

@@ -1,8 +1,8 @@
-"""Reads the published ballots of an election from a file, and verifies each completely."""
+"""Reads the published ballots of an election, and verifies each completely."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 
 async def published_ballots(
-    path: Path,
+    ballots: Iterable[bytes],
     election: DescribedElection,
     helpers: Helpers,
     *,
@@ -73,6 +73,10 @@ async def published_ballots(
     Two cast ballots may have one id, which is a label chosen by the voter's device; the id of a
     spoiled ballot names its decryption.
 
+    Args:
+        ballots: their documents.
+        advance: called with the number of ballots just checked.
+
     Raises:
         Refused: a ballot does not verify, or is a copy.
     """
@@ -80,7 +84,7 @@ async def published_ballots(
     contents: set[bytes] = set()
     spoiled: set[str] = set()
     async for answer, data in helpers.in_order(
-        lambda batch: Admit(election, batch), batches(lines_of(path))
+        lambda batch: Admit(election, batch), batches(ballots)
     ):
         for each, text in zip(work.admitted.decode(answer), data, strict=True):
             require(

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from gmpy2 import mpz
 
-from streams.tally.ballot_file import PublishedBallot, published_ballots
+from streams.tally.ballot_file import PublishedBallot, lines_of, published_ballots
 from streams.tally.crypto.ceremony import Backup, GuardianKey, GuardianSecret, open_backup
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.election import CryptoElection
@@ -196,7 +196,7 @@ async def check_products(
     election, _ = load_election(described)
     check = _ProductCheck(given, election)
     found = BallotsHead()
-    async for ballot in published_ballots(ballots, described, helpers, advance=advance):
+    async for ballot in published_ballots(lines_of(ballots), described, helpers, advance=advance):
         check.add(ballot)
         found.add(ballot.admitted.state, ballot.content)
     require(

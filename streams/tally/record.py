@@ -1,11 +1,6 @@
 """The election record: all public data as files, and its verification from these files alone.
 
-    manifest.json context.json guardians.json    definition of the election
-    ballots.jsonl                                every ballot, cast and spoiled, with its proofs
-    tallies.jsonl                                every decrypted product with all shares and proofs
-    result.json                                  the count
-
-All but the result are documents in the format of ElectionGuard's Python reference.
+The files are those of :mod:`streams.tally.record_files`.
 """
 
 from __future__ import annotations
@@ -14,12 +9,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from streams.tally import work
-from streams.tally.ballot_file import MAX_DOCUMENT_BYTES, lines_of, published_ballots
+from streams.tally.ballot_file import published_ballots
 from streams.tally.crypto.ceremony import GuardianKey, joint_key, verify_guardians
 from streams.tally.crypto.decryption import PlainTally, verify_plain_tally
 from streams.tally.crypto.documents import from_json, to_json
@@ -31,31 +23,29 @@ from streams.tally.crypto.tallies import (
     check_tally,
     combine_tallies,
     spoiled_tally,
+    without_placeholders,
 )
 from streams.tally.files import Product, ToDecrypt
 from streams.tally.helpers import Helpers
 from streams.tally.opening import BallotsHead
 from streams.tally.packing import add_packed, unpack_lines
+from streams.tally.record_files import (
+    BALLOTS,
+    CONSTANTS,
+    CONTEXT,
+    GUARDIANS,
+    MANIFEST,
+    RESULT,
+    TALLIES,
+    RecordedTally,
+    RecordFiles,
+    constants,
+    open_record,
+)
 from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.results import Result, add_counts
 from streams.tally.store import CAST, SPOILED, TallyStore
 from streams.tally.work import DescribedElection
-
-MANIFEST: Final = "manifest.json"
-CONTEXT: Final = "context.json"
-GUARDIANS: Final = "guardians.json"
-BALLOTS: Final = "ballots.jsonl"
-TALLIES: Final = "tallies.jsonl"
-RESULT: Final = "result.json"
-
-
-class RecordedTally(msgspec.Struct, frozen=True):
-    """A line of `tallies.jsonl`: an encrypted tally and its decryption."""
-
-    kind: str
-    """`total`, `chunk` or `spoiled`."""
-    encrypted: EncryptedTally
-    plain: PlainTally
 
 
 @dataclass(frozen=True)
@@ -72,6 +62,8 @@ class Verified:
     counts: dict[str, int]
     head: str
     """The :class:`~streams.tally.opening.BallotsHead` of the ballots."""
+    notes: list[str]
+    """Files that are missing without need, or not checked."""
 
 
 async def export(
@@ -133,6 +125,7 @@ async def products_of(store: TallyStore, election_id: str) -> ToDecrypt:
 def _begin(directory: Path, described: DescribedElection) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MANIFEST).write_text(described.manifest)
+    (directory / CONSTANTS).write_bytes(constants())
     (directory / CONTEXT).write_text(described.context)
     (directory / GUARDIANS).write_text(described.guardians)
 
@@ -148,7 +141,8 @@ async def verify(
     Raises:
         Refused: with the name of the first check that fails, and the place.
     """
-    described = _described(directory)
+    files = open_record(directory)
+    described = files.described
     election, keys = work.load_election(described)
     context = election.context
     require(
@@ -162,9 +156,10 @@ async def verify(
         RefusalCheck.KEY,
         "the election's key does not follow from its guardians' keys",
     )
-    ballots = await _verify_ballots(directory, election, described, helpers, advance)
-    decrypted = _verify_tallies(directory, election, keys, ballots)
-    _verify_result(directory, described, ballots, decrypted)
+    ballots = await _verify_ballots(files, election, helpers, advance)
+    decrypted = _verify_tallies(files, election, keys, ballots)
+    if files.stated is not None:
+        _verify_result(files.stated, described, ballots, decrypted)
     return Verified(
         described.election_id,
         context.number_of_guardians,
@@ -174,41 +169,8 @@ async def verify(
         decrypted.tallies,
         decrypted.counts,
         ballots.head,
+        files.notes,
     )
-
-
-def _described(directory: Path) -> DescribedElection:
-    return DescribedElection(
-        _stated(directory).election,
-        _read(directory / MANIFEST),
-        _read(directory / CONTEXT),
-        _read(directory / GUARDIANS),
-    )
-
-
-class _Stated(msgspec.Struct):
-    """The part of the result that is needed before it is compared as a whole."""
-
-    election: str
-
-
-def _stated(directory: Path) -> _Stated:
-    return from_json(_Stated, _read(directory / RESULT))
-
-
-def _read(path: Path) -> str:
-    try:
-        require(
-            path.stat().st_size <= MAX_DOCUMENT_BYTES,
-            RefusalCheck.FORMAT,
-            f"a file is longer than {MAX_DOCUMENT_BYTES:,} bytes",
-            file=path,
-        )
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(
-            RefusalCheck.FORMAT, "a file of the record cannot be read", where={"file": path}
-        ) from error
 
 
 @dataclass
@@ -220,15 +182,16 @@ class _Ballots:
 
 
 async def _verify_ballots(
-    directory: Path,
+    files: RecordFiles,
     election: CryptoElection,
-    described: DescribedElection,
     helpers: Helpers,
     advance: Callable[[int], None],
 ) -> _Ballots:
     spoiled: dict[str, EncryptedTally] = {}
     product, cast, head = b"", 0, BallotsHead()
-    async for ballot in published_ballots(directory / BALLOTS, described, helpers, advance=advance):
+    async for ballot in published_ballots(
+        files.ballots(), files.described, helpers, advance=advance
+    ):
         each = ballot.admitted
         head.add(each.state, ballot.content)
         if each.state == CAST:
@@ -253,36 +216,36 @@ class _Decrypted:
 
 
 def _verify_tallies(
-    directory: Path, election: CryptoElection, keys: list[GuardianKey], ballots: _Ballots
+    files: RecordFiles, election: CryptoElection, keys: list[GuardianKey], ballots: _Ballots
 ) -> _Decrypted:
     """Check that every decrypted product is that of the ballots, and that its count follows."""
     added: list[EncryptedTally] = []
     found = _Decrypted({key.owner_id for key in keys})
     spoiled = found.spoiled
-    for line in lines_of(directory / TALLIES):
-        recorded = from_json(RecordedTally, line)
+    for recorded in files.tallies():
         found.tallies += 1
+        encrypted = _encrypted(recorded, election, ballots)
         verify_plain_tally(
             recorded.plain,
-            recorded.encrypted,
+            encrypted,
             keys,
             quorum=election.context.quorum,
             extended_hash=election.extended_hash,
             limit=1 if recorded.kind == "spoiled" else ballots.cast,
         )
         found.present -= _recovered(recorded.plain)
-        name = recorded.encrypted.object_id
         if recorded.kind == "spoiled":
+            name = encrypted.object_id
             require(
-                name not in spoiled and recorded.encrypted == ballots.spoiled.get(name),
+                name not in spoiled,
                 RefusalCheck.TALLY,
-                "a decrypted spoiled ballot is not a spoiled ballot of the record",
+                "a spoiled ballot is decrypted twice",
                 ballot=name,
             )
             spoiled[name] = recorded.plain.counts()
         else:
-            check_tally(recorded.encrypted, election)
-            added.append(recorded.encrypted)
+            check_tally(encrypted, election)
+            added.append(encrypted)
             add_counts(found.counts, [recorded.plain])
     require(
         spoiled.keys() == ballots.spoiled.keys(),
@@ -297,6 +260,36 @@ def _verify_tallies(
     return found
 
 
+def _encrypted(
+    recorded: RecordedTally, election: CryptoElection, ballots: _Ballots
+) -> EncryptedTally:
+    """What a recorded tally decrypts; of a spoiled ballot, with placeholders or without."""
+    if recorded.kind != "spoiled":
+        assert recorded.encrypted is not None
+        return recorded.encrypted
+    name = recorded.plain.object_id
+    ballot = ballots.spoiled.get(name)
+    if ballot is not None and not recorded.plain.counts().keys() & _placeholders(election):
+        ballot = without_placeholders(ballot, election)
+    require(
+        ballot is not None and recorded.encrypted in (None, ballot),
+        RefusalCheck.TALLY,
+        "a decrypted spoiled ballot is not a spoiled ballot of the record",
+        ballot=name,
+    )
+    assert ballot is not None
+    return ballot
+
+
+def _placeholders(election: CryptoElection) -> set[str]:
+    return {
+        line.object_id
+        for contest in election.contests.values()
+        for line in contest.lines
+        if line.placeholder
+    }
+
+
 def _recovered(plain: PlainTally) -> set[str]:
     """Guardians whose shares were reconstructed by others."""
     return {
@@ -309,7 +302,7 @@ def _recovered(plain: PlainTally) -> set[str]:
 
 
 def _verify_result(
-    directory: Path, described: DescribedElection, ballots: _Ballots, decrypted: _Decrypted
+    text: str, described: DescribedElection, ballots: _Ballots, decrypted: _Decrypted
 ) -> None:
     expected = Result(
         ballots.cast,
@@ -318,7 +311,7 @@ def _verify_result(
         decrypted.spoiled,
         sorted(decrypted.present),
     )
-    stated = json.loads(_read(directory / RESULT))
+    stated = json.loads(text)
     # Compared as text, because 1 == True in Python.
     require(
         json.dumps(stated, sort_keys=True)

@@ -159,6 +159,21 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
         shutil.rmtree(changed)
 
 
+def test_what_is_no_record_ends_apart_from_what_does_not_verify(tmp_path: Path) -> None:
+    scrutin = Scrutin()
+    (tmp_path / "context.json").write_text('{"elgamal_public_key": "' + "1" * 1233 + '"}')
+    for path, words in ((tmp_path / "nowhere", "no folder"), (tmp_path, "0.95")):
+        found = json.loads(scrutin("tally", "verify", path, "--json", code=ExitCode.NOT_A_RECORD))
+        assert (found["verified"], found["record"]) == (False, False)
+        assert words in found["error"]
+    for name in ("manifest.json", "context.json", "guardians.json", "ballots.jsonl"):
+        (tmp_path / name).write_text("{}")
+    lacking = scrutin("tally", "verify", tmp_path, code=ExitCode.NOT_A_RECORD)
+    assert "lacks tallies.jsonl" in lacking
+    (tmp_path / "tallies.jsonl").touch()
+    assert "NOT verify" in scrutin("tally", "verify", tmp_path, code=ExitCode.DIFFERENT)
+
+
 async def head_of(world: TallyHarness) -> str:
     async with tally(tally_config(world.settings)) as asked:
         head = await asked.store.ballots_head("e")

@@ -23,9 +23,10 @@ from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.tallies import EncryptedTally, combine_tallies
 from streams.tally.helpers import Helpers
-from streams.tally.record import BALLOTS as BALLOTS_FILE
-from streams.tally.record import TALLIES as TALLIES_FILE
-from streams.tally.record import RecordedTally, export, verify
+from streams.tally.record import export, verify
+from streams.tally.record_files import BALLOTS as BALLOTS_FILE
+from streams.tally.record_files import TALLIES as TALLIES_FILE
+from streams.tally.record_files import RecordedTally
 from tests.harness import until
 from tests.integration.tally_harness import (
     TallyHarness,

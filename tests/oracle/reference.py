@@ -37,6 +37,7 @@ from electionguard.ballot import (  # noqa: E402
 )
 from electionguard.ballot_box import cast_ballot, spoil_ballot  # noqa: E402
 from electionguard.ballot_validator import ballot_is_valid_for_election  # noqa: E402
+from electionguard.constants import get_constants  # noqa: E402
 from electionguard.decrypt_with_shares import decrypt_ballot, decrypt_tally  # noqa: E402
 from electionguard.decryption import (  # noqa: E402
     compute_decryption_share,
@@ -56,6 +57,7 @@ from electionguard.election import (  # noqa: E402
 from electionguard.election_polynomial import (  # noqa: E402
     Coefficient,
     ElectionPolynomial,
+    LagrangeCoefficientsRecord,
 )
 from electionguard.elgamal import ElGamalKeyPair  # noqa: E402
 from electionguard.encrypt import EncryptionDevice, EncryptionMediator  # noqa: E402
@@ -101,6 +103,12 @@ from electionguard.tally import (  # noqa: E402
     PlaintextTally,
     PublishedCiphertextTally,
 )
+
+# Its package needs more than is installed; the module itself does not.
+_tools = importlib.util.find_spec("electionguard_tools").submodule_search_locations[0]
+_spec = importlib.util.spec_from_file_location("export", f"{_tools}/helpers/export.py")
+exporting = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(exporting)
 
 logging.getLogger("electionguard").setLevel(logging.ERROR)
 DiscreteLog().set_max_exponent(100)
@@ -235,6 +243,31 @@ def do_election(request):
         g.compute_compensated_tally_share(m.id, tally, context) for g in present for m in missing
     ]
     plain = _decrypt(tally, list(shares.values()), compensated, keys, context, manifest=manifest)
+    if "record" in request:
+        spoiled = []
+        for ballot in ballots[request["cast"] :]:
+            own = [g.compute_ballot_shares([ballot], context)[ballot.object_id] for g in present]
+            parts = [
+                g.compute_compensated_ballot_shares(m.id, [ballot], context)[ballot.object_id]
+                for g in present
+                for m in missing
+            ]
+            spoiled.append(_decrypt(ballot, own, parts, keys, context, manifest=manifest))
+        exporting.export_record(
+            manifest,
+            context,
+            get_constants(),
+            [EncryptionDevice(1, 2, 3, "here")],
+            ballots,
+            spoiled,
+            tally.publish(),
+            plain,
+            [guardian.publish() for guardian in guardians],
+            LagrangeCoefficientsRecord(
+                compute_lagrange_coefficients_for_guardians([g.share_key() for g in present])
+            ),
+            request["record"],
+        )
     return {
         "manifest": raw(manifest),
         "context": raw(context),

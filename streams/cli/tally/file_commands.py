@@ -31,6 +31,7 @@ from streams.tally.files import (
 )
 from streams.tally.helpers import Helpers
 from streams.tally.record import Verified, export, products_of, verify, write_ballots
+from streams.tally.record_files import NotARecord, open_record
 from streams.tally.refusals import Refused
 from streams.tally.store import CAST, SPOILED
 
@@ -242,7 +243,9 @@ def verify_record(
 ) -> None:
     """Verify a record from its files alone: every key, ballot, product, share and count.
 
-    Needs no database and no service. Exit code 3, with the name of the check, if one fails.
+    Reads records of `scrutin tally export`, and of ElectionGuard 1.0 and 1.1 as published. Needs no
+    database and no service. Exit code 3, with the name of the check, if one fails; 15 if it is no
+    such record.
 
     Example: `scrutin tally verify record/`
     """
@@ -252,15 +255,23 @@ def verify_record(
             with counting("verifying ballots", total) as advance:
                 return await verify(record, helpers, advance=advance)
 
-    total = sum(1 for _ in lines_of(record / "ballots.jsonl"))
     try:
+        total = sum(1 for _ in open_record(record).ballots())
         found = run(check())
     except Refused as refused:
+        known = not isinstance(refused, NotARecord)
         if as_json:
-            write_json({"verified": False, "check": refused.check, "error": str(refused)})
+            write_json(
+                {
+                    "verified": False,
+                    "record": known,
+                    "check": refused.check,
+                    "error": str(refused),
+                }
+            )
         else:
-            say(f"The record does NOT verify: {refused}")
-        raise typer.Exit(ExitCode.DIFFERENT) from refused
+            say(f"{'The record does NOT verify' if known else 'Not verified'}: {refused}")
+        raise typer.Exit(ExitCode.DIFFERENT if known else refused.exit_code) from refused
     if as_json:
         write_json(
             {
@@ -273,9 +284,12 @@ def verify_record(
                 "tallies": found.tallies,
                 "counts": found.counts,
                 "ballotsHead": found.head,
+                "notes": found.notes,
             }
         )
         return
+    for note in found.notes:
+        say(note)
     say(
         f"The record of {found.election_id} verifies: {found.guardians} guardians (quorum"
         f" {found.quorum}), {found.cast:,} cast and {found.spoiled:,} spoiled ballots,"

@@ -161,6 +161,14 @@ def spoiled_tally(ballot_id: str, ballot: BallotLines, election: CryptoElection)
     return _tally(ballot_id, [(contest, contest.lines) for contest in contests], ballot.lines())
 
 
+def without_placeholders(tally: EncryptedTally, election: CryptoElection) -> EncryptedTally:
+    """The lines of a spoiled ballot that published records decrypt."""
+    contests = [election.contests[name] for name in tally.contests]
+    return _tally(
+        tally.object_id, [(contest, contest.real_lines) for contest in contests], tally.lines()
+    )
+
+
 def _tally(
     object_id: str,
     contests: Iterable[tuple[CryptoContest, Iterable[Line]]],
