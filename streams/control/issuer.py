@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -27,6 +27,7 @@ from schemas.control import (
     EpochOpened,
     changes_of,
 )
+from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import translated
 from streams.core.contests import contest_of, is_sound
 from streams.core.records import OutRecord
@@ -91,13 +92,6 @@ BroadcastCommand = ContestsChanged | EpochOpened
 """Commands that go to every partition."""
 
 
-class Writer(Protocol):
-    """Writes to Kafka; see :class:`streams.adapters.kafka.writer.LogWriter`."""
-
-    async def write(self, records: list[OutRecord]) -> Any:
-        """Write records; returns when Kafka has them."""
-
-
 @dataclass(frozen=True)
 class Issuer:
     """Issues commands to all partitions.
@@ -112,7 +106,7 @@ class Issuer:
     """
 
     connection: Any
-    writer: Writer
+    writer: LogWriter
     partitions: int
     name: str
     enforced: bool

@@ -18,8 +18,8 @@ from schemas.codec import encode
 from schemas.control import KEY_BYTES, ContestKind, RollChanged
 from schemas.notices import RollLoaded
 from schemas.votes import Kind
+from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import translated
-from streams.control.issuer import Writer
 from streams.core.contests import kind_of
 from streams.core.keys import normalise_hash, partition_of, voter_key
 from streams.core.records import OutRecord
@@ -68,7 +68,7 @@ class RollCommand:
         writer: to Kafka.
     """
 
-    writer: Writer
+    writer: LogWriter
     command_id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     issued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     _sequence: dict[int, int] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def _chunks(packed: Mapping[int, bytes | bytearray]) -> Iterator[tuple[int, byte
             yield partition, bytes(keys[start : start + RECORD_KEYS * KEY_BYTES])
 
 
-async def announce_roll(writer: Writer, log_id: bytes) -> None:
+async def announce_roll(writer: LogWriter, log_id: bytes) -> None:
     """Notify the intake that the roll in the log is not empty.
 
     Raises:
@@ -149,7 +149,7 @@ class Load:
     """
 
     connection: Any
-    writer: Writer
+    writer: LogWriter
     partitions: int
     log_id: bytes
     source: bytes

@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from schemas.control import Contest, ContestRoll, ContestsChanged, ContestState
+from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import translated
-from streams.control.issuer import NOW_MS, Issuer, Writer, upsert_contests
+from streams.control.issuer import NOW_MS, Issuer, upsert_contests
 from streams.core.contests import draft
 from streams.core.polls import POLL_PREFIX, Who
 from streams.gateway.store import Store
@@ -128,7 +129,7 @@ class Polls:
 
     store: Store
     """The database."""
-    writer: Writer
+    writer: LogWriter
     """To the log."""
     _: KW_ONLY
     partitions: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -27,11 +27,8 @@ _PREVALIDATED: Final = int(Flag.PREVALIDATED)
 _REPRODUCED: Final = int(Flag.REPRODUCED)
 
 
-class DeliverySession(Protocol):
-    """The source of an item: one channel of one connection."""
-
-
-S = TypeVar("S", bound=DeliverySession)
+S = TypeVar("S")
+"""The source of an item: one channel of one connection."""
 
 
 class Pending(Generic[S]):

@@ -259,8 +259,7 @@ class TallyCommands:
 
     async def tally_status(self, election_id: str) -> dict[str, Any] | None:
         """Progress of the tally (`tally_creation_status`); None before it is requested."""
-        rows = await self.store.jobs(sql.TALLY_STATUS, election_id)
-        return rows[0] if rows else None
+        return next(iter(await self.store.jobs(sql.TALLY_STATUS, election_id)), None)
 
     async def decryption_status(self, election_id: str) -> list[dict[str, Any]]:
         """Progress of each guardian's shares (`decryption_status`)."""
@@ -268,8 +267,7 @@ class TallyCommands:
 
     async def combine_status(self, election_id: str) -> dict[str, Any] | None:
         """Progress of the combination (`combine_status`); None before it begins."""
-        rows = await self.store.jobs(sql.COMBINE_STATUS, election_id)
-        return rows[0] if rows else None
+        return next(iter(await self.store.jobs(sql.COMBINE_STATUS, election_id)), None)
 
     async def elections(self) -> list[tuple[str, datetime, str]]:
         """(id, time added, tally status) of all elections, the newest first."""

@@ -14,8 +14,9 @@ from typing import Final
 import structlog
 
 from schemas.control import Contest
+from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import translated
-from streams.control.issuer import Issuer, Writer
+from streams.control.issuer import Issuer
 from streams.core.contests import due_changes
 from streams.errors import ServiceUnavailable
 from streams.worker.postgres_sink import PostgresSink
@@ -38,7 +39,7 @@ class ContestScheduler:
 
     sink: PostgresSink
     """For its connections."""
-    writer: Writer
+    writer: LogWriter
     """To Kafka, for this task alone."""
     _: KW_ONLY
     partitions: int
