@@ -38,6 +38,7 @@ async def test_watchers_see_what_is_committed(stack: Stack, tmp_path: Path, secr
                 async with client.session.ws_connect(url) as socket:
                     first = await message(socket)
                     assert (first["type"], first["totals"]) == ("snapshot", {"oui": 3})
+                    await events_have_heartbeats(client)
                     await names_that_cannot_be(client)
                     await forged_totals_are_not_shown(redis, socket)
                     await db.execute("UPDATE contest_results SET votes = 4")
@@ -47,6 +48,21 @@ async def test_watchers_see_what_is_committed(stack: Stack, tmp_path: Path, secr
         finally:
             await db.close()
             await redis.aclose()
+
+
+async def events_have_heartbeats(client: Client) -> None:
+    """Server-Sent Events are the same messages."""
+    url = f"{client.base}/results/L-1/events"
+    async with client.session.get(url) as events, asyncio.timeout(60):
+        kinds = []
+        while True:
+            line = await events.content.readline()
+            if line.strip():
+                found = json.loads(line.removeprefix(b"data: "))
+                kinds.append(found["type"])
+                if found.get("heartbeat"):
+                    break
+    assert (kinds, found["totals"], found["total"]) == (["snapshot", "delta"], {}, 3)
 
 
 async def names_that_cannot_be(client: Client) -> None:
