@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from naive times only
+
+_POINT: Final = re.compile(r"(?<=\d\d:\d\d:\d\d)[.,](?!\d)")
 
 MAX_TIMESTAMP_US: Final = 253_402_300_799_999_999
 """9999-12-31T23:59:59.999999Z, the maximum of Python's `datetime`."""
@@ -23,10 +26,12 @@ def parse_iso(text: str) -> int | None:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        if not text.endswith("z"):
+        # Python 3.14 refuses a point without digits, which earlier versions skip.
+        usual = _POINT.sub("", text[:-1] + "Z" if text.endswith("z") else text)
+        if usual == text:
             return None
         try:
-            parsed = datetime.fromisoformat(text[:-1] + "Z")
+            parsed = datetime.fromisoformat(usual)
         except ValueError:
             return None
     if parsed.hour == 0 and "24" in text and _is_end_of_day(parsed, text):

@@ -185,7 +185,12 @@ class BridgeHarness:
             return 0
 
     def released(self, queue: str) -> bool:
-        """Whether nobody reads from a queue any more: what was not acknowledged is back in it."""
+        """Whether nobody reads from a queue any more.
+
+        What a dead consumer had not acknowledged is back in it then. A cancelled consumer's
+        deliveries come back later, after its channel has ended: RabbitMQ's `notify_queues` waits
+        only for queues that the channel still consumes from (rabbit_channel.erl, 3.10 to 4.3).
+        """
         with self.channel() as channel:
             return not channel.queue_declare(queue, passive=True).method.consumer_count
 
