@@ -51,6 +51,8 @@ SPOILED_FOLDER: Final = "spoiled_ballots"
 ENCRYPTED: Final = "encrypted_tally.json"
 TALLY: Final = "tally.json"
 
+_FOLDER = "election_record"
+"""Name of the public folder beside the private one, where the reference writes both."""
 _SUPPORTED = "Supported are records of `scrutin tally export`, and of ElectionGuard 1.0 and 1.1"
 _NEWER_P = "B17217F7D1CF79AB"
 """Part of the prime of ElectionGuard 1.9 and 2: digits of ln 2."""
@@ -102,10 +104,16 @@ def open_record(directory: Path) -> RecordFiles:
         NotARecord: there is none, or its version is not supported.
         Refused: a document contradicts itself.
     """
+    if directory.is_file():
+        raise NotARecord(
+            "this is a file, not a folder; unpack a zipped record first", where={"path": directory}
+        )
     try:
         names = {path.name for path in directory.iterdir()}
     except OSError as error:
         raise NotARecord("there is no folder with a record", where={"path": directory}) from error
+    if _FOLDER in names and MANIFEST not in names:
+        return open_record(directory / _FOLDER)
     published = BALLOT_FOLDER in names or ENCRYPTED in names
     needed = (
         {MANIFEST, CONTEXT, GUARDIAN_FOLDER, BALLOT_FOLDER, ENCRYPTED, TALLY}
@@ -282,7 +290,9 @@ def _check_version(directory: Path, names: set[str]) -> None:
         context = _loose(read_document(directory / CONTEXT))
         key = context.get("elgamal_public_key") if isinstance(context, dict) else None
         if isinstance(key, dict):
-            raise NotARecord("numbers are objects, as in a preview of 1.0", where=where)
+            raise NotARecord(
+                "numbers are objects, as in ElectionGuard 0.95 and previews of 1.0", where=where
+            )
         if isinstance(key, str) and len(key) > 1100 and key.isdigit():
             raise NotARecord("numbers are decimal, as in ElectionGuard 0.95", where=where)
     first = next(iter(_documents(directory / BALLOT_FOLDER)), None)

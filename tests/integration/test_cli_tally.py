@@ -162,7 +162,11 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
 def test_what_is_no_record_ends_apart_from_what_does_not_verify(tmp_path: Path) -> None:
     scrutin = Scrutin()
     (tmp_path / "context.json").write_text('{"elgamal_public_key": "' + "1" * 1233 + '"}')
-    for path, words in ((tmp_path / "nowhere", "no folder"), (tmp_path, "0.95")):
+    for path, words in (
+        (tmp_path / "nowhere", "no folder"),
+        (tmp_path / "context.json", "unpack"),
+        (tmp_path, "0.95"),
+    ):
         found = json.loads(scrutin("tally", "verify", path, "--json", code=ExitCode.NOT_A_RECORD))
         assert (found["verified"], found["record"]) == (False, False)
         assert words in found["error"]

@@ -52,8 +52,10 @@ def published(
 
 async def test_a_published_record_verifies_as_it_is(published: tuple[Path, dict[str, int]]) -> None:
     directory, counts = published
+    assert directory.name == "election_record"
     async with Helpers(1) as helpers:
         found = await verify(directory, helpers)
+        assert await verify(directory.parent, helpers) == found
     assert (found.cast, found.spoiled, found.tallies) == (3, 1, 2)
     assert (found.guardians, found.quorum) == (3, 2)
     assert found.counts == counts

@@ -128,16 +128,17 @@ class CryptoElection:
         )
 
     @cached_property
-    def _styles(self) -> dict[str, tuple[CryptoContest, ...]]:
-        districts = {c.object_id: c.electoral_district_id for c in self.manifest.contests}
+    def _units(self) -> dict[str, frozenset[str]]:
+        """The districts of each ballot style."""
         return {
-            style.object_id: tuple(
-                contest
-                for contest in self.contests.values()
-                if districts[contest.object_id] in (style.geopolitical_unit_ids or ())
-            )
+            style.object_id: frozenset(style.geopolitical_unit_ids or ())
             for style in self.manifest.ballot_styles
         }
+
+    @cached_property
+    def _styles(self) -> dict[str, tuple[CryptoContest, ...]]:
+        """Styles that were asked for: all of a manifest times its contests can be many."""
+        return {}
 
     def style(self, style_id: str) -> tuple[CryptoContest, ...]:
         """The contests of a ballot style, in sequence order.
@@ -145,8 +146,17 @@ class CryptoElection:
         Raises:
             Refused: `style`.
         """
-        require(style_id in self._styles, RefusalCheck.STYLE, "no such ballot style")
-        return self._styles[style_id]
+        found = self._styles.get(style_id)
+        if found is None:
+            require(style_id in self._units, RefusalCheck.STYLE, "no such ballot style")
+            units = self._units[style_id]
+            districts = {c.object_id: c.electoral_district_id for c in self.manifest.contests}
+            found = self._styles[style_id] = tuple(
+                contest
+                for contest in self.contests.values()
+                if districts[contest.object_id] in units
+            )
+        return found
 
 
 def _contest(description: ContestDescription) -> CryptoContest:
