@@ -18,20 +18,43 @@ from streams.devstack.state import file_lock
 from streams.errors import StackError
 
 VERSION = "4.1.1"
+"""Kafka's version unless SCRUTIN_KAFKA_VERSION names another with a list of digests."""
+VERSION_VARIABLE = "SCRUTIN_KAFKA_VERSION"
 JAVA_AT_LEAST = 17
 _HERE = Path(__file__).parent
 _DEADLINE_SECONDS = 900.0
 
 
+def listed() -> list[str]:
+    """Versions with a list of digests, oldest first."""
+    names = (path.stem.removeprefix("kafka-") for path in _HERE.glob("kafka-*.sha256"))
+    return sorted(names, key=lambda name: [int(part) for part in name.split(".")])
+
+
+def chosen() -> str:
+    """The version to run.
+
+    Raises:
+        StackError: SCRUTIN_KAFKA_VERSION names one without a list of digests.
+    """
+    version = os.environ.get(VERSION_VARIABLE) or VERSION
+    if version not in listed():
+        raise StackError(
+            f"{VERSION_VARIABLE}={version} is not a version of Kafka that the local stack knows",
+            todo=f"Choose one of {', '.join(listed())}",
+        )
+    return version
+
+
 def cache() -> Path:
     """The folder for this version's jars."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "scrutin" / f"kafka-{VERSION}"
+    return Path(base) / "scrutin" / f"kafka-{chosen()}"
 
 
 def expected() -> dict[str, str]:
     """SHA-256 by file name, from the list next to this module."""
-    lines = (_HERE / f"kafka-{VERSION}.sha256").read_text().splitlines()
+    lines = (_HERE / f"kafka-{chosen()}.sha256").read_text().splitlines()
     return {name: digest for digest, name in (line.split() for line in lines if line)}
 
 
@@ -72,7 +95,7 @@ def require_java() -> tuple[Path, str]:
     version = java_version(text)
     if version < JAVA_AT_LEAST:
         raise StackError(
-            f"Kafka {VERSION} needs Java {JAVA_AT_LEAST} or newer, found {version or 'none'}",
+            f"Kafka {chosen()} needs Java {JAVA_AT_LEAST} or newer, found {version or 'none'}",
             where={"program": program},
             todo="Install a newer JRE (Debian: default-jre-headless) or point JAVA_HOME at one",
         )
@@ -97,7 +120,7 @@ def provide(say: Callable[[str], None]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(target.with_name(target.name + ".lock"), _DEADLINE_SECONDS):
         if not target.is_dir():
-            say(f"fetching Kafka {VERSION} with Maven (once)")
+            say(f"fetching Kafka {chosen()} with Maven (once)")
             _fetch(target)
         else:
             check(target, expected())
@@ -113,7 +136,7 @@ def _fetch(target: Path) -> None:
             str(which("mvn")),
             *("-q", "-B", "-f", str(_HERE / "pom.xml")),
             "dependency:copy-dependencies",
-            f"-Dkafka.version={VERSION}",
+            f"-Dkafka.version={chosen()}",
             f"-DoutputDirectory={jars}",
         ]
         try:
@@ -134,7 +157,7 @@ def _fetch(target: Path) -> None:
             lines = result.stdout.strip().splitlines()[:8]
             raise StackError(
                 "Maven could not fetch Kafka:\n  " + "\n  ".join(lines) + "\n",
-                where={"version": VERSION},
+                where={"version": chosen()},
                 todo="Check the connection to Maven Central (or a mirror in settings.xml)",
             )
         check(jars, expected())
@@ -155,6 +178,6 @@ def check(folder: Path, digests: dict[str, str]) -> None:
         raise StackError(
             f"Kafka's jars differ from the list: {', '.join(wrong[:5])}"
             + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""),
-            where={"folder": folder, "list": f"kafka-{VERSION}.sha256"},
+            where={"folder": folder, "list": f"kafka-{chosen()}.sha256"},
             todo="Remove the folder to fetch them again; if they still differ, do not run them",
         )

@@ -197,7 +197,7 @@ class Kafka:
             "CLUSTER_ID": record.options["cluster"],
             "KAFKA_HEAP_OPTS": f"-Xmx{heap} -Xms128m",
         }
-        return Image(name=f"apache/kafka:{jars.VERSION}", environment=environment, ports=inside)
+        return Image(name=f"apache/kafka:{jars.chosen()}", environment=environment, ports=inside)
 
     def probe(self, record: ServiceRecord) -> None:
         """The cluster metadata names a broker: in a cluster of several, this one."""

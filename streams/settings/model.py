@@ -184,6 +184,8 @@ class Settings(ServiceSettings):
     """Where the worker keeps the voted table; `rocksdb` for rolls larger than memory."""
     stack_dir: Path = variable("SCRUTIN_STACK_DIR", default=Path(".stack"))
     """State folder of the local stack."""
+    kafka_version: str = variable("SCRUTIN_KAFKA_VERSION", default="")
+    """Version of Kafka that the local stack runs; empty: the one it was tested with most."""
     log_format: Literal["auto", "console", "json"] = variable("SCRUTIN_LOG_FORMAT", default="auto")
     """`auto` = `console` on a terminal, else `json`."""
 

@@ -88,11 +88,25 @@ class TestJava:
 
 
 class TestJars:
-    def test_the_list_is_whole(self) -> None:
+    @pytest.mark.parametrize("version", ["4.1.1", "4.2.1", "4.3.1", "4.4.0"])
+    def test_the_list_of_each_version_is_whole(
+        self, version: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SCRUTIN_KAFKA_VERSION", version)
         digests = jars.expected()
         assert len(digests) > 40
-        assert f"kafka_2.13-{jars.VERSION}.jar" in digests
+        assert f"kafka_2.13-{version}.jar" in digests
+        assert jars.cache().name == f"kafka-{version}"
         assert all(len(digest) == 64 for digest in digests.values())
+
+    def test_a_version_without_a_list_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SCRUTIN_KAFKA_VERSION", "3.9.0")
+        with pytest.raises(StackError, match="SCRUTIN_KAFKA_VERSION=3"):
+            jars.provide(print)
+
+    def test_the_default_has_a_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("SCRUTIN_KAFKA_VERSION", raising=False)
+        assert jars.chosen() == jars.VERSION
 
     def test_one_place_names_the_version(self) -> None:
         pom = Path(jars.__file__).with_name("pom.xml").read_text()
