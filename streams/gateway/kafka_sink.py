@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from schemas.notices import IntakePaused, IntakeResumed, Notice, RollLoaded
 from streams.adapters.kafka import admin
 from streams.errors import ServiceUnavailable
-from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
+from streams.gateway.vote_sink import AGAIN, COUNTS_ONCE, MAX_OPEN, Unconfirmed, VoteSink
 from streams.intake.assembly import Intake, first_error
 from streams.intake.control_reader import ControlReader
 from streams.intake.pause import PauseController
@@ -129,10 +129,7 @@ class VoteLog(VoteSink):
         self._intake.ingress.receive(self._pending, number, False, message_id.encode(), body)
         await asyncio.wait([answer], timeout=self._confirm_timeout_s)
         if not answer.done():
-            raise Unconfirmed(
-                "Kafka did not confirm the vote",
-                todo="Send it again; it counts once, however often it is sent",
-            )
+            raise Unconfirmed("Kafka did not confirm the vote", todo=COUNTS_ONCE)
 
     async def _run(self) -> None:
         kafka = self._deployment.kafka

@@ -17,7 +17,7 @@ from streams.adapters.rabbitmq.client import connected, resolve
 from streams.adapters.rabbitmq.confirms import Confirms
 from streams.adapters.rabbitmq.queues import ensure_queue
 from streams.errors import ServiceUnavailable
-from streams.gateway.vote_sink import AGAIN, MAX_OPEN, Unconfirmed, VoteSink
+from streams.gateway.vote_sink import AGAIN, COUNTS_ONCE, MAX_OPEN, Unconfirmed, VoteSink
 from streams.runtime.outages import Retry, Service
 from streams.settings.configs import RabbitConfig
 
@@ -82,10 +82,7 @@ class VoteQueue(VoteSink):
             late.cancel()
         if not taken:
             # If the voter has left, the vote may still arrive; that does no harm.
-            raise Unconfirmed(
-                "RabbitMQ did not confirm the vote",
-                todo="Send it again; it counts once, however often it is sent",
-            )
+            raise Unconfirmed("RabbitMQ did not confirm the vote", todo=COUNTS_ONCE)
 
     async def _run(self) -> None:
         while True:

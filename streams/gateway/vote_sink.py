@@ -12,6 +12,7 @@ MAX_OPEN: Final = 10_000
 """Most unconfirmed votes; further votes are refused."""
 
 AGAIN: Final = "Send the vote again a little later"
+COUNTS_ONCE: Final = "Send it again; it counts once, however often it is sent"
 
 
 class Unconfirmed(ServiceUnavailable):
