@@ -9,7 +9,7 @@ writer that was thought dead, has no effect.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -57,6 +57,72 @@ class ContestMethod(StrEnum):
     """Choices in order of preference, see :mod:`streams.core.ranking`."""
 
 
+class Overvote(StrEnum):
+    """What happens to a ballot at a rank with several candidates."""
+
+    SKIP = "always_skip_to_next_rank"
+    EXHAUST = "exhaust_immediately"
+    EXHAUST_IF_MULTIPLE_CONTINUING = "exhaust_if_multiple_continuing"
+    """One continuing candidate among them gets the ballot; none: the next rank."""
+
+
+class MajorityOf(StrEnum):
+    """More than half of these ballots elect."""
+
+    CONTINUING = "continuing"
+    """Those that count for a candidate in the round."""
+    FIRST_ROUND = "first_round"
+    """Those that counted for a candidate in round 1: the threshold stays as it was then."""
+    CAST = "cast"
+    """All that were cast, blank ones too."""
+
+
+class TieBreak(StrEnum):
+    """Which of the candidates tied for the fewest votes is eliminated."""
+
+    LATEST_ROUND = "previous_rounds_then_lot"
+    """The one with the fewest votes in the round before, or the one before that, and so on."""
+    EARLIEST_ROUND = "first_rounds_then_lot"
+    """The one with the fewest votes in round 1, or in round 2, and so on."""
+    LOT = "lot"
+    LIST_ORDER = "list_order"
+    """The last of them on the ballot."""
+
+
+class RankedRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the marks of a ranked ballot count. The defaults forgive every mark.
+
+    The names are those of RCTab, an open counting program, where it has them.
+    """
+
+    overvote: str = Overvote.SKIP
+    """An :class:`Overvote`."""
+    max_skipped_ranks: int | None = None
+    """More ranks without a mark in a row exhaust the ballot; None: any number is allowed."""
+    exhaust_on_duplicate: bool = False
+    """Whether a candidate marked at a second rank exhausts the ballot there."""
+    max_ranks: int | None = None
+    """Ranks after this one do not count."""
+    full_ranking: bool = False
+    """Whether a ballot is informal unless it ranks all candidates; the last may be left out."""
+    until_two_remain: bool = False
+    """Whether the count goes on after a majority until two candidates remain."""
+    max_rounds: int | None = None
+    """After this round the candidate with the most votes is elected."""
+    batch_elimination: bool = False
+    """Whether all candidates who together have fewer votes than the next one go at once."""
+    min_votes: int = 0
+    """Candidates with fewer votes in round 1 are eliminated in it."""
+    majority_of: str = MajorityOf.CONTINUING
+    """A :class:`MajorityOf`."""
+    tie_break: str = TieBreak.LATEST_ROUND
+    """A :class:`TieBreak`."""
+    lot_seed: str | None = None
+    """Text in place of the contest's id in the lot."""
+    undeclared_write_in: str | None = None
+    """A choice that stands for candidates nobody declared: eliminated first, never elected."""
+
+
 class Contest(msgspec.Struct, array_like=True, frozen=True):
     """The complete state of a contest after a command."""
 
@@ -86,6 +152,16 @@ class ElectionContest(Contest, array_like=True, frozen=True):
     """Region of each choice, in order; None: choices stand in all regions."""
 
 
+class RankedContest(ElectionContest, array_like=True, frozen=True):
+    """A contest whose ballots travel as they were marked."""
+
+    rules: RankedRules | None = None
+    """None: no repeated, skipped or shared ranks, as before rules were part of a contest."""
+
+
+_Version = TypeVar("_Version", bound=ElectionContest)
+
+
 class ContestsChanged(msgspec.Struct, array_like=True, frozen=True, tag="contests/1"):
     """New states of contests, from here on. Goes to every partition."""
 
@@ -113,6 +189,15 @@ class ContestsEnforced(ElectionsChanged, array_like=True, frozen=True, tag="cont
     """
 
 
+class RankedChanged(ElectionsChanged, array_like=True, frozen=True, tag="contests/4"):
+    """New states of contests some of which have rules for ranked ballots.
+
+    If `enforced`, their rules apply to every vote after it, as with :class:`ContestsEnforced`.
+    """
+
+    contests: list[RankedContest]  # type: ignore[assignment]
+
+
 def changes_of(
     number: int, command_id: bytes, issued_ms: int, *, enforced: bool, contests: list[Contest]
 ) -> ContestsChanged:
@@ -120,13 +205,20 @@ def changes_of(
     ranked = any(isinstance(contest, ElectionContest) for contest in contests)
     if not enforced and not ranked:
         return ContestsChanged(number, command_id, issued_ms, enforced, contests)
-    # As they will be decoded.
-    elections = [
-        c if isinstance(c, ElectionContest) else ElectionContest(*msgspec.structs.astuple(c))
-        for c in contests
-    ]
+    if any(isinstance(contest, RankedContest) for contest in contests):
+        return RankedChanged(
+            number, command_id, issued_ms, enforced, [_as(RankedContest, c) for c in contests]
+        )
+    elections = [_as(ElectionContest, c) for c in contests]
     version = ContestsEnforced if enforced else ElectionsChanged
     return version(number, command_id, issued_ms, enforced, elections)
+
+
+def _as(version: type[_Version], contest: Contest) -> _Version:
+    """A contest in the form in which it will be decoded."""
+    if isinstance(contest, version):
+        return contest
+    return version(*msgspec.structs.astuple(contest))
 
 
 class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
@@ -166,5 +258,12 @@ class EpochOpened(msgspec.Struct, array_like=True, frozen=True, tag="epoch/1"):
     """Counts from 1; epoch 0 is before the first such record."""
 
 
-Control = ContestsChanged | ElectionsChanged | ContestsEnforced | RollChanged | EpochOpened
+Control = (
+    ContestsChanged
+    | ElectionsChanged
+    | ContestsEnforced
+    | RankedChanged
+    | RollChanged
+    | EpochOpened
+)
 """Types of control records."""

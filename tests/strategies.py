@@ -19,6 +19,8 @@ from schemas.control import (
     Control,
     ElectionContest,
     EpochOpened,
+    RankedContest,
+    RankedRules,
     RollChanged,
     changes_of,
 )
@@ -105,6 +107,7 @@ def make_contest(
     closes_ms: int | None = None,
     ranked: bool = False,
     regions: list[str] | None = None,
+    rules: RankedRules | None = None,
 ) -> Contest:
     """A contest, open unless told otherwise."""
     kind = kind_of(name)
@@ -112,6 +115,8 @@ def make_contest(
     if not ranked and regions is None:
         return Contest(*fields)
     method = ContestMethod.RANKED if ranked else ContestMethod.SINGLE
+    if rules is not None:
+        return RankedContest(*fields, method, regions, rules)
     return ElectionContest(*fields, method, regions)
 
 

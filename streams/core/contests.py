@@ -19,10 +19,16 @@ from schemas.control import (
     ContestRoll,
     ContestState,
     ElectionContest,
+    MajorityOf,
+    Overvote,
+    RankedContest,
+    RankedRules,
+    TieBreak,
 )
 from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import ELECTION_PREFIX, MAX_CONTEST_BYTES, is_contest_name
 from streams.core.polls import POLL_PREFIX
+from streams.core.ranking import SEPARATOR, TOGETHER
 from streams.errors import ScrutinError
 
 LAW_CHOICES: Final = ("oui", "non")
@@ -72,6 +78,7 @@ def draft(
     closes_ms: int | None = None,
     method: str = ContestMethod.SINGLE,
     regions: list[str] | None = None,
+    rules: RankedRules | None = None,
 ) -> Contest:
     """A new contest.
 
@@ -84,6 +91,7 @@ def draft(
         closes_ms: when it closes automatically, Unix milliseconds.
         method: a :class:`schemas.control.ContestMethod`.
         regions: region of each choice; None: choices stand in all regions.
+        rules: of a ranked contest.
 
     Raises:
         ContestRefused: the fields are invalid or contradict each other.
@@ -110,17 +118,27 @@ def draft(
     if opens_ms is not None and closes_ms is not None and closes_ms <= opens_ms:
         raise _refused(name, "It would close before it opens", "Correct the times")
     fields = (name, kind, title or name, ContestState.DRAFT, allowed, roll, opens_ms, closes_ms)
-    return contest_of(fields, method, regions)
+    if rules is not None and (fault := rules_fault(rules, allowed)):
+        raise _refused(name, f"Its rules are not possible: {fault}", "See docs/elections.md")
+    return contest_of(fields, method, regions, rules)
 
 
-def contest_of(fields: Sequence[Any], method: str, regions: list[str] | None) -> Contest:
-    """A contest of the kind that can hold its method and regions.
+def contest_of(
+    fields: Sequence[Any],
+    method: str,
+    regions: list[str] | None,
+    rules: RankedRules | None = None,
+) -> Contest:
+    """A contest of the kind that can hold its method, regions and rules.
 
     Args:
         fields: those of :class:`schemas.control.Contest`, in order.
         method: a :class:`schemas.control.ContestMethod`.
         regions: region of each choice; None: choices stand in all regions.
+        rules: of a ranked contest; None: it was announced before there were rules.
     """
+    if rules is not None:
+        return RankedContest(*(*fields, method, regions, rules))
     if method == ContestMethod.SINGLE and regions is None:
         return Contest(*fields)
     return ElectionContest(*(*fields, method, regions))
@@ -158,15 +176,40 @@ def _differing(old: Contest, new: Contest) -> list[str]:
     ]
 
 
+def rules_fault(rules: RankedRules, choices: Sequence[str] | None) -> str | None:
+    """What is wrong with rules, for people; None if nothing is."""
+    named = {
+        "overvote": (rules.overvote, Overvote),
+        "majority_of": (rules.majority_of, MajorityOf),
+        "tie_break": (rules.tie_break, TieBreak),
+    }
+    for field, (value, words) in named.items():
+        if value not in set(words):
+            return f"{field} is {value!r}; use {', '.join(words)}"
+    lowest = {"max_skipped_ranks": 0, "max_ranks": 1, "max_rounds": 1, "min_votes": 0}
+    for field, least in lowest.items():
+        number = getattr(rules, field)
+        if number is not None and not least <= number < 2**63:
+            return f"{field} is {number}; use {least} or more"
+    if any(sign in each for each in choices or () for sign in (SEPARATOR, TOGETHER)):
+        return f"a choice has a {SEPARATOR} or {TOGETHER}, which separate ranks"
+    write_in = rules.undeclared_write_in
+    if write_in is not None and choices is not None and write_in not in choices:
+        return f"undeclared_write_in is {write_in!r}, which is not one of the choices"
+    return None
+
+
 def is_sound(contest: Contest) -> bool:
     """Whether a contest from the log makes sense; only a forged record has another."""
     election = contest if isinstance(contest, ElectionContest) else None
+    rules = contest.rules if isinstance(contest, RankedContest) else None
     return (
         is_contest_name(contest.id)
         and contest.state in _ORDER
         and contest.kind in set(ContestKind)
         and contest.roll in set(ContestRoll)
         and (election is None or election.method in set(ContestMethod))
+        and (rules is None or rules_fault(rules, contest.choices) is None)
         and (
             election is None
             or election.regions is None
@@ -189,7 +232,7 @@ def may_become(old: Contest, new: Contest) -> bool:
     allowed = _MAY_CHANGE_WHILE_OPEN if old.state == ContestState.OPEN else {"state"}
     return all(
         _field(old, field) == _field(new, field)
-        for field in ElectionContest.__struct_fields__
+        for field in RankedContest.__struct_fields__
         if field not in allowed
     )
 

@@ -21,6 +21,8 @@ from schemas.control import (
     ContestState,
     ElectionContest,
     EpochOpened,
+    RankedChanged,
+    RankedContest,
     RollChanged,
 )
 from schemas.genesis import RehearsalGenesis
@@ -120,7 +122,9 @@ class Rules:
             # It does not take the number either, or it would stop the commands that follow.
             self.ignored += 1
             return
-        if isinstance(control, ContestsEnforced):
+        if isinstance(control, ContestsEnforced) or (
+            isinstance(control, RankedChanged) and control.enforced
+        ):
             self.enforced.add(name)
         elif old is None or old.state == ContestState.DRAFT:
             self.enforced.discard(name)
@@ -201,9 +205,17 @@ def _choice_fault(vote: Vote, contest: Contest, regions: dict[str, str]) -> Reas
     """Why the choice does not count, by choice and region; None if it does."""
     if not isinstance(contest, ElectionContest):
         return None if vote.choice in regions else Reason.CHOICE_NOT_ALLOWED
-    ranked = contest.method == ContestMethod.RANKED
-    chosen = vote.choice.split(ranking.SEPARATOR) if ranked else [vote.choice]
-    if len(set(chosen)) < len(chosen) or any(each not in regions for each in chosen):
+    if contest.method == ContestMethod.RANKED:
+        if isinstance(contest, RankedContest) and contest.rules is not None:
+            chosen = ranking.marked_in(vote.choice)
+        else:
+            # Skipped ranks were never in the log before they could be counted by rules.
+            chosen = [each for each in vote.choice.split(ranking.SEPARATOR) if each]
+            if len(set(chosen)) < len(chosen) or not chosen:
+                return Reason.CHOICE_NOT_ALLOWED
+    else:
+        chosen = [vote.choice]
+    if any(each not in regions for each in chosen):
         return Reason.CHOICE_NOT_ALLOWED
     if contest.regions is None:
         return None

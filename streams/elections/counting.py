@@ -1,14 +1,13 @@
 """Counts one seat by plurality or by rounds of instant run-off. Pure, in whole numbers.
 
-Instant run-off. A ballot counts for its most preferred candidate who is not eliminated; without
-one it is exhausted. A candidate with more than half of the ballots that are not exhausted is
-elected. Otherwise the candidate with the fewest votes is eliminated, one candidate per round.
+Instant run-off. A ballot counts for its most preferred candidate who is not eliminated, as the
+rules read its marks; without one it is inactive. A candidate with more than half of the ballots is
+elected. Otherwise the candidate with the fewest votes is eliminated, or all who cannot catch up if
+the rules say so. :class:`schemas.control.RankedRules` has the rules with the terms of RCTab.
 
-Ties for the fewest votes. Among the tied candidates, those with the fewest votes in the previous
-round remain; if several remain, the round before that decides, and so on. If all earlier rounds
-leave several, the lot decides: the candidate with the lowest SHA-256 of
-`contest|region|candidate` is eliminated. The lot is fixed before anyone votes, and anyone can
-compute it.
+Ties for the fewest votes are broken by the votes of other rounds, by the order of the list, or by
+lot: the candidate with the lowest SHA-256 of `seed|region|candidate` is eliminated. The lot is
+fixed before anyone votes, and anyone can compute it.
 
 Plurality. The candidate with the most votes is elected. If several have the most, none is elected
 and they are reported as tied.
@@ -17,14 +16,38 @@ and they are reported as tied.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
-from streams.core.ranking import Ranking
+from schemas.control import MajorityOf, Overvote, RankedRules, TieBreak
+from streams.core.ranking import TOGETHER, Ranking, marked_at
 
 BY_LOT: Final = 0
 """Instead of a round number: no earlier round broke the tie."""
+BY_LIST: Final = -1
+"""Instead of a round number: the order of the list broke the tie."""
+
+DEFAULT_RULES: Final = RankedRules()
+
+
+class Inactive(StrEnum):
+    """Why a ballot counts for no candidate."""
+
+    BLANK = "blank"
+    """It has no mark."""
+    INFORMAL = "informal"
+    """It does not rank all candidates, where the rules ask for that."""
+    OVERVOTE = "overvote"
+    """Several candidates at the rank that would count."""
+    SKIPPED = "skipped_ranks"
+    """Too many ranks without a mark before the next one."""
+    REPEATED = "repeated"
+    """A candidate at a second rank, where that exhausts a ballot."""
+    CHOICES = "exhausted_choices"
+    """All candidates on it are eliminated."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,7 @@ class Tie:
 
     candidates: tuple[str, ...]
     round: int
-    """The earlier round whose votes decided; :data:`BY_LOT` if none did."""
+    """The earlier round whose votes decided; :data:`BY_LOT` or :data:`BY_LIST` if none did."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +67,28 @@ class Round:
     """From 1."""
     votes: tuple[tuple[str, int], ...]
     """(candidate, votes) of the remaining candidates: most votes first, then in ballot order."""
-    exhausted: int
-    """Ballots without a remaining candidate."""
-    eliminated: str | None = None
+    inactive: tuple[tuple[Inactive, int], ...] = ()
+    """Ballots that count for nobody in this round, by reason."""
+    eliminated: tuple[str, ...] = ()
     elected: str | None = None
     tie: Tie | None = None
     transfers: tuple[tuple[str | None, int], ...] = ()
-    """(next candidate, ballots) of the eliminated candidate's ballots; None: exhausted."""
+    """(next candidate, ballots) of the eliminated candidates' ballots; None: inactive."""
 
     @property
     def active(self) -> int:
         """Ballots that count for a candidate."""
         return sum(votes for _, votes in self.votes)
+
+    @property
+    def exhausted(self) -> int:
+        """Ballots with a mark that count for nobody. With the others they are all ballots."""
+        return sum(n for reason, n in self.inactive if reason is not Inactive.BLANK)
+
+    @property
+    def blank(self) -> int:
+        """Ballots without a mark."""
+        return dict(self.inactive).get(Inactive.BLANK, 0)
 
 
 @dataclass(frozen=True)
@@ -66,9 +99,11 @@ class Count:
     """One for a plurality; empty without ballots."""
     elected: str | None
     tied: tuple[str, ...] = ()
-    """In a plurality without a winner: the candidates with the most votes."""
+    """Without a winner by plurality: the candidates with the most votes."""
     uncountable: int = 0
-    """Ballots without any candidate of the seat."""
+    """Ballots that mark candidates, but none of the seat."""
+    blank: int = 0
+    """Ballots without a mark."""
 
 
 @dataclass
@@ -88,90 +123,244 @@ def plurality(candidates: Sequence[str], ballots: Mapping[Ranking, int]) -> Coun
         ballots: ranking -> number of ballots.
     """
     votes = dict.fromkeys(candidates, 0)
-    uncountable = 0
+    blank = uncountable = 0
     for ranking, number in ballots.items():
         if len(ranking) == 1 and ranking[0] in votes:
             votes[ranking[0]] += number
-        else:
+        elif any(ranking):
             uncountable += number
-    most = max(votes.values(), default=0)
-    if not most:
-        return Count((), None, uncountable=uncountable)
-    best = tuple(name for name in candidates if votes[name] == most)
+        else:
+            blank += number
+    best = _leaders(votes)
+    if not best:
+        return Count((), None, (), uncountable, blank)
     elected = best[0] if len(best) == 1 else None
-    only = Round(1, _sorted(votes), 0, elected=elected)
-    return Count((only,), elected, () if elected else best, uncountable)
+    only = Round(1, _sorted(votes), ((Inactive.BLANK, blank),) if blank else (), elected=elected)
+    return Count((only,), elected, () if elected else best, uncountable, blank)
 
 
 def instant_runoff(
-    candidates: Sequence[str], ballots: Mapping[Ranking, int], *, lot: str = ""
+    candidates: Sequence[str],
+    ballots: Mapping[Ranking, int],
+    *,
+    rules: RankedRules = DEFAULT_RULES,
+    lot: str = "",
 ) -> Count:
     """Count by instant run-off.
 
     Args:
         candidates: of the seat, in ballot order.
-        ballots: ranking -> number of ballots. Other names in a ranking are skipped.
-        lot: prefix of a candidate in the lot, `contest|region|`.
+        ballots: ranks as marked -> number of ballots. Other names in a ranking are skipped.
+        rules: of the election.
+        lot: prefix of a candidate in the lot, `seed|region|`.
     """
-    piles = {name: _Pile() for name in candidates}
-    uncountable = _distribute(piles, ((ranking, -1, n) for ranking, n in ballots.items()))[None]
-    rounds: list[Round] = []
-    exhausted = 0
-    while any(pile.votes for pile in piles.values()):
-        votes = {name: pile.votes for name, pile in piles.items()}
-        standing = _sorted(votes)
-        number = len(rounds) + 1
-        leader, most = standing[0]
-        if 2 * most > sum(votes.values()):
-            rounds.append(Round(number, standing, exhausted, elected=leader))
-            return Count(tuple(rounds), leader, (), uncountable)
-        out, tie = _to_eliminate(votes, rounds, lot)
-        moved = _distribute(piles, piles.pop(out).ballots)
-        transfers = tuple((name, moved[name]) for name in [*piles, None] if moved[name])
-        rounds.append(Round(number, standing, exhausted, out, None, tie, transfers))
-        exhausted += moved[None]
-    return Count((), None, (), uncountable)
+    return _Runoff(candidates, rules, lot).count(ballots)
 
 
-def _distribute(
-    piles: dict[str, _Pile], ballots: Iterable[tuple[Ranking, int, int]]
-) -> dict[str | None, int]:
-    """Give ballots to their next candidates; returns how many each received, None: exhausted."""
-    received: dict[str | None, int] = dict.fromkeys([*piles, None], 0)
-    for ranking, position, number in ballots:
-        for following in range(position + 1, len(ranking)):
-            pile = piles.get(ranking[following])
-            if pile is not None:
-                pile.ballots.append((ranking, following, number))
-                pile.votes += number
-                received[ranking[following]] += number
+class _Runoff:
+    """The state of a count between its rounds."""
+
+    def __init__(self, candidates: Sequence[str], rules: RankedRules, lot: str) -> None:
+        self._candidates = frozenset(candidates)
+        self._rules = rules
+        self._lot = lot
+        self._piles = {name: _Pile() for name in candidates}
+        self._rounds: list[Round] = []
+        self._inactive: Counter[Inactive] = Counter()
+
+    def count(self, ballots: Mapping[Ranking, int]) -> Count:
+        """The rounds until a candidate is elected, or no ballot counts any more."""
+        blank = sum(n for ranking, n in ballots.items() if not any(ranking))
+        self._inactive[Inactive.BLANK] = blank
+        strangers = self._distribute((r, -1, n) for r, n in ballots.items() if any(r))[_NOBODY]
+        cast = sum(ballots.values())
+        elected = None
+        tied: tuple[str, ...] = ()
+        threshold_of = 0
+        while elected is None and not tied:
+            votes = {name: pile.votes for name, pile in self._piles.items()}
+            active = sum(votes.values())
+            if not active:
                 break
-        else:
-            received[None] += number
-    return received
+            if not self._rounds or self._rules.majority_of == MajorityOf.CONTINUING:
+                threshold_of = cast if self._rules.majority_of == MajorityOf.CAST else active
+            elected, tied = self._winner(votes, threshold_of)
+            self._next_round(votes, elected, ended=elected is not None or bool(tied))
+        return Count(tuple(self._rounds), elected, tied, strangers, blank)
+
+    def _winner(
+        self, votes: Mapping[str, int], threshold_of: int
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Who is elected in this round; or who ties for the most in a round that must elect."""
+        rules = self._rules
+        best = _leaders({n: v for n, v in votes.items() if n != rules.undeclared_write_in})
+        if not best:
+            return None, ()
+        if len(self._rounds) + 1 == rules.max_rounds or len(votes) == 1:
+            return (best[0], ()) if len(best) == 1 else (None, best)
+        enough = 2 * votes[best[0]] > threshold_of
+        if enough and (not rules.until_two_remain or len(votes) <= 2):
+            return best[0], ()
+        return None, ()
+
+    def _next_round(self, votes: Mapping[str, int], elected: str | None, *, ended: bool) -> None:
+        """Note the round and, unless it ends the count, move the ballots of who is eliminated."""
+        standing = _sorted(votes)
+        inactive = tuple((reason, self._inactive[reason]) for reason in Inactive)
+        number = len(self._rounds) + 1
+        if ended:
+            self._rounds.append(Round(number, standing, inactive, elected=elected))
+            return
+        losers, tie = self._losers(votes)
+        piles = [self._piles.pop(name) for name in losers]
+        moved = self._distribute(ballot for pile in piles for ballot in pile.ballots)
+        transfers = tuple((name, moved[name]) for name in [*self._piles, None] if moved[name])
+        self._rounds.append(Round(number, standing, inactive, losers, None, tie, transfers))
+
+    def _distribute(self, ballots: Iterable[tuple[Ranking, int, int]]) -> Counter[str | None]:
+        """Give ballots to their next candidates; returns how many each received.
+
+        None are all that count for nobody now; :data:`_NOBODY` are those of them that mark
+        candidates, but none of this seat.
+        """
+        received: Counter[str | None] = Counter()
+        for ranking, position, number in ballots:
+            name, place = self._next(ranking, position)
+            if isinstance(name, Inactive):
+                if position < 0 and self._marks_nobody(ranking):
+                    received[_NOBODY] += number
+                    continue
+                self._inactive[name] += number
+                received[None] += number
+                continue
+            pile = self._piles[name]
+            pile.ballots.append((ranking, place, number))
+            pile.votes += number
+            received[name] += number
+        return received
+
+    def _next(self, ranking: Ranking, position: int) -> tuple[str | Inactive, int]:
+        """The candidate for whom a ballot counts next, and the place of the mark.
+
+        Args:
+            ranking: the ballot.
+            position: of the mark for which it counted before; -1 at first.
+        """
+        rules = self._rules
+        if position < 0 and rules.full_ranking and not self._is_full(ranking):
+            return Inactive.INFORMAL, 0
+        skipped = 0
+        overvoted = False
+        end = len(ranking) if rules.max_ranks is None else min(len(ranking), rules.max_ranks)
+        for place in range(position + 1, end):
+            mark = ranking[place]
+            if not mark:
+                skipped += 1
+                continue
+            if rules.max_skipped_ranks is not None and skipped > rules.max_skipped_ranks:
+                return Inactive.SKIPPED, place
+            skipped = 0
+            if rules.exhaust_on_duplicate and _is_repeated(ranking, place):
+                return Inactive.REPEATED, place
+            if mark in self._piles:
+                return mark, place
+            if TOGETHER in mark:
+                decision = self._overvote(mark)
+                if decision is not None:
+                    return decision, place
+                overvoted = True
+        return (Inactive.OVERVOTE if overvoted else Inactive.CHOICES), end
+
+    def _overvote(self, mark: str) -> str | Inactive | None:
+        """What a rank with several candidates does to a ballot; None: its next rank counts."""
+        match self._rules.overvote:
+            case Overvote.EXHAUST:
+                return Inactive.OVERVOTE
+            case Overvote.EXHAUST_IF_MULTIPLE_CONTINUING:
+                continuing = [name for name in marked_at(mark) if name in self._piles]
+                if len(continuing) == 1:
+                    return continuing[0]
+                return Inactive.OVERVOTE if continuing else None
+        return None
+
+    def _marks_nobody(self, ranking: Ranking) -> bool:
+        return not any(name in self._candidates for rank in ranking for name in marked_at(rank))
+
+    def _is_full(self, ranking: Ranking) -> bool:
+        marked = set(ranking)
+        known = len(marked & self._candidates)
+        return known == len(marked) == len(ranking) >= len(self._candidates) - 1
+
+    def _losers(self, votes: Mapping[str, int]) -> tuple[tuple[str, ...], Tie | None]:
+        """The candidates to eliminate, and how a tie was broken."""
+        rules = self._rules
+        write_in = rules.undeclared_write_in
+        if write_in is not None and write_in in votes and len(votes) > 1:
+            return (write_in,), None
+        if not self._rounds and rules.min_votes:
+            below = tuple(name for name, number in votes.items() if number < rules.min_votes)
+            if 0 < len(below) < len(votes):
+                return below, None
+        if rules.batch_elimination:
+            hopeless = _hopeless(votes, keep=2 if rules.until_two_remain else 1)
+            if len(hopeless) > 1:
+                return hopeless, None
+        lowest = min(votes.values())
+        tied = [name for name, number in votes.items() if number == lowest]
+        if len(tied) == 1:
+            return (tied[0],), None
+        loser, by = self._break_tie(tied)
+        return (loser,), Tie(tuple(tied), by)
+
+    def _break_tie(self, tied: list[str]) -> tuple[str, int]:
+        rounds: list[Round] = []
+        match self._rules.tie_break:
+            case TieBreak.LIST_ORDER:
+                return tied[-1], BY_LIST
+            case TieBreak.EARLIEST_ROUND:
+                rounds = self._rounds
+            case TieBreak.LATEST_ROUND:
+                rounds = self._rounds[::-1]
+        remaining = tied
+        for other in rounds:
+            counted = dict(other.votes)
+            fewest = min(counted[name] for name in remaining)
+            remaining = [name for name in remaining if counted[name] == fewest]
+            if len(remaining) == 1:
+                return remaining[0], other.number
+        return min(remaining, key=lambda name: drawn(self._lot, name)), BY_LOT
 
 
-def _to_eliminate(
-    votes: Mapping[str, int], rounds: Sequence[Round], lot: str
-) -> tuple[str, Tie | None]:
-    """The candidate to eliminate, and how a tie was broken."""
-    lowest = min(votes.values())
-    tied = [name for name, number in votes.items() if number == lowest]
-    if len(tied) == 1:
-        return tied[0], None
-    remaining = tied
-    for earlier in reversed(rounds):
-        earlier_votes = dict(earlier.votes)
-        fewest = min(earlier_votes[name] for name in remaining)
-        remaining = [name for name in remaining if earlier_votes[name] == fewest]
-        if len(remaining) == 1:
-            return remaining[0], Tie(tuple(tied), earlier.number)
-    return min(remaining, key=lambda name: drawn(lot, name)), Tie(tuple(tied), BY_LOT)
+_NOBODY: Final = ""
+"""No candidate has this name."""
+
+
+def _is_repeated(ranking: Ranking, place: int) -> bool:
+    earlier = {name for rank in ranking[:place] for name in marked_at(rank)}
+    return any(name in earlier for name in marked_at(ranking[place]))
+
+
+def _hopeless(votes: Mapping[str, int], *, keep: int) -> tuple[str, ...]:
+    """The most candidates who together have fewer votes than the next one, fewest votes first."""
+    ordered = sorted(votes, key=lambda name: votes[name])
+    found = 0
+    together = 0
+    for number, name in enumerate(ordered[: len(ordered) - keep], 1):
+        together += votes[name]
+        if together < votes[ordered[number]]:
+            found = number
+    return tuple(ordered[:found])
 
 
 def drawn(lot: str, candidate: str) -> bytes:
     """A candidate's lot; the tied candidate with the lowest is eliminated."""
     return hashlib.sha256((lot + candidate).encode()).digest()
+
+
+def _leaders(votes: Mapping[str, int]) -> tuple[str, ...]:
+    """The candidates with the most votes, in ballot order; nobody if nobody has a vote."""
+    most = max(votes.values(), default=0)
+    return tuple(name for name, number in votes.items() if number == most > 0)
 
 
 def _sorted(votes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -6,14 +6,22 @@ Nobody is elected before the result is final; until then a seat has somebody who
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from schemas.control import ContestMethod
 from streams.core import ranking
 from streams.core.ranking import Ranking
-from streams.elections.counting import BY_LOT, Count, Round, instant_runoff, plurality
+from streams.elections.counting import (
+    BY_LIST,
+    BY_LOT,
+    DEFAULT_RULES,
+    Count,
+    Round,
+    instant_runoff,
+    plurality,
+)
 from streams.elections.definitions import (
     METHODS,
     CandidateDefinition,
@@ -22,6 +30,10 @@ from streams.elections.definitions import (
     Region,
     ids,
 )
+from streams.elections.rules import shown
+
+BROKEN_BY: Final = {BY_LOT: "lot", BY_LIST: "list order"}
+"""What broke a tie, other than an earlier round."""
 
 Ballots = Iterable[tuple[str, str | None, int]]
 """(choice, region stated in the vote, number of votes)."""
@@ -55,14 +67,21 @@ class ElectionResult:
     """If candidates have no region: region -> candidate -> first choices of voters who stated that
     region."""
     uncountable: int
-    """Ballots without any candidate of the election."""
+    """Ballots that mark candidates, but none of the election."""
+    blank: int = 0
+    """Ballots without a mark that belong to no seat, because they name no region."""
     final: bool = False
     """Whether the contest is closed and every vote cast in time is counted."""
 
     @property
     def ballots(self) -> int:
         """Number of all ballots."""
-        return sum(seat.ballots for seat in self.seats) + self.uncountable
+        return sum(seat.ballots for seat in self.seats) + self.uncountable + self.blank
+
+    @property
+    def blanks(self) -> int:
+        """Number of all ballots without a mark."""
+        return sum(seat.count.blank for seat in self.seats) + self.blank
 
     def parties(self) -> list[tuple[str | None, int, int]]:
         """(party code, first choices, seats) nationwide, most seats first, then most votes.
@@ -94,6 +113,8 @@ class ElectionResult:
             "final": self.final,
             "total_votes": self.ballots,
             "uncountable": self.uncountable,
+            "blank": self.blanks,
+            "rules": None if self.election.rules is None else shown(self.election.rules),
             "parties": [
                 {"party_code": code, "votes": votes, **self._won(seats, 0, "seats")}
                 for code, votes, seats in self.parties()
@@ -122,6 +143,7 @@ class ElectionResult:
             "region_id": seat.region.id if seat.region else None,
             "region_name": seat.region.name if seat.region else None,
             "ballots": seat.ballots,
+            "blank": count.blank,
             **self._won(None if count.elected is None else int(count.elected), None),
             "tied": [int(name) for name in count.tied],
             "candidates": [
@@ -147,14 +169,16 @@ class ElectionResult:
             "votes": dict(one.votes),
             "active": one.active,
             "exhausted": one.exhausted,
+            "inactive": {str(reason): n for reason, n in one.inactive if n},
             **self._won(None if one.elected is None else int(one.elected), None),
-            "eliminated": None if one.eliminated is None else int(one.eliminated),
+            "eliminated": int(one.eliminated[0]) if len(one.eliminated) == 1 else None,
+            "eliminations": [int(name) for name in one.eliminated],
             "transfers": {name or "exhausted": votes for name, votes in one.transfers},
             "tie": None
             if tie is None
             else {
                 "candidates": [int(name) for name in tie.candidates],
-                "broken_by": "lot" if tie.round == BY_LOT else f"round {tie.round}",
+                "broken_by": BROKEN_BY.get(tie.round, f"round {tie.round}"),
             },
         }
 
@@ -164,7 +188,8 @@ def result_of(
 ) -> ElectionResult:
     """Count an election.
 
-    A ballot belongs to the region of its first ranked candidate of the election.
+    A ballot belongs to the region of the first candidate of the election that it marks, a blank
+    one to the region that it states.
 
     Args:
         definitions: with the election's candidates, regions and parties.
@@ -177,11 +202,19 @@ def result_of(
     boxes: dict[int | None, Counter[Ranking]] = {region: Counter() for region in regions.values()}
     places: dict[str | None, int] = {str(region): region for region in definitions.regions}
     by_region: dict[int, dict[int, int]] = {}
-    uncountable = 0
+    single = METHODS[election.method] == ContestMethod.SINGLE
+    blank = uncountable = 0
     for choice, stated, number in ballots:
         ranked = ranking.from_text(choice)
-        known = next((name for name in ranked if name in regions), None)
-        single = METHODS[election.method] == ContestMethod.SINGLE
+        # Most ballots mark one candidate at their first rank.
+        known = ranked[0] if ranked and ranked[0] in regions else _first_known(choice, regions)
+        if not ranked:
+            seat = None if nationwide else places.get(stated, 0)
+            if seat in boxes:
+                boxes[seat][ranked] += number
+            else:
+                blank += number
+            continue
         if known is None or (single and len(ranked) > 1):
             uncountable += number
             continue
@@ -193,7 +226,11 @@ def result_of(
         _seat(definitions, election, region, box)
         for region, box in sorted(boxes.items(), key=lambda one: one[0] or 0)
     ]
-    return ElectionResult(election, definitions, tuple(seats), by_region, uncountable)
+    return ElectionResult(election, definitions, tuple(seats), by_region, uncountable, blank)
+
+
+def _first_known(choice: str, regions: Mapping[str, int | None]) -> str | None:
+    return next((name for name in ranking.marked_in(choice) if name in regions), None)
 
 
 def _seat(
@@ -205,8 +242,9 @@ def _seat(
     candidates = [c for c in definitions.standing(election.id) if c.region_id == region_id]
     region = None if region_id is None else definitions.regions[region_id]
     if METHODS[election.method] == ContestMethod.RANKED:
-        lot = f"{election.contest}|{region_id or ''}|"
-        count = instant_runoff(ids(candidates), box, lot=lot)
+        rules = election.rules or DEFAULT_RULES
+        lot = f"{rules.lot_seed or election.contest}|{region_id or ''}|"
+        count = instant_runoff(ids(candidates), box, rules=rules, lot=lot)
     else:
         count = plurality(ids(candidates), box)
     return Seat(region, tuple(candidates), box.total(), count)

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 
+from schemas.control import RankedRules
 from streams.adapters.postgres.connection import migrated, translated
 from streams.core.rows import moment
 from streams.elections.counting import Round
@@ -26,10 +28,10 @@ NATION: Final = 0
 """Instead of a region id: the count of the whole country."""
 
 READ_ELECTIONS: Final = """
-SELECT id, election_code, election_name, election_type, election_date, status, voting_method,
-    description, (extract(epoch FROM starts_at) * 1000)::bigint,
-    (extract(epoch FROM ends_at) * 1000)::bigint
-FROM elections ORDER BY id
+SELECT e.id, election_code, election_name, election_type, election_date, e.status, voting_method,
+    e.description, (extract(epoch FROM starts_at) * 1000)::bigint,
+    (extract(epoch FROM ends_at) * 1000)::bigint, coalesce(c.roll, 'default'), c.rules
+FROM elections AS e LEFT JOIN contests AS c USING (contest_id) ORDER BY e.id
 """
 READ_CANDIDATES: Final = """
 SELECT id, election_id, region_id, party_id, first_name, last_name, bio, photo_url
@@ -55,13 +57,13 @@ IS_FINAL: Final = "SELECT final FROM contest_finals WHERE contest_id = $1"
 
 WRITE_COUNT: Final = """
 INSERT INTO election_counts (election_id, region_id, method, ballots, uncountable, elected, tied,
-    final)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    final, blank)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 WRITE_ROUND: Final = """
-INSERT INTO election_rounds (election_id, region_id, round, active, exhausted, eliminated, elected,
-    tied, tie_round)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO election_rounds (election_id, region_id, round, active, exhausted, eliminations,
+    elected, tied, tie_round, inactive)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb)
 """
 WRITE_VOTES: Final = """
 INSERT INTO election_round_votes (election_id, region_id, round, candidate_id, votes, transferred)
@@ -89,7 +91,7 @@ async def read_definitions(connection: asyncpg.Connection) -> Definitions:
     return Definitions(
         {row[0]: PartyDefinition(*row) for row in parties},
         {row[0]: Region(*row) for row in regions},
-        {row[0]: ElectionDefinition(*row) for row in elections},
+        {row[0]: ElectionDefinition(*_decoded(row)) for row in elections},
         {row[0]: CandidateDefinition(*row) for row in candidates},
     )
 
@@ -235,6 +237,7 @@ async def _save(connection: asyncpg.Connection, result: ElectionResult) -> None:
             _number(counted.elected) if result.final else None,
             _numbers(counted.tied),
             result.final,
+            counted.blank,
         )
         await _save_rounds(connection, result, seat, region_id)
 
@@ -260,16 +263,22 @@ async def _save_rounds(
     )
 
 
+def _decoded(row: asyncpg.Record) -> list[Any]:
+    *fields, rules = row
+    return [*fields, None if rules is None else msgspec.json.decode(rules, type=RankedRules)]
+
+
 def _round(one: Round, *, final: bool) -> tuple[Any, ...]:
     tie = one.tie
     return (
         one.number,
         one.active,
         one.exhausted,
-        _number(one.eliminated),
+        _numbers(one.eliminated),
         _number(one.elected) if final else None,
         _numbers(tie.candidates if tie else ()),
         tie.round if tie else None,
+        msgspec.json.encode({reason: n for reason, n in one.inactive if n}).decode(),
     )
 
 

@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.show import grid, plain
-from streams.elections.counting import BY_LOT, Round
+from streams.elections.counting import Inactive, Round
 from streams.elections.definitions import CandidateDefinition
-from streams.elections.results import ElectionResult, Seat
+from streams.elections.results import BROKEN_BY, ElectionResult, Seat
 from streams.inspect.results import share
 
 
@@ -18,6 +18,8 @@ def render_result(result: ElectionResult) -> RenderableType:
     head = plain(f"{result.election.contest}  {result.election.name}")
     head.stylize("bold")
     head.append(f"  {result.ballots:,} ballots", style="not bold")
+    if result.blanks:
+        head.append(f", {result.blanks:,} blank", style="not bold")
     if result.uncountable:
         head.append(f", {result.uncountable:,} for no candidate", style="not bold yellow")
     if result.final:
@@ -64,17 +66,22 @@ def _rounds(seat: Seat, names: dict[str, CandidateDefinition]) -> Table:
         if single:
             cells.append(f"{share(first, rounds[0].active):.2f} %")
         table.add_row(plain(names[name].name), *cells)
-    if any(one.exhausted for one in rounds):
-        table.add_row("exhausted", *(f"{one.exhausted:,}" for one in rounds), style="dim")
+    for reason in Inactive:
+        counted = [dict(one.inactive).get(reason, 0) for one in rounds]
+        if any(counted):
+            cells = [f"{number:,}" for number in counted]
+            # The first count of a single choice has a column for shares.
+            table.add_row(reason.replace("_", " "), *cells, *[""][:single], style="dim")
     return table
 
 
 def _note(one: Round, names: dict[str, CandidateDefinition]) -> Text | None:
-    if one.eliminated is None:
+    if not one.eliminated:
         return None
-    text = f"round {one.number}: {names[one.eliminated].name} is eliminated"
+    gone = ", ".join(names[name].name for name in one.eliminated)
+    text = f"round {one.number}: {gone} {'is' if len(one.eliminated) == 1 else 'are'} eliminated"
     if one.tie is not None:
-        how = "by lot" if one.tie.round == BY_LOT else f"by the votes of round {one.tie.round}"
+        how = f"by {BROKEN_BY.get(one.tie.round, f'the votes of round {one.tie.round}')}"
         tied = ", ".join(names[name].name for name in one.tie.candidates)
         text += f", tied with others ({tied}), {how}"
     note = plain(text)

@@ -24,9 +24,10 @@ BALLOT = {"voter_hash": HASH, "election_id": 1, "vote_timestamp": NOON}
             "ranked_choices": [
                 {"candidate_id": 42, "rank": 2},
                 {"candidate_id": 7, "rank": 1},
-                {"candidate_id": 3, "rank": 9},
+                {"candidate_id": 3, "rank": "3"},
             ]
         },
+        {"ranked_choices": [{"candidate_id": c, "rank": n} for n, c in enumerate((7, 42, 3))]},
     ],
 )
 def test_a_ranking_is_one_choice(ranks: dict[str, Any]) -> None:
@@ -39,10 +40,45 @@ def test_a_ranking_is_one_choice(ranks: dict[str, Any]) -> None:
     assert "ranked_choices" not in (ballot.metadata or "")
 
 
+def at(*marks: tuple[int, object]) -> list[dict[str, object]]:
+    return [{"candidate_id": candidate, "rank": rank} for candidate, rank in marks]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "choice"),
+    [
+        ([7, 7], "7>7"),
+        ([7, [42, 3], 5], "7>3=42>5"),
+        ([[42, 3, 42]], "3=42"),
+        ([None, 7, None, 3, None], ">7>>3"),
+        (at((7, 1), (42, 1), (3, 9)), "42=7>>>>>>>>3"),
+        (at((7, 1), (7, 2)), "7>7"),
+        ([], ">"),
+        ([None, []], ">"),
+        (at((3, 2)), ">3"),
+        ([{"candidate_id": None, "rank": 1}, {"candidate_id": [3, 7], "rank": 2}], ">3=7"),
+    ],
+)
+def test_a_ballot_is_never_malformed_for_how_it_was_marked(ranks: list[Any], choice: str) -> None:
+    ballot = vote(BALLOT | {"ranked_choices": ranks})
+    assert (ballot.contest, ballot.choice) == ("election:1", choice)
+
+
+@pytest.mark.parametrize("candidate", [7, 42, "42=7>3"])
+def test_a_candidate_beside_a_ranking_is_one_of_its_first(candidate: object) -> None:
+    ranks = {"ranked_choices": [None, [7, 42], 3], "candidate_id": candidate}
+    assert vote(BALLOT | ranks | {"ranked_choices": [[7, 42], 3]}).choice == "42=7>3"
+    assert reason(BALLOT | ranks | {"candidate_id": 3}) == MalformedReason.CONFLICTING_FIELDS
+
+
 @pytest.mark.parametrize(
     ("ranks", "why"),
     [
-        ({"ranked_choices": [7, 7]}, MalformedReason.BAD_RANKING),
+        ({"ranked_choices": at((3, 1025))}, MalformedReason.BAD_RANKING),
+        ({"ranked_choices": at((3, -1))}, MalformedReason.BAD_RANKING),
+        ({"ranked_choices": at((3, "1.5"))}, MalformedReason.WRONG_TYPE),
+        ({"ranked_choices": at((3, True))}, MalformedReason.WRONG_TYPE),
+        ({"ranked_choices": ["7=3"]}, MalformedReason.BAD_RANKING),
         ({"ranked_choices": ["7>3"]}, MalformedReason.BAD_RANKING),
         ({"ranked_choices": [str(n) * 9 for n in range(200)]}, MalformedReason.BAD_RANKING),
         ({"ranked_choices": [7, 3], "candidate_id": 3}, MalformedReason.CONFLICTING_FIELDS),
@@ -50,11 +86,7 @@ def test_a_ranking_is_one_choice(ranks: dict[str, Any]) -> None:
         ({"ranked_choices": "7"}, MalformedReason.WRONG_TYPE),
         ({"ranked_choices": [7, {"candidate_id": 3, "rank": 1}]}, MalformedReason.WRONG_TYPE),
         ({"ranked_choices": [{"candidate_id": 3}]}, MalformedReason.WRONG_TYPE),
-        (
-            {"ranked_choices": [{"candidate_id": n, "rank": 1} for n in (3, 7)]},
-            MalformedReason.BAD_RANKING,
-        ),
-        ({"ranked_choices": []}, MalformedReason.MISSING_CONTEST),
+        ({"ranked_choices": [], "election_id": None}, MalformedReason.MISSING_CONTEST),
     ],
 )
 def test_no_ranking(ranks: dict[str, Any], why: MalformedReason) -> None:

@@ -29,6 +29,9 @@ from schemas.control import (
     ElectionContest,
     ElectionsChanged,
     EpochOpened,
+    RankedChanged,
+    RankedContest,
+    RankedRules,
     RollChanged,
 )
 from schemas.genesis import Genesis, RehearsalGenesis
@@ -248,6 +251,27 @@ VERSION_1 += [
         "6e",
     ),
 ]
+RANKED = RankedContest(
+    *msgspec.structs.astuple(ELECTION),
+    RankedRules(overvote="exhaust_immediately", max_skipped_ranks=1, lot_seed="s"),
+)
+# What rules for ranked ballots added.
+VERSION_1 += [
+    (
+        "ranked-contests",
+        RankedChanged(2**41, b"c" * 16, 1_760_000_000_000, True, [RANKED]),
+        decode_input,
+        "96aa636f6e74657374732f34cf0000020000000000c41063636363636363636363636363636363cf"
+        "00000199c82cc000c3919baa656c656374696f6e3a31a8656c656374696f6ea64d6169726965a46f"
+        "70656e92a137a138a764656661756c7401c0a672616e6b656492a135a1358da86f766572766f7465"
+        "b3657868617573745f696d6d6564696174656c79b16d61785f736b69707065645f72616e6b7301b4"
+        "657868617573745f6f6e5f6475706c6963617465c2a96d61785f72616e6b73c0ac66756c6c5f7261"
+        "6e6b696e67c2b0756e74696c5f74776f5f72656d61696ec2aa6d61785f726f756e6473c0b1626174"
+        "63685f656c696d696e6174696f6ec2a96d696e5f766f74657300ab6d616a6f726974795f6f66aa63"
+        "6f6e74696e75696e67a97469655f627265616bb870726576696f75735f726f756e64735f7468656e"
+        "5f6c6f74a86c6f745f73656564a173b3756e6465636c617265645f77726974655f696ec0",
+    ),
+]
 by_type = pytest.mark.parametrize(
     ("record", "decode", "stored"),
     [case[1:] for case in VERSION_1],
@@ -299,7 +323,7 @@ def test_another_version_is_an_error(
     record: KafkaRecord, decode: Callable[[Any], Any], stored: str
 ) -> None:
     whole = encode(record)
-    version = re.search(rb"/[123]", whole[:20])
+    version = re.search(rb"/[1-4]", whole[:20])
     assert version is not None
     with pytest.raises(DecodeError):
         decode(whole.replace(version[0], b"/9", 1))
