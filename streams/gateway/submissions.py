@@ -165,10 +165,15 @@ def candidate_vote(
     message = CandidateMessage(known, candidate, format_us(at_us), election, region_id)
     if ranked:
         ranks = [_sized("ranked_choices", each) for each in ranked]
+        # A voter at a screen can still correct it; a marked paper counts by the rules.
+        if len(set(ranks)) < len(ranks):
+            raise Faulty("ranked_choices", "must name every candidate once")
         try:
             ranking.to_text(ranks)
         except ValueError as error:
-            raise Faulty("ranked_choices", "must name every candidate once") from error
+            raise Faulty(
+                "ranked_choices", "is too long, or has an id that cannot be one"
+            ) from error
         if ranked[0] != candidate:
             raise Faulty("candidate_id", "must be the first of ranked_choices")
         message.ranked_choices, message.voting_method = ranks, "ranked_choice"

@@ -79,9 +79,18 @@ def ballots() -> Iterator[tuple[int, tuple[int, ...], Ballot]]:
                     "region_id": region,
                     "voting_method": "ranked_choice",
                     "candidate_id": ranking[0],
-                    "ranked_choices": list(ranking),
+                    "ranked_choices": marked(rng, ranking, standing),
                 },
             )
+
+
+def marked(rng: random.Random, ranking: tuple[int, ...], standing: tuple[int, ...]) -> list[Any]:
+    """The ranking with marks that the election's rules pass over."""
+    marks: list[Any] = list(ranking)
+    if rng.random() < 0.3:
+        extra = rng.choice([None, ranking[0], list(rng.sample(standing, 2))])
+        marks.insert(rng.randint(1, len(marks)), extra)
+    return marks
 
 
 BAD = (
@@ -89,7 +98,7 @@ BAD = (
     (9001, {"region_id": 20, "ranked_choices": [11, 12]}, "invalid", "other_region"),
     (9002, {"ranked_choices": [11, 21]}, "invalid", "other_region"),
     (9003, {"ranked_choices": [11, 99]}, "invalid", "choice_not_allowed"),
-    (9004, {"ranked_choices": [11, 11]}, "malformed", "bad_ranking"),
+    (9004, {"ranked_choices": ["11>12"]}, "malformed", "bad_ranking"),
     (9005, {"election_id": 3, "ranked_choices": [11]}, "invalid", "unknown_contest"),
 )
 
@@ -124,6 +133,7 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
                 await ranked_equals_the_independent_count(world, db, sent)
                 await single_choice_by_default_election(world, db)
                 await over_http(web, db)
+                await blank_ballot(world, db)
                 await closed_and_final(world, web, db)
         finally:
             await db.close()
@@ -321,6 +331,17 @@ async def over_http(web: Program, db: Any) -> None:
         assert await db.fetchval(choice) == "11>12"
 
 
+async def blank_ballot(world: BridgeHarness, db: Any) -> None:
+    blank = {"voter_hash": voter(9200), "election_id": 1, "region_id": 10, "ranked_choices": []}
+    world.publish([blank])
+
+    async def counted() -> bool:
+        query = "SELECT choice FROM vote_audit WHERE voter_hash = $1"
+        return bool(await db.fetchval(query, voter(9200)) == ">")
+
+    await until(counted, "a blank ballot is counted", within_s=120)
+
+
 async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
     await run(world, "contest", "close", "election:1", "--yes", *PATIENTLY)
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
@@ -338,7 +359,12 @@ async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
 
     await until(refused, "a vote behind the window's end is rejected", within_s=120)
     counted = await run(world, "election", "count", "A-2026")
-    assert (counted["final"], counted["total_votes"]) == (True, VOTERS + 1)
+    assert (counted["final"], counted["total_votes"]) == (True, VOTERS + 2)
+    assert (counted["blank"], counted["seats"][0]["blank"]) == (1, 1)
+    for one in counted["seats"][0]["rounds"]:
+        assert one["active"] + one["exhausted"] + 1 == counted["seats"][0]["ballots"]
+    choices = "SELECT count(*) FROM vote_audit WHERE choice ~ '=|>>' OR choice ~ '([0-9]+)>.*\\1'"
+    assert await db.fetchval(choices) > VOTERS // 10
     assert all(seat["elected"] and seat["leading"] is None for seat in counted["seats"])
     shown = await asyncio.to_thread(scrutin, world.env, "results", "1")
     assert "elected: Candidate" in shown.stdout

@@ -105,7 +105,7 @@ class Seat {
     const won = final ? seat.elected : seat.leading;
     const last = seat.rounds.at(-1);
     const votes = this.ranked ? (last ? last.votes : {}) : Object.fromEntries(seat.candidates.map((c) => [c.candidate_id, c.votes]));
-    const notes = Object.fromEntries(this.ranked ? seat.rounds.filter((r) => r.eliminated !== null).map((r) => [r.eliminated, t("outIn", r.round)]) : []);
+    const notes = Object.fromEntries(this.ranked ? seat.rounds.flatMap((r) => r.eliminations.map((name) => [name, t("outIn", r.round)])) : []);
     this.total.textContent = t("votes", seat.ballots);
     this.note.textContent = seat.tied.length ? t("tiedNames", seat.tied.map((id) => this.names[id]).join(", ")) : "";
     this.bars.update(votes, { total: sum(votes), lead: won === null ? [] : [String(won)], word: t(final ? "elected" : "lead"), notes });
