@@ -14,13 +14,14 @@ BENCH_ARGS ?=
 FIGURES ?= gateway-votes gateway-seen gateway-sockets
 CHAOS_ARGS ?=
 HOSTILE_ARGS ?=
+PLATFORMS_ARGS ?=
 AUDIT_ARGS ?=
 SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults tests/hostile)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 >/dev/null
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile adopt brokers junk audit lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile adopt brokers junk platforms pythons audit lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +100,12 @@ brokers: setup ## a count on three Kafka brokers, each killed once (BROKERS_VOTE
 
 junk: setup ## a million junk messages before 10,000 honest votes
 	@JUNK=1000000 HONEST=10000 $(BIN)/python -m pytest tests/acceptance/test_junk.py -s $(PYTEST_ARGS)
+
+platforms: setup ## demo, unit and service tests on Debian 12 and 13, in trees of debootstrap, as root (PLATFORMS_ARGS="debian-14 --only queues")
+	@$(BIN)/python -m tests.platforms $(PLATFORMS_ARGS)
+
+pythons: setup ## the unit tests on each Python of this machine
+	@$(BIN)/python -m tests.platforms --pythons
 
 long-roll: setup ## a roll of 8 million entries, loaded from every format
 	@ROLL_ENTRIES=8000000 $(BIN)/python -m pytest tests/integration/test_roll_at_size.py -s $(PYTEST_ARGS)

@@ -2,7 +2,7 @@
 
 Parsers stop at a depth that differs between Python versions and with the stack in use: about 900
 levels in Python 3.11, tens of thousands in 3.14. The reason for a rejection must not depend on it,
-and code that walks a parsed value by recursion must not fail at it.
+and recursion over a parsed value must not fail there.
 """
 
 from __future__ import annotations

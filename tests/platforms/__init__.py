@@ -1,0 +1,1 @@
+"""The product on other releases of Debian and other Pythons; outside CI."""

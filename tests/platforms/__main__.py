@@ -1,0 +1,112 @@
+"""`python -m tests.platforms`: demo, unit tests and service tests on other releases of Debian.
+
+As root: each tree is made by debootstrap under `build/platforms` (about 2 GB each) and kept for the
+next run. `--pythons` runs the unit tests on each Python of this machine instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.platforms.trees import ROOT, Tree
+
+SUITES: Final[Mapping[str, str]] = {
+    "debian-12": "bookworm",
+    "debian-13": "trixie",
+    "debian-14": "forky",
+}
+CHECKS: Final[Mapping[str, str]] = {
+    "demo": "make demo",
+    "unit": "make unit",
+    "queues": ".venv/bin/python -m pytest -q tests/integration/test_queue_losses.py",
+    "services": ".venv/bin/python -m pytest -q tests/integration/test_bridge_ingress.py"
+    " tests/integration/test_worker.py tests/integration/test_sink_rows.py",
+    "demo-tally": "make demo-tally",
+}
+"""Name -> command. The demo comes first: it installs what the others need."""
+_VERSIONS: Final = (
+    "python3 -V; java -version 2>&1 | head -1; dpkg-query -W -f '${Package} ${Version}\\n'"
+    " rabbitmq-server 'postgresql-[0-9]*' redis-server valkey-server 2>/dev/null"
+)
+_PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run; returns the exit code: 1 if anything failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.platforms", description=__doc__)
+    parser.add_argument("trees", nargs="*", default=["debian-12", "debian-13"], metavar="TREE")
+    parser.add_argument("--only", action="append", choices=CHECKS, default=[])
+    parser.add_argument("--kafka", default="", help="version of Kafka, else the usual one")
+    parser.add_argument("--pythons", action="store_true", help="unit tests on each Python here")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "platforms")
+    options = parser.parse_args(given)
+    if options.pythons:
+        return _pythons(options.folder)
+    if unknown := set(options.trees) - SUITES.keys():
+        parser.error(f"no such tree: {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
+    for needed in ("debootstrap", "unshare"):
+        if shutil.which(needed) is None:
+            parser.error(f"{needed} is missing. Type: apt-get install {needed}")
+    setting = f"export SCRUTIN_KAFKA_VERSION={options.kafka}; " if options.kafka else ""
+    failed = False
+    for name in options.trees:
+        tree = Tree(name, SUITES[name], options.folder)
+        tree.build()
+        tree.copy_checkout()
+        for check in options.only or CHECKS:
+            log = options.folder / f"{name}-{check}.log"
+            log.unlink(missing_ok=True)
+            begin = time.monotonic()
+            status = tree.run(setting + CHECKS[check], log)
+            failed |= status != 0
+            said = "passed" if status == 0 else f"failed with {status}, see {log}"
+            print(f"{name} {check}: {said}, {time.monotonic() - begin:.0f} s", flush=True)
+        versions = options.folder / f"{name}-versions.log"
+        versions.unlink(missing_ok=True)
+        tree.run(_VERSIONS, versions)
+        print(versions.read_text(), flush=True)
+    return int(failed)
+
+
+def _pythons(folder: Path) -> int:
+    """Install the lock for each Python of this machine, and run the unit tests."""
+    failed = False
+    for version in _PYTHONS:
+        program = _python(version)
+        if program is None:
+            print(f"Python {version}: not on this machine", flush=True)
+            continue
+        venv = folder / f"python-{version}"
+        python = venv / "bin" / "python"
+        pip = [str(python), "-m", "pip", "install", "-q"]
+        steps = [
+            [program, "-m", "venv", "--clear", str(venv)],
+            [*pip, "--require-hashes", "-r", "requirements.lock"],
+            [*pip, "--no-deps", "--no-build-isolation", "-e", "."],
+            [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"],
+        ]
+        done = all(subprocess.run(step, cwd=ROOT, check=False).returncode == 0 for step in steps)
+        failed |= not done
+        print(f"Python {version}: {'passed' if done else 'failed'}", flush=True)
+    return int(failed)
+
+
+def _python(version: str) -> str | None:
+    """A program of that version that runs: a shim of pyenv may name one that is switched off."""
+    places = [shutil.which(f"python{version}")]
+    places += sorted(map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python3")))
+    for place in filter(None, places):
+        if subprocess.run([place, "-V"], check=False, capture_output=True).returncode == 0:
+            return place
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
