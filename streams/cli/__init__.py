@@ -43,6 +43,7 @@ MODULES = {
     "skip": "skip",
     "adopt": "adopt",
     "compare": "compare",
+    "compat": "compat",
     "migrate": "migrate",
     "roles": "roles",
     "reset": "reset",

@@ -52,9 +52,15 @@ def poll_vote_calls(
         check_enabled(voters)
         poll_id, option = number_of(data.poll_id), number_of(data.option_id)
         if poll_id is None:
-            raise Problem(404, "Poll not found")
+            raise fault_of("poll_id", "is no poll")
         await limits.check_poll_address(request)
-        card = await cards.get(poll_id)
+        try:
+            card = await cards.get(poll_id)
+        except Problem as problem:
+            if problem.status != 404:
+                raise
+            # The path exists; it is the form that names no poll.
+            raise fault_of("poll_id", "is no poll") from problem
         if option is None or not 1 <= option <= len(card.options):
             raise fault_of("option_id", "is none of this poll's options")
         if card.state != ContestState.OPEN:

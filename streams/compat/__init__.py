@@ -1,0 +1,1 @@
+"""Recorded conversations with clients of the replaced systems, and what plays them."""
