@@ -19,6 +19,10 @@ MAX_NAME_CHARACTERS: Final = 100
 SIGNED_FIELDS: Final = ("poll_id", "option_id", "voter_hash", "vote_timestamp", "who", "voter_name")
 """In signing order. All are text; `voter_name` may be absent."""
 
+_APOSTROPHES: Final = dict.fromkeys(
+    map(ord, "\u2018\u2019\u201b\u02b9\u02bb\u02bc\u2032\u00b4`"), "'"
+)
+_MINUS: Final = "\u2212\u02d7\u2043"
 _PURPOSE: Final = b"scrutin poll vote/1"
 
 
@@ -53,9 +57,25 @@ def is_number(text: str) -> bool:
 
 
 def name_hash(key: bytes, contest: str, name: str) -> str:
-    """Hash of a voter's name. Case and the width of blanks make no difference."""
-    folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return keyed_hash(key, Who.NAME, contest, folded)
+    """Hash of a voter's name; names that look the same are the same (:func:`folded_name`)."""
+    return keyed_hash(key, Who.NAME, contest, folded_name(name))
+
+
+def folded_name(name: str) -> str:
+    """A name without what a reader does not see or may type in several ways.
+
+    Case, the width of blanks, invisible characters, and the forms of apostrophes and hyphens make
+    no difference. Accents do.
+    """
+    # First, because the compatibility form of an acute accent alone begins with a blank.
+    plain = unicodedata.normalize("NFKC", name.translate(_APOSTROPHES))
+    shown = "".join(
+        "-" if unicodedata.category(c) == "Pd" or c in _MINUS else c
+        for c in plain.translate(_APOSTROPHES)
+        if unicodedata.category(c) != "Cf"
+    )
+    # Again: folding may take a letter and its accents apart.
+    return " ".join(unicodedata.normalize("NFKC", shown.casefold()).split())
 
 
 def keyed_hash(key: bytes, kind: str, contest: str, text: str) -> str:

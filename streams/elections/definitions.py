@@ -233,6 +233,9 @@ def contest_of(definitions: Definitions, election: ElectionDefinition) -> Contes
 def _by_id(table: str, tables: Mapping[str, list[Row]], make: Any) -> dict[int, Any]:
     found: dict[int, Any] = {}
     for number, row in enumerate(tables.get(table, []), 1):
+        if not any(str(value).strip() for value in row.values() if value is not None):
+            # A spreadsheet writes rows that were emptied.
+            continue
         try:
             one = make(row)
             if found.setdefault(one.id, one) != one:
@@ -246,8 +249,11 @@ def _by_id(table: str, tables: Mapping[str, list[Row]], make: Any) -> dict[int, 
     return found
 
 
-def _codes(named: Mapping[int, Any]) -> dict[str, int]:
-    return {one.code: one.id for one in named.values()}
+def _codes(named: Mapping[int, Any]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for one in named.values():
+        found.setdefault(one.code, []).append(one.id)
+    return found
 
 
 def _get(row: Row, *names: str) -> Any:
@@ -331,7 +337,7 @@ def _election(row: Row, zone: tzinfo) -> ElectionDefinition:
     )
 
 
-def _candidate(row: Row, codes: Mapping[str, Mapping[str, int]]) -> CandidateDefinition:
+def _candidate(row: Row, codes: Mapping[str, Mapping[str, list[int]]]) -> CandidateDefinition:
     def named(what: str) -> int | None:
         value = _get(row, f"{what}_id")
         if value is not None:
@@ -339,13 +345,19 @@ def _candidate(row: Row, codes: Mapping[str, Mapping[str, int]]) -> CandidateDef
         code = _text(row, f"{what}_code")
         if code is not None and code not in codes[what]:
             raise ValueError(f"there is no {what}_code {code!r}")
-        return None if code is None else codes[what][code]
+        if code is None:
+            return None
+        first, *others = codes[what][code]
+        if others:
+            also = " and ".join(map(str, (first, *others)))
+            raise ValueError(f"{what}_code {code!r} belongs to {also}: name the {what}_id")
+        return first
 
     election = named("election")
     if election is None:
-        if len(codes["election"]) != 1:
+        if [len(ids) for ids in codes["election"].values()] != [1]:
             raise ValueError("election_id is missing")
-        [election] = codes["election"].values()
+        [[election, *_]] = codes["election"].values()
     first, last = _text(row, "first_name"), _text(row, "last_name", "name", "candidate_name")
     if first is None and last is None:
         raise ValueError("last_name is missing")

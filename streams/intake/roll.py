@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from streams.adapters.redis.client import redis_errors
 from streams.adapters.redis.roll import VALID_HASHES
+from streams.core.keys import normalise_hash
 from streams.errors import ServiceUnavailable
 from streams.runtime.metrics import BridgeMetrics
 
@@ -102,7 +103,25 @@ class RedisRoll:
         self.metrics.roll_size.set(size)
         self._check(size)
         asked.labels("smismember", "success").inc()
-        return [bool(answer) for chunk in answers for answer in chunk]
+        found = [bool(answer) for chunk in answers for answer in chunk]
+        return found if all(found) else await self._in_capitals(hashes, found)
+
+    async def _in_capitals(self, hashes: Sequence[str], found: list[bool]) -> list[bool]:
+        """Ask again for hashes that others may have put into the set in capital letters."""
+        capitals = {
+            n: hashes[n].upper()
+            for n, there in enumerate(found)
+            if not there and hashes[n].islower() and normalise_hash(hashes[n].upper()) == hashes[n]
+        }
+        places = list(capitals)
+        ask = cast(Callable[..., Any], self.redis.smismember)
+        async with redis_errors("ask the roll"):
+            for start in range(0, len(places), _CHUNK):
+                some = places[start : start + _CHUNK]
+                answers = await ask(VALID_HASHES, [capitals[n] for n in some])
+                for n, there in zip(some, answers, strict=True):
+                    found[n] = bool(there)
+        return found
 
     def _check(self, size: int) -> None:
         if size == 0:

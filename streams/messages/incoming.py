@@ -346,7 +346,8 @@ def parse(body: bytes) -> dict[str, Any]:
         NotAVote: the body is not a JSON object.
     """
     try:
-        text = body.decode("utf-8")
+        # Some writers put a byte order mark before JSON.
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise NotAVote(MalformedReason.NOT_UTF8) from None
     if too_deep(body):
@@ -421,8 +422,7 @@ def id_of(value: Any) -> str:
 
 def _choice(value: Any) -> str:
     text = id_of(text_of(value))
-    lowered = text.lower()
-    return CHOICES.get(lowered, text)
+    return CHOICES.get(text.strip().lower(), text)
 
 
 def _timestamp(value: Any) -> int:

@@ -11,6 +11,8 @@ from typing import Final
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from naive times only
 
+_LEAP_SECOND: Final = re.compile(r"(?<=[T ]\d\d:\d\d:)60(?!\d)", re.IGNORECASE)
+"""Clocks may show it at the end of a minute; Unix time has the next second instead."""
 _POINT: Final = re.compile(r"(?<=\d\d:\d\d:\d\d)[.,](?!\d)")
 
 MAX_TIMESTAMP_US: Final = 253_402_300_799_999_999
@@ -23,6 +25,9 @@ def parse_iso(text: str) -> int | None:
     Returns:
         None if it is not a date and time, or outside 1970 to 9999.
     """
+    if _LEAP_SECOND.search(text):
+        before = parse_iso(_LEAP_SECOND.sub("59", text))
+        return None if before is None else min(before + 1_000_000, MAX_TIMESTAMP_US)
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:

@@ -366,14 +366,17 @@ async def test_exchange_of_deployed_clients_is_bound(world: BridgeHarness) -> No
 
 async def test_roll_decides_and_prevalidated_votes_do_not_ask(world: BridgeHarness) -> None:
     await world.load_roll([0, 1])
-    world.publish([law_vote(0), law_vote(1), law_vote(5)], message_id="m")
+    # Others may write hashes in capital letters.
+    await world.redis.sadd("valid_hashes", voter(2).upper())
+    world.publish([law_vote(0), law_vote(1), law_vote(2), law_vote(5)], message_id="m")
     world.publish([law_vote(6)], queue=AGGREGATION)
     async with world.bridge(SCRUTIN_INGRESS=f"{VALIDATION},{AGGREGATION}"):
-        placed = await world.logged(4)
+        placed = await world.logged(5)
     flags = {p.item.hash: p.item.flags for p in placed if isinstance(p.item, Vote)}
     assert flags == {
         voter(0): Flag.ON_ROLL | Flag.MESSAGE_ID,
         voter(1): Flag.ON_ROLL | Flag.MESSAGE_ID,
+        voter(2): Flag.ON_ROLL | Flag.MESSAGE_ID,
         voter(5): Flag.MESSAGE_ID,
         voter(6): Flag.ON_ROLL | Flag.PREVALIDATED,
     }

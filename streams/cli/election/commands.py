@@ -145,7 +145,9 @@ def read_tables(paths: list[Path]) -> Tables:
     tables: Tables = {}
     for path in paths:
         found = (
-            sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path]
+            sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+            if path.is_dir()
+            else [path]
         )
         for file in found:
             for name, rows in _read_file(file).items():
@@ -154,8 +156,9 @@ def read_tables(paths: list[Path]) -> Tables:
 
 
 def _read_file(file: Path) -> Tables:
+    suffix = file.suffix.lower()
     try:
-        if file.suffix == ".json":
+        if suffix == ".json":
             given = json.loads(file.read_text(encoding="utf-8-sig"))
             if isinstance(given, list):
                 given = {file.stem: given}
@@ -164,7 +167,7 @@ def _read_file(file: Path) -> Tables:
                 raise ValueError("lists of objects by table name are required")
             tables: Tables = given
             return tables
-        if file.suffix == ".parquet":
+        if suffix == ".parquet":
             from pyarrow import parquet  # noqa: PLC0415 - slow to load
 
             return {file.stem: parquet.read_table(file).to_pylist()}

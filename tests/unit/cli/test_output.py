@@ -50,6 +50,17 @@ def test_csv(tmp_path: Path) -> None:
         ]
 
 
+def test_csv_holds_nothing_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
+    """But a hash stays as it is, because an exported roll is loaded again."""
+    columns: dict[str, type] = {"hash": str, "contest": str, "votes": int}
+    names = ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(A1)", "\tx", "a=b"]
+    with open_writer(tmp_path / "t.csv", Format.CSV, columns) as writer:
+        writer.write([{"hash": "-h", "contest": name, "votes": -1} for name in names])
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        _, *rows = csv.reader(file)
+    assert rows == [["-h", name if name == "a=b" else f"'{name}", "-1"] for name in names]
+
+
 def test_json_lines(tmp_path: Path) -> None:
     with open_writer(tmp_path / "t.jsonl", Format.JSONL, COLUMNS) as writer:
         writer.write(ROWS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.control import ContestMethod, ElectionContest
+from streams.cli.election.commands import read_tables
 from streams.core.dates import parse_begin
 from streams.elections.definitions import (
     Definitions,
@@ -117,6 +119,50 @@ def test_a_candidate_stands_in_a_region_or_in_all() -> None:
     mixed = [*TABLES["candidates"], {"id": 31, "election_id": 1, "name": "D"}]
     with pytest.raises(ElectionsRefused, match="some have none"):
         merged(Definitions(), read(TABLES | {"candidates": mixed}))
+
+
+@pytest.mark.parametrize(
+    ("table", "twin", "row", "what"),
+    [
+        ("regions", {"id": 11, "region_code": "N"}, {"region_code": "N"}, "region_code 'N'"),
+        (
+            "elections",
+            {"id": 2, "election_code": "A", "election_name": "B"},
+            {"election_code": "A"},
+            "election_code 'A'",
+        ),
+    ],
+)
+def test_a_code_of_two_rows_names_neither(
+    table: str, twin: dict[str, Any], row: dict[str, Any], what: str
+) -> None:
+    """The last one would win silently, and its candidates would stand in the wrong place."""
+    rows = {
+        "regions": [{"id": 10, "region_code": "N"}],
+        "elections": [{"id": 1, "election_code": "A", "election_name": "A"}],
+    }
+    rows[table] = [*rows[table], twin]
+    candidate = {"id": 30, "last_name": "C", "election_id": 1} | row
+    if "election_code" in row:
+        del candidate["election_id"]
+    with pytest.raises(ElectionsRefused, match=rf"{what} belongs to \d+ and \d+"):
+        read(rows | {"candidates": [candidate]})
+
+
+def test_empty_rows_of_a_spreadsheet_are_left_out() -> None:
+    empty = {"id": "", "region_code": " ", "region_name": None}
+    found = read({"regions": [{"id": "10", "region_code": "N"}, empty, empty]})
+    assert list(found.regions) == [10]
+    with pytest.raises(ElectionsRefused, match="Row 3 of regions"):
+        read({"regions": [{"id": "10", "region_code": "N"}, empty, {"id": "x"}]})
+
+
+def test_files_of_a_folder_are_found_whatever_the_case_of_their_ending(tmp_path: Path) -> None:
+    (tmp_path / "regions.CSV").write_text("id,region_code\n10,N\n,\n")
+    (tmp_path / "parties.Json").write_text('[{"id": 1, "party_code": "A"}]')
+    tables = read_tables([tmp_path])
+    assert sorted(tables) == ["parties", "regions"]
+    assert list(read(tables).regions) == [10]
 
 
 def test_one_id_twice_with_different_content() -> None:

@@ -108,6 +108,30 @@ def test_a_name_is_the_same_however_it_is_written() -> None:
     assert VOTERS.by_name("poll:1", "Ann") != VOTERS.by_name("poll:2", "Ann")
 
 
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ("Μαΐου", "Μαΐου".upper()),
+        ("Ann Bee", "A\u200bnn\ufeff B\u200dee"),
+        ("Ann Bee", "Ann\u00adBee".replace("Bee", " Bee")),
+        ("Aoife O'Neill", "Aoife O\u2019Neill"),
+        ("Aoife O'Neill", "Aoife O\u00b4Neill"),
+        ("Aoife O'Neill", "AOIFE O\uff07NEILL"),
+        ("Jean-Luc", "Jean\u2010Luc"),
+        ("Jean-Luc", "Jean\u2013luc"),
+        ("Jean-Luc", "Jean\u2212Luc"),
+        ("Straße", "STRASSE"),
+    ],
+)
+def test_names_that_look_the_same_are_one_voter(name: str, again: str) -> None:
+    assert VOTERS.by_name("poll:1", name) == VOTERS.by_name("poll:1", again)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Zoë", "Zoe"), ("Jean Luc", "Jean-Luc")])
+def test_names_that_look_different_are_two_voters(one: str, other: str) -> None:
+    assert VOTERS.by_name("poll:1", one) != VOTERS.by_name("poll:1", other)
+
+
 def test_a_cookie_of_another_deployment_is_not_read() -> None:
     token, cookie = VOTERS.new_cookie()
     assert VOTERS.read_cookie(cookie) == token

@@ -175,7 +175,7 @@ def test_choices_of_any_case(word: str) -> None:
     assert vote(DOCUMENTED | {"choice": word}).choice == "oui"
 
 
-@pytest.mark.parametrize("word", ["Peut-être", "OUI ", "ouì"])
+@pytest.mark.parametrize("word", ["Peut-être", "O UI", "ouì"])
 def test_other_words_pass_as_they_are(word: str) -> None:
     assert vote(DOCUMENTED | {"choice": word}).choice == word
 
@@ -213,7 +213,7 @@ def test_timestamps(time: object, micros: int) -> None:
         "",
         "12:00",
         "2025-13-01T00:00:00Z",
-        "2025-11-14T12:00:60Z",
+        "2025-11-14T12:00:61Z",
         # The next day, since Python 3.14.
         "2025-11-14T24:00:00Z",
         "20251114T24",
@@ -233,6 +233,34 @@ def test_timestamps(time: object, micros: int) -> None:
 )
 def test_absurd_timestamps(time: object) -> None:
     assert reason(DOCUMENTED | {"timestamp": time}) == MalformedReason.BAD_TIMESTAMP
+
+
+@pytest.mark.parametrize(
+    ("leap", "after"),
+    [
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+        ("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.25Z"),
+        ("2016-12-31 18:59:60-05:00", "2017-01-01T00:00:00Z"),
+    ],
+)
+def test_a_leap_second_is_the_next_second(leap: str, after: str) -> None:
+    found, expected = (vote(DOCUMENTED | {"timestamp": at}) for at in (leap, after))
+    assert found.timestamp_us == expected.timestamp_us
+    assert reason(DOCUMENTED | {"timestamp": "2016-12-31T23:59:61Z"}) == (
+        MalformedReason.BAD_TIMESTAMP
+    )
+
+
+def test_a_byte_order_mark_before_a_vote_changes_nothing() -> None:
+    body = json.dumps(DOCUMENTED).encode()
+    found, marked = vote(body), vote(b"\xef\xbb\xbf" + body)
+    assert (marked.hash, marked.contest, marked.choice) == (found.hash, found.contest, found.choice)
+
+
+def test_blanks_around_a_law_choice_change_nothing_as_over_http() -> None:
+    assert vote(DOCUMENTED | {"choice": "oui "}).choice == "oui"
+    assert vote(DOCUMENTED | {"choice": " NON"}).choice == "non"
+    assert vote(DOCUMENTED | {"choice": "o ui"}).choice == "o ui"
 
 
 def test_absent_timestamp_is_the_ingest_time() -> None:
@@ -261,7 +289,7 @@ def test_other_hashes_are_taken_exactly(text: str) -> None:
         (b"not json", MalformedReason.NOT_JSON),
         (b"{", MalformedReason.NOT_JSON),
         (json.dumps(DOCUMENTED).encode() + b"x", MalformedReason.NOT_JSON),
-        (b"\xef\xbb\xbf{}", MalformedReason.NOT_JSON),
+        (b"\xef\xbb\xbf{}", MalformedReason.MISSING_HASH),
         (b'{"vote_hash": NaN}', MalformedReason.NOT_JSON),
         (b'{"x": Infinity}', MalformedReason.NOT_JSON),
         (json.dumps(DOCUMENTED).encode("utf-16"), MalformedReason.NOT_UTF8),
