@@ -36,7 +36,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name,
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm', 'f') AND NOT c.relispartition
     AND n.nspname !~ '^(pg_|information_schema$|scrutin_|reader_)'
-    AND (c.relname ~* '(^|_)(votes?|voted|ballots?)(_|$)' OR EXISTS (
+    AND (c.relname ~* '(^|_)(votes?|voted|votelogs?|ballots?)(_|$)' OR EXISTS (
         SELECT 1 FROM pg_attribute AS a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
             AND a.attname IN ('vote_hash', 'voter_hash', 'hash', 'voter_id', 'voter_name',
@@ -45,7 +45,8 @@ WHERE c.relkind IN ('r', 'p', 'm', 'f') AND NOT c.relispartition
         SELECT 1 FROM pg_attribute AS a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
             AND a.attname IN ('vote', 'choice', 'law_id', 'candidate_id', 'election_id',
-                              'option_id', 'poll_id', 'ranked_choices')
+                              'option_id', 'poll_id', 'option_id_id', 'poll_id_id',
+                              'ranked_choices')
     ))
 ORDER BY 1, 2
 """

@@ -110,6 +110,9 @@ async def test_tables_that_are_not_read_are_named(
         "CREATE SCHEMA other",
         "CREATE TABLE other.cast_papers (voter_hash text, choice text)",
         "INSERT INTO other.cast_papers VALUES ('a', 'b')",
+        # As the deployed poll service names its table and columns.
+        "CREATE TABLE polls_votelog (id bigint, voter_name text, poll_id_id int, option_id_id int)",
+        "INSERT INTO polls_votelog VALUES (1, 'Ann', 1, 2), (2, 'Bob', 1, 3), (3, 'Eve', 2, 4)",
         "CREATE TABLE spare_votes (voter_hash text, choice text)",
         "CREATE TABLE voters (voter_hash text)",
         "INSERT INTO voters VALUES ('a')",
@@ -121,7 +124,11 @@ async def test_tables_that_are_not_read_are_named(
         "unknown_tables",
         True,
     )
-    named = ["other.cast_papers: 1 rows", "public.referendum_votes: 2 rows"]
+    named = [
+        "other.cast_papers: 1 rows",
+        "public.polls_votelog: 3 rows",
+        "public.referendum_votes: 2 rows",
+    ]
     assert unknown["details"] == named
     assert (await before.run("adopt"))[0] == ExitCode.FAILED
     assert (await before.run("adopt", "--accept-differences"))[0] == 0
