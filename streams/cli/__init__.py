@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streams.cli.extras import attach_missing, not_installed, provider
+from streams.cli.values import check_arguments
 from streams.errors import ExitCode, ScrutinError
 
 app = typer.Typer(
@@ -87,8 +88,9 @@ def wire(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Entry point: turns Scrutin's errors into one readable message and a named exit code."""
-    wire(sys.argv[1:])
     try:
+        check_arguments(sys.argv[1:])
+        wire(sys.argv[1:])
         app(standalone_mode=True)
     except ScrutinError as error:
         _end(error)

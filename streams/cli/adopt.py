@@ -22,6 +22,7 @@ from streams.adopt.adoption import (
     write_items,
 )
 from streams.cli.show import JsonOption, console, counting, grid, plain, run, write_json
+from streams.cli.values import finite
 from streams.errors import ExitCode, SettingsError
 from streams.runtime import failpoints
 from streams.settings.build import deployment_config
@@ -52,7 +53,9 @@ def command(
     ] = False,
     wait: Annotated[
         float,
-        typer.Option(help="Seconds to wait until workers have counted everything.", min=0),
+        typer.Option(
+            callback=finite, help="Seconds to wait until workers have counted everything.", min=0
+        ),
     ] = 0.0,
     undo_it: Annotated[bool, typer.Option("--undo", help="Move the old tables back.")] = False,
     as_json: JsonOption = False,

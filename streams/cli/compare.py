@@ -13,6 +13,7 @@ from rich.text import Text
 from streams.adopt.compare import SourceTotals, TotalsComparison, compare
 from streams.adopt.counts import parse_source, read_count
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.cli.values import finite
 from streams.cli.watch import IntervalOption, WatchOption, watch
 from streams.errors import ExitCode, SettingsError
 from streams.settings.load import load_settings
@@ -40,7 +41,8 @@ def command(
     ] = "",
     *,
     wait: Annotated[
-        float, typer.Option(help="Seconds to wait until both counts are equal.", min=0)
+        float,
+        typer.Option(callback=finite, help="Seconds to wait until both counts are equal.", min=0),
     ] = 0.0,
     watch_it: WatchOption = False,
     interval: IntervalOption = 2.0,

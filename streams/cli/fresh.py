@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from streams.cli.show import JsonOption, console, counting, run, write_json
+from streams.cli.values import finite
 from streams.maintenance.archive import ArchiveReport, archive_other_log
 from streams.maintenance.guard import require_stopped
 from streams.settings.build import deployment_config
@@ -20,7 +21,10 @@ def command(
         bool, typer.Option("--dry-run", help="Report what would be archived, and change nothing.")
     ] = False,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for processes to leave their group.")
+        float,
+        typer.Option(
+            callback=finite, min=0, help="Seconds to wait for processes to leave their group."
+        ),
     ] = 15.0,
     as_json: JsonOption = False,
 ) -> None:

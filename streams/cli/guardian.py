@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from streams.cli.show import JsonOption, console, counting, plain, run, write_json
+from streams.cli.values import MAX_NUMBER, file_name
 from streams.errors import SettingsError
 from streams.settings.load import load_settings
 from streams.tally.ballot_file import lines_of
@@ -51,11 +52,15 @@ def _group() -> None:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="The guardian's name.")],
+    name: Annotated[str, typer.Argument(callback=file_name, help="The guardian's name.")],
     *,
     election: Annotated[str, typer.Option(help="Election of the key.")],
-    order: Annotated[int, typer.Option(min=1, help="The guardian's number, from 1.")],
-    quorum: Annotated[int, typer.Option(min=1, help="Number of guardians required to decrypt.")],
+    order: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="The guardian's number, from 1.")
+    ],
+    quorum: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Number of guardians required to decrypt.")
+    ],
     directory: Annotated[Path, typer.Option(help="Folder for the two files.")] = Path(),
     passphrase_file: PassphraseFile = None,
 ) -> None:

@@ -15,6 +15,7 @@ from streams.adapters.kafka.admin import ensure_topics
 from streams.adapters.kafka.writer import writing
 from streams.adapters.postgres.connection import connect, translated
 from streams.cli.show import counting
+from streams.cli.values import finite
 from streams.control.issuer import Issuer
 from streams.errors import ServiceUnavailable
 from streams.settings.model import Settings
@@ -22,6 +23,7 @@ from streams.settings.model import Settings
 WaitOption = Annotated[
     float,
     typer.Option(
+        callback=finite,
         help="Seconds to wait until every partition has passed the command and counted all votes "
         "before it; 0: do not wait.",
         min=0,

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from streams.adapters.kafka.view import LogView
 from streams.adapters.redis.client import redis_client
 from streams.cli.show import JsonOption, answer, console, counting, grid, run
+from streams.cli.values import finite
 from streams.errors import ExitCode
 from streams.maintenance.mirror import Advance, Comparison, MirrorLog, compare, rebuild
 from streams.settings.load import load_settings
@@ -31,7 +32,10 @@ app = typer.Typer(
 def check(
     *,
     wait: Annotated[
-        float, typer.Option(help="Seconds to wait for a running mirror to catch up.", min=0)
+        float,
+        typer.Option(
+            callback=finite, help="Seconds to wait for a running mirror to catch up.", min=0
+        ),
     ] = 5.0,
     as_json: JsonOption = False,
 ) -> None:

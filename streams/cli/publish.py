@@ -13,6 +13,7 @@ import uvloop
 from streams.adapters.redis.roll import load_roll
 from streams.cli.roll import log_roll
 from streams.cli.show import JsonOption, console, counting, quiet_drivers, run, write_json
+from streams.cli.values import MAX_NUMBER, finite
 from streams.errors import ExitCode
 from streams.load.election import ELECTIONS, VALIDATION, LoadPlan, SyntheticElection
 from streams.load.expected import Expected
@@ -47,16 +48,28 @@ def _option(text: str) -> Any:
 def command(
     *,
     votes: Annotated[
-        int, typer.Option(min=0, help="Votes to be counted; all other messages are extra.")
+        int,
+        typer.Option(
+            min=0, max=MAX_NUMBER, help="Votes to be counted; all other messages are extra."
+        ),
     ] = (50_000),
     laws: Annotated[int, typer.Option(min=1, max=999, help="Laws to vote on.")] = 5,
     voters: Annotated[
-        int, typer.Option(min=0, help="Citizens on the roll; 0 for a quarter more than needed.")
+        int,
+        typer.Option(
+            min=0, max=MAX_NUMBER, help="Citizens on the roll; 0 for a quarter more than needed."
+        ),
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Different seeds make different voters.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_NUMBER, help="Different seeds make different voters.")
+    ] = 1,
     rate: Annotated[
         float,
-        typer.Option(min=0, help="Messages a second, at fixed times; 0: as fast as possible."),
+        typer.Option(
+            callback=finite,
+            min=0,
+            help="Messages a second, at fixed times; 0: as fast as possible.",
+        ),
     ] = 0,
     queue: Annotated[
         str, typer.Option(help="votes.validation, or votes.aggregation (no check of the roll).")

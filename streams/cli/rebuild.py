@@ -10,6 +10,7 @@ import typer
 
 from streams.adapters.kafka.view import LogView
 from streams.cli.show import JsonOption, answer, console, counting, grid, run
+from streams.cli.values import finite
 from streams.errors import ExitCode
 from streams.maintenance import postgres as of_postgres
 from streams.maintenance import topics as of_topics
@@ -41,7 +42,10 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Compare and change nothing. Exit code 3: it differs.")
 ]
 Wait = Annotated[
-    float, typer.Option("--wait", min=0, help="Seconds to wait for processes to leave their group.")
+    float,
+    typer.Option(
+        "--wait", callback=finite, min=0, help="Seconds to wait for processes to leave their group."
+    ),
 ]
 
 

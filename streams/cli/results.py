@@ -14,6 +14,7 @@ from rich.text import Text
 from streams.adapters.postgres.connection import connected
 from streams.cli.election.show import render_result
 from streams.cli.show import JsonOption, plain
+from streams.cli.values import contest_name
 from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
 from streams.elections.results import ElectionResult
 from streams.elections.store import find, read_definitions, read_result
@@ -31,7 +32,9 @@ _COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "red")
 def command(
     law: Annotated[
         str | None,
-        typer.Argument(metavar="LAW", help="Id of a law or an election; default all."),
+        typer.Argument(
+            metavar="LAW", callback=contest_name, help="Id of a law or an election; default all."
+        ),
     ] = None,
     *,
     watch_it: WatchOption = False,

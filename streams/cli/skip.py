@@ -10,6 +10,7 @@ from schemas.skip import Skip
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.writer import writing
 from streams.cli.show import JsonOption, console, iso, moment, run, write_json
+from streams.cli.values import MAX_NUMBER
 from streams.control.skips import UNDECODABLE_RECORD, decide_skip
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC, changelog_topic
 from streams.errors import ScrutinError
@@ -19,8 +20,8 @@ from streams.settings.model import Settings
 
 def command(
     topic: Annotated[str, typer.Argument(help="As named by the worker that stopped.")],
-    partition: Annotated[int, typer.Argument(min=0)],
-    offset: Annotated[int, typer.Argument(min=0)],
+    partition: Annotated[int, typer.Argument(min=0, max=MAX_NUMBER)],
+    offset: Annotated[int, typer.Argument(min=0, max=2**63 - 1)],
     *,
     reason: Annotated[
         str, typer.Option(help="Why, for later readers of the log.", show_default=False)

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.values import MAX_NUMBER, finite
 from streams.devstack.cluster import LARGEST
 from streams.devstack.stack import ServiceStatus, Stack
 from streams.errors import ExitCode, StackError
@@ -76,7 +77,8 @@ def up(
     ] = False,
     docker: Annotated[bool, typer.Option("--docker", help="Run containers, or fail.")] = False,
     deadline: Annotated[
-        float, typer.Option(min=1, help="Seconds for each service to become ready.")
+        float,
+        typer.Option(callback=finite, min=1, help="Seconds for each service to become ready."),
     ] = 90.0,
     kafka_heap: Annotated[str, typer.Option(help="Heap of Kafka's Java, e.g. 512m.")] = "512m",
     brokers: Annotated[int, typer.Option(help="Brokers of Kafka: 1, or 3 for replication.")] = 1,
@@ -151,7 +153,9 @@ def env(as_json: AsJson = False) -> None:
 @app.command()
 def logs(
     service: Annotated[str | None, typer.Argument(help="Default: all services.")] = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of each service.")] = 50,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", min=0, max=MAX_NUMBER, help="Lines of each service.")
+    ] = 50,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow until Ctrl-C.")] = False,
 ) -> None:
     """Print the services' logs."""

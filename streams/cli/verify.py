@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.cli.values import MAX_NUMBER, finite
 from streams.errors import ExitCode
 from streams.load.checks import Report
 from streams.load.expected import Expected, read_expected
@@ -35,9 +36,14 @@ def command(
     *,
     expected: Annotated[Path, typer.Argument(help="Written by `scrutin publish`.")],
     wait: Annotated[
-        float, typer.Option(min=0, help="Give up after this many seconds without a change.")
+        float,
+        typer.Option(
+            callback=finite, min=0, help="Give up after this many seconds without a change."
+        ),
     ] = 30.0,
-    sample: Annotated[int, typer.Option(min=0, help="Differing lines to show.")] = 10,
+    sample: Annotated[
+        int, typer.Option(min=0, max=MAX_NUMBER, help="Differing lines to show.")
+    ] = 10,
     review: Annotated[
         bool, typer.Option("--review/--no-review", help="Compare the review queue too.")
     ] = True,

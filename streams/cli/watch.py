@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streams.cli.show import answer, console, run, write_json
+from streams.cli.values import finite
 from streams.errors import ServiceUnavailable
 
 T = TypeVar("T")
@@ -23,7 +24,10 @@ WatchOption = Annotated[
     typer.Option("--watch", "-w", help="Refresh until Ctrl-C; with --json one line each time."),
 ]
 IntervalOption = Annotated[
-    float, typer.Option("--interval", min=0.1, metavar="SECONDS", help="Interval of --watch.")
+    float,
+    typer.Option(
+        "--interval", callback=finite, min=0.1, metavar="SECONDS", help="Interval of --watch."
+    ),
 ]
 
 

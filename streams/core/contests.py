@@ -29,10 +29,12 @@ from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import ELECTION_PREFIX, MAX_CONTEST_BYTES, is_contest_name
 from streams.core.polls import POLL_PREFIX
 from streams.core.ranking import SEPARATOR, TOGETHER
+from streams.core.texts import is_plain
 from streams.errors import ScrutinError
 
 LAW_CHOICES: Final = ("oui", "non")
 
+MAX_TITLE_CHARACTERS: Final = 1000
 _ORDER: Final[Mapping[str, int]] = {state: number for number, state in enumerate(ContestState)}
 _MAY_CHANGE_WHILE_OPEN: Final = frozenset({"state", "title", "closes_ms"})
 
@@ -99,11 +101,17 @@ def draft(
     kind = kind_of(name)
     if not name.removeprefix(_PREFIXES[kind]) and kind is not ContestKind.ELECTION:
         raise _refused(name, "A contest has no id", "Name it")
-    if not is_contest_name(name):
+    if not (is_contest_name(name) and is_plain(name)):
         raise _refused(
             name,
-            f"An id has 1 to {MAX_CONTEST_BYTES} bytes of Unicode text without U+0000",
+            f"An id has 1 to {MAX_CONTEST_BYTES} bytes of text, all of which is seen",
             "Choose another",
+        )
+    if len(title) > MAX_TITLE_CHARACTERS or not is_plain(title, joiners=True):
+        raise _refused(
+            name,
+            f"A title is one line of up to {MAX_TITLE_CHARACTERS} characters that are seen",
+            "Write another",
         )
     if roll not in set(ContestRoll):
         raise _refused(name, f"There is no roll {roll!r}", f"Use {', '.join(ContestRoll)}")
@@ -113,6 +121,8 @@ def draft(
         allowed = list(dict.fromkeys(choices))
         if kind is ContestKind.LAW and not set(allowed) <= set(LAW_CHOICES):
             raise _refused(name, "A law's choices are oui and non", "Leave them out")
+        if not all(is_contest_name(each) and is_plain(each, joiners=True) for each in allowed):
+            raise _refused(name, "A choice is empty, too long, or not all seen", "Name it")
         if not allowed:
             raise _refused(name, "A contest has no choices", "Name them, or leave them out")
     if opens_ms is not None and closes_ms is not None and closes_ms <= opens_ms:

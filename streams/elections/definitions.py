@@ -15,6 +15,7 @@ from schemas.control import Contest, ContestMethod, ContestRoll, RankedRules
 from streams.core.contests import draft
 from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import ELECTION_PREFIX
+from streams.core.texts import is_plain
 from streams.elections.rules import PRESETS, read_rules
 from streams.errors import ScrutinError
 
@@ -269,8 +270,8 @@ def _text(row: Row, *names: str) -> str | None:
     if value is None:
         return None
     text = str(value)
-    if "\0" in text:
-        raise ValueError(f"{names[0]} contains a NUL character")
+    if not is_plain(text, joiners=True, lines=True):
+        raise ValueError(f"{names[0]} contains control characters or characters without width")
     return text
 
 

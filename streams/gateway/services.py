@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
+from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp
 from redis.asyncio import Redis
 
@@ -44,6 +45,7 @@ from streams.gateway.store import (
 from streams.gateway.subscriptions import Subscriptions
 from streams.gateway.tally_service import TallyService
 from streams.gateway.throttle import Throttle
+from streams.gateway.vote_calls import VoteCall
 from streams.gateway.vote_sink import VoteSink
 from streams.gateway.voters import Voters
 from streams.inspect.lag import measure
@@ -120,54 +122,99 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
             return [] if sink.fault is None else [sink.fault]
 
         expose_health(metrics.registry, ready, retry.outages)
-        polls = Polls(store, writer, partitions=deployment.kafka.partitions, name=deployment.name)
-        cards = Cards(polls)
-        voters = Voters(poll_key(secret), config.api_keys)
-        receipts = Receipts(secret.encode())
-        proxies = TrustedProxies(config.http.trusted_proxies)
-        limits = VoteLimits(Throttle(redis, config.throttle, metrics), proxies)
-        shown = Polls(reads, writer, partitions=deployment.kafka.partitions, name=deployment.name)
-        views = PollViews(shown, reads, voters, limits)
-        zone = zone_of(config.time_zone)
-        submitter = VoteSubmitter(sink, receipts, metrics)
+        handlers, calls = handlers_and_calls(
+            config,
+            metrics,
+            ready,
+            redis=redis,
+            sink=sink,
+            store=store,
+            reads=reads,
+            subscriptions=subscriptions,
+            tallies=tallies,
+            writer=writer,
+        )
         app = create_app(
-            [
-                *status_handlers(ready=ready, registry=metrics.registry),
-                *health_handlers(sink=sink, sink_name=config.confirm, store=store, redis=redis),
-                *receipt_handlers(receipts=receipts, store=reads),
-                *result_handlers(store=reads, polls=shown, zone=zone),
-                *election_handlers(store=reads),
-                *live_handlers(subscriptions=subscriptions),
-                *poll_handlers(polls=shown, cards=Cards(shown), views=views),
-                *poll_editing_handlers(
-                    polls=polls, cards=cards, views=views, limits=limits, zone=zone
-                ),
-                *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
-                *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
-                *page_handlers(),
-            ],
-            [
-                *official_vote_calls(
-                    submitter=submitter,
-                    limits=limits,
-                    roll=RollLookup(redis, deployment.roll),
-                    store=store,
-                    windows=VotingWindows(store, config.intake.enforce_contests),
-                ),
-                *poll_vote_calls(
-                    cards=cards,
-                    store=store,
-                    voters=voters,
-                    limits=limits,
-                    submitter=submitter,
-                    proxies=proxies,
-                ),
-            ],
+            handlers,
+            calls,
             metrics=metrics,
             max_body_bytes=config.http.max_body_bytes,
             cors_origins=config.http.cors_origins,
         )
         yield Gateway(app, sink)
+
+
+def handlers_and_calls(
+    config: GatewayConfig,
+    metrics: GatewayMetrics,
+    ready: Callable[[], list[str]],
+    *,
+    redis: Redis,
+    sink: VoteSink,
+    store: Store,
+    reads: Store,
+    subscriptions: Subscriptions,
+    tallies: TallyService,
+    writer: LogWriter,
+) -> tuple[list[BaseRouteHandler], list[VoteCall]]:
+    """Everything that a gateway serves.
+
+    Args:
+        config: of the gateway.
+        metrics: of the gateway.
+        ready: says why it can take no votes now.
+        redis: client.
+        sink: where votes go.
+        store: for votes.
+        reads: for readers.
+        subscriptions: live totals.
+        tallies: encrypted elections.
+        writer: of the log, for polls.
+    """
+    deployment = config.intake.deployment
+    secret = config.intake.secret
+    polls = Polls(store, writer, partitions=deployment.kafka.partitions, name=deployment.name)
+    cards = Cards(polls)
+    voters = Voters(poll_key(secret), config.api_keys)
+    receipts = Receipts(secret.encode())
+    proxies = TrustedProxies(config.http.trusted_proxies)
+    limits = VoteLimits(Throttle(redis, config.throttle, metrics), proxies)
+    shown = Polls(reads, writer, partitions=deployment.kafka.partitions, name=deployment.name)
+    views = PollViews(shown, reads, voters, limits)
+    zone = zone_of(config.time_zone)
+    submitter = VoteSubmitter(sink, receipts, metrics)
+    return (
+        [
+            *status_handlers(ready=ready, registry=metrics.registry),
+            *health_handlers(sink=sink, sink_name=config.confirm, store=store, redis=redis),
+            *receipt_handlers(receipts=receipts, store=reads),
+            *result_handlers(store=reads, polls=shown, zone=zone),
+            *election_handlers(store=reads),
+            *live_handlers(subscriptions=subscriptions),
+            *poll_handlers(polls=shown, cards=Cards(shown), views=views),
+            *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),
+            *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
+            *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
+            *page_handlers(),
+        ],
+        [
+            *official_vote_calls(
+                submitter=submitter,
+                limits=limits,
+                roll=RollLookup(redis, deployment.roll),
+                store=store,
+                windows=VotingWindows(store, config.intake.enforce_contests),
+            ),
+            *poll_vote_calls(
+                cards=cards,
+                store=store,
+                voters=voters,
+                limits=limits,
+                submitter=submitter,
+                proxies=proxies,
+            ),
+        ],
+    )
 
 
 def _sink(config: GatewayConfig, redis: Redis, retry: Retry, metrics: GatewayMetrics) -> VoteSink:

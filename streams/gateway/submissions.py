@@ -16,6 +16,7 @@ from schemas.votes import Kind
 from streams.core import ranking
 from streams.core.keys import ELECTION_PREFIX, normalise_hash, stored_hash
 from streams.core.polls import POLL_PREFIX
+from streams.core.texts import is_plain
 from streams.gateway.receipts import Submission
 from streams.messages.decode import identity_of
 from streams.messages.incoming import MAX_HASH_BYTES, MAX_ID_BYTES
@@ -162,7 +163,8 @@ def candidate_vote(
     candidate = _sized("candidate_id", candidate_id)
     election = None if election_id is None else _sized("election_id", election_id)
     contest = ELECTION_PREFIX + (election or "")
-    message = CandidateMessage(known, candidate, format_us(at_us), election, region_id)
+    region = None if region_id is None else _id("region_id", region_id)
+    message = CandidateMessage(known, candidate, format_us(at_us), election, region)
     if ranked:
         ranks = [_sized("ranked_choices", each) for each in ranked]
         # A voter at a screen can still correct it; a marked paper counts by the rules.
@@ -219,9 +221,5 @@ def _sized(field: str, text: str, max_bytes: int = MAX_ID_BYTES) -> str:
 
 
 def _text(field: str, text: str) -> None:
-    if "\0" in text:
-        raise Faulty(field, "must not hold U+0000")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Faulty(field, "must be Unicode text") from None
+    if not is_plain(text):
+        raise Faulty(field, "must hold no control characters and none without width")

@@ -19,6 +19,7 @@ from streams.cli.contest.show import (
 )
 from streams.cli.issuing import WaitOption
 from streams.cli.show import JsonOption
+from streams.cli.values import contest_name
 from streams.core.contests import (
     archive,
     close_now,
@@ -44,7 +45,10 @@ app = typer.Typer(
 )
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="CONTEST", help="A law's id, election:ID or poll:ID.")
+    str,
+    typer.Argument(
+        metavar="CONTEST", callback=contest_name, help="A law's id, election:ID or poll:ID."
+    ),
 ]
 
 _STEP: Final = re.compile(r"^(\d+)(s|m|h|d)$")

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from streams.adapters.postgres.connection import connected
 from streams.cli.show import JsonOption, answer, console, facts, grid, plain, run
+from streams.cli.values import contest_name
 from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
 from streams.core.contests import contest_id
 from streams.core.dates import described
@@ -58,7 +59,7 @@ def list_contests(
 
 
 def show_contest(
-    name: Annotated[str, typer.Argument(metavar="CONTEST", help="Its id.")],
+    name: Annotated[str, typer.Argument(metavar="CONTEST", callback=contest_name, help="Its id.")],
     *,
     as_json: JsonOption = False,
 ) -> None:

@@ -14,6 +14,7 @@ import uvloop
 
 from streams.cli.demo.screen import Screen
 from streams.cli.show import counting
+from streams.cli.values import MAX_NUMBER
 from streams.errors import ExitCode
 from streams.load.demo import Demo, DemoReport
 from streams.load.election import VALIDATION, LoadPlan
@@ -24,12 +25,16 @@ from streams.settings.load import load_settings
 
 def command(
     *,
-    votes: Annotated[int, typer.Option(min=1, help="Votes to be counted.")] = 50_000,
+    votes: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Votes to be counted.")
+    ] = 50_000,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers to run.")] = 1,
     ingress: Annotated[
         str, typer.Option(help="votes.validation, or votes.aggregation (no check of the roll).")
     ] = VALIDATION,
-    seed: Annotated[int, typer.Option(min=0, help="Different seeds make different votes.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_NUMBER, help="Different seeds make different votes.")
+    ] = 1,
     tls: Annotated[
         bool, typer.Option("--tls", help="Use TLS and passwords for all services.")
     ] = False,

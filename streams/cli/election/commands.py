@@ -17,6 +17,7 @@ from streams.cli.contest.changes import show_changed
 from streams.cli.election.show import render_result
 from streams.cli.issuing import WaitOption, issuing, passed
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.cli.values import contest_name
 from streams.core.contests import create
 from streams.elections.definitions import (
     TABLES,
@@ -220,7 +221,10 @@ def list_elections(*, as_json: JsonOption = False) -> None:
 
 @app.command("count")
 def count_election(
-    name: Annotated[str, typer.Argument(metavar="ELECTION", help="Its id, code or contest.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ELECTION", callback=contest_name, help="Its id, code or contest."),
+    ],
     *,
     as_json: JsonOption = False,
 ) -> None:

@@ -14,6 +14,7 @@ from streams.cli.roll import log_roll, redis_roll
 from streams.cli.roll.files import RollFiles, RollSummary
 from streams.cli.roll.hash_kind import HashCheck, HashKind
 from streams.cli.show import JsonOption, answer, console, counting, facts, plain, run, write_json
+from streams.cli.values import contest_name
 from streams.core.contests import contest_id, kind_of
 from streams.core.keys import normalise_hash
 from streams.errors import ExitCode, SettingsError
@@ -49,6 +50,7 @@ ContestOption = Annotated[
     typer.Option(
         "--contest",
         metavar="ID",
+        callback=contest_name,
         help="Entries for these elections or polls (election:1, poll:7), in the log; default: "
         "for laws.",
     ),

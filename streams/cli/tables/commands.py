@@ -21,6 +21,7 @@ from streams.cli.show import (
     write_json,
 )
 from streams.cli.tables.rows import TableName, export, scan
+from streams.cli.values import contest_name
 from streams.core.keys import ELECTION_PREFIX, normalise_hash, partition_of, voter_key
 from streams.core.topics import WINDOWS_TOPIC, changelog_topic
 from streams.errors import ExitCode, ScrutinError
@@ -112,7 +113,12 @@ def get(
     ],
     election: Annotated[
         str | None,
-        typer.Option("--election", metavar="ID", help="Election of the vote; default: a law."),
+        typer.Option(
+            "--election",
+            metavar="ID",
+            callback=contest_name,
+            help="Election of the vote; default: a law.",
+        ),
     ] = None,
     show_choice: Annotated[
         bool,

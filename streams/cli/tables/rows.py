@@ -23,6 +23,7 @@ from streams.cli.show import (
     write_json,
 )
 from streams.cli.since import parse_since
+from streams.cli.values import MAX_NUMBER, contest_name
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.topics import WINDOWS_TOPIC, changelog_topic
 from streams.errors import ScrutinError
@@ -42,9 +43,12 @@ class TableName(StrEnum):
     WINDOWS = "windows"
 
 
-Law = Annotated[str | None, typer.Option("--law", metavar="ID", help="Only this law.")]
+Law = Annotated[
+    str | None, typer.Option("--law", metavar="ID", callback=contest_name, help="Only this law.")
+]
 Election = Annotated[
-    str | None, typer.Option("--election", metavar="ID", help="Only this election.")
+    str | None,
+    typer.Option("--election", metavar="ID", callback=contest_name, help="Only this election."),
 ]
 Since = Annotated[
     str | None,
@@ -87,6 +91,7 @@ def scan(
         typer.Option(
             "--limit",
             min=0,
+            max=MAX_NUMBER,
             metavar="N",
             help="Maximum number of rows; for windows the latest; 0: all.",
         ),

@@ -14,6 +14,7 @@ from schemas.tally import Mode
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.cli.tally import file_commands  # noqa: F401 - its commands are in the group
 from streams.cli.tally.group import ElectionArgument, app, ask, say
+from streams.cli.values import MAX_NUMBER
 from streams.errors import ExitCode, SettingsError
 from streams.runtime.logs import configure_logging
 from streams.settings.build import tally_config
@@ -177,10 +178,14 @@ def results(election: ElectionArgument, as_json: JsonOption = False) -> None:
 @app.command()
 def demo(
     *,
-    ballots: Annotated[int, typer.Option(min=5, help="Ballots to cast.")] = 60,
+    ballots: Annotated[int, typer.Option(min=5, max=MAX_NUMBER, help="Ballots to cast.")] = 60,
     candidates: Annotated[int, typer.Option(min=2, max=50, help="Candidates.")] = 4,
-    chunk_size: Annotated[int, typer.Option(min=1, help="Ballots of a chunk.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Different seeds make different votes.")] = 1,
+    chunk_size: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Ballots of a chunk.")
+    ] = 10,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_NUMBER, help="Different seeds make different votes.")
+    ] = 1,
 ) -> None:
     """Hold a small encrypted election on its own services, and prove the count.
 

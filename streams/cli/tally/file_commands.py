@@ -11,6 +11,7 @@ import typer
 
 from streams.cli.show import JsonOption, counting, run, write_json
 from streams.cli.tally.group import ElectionArgument, app, ask, lines_of, say
+from streams.cli.values import MAX_NUMBER
 from streams.errors import ExitCode, SettingsError
 from streams.settings.build import tally_config
 from streams.settings.load import load_settings
@@ -44,7 +45,9 @@ def manifest(
     ],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the manifest.")],
-    elect: Annotated[int, typer.Option(min=1, help="Number of choices in each.")] = 1,
+    elect: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Number of choices in each.")
+    ] = 1,
 ) -> None:
     """Write a simple manifest: one district, one kind of ballot.
 
@@ -66,7 +69,9 @@ def setup(
     ],
     keys: Annotated[list[Path], typer.Argument(help="All guardians' NAME.public.json.")],
     *,
-    quorum: Annotated[int, typer.Option(min=1, help="Number of guardians required to decrypt.")],
+    quorum: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Number of guardians required to decrypt.")
+    ],
     backups: Annotated[
         Path | None, typer.Option(help="Folder with the guardians' backups.")
     ] = None,

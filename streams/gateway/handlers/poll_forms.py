@@ -11,6 +11,7 @@ import msgspec
 
 from streams.core.dates import parse_begin, parse_end
 from streams.core.polls import MAX_NAME_CHARACTERS, Who, is_number
+from streams.core.texts import is_plain
 from streams.gateway.poll_store import Proof, Wanted
 from streams.gateway.problems import Problem
 
@@ -113,15 +114,15 @@ def checked(form: PollForm, zone: tzinfo = UTC) -> Wanted:
     """
     faults: dict[str, list[str]] = {}
 
-    def check(name: str, text: str, longest: int, least: int = 1) -> str:
+    def check(name: str, text: str, longest: int, least: int = 1, *, lines: bool = False) -> str:
         try:
-            return bounded(name, text.strip(), longest, least)
+            return bounded(name, text.strip(), longest, least, lines=lines)
         except Problem as problem:
             faults.update(problem.faults)
             return ""
 
     title = check("title", form.title, MAX_TITLE)
-    description = check("description", form.description, MAX_DESCRIPTION, 0)
+    description = check("description", form.description, MAX_DESCRIPTION, 0, lines=True)
     creator = check("creator_name", form.creator_name, MAX_NAME_CHARACTERS)
     options = [check("options", option.text, MAX_OPTION) for option in form.options]
     if not 2 <= len(options) <= 10:
@@ -155,20 +156,12 @@ def _time(faults: dict[str, list[str]], name: str, parse: Callable[[], int | Non
     return at_ms
 
 
-def bounded(name: str, text: str, longest: int, least: int = 1) -> str:
+def bounded(name: str, text: str, longest: int, least: int = 1, *, lines: bool = False) -> str:
     if not least <= len(text) <= longest:
         raise fault_of(name, f"must have {least} to {longest} characters")
-    if "\0" in text:
-        raise fault_of(name, "must not hold U+0000")
-    utf8(name, text)
+    if not is_plain(text, joiners=True, lines=lines):
+        raise fault_of(name, "must hold no control characters and none without width")
     return text
-
-
-def utf8(name: str, text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise fault_of(name, "must be Unicode text") from None
 
 
 def storable(text: str | None) -> None:

@@ -17,7 +17,6 @@ from streams.gateway.handlers.poll_forms import (
     bounded,
     fault_of,
     number_of,
-    utf8,
 )
 from streams.gateway.handlers.poll_views import Cards
 from streams.gateway.handlers.submit import VoteLimits, VoteSubmitter
@@ -125,7 +124,8 @@ def _voter(
             return known, None, None
         case Who.ROLL:
             given = data.voter_hash or ""
-            if "\0" in given or not 1 <= len(utf8("voter_hash", given)) <= MAX_HASH_BYTES:
+            bounded("voter_hash", given, MAX_HASH_BYTES)
+            if len(given.encode()) > MAX_HASH_BYTES:
                 raise fault_of("voter_hash", f"must have 1 to {MAX_HASH_BYTES} bytes")
             return normalise_hash(given), None, None
 

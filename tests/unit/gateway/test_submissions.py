@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.votes import Kind, Vote
 from streams.core.keys import ELECTION_PREFIX, stored_hash, voter_key
 from streams.core.polls import POLL_PREFIX
+from streams.core.texts import is_plain
 from streams.gateway.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt, Receipts, Submission
 from streams.gateway.store import MAX_POINTS, STEPS_S, fate_of, step_for
 from streams.gateway.submissions import (
@@ -82,7 +83,7 @@ def test_credentials_have_bounds(nas: str, code: str, field: str) -> None:
 @given(
     at_us=st.integers(0, 4_000_000_000_000_000),
     law=st.text(min_size=1, max_size=40).filter(
-        lambda t: "\0" not in t and not t.startswith((ELECTION_PREFIX, POLL_PREFIX))
+        lambda t: is_plain(t) and not t.startswith((ELECTION_PREFIX, POLL_PREFIX))
     ),
     choice=st.sampled_from(["oui", "NON", " Oui "]),
 )
