@@ -264,6 +264,9 @@ NOT_HERE = {
     "make setup": NotHere("made the environment that the tests run in", _TARGETS),
     ". .venv/bin/activate": NotHere("the tests run in that environment", _TARGETS),
     "make lint": NotHere("runs beside the tests in CI", _TARGETS),
+    "python -m tests.doors": NotHere(
+        "a test compares the page with what it would write", "tests/unit/doors/test_doors.py"
+    ),
     "python -m tests.tools.prose": NotHere("runs in `make lint`", "tests/unit/test_prose.py"),
     "make audit": NotHere("asks a server", "tests/unit/programs/test_audit.py"),
     "make lock": NotHere("asks package registries", _TARGETS),

@@ -81,7 +81,9 @@ def up(
         typer.Option(callback=finite, min=1, help="Seconds for each service to become ready."),
     ] = 90.0,
     kafka_heap: Annotated[str, typer.Option(help="Heap of Kafka's Java, e.g. 512m.")] = "512m",
-    brokers: Annotated[int, typer.Option(help="Brokers of Kafka: 1, or 3 for replication.")] = 1,
+    brokers: Annotated[
+        int, typer.Option(min=1, max=LARGEST, help="Brokers of Kafka: 1, or 3 for replication.")
+    ] = 1,
     tls: Annotated[
         bool,
         typer.Option("--tls", help="Use TLS with a private authority, and passwords."),

@@ -127,8 +127,10 @@ def problem_of(error: Exception, path: str) -> Problem | None:
             return _unfit(path, error.detail, _faults(error))
         case HTTPException():
             return Problem(error.status_code, error.detail, headers=dict(error.headers or {}))
-        case ContestRefused():
-            return Problem(HTTPStatus.BAD_REQUEST, error.what)
+        case ContestRefused() | UnicodeDecodeError() | RecursionError():
+            # The framework reads bodies of polls.
+            what = error.what if isinstance(error, ContestRefused) else "The body is not JSON"
+            return Problem(HTTPStatus.BAD_REQUEST, what)
         case ServiceUnavailable():
             return Unavailable(error.what)
     return None

@@ -126,8 +126,8 @@ def law_vote(vote_hash: str, law_id: str, choice: str, *, at_us: int) -> Outgoin
     Raises:
         Faulty: a field does not fit.
     """
-    known = normalise_hash(_sized("vote_hash", vote_hash, MAX_HASH_BYTES))
-    law = _sized("law_id", law_id)
+    known = normalise_hash(sized("vote_hash", vote_hash, MAX_HASH_BYTES))
+    law = sized("law_id", law_id)
     if law.startswith((ELECTION_PREFIX, POLL_PREFIX)):
         raise Faulty("law_id", "is reserved")
     word = choice.strip().lower()
@@ -159,14 +159,14 @@ def candidate_vote(
     Raises:
         Faulty: a field does not fit.
     """
-    known = normalise_hash(_sized("voter_hash", voter_hash, MAX_HASH_BYTES))
-    candidate = _sized("candidate_id", candidate_id)
-    election = None if election_id is None else _sized("election_id", election_id)
+    known = normalise_hash(sized("voter_hash", voter_hash, MAX_HASH_BYTES))
+    candidate = sized("candidate_id", candidate_id)
+    election = None if election_id is None else sized("election_id", election_id)
     contest = ELECTION_PREFIX + (election or "")
-    region = None if region_id is None else _id("region_id", region_id)
+    region = None if region_id is None else sized("region_id", region_id)
     message = CandidateMessage(known, candidate, format_us(at_us), election, region)
     if ranked:
-        ranks = [_sized("ranked_choices", each) for each in ranked]
+        ranks = [sized("ranked_choices", each) for each in ranked]
         # A voter at a screen can still correct it; a marked paper counts by the rules.
         if len(set(ranks)) < len(ranks):
             raise Faulty("ranked_choices", "must name every candidate once")
@@ -213,7 +213,12 @@ def _codes(code: str) -> list[str]:
     return list(dict.fromkeys((given, given.upper())))
 
 
-def _sized(field: str, text: str, max_bytes: int = MAX_ID_BYTES) -> str:
+def sized(field: str, text: str, max_bytes: int = MAX_ID_BYTES) -> str:
+    """A text of a request.
+
+    Raises:
+        Faulty: it is empty or too long, or not all of it is seen.
+    """
     _text(field, text)
     if not 1 <= len(text.encode()) <= max_bytes:
         raise Faulty(field, f"must have 1 to {max_bytes} bytes")

@@ -228,7 +228,7 @@ def read_expected(path: Path) -> Expected:
             where={"file": path, "error": error.strerror},
             todo="`scrutin publish --expected FILE` writes it",
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(
             "The file is not an expected outcome", where={"file": path, "error": error}
         ) from error

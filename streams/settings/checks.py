@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from streams.errors import SettingsError
 from streams.runtime import failpoints
-from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, TALLY_QUEUES, VALIDATION
+from streams.settings.queues import (
+    AGGREGATION,
+    INGRESS,
+    POLL_UPDATES,
+    REVIEW,
+    TALLY_QUEUES,
+    VALIDATION,
+)
 
 if TYPE_CHECKING:
     from streams.settings.model import Settings
@@ -29,7 +36,7 @@ def _refuse(what: str, variable: str, todo: str) -> NoReturn:
 def check_queues(settings: Settings) -> None:
     """Refuse unknown queues, and queues that would be both read and written."""
     for name in settings.ingress:
-        if name not in {VALIDATION, AGGREGATION, POLL_UPDATES}:
+        if name not in INGRESS:
             _refuse(
                 f"{name!r} is not an ingress queue",
                 "SCRUTIN_INGRESS",

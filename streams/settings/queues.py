@@ -14,6 +14,8 @@ POLL_UPDATES: Final = "poll_vote_updates"
 """Votes in polls by name, as the replaced services exchanged them."""
 VOTES_EXCHANGE: Final = "votes.exchange"
 """Where clients of the replaced API publish. None of them binds a queue to it."""
+INGRESS: Final = (VALIDATION, AGGREGATION, POLL_UPDATES)
+"""Queues of votes that a bridge can read."""
 TALLY_QUEUES: Final = (
     "tally.creation.queue",
     "partial.decryption.queue",

@@ -95,7 +95,10 @@ def _create(queue: str, election_id: str, message: dict[str, Any]) -> Create:
     mode = message.get("mode", Mode.SINGLE)
     size = message.get("chunkSize", 50)
     require(
-        mode in set(Mode) and isinstance(size, int) and 1 <= size <= 1_000_000,
+        isinstance(mode, str)
+        and mode in set(Mode)
+        and isinstance(size, int)
+        and 1 <= size <= 1_000_000,
         RefusalCheck.FORMAT,
         "a message has an invalid mode or chunk size",
         queue=queue,

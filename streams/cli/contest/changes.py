@@ -84,7 +84,7 @@ def read_table(file: Path) -> list[dict[str, Any]]:
             return table
         with file.open(encoding="utf-8-sig", newline="") as lines:
             return list(csv.DictReader(lines))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise SettingsError(
             f"The file cannot be read: {error}",
             where={"file": file},

@@ -174,7 +174,7 @@ def _read_file(file: Path) -> Tables:
             return {file.stem: parquet.read_table(file).to_pylist()}
         with file.open(encoding="utf-8-sig", newline="") as lines:
             return {file.stem: list(csv.DictReader(lines))}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise SettingsError(
             f"The file cannot be read: {error}",
             where={"file": file},

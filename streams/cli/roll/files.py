@@ -170,7 +170,7 @@ class RollFiles:
             else:
                 found = self._text(path, check)
             yield from found
-        except (OSError, ValueError, EOFError, zlib.error, msgspec.DecodeError) as error:
+        except _UNREADABLE as error:
             raise _refused(path, error) from error
 
     def _text(self, path: Path, check: HashCheck) -> Iterator[RollEntry]:
@@ -227,6 +227,9 @@ def _of_values(
         yield RollEntry(path, number, normalise_hash(entry), form, unit)
 
 
+_UNREADABLE = (OSError, ValueError, EOFError, RecursionError, zlib.error, msgspec.DecodeError)
+
+
 def _hash_of(entry: dict[str, Any]) -> Any:
     found = {entry[name] for name in COLUMNS if isinstance(entry.get(name), str)}
     return found.pop() if len(found) == 1 else None
@@ -241,7 +244,7 @@ def _json_form(text: IO[str]) -> str:
         return ""
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "JSON"
     return "JSON Lines" if more else "JSON"
 

@@ -145,6 +145,6 @@ def _party(definitions: Definitions, party_id: int | None) -> dict[str, str | No
 
 
 def _bigint(number: int) -> int:
-    if not -(2**63) <= number < 2**63:
+    if not 0 <= number < 2**63:
         raise Problem(404, "No such election in that region")
     return number

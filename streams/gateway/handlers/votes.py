@@ -30,6 +30,7 @@ from streams.gateway.submissions import (
     law_hashes,
     law_vote,
     person_of,
+    sized,
 )
 from streams.gateway.vote_calls import VoteCall
 from streams.messages.incoming import RANKED_METHODS
@@ -152,7 +153,12 @@ def official_vote_calls(
         if candidate is None:
             raise faulty(Faulty("candidate_id", "is missing"))
         person = await _limited(request, data.nas, limits, submitter)
-        if not await windows.are_open(f"{ELECTION_PREFIX}{data.election_id}"):
+        try:
+            election = sized("election_id", str(data.election_id))
+        except Faulty as fault:
+            submitter.refused("invalid")
+            raise faulty(fault) from fault
+        if not await windows.are_open(f"{ELECTION_PREFIX}{election}"):
             submitter.refused("window")
             raise Problem(400, "This election is not open for voting")
         try:
@@ -166,7 +172,7 @@ def official_vote_calls(
             outgoing = candidate_vote(
                 voter,
                 str(candidate),
-                election_id=str(data.election_id),
+                election_id=election,
                 region_id=None if data.region_id is None else str(data.region_id),
                 ranked=ranked,
                 at_us=submitter.clock.now_us(),
