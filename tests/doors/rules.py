@@ -186,7 +186,7 @@ COMMANDS: Final[dict[str, Rule]] = {
         ),
         _ARGUMENT,
     ),
-    "topic": _ARGUMENT,
+    **dict.fromkeys(("given", "systems", "topic", "url"), _ARGUMENT),
     "workers_key": _ARGUMENT,
     "old": Rule("address", "streams.cli.compare"),
     "new": Rule("address", "streams.cli.compare"),
