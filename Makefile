@@ -16,12 +16,14 @@ CHAOS_ARGS ?=
 HOSTILE_ARGS ?=
 PLATFORMS_ARGS ?=
 AUDIT_ARGS ?=
-SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults tests/hostile)
+FUZZ_SECONDS ?= 60
+FUZZ_ARGS ?=
+SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults tests/hostile tests/fuzz)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 >/dev/null
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile adopt brokers junk platforms pythons audit lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile fuzz adopt brokers junk platforms pythons audit lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +90,11 @@ chaos: setup ## every fault under a running count, checked by an independent ora
 hostile: setup ## hostile clients of the gateway and RabbitMQ beside honest ones, with figures (HOSTILE_ARGS="--only NAME")
 	@$(BIN)/python -m tests.hostile --json build/hostile.json $(HOSTILE_ARGS)
 
+# Installed apart: atheris has wheels for few versions of Python.
+fuzz: setup ## every parser of what comes from outside, FUZZ_SECONDS each (FUZZ_ARGS="--only TARGET")
+	@$(BIN)/python -m pip install -q --require-hashes --upgrade --target build/atheris -r tests/fuzz/requirements.lock
+	@PYTHONPATH=build/atheris $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
 adopt: setup ## adoptions of 200,000 votes from each old schema, killed during the run
 	@ADOPT_VOTES=200000 $(BIN)/python -m pytest tests/integration/test_adopt.py -k is_the_old_one -s $(PYTEST_ARGS)
 
@@ -145,6 +152,9 @@ lock: ## rebuild the locks of pyproject.toml and of the tests' reference tools (
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 	  tests/tools/requirements.in -o tests/tools/requirements.lock; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	  tests/fuzz/requirements.in -o tests/fuzz/requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 	  tests/tools/kubernetes.in -o tests/tools/kubernetes.lock
