@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from schemas.control import (
+    KEY_BYTES,
     Contest,
     ContestKind,
     ContestMethod,
@@ -98,6 +99,10 @@ class Rules:
 
     def _change_roll(self, control: RollChanged) -> None:
         if control.sequence <= self._roll_commands.get(control.command_id, -1):
+            return
+        if len(control.added) % KEY_BYTES or len(control.withdrawn) % KEY_BYTES:
+            # A forged record: part of a key would move every key that comes after it.
+            self.ignored += 1
             return
         self._roll_commands.pop(control.command_id, None)
         self._roll_commands[control.command_id] = control.sequence

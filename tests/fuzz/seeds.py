@@ -97,6 +97,8 @@ CONTROL: Final = tuple(
         ),
         contests_changed(2, make_contest(state="closed", choices=["oui", "non"]), enforced=False),
         roll_changed(3, added=(b"k" * 32,), withdrawn=(b"l" * 32,)),
+        roll_changed(3, added=(b"k" * 32,), withdrawn=(b"l" * 33,)),
+        roll_changed(3, added=(b"k" * 31,)),
         epoch_opened(4, 1),
         make_batch(make_vote(1), make_vote(2, choice="x")),
         make_batch(malformed=(make_malformed(1),)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from streams.gateway.connections import MAX_HEAD_BYTES, BoundedHttp, BoundedWebS
 MAX_BODY_BYTES: Final = 1000
 _TURNS: Final = 12
 """Of the loop after each piece: more than an answer takes."""
+
+_UNUSED: Final = socket.socket()
 
 
 class _Transport(asyncio.Transport):
@@ -43,6 +46,8 @@ class _Transport(asyncio.Transport):
         pass
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "socket":
+            return _UNUSED
         return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
 
     def get_protocol(self) -> asyncio.BaseProtocol:

@@ -501,3 +501,15 @@ def test_memory_per_roll_entry_is_printed(capsys: pytest.CaptureFixture[str]) ->
     assert len(packed) == count
     with capsys.disabled():
         print(f"\nroll: {size / count:.0f} bytes per entry of {count:,}")
+
+
+def test_parts_of_keys_change_no_roll() -> None:
+    """Part of a key would move all that come after it, or break the fold."""
+    first, second = b"k" * 32, b"k" * 31 + b"l"
+    rules = Rules()
+    rules.apply(roll_changed(1, added=(first,)))
+    rules.apply(roll_changed(2, added=(first[:31],)))
+    rules.apply(roll_changed(3, withdrawn=(bytes(32), b"x")))
+    rules.apply(roll_changed(4, added=(second,)))
+    assert list(rules.roll) == [first, second]
+    assert rules.ignored == 2
