@@ -181,7 +181,11 @@ def stored_identity(vote: Vote) -> bytes:
 
 
 def _marked(identity: bytes, marked: int) -> bytes:
-    last = identity[_LAST]
+    try:
+        last = identity[_LAST]
+    except IndexError:
+        # No bridge writes one so short; a forged record must not stop the partition.
+        return _marked(identity.ljust(IDENTITY_BYTES, b"\0"), marked)
     if last & 1 == marked:
         return identity[:IDENTITY_BYTES]
     return identity[:_LAST] + _OTHER_LAST_BIT[last]

@@ -156,7 +156,7 @@ class PostgreSQL:
     def image(self, record: ServiceRecord) -> Image:
         """The official image."""
         return Image(
-            name="postgres:16-alpine",
+            name="postgres:17-alpine",
             environment={
                 "POSTGRES_USER": record.options["user"],
                 "POSTGRES_PASSWORD": record.options["password"],

@@ -164,7 +164,7 @@ class RabbitMQ:
     def image(self, record: ServiceRecord) -> Image:
         """The official image with management."""
         return Image(
-            name="rabbitmq:3.13-management-alpine",
+            name="rabbitmq:4.3-management-alpine",
             environment={
                 "RABBITMQ_DEFAULT_USER": record.options["user"],
                 "RABBITMQ_DEFAULT_PASS": record.options["password"],

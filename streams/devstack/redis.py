@@ -85,7 +85,7 @@ class Redis:
         """The official image, with the append-only file on."""
         del record
         return Image(
-            name="redis:7-alpine",
+            name="redis:8-alpine",
             environment={},
             ports={"redis": 6379},
             command=["redis-server", "--appendonly", "yes", "--save", ""],

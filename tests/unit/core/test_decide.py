@@ -155,6 +155,16 @@ def test_a_kept_identity_has_63_bits_and_the_mark() -> None:
         assert stored_identity(marked)[7] == identity(name)[7] | 1
 
 
+@pytest.mark.parametrize("short", [b"", b"i", b"i" * 7])
+def test_a_forged_identity_that_is_too_short_stops_nothing(short: bytes) -> None:
+    """It has eight bytes in the table, like all others, and still counts once."""
+    vote = replace(make_vote(1), identity=short)
+    assert len(stored_identity(vote)) == 8
+    record = run(make_batch(vote, vote), offset=0)
+    assert len(record.first_votes) == FIRST_VOTE.size
+    assert [one.reason for one in record.rejections] == [Reason.ALREADY_VOTED]
+
+
 def test_a_replay_of_a_later_attempt_is_not_a_further_attempt() -> None:
     table, _ = fold([make_batch(make_vote(1, message="a"), make_vote(1, message="b"))])
     again = make_vote(1, message="b", flags=ROLL | Flag.REDELIVERED)
