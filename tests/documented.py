@@ -290,6 +290,13 @@ NOT_HERE = {
     "make hostile": NotHere(
         _LONG, "tests/hostile/test_short.py::test_honest_clients_see_nothing_of_hostile_ones"
     ),
+    "make fuzz": NotHere(_LONG, "tests/fuzz/test_seeds.py::test_every_seed_passes"),
+    "make platforms": NotHere(
+        "needs root and a mirror of Debian",
+        "tests/integration/test_queue_losses.py"
+        "::test_ends_of_bridges_while_the_roll_is_missing_cost_no_vote",
+    ),
+    "make pythons": NotHere(_LONG, _TARGETS),
     "make chaos": _CHAOS,
     'make chaos CHAOS_ARGS="--only storm --seeds 1"': _CHAOS,
     'make chaos CHAOS_ARGS="--only rolling-restart"': _CHAOS,

@@ -15,7 +15,7 @@ from streams.core.records import OutRecord
 from streams.core.rows import unix_us
 from streams.core.topics import VALIDATION_TOPIC
 from streams.intake.buffers import MAX_BUFFER_BYTES, MAX_RECORD_ITEMS
-from streams.messages.incoming import MAX_DEPTH, NotAVote, clean
+from streams.messages.fields import MAX_DEPTH, NotAVote, clean
 
 MAX_METADATA_BYTES: Final = 16_384
 """Limit for the other columns of an old row; longer metadata is left out and marked so."""

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from streams.core.keys import ELECTION_PREFIX
 from streams.messages.decode import IDENTITY_BYTES
-from streams.messages.incoming import MAX_HASH_BYTES, MAX_ID_BYTES
+from streams.messages.fields import MAX_HASH_BYTES, MAX_ID_BYTES
 from streams.messages.timestamps import MAX_TIMESTAMP_US
 
 _NONCE_BYTES: Final = 12

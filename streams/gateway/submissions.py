@@ -19,7 +19,7 @@ from streams.core.polls import POLL_PREFIX
 from streams.core.texts import is_plain
 from streams.gateway.receipts import Submission
 from streams.messages.decode import identity_of
-from streams.messages.incoming import MAX_HASH_BYTES, MAX_ID_BYTES
+from streams.messages.fields import MAX_HASH_BYTES, MAX_ID_BYTES
 from streams.messages.timestamps import format_us
 
 NAS_DIGITS: Final = 9

@@ -19,7 +19,7 @@ from streams.intake.input_log import InputLog
 from streams.intake.lag_gate import LagGate
 from streams.intake.roll import Roll
 from streams.messages.decode import decode
-from streams.messages.incoming import MalformedReason
+from streams.messages.fields import MalformedReason
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import BridgeMetrics

@@ -16,17 +16,14 @@ from schemas.votes import Flag, Kind, Malformed, Vote
 from streams.core.kept_body import kept_head
 from streams.core.keys import ELECTION_PREFIX, identify
 from streams.core.polls import POLL_PREFIX
-from streams.messages.incoming import (
+from streams.messages.fields import (
     CHOICES,
     MAX_HASH_BYTES,
     MAX_ID_BYTES,
     MalformedReason,
     NotAVote,
-    ParsedVote,
-    read_body,
-    read_poll_vote,
-    read_update,
 )
+from streams.messages.incoming import ParsedVote, read_body, read_poll_vote, read_update
 from streams.messages.timestamps import parse_epoch, parse_iso
 
 IDENTITY_BYTES: Final = 16

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from streams.core import ranking
-from streams.core.kept_body import is_secret, masked, names_secret
-from streams.core.keys import ELECTION_PREFIX, normalise_hash
+from streams.core.keys import ELECTION_PREFIX
 from streams.core.nesting import too_deep
 from streams.core.polls import (
     MAX_NAME_CHARACTERS,
@@ -24,65 +19,19 @@ from streams.core.polls import (
     is_signed,
     name_hash,
 )
-from streams.messages.timestamps import parse_epoch, parse_iso
+from streams.messages.fields import (
+    MalformedReason,
+    NotAVote,
+    choice_of,
+    hash_of,
+    id_of,
+    metadata_of,
+    text_of,
+    timestamp_of,
+)
+from streams.messages.ranked_ballots import read_ranked
 
-T = TypeVar("T")
-
-MAX_HASH_BYTES: Final = 128
-MAX_ID_BYTES: Final = 255
-"""Longest id of a law, election, candidate or citizen, and longest choice, in UTF-8."""
-MAX_DEPTH: Final = 32
-"""Deepest nesting of objects and lists in unknown fields."""
-
-CHOICES: Final = {
-    variant: word for word in ("oui", "non") for variant in (word, word.upper(), word.capitalize())
-}
-"""Usual letter cases of a law's choices."""
-
-_RANK: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
-
-RANKED_METHODS: Final = frozenset({"ranked_choice", "ranked", "instant_runoff"})
-"""Values of `voting_method` with which `ranked_choices` is the ballot."""
-
-
-class MalformedReason(StrEnum):
-    """Why a message is not a valid vote."""
-
-    TOO_LARGE = "too_large"
-    """Longer than `SCRUTIN_MAX_BODY_BYTES`."""
-    NOT_UTF8 = "not_utf8"
-    NOT_JSON = "not_json"
-    """`NaN` and `Infinity` are not JSON either."""
-    NOT_AN_OBJECT = "not_an_object"
-    MISSING_HASH = "missing_hash"
-    MISSING_CONTEST = "missing_contest"
-    """Neither `law_id` nor `candidate_id`."""
-    MISSING_CHOICE = "missing_choice"
-    WRONG_TYPE = "wrong_type"
-    """A known field has the wrong JSON type, e.g. a list instead of a string."""
-    BAD_HASH = "bad_hash"
-    """Empty, or longer than 128 bytes."""
-    BAD_TIMESTAMP = "bad_timestamp"
-    """Neither ISO 8601 nor epoch seconds, or outside the years 1970 to 9999."""
-    TOO_LONG = "too_long"
-    """An id or a choice has more than 255 bytes."""
-    NUL_IN_STRING = "nul_in_string"
-    """PostgreSQL cannot store the character U+0000."""
-    LONE_SURROGATE = "lone_surrogate"
-    """Half of a `\\u` pair, which is not a character."""
-    CONFLICTING_FIELDS = "conflicting_fields"
-    """Two aliases of one field, or one field twice, have different values."""
-    RESERVED_LAW_ID = "reserved_law_id"
-    """A law id of the form `election:…` or `poll:…` could be mistaken for an election or poll."""
-    BAD_RANKING = "bad_ranking"
-    """A candidate is ranked twice, two share a rank, or a ranking cannot hold an id."""
-    BAD_SIGNATURE = "bad_signature"
-    """A poll vote that no gateway signed."""
-    BAD_DELTA = "bad_delta"
-    """A poll update that is not exactly one more vote."""
-    BAD_METADATA = "bad_metadata"
-    """Unknown fields are nested too deeply, hold numbers out of range, or are too long together."""
-
+_T = TypeVar("_T")
 
 _UPDATE_FIELDS: Final = {
     "voter_name": MalformedReason.MISSING_HASH,
@@ -90,14 +39,6 @@ _UPDATE_FIELDS: Final = {
     "option_id": MalformedReason.MISSING_CHOICE,
 }
 """Of a vote by name, with the reason for which a message without it is malformed."""
-
-
-class NotAVote(Exception):
-    """A body is malformed."""
-
-    def __init__(self, reason: MalformedReason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
 
 
 class ParsedVote(msgspec.Struct, frozen=True, gc=False):
@@ -136,13 +77,13 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     # Next to a law or a candidate, `poll_id` is an unknown field.
     if "poll_id" in fields and not fields.keys() & {"law_id", "candidate_id"}:
         return _poll_vote(fields, poll_key)
-    vote_hash = _take(fields, "vote_hash", "voter_hash", "hash", read=_hash)
+    vote_hash = _take(fields, "vote_hash", "voter_hash", "hash", read=hash_of)
     law = _take(fields, "law_id", read=id_of)
     candidate = _take(fields, "candidate_id", read=id_of)
     if law is None:
-        candidate = _ranked(fields, candidate)
-    choice = _take(fields, "choice", "vote", read=_choice)
-    timestamp = _take(fields, "timestamp", "vote_timestamp", read=_timestamp)
+        candidate = read_ranked(fields, candidate)
+    choice = _take(fields, "choice", "vote", read=choice_of)
+    timestamp = _take(fields, "timestamp", "vote_timestamp", read=timestamp_of)
     citizen = _take(fields, "citizen_id", read=id_of)
     # Next to a law, `election_id` is an unknown field.
     election = _take(fields, "election_id", read=id_of) if law is None else None
@@ -150,7 +91,7 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
         raise NotAVote(MalformedReason.MISSING_HASH)
     if law is not None and candidate is not None:
         raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
-    metadata = _metadata(fields, max_metadata_bytes)
+    metadata = metadata_of(fields, max_metadata_bytes)
     if candidate is not None:
         if not candidate:
             raise NotAVote(MalformedReason.MISSING_CHOICE)
@@ -165,67 +106,6 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     if not choice:
         raise NotAVote(MalformedReason.MISSING_CHOICE)
     return ParsedVote(vote_hash, law, None, choice, timestamp, citizen, metadata)
-
-
-def _ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
-    """The marks of a ranked ballot, otherwise its candidate.
-
-    Deployed clients send `ranked_choices` with every vote, empty or not; `voting_method` says
-    whether it applies. If it does, an empty list without a candidate is a blank ballot.
-    """
-    method = fields.get("voting_method")
-    ranks = fields.get("ranked_choices")
-    stated = isinstance(method, str) and method in RANKED_METHODS
-    applies = stated or method is None
-    named = stated or fields.get("election_id") is not None
-    blank = applies and named and ranks == [] and candidate is None
-    if not blank and (not ranks or not applies):
-        return candidate
-    if not isinstance(ranks, list):
-        raise NotAVote(MalformedReason.WRONG_TYPE)
-    del fields["ranked_choices"]
-    try:
-        choice = ranking.to_text(_as_marked(ranks))
-    except ValueError:
-        raise NotAVote(MalformedReason.BAD_RANKING) from None
-    first = ranking.marked_at(ranking.first_choice(choice))
-    if candidate is not None and candidate not in {*first, choice}:
-        raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
-    return choice
-
-
-def _as_marked(ranks: list[Any]) -> list[list[str]]:
-    """Candidates at each rank, most preferred first.
-
-    A list has an id for each rank, several in a list of their own, or null for a rank without a
-    mark; or it has objects with `candidate_id` and `rank` in any order. Ranks begin with 1, or with
-    0 if one of them is 0.
-    """
-    if not any(isinstance(each, dict) for each in ranks):
-        return [_marked(each) for each in ranks]
-    placed: dict[int, list[str]] = {}
-    for each in ranks:
-        if not isinstance(each, dict):
-            raise NotAVote(MalformedReason.WRONG_TYPE)
-        placed.setdefault(_rank(each.get("rank")), []).extend(_marked(each.get("candidate_id")))
-    return [placed.get(rank, []) for rank in range(min(1, *placed), max(placed) + 1)]
-
-
-def _marked(candidates: Any) -> list[str]:
-    if candidates is None:
-        return []
-    return [id_of(each) for each in (candidates if isinstance(candidates, list) else [candidates])]
-
-
-def _rank(value: Any) -> int:
-    """A rank, which may be sent as text."""
-    if isinstance(value, str) and _RANK.fullmatch(value):
-        value = int(value)
-    if type(value) is not int:
-        raise NotAVote(MalformedReason.WRONG_TYPE)
-    if not 0 <= value <= ranking.MAX_RANKING_BYTES:
-        raise NotAVote(MalformedReason.BAD_RANKING)
-    return value
 
 
 def _poll_vote(fields: dict[str, Any], poll_key: bytes) -> ParsedVote:
@@ -280,11 +160,11 @@ def _signed_vote(fields: Mapping[str, Any], signature: str, poll_key: bytes) -> 
     try:
         name = signed.get("voter_name")
         return ParsedVote(
-            _hash(signed["voter_hash"]),
+            hash_of(signed["voter_hash"]),
             POLL_PREFIX + signed["poll_id"],
             signed["option_id"],
             "",
-            _timestamp(signed["vote_timestamp"]),
+            timestamp_of(signed["vote_timestamp"]),
             None,
             None if name is None else json.dumps({"voter_name": name}, ensure_ascii=False),
             poll=True,
@@ -376,7 +256,7 @@ def _no_constant(_: str) -> NoReturn:
     raise NotAVote(MalformedReason.NOT_JSON)
 
 
-def _take(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | None:
+def _take(fields: dict[str, Any], *names: str, read: Callable[[Any], _T]) -> _T | None:
     """Remove a value from `fields` under any of its names; None if it is absent."""
     found = [read(fields.pop(name)) for name in names if name in fields]
     if not found:
@@ -384,87 +264,3 @@ def _take(fields: dict[str, Any], *names: str, read: Callable[[Any], T]) -> T | 
     if any(other != found[0] for other in found):
         raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
     return found[0]
-
-
-def text_of(value: Any) -> str:
-    """A string that PostgreSQL can store; raises NotAVote for anything else."""
-    if not isinstance(value, str):
-        raise NotAVote(MalformedReason.WRONG_TYPE)
-    _check_text(value)
-    return value
-
-
-def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise NotAVote(MalformedReason.NUL_IN_STRING)
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise NotAVote(MalformedReason.LONE_SURROGATE) from None
-
-
-def _hash(value: Any) -> str:
-    text = text_of(value)
-    if not 1 <= len(text.encode()) <= MAX_HASH_BYTES:
-        raise NotAVote(MalformedReason.BAD_HASH)
-    return normalise_hash(text)
-
-
-def id_of(value: Any) -> str:
-    """An id, which may be sent as a number; raises NotAVote for anything else."""
-    # In Python bool is an int; in JSON it is not.
-    text = str(value) if type(value) is int else text_of(value)
-    if len(text.encode()) > MAX_ID_BYTES:
-        raise NotAVote(MalformedReason.TOO_LONG)
-    return text
-
-
-def _choice(value: Any) -> str:
-    text = id_of(text_of(value))
-    return CHOICES.get(text.strip().lower(), text)
-
-
-def _timestamp(value: Any) -> int:
-    if isinstance(value, str):
-        micros = parse_iso(text_of(value))
-    elif type(value) in {int, float}:
-        micros = parse_epoch(value)
-    else:
-        raise NotAVote(MalformedReason.WRONG_TYPE)
-    if micros is None:
-        raise NotAVote(MalformedReason.BAD_TIMESTAMP)
-    return micros
-
-
-def _metadata(fields: dict[str, Any], max_bytes: int) -> str | None:
-    """The remaining fields as JSON. The entries of an object `metadata` are merged into them."""
-    kept = clean(fields, MAX_DEPTH)
-    inner = kept.get("metadata")
-    if isinstance(inner, dict) and inner.keys().isdisjoint(kept):
-        del kept["metadata"]
-        kept |= inner
-    if not kept:
-        return None
-    text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if len(text.encode()) > max_bytes:
-        raise NotAVote(MalformedReason.BAD_METADATA)
-    return text
-
-
-def clean(value: Any, depth: int) -> Any:
-    """Copy without secrets; refuse values that PostgreSQL's `jsonb` would refuse."""
-    if isinstance(value, str):
-        _check_text(value)
-        return masked(value.encode()).decode() if names_secret(value) else value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise NotAVote(MalformedReason.BAD_METADATA)
-    if not isinstance(value, dict | list):
-        return value
-    if depth == 0:
-        raise NotAVote(MalformedReason.BAD_METADATA)
-    if isinstance(value, list):
-        return [clean(item, depth - 1) for item in value]
-    for name in value:
-        _check_text(name)
-    return {name: clean(item, depth - 1) for name, item in value.items() if not is_secret(name)}

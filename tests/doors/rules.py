@@ -62,7 +62,7 @@ HTTP: Final[dict[str, Rule]] = {
     "candidate_id": Rule("id", f"{_VOTES}.candidate_vote"),
     "region_id": Rule("id", f"{_VOTES}.candidate_vote"),
     "ranked_choices": Rule("id", f"{_VOTES}.candidate_vote"),
-    "voting_method": Rule("ignored", "streams.messages.incoming.RANKED_METHODS"),
+    "voting_method": Rule("ignored", "streams.messages.ranked_ballots.RANKED_METHODS"),
     "poll_id": Rule("number", f"{_FORMS}.number_of"),
     "option_id": Rule("number", f"{_FORMS}.number_of"),
     "voter_name": _TEXT,
@@ -108,10 +108,10 @@ SOCKETS: Final[dict[str, Rule]] = {
 _BODY: Final = "streams.messages.incoming"
 MESSAGES: Final[dict[str, Rule]] = {
     "vote_hash": Rule("wire hash", f"{_BODY}.read_body"),
-    "law_id": Rule("wire id", f"{_BODY}.id_of"),
-    "candidate_id": Rule("wire id", f"{_BODY}.id_of"),
-    "election_id": Rule("wire id", f"{_BODY}.id_of"),
-    "citizen_id": Rule("wire id", f"{_BODY}.id_of"),
+    "law_id": Rule("wire id", "streams.messages.fields.id_of"),
+    "candidate_id": Rule("wire id", "streams.messages.fields.id_of"),
+    "election_id": Rule("wire id", "streams.messages.fields.id_of"),
+    "citizen_id": Rule("wire id", "streams.messages.fields.id_of"),
     "choice": Rule("wire id", f"{_BODY}.read_body"),
     "timestamp": Rule("wire date", "streams.messages.timestamps.parse_iso"),
     "voter_name": Rule("wire id", f"{_BODY}.read_update"),

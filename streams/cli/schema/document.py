@@ -19,7 +19,7 @@ from streams.core.topics import (
     WINDOWS_TOPIC,
     changelog_topic,
 )
-from streams.messages import incoming
+from streams.messages import fields
 from streams.settings.queues import AGGREGATION, REVIEW, VALIDATION
 
 _REF: Final = "#/components/schemas/{name}"
@@ -152,8 +152,8 @@ def _operation(action: str, channel: str, message: str) -> dict[str, Any]:
 def _vote() -> dict[str, Any]:
     """The messages that a client may send; several names of one fact must agree."""
     text = {"type": "string", "minLength": 1}
-    hash_ = {**text, "maxLength": incoming.MAX_HASH_BYTES, "description": "The voter's hash."}
-    id_ = {**text, "maxLength": incoming.MAX_ID_BYTES}
+    hash_ = {**text, "maxLength": fields.MAX_HASH_BYTES, "description": "The voter's hash."}
+    id_ = {**text, "maxLength": fields.MAX_ID_BYTES}
     candidate = {"anyOf": [id_, {"type": "integer"}]}
     choice = {**id_, "description": "`oui` or `non`, in any case."}
     when = {

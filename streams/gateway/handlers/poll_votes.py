@@ -25,7 +25,7 @@ from streams.gateway.problems import Problem
 from streams.gateway.store import Store
 from streams.gateway.vote_calls import VoteCall
 from streams.gateway.voters import COOKIE, Voters
-from streams.messages.incoming import MAX_HASH_BYTES
+from streams.messages.fields import MAX_HASH_BYTES
 
 _YEAR_S: Final = 365 * 86_400
 

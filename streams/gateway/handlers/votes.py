@@ -33,7 +33,7 @@ from streams.gateway.submissions import (
     sized,
 )
 from streams.gateway.vote_calls import VoteCall
-from streams.messages.incoming import RANKED_METHODS
+from streams.messages.ranked_ballots import RANKED_METHODS
 
 WINDOW_CACHE_S: Final = 1.0
 """How long the state of an election is reused."""

@@ -24,7 +24,7 @@ from streams.gateway.submissions import (
     person_of,
 )
 from streams.messages.decode import decode
-from streams.messages.incoming import MAX_HASH_BYTES
+from streams.messages.fields import MAX_HASH_BYTES
 from streams.messages.timestamps import MAX_TIMESTAMP_US
 
 SECRET = b"0123456789abcdef0123456789abcdef"

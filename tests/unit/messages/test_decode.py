@@ -16,7 +16,7 @@ from schemas.codec import decode_input, encode
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
 from streams.core.keys import voter_key
 from streams.messages.decode import Decoded, decode, identity_of
-from streams.messages.incoming import MalformedReason
+from streams.messages.fields import MalformedReason
 
 HASH = "0123456789abcdef" * 4
 NOON = "2025-11-14T12:00:00Z"

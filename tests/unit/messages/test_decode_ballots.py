@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.votes import Kind, Vote
-from streams.messages.incoming import MalformedReason
+from streams.messages.fields import MalformedReason
 from tests.unit.messages.test_decode import DOCUMENTED, HASH, NOON, reason, run, vote
 
 BALLOT = {"voter_hash": HASH, "election_id": 1, "vote_timestamp": NOON}

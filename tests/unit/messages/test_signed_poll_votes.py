@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core.polls import SIGNED_FIELDS, Who, poll_key, sign
-from streams.messages.incoming import NotAVote, ParsedVote, read_body, read_poll_vote
+from streams.messages.fields import NotAVote
+from streams.messages.incoming import ParsedVote, read_body, read_poll_vote
 
 KEY = poll_key("a secret")
 VOTE = {
