@@ -103,6 +103,23 @@ def test_beside_a_law_a_poll_id_is_metadata() -> None:
     assert (item.contest, json.loads(item.metadata or "")) == ("L", {"poll_id": "7"})
 
 
+@pytest.mark.parametrize(
+    "ballot", [{"law_id": "L", "vote": "oui"}, {"election_id": "1", "candidate_id": "7"}]
+)
+def test_a_signature_makes_no_vote_in_a_law_or_an_election(ballot: dict[str, str]) -> None:
+    """Who has the secret still needs a hash, and the roll is asked for it."""
+    signed = {**json.loads(OUT.body), **ballot}
+    item = decoded(json.dumps(signed).encode()).item
+    assert isinstance(item, Vote)
+    assert item.hash == signed["voter_hash"]
+    assert not item.contest.startswith("poll:")
+    assert not item.flags & Flag.PREVALIDATED
+    without = {name: value for name, value in signed.items() if name != "voter_hash"}
+    nobody = decoded(json.dumps(without).encode()).item
+    assert isinstance(nobody, Malformed)
+    assert nobody.reason == "missing_hash"
+
+
 def test_a_name_is_the_same_however_it_is_written() -> None:
     assert VOTERS.by_name("poll:1", " Zoë  ÉTÉ ") == VOTERS.by_name("poll:1", "zoe\u0308 été")
     assert VOTERS.by_name("poll:1", "Ann") != VOTERS.by_name("poll:2", "Ann")

@@ -32,6 +32,7 @@ from streams.runtime.metrics import GatewayMetrics
 
 MAX_BODY_BYTES = 8000
 BALLOT = {"poll_id": 1, "option_id": 1}
+DETAIL = "what a driver says of a row"
 PAGE = (b"origin", b"https://polls.example")
 STRANGER = (b"origin", b"https://elsewhere.example")
 
@@ -66,14 +67,14 @@ class Services:
 
     async def counted(self, _: str) -> bool:
         if self.state == "broken":
-            raise RuntimeError
+            raise RuntimeError(DETAIL)
         return self.state == "counted"
 
 
 @get("/fails")
 async def fails() -> None:
     """A call of the framework, to compare errors with."""
-    raise RuntimeError
+    raise RuntimeError(DETAIL)
 
 
 def app_of(state: str, origins: Sequence[str] = ("https://polls.example",)) -> ASGIApp:
@@ -229,6 +230,7 @@ async def test_a_failing_vote_is_answered_as_a_failing_call_of_the_framework() -
     vote = await call(app, encoded(BALLOT))
     other = await call(app, method="GET", path="/fails")
     assert (vote.status, vote.body) == (other.status, other.body) == (500, other.body)
+    assert DETAIL.encode() not in vote.body
     assert {**vote.headers, "x-request-id": ""} == {**other.headers, "x-request-id": ""}
 
 

@@ -1,7 +1,8 @@
-"""Files and folders that README and docs/ name exist, and the module map has every folder."""
+"""Files, folders and tests that README and docs/ name exist; the module map has every folder."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -19,6 +20,13 @@ NAMED = sorted(
         for path in _PATH.findall(page.read_text(encoding="utf-8"))
     }
 )
+NAMED_TESTS = sorted(
+    {
+        named
+        for page in PAGES
+        for named in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8"))
+    }
+)
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -34,8 +42,16 @@ def test_a_path_that_is_named_exists(page: str, path: str) -> None:
     assert list(ROOT.glob(path.rstrip("/"))), f"{page} names {path}"
 
 
-def test_the_pages_name_paths() -> None:
+@pytest.mark.parametrize(("file", "name"), NAMED_TESTS)
+def test_a_test_that_is_named_exists(file: str, name: str) -> None:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, functions)}
+
+
+def test_the_pages_name_paths_and_tests() -> None:
     assert len(NAMED) > 60
+    assert len(NAMED_TESTS) > 100
 
 
 def test_the_module_map_has_every_folder_once() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
 import logging.config
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -14,6 +16,10 @@ import structlog
 from streams.errors import ScrutinError
 from streams.runtime.logs import configure_structlog, logging_config
 
+STREAMS = Path(__file__).parents[3] / "streams"
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+VOTES = {"voter", "hash", "choice", "citizen", "nas", "body", "metadata"}
+"""Words in the names of what says who voted what; `code` is that of an exit too."""
 VOTER = "7c" * 32
 CITIZEN = "123456789"
 
@@ -119,3 +125,24 @@ def test_messages_of_our_own_errors_stay_whole(lines: Callable[[str], io.StringI
     text = json.loads(out.getvalue())["exception"]
     assert "The log was truncated" in text
     assert "votes.validation" in text
+
+
+def test_no_log_line_is_given_a_voter_or_a_choice() -> None:
+    calls = [
+        node
+        for path in STREAMS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and (node.func.value.id, node.func.attr in LEVELS) == ("log", True)
+    ]
+    assert len(calls) > 50
+    for call in calls:
+        named = {word.arg for word in call.keywords}
+        for node in ast.walk(call):
+            if isinstance(node, ast.Name | ast.Attribute):
+                named.add(node.id if isinstance(node, ast.Name) else node.attr)
+        assert not {name for name in named if name and set(name.split("_")) & VOTES}, ast.unparse(
+            call
+        )
