@@ -30,7 +30,7 @@ async def test_honest_clients_see_nothing_of_hostile_ones(stack: Stack, tmp_path
             await program.ready()
             broken = await found.play(
                 *(BOUNDS[each].attack for each in BROKEN),
-                lasts_s=1,
+                lasts_s=4,
                 clients=2,
                 gateway=program,
                 margin_s=1,
