@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from schemas.control import MajorityOf, Overvote, RankedRules, TieBreak
+from streams.elections.counting import DEFAULT_RULES
 
 PRESETS: Final = {
-    "default": RankedRules(),
+    "default": DEFAULT_RULES,
     # A second skipped rank in a row exhausts a ballot, and so does an over-vote.
     "maine": RankedRules(overvote=Overvote.EXHAUST, max_skipped_ranks=1, tie_break=TieBreak.LOT),
     # An over-voted rank is passed over; candidates who cannot catch up go together.

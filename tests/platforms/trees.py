@@ -23,10 +23,11 @@ PACKAGES: Final = ("ca-certificates", "git", "make", "procps", "python3", "pytho
 _ENTER: Final = """
 set -e
 tree=$1; shift
-mkdir -p "$tree/proc" "$tree/dev" "$tree/sys" "$tree/root/.cache"
+mkdir -p "$tree/proc" "$tree/dev" "$tree/sys" "$tree/mnt/cache"
 mount -t proc proc "$tree/proc"; mount --rbind /dev "$tree/dev"; mount --bind /sys "$tree/sys"
-mount --bind "$1" "$tree/root/.cache"; shift
-exec chroot "$tree" /usr/bin/env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+mount --bind "$1" "$tree/mnt/cache"; shift
+exec chroot "$tree" /usr/bin/env -i HOME=/root XDG_CACHE_HOME=/mnt/cache LANG=C.UTF-8 \
+  DEBIAN_FRONTEND=noninteractive \
   PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
   PIP_CERT=/etc/ssl/certs/ca-certificates.crt "$@"
 """
