@@ -17,7 +17,7 @@ from streams.devstack.process import program_path
 from streams.devstack.state import file_lock
 from streams.errors import StackError
 
-VERSION = "4.1.1"
+VERSION = "4.4.0"
 """Kafka's version unless SCRUTIN_KAFKA_VERSION names another with a list of digests."""
 VERSION_VARIABLE = "SCRUTIN_KAFKA_VERSION"
 JAVA_AT_LEAST = 17

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+from streams.devstack.jars import VERSION as KAFKA
 from streams.errors import StackError
 
 HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ def _made(name: str, *sources: Path, make: Callable[[Path], None]) -> Path:
     """A folder that holds what is made of the sources, made if they have changed."""
     target = CACHE / name
     stamp = target / "stamp"
-    text = b"".join(source.read_bytes() for source in sources) + sys.version.encode()
+    text = b"".join(source.read_bytes() for source in sources) + f"{sys.version} {KAFKA}".encode()
     want = sha256(text).hexdigest()
     if not stamp.is_file() or stamp.read_text() != want:
         shutil.rmtree(target, ignore_errors=True)
@@ -61,7 +62,8 @@ def _compile(target: Path) -> None:
     jars = target / "jars"
     _run(
         "mvn", "-q", "-B", "-f", str(HERE / "pom.xml"),
-        "dependency:copy-dependencies", f"-DoutputDirectory={jars}",
+        "dependency:copy-dependencies",
+        f"-Dkafka.version={KAFKA}", f"-DoutputDirectory={jars}",
     )  # fmt: skip
     _run("javac", "-cp", f"{jars}/*", "-d", str(target), str(HERE / "Dedupe.java"))
 

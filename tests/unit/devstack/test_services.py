@@ -111,6 +111,8 @@ class TestJars:
     def test_one_place_names_the_version(self) -> None:
         pom = Path(jars.__file__).with_name("pom.xml").read_text()
         assert jars.VERSION not in pom
+        newest = jars.listed()[-1]
+        assert newest == jars.VERSION
         compose = Path(__file__).parents[3] / "docker" / "compose.yaml"
         assert f"image: apache/kafka:{jars.VERSION}\n" in compose.read_text()
 
