@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Final
 
 from streams.tally import work
 from streams.tally.helpers import Helpers
@@ -12,7 +13,7 @@ from streams.tally.opening import content_digest
 from streams.tally.store import TallyStore
 from streams.tally.work import Admit, Admitted, DescribedElection
 
-_BATCH = 16
+BATCH: Final = 64
 """Ballots in one request to a helper, which checks their proofs together."""
 
 
@@ -67,8 +68,8 @@ async def admit(
     return outcome
 
 
-def batches(ballots: Iterable[bytes]) -> Iterable[list[bytes]]:
+def batches(ballots: Iterable[bytes], size: int = BATCH) -> Iterable[list[bytes]]:
     """Split ballots into batches, one request to a helper each."""
     source = iter(ballots)
-    while batch := list(islice(source, _BATCH)):
+    while batch := list(islice(source, size)):
         yield batch

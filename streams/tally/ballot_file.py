@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 import msgspec
@@ -13,19 +14,21 @@ from gmpy2 import mpz
 from streams.tally import work
 from streams.tally.admission import batches
 from streams.tally.crypto.documents import from_json
-from streams.tally.helpers import Helpers
+from streams.tally.helpers import Helpers, WorkFailed
 from streams.tally.opening import content_digest
 from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.store import SPOILED
-from streams.tally.work import Admit, Admitted, DescribedElection
+from streams.tally.work import Admit, Admitted, DescribedElection, Settle
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 """Longest document or line that is read into memory."""
+_READ_TOGETHER: Final = 16
+"""Ballots in one request to a helper, which gathers those of many requests."""
 
 
 @dataclass(frozen=True)
 class PublishedBallot:
-    """A ballot that verifies and is no copy of an earlier one of the file."""
+    """A ballot that is well-formed and no copy of an earlier one of the file."""
 
     place: int
     """From 0."""
@@ -70,6 +73,9 @@ async def published_ballots(
 ) -> AsyncIterator[PublishedBallot]:
     """Verify ballots with all their proofs, and that none of them occurs twice.
 
+    The equations are checked in large batches, so the last ballots are proved only when the
+    iteration ends: conclude nothing before.
+
     Two cast ballots may have one id, which is a label chosen by the voter's device; the id of a
     spoiled ballot names its decryption.
 
@@ -79,12 +85,14 @@ async def published_ballots(
 
     Raises:
         Refused: a ballot does not verify, or is a copy.
+        WorkFailed: a helper died.
     """
     codes: set[mpz] = set()
     contents: set[bytes] = set()
     spoiled: set[str] = set()
+    run = token_hex(8)
     async for answer, data in helpers.in_order(
-        lambda batch: Admit(election, batch), batches(ballots)
+        lambda batch: Admit(election, batch, run), batches(ballots, _READ_TOGETHER)
     ):
         for each, text in zip(work.admitted.decode(answer), data, strict=True):
             require(
@@ -106,3 +114,14 @@ async def published_ballots(
             codes.add(code)
             contents.add(content)
         advance(len(data))
+    checked = 0
+    for answer in await helpers.ask_each(Settle(election, run)):
+        settled = work.settled.decode(answer)
+        require(
+            not settled.refused,
+            RefusalCheck.EQUATION,
+            f"a ballot does not verify: {settled.refused}",
+        )
+        checked += settled.checked
+    if checked != len(codes):
+        raise WorkFailed("a helper died, and with it the proofs that it had not checked yet")

@@ -65,6 +65,29 @@ class Helpers:
         finally:
             self._free.put_nowait(helper)
 
+    async def ask_each(self, request: Request) -> list[bytes]:
+        """Ask every running helper, once what they do is done; returns their results.
+
+        Raises:
+            WorkFailed: as :meth:`ask`.
+        """
+        helpers = [await self._free.get() for _ in range(self.count)]
+        try:
+            running = [helper for helper in helpers if helper.process is not None]
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.gather(*(helper.ask(request) for helper in running))
+        except BaseException as error:
+            # A late answer would be mistaken for that of the next request.
+            await asyncio.gather(*(helper.end() for helper in helpers))
+            if isinstance(error, TimeoutError):
+                raise WorkFailed(
+                    f"a helper did not answer within {self._timeout_s:.0f} s"
+                ) from error
+            raise
+        finally:
+            for helper in helpers:
+                self._free.put_nowait(helper)
+
     async def in_order(
         self, request: Callable[[T], Request], inputs: Iterable[T]
     ) -> AsyncIterator[tuple[bytes, T]]:

@@ -16,7 +16,7 @@ import msgspec
 from gmpy2 import mpz
 
 from streams.tally.crypto.ballots import EncryptedBallot
-from streams.tally.crypto.batch import verify_ballots
+from streams.tally.crypto.batch import GatheredBallots, verify_ballots, without_powers
 from streams.tally.crypto.ceremony import Backup, GuardianKey, open_backup
 from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
 from streams.tally.crypto.documents import from_json, to_json
@@ -57,6 +57,23 @@ class Admit(msgspec.Struct, tag=True):
 
     election: DescribedElection
     ballots: list[bytes]
+    run: str = ""
+    """If given, equations are checked in larger batches, and :class:`Settle` tells the rest."""
+
+
+class Settle(msgspec.Struct, tag=True):
+    """Check the equations that a run has left; the answer is a :class:`Settled`."""
+
+    election: DescribedElection
+    run: str
+
+
+class Settled(msgspec.Struct):
+    """What this helper has checked of a run."""
+
+    checked: int
+    """Ballots of which everything was checked."""
+    refused: str = ""
 
 
 class Admitted(msgspec.Struct):
@@ -138,6 +155,7 @@ class CombineWork(msgspec.Struct, tag=True):
 
 Request = (
     Admit
+    | Settle
     | Multiply
     | MultiplyTallies
     | Describe
@@ -160,6 +178,9 @@ encoder: Final = msgspec.msgpack.Encoder()
 requests: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 answers: Final = msgspec.msgpack.Decoder(Answer)
 admitted: Final = msgspec.msgpack.Decoder(list[Admitted])
+settled: Final = msgspec.msgpack.Decoder(Settled)
+_gathered: dict[str, GatheredBallots] = {}
+"""Ballots of the current run; those of an earlier one are dropped."""
 
 
 @lru_cache(maxsize=4)
@@ -190,11 +211,16 @@ def handle(request: Request) -> bytes:
 
 
 def _add_up(
-    request: Admit | Multiply | MultiplyTallies | Describe | Spoil, election: CryptoElection
+    request: Admit | Settle | Multiply | MultiplyTallies | Describe | Spoil,
+    election: CryptoElection,
 ) -> bytes:
     match request:
         case Admit():
-            result = encoder.encode(_admit(request.ballots, election))
+            result = encoder.encode(_admit(request, election))
+        case Settle():
+            gathered = _gathered_by(request.run, election)
+            refused = gathered.finish()
+            result = encoder.encode(Settled(gathered.checked, str(refused or "")))
         case Multiply():
             result = add_packed(election, request.product, request.ballots)
         case MultiplyTallies():
@@ -215,25 +241,45 @@ def _add_up(
     return result
 
 
-def _admit(documents: list[bytes], election: CryptoElection) -> list[Admitted]:
+def _gathered_by(run: str, election: CryptoElection) -> GatheredBallots:
+    if run not in _gathered:
+        _gathered.clear()
+        _gathered[run] = GatheredBallots(election)
+    return _gathered[run]
+
+
+def _admit(request: Admit, election: CryptoElection) -> list[Admitted]:
     read: list[EncryptedBallot | Refused] = []
-    for data in documents:
+    for data in request.ballots:
         try:
             read.append(from_json(EncryptedBallot, data))
         except Refused as unreadable:
             read.append(unreadable)
     ballots = [ballot for ballot in read if isinstance(ballot, EncryptedBallot)]
-    verdicts = iter(verify_ballots(ballots, election))
+    verdicts = iter(_verdicts(ballots, election, request.run))
     outcome = []
-    for data, ballot in zip(documents, read, strict=True):
+    for ballot in read:
         refused = next(verdicts) if isinstance(ballot, EncryptedBallot) else ballot
         if refused is not None:
             outcome.append(Admitted(refused=str(refused)))
         else:
             assert isinstance(ballot, EncryptedBallot)
-            packed = pack_lines(election, from_json(BallotLines, data).lines())
+            packed = pack_lines(election, ballot.lines())
             outcome.append(Admitted(ballot.object_id, int(ballot.state), packed))
     return outcome
+
+
+def _verdicts(
+    ballots: list[EncryptedBallot], election: CryptoElection, run: str
+) -> list[Refused | None]:
+    if not run:
+        return verify_ballots(ballots, election)
+    verdicts = [without_powers(ballot, election) for ballot in ballots]
+    good = [ballot for ballot, refused in zip(ballots, verdicts, strict=True) if refused is None]
+    if late := _gathered_by(run, election).add(good):
+        # Of this ballot or an earlier one, which the refusal names.
+        verdicts[-1] = late
+    return verdicts
 
 
 def _key_of(keys: list[GuardianKey], name: str) -> GuardianKey:

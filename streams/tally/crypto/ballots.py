@@ -78,6 +78,14 @@ class EncryptedBallot(msgspec.Struct, frozen=True):
     nonce: mpz | None = None
     state: BallotState = BallotState.UNKNOWN
 
+    def lines(self) -> dict[str, Ciphertext]:
+        """Ciphertexts by selection id, placeholders included."""
+        return {
+            selection.object_id: selection.ciphertext
+            for contest in self.contests
+            for selection in contest.ballot_selections
+        }
+
 
 def selection_hash(object_id: str, description_hash: mpz, ciphertext: Ciphertext) -> mpz:
     """H(id, description hash, H(alpha, beta))."""

@@ -1,18 +1,27 @@
 """Checks many proofs together, several times faster than one by one.
 
-Every equation is raised to a random power of 128 bits and all are multiplied into one (the small
+Every equation is raised to a random power of 80 bits and all are multiplied into one (the small
 exponents test of Bellare, Garay and Rabin, "Fast batch verification for modular exponentiation and
 digital signatures", 1998). That is sound if no element but 1 can have a small order. Here
-(p - 1) / 2q is prime and p = 3 mod 4, so the only such element is -1, and elements of the group of
-order q are squares, which -1 is not. So the Jacobi symbol of every element is checked, and a wrong
-equation is missed with probability 2^-128. A batch only succeeds or fails; checks one by one then
-find the wrong proof.
+(p - 1) / 2q is prime and p = 3 mod 4, so Z_p is the product of the group of order q, a group whose
+order is a prime of 3839 bits, and {1, -1}. A batch excludes each error with its own randomness:
+
+- A wrong equation in the group of order q: its power is a uniform number of 80 bits.
+- A ciphertext outside the group, up to its sign: a random multiple of q of 80 bits is added to its
+  exponent. That changes nothing inside the group. Then also no commitment can be outside.
+- A wrong sign: elements of the group are squares, and -1 is none. The low 80 bits of every exponent
+  are uniform. For each of these bits the product of the elements that have it is needed anyway, and
+  is a product of a random half of them. Its Jacobi symbol is -1 half the time if any sign is wrong.
+
+Each is missed with probability 2^-80 at most, so a batch is wrong with at most 2^-78. The numbers
+are drawn when a batch is checked. Nobody can try them beforehand, so every trial costs a published
+record or a submitted ballot. A batch only succeeds or fails; its halves then find the wrong proof.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import gmpy2
@@ -22,38 +31,60 @@ from streams.tally.crypto.ballots import EncryptedBallot
 from streams.tally.crypto.chaum_pedersen import ConstantProof, DisjunctiveProof, ShareProof
 from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.elgamal import Ciphertext
-from streams.tally.crypto.group import ONE, P, Q, fixed_base, g_power, power
+from streams.tally.crypto.group import ONE, P, Q, fixed_base, g_power, product
 from streams.tally.crypto.verify_ballot import verify_ballot, verify_form
 from streams.tally.refusals import Refused
 
-_RANDOM_BITS: Final = 128
-_POINTS_PER_BUCKET: Final = 5
-"""Approximate number of elements per bucket at which the multiplications cost least."""
+_RANDOM_BITS: Final = 80
+_GATHERED: Final = 1024
+"""Ballots in a large batch."""
+_WIDEST: Final = 13
+"""Bits of the widest window: 8,192 products in memory."""
 
 
 def multi_power(elements: Sequence[mpz], exponents: Sequence[int]) -> mpz:
-    """The product of elements[i]^exponents[i] mod p, for public values (Pippenger's buckets)."""
-    if not elements:
-        return ONE
-    width = max(1, (len(elements) // _POINTS_PER_BUCKET).bit_length())
-    top = max(exponent.bit_length() for exponent in exponents)
-    mask = (1 << width) - 1
-    result = ONE
-    for shift in range((top - 1) // width * width, -1, -width):
-        for _ in range(width):
-            result = result * result % P
-        buckets: list[mpz | None] = [None] * (mask + 1)
+    """The product of elements[i]^exponents[i] mod p, for public values."""
+    top = max((exponent.bit_length() for exponent in exponents), default=0)
+    return _from_bits(bit_products(elements, exponents, 0, top))
+
+
+def bit_products(
+    elements: Sequence[mpz], exponents: Sequence[int], low: int, high: int
+) -> list[mpz]:
+    """For each bit from `low` to `high`, the product of the elements whose exponent has it.
+
+    Pippenger's buckets: for a window of bits, every element is multiplied into the bucket of its
+    digit, and the buckets are folded from the highest bit down.
+    """
+    products: list[mpz] = []
+    width = _width(len(elements), high - low)
+    for shift in range(low, high, width):
+        bits = min(width, high - shift)
+        mask = (1 << bits) - 1
+        buckets = [ONE] * (mask + 1)
         for element, exponent in zip(elements, exponents, strict=True):
             digit = exponent >> shift & mask
             if digit:
-                held = buckets[digit]
-                buckets[digit] = element if held is None else held * element % P
-        running = total = ONE
-        for held in reversed(buckets[1:]):
-            if held is not None:
-                running = running * held % P
-            total = total * running % P
-        result = result * total % P
+                buckets[digit] = buckets[digit] * element % P
+        window = []
+        while len(buckets) > 1:
+            half = len(buckets) // 2
+            having, buckets = buckets[half:], buckets[:half]
+            window.append(product(having))
+            buckets = [a * b % P for a, b in zip(buckets, having, strict=True)]
+        products += reversed(window)
+    return products
+
+
+def _width(count: int, bits: int) -> int:
+    """The width of a window at which the multiplications cost least."""
+    return min(range(1, _WIDEST + 1), key=lambda width: -(-bits // width) * (count + (2 << width)))
+
+
+def _from_bits(products: Sequence[mpz]) -> mpz:
+    result = ONE
+    for each in reversed(products):
+        result = result * result % P * each % P
     return result
 
 
@@ -62,79 +93,92 @@ def square_like(element: mpz) -> bool:
     return bool(0 < element < P) and gmpy2.jacobi(element, P) == 1
 
 
-def all_in_subgroup(elements: Sequence[mpz]) -> bool:
-    """Whether all are in the subgroup of order q; wrong with probability 2^-128."""
-    if not all(map(square_like, elements)):
-        return False
-    return power(multi_power(elements, [_small() for _ in elements]), Q) == 1
-
-
-def _small() -> int:
+def small() -> int:
+    """A random exponent."""
     return secrets.randbits(_RANDOM_BITS)
 
 
-class ProofBatch:
-    """Proofs of one election that are checked together.
+class Equation:
+    """A product of powers, of which the elements have to be in the group.
 
-    `add_selection` and `add_contest` check numbers and challenges immediately.
+    Elements that only occur with a random power need no more; the others are members.
+    """
+
+    def __init__(self) -> None:
+        self._members: list[mpz] = []
+        self._member_exponents: list[int] = []
+        self._commitments: list[mpz] = []
+        self._commitment_exponents: list[int] = []
+
+    def add_members(self, elements: Iterable[mpz], exponents: Iterable[mpz]) -> None:
+        """Add elements with any exponents."""
+        self._members += elements
+        self._member_exponents += [int(each % Q + Q * small()) for each in exponents]
+
+    def add_commitments(self, elements: Iterable[mpz], exponents: Iterable[int]) -> None:
+        """Add elements with exponents from :func:`small`."""
+        self._commitments += elements
+        self._commitment_exponents += exponents
+
+    def equals(self, right: mpz) -> bool:
+        """Whether the product is `right`, and all elements are in the group."""
+        elements = self._members + self._commitments
+        if not all(0 < element < P for element in elements):
+            return False
+        exponents = self._member_exponents + self._commitment_exponents
+        products = bit_products(elements, exponents, 0, _RANDOM_BITS)
+        if not all(map(square_like, products)):
+            return False
+        top = int(Q).bit_length() + _RANDOM_BITS
+        products += bit_products(self._members, self._member_exponents, _RANDOM_BITS, top)
+        return _from_bits(products) == right
+
+
+class ProofBatch:
+    """Equations of proofs of one election that are checked together.
+
+    Numbers and challenges have to be checked before.
     """
 
     def __init__(self, public_key: mpz, extended_hash: mpz) -> None:
         self._key = public_key
         self._extended_hash = extended_hash
-        self._ciphertexts: list[mpz] = []
-        self._commitments: list[mpz] = []
-        self._commitment_exponents: list[int] = []
-        self._others: list[mpz] = []
-        self._other_exponents: list[int] = []
+        self._equation = Equation()
         self._g = self._k = mpz(0)
 
-    def add_selection(self, message: Ciphertext, proof: DisjunctiveProof) -> None:
-        """Add the four equations of a selection.
+    def add_contest(
+        self,
+        selections: Iterable[tuple[Ciphertext, DisjunctiveProof]],
+        limit: int,
+        proof: ConstantProof,
+    ) -> None:
+        """Add four equations of each selection, and two of their product, the contest's sum."""
+        c, v = proof.challenge, proof.response
+        t, s = small(), small()
+        self._equation.add_commitments((proof.pad, proof.data), (t, s))
+        self._g += t * v + s * limit * c
+        self._k += s * v
+        for message, selection in selections:
+            self._add_selection(message, selection, t * c, s * c)
 
-        Raises:
-            Refused: `range` or `challenge`.
-        """
-        proof.verify_challenge(message, self._extended_hash)
+    def _add_selection(
+        self, message: Ciphertext, proof: DisjunctiveProof, pad_power: mpz, data_power: mpz
+    ) -> None:
         c0, c1 = proof.proof_zero_challenge, proof.proof_one_challenge
         v0, v1 = proof.proof_zero_response, proof.proof_one_response
-        t0, s0, t1, s1 = (_small() for _ in range(4))
-        self._commitments += proof.elements()
-        self._commitment_exponents += (t0, s0, t1, s1)
-        self._ciphertexts += (message.pad, message.data)
-        self._others += (message.pad, message.data)
-        self._other_exponents += (int((t0 * c0 + t1 * c1) % Q), int((s0 * c0 + s1 * c1) % Q))
+        t0, s0, t1, s1 = (small() for _ in range(4))
+        self._equation.add_commitments(proof.elements(), (t0, s0, t1, s1))
+        self._equation.add_members(
+            (message.pad, message.data),
+            (t0 * c0 + t1 * c1 + pad_power, s0 * c0 + s1 * c1 + data_power),
+        )
         self._g += t0 * v0 + t1 * v1 + s1 * c1
         self._k += s0 * v0 + s1 * v1
 
-    def add_contest(self, total: Ciphertext, limit: int, proof: ConstantProof) -> None:
-        """Add the two equations of a contest; its sum is the product of selections already added.
-
-        Raises:
-            Refused: `limit`, `range` or `challenge`.
-        """
-        proof.verify_challenge(total, limit, self._extended_hash)
-        c, v = proof.challenge, proof.response
-        t, s = _small(), _small()
-        self._commitments += (proof.pad, proof.data)
-        self._commitment_exponents += (t, s)
-        self._others += (total.pad, total.data)
-        self._other_exponents += (int(t * c % Q), int(s * c % Q))
-        self._g += t * v + s * limit * c
-        self._k += s * v
-
     def holds(self) -> bool:
-        """Whether all ciphertexts are in the group and all equations hold.
-
-        For commitments the symbol is enough: their equations make them powers of g and K.
-        """
-        if not all(map(square_like, self._commitments)) or not all_in_subgroup(self._ciphertexts):
-            return False
-        left = multi_power(
-            self._commitments + self._others, self._commitment_exponents + self._other_exponents
-        )
+        """Whether all ciphertexts and commitments are in the group and all equations hold."""
         right = g_power(self._g % Q) * fixed_base(self._key).power(self._k % Q) % P
-        return left == right
+        return self._equation.equals(right)
 
 
 class ShareBatch:
@@ -142,10 +186,7 @@ class ShareBatch:
 
     def __init__(self, extended_hash: mpz) -> None:
         self._extended_hash = extended_hash
-        self._members: list[mpz] = []
-        self._commitments: list[mpz] = []
-        self._elements: list[mpz] = []
-        self._exponents: list[int] = []
+        self._equation = Equation()
         self._g = mpz(0)
 
     def add(self, message: Ciphertext, public_key: mpz, share: mpz, proof: ShareProof) -> None:
@@ -155,18 +196,16 @@ class ShareBatch:
             Refused: `range` or `challenge`.
         """
         proof.verify_challenge(message, share, self._extended_hash)
-        c, v, t, s = proof.challenge, proof.response, _small(), _small()
-        self._members += (message.pad, message.data, public_key, share)
-        self._commitments += (proof.pad, proof.data)
-        self._elements += (proof.pad, proof.data, public_key, share, message.pad)
-        self._exponents += (t, s, int(t * c % Q), int(s * c % Q), int(-s * v % Q))
+        c, v, t, s = proof.challenge, proof.response, small(), small()
+        self._equation.add_members(
+            (message.pad, message.data, public_key, share), (-s * v, mpz(0), t * c, s * c)
+        )
+        self._equation.add_commitments((proof.pad, proof.data), (t, s))
         self._g += t * v
 
     def holds(self) -> bool:
         """Whether all elements are in the group and all equations hold."""
-        if not all(map(square_like, self._commitments)) or not all_in_subgroup(self._members):
-            return False
-        return multi_power(self._elements, self._exponents) == g_power(self._g % Q)
+        return self._equation.equals(g_power(self._g % Q))
 
 
 def verify_ballots(
@@ -177,41 +216,91 @@ def verify_ballots(
     Returns:
         The refusal of each ballot, or None.
     """
-    outcome = [_without_powers(ballot, election) for ballot in ballots]
-    batch = ProofBatch(election.public_key, election.extended_hash)
-    for ballot, refused in zip(ballots, outcome, strict=True):
-        if refused is None:
-            _add(batch, ballot, election)
-    if batch.holds():
-        return outcome
-    return [
-        refused or _verify_single(ballot, election)
-        for ballot, refused in zip(ballots, outcome, strict=True)
-    ]
+    outcome = [without_powers(ballot, election) for ballot in ballots]
+    places = [place for place, refused in enumerate(outcome) if refused is None]
+    for place, refused in _find([(place, ballots[place]) for place in places], election):
+        outcome[place] = refused
+    return outcome
 
 
-def _without_powers(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
+class GatheredBallots:
+    """Ballots that are checked in few large batches, which costs less for each of them.
+
+    Holds the ballots of one batch, about 50 KB for a ballot with 11 encryptions.
+    """
+
+    def __init__(self, election: CryptoElection) -> None:
+        self._election = election
+        self._ballots: list[EncryptedBallot] = []
+        self.checked = 0
+        """Ballots of which all equations hold."""
+
+    def add(self, ballots: Iterable[EncryptedBallot]) -> Refused | None:
+        """Add ballots that :func:`without_powers` accepts; returns a refusal once one is found."""
+        for ballot in ballots:
+            self._ballots.append(ballot)
+            if len(self._ballots) == _GATHERED and (refused := self.finish()):
+                return refused
+        return None
+
+    def finish(self) -> Refused | None:
+        """Check what is not checked yet."""
+        ballots, self._ballots = self._ballots, []
+        for _, refused in _find(list(enumerate(ballots)), self._election):
+            return refused
+        self.checked += len(ballots)
+        return None
+
+
+def without_powers(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
     """Check everything that needs no exponentiation."""
     try:
         verify_form(ballot, election)
-        _add(ProofBatch(election.public_key, election.extended_hash), ballot, election)
+        for contest, description in zip(
+            ballot.contests, election.style(ballot.style_id), strict=True
+        ):
+            for selection in contest.ballot_selections:
+                assert selection.proof is not None
+                selection.proof.verify_challenge(selection.ciphertext, election.extended_hash)
+            assert contest.proof is not None
+            contest.proof.verify_challenge(
+                contest.ciphertext_accumulation, description.limit, election.extended_hash
+            )
     except Refused as refused:
         return refused
     return None
 
 
-def _add(batch: ProofBatch, ballot: EncryptedBallot, election: CryptoElection) -> None:
-    for contest, description in zip(ballot.contests, election.style(ballot.style_id), strict=True):
-        for selection in contest.ballot_selections:
-            assert selection.proof is not None
-            batch.add_selection(selection.ciphertext, selection.proof)
-        assert contest.proof is not None
-        batch.add_contest(contest.ciphertext_accumulation, description.limit, contest.proof)
+def equations_hold(ballots: Iterable[EncryptedBallot], election: CryptoElection) -> bool:
+    """Whether the equations of ballots hold that :func:`without_powers` accepts."""
+    batch = ProofBatch(election.public_key, election.extended_hash)
+    for ballot in ballots:
+        for contest, description in zip(
+            ballot.contests, election.style(ballot.style_id), strict=True
+        ):
+            assert contest.proof is not None
+            pairs = [(each.ciphertext, each.proof) for each in contest.ballot_selections]
+            batch.add_contest(
+                [(message, proof) for message, proof in pairs if proof is not None],
+                description.limit,
+                contest.proof,
+            )
+    return batch.holds()
 
 
-def _verify_single(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
+def _find(
+    ballots: list[tuple[int, EncryptedBallot]], election: CryptoElection
+) -> Iterable[tuple[int, Refused]]:
+    """The ballots whose equations do not hold, by halving."""
+    if not ballots or equations_hold([ballot for _, ballot in ballots], election):
+        return
+    if len(ballots) > 1:
+        half = len(ballots) // 2
+        yield from _find(ballots[:half], election)
+        yield from _find(ballots[half:], election)
+        return
+    place, ballot = ballots[0]
     try:
         verify_ballot(ballot, election)
     except Refused as refused:
-        return refused
-    return None
+        yield place, refused

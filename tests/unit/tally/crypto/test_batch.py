@@ -6,22 +6,32 @@ import json
 import random
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.tally.crypto import batch as batch_module
 from streams.tally.crypto.ballots import EncryptedBallot
 from streams.tally.crypto.batch import (
+    Equation,
+    GatheredBallots,
     ProofBatch,
     ShareBatch,
-    all_in_subgroup,
     multi_power,
+    small,
     verify_ballots,
+    without_powers,
 )
-from streams.tally.crypto.chaum_pedersen import DisjunctiveProof, ShareProof
+from streams.tally.crypto.chaum_pedersen import (
+    DisjunctiveProof,
+    ShareProof,
+    prove_selection,
+    prove_sum,
+)
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.elgamal import encrypt
+from streams.tally.crypto.elgamal import Ciphertext, encrypt
 from streams.tally.crypto.group import G, P, Q, fixed_base, g_power, power, product, to_hex
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.manifest import plain_manifest
@@ -46,17 +56,55 @@ def test_products_of_powers_are_those_of_single_powers(exponents: list[int], see
     assert multi_power(elements, exponents) == product(each)
 
 
+def holds(members: list[mpz], commitments: list[mpz]) -> bool:
+    """Whether all are found in the group: powers 0 of members, and g^t of commitments g."""
+    equation = Equation()
+    equation.add_members(members, [mpz(0)] * len(members))
+    exponents = [small() for _ in commitments]
+    equation.add_commitments(commitments, exponents)
+    right = product([power(x, mpz(t)) for x, t in zip(commitments, exponents, strict=True)])
+    return equation.equals(right)
+
+
 def test_the_group_is_told_from_what_is_outside() -> None:
     inside = [g_power(mpz(number)) for number in (1, 2, 3)]
-    assert all_in_subgroup(inside)
-    assert all_in_subgroup([])
+    assert holds(inside, inside)
+    assert holds([], [])
     for _ in range(5):
         # Two wrong signs would cancel out, and squares outside have a large order.
-        assert not all_in_subgroup([*inside, P - 1])
-        assert not all_in_subgroup([P - inside[0], P - inside[1]])
-        assert not all_in_subgroup([*inside, mpz(4)])
-        assert not all_in_subgroup([mpz(0)])
-        assert not all_in_subgroup([P + 1])
+        assert not holds([*inside, P - 1], inside)
+        assert not holds([P - inside[0], P - inside[1]], inside)
+        assert not holds([*inside, mpz(4)], inside)
+        assert not holds([P - 4], [])
+        assert not holds([mpz(0)], inside)
+        assert not holds([P + 1], inside)
+        assert not holds(inside, [P - inside[0], P - inside[1]])
+        assert not holds([P - inside[0]], [P - inside[1]])
+
+
+@pytest.mark.parametrize("outside", [mpz(4), P - 4])
+def test_a_ciphertext_outside_the_group_is_noticed_though_commitments_make_up_for_it(
+    world: SmallElection, outside: mpz
+) -> None:
+    """Both branches hold as equations of numbers mod p; only the group tells."""
+    key, extended_hash = world.election.public_key, world.election.extended_hash
+    secret = mpz(7)
+    honest = encrypt(0, secret, key)
+    selection = prove_selection(honest, 0, secret, key, extended_hash, seed=mpz(8))
+    total = prove_sum(honest, 0, secret, key, extended_hash, seed=mpz(9))
+    message = Ciphertext(honest.pad * outside % P, honest.data)
+    a0, _, a1, _ = selection.elements()
+    selection = msgspec.structs.replace(
+        selection,
+        proof_zero_pad=a0 * power(outside, -selection.proof_zero_challenge) % P,
+        proof_one_pad=a1 * power(outside, -selection.proof_one_challenge) % P,
+    )
+    total = msgspec.structs.replace(total, pad=total.pad * power(outside, -total.challenge) % P)
+    assert g_power(total.response) == total.pad * power(message.pad, total.challenge) % P
+    for _ in range(8):
+        batch = ProofBatch(key, extended_hash)
+        batch.add_contest([(message, selection)], 0, total)
+        assert not batch.holds()
 
 
 def tampered(ballot: EncryptedBallot, **changes: str) -> EncryptedBallot:
@@ -90,6 +138,29 @@ def test_a_wrong_ballot_is_named_and_the_others_are_accepted(
     assert outcome[1].check == check
 
 
+@pytest.mark.parametrize("wrong", range(5))
+def test_gathered_ballots_are_checked_when_there_are_many_and_at_the_end(
+    world: SmallElection, wrong: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "_GATHERED", 3)
+    one, two, three = world.ballots
+    ballots = [one, two, three, one, two]
+    gathered = GatheredBallots(world.election)
+    assert gathered.add(ballots) is None
+    assert gathered.checked == 3
+    assert gathered.finish() is None
+    assert gathered.checked == 5
+
+    ballots[wrong] = tampered(ballots[wrong], proof_zero_response="01")
+    assert [without_powers(ballot, world.election) for ballot in ballots] == [None] * 5
+    gathered = GatheredBallots(world.election)
+    refused = gathered.add(ballots) or gathered.finish()
+    assert refused is not None
+    assert refused.check == RefusalCheck.EQUATION
+    assert refused.where["ballot"] == ballots[wrong].object_id
+    assert gathered.checked == (0 if wrong < 3 else 3)
+
+
 @pytest.mark.parametrize("flipped", [{0}, {1}, {2}, {3}, {0, 2}, {0, 1, 2, 3}])
 def test_a_proof_with_wrong_signs_never_slips_through(
     world: SmallElection, flipped: set[int]
@@ -106,9 +177,10 @@ def test_a_proof_with_wrong_signs_never_slips_through(
     proof = DisjunctiveProof(*signed, c0, w, c, (u + c0 * secret) % Q, (v + w * secret) % Q)
     with pytest.raises(Refused):
         proof.verify(message, key, extended_hash)
+    total = prove_sum(message, 0, secret, key, extended_hash, seed=mpz(9))
     for _ in range(8):
         batch = ProofBatch(key, extended_hash)
-        batch.add_selection(message, proof)
+        batch.add_contest([(message, proof)], 0, total)
         assert not batch.holds()
 
 
