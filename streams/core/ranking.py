@@ -41,11 +41,15 @@ def to_text(ranks: Iterable[str | Sequence[str]]) -> str:
 
 
 def _rank(marked: str | Sequence[str]) -> str:
-    candidates = sorted({marked} if isinstance(marked, str) else set(marked))
-    for each in candidates:
-        if not each or SEPARATOR in each or TOGETHER in each:
-            raise ValueError(f"a candidate's id is empty or has a {SEPARATOR} or {TOGETHER}")
-    return TOGETHER.join(candidates)
+    if not isinstance(marked, str):
+        return TOGETHER.join(map(_candidate, sorted(set(marked))))
+    return _candidate(marked)
+
+
+def _candidate(text: str) -> str:
+    if not text or SEPARATOR in text or TOGETHER in text:
+        raise ValueError(f"a candidate's id is empty or has a {SEPARATOR} or {TOGETHER}")
+    return text
 
 
 def from_text(choice: str) -> Ranking:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from enum import StrEnum
 from typing import Any, Final
@@ -111,28 +110,13 @@ def choice_of(value: Any) -> str:
 def timestamp_of(value: Any) -> int:
     if isinstance(value, str):
         micros = parse_iso(text_of(value))
-    elif type(value) in {int, float}:
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         micros = parse_epoch(value)
     else:
         raise NotAVote(MalformedReason.WRONG_TYPE)
     if micros is None:
         raise NotAVote(MalformedReason.BAD_TIMESTAMP)
     return micros
-
-
-def metadata_of(fields: dict[str, Any], max_bytes: int) -> str | None:
-    """The remaining fields as JSON. The entries of an object `metadata` are merged into them."""
-    kept = clean(fields, MAX_DEPTH)
-    inner = kept.get("metadata")
-    if isinstance(inner, dict) and inner.keys().isdisjoint(kept):
-        del kept["metadata"]
-        kept |= inner
-    if not kept:
-        return None
-    text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if len(text.encode()) > max_bytes:
-        raise NotAVote(MalformedReason.BAD_METADATA)
-    return text
 
 
 def clean(value: Any, depth: int) -> Any:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from streams.core.keys import ELECTION_PREFIX
-from streams.core.nesting import too_deep
 from streams.core.polls import (
     MAX_NAME_CHARACTERS,
     POLL_PREFIX,
@@ -25,10 +24,10 @@ from streams.messages.fields import (
     choice_of,
     hash_of,
     id_of,
-    metadata_of,
     text_of,
     timestamp_of,
 )
+from streams.messages.json_fields import metadata_of, read_object
 from streams.messages.ranked_ballots import read_ranked
 
 _T = TypeVar("_T")
@@ -73,7 +72,7 @@ def read_body(body: bytes, *, max_metadata_bytes: int, poll_key: bytes = b"") ->
     Raises:
         NotAVote: it is malformed.
     """
-    fields = parse(body)
+    fields = read_object(body)
     # Next to a law or a candidate, `poll_id` is an unknown field.
     if "poll_id" in fields and not fields.keys() & {"law_id", "candidate_id"}:
         return _poll_vote(fields, poll_key)
@@ -187,7 +186,7 @@ def read_update(body: bytes, poll_key: bytes) -> ParsedVote:
     Raises:
         NotAVote: it is malformed.
     """
-    fields = parse(body)
+    fields = read_object(body)
     for needed, missing in _UPDATE_FIELDS.items():
         if needed not in fields:
             raise NotAVote(missing)
@@ -217,43 +216,6 @@ def _number(name: str, fields: dict[str, object]) -> str:
     if not is_number(text):
         raise NotAVote(MalformedReason.WRONG_TYPE)
     return str(int(text))
-
-
-def parse(body: bytes) -> dict[str, Any]:
-    """The fields of a JSON object without those that are null.
-
-    Raises:
-        NotAVote: the body is not a JSON object.
-    """
-    try:
-        # Some writers put a byte order mark before JSON.
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise NotAVote(MalformedReason.NOT_UTF8) from None
-    if too_deep(body):
-        raise NotAVote(MalformedReason.BAD_METADATA)
-    try:
-        parsed = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-    except json.JSONDecodeError:
-        raise NotAVote(MalformedReason.NOT_JSON) from None
-    except ValueError:
-        # An integer of thousands of digits.
-        raise NotAVote(MalformedReason.BAD_METADATA) from None
-    if not isinstance(parsed, dict):
-        raise NotAVote(MalformedReason.NOT_AN_OBJECT)
-    # An optional field that is null is absent.
-    return {name: value for name, value in parsed.items() if value is not None}
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs) and any(found[name] != value for name, value in pairs):
-        raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
-    return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise NotAVote(MalformedReason.NOT_JSON)
 
 
 def _take(fields: dict[str, Any], *names: str, read: Callable[[Any], _T]) -> _T | None:

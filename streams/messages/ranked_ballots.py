@@ -6,9 +6,10 @@ import re
 from typing import Any, Final
 
 from streams.core import ranking
-from streams.messages.fields import MalformedReason, NotAVote, id_of
+from streams.messages.fields import MAX_ID_BYTES, MalformedReason, NotAVote, id_of
 
 _RANK: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
+_IDS: Final = frozenset({int, str})
 RANKED_METHODS: Final = frozenset({"ranked_choice", "ranked", "instant_runoff"})
 """Values of `voting_method` with which `ranked_choices` is the ballot."""
 
@@ -22,22 +23,38 @@ def read_ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
     method = fields.get("voting_method")
     ranks = fields.get("ranked_choices")
     stated = isinstance(method, str) and method in RANKED_METHODS
-    applies = stated or method is None
-    named = stated or fields.get("election_id") is not None
-    blank = applies and named and ranks == [] and candidate is None
-    if not blank and (not ranks or not applies):
+    if not stated and method is not None:
         return candidate
+    if not ranks:
+        named = stated or fields.get("election_id") is not None
+        if ranks != [] or candidate is not None or not named:
+            return candidate
     if not isinstance(ranks, list):
         raise NotAVote(MalformedReason.WRONG_TYPE)
     del fields["ranked_choices"]
-    try:
-        choice = ranking.to_text(_as_marked(ranks))
-    except ValueError:
-        raise NotAVote(MalformedReason.BAD_RANKING) from None
-    first = ranking.marked_at(ranking.first_choice(choice))
-    if candidate is not None and candidate not in {*first, choice}:
-        raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
+    choice = _one_each(ranks)
+    if choice is None:
+        try:
+            choice = ranking.to_text(_as_marked(ranks))
+        except ValueError:
+            raise NotAVote(MalformedReason.BAD_RANKING) from None
+    if candidate is not None:
+        first = ranking.marked_at(ranking.first_choice(choice))
+        if candidate not in {*first, choice}:
+            raise NotAVote(MalformedReason.CONFLICTING_FIELDS)
     return choice
+
+
+def _one_each(ranks: list[Any]) -> str | None:
+    """The choice of a ballot with one short id at each rank; None for every other."""
+    if not _IDS.issuperset(map(type, ranks)) or "" in ranks:
+        return None
+    text = ranking.SEPARATOR.join(map(str, ranks))
+    if len(text) > MAX_ID_BYTES or not text.isascii() or "\0" in text:
+        return None
+    if ranking.TOGETHER in text or text.count(ranking.SEPARATOR) != len(ranks) - 1:
+        return None
+    return text
 
 
 def _as_marked(ranks: list[Any]) -> list[list[str]]:
@@ -47,7 +64,7 @@ def _as_marked(ranks: list[Any]) -> list[list[str]]:
     mark; or it has objects with `candidate_id` and `rank` in any order. Ranks begin with 1, or with
     0 if one of them is 0.
     """
-    if not any(isinstance(each, dict) for each in ranks):
+    if dict not in map(type, ranks):
         return [_marked(each) for each in ranks]
     placed: dict[int, list[str]] = {}
     for each in ranks:
