@@ -83,6 +83,12 @@ def command(
     conflicting: Annotated[
         bool, typer.Option("--conflicting", help="Repeated votes may choose differently.")
     ] = False,
+    mixture: Annotated[
+        bool,
+        typer.Option(
+            "--mixture", help="A third each plain, with metadata and with an unknown field."
+        ),
+    ] = False,
     expected: Annotated[Path, typer.Option(help="File for the expected outcome.")] = Path(
         "expected.json"
     ),
@@ -122,6 +128,7 @@ def command(
         malformed=malformed.value,
         candidates=candidates.value,
         conflicting=conflicting,
+        mixture=mixture,
         queue=queue,
         max_body_bytes=settings.max_body_bytes,
     )

@@ -43,6 +43,8 @@ class LoadPlan:
         malformed: share of messages that are not votes, cycling over all kinds.
         candidates: share of `votes` for candidates instead of laws.
         conflicting: later submissions choose again; totals per choice are then bounds.
+        mixture: votes are a third each plain, with `metadata` and with an unknown field, instead of
+            every form of deployed senders in turn.
         queue: documented name of the destination.
         max_body_bytes: limit that `too_large` messages exceed.
 
@@ -61,6 +63,7 @@ class LoadPlan:
     malformed: float = 0.002
     candidates: float = 0.0
     conflicting: bool = False
+    mixture: bool = False
     queue: str = VALIDATION
     max_body_bytes: int = 65536
 

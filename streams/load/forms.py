@@ -127,6 +127,17 @@ AGGREGATION_FORMS: Final[tuple[Form, ...]] = (_documented, _validated, _with_met
 """Forms of a law vote on `votes.aggregation`."""
 
 
+def _with_unknown(b: SyntheticBallot, t: int, s: Stamp) -> str:
+    return (
+        f'{{"vote_hash":"{b.hash}","citizen_id":"{b.citizen_id}","law_id":"{b.contest}",'
+        f'"choice":"{b.choice}","timestamp":"{s.zulu(t)}","channel":"kiosk-{b.nas % 50}"}}'
+    )
+
+
+MIXTURE_FORMS: Final[tuple[Form, ...]] = (_documented, _with_metadata, _with_unknown)
+"""A law vote as documented, with its `metadata`, and with a field that nobody documented."""
+
+
 def candidate_body(b: SyntheticBallot, t: int, s: Stamp) -> str:
     """The vote for a candidate; its id is sent as a number, as in the documented message."""
     election = b.contest.removeprefix("election:")

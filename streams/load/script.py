@@ -26,6 +26,7 @@ from streams.load.election import AGGREGATION, VALIDATION, SyntheticElection, st
 from streams.load.forms import (
     AGGREGATION_FORMS,
     FAULTS,
+    MIXTURE_FORMS,
     VALIDATION_FORMS,
     Stamp,
     SyntheticBallot,
@@ -90,7 +91,8 @@ class _Script:
         self._stamp = Stamp()
         self._random = random.Random(plan.seed)  # noqa: S311 - a reproducible election
         self._sent = 0
-        self._forms = VALIDATION_FORMS if plan.queue == VALIDATION else AGGREGATION_FORMS
+        usual = VALIDATION_FORMS if plan.queue == VALIDATION else AGGREGATION_FORMS
+        self._forms = MIXTURE_FORMS if plan.mixture else usual
         self._pairs = plan.citizens * plan.laws
         self._pair_step = _coprime(self._pairs)
         self._spread = max(2, min(20_000, plan.votes // 5))

@@ -105,7 +105,8 @@ def _quotes(text: str) -> int:
     """How many quotation marks stand around names and strings."""
     if "\\\\" in text:
         text = text.replace("\\\\", "")
-    return text.count('"') - text.count('\\"')
+    inside = text.count('\\"') if '\\"' in text else 0
+    return text.count('"') - inside
 
 
 def metadata_of(fields: dict[str, Any], max_bytes: int) -> str | None:

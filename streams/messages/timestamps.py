@@ -25,12 +25,12 @@ def parse_iso(text: str) -> int | None:
     Returns:
         None if it is not a date and time, or outside 1970 to 9999.
     """
-    if _LEAP_SECOND.search(text):
-        before = parse_iso(_LEAP_SECOND.sub("59", text))
-        return None if before is None else min(before + 1_000_000, MAX_TIMESTAMP_US)
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
+        if _LEAP_SECOND.search(text):
+            before = parse_iso(_LEAP_SECOND.sub("59", text))
+            return None if before is None else min(before + 1_000_000, MAX_TIMESTAMP_US)
         # Python 3.14 refuses a point without digits, which earlier versions skip.
         usual = _POINT.sub("", text[:-1] + "Z" if text.endswith("z") else text)
         if usual == text:

@@ -40,6 +40,10 @@ def compare(
     votes: Annotated[int, typer.Option(min=1000, help="Votes in the full queue.")] = 100_000,
     rate: Annotated[int, typer.Option(min=1, help="Votes a second for the latency.")] = 2000,
     seconds: Annotated[int, typer.Option(min=0, help="How long; 0: no latency.")] = 10,
+    usual: Annotated[
+        bool,
+        typer.Option("--usual", help="The forms of deployed senders instead of the mixture."),
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
 ) -> None:
     """Run a full queue and a steady rate with both revisions; print ratios with their spread."""
@@ -47,7 +51,7 @@ def compare(
     found: dict[str, list[Found]] = {"this": [], "other": []}
     with (
         tempfile.TemporaryDirectory(prefix="scrutin-bench-") as folder,
-        _tree(revision, Path(folder) / "other") as other,
+        tree_of(revision) as other,
     ):
         stack = Stack(Path(folder) / "stack", environ={})
         run = Run(
@@ -66,10 +70,12 @@ def compare(
         try:
             stack.up()
             out.print("warming up")
-            uvloop.run(full_queue(run, plan_of(votes // 2), cwd=HERE))
+            uvloop.run(full_queue(run, plan_of(votes // 2, mixture=not usual), cwd=HERE))
             for number in range(rounds):
                 for name in sorted(trees, reverse=number % 2 == 0):
-                    one = uvloop.run(full_queue(run, plan_of(votes), cwd=trees[name]))
+                    one = uvloop.run(
+                        full_queue(run, plan_of(votes, mixture=not usual), cwd=trees[name])
+                    )
                     told = f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s"
                     if seconds:
                         steady = uvloop.run(latency.measure(replace(run, cwd=trees[name])))
@@ -117,20 +123,22 @@ def show(out: Console, revision: str, figures: dict[str, list[float]]) -> None:
 
 
 @contextmanager
-def _tree(revision: str, folder: Path) -> Iterator[Path]:
+def tree_of(revision: str) -> Iterator[Path]:
     """A git worktree of the revision."""
     git = ["git", "-C", str(HERE), "worktree"]
-    try:
-        subprocess.run(
-            [*git, "add", "--detach", "--quiet", str(folder), revision],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-    except subprocess.CalledProcessError as error:
-        raise typer.BadParameter(error.stderr.strip()) from error
-    try:
-        yield folder
-    finally:
-        subprocess.run([*git, "remove", "--force", str(folder)], check=True)
+    with tempfile.TemporaryDirectory(prefix="scrutin-tree-") as parent:
+        folder = Path(parent) / "other"
+        try:
+            subprocess.run(
+                [*git, "add", "--detach", "--quiet", str(folder), revision],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+        except subprocess.CalledProcessError as error:
+            raise typer.BadParameter(error.stderr.strip()) from error
+        try:
+            yield folder
+        finally:
+            subprocess.run([*git, "remove", "--force", str(folder)], check=True)
 
 
 if __name__ == "__main__":

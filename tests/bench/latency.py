@@ -59,6 +59,7 @@ async def measure(run: Run) -> Found:
         unknown=0,
         bad_choice=0,
         malformed=0,
+        mixture=True,
     )
     path = directory / "latency.json"
     async with Chain(stack, directory, workers=workers, cwd=run.cwd) as chain:

@@ -30,6 +30,7 @@ async def publishing(
         *("--votes", str(plan.votes), "--seed", str(plan.seed), "--expected", str(expected)),
         *("--duplicates", "0", "--repeats", "0", "--unknown", "0"),
         *("--invalid-choice", "0", "--malformed", "0"),
+        *(("--mixture",) if plan.mixture else ()),
         env=chain.env,
         stdout=asyncio.subprocess.PIPE,
     )

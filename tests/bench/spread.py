@@ -32,7 +32,7 @@ async def full_queue(
     return {"votes_per_s": round(plan.votes / seconds), "cpu_us_per_vote": cpu_us}
 
 
-def plan_of(votes: int, *, laws: int = 5) -> LoadPlan:
+def plan_of(votes: int, *, laws: int = 5, mixture: bool = True) -> LoadPlan:
     """Votes that all count."""
     return LoadPlan(
         votes=votes,
@@ -42,6 +42,7 @@ def plan_of(votes: int, *, laws: int = 5) -> LoadPlan:
         unknown=0,
         bad_choice=0,
         malformed=0,
+        mixture=mixture,
     )
 
 

@@ -29,7 +29,7 @@ _POLL_S = 0.02
 _DEADLINE_S = 600.0
 ROUNDS = 3
 GOAL_PER_S = 15_000
-GOAL_OF_RAW_DRAIN = 0.7
+GOAL_OF_RAW_DRAIN = 0.75
 _PER_S = ("publish_per_s", "raw_drain_per_s", "chain_per_s", "copy_per_s")
 
 
@@ -58,7 +58,15 @@ async def measure(run: Run) -> Found:
 
 
 def _plan(votes: int) -> LoadPlan:
-    return LoadPlan(votes=votes, duplicates=0.01, repeats=0, unknown=0, bad_choice=0, malformed=0)
+    return LoadPlan(
+        votes=votes,
+        duplicates=0.01,
+        repeats=0,
+        unknown=0,
+        bad_choice=0,
+        malformed=0,
+        mixture=True,
+    )
 
 
 async def _round(run: Run, plan: LoadPlan) -> Found:

@@ -34,6 +34,17 @@ def test_same_plan_same_messages() -> None:
     assert play(PLAN) == play(PLAN)
 
 
+def test_a_mixture_is_a_third_each_plain_with_metadata_and_with_an_unknown_field() -> None:
+    sent = play(
+        LoadPlan(
+            votes=300, mixture=True, duplicates=0, repeats=0, unknown=0, malformed=0, bad_choice=0
+        )
+    )
+    bodies = [json.loads(m.body) for m in sent if m.fate is ExpectedVerdict.COUNTED]
+    more = [[name for name in ("metadata", "channel") if name in body] for body in bodies]
+    assert more.count([]) == more.count(["metadata"]) == more.count(["channel"]) == 100
+
+
 def test_other_seed_shares_no_voter() -> None:
     voters = {m.voter for m in play(PLAN)}
     others = {m.voter for m in play(LoadPlan(**{**PLAN.as_dict(), "seed": 2}))}
