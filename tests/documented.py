@@ -286,6 +286,10 @@ NOT_HERE = {
     "make bench-gateway FIGURES=gateway-seen": _BENCH,
     "make bench-gateway BENCH_ARGS=--quick": _BENCH,
     "make bench-compare REV=main~5": _BENCH,
+    "python -m tests.bench.decode REV": NotHere(
+        _LONG,
+        "tests/unit/messages/test_quick.py::test_both_ways_agree_on_generated_and_mutated_bodies",
+    ),
     "make bench-tally": NotHere(_LONG, "tests/oracle/test_reference.py"),
     "make hostile": NotHere(
         _LONG, "tests/hostile/test_short.py::test_honest_clients_see_nothing_of_hostile_ones"
