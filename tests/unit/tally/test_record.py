@@ -14,11 +14,9 @@ from typing import Any
 import pytest
 
 from streams.tally.ballot_file import MAX_DOCUMENT_BYTES, lines_of, published_ballots
-from streams.tally.crypto.ballots import BallotState, encrypt_ballot
-from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
-from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.ballots import encrypt_ballot
+from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.manifest import plain_manifest
-from streams.tally.crypto.tallies import BallotLines, EncryptedTally, spoiled_tally
 from streams.tally.helpers import Helpers
 from streams.tally.record import verify
 from streams.tally.record_files import (
@@ -30,29 +28,12 @@ from streams.tally.record_files import (
     RESULT,
     TALLIES,
     NotARecord,
-    RecordedTally,
-    constants,
 )
 from streams.tally.refusals import RefusalCheck, Refused
-from streams.tally.results import Result
-from streams.tally.work import DescribedElection
-from tests.small_election import SmallElection, make_election
+from tests.small_election import make_election
+from tests.small_record import described, write_record
 
 SEED = random.randrange(10**9)
-
-
-def decrypted(held: SmallElection, kind: str, tally: EncryptedTally) -> RecordedTally:
-    shares, compensated = held.shares(tally, present=(0, 1))
-    plain = decrypt_tally(
-        tally,
-        shares,
-        compensated,
-        held.keys,
-        quorum=2,
-        extended_hash=held.election.extended_hash,
-        logarithm=DiscreteLog(9),
-    )
-    return RecordedTally(kind, tally, plain)
 
 
 @pytest.fixture(scope="module")
@@ -63,29 +44,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "e", {"mayor": ["ann", "bob"]}, moment=datetime(2026, 1, 1, tzinfo=UTC)
     )
     held = make_election(manifest, random.Random(SEED), guardians=3, quorum=2, cast=2, spoiled=1)
-    described = DescribedElection(
-        "e",
-        to_json(manifest).decode(),
-        to_json(held.election.context).decode(),
-        to_json(held.keys).decode(),
-    )
-    tallies = [decrypted(held, "total", held.tally)]
-    for ballot in held.ballots:
-        if ballot.state == BallotState.SPOILED:
-            lines = from_json(BallotLines, to_json(ballot))
-            one = spoiled_tally(ballot.object_id, lines, held.election)
-            tallies.append(decrypted(held, "spoiled", one))
-    spoiled = {each.encrypted.object_id: each.plain.counts() for each in tallies[1:]}
-    present = [key.owner_id for key in held.keys[:2]]
-    result = Result(2, 1, held.counts, spoiled, present).document(described)
     directory = tmp_path_factory.mktemp("record")
-    (directory / MANIFEST).write_text(described.manifest)
-    (directory / CONTEXT).write_text(described.context)
-    (directory / CONSTANTS).write_bytes(constants())
-    (directory / GUARDIANS).write_text(described.guardians)
-    (directory / BALLOTS).write_bytes(b"".join(to_json(b) + b"\n" for b in held.ballots))
-    (directory / TALLIES).write_bytes(b"".join(to_json(t) + b"\n" for t in tallies))
-    (directory / RESULT).write_text(json.dumps(result))
+    write_record(held, directory, present=2)
     return directory
 
 
@@ -242,14 +202,10 @@ async def test_ballots_of_two_voters_may_have_one_id(tmp_path: Path) -> None:
     again = encrypt_ballot(held.election, held.ballots[0].object_id, "ballot", {})
     ballots = tmp_path / BALLOTS
     ballots.write_bytes(b"".join(to_json(b) + b"\n" for b in (held.ballots[0], again)))
-    described = DescribedElection(
-        "e",
-        to_json(manifest).decode(),
-        to_json(held.election.context).decode(),
-        to_json(held.keys).decode(),
-    )
     async with Helpers(1) as helpers:
-        found = [each async for each in published_ballots(lines_of(ballots), described, helpers)]
+        found = [
+            each async for each in published_ballots(lines_of(ballots), described(held), helpers)
+        ]
     assert len({each.admitted.ballot_id for each in found}) == 1
     assert len(found) == 2
 
