@@ -134,6 +134,7 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
                 await single_choice_by_default_election(world, db)
                 await over_http(web, db)
                 await blank_ballot(world, db)
+                await ballots_of_a_file(world, db, tmp_path)
                 await closed_and_final(world, web, db)
         finally:
             await db.close()
@@ -342,6 +343,59 @@ async def blank_ballot(world: BridgeHarness, db: Any) -> None:
     await until(counted, "a blank ballot is counted", within_s=120)
 
 
+BALLOT_FILE = """\
+7 1
+3 1 2 0
+1 2=3 - 4 0
+1 5 6 0
+0
+"Candidate 11"
+"Candidate 12"
+"Candidate 13"
+"candidate  14"
+"Candidate 21"
+"Candidate 22"
+"Candidate 23"
+"Two wards"
+"""
+
+
+async def ballots_of_a_file(world: BridgeHarness, db: Any, directory: Path) -> None:
+    """Each ballot of the file counts once, though the file is sent twice."""
+    file = directory / "wards.blt"
+    file.write_text(BALLOT_FILE.replace("1 5 6 0", "1 5 6"))
+    refused = await asyncio.to_thread(
+        scrutin, world.env, "election", "ballots", "1", str(file), "--dry-run", "--json"
+    )
+    [found] = json.loads(refused.stdout)
+    assert (refused.returncode, found["votes_sent"]) == (1, 0)
+    assert [line["row"] for line in found["refused_lines"]] == [4]
+    file.write_text(BALLOT_FILE)
+    for _ in range(2):
+        [sent] = await run(
+            world, "election", "ballots", "1", str(file), "--queue", "votes.validation"
+        )
+        assert (sent["lines"], sent["ballot_lines"], sent["comments"]) == (13, 3, 10)
+        assert (sent["ballots"], sent["votes_sent"], sent["refused"]) == (5, 5, 0)
+    world.publish([{"voter_hash": voter(9300), "election_id": 1, "candidate_id": 99}])
+
+    async def passed() -> bool:
+        query = "SELECT reason FROM rejected_votes WHERE voter_hash = $1"
+        return bool(await db.fetchval(query, voter(9300)) == "choice_not_allowed")
+
+    await until(passed, "the vote after the file is judged", within_s=120)
+    query = (
+        "SELECT choice, metadata -> 'source' ->> 'row', count(*) FROM vote_audit"
+        " WHERE metadata -> 'source' ->> 'sha256' = $1 GROUP BY 1, 2"
+    )
+
+    async def counted() -> bool:
+        rows = {tuple(row) for row in await db.fetch(query, sent["sha256"])}
+        return rows == {("11>12", "2", 3), ("12=13>>14", "3", 1), ("21>22", "4", 1)}
+
+    await until(counted, "the ballots of the file are counted once", within_s=120)
+
+
 async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
     await run(world, "contest", "close", "election:1", "--yes", *PATIENTLY)
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
@@ -359,7 +413,7 @@ async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
 
     await until(refused, "a vote behind the window's end is rejected", within_s=120)
     counted = await run(world, "election", "count", "A-2026")
-    assert (counted["final"], counted["total_votes"]) == (True, VOTERS + 2)
+    assert (counted["final"], counted["total_votes"]) == (True, VOTERS + 7)
     assert (counted["blank"], counted["seats"][0]["blank"]) == (1, 1)
     for one in counted["seats"][0]["rounds"]:
         assert one["active"] + one["exhausted"] + 1 == counted["seats"][0]["ballots"]

@@ -14,6 +14,7 @@ import typer
 from schemas.control import Contest
 from streams.adapters.postgres.connection import connected, translated
 from streams.cli.contest.changes import show_changed
+from streams.cli.election import ballots
 from streams.cli.election.show import render_result
 from streams.cli.issuing import WaitOption, issuing, passed
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
@@ -45,6 +46,8 @@ app = typer.Typer(
 Tables = dict[str, list[dict[str, Any]]]
 
 _SUFFIXES: Final = (".json", ".csv", ".parquet")
+
+app.command("ballots")(ballots.command)
 
 
 @app.command("import")

@@ -1,0 +1,1 @@
+"""Ballot files of other programs: read line by line, and written."""

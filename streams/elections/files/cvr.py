@@ -1,0 +1,200 @@
+"""Cast-vote records in JSON: NIST SP 1500-103, and exports of Dominion's form.
+
+A record without the contest is a comment. `IsVote` of a Dominion mark is the judgement of that
+system's rules, so marks count as they were marked; ambiguous ones do not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streams.elections.files.items import (
+    Comment,
+    FileBallot,
+    FileLayout,
+    FileRefused,
+    Item,
+    Marks,
+    NoBallot,
+    RefusedLine,
+)
+from streams.elections.files.json_arrays import elements, others
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NistFile:
+    """One file of NIST SP 1500-103 in JSON, version 1."""
+
+    path: Path
+    contest: str | None = None
+    """Id or name; None if the file has one contest."""
+
+    def layout(self) -> FileLayout:
+        """Selections by id, with the names of their candidates."""
+        return self._contest()[1]
+
+    def _contest(self) -> tuple[str, FileLayout]:
+        try:
+            elections = others(self.path, "CVR").get("Election", [])
+            contests = {one["@id"]: one for each in elections for one in each["Contest"]}
+            candidates = {
+                one["@id"]: one.get("Name", one["@id"])
+                for each in elections
+                for one in each.get("Candidate", [])
+            }
+            named = {name: one.get("Name", name) for name, one in contests.items()}
+            chosen = choose(named, self.contest, self.path)
+            names = {
+                one["@id"]: " / ".join(candidates[c] for c in one.get("CandidateIds", []))
+                or str(one.get("Selection", "write-in" if one.get("IsWriteIn") else one["@id"]))
+                for one in contests[chosen].get("ContestSelection", [])
+            }
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise FileRefused(
+                f"The file has no definitions of its election: {fault!r}",
+                where={"file": self.path},
+                todo="A report of cast-vote records has Election, Contest and Candidate",
+            ) from fault
+        return chosen, FileLayout(names)
+
+    def items(self) -> Iterator[Item]:
+        """Each record."""
+        contest, layout = self._contest()
+        for row, record in elements(self.path, "CVR"):
+            try:
+                marks = _nist_marks(record, contest, layout.names)
+            except NoBallot as fault:
+                yield RefusedLine(row, str(fault))
+            except (KeyError, TypeError, AttributeError, ValueError) as fault:
+                yield RefusedLine(row, f"the record has another form: {fault!r}")
+            else:
+                yield Comment(row) if marks is None else FileBallot(row, marks)
+
+
+def _nist_marks(record: Fields, contest: str, names: Mapping[str, str]) -> Marks | None:
+    snapshots = record["CVRSnapshot"]
+    current = [s for s in snapshots if s["@id"] == record.get("CurrentSnapshotId", s["@id"])]
+    if len(current) != 1:
+        raise NoBallot("the record does not say which snapshot is current")
+    found = [c for c in current[0].get("CVRContest", []) if c["ContestId"] == contest]
+    if not found:
+        return None
+    placed: dict[int, list[str]] = {}
+    for selection in found[0].get("CVRContestSelection", []):
+        name = selection.get("ContestSelectionId")
+        for position in selection["SelectionPosition"]:
+            marked = position["HasIndication"] == "yes" and position["NumberVotes"] > 0
+            if not marked or position.get("IsAllocable") == "no":
+                continue
+            if name not in names:
+                raise NoBallot(f"there is no selection {str(name)[:40]!r}")
+            rank = position.get("Rank", selection.get("Rank", 1))
+            placed.setdefault(_rank(rank), []).append(name)
+    return _in_order(placed)
+
+
+@dataclass(frozen=True)
+class DominionFile:
+    """One `CvrExport.json` of Dominion's form, beside its manifests."""
+
+    path: Path
+    contest: str | None = None
+    """Id or name; None if the file has one contest."""
+
+    def layout(self) -> FileLayout:
+        """Candidates by id."""
+        return self._contest()[1]
+
+    def _contest(self) -> tuple[int, FileLayout]:
+        try:
+            contests = {str(c["Id"]): c["Description"] for c in self._manifest("Contest")}
+            chosen = choose(contests, self.contest, self.path)
+            names = {
+                str(c["Id"]): c["Description"]
+                for c in self._manifest("Candidate")
+                if str(c["ContestId"]) == chosen
+            }
+        except (KeyError, TypeError) as fault:
+            raise FileRefused(
+                f"A manifest has another form: {fault!r}",
+                where={"folder": self.path.parent},
+                todo="It has a List of objects with Id and Description",
+            ) from fault
+        return int(chosen), FileLayout(names)
+
+    def _manifest(self, what: str) -> list[Fields]:
+        file = self.path.parent / f"{what}Manifest.json"
+        try:
+            found: list[Fields] = json.loads(file.read_text(encoding="utf-8-sig"))["List"]
+        except (OSError, ValueError, RecursionError) as fault:
+            raise FileRefused(
+                f"The manifest cannot be read: {fault}",
+                where={"file": file},
+                todo="Put the manifests of the export beside it",
+            ) from fault
+        return found
+
+    def items(self) -> Iterator[Item]:
+        """Each session."""
+        contest, layout = self._contest()
+        for row, session in elements(self.path, "Sessions"):
+            try:
+                marks = _dominion_marks(session, contest, layout.names)
+            except NoBallot as fault:
+                yield RefusedLine(row, str(fault))
+            except (KeyError, TypeError, AttributeError, ValueError) as fault:
+                yield RefusedLine(row, f"the record has another form: {fault!r}")
+            else:
+                yield Comment(row) if marks is None else FileBallot(row, marks)
+
+
+def _dominion_marks(session: Fields, contest: int, names: Mapping[str, str]) -> Marks | None:
+    sheet = session["Original"]
+    if not sheet["IsCurrent"]:
+        sheet = session["Modified"]
+    cards = sheet.get("Cards", [sheet])
+    found = [c for card in cards for c in card.get("Contests", []) if c["Id"] == contest]
+    if not found:
+        return None
+    placed: dict[int, list[str]] = {}
+    for mark in (mark for one in found for mark in one["Marks"]):
+        if mark["IsAmbiguous"]:
+            continue
+        name = str(mark["CandidateId"])
+        if name not in names:
+            raise NoBallot(f"there is no candidate {name[:20]!r}")
+        placed.setdefault(_rank(mark.get("Rank", 1)), []).append(name)
+    return _in_order(placed)
+
+
+def choose(contests: Mapping[str, str], wanted: str | None, path: Path) -> str:
+    """The contest of a file.
+
+    Raises:
+        FileRefused: it has no such contest, or several and none is named.
+    """
+    found = [key for key, name in contests.items() if wanted in {None, key, name}]
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(f"{key} ({name})" for key, name in list(contests.items())[:20])
+    raise FileRefused(
+        "The file has several such contests" if found else "The file has no such contest",
+        where={"file": path},
+        todo=f"Name one with --contest: {shown}",
+    )
+
+
+def _rank(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= 1000:
+        raise NoBallot(f"{str(value)[:20]!r} is not a rank")
+    return value
+
+
+def _in_order(placed: Mapping[int, list[str]]) -> Marks:
+    return tuple(tuple(placed.get(rank, ())) for rank in range(1, max(placed, default=0) + 1))
