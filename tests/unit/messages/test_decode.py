@@ -100,6 +100,12 @@ def test_deployed_vote_keeps_no_secret() -> None:
     assert json.loads(found.metadata or "") == {"submitted_at": "2025-11-14T12:00:00.250000"}
 
 
+@pytest.mark.parametrize("name", ["submitted_at", "status", "channel"])
+def test_a_text_of_the_sender_that_holds_a_secret_is_masked(name: str) -> None:
+    found = vote(DOCUMENTED | {name: "nas=123456789", "processed_timestamp": NOON})
+    assert json.loads(found.metadata or "") == {name: "nas=999999999", "processed_timestamp": NOON}
+
+
 def test_deployed_message_of_the_aggregation_queue() -> None:
     found = vote(
         {
