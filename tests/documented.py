@@ -75,6 +75,9 @@ def _alternatives(command: str) -> list[str]:
 SHOWN = [each for page in PAGES for each in shown(page)]
 
 
+_PROCESS = (
+    "tests/unit/cli/test_processes.py::test_the_process_reads_its_settings_and_gives_its_exit_code"
+)
 _CLI_TABLES = "tests/integration/test_cli_tables.py::"
 _CLI_SERVICES = "tests/integration/test_cli_services.py::"
 _CLI_TALLY = (
@@ -95,6 +98,10 @@ _DEMO = "tests/acceptance/test_demo.py::test_every_figure_is_equal_and_nothing_i
 _HELD = "tests/acceptance/test_demo.py::test_held_until_interrupted_and_refused_beside_another"
 
 ELSEWHERE = {
+    "scrutin worker": _PROCESS,
+    "scrutin bridge": _PROCESS,
+    "scrutin gateway": _PROCESS,
+    "scrutin version": "tests/unit/cli/test_processes.py::test_the_version_is_that_of_the_project",
     "make installs": "tests/integration/test_installs.py",
     "SCRUTIN_STAGES=tally faust -A topology worker -l info": _CLI_TALLY,
     "scrutin results [LAW] [--watch]": _CLI_SERVICES + "test_watched_results_on_a_terminal",

@@ -24,38 +24,56 @@ app = typer.Typer(
 )
 
 
-MODULES = {
-    "demo": "demo.commands",
-    "results": "results",
-    "contest": "contest.commands",
-    "election": "election.commands",
-    "tables": "tables.commands",
-    "lag": "lag",
-    "top": "top",
-    "doctor": "doctor",
-    "publish": "publish",
-    "verify": "verify",
-    "roll": "roll.commands",
-    "mirror": "mirror",
-    "tally": "tally.commands",
-    "guardian": "guardian",
-    "rebuild": "rebuild",
-    "fresh": "fresh",
-    "skip": "skip",
-    "adopt": "adopt",
-    "compare": "compare",
-    "compat": "compat",
-    "migrate": "migrate",
-    "roles": "roles",
-    "reset": "reset",
-    "settings": "settings.commands",
-    "schema": "schema.commands",
-    "stack": "stack",
+GROUPS = {
+    "Run": {
+        "worker": "processes.worker",
+        "bridge": "processes.bridge",
+        "gateway": "processes.gateway",
+        "stack": "stack",
+        "demo": "demo.commands",
+    },
+    "Look": {
+        "results": "results",
+        "top": "top",
+        "lag": "lag",
+        "doctor": "doctor",
+        "tables": "tables.commands",
+        "settings": "settings.commands",
+        "schema": "schema.commands",
+        "version": "version",
+    },
+    "Hold elections": {
+        "contest": "contest.commands",
+        "election": "election.commands",
+        "roll": "roll.commands",
+        "tally": "tally.commands",
+        "guardian": "guardian",
+    },
+    "Rehearse and prove": {
+        "publish": "publish",
+        "verify": "verify",
+        "reset": "reset",
+    },
+    "Set up and repair": {
+        "migrate": "migrate",
+        "roles": "roles",
+        "mirror": "mirror",
+        "rebuild": "rebuild",
+        "skip": "skip",
+        "fresh": "fresh",
+    },
+    "Replace another system": {
+        "adopt": "adopt",
+        "compare": "compare",
+        "compat": "compat",
+    },
 }
-"""Command -> its module in this package, in the order of `--help`.
+"""Commands in the order of `--help`, by heading, each with its module in this package.
 
 A module has the group as `app`, or the only command as `command`.
 """
+MODULES = {name: module for group in GROUPS.values() for name, module in group.items()}
+_HEADINGS = {name: heading for heading, group in GROUPS.items() for name in group}
 
 
 @app.callback()
@@ -68,9 +86,10 @@ def attach(parent: typer.Typer, name: str) -> None:
     """Add a command or a group of commands."""
     module = importlib.import_module(f"streams.cli.{MODULES[name]}")
     if hasattr(module, "app"):
-        parent.add_typer(module.app, name=name)
+        parent.add_typer(module.app, name=name, rich_help_panel=_HEADINGS[name])
     else:
-        parent.command(name)(module.command)
+        options = getattr(module, "OPTIONS", {})
+        parent.command(name, rich_help_panel=_HEADINGS[name], **options)(module.command)
 
 
 def wire(arguments: Sequence[str]) -> None:
@@ -83,7 +102,7 @@ def wire(arguments: Sequence[str]) -> None:
             package = provider(error)
             if package is None:
                 raise
-            attach_missing(app, command, package)
+            attach_missing(app, command, package, _HEADINGS[command])
 
 
 def main() -> None:

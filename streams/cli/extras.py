@@ -7,6 +7,7 @@ The command line alone is small. Processes, encrypted elections and Parquet file
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Final
 
 import typer
@@ -33,10 +34,22 @@ _ANYTHING: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 def provider(error: ImportError) -> str | None:
     """What brings the module that was not found; None where no extra does."""
     name = error.name or ""
+    if name.startswith("scrutin["):
+        return name
     for module, package in _PROVIDERS.items():
         if name == module or name.startswith(f"{module}."):
             return package
     return None
+
+
+def needs(module: str, extra: str) -> None:
+    """Say what brings a module that a command needs in another process, unless it is here.
+
+    Raises:
+        ImportError: with the extra as its name, for :func:`provider`.
+    """
+    if find_spec(module) is None:
+        raise ImportError(f"no module named {module!r}", name=f"scrutin[{extra}]")
 
 
 def not_installed(command: str, package: str) -> NotInstalled:
@@ -49,7 +62,7 @@ def not_installed(command: str, package: str) -> NotInstalled:
     )
 
 
-def attach_missing(app: typer.Typer, command: str, package: str) -> None:
+def attach_missing(app: typer.Typer, command: str, package: str, heading: str) -> None:
     """Attach a command that is listed in the help, takes any arguments and raises the error."""
 
     @app.command(
@@ -57,6 +70,7 @@ def attach_missing(app: typer.Typer, command: str, package: str) -> None:
         help=f"Needs {package}, which is not installed.",
         context_settings=_ANYTHING,
         add_help_option=False,
+        rich_help_panel=heading,
     )
     def _missing() -> None:
         raise not_installed(command, package)

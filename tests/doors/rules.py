@@ -155,6 +155,7 @@ COMMANDS: Final[dict[str, Rule]] = {
     "publish candidates": _SHARE,
     "tally demo candidates": _COUNT,
     **dict.fromkeys(("file_format", "form", "kind", "mode", "roll", "table"), _WORD),
+    "worker level": _ARGUMENT,
     "election": _ARGUMENT,
     "tables get election": _NAME,
     "tables scan election": _NAME,

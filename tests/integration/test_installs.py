@@ -49,6 +49,8 @@ class Install:
     local: bool = False
 
 
+PROCESSES: Final = ("bridge", "gateway", "worker")
+"""Commands that become a process, whose packages they need."""
 HEAVY: Final = frozenset(
     {"faust", "gmpy2", "litestar", "numpy", "pyarrow", "pytest", "rocksdict", "uvicorn"}
 )
@@ -62,25 +64,25 @@ INSTALLS: Final = {
             "scrutin roll load --help",
             "scrutin tables --help",
         ),
-        missing=frozenset({*APART, *CALCULATING, "rebuild"}),
+        missing=frozenset({*APART, *CALCULATING, "rebuild", *PROCESSES}),
         absent=HEAVY | {"uvloop", "cryptography"},
     ),
     "bridge": Install(
         extras="bridge",
         commands=("python -c 'import streams.bridge.__main__'",),
-        missing=frozenset({*APART, *CALCULATING, "rebuild"}),
+        missing=frozenset({*APART, *CALCULATING, "rebuild", "gateway", "worker"}),
         absent=HEAVY,
     ),
     "worker": Install(
         extras="worker",
         commands=("python -c 'import topology'", "faust --version", "scrutin rebuild --help"),
-        missing=frozenset({*APART, *CALCULATING}),
+        missing=frozenset({*APART, *CALCULATING, "gateway"}),
         absent=frozenset({"gmpy2", "litestar", "pyarrow", "uvicorn"}),
     ),
     "gateway": Install(
         extras="gateway",
         commands=("python -c 'import streams.gateway.__main__'",),
-        missing=frozenset({*APART, "rebuild"}),
+        missing=frozenset({*APART, "rebuild", "worker"}),
         absent=frozenset({"faust", "numpy", "pyarrow", "rocksdict"}),
     ),
     "tally": Install(
@@ -90,13 +92,13 @@ INSTALLS: Final = {
             "scrutin tally create --help",
             "scrutin guardian --help",
         ),
-        missing=frozenset(APART),
+        missing=frozenset({*APART, "gateway"}),
         absent=frozenset({"litestar", "pyarrow"}),
     ),
     "parquet": Install(
         extras="parquet",
         commands=("python -c 'import pyarrow.parquet'",),
-        missing=frozenset({*APART, *CALCULATING, "rebuild"}),
+        missing=frozenset({*APART, *CALCULATING, "rebuild", *PROCESSES}),
         absent=HEAVY - {"pyarrow"},
     ),
     "local": Install(
