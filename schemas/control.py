@@ -123,6 +123,69 @@ class RankedRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A choice that stands for candidates nobody declared: eliminated first, never elected."""
 
 
+class WithdrawnVotes(StrEnum):
+    """What happens to the votes of a candidate who withdrew or died after the opening."""
+
+    NEXT_PREFERENCE = "next_preference"
+    """They count as if the candidate did not stand: for the next preference, or for nobody."""
+    CANNOT_BE_ELECTED = "cannot_be_elected"
+    """They count, but only another candidate can be elected."""
+    VACANT = "seat_vacant_if_elected"
+    """They count, and if they would elect the candidate, the seat stays vacant."""
+
+
+class Withdrawal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A candidate who withdrew or died after the opening."""
+
+    choice: str
+    reason: str
+    """For people, such as `withdrawn` or `dead`."""
+
+
+class Lot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A lot that officials drew between candidates who tie."""
+
+    tied: tuple[str, ...]
+    drawn: str
+    """One of them."""
+    elects: bool = False
+    """Whether the drawn candidate is elected; otherwise it is eliminated."""
+
+
+class Conduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an election is held. Settings are fixed by its opening; facts are added later.
+
+    A reader that does not know a field must stop, so it cannot decode the record.
+    """
+
+    blank_ballots: bool = False
+    """Whether a single-choice ballot may name nobody."""
+    hidden: bool = False
+    """Whether no count is shown before the closing is final."""
+    withdrawn_votes: str = WithdrawnVotes.NEXT_PREFERENCE
+    """A :class:`WithdrawnVotes`."""
+    lots_by_hand: bool = False
+    """Whether officials draw the lots; the count waits for them."""
+    turnout_quorum: str | None = None
+    """Share of the eligible voters whose ballots make the election valid, such as `1/4`."""
+    winner_quorum: str | None = None
+    """Share of all ballots that an elected candidate needs in the last round."""
+    eligible: int | None = None
+    """A fact: the number of voters on the roll."""
+    seed_commitment: str | None = None
+    """A fact: SHA-256 in hexadecimal of the seed of the lots."""
+    seed: str | None = None
+    """A fact: that seed, revealed after the closing."""
+    withdrawn: tuple[Withdrawal, ...] = ()
+    """Facts, in the order in which they became known."""
+    lots: tuple[Lot, ...] = ()
+    """Facts, in the order in which they were drawn."""
+
+
+CONDUCT_FACTS: Final = ("eligible", "seed_commitment", "seed", "withdrawn", "lots")
+"""Fields of :class:`Conduct` that are entered after the opening, and never change then."""
+
+
 class Contest(msgspec.Struct, array_like=True, frozen=True):
     """The complete state of a contest after a command."""
 
@@ -157,6 +220,12 @@ class RankedContest(ElectionContest, array_like=True, frozen=True):
 
     rules: RankedRules | None = None
     """None: no repeated, skipped or shared ranks, as before rules were part of a contest."""
+
+
+class ConductedContest(RankedContest, array_like=True, frozen=True):
+    """A contest with settings of how it is held, or facts that became known after its opening."""
+
+    conduct: Conduct = Conduct()
 
 
 _Version = TypeVar("_Version", bound=ElectionContest)
@@ -198,6 +267,12 @@ class RankedChanged(ElectionsChanged, array_like=True, frozen=True, tag="contest
     contests: list[RankedContest]  # type: ignore[assignment]
 
 
+class ConductChanged(RankedChanged, array_like=True, frozen=True, tag="contests/5"):
+    """The same with contests some of which have a :class:`Conduct`."""
+
+    contests: list[ConductedContest]  # type: ignore[assignment]
+
+
 def changes_of(
     number: int, command_id: bytes, issued_ms: int, *, enforced: bool, contests: list[Contest]
 ) -> ContestsChanged:
@@ -205,6 +280,10 @@ def changes_of(
     ranked = any(isinstance(contest, ElectionContest) for contest in contests)
     if not enforced and not ranked:
         return ContestsChanged(number, command_id, issued_ms, enforced, contests)
+    if any(isinstance(contest, ConductedContest) for contest in contests):
+        return ConductChanged(
+            number, command_id, issued_ms, enforced, [_as(ConductedContest, c) for c in contests]
+        )
     if any(isinstance(contest, RankedContest) for contest in contests):
         return RankedChanged(
             number, command_id, issued_ms, enforced, [_as(RankedContest, c) for c in contests]
@@ -263,6 +342,7 @@ Control = (
     | ElectionsChanged
     | ContestsEnforced
     | RankedChanged
+    | ConductChanged
     | RollChanged
     | EpochOpened
 )

@@ -11,6 +11,8 @@ from typing import Final
 from hypothesis import strategies as st
 
 from schemas.control import (
+    Conduct,
+    ConductedContest,
     Contest,
     ContestMethod,
     ContestRoll,
@@ -108,10 +110,14 @@ def make_contest(
     ranked: bool = False,
     regions: list[str] | None = None,
     rules: RankedRules | None = None,
+    conduct: Conduct | None = None,
 ) -> Contest:
     """A contest, open unless told otherwise."""
     kind = kind_of(name)
     fields = (name, kind, name, state, choices, roll, opens_ms, closes_ms)
+    if conduct is not None:
+        method = ContestMethod.RANKED if ranked else ContestMethod.SINGLE
+        return ConductedContest(*fields, method, regions, rules, conduct)
     if not ranked and regions is None:
         return Contest(*fields)
     method = ContestMethod.RANKED if ranked else ContestMethod.SINGLE

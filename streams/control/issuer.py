@@ -19,6 +19,8 @@ import structlog
 
 from schemas.codec import DecodeError, decode_input, encode
 from schemas.control import (
+    Conduct,
+    ConductedContest,
     Contest,
     ContestKind,
     ContestMethod,
@@ -50,7 +52,7 @@ READ_CONTESTS: Final = """
 SELECT contest_id, kind, title, state, choices, roll,
        (extract(epoch FROM opens_at) * 1000)::bigint AS opens_ms,
        (extract(epoch FROM closes_at) * 1000)::bigint AS closes_ms, method, regions,
-       rules,
+       rules, conduct,
        coalesce((SELECT k.enforced FROM control_commands AS k WHERE k.command_id = c.command_id),
            false) AS enforced
 FROM contests AS c ORDER BY contest_id
@@ -58,14 +60,14 @@ FROM contests AS c ORDER BY contest_id
 
 UPSERT_CONTESTS: Final = """
 INSERT INTO contests AS c (contest_id, kind, title, state, choices, roll, opens_at, closes_at,
-    command_id, number, method, regions, rules, closed_by)
+    command_id, number, method, regions, rules, conduct, closed_by)
 SELECT contest_id, kind, title, state, choices, roll, opens_at, closes_at, $9, $10, method, regions,
-    rules::jsonb, CASE WHEN state IN ('closed', 'archived') THEN $9::bytea END
+    rules::jsonb, conduct::jsonb, CASE WHEN state IN ('closed', 'archived') THEN $9::bytea END
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
             $7::timestamptz[], $8::timestamptz[], $11::text[], $12::text[],
-            $13::text[])
+            $13::text[], $14::text[])
     AS n (contest_id, kind, title, state, joined, roll, opens_at, closes_at, method,
-        joined_regions, rules),
+        joined_regions, rules, conduct),
     LATERAL (SELECT CASE WHEN joined IS NOT NULL THEN
         (SELECT array_agg(v ORDER BY i) FROM jsonb_array_elements_text(joined::jsonb)
             WITH ORDINALITY AS e (v, i)) END AS choices) AS l,
@@ -78,9 +80,9 @@ ON CONFLICT (contest_id) DO UPDATE SET
     choices = excluded.choices, roll = excluded.roll, opens_at = excluded.opens_at,
     closes_at = excluded.closes_at, command_id = excluded.command_id, number = excluded.number,
     method = excluded.method, regions = excluded.regions, rules = excluded.rules,
-    closed_by = CASE excluded.state
-        WHEN 'closed' THEN excluded.command_id
-        WHEN 'archived' THEN coalesce(c.closed_by, excluded.command_id) END,
+    conduct = excluded.conduct,
+    closed_by = CASE WHEN excluded.state IN ('closed', 'archived')
+        THEN coalesce(c.closed_by, excluded.command_id) END,
     updated_at = now()
 WHERE c.number < excluded.number
 """
@@ -314,14 +316,20 @@ async def upsert_contests(connection: Any, command: ContestsChanged) -> None:
         [c.method if isinstance(c, ElectionContest) else ContestMethod.SINGLE for c in contests],
         [_json(c.regions) if isinstance(c, ElectionContest) else None for c in contests],
         [_json(c.rules) if isinstance(c, RankedContest) else None for c in contests],
+        [_json(c.conduct) if isinstance(c, ConductedContest) else None for c in contests],
     )
 
 
-def _json(value: list[str] | RankedRules | None) -> str | None:
+def _json(value: list[str] | RankedRules | Conduct | None) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
 def _contest(row: Any) -> Contest:
-    *fields, method, regions, rules, _ = row
-    decoded = None if rules is None else msgspec.json.decode(rules, type=RankedRules)
-    return contest_of(fields, method, regions, decoded)
+    *fields, method, regions, rules, conduct, _ = row
+    return contest_of(
+        fields,
+        method,
+        regions,
+        None if rules is None else msgspec.json.decode(rules, type=RankedRules),
+        None if conduct is None else msgspec.json.decode(conduct, type=Conduct),
+    )

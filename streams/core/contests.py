@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from schemas.control import (
+    Conduct,
+    ConductedContest,
     Contest,
     ContestKind,
     ContestMethod,
@@ -24,6 +26,13 @@ from schemas.control import (
     RankedContest,
     RankedRules,
     TieBreak,
+)
+from streams.core.conduct import (
+    conduct_fault,
+    conduct_may_become,
+    conduct_of,
+    with_facts_of,
+    without_facts,
 )
 from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import ELECTION_PREFIX, MAX_CONTEST_BYTES, is_contest_name
@@ -81,6 +90,7 @@ def draft(
     method: str = ContestMethod.SINGLE,
     regions: list[str] | None = None,
     rules: RankedRules | None = None,
+    conduct: Conduct | None = None,
 ) -> Contest:
     """A new contest.
 
@@ -94,6 +104,7 @@ def draft(
         method: a :class:`schemas.control.ContestMethod`.
         regions: region of each choice; None: choices stand in all regions.
         rules: of a ranked contest.
+        conduct: how it is held; None: without any of its settings.
 
     Raises:
         ContestRefused: the fields are invalid or contradict each other.
@@ -130,7 +141,10 @@ def draft(
     fields = (name, kind, title or name, ContestState.DRAFT, allowed, roll, opens_ms, closes_ms)
     if rules is not None and (fault := rules_fault(rules, allowed)):
         raise _refused(name, f"Its rules are not possible: {fault}", "See docs/elections.md")
-    return contest_of(fields, method, regions, rules)
+    conduct = conduct or Conduct()
+    if fault := conduct_fault(conduct, allowed):
+        raise _refused(name, f"Its rules are not possible: {fault}", "See docs/elections.md")
+    return contest_of(fields, method, regions, rules, conduct)
 
 
 def contest_of(
@@ -138,15 +152,19 @@ def contest_of(
     method: str,
     regions: list[str] | None,
     rules: RankedRules | None = None,
+    conduct: Conduct | None = None,
 ) -> Contest:
-    """A contest of the kind that can hold its method, regions and rules.
+    """A contest of the kind that can hold its method, regions, rules and conduct.
 
     Args:
         fields: those of :class:`schemas.control.Contest`, in order.
         method: a :class:`schemas.control.ContestMethod`.
         regions: region of each choice; None: choices stand in all regions.
         rules: of a ranked contest; None: it was announced before there were rules.
+        conduct: how it is held; None: as ever.
     """
+    if conduct is not None and conduct != Conduct():
+        return ConductedContest(*(*fields, method, regions, rules, conduct))
     if rules is not None:
         return RankedContest(*(*fields, method, regions, rules))
     if method == ContestMethod.SINGLE and regions is None:
@@ -161,8 +179,9 @@ def create(known: Contests, drafts: Iterable[Contest]) -> list[Contest]:
         ContestRefused: a contest is open or over, and differs.
     """
     changed = []
-    for new in drafts:
-        old = known.get(new.id)
+    for each in drafts:
+        old = known.get(each.id)
+        new = each if old is None else with_facts_of(old, each)
         if old is None or (old.state == ContestState.DRAFT and old != new):
             changed.append(new)
         elif differing := _differing(old, new):
@@ -212,6 +231,8 @@ def rules_fault(rules: RankedRules, choices: Sequence[str] | None) -> str | None
 def is_sound(contest: Contest) -> bool:
     """Whether a contest from the log makes sense; only a forged record has another."""
     election = contest if isinstance(contest, ElectionContest) else None
+    if conduct_fault(conduct_of(contest), contest.choices) is not None:
+        return False
     rules = contest.rules if isinstance(contest, RankedContest) else None
     return (
         is_contest_name(contest.id)
@@ -233,14 +254,16 @@ def may_become(old: Contest, new: Contest) -> bool:
     """Whether a command may change a contest so: states only go forward.
 
     Everything may change in a draft. In an open contest only title and closing time may, and
-    nothing but the state in one that is over.
+    nothing but the state in one that is over. Facts may become known in both.
     """
     if _ORDER[new.state] < _ORDER[old.state]:
         return False
     if old.state == ContestState.DRAFT:
         return True
     allowed = _MAY_CHANGE_WHILE_OPEN if old.state == ContestState.OPEN else {"state"}
-    return all(
+    # One command either closes a contest or adds facts: which facts may be added depends on it.
+    facts = conduct_may_become(conduct_of(old), conduct_of(new), old.state)
+    return facts and all(
         _field(old, field) == _field(new, field)
         for field in RankedContest.__struct_fields__
         if field not in allowed
@@ -333,11 +356,14 @@ def due_changes(known: Contests, now_ms: int) -> list[Contest]:
 def reset_to_drafts(known: Contests) -> list[Contest]:
     """Make drafts of the contests that are over, at the end of a rehearsal.
 
-    Their times are removed, because times that have passed would open and close them at once.
+    Their times are removed, because times that have passed would open and close them at once. So
+    are the facts that became known about them, such as a seed that is no secret any more.
     """
     over = {ContestState.CLOSED, ContestState.ARCHIVED}
     return [
-        msgspec.structs.replace(old, state=ContestState.DRAFT, opens_ms=None, closes_ms=None)
+        msgspec.structs.replace(
+            without_facts(old), state=ContestState.DRAFT, opens_ms=None, closes_ms=None
+        )
         for old in known.values()
         if old.state in over
     ]

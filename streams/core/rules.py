@@ -31,6 +31,7 @@ from schemas.verdicts import Reason
 from schemas.voted import TableControl
 from schemas.votes import Flag, Kind, Rule, RuledVoteBatch, Vote, VoteBatch
 from streams.core import ranking
+from streams.core.conduct import conduct_of
 from streams.core.contests import is_sound, may_become
 from streams.core.key_set import KeySet
 from streams.core.polls import POLL_PREFIX
@@ -219,7 +220,8 @@ def _choice_fault(vote: Vote, contest: Contest, regions: dict[str, str]) -> Reas
             if len(set(chosen)) < len(chosen) or not chosen:
                 return Reason.CHOICE_NOT_ALLOWED
     else:
-        chosen = [vote.choice]
+        blank = vote.choice == ranking.BLANK and conduct_of(contest).blank_ballots
+        chosen = [] if blank else [vote.choice]
     if any(each not in regions for each in chosen):
         return Reason.CHOICE_NOT_ALLOWED
     if contest.regions is None:

@@ -22,6 +22,7 @@ STANDARD = {
     "dataclasses",
     "datetime",  # conversions only, see CLOCKS
     "enum",
+    "fractions",
     "hashlib",
     "hmac",
     "json",

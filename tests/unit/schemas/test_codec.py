@@ -23,16 +23,21 @@ from schemas.codec import (
     encode,
 )
 from schemas.control import (
+    Conduct,
+    ConductChanged,
+    ConductedContest,
     Contest,
     ContestsChanged,
     ContestsEnforced,
     ElectionContest,
     ElectionsChanged,
     EpochOpened,
+    Lot,
     RankedChanged,
     RankedContest,
     RankedRules,
     RollChanged,
+    Withdrawal,
 )
 from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.notices import AdoptionBegun, AdoptionEnded, IntakePaused, IntakeResumed, RollLoaded
@@ -272,6 +277,37 @@ VERSION_1 += [
         "5f6c6f74a86c6f745f73656564a173b3756e6465636c617265645f77726974655f696ec0",
     ),
 ]
+# What facts about an election under way added.
+VERSION_1 += [
+    (
+        "conducted-contests",
+        ConductChanged(
+            2**41,
+            b"c" * 16,
+            1_760_000_000_000,
+            True,
+            [
+                ConductedContest(
+                    *msgspec.structs.astuple(ELECTION),
+                    None,
+                    Conduct(
+                        hidden=True,
+                        turnout_quorum="1/4",
+                        withdrawn=(Withdrawal("7", "dead"),),
+                        lots=(Lot(("7", "8"), "8"),),
+                    ),
+                )
+            ],
+        ),
+        decode_input,
+        "96aa636f6e74657374732f35cf0000020000000000c41063636363636363636363636363636363cf"
+        "00000199c82cc000c3919caa656c656374696f6e3a31a8656c656374696f6ea64d6169726965a46f"
+        "70656e92a137a138a764656661756c7401c0a672616e6b656492a135a135c084a668696464656ec3"
+        "ae7475726e6f75745f71756f72756da3312f34a977697468647261776e9182a663686f696365a137"
+        "a6726561736f6ea464656164a46c6f74739183a47469656492a137a138a5647261776ea138a6656c"
+        "65637473c2",
+    ),
+]
 by_type = pytest.mark.parametrize(
     ("record", "decode", "stored"),
     [case[1:] for case in VERSION_1],
@@ -323,7 +359,7 @@ def test_another_version_is_an_error(
     record: KafkaRecord, decode: Callable[[Any], Any], stored: str
 ) -> None:
     whole = encode(record)
-    version = re.search(rb"/[1-4]", whole[:20])
+    version = re.search(rb"/[1-5]", whole[:20])
     assert version is not None
     with pytest.raises(DecodeError):
         decode(whole.replace(version[0], b"/9", 1))
