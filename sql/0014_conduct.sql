@@ -16,6 +16,47 @@ WHERE (c.conduct ->> 'hidden')::boolean
         )
     );
 
+CREATE INDEX idx_contests_hidden ON contests (contest_id) WHERE (conduct ->> 'hidden')::boolean;
+
+-- Views for readers run with the rights of their owner, and a table with row security takes no COPY.
+-- So readers lose all relations with choices when a hidden election is announced. `scrutin roles`
+-- grants them again once no election is hidden.
+CREATE OR REPLACE FUNCTION hide_counts_from_readers() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    relation regclass;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'scrutin_reader') THEN
+        RETURN;
+    END IF;
+    FOR relation IN
+        SELECT DISTINCT c.oid
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
+        WHERE (n.nspname = 'public' OR n.nspname LIKE 'reader\_%')
+            AND c.relkind IN ('r', 'v')
+            AND a.attname IN
+                ('choice', 'candidate_id', 'vote', 'votes', 'ranked_choices', 'elected')
+            AND has_table_privilege('scrutin_reader', c.oid, 'SELECT')
+    LOOP
+        EXECUTE format('REVOKE SELECT ON %s FROM scrutin_reader', relation);
+    END LOOP;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION hide_counts_from_readers() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION hidden_contest_announced() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    EXECUTE format('SELECT %I.hide_counts_from_readers()', TG_TABLE_SCHEMA);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER hidden_contest_announced AFTER INSERT OR UPDATE ON contests FOR EACH ROW
+    WHEN ((NEW.conduct ->> 'hidden')::boolean AND NEW.state IN ('draft', 'open'))
+    EXECUTE FUNCTION hidden_contest_announced();
+
 -- As before; settings do not change in an open contest, and no fact about it changes.
 CREATE OR REPLACE FUNCTION contest_goes_forward() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -61,3 +102,7 @@ BEGIN
             HINT = 'While it is open its title and closing time may change, and nothing once it is over.';
 END
 $$;
+
+-- Why somebody is elected in a count, or nobody; and between whom officials must draw a lot.
+ALTER TABLE election_counts ADD COLUMN outcome text NOT NULL DEFAULT '';
+ALTER TABLE election_counts ADD COLUMN lot_between bigint[] NOT NULL DEFAULT '{}';

@@ -70,5 +70,9 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO scrutin_reader', schema_name);
         EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO scrutin_reader', schema_name);
     END LOOP;
+
+    IF EXISTS (SELECT FROM public.hidden_contests) THEN
+        PERFORM public.hide_counts_from_readers();
+    END IF;
 END
 $$;

@@ -134,6 +134,12 @@ ELSEWHERE = {
     "scrutin election count": _ELECTIONS,
     "scrutin election count 1": _ELECTIONS,
     "scrutin election count ID": _ELECTIONS,
+    "scrutin election withdraw": _ELECTIONS,
+    "scrutin election withdraw 1 12 --reason dead": _ELECTIONS,
+    "scrutin election lot 1 11 12 --eliminates 12": _ELECTIONS,
+    "scrutin election eligible 1 48211": _ELECTIONS,
+    "scrutin election seed commit 1 --file seed.txt": _ELECTIONS,
+    "scrutin election seed reveal 1 --file seed.txt": _ELECTIONS,
     "scrutin election import --from-schema scrutin_replaced": (
         _ADOPT + "test_undo_puts_everything_back"
     ),

@@ -281,7 +281,7 @@ def open_now(known: Contests, name: str, now_ms: int) -> list[Contest]:
     Raises:
         ContestRefused: it is over, or its closing time has passed.
     """
-    old = _existing(known, name)
+    old = existing(known, name)
     if old.state == ContestState.OPEN:
         return []
     if old.state != ContestState.DRAFT:
@@ -297,7 +297,7 @@ def close_now(known: Contests, name: str) -> list[Contest]:
     Raises:
         ContestRefused: it was never open.
     """
-    old = _existing(known, name)
+    old = existing(known, name)
     if old.state in {ContestState.CLOSED, ContestState.ARCHIVED}:
         return []
     if old.state == ContestState.DRAFT:
@@ -311,7 +311,7 @@ def extend(known: Contests, name: str, closes_ms: int | None, now_ms: int) -> li
     Raises:
         ContestRefused: it is over, or the new time has passed.
     """
-    old = _existing(known, name)
+    old = existing(known, name)
     if old.state not in {ContestState.DRAFT, ContestState.OPEN}:
         raise _refused(name, f"It is {old.state}, and closing is final", "Create another contest")
     if closes_ms is not None and closes_ms <= max(now_ms, old.opens_ms or 0):
@@ -328,7 +328,7 @@ def archive(known: Contests, name: str) -> list[Contest]:
     Raises:
         ContestRefused: it is not closed.
     """
-    old = _existing(known, name)
+    old = existing(known, name)
     if old.state == ContestState.ARCHIVED:
         return []
     if old.state != ContestState.CLOSED:
@@ -415,7 +415,12 @@ def _choices(value: Any) -> list[str] | None:
     return [str(choice) for choice in value]
 
 
-def _existing(known: Contests, name: str) -> Contest:
+def existing(known: Contests, name: str) -> Contest:
+    """A contest that is announced.
+
+    Raises:
+        ContestRefused: there is no such contest.
+    """
     if name not in known:
         raise _refused(name, "There is no such contest", "See `scrutin contest list`")
     return known[name]

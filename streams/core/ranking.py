@@ -1,9 +1,10 @@
 """Ranked ballots as they were marked, as the text of a choice.
 
 The text has a part for each rank, the most preferred first: `7>42>3`. `7=42>3` marks two candidates
-at the first rank, `7>>3` skips the second, and `>` is a ballot without a mark. A candidate can
-stand at several ranks. What such marks mean is a matter of the election's rules, in the count; a
-single candidate is a ranking of one, so the same field holds the votes of both methods.
+at the first rank, `7>>3` skips the second, and `>` is a ballot without a mark. `=` alone at a rank
+is an over-vote whose candidates the source does not name. A candidate can stand at several ranks.
+What such marks mean is a matter of the election's rules, in the count; a single candidate is a
+ranking of one, so the same field holds the votes of both methods.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ SEPARATOR: Final = ">"
 """Between ranks."""
 TOGETHER: Final = "="
 """Between candidates at one rank."""
+OVERVOTE: Final = TOGETHER
+"""A rank with several candidates whom the source does not name."""
 BLANK: Final = SEPARATOR
 """The choice of a ballot without a mark."""
 
@@ -42,8 +45,10 @@ def to_text(ranks: Iterable[str | Sequence[str]]) -> str:
 
 def _rank(marked: str | Sequence[str]) -> str:
     if not isinstance(marked, str):
-        return TOGETHER.join(map(_candidate, sorted(set(marked))))
-    return _candidate(marked)
+        return (
+            OVERVOTE if OVERVOTE in marked else TOGETHER.join(map(_candidate, sorted(set(marked))))
+        )
+    return marked if marked == OVERVOTE else _candidate(marked)
 
 
 def _candidate(text: str) -> str:
@@ -60,7 +65,7 @@ def from_text(choice: str) -> Ranking:
 
 def marked_at(rank: str) -> list[str]:
     """The candidates marked at a rank."""
-    return rank.split(TOGETHER) if rank else []
+    return rank.split(TOGETHER) if rank and rank != OVERVOTE else []
 
 
 def marked_in(choice: str) -> list[str]:

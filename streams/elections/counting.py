@@ -6,11 +6,14 @@ elected. Otherwise the candidate with the fewest votes is eliminated, or all who
 the rules say so. :class:`schemas.control.RankedRules` has the rules with the terms of RCTab.
 
 Ties for the fewest votes are broken by the votes of other rounds, by the order of the list, or by
-lot: the candidate with the lowest SHA-256 of `seed|region|candidate` is eliminated. The lot is
-fixed before anyone votes, and anyone can compute it.
+lot: the candidate with the lowest SHA-256 of `seed|region|candidate` is eliminated, which anyone
+can compute; or officials draw it, and the count waits for them.
 
 Plurality. The candidate with the most votes is elected. If several have the most, none is elected
-and they are reported as tied.
+and they are reported as tied, unless officials draw a lot.
+
+:class:`schemas.control.Conduct` says what happens with candidates who withdrew or died, and how
+many votes an elected candidate needs.
 """
 
 from __future__ import annotations
@@ -18,92 +21,32 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from schemas.control import MajorityOf, Overvote, RankedRules, TieBreak
-from streams.core.ranking import TOGETHER, Ranking, marked_at
+from schemas.control import (
+    Conduct,
+    MajorityOf,
+    Overvote,
+    RankedRules,
+    TieBreak,
+    WithdrawnVotes,
+)
+from streams.core.conduct import reaches
+from streams.core.ranking import OVERVOTE, TOGETHER, Ranking, marked_at
+from streams.elections.rounds import (
+    BY_HAND,
+    BY_LIST,
+    BY_LOT,
+    DEFAULT_RULES,
+    Count,
+    Inactive,
+    Outcome,
+    Round,
+    Tie,
+)
 
-BY_LOT: Final = 0
-"""Instead of a round number: no earlier round broke the tie."""
-BY_LIST: Final = -1
-"""Instead of a round number: the order of the list broke the tie."""
-
-DEFAULT_RULES: Final = RankedRules()
-
-
-class Inactive(StrEnum):
-    """Why a ballot counts for no candidate."""
-
-    BLANK = "blank"
-    """It has no mark."""
-    INFORMAL = "informal"
-    """It does not rank all candidates, where the rules ask for that."""
-    OVERVOTE = "overvote"
-    """Several candidates at the rank that would count."""
-    SKIPPED = "skipped_ranks"
-    """Too many ranks without a mark before the next one."""
-    REPEATED = "repeated"
-    """A candidate at a second rank, where that exhausts a ballot."""
-    CHOICES = "exhausted_choices"
-    """All candidates on it are eliminated."""
-
-
-@dataclass(frozen=True)
-class Tie:
-    """Candidates tied for the fewest votes, and what broke the tie."""
-
-    candidates: tuple[str, ...]
-    round: int
-    """The earlier round whose votes decided; :data:`BY_LOT` or :data:`BY_LIST` if none did."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """One round of a count."""
-
-    number: int
-    """From 1."""
-    votes: tuple[tuple[str, int], ...]
-    """(candidate, votes) of the remaining candidates: most votes first, then in ballot order."""
-    inactive: tuple[tuple[Inactive, int], ...] = ()
-    """Ballots that count for nobody in this round, by reason."""
-    eliminated: tuple[str, ...] = ()
-    elected: str | None = None
-    tie: Tie | None = None
-    transfers: tuple[tuple[str | None, int], ...] = ()
-    """(next candidate, ballots) of the eliminated candidates' ballots; None: inactive."""
-
-    @property
-    def active(self) -> int:
-        """Ballots that count for a candidate."""
-        return sum(votes for _, votes in self.votes)
-
-    @property
-    def exhausted(self) -> int:
-        """Ballots with a mark that count for nobody. With the others they are all ballots."""
-        return sum(n for reason, n in self.inactive if reason is not Inactive.BLANK)
-
-    @property
-    def blank(self) -> int:
-        """Ballots without a mark."""
-        return dict(self.inactive).get(Inactive.BLANK, 0)
-
-
-@dataclass(frozen=True)
-class Count:
-    """The count of one seat."""
-
-    rounds: tuple[Round, ...]
-    """One for a plurality; empty without ballots."""
-    elected: str | None
-    tied: tuple[str, ...] = ()
-    """Without a winner by plurality: the candidates with the most votes."""
-    uncountable: int = 0
-    """Ballots that mark candidates, but none of the seat."""
-    blank: int = 0
-    """Ballots without a mark."""
+_PLAIN: Final = Conduct()
 
 
 @dataclass
@@ -115,13 +58,17 @@ class _Pile:
     """(ranking, position of the candidate, number of ballots)."""
 
 
-def plurality(candidates: Sequence[str], ballots: Mapping[Ranking, int]) -> Count:
+def plurality(
+    candidates: Sequence[str], ballots: Mapping[Ranking, int], *, conduct: Conduct = _PLAIN
+) -> Count:
     """Count first choices.
 
     Args:
         candidates: of the seat, in ballot order.
         ballots: ranking -> number of ballots.
+        conduct: of the election.
     """
+    standing = _Standing(candidates, conduct)
     votes = dict.fromkeys(candidates, 0)
     blank = uncountable = 0
     for ranking, number in ballots.items():
@@ -131,12 +78,28 @@ def plurality(candidates: Sequence[str], ballots: Mapping[Ranking, int]) -> Coun
             uncountable += number
         else:
             blank += number
-    best = _leaders(votes)
-    if not best:
-        return Count((), None, (), uncountable, blank)
-    elected = best[0] if len(best) == 1 else None
-    only = Round(1, _sorted(votes), ((Inactive.BLANK, blank),) if blank else (), elected=elected)
-    return Count((only,), elected, () if elected else best, uncountable, blank)
+    reasons = {
+        Inactive.BLANK: blank,
+        Inactive.WITHDRAWN: sum(votes.pop(name) for name in standing.skipped if name in votes),
+    }
+    inactive = tuple((reason, number) for reason, number in reasons.items() if number)
+    best = _leaders({name: n for name, n in votes.items() if name not in standing.barred})
+    if not best and not inactive:
+        return Count((), None, (), uncountable, blank, Outcome.NOBODY)
+    chosen = standing.of_the_best(best)
+    outcome = Outcome.ELECTED if chosen else Outcome.TIED if best else Outcome.NOBODY
+    if outcome is Outcome.TIED and conduct.lots_by_hand:
+        outcome = Outcome.LOT_NEEDED
+    count = Count(
+        (Round(1, _sorted(votes), inactive, elected=chosen),),
+        chosen,
+        () if chosen else best,
+        uncountable,
+        blank,
+        outcome,
+        best if outcome is Outcome.LOT_NEEDED else (),
+    )
+    return standing.confirmed(count, sum(ballots.values()))
 
 
 def instant_runoff(
@@ -144,7 +107,8 @@ def instant_runoff(
     ballots: Mapping[Ranking, int],
     *,
     rules: RankedRules = DEFAULT_RULES,
-    lot: str = "",
+    lot: str | None = "",
+    conduct: Conduct = _PLAIN,
 ) -> Count:
     """Count by instant run-off.
 
@@ -152,19 +116,66 @@ def instant_runoff(
         candidates: of the seat, in ballot order.
         ballots: ranks as marked -> number of ballots. Other names in a ranking are skipped.
         rules: of the election.
-        lot: prefix of a candidate in the lot, `seed|region|`.
+        lot: prefix of a candidate in the lot, `seed|region|`; None: the seed is not revealed.
+        conduct: of the election.
     """
-    return _Runoff(candidates, rules, lot).count(ballots)
+    standing = _Standing(candidates, conduct)
+    count = _Runoff(standing, rules, lot).count(ballots)
+    return standing.confirmed(count, sum(ballots.values()))
+
+
+class _Standing:
+    """Who stands, and who can be elected, as the election is held."""
+
+    def __init__(self, candidates: Sequence[str], conduct: Conduct) -> None:
+        self.candidates = tuple(candidates)
+        self.conduct = conduct
+        withdrawn = frozenset(each.choice for each in conduct.withdrawn)
+        what = conduct.withdrawn_votes
+        self.skipped = withdrawn if what == WithdrawnVotes.NEXT_PREFERENCE else frozenset[str]()
+        self.barred = withdrawn if what == WithdrawnVotes.CANNOT_BE_ELECTED else frozenset[str]()
+        self._vacant = withdrawn if what == WithdrawnVotes.VACANT else frozenset[str]()
+
+    def of_the_best(self, best: tuple[str, ...]) -> str | None:
+        """Who is elected of those with the most votes; None if that is open."""
+        return best[0] if len(best) == 1 else self.drawn(best, elects=True)
+
+    def drawn(self, tied: Iterable[str], *, elects: bool) -> str | None:
+        """Whom officials drew by lot; None if they did not."""
+        between = frozenset(tied)
+        for lot in self.conduct.lots if self.conduct.lots_by_hand else ():
+            if lot.elects == elects and between == frozenset(lot.tied):
+                return lot.drawn
+        return None
+
+    def confirmed(self, count: Count, cast: int) -> Count:
+        """The count, without somebody elected who withdrew or has too few votes."""
+        name, share = count.elected, self.conduct.winner_quorum
+        if name is None:
+            return count
+        last = count.rounds[-1]
+        if name in self._vacant:
+            outcome = Outcome.VACANT
+        elif share is not None and not reaches(dict(last.votes)[name], share, cast):
+            outcome = Outcome.NO_QUORUM
+        else:
+            return count
+        rounds = (*count.rounds[:-1], replace(last, elected=None))
+        return replace(count, rounds=rounds, elected=None, outcome=outcome, missed=name)
 
 
 class _Runoff:
     """The state of a count between its rounds."""
 
-    def __init__(self, candidates: Sequence[str], rules: RankedRules, lot: str) -> None:
-        self._candidates = frozenset(candidates)
+    def __init__(self, standing: _Standing, rules: RankedRules, lot: str | None) -> None:
+        self._candidates = frozenset(standing.candidates)
+        self._standing = standing
         self._rules = rules
         self._lot = lot
-        self._piles = {name: _Pile() for name in candidates}
+        self._piles = {
+            name: _Pile() for name in standing.candidates if name not in standing.skipped
+        }
+        self._awaits: tuple[str, ...] = ()
         self._rounds: list[Round] = []
         self._inactive: Counter[Inactive] = Counter()
 
@@ -177,7 +188,7 @@ class _Runoff:
         elected = None
         tied: tuple[str, ...] = ()
         threshold_of = 0
-        while elected is None and not tied:
+        while elected is None and not tied and not self._awaits:
             votes = {name: pile.votes for name, pile in self._piles.items()}
             active = sum(votes.values())
             if not active:
@@ -186,18 +197,39 @@ class _Runoff:
                 threshold_of = cast if self._rules.majority_of == MajorityOf.CAST else active
             elected, tied = self._winner(votes, threshold_of)
             self._next_round(votes, elected, ended=elected is not None or bool(tied))
-        return Count(tuple(self._rounds), elected, tied, strangers, blank)
+        return Count(
+            tuple(self._rounds),
+            elected,
+            tied,
+            strangers,
+            blank,
+            self._outcome(elected, tied),
+            self._awaits,
+        )
+
+    def _outcome(self, elected: str | None, tied: tuple[str, ...]) -> Outcome:
+        if self._awaits:
+            by_hand = self._standing.conduct.lots_by_hand
+            return Outcome.LOT_NEEDED if by_hand else Outcome.SEED_NEEDED
+        if tied:
+            return Outcome.TIED
+        return Outcome.NOBODY if elected is None else Outcome.ELECTED
 
     def _winner(
         self, votes: Mapping[str, int], threshold_of: int
     ) -> tuple[str | None, tuple[str, ...]]:
         """Who is elected in this round; or who ties for the most in a round that must elect."""
-        rules = self._rules
-        best = _leaders({n: v for n, v in votes.items() if n != rules.undeclared_write_in})
+        rules, barred = self._rules, self._standing.barred
+        best = _leaders(
+            {n: v for n, v in votes.items() if n != rules.undeclared_write_in and n not in barred}
+        )
         if not best:
             return None, ()
-        if len(self._rounds) + 1 == rules.max_rounds or len(votes) == 1:
-            return (best[0], ()) if len(best) == 1 else (None, best)
+        if len(self._rounds) + 1 == rules.max_rounds or len(votes.keys() - barred) == 1:
+            elected = self._standing.of_the_best(best)
+            if elected is None and self._standing.conduct.lots_by_hand:
+                self._awaits = best
+            return elected, () if elected else best
         enough = 2 * votes[best[0]] > threshold_of
         if enough and (not rules.until_two_remain or len(votes) <= 2):
             return best[0], ()
@@ -212,6 +244,9 @@ class _Runoff:
             self._rounds.append(Round(number, standing, inactive, elected=elected))
             return
         losers, tie = self._losers(votes)
+        if not losers:
+            self._rounds.append(Round(number, standing, inactive, tie=tie))
+            return
         piles = [self._piles.pop(name) for name in losers]
         moved = self._distribute(ballot for pile in piles for ballot in pile.ballots)
         transfers = tuple((name, moved[name]) for name in [*self._piles, None] if moved[name])
@@ -280,11 +315,15 @@ class _Runoff:
                 continuing = [name for name in marked_at(mark) if name in self._piles]
                 if len(continuing) == 1:
                     return continuing[0]
-                return Inactive.OVERVOTE if continuing else None
+                # Candidates that the source does not name may all be continuing.
+                return Inactive.OVERVOTE if continuing or mark == OVERVOTE else None
         return None
 
     def _marks_nobody(self, ranking: Ranking) -> bool:
-        return not any(name in self._candidates for rank in ranking for name in marked_at(rank))
+        """Whether a ballot has marks, but none of them can be for a candidate of this seat."""
+        return OVERVOTE not in ranking and not any(
+            name in self._candidates for rank in ranking for name in marked_at(rank)
+        )
 
     def _is_full(self, ranking: Ranking) -> bool:
         marked = set(ranking)
@@ -310,9 +349,10 @@ class _Runoff:
         if len(tied) == 1:
             return (tied[0],), None
         loser, by = self._break_tie(tied)
-        return (loser,), Tie(tuple(tied), by)
+        return () if loser is None else (loser,), Tie(tuple(tied), by)
 
-    def _break_tie(self, tied: list[str]) -> tuple[str, int]:
+    def _break_tie(self, tied: list[str]) -> tuple[str | None, int]:
+        """Who of the tied is eliminated, and by what; None: it waits for a lot."""
         rounds: list[Round] = []
         match self._rules.tie_break:
             case TieBreak.LIST_ORDER:
@@ -328,7 +368,16 @@ class _Runoff:
             remaining = [name for name in remaining if counted[name] == fewest]
             if len(remaining) == 1:
                 return remaining[0], other.number
-        return min(remaining, key=lambda name: drawn(self._lot, name)), BY_LOT
+        if self._standing.conduct.lots_by_hand:
+            loser, by = self._standing.drawn(remaining, elects=False), BY_HAND
+        elif self._lot is None:
+            loser, by = None, BY_LOT
+        else:
+            lot = self._lot
+            loser, by = min(remaining, key=lambda name: drawn(lot, name)), BY_LOT
+        if loser is None:
+            self._awaits = tuple(remaining)
+        return loser, by
 
 
 _NOBODY: Final = ""

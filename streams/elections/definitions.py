@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Final
 
-from schemas.control import Contest, ContestMethod, ContestRoll, RankedRules
+from schemas.control import Conduct, Contest, ContestMethod, ContestRoll, RankedRules
 from streams.core.contests import draft
 from streams.core.dates import parse_begin, parse_end
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.texts import is_plain
-from streams.elections.rules import PRESETS, read_rules
+from streams.elections.rules import read_rules
 from streams.errors import ScrutinError
 
 TABLES: Final = {
@@ -105,8 +105,10 @@ class ElectionDefinition:
     ends_ms: int | None = None
     roll: str = ContestRoll.DEFAULT
     rules: RankedRules | None = None
-    """Of a ranked election; None: :data:`streams.elections.counting.DEFAULT_RULES`, for an
+    """Of a ranked election; None: :data:`streams.elections.rounds.DEFAULT_RULES`, for an
     election that was announced before there were rules."""
+    conduct: Conduct = field(default_factory=Conduct)
+    """How it is held, with the facts that became known."""
 
     @property
     def contest(self) -> str:
@@ -228,6 +230,7 @@ def contest_of(definitions: Definitions, election: ElectionDefinition) -> Contes
         method=METHODS[election.method],
         regions=[str(candidate.region_id) for candidate in standing] if regional else None,
         rules=election.rules,
+        conduct=election.conduct,
     )
 
 
@@ -319,9 +322,7 @@ def _election(row: Row, zone: tzinfo) -> ElectionDefinition:
         raise ValueError(f"there is no voting_method {method!r}; use {', '.join(METHODS)}")
     on = _get(row, "election_date", "date")
     ranked = METHODS[method] == ContestMethod.RANKED
-    rules = read_rules(_get(row, "rules"))
-    if rules is not None and not ranked:
-        raise ValueError("rules are for ranked elections only")
+    rules, conduct = read_rules(_get(row, "rules"), ranked=ranked)
     return ElectionDefinition(
         id=number,
         code=_text(row, "election_code", "code") or str(number),
@@ -334,7 +335,8 @@ def _election(row: Row, zone: tzinfo) -> ElectionDefinition:
         starts_ms=parse_begin(_get(row, *_STARTS), zone),
         ends_ms=parse_end(_get(row, *_ENDS), zone),
         roll=_text(row, "roll") or ContestRoll.DEFAULT,
-        rules=(rules or PRESETS["default"]) if ranked else None,
+        rules=rules,
+        conduct=conduct,
     )
 
 

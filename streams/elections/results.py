@@ -12,16 +12,9 @@ from typing import Any, Final
 
 from schemas.control import ContestMethod
 from streams.core import ranking
+from streams.core.conduct import reaches
 from streams.core.ranking import Ranking
-from streams.elections.counting import (
-    BY_LIST,
-    BY_LOT,
-    DEFAULT_RULES,
-    Count,
-    Round,
-    instant_runoff,
-    plurality,
-)
+from streams.elections.counting import instant_runoff, plurality
 from streams.elections.definitions import (
     METHODS,
     CandidateDefinition,
@@ -30,9 +23,10 @@ from streams.elections.definitions import (
     Region,
     ids,
 )
+from streams.elections.rounds import BY_HAND, BY_LIST, BY_LOT, DEFAULT_RULES, Count, Outcome, Round
 from streams.elections.rules import shown
 
-BROKEN_BY: Final = {BY_LOT: "lot", BY_LIST: "list order"}
+BROKEN_BY: Final = {BY_LOT: "lot", BY_LIST: "list order", BY_HAND: "lot by hand"}
 """What broke a tie, other than an earlier round."""
 
 Ballots = Iterable[tuple[str, str | None, int]]
@@ -72,16 +66,60 @@ class ElectionResult:
     """Ballots without a mark that belong to no seat, because they name no region."""
     final: bool = False
     """Whether the contest is closed and every vote cast in time is counted."""
+    hidden: int | None = None
+    """Number of all ballots, if that is all that may be known yet."""
 
     @property
     def ballots(self) -> int:
         """Number of all ballots."""
+        if self.hidden is not None:
+            return self.hidden
         return sum(seat.ballots for seat in self.seats) + self.uncountable + self.blank
 
     @property
     def blanks(self) -> int:
         """Number of all ballots without a mark."""
         return sum(seat.count.blank for seat in self.seats) + self.blank
+
+    @property
+    def quorum_reached(self) -> bool | None:
+        """Whether enough of the eligible voters cast a ballot; None: their number is not known."""
+        conduct = self.election.conduct
+        if conduct.turnout_quorum is None:
+            return True
+        if conduct.eligible is None:
+            return None
+        return reaches(self.ballots, conduct.turnout_quorum, conduct.eligible)
+
+    @property
+    def decided(self) -> bool:
+        """Whether somebody is elected where a count says so."""
+        return self.final and self.quorum_reached is True
+
+    def outcome(self, seat: Seat) -> Outcome:
+        """What the result says about a seat."""
+        if self.hidden is not None:
+            return Outcome.HIDDEN
+        if self.final and not self.decided:
+            return Outcome.ELIGIBLE_NEEDED if self.quorum_reached is None else Outcome.NO_QUORUM
+        outcome = seat.count.outcome
+        return outcome if self.final or outcome is not Outcome.ELECTED else Outcome.LEADING
+
+    def withdrawn(self) -> dict[str, str]:
+        """Reason why each candidate who withdrew or died does not stand any more."""
+        return {each.choice: each.reason for each in self.election.conduct.withdrawn}
+
+    def _turnout(self) -> dict[str, Any]:
+        conduct = self.election.conduct
+        known = self.hidden is None
+        return {
+            "ballots": self.ballots,
+            "blank": self.blanks if known else None,
+            "eligible": conduct.eligible,
+            "abstentions": None if conduct.eligible is None else conduct.eligible - self.ballots,
+            "quorum": conduct.turnout_quorum,
+            "quorum_reached": None if conduct.turnout_quorum is None else self.quorum_reached,
+        }
 
     def parties(self) -> list[tuple[str | None, int, int]]:
         """(party code, first choices, seats) nationwide, most seats first, then most votes.
@@ -114,7 +152,11 @@ class ElectionResult:
             "total_votes": self.ballots,
             "uncountable": self.uncountable,
             "blank": self.blanks,
-            "rules": None if self.election.rules is None else shown(self.election.rules),
+            "turnout": self._turnout(),
+            "hidden": self.hidden is not None,
+            "rules": shown(self.election.rules, self.election.conduct),
+            "seed_commitment": self.election.conduct.seed_commitment,
+            "seed": self.election.conduct.seed,
             "parties": [
                 {"party_code": code, "votes": votes, **self._won(seats, 0, "seats")}
                 for code, votes, seats in self.parties()
@@ -133,25 +175,30 @@ class ElectionResult:
     def _won(self, found: Any, nothing: Any, name: str = "elected") -> dict[str, Any]:
         """Something that is won once the result is final, and led by before."""
         return {
-            name: found if self.final else nothing,
+            name: found if self.decided else nothing,
             "leading": nothing if self.final else found,
         }
 
     def _seat(self, seat: Seat) -> dict[str, Any]:
         count = seat.count
+        withdrawn = self.withdrawn()
         return {
             "region_id": seat.region.id if seat.region else None,
             "region_name": seat.region.name if seat.region else None,
             "ballots": seat.ballots,
             "blank": count.blank,
             **self._won(None if count.elected is None else int(count.elected), None),
+            "outcome": self.outcome(seat),
             "tied": [int(name) for name in count.tied],
+            "lot_between": [int(name) for name in count.awaits],
+            "missed": None if count.missed is None else int(count.missed),
             "candidates": [
                 {
                     "candidate_id": c.id,
                     "name": c.name,
                     "party_code": self._party(c),
                     "votes": seat.first_choices()[c.id],
+                    "withdrawn": withdrawn.get(str(c.id)),
                 }
                 for c in seat.candidates
             ],
@@ -208,10 +255,12 @@ def result_of(
         ranked = ranking.from_text(choice)
         # Most ballots mark one candidate at their first rank.
         known = ranked[0] if ranked and ranked[0] in regions else _first_known(choice, regions)
-        if not ranked:
+        if known is None and (not ranked or ranking.OVERVOTE in ranked):
             seat = None if nationwide else places.get(stated, 0)
             if seat in boxes:
                 boxes[seat][ranked] += number
+            elif ranked:
+                uncountable += number
             else:
                 blank += number
             continue
@@ -241,10 +290,14 @@ def _seat(
 ) -> Seat:
     candidates = [c for c in definitions.standing(election.id) if c.region_id == region_id]
     region = None if region_id is None else definitions.regions[region_id]
+    conduct = election.conduct
     if METHODS[election.method] == ContestMethod.RANKED:
         rules = election.rules or DEFAULT_RULES
-        lot = f"{rules.lot_seed or election.contest}|{region_id or ''}|"
-        count = instant_runoff(ids(candidates), box, rules=rules, lot=lot)
+        seed = rules.lot_seed or election.contest
+        if conduct.seed_commitment is not None:
+            seed = conduct.seed or ""
+        lot = f"{seed}|{region_id or ''}|" if seed else None
+        count = instant_runoff(ids(candidates), box, rules=rules, lot=lot, conduct=conduct)
     else:
-        count = plurality(ids(candidates), box)
+        count = plurality(ids(candidates), box, conduct=conduct)
     return Seat(region, tuple(candidates), box.total(), count)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.control import MajorityOf, Overvote, RankedRules, TieBreak
-from streams.elections.counting import DEFAULT_RULES
+from schemas.control import CONDUCT_FACTS, Conduct, MajorityOf, Overvote, RankedRules, TieBreak
+from streams.core.conduct import share_of
+from streams.elections.rounds import DEFAULT_RULES
 
 PRESETS: Final = {
     "default": DEFAULT_RULES,
@@ -34,36 +35,65 @@ PRESETS: Final = {
 """Rules by name. docs/elections.md says whose they are."""
 
 
-def read_rules(value: Any) -> RankedRules | None:
+CONDUCT_SETTINGS: Final = frozenset(Conduct.__struct_fields__) - frozenset(CONDUCT_FACTS)
+
+
+def read_rules(value: Any, *, ranked: bool) -> tuple[RankedRules | None, Conduct]:
     """The rules in a cell of a table or a field of a JSON file.
 
     Args:
-        value: None or empty; the name of a preset; or an object (in a cell: its JSON) with fields
-            of :class:`schemas.control.RankedRules`, and `preset` for what it begins with.
+        value: None or empty; the name of a preset; or an object (in a cell: its JSON) with settings
+            of :class:`schemas.control.Conduct` and, for a ranked election, fields of
+            :class:`schemas.control.RankedRules` and `preset` for what it begins with.
+        ranked: whether it is a ranked election.
+
+    Returns:
+        How marks are counted, None for a single choice; and how the election is held.
 
     Raises:
         ValueError: it is none of these.
     """
-    if value is None or value == "":
-        return None
-    if isinstance(value, str) and not value.lstrip().startswith("{"):
-        return _preset(value)
-    fields = json.loads(value) if isinstance(value, str) else value
+    fields: Any = {}
+    if isinstance(value, str) and value and not value.lstrip().startswith("{"):
+        fields = {"preset": value}
+    elif value is not None and value != "":
+        fields = json.loads(value) if isinstance(value, str) else value
     if not isinstance(fields, dict):
         raise ValueError("rules are neither the name of a preset nor an object")
-    own = {name: field for name, field in fields.items() if name != "preset"}
-    base = msgspec.to_builtins(_preset(fields.get("preset", "default")))
+    conduct = _conduct({n: field for n, field in fields.items() if n in CONDUCT_SETTINGS})
+    own = {name: field for name, field in fields.items() if name not in CONDUCT_SETTINGS}
+    if not ranked:
+        if own:
+            raise ValueError(f"the rule {min(own)} is for ranked elections only")
+        return None, conduct
+    base = msgspec.to_builtins(_preset(own.pop("preset", "default")))
     try:
-        return msgspec.convert(base | own, RankedRules)
+        return msgspec.convert(base | own, RankedRules), conduct
     except msgspec.ValidationError as error:
         raise ValueError(f"rules: {error}") from error
 
 
-def shown(rules: RankedRules) -> dict[str, Any]:
-    """Rules as a JSON object, with the name of the preset that they are."""
+def _conduct(fields: dict[str, Any]) -> Conduct:
+    shares = {
+        name: share_of(str(fields[name]))
+        for name in ("turnout_quorum", "winner_quorum")
+        if fields.get(name) is not None
+    }
+    try:
+        return msgspec.convert(fields | shares, Conduct)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"rules: {error}") from error
+
+
+def shown(rules: RankedRules | None, conduct: Conduct) -> dict[str, Any]:
+    """Rules as a JSON object; those of a ranked election with the name of their preset."""
+    held = {name: getattr(conduct, name) for name in Conduct.__struct_fields__}
+    settings = {name: held[name] for name in held if name in CONDUCT_SETTINGS}
+    if rules is None:
+        return settings
     name = next((name for name, preset in PRESETS.items() if preset == rules), None)
     fields: dict[str, Any] = msgspec.to_builtins(rules)
-    return {"preset": name, **fields}
+    return {"preset": name, **fields, **settings}
 
 
 def _preset(name: Any) -> RankedRules:

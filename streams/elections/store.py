@@ -10,10 +10,9 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from schemas.control import RankedRules
+from schemas.control import Conduct, RankedRules
 from streams.adapters.postgres.connection import migrated, translated
 from streams.core.rows import moment
-from streams.elections.counting import Round
 from streams.elections.definitions import (
     CandidateDefinition,
     Definitions,
@@ -22,6 +21,7 @@ from streams.elections.definitions import (
     Region,
 )
 from streams.elections.results import ElectionResult, Seat, result_of
+from streams.elections.rounds import Round
 from streams.errors import ScrutinError
 
 NATION: Final = 0
@@ -30,7 +30,8 @@ NATION: Final = 0
 READ_ELECTIONS: Final = """
 SELECT e.id, election_code, election_name, election_type, election_date, e.status, voting_method,
     e.description, (extract(epoch FROM starts_at) * 1000)::bigint,
-    (extract(epoch FROM ends_at) * 1000)::bigint, coalesce(c.roll, 'default'), c.rules
+    (extract(epoch FROM ends_at) * 1000)::bigint, coalesce(c.roll, 'default'), c.rules,
+    c.conduct
 FROM elections AS e LEFT JOIN contests AS c USING (contest_id) ORDER BY e.id
 """
 READ_CANDIDATES: Final = """
@@ -53,12 +54,13 @@ SELECT count(*) FROM (
 WHERE a.votes IS DISTINCT FROM r.votes
 """
 
+IS_HIDDEN: Final = "SELECT EXISTS (SELECT 1 FROM hidden_contests WHERE contest_id = $1)"
 IS_FINAL: Final = "SELECT final FROM contest_finals WHERE contest_id = $1"
 
 WRITE_COUNT: Final = """
 INSERT INTO election_counts (election_id, region_id, method, ballots, uncountable, elected, tied,
-    final, blank)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    final, blank, outcome, lot_between)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 WRITE_ROUND: Final = """
 INSERT INTO election_rounds (election_id, region_id, round, active, exhausted, eliminations,
@@ -159,7 +161,7 @@ async def count(connection: asyncpg.Connection, election_id: int) -> ElectionRes
     """Count an election from its audit rows and store every round.
 
     Raises:
-        ScrutinError: there is no such election, or totals and audit rows differ.
+        ScrutinError: there is no such election, it is hidden, or totals and audit rows differ.
         ServiceUnavailable: the database does not answer.
     """
     async with (
@@ -175,6 +177,12 @@ async def count(connection: asyncpg.Connection, election_id: int) -> ElectionRes
                 todo="Nothing was counted; see `scrutin rebuild postgres --dry-run`",
             )
         result = await _result(connection, definitions, election, BALLOTS_BY_REGION)
+        if result.hidden is not None:
+            raise ScrutinError(
+                "Nothing of this election is shown before its closing is final",
+                where={"contest": election.contest},
+                todo="Close it, and see `scrutin contest show` for the proof",
+            )
         await _save(connection, result)
     return result
 
@@ -210,10 +218,14 @@ async def _result(
     query: str,
 ) -> ElectionResult:
     async with translated({"contest": election.contest}):
+        hidden = await connection.fetchval(IS_HIDDEN, election.contest)
         # A final result does not change any more, so it is asked before the votes are read.
         final = bool(await connection.fetchval(IS_FINAL, election.contest))
         rows = await connection.fetch(query, election.contest)
     ballots = [(row[0], row[1], row[2]) for row in rows]
+    if hidden:
+        nothing = result_of(definitions, election, [])
+        return replace(nothing, hidden=sum(number for _, _, number in ballots))
     return replace(result_of(definitions, election, ballots), final=final)
 
 
@@ -234,10 +246,12 @@ async def _save(connection: asyncpg.Connection, result: ElectionResult) -> None:
             result.election.method,
             seat.ballots,
             counted.uncountable,
-            _number(counted.elected) if result.final else None,
+            _number(counted.elected) if result.decided else None,
             _numbers(counted.tied),
             result.final,
             counted.blank,
+            result.outcome(seat),
+            _numbers(counted.awaits),
         )
         await _save_rounds(connection, result, seat, region_id)
 
@@ -248,7 +262,7 @@ async def _save_rounds(
     rounds, election_id = seat.count.rounds, result.election.id
     await connection.executemany(
         WRITE_ROUND,
-        [(election_id, region_id, *_round(one, final=result.final)) for one in rounds],
+        [(election_id, region_id, *_round(one, decided=result.decided)) for one in rounds],
     )
     await connection.executemany(
         WRITE_VOTES,
@@ -264,18 +278,22 @@ async def _save_rounds(
 
 
 def _decoded(row: asyncpg.Record) -> list[Any]:
-    *fields, rules = row
-    return [*fields, None if rules is None else msgspec.json.decode(rules, type=RankedRules)]
+    *fields, rules, conduct = row
+    return [
+        *fields,
+        None if rules is None else msgspec.json.decode(rules, type=RankedRules),
+        Conduct() if conduct is None else msgspec.json.decode(conduct, type=Conduct),
+    ]
 
 
-def _round(one: Round, *, final: bool) -> tuple[Any, ...]:
+def _round(one: Round, *, decided: bool) -> tuple[Any, ...]:
     tie = one.tie
     return (
         one.number,
         one.active,
         one.exhausted,
         _numbers(one.eliminated),
-        _number(one.elected) if final else None,
+        _number(one.elected) if decided else None,
         _numbers(tie.candidates if tie else ()),
         tie.round if tie else None,
         msgspec.json.encode({reason: n for reason, n in one.inactive if n}).decode(),

@@ -46,16 +46,20 @@ SELECT law_id, oui_count, non_count, total_votes, updated_at FROM vote_results
 WHERE $1::text IS NULL OR law_id = $1 ORDER BY law_id
 """
 TOTALS: Final = """
-SELECT contest_id, split_part(choice, '>', 1) AS choice, sum(votes)::bigint AS votes
+SELECT contest_id,
+    CASE WHEN contest_id IN (SELECT h.contest_id FROM hidden_contests AS h) THEN ''
+        ELSE split_part(choice, '>', 1) END AS choice,
+    sum(votes)::bigint AS votes
 FROM contest_results WHERE contest_id = ANY($1::text[]) GROUP BY 1, 2
 """
-"""A ranking counts for its first candidate here."""
+"""A ranking counts for its first candidate here, and a hidden vote for the empty name."""
 SPAN: Final = """
 SELECT min(window_start) AS first, max(window_start) AS last FROM vote_windows
 WHERE contest = $1 AND ($2::timestamptz IS NULL OR window_start >= $2)
 """
 TIMELINE: Final = """
-SELECT date_bin($3::interval, window_start, '2000-01-01T00:00:00Z') AS starts, choice,
+SELECT date_bin($3::interval, window_start, '2000-01-01T00:00:00Z') AS starts,
+    CASE WHEN contest IN (SELECT contest_id FROM hidden_contests) THEN '' ELSE choice END AS choice,
     sum(votes)::bigint AS votes
 FROM vote_windows
 WHERE contest = $1 AND ($2::timestamptz IS NULL OR window_start >= $2)

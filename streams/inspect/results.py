@@ -128,9 +128,11 @@ async def fetch_results(
                     "SELECT law_id, oui_count, non_count, updated_at FROM vote_results"
                     " ORDER BY law_id"
                 )
-                # A ranking is shown as a vote for its first candidate.
+                # A ranking is shown as a vote for its first candidate, a hidden one without name.
                 others = await connection.fetch(
-                    "SELECT contest_id, split_part(choice, '>', 1) AS choice,"
+                    "SELECT contest_id, CASE WHEN contest_id IN"
+                    " (SELECT h.contest_id FROM hidden_contests AS h) THEN ''"
+                    " ELSE split_part(choice, '>', 1) END AS choice,"
                     " sum(votes)::bigint AS votes, max(updated_at) AS updated_at,"
                     " bool_or(strpos(choice, '>') > 0) AS ranked"
                     " FROM contest_results GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"

@@ -9,6 +9,7 @@ is lost, the same flush is repeated and the fence drops what was applied.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -144,10 +145,9 @@ class PostgresSink(Pooled):
             deltas.add(counted, self._windows.start_ms(batch.ingest_ms))
         rejected = [*work.rejected, *already_counted.values()]
         result.already_counted = len(already_counted)
-        result.counted = deltas.contests
         result.rejected = await self._write_rejected(connection, rejected)
         await _write_duplicates(connection, rejected)
-        result.totals = await _add_and_move(connection, deltas, fences)
+        result.totals, result.counted = await _add_and_move(connection, deltas, fences)
         failpoints.at(Point.BEFORE_COMMIT)
         return result
 
@@ -309,8 +309,13 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
 
 async def _add_and_move(
     connection: Any, deltas: Deltas, fences: Mapping[int, Fence]
-) -> dict[tuple[str, str], int]:
-    """Add to the totals and move the fences; returns the new totals."""
+) -> tuple[dict[tuple[str, str], int], Counter[tuple[str, str]]]:
+    """Add to the totals and move the fences.
+
+    Returns:
+        What others may see: the new totals, and the votes that were added. Votes of hidden
+        contests were added for the empty name, and have no totals.
+    """
     laws = sorted({law for law, _ in deltas.laws})
     windows = sorted(deltas.windows.items())
     contests = sorted(deltas.contests.items())
@@ -330,4 +335,10 @@ async def _add_and_move(
         [choice for (_, choice), _ in contests],
         [votes for _, votes in contests],
     )
-    return {(row[0], row[1]): row[2] for row in totals}
+    shown = {(row[0], row[1]): row[2] for row in totals if not row[3]}
+    if len(shown) == len(totals):
+        return shown, deltas.contests
+    counted: Counter[tuple[str, str]] = Counter()
+    for (contest, choice), votes in contests:
+        counted[contest, choice if (contest, choice) in shown else ""] += votes
+    return shown, counted

@@ -162,7 +162,27 @@ COMMANDS: Final[dict[str, Rule]] = {
     "tables export election": _NAME,
     "guardian new name": Rule("name", "streams.cli.values.file_name"),
     "tally manifest contests": _ARGUMENT,
-    "election count name": _NAME,
+    **dict.fromkeys(
+        (
+            "election count name",
+            "election withdraw name",
+            "election lot name",
+            "election eligible name",
+            "election seed commit name",
+            "election seed reveal name",
+        ),
+        _NAME,
+    ),
+    **dict.fromkeys(
+        ("candidate", "tied", "eliminates", "elects"),
+        Rule("id", "streams.core.conduct.conduct_fault"),
+    ),
+    "election withdraw reason": Rule("text", "streams.core.conduct.conduct_fault"),
+    "election eligible number": _COUNT,
+    **dict.fromkeys(
+        ("election seed commit file", "election seed reveal file"),
+        _file("streams.cli.election.facts"),
+    ),
     "title": Rule("text", "streams.core.contests.draft"),
     "choices": Rule("text", "streams.core.contests.draft"),
     "since": Rule("date", "streams.cli.since.parse_since"),

@@ -127,7 +127,9 @@ FROM unnest($11::text[], $12::text[], $13::bigint[]) AS n (contest_id, choice, v
 ORDER BY contest_id, choice
 ON CONFLICT (contest_id, choice) DO UPDATE SET
     votes = r.votes + excluded.votes, updated_at = now()
-RETURNING contest_id, choice, votes
+RETURNING contest_id, choice, votes, EXISTS (
+    SELECT 1 FROM hidden_contests AS h WHERE h.contest_id = r.contest_id
+) AS hidden
 """
 """One statement, because each round trip needs a context switch in two processes: on a busy machine
 four round trips took longer than their work. Every flush has the same plan, so all lock the tables'

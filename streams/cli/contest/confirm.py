@@ -36,13 +36,24 @@ def ask(settings: Settings, name: str, verb: str, *, yes: bool) -> None:
     [one] = run(details(settings, [name]))
     if one["state"] not in _STATES[verb]:
         return
+    sure(question(one, verb), yes=False)
+
+
+def sure(text: str, *, yes: bool) -> None:
+    """Ask whether to go on.
+
+    Raises:
+        SettingsError: nobody is there to answer.
+        typer.Exit: the answer is no.
+    """
+    if yes:
+        return
     if not sys.stdin.isatty():
         raise SettingsError(
-            f"{question(one, verb)} Standard input is no terminal, so nobody can answer",
-            where={"contest": name},
+            f"{text} Standard input is no terminal, so nobody can answer",
             todo="Give --yes to go on without the question; nothing was changed",
         )
-    if not typer.confirm(question(one, verb), err=True):
+    if not typer.confirm(text, err=True):
         typer.echo("Nothing was changed.", err=True)
         raise typer.Exit(1)
 

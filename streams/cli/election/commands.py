@@ -15,6 +15,12 @@ from schemas.control import Contest
 from streams.adapters.postgres.connection import connected, translated
 from streams.cli.contest.changes import show_changed
 from streams.cli.election import ballots
+from streams.cli.election.facts import (
+    enter_lot,
+    enter_number,
+    seeds,
+    withdraw_candidate,
+)
 from streams.cli.election.show import render_result
 from streams.cli.issuing import WaitOption, issuing, passed
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
@@ -250,6 +256,12 @@ def count_election(
         write_json(result.as_dict())
         return
     console().print(render_result(result))
+
+
+app.command("withdraw")(withdraw_candidate)
+app.command("lot")(enter_lot)
+app.command("eligible")(enter_number)
+app.add_typer(seeds, name="seed")
 
 
 async def _definitions(settings: Settings) -> Definitions:

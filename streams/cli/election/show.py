@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.show import grid, plain
-from streams.elections.counting import Inactive, Round
 from streams.elections.definitions import CandidateDefinition
 from streams.elections.results import BROKEN_BY, ElectionResult, Seat
+from streams.elections.rounds import Inactive, Round
 from streams.inspect.results import share
 
 
@@ -22,29 +22,45 @@ def render_result(result: ElectionResult) -> RenderableType:
         head.append(f", {result.blanks:,} blank", style="not bold")
     if result.uncountable:
         head.append(f", {result.uncountable:,} for no candidate", style="not bold yellow")
+    eligible = result.election.conduct.eligible
+    if eligible:
+        head.append(
+            f", {share(result.ballots, eligible):.2f} % of {eligible:,} voters", style="not bold"
+        )
+    if result.hidden is not None:
+        head.append("  hidden until the closing is final", style="not bold yellow")
+        return head
     if result.final:
         head.append("  final", style="not bold green")
     else:
         head.append("  not final: nobody is elected yet", style="not bold yellow")
     parts: list[RenderableType] = [head]
     for seat in result.seats:
-        parts += [Text(), *_seat(seat, final=result.final)]
+        parts += [Text(), *_seat(result, seat)]
     if len(result.seats) > 1:
         parts += [Text(), _parties(result)]
     return Group(*parts)
 
 
-def _seat(seat: Seat, *, final: bool) -> list[RenderableType]:
+def _seat(result: ElectionResult, seat: Seat) -> list[RenderableType]:
     names = {str(c.id): c for c in seat.candidates}
+    count, outcome = seat.count, result.outcome(seat)
     title = plain(seat.region.name if seat.region else "all regions")
     title.stylize("bold")
     title.append(f"  {seat.ballots:,} ballots", style="not bold")
-    if seat.count.elected:
-        what, style = ("elected", "not bold green") if final else ("leading", "not bold yellow")
-        title.append(f"  {what}: {plain(names[seat.count.elected].name)}", style=style)
-    elif seat.count.tied:
-        tied = ", ".join(names[name].name for name in seat.count.tied)
-        title.append(f"  tied: {plain(tied)}", style="not bold yellow")
+    # Whom the outcome is about.
+    about = count.awaits or count.tied or tuple(filter(None, [count.elected or count.missed]))
+    if count.rounds:
+        text = f"  {outcome.replace('_', ' ')}"
+        if about:
+            text += f": {', '.join(plain(names[name].name).plain for name in about)}"
+        title.append(text, style=f"not bold {'green' if outcome == 'elected' else 'yellow'}")
+    gone = [
+        plain(f"{names[name].name}: {reason}")
+        for name, reason in result.withdrawn().items()
+        if name in names
+    ]
+    title = Text("\n").join([title, *gone])
     if not seat.count.rounds:
         return [title]
     notes = [note for one in seat.count.rounds if (note := _note(one, names)) is not None]

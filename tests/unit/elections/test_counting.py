@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 from schemas.control import MajorityOf, Overvote, RankedRules, TieBreak
 from streams.core import ranking
 from streams.core.ranking import Ranking
-from streams.elections.counting import (
-    BY_LIST,
-    BY_LOT,
-    Count,
-    Inactive,
-    instant_runoff,
-    plurality,
-)
+from streams.elections.counting import instant_runoff, plurality
+from streams.elections.rounds import BY_LIST, BY_LOT, Count, Inactive, Outcome
 from tests.slow_count import slow_runoff
 
 NAMES = ("1", "2", "3", "4", "5")
@@ -138,7 +132,7 @@ def test_plurality_is_a_plain_tally(votes: list[str]) -> None:
     tally = Counter(name for name in votes if name in NAMES)
     assert count.uncountable == votes.count("stranger")
     if not tally:
-        assert count == Count((), None, uncountable=count.uncountable)
+        assert count == Count((), None, uncountable=count.uncountable, outcome=Outcome.NOBODY)
         return
     [only] = count.rounds
     assert {name: n for name, n in only.votes if n} == dict(tally)

@@ -6,27 +6,43 @@ import json
 
 import pytest
 
-from schemas.control import ContestMethod, RankedContest, RankedRules
+from schemas.control import Conduct, ContestMethod, RankedContest, RankedRules
 from streams.core.contests import rules_fault
 from streams.elections.definitions import Definitions, ElectionsRefused, contest_of, merged, read
+from streams.elections.rounds import DEFAULT_RULES
 from streams.elections.rules import PRESETS, read_rules, shown
+
+PLAIN = Conduct()
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_possible_and_found_by_name(name: str) -> None:
     rules = PRESETS[name]
     assert rules_fault(rules, ["1", "2"]) is None
-    assert read_rules(name.replace("_", " ").title()) == rules
-    assert read_rules(json.dumps(shown(rules) | {"preset": name})) == rules
-    assert shown(rules)["preset"] == name
+    assert read_rules(name.replace("_", " ").title(), ranked=True) == (rules, PLAIN)
+    told = shown(rules, PLAIN)
+    assert read_rules(json.dumps(told | {"preset": name}), ranked=True) == (rules, PLAIN)
+    assert told["preset"] == name
 
 
 def test_settings_change_a_preset() -> None:
-    rules = read_rules({"preset": "maine", "max_skipped_ranks": 2})
+    rules, _ = read_rules({"preset": "maine", "max_skipped_ranks": 2}, ranked=True)
     assert rules is not None
     assert (rules.overvote, rules.max_skipped_ranks) == ("exhaust_immediately", 2)
-    assert shown(rules)["preset"] is None
-    assert read_rules("") is read_rules(None) is None
+    assert shown(rules, PLAIN)["preset"] is None
+    assert read_rules("", ranked=True) == read_rules(None, ranked=True) == (DEFAULT_RULES, PLAIN)
+    assert read_rules("", ranked=False) == (None, PLAIN)
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_how_an_election_is_held_stands_beside_its_rules(ranked: bool) -> None:
+    given = {"hidden": True, "turnout_quorum": "25 %", "winner_quorum": 0.5}
+    rules, conduct = read_rules(given, ranked=ranked)
+    assert conduct == Conduct(hidden=True, turnout_quorum="1/4", winner_quorum="1/2")
+    assert rules == (DEFAULT_RULES if ranked else None)
+    told = shown(rules, conduct)
+    assert (told["hidden"], told["turnout_quorum"], "eligible" in told) == (True, "1/4", False)
+    assert ("overvote" in told) is ranked
 
 
 @pytest.mark.parametrize(
@@ -35,13 +51,16 @@ def test_settings_change_a_preset() -> None:
         ("main", "no rules 'main'; use default, maine"),
         ({"overvotes": "skip"}, "overvotes"),
         ({"max_ranks": "three"}, "max_ranks"),
+        ({"hidden": "maybe"}, "hidden"),
+        ({"turnout_quorum": "most"}, "most"),
+        ({"seed": "a fact, not a setting"}, "seed"),
         ([1], "neither"),
         ("{", "Expecting"),
     ],
 )
 def test_rules_that_cannot_be_read_are_refused(value: object, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        read_rules(value)
+        read_rules(value, ranked=True)
 
 
 def tables(**election: object) -> dict[str, list[dict[str, object]]]:
