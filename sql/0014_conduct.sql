@@ -19,7 +19,7 @@ WHERE (c.conduct ->> 'hidden')::boolean
 CREATE INDEX idx_contests_hidden ON contests (contest_id) WHERE (conduct ->> 'hidden')::boolean;
 
 -- Views for readers run with the rights of their owner, and a table with row security takes no COPY.
--- So readers lose all relations with choices when a hidden election is announced. `scrutin roles`
+-- So readers lose all relations with choices when a hidden election is announced. `scrutin roles --apply`
 -- grants them again once no election is hidden.
 CREATE OR REPLACE FUNCTION hide_counts_from_readers() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$

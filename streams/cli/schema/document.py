@@ -59,7 +59,9 @@ def asyncapi() -> dict[str, Any]:
     as a converter from MessagePack to JSON returns them.
     """
     types = [t for _, value, key, _ in _TOPICS.values() for t in (value, key) if t is not None]
-    schemas, components = msgspec.json.schema_components([*types, Review], ref_template=_REF)
+    described = msgspec.json.schema_components([*types, Review], ref_template=_REF)
+    # Defaults may be tuples.
+    schemas, components = msgspec.json.decode(msgspec.json.encode(described))
     found = dict(zip(map(repr, [*types, Review]), schemas, strict=True))
     channels: dict[str, Any] = {
         "votes": {

@@ -15,7 +15,8 @@ from typing import Final
 
 from schemas.control import RankedRules
 from streams.core.ranking import Ranking
-from streams.elections.counting import BY_LOT, drawn
+from streams.elections.counting import drawn
+from streams.elections.rounds import BY_LOT
 from streams.elections.seats.stages import STRICT, SeatsCount, Stage, papers
 
 PLACES: Final = 5
