@@ -40,7 +40,7 @@ class ConductRefused(ScrutinError):
 
 
 def conduct_of(contest: Contest) -> Conduct:
-    """How a contest is held; as ever if nothing is said about it."""
+    """How a contest is held; without settings if nothing is said about it."""
     return contest.conduct if isinstance(contest, ConductedContest) else Conduct()
 
 

@@ -161,7 +161,7 @@ def contest_of(
         method: a :class:`schemas.control.ContestMethod`.
         regions: region of each choice; None: choices stand in all regions.
         rules: of a ranked contest; None: it was announced before there were rules.
-        conduct: how it is held; None: as ever.
+        conduct: how it is held; None: without any of its settings.
     """
     if conduct is not None and conduct != Conduct():
         return ConductedContest(*(*fields, method, regions, rules, conduct))
