@@ -42,7 +42,7 @@ def test_an_extra_that_is_named_exists() -> None:
 def test_whatever_is_typed_it_says_what_to_install(arguments: list[str]) -> None:
     app = typer.Typer()
     app.callback()(lambda: None)
-    attach_missing(app, "stack", "scrutin-local")
+    attach_missing(app, "stack", "scrutin-local", "Run")
     done = CliRunner().invoke(app, ["stack", *arguments])
     assert isinstance(done.exception, NotInstalled)
     assert done.exception.exit_code == ExitCode.NOT_INSTALLED
@@ -55,6 +55,6 @@ def test_whatever_is_typed_it_says_what_to_install(arguments: list[str]) -> None
 def test_the_help_marks_it() -> None:
     app = typer.Typer(rich_markup_mode="markdown")
     app.callback()(lambda: None)
-    attach_missing(app, "tally", "scrutin[tally]")
+    attach_missing(app, "tally", "scrutin[tally]", "Look")
     done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"})
     assert "Needs scrutin[tally], which is not installed." in done.stdout
