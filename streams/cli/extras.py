@@ -22,6 +22,7 @@ _PROVIDERS: Final[Mapping[str, str]] = {
     "faust": "scrutin[worker]",
     "numpy": "scrutin[worker]",
     "rocksdict": "scrutin[worker]",
+    "cryptography": "scrutin[gateway]",
     "gmpy2": "scrutin[tally]",
     "nacl": "scrutin[tally]",
     "pyarrow": "scrutin[parquet]",

@@ -23,6 +23,7 @@ STANDARD = {
     "datetime",  # conversions only, see CLOCKS
     "enum",
     "fractions",
+    "functools",
     "hashlib",
     "hmac",
     "json",

@@ -1,0 +1,149 @@
+"""The leaves of the proof: one for each verdict, in the order of the input log. Pure.
+
+`proof/SPECIFICATION.md` describes the encoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from schemas.verdicts import UNREPORTED, Status, VerdictBatch
+from schemas.votes import Malformed, Vote, VoteBatch
+from streams.core.rules import epoch_of
+
+ACCEPTED: Final = "accepted"
+
+STATUS_CODES: Final = {
+    ACCEPTED: 1,
+    str(Status.INVALID): 2,
+    str(Status.DUPLICATE): 3,
+    str(Status.MALFORMED): 4,
+}
+
+PAD_BYTES: Final = 16
+IDENTITY_BYTES: Final = 16
+SALT_BYTES: Final = PAD_BYTES + IDENTITY_BYTES
+SECRET_BYTES: Final = 32
+
+_PAD_PURPOSE: Final = b"scrutin pad/1"
+_VERSION: Final = 1
+_MAX_NAME_BYTES: Final = 0xFFFF
+_PLACE: Final = struct.Struct(">IQ")
+_HEAD: Final = struct.Struct(">BBI")
+
+_sha256 = hashlib.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What anybody may see of a verdict."""
+
+    status: str
+    """`accepted`, or a :class:`Status`."""
+    epoch: int
+    contest: str
+    """Empty for a malformed message."""
+    reason: str
+    """Empty for an accepted vote."""
+    commitment: bytes
+
+    def encoded(self) -> bytes:
+        """The bytes that are hashed."""
+        return _prefix(self.status, self.epoch, self.contest, self.reason)[1:] + self.commitment
+
+    def hash(self) -> bytes:
+        """The hash of the leaf in its tree."""
+        return _hash(self.status, self.epoch, self.contest, self.reason, self.commitment)
+
+
+def secret_of(text: str) -> bytes:
+    """The 32 bytes that pads are derived from, from a setting of any length."""
+    return _sha256(b"scrutin pad secret/1\0" + text.encode()).digest()
+
+
+def pads_of(secret: bytes, log_id: bytes, partition: int, offset: int, count: int) -> bytes:
+    """The first halves of the salts of one input record, joined."""
+    seed = hashlib.shake_256(_PAD_PURPOSE + secret + log_id + _PLACE.pack(partition, offset))
+    return seed.digest(PAD_BYTES * count)
+
+
+def salt_of(pads: bytes, index: int, identity: bytes) -> bytes:
+    """The salt of one item of a record."""
+    return pads[PAD_BYTES * index : PAD_BYTES * (index + 1)] + _whole(identity)
+
+
+def commit(salt: bytes, opening: bytes) -> bytes:
+    """The commitment to an opening."""
+    return _sha256(salt + opening).digest()
+
+
+def opening_of(item: Vote | Malformed) -> bytes:
+    """What a leaf commits to: the choice, or the digest of a malformed message."""
+    return item.choice.encode() if isinstance(item, Vote) else item.sha256
+
+
+def leaf_hashes(secret: bytes, verdicts: VerdictBatch, batch: VoteBatch) -> list[bytes]:
+    """The hashes of the leaves of one input record, in order.
+
+    Replays and items of an earlier epoch have none.
+    """
+    votes = batch.votes
+    count = len(votes) + len(batch.malformed)
+    pads = pads_of(secret, verdicts.log_id, verdicts.partition, verdicts.offset, count)
+    if verdicts.rejections:
+        return [leaf.hash() for _, leaf in leaves_of(secret, verdicts, batch)]
+    epoch = epoch_of(batch)
+    hashes = []
+    start = 0
+    for vote in votes:
+        identity = vote.identity
+        if len(identity) != IDENTITY_BYTES:
+            identity = _whole(identity)
+        end = start + PAD_BYTES
+        commitment = _sha256(pads[start:end] + identity + vote.choice.encode()).digest()
+        hashes.append(_sha256(_prefix(ACCEPTED, epoch, vote.contest, "") + commitment).digest())
+        start = end
+    return hashes
+
+
+def leaves_of(
+    secret: bytes, verdicts: VerdictBatch, batch: VoteBatch
+) -> Iterator[tuple[int, Leaf]]:
+    """The leaves of one input record with the number of their item, in order."""
+    votes, malformed = batch.votes, batch.malformed
+    items: list[Vote | Malformed] = [*votes, *malformed]
+    pads = pads_of(secret, verdicts.log_id, verdicts.partition, verdicts.offset, len(items))
+    epoch = epoch_of(batch)
+    rejections = {rejection.index: rejection for rejection in verdicts.rejections}
+    for index, item in enumerate(items):
+        rejection = rejections.get(index)
+        status, reason = (rejection.status, rejection.reason) if rejection else (ACCEPTED, "")
+        if status in UNREPORTED:
+            continue
+        contest = item.contest if isinstance(item, Vote) else ""
+        commitment = commit(salt_of(pads, index, item.identity), opening_of(item))
+        yield index, Leaf(status, epoch, contest, reason, commitment)
+
+
+def _hash(status: str, epoch: int, contest: str, reason: str, commitment: bytes) -> bytes:
+    return _sha256(_prefix(status, epoch, contest, reason) + commitment).digest()
+
+
+@lru_cache(maxsize=4096)
+def _prefix(status: str, epoch: int, contest: str, reason: str) -> bytes:
+    """What comes before the commitment, after the byte that marks a leaf."""
+    # Only a forged record has longer names; it must not stop the partition.
+    named, why = contest.encode()[:_MAX_NAME_BYTES], reason.encode()[:_MAX_NAME_BYTES]
+    head = _HEAD.pack(_VERSION, STATUS_CODES[status], epoch)
+    sizes = len(named).to_bytes(2, "big"), len(why).to_bytes(2, "big")
+    return b"\0" + head + sizes[0] + named + sizes[1] + why
+
+
+def _whole(identity: bytes) -> bytes:
+    # No bridge writes one of another length; a forged record must not stop the partition.
+    return identity[:IDENTITY_BYTES].ljust(IDENTITY_BYTES, b"\0")

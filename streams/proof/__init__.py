@@ -1,0 +1,1 @@
+"""The proof of a count: signed notes, checkpoints, receipts and their verification."""
