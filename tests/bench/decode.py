@@ -48,7 +48,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     | {"ranked_choices": [3, 1, 4, 2], "voting_method": "ranked_choice"},
 }
 PLAIN_OF = {"ranking": "candidate"}
-"""The spelling that a shape is compared with, if it is not `plain`."""
+"""The form that a shape is compared with, if it is not `plain`."""
 ROUNDS = 5
 _STRETCHES, _BODIES = 60, 300
 
