@@ -41,6 +41,7 @@ class Publisher:
         votes: what to publish.
         rate: messages a second.
         queue: where to; it must exist or come to exist.
+        priorities: whether messages have priorities, from 0 to 9.
         max_in_flight: most messages that wait for their confirm.
     """
 
@@ -51,12 +52,14 @@ class Publisher:
         *,
         rate: float,
         queue: str = "votes.validation",
+        priorities: bool = False,
         max_in_flight: int = 4000,
     ) -> None:
         self._parameters = parameters
         self._votes = votes
         self._rate = rate
         self._queue = queue
+        self._priorities = priorities
         self._max_in_flight = max_in_flight
         self._next = 0
         self._held = False
@@ -218,6 +221,7 @@ class Publisher:
             content_type="application/json",
             delivery_mode=2,
             message_id=message.message_id,
+            priority=number * 7 % 10 if self._priorities else None,
             headers={"number": number},
         )
         channel.basic_publish("", self._queue, message.body, properties, mandatory=True)

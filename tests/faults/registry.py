@@ -34,6 +34,7 @@ MODULES = (
     "tests.faults.scenarios_kafka",
     "tests.faults.scenarios_postgres",
     "tests.faults.scenarios_rabbitmq",
+    "tests.faults.scenarios_queues",
     "tests.faults.scenarios_recovery",
     "tests.faults.scenarios_broken",
 )
@@ -73,6 +74,8 @@ class Scenario:
     """Longest time without progress before all is counted."""
     votes: int | None = None
     """Instead of the number that goes with `heavy`."""
+    priorities: bool = False
+    """Messages have priorities from 0 to 9, as their voters' clients please."""
     around: Around = nothing
     """What stands around the processes, e.g. a proxy."""
     reveals: frozenset[str] = frozenset()

@@ -12,7 +12,9 @@ from streams.runtime.failpoints import Action, Point
 from tests.faults.registry import scenario
 from tests.faults.scenarios_failpoints import SOON, dead, strike
 from tests.faults.scenarios_postgres import lose_commit_replies
-from tests.faults.surroundings import broken, proxied_postgres
+from tests.faults.scenarios_queues import FORM as QUEUE_FORM
+from tests.faults.scenarios_queues import LIMIT, LIMITED, end_often_without_roll
+from tests.faults.surroundings import broken, proxied_postgres, queue_of
 from tests.faults.world import World
 
 GROUP = "broken"
@@ -85,3 +87,19 @@ async def broken_changelog_after_verdict(world: World) -> None:
 async def broken_without_identity(world: World) -> None:
     """A redelivered message is not recognised; bridges die before they acknowledge."""
     await strike(world, Point.AFTER_KAFKA_ACK, Action.KILL, dead, passages=SOON)
+
+
+@scenario(
+    GROUP,
+    votes=VOTES,
+    rate=RATE,
+    drain_s=DRAIN_S,
+    around=broken("takes_in_outages", queue_of(LIMITED, accepted=True)),
+    settings=QUEUE_FORM["settings"],
+    reveals=frozenset({"lost_before_kafka"}),
+)
+async def broken_takes_in_outages(world: World) -> None:
+    """Bridges take votes while the roll is missing, and end more often than the queue allows."""
+    async with world.voting():
+        await world.counted(0.2)
+        await end_often_without_roll(world, LIMIT + 1)

@@ -16,13 +16,14 @@ from tests.harness import until
 GROUP = "postgres"
 
 
-async def told(programs: list[Program], text: str, within_s: float = 60.0) -> None:
-    """Wait until one of the programs has written a text to its log."""
+async def told(programs: list[Program], *texts: str, within_s: float = 60.0) -> None:
+    """Wait until one of the programs has written one of the texts to its log."""
 
     async def seen() -> bool:
-        return any(text in program.log.read_text(errors="replace") for program in programs)
+        logs = [program.log.read_text(errors="replace") for program in programs]
+        return any(text in log for text in texts for log in logs)
 
-    await until(seen, f"{text!r} in a log", within_s=within_s, poll_s=0.2)
+    await until(seen, f"{' or '.join(texts)} in a log", within_s=within_s, poll_s=0.2)
 
 
 @scenario(GROUP)

@@ -6,13 +6,12 @@ import asyncio
 
 from tests.faults.registry import scenario
 from tests.faults.scenarios_postgres import told
-from tests.faults.services import Rabbit
+from tests.faults.services import VALIDATION, Rabbit
 from tests.faults.surroundings import impatient_rabbitmq, proxied_rabbitmq
 from tests.faults.world import World
 from tests.harness import until
 
 GROUP = "rabbitmq"
-VALIDATION = "votes.validation"
 REVIEW = "votes.review"
 
 

@@ -11,15 +11,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import asyncpg
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
 from streams.devstack import Stack, postgres
 from streams.devstack.packages import newest
@@ -28,10 +29,16 @@ from streams.devstack.state import ServiceRecord, StateFile
 from tests.harness import until
 
 FENCE: Final = "sink_offsets"
+VALIDATION: Final = "votes.validation"
 _TABLESPACE: Final = "small"
 _GROWING: Final = ("vote_audit", "rejected_votes")
 _MIB: Final = 1 << 20
 _ROOMY: Final = "1g"
+
+Answer = TypeVar("Answer")
+
+Taken = tuple[pika.BasicProperties, bytes]
+"""Properties and body of a message."""
 
 
 class NotPossibleHere(Exception):
@@ -88,7 +95,13 @@ class Rabbit:
     async def ready(self, queue: str) -> int:
         """Messages in a queue that nobody has been handed."""
 
-        def ask() -> int:
+        def ask(channel: BlockingChannel) -> int:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+        return await self._on_channel(ask)
+
+    async def _on_channel(self, ask: Callable[[BlockingChannel], Answer]) -> Answer:
+        def connect() -> Answer:
             options = self._record.options
             parameters = pika.ConnectionParameters(
                 self._record.host,
@@ -97,14 +110,74 @@ class Rabbit:
                 pika.PlainCredentials(options["user"], options["password"]),
             )
             with pika.BlockingConnection(parameters) as connection:
-                answer = connection.channel().queue_declare(queue, passive=True)
-                return int(answer.method.message_count)
+                return ask(connection.channel())
 
-        return await asyncio.to_thread(ask)
+        return await asyncio.to_thread(connect)
+
+    async def version(self) -> tuple[int, ...]:
+        """Major and minor version."""
+        found = (await self._api("GET", "/overview"))["rabbitmq_version"]
+        return tuple(int(part) for part in found.split(".")[:2])
+
+    async def declare(self, queue: str, arguments: Mapping[str, Any]) -> None:
+        """Declare a durable queue."""
+        await self._on_channel(
+            lambda channel: channel.queue_declare(queue, durable=True, arguments=dict(arguments))
+        )
 
     async def delete_queue(self, queue: str) -> None:
         """Delete a queue with what is in it."""
         await self._api("DELETE", f"/queues/{self._vhost}/{quote(queue, safe='')}")
+
+    async def take_all(self, queue: str, arguments: Mapping[str, Any] | None = None) -> list[Taken]:
+        """All messages of a queue, each as properties and body; they stay until it is deleted.
+
+        Args:
+            queue: nobody else may read it or write to it.
+            arguments: of the consumer.
+        """
+
+        def read(channel: BlockingChannel) -> list[Taken]:
+            waiting = channel.queue_declare(queue, passive=True).method.message_count
+            # A consumer of a stream must have a limit, and answers.
+            channel.basic_qos(prefetch_count=waiting + 1)
+            taken: list[Taken] = []
+            for _, properties, body in channel.consume(
+                queue, arguments=dict(arguments or {}), inactivity_timeout=30
+            ):
+                if properties is None:
+                    break
+                taken.append((properties, body))
+                if len(taken) >= waiting:
+                    break
+            assert len(taken) == waiting, f"{len(taken)} of {waiting} messages came"
+            return taken
+
+        return await self._on_channel(read) if await self.ready(queue) else []
+
+    async def publish(self, queue: str, messages: Iterable[Taken]) -> None:
+        """Publish messages as they are, with confirms."""
+
+        def write(channel: BlockingChannel) -> None:
+            channel.confirm_delivery()
+            for properties, body in messages:
+                channel.basic_publish("", queue, body, properties, mandatory=True)
+
+        await self._on_channel(write)
+
+    @asynccontextmanager
+    async def policy(
+        self, name: str, queue: str, definition: Mapping[str, Any]
+    ) -> AsyncIterator[None]:
+        """A policy for one queue."""
+        path = f"/policies/{self._vhost}/{name}"
+        pattern = f"^{queue}$".replace(".", "\\.")
+        body = {"pattern": pattern, "definition": definition, "apply-to": "queues"}
+        await self._api("PUT", path, body)
+        try:
+            yield
+        finally:
+            await self._api("DELETE", path)
 
     @asynccontextmanager
     async def memory_alarm(self) -> AsyncIterator[None]:
@@ -126,17 +199,9 @@ class Rabbit:
 
         It must hold less when that begins: RabbitMQ drops the surplus.
         """
-        path = f"/policies/{self._vhost}/full"
-        policy = {
-            "pattern": f"^{queue}$".replace(".", "\\."),
-            "definition": {"max-length": messages, "overflow": "reject-publish"},
-            "apply-to": "queues",
-        }
-        await self._api("PUT", path, policy)
-        try:
+        definition = {"max-length": messages, "overflow": "reject-publish"}
+        async with self.policy("full", queue, definition):
             yield
-        finally:
-            await self._api("DELETE", path)
 
     @asynccontextmanager
     async def impatient(self, timeout_ms: int) -> AsyncIterator[None]:

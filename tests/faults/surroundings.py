@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from streams.devstack import Stack
 from tests.faults.broken import broken_product
 from tests.faults.proxy import LOOPBACK, Proxy
-from tests.faults.services import NotPossibleHere, Rabbit
+from tests.faults.services import VALIDATION, NotPossibleHere, Rabbit
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Surroundings:
     """Between them and a service; everybody else goes direct."""
     cwd: Path | None = None
     """Where they run, if they are to run other code than ours."""
+    queue: Mapping[str, Any] | None = None
+    """Arguments of `votes.validation`, if it is to be there before they start."""
 
 
 Around = Callable[[Stack], AbstractAsyncContextManager[Surroundings]]
@@ -77,6 +80,39 @@ def impatient_rabbitmq(timeout_ms: int) -> Around:
     return around
 
 
+def queue_of(
+    arguments: Mapping[str, Any],
+    policy: Mapping[str, Any] | None = None,
+    *,
+    accepted: bool = False,
+    own_limit: bool = False,
+) -> Around:
+    """`votes.validation` is declared before the bridges start.
+
+    Args:
+        arguments: of the queue.
+        policy: for it; else one that lifts RabbitMQ's own delivery limit, where there is one.
+        accepted: whether bridges read it although it may lose votes.
+        own_limit: whether RabbitMQ's own limit stays, which must be there.
+    """
+
+    @asynccontextmanager
+    async def around(stack: Stack) -> AsyncIterator[Surroundings]:
+        rabbit = Rabbit(stack)
+        limits = await rabbit.version() >= (4, 0)
+        if own_limit and not limits:
+            raise NotPossibleHere("this RabbitMQ has no delivery limit of its own")
+        wanted = policy or ({"delivery-limit": -1} if limits and not own_limit else {})
+        settings = {"SCRUTIN_ACCEPT_QUEUE_LOSS": VALIDATION} if accepted else {}
+        async with AsyncExitStack() as after:
+            if wanted:
+                await after.enter_async_context(rabbit.policy("kind", VALIDATION, wanted))
+            after.push_async_callback(rabbit.delete_queue, VALIDATION)
+            yield Surroundings(settings, queue=arguments)
+
+    return around
+
+
 def broken(patch: str, within: Around = nothing) -> Around:
     """Programs run a product with an invariant broken.
 
@@ -90,6 +126,6 @@ def broken(patch: str, within: Around = nothing) -> Around:
         with TemporaryDirectory(prefix="scrutin-broken-") as folder:
             cwd = broken_product(patch, Path(folder) / patch)
             async with within(stack) as inner:
-                yield Surroundings(inner.settings, inner.proxy, cwd)
+                yield replace(inner, cwd=cwd)
 
     return around

@@ -26,6 +26,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.publishing import Publisher
 from tests.faults.reading import Addresses
 from tests.faults.registry import Scenario
+from tests.faults.services import VALIDATION, Rabbit
 from tests.faults.supervisor import Supervised
 from tests.faults.surroundings import Surroundings
 from tests.faults.votes import Votes
@@ -60,19 +61,24 @@ class World(Supervised):
     ) -> None:
         super().__init__(stack, directory, scenario=scenario, around=around)
         self._proxy = around.proxy
+        self._queue = around.queue
         self.votes = votes
         self.scenario = scenario
         self.short = short
         self.random = random.Random(f"{scenario.name} {votes.seed}")
         self.addresses = Addresses(stack.env())
         self.observer = Observer(self.addresses)
-        self.publisher = Publisher(self.addresses.amqp(), votes, rate=scenario.rate)
+        self.publisher = Publisher(
+            self.addresses.amqp(), votes, rate=scenario.rate, priorities=scenario.priorities
+        )
         self.recovered_s: float | None = None
         """From healing until the last vote that had been sent was counted."""
         self._healed_s: float | None = None
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
+        if self._queue is not None:
+            await Rabbit(self.stack).declare(VALIDATION, self._queue)
         await self.fill_roll()
         await self.start_supervised()
         return self

@@ -17,6 +17,7 @@ def test_every_invariant_has_a_patch() -> None:
         "changelog_after_verdict",
         "no_fence",
         "no_redelivery_identity",
+        "takes_in_outages",
     ]
 
 
