@@ -17,6 +17,7 @@ from streams.tally.crypto.documents import from_json
 from streams.tally.helpers import Helpers, WorkFailed
 from streams.tally.opening import content_digest
 from streams.tally.refusals import RefusalCheck, Refused, require
+from streams.tally.steps import Step, during
 from streams.tally.store import SPOILED
 from streams.tally.work import Admit, Admitted, DescribedElection, Settle
 
@@ -95,19 +96,18 @@ async def published_ballots(
         lambda batch: Admit(election, batch, run), batches(ballots, _READ_TOGETHER)
     ):
         for each, text in zip(work.admitted.decode(answer), data, strict=True):
-            require(
-                not each.refused, RefusalCheck.EQUATION, f"a ballot does not verify: {each.refused}"
-            )
+            _require_verified(each.refused, each.step)
             code = from_json(_Code, text).code
             content = content_digest(each.ciphertexts)
-            require(
-                code not in codes
-                and content not in contents
-                and not (each.state == SPOILED and each.ballot_id in spoiled),
-                RefusalCheck.REPEATED,
-                "a ballot's code or ciphertexts, or the id of a spoiled ballot, occur twice",
-                ballot=each.ballot_id,
-            )
+            with during(Step.CODES):
+                require(
+                    code not in codes
+                    and content not in contents
+                    and not (each.state == SPOILED and each.ballot_id in spoiled),
+                    RefusalCheck.REPEATED,
+                    "a ballot's code or ciphertexts, or the id of a spoiled ballot, occur twice",
+                    ballot=each.ballot_id,
+                )
             if each.state == SPOILED:
                 spoiled.add(each.ballot_id)
             yield PublishedBallot(len(codes), each, content, text)
@@ -116,12 +116,13 @@ async def published_ballots(
         advance(len(data))
     checked = 0
     for answer in await helpers.ask_each(Settle(election, run)):
-        settled = work.settled.decode(answer)
-        require(
-            not settled.refused,
-            RefusalCheck.EQUATION,
-            f"a ballot does not verify: {settled.refused}",
-        )
+        settled = work.settlements.decode(answer)
+        _require_verified(settled.refused, settled.step)
         checked += settled.checked
     if checked != len(codes):
         raise WorkFailed("a helper died, and with it the proofs that it had not checked yet")
+
+
+def _require_verified(refused: str, step: int) -> None:
+    with during(step or Step.SELECTIONS):
+        require(not refused, RefusalCheck.EQUATION, f"a ballot does not verify: {refused}")

@@ -20,7 +20,6 @@ from streams.tally.crypto.tallies import (
     Accumulator,
     BallotLines,
     EncryptedTally,
-    check_tally,
     combine_tallies,
     spoiled_tally,
     without_placeholders,
@@ -44,6 +43,7 @@ from streams.tally.record_files import (
 )
 from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.results import Result, add_counts
+from streams.tally.steps import Step, Steps, during, of_spoiled
 from streams.tally.store import CAST, SPOILED, TallyStore
 from streams.tally.work import DescribedElection
 
@@ -131,35 +131,54 @@ def _begin(directory: Path, described: DescribedElection) -> None:
 
 
 async def verify(
-    directory: Path, helpers: Helpers, *, advance: Callable[[int], None] = lambda _: None
+    directory: Path,
+    helpers: Helpers,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+    steps: Steps | None = None,
 ) -> Verified:
     """Verify a record from its files alone.
 
     Args:
         advance: called with the number of ballots just checked.
+        steps: gets the outcome of each step, also if one fails.
 
     Raises:
         Refused: with the name of the first check that fails, and the place.
+        NotARecord: the files are none, or of an unsupported version.
     """
-    files = open_record(directory)
-    described = files.described
-    election, keys = work.load_election(described)
+    steps = Steps() if steps is None else steps
+    with steps.at(Step.PARAMETERS):
+        files = open_record(directory)
+        described = files.described
+        election, keys = work.load_election(described)
     context = election.context
-    require(
-        len(keys) == context.number_of_guardians,
-        RefusalCheck.GUARDIANS,
-        "the number of guardians differs from the election's",
-    )
-    verify_guardians(keys, context.quorum)
-    require(
-        joint_key(keys) == (election.public_key, context.commitment_hash),
-        RefusalCheck.KEY,
-        "the election's key does not follow from its guardians' keys",
-    )
-    ballots = await _verify_ballots(files, election, helpers, advance)
-    decrypted = _verify_tallies(files, election, keys, ballots)
-    if files.stated is not None:
-        _verify_result(files.stated, described, ballots, decrypted)
+    with steps.at(Step.GUARDIANS):
+        require(
+            len(keys) == context.number_of_guardians,
+            RefusalCheck.GUARDIANS,
+            "the number of guardians differs from the election's",
+        )
+        verify_guardians(keys, context.quorum)
+    with steps.at(Step.KEY):
+        require(
+            joint_key(keys) == (election.public_key, context.commitment_hash),
+            RefusalCheck.KEY,
+            "the election's key does not follow from its guardians' keys",
+        )
+    with steps.at(Step.SELECTIONS, Step.LIMITS, Step.CODES):
+        ballots = await _verify_ballots(files, election, helpers, advance)
+    with steps.at(Step.AGGREGATION):
+        _verify_products(files, election, ballots)
+    with steps.at(*range(Step.SHARES, Step.SPOILED + 1)):
+        decrypted = _verify_tallies(files, election, keys, ballots)
+        if len(decrypted.present) == len(keys):
+            steps.skip("no guardian was missing", 9, 10, 13, 14)
+        if not ballots.spoiled:
+            steps.skip("no ballot was spoiled", *range(12, Step.SPOILED + 1))
+    with steps.at(Step.COUNTS):
+        if files.stated is not None:
+            _verify_result(files.stated, described, ballots, decrypted)
     return Verified(
         described.election_id,
         context.number_of_guardians,
@@ -215,58 +234,86 @@ class _Decrypted:
     spoiled: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def _verify_tallies(
-    files: RecordFiles, election: CryptoElection, keys: list[GuardianKey], ballots: _Ballots
-) -> _Decrypted:
-    """Check that every decrypted product is that of the ballots, and that its count follows."""
-    added: list[EncryptedTally] = []
-    found = _Decrypted({key.owner_id for key in keys})
-    spoiled = found.spoiled
-    for recorded in files.tallies():
-        found.tallies += 1
-        encrypted = _encrypted(recorded, election, ballots)
-        verify_plain_tally(
-            recorded.plain,
-            encrypted,
-            keys,
-            quorum=election.context.quorum,
-            extended_hash=election.extended_hash,
-            limit=1 if recorded.kind == "spoiled" else ballots.cast,
-        )
-        found.present -= _recovered(recorded.plain)
-        if recorded.kind == "spoiled":
-            name = encrypted.object_id
-            require(
-                name not in spoiled,
-                RefusalCheck.TALLY,
-                "a spoiled ballot is decrypted twice",
-                ballot=name,
-            )
-            spoiled[name] = recorded.plain.counts()
-        else:
-            check_tally(encrypted, election)
-            added.append(encrypted)
-            add_counts(found.counts, [recorded.plain])
-    require(
-        spoiled.keys() == ballots.spoiled.keys(),
-        RefusalCheck.TALLY,
-        "not every spoiled ballot is decrypted",
+def _verify_products(files: RecordFiles, election: CryptoElection, ballots: _Ballots) -> None:
+    """Check that the decrypted products are that of the cast ballots."""
+    product = combine_tallies(
+        election,
+        "tally",
+        (each.encrypted for each in files.tallies() if each.encrypted and each.kind != "spoiled"),
     )
     require(
-        combine_tallies(election, "tally", added) == ballots.product,
+        product == ballots.product,
         RefusalCheck.TALLY,
         "the decrypted products do not match the cast ballots",
     )
+
+
+def _verify_tallies(
+    files: RecordFiles, election: CryptoElection, keys: list[GuardianKey], ballots: _Ballots
+) -> _Decrypted:
+    """Check that the count of every product and of every spoiled ballot follows."""
+    found = _Decrypted({key.owner_id for key in keys})
+    for recorded in files.tallies():
+        found.tallies += 1
+        if recorded.kind == "spoiled":
+            with of_spoiled():
+                _verify_spoiled(recorded, election, keys, ballots, found)
+        else:
+            assert recorded.encrypted is not None
+            _verify_plain(recorded.plain, recorded.encrypted, election, keys, ballots.cast)
+            add_counts(found.counts, [recorded.plain])
+        found.present -= _recovered(recorded.plain)
+    with during(Step.SPOILED):
+        require(
+            found.spoiled.keys() == ballots.spoiled.keys(),
+            RefusalCheck.TALLY,
+            "not every spoiled ballot is decrypted",
+        )
     return found
+
+
+def _verify_spoiled(
+    recorded: RecordedTally,
+    election: CryptoElection,
+    keys: list[GuardianKey],
+    ballots: _Ballots,
+    found: _Decrypted,
+) -> None:
+    with during(Step.SPOILED):
+        encrypted = _encrypted(recorded, election, ballots)
+        name = encrypted.object_id
+        require(
+            name not in found.spoiled,
+            RefusalCheck.TALLY,
+            "a spoiled ballot is decrypted twice",
+            ballot=name,
+        )
+    with during(Step.SHARES):
+        _verify_plain(recorded.plain, encrypted, election, keys, 1)
+    found.spoiled[name] = recorded.plain.counts()
+
+
+def _verify_plain(
+    plain: PlainTally,
+    encrypted: EncryptedTally,
+    election: CryptoElection,
+    keys: list[GuardianKey],
+    limit: int,
+) -> None:
+    verify_plain_tally(
+        plain,
+        encrypted,
+        keys,
+        quorum=election.context.quorum,
+        extended_hash=election.extended_hash,
+        limit=limit,
+    )
 
 
 def _encrypted(
     recorded: RecordedTally, election: CryptoElection, ballots: _Ballots
 ) -> EncryptedTally:
-    """What a recorded tally decrypts; of a spoiled ballot, with placeholders or without."""
-    if recorded.kind != "spoiled":
-        assert recorded.encrypted is not None
-        return recorded.encrypted
+    """What a decrypted spoiled ballot is of, with placeholders or without."""
     name = recorded.plain.object_id
     ballot = ballots.spoiled.get(name)
     if ballot is not None and not recorded.plain.counts().keys() & _placeholders(election):

@@ -51,8 +51,6 @@ SPOILED_FOLDER: Final = "spoiled_ballots"
 ENCRYPTED: Final = "encrypted_tally.json"
 TALLY: Final = "tally.json"
 
-_FOLDER = "election_record"
-"""Name of the public folder beside the private one, where the reference writes both."""
 _SUPPORTED = "Supported are records of `scrutin tally export`, and of ElectionGuard 1.0 and 1.1"
 _NEWER_P = "B17217F7D1CF79AB"
 """Part of the prime of ElectionGuard 1.9 and 2: digits of ln 2."""
@@ -104,16 +102,15 @@ def open_record(directory: Path) -> RecordFiles:
         NotARecord: there is none, or its version is not supported.
         Refused: a document contradicts itself.
     """
-    if directory.is_file():
-        raise NotARecord(
-            "this is a file, not a folder; unpack a zipped record first", where={"path": directory}
-        )
     try:
         names = {path.name for path in directory.iterdir()}
     except OSError as error:
         raise NotARecord("there is no folder with a record", where={"path": directory}) from error
-    if _FOLDER in names and MANIFEST not in names:
-        return open_record(directory / _FOLDER)
+    if MANIFEST not in names:
+        # The reference writes a private folder beside the public one, and zips have a top folder.
+        inner = [path.parent for path in directory.glob(f"*/{MANIFEST}")]
+        if len(inner) == 1:
+            return open_record(inner[0])
     published = BALLOT_FOLDER in names or ENCRYPTED in names
     needed = (
         {MANIFEST, CONTEXT, GUARDIAN_FOLDER, BALLOT_FOLDER, ENCRYPTED, TALLY}

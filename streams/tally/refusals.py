@@ -75,6 +75,8 @@ class Refused(ScrutinError):
     ) -> None:
         super().__init__(what, where={"check": check.value, **(where or {})}, todo=todo)
         self.check = check
+        self.step: int | None = None
+        """The number of the specification's verification step, where a record is verified."""
 
 
 MAX_NAME = 200

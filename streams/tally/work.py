@@ -38,6 +38,7 @@ from streams.tally.crypto.tallies import (
 from streams.tally.packing import add_packed, pack_lines, unpack_lines
 from streams.tally.refusals import RefusalCheck, Refused
 from streams.tally.sealing import open_sealed
+from streams.tally.steps import of_ballot
 
 LENGTH_BYTES: Final = 4
 """Size of the big-endian length before every message."""
@@ -74,6 +75,7 @@ class Settled(msgspec.Struct):
     checked: int
     """Ballots of which everything was checked."""
     refused: str = ""
+    step: int = 0
 
 
 class Admitted(msgspec.Struct):
@@ -84,6 +86,8 @@ class Admitted(msgspec.Struct):
     ciphertexts: bytes = b""
     refused: str = ""
     """Why it is refused; empty if it is admitted."""
+    step: int = 0
+    """The verification step that refuses it."""
 
 
 class Multiply(msgspec.Struct, tag=True):
@@ -178,7 +182,7 @@ encoder: Final = msgspec.msgpack.Encoder()
 requests: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 answers: Final = msgspec.msgpack.Decoder(Answer)
 admitted: Final = msgspec.msgpack.Decoder(list[Admitted])
-settled: Final = msgspec.msgpack.Decoder(Settled)
+settlements: Final = msgspec.msgpack.Decoder(Settled)
 _gathered: dict[str, GatheredBallots] = {}
 """Ballots of the current run; those of an earlier one are dropped."""
 
@@ -220,7 +224,10 @@ def _add_up(
         case Settle():
             gathered = _gathered_by(request.run, election)
             refused = gathered.finish()
-            result = encoder.encode(Settled(gathered.checked, str(refused or "")))
+            settled = Settled(gathered.checked)
+            if refused is not None:
+                settled = Settled(gathered.checked, str(refused), of_ballot(refused))
+            result = encoder.encode(settled)
         case Multiply():
             result = add_packed(election, request.product, request.ballots)
         case MultiplyTallies():
@@ -261,7 +268,7 @@ def _admit(request: Admit, election: CryptoElection) -> list[Admitted]:
     for ballot in read:
         refused = next(verdicts) if isinstance(ballot, EncryptedBallot) else ballot
         if refused is not None:
-            outcome.append(Admitted(refused=str(refused)))
+            outcome.append(Admitted(refused=str(refused), step=of_ballot(refused)))
         else:
             assert isinstance(ballot, EncryptedBallot)
             packed = pack_lines(election, ballot.lines())

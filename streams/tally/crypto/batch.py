@@ -32,7 +32,7 @@ from streams.tally.crypto.chaum_pedersen import ConstantProof, DisjunctiveProof,
 from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.elgamal import Ciphertext
 from streams.tally.crypto.group import ONE, G, P, Q, power, product
-from streams.tally.crypto.verify_ballot import verify_ballot, verify_form
+from streams.tally.crypto.verify_ballot import verify_ballot, verify_form, verify_proofs
 from streams.tally.refusals import Refused
 
 _RANDOM_BITS: Final = 80
@@ -257,16 +257,7 @@ def without_powers(ballot: EncryptedBallot, election: CryptoElection) -> Refused
     """Check everything that needs no exponentiation."""
     try:
         verify_form(ballot, election)
-        for contest, description in zip(
-            ballot.contests, election.style(ballot.style_id), strict=True
-        ):
-            for selection in contest.ballot_selections:
-                assert selection.proof is not None
-                selection.proof.verify_challenge(selection.ciphertext, election.extended_hash)
-            assert contest.proof is not None
-            contest.proof.verify_challenge(
-                contest.ciphertext_accumulation, description.limit, election.extended_hash
-            )
+        verify_proofs(ballot, election, powers=False)
     except Refused as refused:
         return refused
     return None

@@ -23,6 +23,7 @@ from streams.tally.crypto.shares import (
 )
 from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.refusals import RefusalCheck, Refused, require
+from streams.tally.steps import Step, during
 
 
 class PlainSelection(msgspec.Struct, frozen=True):
@@ -129,22 +130,25 @@ def decrypt_tally(
         "the shares are not one from each present guardian for itself and each missing guardian",
         tally=tally.object_id,
     )
-    for share in shares:
-        verify_share(share, tally, by_name[share.guardian_id], extended_hash)
-    for part in compensated:
-        verify_compensated_share(
-            part,
-            tally,
-            by_name[part.guardian_id],
-            by_name[part.missing_guardian_id],
-            extended_hash,
-        )
+    with during(Step.SHARES):
+        for share in shares:
+            verify_share(share, tally, by_name[share.guardian_id], extended_hash)
+    with during(Step.SUBSTITUTES):
+        for part in compensated:
+            verify_compensated_share(
+                part,
+                tally,
+                by_name[part.guardian_id],
+                by_name[part.missing_guardian_id],
+                extended_hash,
+            )
     available = [by_name[name] for name in present]
     everyone = list(shares)
     for key in missing:
         parts = [part for part in compensated if part.missing_guardian_id == key.owner_id]
         everyone.append(reconstruct_share(tally, key, parts, available))
-    return _combine(tally, everyone, logarithm)
+    with during(Step.COUNTS):
+        return _combine(tally, everyone, logarithm)
 
 
 def _combine(
@@ -184,12 +188,13 @@ def verify_plain_tally(
         Refused: `tally`, or a check of :func:`decrypt_tally`.
     """
     counts = set(plain.counts().values())
-    require(
-        all(0 <= count <= limit for count in counts),
-        RefusalCheck.TALLY,
-        "a published count is negative or exceeds the number of ballots",
-        tally=tally.object_id,
-    )
+    with during(Step.COUNTS):
+        require(
+            all(0 <= count <= limit for count in counts),
+            RefusalCheck.TALLY,
+            "a published count is negative or exceeds the number of ballots",
+            tally=tally.object_id,
+        )
     shares, compensated = _published_shares(plain, tally, keys)
     published = {g_power(mpz(count)): count for count in counts}
 
@@ -206,12 +211,31 @@ def verify_plain_tally(
         extended_hash=extended_hash,
         logarithm=logarithm,
     )
-    require(
-        _ordered(plain) == _ordered(again),
-        RefusalCheck.TALLY,
-        "a published count does not follow from its shares",
-        tally=tally.object_id,
-    )
+    with during(Step.REPLACEMENTS):
+        require(
+            _replaced(plain) == _replaced(again),
+            RefusalCheck.TALLY,
+            "a replaced share does not follow from its parts",
+            tally=tally.object_id,
+        )
+    with during(Step.COUNTS):
+        require(
+            _ordered(plain) == _ordered(again),
+            RefusalCheck.TALLY,
+            "a published count does not follow from its shares",
+            tally=tally.object_id,
+        )
+
+
+def _replaced(plain: PlainTally) -> dict[tuple[str, str], mpz]:
+    """Shares of missing guardians, by line and guardian."""
+    return {
+        (line, share.guardian_id): share.share
+        for contest in plain.contests.values()
+        for line, selection in contest.selections.items()
+        for share in selection.shares
+        if share.recovered_parts is not None
+    }
 
 
 def _ordered(

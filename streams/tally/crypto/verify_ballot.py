@@ -26,6 +26,18 @@ def verify_ballot(ballot: EncryptedBallot, election: CryptoElection) -> None:
         Refused: with the check and the place (ballot, contest, selection).
     """
     verify_form(ballot, election)
+    verify_proofs(ballot, election, powers=True)
+
+
+def verify_proofs(ballot: EncryptedBallot, election: CryptoElection, *, powers: bool) -> None:
+    """Check the proofs of a ballot whose form is right.
+
+    Args:
+        powers: check the equations too, not only numbers and challenges.
+
+    Raises:
+        Refused: with the check and the place.
+    """
     key, extended_hash = election.public_key, election.extended_hash
     for contest, description in zip(ballot.contests, election.style(ballot.style_id), strict=True):
         where: dict[str, object] = {"ballot": ballot.object_id, "contest": contest.object_id}
@@ -33,12 +45,17 @@ def verify_ballot(ballot: EncryptedBallot, election: CryptoElection) -> None:
             for selection in contest.ballot_selections:
                 where["selection"] = selection.object_id
                 assert selection.proof is not None
-                selection.proof.verify(selection.ciphertext, key, extended_hash)
+                if powers:
+                    selection.proof.verify(selection.ciphertext, key, extended_hash)
+                else:
+                    selection.proof.verify_challenge(selection.ciphertext, extended_hash)
             del where["selection"]
             assert contest.proof is not None
-            contest.proof.verify(
-                contest.ciphertext_accumulation, description.limit, key, extended_hash
-            )
+            total, limit = contest.ciphertext_accumulation, description.limit
+            if powers:
+                contest.proof.verify(total, limit, key, extended_hash)
+            else:
+                contest.proof.verify_challenge(total, limit, extended_hash)
         except Refused as refused:
             raise Refused(refused.check, refused.what, where=where) from refused
 
