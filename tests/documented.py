@@ -92,6 +92,7 @@ _REBUILD = "tests/integration/test_rebuild.py::"
 _ADOPT = "tests/integration/test_adopt.py::"
 _COMPAT = "tests/integration/test_compat.py::test_clients_of_the_vote_counting_and_of_the_polls"
 _COMPAT_TALLY = "tests/integration/test_compat.py::test_the_web_client_of_the_encrypted_tally"
+_POLLS = "tests/integration/test_adopt_polls.py::test_polls_continue_where_they_were"
 _CUTOVER = "tests/integration/test_cutover.py::test_a_shadow_run_a_switch_and_the_way_back"
 _STACK = "tests/integration/test_stack.py::"
 _DEMO = "tests/acceptance/test_demo.py::test_every_figure_is_equal_and_nothing_is_left"
@@ -195,6 +196,8 @@ ELSEWHERE = {
     ),
     "scrutin adopt --undo": _ADOPT + "test_undo_puts_everything_back",
     "scrutin adopt --from-database voting": _CUTOVER,
+    "scrutin adopt --from-database poll_db --vote-service vote_db --dry-run": _POLLS,
+    "scrutin compare poll_db": _POLLS,
     "scrutin compat http://localhost:8000": _COMPAT,
     "scrutin compat http://localhost:8000 vote_counting polls --services"
     " --set election_id=1 --set region_id=10 --set candidate_id=11": _COMPAT,

@@ -23,6 +23,8 @@ OUTCOMES: Final[dict[str, str]] = {
     "pending": "not decided by the old system: not adopted",
     "unknown_status": "unknown status: not adopted",
     "unusable": "without voter or contest, or too long: not adopted",
+    "announced": "a poll here, with its number and those of its options",
+    "without_options": "a poll without options: not adopted",
     "compared": "a total: compared with the votes",
     "voters_with_vote": "the voter has a vote in a table",
     "voted_without_vote": "the voter has voted, the vote is lost",

@@ -13,9 +13,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,22 +27,31 @@ from streams.adapters.kafka.writer import writing
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.redis.client import redis_client
-from streams.adopt import moving
+from streams.adopt import moving, polls
 from streams.adopt import statements as sql
 from streams.adopt.accounts import Account, rows_of, unknown_tables
+from streams.adopt.copying import LONG_S
 from streams.adopt.dialects import (
     AUDIT,
     ELECTION_RESULTS,
     ELECTION_VOTES,
     ELECTIONS,
     LAWS,
-    Columns,
+    POLL_LOG,
+    VOTE_LOG,
     dialect,
 )
 from streams.adopt.findings import UNACCOUNTED, Finding
+from streams.adopt.old_system import (
+    OldSystem,
+    inspect_tables,
+    reader_schemas,
+    same_database,
+    vote_service,
+)
 from streams.adopt.readiness import check_log, notify_bridges, queues
 from streams.adopt.records import records
-from streams.adopt.staging import LONG_S, Step, assess, columns, stage
+from streams.adopt.staging import Step, assess, stage
 from streams.errors import ScrutinError
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
@@ -66,16 +75,6 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
     AND pid <> pg_backend_pid() AND backend_type = 'client backend'
     AND application_name NOT LIKE 'scrutin%'
 """
-
-
-@dataclass(frozen=True)
-class OldSystem:
-    """Location of the old system."""
-
-    database: str
-    schema: str = "public"
-    redis: bool = True
-    """Whether its Redis is read."""
 
 
 @dataclass
@@ -177,6 +176,8 @@ async def begin(
                     await moving.move(target, found.moved, "public", sql.REPLACED)
         step("migrating")
         await migrate(connection)
+        if not found.finished:
+            await polls.reserve(connection)
         return found
 
 
@@ -217,11 +218,13 @@ async def write_items(config: DeploymentConfig, advance: Callable[[int], None]) 
             )
             failpoints.at(Point.AFTER_ADOPTED)
             done = items[-1]["n"]
-            finished = datetime.now(UTC) if done >= row["items"] else None
-            await connection.execute(sql.SET_PROGRESS, done, finished)
+            await connection.execute(sql.SET_PROGRESS, done, None)
             advance(len(items))
-        if not row["items"]:
-            await connection.execute(sql.SET_PROGRESS, 0, datetime.now(UTC))
+        # After the votes: a poll that is over is final only when these are counted.
+        await polls.announce(
+            connection, writer, partitions=config.kafka.partitions, name=config.name
+        )
+        await connection.execute(sql.SET_PROGRESS, done, datetime.now(UTC))
         await notify_bridges(config, AdoptionEnded)
         found = await present(connection)
         assert found is not None
@@ -298,7 +301,9 @@ async def present(connection: Any) -> Adoption | None:
         by_choice=kept["by_choice"],
         findings=msgspec.convert(kept["findings"], list[Finding]),
         accounts=msgspec.convert(kept.get("accounts", []), list[Account]),
-        reader_schemas=kept.get("reader_schemas") or [kept["reader_schema"]],
+        reader_schemas=(
+            kept["reader_schemas"] if "reader_schemas" in kept else [kept["reader_schema"]]
+        ),
         readers=kept["readers"],
     )
 
@@ -313,54 +318,76 @@ async def _staged(
     config: DeploymentConfig, old: OldSystem, step: Step, *, keep: bool
 ) -> AsyncIterator[tuple[Adoption, asyncpg.Connection]]:
     """Stage in a transaction that the block ends: committed if `keep` and without an error."""
-    old_database = replace(config.postgres, database=old.database)
-    here = old.database == config.postgres.database
+    here = same_database(old.postgres, config.postgres)
     async with (
         aclosing(redis_client(config.redis)) as redis,
-        connected(old_database) as source,
+        connected(old.postgres) as source,
+        vote_service(old) as elsewhere,
         connected(config.postgres) as target,
     ):
         transaction = target.transaction()
         await transaction.start()
         try:
             occupied = not await moving.is_ours(target)
-            found, moved = await _inspect_tables(source, target, old, here=here, occupied=occupied)
+            found, moved = await inspect_tables(source, target, old, here=here, occupied=occupied)
             reading = source.transaction(isolation="repeatable_read", readonly=True)
             await reading.start()
             readers = [row[0] for row in await source.fetch(_READERS, old.schema, _READ)]
-            others = int(await source.fetchval(_OTHERS))
+            connections = int(await source.fetchval(_OTHERS))
             tables = dialect(old.schema, found, config.default_election)
-            await stage(
-                source,
-                target,
-                tables,
-                redis if old.redis else None,
-                step,
-                default_election=config.default_election,
-            )
+            logs: dict[str, polls.VoteService] = {
+                table: polls.VoteService(source, old.schema)
+                for table in (POLL_LOG, VOTE_LOG)
+                if table in tables.tables
+            }
             rows = await rows_of(source, old.schema, tables.tables)
             unknown = await unknown_tables(
                 source,
                 {(old.schema, table) for table in (*tables.tables, *DEFINITIONS)},
                 moving.ours() if here and not occupied else (),
             )
+            if elsewhere is not None and tables.polls:
+                logs[VOTE_LOG] = elsewhere
+                read = await rows_of(elsewhere.connection, elsewhere.schema, [VOTE_LOG])
+                rows |= read
+                unknown += await unknown_tables(
+                    elsewhere.connection, {(elsewhere.schema, table) for table in read}, ()
+                )
+            others = await stage(
+                source,
+                target,
+                tables,
+                redis if old.redis else None,
+                step,
+                schema=old.schema,
+                logs=logs,
+                secret=config.secret,
+                default_election=config.default_election,
+            )
             # Its locks would keep Scrutin's transaction from moving the tables.
             await reading.rollback()
-            more = {"others_connected": others, **await queues(config)}
+            more = {
+                "others_connected": connections,
+                "vote_service_not_read": int(tables.polls and VOTE_LOG not in logs),
+                **await queues(config, polls=tables.polls),
+            }
+            accepted = await target.fetchval(
+                "SELECT EXISTS (SELECT 1 FROM audit WHERE status = 'accepted')"
+            )
             step("comparing")
             facts, by_choice, accounts, findings = await assess(
-                target, more, rows, tables.totals, unknown, with_redis=old.redis
+                target, more, rows, tables.totals, unknown, others=others, with_redis=old.redis
             )
             await target.execute("SET LOCAL search_path TO public")
             adoption = Adoption(
-                source=f"{old.database}.{old.schema}",
+                source=f"{old.postgres.database}.{old.schema}",
                 items=facts["items"],
                 moved=moved,
                 facts=facts,
                 by_choice=by_choice,
                 findings=findings,
                 accounts=accounts,
-                reader_schemas=_reader_schemas(found),
+                reader_schemas=reader_schemas(found, accepted=accepted),
                 readers=readers,
             )
             yield adoption, target
@@ -371,43 +398,3 @@ async def _staged(
             await transaction.commit()
         else:
             await transaction.rollback()
-
-
-async def _inspect_tables(
-    source: asyncpg.Connection,
-    target: asyncpg.Connection,
-    old: OldSystem,
-    *,
-    here: bool,
-    occupied: bool,
-) -> tuple[dict[str, Columns], list[str]]:
-    """Columns of the old tables and relations to move; locks tables in Scrutin's database.
-
-    Raises:
-        ScrutinError: the tables in question are Scrutin's own.
-    """
-    if here and old.schema == "public" and not occupied:
-        raise ScrutinError(
-            "The tables in this schema are Scrutin's own",
-            where={"database": old.database, "schema": old.schema},
-            todo="Name the database and schema of the old system with --from-database and"
-            " --from-schema",
-        )
-    found = await columns(source, old.schema)
-    if here:
-        await target.execute("SET LOCAL lock_timeout = '10s'")
-        for table in found:
-            await target.execute(f'LOCK TABLE "{old.schema}"."{table}" IN SHARE MODE')
-    return found, await moving.standing(target) if occupied else []
-
-
-def _reader_schemas(tables: Mapping[str, Columns]) -> list[str]:
-    schemas = []
-    if (audit := tables.get(AUDIT)) is not None:
-        if "vote" in audit:
-            schemas.append("reader_voting")
-        else:
-            schemas.append("reader_validation" if "voter_hash" in audit else "reader_aggregation")
-    if ELECTION_VOTES in tables or ELECTION_RESULTS in tables:
-        schemas.append("reader_elections")
-    return schemas

@@ -16,8 +16,9 @@ from schemas.control import ContestKind
 from streams.adapters.postgres.connection import connected
 from streams.adopt import moving
 from streams.adopt.compare import SourceTotals
+from streams.adopt.copying import LONG_S
 from streams.adopt.dialects import COUNTED, TOTALS_OF, dialect
-from streams.adopt.staging import LONG_S, columns
+from streams.adopt.staging import columns
 from streams.core.contests import kind_of
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX
@@ -49,6 +50,16 @@ class CountSource:
     """Of the HTTP API, if there is no database."""
 
 
+@dataclass(frozen=True)
+class Database:
+    """A schema of a database."""
+
+    name: str
+    """As given, without a password."""
+    postgres: PostgresConfig
+    schema: str
+
+
 def parse_source(given: str, ours: PostgresConfig) -> CountSource:
     """Parse `DATABASE[/SCHEMA]`, `postgresql://…` or `http[s]://…`.
 
@@ -61,10 +72,16 @@ def parse_source(given: str, ours: PostgresConfig) -> CountSource:
     """
     if given.startswith(("http://", "https://")):
         return CountSource(given.rstrip("/"), url=given.rstrip("/"))
+    found = parse_database(given, ours)
+    return CountSource(found.name, found.postgres, found.schema)
+
+
+def parse_database(given: str, ours: PostgresConfig) -> Database:
+    """Parse `DATABASE[/SCHEMA]` or `postgresql://…`; as :func:`parse_source`."""
     if "://" not in given:
         database, _, schema = given.partition("/")
         config = replace(ours, database=database or ours.database)
-        return CountSource(given or ours.database, config, schema or "public")
+        return Database(given or ours.database, config, schema or "public")
     url = urlsplit(given)
     if url.scheme not in {"postgresql", "postgres"} or not url.hostname:
         raise SettingsError(
@@ -81,7 +98,7 @@ def parse_source(given: str, ours: PostgresConfig) -> CountSource:
         password=unquote(url.password) if url.password else ours.password,
     )
     schema = parse_qs(url.query).get("schema", ["public"])[0]
-    return CountSource(f"{config.host}/{config.database}/{schema}", config, schema)
+    return Database(f"{config.host}/{config.database}/{schema}", config, schema)
 
 
 async def read_count(source: CountSource, default_election: str) -> SourceTotals:
@@ -151,6 +168,7 @@ async def _of_tables(
     for kind, there in (
         (ContestKind.LAW, tables.laws),
         (ContestKind.ELECTION, tables.candidates),
+        (ContestKind.POLL, tables.polls),
     ):
         if there:
             read.setdefault(kind, ["no rows yet"])

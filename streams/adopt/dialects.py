@@ -12,6 +12,7 @@ from typing import Final
 
 from schemas.control import ContestKind
 from streams.core.keys import ELECTION_PREFIX
+from streams.core.polls import POLL_PREFIX
 from streams.errors import ScrutinError
 
 Columns = Mapping[str, str]
@@ -27,7 +28,22 @@ ELECTIONS: Final = "elections"
 LAWS: Final = "laws"
 VOTES: Final = (AUDIT, ELECTION_VOTES)
 """Tables with one row a vote."""
-KNOWN: Final = (*VOTES, DUPLICATES, RESULTS, ELECTION_RESULTS, ELECTIONS, LAWS)
+POLLS: Final = "polls_poll"
+POLL_OPTIONS: Final = "polls_option"
+POLL_LOG: Final = "polls_votelog"
+"""The votes that the poll service has counted."""
+VOTE_LOG: Final = "votes_votelog"
+"""The votes that the vote service has accepted, mostly in another database."""
+POLL_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
+    POLLS: frozenset(
+        {"id", "title", "description", "creator_name", "created_at", "end_time", "is_active"}
+    ),
+    POLL_OPTIONS: frozenset({"id", "poll_id", "text", "vote_count"}),
+    POLL_LOG: frozenset({"poll_id_id", "option_id_id", "voter_name", "created_at"}),
+    VOTE_LOG: frozenset({"poll_id", "option_id", "voter_name", "created_at"}),
+}
+"""Tables of the poll services and the columns that are read."""
+KNOWN: Final = (*VOTES, DUPLICATES, RESULTS, ELECTION_RESULTS, ELECTIONS, LAWS, *POLL_COLUMNS)
 
 TOTALS_OF: Final = {
     (AUDIT, ContestKind.LAW): RESULTS,
@@ -77,6 +93,7 @@ class Dialect:
         elections: query for the contests of the old system's elections; None without their table.
         laws: whether the system has votes on laws.
         candidates: whether it has votes for candidates.
+        polls: whether it has polls (:mod:`streams.adopt.polls`).
         tables: those that are read row by row.
     """
 
@@ -87,6 +104,7 @@ class Dialect:
     elections: str | None
     laws: bool
     candidates: bool
+    polls: bool
     tables: tuple[str, ...]
 
 
@@ -101,9 +119,9 @@ def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = 
     Raises:
         ScrutinError: there is no table of votes, or one lacks the voter, contest or choice.
     """
-    if not any(table in tables for table in VOTES):
+    if not any(table in tables for table in (*VOTES, POLLS)):
         raise ScrutinError(
-            f"There is no table {AUDIT} or {ELECTION_VOTES} to adopt votes from",
+            f"There is no table {AUDIT} or {ELECTION_VOTES}, and no {POLLS}, to adopt votes from",
             where={"schema": schema},
             todo="Name the database and schema of the old system with --from-database and"
             " --from-schema",
@@ -111,6 +129,7 @@ def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = 
     votes = {table: tables[table] for table in VOTES if table in tables}
     for table, found in votes.items():
         _check(schema, table, found)
+    polls = _poll_tables(schema, tables)
     duplicates = tables.get(DUPLICATES)
     if duplicates is not None and not _has(duplicates, _HASHES):
         duplicates = None
@@ -120,6 +139,8 @@ def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = 
     results = tables.get(ELECTION_RESULTS, {})
     if {"election_id", "candidate_id"} <= results.keys() and _has(results, _COUNTS):
         totals[ELECTION_RESULTS] = _election_results(schema, results)
+    if polls:
+        totals[POLL_OPTIONS] = _poll_totals(schema)
     rows = [*votes.values(), *([duplicates] if duplicates is not None else [])]
     return Dialect(
         votes={table: _votes(schema, table, votes[table], default_election) for table in votes},
@@ -128,16 +149,23 @@ def dialect(schema: str, tables: Mapping[str, Columns], default_election: str = 
         else _duplicates(schema, duplicates, default_election),
         totals=totals,
         changed={
-            table: f"SELECT max({_moment(tables[table], _UPDATED)}) {_from(schema, table)}"
+            table: f"SELECT max({_moment(tables[table], _UPDATED)}) {from_table(schema, table)}"
             for table in totals
             if _UPDATED in tables[table]
         },
-        elections=f"SELECT '{ELECTION_PREFIX}' || id::text AS contest {_from(schema, ELECTIONS)}"
+        elections=f"SELECT '{ELECTION_PREFIX}' || id::text AS contest"
+        f" {from_table(schema, ELECTIONS)}"
         if "id" in tables.get(ELECTIONS, {})
         else None,
         laws=LAWS in tables or RESULTS in totals or any("law_id" in each for each in rows),
         candidates=any("candidate_id" in each for each in rows),
-        tables=(*votes, *([] if duplicates is None else [DUPLICATES]), *totals),
+        polls=bool(polls),
+        tables=(
+            *votes,
+            *([] if duplicates is None else [DUPLICATES]),
+            *(table for table in polls if table not in totals),
+            *totals,
+        ),
     )
 
 
@@ -160,6 +188,21 @@ def _check(schema: str, table: str, columns: Columns) -> None:
             where={"schema": schema, "table": table},
             todo="Only a system with a documented schema can be adopted; see docs/adopting.md",
         )
+
+
+def _poll_tables(schema: str, tables: Mapping[str, Columns]) -> list[str]:
+    """The tables of the poll services; empty if there are none."""
+    if POLLS not in tables:
+        return []
+    found = [table for table in POLL_COLUMNS if table in tables or table != VOTE_LOG]
+    for table in found:
+        if missing := POLL_COLUMNS[table] - tables.get(table, {}).keys():
+            raise ScrutinError(
+                f"{table} has no {', '.join(sorted(missing))}",
+                where={"schema": schema, "table": table},
+                todo="Only polls with the deployed tables can be adopted; see docs/adopting.md",
+            )
+    return found
 
 
 def _has(columns: Columns, names: tuple[str, ...]) -> bool:
@@ -187,7 +230,8 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _from(schema: str, table: str) -> str:
+def from_table(schema: str, table: str) -> str:
+    """The FROM clause of a table, as `t`."""
     return f"FROM {_quoted(schema)}.{_quoted(table)} AS t"
 
 
@@ -280,7 +324,7 @@ def _votes(schema: str, table: str, columns: Columns, default_election: str) -> 
         f" {_moment(columns, *_TIMES, *_PROCESSED)} AS at,"
         f" {_text(columns, 'citizen_id')} AS citizen, {metadata} AS metadata,"
         f" {_extra('status')} AS extra, {unranked} AS unranked, '{table}'::text AS origin"
-        f" {_from(schema, table)}{_ranking(columns)}"
+        f" {from_table(schema, table)}{_ranking(columns)}"
     )
 
 
@@ -292,12 +336,12 @@ def _duplicates(schema: str, columns: Columns, default_election: str) -> str:
         f" {_text(columns, 'election_id')} IS NOT NULL AS stated, ({choice})::text AS choice,"
         f" {_moment(columns, *_LAST, *_TIMES, *_FIRST, *_PROCESSED)} AS at,"
         f" {_text(columns, 'citizen_id')} AS citizen, ({attempts})::int AS attempts,"
-        f" {_extra()} AS extra {_from(schema, DUPLICATES)}{_ranking(columns)}"
+        f" {_extra()} AS extra {from_table(schema, DUPLICATES)}{_ranking(columns)}"
     )
 
 
 def _results(schema: str) -> str:
-    table = _from(schema, RESULTS)
+    table = from_table(schema, RESULTS)
     return (
         "SELECT 0 AS kind, law_id::text AS contest, 'oui'::text AS choice,"
         f" oui_count::bigint AS votes {table}"
@@ -310,5 +354,12 @@ def _election_results(schema: str, columns: Columns) -> str:
     return (
         f"SELECT 1 AS kind, '{ELECTION_PREFIX}' || election_id::text AS contest,"
         f" candidate_id::text AS choice, coalesce({votes}, 0)::bigint AS votes"
-        f" {_from(schema, ELECTION_RESULTS)}"
+        f" {from_table(schema, ELECTION_RESULTS)}"
+    )
+
+
+def _poll_totals(schema: str) -> str:
+    return (
+        f"SELECT 1 AS kind, '{POLL_PREFIX}' || poll_id::text AS contest, id::text AS choice,"
+        f" vote_count::bigint AS votes {from_table(schema, POLL_OPTIONS)}"
     )

@@ -91,6 +91,31 @@ _MEANINGS: Final[dict[str, tuple[str, bool]]] = {
         "duplicate counters of voters without a vote or a mark; they are not adopted",
         False,
     ),
+    "names_alike": (
+        "voters of polls whose name another voter of the poll has too, apart from case, blanks or"
+        " invisible characters; their votes count, and none of these names can vote there again",
+        False,
+    ),
+    "votes_after_end": (
+        "votes in polls after their end, which the old service counted; they are counted",
+        False,
+    ),
+    "vote_service_not_read": (
+        "the poll service's counted votes only: the votes that the vote service accepted"
+        " (votes_votelog) are not here; name its database with --vote-service, or their voters can"
+        " vote again",
+        True,
+    ),
+    "updates_waiting": (
+        "messages that the old poll service has not read (poll_vote_updates); their votes are"
+        " adopted from the vote service's table: purge the queue",
+        True,
+    ),
+    "vote_tasks_waiting": (
+        "votes that the old vote service has answered with 202 and not stored (queue celery); let"
+        " its worker empty the queue first, or they are lost",
+        True,
+    ),
     "others_connected": (
         "connections of other programs to the old database; stop the old services first",
         False,
@@ -147,7 +172,7 @@ def findings(
             Finding(
                 "totals_above_audit",
                 sum(row["in_totals"] - row["in_audit"] for row in above),
-                "votes in vote_results or election_results without a row of their own"
+                "votes in vote_results, election_results or polls_option without a row of their own"
                 " (redeliveries counted twice, or lost rows); they are not counted",
                 _compared(above),
             )
@@ -157,7 +182,8 @@ def findings(
             Finding(
                 "totals_below_audit",
                 sum(row["in_audit"] - row["in_totals"] for row in below),
-                "votes with a row that vote_results or election_results lack; they are counted",
+                "votes with a row that vote_results, election_results or polls_option lack; they"
+                " are counted",
                 _compared(below),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import Final
 
 from schemas.codec import encode
 from schemas.control import EpochOpened
@@ -20,18 +21,35 @@ from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 from streams.errors import LogMismatch, ServiceUnavailable
 from streams.inspect.rabbit import look
 from streams.settings.configs import DeploymentConfig
-from streams.settings.queues import AGGREGATION, VALIDATION
+from streams.settings.queues import AGGREGATION, POLL_UPDATES, VALIDATION
+
+VOTE_TASKS: Final = "celery"
+"""Queue of the old vote service's tasks."""
 
 
-async def queues(config: DeploymentConfig) -> dict[str, int]:
-    """Consumers of the old queues and messages for the old aggregator; empty if unknown."""
-    names = [config.queues.name(VALIDATION), config.queues.name(AGGREGATION)]
+async def queues(config: DeploymentConfig, *, polls: bool) -> dict[str, int]:
+    """Consumers of the old queues and messages that wait in them; empty if unknown.
+
+    Args:
+        config: of this deployment.
+        polls: whether the old system has polls.
+    """
+    aggregation = config.queues.name(AGGREGATION)
+    names = [config.queues.name(VALIDATION), aggregation]
+    waiting = {"aggregation_waiting": aggregation}
+    if polls:
+        updates = config.queues.name(POLL_UPDATES)
+        names += [updates, VOTE_TASKS]
+        waiting |= {"updates_waiting": updates, "vote_tasks_waiting": VOTE_TASKS}
     with suppress(ServiceUnavailable):
-        queues = (await look(config.rabbit, names)).queues
-        waiting = queues.get(names[1])
+        found = {
+            name: queue
+            for name, queue in (await look(config.rabbit, names)).queues.items()
+            if queue
+        }
         return {
-            "consumers": sum(queue.consumers for queue in queues.values() if queue is not None),
-            "aggregation_waiting": 0 if waiting is None else waiting.ready,
+            "consumers": sum(queue.consumers for queue in found.values()),
+            **{fact: found[name].ready for fact, name in waiting.items() if name in found},
         }
     return {}
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -13,26 +12,13 @@ from streams.adapters.redis.client import batches, redis_errors
 from streams.adapters.redis.keys import COUNTER_PREFIX, VOTED_HASHES
 from streams.adopt import statements as sql
 from streams.adopt.accounts import Account, UnknownTable, accounts
+from streams.adopt.copying import LONG_S, copy, put
 from streams.adopt.dialects import DUPLICATES, KNOWN, Columns, Dialect
 from streams.adopt.findings import Finding, findings
+from streams.adopt.polls import VoteService, stage_polls
 from streams.core.keys import ELECTION_PREFIX, normalise_hash
 
-LONG_S: Final = 24 * 3600.0
-"""Statements over millions of rows take longer than the usual timeout."""
-
 _CHUNK: Final = 5_000
-_QUEUE: Final = 64
-
-_TABLES: Final[dict[str, tuple[str, ...]]] = {
-    "audit": (
-        *("hash", "kind", "contest", "choice", "status", "at", "citizen", "metadata", "extra"),
-        *("unranked", "origin"),
-    ),
-    "duplicates": (
-        *("hash", "kind", "contest", "stated", "choice", "at", "citizen", "attempts", "extra"),
-    ),
-    "totals": ("kind", "contest", "choice", "votes"),
-}
 
 Step = Callable[[str], None]
 """Called with the name of the next step."""
@@ -59,8 +45,11 @@ async def stage(
     redis: Redis | None,
     step: Step,
     *,
+    schema: str,
+    logs: Mapping[str, VoteService],
+    secret: str,
     default_election: str,
-) -> None:
+) -> dict[str, dict[str, int]]:
     """Copy tables and keys, classify the rows and plan the items; in a transaction of `target`.
 
     Args:
@@ -69,9 +58,16 @@ async def stage(
         dialect: of the old tables.
         redis: the old system's; None to skip it.
         step: called with the name of the next step.
+        schema: of the old tables.
+        logs: the tables of votes in polls, and where each is.
+        secret: `SCRUTIN_SECRET`.
         default_election: election of candidate votes that name none.
 
+    Returns:
+        Outcomes of polls, by source.
+
     Raises:
+        ScrutinError: there are polls and no secret, or their numbers are in use.
         ServiceUnavailable: Redis does not answer.
     """
     await target.execute(sql.CREATE)
@@ -83,16 +79,21 @@ async def stage(
     ):
         for old, query in queries.items():
             step(f"copying {old}")
-            await _copy(source, target, query, table)
+            await copy(source, target, query, table)
     contests = await _possible(source, dialect, default_election)
-    await _put(target, "possible", contests)
+    await put(target, "possible", contests)
     if redis is not None:
         step("copying Redis")
         await _copy_redis(redis, target)
+    outcomes: dict[str, dict[str, int]] = {}
+    if dialect.polls:
+        step("copying polls")
+        outcomes = await stage_polls(source, target, schema, logs=logs, redis=redis, secret=secret)
     step("sorting")
     await target.execute(sql.SORT, timeout=LONG_S)
     step("planning")
     await target.execute(sql.PLAN, timeout=LONG_S)
+    return outcomes
 
 
 async def assess(
@@ -102,6 +103,7 @@ async def assess(
     totals: Collection[str],
     unknown: Sequence[UnknownTable],
     *,
+    others: Mapping[str, Mapping[str, int]],
     with_redis: bool,
 ) -> tuple[dict[str, int], list[dict[str, Any]], list[Account], list[Finding]]:
     """Figures, votes by contest and choice, accounts and findings; in the staging transaction.
@@ -112,6 +114,7 @@ async def assess(
         rows: table that was read -> rows in the source.
         totals: those of them that hold totals.
         unknown: tables that were not read and may hold votes.
+        others: outcomes that staging returned.
         with_redis: whether Redis was read.
     """
     row = await target.fetchrow(sql.FACTS, timeout=LONG_S)
@@ -126,6 +129,11 @@ async def assess(
         for row in await target.fetch(query, timeout=LONG_S)
     ]
     outcomes += [{"source": t, "outcome": "compared", "rows": rows[t]} for t in totals]
+    outcomes += [
+        {"source": source, "outcome": outcome, "rows": count}
+        for source, found in others.items()
+        for outcome, count in found.items()
+    ]
     account = accounts(rows, outcomes)
     return facts, by_choice, account, findings(facts, by_choice, account, unknown)
 
@@ -145,48 +153,17 @@ async def _possible(
     return elections + ([(0, "")] if dialect.laws or not elections else [])
 
 
-async def _copy(
-    source: asyncpg.Connection, target: asyncpg.Connection, query: str, table: str
-) -> None:
-    chunks: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUE)
-
-    async def read() -> None:
-        try:
-            await source.copy_from_query(query, output=chunks.put, format="binary", timeout=LONG_S)
-        finally:
-            await chunks.put(None)
-
-    async def arriving() -> AsyncIterator[bytes]:
-        while (chunk := await chunks.get()) is not None:
-            yield chunk
-
-    reading = asyncio.create_task(read())
-    try:
-        await target.copy_to_table(
-            table,
-            schema_name=sql.SCHEMA,
-            columns=_TABLES[table],
-            source=arriving(),
-            format="binary",
-            timeout=LONG_S,
-        )
-        await reading
-    finally:
-        reading.cancel()
-        await asyncio.wait([reading])
-
-
 async def _copy_redis(redis: Redis, target: asyncpg.Connection) -> None:
     async with redis_errors("read who has voted"):
         async for members in batches(redis.sscan_iter(VOTED_HASHES, count=_CHUNK), _CHUNK):
-            await _put(target, "voted", ((normalise_hash(_text(m)),) for m in members))
+            await put(target, "voted", ((normalise_hash(_text(m)),) for m in members))
         async for names in batches(redis.scan_iter(f"{COUNTER_PREFIX}*", count=_CHUNK), _CHUNK):
             await _put_counters(redis, target, [_text(name) for name in names])
 
 
 async def _put_counters(redis: Redis, target: asyncpg.Connection, names: list[str]) -> None:
     values = [_text(value or "") for value in await redis.mget(names)]
-    await _put(
+    await put(
         target,
         "counters",
         (
@@ -195,10 +172,6 @@ async def _put_counters(redis: Redis, target: asyncpg.Connection, names: list[st
             if value.isdecimal() and int(value) > 0
         ),
     )
-
-
-async def _put(target: asyncpg.Connection, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-    await target.copy_records_to_table(table, schema_name=sql.SCHEMA, records=list(rows))
 
 
 def _text(value: str | bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from streams.adopt.dialects import COUNTED, DUPLICATE, PENDING, REFUSED
+from streams.core.polls import POLL_PREFIX
 
 SCHEMA: Final = "scrutin_adoption"
 REPLACED: Final = "scrutin_replaced"
@@ -35,6 +36,17 @@ CREATE TABLE voted (hash text);
 -- Contests that a vote of which only the voter is known can have been in.
 CREATE TABLE possible (kind integer, contest text);
 CREATE TABLE counters (hash text, attempts bigint);
+-- Polls, their options and their votes; the names of voters go with the end of the staging.
+CREATE TABLE poll_cards (
+    id bigint PRIMARY KEY, title text, description text, creator_name text, created_at timestamptz,
+    ends_at timestamptz, active boolean
+);
+CREATE TABLE poll_choices (poll bigint, number bigint, text text, PRIMARY KEY (poll, number));
+CREATE TABLE poll_votes (
+    n bigint GENERATED ALWAYS AS IDENTITY, origin text, poll bigint, option bigint, name text,
+    at timestamptz
+);
+CREATE TABLE poll_voters (poll bigint, name text, hash text, alike boolean);
 CREATE TABLE items (
     n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, hash text NOT NULL, kind integer NOT NULL,
     contest text NOT NULL, choice text NOT NULL, number integer NOT NULL, at timestamptz NOT NULL,
@@ -47,6 +59,8 @@ CREATE TABLE adoption (
     finished_at timestamptz
 );
 """
+
+_IS_POLL: Final = f"starts_with(contest, '{POLL_PREFIX}')"
 
 _VOTER: Final = "CASE {kind} WHEN 0 THEN {hash} ELSE {contest} || E'\\x01' || {hash} END"
 
@@ -68,7 +82,8 @@ UPDATE audit SET
         WHEN status IN ({_list(REFUSED)}) THEN 'refused'
         WHEN status IN ({_list(PENDING)}) THEN 'pending'
         ELSE 'unknown' END;
-INSERT INTO possible SELECT DISTINCT 1, contest FROM audit WHERE kind = 1 AND outcome = 'counted';
+INSERT INTO possible SELECT DISTINCT 1, contest FROM audit
+WHERE kind = 1 AND outcome = 'counted' AND NOT {_IS_POLL};
 
 -- Redeliveries and stages of one submission left rows with the same time and choice.
 CREATE TABLE counted AS
@@ -213,14 +228,17 @@ SELECT hash, kind, contest, coalesce(choice, ''), -1, at, citizen, metadata,
 FROM audit WHERE outcome = 'refused' ORDER BY at, n;
 """
 
-BY_CHOICE: Final = """
+BY_CHOICE: Final = f"""
 SELECT contest, choice, sum(in_totals)::bigint AS in_totals, sum(in_audit)::bigint AS in_audit,
-       kind = 0 AS law, EXISTS (SELECT 1 FROM totals AS t WHERE t.kind = either.kind) AS compared
+       kind = 0 AS law, EXISTS (
+           SELECT 1 FROM totals AS t
+           WHERE t.kind = either.kind AND starts_with(t.contest, 'poll:') = {_IS_POLL}
+       ) AS compared
 FROM (
     SELECT kind, contest, choice, votes AS in_totals, 0 AS in_audit FROM totals
     UNION ALL
     SELECT kind, contest, CASE kind WHEN 0 THEN choice ELSE split_part(choice, '>', 1) END, 0, 1
-    FROM counted WHERE number = 0
+    FROM counted WHERE number = 0 AND coalesce(choice, '') <> ''
 ) AS either
 GROUP BY kind, contest, choice ORDER BY contest, choice
 """
@@ -244,7 +262,8 @@ SELECT
     (SELECT count(*) FROM voters WHERE source_row = 0 AND origin <> 'voted_hashes')
         AS attempts_without_vote,
     (SELECT count(DISTINCT c.hash) FROM counted AS c
-        WHERE NOT EXISTS (SELECT 1 FROM voted AS v WHERE v.hash = c.hash)) AS votes_not_in_redis,
+        WHERE NOT {_IS_POLL}
+            AND NOT EXISTS (SELECT 1 FROM voted AS v WHERE v.hash = c.hash)) AS votes_not_in_redis,
     (SELECT count(*) FROM audit WHERE outcome = 'pending') AS pending,
     (SELECT count(*) FROM audit WHERE outcome = 'unknown') AS unknown_status,
     (SELECT count(*) FROM audit WHERE outcome = 'unusable') AS unusable,
@@ -258,7 +277,11 @@ SELECT
         (SELECT max(d.attempts) FROM duplicates AS d WHERE d.hash = c.hash),
         (SELECT count(*) FROM taken AS t WHERE t.hash = c.hash))) AS counters_differ,
     (SELECT count(*) FROM (SELECT hash FROM counters EXCEPT SELECT hash FROM voters) AS n)
-        AS counters_without_vote
+        AS counters_without_vote,
+    (SELECT count(*) FROM poll_cards) AS polls,
+    (SELECT count(*) FROM poll_voters WHERE alike) AS names_alike,
+    (SELECT count(*) FROM counted AS c JOIN poll_cards AS p ON c.contest = 'poll:' || p.id
+        WHERE c.number = 0 AND c.at > p.ends_at) AS votes_after_end
 """
 
 VOTE_ROWS: Final = f"""

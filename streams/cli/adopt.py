@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,6 @@ from streams.adopt import statements as sql
 from streams.adopt.accounts import OUTCOMES
 from streams.adopt.adoption import (
     Adoption,
-    OldSystem,
     begin,
     end,
     examine,
@@ -21,6 +21,8 @@ from streams.adopt.adoption import (
     undo,
     write_items,
 )
+from streams.adopt.counts import parse_database
+from streams.adopt.old_system import OldSystem
 from streams.cli.show import JsonOption, console, counting, grid, plain, run, write_json
 from streams.cli.values import finite
 from streams.errors import ExitCode, SettingsError
@@ -36,9 +38,18 @@ def command(
     *,
     from_database: Annotated[
         str,
-        typer.Option(help="Database of the old system, on the same server; default: Scrutin's."),
+        typer.Option(
+            help="DATABASE or DATABASE/SCHEMA of the old system on the same server, or a"
+            " postgresql:// address; default: Scrutin's."
+        ),
     ] = "",
-    from_schema: Annotated[str, typer.Option(help="Schema of its tables.")] = "public",
+    from_schema: Annotated[
+        str, typer.Option(help="Schema of its tables.", show_default="public")
+    ] = "",
+    vote_service: Annotated[
+        str,
+        typer.Option(help="Polls: the same for the vote service's table votes_votelog."),
+    ] = "",
     no_redis: Annotated[
         bool,
         typer.Option(
@@ -63,7 +74,8 @@ def command(
     """Take over an election from the replaced services, including the votes already cast.
 
     Reads vote_audit, election_votes, duplicate_attempts, vote_results and election_results in any
-    of their documented forms, and voted_hashes and duplicate_count:* in Redis. The report says
+    of their documented forms, polls with polls_votelog and votes_votelog, and in Redis
+    voted_hashes, duplicate_count:* and poll:*:voters. The report says
     the outcome of each row, and names tables that may hold votes and are not read. Writes every
     vote to the log, where it counts as its voter's first, with its own time. Can be killed and
     repeated. Stop the old worker and aggregator before, and start bridges after. Old tables whose
@@ -77,6 +89,8 @@ def command(
 
         scrutin adopt --from-database voting --accept-differences --wait 600
 
+        scrutin adopt --from-database poll_db --vote-service vote_db --wait 600
+
         scrutin adopt --undo
     """
     settings = load_settings()
@@ -87,7 +101,7 @@ def command(
             raise SettingsError("--undo excludes other options", todo="`scrutin adopt --undo`")
         _undo(deployment, as_json=as_json)
         return
-    old = OldSystem(from_database or deployment.postgres.database, from_schema, not no_redis)
+    old = _old_system(deployment, from_database, from_schema, vote_service, redis=not no_redis)
     stderr = Console(stderr=True, highlight=False)
 
     def step(what: str) -> None:
@@ -110,6 +124,20 @@ def command(
     _report(found, as_json=as_json, dry_run=False, left=left)
     if left is not None and any(left):
         raise typer.Exit(ExitCode.DIFFERENT)
+
+
+def _old_system(
+    deployment: DeploymentConfig, database: str, schema: str, vote_service: str, *, redis: bool
+) -> OldSystem:
+    source = parse_database(database, deployment.postgres)
+    votes = parse_database(vote_service, deployment.postgres) if vote_service else None
+    return OldSystem(
+        source.postgres,
+        schema or source.schema,
+        redis,
+        None if votes is None else votes.postgres,
+        "public" if votes is None else votes.schema,
+    )
 
 
 async def _counted(deployment: DeploymentConfig, wait_s: float) -> tuple[int, int]:
@@ -207,20 +235,35 @@ def _say_moved(found: Adoption, *, dry_run: bool) -> None:
             f"\nThese {verb} from public to {sql.REPLACED}, with their indexes;"
             f" `scrutin adopt --undo` moves them back:\n  {', '.join(found.moved)}"
         )
+    if not found.reader_schemas:
+        return
     out.print(f"\nReaders of the old columns use {', '.join(found.reader_schemas)}:")
     for role in found.readers or ["READER"]:
         for statement in _for_reader(found, role):
             out.print("  ", plain(statement))
+        for statement in _alternative(found, role):
+            out.print("Instead, for other statuses of vote_audit (docs/compatibility.md):")
+            out.print("  ", plain(statement))
 
 
-def _for_reader(found: Adoption, role: str) -> list[str]:
-    schemas = ", ".join(found.reader_schemas)
+def _for_reader(found: Adoption, role: str, path: Sequence[str] | None = None) -> list[str]:
+    granted = list(found.reader_schemas)
+    if {"reader_voting", "reader_api"} & {*granted}:
+        granted = list(dict.fromkeys(["reader_voting", "reader_api", *granted]))
+    schemas, path = ", ".join(granted), ", ".join(path or found.reader_schemas)
     name = '"' + role.replace('"', '""') + '"'
     return [
         f"GRANT USAGE ON SCHEMA {schemas} TO {name};"
         f" GRANT SELECT ON ALL TABLES IN SCHEMA {schemas}, public TO {name};",
-        f"ALTER ROLE {name} SET search_path = {schemas}, public;",
+        f"ALTER ROLE {name} SET search_path = {path}, public;",
     ]
+
+
+def _alternative(found: Adoption, role: str) -> list[str]:
+    """For readers that expect other statuses of `vote_audit` than the services wrote."""
+    other = {"reader_voting": "reader_api", "reader_api": "reader_voting"}
+    schemas = [other.get(schema, schema) for schema in found.reader_schemas]
+    return _for_reader(found, role, schemas)[1:] if schemas != found.reader_schemas else []
 
 
 def _document(found: Adoption, *, dry_run: bool, left: tuple[int, int] | None) -> dict[str, Any]:
@@ -258,6 +301,9 @@ def _document(found: Adoption, *, dry_run: bool, left: tuple[int, int] | None) -
         "reader_schemas": found.reader_schemas,
         "reader_statements": [
             statement for role in found.readers for statement in _for_reader(found, role)
+        ],
+        "reader_alternatives": [
+            statement for role in found.readers for statement in _alternative(found, role)
         ],
         "uncounted": None if left is None else left[0],
         "unnoted_attempts": None if left is None else left[1],

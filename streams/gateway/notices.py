@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -24,8 +24,8 @@ MAX_CACHED: Final = 1000
 """Number of polls whose texts are cached."""
 RETRY_S: Final = 1.0
 
-PollTexts = tuple[str, Sequence[str]]
-"""Title and options of a poll."""
+PollTexts = tuple[str, Mapping[int, str]]
+"""Title of a poll, and its options by number."""
 
 
 class NoticeFeed:
@@ -85,7 +85,7 @@ class NoticeFeed:
                 self._texts.clear()
             self._texts[poll_id] = found
         texts = self._texts[poll_id]
-        if texts is None or not 1 <= number <= len(texts[1]):
+        if texts is None or number not in texts[1]:
             return
         self._number += 1
         message = {
@@ -94,7 +94,7 @@ class NoticeFeed:
             "poll_id": poll_id,
             "poll_text": texts[0],
             "option_id": number,
-            "option_text": texts[1][number - 1],
+            "option_text": texts[1][number],
         }
         self._latest.append((self._number, msgspec.json.encode(message)))
         described, self._described = self._described, asyncio.Event()

@@ -24,7 +24,7 @@ _CARDS: Final = """
 SELECT p.id, p.contest_id, p.title, p.description, p.creator_name,
     CASE WHEN c.roll <> 'open' THEN 'roll' WHEN p.who = 'roll' THEN 'name' ELSE p.who END AS who,
     p.edit_token_sha256, p.created_at, c.state, c.opens_at, c.closes_at,
-    (SELECT array_agg(o.text ORDER BY o.number) FROM poll_options AS o WHERE o.poll_id = p.id)
+    (SELECT jsonb_object_agg(o.number, o.text) FROM poll_options AS o WHERE o.poll_id = p.id)
         AS options
 FROM polls AS p JOIN contests AS c ON c.contest_id = p.contest_id
 """
@@ -71,8 +71,8 @@ class Card(msgspec.Struct, frozen=True):
     state: str
     opens_at: datetime | None
     closes_at: datetime | None
-    options: list[str]
-    """Texts; the first has number 1."""
+    options: dict[int, str]
+    """Number -> text, by number. Those of an adopted poll keep the numbers that they had."""
 
 
 class Proof(msgspec.Struct):
@@ -100,6 +100,13 @@ class Wanted:
     closes_ms: int
     """Unix milliseconds."""
     edit_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+
+def _card(row: Sequence[Any]) -> Card:
+    fields = list(row)
+    by_number = msgspec.json.decode(fields[-1] or "{}", type=dict[int, str])
+    fields[-1] = dict(sorted(by_number.items()))
+    return Card(*fields)
 
 
 def token_digest(token: str) -> bytes:
@@ -140,7 +147,7 @@ class Polls:
     async def one(self, poll_id: int) -> Card | None:
         """One poll; also an archived one."""
         rows = await self.store.fetch(ONE, poll_id)
-        return Card(*rows[0]) if rows else None
+        return _card(rows[0]) if rows else None
 
     async def listed(
         self,
@@ -155,7 +162,7 @@ class Polls:
         given = (list(states), search, creator)
         [count] = await self.store.fetch(COUNT, *given)
         rows = await self.store.fetch(LISTED, *given, page_size, (page - 1) * page_size)
-        return count[0], [Card(*row) for row in rows]
+        return count[0], [_card(row) for row in rows]
 
     async def choices(self, stored_hashes: Sequence[str]) -> dict[str, str]:
         """Counted votes among the given ones: `vote_audit.vote_hash` -> choice."""

@@ -282,10 +282,10 @@ class Store(Pooled):
             name: (totals.get(name, {}), standing.get(name, ContestStanding())) for name in names
         }
 
-    async def poll_texts(self, poll_id: int) -> tuple[str, list[str]] | None:
+    async def poll_texts(self, poll_id: int) -> tuple[str, dict[int, str]] | None:
         """Title and options of a poll."""
         for row in await self.fetch(POLL_TEXTS, poll_id):
-            return row["title"], row["options"]
+            return row["title"], dict(zip(row["numbers"], row["options"], strict=True))
         return None
 
     async def timeline(

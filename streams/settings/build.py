@@ -70,7 +70,12 @@ def tally_config(settings: Settings) -> TallyConfig:
 
 def deployment_config(settings: Settings) -> DeploymentConfig:
     """The services of a deployment, its log and its queues."""
-    return _filled(DeploymentConfig, settings, name=settings.worker_id)
+    return _filled(
+        DeploymentConfig,
+        settings,
+        name=settings.worker_id,
+        secret=settings.secret.get_secret_value(),
+    )
 
 
 def intake_config(settings: Settings) -> IntakeConfig:

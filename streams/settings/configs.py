@@ -145,3 +145,5 @@ class DeploymentConfig:
     """Who may vote in laws and elections: `redis`, `table` or `open`."""
     default_election: str
     """Election of candidate votes that name none; may be empty."""
+    secret: str = field(default="", repr=False)
+    """`SCRUTIN_SECRET`; empty: there are no polls."""

@@ -47,7 +47,7 @@ class PollVoteFeed:
     """For its database connections."""
 
     def __post_init__(self) -> None:
-        self._texts: dict[int, tuple[str, list[str]] | None] = {}
+        self._texts: dict[int, tuple[str, dict[int, str]] | None] = {}
 
     async def announce(self, notices: Sequence[Notice]) -> None:
         """Publish votes, except those in polls without a page.
@@ -69,14 +69,12 @@ class PollVoteFeed:
         if not (is_number(poll) and is_number(option)):
             return None
         texts = await self._texts_of(int(poll))
-        if texts is None or not 1 <= int(option) <= len(texts[1]):
+        if texts is None or int(option) not in texts[1]:
             return None
         title, options = texts
-        return GlobalVote(
-            int(poll), int(option), title, options[int(option) - 1], notice.voter_name
-        )
+        return GlobalVote(int(poll), int(option), title, options[int(option)], notice.voter_name)
 
-    async def _texts_of(self, poll_id: int) -> tuple[str, list[str]] | None:
+    async def _texts_of(self, poll_id: int) -> tuple[str, dict[int, str]] | None:
         """Title and options, cached: a poll that takes votes can no longer be edited."""
         if poll_id not in self._texts:
             async with translated({"table": "polls"}):
@@ -85,5 +83,9 @@ class PollVoteFeed:
                 )
             if len(self._texts) >= MAX_CACHED:
                 self._texts.clear()
-            self._texts[poll_id] = None if row is None else (row["title"], row["options"])
+            self._texts[poll_id] = (
+                None
+                if row is None
+                else (row["title"], dict(zip(row["numbers"], row["options"], strict=True)))
+            )
         return self._texts[poll_id]

@@ -191,7 +191,16 @@ COMMANDS: Final[dict[str, Rule]] = {
     **dict.fromkeys(("hashes", "entry"), Rule("hash", "streams.cli.roll.hash_kind.HashCheck")),
     "vote_hash": _ARGUMENT,
     **dict.fromkeys(
-        ("at", "column", "confirm", "from_schema", "from_database", "guardians", "head"),
+        (
+            "at",
+            "column",
+            "confirm",
+            "from_schema",
+            "from_database",
+            "vote_service",
+            "guardians",
+            "head",
+        ),
         _ARGUMENT,
     ),
     **dict.fromkeys(

@@ -57,10 +57,12 @@ class Before:
 
 
 class Running:
-    """Workers only: an adoption is counted without a bridge."""
+    """Workers only: an adoption is counted without a bridge. Or another chain, not wiped."""
 
-    def __init__(self, stack: Stack, directory: Path, **settings: Any) -> None:
-        self._chain = Chain(stack, directory, **{"bridges": 0, **settings})
+    def __init__(
+        self, stack: Stack, directory: Path, chain: Chain | None = None, **settings: Any
+    ) -> None:
+        self._chain = chain or Chain(stack, directory, **{"bridges": 0, **settings})
 
     async def __aenter__(self) -> Chain:
         return await self._chain.start()

@@ -74,7 +74,13 @@ async def test_candidate_votes_of_the_deployed_api_are_counted(
             "duplicate_count": (6, {"attempt_counts": 6}),
         }
         assert plan["reader_schemas"] == ["reader_voting", "reader_elections"]
-        assert 'reader_elections TO "reporting"' in plan["reader_statements"][0]
+        granted, path = plan["reader_statements"]
+        schemas = "reader_voting, reader_api, reader_elections"
+        assert granted.startswith(f'GRANT USAGE ON SCHEMA {schemas} TO "reporting"')
+        assert path.endswith("= reader_voting, reader_elections, public;")
+        assert [each.partition(" = ")[2] for each in plan["reader_alternatives"]] == [
+            "reader_api, reader_elections, public;"
+        ]
         assert (await before.run("adopt", **KILLED))[0] == -signal.SIGKILL
         async with Running(stack, tmp_path):
             code, done = await before.run("adopt", "--wait", "120")

@@ -160,7 +160,8 @@ REWIND_WINDOWS: Final = "UPDATE window_cursor SET emitted_xid = '0'"
 READ_TOTALS: Final = "SELECT law_id, oui_count, non_count FROM vote_results ORDER BY law_id"
 
 POLL_TEXTS: Final = """
-SELECT p.title, array_agg(o.text ORDER BY o.number) AS options
+SELECT p.title, array_agg(o.number ORDER BY o.number) AS numbers,
+    array_agg(o.text ORDER BY o.number) AS options
 FROM polls AS p JOIN poll_options AS o ON o.poll_id = p.id
 WHERE p.id = $1 GROUP BY p.id
 """

@@ -132,7 +132,7 @@ def _view(card: Card, votes: dict[str, int], choice: str | None) -> Poll:
         opens_at=card.opens_at,
         options=[
             Option(number, text, votes.get(str(number), 0), str(number) == choice)
-            for number, text in enumerate(card.options, 1)
+            for number, text in card.options.items()
         ],
         has_voted=choice is not None,
         state=card.state,

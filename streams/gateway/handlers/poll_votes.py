@@ -60,7 +60,7 @@ def poll_vote_calls(
                 raise
             # The path exists; it is the form that names no poll.
             raise fault_of("poll_id", "is no poll") from problem
-        if option is None or not 1 <= option <= len(card.options):
+        if option is None or option not in card.options:
             raise fault_of("option_id", "is none of this poll's options")
         if card.state != ContestState.OPEN:
             card = await cards.get(poll_id, fresh=True)

@@ -92,7 +92,7 @@ class Polls:
         self.may_answer = asyncio.Event()
         now = datetime.now(UTC)
         self.card = Card(
-            7, "poll:7", "Old", "", "Ann", "name", b"", now, "open", None, now, ["Yes", "No"]
+            7, "poll:7", "Old", "", "Ann", "name", b"", now, "open", None, now, {1: "Yes", 2: "No"}
         )
 
     async def one(self, poll_id: int) -> Card | None:

@@ -243,9 +243,9 @@ def test_totals_merge_to_the_higher() -> None:
 async def test_each_notice_is_described_once_and_each_poll_asked_for_once() -> None:
     asked: list[int] = []
 
-    async def texts_of(poll_id: int) -> tuple[str, list[str]] | None:
+    async def texts_of(poll_id: int) -> tuple[str, dict[int, str]] | None:
         asked.append(poll_id)
-        return None if poll_id == 9 else ("Best fruit?", ["Apple", "Pear"])
+        return None if poll_id == 9 else ("Best fruit?", {1: "Apple", 2: "Pear"})
 
     feed = NoticeFeed(texts_of)
     running = asyncio.create_task(feed.run())

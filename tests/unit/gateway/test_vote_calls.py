@@ -62,7 +62,7 @@ class Services:
     async def one(self, poll_id: int) -> Card:
         at = datetime.now(UTC)
         return Card(
-            poll_id, f"poll:{poll_id}", "", "", "", "cookie", b"", at, "open", None, None, ["a"]
+            poll_id, f"poll:{poll_id}", "", "", "", "cookie", b"", at, "open", None, None, {1: "a"}
         )
 
     async def counted(self, _: str) -> bool:
