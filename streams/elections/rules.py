@@ -14,7 +14,12 @@ from streams.elections.rounds import DEFAULT_RULES
 PRESETS: Final = {
     "default": DEFAULT_RULES,
     # A second skipped rank in a row exhausts a ballot, and so does an over-vote.
-    "maine": RankedRules(overvote=Overvote.EXHAUST, max_skipped_ranks=1, tie_break=TieBreak.LOT),
+    "maine": RankedRules(
+        overvote=Overvote.EXHAUST,
+        max_skipped_ranks=1,
+        batch_elimination=True,
+        tie_break=TieBreak.LOT,
+    ),
     # An over-voted rank is passed over; candidates who cannot catch up go together.
     "minneapolis": RankedRules(max_ranks=3, batch_elimination=True, tie_break=TieBreak.LOT),
     "new_york_city": RankedRules(
@@ -30,7 +35,10 @@ PRESETS: Final = {
         majority_of=MajorityOf.FIRST_ROUND,
         tie_break=TieBreak.EARLIEST_ROUND,
     ),
-    "australia_house": RankedRules(full_ranking=True, tie_break=TieBreak.LATEST_ROUND),
+    # The distribution of preferences goes on until two candidates remain.
+    "australia_house": RankedRules(
+        full_ranking=True, until_two_remain=True, tie_break=TieBreak.LATEST_ROUND
+    ),
 }
 """Rules by name. docs/elections.md says whose they are."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from schemas.control import Conduct, ContestMethod, RankedContest, RankedRules
 from streams.core.contests import rules_fault
+from streams.elections.counting import instant_runoff
 from streams.elections.definitions import Definitions, ElectionsRefused, contest_of, merged, read
 from streams.elections.rounds import DEFAULT_RULES
 from streams.elections.rules import PRESETS, read_rules, shown
@@ -93,3 +94,22 @@ def test_rules_become_part_of_the_contest() -> None:
 def test_an_import_refuses_rules_by_row(election: dict[str, object], why: str) -> None:
     with pytest.raises(ElectionsRefused, match=f"Row 1 of elections.*{why}"):
         read(tables(**election))
+
+
+def test_irelands_president_of_1990_as_published() -> None:
+    lenihan, robinson, currie = "1", "2", "3"
+    ballots = {
+        (lenihan,): 694_484,
+        (robinson,): 612_265,
+        (currie, lenihan): 36_789,
+        (currie, robinson): 205_565,
+        (currie,): 25_548,
+    }
+    count = instant_runoff("123", ballots, rules=PRESETS["ireland_president"])
+    first, second = count.rounds
+    assert (dict(first.votes)[currie], first.eliminated) == (267_902, (currie,))
+    assert (dict(second.votes), second.elected) == (
+        {robinson: 817_830, lenihan: 731_273},
+        robinson,
+    )
+    assert second.exhausted == 25_548
