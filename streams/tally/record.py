@@ -262,7 +262,7 @@ def _verify_tallies(
             assert recorded.encrypted is not None
             _verify_plain(recorded.plain, recorded.encrypted, election, keys, ballots.cast)
             add_counts(found.counts, [recorded.plain])
-        found.present -= _recovered(recorded.plain)
+        found.present -= recorded.plain.recovered()
     with during(Step.SPOILED):
         require(
             found.spoiled.keys() == ballots.spoiled.keys(),
@@ -334,17 +334,6 @@ def _placeholders(election: CryptoElection) -> set[str]:
         for contest in election.contests.values()
         for line in contest.lines
         if line.placeholder
-    }
-
-
-def _recovered(plain: PlainTally) -> set[str]:
-    """Guardians whose shares were reconstructed by others."""
-    return {
-        share.guardian_id
-        for contest in plain.contests.values()
-        for selection in contest.selections.values()
-        for share in selection.shares
-        if share.recovered_parts is not None
     }
 
 

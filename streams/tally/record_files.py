@@ -48,13 +48,14 @@ COEFFICIENTS: Final = "coefficients.json"
 GUARDIAN_FOLDER: Final = "guardians"
 BALLOT_FOLDER: Final = "submitted_ballots"
 SPOILED_FOLDER: Final = "spoiled_ballots"
+DEVICE_FOLDER: Final = "encryption_devices"
 ENCRYPTED: Final = "encrypted_tally.json"
 TALLY: Final = "tally.json"
 
 _SUPPORTED = "Supported are records of `scrutin tally export`, and of ElectionGuard 1.0 and 1.1"
 _NEWER_P = "B17217F7D1CF79AB"
 """Part of the prime of ElectionGuard 1.9 and 2: digits of ln 2."""
-_GUARDIAN_FIELDS = {
+GUARDIAN_FIELDS = {
     "guardian_id": "owner_id",
     "election_public_key": "key",
     "election_commitments": "coefficient_commitments",
@@ -232,7 +233,7 @@ def _documents(folder: Path) -> list[Path]:
 def _guardian(text: str, path: Path) -> GuardianKey:
     document = _loose(text)
     if isinstance(document, dict):
-        for published, name in _GUARDIAN_FIELDS.items():
+        for published, name in GUARDIAN_FIELDS.items():
             if published in document and name not in document:
                 document[name] = document.pop(published)
     try:

@@ -143,6 +143,11 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     assert verified["verified"]
     assert verified["counts"] == counts
     assert verified["ballotsHead"] == head
+    published = tmp_path / "published"
+    scrutin("tally", "export", "e", published, "--layout", "electionguard-1.1")
+    again = json.loads(scrutin("tally", "verify", published, "--json"))
+    assert {**again, "notes": []} == verified
+    assert {each["outcome"] for each in again["steps"]} <= {"pass", "not applicable"}
     for file, old, new in (
         ("ballots.jsonl", b'"timestamp":1', b'"timestamp":2'),
         ("result.json", b'"total_valid_ballots": 5', b'"total_valid_ballots": 6'),
@@ -156,6 +161,7 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
         (changed / file).write_bytes(text.replace(old, new, 1))
         refused = json.loads(scrutin("tally", "verify", changed, "--json", code=3))
         assert not refused["verified"]
+        assert [each["outcome"] for each in refused["steps"]].count("fail") == 1
         shutil.rmtree(changed)
 
 

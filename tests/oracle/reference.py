@@ -14,6 +14,7 @@ import sys
 import time
 import types
 from datetime import UTC, datetime
+from pathlib import Path
 
 ANSWERS, sys.stdout = sys.stdout, sys.stderr
 """The reference logs to what is standard output when it is imported."""
@@ -37,7 +38,7 @@ from electionguard.ballot import (  # noqa: E402
 )
 from electionguard.ballot_box import cast_ballot, spoil_ballot  # noqa: E402
 from electionguard.ballot_validator import ballot_is_valid_for_election  # noqa: E402
-from electionguard.constants import get_constants  # noqa: E402
+from electionguard.constants import ElectionConstants, get_constants  # noqa: E402
 from electionguard.decrypt_with_shares import decrypt_ballot, decrypt_tally  # noqa: E402
 from electionguard.decryption import (  # noqa: E402
     compute_decryption_share,
@@ -68,7 +69,7 @@ from electionguard.group import (  # noqa: E402
     hex_to_q,
     mult_p,
 )
-from electionguard.guardian import Guardian  # noqa: E402
+from electionguard.guardian import Guardian, GuardianRecord  # noqa: E402
 from electionguard.key_ceremony import (  # noqa: E402
     CeremonyDetails,
     ElectionKeyPair,
@@ -97,7 +98,7 @@ from electionguard.manifest import (  # noqa: E402
     VoteVariationType,
 )
 from electionguard.scheduler import Scheduler  # noqa: E402
-from electionguard.serialize import from_raw, to_raw  # noqa: E402
+from electionguard.serialize import from_file, from_raw, to_raw  # noqa: E402
 from electionguard.tally import (  # noqa: E402
     CiphertextTally,
     PlaintextTally,
@@ -389,6 +390,81 @@ def do_plain(request):
                 return None
             counts[name] = selection.tally
     return counts
+
+
+def do_record(request):
+    """A record read with the reference's own loader, and what it makes of every part."""
+    folder = Path(request["record"])
+
+    def load(kind, name):
+        return from_file(kind, folder / f"{name}.json")
+
+    def load_all(kind, name):
+        return [from_file(kind, path) for path in sorted((folder / name).glob("*.json"))]
+
+    manifest, context = load(Manifest, "manifest"), load(CiphertextElectionContext, "context")
+    internal = InternalManifest(manifest)
+    guardians = load_all(GuardianRecord, "guardians")
+    keys = [
+        ElectionPublicKey(
+            each.guardian_id,
+            each.sequence_order,
+            each.election_public_key,
+            each.election_commitments,
+            each.election_proofs,
+        )
+        for each in guardians
+    ]
+    ballots = load_all(SubmittedBallot, "submitted_ballots")
+    encrypted = load(PublishedCiphertextTally, "encrypted_tally")
+    product = add_up(manifest, context, ballots).publish()
+    plain = load(PlaintextTally, "tally")
+    spoiled = load_all(PlaintextTally, "spoiled_ballots")
+    known = {key.owner_id: key for key in keys}
+    messages = {
+        (ballot.object_id, selection.object_id): selection.ciphertext
+        for ballot in ballots
+        for contest in ballot.contests
+        for selection in contest.ballot_selections
+    }
+    coefficients = load(LagrangeCoefficientsRecord, "coefficients").coefficients
+    return {
+        "constants": load(ElectionConstants, "constants") == get_constants(),
+        "manifest": manifest.is_valid(),
+        "key": combine_election_public_keys(keys).joint_public_key == context.elgamal_public_key,
+        "proofs": all(proof.is_valid() for key in keys for proof in key.coefficient_proofs),
+        "coefficients": coefficients
+        == compute_lagrange_coefficients_for_guardians([known[name] for name in coefficients]),
+        "ballots": all(
+            ballot_is_valid_for_election(ballot, internal, context, True) for ballot in ballots
+        ),
+        "product": raw(product.contests) == raw(encrypted.contests),
+        "shares": all(
+            share.is_valid(
+                selection.message, known[share.guardian_id].key, context.crypto_extended_base_hash
+            )
+            for tally in (plain, *spoiled)
+            for contest in tally.contests.values()
+            for selection in contest.selections.values()
+            for share in selection.shares
+        ),
+        "messages": all(
+            messages[tally.object_id, selection.object_id] == selection.message
+            for tally in spoiled
+            for contest in tally.contests.values()
+            for selection in contest.selections.values()
+        ),
+        "counts": _counts(plain),
+        "spoiled": {tally.object_id: _counts(tally) for tally in spoiled},
+    }
+
+
+def _counts(plain):
+    return {
+        name: selection.tally
+        for contest in plain.contests.values()
+        for name, selection in contest.selections.items()
+    }
 
 
 def do_backup(request):

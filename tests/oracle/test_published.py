@@ -6,12 +6,16 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streams.tally.crypto.manifest import plain_manifest
 from streams.tally.helpers import Helpers
+from streams.tally.published_layout import write_published
 from streams.tally.record import verify
 from streams.tally.record_files import (
     BALLOT_FOLDER,
@@ -27,6 +31,8 @@ from streams.tally.record_files import (
 )
 from streams.tally.refusals import RefusalCheck, Refused
 from tests.oracle.program import Reference
+from tests.small_election import make_election
+from tests.small_record import write_record
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
 
@@ -60,6 +66,41 @@ async def test_a_published_record_verifies_as_it_is(published: tuple[Path, dict[
     assert (found.guardians, found.quorum) == (3, 2)
     assert found.counts == counts
     assert found.notes == ["encryption_devices is not checked"]
+
+
+async def test_the_reference_reads_our_record_with_its_own_loader(
+    reference: Reference, tmp_path: Path
+) -> None:
+    manifest = plain_manifest(
+        "e",
+        {"mayor": ["ann", "bob"], "board": ["cem", "dan", "eve"]},
+        number_elected=2,
+        moment=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    held = make_election(manifest, random.Random(1), guardians=3, quorum=2, cast=3, spoiled=1)
+    write_record(held, tmp_path / "ours", present=2)
+    write_published(tmp_path / "ours", tmp_path / "theirs")
+    found = reference("record", record=str(tmp_path / "theirs"))
+    counts, spoiled = found.pop("counts"), found.pop("spoiled")
+    assert counts == held.counts
+    assert spoiled == held.spoiled_counts
+    assert set(found.values()) == {True}, found
+    # Ours reads it too, with ballots in the same order.
+    async with Helpers(1) as helpers:
+        again, first = [await verify(tmp_path / each, helpers) for each in ("theirs", "ours")]
+    assert replace(again, notes=[]) == replace(first, notes=[])
+    assert again.notes == ["encryption_devices is not checked"]
+
+    # And notices what it should.
+    document = next((tmp_path / "theirs" / BALLOT_FOLDER).iterdir())
+    ballot = json.loads(document.read_text())
+    proof = ballot["contests"][0]["ballot_selections"][0]["proof"]
+    proof["proof_one_response"], proof["proof_zero_response"] = (
+        proof["proof_zero_response"],
+        proof["proof_one_response"],
+    )
+    document.write_text(json.dumps(ballot))
+    assert not reference("record", record=str(tmp_path / "theirs"))["ballots"]
 
 
 def digits(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

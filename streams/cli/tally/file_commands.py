@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -31,12 +33,20 @@ from streams.tally.files import (
     write_document,
 )
 from streams.tally.helpers import Helpers
+from streams.tally.published_layout import write_published
 from streams.tally.record import Verified, export, products_of, verify, write_ballots
 from streams.tally.record_files import NotARecord, open_record
 from streams.tally.refusals import Refused
 from streams.tally.steps import Outcome, StepResult, Steps
 from streams.tally.store import CAST, SPOILED
 from streams.tally.zipped import unpacked
+
+
+class Layout(StrEnum):
+    """How the files of a record are called."""
+
+    SCRUTIN = "scrutin"
+    ELECTIONGUARD = "electionguard-1.1"
 
 
 @app.command()
@@ -226,6 +236,10 @@ def upload(file: Annotated[Path, typer.Argument(help="From `scrutin guardian dec
 def export_record(
     election: ElectionArgument,
     record: Annotated[Path, typer.Argument(help="Folder for the record.")],
+    *,
+    layout: Annotated[
+        Layout, typer.Option(help="Scrutin's, or the one that other verifiers read.")
+    ] = Layout.SCRUTIN,
 ) -> None:
     """Export the election record: all that anyone needs to verify the result.
 
@@ -236,7 +250,13 @@ def export_record(
         count = await asked.store.count_ballots(election, CAST)
         count += await asked.store.count_ballots(election, SPOILED)
         with counting("writing ballots", count) as advance:
-            await export(asked.store, election, record, advance=advance)
+            if layout == Layout.SCRUTIN:
+                await export(asked.store, election, record, advance=advance)
+                return
+            record.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=record.parent, prefix=".record-") as folder:
+                await export(asked.store, election, Path(folder), advance=advance)
+                write_published(Path(folder), record)
 
     ask(write)
     say(f"The record of {election} is in {record}")

@@ -58,6 +58,16 @@ class PlainTally(msgspec.Struct, frozen=True):
             for name, selection in contest.selections.items()
         }
 
+    def recovered(self) -> set[str]:
+        """Guardians whose shares were reconstructed by others."""
+        return {
+            share.guardian_id
+            for contest in self.contests.values()
+            for selection in contest.selections.values()
+            for share in selection.shares
+            if share.recovered_parts is not None
+        }
+
 
 class DiscreteLog:
     """Finds t in g^t for 0 <= t <= limit by baby steps and giant steps, each about sqrt(limit)."""

@@ -18,6 +18,7 @@ from streams.tally.crypto.ballots import encrypt_ballot
 from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.manifest import plain_manifest
 from streams.tally.helpers import Helpers
+from streams.tally.published_layout import write_published
 from streams.tally.record import verify
 from streams.tally.record_files import (
     BALLOTS,
@@ -191,6 +192,21 @@ async def test_a_line_or_document_without_end_is_not_read_into_memory(
                 await verify(copy, helpers)
             assert caught.value.check == RefusalCheck.FORMAT
             shutil.rmtree(copy)
+
+
+def test_the_published_layout_has_one_tally_and_a_folder_of_its_own(
+    record: Path, tmp_path: Path
+) -> None:
+    """What it holds is read by the reference in tests/oracle."""
+    write_published(record, tmp_path / "published")
+    with pytest.raises(Refused, match="not empty"):
+        write_published(record, tmp_path / "published")
+    chunks = tmp_path / "chunks"
+    shutil.copytree(record, chunks)
+    lines = (record / TALLIES).read_bytes().splitlines(keepends=True)
+    (chunks / TALLIES).write_bytes(b"".join([lines[0], *lines]))
+    with pytest.raises(Refused, match="2 chunks"):
+        write_published(chunks, tmp_path / "of-chunks")
 
 
 async def test_ballots_of_two_voters_may_have_one_id(tmp_path: Path) -> None:
