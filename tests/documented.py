@@ -85,6 +85,7 @@ _CLI_TALLY = (
     "test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed"
 )
 _CONTESTS = "tests/integration/test_contests.py::test_contests_from_draft_to_final"
+_AUDIT = "tests/unit/cli/test_audit.py::"
 _ELECTIONS = "tests/integration/test_elections.py::test_elections_of_both_methods"
 _ROLL = "tests/integration/test_roll.py::test_the_roll_in_the_log"
 _MIRROR = "tests/integration/test_mirror.py::test_check_and_rebuild_as_a_user"
@@ -128,6 +129,16 @@ ELSEWHERE = {
     "scrutin election import": _ELECTIONS,
     "scrutin election import FILE": _ELECTIONS,
     "scrutin election import FILE...": _ELECTIONS,
+    "scrutin audit sample manifest.csv --seed 35463115561121636246 --count 50": (
+        _AUDIT + "test_draws_of_a_manifest"
+    ),
+    "scrutin audit sample": _AUDIT + "test_draws_of_a_manifest",
+    "scrutin audit risk": _AUDIT + "test_the_risk_of_a_sample",
+    "scrutin audit risk seen.csv --votes Ann=6000 --votes Bob=4000 --papers 10200": (
+        _AUDIT + "test_the_risk_of_a_sample"
+    ),
+    "scrutin audit risk seen.csv --votes Ann=6000 --votes Bob=4000 --papers 10200"
+    " --method comparison": _AUDIT + "test_the_risk_of_a_sample",
     "scrutin election list": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt --dry-run": _ELECTIONS,

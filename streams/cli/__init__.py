@@ -52,6 +52,7 @@ GROUPS = {
     "Rehearse and prove": {
         "publish": "publish",
         "verify": "verify",
+        "audit": "audit.commands",
         "reset": "reset",
     },
     "Set up and repair": {

@@ -1,0 +1,1 @@
+"""`scrutin audit`: risk-limiting audits on paper."""
