@@ -207,6 +207,7 @@ COMMANDS: Final[dict[str, Rule]] = {
         (
             "ingress",
             "kafka_heap",
+            "layout",
             "missing",
             "queue",
             "reason",
