@@ -39,3 +39,5 @@ class Review(msgspec.Struct, frozen=True):
     """ISO 8601 in UTC: when the bridge took the vote in."""
     body: Body | None = None
     """Malformed messages only."""
+    error_pattern: str | None = None
+    """The first 8 characters of a hash that is not on the roll."""

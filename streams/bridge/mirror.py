@@ -21,11 +21,10 @@ from streams.adapters.redis.keys import PATTERN_OFFSETS, PATTERNS_SEEN, VOTED_HA
 from streams.core.records import Verdicts
 from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import OLD_VOTERS, LogMismatch, ServiceUnavailable
-from streams.messages.outgoing import accepted
+from streams.messages.outgoing import PATTERN_CHARACTERS, accepted
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
 
-PATTERN_CHARACTERS: Final = 8
 MAX_PATTERNS: Final = 100_000
 """Limit of stored patterns, so that a sender of junk cannot fill Redis."""
 

@@ -36,7 +36,8 @@ def command(
         bool,
         typer.Option(
             "--services",
-            help="Play messages, rolls and queries too, at the services of the settings.",
+            help="Play messages, queues, rolls, channels and queries too, at the services of the"
+            " settings.",
         ),
     ] = False,
     yes: YesOption = False,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,11 +21,13 @@ from streams.compat.recordings import (
     Received,
     Recording,
     Step,
+    Watch,
     differences,
     filled,
     found_at,
     variables_of,
 )
+from streams.compat.watching import Watcher, begin, decoded, peek
 from streams.errors import ServiceUnavailable
 from streams.settings.configs import DeploymentConfig
 
@@ -49,6 +51,16 @@ class Outcome:
     def same(self) -> bool:
         """Whether everything that was played is as recorded."""
         return not self.differences
+
+
+@dataclass
+class _Playing:
+    """A recording that is played."""
+
+    stack: AsyncExitStack
+    session: aiohttp.ClientSession
+    variables: dict[str, Any]
+    watched: dict[str, Watcher] = field(default_factory=dict)
 
 
 @dataclass
@@ -81,38 +93,50 @@ class Player:
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_S))
             )
+            playing = _Playing(stack, session, variables)
             for step in recording.steps:
-                if step.http is None and self.services is None:
+                if not step.over_http and self.services is None:
                     outcome.left_out = "needs --services"
                     break
-                found = await self._until_expected(session, step, variables)
+                found = await self._until_expected(playing, step)
                 outcome.played += 1
                 if found:
                     outcome.differences = [f"{step.says}: {each}" for each in found]
                     break
         return outcome
 
-    async def _until_expected(
-        self, session: aiohttp.ClientSession, step: Step, variables: dict[str, Any]
-    ) -> list[str]:
+    async def _until_expected(self, playing: _Playing, step: Step) -> list[str]:
         until = time.monotonic() + step.within_s
+        variables = playing.variables
+        expected = filled(msgspec.to_builtins(step.expect), variables)
         while True:
-            answer = await self._do(session, step, variables)
-            found = _compare(filled(msgspec.to_builtins(step.expect), variables), answer)
+            if step.receive is not None:
+                left_s = until - time.monotonic()
+                answer = Received(body=await playing.watched[step.receive].next(left_s))
+            else:
+                answer = await self._do(playing, step)
+            found = _compare(expected, answer)
             if not found or time.monotonic() >= until:
                 break
-            await asyncio.sleep(_POLL_S)
+            if step.receive is None:
+                await asyncio.sleep(_POLL_S)
         try:
             variables |= {name: found_at(place, answer.body) for name, place in step.keep.items()}
         except (LookupError, ValueError) as error:
             found.append(f"nothing at {error}")
         return found
 
-    async def _do(
-        self, session: aiohttp.ClientSession, step: Step, variables: Mapping[str, Any]
-    ) -> Received:
+    async def _do(self, playing: _Playing, step: Step) -> Received:
+        variables = playing.variables
         if step.http is not None:
-            return await self._call(session, step.http, variables)
+            return await self._call(playing.session, step.http, variables)
+        if step.watch is not None:
+            watch = msgspec.convert(filled(msgspec.to_builtins(step.watch), variables), Watch)
+            with self._answering():
+                playing.watched[watch.name] = await begin(
+                    playing.stack, playing.session, self.url.rstrip("/"), watch, self.services
+                )
+            return Received()
         assert self.services is not None
         if step.message is not None:
             queue = self.services.queues.deployed.get(step.message.queue, step.message.queue)
@@ -134,6 +158,9 @@ class Player:
                 await connection.execute(f"SET search_path TO {step.query.schema}, public")
                 rows = await connection.fetch(step.query.sql, *filled(step.query.values, variables))
             return Received(rows=[dict(row) for row in rows])
+        elif step.queue is not None:
+            queue = self.services.queues.deployed.get(step.queue, step.queue)
+            return Received(rows=await peek(self.services.rabbit, queue))
         return Received()
 
     async def _call(
@@ -144,23 +171,24 @@ class Player:
         if call.raw is not None:
             data = call.raw.encode()
         headers = {} if data is None else {"Content-Type": "application/json"}
-        try:
+        with self._answering():
             async with session.request(
                 call.method, self.url.rstrip("/") + path, data=data, headers=headers
             ) as response:
                 raw = await response.read()
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return Received(response.status, received, decoded(raw))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceUnavailable(
                 f"The API does not answer: {error or type(error).__name__}",
                 where={"url": self.url},
                 todo="Give the address of the API, such as http://localhost:8000",
             ) from error
-        try:
-            body = msgspec.json.decode(raw) if raw else None
-        except msgspec.DecodeError:
-            body = raw.decode(errors="replace")
-        received = {name.lower(): value for name, value in response.headers.items()}
-        return Received(response.status, received, body)
 
 
 def _compare(expected: dict[str, Any], answer: Received) -> list[str]:

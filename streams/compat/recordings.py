@@ -26,6 +26,7 @@ SYSTEMS: Final = ("vote_counting", "polls", "tally")
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 _DIGEST: Final = "sha256:"
 _CONTAINS: Final = "$contains"
+_KINDS: Final = ("http", "message", "redis", "query", "watch", "receive", "queue")
 
 
 class Call(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,6 +63,23 @@ class Query(msgspec.Struct, forbid_unknown_fields=True):
     """First in the search path."""
 
 
+class Watch(msgspec.Struct, forbid_unknown_fields=True):
+    """Something to listen to from here on: exactly one of `socket`, `events` and `channel`."""
+
+    name: str
+    """For steps that receive from it."""
+    socket: str | None = None
+    """Path of a WebSocket."""
+    events: str | None = None
+    """Path of a stream of Server-Sent Events."""
+    channel: str | None = None
+    """Of Redis."""
+
+    def __post_init__(self) -> None:
+        if sum(kind is not None for kind in (self.socket, self.events, self.channel)) != 1:
+            raise ValueError("a watch is one of socket, events and channel")
+
+
 class Received(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What must come back; None: not compared."""
 
@@ -72,13 +90,18 @@ class Received(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Step(msgspec.Struct, forbid_unknown_fields=True):
-    """One exchange: exactly one of `http`, `message`, `redis` and `query`."""
+    """One exchange: exactly one of those up to `queue`."""
 
     says: str
     http: Call | None = None
     message: Message | None = None
     redis: Members | None = None
     query: Query | None = None
+    watch: Watch | None = None
+    receive: str | None = None
+    """Name of a watch; its messages are read until one is the expected body."""
+    queue: str | None = None
+    """A queue by its documented name; `rows` are the messages that wait in it, and stay there."""
     expect: Received = msgspec.field(default_factory=Received)
     keep: dict[str, str] = {}
     """Variable -> where it is in the answer's body, such as `options.0.id`."""
@@ -86,9 +109,16 @@ class Step(msgspec.Struct, forbid_unknown_fields=True):
     """Repeat the step for so long, until the answer is the expected one."""
 
     def __post_init__(self) -> None:
-        kinds = (self.http, self.message, self.redis, self.query)
-        if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("a step is one of http, message, redis and query")
+        kinds = {name: getattr(self, name) for name in _KINDS}
+        if sum(kind is not None for kind in kinds.values()) != 1:
+            raise ValueError(f"a step is one of {', '.join(kinds)}")
+
+    @property
+    def over_http(self) -> bool:
+        """Whether it needs nothing but the API."""
+        if self.watch is not None:
+            return self.watch.channel is None
+        return self.http is not None or self.receive is not None
 
 
 class Recording(msgspec.Struct, forbid_unknown_fields=True):
@@ -146,7 +176,9 @@ def filled(value: Any, variables: Mapping[str, Any]) -> Any:
             return variables[whole[1]]
         return _VARIABLE.sub(lambda found: str(variables[found[1]]), value)
     if isinstance(value, dict):
-        return {name: filled(inner, variables) for name, inner in value.items()}
+        return {
+            str(filled(name, variables)): filled(inner, variables) for name, inner in value.items()
+        }
     if isinstance(value, list):
         return [filled(inner, variables) for inner in value]
     return value

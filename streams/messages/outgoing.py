@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from schemas.review import Body, Review
-from schemas.verdicts import UNREPORTED, Rejection, VerdictBatch
+from schemas.verdicts import UNREPORTED, Reason, Rejection, VerdictBatch
 from schemas.votes import Kind, Malformed, Vote, VoteBatch
 from streams.core.kept_body import kept_head
 from streams.core.keys import ELECTION_PREFIX
@@ -20,6 +20,9 @@ from streams.messages.timestamps import format_ms, format_us
 
 POLL_EXCHANGE: Final = "poll_updates"
 POLL_ROUTING_KEY: Final = "poll.vote_update"
+
+PATTERN_CHARACTERS: Final = 8
+"""Of an unknown hash; those that begin alike are counted together."""
 
 _NO_VOTE: Final = (None,) * 8
 """The fields of :class:`schemas.review.Review` that a malformed message leaves empty."""
@@ -156,6 +159,9 @@ def _of_vote(vote: Vote, rejection: Rejection, ingest_ms: int) -> Review:
         reason=rejection.reason,
         attempt_count=rejection.attempt,
         processed_timestamp=format_ms(ingest_ms),
+        error_pattern=(
+            vote.hash[:PATTERN_CHARACTERS] if rejection.reason == Reason.NOT_ON_ROLL else None
+        ),
     )
 
 

@@ -89,6 +89,7 @@ async def test_clients_of_the_vote_counting_and_of_the_polls(stack: Stack, tmp_p
             "",
             "needs --services",
             "needs --set election_id=... --set region_id=... --set candidate_id=...",
+            "needs --services",
         ]
         # What the polls refuse, a gateway that takes no polls answers otherwise.
         silent = gateway({**chain.env, "SCRUTIN_SECRET": ""}, tmp_path, "silent")

@@ -59,6 +59,7 @@ def test_a_duplicate_is_reviewed_in_both_dialects() -> None:
         "attempt_count": 3,
         "processed_timestamp": "2025-11-14T12:00:00.250000Z",
         "body": None,
+        "error_pattern": None,
     }
 
 
@@ -99,6 +100,7 @@ def test_candidate_votes_name_their_candidate() -> None:
     )
     review = json.loads(publication.body)
     assert (review["law_id"], review["candidate_id"], review["choice"]) == (None, "42", "42")
+    assert review["error_pattern"] == "hash-0"[:8]
     (counted,) = counted_votes(verdicts(record), record)
     message = json.loads(counted.body)
     assert "law_id" not in message

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streams.compat.recordings import (
     SYSTEMS,
+    Step,
     differences,
     filled,
     found_at,
@@ -17,6 +20,7 @@ from streams.compat.recordings import (
     recordings,
     variables_of,
 )
+from streams.compat.watching import Watcher
 from streams.errors import SettingsError
 
 
@@ -28,7 +32,7 @@ def test_every_recording_can_be_filled(system: str) -> None:
         given = {"run": "1", **dict.fromkeys(recording.needs, "7")}
         variables: dict[str, Any] = {**variables_of(recording, given)}
         for step in recording.steps:
-            for part in (step.http, step.message, step.query, step.expect):
+            for part in (step.http, step.message, step.query, step.watch, step.expect):
                 for value in () if part is None else part.__struct_fields__:
                     filled(getattr(part, value), variables)
             variables |= dict.fromkeys(step.keep, 1)
@@ -106,3 +110,27 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(SettingsError, match="not a recording"):
         read_recording(file)
+
+
+def test_a_step_is_one_thing_and_says_whether_the_api_is_enough() -> None:
+    def step(**given: Any) -> Step:
+        return msgspec.convert({"says": "x", **given}, Step)
+
+    assert step(watch={"name": "a", "socket": "/ws/global/"}).over_http
+    assert step(receive="a").over_http
+    assert not step(watch={"name": "a", "channel": "global:votes"}).over_http
+    assert not step(queue="votes.review").over_http
+    for wrong in ({"receive": "a", "queue": "b"}, {}, {"watch": {"name": "a"}}):
+        with pytest.raises(msgspec.ValidationError):
+            step(**wrong)
+
+
+async def test_what_a_watch_sent_is_kept_until_it_is_received() -> None:
+    async def messages() -> AsyncIterator[bytes]:
+        yield b'{"a":1}'
+        yield b"no json"
+
+    watcher = Watcher(messages())
+    assert [await watcher.next(30), await watcher.next(30)] == [{"a": 1}, "no json"]
+    assert await watcher.next(0) is None
+    await watcher.close()
