@@ -10,8 +10,8 @@ from schemas.control import Control
 from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.notices import Notice
 from schemas.skip import Skip
-from schemas.verdicts import VerdictBatch
-from schemas.voted import ControlRecord, VotedRecord
+from schemas.verdicts import VerdictBatch, WeighedVerdictBatch
+from schemas.voted import ControlRecord, VotedRecord, WeighedVotedRecord
 from schemas.votes import AdoptedVoteBatch, RuledVoteBatch, VoteBatch
 from schemas.windows import WindowKey, WindowState
 
@@ -20,7 +20,7 @@ InputRecord = (
 )
 """Record types of `votes.validation`."""
 
-ChangelogRecord = VotedRecord | ControlRecord
+ChangelogRecord = VotedRecord | WeighedVotedRecord | ControlRecord
 """Record types of the voted table's changelog."""
 
 KafkaRecord = InputRecord | ChangelogRecord | VerdictBatch | WindowKey | WindowState | Notice
@@ -30,7 +30,9 @@ T = TypeVar("T")
 _encoder: Final = msgspec.msgpack.Encoder()
 _input: Final[msgspec.msgpack.Decoder[InputRecord]] = msgspec.msgpack.Decoder(InputRecord)
 _voted: Final[msgspec.msgpack.Decoder[ChangelogRecord]] = msgspec.msgpack.Decoder(ChangelogRecord)
-_verdicts: Final = msgspec.msgpack.Decoder(VerdictBatch)
+_verdicts: Final[msgspec.msgpack.Decoder[VerdictBatch]] = msgspec.msgpack.Decoder(
+    VerdictBatch | WeighedVerdictBatch
+)
 _notice: Final[msgspec.msgpack.Decoder[Notice]] = msgspec.msgpack.Decoder(Notice)
 _window_key: Final = msgspec.msgpack.Decoder(WindowKey)
 _window_state: Final = msgspec.msgpack.Decoder(WindowState)

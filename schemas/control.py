@@ -15,6 +15,8 @@ import msgspec
 
 KEY_BYTES: Final = 32
 """Length of a voter key."""
+MAX_WEIGHT: Final = 10**9
+"""Of a vote: the weights of nine thousand million voters add up to a number that is stored."""
 
 
 class ContestKind(StrEnum):
@@ -158,6 +160,10 @@ class Conduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     A reader that does not know a field must stop, so it cannot decode the record.
     """
 
+    revote: bool = False
+    """Whether a voter may vote again, and the last vote counts."""
+    weighted: bool = False
+    """Whether votes have the weights that the roll in the log gives to voters."""
     blank_ballots: bool = False
     """Whether a single-choice ballot may name nobody."""
     hidden: bool = False
@@ -322,6 +328,13 @@ class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
     """Voter keys in the same form, removed after the others were added."""
 
 
+class WeighedRollChanged(RollChanged, array_like=True, frozen=True, tag="roll/2"):
+    """The same with a weight for each added key."""
+
+    weights: list[int]
+    """In the order of `added`, each from 1 to :data:`MAX_WEIGHT`."""
+
+
 class EpochOpened(msgspec.Struct, array_like=True, frozen=True, tag="epoch/1"):
     """Voids everything before it in the partition: a rehearsal is over. Goes to every partition.
 
@@ -344,6 +357,7 @@ Control = (
     | RankedChanged
     | ConductChanged
     | RollChanged
+    | WeighedRollChanged
     | EpochOpened
 )
 """Types of control records."""

@@ -21,6 +21,8 @@ class Status(StrEnum):
     """Another delivery of the same submission; counted in a metric only."""
     VOID = "void"
     """Taken in before the last reset of a rehearsal; counted in a metric only."""
+    REPLACED = "replaced"
+    """Counted until a later vote of the voter took its place; given by the sink."""
 
 
 UNREPORTED: Final = frozenset({Status.REPLAY, Status.VOID})
@@ -47,6 +49,8 @@ class Reason(StrEnum):
     VOTE_LOST = "vote_lost"
     """Adopted: the previous system recorded that the voter voted, but no vote that can be counted.
     The voter still counts as having voted."""
+    REVOTED = "revoted"
+    """The voter voted again, where the last vote counts."""
 
 
 class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -60,6 +64,17 @@ class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A :class:`Reason`, or the reason of a malformed message."""
     attempt: int = 0
     """For a duplicate: number of submissions after the accepted one, including this one."""
+
+
+class Acceptance(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """More about an accepted vote than that it is accepted."""
+
+    index: int
+    """Number of the vote in its :class:`schemas.votes.VoteBatch`."""
+    weight: int = 1
+    """How many votes it counts as."""
+    replaces: int = 0
+    """Number of the voter's earlier votes, of which the last is taken back; 0 for the first."""
 
 
 class VerdictBatch(msgspec.Struct, array_like=True, frozen=True, tag="verdicts/1"):
@@ -81,3 +96,15 @@ class VerdictBatch(msgspec.Struct, array_like=True, frozen=True, tag="verdicts/1
     """By ascending index. All other items of the record are accepted."""
     record: msgspec.Raw
     """The input record, still encoded (:func:`schemas.codec.decode_input`)."""
+
+
+class WeighedVerdictBatch(VerdictBatch, array_like=True, frozen=True, tag="verdicts/2"):
+    """The same for a record with votes that have a weight or replace earlier ones."""
+
+    acceptances: list[Acceptance]
+    """Of such votes, by ascending index."""
+
+
+def acceptances_of(verdicts: VerdictBatch) -> list[Acceptance]:
+    """What is said about accepted votes; nothing about those that count once and are the first."""
+    return verdicts.acceptances if isinstance(verdicts, WeighedVerdictBatch) else []

@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.control import Control
 from schemas.genesis import RehearsalGenesis
-from schemas.verdicts import Rejection
+from schemas.verdicts import Acceptance, Rejection
 
 CHANGELOG_KEY: Final = struct.Struct(">Q")
 FIRST_VOTE: Final = struct.Struct(">32sHH8s")
@@ -28,7 +28,11 @@ MAX_LATER_IDENTITIES: Final = 8
 
 
 class Repeat(msgspec.Struct, array_like=True, frozen=True):
-    """A voter key with later attempts; complete, so that it can be applied by itself."""
+    """A voter key with later attempts; complete, so that it can be applied by itself.
+
+    Where the last vote counts, position and identity are those of the latest one, and the
+    identities of earlier ones are among the later attempts.
+    """
 
     key: bytes
     """Voter key, 32 bytes."""
@@ -55,6 +59,12 @@ class VotedRecord(msgspec.Struct, array_like=True, frozen=True, tag="voted/1"):
     """Contests of the accepted votes; the table in memory does not store them."""
     repeats: list[Repeat]
     rejections: list[Rejection]
+
+
+class WeighedVotedRecord(VotedRecord, array_like=True, frozen=True, tag="voted/2"):
+    """The same for a record with votes that have a weight or replace earlier ones."""
+
+    acceptances: list[Acceptance]
 
 
 TableControl = Control | RehearsalGenesis

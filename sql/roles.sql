@@ -30,6 +30,8 @@ BEGIN
     EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrutin_sink';
     -- Rows of counted and rejected votes are added and never changed.
     EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes FROM scrutin_sink';
+    -- Where the last vote of a voter counts, the function moves the one before.
+    EXECUTE 'GRANT EXECUTE ON FUNCTION take_back_votes(text[]) TO scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
     -- So are commands; only whether they are in the log changes.
     EXECUTE 'REVOKE UPDATE ON control_commands FROM scrutin_sink';

@@ -142,7 +142,7 @@ def draft(
     if rules is not None and (fault := rules_fault(rules, allowed)):
         raise _refused(name, f"Its rules are not possible: {fault}", "See docs/elections.md")
     conduct = conduct or Conduct()
-    if fault := conduct_fault(conduct, allowed):
+    if fault := _held_fault(conduct, kind, allowed):
         raise _refused(name, f"Its rules are not possible: {fault}", "See docs/elections.md")
     return contest_of(fields, method, regions, rules, conduct)
 
@@ -228,10 +228,17 @@ def rules_fault(rules: RankedRules, choices: Sequence[str] | None) -> str | None
     return None
 
 
+def _held_fault(conduct: Conduct, kind: str, choices: Sequence[str] | None) -> str | None:
+    if conduct.revote and kind != ContestKind.ELECTION:
+        # A law's voter key does not name the law; updates of polls can add votes only.
+        return "revote is for elections"
+    return conduct_fault(conduct, choices)
+
+
 def is_sound(contest: Contest) -> bool:
     """Whether a contest from the log makes sense; only a forged record has another."""
     election = contest if isinstance(contest, ElectionContest) else None
-    if conduct_fault(conduct_of(contest), contest.choices) is not None:
+    if _held_fault(conduct_of(contest), contest.kind, contest.choices) is not None:
         return False
     rules = contest.rules if isinstance(contest, RankedContest) else None
     return (

@@ -11,8 +11,14 @@ from typing import Final
 
 import msgspec
 
-from schemas.verdicts import Reason, Rejection, Status
-from schemas.voted import FIRST_VOTE, MAX_LATER_IDENTITIES, Repeat, VotedRecord
+from schemas.verdicts import Acceptance, Reason, Rejection, Status
+from schemas.voted import (
+    FIRST_VOTE,
+    MAX_LATER_IDENTITIES,
+    Repeat,
+    VotedRecord,
+    WeighedVotedRecord,
+)
 from schemas.votes import REFUSED, REPLAYABLE, AdoptedVoteBatch, Kind, Vote, VoteBatch
 from streams.core.keys import voter_key
 from streams.core.rules import LAW_CHOICES, Rules, by_flags
@@ -26,7 +32,7 @@ class VoterEntry(msgspec.Struct, frozen=True, gc=False):
     """What the voted table knows about a voter key."""
 
     offset: int
-    """Input offset at which the key was first accepted."""
+    """Input offset of the accepted vote; where the last vote counts, of that one."""
     index: int
     """Number of the vote in that record."""
     identity: bytes
@@ -70,6 +76,8 @@ def decide(
     rejections: list[Rejection] = []
     touched: dict[bytes, VoterEntry] = {}
     repeated: dict[bytes, None] = {}
+    acceptances: list[Acceptance] = []
+    revoted, weights = (rules.revoted, rules.weights_by_contest) if rules is not None else ({}, {})
 
     for index, vote in enumerate(batch.votes):
         key = voter_key(vote.hash, vote.contest, vote.kind)
@@ -89,22 +97,32 @@ def decide(
             first_votes += FIRST_VOTE.pack(key, index, contest, identity)
         elif _is_replay(vote, entry):
             rejections.append(Rejection(index, Status.REPLAY, Reason.REPLAY))
+            continue
+        elif vote.contest in revoted:
+            entry = touched[key] = _replaced(entry, offset, index, identity)
+            repeated[key] = None
         else:
             entry = _attempted(entry, identity, entry.attempts + 1)
             touched[key] = entry
             repeated[key] = None
             rejections.append(_duplicate(index, entry.attempts))
+            continue
+        weight = weights[vote.contest].get(key, 1) if vote.contest in weights else 1
+        if weight != 1 or entry is not None:
+            replaces = 0 if entry is None else entry.attempts
+            acceptances.append(Acceptance(index, weight, replaces))
 
     for index, item in enumerate(batch.malformed, start=len(batch.votes)):
         rejections.append(Rejection(index, Status.MALFORMED, item.reason))
 
-    return VotedRecord(
-        log_id=log_id,
-        first_votes=bytes(first_votes),
-        contests=list(contests),
-        repeats=[_repeat(key, touched[key]) for key in repeated],
-        rejections=rejections,
+    changes = (
+        log_id,
+        bytes(first_votes),
+        list(contests),
+        [_repeat(key, touched[key]) for key in repeated],
+        rejections,
     )
+    return WeighedVotedRecord(*changes, acceptances) if acceptances else VotedRecord(*changes)
 
 
 def _adopt(batch: AdoptedVoteBatch, offset: int, log_id: bytes, lookup: Lookup) -> VotedRecord:
@@ -203,6 +221,15 @@ def _attempted(entry: VoterEntry, identity: bytes, attempts: int) -> VoterEntry:
         attempts=attempts,
         later=(*entry.later, identity)[-MAX_LATER_IDENTITIES:],
     )
+
+
+def _replaced(entry: VoterEntry, offset: int, index: int, identity: bytes) -> VoterEntry:
+    """The entry of a voter whose later vote takes the place of the one before.
+
+    A delivery of an earlier vote that is repeated now must not bring it back.
+    """
+    later = (*entry.later, entry.identity)[-MAX_LATER_IDENTITIES:]
+    return VoterEntry(offset, index, identity, entry.attempts + 1, later)
 
 
 def _repeat(key: bytes, entry: VoterEntry) -> Repeat:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from schemas.control import Control, EpochOpened
 from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.skip import Skip
+from schemas.verdicts import Reason, Rejection, Status, acceptances_of
 from schemas.votes import Vote, VoteBatch
+from streams.core.keys import stored_hash
 from streams.core.records import VerdictEvent
-from streams.core.rows import (
-    RejectedItem,
-    split,
-)
+from streams.core.rows import RejectedItem, source_of, split
 from streams.errors import LOG_LOST, LogMismatch
+
+Place = tuple[int, int, int]
+"""Partition, input offset and number in the record."""
 
 
 @dataclass
@@ -70,9 +73,58 @@ class FlushWork:
         default_factory=list
     )
     rejected: list[RejectedItem] = field(default_factory=list)
+    weights: dict[Place, int] = field(default_factory=dict)
+    """Of accepted votes that do not count once."""
+    replacing: set[str] = field(default_factory=set)
+    """`vote_audit.vote_hash` of voters whose vote in the database is to be taken back."""
     controls: list[PassedControl] = field(default_factory=list)
     rehearsals: list[int] = field(default_factory=list)
     """Partitions whose log begins as a rehearsal."""
+
+    def settle(self) -> None:
+        """Of the votes of a voter who votes again, keep the last; find what it replaces."""
+        again = {
+            stored_hash(vote.hash, vote.contest, vote.kind)
+            for event, batch, _ in self.accepted
+            for acceptance in acceptances_of(event.verdicts)
+            if acceptance.replaces
+            for vote in (batch.votes[acceptance.index],)
+        }
+        if not again:
+            return
+        last: dict[str, Place] = {}
+        began: set[str] = set()
+        for event, _, accepted in self.accepted:
+            replacing = {a.index for a in acceptances_of(event.verdicts) if a.replaces}
+            for index, vote in accepted:
+                name = stored_hash(vote.hash, vote.contest, vote.kind)
+                if name in again:
+                    if name not in last and index in replacing:
+                        began.add(name)
+                    last[name] = (event.verdicts.partition, event.verdicts.offset, index)
+        self.replacing = began
+        self.accepted = [self._without(*one, last) for one in self.accepted]
+
+    def _without(
+        self,
+        event: VerdictEvent,
+        batch: VoteBatch,
+        accepted: list[tuple[int, Vote]],
+        last: Mapping[str, Place],
+    ) -> tuple[VerdictEvent, VoteBatch, list[tuple[int, Vote]]]:
+        kept = []
+        for index, vote in accepted:
+            place = (event.verdicts.partition, event.verdicts.offset, index)
+            name = stored_hash(vote.hash, vote.contest, vote.kind)
+            if last.get(name, place) == place:
+                kept.append((index, vote))
+            else:
+                rejection = Rejection(index, Status.REPLACED, Reason.REVOTED)
+                source = source_of(event.verdicts, batch)
+                self.rejected.append(
+                    RejectedItem(source, rejection, vote, self.weights.get(place, 1))
+                )
+        return event, batch, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +172,10 @@ def admit(event: VerdictEvent, fence: Fence, work: FlushWork, result: FlushResul
     if isinstance(event.record, VoteBatch):
         accepted, rejected = split(verdicts, event.record)
         work.accepted.append((event, event.record, accepted))
+        for acceptance in acceptances_of(verdicts):
+            if acceptance.weight != 1:
+                place = (verdicts.partition, verdicts.offset, acceptance.index)
+                work.weights[place] = acceptance.weight
         work.rejected.extend(rejected)
     elif isinstance(event.record, RehearsalGenesis):
         if verdicts.offset == 0:

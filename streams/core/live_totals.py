@@ -103,9 +103,14 @@ def notices(events: Iterable[VerdictEvent]) -> list[Notice]:
 
 
 def merge(into: Totals, totals: Mapping[tuple[str, str], int]) -> None:
-    """Keep the higher of two totals. Rankings are left out: their subscribers ask the database."""
+    """Keep the higher of two totals. Rankings are left out: their subscribers ask the database.
+
+    A contest whose totals may fall is named without totals, so that subscribers ask at once.
+    """
     for (contest, choice), votes in totals.items():
         if SEPARATOR in choice:
             continue
         choices = into.setdefault(contest, {})
+        if not choice:
+            continue
         choices[choice] = max(votes, choices.get(choice, 0))

@@ -1,4 +1,4 @@
-"""Rejections of the latest input records, so that decided verdicts can still be emitted."""
+"""Decisions about the latest input records, so that decided verdicts can still be emitted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.verdicts import Rejection
+from schemas.verdicts import Acceptance, Rejection
 
 RECENT_RECORDS: Final = 4096
 """How many input records of a partition keep their rejections."""
@@ -23,19 +23,30 @@ _decode = msgspec.msgpack.Decoder(list[Rejection]).decode
 
 @dataclass
 class RecentVerdicts:
-    """Rejections by input offset, which only grows."""
+    """Rejections, and more about accepted votes, by input offset, which only grows."""
 
     _by_offset: dict[int, list[Rejection] | bytes] = field(default_factory=dict)
+    _acceptances: dict[int, list[Acceptance]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of input records."""
         return len(self._by_offset)
 
-    def put(self, offset: int, rejections: list[Rejection]) -> None:
+    def put(
+        self, offset: int, rejections: list[Rejection], acceptances: list[Acceptance] | None = None
+    ) -> None:
         """Keep those of a record, and drop those of the record :data:`RECENT_RECORDS` before it."""
         few = len(rejections) < _PACKED_FROM
         self._by_offset[offset] = rejections if few else zlib.compress(_encode(rejections), level=1)
         self._by_offset.pop(offset - RECENT_RECORDS, None)
+        if acceptances:
+            self._acceptances[offset] = acceptances
+        if self._acceptances:
+            self._acceptances.pop(offset - RECENT_RECORDS, None)
+
+    def acceptances(self, offset: int) -> list[Acceptance]:
+        """More about a record's accepted votes; nothing if the record is too old."""
+        return self._acceptances.get(offset, [])
 
     def get(self, offset: int) -> list[Rejection]:
         """The rejections of a record.

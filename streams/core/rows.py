@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -41,6 +41,7 @@ REJECTED_COLUMNS: Final = (
     "body_head",
     "body_length",
     "body_sha256",
+    "weight",
 )
 
 Row = tuple[object, ...]
@@ -79,12 +80,16 @@ class RejectedItem:
     source: SourcePosition
     rejection: Rejection
     item: Vote | Malformed
+    weight: int = 1
+    """Of a vote that was replaced."""
 
     @property
     def may_be_known(self) -> bool:
         """Whether an earlier delivery of the same message may have written the row."""
-        # Validation recognises replays of duplicates; other rejections leave no table entry.
-        return self.rejection.status != Status.DUPLICATE and bool(self.item.flags & REPLAYABLE)
+        # Validation recognises replays of duplicates and of replaced votes; other rejections leave
+        # no table entry.
+        judged = self.rejection.status in {Status.DUPLICATE, Status.REPLACED}
+        return not judged and bool(self.item.flags & REPLAYABLE)
 
 
 def split(
@@ -111,20 +116,29 @@ def item_at(batch: VoteBatch, index: int) -> Vote | Malformed:
 
 
 def audit_rows(
-    verdicts: VerdictBatch, batch: VoteBatch, accepted: list[tuple[int, Vote]]
+    verdicts: VerdictBatch,
+    batch: VoteBatch,
+    accepted: list[tuple[int, Vote]],
+    weights: Mapping[tuple[int, int, int], int] | None = None,
 ) -> Iterator[Row]:
-    """Rows of `vote_audit`, in :data:`AUDIT_COLUMNS`."""
+    """Rows of `vote_audit`, in :data:`AUDIT_COLUMNS`; with the weight if there are weights."""
     source = source_of(verdicts, batch)
     for index, vote in accepted:
-        yield _vote_row(source, index, vote)
+        row = _vote_row(source, index, vote)
+        if weights:
+            row = (*row, weights.get((source.partition, source.offset, index), 1))
+        yield row
 
 
 def rejected_row(rejected: RejectedItem) -> Row:
     """A row of `rejected_votes`, in :data:`REJECTED_COLUMNS`."""
     item, rejection, source = rejected.item, rejected.rejection, rejected.source
-    verdict = (rejection.status, rejection.reason, rejection.attempt, item.identity)
+    # A replaced vote may be in the database already, which does not store its identity.
+    identity = b"" if rejection.status == Status.REPLACED else item.identity
+    verdict = (rejection.status, rejection.reason, rejection.attempt, identity)
     if isinstance(item, Vote):
-        return (*_vote_row(source, rejection.index, item), *verdict, None, None, None)
+        row = _vote_row(source, rejection.index, item)
+        return (*row, *verdict, None, None, None, rejected.weight)
     place = (source.partition, source.offset, rejection.index)
     empty = (None,) * 8
     return (
@@ -136,6 +150,7 @@ def rejected_row(rejected: RejectedItem) -> Row:
         kept_head(item.head),
         item.length,
         item.sha256,
+        rejected.weight,
     )
 
 

@@ -13,6 +13,8 @@ import msgspec
 
 from schemas.control import (
     KEY_BYTES,
+    MAX_WEIGHT,
+    Conduct,
     Contest,
     ContestKind,
     ContestMethod,
@@ -25,6 +27,7 @@ from schemas.control import (
     RankedChanged,
     RankedContest,
     RollChanged,
+    WeighedRollChanged,
 )
 from schemas.genesis import RehearsalGenesis
 from schemas.verdicts import Reason
@@ -69,6 +72,12 @@ class Rules:
         """By id, as of the latest command."""
         self.roll = KeySet()
         """Voter keys of this partition that may vote."""
+        self.weights: dict[bytes, int] = {}
+        """Of keys on the roll whose votes count more than once."""
+        self.weights_by_contest: dict[str, dict[bytes, int]] = {}
+        """The same, by contest in which votes have weights."""
+        self.revoted: set[str] = set()
+        """Contests in which the last vote of a voter counts."""
         self.rehearsal = False
         """Whether the log may be reset."""
         self.enforced: set[str] = set()
@@ -105,12 +114,31 @@ class Rules:
             # A forged record: part of a key would move every key that comes after it.
             self.ignored += 1
             return
+        weights = control.weights if isinstance(control, WeighedRollChanged) else None
+        if weights is not None and (
+            len(weights) * KEY_BYTES != len(control.added)
+            or not all(1 <= weight <= MAX_WEIGHT for weight in weights)
+        ):
+            self.ignored += 1
+            return
         self._roll_commands.pop(control.command_id, None)
         self._roll_commands[control.command_id] = control.sequence
         if len(self._roll_commands) > RECENT_ROLL_COMMANDS:
             del self._roll_commands[next(iter(self._roll_commands))]
         self.roll.add(control.added)
         self.roll.discard(control.withdrawn)
+        if weights is not None or self.weights:
+            self._weigh(control.added, weights)
+            self._weigh(control.withdrawn, None)
+
+    def _weigh(self, keys: bytes, weights: list[int] | None) -> None:
+        for number in range(len(keys) // KEY_BYTES):
+            key = keys[number * KEY_BYTES : (number + 1) * KEY_BYTES]
+            weight = 1 if weights is None else weights[number]
+            if weight == 1:
+                self.weights.pop(key, None)
+            else:
+                self.weights[key] = weight
 
     def _open_epoch(self, control: EpochOpened) -> bool:
         if control.epoch <= self.epoch:
@@ -138,6 +166,14 @@ class Rules:
         self._numbers[name] = control.number
         self.contests[name] = contest
         self._choices[name] = _regions_by_choice(contest)
+        # Without the contest's rules a later vote could come after the closing.
+        conduct = conduct_of(contest) if name in self.enforced else Conduct()
+        self.revoted.discard(name)
+        self.weights_by_contest.pop(name, None)
+        if conduct.revote:
+            self.revoted.add(name)
+        if conduct.weighted:
+            self.weights_by_contest[name] = self.weights
 
     def void(self, batch: VoteBatch) -> bool:
         """Whether a record's votes belong to an earlier epoch."""

@@ -13,7 +13,7 @@ from schemas.codec import ChangelogRecord, InputRecord, encode
 from schemas.control import EpochOpened
 from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.skip import Skip
-from schemas.verdicts import Rejection, VerdictBatch
+from schemas.verdicts import Acceptance, Rejection, VerdictBatch, WeighedVerdictBatch
 from schemas.voted import CHANGELOG_KEY, ControlRecord, VotedRecord
 from schemas.votes import VoteBatch
 from streams.core.decide import decide
@@ -72,7 +72,7 @@ def apply_record(
     return Transition(
         change,
         OutRecord(changelog_topic, partition, encode(change), CHANGELOG_KEY.pack(offset)),
-        _verdicts(partition, log_id, offset, change.rejections, raw),
+        _verdicts(state, log_id, offset, raw),
     )
 
 
@@ -88,18 +88,30 @@ def recall_verdicts(state: VotedPartition, log_id: bytes, offset: int, raw: byte
     Raises:
         RecoveryFailed: the record is older than what the table keeps.
     """
-    return _verdicts(state.partition, log_id, offset, state.rejections(offset), raw)
+    return _verdicts(state, log_id, offset, raw)
 
 
-def _verdicts(
-    partition: int, log_id: bytes, offset: int, rejections: list[Rejection], raw: bytes
-) -> OutRecord:
-    batch = VerdictBatch(
-        log_id=log_id,
-        partition=partition,
-        offset=offset,
-        previous_offset=offset - 1,
-        rejections=rejections,
-        record=msgspec.Raw(raw),
+def _verdicts(state: VotedPartition, log_id: bytes, offset: int, raw: bytes) -> OutRecord:
+    batch = verdicts_on(
+        log_id,
+        state.partition,
+        offset,
+        rejections=state.rejections(offset),
+        acceptances=state.acceptances(offset),
+        raw=raw,
     )
-    return OutRecord(VALIDATED_TOPIC, partition, encode(batch))
+    return OutRecord(VALIDATED_TOPIC, state.partition, encode(batch))
+
+
+def verdicts_on(
+    log_id: bytes,
+    partition: int,
+    offset: int,
+    *,
+    rejections: list[Rejection],
+    acceptances: list[Acceptance],
+    raw: bytes,
+) -> VerdictBatch:
+    """The verdicts on one record, in the oldest version that can express them."""
+    fields = (log_id, partition, offset, offset - 1, rejections, msgspec.Raw(raw))
+    return WeighedVerdictBatch(*fields, acceptances) if acceptances else VerdictBatch(*fields)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from schemas.codec import ChangelogRecord
-from schemas.verdicts import Rejection
-from schemas.voted import ControlRecord
+from schemas.verdicts import Acceptance, Rejection
+from schemas.voted import ControlRecord, WeighedVotedRecord
 from streams.core.decide import VoterEntry
 from streams.core.recent_verdicts import RecentVerdicts
 from streams.core.rules import Rules
@@ -81,8 +81,9 @@ class VotedPartition:
             for repeat in record.repeats:
                 self.voters.repeat(repeat)
         self.applied = offset
-        self.voters.reject(offset, record.rejections)
-        self.recent.put(offset, record.rejections)
+        acceptances = record.acceptances if isinstance(record, WeighedVotedRecord) else []
+        self.voters.reject(offset, record.rejections, acceptances)
+        self.recent.put(offset, record.rejections, acceptances)
 
     def rejections(self, offset: int) -> list[Rejection]:
         """Rejections decided for an applied input offset.
@@ -98,6 +99,10 @@ class VotedPartition:
                 where={"table": "voted", "partition": self.partition, "offset": offset},
                 todo=REBUILD_VALIDATED,
             ) from None
+
+    def acceptances(self, offset: int) -> list[Acceptance]:
+        """More about votes accepted at an input offset, whose :meth:`rejections` are known."""
+        return self.recent.acceptances(offset)
 
     @property
     def complete(self) -> bool:

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator
 from typing import Protocol
 
-from schemas.verdicts import Rejection
+from schemas.verdicts import Acceptance, Rejection
 from schemas.voted import FIRST_VOTE, Repeat, TableControl
 from streams.core.decide import VoterEntry
 from streams.core.vote_index import VoteIndex
@@ -36,11 +36,13 @@ class VoterStore(Protocol):
         ...
 
     def repeat(self, repeat: Repeat) -> None:
-        """Add an attempt after the accepted vote; its key is known."""
+        """Replace the entry of a known key, after another attempt."""
         ...
 
-    def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """Store the rejections of an input record, if the store outlives the process."""
+    def reject(
+        self, offset: int, rejections: list[Rejection], acceptances: list[Acceptance]
+    ) -> None:
+        """Store the decisions about an input record, if the store outlives the process."""
         ...
 
     def control(self, offset: int, control: TableControl) -> None:
@@ -90,8 +92,10 @@ class MemoryVoterStore:
         """Add an attempt after the accepted vote."""
         self._repeats[repeat.key] = entry_of(repeat)
 
-    def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """Do nothing: the partition holds recent rejections."""
+    def reject(
+        self, offset: int, rejections: list[Rejection], acceptances: list[Acceptance]
+    ) -> None:
+        """Do nothing: the partition holds recent decisions."""
 
     def control(self, offset: int, control: TableControl) -> None:
         """Do nothing: the partition holds the rules."""
@@ -137,8 +141,10 @@ class BulkVoterStore:
         """Add an attempt after the accepted vote."""
         self._repeats[repeat.key] = entry_of(repeat)
 
-    def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """Do nothing: the partition holds recent rejections."""
+    def reject(
+        self, offset: int, rejections: list[Rejection], acceptances: list[Acceptance]
+    ) -> None:
+        """Do nothing: the partition holds recent decisions."""
 
     def control(self, offset: int, control: TableControl) -> None:
         """Do nothing: the partition holds the rules."""

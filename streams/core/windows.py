@@ -35,7 +35,9 @@ class Deltas:
     laws: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By (law id, choice)."""
     contests: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (contest, choice); laws are contests too."""
+    """Votes that were added, by (contest, choice); laws are contests too."""
+    taken_back: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Votes that others replace, by (contest, choice)."""
     windows: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     """By (contest, choice, window start in milliseconds)."""
 
@@ -48,3 +50,23 @@ class Deltas:
                 self.laws[contest, choice] += n
             self.contests[contest, choice] += n
             self.windows[contest, choice, window_start_ms] += n
+
+    def add_weighted(self, vote: Vote, window_start_ms: int, weight: int) -> None:
+        """Count one vote that does not count once."""
+        if vote.kind == Kind.LAW:
+            self.laws[vote.contest, vote.choice] += weight
+        self.contests[vote.contest, vote.choice] += weight
+        self.windows[vote.contest, vote.choice, window_start_ms] += weight
+
+    def take_back(self, contest: str, choice: str, window_start_ms: int, weight: int) -> None:
+        """Take back a vote that another replaces; the last vote never counts in laws."""
+        self.taken_back[contest, choice] += weight
+        self.windows[contest, choice, window_start_ms] -= weight
+
+    def totals(self) -> Counter[tuple[str, str]]:
+        """The change of each total."""
+        if not self.taken_back:
+            return self.contests
+        changed = self.contests.copy()
+        changed.subtract(self.taken_back)
+        return changed

@@ -40,16 +40,17 @@ FROM candidates ORDER BY id
 """
 
 BALLOTS_BY_CHOICE: Final = """
-SELECT choice, NULL::text, votes FROM contest_results WHERE contest_id = $1
+SELECT choice, NULL::text, votes FROM contest_results WHERE contest_id = $1 AND votes <> 0
 """
 BALLOTS_BY_REGION: Final = """
-SELECT choice, metadata ->> 'region_id', count(*) FROM vote_audit WHERE contest = $1 GROUP BY 1, 2
+SELECT choice, metadata ->> 'region_id', sum(weight)::bigint FROM vote_audit
+WHERE contest = $1 GROUP BY 1, 2
 """
 DIFFERENT_TOTALS: Final = """
 SELECT count(*) FROM (
-    SELECT choice, count(*)::bigint AS votes FROM vote_audit WHERE contest = $1 GROUP BY 1
+    SELECT choice, sum(weight)::bigint AS votes FROM vote_audit WHERE contest = $1 GROUP BY 1
 ) AS a FULL JOIN (
-    SELECT choice, votes FROM contest_results WHERE contest_id = $1
+    SELECT choice, votes FROM contest_results WHERE contest_id = $1 AND votes <> 0
 ) AS r USING (choice)
 WHERE a.votes IS DISTINCT FROM r.votes
 """

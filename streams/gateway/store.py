@@ -9,6 +9,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from schemas.verdicts import Reason, Status
 from streams.adapters.postgres.connection import Pooled, translated
 from streams.adapters.postgres.statements import POLL_TEXTS
 from streams.core.rows import moment
@@ -34,6 +35,9 @@ ACQUIRE_TIMEOUT_S: Final = 5.0
 
 COUNTED: Final = """
 SELECT 1 FROM vote_audit WHERE vote_hash = $1 AND "timestamp" = $2
+"""
+REPLACED: Final = """
+SELECT 1 FROM rejected_votes WHERE vote_hash = $1 AND "timestamp" = $2 AND status = 'replaced'
 """
 VOTERS: Final = """
 SELECT vote_hash FROM vote_audit WHERE vote_hash = ANY($1::text[])
@@ -104,6 +108,10 @@ FROM contests AS c LEFT JOIN control_commands AS k ON k.command_id = c.command_i
 WHERE c.contest_id = $1
 """
 
+MAY_REVOTE: Final = """
+SELECT 1 FROM contests WHERE contest_id = $1 AND (conduct ->> 'revote')::boolean
+"""
+
 STEPS_S: Final = (1, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800, 2_592_000)
 
 
@@ -111,7 +119,7 @@ class VoteStatus(msgspec.Struct):
     """Whether a vote was counted."""
 
     status: str
-    """`pending`, `counted`, `duplicate` or `invalid`."""
+    """`pending`, `counted`, `replaced`, `duplicate` or `invalid`."""
     reason: str | None = None
     """Why it was not counted."""
     attempt: int | None = None
@@ -217,6 +225,8 @@ class Store(Pooled):
         at = moment(submission.timestamp_us)
         if await self.fetch(COUNTED, submission.stored_hash, at):
             return VoteStatus("counted")
+        if await self.fetch(REPLACED, submission.stored_hash, at):
+            return VoteStatus(Status.REPLACED, Reason.REVOTED)
         for row in await self.fetch(REJECTED, submission.identity):
             return fate_of(row["status"], row["reason"], row["attempt_count"])
         return VoteStatus("pending")
@@ -250,6 +260,10 @@ class Store(Pooled):
         for row in await self.fetch(WINDOW, contest):
             return row["state"], row["enforced"]
         return None
+
+    async def may_revote(self, contest: str) -> bool:
+        """Whether the last vote of a voter counts in a contest."""
+        return bool(await self.fetch(MAY_REVOTE, contest))
 
     async def elections(self) -> list[dict[str, object]]:
         """All elections; none while their tables do not exist."""

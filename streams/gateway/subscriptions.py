@@ -264,6 +264,7 @@ class Subscriptions:
         found = read_message(data)
         if is_genuine(data, found, self._key, time.time_ns() // 1_000_000):
             self.take(found.contests)
+            self._read_soon([contest for contest, choices in found.contests.items() if not choices])
             self._notices.offer(found.notices)
         else:
             if self._key:

@@ -18,7 +18,13 @@ from typing import NamedTuple
 
 from schemas.codec import DecodeError, decode_voted
 from schemas.control import EpochOpened
-from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, VotedRecord
+from schemas.voted import (
+    CHANGELOG_KEY,
+    FIRST_VOTE,
+    ControlRecord,
+    VotedRecord,
+    WeighedVotedRecord,
+)
 from streams.adapters.kafka.view import Advance, LogView, Record, Span
 from streams.core.records import poisoning
 
@@ -39,7 +45,7 @@ class VoterRow(NamedTuple):
     """Voter key, 32 bytes."""
     partition: int
     offset: int
-    """Input offset of the record with the accepted vote."""
+    """Input offset of the record with the accepted vote; where the last counts, with that."""
     item: int
     """Index of the vote in that record."""
     contest: str | None
@@ -110,6 +116,8 @@ class Survey:
     """Identities of the logs that the records belong to; more than one is an error."""
     repeats: dict[bytes, tuple[tuple[int, int], int]] = field(default_factory=dict)
     """Voter key -> ((input offset, index) of its first acceptance, attempts)."""
+    moved: set[bytes] = field(default_factory=set)
+    """Voter keys whose entry moved to a later vote."""
     epoch_offset: int = -1
     """Input offset at which the last epoch was opened."""
     _prefixes: bytearray = field(default_factory=bytearray)
@@ -132,7 +140,14 @@ class Survey:
         for repeat in record.repeats:
             position = (repeat.offset, repeat.index)
             known = self.repeats.get(repeat.key, (position, 0))
-            self.repeats[repeat.key] = (min(known[0], position), max(known[1], repeat.attempts))
+            if isinstance(record, WeighedVotedRecord):
+                # Where the last vote counts, the entry is at its position.
+                later = repeat.attempts > known[1]
+                self.repeats[repeat.key] = (position, repeat.attempts) if later else known
+                self.moved.add(repeat.key)
+            else:
+                known_at = known[0] if repeat.key in self.moved else min(known[0], position)
+                self.repeats[repeat.key] = (known_at, max(known[1], repeat.attempts))
         if not self._seen.add(applied.offset):
             self.repeated_records += 1
             return
@@ -162,6 +177,7 @@ class VoterRows:
     def __init__(self, partition: int, survey: Survey) -> None:
         self._partition = partition
         self._repeats = dict(survey.repeats)
+        self._moved = survey.moved
         self._suspects = survey.suspects()
         self._epoch_offset = survey.epoch_offset
         self._held: dict[bytes, VoterRow] = {}
@@ -184,7 +200,7 @@ class VoterRows:
                 continue
             if self._repeats and key in self._repeats:
                 first, attempts = self._repeats.pop(key)
-                position = min(position, first)
+                position = first if key in self._moved else min(position, first)
             yield VoterRow(key, self._partition, *position, contests[contest], attempts)
 
     def rest(self) -> Iterator[VoterRow]:
@@ -192,7 +208,7 @@ class VoterRows:
         for key, held in self._held.items():
             position = (held.offset, held.item)
             first, attempts = self._repeats.pop(key, (position, 0))
-            position = min(position, first)
+            position = first if key in self._moved else min(position, first)
             yield VoterRow(key, self._partition, *position, held.contest, attempts)
         for key, (first, attempts) in self._repeats.items():
             yield VoterRow(key, self._partition, *first, None, attempts)
@@ -243,7 +259,8 @@ def find(key: bytes, partition: int, records: Iterable[Applied]) -> VoterRow | N
         for repeat in record.repeats:
             if repeat.key == key:
                 at = (repeat.offset, repeat.index)
-                position = min(position or at, at)
+                moved = isinstance(record, WeighedVotedRecord) and repeat.attempts > attempts
+                position = at if moved else min(position or at, at)
                 attempts = max(attempts, repeat.attempts)
     if position is None:
         return None

@@ -36,6 +36,7 @@ async def rebuild_from_audit(
         # Check before the log is written: the tables are replaced last.
         await require_owner(connection, config.postgres, "scrutin rebuild log --from-audit")
         await _check_other(connection, {p: g.log_id for p, g in genesis.items()})
+        await _check_plain(connection)
         source = AuditSource(connection, genesis)
         reports: dict[str, Any] = {}
         reports["log"] = log = await of_log.LogRebuild(config, source, bars).run(dry_run=dry_run)
@@ -45,6 +46,19 @@ async def rebuild_from_audit(
     reports["voted"], reports["validated"] = await of_topics.TopicRebuild(config, bars).all_of(ends)
     reports["postgres"] = await of_postgres.PostgresRebuild(config, bars).run(moved=True)
     return reports
+
+
+async def _check_plain(connection: Any) -> None:
+    """A log made from the database has no roll, so neither weights nor revotes."""
+    if await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM vote_audit WHERE weight <> 1)"
+        " OR EXISTS (SELECT FROM rejected_votes WHERE status = 'replaced')"
+    ):
+        raise LogMismatch(
+            "Votes have weights, or were replaced: a log from the database would count otherwise",
+            where={"table": "vote_audit"},
+            todo="Keep the results in the database; `scrutin fresh` archives them for a new log",
+        )
 
 
 async def _check_other(connection: Any, log_ids: dict[int, bytes]) -> None:

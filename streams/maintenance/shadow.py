@@ -14,8 +14,8 @@ from streams.adapters.postgres.migrations import migrate
 SCHEMA: Final = "scrutin_rebuild"
 
 DERIVED: Final = {
-    "vote_audit": "vote_hash, contest, choice, citizen_id, timestamp",
-    "rejected_votes": "status, reason, attempt_count, identity",
+    "vote_audit": "vote_hash, contest, choice, citizen_id, timestamp, weight",
+    "rejected_votes": "status, reason, attempt_count, identity, weight",
     "duplicate_attempts": "vote_hash, contest, choice, attempt_count, reason",
     "vote_results": "law_id, oui_count, non_count",
     "contest_results": "contest_id, choice, votes",
@@ -29,6 +29,9 @@ DERIVED: Final = {
 
 MERGED: Final = {"control_commands": "command_id", "contests": "contest_id"}
 """Tables of commands and their keys. Commands may not be in the log yet: rows are only added."""
+
+_SUMS: Final = ("contest_results", "vote_windows")
+"""Tables in which a row of no votes may be left, once later votes have replaced all of them."""
 
 _PLACES: Final = "source_partition, source_offset, source_index"
 
@@ -97,7 +100,8 @@ async def compare(connection: Any, *, with_places: bool = True) -> list[ShadowDi
         columns = content
         if with_places and table in _NUMBERED:
             columns = f"{columns}, {_PLACES}"
-        rebuilt, in_use = _select(columns, f"{SCHEMA}.{table}"), _select(columns, table)
+        filled = " WHERE votes <> 0" if table in _SUMS else ""
+        rebuilt, in_use = (_select(columns, name) + filled for name in (f"{SCHEMA}.{table}", table))
         counts = [
             await _count(connection, query)
             for query in (
@@ -114,9 +118,11 @@ async def compare(connection: Any, *, with_places: bool = True) -> list[ShadowDi
 async def consistent(connection: Any) -> bool:
     """Whether totals and windows of the new tables add up to their counted votes."""
     by_choice = " GROUP BY 1, 2"
-    audit = _select("contest, choice, count(*)::numeric", f"{SCHEMA}.vote_audit") + by_choice
+    audit = _select("contest, choice, sum(weight)", f"{SCHEMA}.vote_audit") + by_choice
     results = _select("contest_id, choice, votes::numeric", f"{SCHEMA}.contest_results")
+    results += " WHERE votes <> 0"
     windows = _select("contest, choice, sum(votes)", f"{SCHEMA}.vote_windows") + by_choice
+    windows += " HAVING sum(votes) <> 0"
     return not any(
         [
             await _count(connection, f"({audit} EXCEPT {sums}) UNION ALL ({sums} EXCEPT {audit})")

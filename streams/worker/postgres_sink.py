@@ -20,7 +20,7 @@ from schemas.verdicts import Rejection, Status
 from schemas.votes import Vote
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import Pooled, keep_session, translated
-from streams.core.fence import Fence, FlushResult, FlushWork, admit
+from streams.core.fence import Fence, FlushResult, FlushWork, Place, admit
 from streams.core.keys import stored_hash
 from streams.core.records import VerdictEvent
 from streams.core.rows import (
@@ -32,6 +32,7 @@ from streams.core.rows import (
     moment,
     rejected_row,
     source_of,
+    unix_us,
 )
 from streams.core.rules import epoch_of
 from streams.core.windows import Deltas, Windows
@@ -134,22 +135,42 @@ class PostgresSink(Pooled):
         await self._open_epoch(connection, work, fences)
         if work.controls:
             await write_controls(connection, work.controls, self._partitions)
+        work.settle()
+        taken_back = await _take_back(connection, work)
         already_counted = await write_votes(connection, work)
-        deltas = Deltas()
-        for event, batch, accepted in work.accepted:
-            counted = [
-                vote
-                for index, vote in accepted
-                if (event.verdicts.partition, event.verdicts.offset, index) not in already_counted
-            ]
-            deltas.add(counted, self._windows.start_ms(batch.ingest_ms))
+        deltas = self._deltas(work, already_counted)
         rejected = [*work.rejected, *already_counted.values()]
         result.already_counted = len(already_counted)
+        for row in taken_back:
+            start_ms = self._windows.start_ms(unix_us(row["taken_in"]) // 1000)
+            deltas.take_back(row["contest"], row["choice"], start_ms, row["weight"])
         result.rejected = await self._write_rejected(connection, rejected)
         await _write_duplicates(connection, rejected)
         result.totals, result.counted = await _add_and_move(connection, deltas, fences)
         failpoints.at(Point.BEFORE_COMMIT)
         return result
+
+    def _deltas(self, work: FlushWork, already_counted: Mapping[Place, RejectedItem]) -> Deltas:
+        """What the accepted votes add, without those that the database already had."""
+        deltas = Deltas()
+        for event, batch, accepted in work.accepted:
+            partition, offset = event.verdicts.partition, event.verdicts.offset
+            start_ms = self._windows.start_ms(batch.ingest_ms)
+            counted = [
+                (index, vote)
+                for index, vote in accepted
+                if (partition, offset, index) not in already_counted
+            ]
+            if work.weights:
+                deltas.add(
+                    [v for i, v in counted if (partition, offset, i) not in work.weights], start_ms
+                )
+                for index, vote in counted:
+                    if weight := work.weights.get((partition, offset, index)):
+                        deltas.add_weighted(vote, start_ms, weight)
+            else:
+                deltas.add([vote for _, vote in counted], start_ms)
+        return deltas
 
     async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, Fence]:
         partitions = sorted({event.verdicts.partition for event in events})
@@ -199,23 +220,19 @@ class PostgresSink(Pooled):
                 " as the owner of the tables",
             ) from error
 
-    async def _copy(
-        self, connection: Any, work: FlushWork
-    ) -> dict[tuple[int, int, int], RejectedItem]:
+    async def _copy(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
         rows = _rows(work)
         if rows:
             await connection.copy_records_to_table(
-                "vote_audit", records=rows, columns=AUDIT_COLUMNS
+                "vote_audit", records=rows, columns=_audit_columns(work)
             )
         return {}
 
-    async def _insert(
-        self, connection: Any, work: FlushWork
-    ) -> dict[tuple[int, int, int], RejectedItem]:
+    async def _insert(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
         """The slow path: votes that the database already has become rejections."""
         await connection.execute(statements.CREATE_STAGING)
         await connection.copy_records_to_table(
-            "staged_votes", records=_rows(work), columns=AUDIT_COLUMNS
+            "staged_votes", records=_rows(work), columns=_audit_columns(work)
         )
         inserted = {tuple(row) for row in await connection.fetch(statements.INSERT_STAGED)}
         already_counted = {}
@@ -283,8 +300,20 @@ def _rows(work: FlushWork) -> list[Row]:
     return [
         row
         for event, batch, accepted in work.accepted
-        for row in audit_rows(event.verdicts, batch, accepted)
+        for row in audit_rows(event.verdicts, batch, accepted, work.weights)
     ]
+
+
+def _audit_columns(work: FlushWork) -> Sequence[str]:
+    return (*AUDIT_COLUMNS, "weight") if work.weights else AUDIT_COLUMNS
+
+
+async def _take_back(connection: Any, work: FlushWork) -> list[Any]:
+    """Take votes back that later ones replace; one that may not be makes the later one surplus."""
+    if not work.replacing:
+        return []
+    rows: list[Any] = await connection.fetch(statements.TAKE_BACK, sorted(work.replacing))
+    return rows
 
 
 async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -> None:
@@ -314,11 +343,12 @@ async def _add_and_move(
 
     Returns:
         What others may see: the new totals, and the votes that were added. Votes of hidden
-        contests were added for the empty name, and have no totals.
+        contests were added for the empty name, and have no totals. Totals that may fall cannot
+        be compared by their size; they stand as 0 for the empty name.
     """
     laws = sorted({law for law, _ in deltas.laws})
     windows = sorted(deltas.windows.items())
-    contests = sorted(deltas.contests.items())
+    contests = sorted(deltas.totals().items())
     totals = await connection.fetch(
         statements.ADD_AND_MOVE,
         laws,
@@ -335,10 +365,17 @@ async def _add_and_move(
         [choice for (_, choice), _ in contests],
         [votes for _, votes in contests],
     )
-    shown = {(row[0], row[1]): row[2] for row in totals if not row[3]}
-    if len(shown) == len(totals):
+    shown = {
+        (row["contest_id"], "" if row["may_fall"] else row["choice"]): (
+            0 if row["may_fall"] else row["votes"]
+        )
+        for row in totals
+        if not row["hidden"]
+    }
+    hidden = {row["contest_id"] for row in totals if row["hidden"]}
+    if not hidden:
         return shown, deltas.contests
     counted: Counter[tuple[str, str]] = Counter()
-    for (contest, choice), votes in contests:
-        counted[contest, choice if (contest, choice) in shown else ""] += votes
+    for (contest, choice), votes in deltas.contests.items():
+        counted[contest, "" if contest in hidden else choice] += votes
     return shown, counted

@@ -31,7 +31,12 @@ from streams.core.recent_verdicts import RECENT_RECORDS, RecentVerdicts
 from streams.core.rules import Rules
 from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed, SettingsError
-from streams.worker.rocksdb_voter_store import RocksDbVoterStore, saved_controls, saved_rejections
+from streams.worker.rocksdb_voter_store import (
+    RocksDbVoterStore,
+    saved_acceptances,
+    saved_controls,
+    saved_rejections,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -202,12 +207,10 @@ def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
         rules.apply(control)
     first = max(0, meta.applied - RECENT_RECORDS + 1)
     recent = RecentVerdicts()
+    rejected, accepted = dict(saved_rejections(db)), saved_acceptances(db)
     for offset in range(first, meta.applied + 1):
         # Records without rejections have none on disk.
-        recent.put(offset, [])
-    for offset, found in saved_rejections(db):
-        if first <= offset <= meta.applied:
-            recent.put(offset, found)
+        recent.put(offset, rejected.get(offset, []), accepted.get(offset, []))
     return VotedPartition(
         partition,
         log_id=meta.log_id,

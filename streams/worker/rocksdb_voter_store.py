@@ -1,7 +1,7 @@
 """Voters of a partition in RocksDB, with unsaved changes in memory.
 
-Keys begin with a letter: `v` and a voter key; `r` and an input offset for rejections; `c` and an
-input offset for control records.
+Keys begin with a letter: `v` and a voter key; `r` and an input offset for rejections; `a` and an
+input offset for more about accepted votes; `c` and an input offset for control records.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from rocksdict import Rdict, WriteBatch
 
-from schemas.verdicts import Rejection
+from schemas.verdicts import Acceptance, Rejection
 from schemas.voted import FIRST_VOTE, Repeat, TableControl
 from streams.core.decide import VoterEntry
 from streams.core.recent_verdicts import RECENT_RECORDS
@@ -22,6 +22,7 @@ from streams.core.voter_stores import entry_of
 _VOTER: Final = b"v"
 _AFTER_VOTERS: Final = b"w"
 _REJECTIONS: Final = b"r"
+_ACCEPTANCES: Final = b"a"
 _CONTROL: Final = b"c"
 _OFFSET: Final = struct.Struct(">Q")
 _FIRST: Final = struct.Struct(">QH8s")
@@ -30,6 +31,7 @@ _IDENTITY: Final = 8
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _rejections: Final = msgspec.msgpack.Decoder(list[Rejection])
+_acceptances: Final = msgspec.msgpack.Decoder(list[Acceptance])
 _control: Final[msgspec.msgpack.Decoder[TableControl]] = msgspec.msgpack.Decoder(TableControl)
 
 
@@ -46,6 +48,7 @@ class RocksDbVoterStore:
         self._count = voters
         self._unsaved: dict[bytes, VoterEntry] = {}
         self._rejected: dict[int, list[Rejection]] = {}
+        self._accepted: dict[int, list[Acceptance]] = {}
         self._controls: dict[int, TableControl] = {}
         self._cleared = False
 
@@ -83,9 +86,13 @@ class RocksDbVoterStore:
         """Add an attempt after the accepted vote."""
         self._unsaved[repeat.key] = entry_of(repeat)
 
-    def reject(self, offset: int, rejections: list[Rejection]) -> None:
-        """Add the rejections of an input record."""
+    def reject(
+        self, offset: int, rejections: list[Rejection], acceptances: list[Acceptance]
+    ) -> None:
+        """Add the decisions about an input record."""
         self._rejected[offset] = rejections
+        if acceptances:
+            self._accepted[offset] = acceptances
 
     def control(self, offset: int, control: TableControl) -> None:
         """Add a control record."""
@@ -108,6 +115,9 @@ class RocksDbVoterStore:
                 batch.put(_REJECTIONS + _OFFSET.pack(offset), _encoder.encode(rejections))
             if offset >= RECENT_RECORDS:
                 batch.delete(_REJECTIONS + _OFFSET.pack(offset - RECENT_RECORDS))
+                batch.delete(_ACCEPTANCES + _OFFSET.pack(offset - RECENT_RECORDS))
+        for offset, acceptances in self._accepted.items():
+            batch.put(_ACCEPTANCES + _OFFSET.pack(offset), _encoder.encode(acceptances))
         for offset, control in self._controls.items():
             batch.put(_CONTROL + _OFFSET.pack(offset), _encoder.encode(control))
 
@@ -115,6 +125,7 @@ class RocksDbVoterStore:
         """Handle that the write batch is on disk."""
         self._unsaved = {}
         self._rejected = {}
+        self._accepted = {}
         self._controls = {}
         self._cleared = False
 
@@ -127,6 +138,11 @@ def saved_controls(db: Rdict) -> Iterator[TableControl]:
 def saved_rejections(db: Rdict) -> Iterator[tuple[int, list[Rejection]]]:
     """Rejections by input offset; records without any are left out."""
     return ((offset, _rejections.decode(value)) for offset, value in _with_prefix(db, _REJECTIONS))
+
+
+def saved_acceptances(db: Rdict) -> dict[int, list[Acceptance]]:
+    """More about accepted votes by input offset; records without any are left out."""
+    return {o: _acceptances.decode(value) for o, value in _with_prefix(db, _ACCEPTANCES)}
 
 
 def _with_prefix(db: Rdict, prefix: bytes) -> Iterator[tuple[int, bytes]]:

@@ -152,12 +152,16 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "INSERT INTO contest_closings VALUES ('', 'C-1')",
             "INSERT INTO control_progress VALUES ('', 0, '', 0)",
             "CREATE TABLE mine (x int)",
+            "SELECT take_back_votes('{}')",
         )
         await contests_go_forward(operator)
         undone = operator.transaction()
         await undone.start()
         await operator.execute(REWIND_VALIDATED)
         await undone.rollback()
+        # The last vote counts in none of these contests, so none can be taken back.
+        every = "SELECT array_agg(vote_hash) FROM vote_audit"
+        assert await sink.fetch(f"SELECT * FROM take_back_votes(({every}))") == []
         assert await sink.fetchval("SELECT count(*) FROM vote_audit") == 200
         await refused(
             sink,

@@ -57,19 +57,24 @@ ON CONFLICT DO NOTHING
 CREATE_STAGING: Final = """
 CREATE TEMPORARY TABLE staged_votes ON COMMIT DROP AS
 SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice, "timestamp",
-       processed_timestamp, metadata, source_partition, source_offset, source_index
+       processed_timestamp, metadata, source_partition, source_offset, source_index, weight
 FROM vote_audit WITH NO DATA
 """
 
 INSERT_STAGED: Final = """
 INSERT INTO vote_audit (vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
-    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index)
+    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index,
+    weight)
 SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
-    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index
+    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index,
+    coalesce(weight, 1)
 FROM staged_votes ORDER BY source_partition, source_offset, source_index
 ON CONFLICT (vote_hash) DO NOTHING
 RETURNING source_partition, source_offset, source_index
 """
+
+TAKE_BACK: Final = "SELECT contest, choice, taken_in, weight FROM take_back_votes($1::text[])"
+"""Votes that later ones replace become rows of `rejected_votes`."""
 
 KNOWN_REJECTIONS: Final = """
 SELECT identity, status FROM rejected_votes WHERE identity = ANY($1::bytea[])
@@ -129,7 +134,10 @@ ON CONFLICT (contest_id, choice) DO UPDATE SET
     votes = r.votes + excluded.votes, updated_at = now()
 RETURNING contest_id, choice, votes, EXISTS (
     SELECT 1 FROM hidden_contests AS h WHERE h.contest_id = r.contest_id
-) AS hidden
+) AS hidden, EXISTS (
+    SELECT 1 FROM contests AS c
+    WHERE c.contest_id = r.contest_id AND (c.conduct ->> 'revote')::boolean
+) AS may_fall
 """
 """One statement, because each round trip needs a context switch in two processes: on a busy machine
 four round trips took longer than their work. Every flush has the same plan, so all lock the tables'

@@ -181,7 +181,10 @@ def official_vote_calls(
             submitter.refused("invalid")
             raise faulty(fault) from fault
         # An early answer only: the log decides.
-        if await store.counted(outgoing.submission.stored_hash):
+        submission = outgoing.submission
+        if await store.counted(submission.stored_hash) and not await store.may_revote(
+            submission.contest
+        ):
             submitter.refused("duplicate")
             raise Problem(409, "You have already voted in this election")
         answer = await cast(outgoing, voter)

@@ -138,6 +138,7 @@ def test_a_rejected_malformed_message() -> None:
         "body_head": b"{broken",
         "body_length": 7,
         "body_sha256": hashlib.sha256(b"{broken").digest(),
+        "weight": 1,
     }
 
 

@@ -23,6 +23,7 @@ from schemas.codec import (
     encode,
 )
 from schemas.control import (
+    MAX_WEIGHT,
     Conduct,
     ConductChanged,
     ConductedContest,
@@ -37,12 +38,27 @@ from schemas.control import (
     RankedContest,
     RankedRules,
     RollChanged,
+    WeighedRollChanged,
     Withdrawal,
 )
 from schemas.genesis import Genesis, RehearsalGenesis
 from schemas.notices import AdoptionBegun, AdoptionEnded, IntakePaused, IntakeResumed, RollLoaded
-from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
-from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, ControlRecord, Repeat, VotedRecord
+from schemas.verdicts import (
+    Acceptance,
+    Reason,
+    Rejection,
+    Status,
+    VerdictBatch,
+    WeighedVerdictBatch,
+)
+from schemas.voted import (
+    CHANGELOG_KEY,
+    FIRST_VOTE,
+    ControlRecord,
+    Repeat,
+    VotedRecord,
+    WeighedVotedRecord,
+)
 from schemas.votes import Flag, Kind, Malformed, Rule, RuledVoteBatch, Vote, VoteBatch
 from schemas.windows import WindowKey, WindowState
 from tests.strategies import batches
@@ -306,6 +322,44 @@ VERSION_1 += [
         "ae7475726e6f75745f71756f72756da3312f34a977697468647261776e9182a663686f696365a137"
         "a6726561736f6ea464656164a46c6f74739183a47469656492a137a138a5647261776ea138a6656c"
         "65637473c2",
+    ),
+]
+# What weights and revotes added.
+VERSION_1 += [
+    (
+        "weighed-roll",
+        WeighedRollChanged(
+            2**41, b"c" * 16, 3, True, 1_760_000_000_000, b"k" * 64, b"", [1, MAX_WEIGHT]
+        ),
+        decode_input,
+        "99a6726f6c6c2f32cf0000020000000000c4106363636363636363636363636363636303c3cf0000"
+        "0199c82cc000c4406b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b"
+        "6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6bc4009201ce3b9aca"
+        "00",
+    ),
+    (
+        "weighed-voted",
+        WeighedVotedRecord(
+            *(getattr(VOTED, name) for name in VOTED.__struct_fields__),
+            [Acceptance(1, MAX_WEIGHT, 3)],
+        ),
+        decode_voted,
+        "97a7766f7465642f32c410000102030405060708090a0b0c0d0e0fc42c6b6b6b6b6b6b6b6b6b6b6b"
+        "6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b00010000696969696969696991a24c319196c4"
+        "207272727272727272727272727272727272727272727272727272727272727272cf000000020000"
+        "0000cdffffc40869696969696969690292c4087878787878787878c4087979797979797979919400"
+        "a96475706c6963617465ad616c72656164795f766f74656402919301ce3b9aca0003",
+    ),
+    (
+        "weighed-verdicts",
+        WeighedVerdictBatch(
+            *(getattr(VERDICTS, name) for name in VERDICTS.__struct_fields__), [Acceptance(0, 2)]
+        ),
+        decode_verdicts,
+        "98aa76657264696374732f32c410000102030405060708090a0b0c0d0e0f03cf0000000200000000"
+        "cf00000001ffffffff929401a7696e76616c6964ab6e6f745f6f6e5f726f6c6c009402a96d616c66"
+        "6f726d6564a86e6f745f6a736f6e0093a967656e657369732f31c410000102030405060708090a0b"
+        "0c0d0e0fcf00000199c82cc0009193000200",
     ),
 ]
 by_type = pytest.mark.parametrize(
