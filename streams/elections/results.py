@@ -26,6 +26,8 @@ from streams.elections.definitions import (
 from streams.elections.rounds import BY_HAND, BY_LIST, BY_LOT, DEFAULT_RULES, Count, Outcome, Round
 from streams.elections.rules import shown
 
+NATION: Final = 0
+"""Instead of a region's id: the whole country."""
 BROKEN_BY: Final = {BY_LOT: "lot", BY_LIST: "list order", BY_HAND: "lot by hand"}
 """What broke a tie, other than an earlier round."""
 
@@ -42,6 +44,11 @@ class Seat:
     """In ballot order."""
     ballots: int
     count: Count
+
+    @property
+    def place(self) -> int:
+        """The region's id, or :data:`NATION`."""
+        return self.region.id if self.region else NATION
 
     def first_choices(self) -> dict[int, int]:
         """Candidate id -> votes in the first round."""

@@ -24,9 +24,6 @@ from streams.elections.results import ElectionResult, Seat, result_of
 from streams.elections.rounds import Round
 from streams.errors import ScrutinError
 
-NATION: Final = 0
-"""Instead of a region id: the count of the whole country."""
-
 READ_ELECTIONS: Final = """
 SELECT e.id, election_code, election_name, election_type, election_date, e.status, voting_method,
     e.description, (extract(epoch FROM starts_at) * 1000)::bigint,
@@ -238,7 +235,7 @@ async def _save(connection: asyncpg.Connection, result: ElectionResult) -> None:
             election_id,
         )
     for seat in result.seats:
-        region_id = seat.region.id if seat.region else NATION
+        region_id = seat.place
         counted = seat.count
         await connection.execute(
             WRITE_COUNT,

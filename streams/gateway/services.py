@@ -18,6 +18,7 @@ from streams.core.live_totals import totals_key
 from streams.core.polls import poll_key
 from streams.gateway.app import create_app
 from streams.gateway.client_address import TrustedProxies
+from streams.gateway.handlers.contests import contest_handlers
 from streams.gateway.handlers.elections import election_handlers
 from streams.gateway.handlers.live import live_handlers
 from streams.gateway.handlers.operators import operator_handlers
@@ -35,6 +36,7 @@ from streams.gateway.notices import NoticeFeed
 from streams.gateway.poll_store import Polls
 from streams.gateway.rabbitmq_sink import VoteQueue
 from streams.gateway.receipts import Receipts
+from streams.gateway.shared_results import SharedResults
 from streams.gateway.store import (
     LIVE_CONNECTIONS,
     LIVE_TIMEOUT_S,
@@ -190,6 +192,7 @@ def handlers_and_calls(
             *receipt_handlers(receipts=receipts, store=reads),
             *result_handlers(store=reads, polls=shown, zone=zone),
             *election_handlers(store=reads),
+            *contest_handlers(results=SharedResults(reads, subscriptions)),
             *live_handlers(subscriptions=subscriptions),
             *poll_handlers(polls=shown, cards=Cards(shown), views=views),
             *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),

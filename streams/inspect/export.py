@@ -44,10 +44,10 @@ class _Csv:
         self._writer.writeheader()
 
     def write(self, rows: Sequence[Row]) -> None:
-        self._writer.writerows({name: _inert(name, row[name]) for name in row} for row in rows)
+        self._writer.writerows({name: inert(name, row[name]) for name in row} for row in rows)
 
 
-def _inert(name: str, value: str | int | None) -> str | int | None:
+def inert(name: str, value: str | int | None) -> str | int | None:
     """A cell that no spreadsheet takes for a formula; hashes stay, because a roll is read again."""
     if isinstance(value, str) and name != "hash" and value.startswith(_FORMULA):
         return f"'{value}"

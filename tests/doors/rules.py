@@ -89,6 +89,7 @@ HTTP: Final[dict[str, Rule]] = {
     "header x-edit-token": Rule("ignored", "streams.gateway.poll_store.token_digest"),
     "header x-forwarded-for": Rule("ignored", "streams.gateway.client_address.address_of"),
     "header x-forwarded-proto": Rule("ignored", "streams.gateway.client_address.TrustedProxies"),
+    "header accept": _NOTHING,
     "header if-none-match": _NOTHING,
     "header x-request-id": Rule("ignored", "streams.gateway.middleware.RequestMiddleware"),
     "header origin": Rule("ignored", "streams.gateway.cors.CrossOrigin"),
@@ -98,6 +99,7 @@ HTTP: Final[dict[str, Rule]] = {
 }
 
 SOCKETS: Final[dict[str, Rule]] = {
+    "contest:str": _ROOM,
     "law_id:str": _ROOM,
     "poll_id:str": _ROOM,
     "/ws/elections/{election_id:str} election_id:str": _ROOM,

@@ -1,0 +1,340 @@
+"""The result of any contest as one document, which says how far it is and how old. Pure.
+
+Laws, polls and elections have the same form. Nobody is `elected` before the result is final, and
+nothing is shown of a contest whose counts are hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from streams.elections.results import NATION, ElectionResult, Seat
+from streams.elections.rounds import Outcome
+
+VERSION: Final = "2"
+"""Of the form. A field is only ever added to it."""
+
+
+class Phase(StrEnum):
+    """How far a contest is."""
+
+    ANNOUNCED = "announced"
+    """It opens later."""
+    VOTING = "voting"
+    COUNTING = "counting"
+    """Closed; the last votes that were cast in time are being counted."""
+    FINAL = "final"
+    """Closed, and every vote cast in time is counted."""
+    NOT_ENFORCED = "not_enforced"
+    """Closed by a deployment whose closing has no effect on votes, so no result is final."""
+    UNANNOUNCED = "unannounced"
+    """It has votes, and nobody announced it."""
+
+
+class ChoiceResult(msgspec.Struct, frozen=True):
+    """What one choice has."""
+
+    id: str
+    """As in votes."""
+    name: str
+    votes: int
+    """Of a ranked contest: first choices."""
+    share: float | None
+    """Of the votes for a choice, from 0 to 1 in four digits; null without votes."""
+    leading: bool = False
+    """Most votes before the result is final, in a ranked contest after its last round."""
+    elected: bool = False
+    tied: bool = False
+    withdrawn: str | None = None
+    """Why the candidate does not stand any more."""
+    party: str | None = None
+    """Code of the party."""
+    color: str | None = None
+    """Of the party, as its definition has it."""
+    photo_url: str | None = None
+
+
+class SeatResult(msgspec.Struct, frozen=True):
+    """The count of a region, or of the whole country."""
+
+    region_id: int | None
+    region: str | None
+    ballots: int
+    blank: int
+    outcome: str
+    """An :class:`~streams.elections.rounds.Outcome`."""
+    margin: int | None
+    """Votes between the first two in the last round; null with fewer than two."""
+    choices: list[ChoiceResult]
+    """Most votes first."""
+    rounds: list[dict[str, Any]]
+
+
+class PartyResult(msgspec.Struct, frozen=True):
+    """What a party has in the whole country."""
+
+    code: str | None
+    name: str | None
+    color: str | None
+    votes: int
+    seats: int
+    """Won once the result is final; led in before."""
+
+
+class Turnout(msgspec.Struct, frozen=True):
+    """How many took part."""
+
+    ballots: int
+    blank: int | None = None
+    eligible: int | None = None
+    share: float | None = None
+    """Ballots over eligible voters, from 0 to 1 in four digits; null if their number is unknown."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Up to where a partition of the input log is counted."""
+
+    partition: int
+    offset: int
+    """Of the last record whose votes are in the result."""
+
+
+class ContestResult(msgspec.Struct, frozen=True):
+    """The result of a contest as of one moment of the database."""
+
+    version: str
+    id: str
+    kind: str | None
+    """`law`, `election` or `poll`; null for a contest that nobody announced."""
+    title: str | None
+    method: str | None
+    """Of an election: `single_choice` or another method."""
+    phase: str
+    """A :class:`Phase`."""
+    opens_at: datetime | None
+    closes_at: datetime | None
+    closed_at: datetime | None
+    hidden: bool
+    """Counts are not shown before the result is final."""
+    total_votes: int
+    choices: list[ChoiceResult]
+    """Of the whole contest, most votes first; none if its candidates stand in regions."""
+    seats: dict[str, SeatResult]
+    """Of an election, by the id of the region; `0` for the whole country."""
+    parties: list[PartyResult]
+    turnout: Turnout
+    updated_at: datetime | None
+    """When a total of this contest changed last."""
+    read_at: datetime
+    """When the database was asked."""
+    position: list[Position]
+    """Votes up to here are counted, later ones are not."""
+    proof: dict[str, Any] | None
+    """Once it is closed: where each partition of the log closed, and how many have passed it."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When and up to where a result was read."""
+
+    read_at: datetime
+    position: list[Position]
+
+
+class ContestFacts(msgspec.Struct, frozen=True):
+    """What the database says about a contest, beside its totals."""
+
+    id: str
+    kind: str | None = None
+    title: str | None = None
+    state: str | None = None
+    """Of its life cycle; None: it was not announced."""
+    choices: tuple[str, ...] | None = None
+    """Allowed ones, if they are limited."""
+    names: Mapping[str, str] = {}
+    """Texts of choices, where they are not their own."""
+    opens_at: datetime | None = None
+    closes_at: datetime | None = None
+    updated_at: datetime | None = None
+    hidden: bool = False
+    proof: Mapping[str, Any] | None = None
+
+
+def phase_of(state: str | None, proof: Mapping[str, Any] | None) -> Phase:
+    """How far a contest is."""
+    if state is None:
+        return Phase.UNANNOUNCED
+    if state in {"draft", "open"}:
+        return Phase.ANNOUNCED if state == "draft" else Phase.VOTING
+    if proof is None or not proof["enforced"]:
+        return Phase.NOT_ENFORCED
+    return Phase.FINAL if proof["final"] else Phase.COUNTING
+
+
+def result_of_totals(
+    facts: ContestFacts, totals: Mapping[str, int], moment: Moment
+) -> ContestResult:
+    """The result of a law or a poll.
+
+    Args:
+        facts: about the contest.
+        totals: choice -> votes; a hidden contest has one total without a name.
+        moment: of the totals.
+    """
+    total = sum(totals.values())
+    phase = phase_of(facts.state, facts.proof)
+    named = () if facts.hidden else {*totals, *(facts.choices or ())}
+    most = max((totals.get(choice, 0) for choice in named), default=0)
+    ahead = [choice for choice in named if most and totals.get(choice, 0) == most]
+    choices = [
+        ChoiceResult(
+            choice,
+            facts.names.get(choice, choice),
+            totals.get(choice, 0),
+            _share(totals.get(choice, 0), total),
+            leading=choice in ahead and len(ahead) == 1 and phase is not Phase.FINAL,
+            elected=choice in ahead and len(ahead) == 1 and phase is Phase.FINAL,
+            tied=choice in ahead and len(ahead) > 1,
+        )
+        for choice in named
+    ]
+    return _whole(facts, phase, total, choices, moment, turnout=Turnout(total))
+
+
+def result_of_election(facts: ContestFacts, found: ElectionResult, moment: Moment) -> ContestResult:
+    """The result of an election.
+
+    Args:
+        facts: about its contest.
+        found: its count, from the same moment.
+        moment: of the count.
+    """
+    conduct = found.election.conduct
+    seats = {} if facts.hidden else {str(s.place): _seat(found, s) for s in found.seats}
+    nation = seats.get(str(NATION))
+    known = {party.code: party for party in found.definitions.parties.values()}
+    parties = [
+        PartyResult(
+            code,
+            known[code].name if code in known else None,
+            known[code].color if code in known else None,
+            votes,
+            won,
+        )
+        for code, votes, won in ([] if facts.hidden else found.parties())
+    ]
+    turnout = Turnout(
+        found.ballots,
+        None if facts.hidden else found.blanks,
+        conduct.eligible,
+        None if not conduct.eligible else _share(found.ballots, conduct.eligible),
+    )
+    whole = _whole(
+        facts,
+        phase_of(facts.state, facts.proof),
+        found.ballots,
+        [] if nation is None else nation.choices,
+        moment,
+        turnout=turnout,
+    )
+    return msgspec.structs.replace(
+        whole,
+        title=found.election.name,
+        method=found.election.method,
+        seats=seats,
+        parties=parties,
+    )
+
+
+def _whole(
+    facts: ContestFacts,
+    phase: Phase,
+    total: int,
+    choices: list[ChoiceResult],
+    moment: Moment,
+    *,
+    turnout: Turnout,
+) -> ContestResult:
+    proof = facts.proof
+    return ContestResult(
+        VERSION,
+        facts.id,
+        facts.kind,
+        facts.title,
+        None,
+        phase,
+        facts.opens_at,
+        facts.closes_at,
+        proof["closed_at"] if proof is not None and phase is not Phase.NOT_ENFORCED else None,
+        facts.hidden,
+        total,
+        sorted(choices, key=lambda one: (-one.votes, one.name, one.id)),
+        {},
+        [],
+        turnout,
+        facts.updated_at,
+        moment.read_at,
+        moment.position,
+        dict(proof) if proof is not None else None,
+    )
+
+
+def _seat(found: ElectionResult, seat: Seat) -> SeatResult:
+    outcome = found.outcome(seat)
+    first, withdrawn = seat.first_choices(), found.withdrawn()
+    valid = sum(first.values())
+    last = [votes for _, votes in seat.count.rounds[-1].votes] if seat.count.rounds else []
+    choices = []
+    for candidate in seat.candidates:
+        name = str(candidate.id)
+        party = found.definitions.parties.get(candidate.party_id or 0)
+        first_of_all = seat.count.elected == name
+        choices.append(
+            ChoiceResult(
+                name,
+                candidate.name,
+                first[candidate.id],
+                _share(first[candidate.id], valid),
+                leading=first_of_all and outcome is Outcome.LEADING,
+                elected=first_of_all and outcome is Outcome.ELECTED,
+                tied=name in seat.count.tied,
+                withdrawn=withdrawn.get(name),
+                party=party.code if party else None,
+                color=party.color if party else None,
+                photo_url=candidate.photo_url,
+            )
+        )
+    return SeatResult(
+        seat.region.id if seat.region else None,
+        seat.region.name if seat.region else None,
+        seat.ballots,
+        seat.count.blank,
+        outcome,
+        last[0] - last[1] if len(last) > 1 else None,
+        sorted(choices, key=lambda one: (-one.votes, one.name, one.id)),
+        found.rounds(seat),
+    )
+
+
+def _share(votes: int, total: int) -> float | None:
+    return round(votes / total, 4) if total else None
+
+
+def change_between(old: Any, new: Any) -> Any:
+    """A JSON merge patch (RFC 7396) that makes one document of another.
+
+    Args:
+        old: JSON value, in which no field of an object is null on purpose where `new` has none.
+        new: JSON value.
+    """
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    patch = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        if name not in old or old[name] != value:
+            patch[name] = change_between(old.get(name), value)
+    return patch

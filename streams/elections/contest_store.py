@@ -1,0 +1,99 @@
+"""Reads the result of any contest from PostgreSQL, all of it as of one moment."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from streams.adapters.postgres.connection import migrated, translated
+from streams.adapters.postgres.statements import POLL_TEXTS
+from streams.core.polls import POLL_PREFIX, is_number
+from streams.elections.contest_result import (
+    ContestFacts,
+    ContestResult,
+    Moment,
+    Position,
+    result_of_election,
+    result_of_totals,
+)
+from streams.elections.definitions import Definitions
+from streams.elections.store import find, read_result
+
+READ_CONTEST: Final = """
+SELECT c.kind, c.title, c.state, c.choices, c.opens_at, c.closes_at, c.updated_at,
+    EXISTS (SELECT 1 FROM hidden_contests AS h WHERE h.contest_id = c.contest_id) AS hidden,
+    to_jsonb(f) - ARRAY['contest_id', 'command_id'] AS proof
+FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
+WHERE c.contest_id = $1
+"""
+READ_TOTALS: Final = """
+SELECT split_part(choice, '>', 1), sum(votes)::bigint, max(updated_at)
+FROM contest_results WHERE contest_id = $1 GROUP BY 1
+"""
+READ_POSITION: Final = """
+SELECT partition, source_offset FROM sink_offsets ORDER BY partition
+"""
+
+
+async def read_contest_result(
+    connection: asyncpg.Connection, contest: str, definitions: Definitions
+) -> ContestResult | None:
+    """The result of a contest; None if it was not announced and has no votes.
+
+    Raises:
+        ScrutinError: the database is not migrated.
+        ServiceUnavailable: the database does not answer.
+    """
+    where: dict[str, object] = {"contest": contest}
+    async with (
+        translated(where),
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        with migrated("tables for contests", where):
+            row = await connection.fetchrow(READ_CONTEST, contest)
+            totals = await connection.fetch(READ_TOTALS, contest)
+        if row is None and not totals:
+            return None
+        position = [Position(*each) for each in await connection.fetch(READ_POSITION)]
+        moment = Moment(await connection.fetchval("SELECT now()"), position)
+        facts = ContestFacts(contest) if row is None else _facts(contest, row)
+        changed = [each[2] for each in totals]
+        if changed:
+            facts = msgspec.structs.replace(facts, updated_at=max(changed))
+        election = find(definitions, contest)
+        if election is not None and election.contest == contest:
+            found = await read_result(connection, definitions, election)
+            return result_of_election(facts, found, moment)
+        names = await _names(connection, contest)
+        votes = {each[0]: each[1] for each in totals}
+        if facts.hidden:
+            votes = {"": sum(votes.values())}
+        return result_of_totals(msgspec.structs.replace(facts, names=names), votes, moment)
+
+
+def _facts(contest: str, row: asyncpg.Record) -> ContestFacts:
+    proof = row["proof"]
+    return ContestFacts(
+        contest,
+        kind=row["kind"],
+        title=row["title"],
+        state=row["state"],
+        choices=None if row["choices"] is None else tuple(row["choices"]),
+        opens_at=row["opens_at"],
+        closes_at=row["closes_at"],
+        updated_at=row["updated_at"],
+        hidden=row["hidden"],
+        proof=None if proof is None else msgspec.json.decode(proof),
+    )
+
+
+async def _names(connection: asyncpg.Connection, contest: str) -> dict[str, str]:
+    number = contest.removeprefix(POLL_PREFIX)
+    if number == contest or not is_number(number):
+        return {}
+    row = await connection.fetchrow(POLL_TEXTS, int(number))
+    if row is None:
+        return {}
+    return {str(n): text for n, text in zip(row["numbers"], row["options"], strict=True)}

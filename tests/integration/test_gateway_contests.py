@@ -1,0 +1,126 @@
+"""The result of any contest over HTTP, as a table, as events and on a socket."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from streams.devstack import Stack
+from streams.load.programs import child_environment, gateway
+from tests.harness import database
+from tests.integration.gateway_harness import NO_LIMITS, Client, client_of
+from tests.integration.sink_harness import own_database
+from tests.unit.elections.test_contest_result import applied
+
+DEFINED = """
+INSERT INTO regions (id, region_code, region_name) VALUES (5, 'N', 'North'), (6, 'S', 'South');
+INSERT INTO elections (id, election_code, election_name, voting_method)
+VALUES (7, 'E7', 'Elections', 'single_choice');
+INSERT INTO candidates (id, election_id, region_id, first_name, last_name)
+VALUES (1, 7, 5, 'Ada', '=1+1'), (2, 7, 5, 'Bo', 'B'), (3, 7, 6, 'Cy', 'C');
+"""
+COUNTED = [("L1", "oui", 3), ("L1", "non", 1), ("election:7", "1", 4), ("election:7", "3", 2)]
+COUNT = """
+INSERT INTO contest_results (contest_id, choice, votes) VALUES ($1, $2, $3)
+ON CONFLICT (contest_id, choice) DO UPDATE SET votes = excluded.votes, updated_at = now()
+"""
+
+
+async def test_one_form_for_every_contest(stack: Stack, tmp_path: Path) -> None:
+    async with own_database(stack) as settings:
+        env = child_environment(stack.env(), POSTGRES_DB=settings.postgres_db, **NO_LIMITS)
+        db = await database(settings)
+        try:
+            await db.execute(DEFINED)
+            await db.executemany(
+                COUNT,
+                [
+                    ("L1", "oui", 3),
+                    ("L1", "non", 1),
+                    ("election:7", "1", 4),
+                    ("election:7", "3", 2),
+                ],
+            )
+            async with gateway(env, tmp_path) as program, client_of(program) as client:
+                await program.ready()
+                await a_law(client)
+                await an_election(client)
+                await what_watchers_get(client, db)
+        finally:
+            await db.close()
+
+
+async def a_law(client: Client) -> None:
+    async with client.session.get(f"{client.base}/v2/contests/L1") as answer:
+        found = await answer.json()
+        assert (answer.status, found["phase"], found["total_votes"]) == (200, "unannounced", 4)
+        assert [(one["id"], one["votes"]) for one in found["choices"]] == [("oui", 3), ("non", 1)]
+        tag = answer.headers["ETag"]
+    headers = {"If-None-Match": f'"other", {tag}'}
+    async with client.session.get(f"{client.base}/v2/contests/L1", headers=headers) as answer:
+        assert (answer.status, await answer.read(), answer.headers["ETag"]) == (304, b"", tag)
+    for name in ("none", "L%00", "none.csv", "x" * 400):
+        status, _ = await client.get(f"/v2/contests/{name}")
+        assert status in {400, 404}
+        status, _ = await client.get(f"/v2/contests/{name}/events")
+        assert status in {400, 404}
+
+
+async def an_election(client: Client) -> None:
+    status, found = await client.get("/v2/contests/election:7")
+    assert (status, found["title"], found["total_votes"]) == (200, "Elections", 6)
+    assert sum(seat["ballots"] for seat in found["seats"].values()) == 6
+    for path, headers in (("election:7.csv", {}), ("election:7", {"Accept": "text/csv"})):
+        url = f"{client.base}/v2/contests/{path}"
+        async with client.session.get(url, headers=headers) as answer:
+            assert answer.headers["Content-Type"].startswith("text/csv")
+            rows = list(csv.DictReader(io.StringIO(await answer.text())))
+        assert [(r["region"], r["choice_id"], r["votes"]) for r in rows] == [
+            ("North", "1", "4"),
+            ("North", "2", "0"),
+            ("South", "3", "2"),
+        ]
+        assert rows[0]["name"] == "Ada =1+1"
+
+
+async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:
+    url = f"{client.base}/v2/contests/election:7"
+    async with (
+        client.session.get(f"{url}/events") as stream,
+        client.session.ws_connect(f"{url}/socket") as socket,
+    ):
+        events = _events(stream)
+        kind, document = await anext(events)
+        first = await socket.receive_json()
+        assert (kind, first["type"]) == ("result", "result")
+        on_socket = first["data"]
+        await db.execute(COUNT, "election:7", "3", 9)
+        while document["total_votes"] != 13:
+            kind, data = await anext(events)
+            if kind == "patch":
+                document = applied(document, data)
+                assert "5" not in data.get("seats", {}), "nothing changed in the north"
+        while on_socket["total_votes"] != 13:
+            message = await socket.receive_json()
+            if message["type"] == "patch":
+                on_socket = applied(on_socket, message["data"])
+        for found in (document, on_socket):
+            assert sum(seat["ballots"] for seat in found["seats"].values()) == 13
+            assert found["seats"]["6"]["choices"][0]["votes"] == 9
+
+
+async def _events(stream: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    kind = ""
+    async for line in stream.content:
+        name, _, value = line.decode().strip().partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            yield kind, json.loads(value)
