@@ -176,6 +176,9 @@ class Conduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """Share of the eligible voters whose ballots make the election valid, such as `1/4`."""
     winner_quorum: str | None = None
     """Share of all ballots that an elected candidate needs in the last round."""
+    undeclared_write_in: str | None = None
+    """A choice of a single-choice contest that stands for candidates nobody declared: it counts,
+    and cannot be elected."""
     eligible: int | None = None
     """A fact: the number of voters on the roll."""
     seed_commitment: str | None = None

@@ -127,6 +127,9 @@ def _seed_fault(conduct: Conduct) -> str | None:
 
 
 def _choices_fault(conduct: Conduct, choices: frozenset[str]) -> str | None:
+    write_in = conduct.undeclared_write_in
+    if write_in is not None and write_in not in choices:
+        return f"undeclared_write_in is {write_in!r}, which is not one of the choices"
     gone = [each.choice for each in conduct.withdrawn]
     if len(set(gone)) < len(gone) or not choices.issuperset(gone):
         return "a withdrawn candidate does not stand, or is withdrawn twice"

@@ -35,6 +35,7 @@ from streams.core.conduct import (
     without_facts,
 )
 from streams.core.dates import parse_begin, parse_end
+from streams.core.file_rows import place_of
 from streams.core.keys import ELECTION_PREFIX, MAX_CONTEST_BYTES, is_contest_name
 from streams.core.polls import POLL_PREFIX
 from streams.core.ranking import SEPARATOR, TOGETHER
@@ -405,8 +406,10 @@ def from_table(rows: Iterable[Mapping[str, Any]], zone: tzinfo = UTC) -> list[Co
                 )
             )
         except (KeyError, ValueError, TypeError) as error:
+            place, where = place_of(row, "the table", number)
             raise ContestRefused(
-                f"Row {number} is no contest: {error}",
+                f"{place} is no contest: {error}",
+                where=where,
                 todo="A contest has id, kind, title, choices, roll, opens and closes; id is needed",
             ) from error
     return drafts

@@ -83,7 +83,8 @@ def plurality(
         Inactive.WITHDRAWN: sum(votes.pop(name) for name in standing.skipped if name in votes),
     }
     inactive = tuple((reason, number) for reason, number in reasons.items() if number)
-    best = _leaders({name: n for name, n in votes.items() if name not in standing.barred})
+    barred = {*standing.barred, conduct.undeclared_write_in}
+    best = _leaders({name: n for name, n in votes.items() if name not in barred})
     if not best and not inactive:
         return Count((), None, (), uncountable, blank, Outcome.NOBODY)
     chosen = standing.of_the_best(best)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from schemas.control import Conduct, Contest, ContestMethod, ContestRoll, RankedRules
 from streams.core.contests import draft
 from streams.core.dates import parse_begin, parse_end
+from streams.core.file_rows import place_of
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.texts import is_plain
 from streams.elections.rules import read_rules
@@ -245,9 +246,10 @@ def _by_id(table: str, tables: Mapping[str, list[Row]], make: Any) -> dict[int, 
             if found.setdefault(one.id, one) != one:
                 raise ValueError(f"id {one.id} occurs twice with different content")
         except (ValueError, TypeError, OverflowError) as error:
+            place, where = place_of(row, table, number)
             raise ElectionsRefused(
-                f"Row {number} of {table} is invalid: {error}",
-                where={"table": table, "row": number},
+                f"{place} is invalid: {error}",
+                where=where,
                 todo="docs/elections.md lists the columns",
             ) from error
     return found

@@ -68,8 +68,10 @@ def read_rules(value: Any, *, ranked: bool) -> tuple[RankedRules | None, Conduct
         fields = json.loads(value) if isinstance(value, str) else value
     if not isinstance(fields, dict):
         raise ValueError("rules are neither the name of a preset nor an object")
-    conduct = _conduct({n: field for n, field in fields.items() if n in CONDUCT_SETTINGS})
-    own = {name: field for name, field in fields.items() if name not in CONDUCT_SETTINGS}
+    # A ranked election has its own rule of that name.
+    settings = CONDUCT_SETTINGS - {"undeclared_write_in"} if ranked else CONDUCT_SETTINGS
+    conduct = _conduct({name: field for name, field in fields.items() if name in settings})
+    own = {name: field for name, field in fields.items() if name not in settings}
     if not ranked:
         if own:
             raise ValueError(f"the rule {min(own)} is for ranked elections only")
@@ -101,7 +103,7 @@ def shown(rules: RankedRules | None, conduct: Conduct) -> dict[str, Any]:
         return settings
     name = next((name for name, preset in PRESETS.items() if preset == rules), None)
     fields: dict[str, Any] = msgspec.to_builtins(rules)
-    return {"preset": name, **fields, **settings}
+    return {"preset": name, **settings, **fields}
 
 
 def _preset(name: Any) -> RankedRules:

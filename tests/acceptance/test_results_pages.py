@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from playwright.async_api import Locator, Page, expect
 
+from schemas.control import Conduct, Withdrawal
 from streams.devstack import Stack
 from streams.elections.definitions import Definitions, merged, read
 from streams.elections.store import write_definitions
@@ -35,6 +37,7 @@ ELECTIONS: dict[str, list[dict[str, Any]]] = {
         {"id": 1, "election_name": "President", "voting_method": "single_choice"},
         {"id": 2, "election_name": "Assembly", "voting_method": "single_choice"},
         {"id": 3, "election_name": "Mayor", "voting_method": "ranked_choice"},
+        {"id": 4, "election_name": "Chair", "voting_method": "single_choice"},
     ],
     "candidates": [
         {"id": 1, "election_id": 1, "last_name": "Roy", "party_id": 1},
@@ -46,6 +49,8 @@ ELECTIONS: dict[str, list[dict[str, Any]]] = {
         {"id": 31, "election_id": 3, "last_name": "First"},
         {"id": 32, "election_id": 3, "last_name": "Second"},
         {"id": 33, "election_id": 3, "last_name": "Third"},
+        {"id": 41, "election_id": 4, "last_name": "Roy"},
+        {"id": 42, "election_id": 4, "last_name": "Cyr"},
     ],
 }
 
@@ -75,12 +80,13 @@ class Figures:
                 *(contest, choice, votes),
             )
 
-    async def announce(self, contest: str, kind: str) -> None:
+    async def announce(self, contest: str, kind: str, conduct: Conduct | None = None) -> None:
         """Open a contest."""
+        held = None if conduct is None else msgspec.json.encode(conduct).decode()
         await self._db.execute(
-            "INSERT INTO contests (contest_id, kind, title, state, roll, command_id, number)"
-            " VALUES ($1, $2, $1, 'open', 'redis', $3, 1)",
-            *(contest, kind, b"open" + contest.encode()),
+            "INSERT INTO contests (contest_id, kind, title, state, roll, command_id, number,"
+            " conduct) VALUES ($1, $2, $1, 'open', 'redis', $3, 1, $4::text::jsonb)",
+            *(contest, kind, b"open" + contest.encode(), held),
         )
 
     async def close(self, contest: str, *, enforced: bool = True) -> None:
@@ -124,6 +130,7 @@ async def test_pages_of_results(stack: Stack, tmp_path: Path) -> None:
                     await country_wide(ann, figures, tmp_path)
                     await by_region(ann, figures, tmp_path)
                     await ranked(ann, bob, figures, tmp_path)
+                    await held(ann, bob, figures, tmp_path)
                     await unknown_names(ann, figures)
                     await ann.open("/election/3")
                     await expect(ann.page.get_by_text("Live", exact=True)).to_be_visible()
@@ -236,6 +243,34 @@ async def ranked(ann: Window, bob: Window, figures: Figures, pictures: Path) -> 
     wide = await bob.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390, "the page is wider than a phone"
     await bob.page.screenshot(path=pictures / "ranked-phone.png", full_page=True)
+
+
+async def held(ann: Window, bob: Window, figures: Figures, pictures: Path) -> None:
+    """Hidden until it is closed; then it says who withdrew, and why nobody is elected."""
+    conduct = Conduct(
+        hidden=True,
+        turnout_quorum="1/2",
+        eligible=10,
+        withdrawn=(Withdrawal("42", "withdrawn on Tuesday"),),
+    )
+    await figures.announce("election:4", "election", conduct)
+    await figures.vote("election:4", [("41", None, 2), ("42", None, 1), (">", None, 1)])
+    await ann.open("/election/4")
+    await expect(ann.page.get_by_text("The result is shown once voting has closed")).to_be_visible()
+    await expect(ann.page.get_by_text("Turnout: 4 of 10 voters, 40%")).to_be_visible()
+    await expect(bar(ann.page, "Roy")).to_be_hidden()
+    await ann.accessible()
+    await ann.page.screenshot(path=pictures / "hidden.png", full_page=True)
+    await figures.close("election:4")
+    await expect(bar(ann.page, "Roy")).to_contain_text("2 · 100%")
+    await expect(ann.page.get_by_text("The quorum is not reached")).to_be_visible()
+    await expect(ann.page.get_by_text("Cyr: withdrawn on Tuesday.")).to_be_visible()
+    await expect(ann.page.get_by_text("1 vote for candidates who do not stand")).to_be_visible()
+    await expect(ann.page.get_by_text("elected", exact=True)).to_have_count(0)
+    await ann.accessible()
+    await ann.page.screenshot(path=pictures / "quorum.png", full_page=True)
+    await bob.open("/election/4")
+    await expect(bob.page.get_by_text(re.compile("Le quorum n.est pas atteint"))).to_be_visible()
 
 
 async def unknown_names(ann: Window, figures: Figures) -> None:

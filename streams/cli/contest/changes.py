@@ -13,6 +13,7 @@ from streams.adapters.postgres.connection import translated
 from streams.cli.contest.show import details, print_details
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import console, run, write_json
+from streams.cli.table_files import read_csv
 from streams.errors import SettingsError
 from streams.settings.model import Settings
 
@@ -82,8 +83,7 @@ def read_table(file: Path) -> list[dict[str, Any]]:
 
             table: list[dict[str, Any]] = parquet.read_table(file).to_pylist()
             return table
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            return list(csv.DictReader(lines))
+        return list(read_csv(file))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise SettingsError(
             f"The file cannot be read: {error}",

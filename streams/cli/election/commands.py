@@ -24,6 +24,7 @@ from streams.cli.election.facts import (
 from streams.cli.election.show import render_result
 from streams.cli.issuing import WaitOption, issuing, passed
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
+from streams.cli.table_files import read_csv
 from streams.cli.values import contest_name
 from streams.core.contests import create
 from streams.elections.definitions import (
@@ -181,8 +182,7 @@ def _read_file(file: Path) -> Tables:
             from pyarrow import parquet  # noqa: PLC0415 - slow to load
 
             return {file.stem: parquet.read_table(file).to_pylist()}
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            return {file.stem: list(csv.DictReader(lines))}
+        return {file.stem: list(read_csv(file))}
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise SettingsError(
             f"The file cannot be read: {error}",

@@ -47,6 +47,10 @@ export async function electionPage(main, id, leave) {
   leave(() => { clearTimeout(timer); timer = 0; });
 }
 
+function turnoutText({ ballots, eligible, blank }) {
+  return [eligible ? t("turnoutOf", ballots, eligible, percent(ballots, eligible)) : "", blank ? t("blanks", blank) : ""].filter(Boolean).join(" ");
+}
+
 const named = (candidate) => `${candidate.name}${candidate.party_code ? ` (${candidate.party_code})` : ""}`;
 
 class Count {
@@ -68,7 +72,7 @@ class Count {
     const waiting = total - count.total_votes;
     this.total.textContent = t("votes", count.total_votes);
     this.note.textContent = [t("countedAt", clock(Date.parse(count.counted_at))), waiting > 0 ? t("moreVotes", waiting) : "",
-      count.uncountable ? t("uncountable", count.uncountable) : ""].join(" ");
+      count.hidden ? t("hiddenNote") : "", turnoutText(count.turnout), count.uncountable ? t("uncountable", count.uncountable) : ""].filter(Boolean).join(" ");
     count.seats.forEach((seat, n) => this.seats[n] && this.seats[n].update(seat, count.final));
     if (count.seats.length > 1 && count.parties.some((p) => p.party_code)) this.parties.replaceChildren(partyTable(count));
     for (const region of count.by_region) this.region(region, count.seats[0].candidates);
@@ -107,9 +111,21 @@ class Seat {
     const votes = this.ranked ? (last ? last.votes : {}) : Object.fromEntries(seat.candidates.map((c) => [c.candidate_id, c.votes]));
     const notes = Object.fromEntries(this.ranked ? seat.rounds.flatMap((r) => r.eliminations.map((name) => [name, t("outIn", r.round)])) : []);
     this.total.textContent = t("votes", seat.ballots);
-    this.note.textContent = seat.tied.length ? t("tiedNames", seat.tied.map((id) => this.names[id]).join(", ")) : "";
+    this.note.textContent = this.remarks(seat).join(" ");
+    this.element.hidden = seat.outcome === "hidden";
     this.bars.update(votes, { total: sum(votes), lead: won === null ? [] : [String(won)], word: t(final ? "elected" : "lead"), notes });
     if (this.ranked && last) this.rounds.replaceChildren(this.details(seat));
+  }
+
+  // What a voter must know beside the figures: who does not stand any more, and why nobody is elected.
+  remarks(seat) {
+    const names = (ids) => ids.map((id) => this.names[id]).join(", ");
+    const about = seat.lot_between.length ? seat.lot_between : seat.missed === null ? [] : [seat.missed];
+    const withdrawn = seat.rounds.length ? seat.rounds[0].inactive.withdrawn : 0;
+    return [seat.tied.length && seat.outcome === "tied" ? t("tiedNames", names(seat.tied)) : "",
+      t(`out_${seat.outcome}`, names(about)) || "",
+      ...seat.candidates.filter((c) => c.withdrawn).map((c) => t("noLonger", c.name, c.withdrawn)),
+      withdrawn ? t("withdrawnVotes", withdrawn) : ""].filter(Boolean);
   }
 
   details(seat) {

@@ -170,7 +170,7 @@ def test_rows_of_a_file_become_drafts() -> None:
     [{}, {"id": "C-1", "state": "open"}, {"id": "C-1", "kind": "vote"}, {"id": "1", "opens": "x"}],
 )
 def test_a_row_that_is_no_contest_is_numbered(row: dict[str, str]) -> None:
-    with pytest.raises(ContestRefused, match="Row 2 is no contest"):
+    with pytest.raises(ContestRefused, match="Row 2 of the table is no contest"):
         from_table([{"id": "C-0"}, row])
 
 

@@ -15,6 +15,7 @@ from streams.core import ranking
 from streams.core.ranking import to_text
 from streams.elections.counting import instant_runoff, plurality
 from streams.elections.rounds import BY_HAND, BY_LOT, Count, Inactive, Outcome
+from streams.elections.rules import read_rules
 from tests.unit.elections.test_counting import marks
 
 BY_DRAW = RankedRules(tie_break=TieBreak.LOT)
@@ -189,3 +190,10 @@ def test_no_ballot_is_lost_when_candidates_withdraw(
     for one in count.rounds:
         assert one.active + one.exhausted + one.blank + count.uncountable == len(ballots)
     assert count.elected not in gone
+
+
+def test_undeclared_write_ins_never_win_a_single_choice() -> None:
+    _, held = read_rules({"undeclared_write_in": "3"}, ranked=False)
+    count = single({"1": 2, "2": 3, "3": 9}, held)
+    assert (count.elected, dict(count.rounds[0].votes)["3"]) == ("2", 9)
+    assert single({"3": 9}, held).outcome is Outcome.NOBODY

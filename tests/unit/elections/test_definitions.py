@@ -215,3 +215,14 @@ def test_candidates_of_all_regions_are_counted_for_the_whole_country() -> None:
     [seat] = result.seats
     assert (seat.region, seat.count.elected, seat.count.tied) == (None, None, ("1", "2"))
     assert result.by_region == {10: {1: 2}, 20: {2: 3}}
+
+
+def test_an_error_names_the_line_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "candidates.csv"
+    rows = ["id,election_id,last_name,bio", '7,1,Roy,"two', 'lines"', "", "8,1,Cyr,", "nine,1,Lee,"]
+    file.write_text("\n".join(rows))
+    tables = read_tables([file])
+    assert [row.line for row in tables["candidates"]] == [2, 5, 6]  # type: ignore[attr-defined]
+    with pytest.raises(ElectionsRefused, match=r"Line 6 of candidates\.csv is invalid") as caught:
+        read(tables)
+    assert caught.value.where == {"file": "candidates.csv", "line": 6}
