@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Final
 
 from schemas.codec import encode
-from schemas.control import KEY_BYTES, ContestKind, RollChanged
+from schemas.control import KEY_BYTES, ContestKind, RollChanged, WeighedRollChanged
 from schemas.notices import RollLoaded
 from schemas.votes import Kind
 from streams.adapters.kafka.writer import LogWriter
@@ -26,7 +26,7 @@ from streams.core.records import OutRecord
 from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 
 RECORD_KEYS: Final = 15_000
-"""Keys in a record: half of Kafka's limit."""
+"""Keys in a record: half of Kafka's limit, or five ninths with their weights."""
 
 _WHERE: Final[dict[str, object]] = {"table": "roll_loads"}
 
@@ -60,15 +60,32 @@ def vote_kind(contest: str) -> Kind:
     return Kind.LAW if kind_of(contest) is ContestKind.LAW else Kind.CANDIDATE
 
 
+def weights_by_key(weights: Mapping[str, int], contests: Sequence[str]) -> dict[bytes, int]:
+    """Weights by voter key, from weights by hash.
+
+    Args:
+        weights: of hashes as voters send them.
+        contests: see :func:`pack`.
+    """
+    named = [(contest, vote_kind(contest)) for contest in contests] or [("", Kind.LAW)]
+    return {
+        voter_key(normalise_hash(entry), contest, kind): weight
+        for entry, weight in weights.items()
+        for contest, kind in named
+    }
+
+
 @dataclass
 class RollCommand:
     """One roll command, in as many records as it needs.
 
     Args:
         writer: to Kafka.
+        weights: of keys whose votes do not count once.
     """
 
     writer: LogWriter
+    weights: Mapping[bytes, int] = field(default_factory=dict)
     command_id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     issued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     _sequence: dict[int, int] = field(default_factory=dict)
@@ -102,14 +119,15 @@ class RollCommand:
     ) -> OutRecord:
         sequence = self._sequence.get(partition, 0)
         self._sequence[partition] = sequence + 1
-        record = RollChanged(
-            number=self.issued_ms,
-            command_id=self.command_id,
-            sequence=sequence,
-            last=last,
-            issued_ms=self.issued_ms,
-            added=added,
-            withdrawn=withdrawn,
+        keys = [added[at : at + KEY_BYTES] for at in range(0, len(added), KEY_BYTES)]
+        plain = (
+            *(self.issued_ms, self.command_id, sequence, last, self.issued_ms),
+            *(added, withdrawn),
+        )
+        record = (
+            WeighedRollChanged(*plain, [self.weights.get(key, 1) for key in keys])
+            if self.weights and any(key in self.weights for key in keys)
+            else RollChanged(*plain)
         )
         return OutRecord(VALIDATION_TOPIC, partition, encode(record))
 
@@ -174,7 +192,12 @@ class Load:
         return int(done)
 
     async def run(
-        self, hashes: Iterable[str], contests: Sequence[str], done: int, advance: Advance
+        self,
+        hashes: Iterable[str],
+        contests: Sequence[str],
+        done: int,
+        advance: Advance,
+        weights: Mapping[str, int] | None = None,
     ) -> RollCommand:
         """Write all entries; returns the command, whose end every partition will pass.
 
@@ -183,11 +206,12 @@ class Load:
             contests: see :func:`pack`.
             done: number of entries to leave out, from :meth:`begin`.
             advance: called with the number of further entries in the log, including those left out.
+            weights: of hashes whose votes do not count once.
 
         Raises:
             ServiceUnavailable: a service does not answer; running it again continues from there.
         """
-        command = RollCommand(self.writer)
+        command = RollCommand(self.writer, weights_by_key(weights or {}, contests))
         entries = iter(hashes)
         left_out = sum(1 for _ in islice(entries, done))
         advance(left_out)

@@ -196,6 +196,7 @@ COMMANDS: Final[dict[str, Rule]] = {
         (
             "at",
             "column",
+            "weights",
             "confirm",
             "from_schema",
             "from_database",

@@ -77,6 +77,14 @@ def load(
     ] = None,
     contests: ContestOption = None,
     column: ColumnOption = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column with the weight of each vote, or its number; for contests that are"
+            " `weighted`, with the roll in the log.",
+        ),
+    ] = None,
     kind: KindOption = HashKind.HEX,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the files, show their first rows, load none.")
@@ -95,6 +103,8 @@ def load(
 
         scrutin roll load liste.csv --column Empreinte --dry-run
 
+        scrutin roll load shares.csv --contest election:1 --weights shares
+
         SCRUTIN_ROLL=table scrutin roll load --from-redis
     """
     settings = load_settings()
@@ -104,17 +114,23 @@ def load(
             todo="`scrutin roll load FILE`, or `--from-redis`, or `--from-expected FILE`",
         )
     if dry_run:
-        _show_summary(_checked(RollFiles(_some(files), column, kind)), as_json=as_json)
+        _show_summary(_checked(RollFiles(_some(files), column, kind, weights)), as_json=as_json)
         return
+    if weights is not None and not (files and _in_log(settings, contests)):
+        raise SettingsError(
+            "Weights are in roll files, and in the roll in the log",
+            todo="`scrutin roll load FILE --contest ID --weights NAME`",
+        )
     summary = None
     if files:
-        roll = RollFiles(files, column, kind)
+        roll = RollFiles(files, column, kind, weights)
         summary = _checked(roll)
         source = log_roll.RollSource(
             name=", ".join(file.name for file in files),
             hashes=roll.hashes(),
             total=summary.entries,
             digest=roll.digest(),
+            weights=roll.weights(),
         )
     elif from_expected is not None:
         # The load generator is not installed with the product.
@@ -197,6 +213,8 @@ def stats(as_json: JsonOption = False) -> None:
     table = facts()
     table.add_row("roll", "in the log" if in_log else VALID_HASHES)
     table.add_row("entries", f"{found['entries']:,}")
+    if found.get("weight", found["entries"]) != found["entries"]:
+        table.add_row("weight", f"{found['weight']:,}")
     for partition, entries in found.get("partitions", {}).items():
         table.add_row(f"partition {partition}", f"{entries:,}")
     console().print(table)
@@ -301,7 +319,8 @@ def _show_summary(summary: RollSummary, *, as_json: bool) -> None:
     for path, form in summary.forms.items():
         table.add_row(path, form)
     for row in summary.first:
-        table.add_row(row["place"], row["hash"])
+        weight = f" weight {row['weight']:,}" if "weight" in row else ""
+        table.add_row(row["place"], row["hash"] + weight)
     console().print(table)
     console().print(f"{summary.entries:,} hashes; nothing was loaded")
     _show_repeats(summary)

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from schemas.control import MAX_WEIGHT
 from streams.cli.roll.hash_kind import HashCheck, HashKind
 from streams.cli.roll.opening import is_parquet, opened
 from streams.cli.roll.table import COLUMNS, RollFault, hashes_of_table
@@ -46,6 +47,7 @@ class RollEntry:
     form: str
     """How the file is read."""
     unit: str = "line"
+    weight: int = 1
 
     def place(self) -> str:
         """For people."""
@@ -85,11 +87,13 @@ class RollFiles:
         paths: read one after the other.
         column: name or number of the column with the hashes; None: found.
         kind: of all entries.
+        weight_column: name or number of the column with the weights; None: all have 1.
     """
 
     paths: Sequence[Path]
     column: str | None = None
     kind: HashKind = HashKind.HEX
+    weight_column: str | None = None
 
     def hashes(self) -> Iterator[str]:
         """All hashes, in the order of the files.
@@ -103,6 +107,27 @@ class RollFiles:
         """All entries with their places; raises what :meth:`hashes` raises."""
         check = HashCheck(self.kind)
         return chain.from_iterable(self._file(path, check) for path in self.paths)
+
+    def weights(self) -> dict[str, int]:
+        """Weights that are not 1, by hash.
+
+        Raises:
+            SettingsError: as :meth:`hashes`, or a hash has two weights.
+        """
+        found: dict[str, int] = {}
+        if self.weight_column is None:
+            return found
+        plain: set[str] = set()
+        for entry in self.entries():
+            before = 1 if entry.hash in plain else found.get(entry.hash, entry.weight)
+            if before != entry.weight:
+                why = f"this hash has weight {before} before, and {entry.weight} here"
+                raise _refused(entry.file, RollFault(why, entry.line))
+            if entry.weight == 1:
+                plain.add(entry.hash)
+            else:
+                found[entry.hash] = entry.weight
+        return found
 
     def check(self, advance: Callable[[int], object] = lambda _: None) -> RollSummary:
         """Read everything once, before anything is loaded.
@@ -126,7 +151,10 @@ class RollFiles:
                 if of_file == 1:
                     summary.forms[str(path)] = entry.form
                 if of_file <= _FIRST:
-                    summary.first.append({"place": entry.place(), "hash": entry.hash})
+                    shown: dict[str, Any] = {"place": entry.place(), "hash": entry.hash}
+                    if self.weight_column is not None:
+                        shown["weight"] = entry.weight
+                    summary.first.append(shown)
                 summary.entries += 1
                 if summary.entries % _STEP == 0:
                     advance(_STEP)
@@ -152,8 +180,9 @@ class RollFiles:
                         digest.update(chunk)
             except OSError as error:
                 raise _refused(path, error) from error
-        if self.column is not None:
-            digest.update(b"\0" + self.column.encode())
+        for named in (self.column, self.weight_column):
+            if named is not None:
+                digest.update(b"\0" + named.encode())
         return digest.digest()
 
     def _file(self, path: Path, check: HashCheck) -> Iterator[RollEntry]:
@@ -166,6 +195,11 @@ class RollFiles:
                 why = "it is no regular file" if path.exists() else "there is no such file"
                 raise RollFault(why, todo="Write the roll into a file first")
             if path.suffix.lower() == ".parquet" or is_parquet(path):
+                if self.weight_column is not None:
+                    raise RollFault(
+                        "weights are read from tables and JSON, and this is Parquet",
+                        todo="Save it as CSV",
+                    )
                 found = _of_values(path, _parquet(path, self.column), check, "Parquet")
             else:
                 found = self._text(path, check)
@@ -177,19 +211,32 @@ class RollFiles:
         with opened(path) as (text, encoding):
             form = _json_form(text)
             if form == "JSON":
-                yield from _of_values(path, _json(text), check, f"JSON, {encoding}")
+                values = _json(text)
+                yield from _of_values(
+                    path, values, check, f"JSON, {encoding}", weights=self.weight_column
+                )
                 return
             if form:
-                yield from _of_values(path, _json_lines(text), check, f"{form}, {encoding}", "line")
+                values = _json_lines(text)
+                yield from _of_values(
+                    path, values, check, f"{form}, {encoding}", "line", weights=self.weight_column
+                )
                 return
             shown = ""
-            for line, cell, layout in hashes_of_table(text, check, self.column):
+            rows = hashes_of_table(text, check, self.column, self.weight_column)
+            for line, cell, weight, layout in rows:
                 if not shown:
                     column = f"column {layout.column + 1}" + (layout.name and f" {layout.name!r}")
                     header = "header" if layout.name else "no header"
                     separator = _SEPARATORS[layout.separator]
                     shown = f"text, {encoding}, separator {separator}, {header}, {column}"
-                yield RollEntry(path, line, normalise_hash(cell), shown)
+                yield RollEntry(
+                    path,
+                    line,
+                    normalise_hash(cell),
+                    shown,
+                    weight=1 if self.weight_column is None else _weight(weight, line),
+                )
 
     def _repeats(self, seen: list[array[int]]) -> list[str]:
         wanted: set[int] = set()
@@ -214,7 +261,13 @@ class RollFiles:
 
 
 def _of_values(
-    path: Path, values: Iterator[Any], check: HashCheck, form: str, unit: str = "entry"
+    path: Path,
+    values: Iterator[Any],
+    check: HashCheck,
+    form: str,
+    unit: str = "entry",
+    *,
+    weights: str | None = None,
 ) -> Iterator[RollEntry]:
     for number, value in enumerate(values, 1):
         entry = _hash_of(value) if isinstance(value, dict) else value
@@ -224,7 +277,25 @@ def _of_values(
         if fault:
             fault = fault if unit == "line" else f"entry {number}: {fault}"
             raise RollFault(fault, number if unit == "line" else 0)
-        yield RollEntry(path, number, normalise_hash(entry), form, unit)
+        weight = 1
+        if weights is not None:
+            given = value.get(weights) if isinstance(value, dict) else None
+            weight = _weight(given, number if unit == "line" else 0)
+        yield RollEntry(path, number, normalise_hash(entry), form, unit, weight)
+
+
+def _weight(value: Any, line: int) -> int:
+    """A weight as a number or as text.
+
+    Raises:
+        RollFault: it is none.
+    """
+    text = str(value).strip()
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
+        raise RollFault(f"the weight {text[:40]!r} is no whole number", line)
+    if not 1 <= int(text[:20]) <= MAX_WEIGHT:
+        raise RollFault(f"the weight {text[:40]} is not from 1 to {MAX_WEIGHT:,}", line)
+    return int(text)
 
 
 _UNREADABLE = (OSError, ValueError, EOFError, RecursionError, zlib.error, msgspec.DecodeError)

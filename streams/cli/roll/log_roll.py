@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,8 @@ class RollSource:
     """Approximate number of entries, for the progress bar."""
     digest: bytes = b""
     """Digest of all entries; empty: an interrupted load cannot be resumed."""
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """Of hashes whose votes do not count once."""
 
 
 async def load(settings: Settings, source: RollSource, contests: Sequence[str]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ async def load(settings: Settings, source: RollSource, contests: Sequence[str]) 
                 read += count
                 show(count)
 
-            command = await task.run(source.hashes, contests, done, advance)
+            command = await task.run(source.hashes, contests, done, advance, source.weights)
         await passed(issuer.connection, command.command_id, issuer.partitions, _PATIENCE_S)
     return {"roll": "log", "read": read, "resumed_at": done, "contests": list(contests)}
 
@@ -96,7 +98,14 @@ async def stats(settings: Settings) -> dict[str, Any]:
     """Entries by partition."""
     rules = await _restore(settings)
     sizes = {partition: len(found.roll) for partition, found in sorted(rules.items())}
-    return {"roll": "log", "entries": sum(sizes.values()), "partitions": sizes}
+    weighed = [weight for found in rules.values() for weight in found.weights.values()]
+    entries = sum(sizes.values())
+    return {
+        "roll": "log",
+        "entries": entries,
+        "weight": entries - len(weighed) + sum(weighed),
+        "partitions": sizes,
+    }
 
 
 async def check(settings: Settings, entry: str, contests: Sequence[str]) -> dict[str, bool]:

@@ -50,14 +50,17 @@ class Layout:
 
 
 def hashes_of_table(
-    text: IO[str], check: HashCheck, column: str | None
-) -> Iterator[tuple[int, str, Layout]]:
-    """Line, hash and layout of every entry; blank rows and lines that begin with # are left out.
+    text: IO[str], check: HashCheck, column: str | None, weights: str | None = None
+) -> Iterator[tuple[int, str, str, Layout]]:
+    """Line, hash, weight and layout of every entry.
+
+    Blank rows and lines that begin with # are left out.
 
     Args:
         text: the file; line ends as they are.
         check: of the roll.
         column: name of the column with the hashes, or its number from 1; None: found.
+        weights: the same of the column with the weights; None: there is none.
 
     Raises:
         RollFault: a row has no hash, or it is not clear where the hashes are.
@@ -75,6 +78,7 @@ def hashes_of_table(
         rows = chain([first], rows)
     width = len(cells)
     place = layout.column
+    beside = None if weights is None else _weight_column(line, cells, weights)
     for line, cells in rows:
         cell = cells[place] if place < len(cells) else ""
         if len(cells) > width and any(cells[width:]):
@@ -82,7 +86,22 @@ def hashes_of_table(
         if fault := check.fault(cell):
             where = f"column {place + 1}: " if width > 1 else ""
             raise RollFault(where + fault, line)
-        yield line, cell, layout
+        weight = "" if beside is None or beside >= len(cells) else cells[beside]
+        yield line, cell, weight, layout
+
+
+def _weight_column(line: int, first: list[str], weights: str) -> int:
+    wanted = weights.strip().lower()
+    found = [i for i, cell in enumerate(first) if wanted in {cell.lower(), _latin(cell).lower()}]
+    if len(found) == 1:
+        return found[0]
+    if not found and wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(first):
+        return int(wanted) - 1
+    raise RollFault(
+        f"{'several columns are' if found else 'no column is'} called {weights}",
+        line,
+        "Name the column with the weights: --weights NAME, or its number",
+    )
 
 
 def _lines(text: IO[str]) -> Iterator[str]:

@@ -250,3 +250,48 @@ def test_no_content_is_read_as_something_else(
     except SettingsError:
         return
     assert all(len(one) in {32, 40, 56, 64, 96, 128} for one in found)
+
+
+WEIGHED = {
+    "named": (f"hash;Parts\n{A};3\n{B};1\n", "parts"),
+    "by number": (f"{A};3\n{B};1\n", "2"),
+    "JSON": (json.dumps([{"hash": A, "parts": 3}, {"hash": B, "parts": "1"}]), "parts"),
+    "JSON Lines": (f'{{"hash":"{A}","w":3}}\n{{"hash":"{B}","w":1}}\n', "w"),
+}
+
+
+@pytest.mark.parametrize("form", WEIGHED)
+def test_weights_are_read_beside_hashes(tmp_path: Path, form: str) -> None:
+    text, column = WEIGHED[form]
+    (file := tmp_path / "roll").write_text(text)
+    roll = RollFiles([file], weight_column=column)
+    assert (roll.weights(), list(roll.hashes())) == ({A: 3}, [A, B])
+    assert [row["weight"] for row in roll.check().first] == [3, 1]
+    assert RollFiles([file]).weights() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"hash,w\n{A},2\n{B},two\n", "'two' is no whole number"),
+        (f"hash,w\n{A},2\n{B},\n", "'' is no whole number"),
+        (f"hash,w\n{A},2\n{B},1.5\n", "'1.5' is no whole number"),
+        (f"hash,w\n{A},2\n{B},0\n", "not from 1 to 1,000,000,000"),
+        (f"hash,w\n{A},2\n{B},1{'0' * 400}\n", "not from 1 to 1,000,000,000"),
+        (f"hash,w\n{B},2\n{B},3\n", "has weight 2 before, and 3 here"),
+        (f"hash,w\n{B},1\n{B},3\n", "has weight 1 before, and 3 here"),
+    ],
+)
+def test_a_weight_that_is_none_is_refused_with_its_line(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    (file := tmp_path / "roll.csv").write_text(text)
+    with pytest.raises(SettingsError, match=why) as refused:
+        RollFiles([file], weight_column="w").weights()
+    assert refused.value.where["line"] == 3
+
+
+def test_a_column_of_weights_must_be_there(tmp_path: Path) -> None:
+    (file := tmp_path / "roll.csv").write_text(f"hash,w\n{A},2\n")
+    with pytest.raises(SettingsError, match="no column is called parts"):
+        RollFiles([file], weight_column="parts").weights()

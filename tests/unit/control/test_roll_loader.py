@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schemas.codec import decode_input
-from schemas.control import KEY_BYTES, RollChanged
+from schemas.control import KEY_BYTES, MAX_WEIGHT, RollChanged, WeighedRollChanged
 from schemas.votes import Kind
-from streams.control.roll_loader import RECORD_KEYS, RollCommand, pack
+from streams.control.roll_loader import RECORD_KEYS, RollCommand, pack, weights_by_key
 from streams.core.keys import partition_of, voter_key
 from streams.core.records import OutRecord
 from streams.core.rules import RECENT_ROLL_COMMANDS, Rules
@@ -87,3 +87,25 @@ def test_commands_are_remembered_for_a_while(between: int) -> None:
         rules.apply(roll_changed(2 + number, withdrawn=(key,)))
     rules.apply(first)
     assert key not in rules.roll
+
+
+async def test_weights_travel_with_their_keys_in_records_that_kafka_takes() -> None:
+    hashes = [law_hash(n) for n in range(RECORD_KEYS + 2)]
+    heavy = dict.fromkeys(hashes[1:], MAX_WEIGHT)
+    writer = Writer()
+    command = RollCommand(writer, weights_by_key(heavy, ["election:1"]))
+    await command.add(pack(hashes, ["election:1"], 1))
+    assert all(len(record.value or b"") < MAX_RECORD_BYTES for record in writer.records)
+    rules = Rules()
+    for change in writer.changes():
+        assert isinstance(change, WeighedRollChanged)
+        rules.apply(change)
+    light = voter_key(law_hash(0), "election:1", Kind.CANDIDATE)
+    assert (len(rules.roll), len(rules.weights)) == (len(hashes), len(heavy))
+    assert (light in rules.roll, light in rules.weights) == (True, False)
+
+
+async def test_a_roll_without_weights_is_of_the_first_version() -> None:
+    writer = Writer()
+    await RollCommand(writer, weights_by_key({law_hash(9): 2}, [])).add(pack([law_hash(1)], [], 1))
+    assert [type(change) for change in writer.changes()] == [RollChanged]
