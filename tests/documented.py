@@ -86,6 +86,7 @@ _CLI_TALLY = (
 )
 _CONTESTS = "tests/integration/test_contests.py::test_contests_from_draft_to_final"
 _AUDIT = "tests/unit/cli/test_audit.py::"
+_TABULATE = "tests/unit/cli/test_tabulate.py::test_a_file_is_counted_without_a_service"
 _ELECTIONS = "tests/integration/test_elections.py::test_elections_of_both_methods"
 _ROLL = "tests/integration/test_roll.py::test_the_roll_in_the_log"
 _MIRROR = "tests/integration/test_mirror.py::test_check_and_rebuild_as_a_user"
@@ -139,6 +140,9 @@ ELSEWHERE = {
     ),
     "scrutin audit risk seen.csv --votes Ann=6000 --votes Bob=4000 --papers 10200"
     " --method comparison": _AUDIT + "test_the_risk_of_a_sample",
+    "scrutin election tabulate ward5.blt --by scottish": _TABULATE,
+    "scrutin election tabulate ward5.blt --by runoff --seats 1 --rules maine": _TABULATE,
+    "scrutin election tabulate FILE": _TABULATE,
     "scrutin election list": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt --dry-run": _ELECTIONS,

@@ -14,7 +14,7 @@ import typer
 from schemas.control import Contest
 from streams.adapters.postgres.connection import connected, translated
 from streams.cli.contest.changes import show_changed
-from streams.cli.election import ballots
+from streams.cli.election import ballots, tabulate
 from streams.cli.election.facts import (
     enter_lot,
     enter_number,
@@ -55,6 +55,7 @@ Tables = dict[str, list[dict[str, Any]]]
 _SUFFIXES: Final = (".json", ".csv", ".parquet")
 
 app.command("ballots")(ballots.command)
+app.command("tabulate")(tabulate.command)
 
 
 @app.command("import")

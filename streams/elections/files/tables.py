@@ -2,7 +2,8 @@
 
 Columns of ranks are called `rank1`, `Rank 2`, `3rd choice`, `choice_4` or `5`; a column `count`,
 `number` or `weight` says how many ballots a line stands for. Other columns are ignored. A cell
-holds a candidate, several that share the rank with `|` between them, or nothing.
+holds a candidate, several that share the rank with `|` between them, `overvote` if the source does
+not name them, or nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from streams.core.ranking import OVERVOTE
 from streams.elections.files.items import (
     UNREADABLE,
     Comment,
@@ -115,7 +117,7 @@ def _marked(cell: str) -> tuple[str, ...]:
     if text.lower() in _NO_MARK:
         return ()
     if text.lower() == _OVERVOTE:
-        raise NoBallot("an over-vote without its candidates; write them with | between them")
+        return (OVERVOTE,)
     return tuple(part.strip() for part in text.split("|") if part.strip())
 
 

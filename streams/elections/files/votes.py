@@ -73,6 +73,8 @@ class Names:
         return ranking.from_text(ranking.to_text(self.ranks(ballot)))
 
     def _id(self, label: str) -> str:
+        if label == ranking.OVERVOTE:
+            return label
         found = self.known.get(label) or self.by_name.get(_plain(label))
         if found is None:
             raise NoBallot(f"there is no candidate {label[:40]!r}")

@@ -1,0 +1,198 @@
+"""`scrutin election tabulate`: counts a ballot file alone, without an election or a service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streams.cli.show import JsonOption, answer, console, grid, plain
+from streams.core.ranking import OVERVOTE, Ranking, from_text, to_text
+from streams.elections.counting import instant_runoff
+from streams.elections.files.formats import BallotFormat, digest_of, open_ballots
+from streams.elections.files.items import FileBallot, FileLayout, FileRefused, LineAccount
+from streams.elections.rounds import DEFAULT_RULES
+from streams.elections.rules import PRESETS, read_rules
+from streams.elections.seats.meek import meek
+from streams.elections.seats.scottish import scottish
+from streams.elections.seats.stages import SeatsCount, Stage
+from streams.errors import SettingsError
+
+
+class Tabulation(StrEnum):
+    """How a file is counted."""
+
+    RUNOFF = "runoff"
+    SCOTTISH = "scottish"
+    MEEK = "meek"
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="A ballot file; see `scrutin election ballots`.")],
+    *,
+    by: Annotated[
+        Tabulation, typer.Option(help="Instant run-off, or a single transferable vote.")
+    ] = Tabulation.RUNOFF,
+    seats: Annotated[
+        int | None, typer.Option(min=1, max=999, help="To fill; otherwise as the file says, or 1.")
+    ] = None,
+    rules: Annotated[
+        str, typer.Option(help=f"For the marks of a run-off: {', '.join(PRESETS)}, or JSON.")
+    ] = "default",
+    lot: Annotated[str, typer.Option(help="Prefix of a candidate's number in the lot.")] = "",
+    form: Annotated[
+        BallotFormat | None, typer.Option("--format", help="Otherwise by the file's name.")
+    ] = None,
+    contest: Annotated[
+        str | None, typer.Option(help="Id or name of the contest, in a file with several.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count a ballot file: instant run-off, or the Scottish or Meek's single transferable vote.
+
+    Needs no service. Lines that hold no ballot are counted and named as in
+    `scrutin election ballots`.
+
+    Example: `scrutin election tabulate ward5.blt --by scottish`
+    """
+    reader = open_ballots(file, form, contest)
+    layout = reader.layout()
+    account, box, known = LineAccount(), Counter[Ranking](), _Numbers(layout)
+    for item in reader.items():
+        account.add(item)
+        if isinstance(item, FileBallot):
+            box[known.ranking(item)] += item.number
+    if account.refused:
+        raise FileRefused(
+            f"{account.refused} lines are no ballots",
+            where={"file": file},
+            todo="`scrutin election ballots ELECTION FILE --dry-run` names them",
+        )
+    names, standing = known.names, known.standing()
+    places = seats or layout.seats or 1
+    document = {
+        "file": str(file),
+        "sha256": digest_of(file),
+        "by": str(by),
+        "seats": places,
+        "ballots": account.ballots,
+        "withdrawn": [layout.names[label] for label in sorted(layout.withdrawn)],
+    }
+    if by == Tabulation.RUNOFF:
+        if places > 1:
+            raise SettingsError("A run-off fills one seat", todo="Use --by scottish or --by meek")
+        document |= _runoff(standing, names, box, rules, lot)
+    else:
+        count = (scottish if by == Tabulation.SCOTTISH else meek)(standing, box, places, lot=lot)
+        document |= _seats(count, names)
+    answer(document, lambda: _show(document), as_json=as_json)
+
+
+class _Numbers:
+    """Candidates of a file by number, in the order of the file, as rankings name them."""
+
+    def __init__(self, layout: FileLayout) -> None:
+        self._layout = layout
+        self._numbers = {label: str(n) for n, label in enumerate(layout.names, 1)}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Number -> name."""
+        known = self._layout.names
+        return {number: known.get(label, label) for label, number in self._numbers.items()}
+
+    def standing(self) -> list[str]:
+        """Numbers of those who did not withdraw."""
+        gone = self._layout.withdrawn
+        return [number for label, number in self._numbers.items() if label not in gone]
+
+    def ranking(self, ballot: FileBallot) -> Ranking:
+        """The ranks of a ballot; a rank of withdrawn candidates only is no gap."""
+        ranks: list[list[str]] = []
+        for marked in ballot.marks:
+            kept = [self._number(each) for each in marked if each not in self._layout.withdrawn]
+            if kept or not marked:
+                ranks.append(kept)
+        return from_text(to_text(ranks))
+
+    def _number(self, label: str) -> str:
+        if label == OVERVOTE:
+            return label
+        return self._numbers.setdefault(label, str(len(self._numbers) + 1))
+
+
+def _runoff(
+    standing: list[str], names: dict[str, str], box: Counter[Ranking], rules: str, lot: str
+) -> dict[str, Any]:
+    try:
+        read, _ = read_rules(rules, ranked=True)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    count = instant_runoff(standing, box, rules=read or DEFAULT_RULES, lot=lot)
+    return {
+        "elected": [] if count.elected is None else [names[count.elected]],
+        "tied": [names[name] for name in count.tied],
+        "blank": count.blank,
+        "stages": [
+            {
+                "stage": one.number,
+                "votes": {names[name]: str(votes) for name, votes in one.votes},
+                "non_transferable": str(one.exhausted),
+                "elected": [] if one.elected is None else [names[one.elected]],
+                "excluded": [names[name] for name in one.eliminated],
+                "tied": [] if one.tie is None else [names[name] for name in one.tie.candidates],
+            }
+            for one in count.rounds
+        ],
+    }
+
+
+def _seats(count: SeatsCount, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "elected": [names[name] for name in count.elected],
+        "blank": count.blank,
+        "invalid": count.invalid,
+        "valid": count.papers,
+        "stages": [_stage(count, stage, names) for stage in count.stages],
+    }
+
+
+def _stage(count: SeatsCount, stage: Stage, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "stage": stage.number,
+        "quota": count.shown(stage.quota),
+        "votes": {names[name]: count.shown(votes) for name, votes in stage.votes},
+        "non_transferable": count.shown(stage.non_transferable),
+        "elected": [names[name] for name in stage.elected],
+        "surplus_of": None if stage.surplus_of is None else names[stage.surplus_of],
+        "excluded": [] if stage.excluded is None else [names[stage.excluded]],
+        "tied": [names[name] for name in stage.tied],
+        "broken_by": f"stage {stage.broken_by}"
+        if stage.broken_by
+        else "lot"
+        if stage.tied
+        else None,
+        "keep_factors": {names[name]: count.shown(kept) for name, kept in stage.keep_factors},
+    }
+
+
+def _show(document: dict[str, Any]) -> None:
+    stages = document["stages"]
+    heads = [f"Stage {one['stage']}" for one in stages]
+    table = grid("Candidate", *heads, right=tuple(heads))
+    for name in stages[0]["votes"] if stages else ():
+        table.add_row(plain(name), *(one["votes"].get(name, "") for one in stages))
+    table.add_row("not transferable", *(one["non_transferable"] for one in stages), style="dim")
+    console().print(table)
+    for one in stages:
+        events = [f"{', '.join(one['elected'])} elected"] if one["elected"] else []
+        if one.get("surplus_of"):
+            events.append(f"surplus of {one['surplus_of']} goes on")
+        events += [f"{name} excluded" for name in one["excluded"]]
+        if one["tied"]:
+            events.append(f"tied: {', '.join(one['tied'])}")
+        console().print(plain(f"stage {one['stage']}: {'; '.join(events) or 'nobody'}"))
+    console().print(plain(f"elected: {', '.join(document['elected']) or 'nobody'}"))
