@@ -10,8 +10,10 @@ import msgspec
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.decryption import PlainContest, PlainTally
 from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.election import Context
 from streams.tally.crypto.shares import lagrange
 from streams.tally.record_files import (
+    ABOUT,
     BALLOT_FOLDER,
     COEFFICIENTS,
     CONSTANTS,
@@ -24,6 +26,7 @@ from streams.tally.record_files import (
     SPOILED_FOLDER,
     TALLY,
     RecordedTally,
+    about,
     constants,
     open_record,
 )
@@ -80,6 +83,7 @@ def write_published(record: Path, target: Path) -> None:
         (target / folder).mkdir(parents=True, exist_ok=True)
     (target / MANIFEST).write_text(files.described.manifest)
     (target / CONTEXT).write_text(files.described.context)
+    (target / ABOUT).write_text(about(from_json(Context, files.described.context)))
     (target / CONSTANTS).write_bytes(constants())
     (target / ENCRYPTED).write_bytes(to_json(totals[0].encrypted))
     (target / TALLY).write_bytes(to_json(totals[0].plain))

@@ -15,7 +15,7 @@ from streams.tally.ballot_file import published_ballots
 from streams.tally.crypto.ceremony import GuardianKey, joint_key, verify_guardians
 from streams.tally.crypto.decryption import PlainTally, verify_plain_tally
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.election import CryptoElection
+from streams.tally.crypto.election import Context, CryptoElection
 from streams.tally.crypto.tallies import (
     Accumulator,
     BallotLines,
@@ -29,6 +29,7 @@ from streams.tally.helpers import Helpers
 from streams.tally.opening import BallotsHead
 from streams.tally.packing import add_packed, unpack_lines
 from streams.tally.record_files import (
+    ABOUT,
     BALLOTS,
     CONSTANTS,
     CONTEXT,
@@ -38,6 +39,7 @@ from streams.tally.record_files import (
     TALLIES,
     RecordedTally,
     RecordFiles,
+    about,
     constants,
     open_record,
 )
@@ -128,6 +130,7 @@ def _begin(directory: Path, described: DescribedElection) -> None:
     (directory / CONSTANTS).write_bytes(constants())
     (directory / CONTEXT).write_text(described.context)
     (directory / GUARDIANS).write_text(described.guardians)
+    (directory / ABOUT).write_text(about(from_json(Context, described.context)))
 
 
 async def verify(

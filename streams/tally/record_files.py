@@ -31,10 +31,12 @@ from streams.tally.ballot_file import MAX_DOCUMENT_BYTES, lines_of
 from streams.tally.crypto.ceremony import GuardianKey
 from streams.tally.crypto.decryption import PlainTally
 from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.election import Context
 from streams.tally.crypto.group import G, P, Q, R
 from streams.tally.crypto.shares import lagrange
 from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.refusals import RefusalCheck, Refused, require
+from streams.tally.steps import Step, during
 from streams.tally.work import DescribedElection
 
 MANIFEST: Final = "manifest.json"
@@ -44,6 +46,7 @@ GUARDIANS: Final = "guardians.json"
 BALLOTS: Final = "ballots.jsonl"
 TALLIES: Final = "tallies.jsonl"
 RESULT: Final = "result.json"
+ABOUT: Final = "about.txt"
 COEFFICIENTS: Final = "coefficients.json"
 GUARDIAN_FOLDER: Final = "guardians"
 BALLOT_FOLDER: Final = "submitted_ballots"
@@ -125,7 +128,7 @@ def open_record(directory: Path) -> RecordFiles:
         )
     expected = {CONSTANTS, COEFFICIENTS, SPOILED_FOLDER} if published else {CONSTANTS, RESULT}
     notes = [f"{name} is missing" for name in sorted(expected - names)]
-    notes += [f"{name} is not checked" for name in sorted(names - needed - expected)]
+    notes += [f"{name} is not checked" for name in sorted(names - needed - expected - {ABOUT})]
     return (_published if published else _own)(directory, notes)
 
 
@@ -152,6 +155,24 @@ def read_document(path: Path) -> str:
 def constants() -> bytes:
     """The document of the group, as the reference writes it."""
     return to_json({"large_prime": P, "small_prime": mpz(Q), "cofactor": R, "generator": G})
+
+
+def about(context: Context) -> str:
+    """What a record shows and what it does not, for who opens it."""
+    return (
+        "This is the record of an encrypted election. `scrutin tally verify` checks it from these\n"
+        "files alone: every key, ballot, product, share and count. That shows that the published\n"
+        "ballots were counted correctly. It does not show\n"
+        "\n"
+        "- what else was decrypted: any "
+        f"{context.quorum} of the {context.number_of_guardians} guardians could together open\n"
+        "  any single ballot, and nobody would notice;\n"
+        "- that a voter's device encrypted what the voter chose;\n"
+        "- that who voted was entitled to.\n"
+        "\n"
+        "The cryptography of Scrutin has not been audited by others. It is checked against\n"
+        "electionguard 1.4.0 on elections made in every run of its tests.\n"
+    )
 
 
 def _own(directory: Path, notes: list[str]) -> RecordFiles:
@@ -183,7 +204,8 @@ def _published(directory: Path, notes: list[str]) -> RecordFiles:
     ]
     keys.sort(key=lambda key: key.sequence_order)
     if (directory / COEFFICIENTS).exists():
-        _check_coefficients(directory / COEFFICIENTS, keys)
+        with during(Step.REPLACEMENTS):
+            _check_coefficients(directory / COEFFICIENTS, keys)
     manifest = read_document(directory / MANIFEST)
     described = DescribedElection(
         _scope(manifest),

@@ -284,6 +284,8 @@ async def unknown_names(ann: Window, figures: Figures) -> None:
         await ann.open(path)
         await expect(ann.page.get_by_role("heading", level=1)).to_contain_text(told)
         await expect(ann.page.locator("main")).not_to_contain_text("your vote")
+    await ann.open("/tallies")
+    await expect(ann.page.get_by_text("has not been audited")).to_be_visible()
     await ann.open("/law/L-new")
     await expect(ann.page.get_by_text("No such law is known here")).to_be_visible()
     await figures.vote("L-new", [("oui", None, 1)])

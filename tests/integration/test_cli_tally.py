@@ -143,6 +143,7 @@ def test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed(
     assert verified["verified"]
     assert verified["counts"] == counts
     assert verified["ballotsHead"] == head
+    assert "has not been audited" in (record / "about.txt").read_text()
     published = tmp_path / "published"
     scrutin("tally", "export", "e", published, "--layout", "electionguard-1.1")
     again = json.loads(scrutin("tally", "verify", published, "--json"))

@@ -21,7 +21,7 @@ export async function talliesPage(main) {
     ? h("ul", { class: "grid" }, known.map((e) => h("li", { class: "card" }, badge(e.status),
       h("h2", {}, h("a", { href: `/tally/${encodeURIComponent(e.electionId)}` }, String(e.electionId))),
       h("p", { class: "soft small" }, when(e.createdAt)))))
-    : h("p", { class: "soft" }, t("noTallies")));
+    : h("p", { class: "soft" }, t("noTallies")), h("p", { class: "small soft" }, t("unaudited")));
 }
 
 function jobRow(job) {
@@ -72,7 +72,8 @@ export async function tallyPage(main, id, leave) {
   }
   await draw(await get(`/api/tallies/${path}`));
   main.replaceChildren(h("div", { class: "row between" }, h("h1", {}, id), mark.element),
-    h("section", { class: "card" }, h("h2", {}, t("jobs")), jobs, head), result);
+    h("section", { class: "card" }, h("h2", {}, t("jobs")), jobs, head), result,
+    h("p", { class: "small soft" }, t("unaudited")));
   const progress = new Progress(`/ws/tallies/${path}`, draw, mark);
   leave(() => progress.close());
 }

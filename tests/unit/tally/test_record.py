@@ -21,6 +21,7 @@ from streams.tally.helpers import Helpers
 from streams.tally.published_layout import write_published
 from streams.tally.record import verify
 from streams.tally.record_files import (
+    ABOUT,
     BALLOTS,
     CONSTANTS,
     CONTEXT,
@@ -199,6 +200,9 @@ def test_the_published_layout_has_one_tally_and_a_folder_of_its_own(
 ) -> None:
     """What it holds is read by the reference in tests/oracle."""
     write_published(record, tmp_path / "published")
+    told = (tmp_path / "published" / ABOUT).read_text()
+    assert "any 2 of the 3 guardians" in told
+    assert "has not been audited" in told
     with pytest.raises(Refused, match="not empty"):
         write_published(record, tmp_path / "published")
     chunks = tmp_path / "chunks"
