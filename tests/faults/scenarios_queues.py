@@ -176,17 +176,18 @@ async def quorum_dead_letters(world: World) -> None:
             await _without_bridges(world)
             await world.published(0.5)
             async with world.publisher.held():
-                waiting = await rabbit.ready(VALIDATION)
                 for _ in range(LIMIT + 1):
+                    await until(lambda: rabbit.ready(VALIDATION), "the votes are back")
                     await rabbit.take_all(VALIDATION)
-
-                async def dead() -> bool:
-                    return await rabbit.ready(DEAD) == waiting
-
-                await until(dead, f"{waiting} dead letters")
+                await until(lambda: rabbit.ready(DEAD), "votes are dead letters")
             for bridge in world.bridges:
                 world.begin(bridge)
-            await rabbit.publish(VALIDATION, await rabbit.take_all(DEAD))
+
+        async def all_moved() -> bool:
+            await rabbit.move_back(DEAD, VALIDATION)
+            return await world.observer.rows() >= len(world.publisher.confirmed)
+
+        await until(all_moved, "the dead letters are moved back and counted", within_s=120)
     finally:
         await rabbit.delete_queue(DEAD)
 

@@ -165,6 +165,24 @@ class Rabbit:
 
         await self._on_channel(write)
 
+    async def move_back(self, source: str, target: str) -> None:
+        """Move dead letters to a queue again, except for what the bridge itself rejected."""
+
+        def shovel(channel: BlockingChannel) -> None:
+            channel.confirm_delivery()
+            while True:
+                method, properties, body = channel.basic_get(source)
+                if method is None:
+                    return
+                assert properties is not None
+                assert body is not None
+                headers: dict[str, Any] = properties.headers or {}
+                if headers["x-death"][0]["reason"] != "rejected":
+                    channel.basic_publish("", target, body, properties, mandatory=True)
+                channel.basic_ack(method.delivery_tag)
+
+        await self._on_channel(shovel)
+
     @asynccontextmanager
     async def policy(
         self, name: str, queue: str, definition: Mapping[str, Any]

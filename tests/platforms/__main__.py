@@ -29,6 +29,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "test": "make test",
     "unit": "make unit",
     "queues": ".venv/bin/python -m pytest -q tests/integration/test_queue_losses.py",
+    "queue-faults": ".venv/bin/python -m tests.faults --only queue --results build/queues",
 }
 """Name -> command. The demo comes first: it installs what the others need."""
 _USUAL: Final = ("demo", "demo-tally", "test")
