@@ -15,6 +15,7 @@ FIGURES ?= gateway-votes gateway-seen gateway-sockets
 CHAOS_ARGS ?=
 HOSTILE_ARGS ?=
 PLATFORMS_ARGS ?=
+PYTHONS_ARGS ?=
 AUDIT_ARGS ?=
 FUZZ_SECONDS ?= 60
 FUZZ_ARGS ?=
@@ -111,8 +112,8 @@ junk: setup ## a million junk messages before 10,000 honest votes
 platforms: setup ## demo, unit and service tests on Debian 12 and 13, in trees of debootstrap, as root (PLATFORMS_ARGS="debian-14 --only queues")
 	@$(BIN)/python -m tests.platforms $(PLATFORMS_ARGS)
 
-pythons: setup ## the unit tests on each Python of this machine
-	@$(BIN)/python -m tests.platforms --pythons
+pythons: setup ## the unit tests on each Python of this machine (PYTHONS_ARGS=--short: on the newest, what depends on it)
+	@$(BIN)/python -m tests.platforms --pythons $(PYTHONS_ARGS)
 
 long-roll: setup ## a roll of 8 million entries, loaded from every format
 	@ROLL_ENTRIES=8000000 $(BIN)/python -m pytest tests/integration/test_roll_at_size.py -s $(PYTEST_ARGS)
