@@ -18,8 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+from streams.gateway.strikes import Strikes
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Longest request line with its headers."""
+MAX_LINE_BYTES: Final = 8192
+"""Longest line of it: the web framework keeps a thousand paths, queries and cookies in caches."""
 MAX_HEADERS: Final = 200
 MAX_PIPELINED: Final = 16
 """Requests of one connection that wait for the answer to an earlier one."""
@@ -31,6 +35,8 @@ KEEP_ALIVE_S: Final = 75.0
 """From an answer to the first byte of the next request."""
 WRITE_TIMEOUT_S: Final = 30.0
 """Longest time for which a peer may leave a full buffer unread."""
+UNREAD_S: Final = 1.0
+"""From answering a request that goes on, and is not read any more, to closing its connection."""
 CLOSE_TIMEOUT_S: Final = 10.0
 """From closing a connection to dropping what the peer has not read."""
 FRAMES: Final = 100
@@ -58,8 +64,11 @@ class GuardedTransport:
     vote in the gateway. So all writes of one turn of the loop are joined, until `joining` is False.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, strikes: Strikes
+    ) -> None:
         self.joining = True
+        self._strikes: Strikes | None = strikes
         self._transport = transport
         self._loop = loop
         self._waiting: list[bytes] = []
@@ -91,6 +100,12 @@ class GuardedTransport:
         self._transport.close()
         if self._closing is None:
             self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self._drop)
+
+    def strike(self) -> None:
+        """Count this connection as one that broke a bound, once."""
+        if self._strikes is not None:
+            self._strikes.add(self._transport)
+            self._strikes = None
 
     def blocked(self, blocked: bool) -> None:
         """Note whether the buffer is full; one that stays full is dropped with its connection."""
@@ -126,11 +141,14 @@ class BoundedHttp(HttpToolsProtocol):
 
     Args:
         max_body_bytes: a request that is much longer ends its connection.
+        strikes: of all addresses.
         uvicorn: arguments of the base class.
     """
 
-    def __init__(self, *, max_body_bytes: int, **uvicorn: Any) -> None:
+    def __init__(self, *, max_body_bytes: int, strikes: Strikes, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
+        self._strikes = strikes
+        self._max_body_bytes = max_body_bytes
         self._max_request_bytes = MAX_HEAD_BYTES + _CHUNKED_GROWTH * max_body_bytes
         self._arriving = False
         self._in_head = True
@@ -141,6 +159,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_fed = b""
         """The end of what the parser already has of it."""
         self._request_bytes = 0
+        self._declared_bytes = 0
+        """Length of the body, if the head tells it."""
+        self._piece_bytes = 0
         self._framing_bytes = 0
         self._body_seen = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -149,8 +170,12 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request."""
         super().connection_made(transport)
-        self._guarded = GuardedTransport(transport, self.loop)
+        self._guarded = GuardedTransport(transport, self.loop, self._strikes)
         self.transport = self._guarded  # type: ignore[assignment]
+        if self._strikes.are_too_many(transport):
+            self._ended = True
+            transport.abort()
+            return
         self._expect(REQUEST_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -170,7 +195,7 @@ class BoundedHttp(HttpToolsProtocol):
         """The peer reads again."""
         super().resume_writing()
         self._guarded.blocked(False)
-        if not self.pipeline and not self._guarded.is_closing():
+        if not self.pipeline and not self._ended and not self._guarded.is_closing():
             self.flow.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -185,12 +210,22 @@ class BoundedHttp(HttpToolsProtocol):
         if self._request_bytes > self._max_request_bytes:
             self._refuse("The request is too long.")
             return
-        if self._in_head:
-            whole = self._whole_head(data)
-            if whole is None:
-                return
-            data = whole
+        at = 0
+        while at < len(data) and not self._ended:
+            end = at + _SLICE_BYTES
+            if self._in_head:
+                whole = self._whole_head(data[at:])
+                if whole is None:
+                    return
+                data, at = whole, 0
+                end = max(_SLICE_BYTES, whole.find(_HEAD_END) + len(_HEAD_END))
+            self._parse(data[at:end])
+            at = end
+
+    def _parse(self, data: bytes) -> None:
+        """Give the parser a piece that has little to parse, or one whole head."""
         self._body_seen = False
+        self._piece_bytes = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -213,6 +248,9 @@ class BoundedHttp(HttpToolsProtocol):
             return None
         whole, self._head, self._head_fed = bytes(self._head), bytearray(), b""
         head = whole[: end + len(_HEAD_END)]
+        if len(head) > MAX_LINE_BYTES and max(map(len, head.split(b"\r\n"))) > MAX_LINE_BYTES:
+            self._refuse("A line of the request's head is too long.")
+            return None
         if b"pgrade" in head or b"PGRADE" in head:
             # The parser reads no body behind an upgrade, also where it is not taken.
             whole = _OTHER_UPGRADE.sub(b"\r\nx-upgrade:", head) + whole[len(head) :]
@@ -242,12 +280,14 @@ class BoundedHttp(HttpToolsProtocol):
             return
         if len(self.headers) >= MAX_HEADERS:
             raise _Refused
+        if name.lower() == b"content-length" and value.isdigit():
+            self._declared_bytes = int(value[:20])
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Note the end of the headers."""
         self._in_head = False
-        self._framing_bytes = -MAX_HEAD_BYTES
+        self._framing_bytes = -self._piece_bytes
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -257,7 +297,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note the end of the request."""
-        self._arriving, self._in_head, self._request_bytes = False, True, 0
+        self._arriving, self._in_head = False, True
+        self._request_bytes = self._declared_bytes = 0
         self._relax()
         super().on_message_complete()
         self._expect_next()
@@ -267,7 +308,22 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         # The base class has a timer of its own, and any byte stops it.
         self._unset_keepalive_if_required()
+        if self._answered_early():
+            # No byte of the rest costs anything: the peer cannot send it. What it has sent makes
+            # closing an error for it, so it gets time to read the answer.
+            self._ended = True
+            self._guarded.strike()
+            if not self._guarded.is_closing():
+                self.flow.pause_reading()
+                self._expect(UNREAD_S)
+            return
         self._expect_next()
+
+    def _answered_early(self) -> bool:
+        """Whether a request was answered that is longer than any that would be read."""
+        if self._in_head or not self.cycle.response_complete:
+            return False
+        return max(self._declared_bytes, self._request_bytes) > self._max_body_bytes
 
     def _expect_next(self) -> None:
         answered = self.cycle is None or self.cycle.response_complete
@@ -296,6 +352,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse(self, why: str) -> None:
         self._ended = True
+        self._guarded.strike()
         self._relax()
         if self.cycle is None or self.cycle.response_complete:
             self.send_400_response(why)
@@ -352,6 +409,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().data_received(data)
             if not self.handshake_initiated:
                 # The library reads no such request, and would leave it without an answer.
+                self._guarded.strike()
                 self._guarded.write(_BAD_UPGRADE)
                 self._guarded.close()
             return
@@ -368,6 +426,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._allowed_at_s = now_s
         self._allowed -= frames
         if self._allowed < 0:
+            self._guarded.strike()
             self.conn.fail(CloseCode.POLICY_VIOLATION, "Too many frames")
             if self.conn.close_sent is None:
                 self._guarded.close()
@@ -375,6 +434,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self.handle_parser_exception()
             return
         super().handle_events()
+
+    def handle_parser_exception(self) -> None:
+        """Close a connection that broke the protocol."""
+        self._guarded.strike()
+        super().handle_parser_exception()
 
     async def receive(self) -> Any:
         """The next message for the application."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Final
@@ -23,12 +23,15 @@ from streams.gateway.connections import (
     BoundedHttp,
     BoundedWebSocket,
 )
+from streams.gateway.strikes import Strikes
 from streams.gateway.subscriptions import MAX_WATCHERS
 from streams.settings.processes import HttpConfig
 
 _BACKLOG: Final = 4096
 _CONNECTIONS: Final = MAX_WATCHERS + 2000
 _SEND_BUFFER_BYTES: Final = 64 * 1024
+_RECEIVE_BUFFER_BYTES: Final = 128 * 1024
+"""What the kernel keeps of a peer that is not read."""
 _GRACE_S: Final = 1
 """For requests that are being served when the gateway ends."""
 
@@ -41,14 +44,22 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, http: HttpConfig) -> AsyncIterator[asyncio.Task[None]]:
+async def listening(
+    app: ASGIApp, http: HttpConfig, refused: Callable[[], None]
+) -> AsyncIterator[asyncio.Task[None]]:
     """Serve while the block runs; yields the server's task.
+
+    Args:
+        app: the application.
+        http: where to listen, and the bounds.
+        refused: called for each connection that is closed unread.
 
     Raises:
         PortTaken: another process listens on the port.
     """
     listener = _listener(http)
-    protocol: Any = partial(BoundedHttp, max_body_bytes=http.max_body_bytes)
+    strikes = Strikes(refused, behind_proxies=http.trusted_proxies > 0)
+    protocol: Any = partial(BoundedHttp, max_body_bytes=http.max_body_bytes, strikes=strikes)
     config: Any = uvicorn.Config(
         app,
         http=protocol,
@@ -84,6 +95,7 @@ def _listener(http: HttpConfig) -> socket.socket:
         # Inherited by every connection: a peer whose window stays closed is dropped, and one that
         # does not read soon fills the buffers, instead of megabytes in the kernel later.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         unread_ms = int(WRITE_TIMEOUT_S * 1000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         listener.bind((http.host, http.port))

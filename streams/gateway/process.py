@@ -51,7 +51,11 @@ async def _run(config: GatewayConfig) -> None:
     files = raise_open_files()
     if files < MAX_WATCHERS:
         log.warning("few open files are allowed; each watcher needs one", files=files)
-    async with opened(config, metrics) as gateway, listening(gateway.app, config.http) as http:
+    refused = metrics.throttled.labels("connections").inc
+    async with (
+        opened(config, metrics) as gateway,
+        listening(gateway.app, config.http, refused) as http,
+    ):
         log.info("gateway starts", host=config.http.host, port=config.http.port)
         # Requests being served are answered even when this is cancelled.
         await asyncio.wait([http, gateway.sink.task], return_when=asyncio.FIRST_COMPLETED)

@@ -84,23 +84,26 @@ class VoteCalls:
             return Response(b"", status_code=HTTPStatus.NO_CONTENT, headers=_ALLOW)
         if request.method != "POST":
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed", headers=_ALLOW)
-        body = await self._body(request.receive)
+        body = await self._body(request)
         try:
             data = route.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise unreadable_body(error, route.path) from error
         return await route.handle(request, data)
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, request: AnyRequest) -> bytes:
         """The whole body of a request.
 
         Raises:
             Problem: 413, the body is too long; 400, the client left.
         """
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared[:20]) > self._max_body_bytes:
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Entity Too Large")
         chunks: list[bytes] = []
         length = 0
         while True:
-            message = await receive()
+            message = await request.receive()
             if message["type"] != "http.request":
                 raise Problem(HTTPStatus.BAD_REQUEST, "The request ended before its body")
             chunks.append(message["body"])

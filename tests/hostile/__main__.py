@@ -41,6 +41,7 @@ async def _play(stack: Stack, directory: Path, options: argparse.Namespace) -> l
         voters=options.voters,
         watchers=options.watchers,
         votes_per_s=options.votes_per_s,
+        niceness=options.niceness,
     ) as found:
         await found.alone(WARM_S)
         found.alone_s.clear()
@@ -84,6 +85,7 @@ def main() -> int:
     parser.add_argument("--voters", type=int, default=500)
     parser.add_argument("--watchers", type=int, default=500)
     parser.add_argument("--votes-per-s", type=int, default=50)
+    parser.add_argument("--niceness", type=int, default=10, help="of the hostile clients")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     unknown = set(options.only or ()) - {each.name for each in ATTACKS}

@@ -31,6 +31,9 @@ class Target:
     settings: Settings
     port: int
     """Of the gateway."""
+    address: str
+    """Of the clients: limits of one attack are not those of another, nor of honest clients."""
+    sent_bytes: int = 0
     lives_s: list[float] = field(default_factory=list)
     """How long each connection lasted."""
     told: list[str] = field(default_factory=list)
@@ -45,6 +48,7 @@ async def _connected(
     # A small window, so that not to read soon has an effect.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)
+    sock.bind((target.address, 0))
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
     began_s = time.monotonic()
@@ -81,18 +85,18 @@ def sends(
     async def run(target: Target) -> None:
         port = target.settings.rabbitmq_port if rabbit else target.port
         async with _connected(target, port) as (reader, writer):
-            writer.write(first if isinstance(first, bytes) else first(target))
+            _write(target, writer, first)
             if then is not None:
                 with suppress(asyncio.IncompleteReadError):
                     await reader.readuntil(b"\r\n\r\n")
-                writer.write(then)
+                _write(target, writer, then)
             if slowly or not reads:
                 ended = asyncio.ensure_future(_dropped(reader, writer, slowly))
             else:
                 ended = asyncio.ensure_future(_ended(reader))
             try:
                 while more and not ended.done():
-                    writer.write(more)
+                    _write(target, writer, more)
                     sent = asyncio.ensure_future(writer.drain())
                     await asyncio.wait([sent, ended], return_when=asyncio.FIRST_COMPLETED)
                     if sent.done():
@@ -113,11 +117,22 @@ def leaves(first: Bytes, after_bytes: int, *, rabbit: bool = False) -> Run:
     async def run(target: Target) -> None:
         port = target.settings.rabbitmq_port if rabbit else target.port
         async with _connected(target, port) as (reader, writer):
-            writer.write(first if isinstance(first, bytes) else first(target))
+            _write(target, writer, first)
             with suppress(asyncio.IncompleteReadError):
                 await reader.readexactly(after_bytes)
 
     return run
+
+
+def _write(target: Target, writer: asyncio.StreamWriter, sent: Bytes) -> None:
+    data = sent if isinstance(sent, bytes) else sent(target)
+    writer.write(data)
+    target.sent_bytes += len(data)
+
+
+def _session(target: Target) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(local_addr=(target.address, 0))
+    return aiohttp.ClientSession(connector=connector)
 
 
 async def _ended(reader: asyncio.StreamReader) -> None:
@@ -231,7 +246,7 @@ async def guess_codes(target: Target) -> None:
     nas = f"5550{next(_numbers):05}"
     url = f"http://127.0.0.1:{target.port}/api/v1/elections/vote"
     answered = 0
-    async with aiohttp.ClientSession() as session:
+    async with _session(target) as session:
         for n in range(40):
             body = {"nas": nas, "code": f"G{n}", "election_id": 1, "candidate_id": 1}
             async with session.post(url, json=body) as answer:
@@ -246,7 +261,7 @@ def asks(*paths: str, times: int = 20) -> Run:
 
     async def run(target: Target) -> None:
         began_s = time.monotonic()
-        async with aiohttp.ClientSession() as session:
+        async with _session(target) as session:
             for n in range(times):
                 url = f"http://127.0.0.1:{target.port}{paths[n % len(paths)]}"
                 async with session.get(url) as answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,8 @@ PAUSE_S: Final = 0.2
 class Order:
     """What to play."""
 
+    number: int
+    """Of this order: it gives the clients addresses that no other order has had."""
     attacks: tuple[str, ...]
     """Names; they are played at the same time."""
     env: Mapping[str, str]
@@ -47,11 +50,25 @@ class Played:
     left: int
     """Connections that were not closed by their deadline."""
     told: list[str]
+    sent_bytes: int
+    """Written by the clients; not all of it was taken."""
+    cpu_s: float
+    """Used by the clients."""
 
 
-def player() -> ProcessPoolExecutor:
-    """The process that plays."""
-    return ProcessPoolExecutor(1, get_context("spawn"), raise_open_files)
+def player(niceness: int) -> ProcessPoolExecutor:
+    """The process that plays.
+
+    Args:
+        niceness: a stranger has processors of its own, so where times are measured this process
+            gets what the others leave. What it does nevertheless is measured.
+    """
+    return ProcessPoolExecutor(1, get_context("spawn"), _begin, (niceness,))
+
+
+def _begin(niceness: int) -> None:
+    raise_open_files()
+    os.nice(niceness)
 
 
 def play(order: Order) -> Played:
@@ -60,11 +77,18 @@ def play(order: Order) -> Played:
 
 
 async def _play(order: Order) -> Played:
+    began_cpu_s = time.process_time()
     attacks = [each for each in ATTACKS if each.name in order.attacks]
-    target = Target(load_settings(order.env), order.port)
+    settings = load_settings(order.env)
+    targets = {
+        each.name: Target(settings, order.port, f"127.{order.number}.0.{n + 2}")
+        for n, each in enumerate(attacks)
+    }
     until_s = time.monotonic() + order.lasts_s
     hostile = [
-        asyncio.create_task(_client(attack, attack.runs[n % len(attack.runs)], target, until_s))
+        asyncio.create_task(
+            _client(attack, attack.runs[n % len(attack.runs)], targets[attack.name], until_s)
+        )
         for attack in attacks
         for n in range(order.clients or attack.clients)
     ]
@@ -74,11 +98,15 @@ async def _play(order: Order) -> Played:
         task.cancel()
     ended = await asyncio.gather(*hostile, return_exceptions=True)
     broken = [repr(each) for each in ended if isinstance(each, Exception)]
+    lives_s = [life_s for target in targets.values() for life_s in target.lives_s]
+    told = [why for target in targets.values() for why in target.told]
     return Played(
-        connections=len(target.lives_s) + len(left),
-        longest_s=max(target.lives_s, default=0.0),
+        connections=len(lives_s) + len(left),
+        longest_s=max(lives_s, default=0.0),
         left=len(left),
-        told=[*dict.fromkeys(target.told), *dict.fromkeys(broken)][:5],
+        told=[*dict.fromkeys(told), *dict.fromkeys(broken)][:5],
+        sent_bytes=sum(target.sent_bytes for target in targets.values()),
+        cpu_s=time.process_time() - began_cpu_s,
     )
 
 

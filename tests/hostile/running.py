@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -40,6 +43,10 @@ class Result:
     p99_ms: float
     memory_mib: dict[str, int]
     """By which each process has grown at its highest."""
+    cpu_percent: dict[str, float]
+    """Of a core: each process while it was played, and the hostile clients."""
+    hostile_mib: float
+    """Sent by the hostile clients."""
     honest_errors: list[str]
     lost: int
     """Votes that were answered with 202 and not counted."""
@@ -77,19 +84,28 @@ class Ground:
         voters: connections that they use.
         watchers: open sockets and event streams.
         votes_per_s: rate of honest votes.
+        niceness: of the hostile clients.
     """
 
     def __init__(
-        self, chain: GatewayChain, *, persons: int, voters: int, watchers: int, votes_per_s: int
+        self,
+        chain: GatewayChain,
+        *,
+        persons: int,
+        voters: int,
+        watchers: int,
+        votes_per_s: int,
+        niceness: int,
     ) -> None:
         self.chain = chain
         self.alone_s: list[float] = []
         """Times of votes beside which nothing was played."""
         self._base = f"http://127.0.0.1:{chain.gateways[0].port}"
         self._accepted = 0
+        self._orders = itertools.count(1)
         self._voters = Voters(self._base, voters, votes_per_s, iter(range(persons)))
         self._watchers = Watchers(self._base, watchers)
-        self._player = player()
+        self._player = player(niceness)
 
     async def open(self) -> None:
         """Let the watchers come."""
@@ -136,14 +152,17 @@ class Ground:
             margin_s: added to the deadlines.
         """
         port = (gateway or self.chain.gateways[0]).port
-        order = Order(attacks, self.chain.env, port, lasts_s, clients, margin_s)
+        order = Order(next(self._orders), attacks, self.chain.env, port, lasts_s, clients, margin_s)
         seen, enough, pids = Seen(), asyncio.Event(), self._pids()
         voting = asyncio.create_task(self._voters.vote(seen, enough))
         growing = asyncio.create_task(_growth(pids, enough))
+        began_s, began_cpu_s = time.monotonic(), _cpu_s(pids)
         try:
             loop = asyncio.get_running_loop()
             played = await loop.run_in_executor(self._player, play, order)
         finally:
+            took_s = time.monotonic() - began_s
+            cpu_s = {name: used - began_cpu_s[name] for name, used in _cpu_s(pids).items()}
             enough.set()
             await voting
         self._accepted += seen.accepted
@@ -163,6 +182,11 @@ class Ground:
             p99_alone_ms=p99_ms(self.alone_s),
             p99_ms=p99_ms(seen.times_s),
             memory_mib=await growing,
+            cpu_percent={
+                name: round(100 * used / took_s, 1)
+                for name, used in {**cpu_s, "hostile": played.cpu_s}.items()
+            },
+            hostile_mib=round(played.sent_bytes / 2**20, 1),
             honest_errors=[*dict.fromkeys([*seen.errors, *self._watchers.errors()])][:5],
             lost=self._accepted - await self.counted(),
             longest_s=round(played.longest_s, 1),
@@ -181,7 +205,13 @@ class Ground:
 
 @asynccontextmanager
 async def ground(
-    chain: GatewayChain, *, persons: int, voters: int, watchers: int, votes_per_s: int
+    chain: GatewayChain,
+    *,
+    persons: int,
+    voters: int,
+    watchers: int,
+    votes_per_s: int,
+    niceness: int = 0,
 ) -> AsyncIterator[Ground]:
     """A chain with honest clients while the block runs."""
     async with chain:
@@ -190,7 +220,12 @@ async def ground(
         await redis.aclose()
         await chain.start()
         found = Ground(
-            chain, persons=persons, voters=voters, watchers=watchers, votes_per_s=votes_per_s
+            chain,
+            persons=persons,
+            voters=voters,
+            watchers=watchers,
+            votes_per_s=votes_per_s,
+            niceness=niceness,
         )
         try:
             await found.open()
@@ -202,12 +237,15 @@ async def ground(
 def table(results: list[Result]) -> str:
     """The results in Markdown."""
     lines = [
-        "| attack | connections | honest p99 alone, beside it | memory of gateway, bridge, RabbitMQ"
+        "| attack | connections, sent | honest p99 alone, beside it"
+        " | CPU of gateway, bridge, RabbitMQ, hostile clients | memory of gateway, bridge, RabbitMQ"
         " | errors, lost votes | last one gone after |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {r.attack} | {r.connections:,} | {r.p99_alone_ms:.0f} ms, {r.p99_ms:.0f} ms"
+        f"| {r.attack} | {r.connections:,}, {r.hostile_mib:,.1f} MiB"
+        f" | {r.p99_alone_ms:.0f} ms, {r.p99_ms:.0f} ms"
+        f" | {', '.join(f'{used:.0f}' for used in r.cpu_percent.values())} %"
         f" | {', '.join(f'{mib:+}' for mib in r.memory_mib.values())} MiB"
         f" | {len(r.honest_errors)}, {r.lost}"
         f" | {r.longest_s:.0f} s{f', **{r.left} left**' if r.left else ''} |"
@@ -235,6 +273,22 @@ async def _growth(pids: dict[str, list[int]], enough: asyncio.Event) -> dict[str
         except TimeoutError:
             pass
     return {name: highest[name] - before[name] for name in pids}
+
+
+def _cpu_s(pids: dict[str, list[int]]) -> dict[str, float]:
+    ticks = {
+        name: sum(
+            int(ticks)
+            for pid in each
+            # Behind the name of the program, which may have blanks: user and system time.
+            for ticks in Path(f"/proc/{pid}/stat")
+            .read_text("ascii")
+            .rpartition(")")[2]
+            .split()[11:13]
+        )
+        for name, each in pids.items()
+    }
+    return {name: used / os.sysconf("SC_CLK_TCK") for name, used in ticks.items()}
 
 
 def _memory_mib(pids: list[int]) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -18,10 +19,12 @@ from streams.gateway.connections import (
     FRAMES,
     MAX_HEAD_BYTES,
     MAX_HEADERS,
+    MAX_LINE_BYTES,
     MAX_PIPELINED,
     BoundedHttp,
 )
 from streams.gateway.http_server import listening
+from streams.gateway.strikes import STRIKES
 from streams.settings.processes import HttpConfig
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
@@ -62,7 +65,7 @@ def http() -> HttpConfig:
 async def connection(
     http: HttpConfig,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    async with listening(echo, http), asyncio.timeout(60):
+    async with listening(echo, http, int), asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
         try:
             yield reader, writer
@@ -127,15 +130,15 @@ async def test_who_is_answered_may_take_a_rest(
 
 
 async def test_a_port_that_is_taken_is_named(http: HttpConfig) -> None:
-    async with listening(echo, http):
+    async with listening(echo, http, int):
         with pytest.raises(PortTaken, match=str(http.port)):
-            async with listening(echo, http):
+            async with listening(echo, http, int):
                 pass
 
 
 async def test_sockets_are_served_and_closed_at_the_end(http: HttpConfig) -> None:
     async with aiohttp.ClientSession() as session, asyncio.timeout(60):
-        async with listening(echo, http) as serving:
+        async with listening(echo, http, int) as serving:
             url = f"http://127.0.0.1:{http.port}/"
             socket = await session.ws_connect(url)
             await socket.send_str("here?")
@@ -228,6 +231,94 @@ async def test_a_head_is_parsed_once_however_many_pieces_it_has(
             await asyncio.sleep(0.001)
         assert (await answer(reader))[0] == 200
     assert pieces == [b"/a/long/path"]
+
+
+async def test_no_line_of_a_head_is_long(http: HttpConfig) -> None:
+    """The framework keeps a thousand paths, queries and cookies."""
+    long = b"x" * MAX_LINE_BYTES
+    for head in (
+        b"GET /" + long + b" HTTP/1.1\r\n",
+        b"GET /?" + long + b" HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nCookie: " + long + b"\r\n",
+    ):
+        async with connection(http) as (reader, writer):
+            writer.write(head + b"Host: x\r\n\r\n")
+            assert (await answer(reader))[0] == 400
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer before the body has come."""
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def test_nothing_more_is_read_of_a_long_request_that_is_answered(http: HttpConfig) -> None:
+    async with listening(refuse, http, int), asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n")
+        writer.write(bytes(50_000_000))
+        assert await answer(reader) == (413, b"")
+        assert writer.transport.get_write_buffer_size() > 40_000_000
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        # A short one may still come to its end, and another request follow it.
+        reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+        for _ in range(2):
+            writer.write(POST)
+            assert await answer(reader) == (413, b"")
+            writer.write(b"1234")
+        writer.close()
+
+
+async def test_pieces_of_a_request_are_parsed_as_far_as_they_may_go(
+    http: HttpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read brings up to 256 KiB, and a trailer of six bytes is a call of its own."""
+    seen: list[bytes] = []
+    on_header = BoundedHttp.on_header
+
+    def counted(self: BoundedHttp, name: bytes, value: bytes) -> None:
+        seen.append(name)
+        on_header(self, name, value)
+
+    monkeypatch.setattr(BoundedHttp, "on_header", counted)
+    async with connection(http) as (reader, writer):
+        writer.write(CHUNKED + b"0\r\n" + b"X: y\r\n" * 20_000)
+        with suppress(ConnectionError):
+            await reader.read()
+    assert len(seen) < 3000
+
+
+async def test_an_address_that_breaks_bounds_opens_no_more_connections(http: HttpConfig) -> None:
+    refused: list[None] = []
+
+    async def told(address: str, http: HttpConfig) -> bytes:
+        try:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", http.port, local_addr=(address, 0)
+            )
+        except ConnectionError:
+            return b""
+        writer.write(b"no request\r\n\r\n")
+        try:
+            return (await reader.read())[:12]
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    async with listening(echo, http, lambda: refused.append(None)), asyncio.timeout(60):
+        answers = [await told("127.0.0.2", http) for _ in range(STRIKES + 5)]
+        assert answers == [b"HTTP/1.1 400"] * STRIKES + [b""] * 5
+        assert len(refused) == 5
+        assert await told("127.0.0.3", http) == b"HTTP/1.1 400"
+    # Behind proxies all clients have the address of a proxy.
+    behind = replace(http, trusted_proxies=1)
+    async with listening(echo, behind, int), asyncio.timeout(60):
+        answers = [await told("127.0.0.2", behind) for _ in range(STRIKES + 5)]
+        assert answers == [b"HTTP/1.1 400"] * (STRIKES + 5)
 
 
 @pytest.mark.parametrize("sent", [b"\r\n", b"\r\n\r\n"])
