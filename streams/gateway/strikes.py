@@ -19,8 +19,8 @@ STRIKES_WITHIN_S: Final = 10.0
 class Strikes:
     """Counts the connections of each address that broke a bound.
 
-    Refusing a connection by what it sends costs a millisecond or two, closing it unread a twentieth
-    of that.
+    Refusing a connection for what it sends costs 0.2 ms of CPU (a bad head) to 5 ms (a long body in
+    small chunks), closing it unread 0.1 ms.
 
     Args:
         refused: called for each connection that is closed unread.
