@@ -110,8 +110,11 @@ class WorkerHost(ABC):
     def on_revoked(self) -> None:  # noqa: B027 - a hook
         """Called after a revoke, when no record of the revoked partitions is being processed."""
 
-    def on_restored(self) -> None:  # noqa: B027 - a hook
+    def on_restored(self, took_s: float) -> None:  # noqa: B027 - a hook
         """Called when the table is restored, before agents start.
+
+        Args:
+            took_s: duration of the restore.
 
         Raises:
             ScrutinError: the table must not be used.
@@ -216,8 +219,10 @@ class WorkerHost(ABC):
 
     async def restored(self) -> None:
         """Faust's callback after a restore: start the assignment."""
+        now_s = time.monotonic()
+        began_s = self.app.tables.recovery.began_s
         try:
-            self.on_restored()
+            self.on_restored(now_s - (now_s if began_s is None else began_s))
         except ScrutinError as error:
             fail(error)
         self._assignment.begin(self.app.consumer_generation_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,9 @@ class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
     # Faust's own logger of this name would add its progress tables to the log.
     logger = logging.getLogger("faust.tables.recovery.ahead")
 
+    began_s: float | None = None
+    """When the latest restore began."""
+
     async def _wait(self, coro: Any, timeout: float | None = None) -> None:
         # After a timeout Faust goes on as if it had an answer, and would call a table complete
         # whose end it does not know. Kafka may be unavailable for longer than any timeout.
@@ -33,6 +37,8 @@ class Recovery(faust.tables.recovery.Recovery):  # type: ignore[misc]
     async def _build_highwaters(
         self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str
     ) -> None:
+        if title == "active":
+            self.began_s = time.monotonic()
         await super()._build_highwaters(consumer, tps, destination, title)
         if title != "active":
             return

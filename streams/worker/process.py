@@ -266,8 +266,9 @@ class Worker(WorkerHost):
         """Forget what was emitted for revoked partitions."""
         self.validation.revoked()
 
-    def on_restored(self) -> None:
+    def on_restored(self, took_s: float) -> None:
         """Check the restored partitions."""
+        self.metrics.recovery_duration.set(took_s)
         self.validation.restored()
 
     async def stage_positions(self, tps: set[TP]) -> Mapping[TP, int]:

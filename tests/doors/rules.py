@@ -91,6 +91,7 @@ HTTP: Final[dict[str, Rule]] = {
     "header x-forwarded-proto": Rule("ignored", "streams.gateway.client_address.TrustedProxies"),
     "header accept": _NOTHING,
     "header if-none-match": _NOTHING,
+    "header content-length": Rule("ignored", "streams.gateway.vote_calls.VoteCalls"),
     "header x-request-id": Rule("ignored", "streams.gateway.middleware.RequestMiddleware"),
     "header origin": Rule("ignored", "streams.gateway.cors.CrossOrigin"),
     "cookie scrutin_voter": Rule("ignored", "streams.gateway.voters.Voters.read_cookie"),
