@@ -113,6 +113,7 @@ async def test_health_and_metrics(world: WorkerHarness) -> None:
 
     await until(told, "totals in the metrics")
     sampled = await metrics(worker)
+    assert sampled["scrutin_recovery_seconds"] > 0
     for (law, choice), n in counted.items():
         assert sampled[f'votes_aggregated_total{{choice="{choice}",law_id="{law}"}}'] == n
     by_status = "validation_votes_processed_total"

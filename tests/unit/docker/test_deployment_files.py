@@ -120,3 +120,41 @@ def test_the_image_holds_every_package_that_is_installed() -> None:
     assert copied == {"schemas", "sql", "streams"}
     allowed = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
     assert {f"!{name}" for name in copied} < set(allowed)
+
+
+def test_each_container_reaches_only_what_it_uses() -> None:
+    networks = COMPOSE["networks"]
+    services = COMPOSE["services"]
+    members = {
+        network: {name for name, service in services.items() if network in service["networks"]}
+        for network in networks
+    }
+    opened = {
+        network for network, options in networks.items() if not (options or {}).get("internal")
+    }
+    assert opened == {"front", "screens"}
+    assert members["front"] == {"gateway"}
+    assert members["screens"] == {"prometheus", "grafana"}
+    assert members["metrics"] == {"prometheus", "rabbitmq", *OURS} - {"migrate"}
+    backends = {"queues": "rabbitmq", "log": "kafka", "data": "postgres", "memory": "redis"}
+    for network, backend in backends.items():
+        assert members[network] - set(OURS) == {backend}
+    # What is waited for is also reached.
+    for name, service in services.items():
+        for needed in set(service.get("depends_on", ())) - {"migrate"}:
+            assert set(service["networks"]) & set(services[needed]["networks"]), (name, needed)
+    published = {name for name, service in services.items() if "ports" in service}
+    assert published == members["front"] | members["screens"]
+
+
+def test_only_the_gateway_takes_connections_from_everywhere_in_kubernetes() -> None:
+    policies = {m["metadata"]["name"]: m["spec"] for m in MANIFESTS if m["kind"] == "NetworkPolicy"}
+    assert all(policy["policyTypes"] == ["Ingress"] for policy in policies.values())
+    labels = policies["gateway"]["podSelector"]["matchLabels"]
+    assert labels == {"app.kubernetes.io/name": "gateway"}
+    [selected] = policies["metrics"]["podSelector"]["matchExpressions"]
+    # The job of the schema listens nowhere.
+    assert {"gateway", *selected["values"]} == {name for name, _ in WORKLOADS} - {"migrate"}
+    [rule] = policies["metrics"]["ingress"]
+    [source] = rule["from"]
+    assert source["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}
