@@ -165,9 +165,7 @@ ELSEWHERE = {
         "tests/integration/test_gateway_poll_life.py::"
         "test_a_poll_from_its_creation_to_its_final_result"
     ),
-    "scrutin roll load shares.csv --contest election:1 --weights shares": (
-        "tests/unit/cli/test_roll_files.py::test_weights_are_read_beside_hashes"
-    ),
+    "scrutin roll load shares.csv --contest election:1 --weights shares": _ROLL,
     "scrutin roll load FILE --dry-run": "tests/unit/cli/test_roll_files.py::"
     "test_a_dry_run_shows_the_first_rows_as_understood_and_needs_no_service",
     "scrutin roll add HASH...": _ROLL,

@@ -69,6 +69,7 @@ async def test_the_roll_in_the_log(
                 await judged(VOTERS, 0)
                 await _live_changes(world, judged)
                 await _elections(world, judged)
+                await _weights(world, tmp_path)
                 # What follows knows the roll from the changelog alone.
                 await counter.terminate()
                 counter.start()
@@ -150,6 +151,17 @@ async def _elections(world: BridgeHarness, judged: Any) -> None:
     world.publish([vote(2), vote(3)])
     await judged(VOTERS + 3, 4)
     await run(world, "withdraw", voter(VOTERS + 3))
+
+
+async def _weights(world: BridgeHarness, directory: Path) -> None:
+    """Weights are in the log, and in what is restored from the table's changelog."""
+    before = await run(world, "stats")
+    shares = directory / "shares.csv"
+    shares.write_text(f"hash,shares\n{voter(1)},40\n{voter(2)},1\n{voter(3)},2\n")
+    await run(world, "load", str(shares), "--contest", "election:1", "--weights", "shares")
+    found = await run(world, "stats")
+    added = found["entries"] - before["entries"], found["weight"] - before["weight"]
+    assert added == (3, 43)
 
 
 async def test_the_set_in_redis_is_asked_for_every_vote(stack: Stack, tmp_path: Path) -> None:
