@@ -6,6 +6,7 @@ The command line alone is small. Processes, encrypted elections and Parquet file
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
@@ -49,7 +50,8 @@ def needs(module: str, extra: str) -> None:
     Raises:
         ImportError: with the extra as its name, for :func:`provider`.
     """
-    if find_spec(module) is None:
+    # Faust, once imported, is a module without a spec, at which find_spec raises.
+    if module not in sys.modules and find_spec(module) is None:
         raise ImportError(f"no module named {module!r}", name=f"scrutin[{extra}]")
 
 

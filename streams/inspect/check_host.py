@@ -50,7 +50,8 @@ def evaluate_marks(config: DoctorConfig) -> Iterator[Check]:
 
 
 def _faust_extension() -> Check:
-    if importlib.util.find_spec("faust") is None:
+    # Once imported, it is a module without a spec, at which find_spec raises.
+    if "faust" not in sys.modules and importlib.util.find_spec("faust") is None:
         return SERVICE.not_checked(
             "faust extension", "Faust is not installed; only workers need it"
         )

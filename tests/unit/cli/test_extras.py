@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from streams.cli.extras import attach_missing, provider
+from streams.cli.extras import attach_missing, needs, provider
 from streams.errors import ExitCode, NotInstalled
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +30,13 @@ ROOT = Path(__file__).parents[3]
 )
 def test_a_missing_module_names_what_brings_it(module: str, package: str | None) -> None:
     assert provider(ModuleNotFoundError(name=module)) == package
+
+
+def test_what_is_imported_already_is_not_missing() -> None:
+    importlib.import_module("faust")
+    needs("faust", "worker")
+    with pytest.raises(ImportError):
+        needs("no_such_module", "worker")
 
 
 def test_an_extra_that_is_named_exists() -> None:
