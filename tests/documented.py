@@ -229,6 +229,7 @@ ELSEWHERE = {
     "scrutin tally manifest": _CLI_TALLY,
     "scrutin tally setup": _CLI_TALLY,
     "scrutin tally admit": _CLI_TALLY,
+    "scrutin tally admit --cast": _CLI_TALLY,
     "scrutin tally admit ELECTION FILE": _CLI_TALLY,
     "scrutin tally collect": _CLI_TALLY,
     "scrutin tally collect ELECTION": _CLI_TALLY,

@@ -18,7 +18,7 @@ from streams.tally.crypto.ceremony import (
     open_backup,
     verify_guardians,
 )
-from streams.tally.crypto.documents import from_json, to_json
+from streams.tally.crypto.documents import from_json, plain_json, to_json
 from streams.tally.crypto.election import CryptoElection, make_context
 from streams.tally.crypto.manifest import Manifest
 from streams.tally.crypto.shares import CompensatedShare, DecryptionShare
@@ -84,7 +84,7 @@ def read_document(kind: type[T], path: Path) -> T:
             f"A file cannot be read: {error.strerror}", where={"file": path}
         ) from error
     try:
-        return from_json(kind, data)
+        return from_json(kind, plain_json(data))
     except Refused as refused:
         raise Refused(
             refused.check, refused.what, where={"file": path, **refused.where}

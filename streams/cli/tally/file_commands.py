@@ -21,6 +21,7 @@ from streams.tally.admission import Admission, admit
 from streams.tally.collecting import Collected
 from streams.tally.collecting import collect as collect_votes
 from streams.tally.commands import TallyCommands, tally
+from streams.tally.crypto.ballots import submitted
 from streams.tally.crypto.ceremony import Backup, GuardianKey
 from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.manifest import Manifest, plain_manifest
@@ -118,8 +119,18 @@ def setup(
 @app.command("admit")
 def admit_ballots(
     election: ElectionArgument,
-    file: Annotated[Path, typer.Argument(help="Submitted ballots, one JSON document a line.")],
+    file: Annotated[
+        Path, typer.Argument(help="Submitted ballots, one a line: JSON, or Base64 of MessagePack.")
+    ],
     *,
+    cast: Annotated[
+        bool,
+        typer.Option(
+            "--cast",
+            help="Ballots that do not say whether they were cast or spoiled were cast: deployed"
+            " services keep that beside the ballot.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Verify ballots with all their proofs, on every core, and store the valid ones.
@@ -135,7 +146,8 @@ def admit_ballots(
         async with tally(tally_config(settings)) as asked, Helpers(settings.helpers()) as helpers:
             described = await asked.store.election(election)
             with counting("verifying", total) as advance:
-                return await admit(asked.store, helpers, described, lines_of(file), advance=advance)
+                ballots = (submitted(line, cast=cast) for line in lines_of(file))
+                return await admit(asked.store, helpers, described, ballots, advance=advance)
 
     outcome = run(work())
     said = f"{outcome.admitted:,} ballots admitted, {outcome.repeated:,} were already stored"

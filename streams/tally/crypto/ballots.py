@@ -15,6 +15,7 @@ from streams.tally.crypto.chaum_pedersen import (
     prove_selection,
     prove_sum,
 )
+from streams.tally.crypto.documents import plain_json
 from streams.tally.crypto.election import CryptoContest, CryptoElection, Line
 from streams.tally.crypto.elgamal import Ciphertext, HashedCiphertext, accumulate, encrypt
 from streams.tally.crypto.group import Q, random_exponent
@@ -209,3 +210,21 @@ def _encrypt_line(
         line.placeholder,
         proof=proof,
     )
+
+
+def submitted(document: bytes, *, cast: bool = False) -> bytes:
+    """The document of a ballot as JSON, from any form that :func:`plain_json` reads.
+
+    Args:
+        document: of the ballot.
+        cast: whether a ballot that has no state was cast.
+    """
+    document = plain_json(document)
+    if not cast:
+        return document
+    try:
+        fields = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return document
+    fields.setdefault("state", msgspec.Raw(b"%d" % BallotState.CAST))
+    return msgspec.json.encode(fields)
