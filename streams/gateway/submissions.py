@@ -40,8 +40,8 @@ class CandidateMessage(msgspec.Struct, omit_defaults=True):
     """A vote for a candidate."""
 
     voter_hash: str
-    candidate_id: str
     vote_timestamp: str
+    candidate_id: str | None = None
     election_id: str | None = None
     region_id: str | None = None
     voting_method: str | None = None
@@ -139,7 +139,7 @@ def law_vote(vote_hash: str, law_id: str, choice: str, *, at_us: int) -> Outgoin
 
 def candidate_vote(
     voter_hash: str,
-    candidate_id: str,
+    candidate_id: str | None,
     *,
     election_id: str | None,
     region_id: str | None = None,
@@ -150,7 +150,7 @@ def candidate_vote(
 
     Args:
         voter_hash: the voter's.
-        candidate_id: the candidate; the first of the ranking.
+        candidate_id: the candidate; the first of the ranking; None: a blank ballot.
         election_id: the election.
         region_id: the voter's.
         ranked: candidates, most preferred first, if there is a ranking.
@@ -160,11 +160,13 @@ def candidate_vote(
         Faulty: a field does not fit.
     """
     known = normalise_hash(sized("voter_hash", voter_hash, MAX_HASH_BYTES))
-    candidate = sized("candidate_id", candidate_id)
+    candidate = None if candidate_id is None else sized("candidate_id", candidate_id)
     election = None if election_id is None else sized("election_id", election_id)
     contest = ELECTION_PREFIX + (election or "")
     region = None if region_id is None else sized("region_id", region_id)
-    message = CandidateMessage(known, candidate, format_us(at_us), election, region)
+    message = CandidateMessage(known, format_us(at_us), candidate, election, region)
+    if candidate is None:
+        message.ranked_choices = []
     if ranked:
         ranks = [sized("ranked_choices", each) for each in ranked]
         # A voter at a screen can still correct it; a marked paper counts by the rules.

@@ -62,6 +62,7 @@ HTTP: Final[dict[str, Rule]] = {
     "candidate_id": Rule("id", f"{_VOTES}.candidate_vote"),
     "region_id": Rule("id", f"{_VOTES}.candidate_vote"),
     "ranked_choices": Rule("id", f"{_VOTES}.candidate_vote"),
+    "blank": Rule("ignored", "streams.gateway.handlers.votes.official_vote_calls"),
     "voting_method": Rule("ignored", "streams.messages.ranked_ballots.RANKED_METHODS"),
     "poll_id": Rule("number", f"{_FORMS}.number_of"),
     "option_id": Rule("number", f"{_FORMS}.number_of"),

@@ -192,9 +192,32 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "SELECT * FROM guardian_backups",
             "CREATE TABLE mine (x int)",
         )
+        await hidden_from_readers(operator, reader)
     finally:
         for connection in (sink, operator, reader):
             await connection.close()
+
+
+async def hidden_from_readers(operator: asyncpg.Connection, reader: asyncpg.Connection) -> None:
+    """From the announcement of a hidden election readers see no choice of anybody."""
+    assert await reader.fetchval("SELECT count(*) FROM vote_audit") > 0
+    undone = operator.transaction()
+    await undone.start()
+    await operator.execute(
+        "INSERT INTO contests (contest_id, kind, title, state, roll, command_id, number, conduct)"
+        " VALUES ('election:9', 'election', 'T', 'draft', 'default', 'c', 1, '{\"hidden\": true}')"
+    )
+    may = await operator.fetch(
+        "SELECT c.oid::regclass::text AS name FROM pg_class AS c JOIN pg_attribute AS a"
+        " ON a.attrelid = c.oid AND a.attname IN ('choice', 'vote', 'votes', 'ranked_choices')"
+        " WHERE c.relkind IN ('r', 'v') AND c.relnamespace::regnamespace::text ~ '^(public|reader)'"
+        " AND has_table_privilege('scrutin_reader', c.oid, 'SELECT')"
+    )
+    assert [row["name"] for row in may] == []
+    results = "SELECT has_table_privilege('scrutin_reader', 'vote_results', 'SELECT')"
+    assert await operator.fetchval(results) is True
+    await undone.rollback()
+    assert await reader.fetchval("SELECT count(*) FROM vote_audit") > 0
 
 
 async def contests_go_forward(operator: asyncpg.Connection) -> None:

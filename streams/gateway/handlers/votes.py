@@ -65,6 +65,8 @@ class ElectionBallot(msgspec.Struct):
     region_id: Identifier | None = None
     voting_method: str = "single_choice"
     ranked_choices: list[Identifier] | None = None
+    blank: bool = False
+    """A ballot for nobody, where the election allows it."""
 
 
 class Accepted(msgspec.Struct):
@@ -150,8 +152,10 @@ def official_vote_calls(
         ranks = data.ranked_choices if data.voting_method in RANKED_METHODS else None
         ranked = [str(each) for each in ranks or ()]
         candidate = data.candidate_id if data.candidate_id is not None else next(iter(ranked), None)
-        if candidate is None:
+        if candidate is None and not data.blank:
             raise faulty(Faulty("candidate_id", "is missing"))
+        if data.blank and (candidate is not None or ranked):
+            raise faulty(Faulty("blank", "is true, but a candidate is named"))
         person = await _limited(request, data.nas, limits, submitter)
         try:
             election = sized("election_id", str(data.election_id))
@@ -171,7 +175,7 @@ def official_vote_calls(
                 raise Problem(400, "Invalid credentials")
             outgoing = candidate_vote(
                 voter,
-                str(candidate),
+                None if candidate is None else str(candidate),
                 election_id=election,
                 region_id=None if data.region_id is None else str(data.region_id),
                 ranked=ranked,

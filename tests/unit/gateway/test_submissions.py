@@ -106,8 +106,11 @@ def test_the_bridge_reads_what_the_gateway_wrote(at_us: int, law: str, choice: s
     assert stored_hash(vote.hash, vote.contest, vote.kind) == out.submission.stored_hash
 
 
-def test_a_candidate_vote_is_read_alike() -> None:
-    out = candidate_vote("v" * 20, "7", election_id="3", region_id="2", at_us=5)
+@pytest.mark.parametrize(("candidate", "choice"), [("7", "7"), (None, ">")])
+def test_a_candidate_vote_and_a_blank_one_are_read_alike(
+    candidate: str | None, choice: str
+) -> None:
+    out = candidate_vote("v" * 20, candidate, election_id="3", region_id="2", at_us=5)
     decoded = decode(
         out.body,
         out.message_id.encode(),
@@ -118,7 +121,7 @@ def test_a_candidate_vote_is_read_alike() -> None:
     )
     vote = decoded.item
     assert isinstance(vote, Vote)
-    assert (vote.contest, vote.choice, vote.kind) == ("election:3", "7", Kind.CANDIDATE)
+    assert (vote.contest, vote.choice, vote.kind) == ("election:3", choice, Kind.CANDIDATE)
     assert decoded.key == voter_key("v" * 20, "election:3", Kind.CANDIDATE)
     assert out.submission.stored_hash == decoded.key.hex()
 
