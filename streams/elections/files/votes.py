@@ -59,9 +59,6 @@ class Names:
         """
         found: list[list[str]] = []
         for marked in ballot.marks:
-            if marked == (ranking.OVERVOTE,):
-                found.append([ranking.OVERVOTE])
-                continue
             kept = [self._id(label) for label in marked if label not in self.passed_over]
             if kept or not marked:
                 found.append(kept)

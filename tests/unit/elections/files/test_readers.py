@@ -85,12 +85,6 @@ def test_preflib_adds_the_numbers_of_an_order_that_occurs_twice(tmp_path: Path) 
     assert ballots_of(items) == [(5, order, 5), (6, order, 5), (7, (("3",),), 2)]
 
 
-def test_csv_keeps_an_overvote_that_names_nobody(tmp_path: Path) -> None:
-    items = items_of(tmp_path / "a.csv", CSV.replace("undervote", "overvote"))
-    assert refused_of(items) == {}
-    assert ("=",) in {rank for _, marks, _ in ballots_of(items) for rank in marks}
-
-
 def test_csv_keeps_gaps_and_shared_ranks(tmp_path: Path) -> None:
     items = items_of(tmp_path / "a.csv", CSV)
     assert ballots_of(items) == [
