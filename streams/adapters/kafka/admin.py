@@ -23,7 +23,7 @@ from aiokafka.errors import (
 
 from schemas.codec import DecodeError, decode_input, encode
 from schemas.genesis import Genesis, RehearsalGenesis
-from streams.adapters.kafka.clients import kafka_admin, kafka_consumer
+from streams.adapters.kafka.clients import AdminClient, kafka_admin, kafka_consumer
 from streams.adapters.kafka.errors import kafka_answers
 from streams.core.topics import (
     CONTROL_TOPIC,
@@ -95,7 +95,7 @@ async def delete_topic(bootstrap_servers: list[str], topic: str) -> None:
     Raises:
         ServiceUnavailable: Kafka does not answer, or did not delete the topic in time.
     """
-    admin = AIOKafkaAdminClient(**client(bootstrap_servers), request_timeout_ms=10_000)
+    admin = AdminClient(**client(bootstrap_servers), request_timeout_ms=10_000)
     try:
         await admin.start()
         if topic in await admin.list_topics():

@@ -9,7 +9,7 @@ from typing import Any, Final
 import stamina
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NodeNotReadyError
 
 from streams.adapters.kafka.errors import kafka_answers
 from streams.settings.kafka_security import client
@@ -20,6 +20,19 @@ with_coordinator: Final = stamina.retry(
 """Ask again: a new cluster has no coordinator of groups until a client asks for one."""
 
 
+class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
+    """An admin client for a cluster that may have no controller, as while its broker comes back."""
+
+    async def _send_to_controller(self, request: Any) -> Any:
+        try:
+            return await super()._send_to_controller(request)
+        except AttributeError as error:
+            # aiokafka takes it for granted that the metadata name a controller.
+            if error.name != "nodeId":
+                raise
+            raise NodeNotReadyError("the cluster has no controller") from error
+
+
 @asynccontextmanager
 async def kafka_admin(servers: Sequence[str], **options: Any) -> AsyncIterator[Any]:
     """An admin client.
@@ -27,7 +40,7 @@ async def kafka_admin(servers: Sequence[str], **options: Any) -> AsyncIterator[A
     Raises:
         ServiceUnavailable: Kafka does not answer.
     """
-    admin = AIOKafkaAdminClient(**client(servers), **options)
+    admin = AdminClient(**client(servers), **options)
     with kafka_answers(servers):
         try:
             await admin.start()
