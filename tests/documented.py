@@ -143,6 +143,10 @@ ELSEWHERE = {
     "scrutin election tabulate ward5.blt --by scottish": _TABULATE,
     "scrutin election tabulate ward5.blt --by runoff --seats 1 --rules maine": _TABULATE,
     "scrutin election tabulate FILE": _TABULATE,
+    "scrutin election export 1 --format nist-json -o report.json --issuer 'Electoral Office'": (
+        _ELECTIONS
+    ),
+    "scrutin election export ID": _ELECTIONS,
     "scrutin election list": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt --dry-run": _ELECTIONS,

@@ -240,6 +240,8 @@ COMMANDS: Final[dict[str, Rule]] = {
     "audit sample count": _COUNT,
     "election tabulate file": _file("streams.elections.files.formats.open_ballots"),
     "election tabulate by": _WORD,
+    "election export name": _NAME,
+    **dict.fromkeys(("issuer", "language"), _ARGUMENT),
     **dict.fromkeys(("rules", "lot"), _ARGUMENT),
     "audit sample seed": _ARGUMENT,
     "audit sample manifest": _file("streams.elections.audits.sampling.read_manifest"),

@@ -136,7 +136,7 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
                 await blank_ballot(world, db)
                 await ballots_of_a_file(world, db, tmp_path)
                 await hidden_until_the_end(world, web, counter, db, tmp_path)
-                await closed_and_final(world, web, db)
+                await closed_and_final(world, web, db, tmp_path)
         finally:
             await db.close()
 
@@ -507,7 +507,7 @@ async def nothing_is_shown(world: BridgeHarness, web: Program, counter: Program)
     assert "before its closing is final" in refused.stderr
 
 
-async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
+async def closed_and_final(world: BridgeHarness, web: Program, db: Any, directory: Path) -> None:
     await run(world, "contest", "close", "election:1", "--yes", *PATIENTLY)
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
     async with (
@@ -533,5 +533,13 @@ async def closed_and_final(world: BridgeHarness, web: Program, db: Any) -> None:
     assert all(seat["elected"] and seat["leading"] is None for seat in counted["seats"])
     shown = await asyncio.to_thread(scrutin, world.env, "results", "1")
     assert "elected: Candidate" in shown.stdout
+    out = str(directory / "report.json")
+    await run(
+        *(world, "election", "export", "1", "--format", "nist-json", "-o", out),
+        *("--issuer", "Electoral Office"),
+    )
+    report = json.loads(await asyncio.to_thread(Path(out).read_text))
+    assert (report["Status"], report["IssuerAbbreviation"]) == ("unofficial-complete", "EO")
+    assert len(report["Election"][0]["Contest"]) == 2
     final = "SELECT bool_and(final) FROM election_counts WHERE election_id = 1"
     assert await db.fetchval(final) is True
