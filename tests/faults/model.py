@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tests.faults.votes import Ballot, Message
+from tests.faults.votes import ASSEMBLY, Ballot, Message
 
 Place = tuple[int, int, int]
 """Partition, offset and number in the record."""
@@ -47,6 +47,14 @@ class Outcome:
     """By message."""
     refused: dict[int, Verdict] = field(default_factory=dict)
     """By message: the verdict on its first item."""
+    replaced: dict[int, Verdict] = field(default_factory=dict)
+    """By message: that a later vote of the voter counts."""
+    acceptances: dict[Place, tuple[int, int]] = field(default_factory=dict)
+    """Weight of an accepted item, and how many votes were before; none if it is 1 and 0."""
+    revotes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Votes that replace others, by voter."""
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """By voter of the assembly."""
     verdicts: dict[Place, Verdict] = field(default_factory=dict)
     """Of every item that was not counted, replays included."""
     voters: dict[tuple[str, str], Place] = field(default_factory=dict)
@@ -60,26 +68,40 @@ class Outcome:
 
     def totals(self) -> Counter[tuple[str, str]]:
         """Votes by contest and choice."""
-        ballots = (item.ballot for item in self.counted.values())
-        return Counter((b.contest, b.choice) for b in ballots if b is not None)
+        total: Counter[tuple[str, str]] = Counter()
+        for item in self.counted.values():
+            if item.ballot is not None:
+                total[item.ballot.contest, item.ballot.choice] += self.weight(item.ballot)
+        return total
+
+    def weight(self, ballot: Ballot) -> int:
+        """How many votes a ballot counts as."""
+        return self.weights.get(ballot.voter, 1) if ballot.contest == ASSEMBLY else 1
 
     def windows(self, window_ms: int) -> Counter[tuple[str, str, int]]:
         """Votes by contest, choice and start of the tumbling window, Unix milliseconds."""
-        return Counter(
-            (item.ballot.contest, item.ballot.choice, item.ingest_ms // window_ms * window_ms)
-            for item in self.counted.values()
-            if item.ballot is not None
-        )
+        total: Counter[tuple[str, str, int]] = Counter()
+        for item in self.counted.values():
+            if (ballot := item.ballot) is not None:
+                start_ms = item.ingest_ms // window_ms * window_ms
+                total[ballot.contest, ballot.choice, start_ms] += self.weight(ballot)
+        return total
 
 
-def fold(items: Iterable[Item], messages: Mapping[int, Message]) -> Outcome:
+def fold(
+    items: Iterable[Item],
+    messages: Mapping[int, Message],
+    weights: Mapping[str, int] | None = None,
+) -> Outcome:
     """Fold a log; items of one partition in order, partitions in any.
 
     Args:
         items: those that bear no number, or one that was never sent, are left out.
         messages: what was sent, by number.
+        weights: by voter of the assembly.
     """
-    out = Outcome()
+    out = Outcome(weights=weights or {})
+    latest: dict[tuple[str, str], int] = {}
     marked: set[int] = set()
     for item in items:
         message = messages.get(-1 if item.number is None else item.number)
@@ -96,8 +118,21 @@ def fold(items: Iterable[Item], messages: Mapping[int, Message]) -> Outcome:
         if message.refusal is not None or message.ballot is None:
             assert message.refusal is not None
             verdict = Verdict(*message.refusal)
-        elif before and (number in out.counted or number in out.refused):
+        elif before and any(number in seen for seen in (out.counted, out.refused, out.replaced)):
             verdict = Verdict("replay", "replay")
+        elif message.ballot.contest == ASSEMBLY:
+            key = message.ballot.key
+            if key in latest:
+                out.revotes[key] += 1
+                out.replaced[latest[key]] = Verdict("replaced", "revoted")
+                del out.counted[latest[key]]
+            latest[key] = number
+            out.voters[key] = item.place
+            out.counted[number] = item
+            more = (out.weight(message.ballot), out.revotes[key])
+            if more != (1, 0):
+                out.acceptances[item.place] = more
+            continue
         elif message.ballot.key in out.voters:
             out.attempts[message.ballot.key] += 1
             verdict = Verdict("duplicate", "already_voted", out.attempts[message.ballot.key])

@@ -96,4 +96,5 @@ class Observer:
             mirror=mirror,
             lag=lag.records,
             window_ms=window_ms,
+            weights=votes.weights,
         )

@@ -45,6 +45,8 @@ class Evidence:
     mirror: Mirror
     lag: Mapping[str, int]
     window_ms: int = 1000
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """By voter of the assembly."""
 
 
 @dataclass
@@ -68,7 +70,7 @@ def judge(evidence: Evidence, sendings: Mapping[int, int]) -> Judgement:
         evidence: what was read when the pipeline was drained.
         sendings: how often each message was published on purpose.
     """
-    expected = fold(evidence.logs.items, evidence.messages)
+    expected = fold(evidence.logs.items, evidence.messages, evidence.weights)
     found = [
         *_input(evidence, expected),
         *_places(evidence, expected),
@@ -166,19 +168,25 @@ def _places(evidence: Evidence, expected: Outcome) -> Iterator[Finding]:
     yield from _some("lost", sorted(evidence.confirmed - anywhere), "confirmed messages nowhere")
     yield from _some("invented", [n for n in anywhere if n not in sent], "messages never sent")
     yield from _some(
-        "not_reviewed", refused.keys() - reviewed.keys(), "rejected messages without a review"
+        "not_reviewed",
+        refused.keys() - reviewed.keys() - expected.replaced.keys(),
+        "rejected messages without a review",
     )
     yield from _some(
         "review_without_row", reviewed.keys() - refused.keys(), "reviews of messages not rejected"
     )
     rows = {
-        row.number: (row.place, row.contest, row.choice, row.voter_hash) for row in database.counted
+        row.number: (row.place, row.contest, row.choice, row.voter_hash, row.weight)
+        for row in database.counted
     }
     yield from _unequal(
         "vote_audit",
         rows,
         {
-            number: (item.place, item.ballot.contest, item.ballot.choice, item.ballot.voter)
+            number: (
+                *(item.place, item.ballot.contest, item.ballot.choice, item.ballot.voter),
+                expected.weight(item.ballot),
+            )
             for number, item in expected.counted.items()
             if item.ballot is not None
         },
@@ -187,7 +195,7 @@ def _places(evidence: Evidence, expected: Outcome) -> Iterator[Finding]:
     yield from _unequal(
         "rejected_votes",
         {row.number: row.verdict for row in database.refused},
-        expected.refused,
+        {**expected.refused, **expected.replaced},
         "rows of rejected_votes are wrong",
     )
     yield from _unequal(
@@ -202,7 +210,10 @@ def _totals(database: Database, expected: Outcome, window_ms: int) -> Iterator[F
     """Totals and windows add up to the votes and equal the model."""
     totals = expected.totals()
     yield from _unequal("audit_sum", by_contest(database.counted), totals, "sums of vote_audit")
-    yield from _unequal("contest_results", database.contests, totals, "contest results are wrong")
+    # Where later votes replaced all of a choice or a window, its row stays.
+    contests = {name: votes for name, votes in database.contests.items() if votes}
+    windows = {name: votes for name, votes in database.windows.items() if votes}
+    yield from _unequal("contest_results", contests, totals, "contest results are wrong")
     laws = {law for law, _ in totals if not law.startswith("election:")}
     yield from _unequal(
         "vote_results",
@@ -214,12 +225,10 @@ def _totals(database: Database, expected: Outcome, window_ms: int) -> Iterator[F
         "laws have wrong results",
     )
     added: Counter[tuple[str, str]] = Counter()
-    for (contest, choice, _), votes in database.windows.items():
+    for (contest, choice, _), votes in windows.items():
         added[contest, choice] += votes
     yield from _unequal("window_sum", added, totals, "sums of windows")
-    yield from _unequal(
-        "vote_windows", database.windows, expected.windows(window_ms), "windows are wrong"
-    )
+    yield from _unequal("vote_windows", windows, expected.windows(window_ms), "windows are wrong")
 
 
 def _attempts(evidence: Evidence, expected: Outcome) -> Iterator[Finding]:
@@ -244,12 +253,17 @@ def _verdicts(logs: Logs, expected: Outcome) -> Iterator[Finding]:
     wanted: dict[tuple[int, int], dict[int, object]] = {place: {} for place in logs.records}
     for (partition, offset, index), verdict in expected.verdicts.items():
         wanted[partition, offset][index] = verdict
+    more: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
+    for (partition, offset, index), acceptance in expected.acceptances.items():
+        more.setdefault((partition, offset), {})[index] = acceptance
     wrong: list[str] = []
     reached: dict[int, int] = {}
     for one in logs.verdicts:
         place = (one.partition, one.source)
         if one.rejections != wanted.get(place):
             wrong.append(f"{place}: other verdicts")
+        if one.acceptances != more.get(place, {}):
+            wrong.append(f"{place}: other weights, or other votes replaced")
         if one.record != logs.records.get(place):
             wrong.append(f"{place}: another record")
         if one.previous != one.source - 1:
@@ -267,12 +281,14 @@ def _voted_table(logs: Logs, expected: Outcome) -> Iterator[Finding]:
     first: dict[bytes, Place] = {}
     attempts: dict[bytes, int] = {}
     for partition, records in logs.changelog.items():
-        for offset, (_, _, first_votes, _, repeats, _) in records.items():
+        for offset, (tag, _, first_votes, _, repeats, *_) in sorted(records.items()):
             for key, index, _, _ in FIRST_VOTE.iter_unpack(first_votes):
                 place = (partition, offset, index)
                 first[key] = min(place, first.get(key, place))
             for key, at, index, _, tried, _ in repeats:
-                first[key] = min((partition, at, index), first.get(key, (partition, at, index)))
+                place = (partition, at, index)
+                later = tag == "voted/2" and tried > attempts.get(key, 0)
+                first[key] = place if later else min(place, first.get(key, place))
                 attempts[key] = max(tried, attempts.get(key, 0))
     yield from _unequal(
         "voted_table",
@@ -283,7 +299,7 @@ def _voted_table(logs: Logs, expected: Outcome) -> Iterator[Finding]:
     yield from _unequal(
         "voted_attempts",
         attempts,
-        {table_key(key): tried for key, tried in expected.attempts.items()},
+        {table_key(k): tried for k, tried in (expected.attempts + expected.revotes).items()},
         "attempts in the voted table",
     )
     missing = [place for place in logs.records if place[1] not in logs.changelog.get(place[0], {})]

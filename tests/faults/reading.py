@@ -90,6 +90,8 @@ class Verdicts:
     rejections: dict[int, Verdict]
     record: list[Any]
     """The input record in it, decoded."""
+    acceptances: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Weight of a vote, and how many it has before it, where that is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +194,22 @@ def _take(logs: Logs, record: Any, changelog: str) -> None:
         case "votes.validation", ["votes/1", ingest_ms, _, votes, malformed]:
             logs.records[record.partition, record.offset] = fields
             _take_items(logs, (record.partition, record.offset), ingest_ms, votes, malformed)
-        case "votes.validated", ["verdicts/1", _, partition, source, previous, rejections, inner]:
+        case "votes.validation", ["contests/5" | "roll/1" | "roll/2", *_]:
+            logs.records[record.partition, record.offset] = fields
+        case (
+            "votes.validated",
+            ["verdicts/1" | "verdicts/2", _, partition, source, previous, rejections, inner, *more],
+        ):
             found = {
                 index: Verdict(status, reason, attempt)
                 for index, status, reason, attempt in rejections
             }
-            logs.verdicts.append(Verdicts(partition, source, previous, found, inner))
-        case topic, ["voted/1", *_] if topic == changelog:
+            accepted = {index: (weight, before) for index, weight, before in (more or [[]])[0]}
+            logs.verdicts.append(Verdicts(partition, source, previous, found, inner, accepted))
+        case topic, ["voted/1" | "voted/2" | "voted-control/1", *_] if topic == changelog:
             [offset] = struct.unpack(">Q", record.key)
+            if fields[0] == "voted-control/1":
+                fields = [*fields[:2], b"", [], [], []]
             logs.changelog.setdefault(record.partition, {})[offset] = fields
             logs.changelog_records += 1
         case "votes.windows", ["window/1", votes]:

@@ -91,7 +91,7 @@ async def play(
     start_s = time.monotonic()
     limit_s = _SHORT_LIMIT_S if short else _LIMIT_S
     result = Result(scenario.name, seed, votes)
-    plan = Votes(votes, seed)
+    plan = Votes(votes, seed, scenario.assembly)
     world: World | None = None
     try:
         stack.up()

@@ -26,6 +26,7 @@ class Counted:
     contest: str
     choice: str
     place: Place
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ async def read_database(connection: asyncpg.Connection) -> Database:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         counted = await connection.fetch(
             "SELECT citizen_id, vote_hash, voter_hash, contest, choice,"
-            " source_partition, source_offset, source_index FROM vote_audit"
+            " source_partition, source_offset, source_index, weight FROM vote_audit"
         )
         refused = await connection.fetch(
             "SELECT citizen_id, body_head, status, reason, attempt_count,"
@@ -90,6 +91,7 @@ async def read_database(connection: asyncpg.Connection) -> Database:
                 row["contest"],
                 row["choice"],
                 _place(row),
+                row["weight"],
             )
             for row in counted
         ],
@@ -136,5 +138,8 @@ def _ms(moment: datetime) -> int:
 
 
 def by_contest(counted: list[Counted]) -> Counter[tuple[str, str]]:
-    """Rows of `vote_audit` by contest and choice."""
-    return Counter((row.contest, row.choice) for row in counted)
+    """Weights of the rows of `vote_audit` by contest and choice."""
+    total: Counter[tuple[str, str]] = Counter()
+    for row in counted:
+        total[row.contest, row.choice] += row.weight
+    return total

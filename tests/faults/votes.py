@@ -38,6 +38,14 @@ LAWS = (("law-001", 8, 0.62), ("law-002", 4, 0.35), ("law-003", 2, 0.5), ("law-0
 """Name, weight, share of `oui`."""
 ELECTIONS = ("mairie", "region")
 CANDIDATE_WEIGHTS = (60, 25, 10, 5)
+ASSEMBLY_ID = 7
+ASSEMBLY = f"election:{ASSEMBLY_ID}"
+"""An election with rankings and weights in which the last vote of a voter counts."""
+ASSEMBLY_CANDIDATES = ("1", "2", "3", "4")
+ASSEMBLIES = 0.25
+"""Share of first votes that are cast in it, where a run has it."""
+REVOTES = 0.06
+"""Share of messages that replace a vote in it."""
 
 _NUMBER = re.compile(r"m-(\d+)")
 
@@ -83,21 +91,26 @@ class Votes:
     Args:
         count: messages; those sent twice count once.
         seed: the same seed and count give the same votes.
+        assembly: whether there are votes in :data:`ASSEMBLY` too.
     """
 
     count: int
     seed: int
+    assembly: bool = False
     messages: list[Message] = field(default_factory=list, init=False)
     order: list[int] = field(default_factory=list, init=False)
     """Numbers of the messages in the order of publication."""
     roll: set[str] = field(default_factory=set, init=False)
     """Hashes that may vote, in lower case."""
+    weights: dict[str, int] = field(default_factory=dict, init=False)
+    """Of the voters of the assembly."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(f"votes {self.seed}")
         self._voted: list[Ballot] = []
         self._attempts: dict[tuple[str, str], int] = {}
         self._persons: list[str] = []
+        self._members: list[Ballot] = []
         again: list[tuple[int, int]] = []
         for number in range(self.count):
             while again and again[0][0] <= number:
@@ -129,6 +142,9 @@ class Votes:
             refusal = ("invalid", "unknown_choice")
             return Message(number, self._body(number, ballot), message_id, ballot, refusal)
         draw -= UNKNOWN_CHOICES
+        if self._members and DUPLICATES <= draw < DUPLICATES + REVOTES:
+            ballot = self._again()
+            return Message(number, self._body(number, ballot), message_id, ballot)
         ballot = self._repeated() if draw < DUPLICATES and self._voted else self._first(number)
         anonymous = self._random.random() < ANONYMOUS
         return Message(
@@ -137,6 +153,12 @@ class Votes:
 
     def _first(self, number: int) -> Ballot:
         chance = self._random
+        if self.assembly and chance.random() < ASSEMBLIES:
+            ballot = self._ranking(self._hash("member", number))
+            self.weights[ballot.voter] = chance.choice((1, 1, 2, 3, 10, 1000))
+            self._members.append(ballot)
+            self.roll.add(ballot.voter)
+            return ballot
         if chance.random() >= CANDIDATES:
             ballot = self._law(self._hash("law", number))
         elif self._persons and chance.random() < 0.4:
@@ -164,6 +186,20 @@ class Votes:
             return self._law(before.voter) if chance.random() < 0.2 else before
         return self._candidate(before.voter, before.contest.removeprefix("election:"))
 
+    def _again(self) -> Ballot:
+        """A later vote of a member, often soon after the one before; most have another ranking."""
+        chance = self._random
+        start = max(0, len(self._members) - 50) if chance.random() < 0.5 else 0
+        before = self._members[chance.randrange(start, len(self._members))]
+        if self._attempts.get(before.key, 0) >= MAX_ATTEMPTS:
+            before = self._members[-1]
+        self._attempts[before.key] = self._attempts.get(before.key, 0) + 1
+        return before if chance.random() < 0.1 else self._ranking(before.voter)
+
+    def _ranking(self, voter: str) -> Ballot:
+        ranked = self._random.sample(ASSEMBLY_CANDIDATES, self._random.randint(1, 4))
+        return Ballot(voter, ASSEMBLY, ">".join(ranked))
+
     def _law(self, voter: str) -> Ballot:
         [(law, _, share)] = self._random.choices(LAWS, [weight for _, weight, _ in LAWS])
         return Ballot(voter, law, "oui" if self._random.random() < share else "non")
@@ -183,6 +219,9 @@ class Votes:
         if ballot.is_law:
             fields["law_id"] = ballot.contest
             fields["choice" if number % 2 else "vote"] = ballot.choice
+        elif ballot.contest == ASSEMBLY:
+            fields["election_id"] = ASSEMBLY_ID
+            fields["ranked_choices"] = [int(each) for each in ballot.choice.split(">")]
         else:
             fields["election_id"] = ballot.contest.removeprefix("election:")
             fields["candidate_id"] = int(ballot.choice)

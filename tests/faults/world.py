@@ -20,6 +20,7 @@ from typing import Self
 
 from streams.devstack import Stack
 from streams.errors import StackError
+from tests.faults.assembly import announced
 from tests.faults.observer import Observer
 from tests.faults.oracle import Evidence, Finding
 from tests.faults.proxy import Proxy
@@ -81,6 +82,12 @@ class World(Supervised):
             await Rabbit(self.stack).declare(VALIDATION, self._queue)
         await self.fill_roll()
         await self.start_supervised()
+        if self.votes.assembly:
+            try:
+                await announced(self.env, self.directory, self.votes.weights)
+            except BaseException:
+                await self._end(kill=True)
+                raise
         return self
 
     @property

@@ -14,7 +14,7 @@ from tests.faults.model import Item, Outcome, Verdict, fold
 from tests.faults.oracle import Evidence, judge, stored, table_key
 from tests.faults.reading import FIRST_VOTE, Logs, Review, Verdicts
 from tests.faults.stores import Counted, Database, Mirror, Refused
-from tests.faults.votes import Ballot, Message, Votes, number_of
+from tests.faults.votes import ASSEMBLY, Ballot, Message, Votes, number_of
 
 PARTITIONS = 2
 COUNT = 400
@@ -359,3 +359,29 @@ def test_the_votes_are_the_same_for_the_same_seed_and_bear_their_numbers() -> No
     assert Votes(COUNT, seed=6).messages != VOTES.messages
     assert [number_of(m.body.decode()) for m in VOTES.messages] == list(range(COUNT))
     assert Counter(VOTES.order).keys() == set(range(COUNT))
+
+
+def test_of_the_votes_in_the_assembly_the_last_counts_with_its_weight() -> None:
+    votes = Votes(COUNT, seed=5, assembly=True)
+    log = sorted(items(votes), key=lambda item: item.place)
+    messages = {message.number: message for message in votes.messages}
+    out = fold(log, messages, votes.weights)
+    last = {
+        item.ballot.key: item
+        for item in log
+        if item.ballot is not None
+        and item.ballot.contest == ASSEMBLY
+        and item.number is not None
+        and item.place not in out.verdicts
+    }
+    counted = {i.number: i for i in out.counted.values() if i.ballot and i.ballot.key in last}
+    assert counted == {item.number: item for item in last.values()}
+    assert len(out.replaced) == out.revotes.total() > 5
+    assert not out.replaced.keys() & out.counted.keys()
+    by_hand: Counter[str] = Counter()
+    for item in last.values():
+        assert item.ballot is not None
+        by_hand[item.ballot.choice] += votes.weights[item.ballot.voter]
+    totals = {choice: n for (contest, choice), n in out.totals().items() if contest == ASSEMBLY}
+    assert totals == dict(by_hand)
+    assert sum(by_hand.values()) > len(last)
