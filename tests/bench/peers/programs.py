@@ -38,6 +38,15 @@ def quix(servers: str, group: str, votes: str, verdicts: str, folder: Path) -> l
     return [str(target / "bin" / "python"), str(HERE / "dedupe_quix.py"), *own]
 
 
+def runoff() -> str:
+    """A Python that has PyRankVote."""
+
+    def make(target: Path) -> None:
+        _environment(target, "runoff.lock")
+
+    return str(_made("runoff", HERE / "runoff.lock", make=make) / "bin" / "python")
+
+
 def _made(name: str, *sources: Path, make: Callable[[Path], None]) -> Path:
     """A folder that holds what is made of the sources, made if they have changed."""
     target = CACHE / name
@@ -68,11 +77,11 @@ def _compile(target: Path) -> None:
     _run("javac", "-cp", f"{jars}/*", "-d", str(target), str(HERE / "Dedupe.java"))
 
 
-def _environment(target: Path) -> None:
+def _environment(target: Path, lock: str = "requirements.lock") -> None:
     _run(sys.executable, "-m", "venv", str(target))
     _run(
         str(target / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps",
-        "--require-hashes", "-r", str(HERE / "requirements.lock"),
+        "--require-hashes", "-r", str(HERE / lock),
     )  # fmt: skip
 
 
