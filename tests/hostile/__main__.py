@@ -51,7 +51,7 @@ async def _play(stack: Stack, directory: Path, options: argparse.Namespace) -> l
             _show(table(results[-1:]).splitlines()[-1])
             await found.alone(BETWEEN_S)
         p99_alone_ms = p99_ms(found.alone_s)
-        for bound in BOUNDS if not options.only else ():
+        for bound in [each for each in BOUNDS if BOUNDS[each].attack in names]:
             results.append(await _broken(found, bound))
             _show(table(results[-1:]).splitlines()[-1])
     return [replace(result, p99_alone_ms=p99_alone_ms) for result in results]
