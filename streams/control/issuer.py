@@ -48,6 +48,15 @@ _WHERE: Final[dict[str, object]] = {"table": "control_commands"}
 
 NOW_MS: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
+FAR_AHEAD_MS: Final = 10 * 365 * 24 * 3600 * 1000
+"""Numbers are milliseconds of a clock; no clock is so wrong that an issuer's are further ahead."""
+
+_LATEST: Final = """
+SELECT coalesce(max(number), 0) FROM control_commands AS k
+WHERE number <= $1 OR EXISTS (SELECT 1 FROM control_progress WHERE command_id = k.command_id)
+"""
+"""What the log holds counts however high it is: it stops lower numbers there."""
+
 READ_CONTESTS: Final = """
 SELECT contest_id, kind, title, state, choices, roll,
        (extract(epoch FROM opens_at) * 1000)::bigint AS opens_ms,
@@ -149,8 +158,9 @@ class Issuer:
                 "SELECT command_id, number, record FROM control_commands"
                 " WHERE written_at IS NULL ORDER BY number"
             )
+            now_ms = await self.connection.fetchval(NOW_MS) if rows else 0
         for row in rows:
-            record = _command_in(row)
+            record = _command_in(row) if row["number"] <= now_ms + FAR_AHEAD_MS else None
             if record is None:
                 # Not by an issuer. Refusing it must not stop the commands after it.
                 log.error("a row is no command, and is not written", **_WHERE)
@@ -213,8 +223,8 @@ class Issuer:
     async def next_number(self, now_ms: int) -> int:
         """A number above all earlier ones; from the clock, in case the table was lost."""
         async with translated(_WHERE):
-            query = "SELECT coalesce(max(number), 0) FROM control_commands"
-            return max(now_ms, int(await self.connection.fetchval(query)) + 1)
+            latest = await self.connection.fetchval(_LATEST, now_ms + FAR_AHEAD_MS)
+            return max(now_ms, int(latest) + 1)
 
     async def issue(
         self, command: BroadcastCommand, mark: Callable[[], Awaitable[None]] | None = None

@@ -62,6 +62,10 @@ def by_flags(vote: Vote, _key: bytes) -> Reason | None:
     return None
 
 
+MAX_NUMBER: Final = 2**62
+"""Above the number of any command; only a forged record has one, and a database cannot hold all."""
+
+
 class Rules:
     """The rules of one partition at one position of its log."""
 
@@ -152,7 +156,8 @@ class Rules:
         if control.number <= self._numbers.get(name, 0):
             return
         old = None if name in self._replaceable else self.contests.get(name)
-        if not is_sound(contest) or (old is not None and not may_become(old, contest)):
+        sound = control.number < MAX_NUMBER and is_sound(contest)
+        if not sound or (old is not None and not may_become(old, contest)):
             # It does not take the number either, or it would stop the commands that follow.
             self.ignored += 1
             return

@@ -8,6 +8,7 @@ from typing import Any, Final
 from schemas.control import ContestsChanged, ContestState, RollChanged
 from streams.control.issuer import insert_command, upsert_contests
 from streams.core.fence import PassedControl
+from streams.core.rules import MAX_NUMBER
 
 PASSED: Final = """
 INSERT INTO control_progress (command_id, partition, log_id, source_offset)
@@ -38,7 +39,8 @@ async def write_controls(connection: Any, passed: Sequence[PassedControl], parti
         partitions: of the input log.
     """
     ended = [o for o in passed if not isinstance(o.control, RollChanged) or o.control.last]
-    by_number = sorted(ended, key=lambda one: (one.control.number, one.partition))
+    numbered = [one for one in ended if one.control.number < MAX_NUMBER]
+    by_number = sorted(numbered, key=lambda one: (one.control.number, one.partition))
     for one in by_number:
         control = one.control
         if isinstance(control, RollChanged):

@@ -335,6 +335,9 @@ async def _forged_commands(world: BridgeHarness, db: Any, counter: Program) -> N
     number = await db.fetchval("SELECT max(number) FROM control_commands")
     reopened = contests_changed(number + 1, make_contest("law-0"))
     await insert_command(db, reopened, PARTITIONS, "forger", written_ms=None)
+    # The highest number there is, of a command that everybody may issue: later ones have effect.
+    extended = contests_changed(2**63 - 1, make_contest("law-1", closes_ms=4_102_444_800_000))
+    await insert_command(db, extended, PARTITIONS, "forger", written_ms=None)
     await db.execute(
         "INSERT INTO control_commands (command_id, number, kind, record, partitions, issued_by,"
         " issued_at) VALUES ('junk', $1, 'contests', 'junk', 1, 'forger', now()),"

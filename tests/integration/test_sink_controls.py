@@ -63,6 +63,18 @@ async def final(db: Any) -> tuple[int, bool] | None:
     return None if row is None else (row["passed"], row["final"])
 
 
+async def test_a_number_that_the_database_cannot_hold_stops_no_sink(
+    sinks: list[OneSink], db: asyncpg.Connection
+) -> None:
+    log = Log(0)
+    log.begin(Genesis(LOG_ID, 0))
+    log.decide(contests_changed(2**64 - 1, make_contest(closes_ms=99)), voters(0, 3))
+    log.decide(contests_changed(1, make_contest()))
+    await sinks[0].sink.flush(log.events(0))
+    assert await rows(db, "SELECT number FROM contests") == [(1,)]
+    assert await rows(db, "SELECT number FROM control_commands") == [(1,)]
+
+
 async def test_a_result_is_final_when_every_partition_has_passed_the_closing(
     sinks: list[OneSink], db: asyncpg.Connection
 ) -> None:

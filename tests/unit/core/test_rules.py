@@ -29,7 +29,7 @@ from schemas.votes import Flag, Kind, Rule, Vote, VoteBatch
 from streams.core.decide import VoterEntry, decide
 from streams.core.key_set import KeySet
 from streams.core.keys import voter_key
-from streams.core.rules import Rules, by_flags
+from streams.core.rules import MAX_NUMBER, Rules, by_flags
 from streams.core.voted_partition import VotedPartition
 from tests.strategies import (
     LAWS,
@@ -318,6 +318,15 @@ def test_nonsense_about_a_new_contest_is_ignored() -> None:
     ):
         table, _ = fold([contests_changed(1, forged)])
         assert (table.rules.contests, table.rules.ignored) == ({}, 1)
+
+
+def test_a_number_that_no_command_has_stops_no_later_command() -> None:
+    closed = make_contest(state=ContestState.CLOSED)
+    for number in (MAX_NUMBER, 2**63, 2**64 - 1):
+        forged = contests_changed(number, make_contest(closes_ms=99))
+        table, _ = fold([contests_changed(1, make_contest()), forged, contests_changed(2, closed)])
+        kept = table.rules.contests[closed.id]
+        assert (kept.state, kept.closes_ms, table.rules.ignored) == (closed.state, None, 1)
 
 
 def test_after_a_reset_a_contest_may_begin_again() -> None:
