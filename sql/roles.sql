@@ -29,9 +29,10 @@ BEGIN
     EXECUTE 'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO scrutin_sink';
     EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrutin_sink';
     -- Rows of counted and rejected votes are added and never changed.
-    EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes FROM scrutin_sink';
     -- Where the last vote of a voter counts, the function moves the one before.
     EXECUTE 'GRANT EXECUTE ON FUNCTION take_back_votes(text[]) TO scrutin_sink';
+    EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes, proof_leaves, proof_nodes FROM scrutin_sink';
+    EXECUTE 'REVOKE INSERT, UPDATE ON proof_starts, proof_checkpoints FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
     -- So are commands; only whether they are in the log changes.
     EXECUTE 'REVOKE UPDATE ON control_commands FROM scrutin_sink';
@@ -54,6 +55,8 @@ BEGIN
     EXECUTE 'GRANT INSERT, UPDATE ON contests, roll_loads, political_parties, regions, elections
         TO scrutin_operator';
     EXECUTE 'GRANT INSERT, UPDATE (written_at) ON control_commands TO scrutin_operator';
+    -- Signed checkpoints are added and never changed.
+    EXECUTE 'GRANT INSERT ON proof_checkpoints TO scrutin_operator';
     EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,
         election_round_votes TO scrutin_operator';
     EXECUTE 'GRANT INSERT ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,

@@ -14,6 +14,7 @@ from schemas.votes import Vote, VoteBatch
 from streams.core.keys import stored_hash
 from streams.core.records import VerdictEvent
 from streams.core.rows import RejectedItem, source_of, split
+from streams.core.tree_growth import Tree
 from streams.errors import LOG_LOST, LogMismatch
 
 Place = tuple[int, int, int]
@@ -63,6 +64,10 @@ class Fence:
     epoch: int
     rehearsal: bool = False
     """Whether the partition's log may be reset."""
+    tree: Tree = field(default_factory=Tree)
+    """Of all verdicts up to here."""
+    tree_secret: bytes = b""
+    """Identifies the secret of the tree; empty: it has no leaf yet."""
 
 
 @dataclass

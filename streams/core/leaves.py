@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from schemas.verdicts import UNREPORTED, Status, VerdictBatch
+from schemas.verdicts import UNREPORTED, Status, VerdictBatch, acceptances_of
 from schemas.votes import Malformed, Vote, VoteBatch
 from streams.core.rules import epoch_of
 
@@ -66,6 +66,11 @@ def secret_of(text: str) -> bytes:
     return _sha256(b"scrutin pad secret/1\0" + text.encode()).digest()
 
 
+def id_of_secret(secret: bytes) -> bytes:
+    """8 bytes that tell one secret from another."""
+    return _sha256(b"scrutin pad secret id/1\0" + secret).digest()[:8]
+
+
 def pads_of(secret: bytes, log_id: bytes, partition: int, offset: int, count: int) -> bytes:
     """The first halves of the salts of one input record, joined."""
     seed = hashlib.shake_256(_PAD_PURPOSE + secret + log_id + _PLACE.pack(partition, offset))
@@ -82,9 +87,11 @@ def commit(salt: bytes, opening: bytes) -> bytes:
     return _sha256(salt + opening).digest()
 
 
-def opening_of(item: Vote | Malformed) -> bytes:
-    """What a leaf commits to: the choice, or the digest of a malformed message."""
-    return item.choice.encode() if isinstance(item, Vote) else item.sha256
+def opening_of(item: Vote | Malformed, weight: int = 1) -> bytes:
+    """What a leaf commits to: choice and weight, or the digest of a malformed message."""
+    if not isinstance(item, Vote):
+        return item.sha256
+    return item.choice.encode() + (b"" if weight == 1 else b"\0weight=%d" % weight)
 
 
 def leaf_hashes(secret: bytes, verdicts: VerdictBatch, batch: VoteBatch) -> list[bytes]:
@@ -93,10 +100,9 @@ def leaf_hashes(secret: bytes, verdicts: VerdictBatch, batch: VoteBatch) -> list
     Replays and items of an earlier epoch have none.
     """
     votes = batch.votes
-    count = len(votes) + len(batch.malformed)
-    pads = pads_of(secret, verdicts.log_id, verdicts.partition, verdicts.offset, count)
-    if verdicts.rejections:
+    if verdicts.rejections or batch.malformed or acceptances_of(verdicts):
         return [leaf.hash() for _, leaf in leaves_of(secret, verdicts, batch)]
+    pads = pads_of(secret, verdicts.log_id, verdicts.partition, verdicts.offset, len(votes))
     epoch = epoch_of(batch)
     hashes = []
     start = 0
@@ -120,13 +126,15 @@ def leaves_of(
     pads = pads_of(secret, verdicts.log_id, verdicts.partition, verdicts.offset, len(items))
     epoch = epoch_of(batch)
     rejections = {rejection.index: rejection for rejection in verdicts.rejections}
+    weights = {accepted.index: accepted.weight for accepted in acceptances_of(verdicts)}
     for index, item in enumerate(items):
         rejection = rejections.get(index)
         status, reason = (rejection.status, rejection.reason) if rejection else (ACCEPTED, "")
         if status in UNREPORTED:
             continue
         contest = item.contest if isinstance(item, Vote) else ""
-        commitment = commit(salt_of(pads, index, item.identity), opening_of(item))
+        opening = opening_of(item, weights.get(index, 1))
+        commitment = commit(salt_of(pads, index, item.identity), opening)
         yield index, Leaf(status, epoch, contest, reason, commitment)
 
 
@@ -139,7 +147,7 @@ def _prefix(status: str, epoch: int, contest: str, reason: str) -> bytes:
     """What comes before the commitment, after the byte that marks a leaf."""
     # Only a forged record has longer names; it must not stop the partition.
     named, why = contest.encode()[:_MAX_NAME_BYTES], reason.encode()[:_MAX_NAME_BYTES]
-    head = _HEAD.pack(_VERSION, STATUS_CODES[status], epoch)
+    head = _HEAD.pack(_VERSION, STATUS_CODES.get(status, 0), epoch)
     sizes = len(named).to_bytes(2, "big"), len(why).to_bytes(2, "big")
     return b"\0" + head + sizes[0] + named + sizes[1] + why
 

@@ -113,7 +113,7 @@ class PostgresRebuild:
             outcome = PostgresRebuildReport()
             if restart:
                 await shadow.drop(connection)
-            outcome.resumed = await self._count(connection, genesis)
+            outcome.resumed = await self._count(connection, genesis, moved=moved)
             outcome.surplus_votes = self._surplus
             outcome.differences = await shadow.compare(connection, with_places=not moved)
             await _check(connection, outcome, needed=not dry_run and not drop_unknown)
@@ -126,9 +126,11 @@ class PostgresRebuild:
             outcome.windows_written = await self._publish_windows()
         return outcome
 
-    async def _count(self, connection: asyncpg.Connection, genesis: dict[int, Genesis]) -> bool:
+    async def _count(
+        self, connection: asyncpg.Connection, genesis: dict[int, Genesis], *, moved: bool
+    ) -> bool:
         """Count into the schema; returns whether an interrupted run was continued."""
-        resumed = await shadow.begin(connection)
+        resumed = await shadow.begin(connection, moved=moved)
         try:
             await self._apply(genesis)
         except (MissingRange, LogMismatch):
@@ -136,7 +138,7 @@ class PostgresRebuild:
                 raise
             # The schema belongs to another log, or the topic was recreated since.
             await shadow.drop(connection)
-            await shadow.begin(connection)
+            await shadow.begin(connection, moved=moved)
             await self._apply(genesis)
             return False
         return resumed
@@ -173,6 +175,7 @@ class PostgresRebuild:
             self._metrics,
             name=self.config.name,
             partitions=self.config.kafka.partitions,
+            secret=self.config.proof_secret,
             schema=schema,
         )
 

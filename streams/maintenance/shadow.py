@@ -22,7 +22,10 @@ DERIVED: Final = {
     "vote_windows": "contest, choice, window_start, votes",
     "control_progress": "command_id, partition",
     "contest_closings": "command_id, contest_id",
-    "sink_offsets": "",
+    "sink_offsets": "partition, tree_size, tree_peaks",
+    "proof_nodes": "partition, level, number, hash",
+    "proof_leaves": "",
+    "proof_starts": "partition, start_offset",
     "window_cursor": "",
 }
 """Tables derived from the log, and the columns by which their rows are compared."""
@@ -64,8 +67,12 @@ class ShadowDifference:
         return asdict(self)
 
 
-async def begin(connection: Any) -> bool:
+async def begin(connection: Any, *, moved: bool = False) -> bool:
     """Create the schema, or find that of an interrupted rebuild.
+
+    Args:
+        connection: to the database.
+        moved: the log is another one, so the trees begin with it.
 
     Returns:
         Whether the schema existed.
@@ -78,6 +85,9 @@ async def begin(connection: Any) -> bool:
         await migrate(connection)
     finally:
         await connection.execute("SELECT set_config('search_path', $1, false)", search_path)
+    if not existed and not moved:
+        starts = _select("partition, start_offset", "proof_starts")
+        await connection.execute(f"INSERT INTO {SCHEMA}.proof_starts {starts}")
     return bool(existed)
 
 

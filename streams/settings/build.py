@@ -46,6 +46,7 @@ def worker_config(settings: Settings) -> WorkerConfig:
         settings,
         host=host_config(settings),
         secret=settings.secret.get_secret_value(),
+        proof_secret=settings.proof_secret.get_secret_value(),
         enforce_contests=settings.enforce_contests != "false",
         on_disk=settings.store == "rocksdb",
         failpoints=settings.test_failpoints,
@@ -75,6 +76,7 @@ def deployment_config(settings: Settings) -> DeploymentConfig:
         settings,
         name=settings.worker_id,
         secret=settings.secret.get_secret_value(),
+        proof_secret=settings.proof_secret.get_secret_value(),
     )
 
 

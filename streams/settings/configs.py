@@ -147,3 +147,5 @@ class DeploymentConfig:
     """Election of candidate votes that name none; may be empty."""
     secret: str = field(default="", repr=False)
     """`SCRUTIN_SECRET`; empty: there are no polls."""
+    proof_secret: str = field(default="", repr=False)
+    """Of the proof's salts; may be empty."""

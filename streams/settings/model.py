@@ -142,6 +142,9 @@ class Settings(ServiceSettings):
     """A worker with pending work and no progress for this long exits."""
     recovery_timeout_s: PositiveSeconds = variable("SCRUTIN_RECOVERY_TIMEOUT_S", default=300.0)
     """A worker whose table restore makes no progress for this long exits."""
+    proof_secret: SecretStr = variable("SCRUTIN_PROOF_SECRET", default="")
+    """Secret of the proof's salts, 32 characters or more; it cannot change while a count lasts;
+    empty = who knows all of a voter's message can find the choice in the published proof."""
 
     # Gateway
     secret: SecretStr = variable("SCRUTIN_SECRET", default="")
@@ -260,7 +263,7 @@ class Settings(ServiceSettings):
         parse_arguments(value)
         return value
 
-    @field_validator("secret")
+    @field_validator("secret", "proof_secret")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value().encode()) < 32:

@@ -61,6 +61,8 @@ class WorkerConfig:
     """Whether votes in polls by name are published too."""
     secret: str = field(repr=False)
     """Signs live totals; empty: gateways read them from PostgreSQL."""
+    proof_secret: str = field(repr=False)
+    """Of the proof's salts; may be empty."""
     enforce_contests: bool
     """Whether contests that open or close by themselves are enforced."""
     on_disk: bool

@@ -16,12 +16,13 @@ from typing import Any, Final
 import asyncpg
 
 from schemas.control import EpochOpened
-from schemas.verdicts import Rejection, Status
-from schemas.votes import Vote
+from schemas.verdicts import Rejection, Status, VerdictBatch
+from schemas.votes import Vote, VoteBatch
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import Pooled, keep_session, translated
 from streams.core.fence import Fence, FlushResult, FlushWork, Place, admit
 from streams.core.keys import stored_hash
+from streams.core.leaves import id_of_secret, secret_of
 from streams.core.records import VerdictEvent
 from streams.core.rows import (
     AUDIT_COLUMNS,
@@ -35,6 +36,7 @@ from streams.core.rows import (
     unix_us,
 )
 from streams.core.rules import epoch_of
+from streams.core.tree_growth import Growth, Tree, grow
 from streams.core.windows import Deltas, Windows
 from streams.errors import SettingsError
 from streams.runtime import failpoints
@@ -60,6 +62,7 @@ class PostgresSink(Pooled):
         metrics: the worker's.
         name: of the worker.
         partitions: of the log.
+        secret: of the proof (`SCRUTIN_PROOF_SECRET`).
         schema: of the tables; the user's own by default.
     """
 
@@ -71,9 +74,11 @@ class PostgresSink(Pooled):
         *,
         name: str,
         partitions: int,
+        secret: str = "",
         schema: str = "",
     ) -> None:
         self._partitions = partitions
+        self._secret = secret_of(secret)
         super().__init__(config, f"scrutin-worker {name}", schema, reset=keep_session)
         self._windows = windows
         self._metrics = metrics
@@ -132,6 +137,8 @@ class PostgresSink(Pooled):
             admit(event, fences[event.verdicts.partition], work, result)
         if work.rehearsals:
             await connection.execute(statements.MARK_REHEARSAL, work.rehearsals)
+        # Before items are void: leaves follow from the log alone.
+        grown = self._grow(work, fences)
         await self._open_epoch(connection, work, fences)
         if work.controls:
             await write_controls(connection, work.controls, self._partitions)
@@ -146,7 +153,7 @@ class PostgresSink(Pooled):
             deltas.take_back(row["contest"], row["choice"], start_ms, row["weight"])
         result.rejected = await self._write_rejected(connection, rejected)
         await _write_duplicates(connection, rejected)
-        result.totals, result.counted = await _add_and_move(connection, deltas, fences)
+        result.totals, result.counted = await _add_and_move(connection, deltas, fences, grown)
         failpoints.at(Point.BEFORE_COMMIT)
         return result
 
@@ -188,9 +195,31 @@ class PostgresSink(Pooled):
                 row["validated_offset"],
                 row["epoch"],
                 row["rehearsal"],
+                Tree(row["tree_size"], row["tree_peaks"], row["tree_start"]),
+                row["tree_secret"],
             )
             for row in rows
         }
+
+    def _grow(self, work: FlushWork, fences: Mapping[int, Fence]) -> list[Growth]:
+        by_partition: dict[int, list[tuple[VerdictBatch, VoteBatch]]] = {}
+        for event, batch, _ in work.accepted:
+            by_partition.setdefault(event.verdicts.partition, []).append((event.verdicts, batch))
+        secret_id = id_of_secret(self._secret)
+        grown = []
+        for partition, batches in by_partition.items():
+            fence = fences[partition]
+            if fence.tree_secret not in {b"", secret_id}:
+                raise SettingsError(
+                    "The proof of this count was begun with another secret",
+                    where={**self._where, "variable": "SCRUTIN_PROOF_SECRET"},
+                    todo="Set it to what it was; it cannot change while a count lasts",
+                )
+            growth = grow(self._secret, fence.tree, batches)
+            if growth is not None:
+                fence.tree, fence.tree_secret = growth.tree, secret_id
+                grown.append(growth)
+        return grown
 
     async def _open_epoch(self, connection: Any, work: FlushWork, fences: dict[int, Fence]) -> None:
         """Void items of epochs before the database's epoch.
@@ -337,15 +366,17 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
 
 
 async def _add_and_move(
-    connection: Any, deltas: Deltas, fences: Mapping[int, Fence]
+    connection: Any, deltas: Deltas, fences: Mapping[int, Fence], grown: Sequence[Growth]
 ) -> tuple[dict[tuple[str, str], int], Counter[tuple[str, str]]]:
-    """Add to the totals and move the fences.
+    """Add to the totals and the trees, and move the fences.
 
     Returns:
         What others may see: the new totals, and the votes that were added. Votes of hidden
         contests were added for the empty name, and have no totals. Totals that may fall cannot
         be compared by their size; they stand as 0 for the empty name.
     """
+    segments = [growth.segment for growth in grown]
+    nodes = [(growth.segment.partition, node) for growth in grown for node in growth.nodes]
     laws = sorted({law for law, _ in deltas.laws})
     windows = sorted(deltas.windows.items())
     contests = sorted(deltas.totals().items())
@@ -364,6 +395,18 @@ async def _add_and_move(
         [contest for (contest, _), _ in contests],
         [choice for (_, choice), _ in contests],
         [votes for _, votes in contests],
+        [fence.tree.size for fence in fences.values()],
+        [fence.tree.peaks for fence in fences.values()],
+        [fence.tree_secret for fence in fences.values()],
+        [segment.partition for segment in segments],
+        [segment.first for segment in segments],
+        [segment.last_offset for segment in segments],
+        [segment.records for segment in segments],
+        [segment.hashes for segment in segments],
+        [partition for partition, _ in nodes],
+        [node.level for _, node in nodes],
+        [node.number for _, node in nodes],
+        [node.hash for _, node in nodes],
     )
     shown = {
         (row["contest_id"], "" if row["may_fall"] else row["choice"]): (

@@ -78,6 +78,7 @@ class Worker(WorkerHost):
             self.metrics,
             name=config.host.name,
             partitions=kafka.partitions,
+            secret=config.proof_secret,
         )
         self._window_topic = WindowPublisher(self._sink, self.kafka_writer())
         self._contest_scheduler = ContestScheduler(

@@ -63,7 +63,7 @@ async def own_database(
 class OneSink:
     """A sink with its metrics, as a worker would hold it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, secret: str = "") -> None:
         self.metrics = WorkerMetrics(CollectorRegistry())
         self.windows = Windows(settings.window_ms)
         self.sink = PostgresSink(
@@ -72,6 +72,7 @@ class OneSink:
             self.metrics,
             name=settings.worker_id,
             partitions=settings.partitions,
+            secret=secret,
         )
 
     def metric(self, name: str, labels: Mapping[str, str] | None = None) -> float:

@@ -27,8 +27,11 @@ ALIGN_VALIDATED: Final = (
 """After the rebuild, which writes one record for every input record."""
 
 LOCK_FENCE: Final = """
-SELECT partition, log_id, source_offset, validated_offset, epoch, rehearsal
-FROM sink_offsets WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
+SELECT partition, log_id, source_offset, validated_offset, epoch, rehearsal,
+    tree_size, tree_peaks, tree_secret, coalesce((
+        SELECT p.start_offset FROM proof_starts AS p WHERE p.partition = s.partition
+    ), 0) AS tree_start
+FROM sink_offsets AS s WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
 """
 
 LOCK_EPOCH: Final = "SELECT pg_advisory_xact_lock(1546088789)"
@@ -121,10 +124,19 @@ WITH laws AS (
     UPDATE sink_offsets AS s SET
         source_offset = m.source_offset,
         validated_offset = m.validated_offset,
+        tree_size = m.tree_size,
+        tree_peaks = m.tree_peaks,
+        tree_secret = m.tree_secret,
         updated_at = now()
-    FROM unnest($8::int[], $9::bigint[], $10::bigint[])
-        AS m (partition, source_offset, validated_offset)
+    FROM unnest($8::int[], $9::bigint[], $10::bigint[], $14::bigint[], $15::bytea[], $16::bytea[])
+        AS m (partition, source_offset, validated_offset, tree_size, tree_peaks, tree_secret)
     WHERE s.partition = m.partition
+), leaves AS (
+    INSERT INTO proof_leaves (partition, first_leaf, last_offset, records, hashes)
+    SELECT * FROM unnest($17::int[], $18::bigint[], $19::bigint[], $20::bytea[], $21::bytea[])
+), nodes AS (
+    INSERT INTO proof_nodes (partition, level, number, hash)
+    SELECT * FROM unnest($22::int[], $23::smallint[], $24::bigint[], $25::bytea[])
 )
 INSERT INTO contest_results AS r (contest_id, choice, votes)
 SELECT contest_id, choice, votes

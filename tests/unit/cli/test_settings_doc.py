@@ -56,4 +56,6 @@ def test_secrets_are_hidden() -> None:
     assert shown["rabbitmq_password"] == "********"
     assert shown["redis_password"] == ""
     secret = {one.field for one in described() if one.secret}
-    assert secret == {"secret"} | {name for name in Settings.model_fields if "password" in name}
+    assert secret == {"secret", "proof_secret"} | {
+        name for name in Settings.model_fields if "password" in name
+    }

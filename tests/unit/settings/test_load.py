@@ -51,6 +51,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "global_votes": ("false", False),
     "confirm": ("kafka", "kafka"),
     "secret": ("s" * 32, "s" * 32),
+    "proof_secret": ("p" * 32, "p" * 32),
     "cors_origins": (
         "https://a.example, https://b.example",
         ("https://a.example", "https://b.example"),

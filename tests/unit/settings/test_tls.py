@@ -50,6 +50,7 @@ def test_the_secrets_are_the_passwords_and_the_key() -> None:
         "POSTGRES_PASSWORD",
         "REDIS_PASSWORD",
         "KAFKA_SASL_PASSWORD",
+        "SCRUTIN_PROOF_SECRET",
         "SCRUTIN_SECRET",
     }
 
