@@ -326,6 +326,9 @@ NOT_HERE = {
     "make bench-gateway FIGURES=gateway-seen": _BENCH,
     "make bench-gateway BENCH_ARGS=--quick": _BENCH,
     "make bench-compare REV=main~5": _BENCH,
+    "python -m tests.bench.runoff": NotHere(
+        _LONG, "tests/unit/elections/test_counting.py::test_rounds_are_those_of_a_slow_count"
+    ),
     "python -m tests.bench.decode REV": NotHere(
         _LONG,
         "tests/unit/messages/test_quick.py::test_both_ways_agree_on_generated_and_mutated_bodies",
