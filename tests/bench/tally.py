@@ -22,8 +22,9 @@ from gmpy2 import mpz
 from rich.console import Console
 from rich.table import Table
 
+from streams.tally.admission import BATCH
 from streams.tally.crypto.ballots import EncryptedBallot, encrypt_ballot
-from streams.tally.crypto.batch import verify_ballots
+from streams.tally.crypto.batch import GATHERED, verify_ballots
 from streams.tally.crypto.decryption import DiscreteLog, decrypt_tally
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.group import fixed_base, g_power
@@ -36,6 +37,7 @@ from tests.bench.tally_worker import measure_worker
 from tests.oracle.program import running
 from tests.small_election import SmallElection, make_election
 
+TOGETHER = f"verify a ballot fully, {GATHERED:,} together"
 CANDIDATES = [f"candidate-{number}" for number in range(10)]
 
 
@@ -66,11 +68,16 @@ def ours(held: SmallElection, times: int) -> dict[str, float]:
         "verify a ballot fully": cpu_ms(
             lambda: verify_ballot(from_json(EncryptedBallot, data), election), times
         ),
-        "verify a ballot fully, 16 together": cpu_ms(
-            lambda: verify_ballots([from_json(EncryptedBallot, data)] * 16, election),
-            max(1, times // 3),
-        )
-        / 16,
+        **{
+            f"verify a ballot fully, {count:,} together": cpu_ms(
+                lambda count=count: verify_ballots(  # type: ignore[misc]
+                    [from_json(EncryptedBallot, data) for _ in range(count)], election
+                ),
+                repeats,
+            )
+            / count
+            for count, repeats in ((BATCH, max(1, times // 3)), (GATHERED, 1))
+        },
         "add a ballot up, from JSON": cpu_ms(
             lambda: Accumulator(election).add(from_json(BallotLines, data).lines()), 10 * times
         ),
@@ -141,8 +148,7 @@ def bench(
         "ballots_per_core_s": {
             "added up": round(1000 / mine["add a ballot up, packed"]),
             "verified and added up": round(
-                1000
-                / (mine["add a ballot up, packed"] + mine["verify a ballot fully, 16 together"])
+                1000 / (mine["add a ballot up, packed"] + mine[TOGETHER])
             ),
         },
     }

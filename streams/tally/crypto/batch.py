@@ -36,7 +36,7 @@ from streams.tally.crypto.verify_ballot import verify_ballot, verify_form, verif
 from streams.tally.refusals import Refused
 
 _RANDOM_BITS: Final = 80
-_GATHERED: Final = 1024
+GATHERED: Final = 1024
 """Ballots in a large batch."""
 _WIDEST: Final = 13
 """Bits of the widest window: 8,192 products in memory."""
@@ -240,7 +240,7 @@ class GatheredBallots:
         """Add ballots that :func:`without_powers` accepts; returns a refusal once one is found."""
         for ballot in ballots:
             self._ballots.append(ballot)
-            if len(self._ballots) == _GATHERED and (refused := self.finish()):
+            if len(self._ballots) == GATHERED and (refused := self.finish()):
                 return refused
         return None
 

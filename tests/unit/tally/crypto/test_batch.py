@@ -142,7 +142,7 @@ def test_a_wrong_ballot_is_named_and_the_others_are_accepted(
 def test_gathered_ballots_are_checked_when_there_are_many_and_at_the_end(
     world: SmallElection, wrong: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "_GATHERED", 3)
+    monkeypatch.setattr(batch_module, "GATHERED", 3)
     one, two, three = world.ballots
     ballots = [one, two, three, one, two]
     gathered = GatheredBallots(world.election)
