@@ -334,6 +334,7 @@ NOT_HERE = {
         "tests/unit/messages/test_quick.py::test_both_ways_agree_on_generated_and_mutated_bodies",
     ),
     "make bench-tally": NotHere(_LONG, "tests/oracle/test_reference.py"),
+    "python -m tests.bench.tally_compare REV": NotHere(_LONG, "tests/unit/tally/test_steps.py"),
     "make hostile": NotHere(
         _LONG, "tests/hostile/test_short.py::test_honest_clients_see_nothing_of_hostile_ones"
     ),
