@@ -22,7 +22,7 @@ SELECT c.contest_id AS contest, c.kind, c.title,
        c.command_id, k.partitions, k.issued_at,
        (SELECT count(*) FROM control_progress AS p WHERE p.command_id = c.command_id) AS passed,
        coalesce((SELECT sum(votes) FROM contest_results AS r WHERE r.contest_id = c.contest_id), 0)
-           AS votes
+           AS votes, c.conduct
 FROM contests AS c JOIN control_commands AS k ON k.command_id = c.command_id
 LEFT JOIN control_commands AS x ON x.command_id = c.closed_by
 WHERE $1::text IS NULL OR c.contest_id = $1
@@ -90,6 +90,8 @@ class ContestRow:
     passed: int
     """Partitions in which that command applies and all votes before it are counted."""
     votes: int
+    conduct: dict[str, Any]
+    """Of :class:`schemas.control.Conduct`, what differs from its defaults."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -104,6 +106,7 @@ class ContestRow:
             "opens_at": self.opens_at.isoformat() if self.opens_at else None,
             "closes_at": self.closes_at.isoformat() if self.closes_at else None,
             "votes": self.votes,
+            "conduct": self.conduct,
             "command": {
                 "id": self.command_id.hex(),
                 "issued_at": self.issued_at.isoformat(),
@@ -131,6 +134,7 @@ async def fetch_contests(
             | {
                 "choices": None if row["choices"] is None else tuple(row["choices"]),
                 "votes": int(row["votes"]),
+                "conduct": json.loads(row["conduct"] or "{}"),
             }
         )
         for row in rows

@@ -251,6 +251,7 @@ async def held(ann: Window, bob: Window, figures: Figures, pictures: Path) -> No
         hidden=True,
         turnout_quorum="1/2",
         eligible=10,
+        seed_commitment="ab" * 32,
         withdrawn=(Withdrawal("42", "withdrawn on Tuesday"),),
     )
     await figures.announce("election:4", "election", conduct)
@@ -265,6 +266,7 @@ async def held(ann: Window, bob: Window, figures: Figures, pictures: Path) -> No
     await expect(bar(ann.page, "Roy")).to_contain_text("2 · 100%")
     await expect(ann.page.get_by_text("The quorum is not reached")).to_be_visible()
     await expect(ann.page.get_by_text("Cyr: withdrawn on Tuesday.")).to_be_visible()
+    await expect(ann.page.get_by_text("not revealed yet (SHA-256 abab")).to_be_visible()
     await expect(ann.page.get_by_text("1 vote for candidates who do not stand")).to_be_visible()
     await expect(ann.page.get_by_text("elected", exact=True)).to_have_count(0)
     await ann.accessible()

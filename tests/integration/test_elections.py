@@ -469,6 +469,11 @@ async def hidden_until_the_end(
     text = await asyncio.to_thread(scrutin, world.env, "results", "3")
     assert "elected: M41" in text.stdout
     assert "M44: dead" in text.stdout
+    assert f"seed of the lots: {seed.read_text().strip()[:20]}" in text.stdout
+    shown = await run(world, "contest", "show", "election:3")
+    assert shown["conduct"]["withdrawn"] == [{"choice": "44", "reason": "dead"}]
+    text = await asyncio.to_thread(scrutin, world.env, "contest", "show", "election:3")
+    assert "of 42, 43: 43 eliminated" in text.stdout
 
 
 async def nothing_is_shown(world: BridgeHarness, web: Program, counter: Program) -> None:

@@ -120,8 +120,10 @@ def print_details(one: dict[str, Any]) -> None:
     table.add_row("roll", one["roll"])
     table.add_row("opens", plain(one["opens"] or "by command"))
     table.add_row("closes", plain(one["closes"] or "by command"))
+    for name, value in one["conduct"].items():
+        table.add_row(name.replace("_", " "), plain(_conduct(value)))
     for choice, votes in one["result"].items():
-        table.add_row("votes", plain(f"{votes:,} {choice}"))
+        table.add_row("votes", plain(f"{votes:,} {choice or 'hidden'}"))
     final = one["final"]
     if final:
         table.add_row("result", _finality(final))
@@ -129,6 +131,18 @@ def print_details(one: dict[str, Any]) -> None:
             text = f"partition {part['partition']}: offset {part['offset']} of log {part['log_id']}"
             table.add_row("closed at", text)
     console().print(table)
+
+
+def _conduct(value: Any) -> str:
+    """A setting or a fact of how an election is held, such as each candidate who withdrew."""
+    if isinstance(value, list):
+        return "; ".join(map(_conduct, value))
+    if not isinstance(value, dict):
+        return "yes" if value is True else str(value)
+    if "drawn" in value:
+        what = "elected" if value["elects"] else "eliminated"
+        return f"of {', '.join(value['tied'])}: {value['drawn']} {what}"
+    return f"{value['choice']} ({value['reason']})"
 
 
 def _state(one: dict[str, Any]) -> str:

@@ -39,6 +39,9 @@ def render_result(result: ElectionResult) -> RenderableType:
         parts += [Text(), *_seat(result, seat)]
     if len(result.seats) > 1:
         parts += [Text(), _parties(result)]
+    if (commitment := result.election.conduct.seed_commitment) is not None:
+        seed = result.election.conduct.seed or "not revealed yet"
+        parts += [Text(), plain(f"seed of the lots: {seed} (SHA-256 {commitment})")]
     return Group(*parts)
 
 

@@ -63,9 +63,10 @@ class Count {
     this.ranked = ranked;
     this.regions = new Map();
     this.byRegion = h("div", { class: "stack" });
+    this.seed = h("p", { class: "soft small" });
     this.head = [h("div", { class: "row between" }, h("h2", {}, t("results")), this.total), this.note,
       ranked ? h("p", { class: "small" }, t("rankedNote")) : null, this.parties];
-    this.element = h("div", { class: "stack" }, this.seats.map((seat) => seat.element), this.byRegion);
+    this.element = h("div", { class: "stack" }, this.seats.map((seat) => seat.element), this.byRegion, this.seed);
   }
 
   update(count, total) {
@@ -74,6 +75,7 @@ class Count {
     this.note.textContent = [t("countedAt", clock(Date.parse(count.counted_at))), waiting > 0 ? t("moreVotes", waiting) : "",
       count.hidden ? t("hiddenNote") : "", turnoutText(count.turnout), count.uncountable ? t("uncountable", count.uncountable) : ""].filter(Boolean).join(" ");
     count.seats.forEach((seat, n) => this.seats[n] && this.seats[n].update(seat, count.final));
+    this.seed.textContent = count.seed_commitment ? t("seedOf", count.seed || t("notRevealed"), count.seed_commitment) : "";
     if (count.seats.length > 1 && count.parties.some((p) => p.party_code)) this.parties.replaceChildren(partyTable(count));
     for (const region of count.by_region) this.region(region, count.seats[0].candidates);
   }
