@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from streams.core.contests import rules_fault
 from streams.elections.counting import instant_runoff
 from streams.elections.definitions import Definitions, ElectionsRefused, contest_of, merged, read
 from streams.elections.rounds import DEFAULT_RULES
-from streams.elections.rules import PRESETS, read_rules, shown
+from streams.elections.rules import CONDUCT_SETTINGS, PRESETS, read_rules, shown
 
 PLAIN = Conduct()
 
@@ -113,3 +115,15 @@ def test_irelands_president_of_1990_as_published() -> None:
         robinson,
     )
     assert second.exhausted == 25_548
+
+
+def test_the_documentation_has_every_setting_with_a_test_that_exists() -> None:
+    root = Path(__file__).parents[3]
+    text = (root / "docs/elections.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `(\w+)` \|.* `(test_\w+)` \|$", text, re.MULTILINE))
+    settings = {*RankedRules.__struct_fields__, *CONDUCT_SETTINGS}
+    assert settings <= table.keys()
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py")
+    )
+    assert [name for name in table.values() if f"def {name}(" not in tests] == []
