@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -57,7 +56,6 @@ def own(path: Path) -> dict[str, Any]:
     return {
         "wall_s": wall_s,
         "cpu_s": used_s,
-        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "different": len(ballots),
         "elected": count.elected,
         "rounds": len(count.rounds),
@@ -100,9 +98,8 @@ def bench(
     for name in ("scrutin", "pyrankvote"):
         found = figures[name]
         print(
-            f"{name:11} {found['wall_s']:7.1f} s, {found['cpu_s']:7.1f} s CPU,"
-            f" {found['memory_mib']:6.0f} MiB; {found['elected']} elected in"
-            f" {found['rounds']} rounds"
+            f"{name:11} {found['wall_s']:7.1f} s, {found['cpu_s']:7.1f} s CPU;"
+            f" {found['elected']} elected in {found['rounds']} rounds"
         )
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")

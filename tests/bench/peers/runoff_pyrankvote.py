@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 
@@ -25,7 +24,6 @@ def main() -> None:
             {
                 "wall_s": time.perf_counter() - began_s,
                 "cpu_s": time.process_time() - cpu_s,
-                "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 "elected": found.get_winners()[0].name,
                 "rounds": len(found.rounds),
             }

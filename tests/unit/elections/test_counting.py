@@ -63,6 +63,19 @@ def test_no_ballot_is_lost_and_none_counts_twice(ballots: list[Ranking]) -> None
     assert (count.elected is not None) == any(set(b) & set(NAMES) for b in ballots)
 
 
+@given(rankings, st.lists(st.integers(1, 10**9), min_size=30, max_size=30))
+def test_weights_add_up_to_what_was_cast_in_every_round(
+    ballots: list[Ranking], weights: list[int]
+) -> None:
+    weighed: Counter[Ranking] = Counter()
+    for ballot, weight in zip(ballots, weights, strict=False):
+        weighed[ballot] += weight
+    count = instant_runoff(NAMES, weighed, lot=LOT)
+    for one in count.rounds:
+        assert one.active + one.exhausted + one.blank + count.uncountable == weighed.total()
+    assert count.blank == weighed[()]
+
+
 @given(rankings, st.randoms(use_true_random=False))
 def test_order_of_ballots_and_candidates_changes_nobodys_fate(
     ballots: list[Ranking], rng: object
