@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -34,6 +35,8 @@ _TABLESPACE: Final = "small"
 _GROWING: Final = ("vote_audit", "rejected_votes")
 _MIB: Final = 1 << 20
 _ROOMY: Final = "1g"
+_MANY: Final = 60_000
+_NO_MORE_S: Final = 10.0
 
 Answer = TypeVar("Answer")
 
@@ -120,40 +123,54 @@ class Rabbit:
         return tuple(int(part) for part in found.split(".")[:2])
 
     async def declare(self, queue: str, arguments: Mapping[str, Any]) -> None:
-        """Declare a durable queue."""
+        """Declare a durable queue, and wait until the management API shows it with its policy."""
         await self._on_channel(
             lambda channel: channel.queue_declare(queue, durable=True, arguments=dict(arguments))
         )
+        path = f"/queues/{self._vhost}/{quote(queue, safe='')}"
+        policies = await self._api("GET", f"/policies/{self._vhost}")
+        wanted = any(re.match(policy["pattern"], queue) for policy in policies)
+
+        async def shown() -> bool:
+            try:
+                found = await self._api("GET", path)
+            except aiohttp.ClientResponseError:
+                return False
+            return bool(found.get("effective_policy_definition")) is wanted
+
+        await until(shown, f"the queue {queue} is shown with its policy", poll_s=0.2)
 
     async def delete_queue(self, queue: str) -> None:
         """Delete a queue with what is in it."""
         await self._api("DELETE", f"/queues/{self._vhost}/{quote(queue, safe='')}")
 
-    async def take_all(self, queue: str, arguments: Mapping[str, Any] | None = None) -> list[Taken]:
+    async def take_all(
+        self, queue: str, arguments: Mapping[str, Any] | None = None, *, at_least: int = 1
+    ) -> list[Taken]:
         """All messages of a queue, each as properties and body; they stay until it is deleted.
+
+        RabbitMQ's number of messages comes late, so it does not say which one is the last.
 
         Args:
             queue: nobody else may read it or write to it.
             arguments: of the consumer.
+            at_least: messages that it must hold.
         """
 
         def read(channel: BlockingChannel) -> list[Taken]:
-            waiting = channel.queue_declare(queue, passive=True).method.message_count
-            # A consumer of a stream must have a limit, and answers.
-            channel.basic_qos(prefetch_count=waiting + 1)
+            # A consumer of a stream must have a limit.
+            channel.basic_qos(prefetch_count=_MANY)
             taken: list[Taken] = []
             for _, properties, body in channel.consume(
-                queue, arguments=dict(arguments or {}), inactivity_timeout=30
+                queue, arguments=dict(arguments or {}), inactivity_timeout=_NO_MORE_S
             ):
                 if properties is None:
                     break
                 taken.append((properties, body))
-                if len(taken) >= waiting:
-                    break
-            assert len(taken) == waiting, f"{len(taken)} of {waiting} messages came"
+            assert len(taken) >= at_least, f"{len(taken)} of {at_least} messages came"
             return taken
 
-        return await self._on_channel(read) if await self.ready(queue) else []
+        return await self._on_channel(read)
 
     async def publish(self, queue: str, messages: Iterable[Taken]) -> None:
         """Publish messages as they are, with confirms."""
