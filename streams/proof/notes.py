@@ -161,6 +161,11 @@ class Note:
             raise BadNote("the text has no signature lines at its end, after an empty line")
         return cls(body + "\n", tuple(_signature_of(line) for line in lines))
 
+    def text(self) -> str:
+        """The note as it was read."""
+        lines = (f"— {s.name} {_base64(s.key_id + s.rest)}\n" for s in self.signatures)
+        return f"{self.body}\n{''.join(lines)}"
+
     def signed_by(self, verifier: Verifier) -> int | None:
         """Whether a key has signed, and when.
 

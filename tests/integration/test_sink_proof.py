@@ -8,8 +8,11 @@ import pytest
 from schemas.codec import decode_input
 from schemas.votes import Flag, VoteBatch
 from streams.core.leaves import leaves_of, secret_of
-from streams.core.merkle import extend
+from streams.core.merkle import continues, extend, includes, root_of
 from streams.errors import SettingsError
+from streams.proof.checkpoints import Checkpoint, Head
+from streams.proof.notes import Signer
+from streams.proof.store import consistency_path, inclusion_path, take_checkpoint
 from streams.settings.model import Settings
 from tests.integration.sink_harness import Log, OneSink, rows
 from tests.strategies import make_batch, make_malformed, make_vote
@@ -107,3 +110,40 @@ async def test_another_secret_is_refused(one: OneSink, own: Settings) -> None:
     async with other.sink:
         with pytest.raises(SettingsError, match="another secret"):
             await other.sink.flush(log.decide(make_batch(make_vote(2))))
+
+
+async def test_checkpoints_hold_trees_and_totals_of_one_moment(
+    one: OneSink, db: asyncpg.Connection
+) -> None:
+    log, signer, other = Log(), Signer.new("votes.example.org"), Signer.new("votes.example.org")
+    await one.sink.flush(log.decide(make_batch(*(make_vote(n) for n in range(300)))))
+    first = await take_checkpoint(db, signer)
+    assert first is not None
+    assert await take_checkpoint(db, signer) is None
+    with pytest.raises(SettingsError, match="does not list"):
+        await take_checkpoint(db, other)
+    await one.sink.flush(log.decide(make_batch(*(make_vote(n) for n in range(300, 700)))))
+    second = await take_checkpoint(db, signer, [other.verifier])
+    assert second is not None
+    await one.sink.flush(log.decide(make_batch(make_vote(1, message="again"))))
+    third = await take_checkpoint(db, other)
+    assert third is not None
+    keys = [signer.verifier]
+    head = Head()
+    _, _, hashes = tree_of(log)
+    for made, votes, size in ((first, 300, 300), (second, 700, 700), (third, 700, 701)):
+        read = Checkpoint.parse(made.note.text())
+        head = head.after(read.text)
+        assert (read.size, read.root) == (head.size, head.root)
+        read.signer(keys)
+        keys = list(read.statement.keys)
+        assert read.statement.votes == votes
+        assert [(tree.size, tree.root) for tree in read.statement.trees] == [
+            (size, root_of(extend(0, b"", hashes[:size])[0]))
+        ]
+    root = third.statement.trees[0].root
+    for index in (0, 255, 256, 511, 512, 700):
+        path = await inclusion_path(db, 0, index, 701)
+        assert includes(hashes[index], index, 701, path, root)
+    before = first.statement.trees[0].root
+    assert continues(300, before, 701, root, await consistency_path(db, 0, 300, 701))
