@@ -249,6 +249,12 @@ COMMANDS: Final[dict[str, Rule]] = {
     "audit risk votes": _ARGUMENT,
     "audit risk method": _WORD,
     "audit risk limit": _COUNT,
+    "audit key name": _ARGUMENT,
+    "audit key file": _file("streams.cli.audit.checkpoint"),
+    "audit checkpoint key_file": _file("streams.proof.notes"),
+    "audit checkpoint following": _ARGUMENT,
+    "audit checkpoint every_s": _SECONDS,
+    "audit checkpoint out": _file("streams.cli.audit.checkpoint"),
     "expected": _file("streams.load.expected.read_expected"),
     "from_expected": _file("streams.load.expected.read_expected"),
     **dict.fromkeys(("directory", "output", "passphrase_file"), _file(ALL)),
@@ -284,6 +290,10 @@ TABLES: Final[dict[str, Rule]] = {
     "control_commands": Rule("table", "schemas.codec.decode_input"),
     "roll_loads": Rule("table", "streams.control.roll_loader"),
     "sink_offsets": Rule("table", "streams.core.fence"),
+    **dict.fromkeys(
+        ("proof_starts", "proof_leaves", "proof_nodes", "proof_checkpoints"),
+        Rule("table", "streams.proof.store"),
+    ),
     **dict.fromkeys(
         ("political_parties", "regions", "elections", "candidates"),
         Rule("table", "streams.elections.store.read_definitions"),

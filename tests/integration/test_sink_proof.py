@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
 from schemas.codec import decode_input
 from schemas.votes import Flag, VoteBatch
+from streams.cli import app, wire
 from streams.core.leaves import leaves_of, secret_of
 from streams.core.merkle import continues, extend, includes, root_of
 from streams.errors import SettingsError
 from streams.proof.checkpoints import Checkpoint, Head
-from streams.proof.notes import Signer
+from streams.proof.notes import Signer, Verifier
 from streams.proof.store import consistency_path, inclusion_path, take_checkpoint
 from streams.settings.model import Settings
 from tests.integration.sink_harness import Log, OneSink, rows
@@ -147,3 +152,22 @@ async def test_checkpoints_hold_trees_and_totals_of_one_moment(
         assert includes(hashes[index], index, 701, path, root)
     before = first.statement.trees[0].root
     assert continues(300, before, 701, root, await consistency_path(db, 0, 300, 701))
+
+
+async def test_checkpoints_are_signed_by_commands(
+    one: OneSink, own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire(["audit"])
+    await one.sink.flush(Log().decide(make_batch(make_vote(1))))
+    for name in ("host", "port", "db", "user"):
+        monkeypatch.setenv(f"POSTGRES_{name.upper()}", str(getattr(own, f"postgres_{name}")))
+    monkeypatch.setenv("POSTGRES_PASSWORD", own.postgres_password.get_secret_value())
+    file = str(tmp_path / "log.key")
+    made = await asyncio.to_thread(CliRunner().invoke, app, ["audit", "key", "example.org", file])
+    assert made.exit_code == 0, made.output
+    words = ["audit", "checkpoint", "--key", file, "--out", str(tmp_path)]
+    signed = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert signed.exit_code == 0, signed.output
+    checkpoint = Checkpoint.parse((tmp_path / "1.txt").read_text(encoding="utf-8"))
+    assert checkpoint.signer([Verifier.parse(made.output)]).name == "example.org"
+    assert checkpoint.statement.votes == 1

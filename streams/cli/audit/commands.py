@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.cli.audit.checkpoint import checkpoint, key
 from streams.cli.show import JsonOption, answer, console, facts, grid, plain
 from streams.cli.values import MAX_NUMBER
 from streams.elections.audits.risk import (
@@ -28,11 +29,13 @@ from streams.elections.audits.sampling import read_manifest
 from streams.errors import SettingsError
 
 app = typer.Typer(
-    help="Risk-limiting audits: draw papers by a public seed, compute the risk that is left.\n\n"
-    "Needs no service.\n\n"
+    help="Audits: papers drawn by a public seed, the risk that is left, signed checkpoints of the"
+    " count.\n\n"
     "Example: `scrutin audit sample manifest.csv --seed 35463115561121636246 --count 50`",
     no_args_is_help=True,
 )
+app.command("key")(key)
+app.command("checkpoint")(checkpoint)
 
 
 class Method(StrEnum):

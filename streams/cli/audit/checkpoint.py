@@ -1,0 +1,98 @@
+"""`scrutin audit key` and `scrutin audit checkpoint`: signed statements of what the count holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.adapters.postgres.connection import connected
+from streams.cli.show import console, plain, run
+from streams.errors import SettingsError
+from streams.proof.checkpoints import Checkpoint
+from streams.proof.notes import BadNote, Signer, Verifier
+from streams.proof.store import take_checkpoint
+from streams.settings.load import load_settings
+from streams.settings.model import Settings
+
+
+def key(
+    name: Annotated[str, typer.Argument(help="Of the log, e.g. votes.example.org/2026.")],
+    file: Annotated[Path, typer.Argument(help="New file for the private key.")],
+) -> None:
+    """Make a key that signs checkpoints, and print its public half.
+
+    Publish that half before the first vote: all who check the count begin with it.
+
+    Example: `scrutin audit key votes.example.org/2026 log.key`
+    """
+    try:
+        signer = Signer.new(name)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(f"{signer.text}\n")
+    except (BadNote, OSError) as error:
+        raise SettingsError(
+            f"The key cannot be made: {error}",
+            where={"file": str(file)},
+            todo="Give a name without blanks and a file that does not exist",
+        ) from error
+    console().print(plain(signer.verifier.text))
+
+
+def checkpoint(
+    *,
+    key_file: Annotated[Path, typer.Option("--key", help="File of the log's private key.")],
+    following: Annotated[
+        list[str] | None,
+        typer.Option("--next", help="Public key that may sign the next one; may be repeated."),
+    ] = None,
+    every_s: Annotated[
+        float, typer.Option("--every", min=0, max=86_400, help="Seconds; 0 = once, then end.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a file of each checkpoint, SIZE.txt.")
+    ] = None,
+) -> None:
+    """Sign what the count holds: tree heads, totals and closing points of one moment.
+
+    Nothing is signed while nothing changes. Needs the rights of an operator.
+
+    Example: `scrutin audit checkpoint --key log.key --every 10 --out checkpoints`
+    """
+    try:
+        signer = Signer.parse(key_file.read_text(encoding="utf-8"))
+        keys = [Verifier.parse(text) for text in following or []]
+    except (BadNote, OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The key cannot be used: {error}",
+            where={"file": str(key_file)},
+            todo="Make one with `scrutin audit key`",
+        ) from error
+    run(_sign(load_settings(), signer, keys, every_s, out))
+
+
+async def _sign(
+    settings: Settings, signer: Signer, keys: list[Verifier], every_s: float, out: Path | None
+) -> None:
+    while True:
+        async with connected(settings.postgres) as connection:
+            made = await take_checkpoint(connection, signer, keys)
+        if made is not None:
+            _show(made, out)
+        if not every_s:
+            return
+        await asyncio.sleep(every_s)
+
+
+def _show(made: Checkpoint, out: Path | None) -> None:
+    console().print(
+        f"{made.size}: {made.statement.votes:,} votes, head {made.root.hex()[:16]}, "
+        f"{made.statement.at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        signatures = made.note.text()
+        (out / f"{made.size}.txt").write_text(signatures, encoding="utf-8")
