@@ -485,6 +485,7 @@ async def nothing_is_shown(world: BridgeHarness, web: Program, counter: Program)
             "/results/election:3",
             "/results/election:3/timeline",
             "/api/v1/elections/3/results",
+            "/api/v1/elections/3/regions/10/results",
         ):
             async with client.get(base + path) as answer:
                 found[path] = await answer.json()
@@ -498,6 +499,8 @@ async def nothing_is_shown(world: BridgeHarness, web: Program, counter: Program)
     assert found["/results/election:3"]["choices"] == {"": 13}
     points = found["/results/election:3/timeline"]["points"]
     assert {name for point in points for name in point["votes"]} == {""}
+    region = found["/api/v1/elections/3/regions/10/results"]
+    assert (region["hidden"], region["total_votes"], region["rounds"]) == (True, 0, [])
     result = found["/api/v1/elections/3/results"]
     assert (result["hidden"], result["turnout"]["ballots"]) == (True, 13)
     assert result["turnout"]["abstentions"] == 7

@@ -131,6 +131,7 @@ def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
         "total_votes": total,
         "voting_method": result.election.method,
         "final": result.final,
+        "hidden": result.hidden is not None,
         "rounds": rounds,
     }
 
