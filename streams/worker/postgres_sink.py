@@ -121,7 +121,7 @@ class PostgresSink(Pooled):
         try:
             async with connection.transaction():
                 return await self._apply(connection, events, self._copy)
-        except asyncpg.UniqueViolationError:
+        except (asyncpg.ExclusionViolationError, asyncpg.UniqueViolationError):
             # The fast path works only while voted table and database agree.
             self._metrics.database_operations.labels("flush", "conflict").inc()
             async with connection.transaction():

@@ -12,7 +12,7 @@ from streams.adapters.postgres.migrations import migrate, migrations
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, SchemaNewer
 from streams.settings.model import Settings
-from tests.harness import database
+from tests.harness import database, until
 from tests.integration.old_systems import OLD_ELECTIONS, SCHEMAS
 from tests.integration.sink_harness import own_database, rows
 
@@ -70,8 +70,79 @@ async def test_the_vote_hash_is_unique(db: asyncpg.Connection) -> None:
         " VALUES ('h', 'h', 'L', 'oui', now(), now(), 0, 0, 0)"
     )
     await db.execute(insert)
-    with pytest.raises(asyncpg.UniqueViolationError, match="vote_audit_vote_hash_key"):
+    with pytest.raises(asyncpg.ExclusionViolationError, match="vote_audit_vote_hash_key"):
         await db.execute(insert)
+
+
+INDEXES = """
+SELECT i.relname::text, a.amname::text, x.indisvalid
+FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_am AS a ON a.oid = i.relam
+WHERE x.indrelid = 'vote_audit'::regclass AND i.relname LIKE 'idx%' ORDER BY 1
+"""
+NARROW = [
+    ("idx_vote_audit_status", "btree", True),
+    ("idx_vote_audit_timestamp", "btree", True),
+    ("idx_vote_audit_voter_hash", "hash", True),
+]
+WIDE = """
+DELETE FROM schema_migrations WHERE version = 17;
+ALTER TABLE vote_audit DROP CONSTRAINT vote_audit_vote_hash_key;
+ALTER TABLE vote_audit ADD CONSTRAINT vote_audit_vote_hash_key UNIQUE (vote_hash);
+DROP INDEX idx_vote_audit_voter_hash, idx_vote_audit_status;
+CREATE INDEX idx_vote_audit_voter_hash ON vote_audit (voter_hash);
+CREATE INDEX idx_vote_audit_status ON vote_audit (status);
+"""
+A_VOTE = """
+INSERT INTO vote_audit (vote_hash, voter_hash, contest, choice, timestamp, processed_timestamp,
+    source_partition, source_offset, source_index)
+SELECT $1 || n, $1 || n, 'L', 'oui', now(), now(), 0, n, 0 FROM generate_series(1, $2) AS n
+"""
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_narrower_indexes_are_built_while_votes_are_counted(
+    empty: Settings, db: asyncpg.Connection, *, interrupted: bool
+) -> None:
+    await migrate(db)
+    await db.execute(WIDE)
+    await db.execute(A_VOTE, "a", 20_000)
+    if interrupted:
+        await db.execute("CREATE INDEX vote_audit_by_voter ON vote_audit USING hash (voter_hash)")
+        await db.execute(
+            "UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid = 'vote_audit_by_voter'::regclass"
+        )
+    writer, other, later = [await database(empty) for _ in range(3)]
+    try:
+        # As a sink within its transaction: the build waits for it, and stops nobody.
+        transaction = writer.transaction()
+        await transaction.start()
+        await writer.execute(A_VOTE, "b", 10)
+        migrating = asyncio.create_task(migrate(db))
+        await until(lambda: builds(other), "an index is being built")
+        await other.execute(A_VOTE, "c", 10)
+        # Another process that starts meanwhile waits without being in the way.
+        second = asyncio.create_task(migrate(later))
+        await transaction.commit()
+        async with asyncio.timeout(60):
+            assert [m.version for m in await migrating] == [17]
+            assert await second == []
+        assert await rows(other, INDEXES) == NARROW
+        found = await rows(other, "SELECT count(*) FROM vote_audit WHERE voter_hash = 'b7'")
+        assert found == [(1,)]
+    finally:
+        for connection in (writer, other, later):
+            await connection.close()
+
+
+async def builds(connection: asyncpg.Connection) -> bool:
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND query LIKE '%INDEX CONCURRENTLY%'"
+            " AND wait_event_type = 'Lock')"
+        )
+    )
 
 
 async def test_a_second_time_changes_nothing(db: asyncpg.Connection) -> None:

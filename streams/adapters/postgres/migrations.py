@@ -1,7 +1,12 @@
-"""Applies the numbered migrations of `sql/` in one transaction, under a lock."""
+"""Applies the numbered migrations of `sql/` in one transaction, under a lock.
+
+An index after a line `-- concurrently` is built before that transaction if its table is there, so
+that votes are counted meanwhile. An interrupted build is repeated by the next attempt.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,12 +18,20 @@ from streams.errors import LogMismatch, SchemaNewer, ScrutinError, SettingsError
 
 _NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _SCHEMA: Final = re.compile(r"CREATE SCHEMA IF NOT EXISTS (\w+)")
+_CONCURRENTLY: Final = re.compile(
+    r"^-- concurrently\n(CREATE INDEX) (IF NOT EXISTS (\w+) ON (\w+) [^;]+);", re.MULTILINE
+)
 _BEGIN: Final = (
     "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY, name text NOT NULL,"
     " applied_at timestamptz NOT NULL DEFAULT now())"
 )
+_IS_BROKEN: Final = """
+SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)
+"""
+"""Whether an index is there whose build was interrupted."""
 _LOCK: Final = 0x5C277153
 """Key of the advisory lock; any constant that no other program uses."""
+_LOCK_POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,9 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
         LogMismatch: tables of another system have the names of Scrutin's tables.
     """
     known = migrations()
-    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    # A statement that waits for the lock would hold a snapshot, which a concurrent build waits for.
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110
+        await asyncio.sleep(_LOCK_POLL_S)
     try:
         applied: set[int] = set()
         if await connection.fetchval("SELECT to_regclass('schema_migrations')") is not None:
@@ -71,6 +86,9 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
                 todo="Run the newer version of Scrutin, or restore the database it replaced",
             )
         pending = [m for m in known if m.version not in applied]
+        # Tables of the same names in a database without migrations are another system's.
+        for migration in pending if applied else []:
+            await _build_indexes(connection, migration)
         # One that is refused leaves nothing of the others.
         async with connection.transaction():
             for migration in pending:
@@ -86,6 +104,23 @@ def _not_permitted(error: Exception) -> SettingsError:
         where={"variable": "POSTGRES_USER"},
         todo="Run `scrutin migrate` and `scrutin roles --apply` as the owner of the tables",
     )
+
+
+async def _build_indexes(connection: asyncpg.Connection, migration: Migration) -> None:
+    """Build a migration's indexes of existing tables without stopping those who write."""
+    for create, what, name, table in _CONCURRENTLY.findall(migration.statements):
+        if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+            # An earlier one of these migrations makes it.
+            continue
+        if await connection.fetchval(_IS_BROKEN, name):
+            await connection.execute(f"DROP INDEX CONCURRENTLY {name}")
+        try:
+            await connection.execute("SET statement_timeout = 0")
+            await connection.execute(f"{create} CONCURRENTLY {what}")
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise _not_permitted(error) from error
+        finally:
+            await connection.execute("RESET statement_timeout")
 
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:

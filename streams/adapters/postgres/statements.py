@@ -72,7 +72,7 @@ SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
     "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index,
     coalesce(weight, 1)
 FROM staged_votes ORDER BY source_partition, source_offset, source_index
-ON CONFLICT (vote_hash) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING source_partition, source_offset, source_index
 """
 
