@@ -8,7 +8,7 @@ import typer
 
 from streams.cli.contest.confirm import YesOption
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
-from streams.compat.player import Outcome, Player
+from streams.compat.player import PlayedOutcome, Player
 from streams.compat.recordings import SYSTEMS, recordings
 from streams.errors import ExitCode
 from streams.settings.build import deployment_config
@@ -79,7 +79,7 @@ def command(
         raise typer.Exit(ExitCode.DIFFERENT)
 
 
-async def _play(player: Player, systems: list[str]) -> list[Outcome]:
+async def _play(player: Player, systems: list[str]) -> list[PlayedOutcome]:
     return [
         await player.play(name, recording)
         for system in systems
@@ -94,7 +94,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _show(outcomes: list[Outcome]) -> None:
+def _show(outcomes: list[PlayedOutcome]) -> None:
     table = grid("recording", "steps", "", right=("steps",))
     for one in outcomes:
         if not one.same:

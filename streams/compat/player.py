@@ -36,7 +36,7 @@ _POLL_S: Final = 0.2
 
 
 @dataclass
-class Outcome:
+class PlayedOutcome:
     """What came of one recording."""
 
     name: str
@@ -77,13 +77,13 @@ class Player:
     given: Mapping[str, str]
     services: DeploymentConfig | None = None
 
-    async def play(self, name: str, recording: Recording) -> Outcome:
+    async def play(self, name: str, recording: Recording) -> PlayedOutcome:
         """Play a recording.
 
         Raises:
             ServiceUnavailable: the API or a service does not answer.
         """
-        outcome = Outcome(name, recording.title)
+        outcome = PlayedOutcome(name, recording.title)
         if missing := [each for each in recording.needs if each not in self.given]:
             outcome.left_out = f"needs --set {' --set '.join(f'{each}=...' for each in missing)}"
             return outcome

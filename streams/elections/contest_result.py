@@ -20,7 +20,7 @@ VERSION: Final = "2"
 """Of the form. A field is only ever added to it."""
 
 
-class Phase(StrEnum):
+class ContestPhase(StrEnum):
     """How far a contest is."""
 
     ANNOUNCED = "announced"
@@ -96,7 +96,7 @@ class Turnout(msgspec.Struct, frozen=True):
     """Ballots over eligible voters, from 0 to 1 in four digits; null if their number is unknown."""
 
 
-class Position(msgspec.Struct, frozen=True):
+class LogPosition(msgspec.Struct, frozen=True):
     """Up to where a partition of the input log is counted."""
 
     partition: int
@@ -115,7 +115,7 @@ class ContestResult(msgspec.Struct, frozen=True):
     method: str | None
     """Of an election: `single_choice` or another method."""
     phase: str
-    """A :class:`Phase`."""
+    """A :class:`ContestPhase`."""
     opens_at: datetime | None
     closes_at: datetime | None
     closed_at: datetime | None
@@ -132,7 +132,7 @@ class ContestResult(msgspec.Struct, frozen=True):
     """When a total of this contest changed last."""
     read_at: datetime
     """When the database was asked."""
-    position: list[Position]
+    position: list[LogPosition]
     """Votes up to here are counted, later ones are not."""
     proof: dict[str, Any] | None
     """Once it is closed: where each partition of the log closed, and how many have passed it."""
@@ -142,7 +142,7 @@ class Moment(msgspec.Struct, frozen=True):
     """When and up to where a result was read."""
 
     read_at: datetime
-    position: list[Position]
+    position: list[LogPosition]
 
 
 class ContestFacts(msgspec.Struct, frozen=True):
@@ -164,15 +164,15 @@ class ContestFacts(msgspec.Struct, frozen=True):
     proof: Mapping[str, Any] | None = None
 
 
-def phase_of(state: str | None, proof: Mapping[str, Any] | None) -> Phase:
+def phase_of(state: str | None, proof: Mapping[str, Any] | None) -> ContestPhase:
     """How far a contest is."""
     if state is None:
-        return Phase.UNANNOUNCED
+        return ContestPhase.UNANNOUNCED
     if state in {"draft", "open"}:
-        return Phase.ANNOUNCED if state == "draft" else Phase.VOTING
+        return ContestPhase.ANNOUNCED if state == "draft" else ContestPhase.VOTING
     if proof is None or not proof["enforced"]:
-        return Phase.NOT_ENFORCED
-    return Phase.FINAL if proof["final"] else Phase.COUNTING
+        return ContestPhase.NOT_ENFORCED
+    return ContestPhase.FINAL if proof["final"] else ContestPhase.COUNTING
 
 
 def result_of_totals(
@@ -196,8 +196,8 @@ def result_of_totals(
             facts.names.get(choice, choice),
             totals.get(choice, 0),
             _share(totals.get(choice, 0), total),
-            leading=choice in ahead and len(ahead) == 1 and phase is not Phase.FINAL,
-            elected=choice in ahead and len(ahead) == 1 and phase is Phase.FINAL,
+            leading=choice in ahead and len(ahead) == 1 and phase is not ContestPhase.FINAL,
+            elected=choice in ahead and len(ahead) == 1 and phase is ContestPhase.FINAL,
             tied=choice in ahead and len(ahead) > 1,
         )
         for choice in named
@@ -252,14 +252,14 @@ def result_of_election(facts: ContestFacts, found: ElectionResult, moment: Momen
 
 def _whole(
     facts: ContestFacts,
-    phase: Phase,
+    phase: ContestPhase,
     total: int,
     choices: list[ChoiceResult],
     moment: Moment,
     *,
     turnout: Turnout,
 ) -> ContestResult:
-    proof = facts.proof
+    proof = None if phase is ContestPhase.NOT_ENFORCED else facts.proof
     return ContestResult(
         VERSION,
         facts.id,
@@ -269,7 +269,9 @@ def _whole(
         phase,
         facts.opens_at,
         facts.closes_at,
-        proof["closed_at"] if proof is not None and phase is not Phase.NOT_ENFORCED else None,
+        proof["closed_at"]
+        if proof is not None and phase is not ContestPhase.NOT_ENFORCED
+        else None,
         facts.hidden,
         total,
         sorted(choices, key=lambda one: (-one.votes, one.name, one.id)),

@@ -13,8 +13,8 @@ from streams.core.polls import POLL_PREFIX, is_number
 from streams.elections.contest_result import (
     ContestFacts,
     ContestResult,
+    LogPosition,
     Moment,
-    Position,
     result_of_election,
     result_of_totals,
 )
@@ -56,7 +56,7 @@ async def read_contest_result(
             totals = await connection.fetch(READ_TOTALS, contest)
         if row is None and not totals:
             return None
-        position = [Position(*each) for each in await connection.fetch(READ_POSITION)]
+        position = [LogPosition(*each) for each in await connection.fetch(READ_POSITION)]
         moment = Moment(await connection.fetchval("SELECT now()"), position)
         facts = ContestFacts(contest) if row is None else _facts(contest, row)
         changed = [each[2] for each in totals]

@@ -17,7 +17,7 @@ from streams.tally.crypto.documents import from_json
 from streams.tally.helpers import Helpers, WorkFailed
 from streams.tally.opening import content_digest
 from streams.tally.refusals import RefusalCheck, Refused, require
-from streams.tally.steps import Step, during
+from streams.tally.steps import VerificationStep, during
 from streams.tally.store import SPOILED
 from streams.tally.work import Admit, Admitted, DescribedElection, Settle
 
@@ -99,7 +99,7 @@ async def published_ballots(
             _require_verified(each.refused, each.step)
             code = from_json(_Code, text).code
             content = content_digest(each.ciphertexts)
-            with during(Step.CODES):
+            with during(VerificationStep.CODES):
                 require(
                     code not in codes
                     and content not in contents
@@ -124,5 +124,5 @@ async def published_ballots(
 
 
 def _require_verified(refused: str, step: int) -> None:
-    with during(step or Step.SELECTIONS):
+    with during(step or VerificationStep.SELECTIONS):
         require(not refused, RefusalCheck.EQUATION, f"a ballot does not verify: {refused}")

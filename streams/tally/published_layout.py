@@ -39,15 +39,15 @@ _DIGITS: Final = 8
 class _Placeholders(msgspec.Struct):
     """The lines of a ballot that are no choices."""
 
-    class Contest(msgspec.Struct):
-        class Line(msgspec.Struct):
+    class _Contest(msgspec.Struct):
+        class _Line(msgspec.Struct):
             object_id: str
             is_placeholder_selection: bool = False
 
-        ballot_selections: list[Line]
+        ballot_selections: list[_Line]
 
     object_id: str
-    contests: list[Contest]
+    contests: list[_Contest]
 
     def names(self) -> set[str]:
         lines = (line for contest in self.contests for line in contest.ballot_selections)

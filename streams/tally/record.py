@@ -45,7 +45,7 @@ from streams.tally.record_files import (
 )
 from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.results import Result, add_counts
-from streams.tally.steps import Step, Steps, during, of_spoiled
+from streams.tally.steps import Steps, VerificationStep, during, of_spoiled
 from streams.tally.store import CAST, SPOILED, TallyStore
 from streams.tally.work import DescribedElection
 
@@ -151,35 +151,35 @@ async def verify(
         NotARecord: the files are none, or of an unsupported version.
     """
     steps = Steps() if steps is None else steps
-    with steps.at(Step.PARAMETERS):
+    with steps.at(VerificationStep.PARAMETERS):
         files = open_record(directory)
         described = files.described
         election, keys = work.load_election(described)
     context = election.context
-    with steps.at(Step.GUARDIANS):
+    with steps.at(VerificationStep.GUARDIANS):
         require(
             len(keys) == context.number_of_guardians,
             RefusalCheck.GUARDIANS,
             "the number of guardians differs from the election's",
         )
         verify_guardians(keys, context.quorum)
-    with steps.at(Step.KEY):
+    with steps.at(VerificationStep.KEY):
         require(
             joint_key(keys) == (election.public_key, context.commitment_hash),
             RefusalCheck.KEY,
             "the election's key does not follow from its guardians' keys",
         )
-    with steps.at(Step.SELECTIONS, Step.LIMITS, Step.CODES):
+    with steps.at(VerificationStep.SELECTIONS, VerificationStep.LIMITS, VerificationStep.CODES):
         ballots = await _verify_ballots(files, election, helpers, advance)
-    with steps.at(Step.AGGREGATION):
+    with steps.at(VerificationStep.AGGREGATION):
         _verify_products(files, election, ballots)
-    with steps.at(*range(Step.SHARES, Step.SPOILED + 1)):
+    with steps.at(*range(VerificationStep.SHARES, VerificationStep.SPOILED + 1)):
         decrypted = _verify_tallies(files, election, keys, ballots)
         if len(decrypted.present) == len(keys):
             steps.skip("no guardian was missing", 9, 10, 13, 14)
         if not ballots.spoiled:
-            steps.skip("no ballot was spoiled", *range(12, Step.SPOILED + 1))
-    with steps.at(Step.COUNTS):
+            steps.skip("no ballot was spoiled", *range(12, VerificationStep.SPOILED + 1))
+    with steps.at(VerificationStep.COUNTS):
         if files.stated is not None:
             _verify_result(files.stated, described, ballots, decrypted)
     return Verified(
@@ -266,7 +266,7 @@ def _verify_tallies(
             _verify_plain(recorded.plain, recorded.encrypted, election, keys, ballots.cast)
             add_counts(found.counts, [recorded.plain])
         found.present -= recorded.plain.recovered()
-    with during(Step.SPOILED):
+    with during(VerificationStep.SPOILED):
         require(
             found.spoiled.keys() == ballots.spoiled.keys(),
             RefusalCheck.TALLY,
@@ -282,7 +282,7 @@ def _verify_spoiled(
     ballots: _Ballots,
     found: _Decrypted,
 ) -> None:
-    with during(Step.SPOILED):
+    with during(VerificationStep.SPOILED):
         encrypted = _encrypted(recorded, election, ballots)
         name = encrypted.object_id
         require(
@@ -291,7 +291,7 @@ def _verify_spoiled(
             "a spoiled ballot is decrypted twice",
             ballot=name,
         )
-    with during(Step.SHARES):
+    with during(VerificationStep.SHARES):
         _verify_plain(recorded.plain, encrypted, election, keys, 1)
     found.spoiled[name] = recorded.plain.counts()
 

@@ -36,7 +36,7 @@ from streams.tally.crypto.group import G, P, Q, R
 from streams.tally.crypto.shares import lagrange
 from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.refusals import RefusalCheck, Refused, require
-from streams.tally.steps import Step, during
+from streams.tally.steps import VerificationStep, during
 from streams.tally.work import DescribedElection
 
 MANIFEST: Final = "manifest.json"
@@ -204,7 +204,7 @@ def _published(directory: Path, notes: list[str]) -> RecordFiles:
     ]
     keys.sort(key=lambda key: key.sequence_order)
     if (directory / COEFFICIENTS).exists():
-        with during(Step.REPLACEMENTS):
+        with during(VerificationStep.REPLACEMENTS):
             _check_coefficients(directory / COEFFICIENTS, keys)
     manifest = read_document(directory / MANIFEST)
     described = DescribedElection(

@@ -11,7 +11,7 @@ from typing import Final
 from streams.tally.refusals import RefusalCheck, Refused
 
 
-class Step(IntEnum):
+class VerificationStep(IntEnum):
     """A step, as far as the code names it; 12 to 15 are 8 to 11 for spoiled ballots."""
 
     PARAMETERS = 1
@@ -51,10 +51,10 @@ NAMES: Final = {
 }
 _CONTEST_DATA = (17, 18, 19)
 _TO_SPOILED: Final = 4
-_OF_SHARES: Final = range(Step.SHARES, Step.COUNTS + 1)
+_OF_SHARES: Final = range(VerificationStep.SHARES, VerificationStep.COUNTS + 1)
 
 
-class Outcome(StrEnum):
+class StepOutcome(StrEnum):
     """How a step ended."""
 
     PASS = "pass"  # noqa: S105 - a word
@@ -69,7 +69,7 @@ class StepResult:
 
     step: int
     name: str
-    outcome: Outcome
+    outcome: StepOutcome
     note: str = ""
     """Why it failed or is not applicable."""
 
@@ -78,13 +78,13 @@ class Steps:
     """The steps of one verification, which ends at the first that fails."""
 
     def __init__(self) -> None:
-        self._found: dict[int, tuple[Outcome, str]] = {}
+        self._found: dict[int, tuple[StepOutcome, str]] = {}
         self.skip("contest data are not decrypted in a record", *_CONTEST_DATA)
 
     def skip(self, why: str, *numbers: int) -> None:
         """Note that steps are not applicable."""
         for number in numbers:
-            self._found[number] = Outcome.NOT_APPLICABLE, why
+            self._found[number] = StepOutcome.NOT_APPLICABLE, why
 
     @contextmanager
     def at(self, *numbers: int) -> Iterator[None]:
@@ -94,14 +94,14 @@ class Steps:
                 yield
         except Refused as refused:
             if refused.step is not None:
-                self._found[refused.step] = Outcome.FAIL, str(refused)
+                self._found[refused.step] = StepOutcome.FAIL, str(refused)
             raise
         for number in numbers:
-            self._found.setdefault(number, (Outcome.PASS, ""))
+            self._found.setdefault(number, (StepOutcome.PASS, ""))
 
     def results(self) -> list[StepResult]:
         """All steps in order."""
-        unknown = (Outcome.NOT_REACHED, "")
+        unknown = (StepOutcome.NOT_REACHED, "")
         return [
             StepResult(number, name, *self._found.get(number, unknown))
             for number, name in NAMES.items()
@@ -132,9 +132,9 @@ def of_spoiled() -> Iterator[None]:
 def of_ballot(refused: Refused) -> int:
     """The step at which a ballot is refused."""
     if refused.check in (RefusalCheck.CODE, RefusalCheck.REPEATED):
-        return Step.CODES
+        return VerificationStep.CODES
     if refused.check in (RefusalCheck.LIMIT, RefusalCheck.ACCUMULATION):
-        return Step.LIMITS
+        return VerificationStep.LIMITS
     of_contest = "contest" in refused.where and "selection" not in refused.where
     in_proof = refused.check in (
         RefusalCheck.RANGE,
@@ -142,4 +142,4 @@ def of_ballot(refused: Refused) -> int:
         RefusalCheck.SUBGROUP,
         RefusalCheck.EQUATION,
     )
-    return Step.LIMITS if of_contest and in_proof else Step.SELECTIONS
+    return VerificationStep.LIMITS if of_contest and in_proof else VerificationStep.SELECTIONS

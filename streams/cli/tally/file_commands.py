@@ -38,12 +38,12 @@ from streams.tally.published_layout import write_published
 from streams.tally.record import Verified, export, products_of, verify, write_ballots
 from streams.tally.record_files import NotARecord, open_record
 from streams.tally.refusals import Refused
-from streams.tally.steps import Outcome, StepResult, Steps
+from streams.tally.steps import StepOutcome, StepResult, Steps
 from streams.tally.store import CAST, SPOILED
 from streams.tally.zipped import unpacked
 
 
-class Layout(StrEnum):
+class RecordLayout(StrEnum):
     """How the files of a record are called."""
 
     SCRUTIN = "scrutin"
@@ -250,8 +250,8 @@ def export_record(
     record: Annotated[Path, typer.Argument(help="Folder for the record.")],
     *,
     layout: Annotated[
-        Layout, typer.Option(help="Scrutin's, or the one that other verifiers read.")
-    ] = Layout.SCRUTIN,
+        RecordLayout, typer.Option(help="Scrutin's, or the one that other verifiers read.")
+    ] = RecordLayout.SCRUTIN,
 ) -> None:
     """Export the election record: all that anyone needs to verify the result.
 
@@ -262,7 +262,7 @@ def export_record(
         count = await asked.store.count_ballots(election, CAST)
         count += await asked.store.count_ballots(election, SPOILED)
         with counting("writing ballots", count) as advance:
-            if layout == Layout.SCRUTIN:
+            if layout == RecordLayout.SCRUTIN:
                 await export(asked.store, election, record, advance=advance)
                 return
             record.parent.mkdir(parents=True, exist_ok=True)
@@ -347,5 +347,5 @@ def verify_record(
 def say_steps(steps: list[StepResult]) -> None:
     """One line a step: number, outcome, name, and why."""
     for each in steps:
-        why = f" ({each.note})" if each.note and each.outcome != Outcome.FAIL else ""
+        why = f" ({each.note})" if each.note and each.outcome != StepOutcome.FAIL else ""
         say(f"{each.step:2}  {each.outcome:14}  {each.name}{why}")

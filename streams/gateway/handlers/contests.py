@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Stream
 
-from streams.elections.contest_result import ContestResult, Phase
+from streams.elections.contest_result import ContestPhase, ContestResult
 from streams.gateway.handlers.live import send_all, serve
 from streams.gateway.handlers.results import ContestId
 from streams.gateway.problems import Problem, Unavailable
@@ -58,7 +58,7 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
             contest, as_table = contest.removesuffix(CSV), True
         found = await published(contest)
         tag = f'W/"{found.tag}{CSV if as_table else ""}"'
-        final = found.result.phase == Phase.FINAL
+        final = found.result.phase == ContestPhase.FINAL
         headers = {
             "ETag": tag,
             "Cache-Control": _FINAL if final else _REVALIDATE,

@@ -21,7 +21,7 @@ from streams.gateway.store import LawResult, Store, Timeline
 ContestId = Annotated[str, Parameter(max_length=300)]
 
 
-class ContestResult(msgspec.Struct):
+class ContestTotals(msgspec.Struct):
     """Totals of any contest."""
 
     contest_id: str
@@ -64,14 +64,14 @@ def result_handlers(*, store: Store, polls: Polls, zone: tzinfo) -> list[HTTPRou
         return await store.contests()
 
     @get("/results/{contest:str}", tags=["results"], summary="One contest, of any kind")
-    async def contest_result(contest: ContestId) -> ContestResult:
+    async def contest_result(contest: ContestId) -> ContestTotals:
         totals = await store.totals([_named(contest)])
         if not totals and await store.announced(contest) is None:
             raise Problem(404, "No such contest")
         choices = totals.get(contest, {})
         standing = (await store.standings([contest]))[contest][1]
         proof = await polls.proof(contest)
-        return ContestResult(contest, choices, sum(choices.values()), standing.state, proof)
+        return ContestTotals(contest, choices, sum(choices.values()), standing.state, proof)
 
     @get("/results/{contest:str}/timeline", tags=["results"], summary="Votes over time")
     async def timeline(

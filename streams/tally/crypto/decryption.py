@@ -23,7 +23,7 @@ from streams.tally.crypto.shares import (
 )
 from streams.tally.crypto.tallies import EncryptedTally
 from streams.tally.refusals import RefusalCheck, Refused, require
-from streams.tally.steps import Step, during
+from streams.tally.steps import VerificationStep, during
 
 
 class PlainSelection(msgspec.Struct, frozen=True):
@@ -140,10 +140,10 @@ def decrypt_tally(
         "the shares are not one from each present guardian for itself and each missing guardian",
         tally=tally.object_id,
     )
-    with during(Step.SHARES):
+    with during(VerificationStep.SHARES):
         for share in shares:
             verify_share(share, tally, by_name[share.guardian_id], extended_hash)
-    with during(Step.SUBSTITUTES):
+    with during(VerificationStep.SUBSTITUTES):
         for part in compensated:
             verify_compensated_share(
                 part,
@@ -157,7 +157,7 @@ def decrypt_tally(
     for key in missing:
         parts = [part for part in compensated if part.missing_guardian_id == key.owner_id]
         everyone.append(reconstruct_share(tally, key, parts, available))
-    with during(Step.COUNTS):
+    with during(VerificationStep.COUNTS):
         return _combine(tally, everyone, logarithm)
 
 
@@ -198,7 +198,7 @@ def verify_plain_tally(
         Refused: `tally`, or a check of :func:`decrypt_tally`.
     """
     counts = set(plain.counts().values())
-    with during(Step.COUNTS):
+    with during(VerificationStep.COUNTS):
         require(
             all(0 <= count <= limit for count in counts),
             RefusalCheck.TALLY,
@@ -221,14 +221,14 @@ def verify_plain_tally(
         extended_hash=extended_hash,
         logarithm=logarithm,
     )
-    with during(Step.REPLACEMENTS):
+    with during(VerificationStep.REPLACEMENTS):
         require(
             _replaced(plain) == _replaced(again),
             RefusalCheck.TALLY,
             "a replaced share does not follow from its parts",
             tally=tally.object_id,
         )
-    with during(Step.COUNTS):
+    with during(VerificationStep.COUNTS):
         require(
             _ordered(plain) == _ordered(again),
             RefusalCheck.TALLY,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from schemas.control import Conduct
 from streams.elections.contest_result import (
     ContestFacts,
+    ContestPhase,
     ContestResult,
+    LogPosition,
     Moment,
-    Phase,
-    Position,
     change_between,
     phase_of,
     result_of_election,
@@ -32,7 +32,7 @@ from streams.elections.definitions import (
 from streams.elections.results import result_of
 
 NOW = datetime(2026, 11, 29, 20, 14, 3, tzinfo=UTC)
-MOMENT = Moment(NOW, [Position(0, 41)])
+MOMENT = Moment(NOW, [LogPosition(0, 41)])
 OPEN = ContestFacts("L1", kind="law", title="Law 1", state="open", choices=("oui", "non"))
 
 
@@ -43,17 +43,17 @@ def proof(*, final: bool, enforced: bool = True) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("state", "closing", "phase"),
     [
-        (None, None, Phase.UNANNOUNCED),
-        ("draft", None, Phase.ANNOUNCED),
-        ("open", None, Phase.VOTING),
-        ("closed", proof(final=False), Phase.COUNTING),
-        ("closed", proof(final=True), Phase.FINAL),
-        ("archived", proof(final=True), Phase.FINAL),
-        ("closed", proof(final=False, enforced=False), Phase.NOT_ENFORCED),
-        ("archived", None, Phase.NOT_ENFORCED),
+        (None, None, ContestPhase.UNANNOUNCED),
+        ("draft", None, ContestPhase.ANNOUNCED),
+        ("open", None, ContestPhase.VOTING),
+        ("closed", proof(final=False), ContestPhase.COUNTING),
+        ("closed", proof(final=True), ContestPhase.FINAL),
+        ("archived", proof(final=True), ContestPhase.FINAL),
+        ("closed", proof(final=False, enforced=False), ContestPhase.NOT_ENFORCED),
+        ("archived", None, ContestPhase.NOT_ENFORCED),
     ],
 )
-def test_phases(state: str | None, closing: dict[str, Any] | None, phase: Phase) -> None:
+def test_phases(state: str | None, closing: dict[str, Any] | None, phase: ContestPhase) -> None:
     assert phase_of(state, closing) is phase
 
 
@@ -65,7 +65,7 @@ def test_a_law_while_people_vote() -> None:
     ]
     assert [one.leading for one in found.choices] == [True, False]
     assert not any(one.elected for one in found.choices)
-    assert (found.total_votes, found.position) == (4, [Position(0, 41)])
+    assert (found.total_votes, found.position) == (4, [LogPosition(0, 41)])
 
 
 @pytest.mark.parametrize("totals", [{}, {"oui": 0}])

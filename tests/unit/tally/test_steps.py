@@ -19,7 +19,7 @@ from streams.tally.helpers import Helpers
 from streams.tally.record import verify
 from streams.tally.record_files import BALLOTS, CONSTANTS, CONTEXT, GUARDIANS, TALLIES, NotARecord
 from streams.tally.refusals import Refused
-from streams.tally.steps import NAMES, Outcome, Steps
+from streams.tally.steps import NAMES, StepOutcome, Steps
 from streams.tally.zipped import unpacked
 from tests.small_election import make_election
 from tests.small_record import write_record
@@ -42,12 +42,12 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("record"), guardians=3, present=2, spoiled=1)
 
 
-async def outcomes(record: Path) -> dict[Outcome, list[int]]:
+async def outcomes(record: Path) -> dict[StepOutcome, list[int]]:
     steps = Steps()
     async with Helpers(1) as helpers:
         with suppress(Refused):
             await verify(record, helpers, steps=steps)
-    found: dict[Outcome, list[int]] = {outcome: [] for outcome in Outcome}
+    found: dict[StepOutcome, list[int]] = {outcome: [] for outcome in StepOutcome}
     for each in steps.results():
         found[each.outcome].append(each.step)
     return found
@@ -55,15 +55,15 @@ async def outcomes(record: Path) -> dict[Outcome, list[int]]:
 
 async def test_all_steps_pass_or_do_not_apply(record: Path, tmp_path: Path) -> None:
     assert await outcomes(record) == {
-        Outcome.PASS: list(range(1, 17)),
-        Outcome.FAIL: [],
-        Outcome.NOT_APPLICABLE: [17, 18, 19],
-        Outcome.NOT_REACHED: [],
+        StepOutcome.PASS: list(range(1, 17)),
+        StepOutcome.FAIL: [],
+        StepOutcome.NOT_APPLICABLE: [17, 18, 19],
+        StepOutcome.NOT_REACHED: [],
     }
     simple = write(tmp_path, guardians=1, present=1, spoiled=0)
     found = await outcomes(simple)
-    assert found[Outcome.PASS] == [1, 2, 3, 4, 5, 6, 7, 8, 11]
-    assert found[Outcome.NOT_APPLICABLE] == [9, 10, *range(12, 20)]
+    assert found[StepOutcome.PASS] == [1, 2, 3, 4, 5, 6, 7, 8, 11]
+    assert found[StepOutcome.NOT_APPLICABLE] == [9, 10, *range(12, 20)]
 
 
 def other(number: str) -> str:
@@ -153,8 +153,8 @@ async def test_what_was_changed_tells_the_step(
         lines[line] = json.dumps(document)
     (copy / file).write_text("\n".join(lines) + "\n")
     found = await outcomes(copy)
-    assert found[Outcome.FAIL] == [step]
-    assert not [passed for passed in found[Outcome.PASS] if passed > step]
+    assert found[StepOutcome.FAIL] == [step]
+    assert not [passed for passed in found[StepOutcome.PASS] if passed > step]
     assert sorted(each for steps in found.values() for each in steps) == list(NAMES)
 
 
@@ -163,7 +163,7 @@ async def test_a_zipped_record_is_read_and_another_file_is_not(
 ) -> None:
     zipped = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", record.parent, record.name))
     with unpacked(zipped) as folder:
-        assert (await outcomes(folder))[Outcome.FAIL] == []
+        assert (await outcomes(folder))[StepOutcome.FAIL] == []
     assert not folder.exists()
     with unpacked(record) as same:
         assert same == record
