@@ -191,12 +191,15 @@ def message_doors() -> list[Door]:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Every command of `scrutin` by its words."""
+    """Every command of `scrutin` by its words, in alphabetical order.
+
+    The order of a group depends on which of its modules was imported first.
+    """
     wire([])
 
     def walk(command: Any, words: list[str]) -> Iterator[tuple[str, Any]]:
         if hasattr(command, "commands"):
-            for name, each in command.commands.items():
+            for name, each in sorted(command.commands.items()):
                 yield from walk(each, [*words, name])
         else:
             yield " ".join(words), command

@@ -12,6 +12,7 @@ from litestar.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from streams.gateway.connections import MAX_HEAD_BYTES, BoundedHttp, BoundedWebSocket
+from streams.gateway.strikes import Strikes
 
 MAX_BODY_BYTES: Final = 1000
 _TURNS: Final = 12
@@ -109,6 +110,7 @@ async def _answers(pieces: Iterable[bytes]) -> tuple[bytes, bool]:
     transport, state = _Transport(), ServerState()
     http = BoundedHttp(
         max_body_bytes=MAX_BODY_BYTES,
+        strikes=Strikes(lambda: None, behind_proxies=True),
         config=_config,
         server_state=state,
         app_state={},
