@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 # The suite mostly waits for services.
-JOBS ?= 2
+JOBS ?= 3
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 FIGURES ?= gateway-votes gateway-seen gateway-sockets
@@ -62,7 +62,7 @@ demo: setup ## the whole chain on real services: 50,000 votes, counted and verif
 demo-tally: setup ## a small encrypted election: keys, ballots, a killed worker, result and verified record
 	@$(BIN)/scrutin tally demo $(DEMO_ARGS)
 
-test: setup ## all tests, in two processes with a stack each (JOBS=n)
+test: setup ## all tests, in three processes with a stack each (JOBS=n)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(SUITES) $(PYTEST_ARGS)
 
 unit: setup ## the tests that need no service

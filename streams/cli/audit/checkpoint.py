@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streams.adapters.postgres.connection import connected
 from streams.cli.show import console, plain, run
 from streams.errors import SettingsError
-from streams.proof.checkpoints import Checkpoint
-from streams.proof.notes import BadNote, Signer, Verifier
-from streams.proof.store import take_checkpoint
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
+
+if TYPE_CHECKING:
+    from streams.proof.checkpoints import Checkpoint
+    from streams.proof.notes import Signer, Verifier
 
 
 def key(
@@ -29,6 +30,8 @@ def key(
 
     Example: `scrutin audit key votes.example.org/2026 log.key`
     """
+    from streams.proof.notes import BadNote, Signer  # noqa: PLC0415 - samples need no signatures
+
     try:
         signer = Signer.new(name)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
@@ -62,6 +65,8 @@ def checkpoint(
 
     Example: `scrutin audit checkpoint --key log.key --every 10 --out checkpoints`
     """
+    from streams.proof.notes import BadNote, Signer, Verifier  # noqa: PLC0415 - as above
+
     try:
         signer = Signer.parse(key_file.read_text(encoding="utf-8"))
         keys = [Verifier.parse(text) for text in following or []]
@@ -77,6 +82,8 @@ def checkpoint(
 async def _sign(
     settings: Settings, signer: Signer, keys: list[Verifier], every_s: float, out: Path | None
 ) -> None:
+    from streams.proof.store import take_checkpoint  # noqa: PLC0415 - as above
+
     while True:
         async with connected(settings.postgres) as connection:
             made = await take_checkpoint(connection, signer, keys)

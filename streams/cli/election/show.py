@@ -41,8 +41,15 @@ def render_result(result: ElectionResult) -> RenderableType:
         parts += [Text(), _parties(result)]
     if (commitment := result.election.conduct.seed_commitment) is not None:
         seed = result.election.conduct.seed or "not revealed yet"
-        parts += [Text(), plain(f"seed of the lots: {seed} (SHA-256 {commitment})")]
+        parts += [Text(), _whole(f"seed of the lots: {seed}"), _whole(f"SHA-256: {commitment}")]
     return Group(*parts)
+
+
+def _whole(line: str) -> Text:
+    """A line that is copied, and so is not folded."""
+    text = plain(line)
+    text.no_wrap, text.overflow = True, "ignore"
+    return text
 
 
 def _seat(result: ElectionResult, seat: Seat) -> list[RenderableType]:
