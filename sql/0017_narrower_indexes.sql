@@ -13,7 +13,7 @@ ALTER INDEX vote_audit_by_voter RENAME TO idx_vote_audit_voter_hash;
 ALTER INDEX vote_audit_by_status RENAME TO idx_vote_audit_status;
 
 -- As before, no voter is counted twice. Such a constraint cannot take over an index that is there, so
--- votes wait in the log while it is built: about a second for each million.
+-- votes wait in the log while it is built.
 ALTER TABLE vote_audit DROP CONSTRAINT vote_audit_vote_hash_key;
 ALTER TABLE vote_audit ADD CONSTRAINT vote_audit_vote_hash_key
     EXCLUDE USING hash (vote_hash WITH =);
