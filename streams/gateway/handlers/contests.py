@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -15,11 +15,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Stream
 
 from streams.elections.contest_result import ContestPhase, ContestResult
-from streams.gateway.handlers.live import send_all, serve
+from streams.gateway.handlers.live import event_stream, send_all, serve
 from streams.gateway.handlers.results import ContestId
-from streams.gateway.problems import Problem, Unavailable
+from streams.gateway.problems import Problem
 from streams.gateway.shared_results import Published, SharedResults
-from streams.gateway.subscriptions import NoSuchContest, TooManyWatchers
 from streams.inspect.export import inert
 
 CSV: Final = ".csv"
@@ -80,18 +79,7 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         "to null is null. A `heartbeat` comes every 2.5 s at least.",
     )
     async def events(contest: ContestId) -> Stream:
-        messages = results.watch(contest)
-        try:
-            first = await anext(messages)
-        except TooManyWatchers as error:
-            raise Unavailable("Too many watchers") from error
-        except NoSuchContest as error:
-            raise Problem(404, "No such contest") from error
-        return Stream(
-            _events(first, messages),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store"},
-        )
+        return await event_stream(_events(results.watch(contest)))
 
     @websocket("/v2/contests/{contest:str}/socket")
     async def socket(socket: WebSocket[Any, Any, Any], contest: str) -> None:
@@ -119,16 +107,11 @@ def table_of(result: ContestResult) -> str:
 
 
 async def _events(
-    first: tuple[str, bytes], messages: AsyncGenerator[tuple[str, bytes], None]
-) -> AsyncIterator[bytes]:
+    messages: AsyncGenerator[tuple[str, bytes], None],
+) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
-        yield _event(*first)
-        async for message in messages:
-            yield _event(*message)
-
-
-def _event(kind: str, data: bytes) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+        async for kind, data in messages:
+            yield b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
 
 
 async def _frames(

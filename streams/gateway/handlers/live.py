@@ -80,18 +80,7 @@ def live_handlers(
         "has not answered yet.",
     )
     async def events(contest: str) -> Stream:
-        messages = subscriptions.watch(contest)
-        try:
-            first = await anext(messages)
-        except TooManyWatchers as error:
-            raise Unavailable("Too many watchers") from error
-        except NoSuchContest as error:
-            raise Problem(404, "No such contest") from error
-        return Stream(
-            _events(first, messages),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store"},
-        )
+        return await event_stream(_events(subscriptions.watch(contest)))
 
     return [watch_poll, watch_law, watch_election, watch_all, events]
 
@@ -166,8 +155,33 @@ async def send_all(socket: Socket, messages: AsyncGenerator[bytes, None]) -> Non
         raise CloseSocket(TRY_LATER, "Too slow") from error
 
 
-async def _events(first: bytes, messages: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+async def event_stream(events: AsyncGenerator[bytes, None]) -> Stream:
+    """An answer of Server-Sent Events, once the first is there.
+
+    Raises:
+        Problem: there are too many watchers, or there is no such contest.
+    """
+    try:
+        first = await anext(events)
+    except TooManyWatchers as error:
+        raise Unavailable("Too many watchers") from error
+    except NoSuchContest as error:
+        raise Problem(404, "No such contest") from error
+    return Stream(
+        _from(first, events),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _from(first: bytes, events: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(events):
+        yield first
+        async for event in events:
+            yield event
+
+
+async def _events(messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
-        yield b"data: " + first + b"\n\n"
         async for message in messages:
             yield b"data: " + message + b"\n\n"
