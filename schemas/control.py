@@ -154,6 +154,49 @@ class Lot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the drawn candidate is elected; otherwise it is eliminated."""
 
 
+class SeatMethod(StrEnum):
+    """How several seats are filled."""
+
+    STV_SCOTTISH = "stv_scottish"
+    """Single transferable vote: weighted inclusive Gregory, five decimal places."""
+    STV_MEEK = "stv_meek"
+    """Single transferable vote: Meek's method, nine decimal places."""
+    DHONDT = "dhondt"
+    """Party lists: votes divided by 1, 2, 3 and so on; the highest averages have the seats."""
+    SAINTE_LAGUE = "sainte_lague"
+    """Party lists: votes divided by 1, 3, 5 and so on."""
+    MODIFIED_SAINTE_LAGUE = "modified_sainte_lague"
+    """The same, but first by another number, such as 1.4."""
+    HARE = "hare"
+    """Party lists: a seat for each whole quota, then by the largest remainders."""
+
+
+class ListOrder(StrEnum):
+    """Who of a party's list is elected."""
+
+    LIST = "list"
+    """The first on the ballot."""
+    VOTES = "votes"
+    """Those with the most votes of their own."""
+
+
+class SeatRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How several seats are filled."""
+
+    method: str
+    """A :class:`SeatMethod`."""
+    seats: int | dict[str, int]
+    """Of every region, or of each by its id."""
+    threshold: str | None = None
+    """Share of the votes of a region that a list needs, such as `1/20`."""
+    first_divisor: str = "7/5"
+    """Of the modified Sainte-Laguë."""
+    list_order: str = ListOrder.LIST
+    """A :class:`ListOrder`."""
+    lists: dict[str, str] = {}
+    """List of each choice. A choice without one is a list of its own."""
+
+
 class Conduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How an election is held. Settings are fixed by its opening; facts are added later.
 
@@ -179,6 +222,8 @@ class Conduct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     undeclared_write_in: str | None = None
     """A choice of a single-choice contest that stands for candidates nobody declared: it counts,
     and cannot be elected."""
+    seats: SeatRules | None = None
+    """How several seats are filled; None: each region has one."""
     eligible: int | None = None
     """A fact: the number of voters on the roll."""
     seed_commitment: str | None = None

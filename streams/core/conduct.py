@@ -101,7 +101,7 @@ def conduct_fault(conduct: Conduct, choices: Sequence[str] | None) -> str | None
     """What is wrong with how a contest is held, for people; None if nothing is."""
     for name in ("turnout_quorum", "winner_quorum"):
         share = getattr(conduct, name)
-        if share is not None and (not _SHARE.fullmatch(share) or _is_no_share(share)):
+        if share is not None and is_no_share(share):
             return f"{name} is {share!r}, which is no share such as 1/4"
     if conduct.withdrawn_votes not in set(WithdrawnVotes):
         return f"withdrawn_votes is {conduct.withdrawn_votes!r}; use {', '.join(WithdrawnVotes)}"
@@ -110,7 +110,10 @@ def conduct_fault(conduct: Conduct, choices: Sequence[str] | None) -> str | None
     return _seed_fault(conduct) or _choices_fault(conduct, frozenset(choices or ()))
 
 
-def _is_no_share(text: str) -> bool:
+def is_no_share(text: str) -> bool:
+    """Whether a text is no share in lowest terms, such as `1/4`."""
+    if not _SHARE.fullmatch(text):
+        return True
     try:
         return share_of(text) != text
     except (ValueError, ZeroDivisionError):

@@ -39,6 +39,7 @@ from streams.core.file_rows import place_of
 from streams.core.keys import ELECTION_PREFIX, MAX_CONTEST_BYTES, is_contest_name
 from streams.core.polls import POLL_PREFIX
 from streams.core.ranking import SEPARATOR, TOGETHER
+from streams.core.seats import seats_fault
 from streams.core.texts import is_plain
 from streams.errors import ScrutinError
 
@@ -142,10 +143,10 @@ def draft(
     fields = (name, kind, title or name, ContestState.DRAFT, allowed, roll, opens_ms, closes_ms)
     if rules is not None and (fault := rules_fault(rules, allowed)):
         raise _refused(name, f"Its rules are not possible: {fault}", "See docs/elections.md")
-    conduct = conduct or Conduct()
-    if fault := _held_fault(conduct, kind, allowed):
+    contest = contest_of(fields, method, regions, rules, conduct)
+    if fault := _held_fault(contest):
         raise _refused(name, f"Its rules are not possible: {fault}", "See docs/elections.md")
-    return contest_of(fields, method, regions, rules, conduct)
+    return contest
 
 
 def contest_of(
@@ -229,17 +230,18 @@ def rules_fault(rules: RankedRules, choices: Sequence[str] | None) -> str | None
     return None
 
 
-def _held_fault(conduct: Conduct, kind: str, choices: Sequence[str] | None) -> str | None:
-    if conduct.revote and kind != ContestKind.ELECTION:
+def _held_fault(contest: Contest) -> str | None:
+    conduct = conduct_of(contest)
+    if conduct.revote and contest.kind != ContestKind.ELECTION:
         # A law's voter key does not name the law; updates of polls can add votes only.
         return "revote is for elections"
-    return conduct_fault(conduct, choices)
+    return conduct_fault(conduct, contest.choices) or seats_fault(contest)
 
 
 def is_sound(contest: Contest) -> bool:
     """Whether a contest from the log makes sense; only a forged record has another."""
     election = contest if isinstance(contest, ElectionContest) else None
-    if _held_fault(conduct_of(contest), contest.kind, contest.choices) is not None:
+    if _held_fault(contest) is not None:
         return False
     rules = contest.rules if isinstance(contest, RankedContest) else None
     return (
