@@ -18,10 +18,9 @@ many votes an elected candidate needs.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.control import (
@@ -30,14 +29,10 @@ from schemas.control import (
     Overvote,
     RankedRules,
     TieBreak,
-    WithdrawnVotes,
 )
-from streams.core.conduct import reaches
 from streams.core.ranking import OVERVOTE, TOGETHER, Ranking, marked_at
 from streams.elections.rounds import (
-    BY_HAND,
     BY_LIST,
-    BY_LOT,
     DEFAULT_RULES,
     Count,
     Inactive,
@@ -45,8 +40,7 @@ from streams.elections.rounds import (
     Round,
     Tie,
 )
-
-_PLAIN: Final = Conduct()
+from streams.elections.standing import PLAIN, Standing
 
 
 @dataclass
@@ -59,7 +53,7 @@ class _Pile:
 
 
 def plurality(
-    candidates: Sequence[str], ballots: Mapping[Ranking, int], *, conduct: Conduct = _PLAIN
+    candidates: Sequence[str], ballots: Mapping[Ranking, int], *, conduct: Conduct = PLAIN
 ) -> Count:
     """Count first choices.
 
@@ -68,21 +62,9 @@ def plurality(
         ballots: ranking -> number of ballots.
         conduct: of the election.
     """
-    standing = _Standing(candidates, conduct)
-    votes = dict.fromkeys(candidates, 0)
-    blank = uncountable = 0
-    for ranking, number in ballots.items():
-        if len(ranking) == 1 and ranking[0] in votes:
-            votes[ranking[0]] += number
-        elif any(ranking):
-            uncountable += number
-        else:
-            blank += number
-    reasons = {
-        Inactive.BLANK: blank,
-        Inactive.WITHDRAWN: sum(votes.pop(name) for name in standing.skipped if name in votes),
-    }
-    inactive = tuple((reason, number) for reason, number in reasons.items() if number)
+    standing = Standing(candidates, conduct)
+    votes, inactive, uncountable = first_choices(standing, ballots)
+    blank = dict(inactive).get(Inactive.BLANK, 0)
     barred = {*standing.barred, conduct.undeclared_write_in}
     best = _leaders({name: n for name, n in votes.items() if name not in barred})
     if not best and not inactive:
@@ -103,13 +85,31 @@ def plurality(
     return standing.confirmed(count, sum(ballots.values()))
 
 
+def first_choices(
+    standing: Standing, ballots: Mapping[Ranking, int]
+) -> tuple[dict[str, int], tuple[tuple[Inactive, int], ...], int]:
+    """Votes of each candidate, ballots that count for nobody, and those for no candidate."""
+    votes = dict.fromkeys(standing.candidates, 0)
+    blank = uncountable = 0
+    for ranking, number in ballots.items():
+        if len(ranking) == 1 and ranking[0] in votes:
+            votes[ranking[0]] += number
+        elif any(ranking):
+            uncountable += number
+        else:
+            blank += number
+    withdrawn = sum(votes.pop(name) for name in standing.skipped if name in votes)
+    reasons = {Inactive.BLANK: blank, Inactive.WITHDRAWN: withdrawn}
+    return votes, tuple((why, number) for why, number in reasons.items() if number), uncountable
+
+
 def instant_runoff(
     candidates: Sequence[str],
     ballots: Mapping[Ranking, int],
     *,
     rules: RankedRules = DEFAULT_RULES,
     lot: str | None = "",
-    conduct: Conduct = _PLAIN,
+    conduct: Conduct = PLAIN,
 ) -> Count:
     """Count by instant run-off.
 
@@ -120,59 +120,18 @@ def instant_runoff(
         lot: prefix of a candidate in the lot, `seed|region|`; None: the seed is not revealed.
         conduct: of the election.
     """
-    standing = _Standing(candidates, conduct)
-    count = _Runoff(standing, rules, lot).count(ballots)
+    standing = Standing(candidates, conduct, lot)
+    count = _Runoff(standing, rules).count(ballots)
     return standing.confirmed(count, sum(ballots.values()))
-
-
-class _Standing:
-    """Who stands, and who can be elected, as the election is held."""
-
-    def __init__(self, candidates: Sequence[str], conduct: Conduct) -> None:
-        self.candidates = tuple(candidates)
-        self.conduct = conduct
-        withdrawn = frozenset(each.choice for each in conduct.withdrawn)
-        what = conduct.withdrawn_votes
-        self.skipped = withdrawn if what == WithdrawnVotes.NEXT_PREFERENCE else frozenset[str]()
-        self.barred = withdrawn if what == WithdrawnVotes.CANNOT_BE_ELECTED else frozenset[str]()
-        self._vacant = withdrawn if what == WithdrawnVotes.VACANT else frozenset[str]()
-
-    def of_the_best(self, best: tuple[str, ...]) -> str | None:
-        """Who is elected of those with the most votes; None if that is open."""
-        return best[0] if len(best) == 1 else self.drawn(best, elects=True)
-
-    def drawn(self, tied: Iterable[str], *, elects: bool) -> str | None:
-        """Whom officials drew by lot; None if they did not."""
-        between = frozenset(tied)
-        for lot in self.conduct.lots if self.conduct.lots_by_hand else ():
-            if lot.elects == elects and between == frozenset(lot.tied):
-                return lot.drawn
-        return None
-
-    def confirmed(self, count: Count, cast: int) -> Count:
-        """The count, without somebody elected who withdrew or has too few votes."""
-        name, share = count.elected, self.conduct.winner_quorum
-        if name is None:
-            return count
-        last = count.rounds[-1]
-        if name in self._vacant:
-            outcome = Outcome.VACANT
-        elif share is not None and not reaches(dict(last.votes)[name], share, cast):
-            outcome = Outcome.NO_QUORUM
-        else:
-            return count
-        rounds = (*count.rounds[:-1], replace(last, elected=None))
-        return replace(count, rounds=rounds, elected=None, outcome=outcome, missed=name)
 
 
 class _Runoff:
     """The state of a count between its rounds."""
 
-    def __init__(self, standing: _Standing, rules: RankedRules, lot: str | None) -> None:
+    def __init__(self, standing: Standing, rules: RankedRules) -> None:
         self._candidates = frozenset(standing.candidates)
         self._standing = standing
         self._rules = rules
-        self._lot = lot
         self._piles = {
             name: _Pile() for name in standing.candidates if name not in standing.skipped
         }
@@ -210,8 +169,7 @@ class _Runoff:
 
     def _outcome(self, elected: str | None, tied: tuple[str, ...]) -> Outcome:
         if self._awaits:
-            by_hand = self._standing.conduct.lots_by_hand
-            return Outcome.LOT_NEEDED if by_hand else Outcome.SEED_NEEDED
+            return self._standing.waits_for
         if tied:
             return Outcome.TIED
         return Outcome.NOBODY if elected is None else Outcome.ELECTED
@@ -369,13 +327,7 @@ class _Runoff:
             remaining = [name for name in remaining if counted[name] == fewest]
             if len(remaining) == 1:
                 return remaining[0], other.number
-        if self._standing.conduct.lots_by_hand:
-            loser, by = self._standing.drawn(remaining, elects=False), BY_HAND
-        elif self._lot is None:
-            loser, by = None, BY_LOT
-        else:
-            lot = self._lot
-            loser, by = min(remaining, key=lambda name: drawn(lot, name)), BY_LOT
+        loser, by = self._standing.by_lot(remaining)
         if loser is None:
             self._awaits = tuple(remaining)
         return loser, by
@@ -400,11 +352,6 @@ def _hopeless(votes: Mapping[str, int], *, keep: int) -> tuple[str, ...]:
         if together < votes[ordered[number]]:
             found = number
     return tuple(ordered[:found])
-
-
-def drawn(lot: str, candidate: str) -> bytes:
-    """A candidate's lot; the tied candidate with the lowest is eliminated."""
-    return hashlib.sha256((lot + candidate).encode()).digest()
 
 
 def _leaders(votes: Mapping[str, int]) -> tuple[str, ...]:

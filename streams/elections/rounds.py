@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Final
 
 from schemas.control import RankedRules
@@ -72,8 +73,19 @@ class Tie:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """What a stage of a transferable vote has beside a round of one seat."""
+
+    quota: int
+    surplus_of: str | None
+    """Whose surplus goes on at the end of the stage."""
+    keep_factors: tuple[tuple[str, int], ...] = ()
+    """Meek's method: the share of each paper that an elected candidate keeps."""
+
+
+@dataclass(frozen=True)
 class Round:
-    """One round of a count."""
+    """One round of a count. Numbers are units of the count, see :attr:`Count.places`."""
 
     number: int
     """From 1."""
@@ -86,6 +98,10 @@ class Round:
     tie: Tie | None = None
     transfers: tuple[tuple[str | None, int], ...] = ()
     """(next candidate, ballots) of the eliminated candidates' ballots; None: inactive."""
+    winners: tuple[str, ...] = ()
+    """Of several seats: who is deemed elected in this round, most votes first."""
+    transfer: Transfer | None = None
+    """Of a transferable vote."""
 
     @property
     def active(self) -> int:
@@ -104,8 +120,43 @@ class Round:
 
 
 @dataclass(frozen=True)
+class PartyList:
+    """What a party's list has in a count."""
+
+    name: str
+    """The party's id; a candidate without a party is a list, by the candidate's id."""
+    votes: int
+    seats: int
+    """Without those for which it ties."""
+    elected: tuple[str, ...]
+    """Candidates; fewer than seats if the list is shorter, or candidates tie."""
+    below: bool = False
+    """Whether it has too few votes for the threshold, or none."""
+    tied: bool = False
+    """Whether it has an equal claim to the last seats with others."""
+
+
+@dataclass(frozen=True)
+class SeatAward:
+    """A seat of a party's list, in the order of award."""
+
+    name: str
+    """Of the list."""
+    by: Fraction
+    """The average, the remainder, or the quota that earned it."""
+
+
+def fixed(value: int, places: int) -> str:
+    """Text of `value` units of 10 ** -places; a whole number has no point without places."""
+    if not places:
+        return str(value)
+    whole, part = divmod(abs(value), 10**places)
+    return f"{'-' if value < 0 else ''}{whole}.{part:0{places}}"
+
+
+@dataclass(frozen=True)
 class Count:
-    """The count of one seat."""
+    """The count of a region's seat or seats."""
 
     rounds: tuple[Round, ...]
     """One for a plurality; empty without ballots."""
@@ -122,3 +173,28 @@ class Count:
     """Candidates between whom a lot must be drawn before the count can go on."""
     missed: str | None = None
     """Who would be elected, if the outcome is that the seat is vacant or the quorum not reached."""
+    seats: int = 1
+    """To fill."""
+    places: int = 0
+    """Decimal places of votes: numbers of rounds are units of 10 ** -places."""
+    of_several: tuple[str, ...] = ()
+    """Of several seats: who is elected, in the order of election."""
+    lists: tuple[PartyList, ...] = ()
+    """Of party lists, in ballot order."""
+    awards: tuple[SeatAward, ...] = ()
+    tied_seats: int = 0
+    """Last seats for which lists have an equal claim."""
+
+    @property
+    def winners(self) -> tuple[str, ...]:
+        """Who is elected, to one seat or to several."""
+        return self.of_several if self.elected is None else (self.elected,)
+
+    def number(self, value: int) -> int | str:
+        """A number of the rounds for JSON: decimal text if votes have places."""
+        return fixed(value, self.places) if self.places else value
+
+    def text(self, value: int) -> str:
+        """A number of the rounds for people."""
+        whole, point, part = fixed(value, self.places).partition(".")
+        return f"{int(whole):,}{point}{part}" if whole != "-0" else whole + point + part

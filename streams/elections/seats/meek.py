@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from schemas.control import RankedRules
+from schemas.control import Conduct, RankedRules
 from streams.core.ranking import Ranking
-from streams.elections.counting import drawn
-from streams.elections.seats.stages import STRICT, SeatsCount, Stage, papers
+from streams.elections.rounds import BY_LOT
+from streams.elections.seats.stages import STRICT, SeatsCount, Stage, StagedCount
+from streams.elections.standing import PLAIN, Standing
 
 PLACES: Final = 9
 UNIT: Final = 10**PLACES
@@ -29,7 +30,8 @@ def meek(
     seats: int,
     *,
     rules: RankedRules = STRICT,
-    lot: str = "",
+    lot: str | None = "",
+    conduct: Conduct = PLAIN,
 ) -> SeatsCount:
     """Count by Meek's method.
 
@@ -39,58 +41,34 @@ def meek(
         seats: to fill.
         rules: for marks.
         lot: prefix of a candidate in the lot; of tied candidates the one with the lowest SHA-256
-            is excluded.
+            is excluded. None: it is not known yet.
+        conduct: of the election.
     """
-    if seats < 1:
-        raise ValueError("seats are at least 1")
-    read = papers(candidates, ballots, rules)
-    return _Count(candidates, seats, lot, read.orders).count(read.blank, read.invalid)
+    return _Meek(Standing(candidates, conduct, lot), seats, ballots, rules).count()
 
 
-class _Count:
-    def __init__(
-        self, candidates: Sequence[str], seats: int, lot: str, orders: dict[Ranking, int]
-    ) -> None:
-        self._seats = seats
-        self._lot = lot
-        self._orders = orders
-        self._papers = sum(orders.values())
-        self._keep = dict.fromkeys(candidates, UNIT)
+class _Meek(StagedCount):
+    places = PLACES
+
+    def count(self) -> SeatsCount:
+        self._keep = dict.fromkeys(self._votes, UNIT)
         """Continuing and elected candidates; who is excluded keeps nothing."""
-        self._elected: list[str] = []
-        self._stages: list[Stage] = []
-        self._votes: dict[str, int] = {}
-        self._quota = 0
-
-    def count(self, blank: int, invalid: int) -> SeatsCount:
-        while len(self._continuing()) > self._seats - len(self._elected) > 0:
+        while len(self._continuing()) > self._seats - len(self._elected) > 0 and not self._awaits:
             elected, surplus = self._iterate()
             if elected:
                 self._note(elected)
-                continue
-            self._exclude(surplus)
-        if len(self._elected) < self._seats and (remaining := self._continuing()):
+            else:
+                self._exclude(surplus)
+        remaining = self._continuing()
+        if len(self._elected) < self._seats and remaining and not self._awaits:
             self._distribute()
-            remaining.sort(key=lambda name: -self._votes[name])
-            self._elected += remaining
-            self._note(remaining)
-        return SeatsCount(
-            self._seats,
-            PLACES,
-            self._papers,
-            tuple(self._stages),
-            tuple(self._elected),
-            blank,
-            invalid,
-        )
-
-    def _continuing(self) -> list[str]:
-        return [name for name in self._keep if name not in self._elected]
+            self._note(self._deem(remaining))
+        return self._result()
 
     def _distribute(self) -> None:
         """Give each paper's weight to its candidates by their keep factors; set the quota."""
         votes = dict.fromkeys(self._keep, 0)
-        for order, number in self._orders.items():
+        for order, number in self._papers.orders.items():
             weight = UNIT
             for name in order:
                 factor = self._keep.get(name)
@@ -106,12 +84,10 @@ class _Count:
 
     def _iterate(self) -> tuple[list[str], int]:
         """Until a candidate is elected, or the surplus is small or shrinks no more."""
-        last = self._papers * UNIT
+        last = self._papers.valid * UNIT
         while True:
             self._distribute()
-            elected = [n for n in self._continuing() if self._votes[n] >= self._quota]
-            elected.sort(key=lambda name: -self._votes[name])
-            self._elected += elected
+            elected = self._deem(n for n in self._continuing() if self._votes[n] >= self._quota)
             surplus = max(0, sum(self._votes[name] - self._quota for name in self._elected))
             if elected or surplus < OMEGA or surplus >= last:
                 return elected, surplus
@@ -124,14 +100,20 @@ class _Count:
         continuing = self._continuing()
         fewest = min(self._votes[name] for name in continuing)
         tied = [name for name in continuing if self._votes[name] <= fewest + surplus]
-        loser = min(tied, key=lambda name: drawn(self._lot, name))
-        self._note([], loser, tied if len(tied) > 1 else [])
-        del self._keep[loser]
+        loser, by = self._drawn(tied) if len(tied) > 1 else (tied[0], BY_LOT)
+        self._note([], loser, tied if len(tied) > 1 else [], by)
+        if loser is not None:
+            del self._keep[loser]
+            del self._votes[loser]
 
     def _note(
-        self, elected: Sequence[str], excluded: str | None = None, tied: Sequence[str] = ()
+        self,
+        elected: Sequence[str],
+        excluded: str | None = None,
+        tied: Sequence[str] = (),
+        by: int = BY_LOT,
     ) -> None:
-        left_over = self._papers * UNIT - sum(self._votes.values())
+        left_over = self._papers.valid * UNIT - sum(self._votes.values())
         self._stages.append(
             Stage(
                 len(self._stages) + 1,
@@ -141,6 +123,7 @@ class _Count:
                 tuple(elected),
                 excluded=excluded,
                 tied=tuple(tied),
+                broken_by=by,
                 keep_factors=tuple((n, self._keep[n]) for n in self._elected),
             )
         )

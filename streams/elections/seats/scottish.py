@@ -10,14 +10,14 @@ by the latest earlier stage at which the votes differed, otherwise by lot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from schemas.control import RankedRules
+from schemas.control import Conduct, RankedRules
 from streams.core.ranking import Ranking
-from streams.elections.counting import drawn
 from streams.elections.rounds import BY_LOT
-from streams.elections.seats.stages import STRICT, SeatsCount, Stage, papers
+from streams.elections.seats.stages import STRICT, SeatsCount, Stage, StagedCount
+from streams.elections.standing import PLAIN, Standing
 
 PLACES: Final = 5
 UNIT: Final = 10**PLACES
@@ -37,7 +37,8 @@ def scottish(
     seats: int,
     *,
     rules: RankedRules = STRICT,
-    lot: str = "",
+    lot: str | None = "",
+    conduct: Conduct = PLAIN,
 ) -> SeatsCount:
     """Count by the Scottish rules.
 
@@ -48,94 +49,75 @@ def scottish(
         rules: for marks.
         lot: prefix of a candidate in the lot. Of tied candidates the one with the lowest SHA-256
             is excluded; the one with the highest has its surplus transferred first.
+            None: it is not known yet.
+        conduct: of the election.
     """
-    if seats < 1:
-        raise ValueError("seats are at least 1")
-    return _Count(candidates, seats, lot).count(ballots, rules)
+    return _Scottish(Standing(candidates, conduct, lot), seats, ballots, rules).count()
 
 
-class _Count:
-    def __init__(self, candidates: Sequence[str], seats: int, lot: str) -> None:
-        self._seats = seats
-        self._lot = lot
-        self._votes = dict.fromkeys(candidates, 0)
-        self._continuing = {name: _Pile() for name in candidates}
+class _Scottish(StagedCount):
+    places = PLACES
+
+    def count(self) -> SeatsCount:
+        valid = self._papers.valid
+        self._piles = {name: _Pile() for name in self._votes}
+        """Of who continues."""
         self._surpluses: dict[str, _Pile] = {}
         """Of elected candidates whose surplus was not transferred yet."""
-        self._elected: list[str] = []
-        self._stages: list[Stage] = []
         self._left_over = 0
-
-    def count(self, ballots: Mapping[Ranking, int], rules: RankedRules) -> SeatsCount:
-        read = papers(list(self._votes), ballots, rules)
-        quota = (read.valid // (self._seats + 1) + 1) * UNIT
-        self._move(((order, -1, n, UNIT) for order, n in read.orders.items()), read.valid * UNIT)
-        while True:
+        quota = (valid // (self._seats + 1) + 1) * UNIT
+        self._move(((order, -1, n, UNIT) for order, n in self._papers.orders.items()), valid * UNIT)
+        done = False
+        while not done and not self._awaits:
             votes = tuple(self._votes.items())
             left_over = self._left_over
-            elected = self._elect(quota)
-            done = self._is_complete()
-            if done and len(self._elected) < self._seats:
-                elected += self._fill()
-            number = len(self._stages) + 1
-            stage = Stage(number, quota, votes, left_over, tuple(elected))
+            elected = self._elect(n for n in self._piles if self._votes[n] >= quota)
+            open_seats = self._seats - len(self._elected)
+            done = len(self._piles) <= max(0, open_seats) or open_seats <= 0
+            if done and open_seats > 0:
+                # Rule 52: as many candidates continue as there are seats left, or fewer.
+                elected += self._elect(self._piles)
+            stage = Stage(len(self._stages) + 1, quota, votes, left_over, tuple(elected))
             self._stages.append(stage if done else self._end(stage))
-            if done:
-                break
-        return SeatsCount(
-            self._seats,
-            PLACES,
-            read.valid,
-            tuple(self._stages),
-            tuple(self._elected),
-            read.blank,
-            read.invalid,
-        )
+        return self._result()
 
-    def _elect(self, quota: int) -> list[str]:
-        reached = [name for name in self._continuing if self._votes[name] >= quota]
-        return self._deem(reached)
-
-    def _deem(self, names: Iterable[str]) -> list[str]:
-        elected = sorted(names, key=lambda name: -self._votes[name])
+    def _elect(self, names: Iterable[str]) -> list[str]:
+        elected = self._deem(names)
         for name in elected:
-            self._surpluses[name] = self._continuing.pop(name)
-        self._elected += elected
+            self._surpluses[name] = self._piles.pop(name)
         return elected
-
-    def _fill(self) -> list[str]:
-        """Rule 52: as many candidates continue as there are seats left, or fewer."""
-        return self._deem(list(self._continuing))
-
-    def _is_complete(self) -> bool:
-        return len(self._continuing) <= max(0, self._seats - len(self._elected)) or (
-            len(self._elected) >= self._seats
-        )
 
     def _end(self, stage: Stage) -> Stage:
         """Transfer the largest surplus, or exclude the candidate with the fewest votes."""
         over = {n: self._votes[n] - stage.quota for n in self._surpluses}
         over = {name: surplus for name, surplus in over.items() if surplus > 0}
         if over:
-            name, tied, by = self._chosen([n for n in over if over[n] == max(over.values())], max)
+            most = [n for n in over if over[n] == max(over.values())]
+            name, tied, by = self._chosen(most, max)
+            if name is None:
+                return replace(stage, tied=tied, broken_by=by)
             pile = self._surpluses.pop(name)
             total, surplus = self._votes[name], over[name]
             self._votes[name] = stage.quota
             self._move(
                 ((o, at, n, value * surplus // total) for o, at, n, value in pile.papers), surplus
             )
-            return _ended(stage, name, None, tied, by)
-        fewest = min(self._votes[name] for name in self._continuing)
-        lowest = [name for name in self._continuing if self._votes[name] == fewest]
+            return replace(stage, surplus_of=name, tied=tied, broken_by=by)
+        fewest = min(self._votes[name] for name in self._piles)
+        lowest = [name for name in self._piles if self._votes[name] == fewest]
         name, tied, by = self._chosen(lowest, min)
-        pile = self._continuing.pop(name)
-        self._move(iter(pile.papers), self._votes.pop(name))
-        return _ended(stage, None, name, tied, by)
+        if name is not None:
+            pile = self._piles.pop(name)
+            self._move(iter(pile.papers), self._votes.pop(name))
+        return replace(stage, excluded=name, tied=tied, broken_by=by)
 
     def _chosen(
         self, names: list[str], pick: Callable[..., str]
-    ) -> tuple[str, tuple[str, ...], int]:
-        """Who of tied candidates comes first, the tied, and the stage that decided."""
+    ) -> tuple[str | None, tuple[str, ...], int]:
+        """Who of tied candidates comes first, the tied, and the stage that decided.
+
+        Nobody does if the count waits for a lot.
+        """
         if len(names) == 1:
             return names[0], (), BY_LOT
         remaining = names
@@ -145,7 +127,8 @@ class _Count:
             remaining = [name for name in remaining if had[name] == most]
             if len(remaining) == 1:
                 return remaining[0], tuple(names), stage.number
-        return pick(remaining, key=lambda name: drawn(self._lot, name)), tuple(names), BY_LOT
+        drawn, by = self._drawn(remaining, elects=pick is max)
+        return drawn, tuple(names), by
 
     def _move(self, moved: Iterable[tuple[Ranking, int, int, int]], total: int) -> None:
         """Give papers to their next continuing candidates; the rest of `total` is left over."""
@@ -154,26 +137,10 @@ class _Count:
             if not value:
                 continue
             for place in range(at + 1, len(order)):
-                pile = self._continuing.get(order[place])
+                pile = self._piles.get(order[place])
                 if pile is not None:
                     pile.papers.append((order, place, number, value))
                     self._votes[order[place]] += number * value
                     given += number * value
                     break
         self._left_over += total - given
-
-
-def _ended(
-    stage: Stage, surplus_of: str | None, excluded: str | None, tied: tuple[str, ...], by: int
-) -> Stage:
-    return Stage(
-        stage.number,
-        stage.quota,
-        stage.votes,
-        stage.non_transferable,
-        stage.elected,
-        surplus_of,
-        excluded,
-        tied,
-        by,
-    )

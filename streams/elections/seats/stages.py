@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from schemas.control import Overvote, RankedRules
 from streams.core.ranking import TOGETHER, Ranking, marked_at
+from streams.elections.rounds import BY_LOT, fixed
+from streams.elections.standing import Standing
 
 STRICT: Final = RankedRules(
     overvote=Overvote.EXHAUST, max_skipped_ranks=0, exhaust_on_duplicate=True
@@ -35,8 +37,8 @@ class Stage:
     """Who is excluded at the end of the stage."""
     tied: tuple[str, ...] = ()
     """Candidates among whom a tie was broken for the surplus or the exclusion."""
-    broken_by: int = 0
-    """The stage whose votes broke it; 0: the lot did."""
+    broken_by: int = BY_LOT
+    """The stage whose votes broke it, :data:`BY_LOT` or :data:`BY_HAND`."""
     keep_factors: tuple[tuple[str, int], ...] = ()
     """Meek's method: the share of each paper that an elected candidate keeps."""
 
@@ -57,18 +59,12 @@ class SeatsCount:
     """Papers without a mark."""
     invalid: int = 0
     """Papers with marks, but without a first preference that counts."""
+    awaits: tuple[str, ...] = ()
+    """Candidates between whom a lot must be drawn before the count can go on."""
 
     def shown(self, value: int) -> str:
         """A number of votes as decimal text."""
         return fixed(value, self.places)
-
-
-def fixed(value: int, places: int) -> str:
-    """Text of `value` units of 10 ** -places; a whole number has no point without places."""
-    if not places:
-        return str(value)
-    whole, part = divmod(abs(value), 10**places)
-    return f"{'-' if value < 0 else ''}{whole}.{part:0{places}}"
 
 
 @dataclass(frozen=True)
@@ -132,3 +128,56 @@ def _order(ranking: Ranking, known: Collection[str], rules: RankedRules) -> Rank
             order.append(mark)
         seen.update(marked)
     return tuple(order)
+
+
+class StagedCount:
+    """The state of a transferable vote between its stages.
+
+    A method says how papers become votes, and how a stage ends.
+    """
+
+    places: ClassVar[int]
+
+    def __init__(
+        self, standing: Standing, seats: int, ballots: Mapping[Ranking, int], rules: RankedRules
+    ) -> None:
+        if seats < 1:
+            raise ValueError("seats are at least 1")
+        self._standing = standing
+        self._seats = seats
+        candidates = [name for name in standing.candidates if name not in standing.skipped]
+        self._papers = papers(candidates, ballots, rules)
+        self._unit = 10**self.places
+        self._votes = dict.fromkeys(candidates, 0)
+        """Of all who are elected or continue."""
+        self._elected: list[str] = []
+        self._stages: list[Stage] = []
+        self._awaits: tuple[str, ...] = ()
+
+    def _result(self) -> SeatsCount:
+        return SeatsCount(
+            self._seats,
+            self.places,
+            self._papers.valid,
+            tuple(self._stages),
+            tuple(self._elected),
+            self._papers.blank,
+            self._papers.invalid,
+            self._awaits,
+        )
+
+    def _continuing(self) -> list[str]:
+        return [name for name in self._votes if name not in self._elected]
+
+    def _deem(self, names: Iterable[str]) -> list[str]:
+        """Elect, most votes first."""
+        elected = sorted(names, key=lambda name: -self._votes[name])
+        self._elected += elected
+        return elected
+
+    def _drawn(self, tied: Sequence[str], *, elects: bool = False) -> tuple[str | None, int]:
+        """Whom the lot names, and how; None: the count waits for it."""
+        name, by = self._standing.by_lot(tied, elects=elects)
+        if name is None:
+            self._awaits = tuple(tied)
+        return name, by

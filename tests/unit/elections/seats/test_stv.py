@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from schemas.control import RankedRules
 from streams.core.ranking import Ranking
-from streams.elections.counting import drawn
+from streams.elections.rounds import fixed
 from streams.elections.seats.meek import meek
 from streams.elections.seats.scottish import UNIT, scottish
-from streams.elections.seats.stages import SeatsCount, fixed, papers
+from streams.elections.seats.stages import SeatsCount, papers
+from streams.elections.standing import drawn
 
 NAMES = ("1", "2", "3", "4", "5", "6")
 LOT = "election:9|3|"
