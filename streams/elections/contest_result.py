@@ -69,10 +69,15 @@ class SeatResult(msgspec.Struct, frozen=True):
     outcome: str
     """An :class:`~streams.elections.rounds.Outcome`."""
     margin: int | None
-    """Votes between the first two in the last round; null with fewer than two."""
+    """Votes between the first two in the last round; null with fewer than two, and for several
+    seats."""
     choices: list[ChoiceResult]
     """Most votes first."""
     rounds: list[dict[str, Any]]
+    seats: int = 1
+    """To fill."""
+    lists: list[dict[str, Any]] = []
+    """Of party lists: votes, seats and who is elected."""
 
 
 class PartyResult(msgspec.Struct, frozen=True):
@@ -294,7 +299,7 @@ def _seat(found: ElectionResult, seat: Seat) -> SeatResult:
     for candidate in seat.candidates:
         name = str(candidate.id)
         party = found.definitions.parties.get(candidate.party_id or 0)
-        first_of_all = seat.count.elected == name
+        first_of_all = name in seat.count.winners
         choices.append(
             ChoiceResult(
                 name,
@@ -316,9 +321,11 @@ def _seat(found: ElectionResult, seat: Seat) -> SeatResult:
         seat.ballots,
         seat.count.blank,
         outcome,
-        last[0] - last[1] if len(last) > 1 else None,
+        last[0] - last[1] if len(last) > 1 and not seat.count.of_several else None,
         sorted(choices, key=lambda one: (-one.votes, one.name, one.id)),
         found.rounds(seat),
+        seat.count.seats,
+        found.lists(seat),
     )
 
 

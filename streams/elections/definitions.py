@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from schemas.control import Conduct, Contest, ContestMethod, ContestRoll, RankedRules
 from streams.core.contests import draft
 from streams.core.dates import parse_begin, parse_end
 from streams.core.file_rows import place_of
 from streams.core.keys import ELECTION_PREFIX
+from streams.core.seats import TRANSFERABLE
 from streams.core.texts import is_plain
 from streams.elections.rules import read_rules
 from streams.errors import ScrutinError
@@ -221,6 +224,11 @@ def contest_of(definitions: Definitions, election: ElectionDefinition) -> Contes
     if not standing:
         return None
     regional = standing[0].region_id is not None
+    conduct = election.conduct
+    if conduct.seats is not None and conduct.seats.method not in TRANSFERABLE:
+        # Lists decide who is elected, so they are part of the contest as candidates are.
+        seats = replace(conduct.seats, lists=lists_of(standing))
+        conduct = replace(conduct, seats=seats)
     return draft(
         election.contest,
         title=election.name,
@@ -231,8 +239,13 @@ def contest_of(definitions: Definitions, election: ElectionDefinition) -> Contes
         method=METHODS[election.method],
         regions=[str(candidate.region_id) for candidate in standing] if regional else None,
         rules=election.rules,
-        conduct=election.conduct,
+        conduct=conduct,
     )
+
+
+def lists_of(standing: Iterable[CandidateDefinition]) -> dict[str, str]:
+    """Candidate -> party, of those who have one."""
+    return {str(one.id): str(one.party_id) for one in standing if one.party_id is not None}
 
 
 def _by_id(table: str, tables: Mapping[str, list[Row]], make: Any) -> dict[int, Any]:

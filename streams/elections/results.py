@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from schemas.control import ContestMethod
 from streams.core import ranking
 from streams.core.conduct import reaches
 from streams.core.ranking import Ranking
+from streams.core.seats import seats_of
 from streams.elections.counting import instant_runoff, plurality
 from streams.elections.definitions import (
     METHODS,
@@ -22,9 +25,22 @@ from streams.elections.definitions import (
     ElectionDefinition,
     Region,
     ids,
+    lists_of,
 )
-from streams.elections.rounds import BY_HAND, BY_LIST, BY_LOT, DEFAULT_RULES, Count, Outcome, Round
+from streams.elections.rounds import (
+    ALONE,
+    BY_HAND,
+    BY_LIST,
+    BY_LOT,
+    DEFAULT_RULES,
+    Count,
+    Outcome,
+    PartyList,
+    Round,
+)
 from streams.elections.rules import shown
+from streams.elections.seats.contest import count_seats
+from streams.elections.standing import Standing
 
 NATION: Final = 0
 """Instead of a region's id: the whole country."""
@@ -53,7 +69,8 @@ class Seat:
     def first_choices(self) -> dict[int, int]:
         """Candidate id -> votes in the first round."""
         votes = dict(self.count.rounds[0].votes) if self.count.rounds else {}
-        return {c.id: votes.get(str(c.id), 0) for c in self.candidates}
+        unit = 10**self.count.places
+        return {c.id: votes.get(str(c.id), 0) // unit for c in self.candidates}
 
 
 @dataclass(frozen=True)
@@ -140,9 +157,20 @@ class ElectionResult:
             for candidate in seat.candidates:
                 code = self._party(candidate)
                 votes[code] += chosen[candidate.id]
-                seats[code] += seat.count.elected == str(candidate.id)
+                if not seat.count.lists:
+                    seats[code] += str(candidate.id) in seat.count.winners
+            # A list may have more seats than candidates.
+            for each in seat.count.lists:
+                seats[self.party_of(each)] += each.seats
         found = [(code, votes[code], seats[code]) for code in votes]
         return sorted(found, key=lambda one: (-one[2], -one[1], one[0] or ""))
+
+    def party_of(self, each: PartyList) -> str | None:
+        """Code of the party of a list; None for a candidate without a party."""
+        if each.name.startswith(ALONE):
+            return None
+        party = self.definitions.parties.get(int(each.name))
+        return party.code if party else None
 
     def _party(self, candidate: CandidateDefinition) -> str | None:
         party = self.definitions.parties.get(candidate.party_id or 0)
@@ -195,6 +223,8 @@ class ElectionResult:
             "ballots": seat.ballots,
             "blank": count.blank,
             **self._won(None if count.elected is None else int(count.elected), None),
+            "seats": count.seats,
+            **self._all_won(count.winners),
             "outcome": self.outcome(seat),
             "tied": [int(name) for name in count.tied],
             "lot_between": [int(name) for name in count.awaits],
@@ -210,30 +240,70 @@ class ElectionResult:
                 for c in seat.candidates
             ],
             "rounds": self.rounds(seat),
+            "lists": self.lists(seat),
+            "awards": [
+                {"seat": number, "list": award.name, "by": str(award.by)}
+                for number, award in enumerate(count.awards, 1)
+            ],
+            "tied_seats": count.tied_seats,
+        }
+
+    def lists(self, seat: Seat) -> list[dict[str, Any]]:
+        """The party lists of a seat as JSON objects."""
+        return [self._list(each) for each in seat.count.lists]
+
+    def _list(self, each: PartyList) -> dict[str, Any]:
+        alone = each.name.removeprefix(ALONE)
+        return {
+            "list": each.name,
+            "party_code": self.party_of(each),
+            "candidate_id": None if alone == each.name else int(alone),
+            "votes": each.votes,
+            **self._won(each.seats, 0, "seats"),
+            **self._all_won(each.elected),
+            "below_threshold": each.below,
+            "tied": each.tied,
         }
 
     def rounds(self, seat: Seat) -> list[dict[str, Any]]:
         """The rounds of a seat as JSON objects."""
-        return [self._round(one) for one in seat.count.rounds]
+        return [self._round(one, seat.count) for one in seat.count.rounds]
 
-    def _round(self, one: Round) -> dict[str, Any]:
-        tie = one.tie
+    def _round(self, one: Round, count: Count) -> dict[str, Any]:
+        tie, number, transfer = one.tie, count.number, one.transfer
+        several: dict[str, Any] = {}
+        if transfer is not None:
+            several = {
+                "quota": number(transfer.quota),
+                "surplus_of": None if transfer.surplus_of is None else int(transfer.surplus_of),
+                "keep_factors": {name: number(kept) for name, kept in transfer.keep_factors},
+            }
         return {
             "round": one.number,
-            "votes": dict(one.votes),
-            "active": one.active,
-            "exhausted": one.exhausted,
-            "inactive": {str(reason): n for reason, n in one.inactive if n},
+            "votes": {name: number(votes) for name, votes in one.votes},
+            "active": number(one.active),
+            "exhausted": number(one.exhausted),
+            "inactive": {str(reason): number(n) for reason, n in one.inactive if n},
             **self._won(None if one.elected is None else int(one.elected), None),
+            **(self._all_won(one.winners) if count.seats > 1 or several else {}),
+            **several,
             "eliminated": int(one.eliminated[0]) if len(one.eliminated) == 1 else None,
             "eliminations": [int(name) for name in one.eliminated],
-            "transfers": {name or "exhausted": votes for name, votes in one.transfers},
+            "transfers": {name or "exhausted": number(n) for name, n in one.transfers},
             "tie": None
             if tie is None
             else {
                 "candidates": [int(name) for name in tie.candidates],
                 "broken_by": BROKEN_BY.get(tie.round, f"round {tie.round}"),
             },
+        }
+
+    def _all_won(self, winners: Iterable[str]) -> dict[str, Any]:
+        """Everybody who is elected once the result is final, or leads before."""
+        found = [int(name) for name in winners]
+        return {
+            "all_elected": found if self.decided else [],
+            "all_leading": [] if self.final else found,
         }
 
 
@@ -297,13 +367,19 @@ def _seat(
 ) -> Seat:
     candidates = [c for c in definitions.standing(election.id) if c.region_id == region_id]
     region = None if region_id is None else definitions.regions[region_id]
-    conduct = election.conduct
-    if METHODS[election.method] == ContestMethod.RANKED:
-        rules = election.rules or DEFAULT_RULES
-        seed = rules.lot_seed or election.contest
-        if conduct.seed_commitment is not None:
-            seed = conduct.seed or ""
-        lot = f"{seed}|{region_id or ''}|" if seed else None
+    conduct, rules = election.conduct, election.rules or DEFAULT_RULES
+    seed = rules.lot_seed or election.contest
+    if conduct.seed_commitment is not None:
+        seed = conduct.seed or ""
+    lot = f"{seed}|{region_id or ''}|" if seed else None
+    if conduct.seats is not None:
+        seats = conduct.seats
+        if not seats.lists:
+            seats = msgspec.structs.replace(seats, lists=lists_of(candidates))
+        standing = Standing(ids(candidates), conduct, lot)
+        number = seats_of(conduct, None if region_id is None else str(region_id))
+        count = count_seats(standing, box, seats, number, marks=election.rules)
+    elif METHODS[election.method] == ContestMethod.RANKED:
         count = instant_runoff(ids(candidates), box, rules=rules, lot=lot, conduct=conduct)
     else:
         count = plurality(ids(candidates), box, conduct=conduct)

@@ -16,6 +16,9 @@ BY_LIST: Final = -1
 BY_HAND: Final = -2
 """Instead of a round number: officials drew the lot."""
 
+ALONE: Final = "candidate:"
+"""Before a candidate's id: the list of a candidate without a party."""
+
 DEFAULT_RULES: Final = RankedRules()
 
 
@@ -124,7 +127,7 @@ class PartyList:
     """What a party's list has in a count."""
 
     name: str
-    """The party's id; a candidate without a party is a list, by the candidate's id."""
+    """The party's id, or :data:`ALONE` and a candidate's id."""
     votes: int
     seats: int
     """Without those for which it ties."""

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
 
-from schemas.control import CONDUCT_FACTS, Conduct, MajorityOf, Overvote, RankedRules, TieBreak
+from schemas.control import (
+    CONDUCT_FACTS,
+    Conduct,
+    MajorityOf,
+    Overvote,
+    RankedRules,
+    SeatRules,
+    TieBreak,
+)
 from streams.core.conduct import share_of
 from streams.elections.rounds import DEFAULT_RULES
+from streams.elections.seats.stages import STRICT
 
 PRESETS: Final = {
     "default": DEFAULT_RULES,
@@ -35,6 +45,8 @@ PRESETS: Final = {
         majority_of=MajorityOf.FIRST_ROUND,
         tie_break=TieBreak.EARLIEST_ROUND,
     ),
+    # A paper counts up to the first break in its order, as in a transferable vote.
+    "first_break": STRICT,
     # The distribution of preferences goes on until two candidates remain.
     "australia_house": RankedRules(
         full_ranking=True, until_two_remain=True, tie_break=TieBreak.LATEST_ROUND
@@ -43,7 +55,11 @@ PRESETS: Final = {
 """Rules by name. docs/elections.md says whose they are."""
 
 
-CONDUCT_SETTINGS: Final = frozenset(Conduct.__struct_fields__) - frozenset(CONDUCT_FACTS)
+SEAT_SETTINGS: Final = ("count_by", "seats", "threshold", "first_divisor", "list_order")
+"""Of :class:`schemas.control.SeatRules`, in its order; the first is its method."""
+CONDUCT_SETTINGS: Final = frozenset(Conduct.__struct_fields__) - frozenset(
+    CONDUCT_FACTS
+) | frozenset(SEAT_SETTINGS)
 
 
 def read_rules(value: Any, *, ranked: bool) -> tuple[RankedRules | None, Conduct]:
@@ -76,14 +92,19 @@ def read_rules(value: Any, *, ranked: bool) -> tuple[RankedRules | None, Conduct
         if own:
             raise ValueError(f"the rule {min(own)} is for ranked elections only")
         return None, conduct
-    base = msgspec.to_builtins(_preset(own.pop("preset", "default")))
+    usual = "default" if conduct.seats is None else "first_break"
+    base = msgspec.to_builtins(_preset(own.pop("preset", None) or usual))
     try:
         return msgspec.convert(base | own, RankedRules), conduct
     except msgspec.ValidationError as error:
         raise ValueError(f"rules: {error}") from error
 
 
-def _conduct(fields: dict[str, Any]) -> Conduct:
+def _conduct(given: dict[str, Any]) -> Conduct:
+    fields = dict(given)
+    seats: dict[str, Any] = {n: fields.pop(n) for n in SEAT_SETTINGS if n in fields}
+    if any(value is not None for value in seats.values()):
+        fields["seats"] = _seats(seats)
     shares = {
         name: share_of(str(fields[name]))
         for name in ("turnout_quorum", "winner_quorum")
@@ -95,9 +116,28 @@ def _conduct(fields: dict[str, Any]) -> Conduct:
         raise ValueError(f"rules: {error}") from error
 
 
+def _seats(fields: dict[str, Any]) -> SeatRules:
+    if fields.get("threshold") is not None:
+        fields["threshold"] = share_of(str(fields["threshold"]))
+    if fields.get("first_divisor") is not None:
+        fields["first_divisor"] = str(Fraction(str(fields["first_divisor"])))
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not {"count_by", "seats"} <= given.keys():
+        raise ValueError("several seats need count_by and seats")
+    try:
+        return msgspec.convert(given | {"method": given.pop("count_by")}, SeatRules)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"rules: {error}") from error
+
+
 def shown(rules: RankedRules | None, conduct: Conduct) -> dict[str, Any]:
     """Rules as a JSON object; those of a ranked election with the name of their preset."""
     held = {name: getattr(conduct, name) for name in Conduct.__struct_fields__}
+    several = SeatRules.__struct_fields__[: len(SEAT_SETTINGS)]
+    held |= {
+        name: getattr(conduct.seats, field, None)
+        for name, field in zip(SEAT_SETTINGS, several, strict=True)
+    }
     settings = {name: held[name] for name in held if name in CONDUCT_SETTINGS}
     if rules is None:
         return settings

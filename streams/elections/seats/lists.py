@@ -7,30 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 
-
-class Apportionment(StrEnum):
-    """How votes become seats."""
-
-    DHONDT = "dhondt"
-    """Votes divided by 1, 2, 3 and so on; the highest averages have the seats."""
-    SAINTE_LAGUE = "sainte_lague"
-    """Votes divided by 1, 3, 5 and so on."""
-    MODIFIED_SAINTE_LAGUE = "modified_sainte_lague"
-    """The same, but first by 1.4: Norway; Sweden has 1.2."""
-    HARE = "hare"
-    """A seat for each whole quota, votes / seats; the largest remainders have the others."""
-
-
-@dataclass(frozen=True)
-class Award:
-    """One seat, in the order of award."""
-
-    party: str
-    by: Fraction
-    """The average, the remainder, or the quota that earned it."""
+from schemas.control import SeatMethod
+from streams.elections.rounds import SeatAward
 
 
 @dataclass(frozen=True)
@@ -39,7 +19,7 @@ class ListSeats:
 
     seats: dict[str, int]
     """Of all parties; without the seats that are tied."""
-    awards: tuple[Award, ...]
+    awards: tuple[SeatAward, ...]
     tied: tuple[str, ...] = ()
     """Parties with an equal claim to the last seats."""
     tied_seats: int = 0
@@ -51,7 +31,7 @@ class ListSeats:
 def allot(
     votes: Mapping[str, int],
     seats: int,
-    method: Apportionment,
+    method: SeatMethod,
     *,
     threshold: Fraction = Fraction(0),
     exempt: frozenset[str] = frozenset(),
@@ -78,17 +58,17 @@ def allot(
     won = dict.fromkeys(votes, 0)
     if not admitted:
         return ListSeats(won, (), below=below)
-    if method == Apportionment.HARE:
+    if method == SeatMethod.HARE:
         return _remainders(admitted, seats, won, below)
     divisor = _divisors(method, first_divisor)
     return _averages(admitted, seats, divisor, won, below)
 
 
-def _divisors(method: Apportionment, first: Fraction) -> Callable[[int], Fraction]:
+def _divisors(method: SeatMethod, first: Fraction) -> Callable[[int], Fraction]:
     """Divisor of a party with so many seats."""
-    if method == Apportionment.DHONDT:
+    if method == SeatMethod.DHONDT:
         return lambda won: Fraction(won + 1)
-    if method == Apportionment.SAINTE_LAGUE:
+    if method == SeatMethod.SAINTE_LAGUE:
         return lambda won: Fraction(2 * won + 1)
     return lambda won: Fraction(2 * won + 1) if won else first
 
@@ -100,7 +80,7 @@ def _averages(
     won: dict[str, int],
     below: tuple[str, ...],
 ) -> ListSeats:
-    awards: list[Award] = []
+    awards: list[SeatAward] = []
     while len(awards) < seats:
         averages = {party: number / divisor(won[party]) for party, number in votes.items()}
         best = max(averages.values())
@@ -109,7 +89,7 @@ def _averages(
             return ListSeats(won, tuple(awards), tuple(claim), seats - len(awards), below)
         for party in claim:
             won[party] += 1
-            awards.append(Award(party, best))
+            awards.append(SeatAward(party, best))
     return ListSeats(won, tuple(awards), below=below)
 
 
@@ -117,12 +97,12 @@ def _remainders(
     votes: Mapping[str, int], seats: int, won: dict[str, int], below: tuple[str, ...]
 ) -> ListSeats:
     quota = Fraction(sum(votes.values()), seats)
-    awards: list[Award] = []
+    awards: list[SeatAward] = []
     remainders: dict[str, Fraction] = {}
     for party, number in votes.items():
         whole = number // quota
         won[party] = whole
-        awards += [Award(party, quota)] * whole
+        awards += [SeatAward(party, quota)] * whole
         remainders[party] = number - whole * quota
     left = seats - len(awards)
     ordered = sorted(remainders, key=lambda party: -remainders[party])
@@ -135,5 +115,5 @@ def _remainders(
         ordered = ordered[:left]
     for party in ordered:
         won[party] += 1
-        awards.append(Award(party, remainders[party]))
+        awards.append(SeatAward(party, remainders[party]))
     return ListSeats(won, tuple(awards), tied, seats - len(awards), below)
