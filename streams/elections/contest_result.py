@@ -321,7 +321,7 @@ def _seat(found: ElectionResult, seat: Seat) -> SeatResult:
         seat.ballots,
         seat.count.blank,
         outcome,
-        last[0] - last[1] if len(last) > 1 and not seat.count.of_several else None,
+        last[0] - last[1] if len(last) > 1 and found.election.conduct.seats is None else None,
         sorted(choices, key=lambda one: (-one.votes, one.name, one.id)),
         found.rounds(seat),
         seat.count.seats,

@@ -241,16 +241,20 @@ class ElectionResult:
             ],
             "rounds": self.rounds(seat),
             "lists": self.lists(seat),
-            "awards": [
-                {"seat": number, "list": award.name, "by": str(award.by)}
-                for number, award in enumerate(count.awards, 1)
-            ],
+            "awards": self.awards(seat),
             "tied_seats": count.tied_seats,
         }
 
     def lists(self, seat: Seat) -> list[dict[str, Any]]:
         """The party lists of a seat as JSON objects."""
         return [self._list(each) for each in seat.count.lists]
+
+    def awards(self, seat: Seat) -> list[dict[str, Any]]:
+        """The award of each seat to a list as JSON objects."""
+        return [
+            {"seat": number, "list": award.name, "by": str(award.by)}
+            for number, award in enumerate(seat.count.awards, 1)
+        ]
 
     def _list(self, each: PartyList) -> dict[str, Any]:
         alone = each.name.removeprefix(ALONE)

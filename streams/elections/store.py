@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import asyncpg
@@ -21,7 +22,7 @@ from streams.elections.definitions import (
     Region,
 )
 from streams.elections.results import ElectionResult, Seat, result_of
-from streams.elections.rounds import Round
+from streams.elections.rounds import Count, Round
 from streams.errors import ScrutinError
 
 READ_ELECTIONS: Final = """
@@ -57,13 +58,14 @@ IS_FINAL: Final = "SELECT final FROM contest_finals WHERE contest_id = $1"
 
 WRITE_COUNT: Final = """
 INSERT INTO election_counts (election_id, region_id, method, ballots, uncountable, elected, tied,
-    final, blank, outcome, lot_between)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    final, blank, outcome, lot_between, seats, all_elected, lists, awards, tied_seats)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb,
+    $15::text::jsonb, $16)
 """
 WRITE_ROUND: Final = """
 INSERT INTO election_rounds (election_id, region_id, round, active, exhausted, eliminations,
-    elected, tied, tie_round, inactive)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb)
+    elected, tied, tie_round, inactive, all_elected, quota, surplus_of, keep_factors)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12, $13, $14::text::jsonb)
 """
 WRITE_VOTES: Final = """
 INSERT INTO election_round_votes (election_id, region_id, round, candidate_id, votes, transferred)
@@ -250,6 +252,10 @@ async def _save(connection: asyncpg.Connection, result: ElectionResult) -> None:
             counted.blank,
             result.outcome(seat),
             _numbers(counted.awaits),
+            counted.seats,
+            _numbers(counted.winners) if result.decided else [],
+            *_texts(result.lists(seat), result.awards(seat)),
+            counted.tied_seats,
         )
         await _save_rounds(connection, result, seat, region_id)
 
@@ -257,17 +263,19 @@ async def _save(connection: asyncpg.Connection, result: ElectionResult) -> None:
 async def _save_rounds(
     connection: asyncpg.Connection, result: ElectionResult, seat: Seat, region_id: int
 ) -> None:
-    rounds, election_id = seat.count.rounds, result.election.id
+    counted, election_id = seat.count, result.election.id
+    rounds = counted.rounds
+
     await connection.executemany(
         WRITE_ROUND,
-        [(election_id, region_id, *_round(one, decided=result.decided)) for one in rounds],
+        [(election_id, region_id, *_round(one, counted, decided=result.decided)) for one in rounds],
     )
     await connection.executemany(
         WRITE_VOTES,
         [
             (
-                *(election_id, region_id, one.number, int(name), votes),
-                dict(one.transfers).get(name, 0),
+                *(election_id, region_id, one.number, int(name), _votes(counted, votes)),
+                _votes(counted, dict(one.transfers).get(name, 0)),
             )
             for one in rounds
             for name, votes in one.votes
@@ -284,18 +292,33 @@ def _decoded(row: asyncpg.Record) -> list[Any]:
     ]
 
 
-def _round(one: Round, *, decided: bool) -> tuple[Any, ...]:
-    tie = one.tie
+def _round(one: Round, count: Count, *, decided: bool) -> tuple[Any, ...]:
+    tie, transfer = one.tie, one.transfer
+    inactive = {reason: count.number(n) for reason, n in one.inactive if n}
+    kept = {} if transfer is None else {n: count.number(k) for n, k in transfer.keep_factors}
+    inactive_text, kept_text = _texts(inactive, kept)
     return (
         one.number,
-        one.active,
-        one.exhausted,
+        _votes(count, one.active),
+        _votes(count, one.exhausted),
         _numbers(one.eliminated),
         _number(one.elected) if decided else None,
         _numbers(tie.candidates if tie else ()),
         tie.round if tie else None,
-        msgspec.json.encode({reason: n for reason, n in one.inactive if n}).decode(),
+        inactive_text,
+        _numbers(one.winners) if decided else [],
+        None if transfer is None else _votes(count, transfer.quota),
+        None if transfer is None else _number(transfer.surplus_of),
+        kept_text,
     )
+
+
+def _votes(count: Count, number: int) -> Decimal:
+    return Decimal(number).scaleb(-count.places)
+
+
+def _texts(*values: Any) -> list[str]:
+    return [msgspec.json.encode(value).decode() for value in values]
 
 
 def _number(name: str | None) -> int | None:

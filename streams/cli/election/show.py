@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,7 +11,7 @@ from rich.text import Text
 from streams.cli.show import grid, plain
 from streams.elections.definitions import CandidateDefinition
 from streams.elections.results import BROKEN_BY, ElectionResult, Seat
-from streams.elections.rounds import Inactive, Round
+from streams.elections.rounds import ALONE, Count, Inactive, Round
 from streams.inspect.results import share
 
 
@@ -37,7 +39,7 @@ def render_result(result: ElectionResult) -> RenderableType:
     parts: list[RenderableType] = [head]
     for seat in result.seats:
         parts += [Text(), *_seat(result, seat)]
-    if len(result.seats) > 1:
+    if len(result.seats) > 1 or any(seat.count.seats > 1 for seat in result.seats):
         parts += [Text(), _parties(result)]
     if (commitment := result.election.conduct.seed_commitment) is not None:
         seed = result.election.conduct.seed or "not revealed yet"
@@ -58,8 +60,11 @@ def _seat(result: ElectionResult, seat: Seat) -> list[RenderableType]:
     title = plain(seat.region.name if seat.region else "all regions")
     title.stylize("bold")
     title.append(f"  {seat.ballots:,} ballots", style="not bold")
+    if result.election.conduct.seats is not None:
+        title.append(f", {count.seats} seats", style="not bold")
     # Whom the outcome is about.
-    about = count.awaits or count.tied or tuple(filter(None, [count.elected or count.missed]))
+    missed = () if count.missed is None else (count.missed,)
+    about = count.awaits or count.tied or count.winners or missed
     if count.rounds:
         text = f"  {outcome.replace('_', ' ')}"
         if about:
@@ -73,12 +78,30 @@ def _seat(result: ElectionResult, seat: Seat) -> list[RenderableType]:
     title = Text("\n").join([title, *gone])
     if not seat.count.rounds:
         return [title]
-    notes = [note for one in seat.count.rounds if (note := _note(one, names)) is not None]
-    return [title, _rounds(seat, names), *notes]
+    notes = [note for one in seat.count.rounds for note in _notes(count, one, names)]
+    lists = [_lists(result, seat)] if count.lists else []
+    return [title, *lists, _rounds(seat, names), *notes]
+
+
+def _lists(result: ElectionResult, seat: Seat) -> Table:
+    table = grid("List", "Votes", "Seats", "Elected", right=("Votes", "Seats"))
+    names = {str(c.id): c.name for c in seat.candidates}
+    for each in seat.count.lists:
+        alone = names.get(each.name.removeprefix(ALONE), "")
+        said = [names[name] for name in each.elected]
+        said += ["below the threshold"] if each.below else []
+        said += [f"tied for {seat.count.tied_seats}"] if each.tied else []
+        table.add_row(
+            plain(result.party_of(each) or alone or each.name),
+            f"{each.votes:,}",
+            str(each.seats),
+            plain(", ".join(said)),
+        )
+    return table
 
 
 def _rounds(seat: Seat, names: dict[str, CandidateDefinition]) -> Table:
-    rounds = seat.count.rounds
+    count, rounds = seat.count, seat.count.rounds
     single = len(rounds) == 1
     heads = ["Votes", "Share"] if single else [f"Round {one.number}" for one in rounds]
     table = grid("Candidate", *heads, right=tuple(heads))
@@ -87,32 +110,44 @@ def _rounds(seat: Seat, names: dict[str, CandidateDefinition]) -> Table:
         for number, one in enumerate(rounds):
             votes = dict(one.votes).get(name)
             gained = dict(rounds[number - 1].transfers).get(name, 0) if number else 0
-            more = f" (+{gained:,})" if gained else ""
-            cells.append("" if votes is None else f"{votes:,}{more}")
+            more = f" (+{count.text(gained)})" if gained else ""
+            cells.append("" if votes is None else f"{count.text(votes)}{more}")
         if single:
             cells.append(f"{share(first, rounds[0].active):.2f} %")
         table.add_row(plain(names[name].name), *cells)
     for reason in Inactive:
         counted = [dict(one.inactive).get(reason, 0) for one in rounds]
         if any(counted):
-            cells = [f"{number:,}" for number in counted]
+            cells = [count.text(number) for number in counted]
             # The first count of a single choice has a column for shares.
             table.add_row(reason.replace("_", " "), *cells, *[""][:single], style="dim")
     return table
 
 
-def _note(one: Round, names: dict[str, CandidateDefinition]) -> Text | None:
-    if not one.eliminated:
-        return None
-    gone = ", ".join(names[name].name for name in one.eliminated)
-    text = f"round {one.number}: {gone} {'is' if len(one.eliminated) == 1 else 'are'} eliminated"
-    if one.tie is not None:
-        how = f"by {BROKEN_BY.get(one.tie.round, f'the votes of round {one.tie.round}')}"
-        tied = ", ".join(names[name].name for name in one.tie.candidates)
-        text += f", tied with others ({tied}), {how}"
-    note = plain(text)
-    note.stylize("dim")
-    return note
+def _notes(count: Count, one: Round, names: dict[str, CandidateDefinition]) -> list[Text]:
+    """What happened in a round, a line for each."""
+
+    def named(about: Iterable[str]) -> str:
+        return ", ".join(names[name].name for name in about)
+
+    found = []
+    tie = one.tie
+    how = ""
+    if tie is not None:
+        by = BROKEN_BY.get(tie.round, f"the votes of round {tie.round}")
+        how = f", tied with others ({named(tie.candidates)}), by {by}"
+    if one.transfer is not None and one.winners:
+        quota = count.text(one.transfer.quota)
+        found.append(f"{named(one.winners)} reached a seat; the quota is {quota}")
+    if one.transfer is not None and one.transfer.surplus_of is not None:
+        found.append(f"the surplus of {named([one.transfer.surplus_of])} goes on{how}")
+    if one.eliminated:
+        is_or_are = "is" if len(one.eliminated) == 1 else "are"
+        found.append(f"{named(one.eliminated)} {is_or_are} eliminated{how}")
+    notes = [plain(f"round {one.number}: {text}") for text in found]
+    for note in notes:
+        note.stylize("dim")
+    return notes
 
 
 def _parties(result: ElectionResult) -> Table:

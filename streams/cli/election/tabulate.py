@@ -14,11 +14,12 @@ from streams.core.ranking import OVERVOTE, Ranking, from_text, to_text
 from streams.elections.counting import instant_runoff
 from streams.elections.files.formats import BallotFormat, digest_of, open_ballots
 from streams.elections.files.items import FileBallot, FileLayout, FileRefused, LineAccount
-from streams.elections.rounds import DEFAULT_RULES
+from streams.elections.results import BROKEN_BY
+from streams.elections.rounds import DEFAULT_RULES, Count, Inactive, Round, fixed
 from streams.elections.rules import PRESETS, read_rules
+from streams.elections.seats.contest import count_of
 from streams.elections.seats.meek import meek
 from streams.elections.seats.scottish import scottish
-from streams.elections.seats.stages import SeatsCount, Stage
 from streams.errors import SettingsError
 
 
@@ -84,10 +85,12 @@ def command(
     if by == Tabulation.RUNOFF:
         if places > 1:
             raise SettingsError("A run-off fills one seat", todo="Use --by scottish or --by meek")
-        document |= _runoff(standing, names, box, rules, lot)
+        count = _runoff(standing, box, rules, lot)
     else:
-        count = (scottish if by == Tabulation.SCOTTISH else meek)(standing, box, places, lot=lot)
-        document |= _seats(count, names)
+        method = scottish if by == Tabulation.SCOTTISH else meek
+        count = count_of(method(standing, box, places, lot=lot))
+    document |= described(count, names)
+    document["valid"] = account.ballots - document["blank"] - document["invalid"]
     answer(document, lambda: _show(document), as_json=as_json)
 
 
@@ -124,59 +127,51 @@ class _Numbers:
         return self._numbers.setdefault(label, str(len(self._numbers) + 1))
 
 
-def _runoff(
-    standing: list[str], names: dict[str, str], box: Counter[Ranking], rules: str, lot: str
-) -> dict[str, Any]:
+def _runoff(standing: list[str], box: Counter[Ranking], rules: str, lot: str) -> Count:
     try:
         read, _ = read_rules(rules, ranked=True)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    count = instant_runoff(standing, box, rules=read or DEFAULT_RULES, lot=lot)
+    return instant_runoff(standing, box, rules=read or DEFAULT_RULES, lot=lot)
+
+
+def described(count: Count, names: dict[str, str]) -> dict[str, Any]:
+    """A count with the names of candidates."""
+    invalid = dict(count.rounds[0].inactive).get(Inactive.INFORMAL, 0) if count.rounds else 0
     return {
-        "elected": [] if count.elected is None else [names[count.elected]],
+        "elected": [names[name] for name in count.winners],
         "tied": [names[name] for name in count.tied],
         "blank": count.blank,
-        "stages": [
-            {
-                "stage": one.number,
-                "votes": {names[name]: str(votes) for name, votes in one.votes},
-                "non_transferable": str(one.exhausted),
-                "elected": [] if one.elected is None else [names[one.elected]],
-                "excluded": [names[name] for name in one.eliminated],
-                "tied": [] if one.tie is None else [names[name] for name in one.tie.candidates],
-            }
-            for one in count.rounds
-        ],
+        "invalid": invalid // 10**count.places,
+        "stages": [_stage(count, one, names) for one in count.rounds],
     }
 
 
-def _seats(count: SeatsCount, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "elected": [names[name] for name in count.elected],
-        "blank": count.blank,
-        "invalid": count.invalid,
-        "valid": count.papers,
-        "stages": [_stage(count, stage, names) for stage in count.stages],
-    }
+def _stage(count: Count, one: Round, names: dict[str, str]) -> dict[str, Any]:
+    def text(number: int) -> str:
+        return fixed(number, count.places)
 
-
-def _stage(count: SeatsCount, stage: Stage, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "stage": stage.number,
-        "quota": count.shown(stage.quota),
-        "votes": {names[name]: count.shown(votes) for name, votes in stage.votes},
-        "non_transferable": count.shown(stage.non_transferable),
-        "elected": [names[name] for name in stage.elected],
-        "surplus_of": None if stage.surplus_of is None else names[stage.surplus_of],
-        "excluded": [] if stage.excluded is None else [names[stage.excluded]],
-        "tied": [names[name] for name in stage.tied],
-        "broken_by": f"stage {stage.broken_by}"
-        if stage.broken_by
-        else "lot"
-        if stage.tied
-        else None,
-        "keep_factors": {names[name]: count.shown(kept) for name, kept in stage.keep_factors},
+    transfer, tie = one.transfer, one.tie
+    # Papers that are invalid were never part of a transferable vote.
+    without = one.exhausted if transfer is None else dict(one.inactive)[Inactive.CHOICES]
+    winners = one.winners or tuple(filter(None, [one.elected]))
+    stage: dict[str, Any] = {
+        "stage": one.number,
+        "votes": {names[name]: text(votes) for name, votes in one.votes},
+        "non_transferable": text(without),
+        "elected": [names[name] for name in winners],
+        "excluded": [names[name] for name in one.eliminated],
+        "tied": [] if tie is None else [names[name] for name in tie.candidates],
+        "broken_by": None if tie is None else BROKEN_BY.get(tie.round, f"stage {tie.round}"),
     }
+    if transfer is not None:
+        giver = transfer.surplus_of
+        stage |= {
+            "quota": text(transfer.quota),
+            "surplus_of": None if giver is None else names[giver],
+            "keep_factors": {names[name]: text(kept) for name, kept in transfer.keep_factors},
+        }
+    return stage
 
 
 def _show(document: dict[str, Any]) -> None:

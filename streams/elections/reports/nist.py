@@ -125,6 +125,7 @@ def nist_report(
 def _contest(result: ElectionResult, seat: Seat) -> dict[str, Any]:
     ranked = METHODS[result.election.method] == ContestMethod.RANKED
     unit = _unit(seat)
+    places = seat.count.places
 
     def counts(candidate: CandidateDefinition) -> list[dict[str, Any]]:
         found = [
@@ -135,7 +136,7 @@ def _contest(result: ElectionResult, seat: Seat) -> dict[str, Any]:
                 "VoteCounts",
                 GpUnitId=unit,
                 Type="total",
-                Count=votes,
+                Count=votes / 10**places if places else votes,
             )
             | ({"Round": number} if ranked else {})
             for number, votes in found
@@ -158,16 +159,20 @@ def _contest(result: ElectionResult, seat: Seat) -> dict[str, Any]:
         ElectionDistrictId=unit,
         Name=f"{name} - {seat.region.name}" if seat.region else name,
         OtherCounts=[_typed("OtherCounts", GpUnitId=unit, Undervotes=seat.count.blank)],
-        VoteVariation="rcv" if ranked else "plurality",
-        NumberElected=1,
+        VoteVariation="rcv"
+        if ranked
+        else "plurality"
+        if result.election.conduct.seats is None
+        else "proportional",
+        NumberElected=seat.count.seats,
         VotesAllowed=len(seat.candidates) if ranked else 1,
     )
 
 
 def _status(result: ElectionResult, seat: Seat, one: CandidateDefinition) -> dict[str, str]:
-    if not result.final or seat.count.elected is None:
+    if not result.final or not seat.count.winners:
         return {}
-    won = seat.count.elected == str(one.id)
+    won = str(one.id) in seat.count.winners
     return {"PostElectionStatus": "winner" if won else "defeated"}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final
 
 from streams.elections.results import BROKEN_BY, ElectionResult, Seat
+from streams.elections.rounds import Count, fixed
 
 COLUMNS: Final = {
     "election_id": "number of the election",
@@ -16,9 +18,13 @@ COLUMNS: Final = {
     "candidate_id": "number of the candidate",
     "candidate_name": "name on the ballot",
     "party_code": "code of the candidate's party; empty: none",
-    "votes": "ballots that count for the candidate in this round",
+    "votes": "ballots that count for the candidate in this round; of a transferable vote in"
+    " decimal places",
     "transferred": "of these, ballots that came at the end of the round before",
-    "status": "elected, leading (the result is not final), eliminated in this round, or continuing",
+    "status": "elected here or before, leading (the same, and the result is not final),"
+    " eliminated in this round, or continuing",
+    "seats": "seats of the region",
+    "quota": "votes that elect, in a transferable vote; empty: another method",
     "active": "ballots that count for a candidate in this round",
     "exhausted": "ballots with marks that count for nobody in this round",
     "blank": "ballots without a mark",
@@ -33,7 +39,11 @@ def rows(result: ElectionResult) -> Iterator[dict[str, Any]]:
     for seat in result.seats:
         candidates = {str(one.id): one for one in seat.candidates}
         received: dict[str | None, int] = {}
+        count = seat.count
+        elected: set[str] = set()
         for one in seat.count.rounds:
+            elected.update(one.winners, filter(None, [one.elected]))
+            quota = None if one.transfer is None else one.transfer.quota
             for name, votes in one.votes:
                 candidate = candidates[name]
                 party = result.definitions.parties.get(candidate.party_id or 0)
@@ -47,15 +57,21 @@ def rows(result: ElectionResult) -> Iterator[dict[str, Any]]:
                     "candidate_id": candidate.id,
                     "candidate_name": candidate.name,
                     "party_code": party.code if party else None,
-                    "votes": votes,
-                    "transferred": received.get(name, 0),
-                    "status": won if one.elected == name else status,
-                    "active": one.active,
-                    "exhausted": one.exhausted,
-                    "blank": one.blank,
+                    "votes": _number(count, votes),
+                    "transferred": _number(count, received.get(name, 0)),
+                    "status": won if name in elected else status,
+                    "seats": count.seats,
+                    "quota": None if quota is None else _number(count, quota),
+                    "active": _number(count, one.active),
+                    "exhausted": _number(count, one.exhausted),
+                    "blank": _number(count, one.blank),
                     "final": result.final,
                 }
             received = dict(one.transfers)
+
+
+def _number(count: Count, value: int) -> int | Decimal:
+    return Decimal(value).scaleb(-count.places) if count.places else value
 
 
 def rounds(result: ElectionResult, seat: Seat) -> dict[str, Any]:
@@ -63,7 +79,12 @@ def rounds(result: ElectionResult, seat: Seat) -> dict[str, Any]:
     names = {str(one.id): one.name for one in seat.candidates}
 
     def shown(transfers: tuple[tuple[str | None, int], ...]) -> dict[str, str]:
-        return {"exhausted" if to is None else names[to]: str(number) for to, number in transfers}
+        return {"exhausted" if to is None else names[to]: text(n) for to, n in transfers}
+
+    def text(number: int) -> str:
+        return fixed(number, seat.count.places)
+
+    word = "elected" if result.final else "leading"
 
     return {
         "config": {
@@ -75,16 +96,13 @@ def rounds(result: ElectionResult, seat: Seat) -> dict[str, Any]:
         "results": [
             {
                 "round": one.number,
-                "tally": {names[name]: str(votes) for name, votes in one.votes},
-                "inactiveBallots": {str(why): str(number) for why, number in one.inactive},
+                "tally": {names[name]: text(votes) for name, votes in one.votes},
+                **({} if one.transfer is None else {"threshold": text(one.transfer.quota)}),
+                "inactiveBallots": {str(why): text(number) for why, number in one.inactive},
                 "tallyResults": [
                     *({"eliminated": names[name]} for name in one.eliminated),
                     *([{"transfers": shown(one.transfers)}] if one.transfers else []),
-                    *(
-                        [{"elected" if result.final else "leading": names[one.elected]}]
-                        if one.elected
-                        else []
-                    ),
+                    *({word: names[name]} for name in (one.elected, *one.winners) if name),
                 ],
                 "tie": None
                 if one.tie is None

@@ -76,7 +76,7 @@ class Count {
       count.hidden ? t("hiddenNote") : "", turnoutText(count.turnout), count.uncountable ? t("uncountable", count.uncountable) : ""].filter(Boolean).join(" ");
     count.seats.forEach((seat, n) => this.seats[n] && this.seats[n].update(seat, count.final));
     this.seed.textContent = count.seed_commitment ? t("seedOf", count.seed || t("notRevealed"), count.seed_commitment) : "";
-    if (count.seats.length > 1 && count.parties.some((p) => p.party_code)) this.parties.replaceChildren(partyTable(count));
+    if ((count.seats.length > 1 || count.seats.some((seat) => seat.seats > 1)) && count.parties.some((p) => p.party_code)) this.parties.replaceChildren(partyTable(count));
     for (const region of count.by_region) this.region(region, count.seats[0].candidates);
   }
 
@@ -108,15 +108,16 @@ class Seat {
   }
 
   update(seat, final) {
-    const won = final ? seat.elected : seat.leading;
+    const won = final ? seat.all_elected : seat.all_leading;
     const last = seat.rounds.at(-1);
-    const votes = this.ranked ? (last ? last.votes : {}) : Object.fromEntries(seat.candidates.map((c) => [c.candidate_id, c.votes]));
+    const votes = this.ranked ? numbers(last ? last.votes : {}) : Object.fromEntries(seat.candidates.map((c) => [c.candidate_id, c.votes]));
     const notes = Object.fromEntries(this.ranked ? seat.rounds.flatMap((r) => r.eliminations.map((name) => [name, t("outIn", r.round)])) : []);
     this.total.textContent = t("votes", seat.ballots);
     this.note.textContent = this.remarks(seat).join(" ");
     this.element.hidden = seat.outcome === "hidden";
-    this.bars.update(votes, { total: sum(votes), lead: won === null ? [] : [String(won)], word: t(final ? "elected" : "lead"), notes });
+    this.bars.update(votes, { total: sum(votes), lead: won.map(String), word: t(final ? "elected" : "lead"), notes });
     if (this.ranked && last) this.rounds.replaceChildren(this.details(seat));
+    if (seat.lists.length) this.rounds.replaceChildren(this.lists(seat, final));
   }
 
   // What a voter must know beside the figures: who does not stand any more, and why nobody is elected.
@@ -130,9 +131,15 @@ class Seat {
       withdrawn ? t("withdrawnVotes", withdrawn) : ""].filter(Boolean);
   }
 
+  lists(seat, final) {
+    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("parties") }, table(
+      [t("party"), [t("votes2")], [t(final ? "seats" : "leadsIn")]],
+      seat.lists.map((one) => [one.party_code || this.names[one.candidate_id] || one.list, [fmt(one.votes)], [fmt(final ? one.seats : one.leading)]])));
+  }
+
   details(seat) {
     const open = this.rounds.querySelector("details[open]") !== null;
-    const cells = (of) => seat.rounds.map((round) => [of(round) === undefined ? "" : fmt(of(round))]);
+    const cells = (of) => seat.rounds.map((round) => [of(round) === undefined ? "" : fmt(Number(of(round)))]);
     const rows = Object.keys(seat.rounds[0].votes).map((id) => [this.names[id], ...cells((round) => round.votes[id])]);
     rows.push([t("exhausted"), ...cells((round) => round.exhausted)]);
     const label = `${t("rounds")}: ${seat.region_name || t("national")}`;
@@ -141,6 +148,9 @@ class Seat {
         table([t("choice"), ...seat.rounds.map((round) => [t("round", round.round)])], rows)));
   }
 }
+
+// Votes of a transferable vote are text, since they have decimal places.
+const numbers = (votes) => Object.fromEntries(Object.entries(votes).map(([id, number]) => [id, Number(number)]));
 
 function partyTable(count) {
   const total = sum(count.parties.map((p) => p.votes));

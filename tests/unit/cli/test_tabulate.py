@@ -48,7 +48,7 @@ def ward(tmp_path: Path, text: str = WARD) -> str:
 def test_a_file_is_counted_without_a_service(tmp_path: Path) -> None:
     file = ward(tmp_path)
     found = run("election", "tabulate", file, "--by", "scottish")
-    assert (found["valid"], found["invalid"], found["withdrawn"]) == (23, 1, ["Dee"])
+    assert (found["ballots"], found["invalid"], found["withdrawn"]) == (24, 1, ["Dee"])
     first, second, _ = found["stages"]
     assert (first["quota"], first["elected"], first["surplus_of"]) == ("8.00000", ["Ann"], "Ann")
     assert second["votes"] == {"Ann": "8.00000", "Bob": "6.69227", "Cyd": "7.92305"}
