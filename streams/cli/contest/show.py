@@ -142,7 +142,9 @@ def _conduct(value: Any) -> str:
     if "drawn" in value:
         what = "elected" if value["elects"] else "eliminated"
         return f"of {', '.join(value['tied'])}: {value['drawn']} {what}"
-    return f"{value['choice']} ({value['reason']})"
+    if "choice" in value:
+        return f"{value['choice']} ({value['reason']})"
+    return ", ".join(f"{name.replace('_', ' ')} {_conduct(each)}" for name, each in value.items())
 
 
 def _state(one: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ def _seat(result: ElectionResult, seat: Seat) -> list[RenderableType]:
     title.stylize("bold")
     title.append(f"  {seat.ballots:,} ballots", style="not bold")
     if result.election.conduct.seats is not None:
-        title.append(f", {count.seats} seats", style="not bold")
+        title.append(f", {count.seats} {'seat' if count.seats == 1 else 'seats'}", style="not bold")
     # Whom the outcome is about.
     missed = () if count.missed is None else (count.missed,)
     about = count.awaits or count.tied or count.winners or missed

@@ -6,9 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from schemas.control import Conduct, ContestMethod, RankedContest, RankedRules
+from schemas.control import Conduct, ContestMethod, RankedContest, RankedRules, SeatRules
 from streams.core.contests import rules_fault
 from streams.elections.counting import instant_runoff
 from streams.elections.definitions import Definitions, ElectionsRefused, contest_of, merged, read
@@ -48,9 +49,27 @@ def test_how_an_election_is_held_stands_beside_its_rules(ranked: bool) -> None:
     assert ("overvote" in told) is ranked
 
 
+def test_several_seats_stand_beside_the_rules_too() -> None:
+    given = {"count_by": "stv_meek", "seats": {"10": 3}, "max_ranks": 5}
+    rules, conduct = read_rules(given, ranked=True)
+    assert conduct.seats == SeatRules("stv_meek", {"10": 3})
+    assert rules == msgspec.structs.replace(PRESETS["first_break"], max_ranks=5)
+    assert read_rules(json.dumps(shown(rules, conduct)), ranked=True) == (rules, conduct)
+
+
+def test_first_divisors_are_numbers() -> None:
+    given = {"count_by": "modified_sainte_lague", "seats": 9, "first_divisor": 1.2}
+    _, conduct = read_rules(given | {"threshold": "4 %"}, ranked=False)
+    assert conduct.seats == SeatRules("modified_sainte_lague", 9, "1/25", "6/5")
+    assert read_rules(shown(None, conduct), ranked=False) == (None, conduct)
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
+        ({"count_by": "hare"}, "need count_by and seats"),
+        ({"seats": 2}, "need count_by and seats"),
+        ({"seats": "two", "count_by": "hare"}, "seats"),
         ("main", "no rules 'main'; use default, maine"),
         ({"overvotes": "skip"}, "overvotes"),
         ({"max_ranks": "three"}, "max_ranks"),
