@@ -74,7 +74,7 @@ def command(
         )
     names, standing = known.names, known.standing()
     places = seats or layout.seats or 1
-    document = {
+    document: dict[str, Any] = {
         "file": str(file),
         "sha256": digest_of(file),
         "by": str(by),
