@@ -86,6 +86,7 @@ _CLI_TALLY = (
 )
 _CONTESTS = "tests/integration/test_contests.py::test_contests_from_draft_to_final"
 _CHECKPOINTS = "tests/integration/test_sink_proof.py::test_checkpoints_are_signed_by_commands"
+_RECEIPTS = "tests/integration/test_gateway_receipts.py::test_receipts_from_the_vote_to_its_proof"
 _AUDIT = "tests/unit/cli/test_audit.py::"
 _TABULATE = "tests/unit/cli/test_tabulate.py::test_a_file_is_counted_without_a_service"
 _ELECTIONS = "tests/integration/test_elections.py::test_elections_of_both_methods"
@@ -137,6 +138,8 @@ ELSEWHERE = {
     "scrutin audit sample": _AUDIT + "test_draws_of_a_manifest",
     "scrutin audit key": _CHECKPOINTS,
     "scrutin audit checkpoint": _CHECKPOINTS,
+    "scrutin audit receipt FILE": _RECEIPTS,
+    "scrutin audit receipt mine.json --key KEY --id RECEIPT --gateway URL": _RECEIPTS,
     "scrutin audit risk": _AUDIT + "test_the_risk_of_a_sample",
     "scrutin audit risk seen.csv --votes Ann=6000 --votes Bob=4000 --papers 10200": (
         _AUDIT + "test_the_risk_of_a_sample"

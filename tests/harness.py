@@ -35,7 +35,13 @@ from streams.settings.kafka_security import client
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-QUEUES = ("votes.validation", "votes.aggregation", "votes.review", "poll_vote_updates")
+QUEUES = (
+    "votes.validation",
+    "votes.aggregation",
+    "votes.review",
+    "poll_vote_updates",
+    "votes.receipts",
+)
 
 
 async def until(

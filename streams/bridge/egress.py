@@ -10,7 +10,15 @@ from schemas.votes import AdoptedVoteBatch, Malformed, Vote
 from streams.bridge.publisher import QueuePublisher
 from streams.bridge.sampling import Sampler
 from streams.core.records import Verdicts
-from streams.messages.outgoing import Publication, counted_votes, has_reviews, poll_updates, reviews
+from streams.intake.receipts import Receipts
+from streams.messages.outgoing import (
+    Publication,
+    counted_votes,
+    has_reviews,
+    poll_updates,
+    receipt_messages,
+    reviews,
+)
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
 from streams.runtime.metrics import BridgeMetrics
@@ -26,6 +34,10 @@ class Egress:
     """Publishes every accepted vote, for an external aggregator; None: no messages."""
     updates: QueuePublisher | None
     """Publishes every accepted poll vote, for an external poll service."""
+    receipts: QueuePublisher | None
+    """Publishes a receipt of every verdict."""
+    seal: Receipts
+    """Makes them."""
     sampler: Sampler
     """Selects the reviews to publish when there are very many."""
     metrics: BridgeMetrics
@@ -40,9 +52,12 @@ class Egress:
         rejected: list[Publication] = []
         counted: list[Publication] = []
         updates: list[Publication] = []
+        receipts: list[Publication] = []
+        of_all = (self.aggregation, self.updates, self.receipts)
+        reads_all = any(publisher is not None for publisher in of_all)
         for one in verdicts:
             wanted = self.review is not None and has_reviews(one.batch)
-            if not wanted and self.aggregation is None and self.updates is None:
+            if not wanted and not reads_all:
                 continue
             record = one.record()
             if record is None or isinstance(record, AdoptedVoteBatch):
@@ -54,13 +69,17 @@ class Egress:
                 counted += counted_votes(one.batch, record)
             if self.updates is not None:
                 updates += poll_updates(one.batch, record)
+            if self.receipts is not None:
+                receipts += receipt_messages(one.batch, record, self.seal.seal_item)
         if self.review is not None and rejected:
             await self.review.publish(rejected)
         if self.aggregation is not None and counted:
             await self.aggregation.publish(counted)
         if self.updates is not None and updates:
             await self.updates.publish(updates)
-        if rejected or counted or updates:
+        if self.receipts is not None and receipts:
+            await self.receipts.publish(receipts)
+        if rejected or counted or updates or receipts:
             failpoints.at(Point.AFTER_CONFIRM)
 
     def _admits(self, item: Vote | Malformed, rejection: Rejection, ingest_ms: int) -> bool:
@@ -71,6 +90,6 @@ class Egress:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for publisher in (self.review, self.aggregation, self.updates):
+        for publisher in (self.review, self.aggregation, self.updates, self.receipts):
             if publisher is not None:
                 await publisher.aclose()

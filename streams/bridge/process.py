@@ -37,6 +37,7 @@ from streams.intake.assembly import Intake, first_error
 from streams.intake.control_reader import ControlReader
 from streams.intake.ingress import Ingress
 from streams.intake.pause import PauseController
+from streams.intake.receipts import Receipts
 from streams.intake.roll import TableRoll
 from streams.messages.outgoing import POLL_EXCHANGE, POLL_ROUTING_KEY
 from streams.runtime import failpoints
@@ -45,7 +46,14 @@ from streams.runtime.outages import OutageTracker, Retry, Service
 from streams.runtime.status_server import StatusServer
 from streams.runtime.stopping import stop_on_signals
 from streams.settings.processes import BridgeConfig
-from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, QueuesConfig
+from streams.settings.queues import (
+    AGGREGATION,
+    POLL_UPDATES,
+    RECEIPTS,
+    REVIEW,
+    VALIDATION,
+    QueuesConfig,
+)
 
 if TYPE_CHECKING:
     from streams.bridge.tally_queues import TallyQueues
@@ -271,6 +279,8 @@ class Bridge:
             review=publisher(REVIEW),
             aggregation=publisher(AGGREGATION),
             updates=publisher(POLL_UPDATES),
+            receipts=publisher(RECEIPTS),
+            seal=Receipts(self._config.intake.secret.encode()),
             sampler=Sampler(self._config.reviews_per_minute),
             metrics=self._metrics,
         )

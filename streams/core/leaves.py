@@ -91,7 +91,12 @@ def opening_of(item: Vote | Malformed, weight: int = 1) -> bytes:
     """What a leaf commits to: choice and weight, or the digest of a malformed message."""
     if not isinstance(item, Vote):
         return item.sha256
-    return item.choice.encode() + (b"" if weight == 1 else b"\0weight=%d" % weight)
+    return encode_opening(item.choice, weight)
+
+
+def encode_opening(choice: str, weight: int) -> bytes:
+    """The opening of a vote."""
+    return choice.encode() + (b"" if weight == 1 else b"\0weight=%d" % weight)
 
 
 def leaf_hashes(secret: bytes, verdicts: VerdictBatch, batch: VoteBatch) -> list[bytes]:

@@ -26,6 +26,7 @@ from streams.gateway.handlers.pages import page_handlers
 from streams.gateway.handlers.poll_views import Cards, PollViews
 from streams.gateway.handlers.poll_votes import poll_vote_calls
 from streams.gateway.handlers.polls import poll_editing_handlers, poll_handlers
+from streams.gateway.handlers.proof import proof_handlers
 from streams.gateway.handlers.results import result_handlers
 from streams.gateway.handlers.status import health_handlers, status_handlers
 from streams.gateway.handlers.submit import RollLookup, VoteLimits, VoteSubmitter
@@ -35,7 +36,6 @@ from streams.gateway.kafka_sink import VoteLog
 from streams.gateway.notices import NoticeFeed
 from streams.gateway.poll_store import Polls
 from streams.gateway.rabbitmq_sink import VoteQueue
-from streams.gateway.receipts import Receipts
 from streams.gateway.shared_results import SharedResults
 from streams.gateway.store import (
     LIVE_CONNECTIONS,
@@ -51,6 +51,7 @@ from streams.gateway.vote_calls import VoteCall
 from streams.gateway.vote_sink import VoteSink
 from streams.gateway.voters import Voters
 from streams.inspect.lag import measure
+from streams.intake.receipts import Receipts
 from streams.runtime.metrics import GatewayMetrics, expose_health
 from streams.runtime.outages import OutageTracker, Retry, Service
 from streams.runtime.zones import zone_of
@@ -190,6 +191,7 @@ def handlers_and_calls(
             *status_handlers(ready=ready, registry=metrics.registry),
             *health_handlers(sink=sink, sink_name=config.confirm, store=store, redis=redis),
             *receipt_handlers(receipts=receipts, store=reads),
+            *proof_handlers(receipts=receipts, store=reads, config=config.proof),
             *result_handlers(store=reads, polls=shown, zone=zone),
             *election_handlers(store=reads),
             *contest_handlers(results=SharedResults(reads, subscriptions)),

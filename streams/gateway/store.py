@@ -16,7 +16,7 @@ from streams.core.rows import moment
 from streams.errors import ServiceUnavailable
 from streams.gateway.batch_lookup import Lookups
 from streams.gateway.contest_feed import ContestStanding
-from streams.gateway.receipts import Submission
+from streams.intake.receipts import Submission
 from streams.settings.configs import PostgresConfig
 
 MAX_POINTS: Final = 500

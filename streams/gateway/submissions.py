@@ -17,7 +17,7 @@ from streams.core import ranking
 from streams.core.keys import ELECTION_PREFIX, normalise_hash, stored_hash
 from streams.core.polls import POLL_PREFIX
 from streams.core.texts import is_plain
-from streams.gateway.receipts import Submission
+from streams.intake.receipts import Submission
 from streams.messages.decode import identity_of
 from streams.messages.fields import MAX_HASH_BYTES, MAX_ID_BYTES
 from streams.messages.timestamps import format_us

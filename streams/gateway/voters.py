@@ -17,8 +17,8 @@ import msgspec
 from schemas.votes import Kind
 from streams.core.keys import normalise_hash, stored_hash
 from streams.core.polls import POLL_PREFIX, Who, keyed_hash, name_hash, sign
-from streams.gateway.receipts import Submission
 from streams.gateway.submissions import Outgoing
+from streams.intake.receipts import Submission
 from streams.messages.decode import identity_of
 from streams.messages.timestamps import format_us
 

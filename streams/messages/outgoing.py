@@ -55,6 +55,19 @@ class CountedVote(msgspec.Struct, frozen=True):
     election_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class ReceiptMessage(msgspec.Struct, frozen=True):
+    """The message on `votes.receipts`."""
+
+    identity: str
+    """Of the message that was sent: BLAKE2b, 16 bytes, of (`message_id`, body) in hexadecimal; see
+    proof/SPECIFICATION.md, section 3."""
+    status: str
+    """`accepted`, `invalid`, `duplicate` or `malformed`."""
+    reason: str
+    receipt: str
+    """For `GET /votes/{receipt}` and `GET /v2/receipts/{receipt}`; it is the voter's alone."""
+
+
 class PollUpdate(msgspec.Struct, frozen=True):
     """One more vote in a poll, as external poll services read it."""
 
@@ -120,6 +133,31 @@ def poll_updates(verdicts: VerdictBatch, record: VoteBatch) -> list[Publication]
         kept = {} if vote.metadata is None else msgspec.json.decode(vote.metadata)
         update = PollUpdate(str(kept.get("voter_name", "")), int(poll), int(vote.choice))
         found.append(Publication(message_id_of(vote.identity, "counted", 0), _encode(update)))
+    return found
+
+
+def receipt_messages(
+    verdicts: VerdictBatch, record: VoteBatch, seal: Callable[[Vote | Malformed], str]
+) -> list[Publication]:
+    """One receipt for every verdict.
+
+    Args:
+        verdicts: as read.
+        record: its input record, decoded.
+        seal: makes the receipt of an item.
+    """
+    rejections = {rejection.index: rejection for rejection in verdicts.rejections}
+    found = []
+    items: list[Vote | Malformed] = [*record.votes, *record.malformed]
+    for index, item in enumerate(items):
+        rejection = rejections.get(index)
+        status, reason = (rejection.status, rejection.reason) if rejection else ("accepted", "")
+        if status in UNREPORTED:
+            continue
+        message = ReceiptMessage(item.identity.hex(), status, reason, seal(item))
+        attempt = rejection.attempt if rejection else 0
+        name = message_id_of(item.identity, f"receipt {status}", attempt)
+        found.append(Publication(name, _encode(message)))
     return found
 
 

@@ -16,6 +16,7 @@ from streams.core.merkle import (
     extend,
     inclusion_ranges,
     join,
+    leaf_hash,
     perfect,
     root_of,
 )
@@ -33,6 +34,9 @@ from streams.proof.notes import BadNote, Signer, Verifier, sign
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(1546088790)"
 _LATEST: Final = "SELECT size, peaks, note FROM proof_checkpoints ORDER BY size DESC LIMIT 1"
+_BETWEEN: Final = """
+SELECT note FROM proof_checkpoints WHERE size > $1 AND size <= $2 ORDER BY size
+"""
 _TREES: Final = """
 SELECT partition, log_id, source_offset, epoch, tree_size, tree_peaks FROM sink_offsets ORDER BY 1
 """
@@ -171,6 +175,30 @@ async def _node(connection: asyncpg.Connection, partition: int, level: int, numb
     if len(hashes) != end - start:
         raise BadNote(f"leaves of partition {partition} are missing in the database")
     return root_of(extend(0, b"", hashes)[0])
+
+
+async def statement_path(
+    connection: Any, first: int, second: int, hashes: list[bytes]
+) -> list[bytes]:
+    """The proof that the tree of statements continues a smaller one.
+
+    Args:
+        connection: to the database.
+        first: the smaller size.
+        second: the larger size.
+        hashes: of the statements that were read before; it grows.
+
+    Raises:
+        BadNote: there are not as many.
+    """
+    for row in await connection.fetch(_BETWEEN, len(hashes), second):
+        hashes.append(leaf_hash(Checkpoint.parse(row["note"]).text.encode()))
+    if len(hashes) < second:
+        raise BadNote(f"there are {len(hashes)} checkpoints")
+    return [
+        root_of(extend(0, b"", hashes[start:end])[0])
+        for start, end in consistency_ranges(first, second)
+    ]
 
 
 async def latest_checkpoint(connection: Any) -> Checkpoint | None:

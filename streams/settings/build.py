@@ -15,6 +15,7 @@ from streams.settings.processes import (
     HostConfig,
     HttpConfig,
     IntakeConfig,
+    ProofConfig,
     TallyConfig,
     TallyWorkerConfig,
     ThrottleConfig,
@@ -117,6 +118,7 @@ def gateway_config(settings: Settings) -> GatewayConfig:
         http=http_config(settings),
         throttle=ThrottleConfig(**limits),
         tally=tally_config(settings),
+        proof=ProofConfig(settings.proof_secret.get_secret_value(), settings.openings),
     )
 
 

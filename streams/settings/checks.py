@@ -8,9 +8,10 @@ from streams.errors import SettingsError
 from streams.runtime import failpoints
 from streams.settings.queues import (
     AGGREGATION,
+    EGRESS,
     INGRESS,
     POLL_UPDATES,
-    REVIEW,
+    RECEIPTS,
     TALLY_QUEUES,
     VALIDATION,
 )
@@ -35,28 +36,7 @@ def _refuse(what: str, variable: str, todo: str) -> NoReturn:
 
 def check_queues(settings: Settings) -> None:
     """Refuse unknown queues, and queues that would be both read and written."""
-    for name in settings.ingress:
-        if name not in INGRESS:
-            _refuse(
-                f"{name!r} is not an ingress queue",
-                "SCRUTIN_INGRESS",
-                f"Use {VALIDATION}, {AGGREGATION} or {POLL_UPDATES}; a *_QUEUE setting renames"
-                " them",
-            )
-    for name in settings.egress:
-        if name not in {REVIEW, AGGREGATION, POLL_UPDATES}:
-            _refuse(
-                f"{name!r} is not an egress queue",
-                "SCRUTIN_EGRESS",
-                f"Use {REVIEW}, {AGGREGATION} or {POLL_UPDATES}; a *_QUEUE setting renames them",
-            )
-    for name in settings.tally_queues:
-        if name not in TALLY_QUEUES:
-            _refuse(
-                f"{name!r} is not a queue for tally commands",
-                "SCRUTIN_TALLY_QUEUES",
-                f"Use {', '.join(TALLY_QUEUES)}",
-            )
+    _check_names(settings)
     deployed = {*settings.queues.deployed.values(), *settings.tally_queues}
     for name in settings.queues.arguments:
         if name not in deployed:
@@ -85,12 +65,43 @@ def check_queues(settings: Settings) -> None:
             "SCRUTIN_INGRESS, SCRUTIN_SECRET",
             "Set SCRUTIN_SECRET to the same value as the gateways",
         )
+    if RECEIPTS in settings.egress and not settings.secret.get_secret_value():
+        _refuse(
+            f"{RECEIPTS} carries receipts, which gateways open by a secret",
+            "SCRUTIN_EGRESS, SCRUTIN_SECRET",
+            "Set SCRUTIN_SECRET to the same value as the gateways",
+        )
     if AGGREGATION in settings.egress and settings.sink != "off":
         _refuse(
             f"{AGGREGATION} as egress feeds another aggregator while Scrutin's own sink is on",
             "SCRUTIN_EGRESS",
             f"Set SCRUTIN_SINK=off or remove {AGGREGATION} from the list",
         )
+
+
+def _check_names(settings: Settings) -> None:
+    for name in settings.ingress:
+        if name not in INGRESS:
+            _refuse(
+                f"{name!r} is not an ingress queue",
+                "SCRUTIN_INGRESS",
+                f"Use {VALIDATION}, {AGGREGATION} or {POLL_UPDATES}; a *_QUEUE setting renames"
+                " them",
+            )
+    for name in settings.egress:
+        if name not in EGRESS:
+            _refuse(
+                f"{name!r} is not an egress queue",
+                "SCRUTIN_EGRESS",
+                f"Use {', '.join(EGRESS)}; a *_QUEUE setting renames them",
+            )
+    for name in settings.tally_queues:
+        if name not in TALLY_QUEUES:
+            _refuse(
+                f"{name!r} is not a queue for tally commands",
+                "SCRUTIN_TALLY_QUEUES",
+                f"Use {', '.join(TALLY_QUEUES)}",
+            )
 
 
 def check_services(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from streams.settings.configs import KafkaConfig, PostgresConfig, RetryPolicy
 from streams.settings.queues import (
     AGGREGATION,
     POLL_UPDATES,
+    RECEIPTS,
     REVIEW,
     VALIDATION,
     QueuesConfig,
@@ -145,6 +146,10 @@ class Settings(ServiceSettings):
     proof_secret: SecretStr = variable("SCRUTIN_PROOF_SECRET", default="")
     """Secret of the proof's salts, 32 characters or more; it cannot change while a count lasts;
     empty = who knows all of a voter's message can find the choice in the published proof."""
+
+    openings: Literal["withheld", "voter", "public"] = variable("SCRUTIN_OPENINGS", default="voter")
+    """Which receipts over HTTP say how a voter voted: `withheld` = none, `voter` = those that a
+    voter asks for, `public` = all, for laws whose votes are public."""
 
     # Gateway
     secret: SecretStr = variable("SCRUTIN_SECRET", default="")
@@ -344,6 +349,7 @@ class Settings(ServiceSettings):
                 AGGREGATION: self.aggregation_queue,
                 REVIEW: self.review_queue,
                 POLL_UPDATES: self.poll_updates_queue,
+                RECEIPTS: self.receipts_queue,
             },
             ingress=self.ingress,
             egress=self.egress,

@@ -168,6 +168,16 @@ class ThrottleConfig:
 
 
 @dataclass(frozen=True)
+class ProofConfig:
+    """How the gateway answers for the proof."""
+
+    secret: str = field(repr=False)
+    """Of the proof's salts; may be empty."""
+    openings: Literal["withheld", "voter", "public"]
+    """Which receipts say how a voter voted."""
+
+
+@dataclass(frozen=True)
 class GatewayConfig:
     """A gateway for HTTP and WebSockets."""
 
@@ -175,6 +185,7 @@ class GatewayConfig:
     http: HttpConfig
     throttle: ThrottleConfig
     tally: TallyConfig
+    proof: ProofConfig
     api_keys: tuple[str, ...] = field(repr=False)
     """Hex SHA-256 digests of API keys accepted in polls restricted to key holders."""
     tally_api_keys: tuple[str, ...] = field(repr=False)

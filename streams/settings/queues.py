@@ -12,10 +12,14 @@ AGGREGATION: Final = "votes.aggregation"
 REVIEW: Final = "votes.review"
 POLL_UPDATES: Final = "poll_vote_updates"
 """Votes in polls by name, as the replaced services exchanged them."""
+RECEIPTS: Final = "votes.receipts"
+"""A receipt of every verdict, for those who sent the votes."""
 VOTES_EXCHANGE: Final = "votes.exchange"
 """Where clients of the replaced API publish. None of them binds a queue to it."""
 INGRESS: Final = (VALIDATION, AGGREGATION, POLL_UPDATES)
 """Queues of votes that a bridge can read."""
+EGRESS: Final = (REVIEW, AGGREGATION, POLL_UPDATES, RECEIPTS)
+"""Queues that a bridge can write."""
 TALLY_QUEUES: Final = (
     "tally.creation.queue",
     "partial.decryption.queue",

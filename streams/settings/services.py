@@ -10,7 +10,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streams.settings.configs import RabbitConfig, RedisConfig, TlsConfig
 from streams.settings.kafka_security import Mechanism, Protocol, Security
-from streams.settings.queues import AGGREGATION, POLL_UPDATES, REVIEW, VALIDATION, parse_arguments
+from streams.settings.queues import (
+    AGGREGATION,
+    POLL_UPDATES,
+    RECEIPTS,
+    REVIEW,
+    VALIDATION,
+    parse_arguments,
+)
 
 Names = Annotated[tuple[str, ...], NoDecode, Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -55,6 +62,8 @@ class ServiceSettings(BaseSettings):
     """Queue of votes that were not counted."""
     poll_updates_queue: str = variable("POLL_UPDATES_QUEUE", default=POLL_UPDATES)
     """Queue of votes in polls, bound to the exchange `poll_updates`."""
+    receipts_queue: str = variable("RECEIPTS_QUEUE", default=RECEIPTS)
+    """Queue of receipts of all verdicts, if SCRUTIN_EGRESS lists it."""
     queue_arguments: Annotated[tuple[str, ...], NoDecode] = variable(
         "SCRUTIN_QUEUE_ARGUMENTS", default=""
     )

@@ -15,7 +15,7 @@ import pytest
 
 from streams.core.rows import moment
 from streams.devstack import Stack
-from streams.gateway.receipts import Receipts
+from streams.intake.receipts import Receipts
 from tests.faults.services import NotPossibleHere, Rabbit
 from tests.harness import database, metrics, until
 from tests.integration.gateway_harness import (

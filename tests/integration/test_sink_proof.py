@@ -165,7 +165,7 @@ async def test_checkpoints_are_signed_by_commands(
     file = str(tmp_path / "log.key")
     made = await asyncio.to_thread(CliRunner().invoke, app, ["audit", "key", "example.org", file])
     assert made.exit_code == 0, made.output
-    words = ["audit", "checkpoint", "--key", file, "--out", str(tmp_path)]
+    words = ["audit", "checkpoint", "--key", file, "--every", "0", "--out", str(tmp_path)]
     signed = await asyncio.to_thread(CliRunner().invoke, app, words)
     assert signed.exit_code == 0, signed.output
     checkpoint = Checkpoint.parse((tmp_path / "1.txt").read_text(encoding="utf-8"))

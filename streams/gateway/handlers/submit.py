@@ -13,10 +13,10 @@ from streams.adapters.redis.roll import VALID_HASHES
 from streams.errors import ServiceUnavailable
 from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem, Unavailable
-from streams.gateway.receipts import Receipts
 from streams.gateway.submissions import Faulty, Outgoing, RequestClock
 from streams.gateway.throttle import Attempt, Throttle
 from streams.gateway.vote_sink import Unconfirmed, VoteSink
+from streams.intake.receipts import Receipts
 from streams.runtime.metrics import GatewayMetrics
 
 

@@ -20,7 +20,6 @@ from streams.gateway.handlers.submit import (
     faulty,
 )
 from streams.gateway.problems import Problem
-from streams.gateway.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt, Receipts
 from streams.gateway.store import Store, VoteStatus
 from streams.gateway.submissions import (
     Faulty,
@@ -33,6 +32,7 @@ from streams.gateway.submissions import (
     sized,
 )
 from streams.gateway.vote_calls import VoteCall
+from streams.intake.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt, Receipts
 from streams.messages.ranked_ballots import RANKED_METHODS
 
 WINDOW_CACHE_S: Final = 1.0

@@ -27,8 +27,8 @@ from streams.core.polls import poll_key
 from streams.errors import ScrutinError, SettingsError
 from streams.gateway.handlers.poll_forms import bounded, number_of
 from streams.gateway.problems import Problem
-from streams.gateway.receipts import BadReceipt, Receipts
 from streams.gateway.submissions import Faulty, candidate_vote, law_hashes, law_vote
+from streams.intake.receipts import BadReceipt, Receipts
 from streams.messages.decode import Decoded, decode
 from streams.runtime.status_server import StatusServer
 from streams.settings.queues import POLL_UPDATES, TALLY_QUEUES

@@ -12,7 +12,6 @@ from schemas.votes import Kind, Vote
 from streams.core.keys import ELECTION_PREFIX, stored_hash, voter_key
 from streams.core.polls import POLL_PREFIX
 from streams.core.texts import is_plain
-from streams.gateway.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt, Receipts, Submission
 from streams.gateway.store import MAX_POINTS, STEPS_S, fate_of, step_for
 from streams.gateway.submissions import (
     Faulty,
@@ -23,6 +22,7 @@ from streams.gateway.submissions import (
     law_vote,
     person_of,
 )
+from streams.intake.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt, Receipts, Submission
 from streams.messages.decode import decode
 from streams.messages.fields import MAX_HASH_BYTES
 from streams.messages.timestamps import MAX_TIMESTAMP_US

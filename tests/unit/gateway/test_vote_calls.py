@@ -25,9 +25,9 @@ from streams.gateway.handlers.poll_votes import poll_vote_calls
 from streams.gateway.handlers.submit import VoteLimits, VoteSubmitter
 from streams.gateway.poll_store import Card
 from streams.gateway.problems import unreadable_body
-from streams.gateway.receipts import Receipts
 from streams.gateway.throttle import Attempt
 from streams.gateway.voters import Voters
+from streams.intake.receipts import Receipts
 from streams.runtime.metrics import GatewayMetrics
 
 MAX_BODY_BYTES = 8000

@@ -24,6 +24,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "aggregation_queue": ("a", "a"),
     "review_queue": ("r", "r"),
     "poll_updates_queue": ("p", "p"),
+    "receipts_queue": ("rc", "rc"),
     "rabbitmq_management_url": ("http://mq:1", "http://mq:1"),
     "postgres_host": ("pg", "pg"),
     "postgres_port": ("5433", 5433),
@@ -52,6 +53,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "confirm": ("kafka", "kafka"),
     "secret": ("s" * 32, "s" * 32),
     "proof_secret": ("p" * 32, "p" * 32),
+    "openings": ("public", "public"),
     "cors_origins": (
         "https://a.example, https://b.example",
         ("https://a.example", "https://b.example"),

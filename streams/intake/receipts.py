@@ -17,7 +17,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from streams.core.keys import ELECTION_PREFIX
+from schemas.votes import Malformed, Vote
+from streams.core.keys import ELECTION_PREFIX, stored_hash
 from streams.messages.decode import IDENTITY_BYTES
 from streams.messages.fields import MAX_HASH_BYTES, MAX_ID_BYTES
 from streams.messages.timestamps import MAX_TIMESTAMP_US
@@ -72,6 +73,13 @@ class Receipts:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, msgspec.msgpack.encode(submission), _PURPOSE)
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+
+    def seal_item(self, item: Vote | Malformed) -> str:
+        """The receipt of an item of the log."""
+        if not isinstance(item, Vote):
+            return self.seal(Submission("", 0, item.identity, ""))
+        stored = stored_hash(item.hash, item.contest, item.kind)
+        return self.seal(Submission(stored, item.timestamp_us, item.identity, item.contest))
 
     def open(self, receipt: str) -> Submission:
         """The submission in a receipt.

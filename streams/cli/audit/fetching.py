@@ -1,0 +1,54 @@
+"""HTTP for auditors: a document from a gateway, or a document to anybody's address."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+
+from streams.errors import ServiceUnavailable
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0)
+
+
+async def fetch(url: str) -> tuple[int, bytes]:
+    """Status and body of an address.
+
+    Raises:
+        ServiceUnavailable: it does not answer, or without end.
+    """
+    return await _ask("GET", url, None)
+
+
+async def post(url: str, text: str) -> None:
+    """Send a text to an address.
+
+    Raises:
+        ServiceUnavailable: it does not answer, or does not take it.
+    """
+    status, _ = await _ask("POST", url, text.encode())
+    if status >= 300:
+        raise _failed(url, f"status {status}")
+
+
+async def _ask(method: str, url: str, body: bytes | None) -> tuple[int, bytes]:
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+            session.request(method, url, data=body) as answer,
+        ):
+            found = bytearray()
+            async for part in answer.content.iter_any():
+                found += part
+                if len(found) > MAX_BYTES:
+                    raise _failed(url, "its answer has no end")
+            return answer.status, bytes(found)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise _failed(url, type(error).__name__) from error
+
+
+def _failed(url: str, why: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"The address does not answer as it should: {why}", where={"address": url}
+    )
