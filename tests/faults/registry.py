@@ -74,7 +74,7 @@ class Scenario:
     """Longest time without progress before all is counted."""
     votes: int | None = None
     """Instead of the number that goes with `heavy`."""
-    assembly: bool = False
+    assembly: bool = True
     """Some votes have rankings and weights, or replace earlier ones."""
     priorities: bool = False
     """Messages have priorities from 0 to 9, as their voters' clients please."""

@@ -27,6 +27,7 @@ DRAIN_S = 15.0
 @scenario(
     GROUP,
     votes=VOTES,
+    assembly=False,
     rate=RATE,
     drain_s=DRAIN_S,
     around=broken("ack_before_kafka"),
@@ -50,6 +51,7 @@ async def broken_acknowledged_before_kafka(world: World) -> None:
 @scenario(
     GROUP,
     votes=VOTES,
+    assembly=False,
     rate=RATE,
     drain_s=DRAIN_S,
     around=broken("no_fence", proxied_postgres),
@@ -65,6 +67,7 @@ async def broken_without_fence(world: World) -> None:
 @scenario(
     GROUP,
     votes=VOTES,
+    assembly=False,
     rate=RATE,
     drain_s=DRAIN_S,
     around=broken("changelog_after_verdict"),
@@ -79,6 +82,7 @@ async def broken_changelog_after_verdict(world: World) -> None:
 @scenario(
     GROUP,
     votes=VOTES,
+    assembly=False,
     rate=RATE,
     drain_s=DRAIN_S,
     around=broken("no_redelivery_identity"),
@@ -92,6 +96,7 @@ async def broken_without_identity(world: World) -> None:
 @scenario(
     GROUP,
     votes=VOTES,
+    assembly=False,
     rate=RATE,
     drain_s=DRAIN_S,
     around=broken("takes_in_outages", queue_of(LIMITED, accepted=True)),

@@ -42,7 +42,7 @@ async def bridge_killed(world: World) -> None:
     await killed(world, world.bridges[0])
 
 
-@scenario("kill", short=True, rate=400, short_votes=7000, assembly=True)
+@scenario("kill", short=True, rate=400, short_votes=7000)
 async def processes_in_turn(world: World) -> None:
     """A worker is killed, a bridge too, a worker ended, and one frozen beyond its session."""
     first, second, third = world.workers
@@ -66,7 +66,7 @@ async def while_voting(world: World, strike: Callable[[], Awaitable[None]]) -> N
         await world.restart_all()
 
 
-@scenario("kill", heavy=True, rate=1500, assembly=True)
+@scenario("kill", heavy=True, rate=1500)
 async def random_kills(world: World) -> None:
     """Workers and bridges are killed at random, one every 5 to 20 s."""
 
