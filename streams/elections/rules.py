@@ -32,9 +32,11 @@ PRESETS: Final = {
     ),
     # An over-voted rank is passed over; candidates who cannot catch up go together.
     "minneapolis": RankedRules(max_ranks=3, batch_elimination=True, tie_break=TieBreak.LOT),
+    # Candidates who cannot be elected any more go together, until two remain.
     "new_york_city": RankedRules(
         overvote=Overvote.EXHAUST,
         max_ranks=5,
+        batch_elimination=True,
         until_two_remain=True,
         tie_break=TieBreak.EARLIEST_ROUND,
     ),
