@@ -11,9 +11,10 @@ import pytest
 
 from schemas.control import Conduct, ContestMethod, RankedContest, RankedRules, SeatRules
 from streams.core.contests import rules_fault
+from streams.core.ranking import Ranking
 from streams.elections.counting import instant_runoff
 from streams.elections.definitions import Definitions, ElectionsRefused, contest_of, merged, read
-from streams.elections.rounds import DEFAULT_RULES
+from streams.elections.rounds import DEFAULT_RULES, Inactive
 from streams.elections.rules import CONDUCT_SETTINGS, PRESETS, read_rules, shown
 
 PLAIN = Conduct()
@@ -134,6 +135,28 @@ def test_irelands_president_of_1990_as_published() -> None:
         robinson,
     )
     assert second.exhausted == 25_548
+
+
+def test_new_york_city_as_the_charter_says() -> None:
+    """By hand: five ranks, over-votes end a ballot, skipped ranks do not, batches, two remain."""
+    ballots: dict[Ranking, int] = {
+        ("A",): 9,
+        ("B", "A"): 8,
+        ("C", "B"): 2,
+        ("", "", "C", "B"): 1,
+        ("D", "A=B", "B"): 1,
+        ("=", "A"): 1,
+        # The sixth rank does not count.
+        ("E", "D", "C", "", "", "B"): 1,
+    }
+    count = instant_runoff("ABCDE", ballots, rules=PRESETS["new_york_city"])
+    first, last = count.rounds
+    assert dict(first.votes) == {"A": 9, "B": 8, "C": 3, "D": 1, "E": 1}
+    # C, D and E have five votes together, fewer than B.
+    assert sorted(first.eliminated) == ["C", "D", "E"]
+    assert (dict(last.votes), last.elected) == ({"B": 11, "A": 9}, "B")
+    gone = {reason: number for reason, number in last.inactive if number}
+    assert gone == {Inactive.OVERVOTE: 2, Inactive.CHOICES: 1}
 
 
 def test_the_documentation_has_every_setting_with_a_test_that_exists() -> None:

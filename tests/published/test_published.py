@@ -1,0 +1,175 @@
+"""Readers of published contests, on small files written for this test."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zipfile
+from collections import Counter
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import pytest
+
+from tests.published import sources
+from tests.published.contests import Contest, rebuilt
+
+
+def workbook(path: Path, rows: list[list[str]]) -> Path:
+    """A workbook whose texts are shared, and whose numbers and empty cells are not."""
+    texts = sorted({cell for row in rows for cell in row if cell and not _number(cell)})
+    lines = []
+    for number, row in enumerate(rows, 1):
+        cells = [
+            f'<c r="{chr(65 + place)}{number}"><v>{cell}</v></c>'
+            if _number(cell)
+            else f'<c r="{chr(65 + place)}{number}" t="s"><v>{texts.index(cell)}</v></c>'
+            for place, cell in enumerate(row)
+            if cell
+        ]
+        lines.append(f'<row r="{number}">{"".join(cells)}</row>')
+    kind = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    strings = "".join(f"<si><t>{escape(text)}</t></si>" for text in texts)
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr("xl/sharedStrings.xml", f"<sst {kind}>{strings}</sst>")
+        body = f"<worksheet {kind}><sheetData>{''.join(lines)}</sheetData></worksheet>"
+        book.writestr("xl/worksheets/sheet1.xml", body)
+    return path
+
+
+def _number(cell: str) -> bool:
+    return cell.replace(".", "").isdecimal()
+
+
+CAST = [
+    ["Precinct", "1", "2", "3", "COUNT"],
+    *[["W-1", "ANN LEE", "undervote", "undervote", "1"]] * 5,
+    *[["W-1", "BO O'DEA JR.", "", "overvote", "1"]] * 4,
+    *[["W-2", "overvote", "CY", "ANN LEE", "1"]] * 2,
+    ["W-2", "UWI", "BO O'DEA JR.", "", "1"],
+    ["W-2", "undervote", "undervote", "undervote", "1"],
+]
+
+
+def test_minneapolis_two_workbooks(tmp_path: Path) -> None:
+    rounds = [
+        ["Total votes:", "12"],
+        ["Candidate", "Round 1", "Round 2", "Round 2", "Round 3", "Round 3", "Share"],
+        ["Ann Lee", "5", "0", "5", "2", "7", "0.58"],
+        ['Bo "O\'Dea" Jr', "4", "1", "5", "0", "5", "0.42"],
+        ["Cy", "2", "0", "2", "", "", ""],
+        ["Undeclared Write-ins", "1", "", "0", "", "0", ""],
+        ["Exhausted", "", "0", "0", "0", "0", ""],
+        ["TOTAL", "12"],
+    ]
+    contest = sources.minneapolis(
+        workbook(tmp_path / "cast.xlsx", CAST), workbook(tmp_path / "rounds.xlsx", rounds)
+    )
+    assert contest.ballots.total() == 13
+    assert contest.ballots[("=", "3", "1")] == 2
+    assert contest.difference(contest.counted()) == ""
+    # The first difference is named.
+    assert contest.difference(contest.counted()[:2]) == "2 rounds, published 3"
+    other = [contest.rounds[0] | {"1": 6}, *contest.rounds[1:]]
+    assert contest.difference(other) == "round 1: ANN LEE has 6, published 5"
+
+
+def test_rctab_folder(tmp_path: Path) -> None:
+    workbook(tmp_path / "x_cvr.xlsx", [["", "r1", "r2"], ["", "Ann", "B."], ["", "Bo", "Ann"]])
+    config = {
+        "outputSettings": {"contestName": "Small"},
+        "cvrFileSources": [{"firstVoteColumnIndex": "2", "firstVoteRowIndex": "2"}],
+        "candidates": [{"name": "Ann"}, {"name": "Bo", "aliases": ["B."]}],
+        "rules": {
+            "overvoteRule": "alwaysSkipToNextRank",
+            "maxSkippedRanksAllowed": "unlimited",
+            "maxRankingsAllowed": "1",
+            "batchElimination": False,
+            "minimumVoteThreshold": "",
+            "continueUntilTwoCandidatesRemain": False,
+            "exhaustOnDuplicateCandidate": False,
+        },
+    }
+    report = {"results": [{"tally": {"Ann": "1", "Bo": "1"}}]}
+    (tmp_path / "x_config.json").write_text(json.dumps(config))
+    (tmp_path / "x_expected_detailed_report.json").write_text(json.dumps(report))
+    contest = sources.rctab(tmp_path)
+    assert contest.ballots == {("1",): 1, ("2",): 1}
+    assert (contest.rules["overvote"], contest.rounds) == (
+        "always_skip_to_next_rank",
+        ({"1": 1, "2": 1},),
+    )
+
+
+def test_maine_letters(tmp_path: Path) -> None:
+    (file := tmp_path / "votes.dat").write_text("GBHUU\nPUUUU\nOBUUU\nUUUUU\n")
+    ballots = sources.maine(file).ballots
+    assert ballots == {("1", "3", "4"): 1, ("2",): 1, ("=", "3"): 1, (): 1}
+
+
+HEAD = (
+    "DivisionNm,CountNumber,BallotPosition,CandidateID,Surname,GivenNm,CalculationType,"
+    "CalculationValue"
+)
+
+
+def test_australia_rebuilds_ballots_from_transfers(tmp_path: Path) -> None:
+    people = {
+        "Ann": (1, [(5, 0), (7, 2)]),
+        "Bo": (2, [(4, 0), (5, 1)]),
+        "Cy": (3, [(3, 0), (0, -3)]),
+    }
+    lines = [HEAD]
+    for name, (place, counts) in people.items():
+        for number, (votes, moved) in enumerate(counts):
+            start = f"North,{number},{place},{place}00,{name},,"
+            lines += [f"{start}Preference Count,{votes}", f"{start}Transfer Count,{moved}"]
+    (file := tmp_path / "aec.csv").write_text("\n".join(lines) + "\n")
+    [contest] = sources.australia(file)
+    # Every ballot ranks everybody, as the preset demands.
+    assert {len(ballot) for ballot in contest.ballots} == {3}
+    assert contest.difference(contest.counted()) == ""
+    file.write_text("\n".join(lines).replace("Transfer Count,2", "Transfer Count,3"))
+    assert list(sources.australia(file)) == []
+
+
+def test_new_york_rebuilds_ballots_and_eliminates_in_batches(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "reports.sqlite3") as database:
+        database.executescript(
+            """
+            CREATE TABLE reports (id, path, ballotCount, date, officeName);
+            CREATE TABLE candidates (report_id, candidate_index, name);
+            CREATE TABLE rounds (id, report_id, round_number);
+            CREATE TABLE allocations (round_id, allocatee, votes);
+            CREATE TABLE transfers (round_id, from_candidate, to_allocatee, count);
+            INSERT INTO reports VALUES (1, 'us/ny/nyc/2021/06', 21, '2021-06-22', 'Office');
+            INSERT INTO candidates VALUES (1, 0, 'A'), (1, 1, 'B'), (1, 2, 'C'), (1, 3, 'D');
+            INSERT INTO rounds VALUES (10, 1, 1), (11, 1, 2);
+            INSERT INTO allocations VALUES (10, '0', 9), (10, '1', 8), (10, '2', 3), (10, '3', 1),
+                (11, '1', 11), (11, '0', 9), (11, 'X', 1);
+            INSERT INTO transfers VALUES (11, 2, '1', 3), (11, 3, 'X', 1);
+            """
+        )
+    [contest] = sources.new_york(tmp_path / "reports.sqlite3")
+    assert contest.ballots == {("1",): 9, ("2",): 8, ("3", "2"): 3, ("4",): 1}
+    assert contest.difference(contest.counted()) == ""
+
+
+def test_ballots_that_cannot_be_are_not_rebuilt() -> None:
+    with pytest.raises(ValueError, match="more ballots leave 2"):
+        rebuilt({"1": 3, "2": 1}, [[("2", "1", 2)]])
+    with pytest.raises(ValueError, match="ballots stay with 2"):
+        rebuilt({"1": 3, "2": 2}, [[("2", "1", 1)]])
+
+
+def test_ballots_are_written_for_the_command(tmp_path: Path) -> None:
+    box = Counter({("1", "", "2"): 2, ("=",): 1, (): 4})
+    contest = Contest("Small", ("A", "B"), {"preset": "maine"}, box, ())
+    contest.write_ballots(tmp_path / "b.csv")
+    assert (tmp_path / "b.csv").read_text().splitlines() == [
+        "rank1,rank2,rank3,count",
+        "1,,2,2",
+        "overvote,,,1",
+        ",,,4",
+    ]
+    assert [one["id"] for one in contest.tables()["candidates"]] == [1, 2]
