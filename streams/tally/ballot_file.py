@@ -12,7 +12,7 @@ import msgspec
 from gmpy2 import mpz
 
 from streams.tally import work
-from streams.tally.admission import batches
+from streams.tally.admission import BATCH, batches
 from streams.tally.crypto.documents import from_json
 from streams.tally.helpers import Helpers, WorkFailed
 from streams.tally.opening import content_digest
@@ -24,7 +24,7 @@ from streams.tally.work import Admit, Admitted, DescribedElection, Settle
 MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 """Longest document or line that is read into memory."""
 _READ_TOGETHER: Final = 16
-"""Ballots in one request to a helper, which gathers those of many requests."""
+"""Ballots in one request to a helper."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 
 async def published_ballots(
-    ballots: Iterable[bytes],
+    ballots: Callable[[], Iterable[bytes]],
     election: DescribedElection,
     helpers: Helpers,
     *,
@@ -74,14 +74,15 @@ async def published_ballots(
 ) -> AsyncIterator[PublishedBallot]:
     """Verify ballots with all their proofs, and that none of them occurs twice.
 
-    The equations are checked in large batches, so the last ballots are proved only when the
-    iteration ends: conclude nothing before.
+    Each helper checks the equations of all its ballots in one batch, so proofs are checked only
+    when the iteration ends: conclude nothing before. If they do not hold, ballots are read again
+    to find the wrong one.
 
     Two cast ballots may have one id, which is a label chosen by the voter's device; the id of a
     spoiled ballot names its decryption.
 
     Args:
-        ballots: their documents.
+        ballots: reads their documents.
         advance: called with the number of ballots just checked.
 
     Raises:
@@ -92,8 +93,9 @@ async def published_ballots(
     contents: set[bytes] = set()
     spoiled: set[str] = set()
     run = token_hex(8)
+    expected = -(-sum(1 for _ in ballots()) // helpers.count)
     async for answer, data in helpers.in_order(
-        lambda batch: Admit(election, batch, run), batches(ballots, _READ_TOGETHER)
+        lambda batch: Admit(election, batch, run, expected), batches(ballots(), _READ_TOGETHER)
     ):
         for each, text in zip(work.admitted.decode(answer), data, strict=True):
             _require_verified(each.refused, each.step)
@@ -114,13 +116,25 @@ async def published_ballots(
             codes.add(code)
             contents.add(content)
         advance(len(data))
-    checked = 0
-    for answer in await helpers.ask_each(Settle(election, run)):
-        settled = work.settlements.decode(answer)
-        _require_verified(settled.refused, settled.step)
-        checked += settled.checked
-    if checked != len(codes):
+    settled = [
+        work.settlements.decode(answer) for answer in await helpers.ask_each(Settle(election, run))
+    ]
+    if not all(each.hold for each in settled):
+        await _name_wrong(ballots(), election, helpers)
+    if sum(each.checked for each in settled) != len(codes):
         raise WorkFailed("a helper died, and with it the proofs that it had not checked yet")
+
+
+async def _name_wrong(
+    ballots: Iterable[bytes], election: DescribedElection, helpers: Helpers
+) -> None:
+    """Refuse the first ballot that does not verify."""
+    async for answer, _ in helpers.in_order(
+        lambda batch: Admit(election, batch), batches(ballots, BATCH)
+    ):
+        for each in work.admitted.decode(answer):
+            _require_verified(each.refused, each.step)
+    raise Refused(RefusalCheck.EQUATION, "a proof does not hold, and the ballots changed since")
 
 
 def _require_verified(refused: str, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -196,7 +197,9 @@ async def check_products(
     election, _ = load_election(described)
     check = _ProductCheck(given, election)
     found = BallotsHead()
-    async for ballot in published_ballots(lines_of(ballots), described, helpers, advance=advance):
+    async for ballot in published_ballots(
+        partial(lines_of, ballots), described, helpers, advance=advance
+    ):
         check.add(ballot)
         found.add(ballot.admitted.state, ballot.content)
     require(

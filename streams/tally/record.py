@@ -211,9 +211,7 @@ async def _verify_ballots(
 ) -> _Ballots:
     spoiled: dict[str, EncryptedTally] = {}
     product, cast, head = b"", 0, BallotsHead()
-    async for ballot in published_ballots(
-        files.ballots(), files.described, helpers, advance=advance
-    ):
+    async for ballot in published_ballots(files.ballots, files.described, helpers, advance=advance):
         each = ballot.admitted
         head.add(each.state, ballot.content)
         if each.state == CAST:

@@ -59,11 +59,13 @@ class Admit(msgspec.Struct, tag=True):
     election: DescribedElection
     ballots: list[bytes]
     run: str = ""
-    """If given, equations are checked in larger batches, and :class:`Settle` tells the rest."""
+    """If given, the equations are checked in one batch, of which :class:`Settle` tells."""
+    expected: int = 0
+    """About how many ballots of the run each helper gets."""
 
 
 class Settle(msgspec.Struct, tag=True):
-    """Check the equations that a run has left; the answer is a :class:`Settled`."""
+    """Check the equations of a run; the answer is a :class:`Settled`."""
 
     election: DescribedElection
     run: str
@@ -73,9 +75,9 @@ class Settled(msgspec.Struct):
     """What this helper has checked of a run."""
 
     checked: int
-    """Ballots of which everything was checked."""
-    refused: str = ""
-    step: int = 0
+    """Ballots whose equations were checked."""
+    hold: bool
+    """Whether all of them hold."""
 
 
 class Admitted(msgspec.Struct):
@@ -222,12 +224,8 @@ def _add_up(
         case Admit():
             result = encoder.encode(_admit(request, election))
         case Settle():
-            gathered = _gathered_by(request.run, election)
-            refused = gathered.finish()
-            settled = Settled(gathered.checked)
-            if refused is not None:
-                settled = Settled(gathered.checked, str(refused), of_ballot(refused))
-            result = encoder.encode(settled)
+            gathered = _gathered.pop(request.run, None) or GatheredBallots(election, 0)
+            result = encoder.encode(Settled(gathered.count, gathered.hold()))
         case Multiply():
             result = add_packed(election, request.product, request.ballots)
         case MultiplyTallies():
@@ -248,13 +246,6 @@ def _add_up(
     return result
 
 
-def _gathered_by(run: str, election: CryptoElection) -> GatheredBallots:
-    if run not in _gathered:
-        _gathered.clear()
-        _gathered[run] = GatheredBallots(election)
-    return _gathered[run]
-
-
 def _admit(request: Admit, election: CryptoElection) -> list[Admitted]:
     read: list[EncryptedBallot | Refused] = []
     for data in request.ballots:
@@ -263,7 +254,7 @@ def _admit(request: Admit, election: CryptoElection) -> list[Admitted]:
         except Refused as unreadable:
             read.append(unreadable)
     ballots = [ballot for ballot in read if isinstance(ballot, EncryptedBallot)]
-    verdicts = iter(_verdicts(ballots, election, request.run))
+    verdicts = iter(_verdicts(ballots, election, request))
     outcome = []
     for ballot in read:
         refused = next(verdicts) if isinstance(ballot, EncryptedBallot) else ballot
@@ -277,15 +268,17 @@ def _admit(request: Admit, election: CryptoElection) -> list[Admitted]:
 
 
 def _verdicts(
-    ballots: list[EncryptedBallot], election: CryptoElection, run: str
+    ballots: list[EncryptedBallot], election: CryptoElection, request: Admit
 ) -> list[Refused | None]:
-    if not run:
+    if not request.run:
         return verify_ballots(ballots, election)
     verdicts = [without_powers(ballot, election) for ballot in ballots]
-    good = [ballot for ballot, refused in zip(ballots, verdicts, strict=True) if refused is None]
-    if late := _gathered_by(run, election).add(good):
-        # Of this ballot or an earlier one, which the refusal names.
-        verdicts[-1] = late
+    if request.run not in _gathered:
+        _gathered.clear()
+        _gathered[request.run] = GatheredBallots(election, request.expected)
+    _gathered[request.run].add(
+        [ballot for ballot, refused in zip(ballots, verdicts, strict=True) if refused is None]
+    )
     return verdicts
 
 

@@ -36,49 +36,78 @@ from streams.tally.crypto.verify_ballot import verify_ballot, verify_form, verif
 from streams.tally.refusals import Refused
 
 _RANDOM_BITS: Final = 80
-GATHERED: Final = 1024
-"""Ballots in a large batch."""
-_WIDEST: Final = 13
-"""Bits of the widest window: 8,192 products in memory."""
+_WIDEST: Final = 14
+"""Bits of the widest window."""
+_MOST_BUCKETS: Final = 150_000
+"""Products in memory, 560 bytes each."""
 
 
 def multi_power(elements: Sequence[mpz], exponents: Sequence[int]) -> mpz:
     """The product of elements[i]^exponents[i] mod p, for public values."""
     top = max((exponent.bit_length() for exponent in exponents), default=0)
-    return _from_bits(bit_products(elements, exponents, 0, top))
+    buckets = Buckets(0, top, expected=len(elements))
+    buckets.add(elements, exponents)
+    return _from_bits(buckets.products())
 
 
-def bit_products(
-    elements: Sequence[mpz], exponents: Sequence[int], low: int, high: int
-) -> list[mpz]:
+class Buckets:
     """For each bit from `low` to `high`, the product of the elements whose exponent has it.
 
     Pippenger's buckets: for a window of bits, every element is multiplied into the bucket of its
-    digit, and the buckets are folded from the highest bit down.
+    digit. At the end the buckets are folded from the highest bit down. Memory depends on the
+    windows, not on the number of elements.
+
+    Args:
+        low: the first bit.
+        high: the bit after the last.
+        expected: number of elements, to which the windows are fitted.
     """
-    products: list[mpz] = []
-    width = _width(len(elements), high - low)
-    for shift in range(low, high, width):
-        bits = min(width, high - shift)
-        mask = (1 << bits) - 1
-        buckets = [ONE] * (mask + 1)
-        for element, exponent in zip(elements, exponents, strict=True):
-            digit = exponent >> shift & mask
-            if digit:
-                buckets[digit] = buckets[digit] * element % P
-        window = []
-        while len(buckets) > 1:
-            half = len(buckets) // 2
-            having, buckets = buckets[half:], buckets[:half]
-            window.append(product(having))
-            buckets = [a * b % P for a, b in zip(buckets, having, strict=True)]
-        products += reversed(window)
-    return products
+
+    def __init__(self, low: int, high: int, *, expected: int) -> None:
+        self._windows: list[tuple[int, int, list[mpz]]] = []
+        for width in _widths(expected, high - low):
+            self._windows.append((low, (1 << width) - 1, [ONE] * (1 << width)))
+            low += width
+
+    def add(self, elements: Sequence[mpz], exponents: Sequence[int]) -> None:
+        """Multiply elements into their buckets."""
+        for shift, mask, buckets in self._windows:
+            for element, exponent in zip(elements, exponents, strict=True):
+                digit = exponent >> shift & mask
+                if digit:
+                    buckets[digit] = buckets[digit] * element % P
+
+    def products(self) -> list[mpz]:
+        """One product a bit, from the lowest."""
+        products: list[mpz] = []
+        for _, _, filled in self._windows:
+            buckets, window = filled, []
+            while len(buckets) > 1:
+                half = len(buckets) // 2
+                having, buckets = buckets[half:], buckets[:half]
+                window.append(product(having))
+                buckets = [a * b % P for a, b in zip(buckets, having, strict=True)]
+            products += reversed(window)
+        return products
 
 
-def _width(count: int, bits: int) -> int:
-    """The width of a window at which the multiplications cost least."""
-    return min(range(1, _WIDEST + 1), key=lambda width: -(-bits // width) * (count + (2 << width)))
+def _widths(count: int, bits: int) -> list[int]:
+    """The widths of windows, about equal, at which the multiplications cost least."""
+    if bits <= 0:
+        return []
+    choices = [_evenly(bits, number) for number in range(-(-bits // _WIDEST), bits + 1)]
+    sizes = [sum(1 << width for width in widths) for widths in choices]
+    costs = [
+        (count * len(widths) + 2 * size, widths)
+        for widths, size in zip(choices, sizes, strict=True)
+        if size <= _MOST_BUCKETS
+    ]
+    return min(costs)[1]
+
+
+def _evenly(bits: int, number: int) -> list[int]:
+    least, more = divmod(bits, number)
+    return [least + 1] * more + [least] * (number - more)
 
 
 def _from_bits(products: Sequence[mpz]) -> mpz:
@@ -102,13 +131,19 @@ class Equation:
     """A product of powers, of which the elements have to be in the group.
 
     Elements that only occur with a random power need no more; the others are members.
+
+    Args:
+        share: part of all elements that comes before the first :meth:`multiply`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 1.0) -> None:
+        self._share = share
         self._members: list[mpz] = []
         self._member_exponents: list[int] = []
         self._commitments: list[mpz] = []
         self._commitment_exponents: list[int] = []
+        self._buckets: tuple[Buckets, Buckets] | None = None
+        self._in_range = True
 
     def add_members(self, elements: Iterable[mpz], exponents: Iterable[mpz]) -> None:
         """Add elements with any exponents."""
@@ -120,30 +155,52 @@ class Equation:
         self._commitments += elements
         self._commitment_exponents += exponents
 
+    def multiply(self) -> tuple[Buckets, Buckets]:
+        """Multiply what was added, so that it need not be kept."""
+        elements = self._members + self._commitments
+        if self._buckets is None:
+            top = int(Q).bit_length() + _RANDOM_BITS
+            self._buckets = (
+                Buckets(0, _RANDOM_BITS, expected=int(len(elements) / self._share)),
+                Buckets(_RANDOM_BITS, top, expected=int(len(self._members) / self._share)),
+            )
+        self._in_range = self._in_range and all(0 < element < P for element in elements)
+        low, high = self._buckets
+        low.add(elements, self._member_exponents + self._commitment_exponents)
+        high.add(self._members, self._member_exponents)
+        for added in (
+            self._members,
+            self._member_exponents,
+            self._commitments,
+            self._commitment_exponents,
+        ):
+            added.clear()
+        return self._buckets
+
     def equals(self, right: mpz) -> bool:
         """Whether the product is `right`, and all elements are in the group."""
-        elements = self._members + self._commitments
-        if not all(0 < element < P for element in elements):
+        low, high = self.multiply()
+        if not self._in_range:
             return False
-        exponents = self._member_exponents + self._commitment_exponents
-        products = bit_products(elements, exponents, 0, _RANDOM_BITS)
+        products = low.products()
         if not all(map(square_like, products)):
             return False
-        top = int(Q).bit_length() + _RANDOM_BITS
-        products += bit_products(self._members, self._member_exponents, _RANDOM_BITS, top)
-        return _from_bits(products) == right
+        return _from_bits(products + high.products()) == right
 
 
 class ProofBatch:
     """Equations of proofs of one election that are checked together.
 
     Numbers and challenges have to be checked before.
+
+    Args:
+        public_key: of the election.
+        share: part of all proofs that comes before the first :meth:`multiply`.
     """
 
-    def __init__(self, public_key: mpz, extended_hash: mpz) -> None:
+    def __init__(self, public_key: mpz, share: float = 1.0) -> None:
         self._key = public_key
-        self._extended_hash = extended_hash
-        self._equation = Equation()
+        self._equation = Equation(share)
         self._g = self._k = mpz(0)
 
     def add_contest(
@@ -174,6 +231,23 @@ class ProofBatch:
         )
         self._g += t0 * v0 + t1 * v1 + s1 * c1
         self._k += s0 * v0 + s1 * v1
+
+    def add_ballot(self, ballot: EncryptedBallot, election: CryptoElection) -> None:
+        """Add the equations of a ballot that :func:`without_powers` accepts."""
+        for contest, description in zip(
+            ballot.contests, election.style(ballot.style_id), strict=True
+        ):
+            assert contest.proof is not None
+            pairs = [(each.ciphertext, each.proof) for each in contest.ballot_selections]
+            self.add_contest(
+                [(message, proof) for message, proof in pairs if proof is not None],
+                description.limit,
+                contest.proof,
+            )
+
+    def multiply(self) -> None:
+        """Multiply what was added, so that it need not be kept."""
+        self._equation.multiply()
 
     def holds(self) -> bool:
         """Whether all ciphertexts and commitments are in the group and all equations hold."""
@@ -225,32 +299,34 @@ def verify_ballots(
 
 
 class GatheredBallots:
-    """Ballots that are checked in few large batches, which costs less for each of them.
+    """Ballots that are checked in one batch of any number, in constant memory.
 
-    Holds the ballots of one batch, about 50 KB for a ballot with 11 encryptions.
+    Args:
+        election: of the ballots.
+        expected: about how many there will be.
     """
 
-    def __init__(self, election: CryptoElection) -> None:
+    def __init__(self, election: CryptoElection, expected: int) -> None:
         self._election = election
-        self._ballots: list[EncryptedBallot] = []
-        self.checked = 0
-        """Ballots of which all equations hold."""
+        self._expected = expected
+        self._batch: ProofBatch | None = None
+        self.count = 0
 
-    def add(self, ballots: Iterable[EncryptedBallot]) -> Refused | None:
-        """Add ballots that :func:`without_powers` accepts; returns a refusal once one is found."""
+    def add(self, ballots: Sequence[EncryptedBallot]) -> None:
+        """Add ballots that :func:`without_powers` accepts."""
+        if not ballots:
+            return
+        if self._batch is None:
+            share = min(1.0, len(ballots) / max(1, self._expected))
+            self._batch = ProofBatch(self._election.public_key, share)
         for ballot in ballots:
-            self._ballots.append(ballot)
-            if len(self._ballots) == GATHERED and (refused := self.finish()):
-                return refused
-        return None
+            self._batch.add_ballot(ballot, self._election)
+        self._batch.multiply()
+        self.count += len(ballots)
 
-    def finish(self) -> Refused | None:
-        """Check what is not checked yet."""
-        ballots, self._ballots = self._ballots, []
-        for _, refused in _find(list(enumerate(ballots)), self._election):
-            return refused
-        self.checked += len(ballots)
-        return None
+    def hold(self) -> bool:
+        """Whether all equations of all ballots hold."""
+        return self._batch is None or self._batch.holds()
 
 
 def without_powers(ballot: EncryptedBallot, election: CryptoElection) -> Refused | None:
@@ -265,18 +341,9 @@ def without_powers(ballot: EncryptedBallot, election: CryptoElection) -> Refused
 
 def equations_hold(ballots: Iterable[EncryptedBallot], election: CryptoElection) -> bool:
     """Whether the equations of ballots hold that :func:`without_powers` accepts."""
-    batch = ProofBatch(election.public_key, election.extended_hash)
+    batch = ProofBatch(election.public_key)
     for ballot in ballots:
-        for contest, description in zip(
-            ballot.contests, election.style(ballot.style_id), strict=True
-        ):
-            assert contest.proof is not None
-            pairs = [(each.ciphertext, each.proof) for each in contest.ballot_selections]
-            batch.add_contest(
-                [(message, proof) for message, proof in pairs if proof is not None],
-                description.limit,
-                contest.proof,
-            )
+        batch.add_ballot(ballot, election)
     return batch.holds()
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,10 @@ async def test_ballots_of_two_voters_may_have_one_id(tmp_path: Path) -> None:
     ballots.write_bytes(b"".join(to_json(b) + b"\n" for b in (held.ballots[0], again)))
     async with Helpers(1) as helpers:
         found = [
-            each async for each in published_ballots(lines_of(ballots), described(held), helpers)
+            each
+            async for each in published_ballots(
+                partial(lines_of, ballots), described(held), helpers
+            )
         ]
     assert len({each.admitted.ballot_id for each in found}) == 1
     assert len(found) == 2
