@@ -4,7 +4,7 @@ Both together are a person's credentials. A malformed body can hold them anywher
 name. So the text is kept as it came only where it can't hold them:
 
 - a JSON object loses every field whose name resembles theirs, at any depth, and every value that
-  looks like a number of nine digits or holds further fields is masked,
+  looks like a number of nine digits or holds further fields is masked, as a poll voter's name is,
 - another short text is kept if it names neither field and has no long run of digits,
 - of all other bodies a mask is kept: letters become `a`, digits `9`, other bytes `?`. Punctuation
   and the documented field names stay, so that a reviewer still sees what was wrong.
@@ -112,11 +112,17 @@ def _stripped(value: Any, depth: int) -> Any:
         return None if isinstance(value, list) else value
     if isinstance(value, _Object):
         return _Object(
-            (name if _FIELD_NAME.fullmatch(name) else "?", _stripped(one, depth - 1))
+            (name if _FIELD_NAME.fullmatch(name) else "?", _stripped_field(name, one, depth - 1))
             for name, one in value
             if not any(secret in _letters(name) for secret in SECRETS)
         )
     return [_stripped(one, depth - 1) for one in value]
+
+
+def _stripped_field(name: str, value: Any, depth: int) -> Any:
+    if isinstance(value, str) and _letters(name) == "votername":
+        return masked(value.encode(errors="replace")).decode()
+    return _stripped(value, depth)
 
 
 def _plain_object(value: Any) -> Any:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
 from streams.core.kept_body import kept_head
 from streams.core.keys import stored_hash
+from streams.core.polls import POLL_PREFIX
 from streams.core.ranking import first_choice
 from streams.core.rules import epoch_of
 
@@ -166,11 +169,21 @@ def _vote_row(source: SourcePosition, index: int, vote: Vote) -> Row:
         vote.choice,
         moment(vote.timestamp_us),
         source.ingested,
-        vote.metadata,
+        _stored_metadata(vote),
         source.partition,
         source.offset,
         index,
     )
+
+
+def _stored_metadata(vote: Vote) -> str | None:
+    """The metadata without a poll voter's name: nothing reads it in PostgreSQL."""
+    if vote.metadata is None or not vote.contest.startswith(POLL_PREFIX):
+        return vote.metadata
+    kept = msgspec.json.decode(vote.metadata)
+    if not isinstance(kept, dict) or kept.pop("voter_name", None) is None:
+        return vote.metadata
+    return msgspec.json.encode(kept).decode() if kept else None
 
 
 def _candidate_id(choice: str) -> int | None:

@@ -111,6 +111,12 @@ def test_an_object_loses_only_the_two_fields() -> None:
     assert json.loads(kept_head(body)) == {"law_id": "L-1", "vote": ["oui"]}
 
 
+def test_the_name_of_a_poll_voter_is_masked() -> None:
+    body = {"poll_id": "7", "voter_name": "Ann-Lee 2", "copy": [{"Voter Name": "Ann"}]}
+    kept = {"poll_id": "7", "voter_name": "aaa-aaa 9", "copy": [{"?": "aaa"}]}
+    assert json.loads(kept_head(json.dumps(body).encode())) == kept
+
+
 @pytest.mark.parametrize("name", ["postal_code", "nasal", "cod", "", "codex"])
 def test_other_names_are_no_secrets(name: str) -> None:
     assert not is_secret(name)

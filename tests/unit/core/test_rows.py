@@ -149,6 +149,24 @@ def test_bodies_that_earlier_bridges_kept_lose_their_credentials() -> None:
     assert row["body_sha256"] == hashlib.sha256(body).digest()
 
 
+@pytest.mark.parametrize(
+    ("contest", "metadata", "stored"),
+    [
+        ("poll:7", '{"voter_name":"Ann"}', None),
+        ("poll:7", '{"voter_name":"Ann","adopted":{"id":3}}', '{"adopted":{"id":3}}'),
+        ("poll:7", '{"adopted":{"id":3}}', '{"adopted":{"id":3}}'),
+        ("poll:7", None, None),
+        ("L-1", '{"voter_name":"Ann"}', '{"voter_name":"Ann"}'),
+    ],
+)
+def test_the_name_of_a_poll_voter_is_not_stored(
+    contest: str, metadata: str | None, stored: str | None
+) -> None:
+    vote = msgspec.structs.replace(make_vote(1), contest=contest, metadata=metadata)
+    assert audit(vote)["metadata"] == stored
+    assert refused(vote, Status.DUPLICATE)["metadata"] == stored
+
+
 def test_the_source_index_of_accepted_votes_is_their_number_in_the_record() -> None:
     batch = make_batch(*(make_vote(n) for n in range(4)))
     verdicts = verdicts_on(batch, Rejection(1, Status.INVALID, Reason.NOT_ON_ROLL))
