@@ -90,6 +90,7 @@ _RECEIPTS = "tests/integration/test_gateway_receipts.py::test_receipts_from_the_
 _AUDIT = "tests/unit/cli/test_audit.py::"
 _TABULATE = "tests/unit/cli/test_tabulate.py::test_a_file_is_counted_without_a_service"
 _ELECTIONS = "tests/integration/test_elections.py::test_elections_of_both_methods"
+_PUBLISHED = "tests/published/test_published.py::test_minneapolis_two_workbooks"
 _ROLL = "tests/integration/test_roll.py::test_the_roll_in_the_log"
 _MIRROR = "tests/integration/test_mirror.py::test_check_and_rebuild_as_a_user"
 _REBUILD = "tests/integration/test_rebuild.py::"
@@ -339,6 +340,8 @@ NOT_HERE = {
         _LONG,
         "tests/unit/messages/test_quick.py::test_both_ways_agree_on_generated_and_mutated_bodies",
     ),
+    "python -m tests.published": NotHere(_LONG, _PUBLISHED),
+    "python -m tests.published KIND FILE...": NotHere(_LONG, _PUBLISHED),
     "make bench-tally": NotHere(_LONG, "tests/oracle/test_reference.py"),
     "python -m tests.bench.tally_compare REV": NotHere(_LONG, "tests/unit/tally/test_steps.py"),
     "make hostile": NotHere(
