@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -60,6 +60,8 @@ class Seat:
     """In ballot order."""
     ballots: int
     count: Count
+    box: Mapping[Ranking, int] = field(default_factory=dict, repr=False)
+    """The ballots: ranks as marked -> number."""
 
     @property
     def place(self) -> int:
@@ -387,4 +389,4 @@ def _seat(
         count = instant_runoff(ids(candidates), box, rules=rules, lot=lot, conduct=conduct)
     else:
         count = plurality(ids(candidates), box, conduct=conduct)
-    return Seat(region, tuple(candidates), box.total(), count)
+    return Seat(region, tuple(candidates), box.total(), count, box)

@@ -53,6 +53,15 @@ SELECT count(*) FROM (
 WHERE a.votes IS DISTINCT FROM r.votes
 """
 
+UPDATED: Final = """
+SELECT coalesce(
+    (SELECT max(updated_at) FROM contest_results WHERE contest_id = $1),
+    (SELECT updated_at FROM contests WHERE contest_id = $1),
+    now()
+) AS at
+"""
+"""Without votes: when the contest was announced or last changed."""
+
 IS_HIDDEN: Final = "SELECT EXISTS (SELECT 1 FROM hidden_contests WHERE contest_id = $1)"
 IS_FINAL: Final = "SELECT final FROM contest_finals WHERE contest_id = $1"
 
@@ -155,6 +164,25 @@ async def read_result(
     return await _result(
         connection, definitions, election, BALLOTS_BY_REGION if nationwide else BALLOTS_BY_CHOICE
     )
+
+
+async def read_report(
+    connection: asyncpg.Connection, election_id: int
+) -> tuple[ElectionResult, datetime] | None:
+    """An election's result, and since when it is so, as of one moment; None: there is none.
+
+    Everybody who reads the same state of the database gets the same.
+    """
+    async with (
+        translated({"table": "contest_results"}),
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        definitions = await read_definitions(connection)
+        election = definitions.elections.get(election_id)
+        if election is None:
+            return None
+        result = await read_result(connection, definitions, election)
+        return result, await connection.fetchval(UPDATED, election.contest)
 
 
 async def count(connection: asyncpg.Connection, election_id: int) -> ElectionResult:

@@ -129,7 +129,11 @@ def _unquoted(text: str) -> str:
 
 
 def write_blt(
-    names: Iterable[str], seats: int, ballots: Iterable[tuple[Marks, int]], title: str
+    names: Iterable[str],
+    seats: int,
+    ballots: Iterable[tuple[Marks, int]],
+    title: str,
+    withdrawn: Iterable[str] = (),
 ) -> Iterator[str]:
     """The lines of a BLT file.
 
@@ -138,9 +142,12 @@ def write_blt(
         seats: to fill.
         ballots: marks and number.
         title: of the contest.
+        withdrawn: labels of candidates who withdrew.
     """
     known = list(names)
     yield f"{len(known)} {seats}\n"
+    for label in withdrawn:
+        yield f"-{label}\n"
     for marks, number in ballots:
         ranks = "".join(f"{'='.join(marked) or '-'} " for marked in marks)
         yield f"{number} {ranks}0\n"

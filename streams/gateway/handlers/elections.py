@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import get
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
 
 from streams.core.keys import ELECTION_PREFIX
 from streams.elections.definitions import Definitions
+from streams.elections.reports.files import (
+    MEDIA,
+    ReportFormat,
+    ReportRefused,
+    ReportWords,
+    report_of,
+)
 from streams.elections.results import ElectionResult
-from streams.elections.store import read_definitions, read_result
+from streams.elections.store import UPDATED, read_definitions, read_report, read_result
 from streams.gateway.problems import Problem
 from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
 
-UPDATED = """
-SELECT coalesce(
-    (SELECT max(updated_at) FROM contest_results WHERE contest_id = $1),
-    (SELECT updated_at FROM contests WHERE contest_id = $1),
-    now()
-) AS at
-"""
-"""Without votes: when the contest was announced or last changed."""
+Short = Annotated[str, Parameter(max_length=200)]
+Language = Annotated[str, Parameter(max_length=40)]
 
 
 def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
@@ -45,6 +47,12 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
     definitions: SingleFlight[None, Definitions] = SingleFlight(ask_definitions)
     # Candidates without regions need a pass over all counted votes.
     results_of: SingleFlight[int, tuple[ElectionResult, datetime]] = SingleFlight(ask_result)
+
+    async def ask_report(election_id: int) -> tuple[ElectionResult, datetime] | None:
+        async with store.connection() as connection:
+            return await read_report(connection, election_id)
+
+    reports: SingleFlight[int, tuple[ElectionResult, datetime] | None] = SingleFlight(ask_report)
 
     async def count(election_id: int) -> tuple[ElectionResult, datetime]:
         # Only elections that exist get a place in the line.
@@ -98,7 +106,44 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
             "updated_at": updated["at"],
         }
 
-    return [elections, regions, candidates, results, region_results]
+    @get(
+        "/api/v1/elections/{election_id:int}/reports/{form:str}",
+        tags=["elections"],
+        summary="The result as a file of another system's format",
+        description=f"`form`: {', '.join(ReportFormat)}. The file is the one that "
+        "`scrutin election export` writes from the same votes. `region` is for `blt`, the cast "
+        "ballots.",
+        media_type="application/octet-stream",
+    )
+    async def report(
+        election_id: int,
+        form: str,
+        issuer: Short = "not stated",
+        language: Language = "en",
+        region: Annotated[str | None, Parameter(max_length=200)] = None,
+    ) -> Response[bytes]:
+        if form not in set(ReportFormat):
+            raise Problem(404, f"There is no format {form[:40]!r}: use {', '.join(ReportFormat)}")
+        if election_id not in (await definitions.get(None)).elections:
+            raise Problem(404, "No such election")
+        read = await reports.get(election_id)
+        if read is None:
+            raise Problem(404, "No such election")
+        result, generated = read
+        chosen = ReportFormat(form)
+        try:
+            body = report_of(result, chosen, ReportWords(generated, issuer, language, region))
+        except ReportRefused as refused:
+            raise Problem(409, refused.what) from refused
+        media, suffix = MEDIA[chosen]
+        name = f"election-{election_id}-{form}.{suffix}"
+        return Response(
+            body,
+            media_type=media,
+            headers={"content-disposition": f'attachment; filename="{name}"'},
+        )
+
+    return [elections, regions, candidates, results, region_results, report]
 
 
 def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
