@@ -88,6 +88,7 @@ _CONTESTS = "tests/integration/test_contests.py::test_contests_from_draft_to_fin
 _CHECKPOINTS = "tests/integration/test_sink_proof.py::test_checkpoints_are_signed_by_commands"
 _RECEIPTS = "tests/integration/test_gateway_receipts.py::test_receipts_from_the_vote_to_its_proof"
 _AUDIT = "tests/unit/cli/test_audit.py::"
+_ALLOT = "tests/unit/cli/test_allot.py::test_seats_of_lists"
 _TABULATE = "tests/unit/cli/test_tabulate.py::test_a_file_is_counted_without_a_service"
 _ELECTIONS = "tests/integration/test_elections.py::test_elections_of_both_methods"
 _PUBLISHED = "tests/published/test_published.py::test_minneapolis_two_workbooks"
@@ -154,6 +155,11 @@ ELSEWHERE = {
         _ELECTIONS
     ),
     "scrutin election export ID": _ELECTIONS,
+    "scrutin election compare ID --with FILE": _ELECTIONS,
+    "scrutin election compare 1 --with maine": _ELECTIONS,
+    "scrutin election compare 1 --with config.json": _ELECTIONS,
+    "scrutin election allot FILE": _ALLOT,
+    "scrutin election allot votes.csv --by dhondt --seats 12 --threshold 5%": _ALLOT,
     "scrutin election list": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt --dry-run": _ELECTIONS,

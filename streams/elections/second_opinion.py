@@ -36,7 +36,7 @@ class OpinionRound:
 
 
 @dataclass(frozen=True)
-class Difference:
+class RoundDifference:
     """The first round in which two counts differ."""
 
     round: int
@@ -97,16 +97,16 @@ def published_rounds(summary: Mapping[str, Any]) -> list[OpinionRound]:
 
 def first_difference(
     ours: Sequence[OpinionRound], theirs: Sequence[OpinionRound]
-) -> Difference | None:
+) -> RoundDifference | None:
     """The first round that differs in votes, or in who is elected or eliminated."""
     for number, (mine, other) in enumerate(zip_longest(ours, theirs), 1):
         if mine is None or other is None:
-            return Difference(number, mine, other, ())
+            return RoundDifference(number, mine, other, ())
         one, two = _plain(mine), _plain(other)
         if one != two:
             names = {*one[0], *two[0]}
             differ = tuple(sorted(n for n in names if one[0].get(n) != two[0].get(n)))
-            return Difference(number, mine, other, differ)
+            return RoundDifference(number, mine, other, differ)
     return None
 
 

@@ -60,6 +60,10 @@ HTTP: Final[dict[str, Rule]] = {
     "election_id:str": _TALLY,
     "guardian:str": _TALLY,
     "name:str": Rule("word", "streams.gateway.handlers.pages.read_files"),
+    "form:str": Rule("word", "streams.elections.reports.files.ReportFormat"),
+    **dict.fromkeys(
+        ("issuer", "language", "region"), Rule("text", "streams.elections.reports.files.report_of")
+    ),
     # Fields of votes.
     "nas": Rule("text", f"{_VOTES}.law_hashes"),
     "code": Rule("text", f"{_VOTES}.law_hashes"),
@@ -249,6 +253,12 @@ COMMANDS: Final[dict[str, Rule]] = {
     "election tabulate by": _WORD,
     "election export name": _NAME,
     **dict.fromkeys(("issuer", "language"), _ARGUMENT),
+    "election compare name": _NAME,
+    "election compare other": _file("streams.cli.election.compare"),
+    "election allot file": _file("streams.cli.election.allot"),
+    "election allot by": _WORD,
+    "election allot threshold": Rule("number", "streams.core.conduct.share_of"),
+    "election allot first_divisor": Rule("number", "streams.cli.election.allot"),
     **dict.fromkeys(("rules", "lot"), _ARGUMENT),
     "audit sample seed": _ARGUMENT,
     "audit sample manifest": _file("streams.elections.audits.sampling.read_manifest"),

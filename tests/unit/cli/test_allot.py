@@ -21,7 +21,7 @@ def run(tmp_path: Path, *arguments: str, text: str = VOTES) -> Any:
     file = tmp_path / "votes.csv"
     file.write_text(text)
     done = CliRunner().invoke(
-        app, ["election", "allot", str(file), *arguments, "--json"], catch_exceptions=False
+        app, ["election", arguments[0], str(file), *arguments[1:], "--json"], catch_exceptions=False
     )
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
@@ -32,15 +32,17 @@ def seats(found: Any) -> dict[str, int]:
 
 
 def test_seats_of_lists(tmp_path: Path) -> None:
-    found = run(tmp_path, "--by", "dhondt", "--seats", "7", "--threshold", "5%")
+    found = run(tmp_path, "allot", "--by", "dhondt", "--seats", "7", "--threshold", "5%")
     assert seats(found) == {"A": 4, "B": 2, "C": 1, "D": 0}
     assert [one["below_threshold"] for one in found["parties"]] == [False, False, False, True]
     assert found["awards"][1] == {"seat": 2, "party": "A", "by": "26500"}
-    by_remainder = run(tmp_path, "--by", "hare", "--seats", "7", "--threshold", "5%")
+    by_remainder = run(tmp_path, "allot", "--by", "hare", "--seats", "7", "--threshold", "5%")
     assert seats(by_remainder) == {"A": 4, "B": 2, "C": 1, "D": 0}
-    modified = ("--by", "modified_sainte_lague", "--seats", "4", "--first-divisor", "1.2")
+    modified = ("allot", "--by", "modified_sainte_lague", "--seats", "4", "--first-divisor", "1.2")
     assert seats(run(tmp_path, *modified)) == {"A": 2, "B": 1, "C": 1, "D": 0}
-    tied = run(tmp_path, "--by", "dhondt", "--seats", "3", text="party,votes\nA,10\nB,10\n")
+    tied = run(
+        tmp_path, "allot", "--by", "dhondt", "--seats", "3", text="party,votes\nA,10\nB,10\n"
+    )
     assert (tied["tied_seats"], [one["tied"] for one in tied["parties"]]) == (1, [True, True])
     file = str(tmp_path / "votes.csv")
     shown = CliRunner().invoke(app, ["election", "allot", file, "--by", "dhondt", "--seats", "3"])
@@ -61,4 +63,4 @@ def test_what_cannot_be_read_is_refused(
     tmp_path: Path, text: str, arguments: tuple[str, ...], why: str
 ) -> None:
     with pytest.raises(SettingsError, match=why):
-        run(tmp_path, "--by", "hare", "--seats", "3", *arguments, text=text)
+        run(tmp_path, "allot", "--by", "hare", "--seats", "3", *arguments, text=text)
