@@ -1,7 +1,8 @@
 """Cast-vote records in JSON: NIST SP 1500-103, and exports of Dominion's form.
 
 A record without the contest is a comment. `IsVote` of a Dominion mark is the judgement of that
-system's rules, so marks count as they were marked; ambiguous ones do not.
+system's rules, so marks count as they were marked; ambiguous ones do not. A contest that NIST's
+form calls over-voted has the marks that were refused for that, or an over-vote without names.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streams.core.ranking import OVERVOTE
 from streams.elections.files.items import (
     Comment,
     FileBallot,
@@ -86,16 +88,22 @@ def _nist_marks(record: Fields, contest: str, names: Mapping[str, str]) -> Marks
     if not found:
         return None
     placed: dict[int, list[str]] = {}
+    refused: dict[int, list[str]] = {}
     for selection in found[0].get("CVRContestSelection", []):
         name = selection.get("ContestSelectionId")
         for position in selection["SelectionPosition"]:
-            marked = position["HasIndication"] == "yes" and position["NumberVotes"] > 0
-            if not marked or position.get("IsAllocable") == "no":
+            if position["HasIndication"] != "yes" or position["NumberVotes"] <= 0:
                 continue
             if name not in names:
                 raise NoBallot(f"there is no selection {str(name)[:40]!r}")
-            rank = position.get("Rank", selection.get("Rank", 1))
-            placed.setdefault(_rank(rank), []).append(name)
+            rank = _rank(position.get("Rank", selection.get("Rank", 1)))
+            counts = position.get("IsAllocable") != "no"
+            (placed if counts else refused).setdefault(rank, []).append(name)
+    if found[0].get("Overvotes", 0) > 0 or "overvoted" in found[0].get("Status", []):
+        # Its marks count for nobody by the scanner's rules; the election's own decide in the count.
+        placed = {rank: marked for rank, marked in refused.items() if len(marked) > 1} | placed
+        if not placed:
+            return ((OVERVOTE,),)
     return _in_order(placed)
 
 

@@ -200,6 +200,22 @@ def test_nist_takes_the_current_snapshot_and_every_rank(tmp_path: Path) -> None:
     assert sorted(refused_of(items)) == [4, 5, 6, 7]
 
 
+@pytest.mark.parametrize("label", [{"Overvotes": 1}, {"Status": ["overvoted"]}])
+def test_nist_says_that_a_contest_is_over_voted(tmp_path: Path, label: dict[str, object]) -> None:
+    refused = [position(1, IsAllocable="no")]
+    both = record(("s1", refused), ("s2", [*refused, position(2)]))
+    alone = record()
+    stray = record(("s1", [position(1)]), ("s2", [position(2, IsAllocable="no")]))
+    for each in (both, alone, stray):
+        each["CVRSnapshot"][1]["CVRContest"][0] |= label
+    items = items_of(tmp_path / "a.json", nist([both, alone, stray]))
+    assert [ballot for _, ballot, _ in ballots_of(items)] == [
+        (("s1", "s2"), ("s2",)),
+        (("=",),),
+        (("s1",),),
+    ]
+
+
 def test_dominion_takes_what_is_current_and_no_ambiguous_mark(tmp_path: Path) -> None:
     for name, rows in {
         "Candidate": [
