@@ -57,7 +57,7 @@ class RoundDifference:
 
 
 def rounds_of(seat: Seat) -> list[OpinionRound]:
-    """The rounds of a count of ours."""
+    """The rounds of Scrutin's count."""
     names = {str(one.id): one.name for one in seat.candidates}
     return [
         OpinionRound(

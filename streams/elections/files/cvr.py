@@ -10,36 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from streams.core.ranking import OVERVOTE
-from streams.elections.files.items import (
-    Comment,
-    FileBallot,
-    FileLayout,
-    FileRefused,
-    Item,
-    Marks,
-    NoBallot,
-    RefusedLine,
-)
+from streams.elections.files.items import FileLayout, FileRefused, Marks, NoBallot
 from streams.elections.files.json_arrays import elements, others
+from streams.elections.files.records import RecordFile, choose
 
 Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class NistFile:
+class NistFile(RecordFile[Fields]):
     """One file of NIST SP 1500-103 in JSON, version 1."""
-
-    path: Path
-    contest: str | None = None
-    """Id or name; None if the file has one contest."""
-
-    def layout(self) -> FileLayout:
-        """Selections by id, with the names of their candidates."""
-        return self._contest()[1]
 
     def _contest(self) -> tuple[str, FileLayout]:
         try:
@@ -65,18 +48,11 @@ class NistFile:
             ) from fault
         return chosen, FileLayout(names)
 
-    def items(self) -> Iterator[Item]:
-        """Each record."""
-        contest, layout = self._contest()
-        for row, record in elements(self.path, "CVR"):
-            try:
-                marks = _nist_marks(record, contest, layout.names)
-            except NoBallot as fault:
-                yield RefusedLine(row, str(fault))
-            except (KeyError, TypeError, AttributeError, ValueError) as fault:
-                yield RefusedLine(row, f"the record has another form: {fault!r}")
-            else:
-                yield Comment(row) if marks is None else FileBallot(row, marks)
+    def _records(self) -> Iterator[tuple[int, Fields]]:
+        return elements(self.path, "CVR")
+
+    def _marks(self, record: Fields, contest: str, names: Mapping[str, str]) -> Marks | None:
+        return _nist_marks(record, contest, names)
 
 
 def _nist_marks(record: Fields, contest: str, names: Mapping[str, str]) -> Marks | None:
@@ -108,18 +84,10 @@ def _nist_marks(record: Fields, contest: str, names: Mapping[str, str]) -> Marks
 
 
 @dataclass(frozen=True)
-class DominionFile:
+class DominionFile(RecordFile[Fields]):
     """One `CvrExport.json` of Dominion's form, beside its manifests."""
 
-    path: Path
-    contest: str | None = None
-    """Id or name; None if the file has one contest."""
-
-    def layout(self) -> FileLayout:
-        """Candidates by id."""
-        return self._contest()[1]
-
-    def _contest(self) -> tuple[int, FileLayout]:
+    def _contest(self) -> tuple[str, FileLayout]:
         try:
             contests = {str(c["Id"]): c["Description"] for c in self._manifest("Contest")}
             chosen = choose(contests, self.contest, self.path)
@@ -134,7 +102,7 @@ class DominionFile:
                 where={"folder": self.path.parent},
                 todo="It has a List of objects with Id and Description",
             ) from fault
-        return int(chosen), FileLayout(names)
+        return chosen, FileLayout(names)
 
     def _manifest(self, what: str) -> list[Fields]:
         file = self.path.parent / f"{what}Manifest.json"
@@ -148,18 +116,11 @@ class DominionFile:
             ) from fault
         return found
 
-    def items(self) -> Iterator[Item]:
-        """Each session."""
-        contest, layout = self._contest()
-        for row, session in elements(self.path, "Sessions"):
-            try:
-                marks = _dominion_marks(session, contest, layout.names)
-            except NoBallot as fault:
-                yield RefusedLine(row, str(fault))
-            except (KeyError, TypeError, AttributeError, ValueError) as fault:
-                yield RefusedLine(row, f"the record has another form: {fault!r}")
-            else:
-                yield Comment(row) if marks is None else FileBallot(row, marks)
+    def _records(self) -> Iterator[tuple[int, Fields]]:
+        return elements(self.path, "Sessions")
+
+    def _marks(self, record: Fields, contest: str, names: Mapping[str, str]) -> Marks | None:
+        return _dominion_marks(record, int(contest), names)
 
 
 def _dominion_marks(session: Fields, contest: int, names: Mapping[str, str]) -> Marks | None:
@@ -179,23 +140,6 @@ def _dominion_marks(session: Fields, contest: int, names: Mapping[str, str]) -> 
             raise NoBallot(f"there is no candidate {name[:20]!r}")
         placed.setdefault(_rank(mark.get("Rank", 1)), []).append(name)
     return _in_order(placed)
-
-
-def choose(contests: Mapping[str, str], wanted: str | None, path: Path) -> str:
-    """The contest of a file.
-
-    Raises:
-        FileRefused: it has no such contest, or several and none is named.
-    """
-    found = [key for key, name in contests.items() if wanted in {None, key, name}]
-    if len(found) == 1:
-        return found[0]
-    shown = ", ".join(f"{key} ({name})" for key, name in list(contests.items())[:20])
-    raise FileRefused(
-        "The file has several such contests" if found else "The file has no such contest",
-        where={"file": path},
-        todo=f"Name one with --contest: {shown}",
-    )
 
 
 def _rank(value: Any) -> int:

@@ -6,23 +6,14 @@ An option's value has a digit for each rank, 1 where it is marked: `0100` is the
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from streams.elections.files.cvr import choose
-from streams.elections.files.items import (
-    Comment,
-    FileBallot,
-    FileLayout,
-    FileRefused,
-    Item,
-    Marks,
-    NoBallot,
-    RefusedLine,
-)
+from streams.elections.files.items import FileLayout, FileRefused, Marks, NoBallot
+from streams.elections.files.records import RecordFile, choose
 
 MAX_RECORD_BYTES: Final = 1 << 20
 _NOT_HERE: Final = (b"<!DOCTYPE", b"\0")
@@ -30,16 +21,8 @@ _NOT_HERE: Final = (b"<!DOCTYPE", b"\0")
 
 
 @dataclass(frozen=True)
-class HartFile:
+class HartFile(RecordFile[bytes]):
     """One archive or folder of records."""
-
-    path: Path
-    contest: str | None = None
-    """Id or name; None if there is one contest."""
-
-    def layout(self) -> FileLayout:
-        """Options by id; one that is written in has no name."""
-        return self._contest()[1]
 
     def _contest(self) -> tuple[str, FileLayout]:
         contests: dict[str, str] = {}
@@ -57,15 +40,12 @@ class HartFile:
         chosen = choose(contests, self.contest, self.path)
         return chosen, FileLayout({key: name or "write-in" for key, name in names[chosen].items()})
 
-    def items(self) -> Iterator[Item]:
-        """Each record, in the order of their names."""
-        chosen, _ = self._contest()
-        for row, raw in enumerate(_records(self.path), 1):
-            try:
-                found = [options for name, _, options in _contests(raw) if name == chosen]
-                yield FileBallot(row, _marks(found[0])) if found else Comment(row)
-            except NoBallot as fault:
-                yield RefusedLine(row, str(fault))
+    def _records(self) -> Iterator[tuple[int, bytes]]:
+        return enumerate(_records(self.path), 1)
+
+    def _marks(self, record: bytes, contest: str, _: Mapping[str, str]) -> Marks | None:
+        found = [options for name, _, options in _contests(record) if name == contest]
+        return _marks(found[0]) if found else None
 
 
 def _records(path: Path) -> Iterator[bytes]:
