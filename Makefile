@@ -112,7 +112,7 @@ junk: setup ## a million junk messages before 10,000 honest votes
 platforms: setup ## demo, unit and service tests on Debian 12 and 13, in trees of debootstrap, as root (PLATFORMS_ARGS="debian-14 --only queues")
 	@$(BIN)/python -m tests.platforms $(PLATFORMS_ARGS)
 
-pythons: setup ## the unit tests on each Python of this machine (PYTHONS_ARGS=--short: on the newest, what depends on it)
+pythons: setup ## the unit tests on each Python of this machine (PYTHONS_ARGS=--short: on the others, what depends on the version)
 	@$(BIN)/python -m tests.platforms --pythons $(PYTHONS_ARGS)
 
 long-roll: setup ## a roll of 8 million entries, loaded from every format

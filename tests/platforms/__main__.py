@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.platforms import pythons
 from tests.platforms.trees import ROOT, Tree
 
 SUITES: Final[Mapping[str, str]] = {
@@ -37,16 +37,6 @@ _VERSIONS: Final = (
     "python3 -V; java -version 2>&1 | head -1; dpkg-query -W -f '${Package} ${Version}\\n'"
     " rabbitmq-server 'postgresql-[0-9]*' redis-server valkey-server 2>/dev/null"
 )
-_PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
-_DEPENDENT: Final = (
-    "tests/unit/cli/test_schema_doc.py",
-    "tests/unit/core",
-    "tests/unit/messages",
-    "tests/unit/schemas",
-    "tests/unit/settings",
-    "tests/unit/tally/test_messages.py",
-)
-"""Where another version of Python gave another result, or is likely to."""
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -57,12 +47,12 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--kafka", default="", help="version of Kafka, else the usual one")
     parser.add_argument("--pythons", action="store_true", help="unit tests on each Python here")
     parser.add_argument(
-        "--short", action="store_true", help="on the newest of them, what depends on the version"
+        "--short", action="store_true", help="on each but this one, what depends on the version"
     )
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "platforms")
     options = parser.parse_args(given)
     if options.pythons:
-        return _pythons(options.folder, short=options.short)
+        return pythons.run(options.folder, short=options.short)
     if unknown := set(options.trees) - SUITES.keys():
         parser.error(f"no such tree: {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
     for needed in ("debootstrap", "unshare"):
@@ -87,46 +77,6 @@ def main(given: Sequence[str] | None = None) -> int:
         tree.run(_VERSIONS, versions)
         print(versions.read_text(), flush=True)
     return int(failed)
-
-
-def _pythons(folder: Path, *, short: bool) -> int:
-    """Install the lock for each Python of this machine, and run the unit tests."""
-    found = {version: _python(version) for version in _PYTHONS}
-    own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    there = {
-        version: program
-        for version, program in found.items()
-        if program is not None and not (short and version == own)
-    }
-    for version, program in found.items():
-        if program is None:
-            print(f"Python {version}: not on this machine", flush=True)
-    failed = False
-    for version, program in list(there.items())[-1 if short else 0 :]:
-        venv = folder / f"python-{version}"
-        python = venv / "bin" / "python"
-        pip = [str(python), "-m", "pip", "install", "-q"]
-        tests = _DEPENDENT if short else ("tests/unit",)
-        steps = [
-            [program, "-m", "venv", "--clear", str(venv)],
-            [*pip, "--require-hashes", "-r", "requirements.lock"],
-            [*pip, "--no-deps", "--no-build-isolation", "-e", "."],
-            [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
-        ]
-        done = all(subprocess.run(step, cwd=ROOT, check=False).returncode == 0 for step in steps)
-        failed |= not done
-        print(f"Python {version}: {'passed' if done else 'failed'}", flush=True)
-    return int(failed)
-
-
-def _python(version: str) -> str | None:
-    """A program of that version that runs: a shim of pyenv may name one that is switched off."""
-    places = [shutil.which(f"python{version}")]
-    places += sorted(map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python3")))
-    for place in filter(None, places):
-        if subprocess.run([place, "-V"], check=False, capture_output=True).returncode == 0:
-            return place
-    return None
 
 
 if __name__ == "__main__":

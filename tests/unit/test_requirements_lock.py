@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.platforms.pythons import closure
+from tests.platforms.pythons import pins as pins_of
+
 ROOT = Path(__file__).parents[2]
 LOCKS = {
     "requirements.lock": ("bridge", "dev", "gateway", "parquet", "tally", "worker"),
@@ -49,3 +52,15 @@ def test_pins_by_hash(lock: str) -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_names_no_address_and_no_folder(lock: str) -> None:
     assert not re.search(r"://|--(extra-)?index-url|--find-links|\s@\s|[\s=]/\w", TEXTS[lock])
+
+
+def test_other_pythons_get_a_part_of_the_same_lock() -> None:
+    lock = TEXTS["requirements.lock"]
+    needed = closure(["pytest"])
+    assert {"pytest", "pluggy", "iniconfig", "packaging"} <= needed
+    assert "hypothesis" not in needed, "extras are not followed"
+    part = pins_of(lock, needed)
+    assert {line for line in part.splitlines() if line} <= set(lock.splitlines())
+    heads = [line for line in part.splitlines() if "==" in line]
+    assert {head.split("==")[0] for head in heads} == needed & pins("requirements.lock").keys()
+    assert all(f"{head}\n    --hash=" in part for head in heads)
