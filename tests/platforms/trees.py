@@ -76,7 +76,11 @@ class Tree:
         (self.root / ".built").touch()
 
     def copy_checkout(self) -> None:
-        """Put the files of this checkout into the tree; its environment there stays."""
+        """Replace the files in the tree by those of this checkout; its environment there stays."""
+        target = self.root / "scrutin"
+        for old in target.glob("*"):
+            if old.name != ".venv":
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -90,7 +94,10 @@ class Tree:
                     archive.add(ROOT / name, name)
         packed.seek(0)
         with tarfile.open(fileobj=packed) as archive:
-            archive.extractall(self.root / "scrutin", filter="data")
+            archive.extractall(target, filter="data")
+        # Tests ask git which files belong to the repository.
+        for step in (["init", "-q"], ["add", "-A"]):
+            subprocess.run(["git", *step], cwd=target, check=True)
 
     def run(self, command: str, log: Path, *, timeout_s: float = 3600) -> int:
         """Run a shell command in the tree, in the checkout if it is there.
