@@ -122,10 +122,26 @@ def leaf_hashes(secret: bytes, verdicts: VerdictBatch, batch: VoteBatch) -> list
     return hashes
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedLeaf:
+    """A leaf with what opens its commitment."""
+
+    number: int
+    """Of the item in its input record."""
+    leaf: Leaf
+    salt: bytes
+    opening: bytes
+
+
 def leaves_of(
     secret: bytes, verdicts: VerdictBatch, batch: VoteBatch
 ) -> Iterator[tuple[int, Leaf]]:
     """The leaves of one input record with the number of their item, in order."""
+    return ((one.number, one.leaf) for one in opened_leaves(secret, verdicts, batch))
+
+
+def opened_leaves(secret: bytes, verdicts: VerdictBatch, batch: VoteBatch) -> Iterator[OpenedLeaf]:
+    """The leaves of one input record and their openings, in order."""
     votes, malformed = batch.votes, batch.malformed
     items: list[Vote | Malformed] = [*votes, *malformed]
     pads = pads_of(secret, verdicts.log_id, verdicts.partition, verdicts.offset, len(items))
@@ -138,9 +154,10 @@ def leaves_of(
         if status in UNREPORTED:
             continue
         contest = item.contest if isinstance(item, Vote) else ""
+        salt = salt_of(pads, index, item.identity)
         opening = opening_of(item, weights.get(index, 1))
-        commitment = commit(salt_of(pads, index, item.identity), opening)
-        yield index, Leaf(status, epoch, contest, reason, commitment)
+        leaf = Leaf(status, epoch, contest, reason, commit(salt, opening))
+        yield OpenedLeaf(index, leaf, salt, opening)
 
 
 def _hash(status: str, epoch: int, contest: str, reason: str, commitment: bytes) -> bytes:

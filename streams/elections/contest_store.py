@@ -66,7 +66,7 @@ async def read_contest_result(
         if election is not None and election.contest == contest:
             found = await read_result(connection, definitions, election)
             return result_of_election(facts, found, moment)
-        names = await _names(connection, contest)
+        names = await choice_names(connection, contest)
         votes = {each[0]: each[1] for each in totals}
         if facts.hidden:
             votes = {"": sum(votes.values())}
@@ -89,7 +89,8 @@ def _facts(contest: str, row: asyncpg.Record) -> ContestFacts:
     )
 
 
-async def _names(connection: asyncpg.Connection, contest: str) -> dict[str, str]:
+async def choice_names(connection: asyncpg.Connection, contest: str) -> dict[str, str]:
+    """Texts of the choices of a poll; none for other contests, whose choices say it."""
     number = contest.removeprefix(POLL_PREFIX)
     if number == contest or not is_number(number):
         return {}

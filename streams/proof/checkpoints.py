@@ -118,6 +118,16 @@ class Checkpoint:
         """The lines of the statement, as they were signed."""
         return "".join(f"{line}\n" for line in self.note.body.splitlines()[3:])
 
+    def is_final(self, contest: str) -> bool:
+        """Whether every partition has passed the command that closed a contest."""
+        for closing in self.statement.closings:
+            if closing.contest == contest:
+                offsets, trees = closing.offsets, self.statement.trees
+                return bool(trees) and all(
+                    tree.offset >= offsets.get(tree.partition, tree.offset + 1) for tree in trees
+                )
+        return False
+
     def signer(self, keys: Iterable[Verifier]) -> Verifier:
         """The first of some keys that signed.
 
