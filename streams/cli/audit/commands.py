@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from streams.cli.audit.checkpoint import checkpoint, key
+from streams.cli.audit.publish import publish
 from streams.cli.audit.receipt import receipt
 from streams.cli.show import JsonOption, answer, console, facts, grid, plain
 from streams.cli.values import MAX_NUMBER
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("key")(key)
 app.command("checkpoint")(checkpoint)
+app.command("publish")(publish)
 app.command("receipt")(receipt)
 
 
