@@ -6,12 +6,15 @@ import asyncio
 import csv
 import json
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pyarrow.parquet as pq
 import pytest
 
 from streams.devstack import Stack
@@ -140,6 +143,7 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
                 await several_seats(world, web, db, tmp_path)
                 await party_lists(world, db, tmp_path)
                 await closed_and_final(world, web, db, tmp_path)
+                await published_for_strangers(world, tmp_path)
         finally:
             await db.close()
 
@@ -693,3 +697,33 @@ async def closed_and_final(world: BridgeHarness, web: Program, db: Any, director
     assert len(report["Election"][0]["Contest"]) == 2
     final = "SELECT bool_and(final) FROM election_counts WHERE election_id = 1"
     assert await db.fetchval(final) is True
+
+
+async def published_for_strangers(world: BridgeHarness, directory: Path) -> None:
+    """The bundle holds by the program that shares no code with the product."""
+
+    async def typed(*words: str) -> str:
+        done = await asyncio.to_thread(scrutin, world.env, "audit", *words, timeout_s=180)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    log_key, folder = str(directory / "log.key"), directory / "bundle"
+    public = (await typed("key", "example.org", log_key)).strip()
+    await typed("checkpoint", "--key", log_key)
+    words = [str(folder), "--public", "election:2", "--parquet", "--json"]
+    made = json.loads(await typed("publish", *words))
+    assert made["leaves"] > VOTERS
+    verifier = Path(__file__).parents[2] / "proof" / "verify.py"
+    command = [sys.executable, "-I", "-S", str(verifier), str(folder), "--key", public, "--json"]
+    done = await asyncio.to_thread(subprocess.run, command, env={}, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    assert found["faults"] == []
+    assert found["ok"]
+    said = "\n".join(found["checked"])
+    assert made["manifest_sha256"] in said
+    assert "election:1" in said
+    assert "2 seats counted again" in said
+    rows = (folder / "leaves/0.jsonl").read_text(encoding="utf-8").splitlines()
+    leaves = [json.loads(row) for row in rows]
+    assert {row["contest"] for row in leaves if "opening" in row} == {"election:2"}
+    assert pq.read_table(folder / "leaves/0.parquet").num_rows == len(leaves)

@@ -32,7 +32,7 @@ from streams.errors import SettingsError
 
 app = typer.Typer(
     help="Audits: papers drawn by a public seed, the risk that is left, signed checkpoints of the"
-    " count.\n\n"
+    " count, and a bundle for all who want to check it.\n\n"
     "Example: `scrutin audit sample manifest.csv --seed 35463115561121636246 --count 50`",
     no_args_is_help=True,
 )
