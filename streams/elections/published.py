@@ -63,11 +63,12 @@ def of_election(
     counted = replace(result_of(definitions, election, ballots), final=final)
     method = METHODS[election.method]
     rules = (election.rules or DEFAULT_RULES) if method == ContestMethod.RANKED else None
+    several = election.conduct.seats
     candidates = [candidate for seat in counted.seats for candidate in seat.candidates]
     entry = {
         **about,
         "title": election.name,
-        "method": str(method),
+        "method": str(several.method if several else method),
         "rules": msgspec.to_builtins(rules),
         "conduct": conduct_fields(election.conduct),
         "names": {str(candidate.id): candidate.name for candidate in candidates},
@@ -101,12 +102,17 @@ def _region(seat: Seat) -> str | None:
 def _seat(counted: ElectionResult, seat: Seat, unnamed: Mapping[str, int]) -> dict[str, Any]:
     outcome = counted.outcome(seat)
     ahead = seat.count.elected if outcome in {Outcome.ELECTED, Outcome.LEADING} else None
-    return {
+    said = {
         "region": _region(seat),
         "ballots": seat.ballots,
         "outcome": str(outcome),
         "ahead": ahead,
         "unnamed": dict(unnamed),
+    }
+    if counted.election.conduct.seats is not None:
+        return {**said, "winners": list(seat.count.winners), "rounds": counted.rounds(seat)}
+    return {
+        **said,
         "rounds": [
             {
                 "votes": dict(one.votes),
