@@ -143,7 +143,6 @@ ELSEWHERE = {
     "scrutin audit receipt FILE": _RECEIPTS,
     "scrutin audit receipt mine.json --key KEY --id RECEIPT --gateway URL": _RECEIPTS,
     "scrutin audit publish": _ELECTIONS,
-    "scrutin audit publish count/ --public C-42": _ELECTIONS,
     "scrutin audit risk": _AUDIT + "test_the_risk_of_a_sample",
     "scrutin audit risk seen.csv --votes Ann=6000 --votes Bob=4000 --papers 10200": (
         _AUDIT + "test_the_risk_of_a_sample"
