@@ -260,6 +260,7 @@ ELSEWHERE = {
     "scrutin tally resume": _CLI_TALLY,
     "scrutin tally status --watch": _CLI_TALLY,
     "scrutin tally results": _CLI_TALLY,
+    "scrutin tally challenge": "tests/unit/tally/test_challenge.py",
     "scrutin tally export": _CLI_TALLY,
     "scrutin tally export ELECTION DIRECTORY": _CLI_TALLY,
     "scrutin tally verify": _CLI_TALLY,

@@ -11,6 +11,9 @@ from schemas.votes import Kind
 ELECTION_PREFIX: Final = "election:"
 """Prefix of a candidate vote's contest, before the election's id, which may be empty."""
 
+ENCRYPTED_CHOICE: Final = "encrypted"
+"""The `candidate_id` of a vote whose choice is an encrypted ballot."""
+
 VOTER_KEY_BYTES: Final = 32
 
 MAX_CONTEST_BYTES: Final = len(ELECTION_PREFIX) + 255

@@ -14,7 +14,7 @@ import msgspec
 
 from schemas.votes import Kind
 from streams.core import ranking
-from streams.core.keys import ELECTION_PREFIX, normalise_hash, stored_hash
+from streams.core.keys import ELECTION_PREFIX, ENCRYPTED_CHOICE, normalise_hash, stored_hash
 from streams.core.polls import POLL_PREFIX
 from streams.core.texts import is_plain
 from streams.intake.receipts import Submission
@@ -46,6 +46,7 @@ class CandidateMessage(msgspec.Struct, omit_defaults=True):
     region_id: str | None = None
     voting_method: str | None = None
     ranked_choices: list[str] | None = None
+    encrypted_ballot: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,10 @@ def candidate_vote(
     election_id: str | None,
     region_id: str | None = None,
     ranked: Sequence[str] = (),
+    encrypted: str | None = None,
     at_us: int,
 ) -> Outgoing:
-    """A vote for a candidate, or a ranking that begins with them.
+    """A vote for a candidate, or a ranking that begins with them, or an encrypted ballot.
 
     Args:
         voter_hash: the voter's.
@@ -154,6 +156,7 @@ def candidate_vote(
         election_id: the election.
         region_id: the voter's.
         ranked: candidates, most preferred first, if there is a ranking.
+        encrypted: the ballot, if the candidate is the choice of encrypted ballots.
         at_us: Unix time in microseconds.
 
     Raises:
@@ -165,6 +168,11 @@ def candidate_vote(
     contest = ELECTION_PREFIX + (election or "")
     region = None if region_id is None else sized("region_id", region_id)
     message = CandidateMessage(known, format_us(at_us), candidate, election, region)
+    if encrypted is not None:
+        if candidate != ENCRYPTED_CHOICE:
+            raise Faulty("encrypted_ballot", f"belongs to candidate_id `{ENCRYPTED_CHOICE}` only")
+        _text("encrypted_ballot", encrypted)
+        message.encrypted_ballot = encrypted
     if candidate is None:
         message.ranked_choices = []
     if ranked:

@@ -11,15 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from streams.core.keys import ELECTION_PREFIX
+from streams.core.keys import ELECTION_PREFIX, ENCRYPTED_CHOICE
 from streams.tally import work
 from streams.tally.admission import batches
 from streams.tally.helpers import Helpers
 from streams.tally.store import CAST, TallyStore
 from streams.tally.work import Admit, Admitted, DescribedElection
 
-CHOICE: Final = "encrypted"
-"""The `candidate_id` of a vote whose choice is an encrypted ballot."""
+CHOICE: Final = ENCRYPTED_CHOICE
 FIELD: Final = "encrypted_ballot"
 """The field of a vote message with the ballot: a string, the JSON of a submitted ballot.
 

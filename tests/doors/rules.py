@@ -74,6 +74,7 @@ HTTP: Final[dict[str, Rule]] = {
     "region_id": Rule("id", f"{_VOTES}.candidate_vote"),
     "ranked_choices": Rule("id", f"{_VOTES}.candidate_vote"),
     "blank": Rule("ignored", "streams.gateway.handlers.votes.official_vote_calls"),
+    "encrypted_ballot": Rule("ignored", f"{_VOTES}.candidate_vote"),
     "voting_method": Rule("ignored", "streams.messages.ranked_ballots.RANKED_METHODS"),
     "poll_id": Rule("number", f"{_FORMS}.number_of"),
     "option_id": Rule("number", f"{_FORMS}.number_of"),
@@ -95,6 +96,7 @@ HTTP: Final[dict[str, Rule]] = {
     "page /law/{law_id:str}": _NOTHING,
     "page /election/{election_id:str}": _NOTHING,
     "page /tally/{election_id:str}": _NOTHING,
+    "page /tally/{election_id:str}/ballot": _NOTHING,
     "page /p/{poll_id:int}": _NOTHING,
     # Not in the signature of a handler.
     "header x-api-key": Rule("ignored", "streams.gateway.voters.Voters.by_api_key"),
@@ -177,6 +179,8 @@ COMMANDS: Final[dict[str, Rule]] = {
     "tables export election": _NAME,
     "guardian new name": Rule("name", "streams.cli.values.file_name"),
     "tally manifest contests": _ARGUMENT,
+    "tally challenge election": _DOCUMENT,
+    "tally challenge code": _ARGUMENT,
     **dict.fromkeys(
         (
             "election count name",

@@ -12,7 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from schemas.tally import Mode
 from streams.cli.show import JsonOption, console, grid, plain, run, write_json
-from streams.cli.tally import file_commands  # noqa: F401 - its commands are in the group
+from streams.cli.tally import (  # noqa: F401 - their commands are in the group
+    challenge_command,
+    file_commands,
+)
 from streams.cli.tally.group import ElectionArgument, app, ask, say
 from streams.cli.values import MAX_NUMBER
 from streams.errors import ExitCode, SettingsError

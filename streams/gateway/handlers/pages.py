@@ -31,6 +31,7 @@ PAGES: Final = [
     "/operators",
     "/tallies",
     "/tally/{election_id:str}",
+    "/tally/{election_id:str}/ballot",
 ]
 """Paths of the single page; its script reads the path."""
 

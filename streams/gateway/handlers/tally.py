@@ -34,6 +34,7 @@ from streams.gateway.handlers.submit import VoteLimits
 from streams.gateway.handlers.tally_status import combine_status, decryption_status, tally_status
 from streams.gateway.problems import Problem
 from streams.gateway.tally_service import TallyService, progress, shown_id, shown_job
+from streams.tally.challenge import definition_of
 from streams.tally.commands import Created, TallyCommands
 from streams.tally.messages import COMBINE, PARTIAL, TALLY, command_of
 from streams.tally.refusals import RefusalCheck, Refused, plain_name
@@ -268,7 +269,17 @@ def _statuses(tallies: TallyService) -> list[HTTPRouteHandler]:
         async with _opened(tallies, election_id) as commands:
             return await progress(commands, election_id)
 
+    @_get(
+        "/api/tallies/{election_id:str}/definition",
+        summary="What a device needs to encrypt a ballot: manifest, keys, and lines with hashes",
+    )
+    async def definition(election_id: str) -> Document:
+        async with _opened(tallies, election_id) as commands:
+            described = await commands.store.election(election_id)
+        return {"electionId": election_id, **definition_of(described)}
+
     return [
+        definition,
         job_status,
         jobs_of,
         active,

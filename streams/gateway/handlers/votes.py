@@ -67,6 +67,8 @@ class ElectionBallot(msgspec.Struct):
     ranked_choices: list[Identifier] | None = None
     blank: bool = False
     """A ballot for nobody, where the election allows it."""
+    encrypted_ballot: str | None = None
+    """The JSON of a submitted ballot as text, with the candidate `encrypted`."""
 
 
 class Accepted(msgspec.Struct):
@@ -179,6 +181,7 @@ def official_vote_calls(
                 election_id=election,
                 region_id=None if data.region_id is None else str(data.region_id),
                 ranked=ranked,
+                encrypted=data.encrypted_ballot,
                 at_us=submitter.clock.now_us(),
             )
         except Faulty as fault:

@@ -7,6 +7,7 @@ import { pollPage } from "./poll.js";
 import { electionPage, electionsPage } from "./elections.js";
 import { lawPage, lawsPage } from "./results.js";
 import { operatorsPage } from "./operators.js";
+import { ballotPage } from "./ballot.js";
 import { talliesPage, tallyPage } from "./tally.js";
 
 const main = document.getElementById("main");
@@ -21,6 +22,7 @@ const PAGES = [
   [/^\/elections$/, "elections", electionsPage],
   [/^\/election\/(.+)$/, "elections", electionPage],
   [/^\/tallies$/, "tallies", talliesPage],
+  [/^\/tally\/([^/]+)\/ballot$/, "tallies", ballotPage],
   [/^\/tally\/(.+)$/, "tallies", tallyPage],
   [/^\/operators$/, "operators", operatorsPage],
 ];

@@ -62,7 +62,7 @@ export async function tallyPage(main, id, leave) {
   let shown = false;
   async function draw(message) {
     jobs.replaceChildren(...message.jobs.map(jobRow));
-    if (!message.jobs.length) jobs.append(h("li", { class: "soft" }, t("notTallied")));
+    if (!message.jobs.length) jobs.append(h("li", { class: "soft" }, t("notTallied"), " ", h("a", { href: `/tally/${path}/ballot` }, t("fillIn"))));
     head.replaceChildren(...message.ballotsHead ? [t("ballotsHead"), h("code", {}, message.ballotsHead)] : []);
     if (message.published && !shown) {
       shown = true;
