@@ -39,6 +39,7 @@ class Kind(StrEnum):
     IRELAND = "ireland"
     AUSTRALIA = "australia"
     NEW_YORK = "new-york"
+    SCOTLAND = "scotland"
 
 
 _READERS: Final[Mapping[Kind, Callable[..., Contest | Iterable[Contest]]]] = {
@@ -48,6 +49,7 @@ _READERS: Final[Mapping[Kind, Callable[..., Contest | Iterable[Contest]]]] = {
     Kind.IRELAND: sources.ireland,
     Kind.AUSTRALIA: sources.australia,
     Kind.NEW_YORK: sources.new_york,
+    Kind.SCOTLAND: sources.scotland,
 }
 
 

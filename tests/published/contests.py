@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from streams.core.ranking import OVERVOTE, Ranking
+from streams.core.seats import seats_of
 from streams.elections.counting import instant_runoff
 from streams.elections.rules import read_rules
+from streams.elections.seats.contest import count_seats
+from streams.elections.standing import Standing
 
 Votes = dict[str, int]
-"""By candidate id; who has none is left out."""
+"""By candidate id; who has none is left out. Of a transferable vote in units of its last place."""
 Transfers = Iterable[tuple[str, str | None, int]]
 """(from, to, ballots) of one round; None: they count for nobody from here on."""
 
@@ -39,9 +42,15 @@ class Contest:
 
     def counted(self) -> list[Votes]:
         """The rounds by the counter alone."""
-        rules, _ = read_rules(dict(self.rules), ranked=True)
+        rules, conduct = read_rules(dict(self.rules), ranked=True)
         assert rules is not None
-        count = instant_runoff(self.ids, self.ballots, rules=rules, lot=f"{self.name}||")
+        lot = f"{self.name}||"
+        if conduct.seats is None:
+            count = instant_runoff(self.ids, self.ballots, rules=rules, lot=lot)
+        else:
+            standing = Standing(self.ids, conduct, lot)
+            seats = seats_of(conduct, None)
+            count = count_seats(standing, self.ballots, conduct.seats, seats, marks=rules)
         return [with_votes(dict(each.votes)) for each in count.rounds]
 
     def difference(self, rounds: Sequence[Votes]) -> str:
@@ -83,9 +92,13 @@ class Contest:
                 rows.writerow([*cells, *[""] * (longest - len(cells)), number])
 
 
-def with_votes(votes: Mapping[str, int]) -> Votes:
-    """Without those who have none: some sources list them, others do not."""
-    return {name: number for name, number in votes.items() if number}
+def with_votes(votes: Mapping[str, int | str]) -> Votes:
+    """Without those who have none: some sources list them, others do not.
+
+    Decimal text, of a transferable vote, becomes units of its last place.
+    """
+    units = {name: int(str(number).replace(".", "")) for name, number in votes.items()}
+    return {name: number for name, number in units.items() if number}
 
 
 def rebuilt(first: Votes, rounds: Iterable[Transfers]) -> Counter[Ranking]:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from streams.core.ranking import OVERVOTE, Ranking
+from streams.core.ranking import OVERVOTE, Ranking, from_text, to_text
+from streams.elections.files.blt import BltFile
+from streams.elections.files.items import FileBallot
 from tests.published.contests import Contest, Votes, rebuilt, with_votes
 
 _NO_MARK = frozenset({"", "undervote", "UNDERVOTE"})
@@ -209,6 +211,34 @@ def new_york(path: Path) -> Iterator[Contest]:
                 rebuilt(rounds[0], transfers[1:]),
                 tuple(rounds),
             )
+
+
+def scotland(ballots: Path, dumps: Path) -> Iterator[Contest]:
+    """Wards of a folder of BLT files, and what Droop writes of its count of each (format dump)."""
+    for file in sorted(ballots.glob("*.blt")):
+        found = list(dumps.glob(f"{file.stem}-scotland-fixed-p5-d5.txt"))
+        if not found:
+            continue
+        reader = BltFile(file)
+        layout = reader.layout()
+        box: Counter[Ranking] = Counter()
+        for item in reader.items():
+            if isinstance(item, FileBallot):
+                box[from_text(to_text(item.marks))] += item.number
+        rounds = []
+        for line in found[0].read_text(encoding="utf-8").splitlines():
+            cells = line.split("\t")
+            # A stage begins with the votes that the transfer before it left.
+            if cells[1:2] in (["begin"], ["transfer"]):
+                votes = {str(place): text for place, text in enumerate(cells[6::3], 1)}
+                rounds.append(with_votes(votes))
+        yield Contest(
+            f"Glasgow {file.stem}",
+            tuple(layout.names.values()),
+            {"count_by": "stv_scottish", "seats": layout.seats},
+            box,
+            tuple(rounds),
+        )
 
 
 def _box(rows: Iterable[list[str]]) -> Counter[Ranking]:

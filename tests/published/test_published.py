@@ -173,3 +173,35 @@ def test_ballots_are_written_for_the_command(tmp_path: Path) -> None:
         ",,,4",
     ]
     assert [one["id"] for one in contest.tables()["candidates"]] == [1, 2]
+
+
+def test_a_ward_of_several_seats_and_its_stages(tmp_path: Path) -> None:
+    (tmp_path / "Ward.blt").write_text(
+        '3 2\n7 1 2 0\n5 1 3 0\n1 1 0\n4 2 0\n6 3 0\n0\n"Ann"\n"Bob"\n"Cyd"\n"Ward"\n'
+    )
+    lines = [
+        ["0", "log", "Add eligible: Ann"],
+        *(
+            [
+                number,
+                action,
+                "8.00000",
+                "0.00000",
+                *(t for one in votes for t in ("name", "H", one)),
+            ]
+            for number, action, votes in (
+                ("0", "begin", ("13.00000", "4.00000", "6.00000")),
+                ("1", "unpend", ("13.00000", "4.00000", "6.00000")),
+                ("1", "transfer", ("8.00000", "6.69227", "7.92305")),
+                ("2", "transfer", ("8.00000", "0.00000", "7.92305")),
+            )
+        ),
+    ]
+    dump = tmp_path / "Ward-scotland-fixed-p5-d5.txt"
+    dump.write_text("".join("\t".join(cells) + "\n" for cells in lines))
+    [ward] = sources.scotland(tmp_path, tmp_path)
+    assert ward.rules == {"count_by": "stv_scottish", "seats": 2}
+    assert ward.difference(ward.counted()) == ""
+    dump.write_text(dump.read_text().replace("6.69227", "6.69228"))
+    [ward] = sources.scotland(tmp_path, tmp_path)
+    assert "Bob has 669,227, published 669,228" in ward.difference(ward.counted())
