@@ -212,7 +212,7 @@ class LeafWriter:
             raise LogMismatch(
                 "The verdicts in the log do not give the tree that was signed",
                 where={"partition": self._head.partition, "leaves": self._size},
-                todo="Nothing is published; `scrutin audit verify` names the difference."
+                todo="Nothing is published; `scrutin rebuild validated --dry-run` shows whether the verdicts follow."
                 " SCRUTIN_PROOF_SECRET must be that of the workers",
             )
         return self._size

@@ -55,7 +55,7 @@ while votes came in, and that the results follow from the totals by the rules in
 
 It does not prove who was allowed to vote, that each voter saw and sent what they meant, that the
 rules are those of the law, or, where choices are withheld, that the leaves commit to just these
-choices: a voter can check the own one, and `scrutin audit verify` checks all where the log is. A
+choices: a voter can check the own one, and the office's audit checks all where the log is. A
 total that grows by one vote between two checkpoints shows that vote's choice; such a vote was no
 secret while results were shown live.
 """
