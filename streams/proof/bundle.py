@@ -212,8 +212,8 @@ class LeafWriter:
             raise LogMismatch(
                 "The verdicts in the log do not give the tree that was signed",
                 where={"partition": self._head.partition, "leaves": self._size},
-                todo="Nothing is published; `scrutin rebuild validated --dry-run` shows whether the verdicts follow."
-                " SCRUTIN_PROOF_SECRET must be that of the workers",
+                todo="Nothing is published. SCRUTIN_PROOF_SECRET must be that of the workers;"
+                " `scrutin rebuild validated --dry-run` compares the verdicts with the log",
             )
         return self._size
 
