@@ -78,6 +78,21 @@ class SeatResult(msgspec.Struct, frozen=True):
     """To fill."""
     lists: list[dict[str, Any]] = []
     """Of party lists: votes, seats and who is elected."""
+    lot_between: list[str] = []
+    """Choices between which officials must draw a lot."""
+    missed: str | None = None
+    """Choice that would be elected, if a rule did not prevent it."""
+
+
+class RegionVotes(msgspec.Struct, frozen=True):
+    """First choices of the voters of a region, for candidates of the whole country."""
+
+    region_id: int
+    region: str
+    ballots: int
+    """Those that mark one of the candidates."""
+    votes: dict[str, int]
+    """By choice."""
 
 
 class PartyResult(msgspec.Struct, frozen=True):
@@ -99,6 +114,21 @@ class Turnout(msgspec.Struct, frozen=True):
     eligible: int | None = None
     share: float | None = None
     """Ballots over eligible voters, from 0 to 1 in four digits; null if their number is unknown."""
+    quorum: str | None = None
+    """Share of the eligible voters that must take part, as a fraction."""
+    quorum_reached: bool | None = None
+    """Null without a quorum, or without the number of eligible voters."""
+
+
+class NotCounted(msgspec.Struct, frozen=True):
+    """Messages for the contest that do not count, so that all that came can be accounted for."""
+
+    duplicate: int = 0
+    """Of voters whose vote was counted before."""
+    invalid: int = 0
+    """By the rules of the contest, or from nobody on its roll."""
+    replaced: int = 0
+    """Counted until the same voter's later vote."""
 
 
 class LogPosition(msgspec.Struct, frozen=True):
@@ -141,6 +171,29 @@ class ContestResult(msgspec.Struct, frozen=True):
     """Votes up to here are counted, later ones are not."""
     proof: dict[str, Any] | None
     """Once it is closed: where each partition of the log closed, and how many have passed it."""
+    not_counted: NotCounted = NotCounted()
+    by_region: list[RegionVotes] = []
+    """Of an election whose candidates stand in the whole country."""
+    uncountable: int = 0
+    """Ballots that mark nobody who stands."""
+    seed_commitment: str | None = None
+    """SHA-256 of the seed of the lots, in hex."""
+    seed: str | None = None
+    """Of the lots, once it is revealed."""
+
+
+class ContestSummary(msgspec.Struct, frozen=True):
+    """One contest in a list."""
+
+    id: str
+    kind: str
+    title: str | None
+    phase: str
+    """A :class:`ContestPhase`."""
+    opens_at: datetime | None
+    closes_at: datetime | None
+    closed_at: datetime | None
+    total_votes: int
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -167,6 +220,7 @@ class ContestFacts(msgspec.Struct, frozen=True):
     updated_at: datetime | None = None
     hidden: bool = False
     proof: Mapping[str, Any] | None = None
+    not_counted: NotCounted = NotCounted()
 
 
 def phase_of(state: str | None, proof: Mapping[str, Any] | None) -> ContestPhase:
@@ -237,6 +291,8 @@ def result_of_election(facts: ContestFacts, found: ElectionResult, moment: Momen
         None if facts.hidden else found.blanks,
         conduct.eligible,
         None if not conduct.eligible else _share(found.ballots, conduct.eligible),
+        conduct.turnout_quorum,
+        None if conduct.turnout_quorum is None else found.quorum_reached,
     )
     whole = _whole(
         facts,
@@ -252,7 +308,23 @@ def result_of_election(facts: ContestFacts, found: ElectionResult, moment: Momen
         method=found.election.method,
         seats=seats,
         parties=parties,
+        by_region=[] if facts.hidden else _by_region(found),
+        uncountable=0 if facts.hidden else found.uncountable,
+        seed_commitment=conduct.seed_commitment,
+        seed=conduct.seed,
     )
+
+
+def _by_region(found: ElectionResult) -> list[RegionVotes]:
+    return [
+        RegionVotes(
+            region,
+            found.definitions.regions[region].name,
+            sum(votes.values()),
+            {str(choice): number for choice, number in votes.items()},
+        )
+        for region, votes in sorted(found.by_region.items())
+    ]
 
 
 def _whole(
@@ -287,6 +359,7 @@ def _whole(
         moment.read_at,
         moment.position,
         dict(proof) if proof is not None else None,
+        facts.not_counted,
     )
 
 
@@ -326,6 +399,8 @@ def _seat(found: ElectionResult, seat: Seat) -> SeatResult:
         found.rounds(seat),
         seat.count.seats,
         found.lists(seat),
+        list(seat.count.awaits),
+        seat.count.missed,
     )
 
 

@@ -12,9 +12,13 @@ from streams.adapters.postgres.statements import POLL_TEXTS
 from streams.core.polls import POLL_PREFIX, is_number
 from streams.elections.contest_result import (
     ContestFacts,
+    ContestPhase,
     ContestResult,
+    ContestSummary,
     LogPosition,
     Moment,
+    NotCounted,
+    phase_of,
     result_of_election,
     result_of_totals,
 )
@@ -31,6 +35,20 @@ WHERE c.contest_id = $1
 READ_TOTALS: Final = """
 SELECT split_part(choice, '>', 1), sum(votes)::bigint, max(updated_at)
 FROM contest_results WHERE contest_id = $1 GROUP BY 1
+"""
+READ_NOT_COUNTED: Final = """
+SELECT status, count(*) FROM rejected_votes
+WHERE contest = $1 AND status IN ('duplicate', 'invalid', 'replaced') GROUP BY 1
+"""
+LIST_CONTESTS: Final = """
+SELECT c.contest_id, c.kind, c.title, c.state, c.opens_at, c.closes_at,
+    to_jsonb(f) - ARRAY['contest_id', 'command_id'] AS proof, (
+        SELECT coalesce(sum(r.votes), 0)::bigint FROM contest_results AS r
+        WHERE r.contest_id = c.contest_id
+    ) AS votes
+FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
+WHERE c.kind = $1 AND c.state <> 'archived'
+ORDER BY c.state = 'open' DESC, c.closes_at DESC NULLS LAST, c.contest_id LIMIT $2
 """
 READ_POSITION: Final = """
 SELECT partition, source_offset FROM sink_offsets ORDER BY partition
@@ -54,11 +72,15 @@ async def read_contest_result(
         with migrated("tables for contests", where):
             row = await connection.fetchrow(READ_CONTEST, contest)
             totals = await connection.fetch(READ_TOTALS, contest)
+            refused = await connection.fetch(READ_NOT_COUNTED, contest)
         if row is None and not totals:
             return None
         position = [LogPosition(*each) for each in await connection.fetch(READ_POSITION)]
         moment = Moment(await connection.fetchval("SELECT now()"), position)
         facts = ContestFacts(contest) if row is None else _facts(contest, row)
+        facts = msgspec.structs.replace(
+            facts, not_counted=NotCounted(**{each[0]: each[1] for each in refused})
+        )
         changed = [each[2] for each in totals]
         if changed:
             facts = msgspec.structs.replace(facts, updated_at=max(changed))
@@ -71,6 +93,43 @@ async def read_contest_result(
         if facts.hidden:
             votes = {"": sum(votes.values())}
         return result_of_totals(msgspec.structs.replace(facts, names=names), votes, moment)
+
+
+async def list_contests(
+    connection: asyncpg.Connection, kind: str, limit: int
+) -> list[ContestSummary]:
+    """Announced contests of a kind, open ones first, then those that close or closed last.
+
+    Args:
+        connection: to a migrated database.
+        kind: `law`, `election` or `poll`.
+        limit: of contests.
+
+    Raises:
+        ScrutinError: the database is not migrated.
+        ServiceUnavailable: the database does not answer.
+    """
+    where: dict[str, object] = {"kind": kind}
+    async with translated(where):
+        with migrated("tables for contests", where):
+            rows = await connection.fetch(LIST_CONTESTS, kind, limit)
+    return [_summary(row) for row in rows]
+
+
+def _summary(row: asyncpg.Record) -> ContestSummary:
+    proof = None if row["proof"] is None else msgspec.json.decode(row["proof"])
+    phase = phase_of(row["state"], proof)
+    closed = proof["closed_at"] if proof and phase is not ContestPhase.NOT_ENFORCED else None
+    return ContestSummary(
+        row["contest_id"],
+        row["kind"],
+        row["title"],
+        phase,
+        row["opens_at"],
+        row["closes_at"],
+        closed,
+        row["votes"],
+    )
 
 
 def _facts(contest: str, row: asyncpg.Record) -> ContestFacts:

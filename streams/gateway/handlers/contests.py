@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from litestar import MediaType, Request, Response, get, websocket
 from litestar.connection import WebSocket
@@ -14,11 +14,11 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Stream
 
-from streams.elections.contest_result import ContestPhase, ContestResult
+from streams.elections.contest_result import ContestPhase, ContestResult, ContestSummary
 from streams.gateway.handlers.live import event_stream, send_all, serve
 from streams.gateway.handlers.results import ContestId
 from streams.gateway.problems import Problem
-from streams.gateway.shared_results import Published, SharedResults
+from streams.gateway.shared_results import MAX_LISTED, Message, Published, SharedResults
 from streams.inspect.export import inert
 
 CSV: Final = ".csv"
@@ -27,6 +27,8 @@ COLUMNS: Final = (
     *("contest_id", "phase", "region_id", "region", "choice_id", "name", "party", "votes", "share"),
     *("leading", "elected", "updated_at"),
 )
+_SMALL: Final = 1024
+"""Bytes of a body that is not worth compressing."""
 _REVALIDATE: Final = "public, max-age=0, must-revalidate"
 _FINAL: Final = "public, max-age=60"
 
@@ -61,14 +63,28 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         headers = {
             "ETag": tag,
             "Cache-Control": _FINAL if final else _REVALIDATE,
-            "Vary": "Accept",
+            "Vary": "Accept, Accept-Encoding",
         }
         if tag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
             return Response(None, status_code=304, headers=headers)
         if as_table:
             headers["Content-Disposition"] = "attachment; filename=result.csv"
             return Response(table_of(found.result).encode(), headers=headers, media_type=TABLE)
-        return Response(found.body, headers=headers, media_type=MediaType.JSON)
+        body = found.body
+        if len(body) > _SMALL and "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = found.zipped
+        return Response(body, headers=headers, media_type=MediaType.JSON)
+
+    @get(
+        "/v2/contests",
+        tags=["contests"],
+        summary="Announced contests of one kind",
+        description="Open contests first, then those that close or closed last; archived ones are "
+        f"left out, and there are {MAX_LISTED} at most.",
+    )
+    async def contests(kind: Literal["law", "election", "poll"]) -> list[ContestSummary]:
+        return await results.listed(kind)
 
     @get(
         "/v2/contests/{contest:str}/events",
@@ -76,16 +92,20 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         tags=["contests"],
         summary="The result of one contest as Server-Sent Events",
         description="A `result`, then a `patch` (RFC 7396) with each change: a field that it sets "
-        "to null is null. A `heartbeat` comes every 2.5 s at least.",
+        "to null is null. A `heartbeat` comes every 2.5 s at least; its `age_s` is the time since "
+        "the database was asked. The id of an event is the tag of the result that it leads to; "
+        "with a late one in `Last-Event-ID` the first event is a patch of that result.",
     )
-    async def events(contest: ContestId) -> Stream:
-        return await event_stream(_events(results.watch(contest)))
+    async def events(contest: ContestId, request: Request[Any, Any, Any]) -> Stream:
+        tag = request.headers.get("last-event-id", "")
+        return await event_stream(_events(results.watch(contest, tag)))
 
     @websocket("/v2/contests/{contest:str}/socket")
     async def socket(socket: WebSocket[Any, Any, Any], contest: str) -> None:
-        await serve(socket, send_all(socket, _frames(results.watch(contest))))
+        tag = socket.query_params.get("tag", "")
+        await serve(socket, send_all(socket, _frames(results.watch(contest, tag))))
 
-    return [contest_result, events, socket]
+    return [contest_result, contests, events, socket]
 
 
 def table_of(result: ContestResult) -> str:
@@ -106,17 +126,14 @@ def table_of(result: ContestResult) -> str:
     return text.getvalue()
 
 
-async def _events(
-    messages: AsyncGenerator[tuple[str, bytes], None],
-) -> AsyncGenerator[bytes, None]:
+async def _events(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
-        async for kind, data in messages:
-            yield b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+        async for kind, tag, _, data in messages:
+            yield b"event: %s\nid: %s\ndata: %s\n\n" % (kind.encode(), tag.encode(), data)
 
 
-async def _frames(
-    messages: AsyncGenerator[tuple[str, bytes], None],
-) -> AsyncGenerator[bytes, None]:
+async def _frames(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
-        async for kind, data in messages:
-            yield b'{"type":"%s","data":%s}' % (kind.encode(), data)
+        async for kind, tag, age_s, data in messages:
+            head = f'{{"type":"{kind}","tag":"{tag}","age_s":{age_s},"data":'
+            yield head.encode() + data + b"}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 
+import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
@@ -18,10 +22,16 @@ _TYPES: Final = {
     "css": "text/css",
     "js": "text/javascript",
     "svg": "image/svg+xml",
+    "license": "text/plain",
 }
+_LANGUAGE: Final = re.compile(r"language-([a-z]{2,3})\.js")
+_NAME: Final = re.compile(rb'^export const name = "([^"]+)";$', re.MULTILINE)
+LANGUAGES: Final = "languages.json"
+"""Which languages the pages have, as the files of their texts say."""
 
 PAGES: Final = [
     "/",
+    "/p",
     "/new",
     "/p/{poll_id:int}",
     "/laws",
@@ -41,25 +51,42 @@ class File:
     """A file as it is sent."""
 
     content: bytes
+    zipped: bytes
     media_type: str
     digest: str
 
 
-def read_files() -> dict[str, File]:
-    """The files by name."""
+def read_files(folder: Traversable) -> dict[str, File]:
+    """The files of a folder by name, and the list of languages.
+
+    Args:
+        folder: with `index.html`, scripts, and a `language-CODE.js` for each language.
+    """
     found = {}
-    for entry in files("streams.gateway").joinpath("static").iterdir():
+    languages = []
+    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
         ending = entry.name.rpartition(".")[2]
         if ending in _TYPES:
             content = entry.read_bytes()
-            digest = hashlib.sha256(content).hexdigest()[:32]
-            found[entry.name] = File(content, _TYPES[ending], f'"{digest}"')
+            found[entry.name] = _file(content, _TYPES[ending])
+            if (code := _LANGUAGE.fullmatch(entry.name)) and (name := _NAME.search(content)):
+                languages.append({"code": code[1], "name": name[1].decode()})
+    found[LANGUAGES] = _file(msgspec.json.encode(languages), "application/json")
     return found
+
+
+def _file(content: bytes, media_type: str) -> File:
+    return File(
+        content,
+        gzip.compress(content, 9, mtime=0),
+        media_type,
+        f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+    )
 
 
 def page_handlers() -> list[HTTPRouteHandler]:
     """The handlers."""
-    static = read_files()
+    static = read_files(files("streams.gateway").joinpath("static"))
 
     @get(PAGES, include_in_schema=False)
     async def page(request: AnyRequest) -> Response[bytes]:
@@ -75,7 +102,10 @@ def page_handlers() -> list[HTTPRouteHandler]:
 
 
 def _send(request: AnyRequest, file: File) -> Response[bytes]:
-    headers = {"ETag": file.digest, "Cache-Control": "no-cache"}
+    headers = {"ETag": file.digest, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == file.digest:
         return Response(b"", status_code=304, headers=headers, media_type=file.media_type)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return Response(file.zipped, headers=headers, media_type=file.media_type)
     return Response(file.content, headers=headers, media_type=file.media_type)

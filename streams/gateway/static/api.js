@@ -8,7 +8,7 @@ export class Problem extends Error {
   }
 }
 
-export async function call(method, path, body, headers = {}) {
+export async function exchange(method, path, body, headers = {}) {
   const options = { method, headers: { ...headers } };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
@@ -17,8 +17,10 @@ export async function call(method, path, body, headers = {}) {
   const answer = await fetch(path, options);
   const json = answer.status === 204 ? null : await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Problem(answer.status, json || {});
-  return json;
+  return { body: json, headers: answer.headers };
 }
+
+export const call = async (...given) => (await exchange(...given)).body;
 
 export const get = (path) => call("GET", path);
 

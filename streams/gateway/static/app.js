@@ -1,11 +1,11 @@
 // The frame around the pages: routing, language, colours.
 
 import { h, say } from "./dom.js";
-import { keep, kept, language, setLanguage, t } from "./words.js";
+import { keep, kept, languageAfter, setLanguage, startLanguage, t } from "./words.js";
 import { createPage, listPage } from "./polls.js";
 import { pollPage } from "./poll.js";
-import { electionPage, electionsPage } from "./elections.js";
-import { lawPage, lawsPage } from "./results.js";
+import { electionPage, lawPage } from "./contest.js";
+import { electionsPage, homePage, lawsPage } from "./lists.js";
 import { operatorsPage } from "./operators.js";
 import { ballotPage } from "./ballot.js";
 import { talliesPage, tallyPage } from "./tally.js";
@@ -14,7 +14,8 @@ const main = document.getElementById("main");
 let leaving = [];
 
 const PAGES = [
-  [/^\/$/, "polls", (root) => listPage(root, go)],
+  [/^\/$/, "home", (root, id, leave) => homePage(root, id, leave, go)],
+  [/^\/p$/, "polls", (root) => listPage(root, go)],
   [/^\/new$/, "polls", (root) => createPage(root, go)],
   [/^\/p\/(\d+)$/, "polls", pollPage],
   [/^\/laws$/, "laws", lawsPage],
@@ -35,11 +36,12 @@ function go(address) {
 }
 
 function frame(current) {
-  const links = [["/", "polls"], ["/laws", "laws"], ["/elections", "elections"], ["/tallies", "tallies"], ["/operators", "operators"]];
+  const next = languageAfter();
+  const links = [["/", "home"], ["/elections", "elections"], ["/laws", "laws"], ["/p", "polls"], ["/tallies", "tallies"], ["/operators", "operators"]];
   document.getElementById("skip").textContent = t("skip");
   document.getElementById("nav").replaceChildren(...links.map(([href, name]) => h("a", { href, "aria-current": name === current ? "page" : null }, t(name))));
   document.getElementById("tools").replaceChildren(
-    h("button", { class: "plain", type: "button", lang: language === "fr" ? "en" : "fr", onclick: () => { setLanguage(language === "fr" ? "en" : "fr"); show(false); } }, t("language")),
+    h("button", { class: "plain", type: "button", lang: next.code, onclick: async () => { await setLanguage(next.code); show(false); } }, next.name),
     h("button", { class: "plain", type: "button", "aria-label": t("theme"), onclick: otherTheme }, "◐"));
 }
 
@@ -83,13 +85,13 @@ async function show(moved) {
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='/']");
-  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  if (!link || link.dataset.file || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   event.preventDefault();
   go(link.getAttribute("href"));
 });
 window.addEventListener("popstate", () => show(true));
 window.addEventListener("unhandledrejection", (event) => say(event.reason.message || t("errorTitle")));
 
-setLanguage(language);
 if (kept("theme")) document.documentElement.dataset.theme = kept("theme");
+await startLanguage();
 show(false);

@@ -7,15 +7,6 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-const SVG = "http://www.w3.org/2000/svg";
-
-export function svg(tag, attributes = {}, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 function apply(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
@@ -30,6 +21,22 @@ export function say(text) {
   status.textContent = text;
   clearTimeout(say.timer);
   say.timer = setTimeout(() => { status.textContent = ""; }, 6000);
+}
+
+// A summary for screen readers, said at most once in a while.
+export function live(pauseMs) {
+  const element = h("p", { class: "unseen", role: "status" });
+  let next = "";
+  let timer = null;
+  function speak() {
+    element.textContent = next;
+    timer = setTimeout(() => { timer = null; if (next !== element.textContent) speak(); }, pauseMs);
+  }
+  return {
+    element,
+    say(text) { next = text; if (timer === null && text !== element.textContent) speak(); },
+    close() { clearTimeout(timer); },
+  };
 }
 
 export function field(name, label, input, hint) {

@@ -1,26 +1,43 @@
 // Parts of several pages: bars, the curve of votes over time, the proof.
 
-import { h, svg } from "./dom.js";
+import { h } from "./dom.js";
 import { get } from "./api.js";
 import { clock, fmt, percent, t, when } from "./words.js";
 
+const SHOWN_AT_FIRST = 30;
+const MOVE_MS = 400;
+
+// Bars of choices. `sorted`: most votes first, and a bar that passes another moves. Of very many
+// choices the first ones are shown, and a button shows the rest.
 export class Bars {
   // options: [{key, text, mine}]
-  constructor(options) {
+  constructor(options, { sorted = false } = {}) {
+    this.sorted = sorted;
     this.rows = new Map();
-    this.list = h("ul", { class: "bars" }, options.map((option) => this.row(option)));
-    this.element = this.list;
+    this.list = h("ul", { class: "bars" });
+    this.more = h("button", { class: "plain noprint", type: "button", hidden: true, onclick: () => { this.all = true; this.arrange(); } });
+    this.element = h("div", {}, this.list, this.more);
+    for (const option of options) this.list.append(this.row(option));
   }
 
   row({ key, text, mine }) {
     const fill = h("div", { class: "fill" });
     const count = h("span", { class: "count" });
     const ahead = h("span", { class: "badge", hidden: true });
+    const name = h("bdi", {}, text);
     const item = h("li", {},
-      h("div", { class: "label" }, h("span", {}, text, " ", mine ? h("span", { class: "badge good" }, t("yourVote")) : null, " ", ahead), count),
+      h("div", { class: "label" }, h("span", {}, name, " ", mine ? h("span", { class: "badge good" }, t("yourVote")) : null, " ", ahead), count),
       h("div", { class: "track", "aria-hidden": "true" }, fill));
-    this.rows.set(String(key), { item, fill, count, ahead });
+    this.rows.set(String(key), { item, fill, count, ahead, name, votes: 0 });
     return item;
+  }
+
+  // The text of a choice, and the colour of its party.
+  name(key, text, colour) {
+    if (!this.rows.has(String(key))) this.list.append(this.row({ key, text }));
+    const row = this.rows.get(String(key));
+    row.name.textContent = text;
+    if (colour) row.fill.style.background = colour;
   }
 
   // lead: keys to mark with `word`; by default the one with the most votes. notes: key -> text instead of figures.
@@ -28,6 +45,7 @@ export class Bars {
     for (const key of Object.keys(totals)) if (!this.rows.has(key)) this.list.append(this.row({ key, text: key }));
     for (const [key, row] of this.rows) {
       const votes = totals[key] || 0;
+      row.votes = votes;
       row.fill.style.width = `${total ? (100 * votes) / total : 0}%`;
       row.count.textContent = notes[key] || `${fmt(votes)} · ${percent(votes, total)}`;
       const leads = lead.includes(key);
@@ -35,7 +53,27 @@ export class Bars {
       row.ahead.hidden = !leads;
       row.ahead.textContent = leads ? word : "";
     }
+    this.arrange();
     return total;
+  }
+
+  arrange() {
+    const rows = [...this.rows.values()];
+    if (this.sorted) rows.sort((a, b) => b.votes - a.votes);
+    const limit = this.all ? rows.length : SHOWN_AT_FIRST;
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches || !this.list.isConnected;
+    const moved = rows.some((row, n) => this.list.children[n] !== row.item);
+    const before = moved && !still ? new Map(rows.map((row) => [row, row.item.offsetTop])) : null;
+    if (moved) this.list.replaceChildren(...rows.map((row) => row.item));
+    rows.forEach((row, n) => { row.item.hidden = n >= limit; });
+    if (before) {
+      for (const [row, top] of before) {
+        const by = top - row.item.offsetTop;
+        if (by && !row.item.hidden) row.item.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: MOVE_MS, easing: "ease-out" });
+      }
+    }
+    this.more.hidden = rows.length <= limit;
+    this.more.textContent = t("showAll", rows.length);
   }
 }
 
@@ -48,53 +86,118 @@ export function leaders(totals) {
   return found.length === 1 ? found : [];
 }
 
-// Redrawn at most every 3 s, since each curve is a query.
+// Time until a moment of the server, which may have another clock.
+export function countdown() {
+  const element = h("p", { class: "countdown", role: "timer", hidden: true });
+  let end = null;
+  let ahead = 0;
+  function show() {
+    const left = end === null ? 0 : Math.floor((end - Date.now() - ahead) / 1000);
+    element.hidden = left <= 0;
+    element.textContent = left > 0 ? t("timeLeft", duration(left)) : "";
+  }
+  const timer = setInterval(show, 1000);
+  return {
+    element,
+    until(iso, serverMs) { end = iso ? Date.parse(iso) : null; ahead = serverMs - Date.now(); show(); },
+    close() { clearInterval(timer); },
+  };
+}
+
+function duration(seconds) {
+  const two = (n) => String(n).padStart(2, "0");
+  const days = Math.floor(seconds / 86400);
+  const clock = `${Math.floor((seconds % 86400) / 3600)}:${two(Math.floor((seconds % 3600) / 60))}:${two(seconds % 60)}`;
+  return days ? `${t("days", days)} ${clock}` : clock;
+}
+
+const DRAW_MS = 3000;
+const LINES = 6;
+const CHART_HEIGHT = 220;
+const STROKES = ["#3366cc", "#cc6633", "#2e8b57", "#8a2be2", "#b8860b", "#c71585"];
+
+// Votes over time: a line for each of the choices with the most votes, and a table. Redrawn at most
+// every 3 s, since each curve is a query.
 export class Turnout {
   constructor(contest) {
     this.contest = contest;
-    this.element = h("div");
+    this.text = h("p", { class: "soft small" });
+    this.holder = h("div", { class: "plot", "aria-hidden": "true" });
+    this.table = h("div");
+    this.element = h("div", {}, this.holder, this.text, this.table);
+    this.names = new Map();
     this.drawn = 0;
     this.timer = null;
+    this.plot = null;
+    this.resized = new ResizeObserver(() => this.plot?.setSize({ width: this.holder.clientWidth, height: CHART_HEIGHT }));
+    this.resized.observe(this.holder);
   }
 
-  changed() {
+  // result: whose choices name the lines.
+  changed({ choices, seats = {} }) {
+    for (const one of [...choices, ...Object.values(seats).flatMap((seat) => seat.choices)]) this.names.set(one.id, one.name);
     this.timer ??= setTimeout(() => {
       this.timer = null;
       this.drawn = Date.now();
-      turnout(this.contest, this.element);
-    }, Math.max(0, this.drawn + 3000 - Date.now()));
+      this.draw();
+    }, Math.max(0, this.drawn + DRAW_MS - Date.now()));
+  }
+
+  async draw() {
+    const [line, { default: Plot }] = await Promise.all([
+      get(`/results/${encodeURIComponent(this.contest)}/timeline`), import("./uplot.js")]).catch(() => [null, {}]);
+    // Without an answer the curve stays as it was.
+    if (!line || this.closed) return;
+    this.holder.hidden = !line.points.length;
+    if (!line.points.length) { this.text.textContent = t("noTurnout"); return; }
+    const { ends, keys, sums, total } = cumulated(line);
+    const name = (key) => this.names.get(key) || (["oui", "non"].includes(key) ? t(key) : key);
+    this.text.textContent = t("turnoutText", total, when(line.points[0].starts, true), when(ends.at(-1), true));
+    const start = Date.parse(line.points[0].starts) / 1000;
+    const data = [[start, ...ends.map((ms) => ms / 1000)], ...keys.map((key) => [0, ...sums.map((one) => one[key] || 0)])];
+    if (this.plot?.keys.join() !== keys.join()) this.begin(Plot, keys, name, data);
+    else this.plot.setData(data);
+    const rows = ends.map((ms, n) => [when(ms, true), ...keys.map((key) => [fmt(sums[n][key] || 0)])]);
+    const open = this.table.querySelector("details[open]") !== null;
+    this.table.replaceChildren(h("details", { open }, h("summary", {}, t("asTable")),
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("turnout") },
+        table([t("until"), ...keys.map((key) => [name(key)])], rows))));
+  }
+
+  begin(Plot, keys, name, data) {
+    const ink = getComputedStyle(this.holder).color;
+    const axis = { stroke: ink, grid: { stroke: "rgba(128,128,128,.25)" }, ticks: { stroke: "rgba(128,128,128,.4)" } };
+    this.plot?.destroy();
+    this.plot = new Plot({
+      width: this.holder.clientWidth || 600, height: CHART_HEIGHT, cursor: { drag: { x: false, y: false } },
+      scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.05)] } },
+      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => fmt(tick)) }],
+      series: [{ value: (_, s) => (s == null ? "" : when(s * 1000, true)) },
+        ...keys.map((key, n) => ({ label: name(key), stroke: STROKES[n], width: 2, value: (_, votes) => (votes == null ? "" : fmt(votes)) }))],
+    }, data, this.holder);
+    this.plot.keys = keys;
   }
 
   close() {
+    this.closed = true;
     clearTimeout(this.timer);
+    this.resized.disconnect();
+    this.plot?.destroy();
   }
 }
 
-async function turnout(contest, element) {
-  const line = await get(`/results/${encodeURIComponent(contest)}/timeline`).catch(() => null);
-  // Without an answer the curve stays as it was.
-  if (!line) return;
-  element.replaceChildren();
-  if (!line.points.length) {
-    element.append(h("p", { class: "soft" }, t("noTurnout")));
-    return;
-  }
-  const start = Date.parse(line.points[0].starts);
-  const stop = Date.parse(line.points.at(-1).starts) + line.step_s * 1000;
-  let sum = 0;
-  const points = [[0, 0]];
+// The end of each step, and the votes of the leading choices up to then.
+function cumulated(line) {
+  const running = {};
+  const ends = [];
+  const sums = [];
   for (const point of line.points) {
-    sum += Object.values(point.votes).reduce((a, b) => a + b, 0);
-    points.push([(Date.parse(point.starts) + line.step_s * 1000 - start) / (stop - start), sum]);
+    for (const [key, votes] of Object.entries(point.votes)) running[key] = (running[key] || 0) + votes;
+    ends.push(Date.parse(point.starts) + line.step_s * 1000);
+    sums.push({ ...running });
   }
-  const path = points.map(([x, y]) => `${(x * 1000).toFixed(1)},${(200 - (190 * y) / sum).toFixed(1)}`);
-  const text = t("turnoutText", sum, when(line.points[0].starts, true), when(stop, true));
-  element.append(
-    svg("svg", { class: "chart", viewBox: "0 0 1000 200", preserveAspectRatio: "none", role: "img", "aria-label": text },
-      svg("polygon", { class: "area", points: `0,200 ${path.join(" ")} 1000,200` }),
-      svg("polyline", { class: "line", points: path.join(" ") }),
-      svg("line", { class: "base", x1: 0, x2: 1000, y1: 199, y2: 199 })),
-    h("p", { class: "soft small" }, text));
+  const keys = Object.keys(running).sort((a, b) => running[b] - running[a]).slice(0, LINES);
+  return { ends, keys, sums, total: sum(running) };
 }
 
 export function proofCard(proof) {
@@ -117,17 +220,9 @@ export function table(heads, rows) {
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell("td"))))));
 }
 
-// What a contest's state means for its figures: [class, text].
-export function standingText({ state, final, closes_at: closes }) {
-  if (final) return ["good", t("final")];
-  if (state === "draft") return ["", t("stateDraft")];
-  if (state === "open") return ["", closes ? t("stateOpenUntil", when(closes)) : t("stateOpen")];
-  if (state === "not_enforced") return ["warn", t("stateNotEnforced")];
-  return state ? ["warn", t("counting")] : ["", t("stateUnknown")];
-}
-
 const STALE_MS = 5000;
-const OLD_MS = 10000;
+// A costly count is kept for up to 30 s; the mark says of when it is.
+const OLD_MS = 45000;
 
 // Says whether a feed lives, and when its figures were last known to be right. Needs no message to
 // notice that none comes.

@@ -2,13 +2,16 @@
 
 import { h, say, showFaults, field } from "./dom.js";
 import { call, fate, get, Problem } from "./api.js";
-import { Live } from "./live.js";
-import { Bars, liveMark, proofCard, standingText, Turnout } from "./parts.js";
+import { phaseText } from "./contest.js";
+import { follow, load } from "./feed.js";
+import { Bars, liveMark, proofCard, Turnout } from "./parts.js";
 import { keep, kept, t, when } from "./words.js";
+
+const STATES = { announced: "draft", voting: "open", unannounced: "open" };
 
 export async function pollPage(main, id, leave) {
   const name = kept("name") || "";
-  const poll = await get(`/polls/${id}/?full_name=${encodeURIComponent(name)}`);
+  const [poll, loaded] = await Promise.all([get(`/polls/${id}/?full_name=${encodeURIComponent(name)}`), load(`poll:${id}`)]);
   document.title = `${poll.title} · Scrutin`;
   const bars = new Bars(poll.options.map((o) => ({ key: o.id, text: o.text, mine: o.voted })));
   const total = h("span", { class: "big" });
@@ -18,24 +21,24 @@ export async function pollPage(main, id, leave) {
   const about = h("p", { class: "soft small" });
   const proof = h("div");
   const form = ballot(poll, name);
-  let shown = poll.state;
+  let shown = poll.state === "draft" ? "announced" : "voting";
   let proved = null;
 
-  function showState(standing) {
-    const over = standing.state && !["open", "draft"].includes(standing.state);
-    about.textContent = [t("by", poll.creator_name), times({ ...poll, state: standing.state || poll.state })].join(" · ");
+  function showPhase(result) {
+    const { phase } = result;
+    const over = !["announced", "voting", "unannounced"].includes(phase);
+    about.textContent = [t("by", poll.creator_name), times({ ...poll, state: STATES[phase] || "closed" })].join(" · ");
     if (over) {
       form.replaceChildren();
-      const [kind, text] = standingText(standing);
+      const [kind, text] = phaseText(result);
       state.replaceChildren(h("p", { class: `verdict ${kind}` }, text));
     }
-    // Load the proof when the poll closes, and again when the result is final.
-    if (over && proved !== standing.final) {
-      proved = standing.final;
-      get(`/polls/${id}/`).then((p) => { const card = proofCard(p.final); if (card) proof.replaceChildren(card); }, () => { proved = null; });
+    if (over && proved !== phase) {
+      proved = phase;
+      proof.replaceChildren(proofCard(result.proof) || "");
     }
-    if (standing.state === "open" && shown === "draft") form.replaceChildren(...ballot({ ...poll, state: "open" }, name).childNodes);
-    shown = standing.state;
+    if (phase === "voting" && shown === "announced") form.replaceChildren(...ballot({ ...poll, state: "open" }, name).childNodes);
+    shown = phase;
   }
 
   main.replaceChildren(h("div", { class: "stack" },
@@ -51,15 +54,15 @@ export async function pollPage(main, id, leave) {
     h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element),
     proof));
 
-  function showTotals(totals, standing) {
-    total.textContent = t("votes", bars.update(totals, { word: t(standing.final ? "most" : "lead") }));
-    showState(standing);
-    chart.changed();
+  function show(result) {
+    const totals = Object.fromEntries(result.choices.map((one) => [one.id, one.votes]));
+    total.textContent = t("votes", bars.update(totals, { word: t(result.phase === "final" ? "most" : "lead") }));
+    showPhase(result);
+    chart.changed(result);
   }
 
-  showTotals(Object.fromEntries(poll.options.map((o) => [o.id, o.vote_count])), { state: poll.state, final: poll.final && poll.final.final });
-  const live = new Live(`/ws/polls/${id}/`, showTotals, mark);
-  leave(() => { live.close(); chart.close(); });
+  const feed = follow(`poll:${id}`, loaded, show, mark);
+  leave(() => { feed.close(); chart.close(); });
 }
 
 export function times(poll) {

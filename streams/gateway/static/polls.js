@@ -17,12 +17,12 @@ export async function listPage(main, go) {
   const list = h("ul", { class: "grid" });
   const more = h("button", { class: "plain", type: "button", hidden: true }, t("more"));
   const form = h("form", { role: "search", class: "row" }, input, h("button", { class: "plain" }, t("find")));
-  const to = (next) => go(`/?${new URLSearchParams({ status, search, ...next })}`);
+  const to = (next) => go(`/p?${new URLSearchParams({ status, search, ...next })}`);
   form.addEventListener("submit", (event) => { event.preventDefault(); to({ search: input.value }); });
   main.replaceChildren(
     h("div", { class: "row between" }, h("h1", {}, t("polls")), h("a", { class: "button", href: "/new" }, t("newPoll"))),
     h("div", { class: "row between" },
-      h("nav", { "aria-label": t("show") }, FILTERS.map((f) => h("a", { href: `/?${new URLSearchParams({ status: f, search })}`, "aria-current": f === status ? "true" : null }, t(f)))), form),
+      h("nav", { "aria-label": t("show") }, FILTERS.map((f) => h("a", { href: `/p?${new URLSearchParams({ status: f, search })}`, "aria-current": f === status ? "true" : null }, t(f)))), form),
     list, more);
   let page = 1;
   async function load() {

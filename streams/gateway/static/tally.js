@@ -2,15 +2,11 @@
 
 import { h } from "./dom.js";
 import { get } from "./api.js";
-import { Live } from "./live.js";
+import { Feed } from "./feed.js";
 import { Bars, liveMark, table } from "./parts.js";
 import { fmt, t, when } from "./words.js";
 
 const KINDS = { completed: "good", published: "good", failed: "bad", cancelled: "warn" };
-
-class Progress extends Live {
-  take(message) { this.mark.beat(0); this.onChange(message); }
-}
 
 const badge = (status) => h("span", { class: `badge ${KINDS[status] || ""}` }, t(`job_${status}`));
 
@@ -74,6 +70,6 @@ export async function tallyPage(main, id, leave) {
   main.replaceChildren(h("div", { class: "row between" }, h("h1", {}, id), mark.element),
     h("section", { class: "card" }, h("h2", {}, t("jobs")), jobs, head), result,
     h("p", { class: "small soft" }, t("unaudited")));
-  const progress = new Progress(`/ws/tallies/${path}`, draw, mark);
+  const progress = new Feed(() => `/ws/tallies/${path}`, (message) => { mark.beat(0); draw(message); }, mark);
   leave(() => progress.close());
 }

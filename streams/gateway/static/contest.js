@@ -1,0 +1,148 @@
+// The page of a law or an election. All of its figures come from one document, of one moment of the
+// count, so they agree: title, state, total, seats, parties, regions, votes over time and the proof.
+
+import { h, live } from "./dom.js";
+import { Problem } from "./api.js";
+import { follow, load } from "./feed.js";
+import { Bars, countdown, liveMark, proofCard, Turnout } from "./parts.js";
+import { nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
+import { percent, t, when } from "./words.js";
+
+const SUMMARY_MS = 20000;
+const OVER = ["counting", "final", "not_enforced"];
+
+export function lawPage(main, id, leave) {
+  // An id with such a prefix is an election or a poll.
+  if (/^(election|poll):/.test(id)) throw new Problem(404, {});
+  return contestPage(main, id, leave, `${t("law")} ${id}`);
+}
+
+export const electionPage = (main, id, leave) => contestPage(main, `election:${id}`, leave, `${t("election")} ${id}`);
+
+export async function contestPage(main, contest, leave, otherwise) {
+  const loaded = await load(contest);
+  const mark = liveMark();
+  let view = null;
+  const head = h("div");
+  const body = h("div");
+  const phase = h("p", { role: "status" });
+  const clock = countdown();
+  const total = h("span", { class: "big" });
+  const notes = h("p", { class: "soft small" });
+  const title = h("h1", {});
+  const chart = new Turnout(contest);
+  const proof = h("div");
+  const summary = live(SUMMARY_MS);
+  const file = (suffix) => `/v2/contests/${encodeURIComponent(contest)}${suffix}`;
+  main.replaceChildren(h("div", { class: "stack" },
+    h("section", { class: "card" },
+      h("div", { class: "row between" }, title, mark.element), phase, clock.element,
+      h("div", { class: "row between" }, h("h2", {}, t("results")), total), notes, head, summary.element),
+    body,
+    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element),
+    proof,
+    h("p", { class: "small noprint" }, t("takeAway"), " ",
+      h("a", { href: file(".csv"), "data-file": true }, "CSV"), " · ", h("a", { href: file(""), "data-file": true }, "JSON"))));
+  let proved = null;
+  function show(result) {
+    title.textContent = result.title || otherwise;
+    document.title = `${title.textContent} · Scrutin`;
+    const [kind, text] = phaseText(result);
+    phase.className = kind ? `verdict ${kind}` : "soft small";
+    if (phase.textContent !== text) phase.textContent = text;
+    clock.until(result.phase === "voting" ? result.closes_at : result.phase === "announced" ? result.opens_at : null, Date.parse(result.read_at));
+    total.textContent = t("votes", result.total_votes);
+    notes.textContent = notesOf(result).join(" ");
+    // A hidden result gets its seats when it is final.
+    const made = Object.keys(result.seats).length ? Seats : Choices;
+    if (!(view instanceof made)) {
+      view = new made(result);
+      head.replaceChildren(view.head || "");
+      body.replaceChildren(view.body || "");
+    }
+    view.update(result);
+    summary.say(summaryOf(result));
+    if (OVER.includes(result.phase) && proved !== result.phase) {
+      proved = result.phase;
+      proof.replaceChildren(proofCard(result.proof) || "");
+    }
+    chart.changed(result);
+  }
+  const feed = follow(contest, loaded, show, mark);
+  leave(() => { feed.close(); chart.close(); clock.close(); summary.close(); });
+}
+
+// What a contest's phase means for its figures: [class, text].
+export function phaseText({ phase, closes_at: closes }) {
+  if (phase === "final") return ["good", t("final")];
+  if (phase === "announced") return ["", t("stateDraft")];
+  if (phase === "voting") return ["", closes ? t("stateOpenUntil", when(closes)) : t("stateOpen")];
+  if (phase === "not_enforced") return ["warn", t("stateNotEnforced")];
+  return phase === "counting" ? ["warn", t("counting")] : ["", t("stateUnknown")];
+}
+
+function notesOf({ hidden, turnout, uncountable, not_counted: not }) {
+  const refused = [["duplicate", "refusedDuplicate"], ["invalid", "refusedInvalid"], ["replaced", "refusedReplaced"]]
+    .filter(([name]) => not[name]).map(([name, word]) => t(word, not[name]));
+  return [hidden ? t("hiddenNote") : "",
+    turnout.eligible ? t("turnoutOf", turnout.ballots, turnout.eligible, percent(turnout.ballots, turnout.eligible)) : "",
+    turnout.blank ? t("blanks", turnout.blank) : "", uncountable ? t("uncountable", uncountable) : "",
+    refused.length ? t("refused", refused.join(", ")) : ""].filter(Boolean);
+}
+
+function summaryOf(result) {
+  const ahead = result.choices.find((one) => one.leading || one.elected);
+  const told = ahead && t(ahead.elected ? "saysElected" : "saysLeads", nameOf(ahead), percent(ahead.share, 1));
+  return [t("votes", result.total_votes), told].filter(Boolean).join(". ");
+}
+
+// A law, or a contest of which only totals are known.
+class Choices {
+  constructor({ kind, id }) {
+    this.isLaw = kind === "law" || (kind == null && !id.includes(":"));
+    this.verdict = h("p", { class: "verdict", role: "status", hidden: !this.isLaw });
+    this.bars = new Bars(this.isLaw ? ["oui", "non"].map((key) => ({ key, text: t(key) })) : []);
+    this.head = h("div", {}, this.verdict, this.bars.element);
+    this.body = null;
+  }
+
+  update({ choices, phase }) {
+    const totals = Object.fromEntries(choices.map((one) => [one.id, one.votes]));
+    for (const one of choices) this.bars.name(one.id, this.isLaw && ["oui", "non"].includes(one.id) ? t(one.id) : one.name);
+    this.bars.update(totals, { word: t(phase === "final" ? "most" : "lead") });
+    this.verdict.textContent = verdictOf(totals.oui || 0, totals.non || 0);
+  }
+}
+
+export function verdictOf(yes, no) {
+  if (!yes && !no) return t("noVotes");
+  if (yes === no) return t("tie");
+  return yes > no ? t("adopted") : t("rejected");
+}
+
+// An election: its seats, parties and regions.
+class Seats {
+  constructor(result) {
+    const places = Object.values(result.seats);
+    this.ranked = result.method?.startsWith("ranked") || false;
+    this.national = places.length === 1 && places[0].region_id == null ? new SeatCard(this.ranked) : null;
+    this.parties = this.seats(places) > 1 ? new PartyCard() : null;
+    this.regions = new RegionList(this.ranked);
+    this.seed = h("p", { class: "soft small" });
+    this.head = this.ranked ? h("p", { class: "small" }, t("rankedNote")) : null;
+    this.body = h("div", { class: "stack" }, this.national?.element, this.parties?.element, this.regions.element, this.seed);
+  }
+
+  seats(places) {
+    return places.reduce((all, place) => all + place.seats, 0);
+  }
+
+  update(result) {
+    const places = Object.values(result.seats);
+    if (this.national) this.national.update(places[0], result.phase, t("national"));
+    this.parties?.update(result, places.length);
+    if (this.national) this.regions.updateVotes(result.by_region, places[0].choices);
+    else this.regions.updateSeats(places, result.phase);
+    this.seed.textContent = result.seed_commitment ? t("seedOf", result.seed || t("notRevealed"), result.seed_commitment) : "";
+  }
+}
