@@ -200,7 +200,7 @@ def handlers_and_calls(
             *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),
             *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
             *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
-            *page_handlers(),
+            *page_handlers(config.http.languages_dir),
         ],
         [
             *official_vote_calls(

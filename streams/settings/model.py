@@ -164,6 +164,8 @@ class Settings(ServiceSettings):
         "SCRUTIN_CORS_ORIGINS", default=""
     )
     """Web origins that may call the API; `*` = all."""
+    languages_dir: str = variable("SCRUTIN_LANGUAGES_DIR", default="")
+    """Folder with further languages of the pages, a `language-CODE.js` each."""
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(
         "SCRUTIN_TRUSTED_PROXIES", default=0
     )

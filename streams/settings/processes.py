@@ -145,6 +145,8 @@ class HttpConfig:
     max_body_bytes: int
     cors_origins: tuple[str, ...]
     """Web origins that may call the API; `*`: all."""
+    languages_dir: str
+    """Folder with further languages of the pages; empty: none."""
     trusted_proxies: int
     """Number of proxies in front of the gateway whose X-Forwarded-For is trusted."""
 

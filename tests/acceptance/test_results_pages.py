@@ -89,6 +89,21 @@ class Figures:
             *(contest, kind, b"open" + contest.encode(), held),
         )
 
+    async def close_at(self, contest: str, left: str) -> None:
+        """Let a contest close when an interval has passed."""
+        await self._db.execute(
+            "UPDATE contests SET closes_at = now() + $2::text::interval WHERE contest_id = $1",
+            *(contest, left),
+        )
+
+    async def time_line(self, contest: str, votes: dict[str, int]) -> None:
+        """Votes in windows of the last minutes."""
+        await self._db.executemany(
+            "INSERT INTO vote_windows (contest, choice, window_start, votes)"
+            " VALUES ($1, $2, date_trunc('minute', now()) - make_interval(mins => $3), $4)",
+            [(contest, choice, ago, n) for choice, n in votes.items() for ago in (1, 2)],
+        )
+
     async def close(self, contest: str, *, enforced: bool = True) -> None:
         """Close a contest; if it is enforced its result is final."""
         command = contest.encode()

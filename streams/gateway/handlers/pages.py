@@ -8,12 +8,14 @@ import re
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Final
 
 import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from streams.errors import SettingsError
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.problems import Problem
 
@@ -56,15 +58,19 @@ class File:
     digest: str
 
 
-def read_files(folder: Traversable) -> dict[str, File]:
-    """The files of a folder by name, and the list of languages.
+def read_files(folder: Traversable, further: Path | None = None) -> dict[str, File]:
+    """The files of the pages by name, and the list of languages.
 
     Args:
         folder: with `index.html`, scripts, and a `language-CODE.js` for each language.
+        further: a folder with more languages.
+
+    Raises:
+        SettingsError: that folder cannot be read.
     """
     found = {}
     languages = []
-    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
+    for entry in sorted([*folder.iterdir(), *_further(further)], key=lambda one: one.name):
         ending = entry.name.rpartition(".")[2]
         if ending in _TYPES:
             content = entry.read_bytes()
@@ -73,6 +79,19 @@ def read_files(folder: Traversable) -> dict[str, File]:
                 languages.append({"code": code[1], "name": name[1].decode()})
     found[LANGUAGES] = _file(msgspec.json.encode(languages), "application/json")
     return found
+
+
+def _further(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    try:
+        return [entry for entry in folder.iterdir() if _LANGUAGE.fullmatch(entry.name)]
+    except OSError as error:
+        raise SettingsError(
+            "The languages of the pages cannot be read",
+            where={"folder": str(folder)},
+            todo="Set SCRUTIN_LANGUAGES_DIR to a folder that the gateway can read, or leave it out",
+        ) from error
 
 
 def _file(content: bytes, media_type: str) -> File:
@@ -84,9 +103,14 @@ def _file(content: bytes, media_type: str) -> File:
     )
 
 
-def page_handlers() -> list[HTTPRouteHandler]:
-    """The handlers."""
-    static = read_files(files("streams.gateway").joinpath("static"))
+def page_handlers(languages_dir: str = "") -> list[HTTPRouteHandler]:
+    """The handlers.
+
+    Args:
+        languages_dir: folder with further languages; empty: none.
+    """
+    further = Path(languages_dir) if languages_dir else None
+    static = read_files(files("streams.gateway").joinpath("static"), further)
 
     @get(PAGES, include_in_schema=False)
     async def page(request: AnyRequest) -> Response[bytes]:

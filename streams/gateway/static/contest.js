@@ -5,7 +5,7 @@ import { h, live } from "./dom.js";
 import { Problem } from "./api.js";
 import { follow, load } from "./feed.js";
 import { Bars, countdown, liveMark, proofCard, Turnout } from "./parts.js";
-import { nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
+import { coloursOf, nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
 import { percent, t, when } from "./words.js";
 
 const SUMMARY_MS = 20000;
@@ -139,10 +139,11 @@ class Seats {
 
   update(result) {
     const places = Object.values(result.seats);
-    if (this.national) this.national.update(places[0], result.phase, t("national"));
-    this.parties?.update(result, places.length);
-    if (this.national) this.regions.updateVotes(result.by_region, places[0].choices);
-    else this.regions.updateSeats(places, result.phase);
+    const colours = coloursOf(result);
+    if (this.national) this.national.update(places[0], result.phase, colours, t("national"));
+    this.parties?.update(result, places.length, colours);
+    if (this.national) this.regions.updateVotes(result.by_region, places[0].choices, colours);
+    else this.regions.updateSeats(places, result.phase, colours);
     this.seed.textContent = result.seed_commitment ? t("seedOf", result.seed || t("notRevealed"), result.seed_commitment) : "";
   }
 }

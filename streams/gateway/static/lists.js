@@ -7,13 +7,19 @@ import { Bars } from "./parts.js";
 import { listPage } from "./polls.js";
 import { clock, t, when } from "./words.js";
 
+const LOOK_MS = 10000;
 const LATELY_MS = 72 * 3600 * 1000;
 
 const isOn = ({ phase, closed_at: closed }) => ["voting", "counting"].includes(phase) || (phase === "final" && Date.now() - Date.parse(closed) < LATELY_MS);
 
+const onNow = async () => (await get("/v2/contests?kind=election")).filter(isOn);
+const keyOf = (on) => on.map((one) => one.id).join();
+
 // While an election is on it is the home page; with several, a list of them. Else polls are.
 export async function homePage(main, _, leave, go) {
-  const on = location.search ? [] : (await get("/v2/contests?kind=election").catch(() => [])).filter(isOn);
+  const on = await onNow().catch(() => []);
+  const timer = setInterval(() => onNow().then((now) => { if (keyOf(now) !== keyOf(on)) go("/"); }, () => {}), LOOK_MS);
+  leave(() => clearInterval(timer));
   if (!on.length) return listPage(main, go);
   if (on.length === 1) return contestPage(main, on[0].id, leave, on[0].title);
   document.title = `${t("elections")} · Scrutin`;

@@ -9,30 +9,32 @@ export const nameOf = ({ name, party }) => `${name}${party ? ` (${party})` : ""}
 const OPEN_AT_MOST = 12;
 const HUES = ["#3366cc", "#cc6633", "#2e8b57", "#8a2be2", "#b8860b", "#c71585", "#008b8b", "#6b8e23"];
 
-// The colour of a party as its definition has it, else one of its own.
-function colours(names, known) {
-  return new Map(names.map((name, n) => [name, CSS.supports("color", known(name) || "") ? known(name) : HUES[n % HUES.length]]));
+// The colour of each party, as its definition has it or else one of our own.
+export function coloursOf({ parties }) {
+  const named = parties.filter((party) => party.code != null).sort((a, b) => (a.code < b.code ? -1 : 1));
+  return new Map(named.map(({ code, color }, n) => [code, color && CSS.supports("color", color) ? color : HUES[n % HUES.length]]));
 }
 
 // One seat: who leads or is elected, and every round of a ranked count.
 export class SeatCard {
-  constructor(ranked, { heading = "h2", card = true } = {}) {
+  // inside: the region around it has its name and its total.
+  constructor(ranked, inside = false) {
     this.ranked = ranked;
     this.bars = new Bars([], { sorted: true });
-    this.name = h(heading, {});
+    this.name = h("h2", {});
     this.total = h("span", { class: "soft" });
     this.note = h("p", { class: "soft small" });
     this.rounds = h("div");
-    this.element = h("section", { class: card ? "card" : "" }, h("div", { class: "row between" }, this.name, this.total),
+    this.element = h(inside ? "div" : "section", { class: inside ? "" : "card" }, inside ? null : h("div", { class: "row between" }, this.name, this.total),
       this.note, this.bars.element, this.rounds);
   }
 
-  update(seat, phase, national) {
+  update(seat, phase, colours, national) {
     const final = phase === "final";
     const last = seat.rounds.at(-1);
     this.names = Object.fromEntries(seat.choices.map((one) => [one.id, nameOf(one)]));
     this.name.textContent = seat.region || national;
-    for (const one of seat.choices) this.bars.name(one.id, nameOf(one), one.color);
+    for (const one of seat.choices) this.bars.name(one.id, nameOf(one), colours.get(one.party));
     const votes = this.ranked ? numbers(last ? last.votes : {}) : Object.fromEntries(seat.choices.map((one) => [one.id, one.votes]));
     const notes = Object.fromEntries(this.ranked ? seat.rounds.flatMap((r) => r.eliminations.map((name) => [name, t("outIn", r.round)])) : []);
     const lead = seat.choices.filter((one) => one.leading || one.elected).map((one) => one.id);
@@ -95,24 +97,23 @@ export class PartyCard {
     this.element = h("section", { class: "card" }, h("h2", {}, t("parties")), this.bar, this.line, this.table);
   }
 
-  update({ parties, phase }, seats) {
+  update({ parties, phase }, seats, colours) {
     const final = phase === "final";
     const total = sum(parties.map((party) => party.votes));
     const name = (party) => (party.code == null ? t("noParty") : party.name && party.name !== party.code ? `${party.code} · ${party.name}` : party.code);
-    const colour = colours(parties.map((p) => p.code ?? null), (code) => parties.find((p) => (p.code ?? null) === code).color);
     const won = parties.filter((party) => party.seats);
     this.element.hidden = !parties.some((party) => party.code != null);
     this.bar.setAttribute("aria-label", won.map((party) => `${name(party)}: ${party.seats}`).join(", ") || t("noSeats"));
     this.bar.replaceChildren(...won.map((party) => {
       const part = h("span", { title: `${name(party)}: ${party.seats}` });
       part.style.flexGrow = party.seats;
-      part.style.background = colour.get(party.code ?? null);
+      part.style.background = colours.get(party.code) || "";
       return part;
     }), rest(seats - sum(won.map((party) => party.seats))), h("i", { class: "majority" }));
     this.line.textContent = t("majority", Math.floor(seats / 2) + 1, seats);
     this.table.replaceChildren(table(
       [t("party"), [t("votes2")], [t("share2")], [t(final ? "seats" : "leadsIn")]],
-      parties.map((party) => [h("span", {}, dot(colour.get(party.code ?? null)), name(party)), [fmt(party.votes)], [percent(party.votes, total)], [fmt(party.seats)]])));
+      parties.map((party) => [h("span", {}, dot(colours.get(party.code)), name(party)), [fmt(party.votes)], [percent(party.votes, total)], [fmt(party.seats)]])));
   }
 }
 
@@ -123,8 +124,9 @@ function rest(seats) {
 }
 
 function dot(colour) {
+  if (!colour) return null;
   const mark = h("span", { class: "dot", "aria-hidden": "true" });
-  if (colour) mark.style.background = colour;
+  mark.style.background = colour;
   return mark;
 }
 
@@ -140,25 +142,25 @@ export class RegionList {
     this.element = h("div", { class: "stack" }, this.tools, this.list);
   }
 
-  updateSeats(seats, phase) {
+  updateSeats(seats, phase, colours) {
     this.heads(seats.length);
     for (const seat of seats) {
-      const entry = this.entry(seat.region_id, seat.region, seats.length, () => new SeatCard(this.ranked, { heading: "h3", card: false }));
+      const entry = this.entry(seat.region_id, seat.region, seats.length, () => new SeatCard(this.ranked, true));
       const ahead = seat.choices.find((one) => one.leading || one.elected);
-      entry.told(t("votes", seat.ballots), ahead ? `${nameOf(ahead)} · ${t(ahead.elected ? "elected" : "lead")}` : "", ahead?.color);
-      entry.update((card) => card.update(seat, phase, ""));
+      entry.told(t("votes", seat.ballots), ahead ? `${nameOf(ahead)} · ${t(ahead.elected ? "elected" : "lead")}` : "", colours.get(ahead?.party));
+      entry.update((card) => card.update(seat, phase, colours));
     }
   }
 
   // Of candidates who stand in the whole country: who voted for whom where.
-  updateVotes(regions, choices) {
+  updateVotes(regions, choices, colours) {
     if (regions.length) this.heads(regions.length);
     const names = new Map(choices.map((one) => [one.id, one]));
     for (const region of regions) {
       const entry = this.entry(region.region_id, region.region, regions.length, () => new RegionVotes(this.ranked));
       const most = Object.entries(region.votes).sort((a, b) => b[1] - a[1])[0];
-      entry.told(t("votes", region.ballots), most && !this.ranked ? nameOf(names.get(most[0])) : "", most && names.get(most[0]).color);
-      entry.update((card) => card.update(region, choices));
+      entry.told(t("votes", region.ballots), most && !this.ranked ? nameOf(names.get(most[0])) : "", most && colours.get(names.get(most[0]).party));
+      entry.update((card) => card.update(region, choices, colours));
     }
   }
 
@@ -206,7 +208,7 @@ class Region {
 
   told(total, ahead, colour) {
     this.total.textContent = total;
-    this.ahead.replaceChildren(...(ahead ? [dot(colour), ahead] : []));
+    this.ahead.replaceChildren(...(ahead ? [dot(colour), ahead] : []).filter(Boolean));
   }
 
   update(show) {
@@ -231,8 +233,8 @@ class RegionVotes {
     this.element = h("div", {}, ranked ? h("p", { class: "soft small" }, t("firstChoices")) : null, this.bars.element);
   }
 
-  update(region, choices) {
-    for (const one of choices) this.bars.name(one.id, nameOf(one), one.color);
+  update(region, choices, colours) {
+    for (const one of choices) this.bars.name(one.id, nameOf(one), colours.get(one.party));
     const votes = Object.fromEntries(choices.map((one) => [one.id, region.votes[one.id] || 0]));
     this.bars.update(votes, this.ranked ? { lead: [] } : { word: t("most") });
   }

@@ -58,7 +58,14 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 def http() -> HttpConfig:
     [port] = ports.choose(1)
-    return HttpConfig("127.0.0.1", port, max_body_bytes=65536, cors_origins=(), trusted_proxies=0)
+    return HttpConfig(
+        "127.0.0.1",
+        port,
+        max_body_bytes=65536,
+        cors_origins=(),
+        languages_dir="",
+        trusted_proxies=0,
+    )
 
 
 @asynccontextmanager

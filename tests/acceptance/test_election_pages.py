@@ -1,0 +1,204 @@
+"""Pages of large and unusual elections in a real browser, and the page that opens first."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Response, expect
+
+from streams.devstack import Stack
+from streams.elections.definitions import Definitions, merged, read
+from streams.elections.store import write_definitions
+from streams.load.programs import child_environment, gateway
+from tests.acceptance.browser import Window, browser_of, window
+from tests.acceptance.test_results_pages import Figures, bar
+from tests.harness import database
+from tests.integration.gateway_harness import NO_LIMITS, SECRET
+from tests.integration.sink_harness import own_database
+
+REGIONS = 600
+CANDIDATES = 500
+MOST_BYTES = 150_000
+ARABIC = "حزب الحرية"
+LONG = "Marie-Antoinette " * 9
+
+
+def elections() -> dict[str, list[dict[str, Any]]]:
+    regions = [
+        {"id": n, "region_code": f"R{n}", "region_name": f"Région {n}"}
+        for n in range(1, REGIONS + 1)
+    ]
+    seats = [
+        {"id": 10 * n + k, "election_id": 1, "region_id": n, "last_name": name, "party_id": k}
+        for n in range(1, REGIONS + 1)
+        for k, name in ((1, f"Roy {n}"), (2, f"Cyr {n}"))
+    ]
+    many = [
+        {"id": 10_000 + n, "election_id": 2, "last_name": f"Candidate {n}"}
+        for n in range(CANDIDATES)
+    ]
+    few = [
+        {"id": 20_001, "election_id": 3, "last_name": ARABIC},
+        {"id": 20_002, "election_id": 3, "last_name": LONG},
+    ]
+    return {
+        "political_parties": [
+            {"id": 1, "party_code": "A", "party_name": "Ahead", "color": "#aa2233"},
+            {"id": 2, "party_code": "B", "party_name": "Beyond"},
+        ],
+        "regions": regions,
+        "elections": [
+            {"id": 1, "election_name": "Assembly", "voting_method": "single_choice"},
+            {"id": 2, "election_name": "Crowd", "voting_method": "single_choice"},
+            {"id": 3, "election_name": "Tie", "voting_method": "single_choice"},
+        ],
+        "candidates": [*seats, *many, *few],
+    }
+
+
+def add_language(folder: Path) -> None:
+    """A third language, as an operator adds one."""
+    english = files("streams.gateway").joinpath("static", "language-en.js").read_text("utf-8")
+    third = english.replace('name = "English"', 'name = "Esperanto"')
+    third = third.replace('elections: "Elections"', 'elections: "Balotoj"')
+    folder.mkdir()
+    (folder / "language-eo.js").write_text(third, encoding="utf-8")
+
+
+@pytest.mark.timeout(300)
+async def test_pages_of_large_elections(stack: Stack, tmp_path: Path) -> None:
+    add_language(tmp_path / "words")
+    async with own_database(stack) as settings:
+        env = child_environment(
+            stack.env(),
+            POSTGRES_DB=settings.postgres_db,
+            SCRUTIN_SECRET=SECRET,
+            SCRUTIN_LANGUAGES_DIR=str(tmp_path / "words"),
+            **NO_LIMITS,
+        )
+        db = await database(settings)
+        try:
+            await write_definitions(db, merged(Definitions(), read(elections())))
+            figures = Figures(db)
+            async with gateway(env, tmp_path) as program, browser_of() as browser:
+                await program.ready()
+                base = f"http://127.0.0.1:{program.port}"
+                async with (
+                    window(browser, base) as ann,
+                    window(browser, base, dark=True, locale="fr-FR", phone=True) as bob,
+                ):
+                    await home(ann, figures, tmp_path)
+                    await regions(ann, bob, figures, tmp_path)
+                    await crowd(bob, figures, tmp_path)
+                    await tie(ann, figures, tmp_path)
+                    await languages(ann, bob)
+        finally:
+            await db.close()
+
+
+async def home(ann: Window, figures: Figures, pictures: Path) -> None:
+    """Polls, until an election is on; then that election with its countdown."""
+    page = ann.page
+    await ann.open("/")
+    await expect(page.get_by_text("No poll yet")).to_be_visible()
+    await figures.announce("election:1", "election")
+    await figures.close_at("election:1", "2 hours")
+    await figures.vote("election:1", [("11", 1, 2), ("12", 1, 1), ("22", 2, 2), ("6001", 600, 1)])
+    await ann.open("/")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("election:1")
+    await expect(page.get_by_role("timer")).to_have_text("1:59:", use_inner_text=True)
+
+
+async def regions(ann: Window, bob: Window, figures: Figures, pictures: Path) -> None:
+    """600 regions: one request, one socket, a page that is small, and a search."""
+    page = ann.page
+    sizes: list[int] = []
+    asked: list[str] = []
+    sockets: list[str] = []
+
+    async def sized(answer: Response) -> None:
+        asked.append(answer.url)
+        sizes.append((await answer.request.sizes())["responseBodySize"])
+
+    page.on("response", sized)
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    await ann.open("/election/1")
+    await expect(page.locator("details.card")).to_have_count(REGIONS)
+    await expect(page.get_by_text("A majority is 301 of 600 seats")).to_be_visible()
+    await expect(page.get_by_role("row", name="A · Ahead")).to_contain_text("2")
+    await page.wait_for_load_state("networkidle")
+    assert len([url for url in asked if "/v2/contests/" in url]) == 1
+    assert len(sockets) == 1
+    assert 10_000 < sum(sizes) < MOST_BYTES, sorted(zip(sizes, asked, strict=True))[-5:]
+    await page.get_by_role("searchbox", name="Find a region").fill("region 59")
+    await expect(page.locator("details.card:visible")).to_have_count(11)
+    await expect(page.get_by_text("11 of 600 regions")).to_be_visible()
+    await page.get_by_role("searchbox", name="Find a region").fill("Région 600")
+    await page.locator("details.card:visible summary").click()
+    await expect(bar(page.locator("details.card:visible"), "Roy 600 (A)")).to_contain_text("100%")
+    await figures.vote("election:1", [("6002", 600, 3)])
+    await expect(bar(page.locator("details.card:visible"), "Cyr 600 (B)")).to_contain_text("75%")
+    await expect(page.locator(".big")).to_have_text("9 votes")
+    first = page.locator("details.card:visible .bars li").first
+    await expect(first).to_contain_text("Cyr 600")
+    await ann.accessible()
+    await page.screenshot(path=pictures / "many-regions.png")
+    await page.emulate_media(media="print")
+    await expect(page.get_by_role("searchbox")).to_be_hidden()
+    await page.screenshot(path=pictures / "print.png")
+    await page.emulate_media(media="screen")
+    await bob.open("/election/1")
+    await expect(bob.page.get_by_text("La majorité est de 301 sièges sur 600")).to_be_visible()
+    await bob.accessible()
+    assert await bob.page.evaluate("document.documentElement.scrollWidth") <= 390
+    await bob.page.screenshot(path=pictures / "many-regions-phone.png")
+
+
+async def crowd(bob: Window, figures: Figures, pictures: Path) -> None:
+    """500 candidates: the first are shown, and a button shows all."""
+    page = bob.page
+    await figures.announce("election:2", "election")
+    await figures.vote("election:2", [("10499", None, 2), ("10001", None, 1)])
+    await bob.open("/election/2")
+    await expect(page.locator(".bars li:visible")).to_have_count(30)
+    await expect(page.locator(".bars li").first).to_contain_text("Candidate 499")
+    await page.get_by_role("button", name="Afficher les 500").click()
+    await expect(page.locator(".bars li:visible")).to_have_count(CANDIDATES)
+    await bob.accessible()
+
+
+async def tie(ann: Window, figures: Figures, pictures: Path) -> None:
+    """No votes, then a tie; names of any length and script; nobody leads."""
+    page = ann.page
+    await figures.announce("election:3", "election")
+    await ann.open("/election/3")
+    await expect(page.locator(".big")).to_have_text("0 votes")
+    await figures.vote("election:3", [("20001", None, 1), ("20002", None, 1)])
+    await expect(page.get_by_text(f"Tied: {ARABIC}")).to_be_visible()
+    await expect(page.get_by_text("leading", exact=True)).to_have_count(0)
+    await figures.time_line("election:3", {"20001": 3, "20002": 5})
+    await expect(page.locator(".plot canvas")).to_be_visible()
+    await page.get_by_text("As a table").click()
+    await expect(page.locator(".plot .u-legend")).to_contain_text(ARABIC)
+    await ann.accessible()
+    await page.screenshot(path=pictures / "tie.png", full_page=True)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 1100
+
+
+async def languages(ann: Window, bob: Window) -> None:
+    """A third language comes with one file; English and French have the same texts."""
+    page = ann.page
+    keys = "async (code) => Object.keys((await import(`/static/language-${code}.js`)).words).sort()"
+    english = await page.evaluate(keys, "en")
+    assert len(english) > 150
+    assert await page.evaluate(keys, "fr") == english
+    await page.get_by_role("button", name="Esperanto").click()
+    await expect(page.get_by_role("link", name="Balotoj")).to_be_visible()
+    assert await page.evaluate("document.documentElement.lang") == "eo"
+    await page.get_by_role("button", name="Français").click()
+    await expect(page.get_by_role("link", name="Élections")).to_be_visible()
+    await page.get_by_role("button", name="English").click()
+    await expect(page.get_by_role("link", name="Elections")).to_be_visible()
