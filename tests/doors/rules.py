@@ -34,6 +34,7 @@ _NUMBER: Final = Rule("number", FRAMEWORK)
 _NOTHING: Final = Rule("ignored", "streams.gateway.http_server.listening")
 
 HTTP: Final[dict[str, Rule]] = {
+    "GET /v2/contests kind": Rule("word", FRAMEWORK),
     "receipt:str": Rule("secret", "streams.intake.receipts.Receipts.open"),
     "law_id:str": _CONTEST,
     "contest:str": _CONTEST,
@@ -104,6 +105,8 @@ HTTP: Final[dict[str, Rule]] = {
     "header x-forwarded-for": Rule("ignored", "streams.gateway.client_address.address_of"),
     "header x-forwarded-proto": Rule("ignored", "streams.gateway.client_address.TrustedProxies"),
     "header accept": _NOTHING,
+    "header accept-encoding": _NOTHING,
+    "header last-event-id": _NOTHING,
     "header if-none-match": _NOTHING,
     "header content-length": Rule("ignored", "streams.gateway.vote_calls.VoteCalls"),
     "header x-request-id": Rule("ignored", "streams.gateway.middleware.RequestMiddleware"),

@@ -71,7 +71,8 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
             headers["Content-Disposition"] = "attachment; filename=result.csv"
             return Response(table_of(found.result).encode(), headers=headers, media_type=TABLE)
         body = found.body
-        if len(body) > _SMALL and "gzip" in request.headers.get("accept-encoding", ""):
+        encodings = request.headers.get("accept-encoding", "")
+        if len(body) > _SMALL and "gzip" in encodings:
             headers["Content-Encoding"] = "gzip"
             body = found.zipped
         return Response(body, headers=headers, media_type=MediaType.JSON)

@@ -129,7 +129,8 @@ def _send(request: AnyRequest, file: File) -> Response[bytes]:
     headers = {"ETag": file.digest, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == file.digest:
         return Response(b"", status_code=304, headers=headers, media_type=file.media_type)
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    encodings = request.headers.get("accept-encoding", "")
+    if "gzip" in encodings:
         headers["Content-Encoding"] = "gzip"
         return Response(file.zipped, headers=headers, media_type=file.media_type)
     return Response(file.content, headers=headers, media_type=file.media_type)
