@@ -561,7 +561,7 @@ class Bundle:
         tree, steps = point.trees[number], [bytes.fromhex(each) for each in receipt["path"]]
         root = root_by_path(leaf_of(row), receipt["index"], tree.size, steps)
         need(root == tree.root, "not_included", f"{path}: its leaf is not in the signed tree")
-        if "opening" in receipt:
+        if receipt.get("opening"):
             check_opening(dict(row, **receipt["opening"]), path)
         self.checked.append(f"{path}: {row['status']} in {row['contest']}, in the signed log")
 

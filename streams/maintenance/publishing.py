@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import asyncpg
 import msgspec
 
 from schemas.codec import decode_verdicts
-from schemas.control import Conduct
+from schemas.control import Conduct, ContestKind
 from streams.adapters.kafka.view import LogView, Span
 from streams.adapters.postgres.connection import connected, migrated
 from streams.core.contests import kind_of
@@ -42,6 +42,9 @@ from streams.proof.store import latest_checkpoint
 from streams.settings.configs import DeploymentConfig
 from streams.settings.processes import TallyConfig
 
+if TYPE_CHECKING:
+    from streams.tally.store import TallyStore
+
 _NOTES: Final = "SELECT size, note FROM proof_checkpoints WHERE size <= $1 ORDER BY size"
 _STARTS: Final = "SELECT partition, start_offset FROM proof_starts"
 _CONTESTS: Final = """
@@ -49,6 +52,8 @@ SELECT c.contest_id, c.kind, c.title, c.state, c.choices, c.opens_at, c.closes_a
     coalesce(f.enforced, false) AS enforced
 FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id) ORDER BY c.contest_id
 """
+PUBLIC: Final = "public"
+WITHHELD: Final = "withheld"
 _ROWS: Final = 10_000
 """Leaves that are written to a Parquet file at once."""
 
@@ -59,6 +64,8 @@ class Publication:
 
     public: frozenset[str] = frozenset()
     """Contests whose votes are public: their leaves are opened."""
+    public_laws: bool = False
+    """Whether all laws are public."""
     key: Verifier | None = None
     """The first key of the log; None: the one in the first checkpoint."""
     witnesses: tuple[Verifier, ...] = ()
@@ -120,7 +127,7 @@ class Publishing:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 first = await self._notes(connection, folder, last)
                 starts = {row[0]: row[1] for row in await connection.fetch(_STARTS)}
-                contests = await _contests(connection, last, self.what.public)
+                contests = await _contests(connection, last, self.what)
         done.checkpoints, done.contests = last.size, len(contests)
         done.hidden = sorted(last.statement.hidden)
         witnesses = [key.text for key in self.what.witnesses]
@@ -131,7 +138,10 @@ class Publishing:
         for number, each in enumerate(contests):
             if each.result:
                 self._rows(folder, f"openings/{number}", each)
-        done.leaves = await self._leaves(folder, last, starts)
+        public = frozenset(
+            each.about["contest"] for each in contests if each.about["openings"] == PUBLIC
+        )
+        done.leaves = await self._leaves(folder, last, starts, public)
         for election in self.what.tallies:
             await self._tally(folder, election)
         folder.document("schema.json", SCHEMA)
@@ -148,19 +158,11 @@ class Publishing:
         return done
 
     async def _tally(self, folder: BundleFolder, election: str) -> None:
-        # Only those who publish such an election need its packages.
-        from streams.tally.commands import tally  # noqa: PLC0415
-        from streams.tally.record import export  # noqa: PLC0415
-        from streams.tally.store import CAST, SPOILED  # noqa: PLC0415
+        from streams.tally.commands import tally  # noqa: PLC0415 - needed for such elections only
 
         assert self.tally is not None
-        name = f"tally/{quote(election, safe='')}"
         async with tally(self.tally) as asked:
-            count = await asked.store.count_ballots(election, CAST)
-            count += await asked.store.count_ballots(election, SPOILED)
-            with self.bars(f"writing ballots of {election}", count) as advance:
-                await export(asked.store, election, folder.file(name), advance=advance)
-        folder.add(name)
+            await add_record(asked.store, folder, election, self.bars)
 
     async def _notes(
         self, connection: asyncpg.Connection, folder: BundleFolder, last: Checkpoint
@@ -182,7 +184,13 @@ class Publishing:
             todo="Name it: --key with what `scrutin audit key` printed",
         )
 
-    async def _leaves(self, folder: BundleFolder, last: Checkpoint, starts: dict[int, int]) -> int:
+    async def _leaves(
+        self,
+        folder: BundleFolder,
+        last: Checkpoint,
+        starts: dict[int, int],
+        public: frozenset[str],
+    ) -> int:
         total = 0
         secret = secret_of(self.config.proof_secret)
         size = sum(tree.offset + 1 for tree in last.statement.trees)
@@ -197,7 +205,7 @@ class Publishing:
                             tree,
                             out,
                             secret=secret,
-                            public=self.what.public,
+                            public=public,
                             start=starts.get(tree.partition, 0),
                         )
                         await _copy(view, tree.partition, span, writer, advance)
@@ -211,6 +219,24 @@ class Publishing:
             out.write(*each.rows)
         if self.what.parquet:
             _parquet(folder, name)
+
+
+async def add_record(store: TallyStore, folder: BundleFolder, election: str, bars: Bars) -> None:
+    """Add the record of an encrypted election to a bundle.
+
+    Raises:
+        Refused: it has no published result yet.
+    """
+    # Only those who publish such an election need its packages.
+    from streams.tally.record import export  # noqa: PLC0415
+    from streams.tally.store import CAST, SPOILED  # noqa: PLC0415
+
+    name = f"tally/{quote(election, safe='')}"
+    count = await store.count_ballots(election, CAST)
+    count += await store.count_ballots(election, SPOILED)
+    with bars(f"writing ballots of {election}", count) as advance:
+        await export(store, election, folder.file(name), advance=advance)
+    folder.add(name)
 
 
 def _check_begin(partition: int, span: Span) -> None:
@@ -259,20 +285,22 @@ def _some(lines: Any) -> Sequence[bytes]:
 
 
 async def _contests(
-    connection: asyncpg.Connection, last: Checkpoint, public: frozenset[str]
+    connection: asyncpg.Connection, last: Checkpoint, what: Publication
 ) -> list[PublishedContest]:
     """All announced contests, and those with votes."""
     definitions = await read_definitions(connection)
     rows = {row["contest_id"]: row for row in await connection.fetch(_CONTESTS)}
     named = {*rows, *(contest for contest, _ in last.statement.totals)}
-    if unknown := public - named:
+    if unknown := what.public - named:
         raise SettingsError(
             "There is no such contest", where={"contest": min(unknown)}, todo="See `contest list`"
         )
-    return [
-        await _contest(connection, definitions, last, name, rows.get(name), opened=name in public)
-        for name in sorted(named | set(last.statement.hidden))
-    ]
+    contests = []
+    for name in sorted(named | set(last.statement.hidden)):
+        opened = name in what.public or (what.public_laws and kind_of(name) is ContestKind.LAW)
+        row = rows.get(name)
+        contests.append(await _contest(connection, definitions, last, name, row, opened=opened))
+    return contests
 
 
 async def _contest(
@@ -294,7 +322,7 @@ async def _contest(
         "closes_at": None if row is None else _at(row["closes_at"]),
         "choices": None if row is None else row["choices"],
         "enforced": row is not None and row["enforced"],
-        "openings": "public" if opened else "withheld",
+        "openings": PUBLIC if opened else WITHHELD,
     }
     if row is not None and row["conduct"] is not None:
         conduct = msgspec.json.decode(row["conduct"], type=Conduct)

@@ -16,14 +16,17 @@ from typing import Any
 
 import pytest
 
+from streams.cli.show import counting
 from streams.devstack import Stack
+from streams.maintenance.publishing import add_record
+from streams.proof.bundle import BundleFolder
 from streams.settings.build import tally_config
 from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.tallies import EncryptedTally, combine_tallies
 from streams.tally.helpers import Helpers
-from streams.tally.record import export, verify
+from streams.tally.record import verify
 from streams.tally.record_files import BALLOTS as BALLOTS_FILE
 from streams.tally.record_files import TALLIES as TALLIES_FILE
 from streams.tally.record_files import RecordedTally
@@ -101,8 +104,12 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
             for name, lines in result["results"]["spoiled_ballots"].items()
         } == held.spoiled_counts
         await all_jobs_are_completed(world, asked)
-        record = tmp_path / "record"
-        await export(asked.store, NAME, record, advance=lambda _: None)
+        with BundleFolder(tmp_path / "bundle") as bundle:
+            await add_record(asked.store, bundle, NAME, counting)
+            bundle.manifest({})
+        record = tmp_path / "bundle" / "tally" / NAME
+        listed = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["files"]
+        assert f"tally/{NAME}/result.json" in listed
         told("exported")
     async with Helpers(2) as helpers:
         verified = await verify(record, helpers)

@@ -38,8 +38,9 @@ def publish(
 ) -> None:
     """Publish a count up to its latest checkpoint, so that anybody can check it.
 
-    Choices are withheld but for `--public` contests: they are counted, and no row joins one with a
-    voter, a time or a place in the log. The folder gets its name once it is complete.
+    Choices are withheld but for `--public` contests, and for laws if SCRUTIN_OPENINGS is `public`:
+    they are counted, and no row joins one with a voter, a time or a place in the log. The folder
+    gets its name once it is complete.
 
     `proof/verify.py` and `proof/verify.html` check it; they share no code with this command.
 
@@ -56,6 +57,7 @@ def publish(
     settings = load_settings()
     what = Publication(
         public=frozenset(public or ()),
+        public_laws=settings.openings == "public",
         key=keys.pop() if key else None,
         witnesses=tuple(keys),
         parquet=parquet,
