@@ -482,7 +482,9 @@ class Bundle:
     def loose(self, contest):
         """Why the number of its leaves need not be that of its votes."""
         held = self.contests[contest]["conduct"]
-        return [w for w in ("revote", "weighted") if held.get(w)] + ["older"] * self.incomplete
+        return [w for w in ("revote", "weighted") if held.get(w)] + [
+            "before trees"
+        ] * self.incomplete
 
     def check_totals(self, point):
         """The totals of a checkpoint against the leaves that it signs."""
