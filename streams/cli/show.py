@@ -102,12 +102,12 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def counting(label: str, total: int) -> Iterator[Callable[[int], None]]:
+def counting(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on a terminal's standard error; yields a function that advances it.
 
     Args:
         label: description of the work.
-        total: number of steps.
+        total: number of steps; None: it is not known.
     """
     columns = (
         TextColumn("{task.description}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -32,6 +33,8 @@ from streams.settings.model import Settings
 from streams.settings.queues import AGGREGATION
 
 _SHOWN: Final = 20
+_STEP: Final = 1000
+"""Ballots between two movements of the progress bar."""
 
 
 @dataclass
@@ -158,8 +161,10 @@ def command(
 
 def _check(one: _Import) -> list[RefusedLine]:
     refused: list[RefusedLine] = []
-    for _ in one.votes(refused.append):
-        pass
+    with counting(f"reading {one.path.name}", None) as advance:
+        votes = one.votes(refused.append)
+        while read := sum(1 for _ in islice(votes, _STEP)):
+            advance(read)
     return refused
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +96,7 @@ def _ballot(row: int, text: str, candidates: int) -> Item:
         return RefusedLine(row, str(fault))
 
 
+@lru_cache(10_000)
 def _rank(text: str, candidates: int) -> tuple[str, ...]:
     if text == "-":
         return ()
@@ -107,7 +109,9 @@ def _rank(text: str, candidates: int) -> tuple[str, ...]:
 
 def _withdrawn(text: str) -> set[str] | None:
     """The candidates that a line before the ballots withdraws; None if it is no such line."""
-    if text.startswith("["):
+    if text[0] not in "-[":
+        return None
+    if text[0] == "[":
         word, *rest = text.strip("[]").split() or [""]
         return set(rest) if word == "withdrawn" else set()
     parts = text.split()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -32,11 +33,11 @@ class RecordFile(ABC, Generic[_Record]):
 
     def layout(self) -> FileLayout:
         """Candidates of the contest by the id that records have."""
-        return self._contest()[1]
+        return self._found[1]
 
     def items(self) -> Iterator[Item]:
         """Each record; one without the contest is a comment."""
-        contest, layout = self._contest()
+        contest, layout = self._found
         for row, record in self._records():
             try:
                 marks = self._marks(record, contest, layout.names)
@@ -46,6 +47,11 @@ class RecordFile(ABC, Generic[_Record]):
                 yield RefusedLine(row, f"the record has another form: {fault!r}")
             else:
                 yield Comment(row) if marks is None else FileBallot(row, marks)
+
+    @cached_property
+    def _found(self) -> tuple[str, FileLayout]:
+        # Where records define the contest, finding it takes a pass over all of them.
+        return self._contest()
 
     @abstractmethod
     def _contest(self) -> tuple[str, FileLayout]:

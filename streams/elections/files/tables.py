@@ -12,6 +12,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +113,7 @@ def _ballot(row: int, text: str, columns: _Columns) -> FileBallot:
     return FileBallot(row, tuple(_marked(cells[place]) for place in columns.ranks), number)
 
 
+@lru_cache(10_000)
 def _marked(cell: str) -> tuple[str, ...]:
     text = cell.strip()
     if text.lower() in _NO_MARK:
