@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from schemas.control import Conduct, Withdrawal
+from schemas.control import Conduct, SeatRules, Withdrawal
 from streams.devstack import Stack
 from streams.elections.definitions import Definitions, merged, read
 from streams.elections.store import write_definitions
@@ -38,6 +38,8 @@ ELECTIONS: dict[str, list[dict[str, Any]]] = {
         {"id": 2, "election_name": "Assembly", "voting_method": "single_choice"},
         {"id": 3, "election_name": "Mayor", "voting_method": "ranked_choice"},
         {"id": 4, "election_name": "Chair", "voting_method": "single_choice"},
+        {"id": 5, "election_name": "Council", "voting_method": "ranked_choice"},
+        {"id": 6, "election_name": "Lists", "voting_method": "single_choice"},
     ],
     "candidates": [
         {"id": 1, "election_id": 1, "last_name": "Roy", "party_id": 1},
@@ -51,6 +53,12 @@ ELECTIONS: dict[str, list[dict[str, Any]]] = {
         {"id": 33, "election_id": 3, "last_name": "Third"},
         {"id": 41, "election_id": 4, "last_name": "Roy"},
         {"id": 42, "election_id": 4, "last_name": "Cyr"},
+        {"id": 51, "election_id": 5, "last_name": "Ott"},
+        {"id": 52, "election_id": 5, "last_name": "Pim"},
+        {"id": 53, "election_id": 5, "last_name": "Quo"},
+        {"id": 61, "election_id": 6, "last_name": "Eve", "party_id": 1},
+        {"id": 62, "election_id": 6, "last_name": "Flo", "party_id": 1},
+        {"id": 63, "election_id": 6, "last_name": "Guy", "party_id": 2},
     ],
 }
 
@@ -146,6 +154,7 @@ async def test_pages_of_results(stack: Stack, tmp_path: Path) -> None:
                     await by_region(ann, figures, tmp_path)
                     await ranked(ann, bob, figures, tmp_path)
                     await held(ann, bob, figures, tmp_path)
+                    await several_seats(ann, figures, tmp_path)
                     await unknown_names(ann, figures)
                     await ann.open("/election/3")
                     await expect(ann.page.get_by_text("Live", exact=True)).to_be_visible()
@@ -294,6 +303,34 @@ async def held(ann: Window, bob: Window, figures: Figures, pictures: Path) -> No
     await ann.page.screenshot(path=pictures / "quorum.png", full_page=True)
     await bob.open("/election/4")
     await expect(bob.page.get_by_text(re.compile("Le quorum n.est pas atteint"))).to_be_visible()
+
+
+async def several_seats(ann: Window, figures: Figures, pictures: Path) -> None:
+    """Each who is elected is marked; votes have decimal places; lists have seats."""
+    page = ann.page
+    council = Conduct(seats=SeatRules("stv_scottish", 2))
+    await figures.announce("election:5", "election", council)
+    await figures.vote("election:5", [("51>52", None, 7), ("52", None, 3), ("53", None, 4)])
+    await figures.close("election:5")
+    await ann.open("/election/5")
+    for name in ("Ott", "Pim"):
+        await expect(bar(page, name)).to_contain_text("elected")
+    await expect(bar(page, "Quo")).not_to_contain_text("elected")
+    await page.get_by_text("All rounds").click()
+    await expect(page.get_by_role("row", name="Pim")).to_contain_text("5")
+    await ann.accessible()
+    await page.screenshot(path=pictures / "council.png", full_page=True)
+    lists = SeatRules("dhondt", 3, lists={"61": "1", "62": "1", "63": "2"})
+    await figures.announce("election:6", "election", Conduct(seats=lists))
+    await figures.vote("election:6", [("61", None, 5), ("62", None, 2), ("63", None, 3)])
+    await figures.close("election:6")
+    await ann.open("/election/6")
+    for name in ("Eve (A)", "Flo (A)", "Guy (B)"):
+        await expect(bar(page, name)).to_contain_text("elected")
+    seats = page.get_by_role("row", name=re.compile("^A ")).first
+    await expect(seats).to_contain_text("2")
+    await ann.accessible()
+    await page.screenshot(path=pictures / "lists.png", full_page=True)
 
 
 async def unknown_names(ann: Window, figures: Figures) -> None:
