@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from typing import Final
 
 from streams.devstack import Stack
 from streams.gateway.process import raise_open_files
+from streams.runtime.memory import raise_gc_thresholds
 from tests.hostile.attacks import ATTACKS
 from tests.hostile.broken import BOUNDS, broken_gateway
 from tests.hostile.honest import p99_ms
@@ -43,6 +45,9 @@ async def _play(stack: Stack, directory: Path, options: argparse.Namespace) -> l
         votes_per_s=options.votes_per_s,
         niceness=options.niceness,
     ) as found:
+        # A full collection stops the clients whose times are measured for 0.1 s.
+        gc.collect()
+        raise_gc_thresholds()
         await found.alone(WARM_S)
         found.alone_s.clear()
         await found.alone(ALONE_S)
@@ -58,20 +63,14 @@ async def _play(stack: Stack, directory: Path, options: argparse.Namespace) -> l
 
 
 async def _broken(found: Ground, bound: str) -> Result:
-    """Attack a gateway without a bound; it is a finding not to find it."""
+    """Attack a gateway without a bound."""
     async with broken_gateway([bound], found.chain.env, found.chain.directory) as program:
         await program.ready()
         result = await found.play(
             BOUNDS[bound].attack, lasts_s=1.0, gateway=program, margin_s=BROKEN_MARGIN_S
         )
         await program.kill()
-    caught = bool(result.left or result.told)
-    return replace(
-        result,
-        attack=f"{result.attack}, without the bound of {bound}: {'' if caught else 'not '}noticed",
-        left=0,
-        told=[] if caught else ["the missing bound was not noticed"],
-    )
+    return replace(result, without=bound)
 
 
 def _show(line: str) -> None:
@@ -105,7 +104,7 @@ def main() -> int:
         options.json.write_bytes(as_json(results))
     for result in results:
         for finding in result.findings():
-            print(f"{result.attack}: {finding}", file=sys.stderr)
+            print(f"{result.name}: {finding}", file=sys.stderr)
     return int(any(result.findings() for result in results))
 
 

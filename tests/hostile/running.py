@@ -55,13 +55,32 @@ class Result:
     left: int
     """Hostile connections that were not closed by their deadline."""
     told: list[str]
+    without: str = ""
+    """The bound that the attacked gateway lacked."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        if not self.without:
+            return self.attack
+        noticed = "noticed" if self.noticed else "not noticed"
+        return f"{self.attack}, without the bound of {self.without}: {noticed}"
+
+    @property
+    def noticed(self) -> bool:
+        """Whether the attack showed that a bound is missing."""
+        return bool(self.left or self.told)
 
     def findings(self, slowdown: float | None = SLOWDOWN) -> list[str]:
         """What is not as it must be.
 
+        Where a bound was missing, only not to notice it is a finding.
+
         Args:
             slowdown: that is allowed; None on a machine whose times say nothing.
         """
+        if self.without:
+            return [] if self.noticed else [f"the missing bound of {self.without} was not noticed"]
         found = [*self.honest_errors, *self.told]
         if not self.votes:
             found.append("no honest vote was answered")
@@ -243,7 +262,7 @@ def table(results: list[Result]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {r.attack} | {r.connections:,}, {r.hostile_mib:,.1f} MiB"
+        f"| {r.name} | {r.connections:,}, {r.hostile_mib:,.1f} MiB"
         f" | {r.p99_alone_ms:.0f} ms, {r.p99_ms:.0f} ms"
         f" | {', '.join(f'{used:.0f}' for used in r.cpu_percent.values())} %"
         f" | {', '.join(f'{mib:+}' for mib in r.memory_mib.values())} MiB"

@@ -50,3 +50,12 @@ def test_every_bound_that_is_passed_is_a_finding() -> None:
     ):
         assert worse.findings() == [finding]
     assert replace(WELL, p99_ms=500.0).findings(slowdown=None) == []
+
+
+def test_where_a_bound_is_missing_only_not_to_notice_it_is_a_finding() -> None:
+    hurt = replace(WELL, p99_ms=500.0, honest_errors=["a vote was answered 503"], without="guesses")
+    assert hurt.findings() == ["the missing bound of guesses was not noticed"]
+    assert hurt.name == "http: slow, without the bound of guesses: not noticed"
+    for shows in (replace(hurt, left=1), replace(hurt, told=["40 guesses were answered"])):
+        assert shows.findings() == []
+        assert shows.name.endswith(": noticed")
