@@ -47,6 +47,7 @@ MAX_MESSAGE_BYTES: Final = 4096
 """Longest message of a WebSocket peer; watchers have little to say."""
 
 _SLICE_BYTES: Final = 4096
+_FRAMES_SLICE_BYTES: Final = 512  # The shortest frame has 6, and all in a slice are parsed.
 _HEAD_END: Final = b"\r\n\r\n"
 _OTHER_UPGRADE: Final = re.compile(rb"\r\nupgrade:(?![ \t]*websocket[ \t]*\r\n)", re.IGNORECASE)
 _CHUNKED_GROWTH: Final = 8
@@ -203,8 +204,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._ended or self.parser is None:
             return
         if not self._arriving:
-            # Set once: bytes that are no request do not move it.
-            self._arriving = True
+            self._arriving = True  # Bytes that are no request do not move the deadline again.
             self._expect(REQUEST_TIMEOUT_S)
         self._request_bytes += len(data)
         if self._request_bytes > self._max_request_bytes:
@@ -306,7 +306,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, for a while."""
         super().on_response_complete()
-        # The base class has a timer of its own, and any byte stops it.
+        # The base class has a timer that any byte stops.
         self._unset_keepalive_if_required()
         if self._answered_early():
             # No byte of the rest costs anything: the peer cannot send it. What it has sent makes
@@ -340,6 +340,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._guarded.joining = False
             self._guarded.flush()
             self.handle_websocket_upgrade()
+            # A cycle, which only a garbage collection would free.
+            self.parser = None  # type: ignore[assignment]
             return
         # The parser reads no further. The answer is the last one here.
         self._ended = True
@@ -413,10 +415,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self._guarded.write(_BAD_UPGRADE)
                 self._guarded.close()
             return
-        for at in range(0, len(data), _SLICE_BYTES):
+        for at in range(0, len(data), _FRAMES_SLICE_BYTES):
             if self._guarded.is_closing():
                 return
-            super().data_received(data[at : at + _SLICE_BYTES])
+            super().data_received(data[at : at + _FRAMES_SLICE_BYTES])
 
     def handle_events(self) -> None:
         """Handle frames, as many as the peer may send."""

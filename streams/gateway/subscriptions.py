@@ -44,6 +44,8 @@ BEAT_S: Final = 2.5
 """Time between two heartbeats. Pages that get nothing for 5 s say so."""
 MAX_ASKED: Final = 1000
 """Contests of one query."""
+READ_AT_ONCE: Final = 8
+"""Contests whose watchers are woken in one turn of the loop: votes do not wait for all."""
 PERIOD_S: Final = 0.05
 """Shortest time between two deltas of a contest with few watchers."""
 PER_WATCHER_S: Final = 0.00006
@@ -345,7 +347,9 @@ class Subscriptions:
             await self._read(names[:middle])
             await self._read(names[middle:])
             return
-        for contest, (totals, standing) in found.items():
+        for number, (contest, (totals, standing)) in enumerate(found.items(), start=1):
+            if not number % READ_AT_ONCE:
+                await asyncio.sleep(0)
             watched = self._contests.get(contest)
             if watched is None:
                 continue

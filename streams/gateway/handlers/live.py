@@ -103,6 +103,7 @@ async def serve(
         sending.close()
         raise
     task = asyncio.create_task(sending)
+    received: asyncio.Future[str] | None = None
     try:
         while True:
             received = asyncio.ensure_future(socket.receive_text())
@@ -121,6 +122,9 @@ async def serve(
         # The watcher left or does not read, or asked before the contest had a feed.
         pass
     finally:
+        # Its exception refers to this frame: together they would wait for a garbage collection,
+        # with all that belongs to the connection.
+        received = None
         task.cancel()
         with suppress(
             asyncio.CancelledError, WebSocketDisconnect, RuntimeError, CloseSocket, OSError

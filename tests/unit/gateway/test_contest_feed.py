@@ -31,6 +31,7 @@ from streams.gateway import subscriptions
 from streams.gateway.contest_feed import ContestFeed, ContestStanding
 from streams.gateway.notices import NoticeFeed
 from streams.gateway.subscriptions import (
+    READ_AT_ONCE,
     NoSuchContest,
     SnapshotLoader,
     Subscriptions,
@@ -307,6 +308,25 @@ async def test_one_contest_that_cannot_be_read_does_not_spoil_the_others() -> No
         waiting[name].cancel()
         await asyncio.wait([waiting[name]])
         await each.aclose()
+
+
+async def test_watchers_of_few_contests_are_woken_in_one_turn_of_the_loop() -> None:
+    subscribed = subscriptions_of({})
+    turn, ready_in = 0, []
+
+    async def watch(name: str) -> None:
+        async with aclosing(subscribed.watch(name)) as messages:
+            await anext(messages)
+            ready_in.append(turn)
+
+    watching = [asyncio.create_task(watch(f"L-{n}")) for n in range(10 * READ_AT_ONCE)]
+    await asyncio.sleep(0)
+    refreshing = asyncio.create_task(subscribed.refresh())
+    while not all(each.done() for each in watching):
+        turn += 1
+        await asyncio.sleep(0)
+    await refreshing
+    assert max(map(ready_in.count, ready_in)) <= READ_AT_ONCE
 
 
 @pytest.mark.parametrize("name", ["", "L\0", "\ud800", "x" * 265, "é" * 133])

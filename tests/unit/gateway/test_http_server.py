@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,11 +11,13 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+from litestar import Litestar
+from litestar.exceptions import WebSocketDisconnect
 from litestar.types import Receive, Scope, Send
 
 from streams.devstack import ports
 from streams.errors import PortTaken
-from streams.gateway import connections
+from streams.gateway import connections, subscriptions
 from streams.gateway.connections import (
     FRAMES,
     MAX_HEAD_BYTES,
@@ -22,10 +25,14 @@ from streams.gateway.connections import (
     MAX_LINE_BYTES,
     MAX_PIPELINED,
     BoundedHttp,
+    BoundedWebSocket,
 )
+from streams.gateway.handlers.live import live_handlers
 from streams.gateway.http_server import listening
 from streams.gateway.strikes import STRIKES
 from streams.settings.processes import HttpConfig
+from tests.harness import until
+from tests.unit.gateway.test_contest_feed import subscriptions_of
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -410,6 +417,58 @@ async def test_frames_of_a_peer_are_bounded(http: HttpConfig, more: bytes) -> No
         writer.write(frame(0x1, b"", fin=False) if more[0] == 0 else b"")
         found = await refused(reader, writer, more * 50)
         assert len(found) <= 256 * FRAMES
+
+
+async def test_few_of_many_frames_are_parsed(
+    http: HttpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read brings many frames at once, and each costs more than its bytes."""
+    parsed: list[object] = []
+    handle = BoundedWebSocket.handle_events
+
+    def counted(self: BoundedWebSocket) -> None:
+        parsed.extend(self.conn.events)
+        handle(self)
+
+    monkeypatch.setattr(BoundedWebSocket, "handle_events", counted)
+    async with connection(http) as (reader, writer):
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(0x1, b"", fin=False) + frame(0x0, fin=False) * 2000)
+        with suppress(ConnectionError):
+            await reader.read()
+    assert FRAMES < len(parsed) <= 2 * FRAMES
+
+
+@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+async def test_a_watcher_who_leaves_is_little_work_for_the_garbage_collector(
+    http: HttpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collection stops the loop, longer for more objects: votes wait for it."""
+    monkeypatch.setattr(subscriptions, "REFRESH_S", 0.01)
+    app = Litestar(live_handlers(subscriptions=subscriptions_of({})), openapi_config=None)
+
+    async def freed() -> bool:
+        # The framework's own cycle is left.
+        left = (BoundedHttp, WebSocketDisconnect)
+        return not any(isinstance(each, left) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with listening(app, http, int), asyncio.timeout(60):
+            for leaves in (b"", frame(0x8, b"\x03\xe8"), frame(0x0)):
+                reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+                writer.write(UPGRADE.replace(b"GET /", b"GET /ws/laws/L-1"))
+                await reader.readuntil(b"waiting")
+                writer.write(leaves)
+                if leaves:
+                    await reader.read()
+                writer.close()
+            del reader, writer
+            await until(freed, "the connections are freed")
+    finally:
+        gc.enable()
 
 
 async def test_a_socket_has_its_allowance_of_frames(http: HttpConfig) -> None:
