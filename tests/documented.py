@@ -84,6 +84,7 @@ _CLI_TALLY = (
     "tests/integration/test_cli_tally.py::"
     "test_an_election_is_held_with_secrets_at_home_and_one_that_is_sealed"
 )
+_CHALLENGE = "tests/unit/tally/test_challenge.py::test_the_command_takes_a_definition_or_a_record"
 _CONTESTS = "tests/integration/test_contests.py::test_contests_from_draft_to_final"
 _CHECKPOINTS = "tests/integration/test_sink_proof.py::test_checkpoints_are_signed_by_commands"
 _RECEIPTS = "tests/integration/test_gateway_receipts.py::test_receipts_from_the_vote_to_its_proof"
@@ -260,7 +261,8 @@ ELSEWHERE = {
     "scrutin tally resume": _CLI_TALLY,
     "scrutin tally status --watch": _CLI_TALLY,
     "scrutin tally results": _CLI_TALLY,
-    "scrutin tally challenge": "tests/unit/tally/test_challenge.py",
+    "scrutin tally challenge": _CHALLENGE,
+    "scrutin tally challenge FILE DEFINITION --code CODE": _CHALLENGE,
     "scrutin tally export": _CLI_TALLY,
     "scrutin tally export ELECTION DIRECTORY": _CLI_TALLY,
     "scrutin tally verify": _CLI_TALLY,

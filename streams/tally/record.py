@@ -45,7 +45,7 @@ from streams.tally.record_files import (
 )
 from streams.tally.refusals import RefusalCheck, Refused, require
 from streams.tally.results import Result, add_counts
-from streams.tally.steps import Steps, VerificationStep, during, of_spoiled
+from streams.tally.steps import CONTEST_DATA, Steps, VerificationStep, during, of_spoiled
 from streams.tally.store import CAST, SPOILED, TallyStore
 from streams.tally.work import DescribedElection
 
@@ -151,6 +151,7 @@ async def verify(
         NotARecord: the files are none, or of an unsupported version.
     """
     steps = Steps() if steps is None else steps
+    steps.skip("contest data are not decrypted in a record", *CONTEST_DATA)
     with steps.at(VerificationStep.PARAMETERS):
         files = open_record(directory)
         described = files.described

@@ -55,7 +55,10 @@ DEVICE_FOLDER: Final = "encryption_devices"
 ENCRYPTED: Final = "encrypted_tally.json"
 TALLY: Final = "tally.json"
 
-_SUPPORTED = "Supported are records of `scrutin tally export`, and of ElectionGuard 1.0 and 1.1"
+_SUPPORTED = (
+    "Supported are records of `scrutin tally export`, and of ElectionGuard 1.0, 1.1 and 2 with the"
+    " standard group of 4096 bits"
+)
 _NEWER_P = "B17217F7D1CF79AB"
 """Part of the prime of ElectionGuard 1.9 and 2: digits of ln 2."""
 GUARDIAN_FIELDS = {
@@ -303,7 +306,10 @@ def _check_version(directory: Path, names: set[str]) -> None:
     where: dict[str, object] = {"path": directory}
     for name in names:
         if name.lower().replace("_", "").startswith(("electioninitialized", "electionconfig")):
-            raise NotARecord(f"{name} belongs to a record of ElectionGuard 1.9 or 2", where=where)
+            raise NotARecord(
+                f"{name} is of ElectionGuard 1.9, or of an incomplete record of 2",
+                where=where,
+            )
     if CONSTANTS in names:
         _check_constants(_loose(read_document(directory / CONSTANTS)), directory / CONSTANTS)
     if CONTEXT in names:

@@ -15,6 +15,7 @@ from streams.cli.show import JsonOption, console, grid, plain, run, write_json
 from streams.cli.tally import (  # noqa: F401 - their commands are in the group
     challenge_command,
     file_commands,
+    verify_command,
 )
 from streams.cli.tally.group import ElectionArgument, app, ask, say
 from streams.cli.values import MAX_NUMBER

@@ -35,12 +35,8 @@ from streams.tally.files import (
 )
 from streams.tally.helpers import Helpers
 from streams.tally.published_layout import write_published
-from streams.tally.record import Verified, export, products_of, verify, write_ballots
-from streams.tally.record_files import NotARecord, open_record
-from streams.tally.refusals import Refused
-from streams.tally.steps import StepOutcome, StepResult, Steps
+from streams.tally.record import export, products_of, write_ballots
 from streams.tally.store import CAST, SPOILED
-from streams.tally.zipped import unpacked
 
 
 class RecordLayout(StrEnum):
@@ -272,80 +268,3 @@ def export_record(
 
     ask(write)
     say(f"The record of {election} is in {record}")
-
-
-@app.command("verify")
-def verify_record(
-    record: Annotated[Path, typer.Argument(help="Folder with the record, or it zipped.")],
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Verify a record from its files alone: every key, ballot, product, share and count.
-
-    Reads records of `scrutin tally export`, and of ElectionGuard 1.0 and 1.1 as published. Needs no
-    database and no service. Shows the outcome of each verification step, numbered as in the
-    specification of ElectionGuard 1.1. Exit code 3, with the name of the check, if one fails; 15 if
-    it is no such record.
-
-    Example: `scrutin tally verify record/`
-    """
-
-    steps = Steps()
-
-    async def check(folder: Path) -> Verified:
-        total = sum(1 for _ in open_record(folder).ballots())
-        async with Helpers(load_settings().helpers()) as helpers:
-            with counting("verifying ballots", total) as advance:
-                return await verify(folder, helpers, advance=advance, steps=steps)
-
-    try:
-        with unpacked(record) as folder:
-            found = run(check(folder))
-    except Refused as refused:
-        known = not isinstance(refused, NotARecord)
-        if as_json:
-            write_json(
-                {
-                    "verified": False,
-                    "record": known,
-                    "check": refused.check,
-                    "error": str(refused),
-                    "steps": [asdict(each) for each in steps.results()] if known else [],
-                }
-            )
-        else:
-            say_steps(steps.results() if known else [])
-            say(f"{'The record does NOT verify' if known else 'Not verified'}: {refused}")
-        raise typer.Exit(ExitCode.DIFFERENT if known else refused.exit_code) from refused
-    if as_json:
-        write_json(
-            {
-                "verified": True,
-                "electionId": found.election_id,
-                "guardians": found.guardians,
-                "quorum": found.quorum,
-                "cast": found.cast,
-                "spoiled": found.spoiled,
-                "tallies": found.tallies,
-                "counts": found.counts,
-                "ballotsHead": found.head,
-                "notes": found.notes,
-                "steps": [asdict(each) for each in steps.results()],
-            }
-        )
-        return
-    say_steps(steps.results())
-    for note in found.notes:
-        say(note)
-    say(
-        f"The record of {found.election_id} verifies: {found.guardians} guardians (quorum"
-        f" {found.quorum}), {found.cast:,} cast and {found.spoiled:,} spoiled ballots,"
-        f" {found.tallies:,} decrypted tallies, head of the ballots {found.head}"
-    )
-
-
-def say_steps(steps: list[StepResult]) -> None:
-    """One line a step: number, outcome, name, and why."""
-    for each in steps:
-        why = f" ({each.note})" if each.note and each.outcome != StepOutcome.FAIL else ""
-        say(f"{each.step:2}  {each.outcome:14}  {each.name}{why}")

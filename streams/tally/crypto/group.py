@@ -103,22 +103,23 @@ class FixedBase:
     depends on the exponent, so do not use it with long-lived secrets.
     """
 
-    def __init__(self, base: mpz) -> None:
+    def __init__(self, base: mpz, modulus: mpz = P) -> None:
         self.base = base
+        self._modulus = modulus
         self._rows: list[list[mpz]] = []
         for _ in range(0, _EXPONENT_BITS, _WINDOW_BITS):
             row = [ONE]
             for _ in range((1 << _WINDOW_BITS) - 1):
-                row.append(row[-1] * base % P)
+                row.append(row[-1] * base % modulus)
             self._rows.append(row)
-            base = row[-1] * base % P
+            base = row[-1] * base % modulus
 
     def power(self, exponent: mpz) -> mpz:
-        """base^exponent mod p, for an exponent of Z_q."""
-        result, left = ONE, int(exponent)
+        """base^exponent, for an exponent of Z_q."""
+        result, left, modulus = ONE, int(exponent), self._modulus
         for row in self._rows:
             if digit := left & _DIGIT:
-                result = result * row[digit] % P
+                result = result * row[digit] % modulus
             left >>= _WINDOW_BITS
         return result
 

@@ -132,13 +132,14 @@ def test_the_command_takes_a_definition_or_a_record(
     write_record(held, tmp_path / "record", present=1)
     code = json.loads(file.read_text())["ballot"]["code"]
 
-    def check(*arguments: object, exit_code: int = 0) -> str:
-        done = CliRunner().invoke(app, ["tally", "challenge", *map(str, arguments)])
+    def check(election: Path, code: str, *more: str, exit_code: int = 0) -> str:
+        arguments = ["tally", "challenge", str(file), str(election), "--code", code, *more]
+        done = CliRunner().invoke(app, arguments)
         assert done.exit_code == exit_code, done.output
         return done.stdout
 
     for election in (definition, tmp_path / "record"):
-        assert "mayor: bob" in check(file, election, "--code", f"{code[:8]} {code[8:]}")
-    refused = check(file, definition, "--code", "00", "--json", exit_code=3)
+        assert "mayor: bob" in check(election, f"{code[:8]} {code[8:]}")
+    refused = check(definition, "00", "--json", exit_code=3)
     assert json.loads(refused)["check"] == "code"
     assert from_json(Challenge, file.read_bytes()) == challenge

@@ -1,0 +1,1 @@
+"""Records of ElectionGuard 2: reads and verifies them, writes none."""
