@@ -94,6 +94,8 @@ async def created_and_voted(ann: Window, bob: Window, pictures: Path) -> None:
     await bob.page.keyboard.press("Enter")
     await expect(bob.page.get_by_text("Votre vote est compté")).to_be_visible()
     await expect(failed).to_have_count(0)
+    await receipt(bob, pictures)
+    await bob.page.goto(address)
     assert [e for e in bob.errors if "400" not in e and "ERR_FAILED" not in e] == []
     bob.errors.clear()
     # The other browser sees it without a click.
@@ -109,6 +111,30 @@ async def created_and_voted(ann: Window, bob: Window, pictures: Path) -> None:
     await bob.accessible()
     await bob.page.get_by_role("button", name="English").click()
     await expect(bob.page.get_by_role("heading", name="Polls")).to_be_visible()
+
+
+def read_text(path: Path) -> str:
+    return path.read_text("utf-8").strip()
+
+
+async def receipt(bob: Window, pictures: Path) -> None:
+    """What a voter keeps, and what became of the vote."""
+    page = bob.page
+    await expect(page.get_by_role("heading", name="Votre reçu")).to_be_visible()
+    await expect(page.get_by_role("img", name=re.compile("adresse du reçu"))).to_be_visible()
+    async with page.expect_download() as saved:
+        await page.get_by_role("link", name="Enregistrer dans un fichier").click()
+    kept = read_text(await (await saved.value).path())
+    await bob.accessible()
+    await page.screenshot(path=pictures / "receipt-phone.png", full_page=True)
+    await page.goto(kept)
+    await expect(page.get_by_role("heading", name="Ce que mon vote est devenu")).to_be_visible()
+    await expect(page.get_by_text("Votre vote est compté")).to_be_visible()
+    await bob.accessible()
+    await bob.open("/r/nothing")
+    await expect(page.get_by_text(re.compile("Ce n.est pas le reçu d.un vote"))).to_be_visible()
+    assert [e for e in bob.errors if not re.search("40[04]|ERR_FAILED|503", e)] == []
+    bob.errors.clear()
 
 
 async def laws_and_operators(ann: Window, bob: Window, pictures: Path) -> None:

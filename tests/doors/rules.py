@@ -95,6 +95,7 @@ HTTP: Final[dict[str, Rule]] = {
     "body of a command": Rule("body", "streams.tally.messages.command_of"),
     # The script of a page reads its path; each value that it then asks for is checked there.
     "page /law/{law_id:str}": _NOTHING,
+    "page /r/{receipt:str}": _NOTHING,
     "page /election/{election_id:str}": _NOTHING,
     "page /tally/{election_id:str}": _NOTHING,
     "page /tally/{election_id:str}/ballot": _NOTHING,

@@ -40,6 +40,7 @@ PAGES: Final = [
     "/law/{law_id:str}",
     "/elections",
     "/election/{election_id:str}",
+    "/r/{receipt:str}",
     "/operators",
     "/tallies",
     "/tally/{election_id:str}",

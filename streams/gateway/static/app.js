@@ -8,6 +8,7 @@ import { electionPage, lawPage } from "./contest.js";
 import { electionsPage, homePage, lawsPage } from "./lists.js";
 import { operatorsPage } from "./operators.js";
 import { ballotPage } from "./ballot.js";
+import { receiptPage } from "./receipt.js";
 import { talliesPage, tallyPage } from "./tally.js";
 
 const main = document.getElementById("main");
@@ -25,10 +26,11 @@ const PAGES = [
   [/^\/tallies$/, "tallies", talliesPage],
   [/^\/tally\/([^/]+)\/ballot$/, "tallies", ballotPage],
   [/^\/tally\/(.+)$/, "tallies", tallyPage],
+  [/^\/r\/(.+)$/, "receipt", receiptPage],
   [/^\/operators$/, "operators", operatorsPage],
 ];
 const RETRY_MS = 5000;
-const MISSING = { polls: "archived", laws: "noLaw", elections: "noElection", tallies: "noTally" };
+const MISSING = { receipt: "noReceipt", polls: "archived", laws: "noLaw", elections: "noElection", tallies: "noTally" };
 
 function go(address) {
   history.pushState(null, "", address);

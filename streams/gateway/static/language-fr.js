@@ -5,6 +5,10 @@ import { fmt, t } from "./words.js";
 export const name = "Français";
 
 export const words = {
+  receipt: "Votre reçu", receiptText: "Gardez-le et ne le montrez à personne : il retrouve votre vote et, si l’élection le permet, votre choix.", receiptLink: "Ce que mon vote est devenu",
+  receiptCode: "L’adresse du reçu, pour un appareil photo", receiptTitle: "Ce que mon vote est devenu", keepFile: "Enregistrer dans un fichier", keepProof: "Enregistrer la preuve", noReceipt: "Ce n’est pas le reçu d’un vote d’ici.",
+  replaced: "Un vote ultérieur de votre part compte à sa place.", notSigned: "Le journal de ce vote sera bientôt signé ; la preuve s’affichera alors.", placed: "Dans le journal signé",
+  placedText: (tree, index) => `Ce verdict est le numéro ${fmt(index)} de la partition ${tree}, dans un journal signé et publié.`, placedCheck: "Enregistrez la preuve et vérifiez-la sur tout ordinateur, même hors ligne, avec",
   home: "Accueil", election: "Élection", takeAway: "À emporter :", asTable: "En tableau", until: "Jusqu’à",
   refusedDuplicate: (n) => `${fmt(n)} d’électeurs ayant déjà voté`, refusedInvalid: (n) => `${fmt(n)} non valables`, refusedReplaced: (n) => `${fmt(n)} remplacés par un vote ultérieur`,
   refused: (which) => `Non comptés : ${which}.`, margin: (n) => `${t("votes", n)} d’avance.`, majority: (n, all) => `La majorité est de ${fmt(n)} sièges sur ${fmt(all)}.`,

@@ -5,6 +5,7 @@ import { call, fate, get, Problem } from "./api.js";
 import { phaseText } from "./contest.js";
 import { follow, load } from "./feed.js";
 import { Bars, liveMark, proofCard, Turnout } from "./parts.js";
+import { fateClass, fateText, receiptCard } from "./receipt.js";
 import { keep, kept, t, when } from "./words.js";
 
 const STATES = { announced: "draft", voting: "open", unannounced: "open" };
@@ -117,10 +118,10 @@ function ballot(poll, name) {
     }
     say("");
     const outcome = h("p", { class: "verdict", role: "status" }, t("pending"));
-    form.replaceWith(outcome);
+    form.replaceWith(outcome, receiptCard(receipt));
     const found = await fate(receipt);
-    outcome.textContent = found.status === "invalid" ? `${t("invalid")} ${found.reason}` : t(found.status);
-    outcome.className = `verdict ${found.status === "counted" ? "good" : found.status === "late" ? "warn" : "bad"}`;
+    outcome.textContent = fateText(found);
+    outcome.className = fateClass(found);
   });
   return h("div", {}, form);
 }
