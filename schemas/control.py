@@ -363,7 +363,7 @@ class RollChanged(msgspec.Struct, array_like=True, frozen=True, tag="roll/1"):
     number: int
     """The same for all records of one command."""
     command_id: bytes
-    """8 random bytes and the mark of the contest; of older versions 16 random bytes."""
+    """16 random bytes."""
     sequence: int
     """Number of the record in this command and partition, from 0; repetitions are ignored."""
     last: bool

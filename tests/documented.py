@@ -172,7 +172,7 @@ ELSEWHERE = {
     "scrutin election withdraw": _ELECTIONS,
     "scrutin election withdraw 1 12 --reason dead": _ELECTIONS,
     "scrutin election lot 1 11 12 --eliminates 12": _ELECTIONS,
-    "scrutin election eligible 1": _ROLL,
+    "scrutin election eligible 1 48211": _ELECTIONS,
     "scrutin election seed commit 1 --file seed.txt": _ELECTIONS,
     "scrutin election seed reveal 1 --file seed.txt": _ELECTIONS,
     "scrutin election import --from-schema scrutin_replaced": (

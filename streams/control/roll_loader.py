@@ -21,13 +21,7 @@ from schemas.votes import Kind
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import translated
 from streams.core.contests import kind_of
-from streams.core.keys import (
-    ROLL_MARK_BYTES,
-    normalise_hash,
-    partition_of,
-    roll_mark,
-    voter_key,
-)
+from streams.core.keys import normalise_hash, partition_of, voter_key
 from streams.core.records import OutRecord
 from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC
 
@@ -39,41 +33,45 @@ _WHERE: Final[dict[str, object]] = {"table": "roll_loads"}
 Advance = Callable[[int], None]
 
 
-def pack(hashes: Iterable[str], contest: str, partitions: int) -> dict[int, bytearray]:
+def pack(hashes: Iterable[str], contests: Sequence[str], partitions: int) -> dict[int, bytearray]:
     """Voter keys by partition, concatenated.
 
     Args:
         hashes: as voters send them.
-        contest: that the entries are for; empty: laws, because each hash belongs to one law.
+        contests: that the entries are for; empty: laws, because each hash belongs to one law.
         partitions: of the input log.
     """
     packed: dict[int, bytearray] = {}
-    kind = vote_kind(contest)
+    named = [(contest, vote_kind(contest)) for contest in contests] or [("", Kind.LAW)]
     for entry in hashes:
-        key = voter_key(normalise_hash(entry), contest, kind)
-        partition = partition_of(key, partitions)
-        if partition in packed:
-            packed[partition] += key
-        else:
-            packed[partition] = bytearray(key)
+        normalised = normalise_hash(entry)
+        for contest, kind in named:
+            key = voter_key(normalised, contest, kind)
+            partition = partition_of(key, partitions)
+            if partition in packed:
+                packed[partition] += key
+            else:
+                packed[partition] = bytearray(key)
     return packed
 
 
 def vote_kind(contest: str) -> Kind:
-    """The kind of vote that is cast in a contest; without a name in a law."""
-    return Kind.LAW if not contest or kind_of(contest) is ContestKind.LAW else Kind.CANDIDATE
+    """The kind of vote that is cast in a contest."""
+    return Kind.LAW if kind_of(contest) is ContestKind.LAW else Kind.CANDIDATE
 
 
-def weights_by_key(weights: Mapping[str, int], contest: str) -> dict[bytes, int]:
+def weights_by_key(weights: Mapping[str, int], contests: Sequence[str]) -> dict[bytes, int]:
     """Weights by voter key, from weights by hash.
 
     Args:
         weights: of hashes as voters send them.
-        contest: see :func:`pack`.
+        contests: see :func:`pack`.
     """
-    kind = vote_kind(contest)
+    named = [(contest, vote_kind(contest)) for contest in contests] or [("", Kind.LAW)]
     return {
-        voter_key(normalise_hash(entry), contest, kind): weight for entry, weight in weights.items()
+        voter_key(normalise_hash(entry), contest, kind): weight
+        for entry, weight in weights.items()
+        for contest, kind in named
     }
 
 
@@ -83,19 +81,14 @@ class RollCommand:
 
     Args:
         writer: to Kafka.
-        contest: that its entries are for; empty: all laws.
         weights: of keys whose votes do not count once.
     """
 
     writer: LogWriter
-    contest: str = ""
     weights: Mapping[bytes, int] = field(default_factory=dict)
-    command_id: bytes = field(init=False)
+    command_id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     issued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     _sequence: dict[int, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.command_id = secrets.token_bytes(16 - ROLL_MARK_BYTES) + roll_mark(self.contest)
 
     async def add(self, packed: Mapping[int, bytes | bytearray]) -> None:
         """Add keys to the roll; returns when Kafka has them.
@@ -206,11 +199,11 @@ class Load:
         advance: Advance,
         weights: Mapping[str, int] | None = None,
     ) -> RollCommand:
-        """Write all entries; returns the last command, whose end every partition will pass.
+        """Write all entries; returns the command, whose end every partition will pass.
 
         Args:
             hashes: all entries of the source.
-            contests: that the entries are for; none: all laws.
+            contests: see :func:`pack`.
             done: number of entries to leave out, from :meth:`begin`.
             advance: called with the number of further entries in the log, including those left out.
             weights: of hashes whose votes do not count once.
@@ -218,27 +211,22 @@ class Load:
         Raises:
             ServiceUnavailable: a service does not answer; running it again continues from there.
         """
-        commands = [
-            RollCommand(self.writer, contest, weights_by_key(weights or {}, contest))
-            for contest in contests or [""]
-        ]
+        command = RollCommand(self.writer, weights_by_key(weights or {}, contests))
         entries = iter(hashes)
         left_out = sum(1 for _ in islice(entries, done))
         advance(left_out)
         while chunk := list(islice(entries, min(RECORD_KEYS * self.partitions, 250_000))):
-            for command in commands:
-                await command.add(pack(chunk, command.contest, self.partitions))
+            await command.add(pack(chunk, contests, self.partitions))
             done += len(chunk)
             async with translated(_WHERE):
                 await self.connection.execute(
                     "UPDATE roll_loads SET entries_done = $2 WHERE source = $1", self.source, done
                 )
             advance(len(chunk))
-        for command in commands:
-            await command.end(range(self.partitions))
+        await command.end(range(self.partitions))
         await announce_roll(self.writer, self.log_id)
         async with translated(_WHERE):
             await self.connection.execute(
                 "UPDATE roll_loads SET finished_at = now() WHERE source = $1", self.source
             )
-        return commands[-1]
+        return command

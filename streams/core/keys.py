@@ -16,8 +16,6 @@ ENCRYPTED_CHOICE: Final = "encrypted"
 
 VOTER_KEY_BYTES: Final = 32
 
-ROLL_MARK_BYTES: Final = 8
-
 MAX_CONTEST_BYTES: Final = len(ELECTION_PREFIX) + 255
 """The longest id of a contest that a vote can have."""
 
@@ -60,14 +58,6 @@ def voter_key(vote_hash: str, contest: str, kind: int) -> bytes:
                 return key
         return hashlib.sha256(b"hash\0" + vote_hash.encode()).digest()
     return hashlib.sha256(b"contest\0" + contest.encode() + b"\0" + vote_hash.encode()).digest()
-
-
-def roll_mark(contest: str) -> bytes:
-    """The end of the ids of roll commands that are for a contest; empty: for all laws.
-
-    A key says nothing of its contest, so this is how the log tells whose roll it is.
-    """
-    return hashlib.sha256(b"roll\0" + contest.encode()).digest()[:ROLL_MARK_BYTES]
 
 
 def identify(text: str, contest: str, kind: int) -> tuple[str, bytes]:

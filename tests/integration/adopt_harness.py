@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,12 @@ class Running:
         self._chain = chain or Chain(stack, directory, **{"bridges": 0, **settings})
 
     async def __aenter__(self) -> Chain:
-        return await self._chain.start()
+        try:
+            return await self._chain.start()
+        except BaseException:
+            # No block was entered that would end what was started.
+            await self._chain.__aexit__(*sys.exc_info())
+            raise
 
     async def __aexit__(self, *error: Any) -> None:
         await self._chain.__aexit__(*error)

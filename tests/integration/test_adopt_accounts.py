@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -73,6 +74,8 @@ async def test_candidate_votes_of_the_deployed_api_are_counted(
             "voted_hashes": (350, {"voters_with_vote": 350}),
             "duplicate_count": (6, {"attempt_counts": 6}),
         }
+        said = await text(before, "--dry-run")
+        assert re.search(r"election_votes +50 *\n +50 +counted", said), said
         assert plan["reader_schemas"] == ["reader_voting", "reader_elections"]
         granted, path = plan["reader_statements"]
         schemas = "reader_voting, reader_api, reader_elections"
@@ -120,6 +123,9 @@ async def test_tables_that_are_not_read_are_named(
         "CREATE TABLE polls_votelog (id bigint, voter_name text, poll_id_id int, option_id_id int)",
         "INSERT INTO polls_votelog VALUES (1, 'Ann', 1, 2), (2, 'Bob', 1, 3), (3, 'Eve', 2, 4)",
         "CREATE TABLE spare_votes (voter_hash text, choice text)",
+        # Figures of the deployed services.
+        "CREATE TABLE system_stats (stat_key text, stat_value bigint)",
+        "INSERT INTO system_stats VALUES ('total_votes_received', 100)",
         "CREATE TABLE voters (voter_hash text)",
         "INSERT INTO voters VALUES ('a')",
     )
@@ -143,6 +149,7 @@ async def test_tables_that_are_not_read_are_named(
     assert "100 adopted votes are counted unchanged. Not everything was adopted" in said
     assert UNCHANGED not in said
     assert all(name in said for name in named)
+    assert await before.rows("SELECT stat_value FROM system_stats") == [(100,)]
 
 
 @pytest.mark.timeout(400)

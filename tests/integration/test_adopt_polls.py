@@ -211,3 +211,19 @@ async def test_what_is_missing_is_named(before: Before) -> None:
     code, said = await before.run("adopt", "--from-database", "vote_db", "--dry-run")
     assert code == ExitCode.FAILED
     assert "polls_poll" in said["error"]
+    assert (await before.run("migrate"))[0] == 0
+    await before.rows(
+        "INSERT INTO polls (id, title, description, creator_name, who, edit_token_sha256)"
+        " VALUES (1, 'Ours', '', 'Cleo', 'name', '')"
+    )
+    for arguments in (*FROM, "--dry-run"), FROM:
+        code, said = await before.run(*arguments)
+        assert code == ExitCode.FAILED
+        assert "Scrutin has 1 polls with numbers of the old ones" in said["error"]
+    # Nothing was begun.
+    assert await before.rows("SELECT to_regclass('scrutin_adoption.poll_cards')") == [(None,)]
+    assert await before.rows("SELECT title FROM polls") == [("Ours",)]
+    await before.rows("UPDATE polls SET id = 7")
+    code, plan = await before.run(*FROM, "--dry-run")
+    assert code == ExitCode.DIFFERENT
+    assert {a["source"]: a["outcomes"] for a in plan["accounts"]}["polls_poll"] == {"announced": 1}

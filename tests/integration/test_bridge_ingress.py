@@ -286,15 +286,24 @@ async def test_missing_queue_is_declared_and_a_deleted_one_again(world: BridgeHa
 async def test_a_missing_queue_is_declared_as_deployed_clients_declare_it(
     world: BridgeHarness,
 ) -> None:
-    given = f"{VALIDATION}:x-message-ttl=86400000,{VALIDATION}:x-max-length=1000000"
+    deployed = {
+        VALIDATION: {"x-message-ttl": 86_400_000, "x-max-length": 1_000_000},
+        AGGREGATION: {"x-max-priority": 10},
+    }
+    given = ",".join(
+        f"{queue}:{name}={value}"
+        for queue, arguments in deployed.items()
+        for name, value in arguments.items()
+    )
+    ingress = ",".join(deployed)
     await world.load_roll(range(1))
-    async with world.bridge(SCRUTIN_QUEUE_ARGUMENTS=given) as bridge:
+    async with world.bridge(SCRUTIN_QUEUE_ARGUMENTS=given, SCRUTIN_INGRESS=ingress) as bridge:
         await bridge.ready()
         with world.channel() as channel:
-            arguments = {"x-message-ttl": 86_400_000, "x-max-length": 1_000_000}
-            channel.queue_declare(VALIDATION, durable=True, arguments=arguments)
-            channel.basic_publish("", VALIDATION, json.dumps(law_vote(0)).encode())
-        await world.logged(1)
+            for n, (queue, arguments) in enumerate(deployed.items()):
+                channel.queue_declare(queue, durable=True, arguments=arguments)
+                channel.basic_publish("", queue, json.dumps(law_vote(n)).encode())
+        await world.logged(2)
 
 
 async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: BridgeHarness) -> None:

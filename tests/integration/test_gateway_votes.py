@@ -104,6 +104,13 @@ async def test_too_many_votes_of_a_voter_or_address_are_throttled(
                 assert f"{wait_s} seconds" in problem["detail"]
                 found = await metrics(program)
                 assert found['scrutin_gateway_throttled_total{limit="voter"}'] == 2
+                # Under the names of the replaced API.
+                law = f'law_id="{tmp_path}"'
+                assert found[f'votes_submitted_total{{{law},vote_choice="oui"}}'] == 3
+                assert found['http_requests_total{status="202"}'] == 3
+                path = 'endpoint="/api/v1/vote"'
+                timed = f'{{{path},method="POST",status="429"}}'
+                assert found[f"http_request_duration_seconds_count{timed}"] == 2
                 # Five have come from there.
                 others = [
                     (ballot(10**6 + n, law=str(tmp_path)), {"X-Forwarded-For": of})
@@ -136,6 +143,7 @@ async def test_without_rabbitmq_or_redis_nothing_is_promised(stack: Stack, tmp_p
             async with client.session.post(f"{client.base}/api/v1/vote", json=ballot(1)) as answer:
                 assert answer.status == 503
                 assert int(answer.headers["Retry-After"]) > 0
+            assert (await metrics(program))['vote_errors_total{error_type="unavailable"}'] == 1
             status, ready = await client.get("/ready")
             assert (status, ready["faults"]) == (503, ["RabbitMQ does not answer"])
 

@@ -162,32 +162,6 @@ async def _weights(world: BridgeHarness, directory: Path) -> None:
     found = await run(world, "stats")
     added = found["entries"] - before["entries"], found["weight"] - before["weight"]
     assert added == (3, 43)
-    await _eligible(world, directory)
-
-
-async def _eligible(world: BridgeHarness, directory: Path) -> None:
-    """The turnout takes the number of voters from the roll in the log."""
-    refused = await asyncio.to_thread(scrutin, world.env, "election", "eligible", "1")
-    assert "does not say for which contest" in refused.stderr
-    elections = [
-        {"id": 1, "election_name": "Shares", "rules": {"weighted": True}, "roll": "table"},
-        {"id": 2, "election_name": "Board", "roll": "table"},
-        {"id": 3, "election_name": "Nobody's", "roll": "table"},
-    ]
-    candidates = [{"id": n, "election_id": 1 + n % 3, "last_name": f"C{n}"} for n in range(1, 7)]
-    (file := directory / "elections.json").write_text(
-        json.dumps({"elections": elections, "candidates": candidates})
-    )
-    ruled = world.env | {"SCRUTIN_ENFORCE_CONTESTS": "true"}
-    for words in (("import", str(file)), ("eligible", "1"), ("eligible", "2")):
-        done = await asyncio.to_thread(scrutin, ruled, "election", *words, "--wait", "60", "--json")
-        assert done.returncode == 0, done.stderr
-        if words[0] == "eligible":
-            told = json.loads(done.stdout)
-            # The weights of three voters; the one voter who was added to the other.
-            assert told["conduct"]["eligible"] == {"1": 43, "2": 1}[words[1]]
-    none = await asyncio.to_thread(scrutin, world.env, "election", "eligible", "3")
-    assert "has no voters of this contest" in none.stderr
 
 
 async def test_the_set_in_redis_is_asked_for_every_vote(stack: Stack, tmp_path: Path) -> None:

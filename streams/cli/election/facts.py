@@ -13,15 +13,13 @@ from schemas.control import Contest, ContestKind
 from streams.cli.contest.changes import issue_change, show_changed
 from streams.cli.contest.confirm import YesOption, sure
 from streams.cli.issuing import WaitOption
-from streams.cli.roll import log_roll
-from streams.cli.show import JsonOption, run
+from streams.cli.show import JsonOption
 from streams.cli.values import MAX_NUMBER, contest_name
 from streams.core.conduct import (
     MAX_SEED_CHARACTERS,
     MIN_SEED_CHARACTERS,
     commit_seed,
     commitment_to,
-    conduct_of,
     draw_lot,
     enter_eligible,
     reveal_seed,
@@ -90,35 +88,16 @@ def enter_lot(
 
 def enter_number(
     name: ElectionArgument,
-    number: Annotated[
-        int | None,
-        typer.Argument(
-            help="Voters; without it those on the roll in the log.", min=1, max=MAX_NUMBER
-        ),
-    ] = None,
+    number: Annotated[int, typer.Argument(help="Voters on the roll.", min=1, max=MAX_NUMBER)],
     *,
     wait: WaitOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
     """Enter how many voters are on the roll, for the turnout and the quorum.
 
-    Without a number the roll in the log is counted; in an election with weights, their sum. Enter
-    it when the roll does not change any more.
-
-    Example: `scrutin election eligible 1`
+    Example: `scrutin election eligible 1 48211`
     """
-    if number is None:
-        wanted = contest_id(name, ContestKind.ELECTION)
-        found = run(log_roll.of_contest(load_settings(), wanted))
-
-        def counted(old: Contest) -> Contest:
-            weighted = conduct_of(old).weighted
-            return enter_eligible(old, found.weight if weighted else found.voters)
-
-        _enter(name, counted, wait, as_json=as_json)
-    else:
-        given = number
-        _enter(name, lambda old: enter_eligible(old, given), wait, as_json=as_json)
+    _enter(name, lambda old: enter_eligible(old, number), wait, as_json=as_json)
 
 
 @seeds.command("commit")

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from streams.adapters.kafka.view import LogView
-from streams.adapters.postgres.connection import connected, translated
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import counting
 from streams.control.roll_loader import Load, RollCommand, announce_roll, pack, vote_kind
 from streams.core.keys import partition_of, voter_key
 from streams.core.rules import Rules
 from streams.core.topics import changelog_topic
-from streams.errors import SettingsError
 from streams.inspect.export import Format, open_writer
-from streams.inspect.roll import ContestVoters, restore_rolls, voters_of
+from streams.inspect.roll import restore_rolls
 from streams.settings.model import Settings
 
 _PATIENCE_S: Final = 120.0
@@ -85,18 +83,14 @@ async def change(
     Raises:
         ServiceUnavailable: a service does not answer, or no worker applied it in time.
     """
+    packed = pack(entries, contests, settings.partitions)
     async with issuing(settings) as issuer:
-        written = []
-        for contest in contests or [""]:
-            packed = pack(entries, contest, settings.partitions)
-            command = RollCommand(issuer.writer, contest)
-            await (command.add(packed) if add else command.withdraw(packed))
-            await command.end(packed)
-            written.append((command.command_id, len(packed)))
+        command = RollCommand(issuer.writer)
+        await (command.add(packed) if add else command.withdraw(packed))
+        await command.end(packed)
         if add:
             await announce_roll(issuer.writer, issuer.log_id)
-        for command_id, partitions in written:
-            await passed(issuer.connection, command_id, partitions, _CHANGE_PATIENCE_S)
+        await passed(issuer.connection, command.command_id, len(packed), _CHANGE_PATIENCE_S)
     return {"added" if add else "withdrawn": len(entries)}
 
 
@@ -112,33 +106,6 @@ async def stats(settings: Settings) -> dict[str, Any]:
         "weight": entries - len(weighed) + sum(weighed),
         "partitions": sizes,
     }
-
-
-async def of_contest(settings: Settings, contest: str) -> ContestVoters:
-    """The voters that the roll in the log has for a contest.
-
-    Raises:
-        SettingsError: the log does not say whose all entries are.
-        ServiceUnavailable: a service does not answer.
-    """
-    async with connected(settings.postgres) as connection, translated({"table": "contests"}):
-        known = [row[0] for row in await connection.fetch("SELECT contest_id FROM contests")]
-    topic = changelog_topic(settings.app_id)
-    async with LogView(settings.kafka.servers) as view:
-        spans = await view.spans(topic)
-        with counting("changelog", sum(s.end - s.begin for s in spans.values())) as advance:
-            found = await voters_of(
-                view, topic, spans, contest=contest, known={"", *known}, advance=advance
-            )
-    if not found.voters or found.strange:
-        raise SettingsError(
-            f"Of {found.strange:,} entries the log does not say for which contest they are"
-            if found.strange
-            else "The roll in the log has no voters of this contest",
-            where={"contest": contest},
-            todo="Give the number of voters",
-        )
-    return found
 
 
 async def check(settings: Settings, entry: str, contests: Sequence[str]) -> dict[str, bool]:

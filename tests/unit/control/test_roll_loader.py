@@ -32,7 +32,7 @@ class Writer:
 
 def test_a_key_lies_where_its_voters_vote_will() -> None:
     hashes = [law_hash(1).upper(), law_hash(2), "nas1CODE"]
-    packed = pack(hashes, "", 5)
+    packed = pack(hashes, [], 5)
     for entry in hashes:
         key = voter_key(entry.lower() if len(entry) == 64 else entry, "L", Kind.LAW)
         assert key in packed[partition_of(key, 5)]
@@ -40,9 +40,9 @@ def test_a_key_lies_where_its_voters_vote_will() -> None:
 
 
 def test_every_election_has_keys_of_its_own() -> None:
-    for contest in ("election:1", "election:2"):
-        packed = pack(["nas1CODE"], contest, 1)
-        assert bytes(packed[0]) == voter_key("nas1CODE", contest, Kind.CANDIDATE)
+    packed = pack(["nas1CODE"], ["election:1", "election:2"], 1)
+    expected = [voter_key("nas1CODE", f"election:{n}", Kind.CANDIDATE) for n in (1, 2)]
+    assert bytes(packed[0]) == b"".join(expected)
 
 
 async def test_long_rolls_come_in_records_that_kafka_takes() -> None:
@@ -93,8 +93,8 @@ async def test_weights_travel_with_their_keys_in_records_that_kafka_takes() -> N
     hashes = [law_hash(n) for n in range(RECORD_KEYS + 2)]
     heavy = dict.fromkeys(hashes[1:], MAX_WEIGHT)
     writer = Writer()
-    command = RollCommand(writer, "election:1", weights_by_key(heavy, "election:1"))
-    await command.add(pack(hashes, "election:1", 1))
+    command = RollCommand(writer, weights_by_key(heavy, ["election:1"]))
+    await command.add(pack(hashes, ["election:1"], 1))
     assert all(len(record.value or b"") < MAX_RECORD_BYTES for record in writer.records)
     rules = Rules()
     for change in writer.changes():
@@ -107,6 +107,5 @@ async def test_weights_travel_with_their_keys_in_records_that_kafka_takes() -> N
 
 async def test_a_roll_without_weights_is_of_the_first_version() -> None:
     writer = Writer()
-    command = RollCommand(writer, "", weights_by_key({law_hash(9): 2}, ""))
-    await command.add(pack([law_hash(1)], "", 1))
+    await RollCommand(writer, weights_by_key({law_hash(9): 2}, [])).add(pack([law_hash(1)], [], 1))
     assert [type(change) for change in writer.changes()] == [RollChanged]
