@@ -1,8 +1,8 @@
 """`python -m tests.platforms`: the demos and all tests on other releases of Debian.
 
 As root: each tree is made by debootstrap under `build/platforms` (about 2 GB each) and kept for the
-next run. `--only` chooses what is run. `--pythons` runs the unit tests on each Python of this
-machine instead.
+next run. A name like `postgres-13` is this machine with another server instead. `--only` chooses
+what is run. `--pythons` runs the unit tests on each Python of this machine instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.platforms import pythons
+from tests.platforms.servers import SERVERS, Server
 from tests.platforms.trees import ROOT, Tree
 
 SUITES: Final[Mapping[str, str]] = {
@@ -29,13 +30,20 @@ CHECKS: Final[Mapping[str, str]] = {
     "test": "make test",
     "unit": "make unit",
     "queues": ".venv/bin/python -m pytest -q tests/integration/test_queue_losses.py",
+    "tables": (
+        ".venv/bin/python -m pytest -q tests/integration/test_migrations.py"
+        " tests/integration/test_sink_rows.py tests/integration/test_sink_proof.py"
+        " tests/integration/test_sink_revotes.py tests/integration/test_roles.py"
+        " tests/integration/test_mirror.py tests/integration/test_roll.py"
+    ),
     "queue-faults": ".venv/bin/python -m tests.faults --only queue --results build/queues",
 }
 """Name -> command. The demo comes first: it installs what the others need."""
 _USUAL: Final = ("demo", "demo-tally", "test")
 _VERSIONS: Final = (
     "python3 -V; java -version 2>&1 | head -1; dpkg-query -W -f '${Package} ${Version}\\n'"
-    " rabbitmq-server 'postgresql-[0-9]*' redis-server valkey-server 2>/dev/null"
+    " rabbitmq-server 2>/dev/null; /usr/lib/postgresql/*/bin/postgres --version;"
+    " redis-server --version"
 )
 
 
@@ -53,15 +61,20 @@ def main(given: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     if options.pythons:
         return pythons.run(options.folder, short=options.short)
-    if unknown := set(options.trees) - SUITES.keys():
-        parser.error(f"no such tree: {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
+    known = [*SUITES, *SERVERS]
+    if unknown := set(options.trees) - set(known):
+        parser.error(f"no such tree: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     for needed in ("debootstrap", "unshare"):
         if shutil.which(needed) is None:
             parser.error(f"{needed} is missing. Type: apt-get install {needed}")
     setting = f"export SCRUTIN_KAFKA_VERSION={options.kafka}; " if options.kafka else ""
     failed = False
     for name in options.trees:
-        tree = Tree(name, SUITES[name], options.folder)
+        tree = (
+            Server(name, options.folder)
+            if name in SERVERS
+            else Tree(name, SUITES[name], options.folder)
+        )
         tree.build()
         tree.copy_checkout()
         for check in options.only or _USUAL:
