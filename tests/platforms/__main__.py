@@ -50,7 +50,14 @@ _VERSIONS: Final = (
 def main(given: Sequence[str] | None = None) -> int:
     """Run; returns the exit code: 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.platforms", description=__doc__)
-    parser.add_argument("trees", nargs="*", default=["debian-12", "debian-13"], metavar="TREE")
+    known = [*SUITES, *SERVERS]
+    parser.add_argument(
+        "trees",
+        nargs="*",
+        default=["debian-12", "debian-13"],
+        metavar="TREE",
+        help=", ".join(known),
+    )
     parser.add_argument("--only", action="append", choices=CHECKS, default=[])
     parser.add_argument("--kafka", default="", help="version of Kafka, else the usual one")
     parser.add_argument("--pythons", action="store_true", help="unit tests on each Python here")
@@ -61,7 +68,6 @@ def main(given: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     if options.pythons:
         return pythons.run(options.folder, short=options.short)
-    known = [*SUITES, *SERVERS]
     if unknown := set(options.trees) - set(known):
         parser.error(f"no such tree: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     for needed in ("debootstrap", "unshare"):
