@@ -336,6 +336,8 @@ async def over_http(web: Program, db: Any) -> None:
             return bool(after["total_votes"] == before["total_votes"] + 1)
 
         await until(counted, "the ranking sent over HTTP counts", within_s=120)
+        async with client.post(f"{base}/vote", json=HTTP_BALLOT) as answer:
+            assert answer.status == 409, await answer.text()
         choice = "SELECT choice FROM vote_audit ORDER BY id DESC LIMIT 1"
         assert await db.fetchval(choice) == "11>12"
 
