@@ -59,7 +59,7 @@ _ROWS: Final = 10_000
 
 
 @dataclass(frozen=True)
-class Publication:
+class BundlePlan:
     """What to publish, and how."""
 
     public: frozenset[str] = frozenset()
@@ -76,7 +76,7 @@ class Publication:
 
 
 @dataclass
-class Published:
+class WrittenBundle:
     """A bundle that was written."""
 
     folder: Path
@@ -101,10 +101,10 @@ class Publishing:
 
     config: DeploymentConfig
     bars: Bars
-    what: Publication
+    what: BundlePlan
     tally: TallyConfig | None = None
 
-    async def run(self, path: Path) -> Published:
+    async def run(self, path: Path) -> WrittenBundle:
         """Write a bundle into a new folder.
 
         Raises:
@@ -114,9 +114,9 @@ class Publishing:
             ServiceUnavailable: a service does not answer.
         """
         with BundleFolder(path) as folder:
-            return await self._write(folder, Published(path))
+            return await self._write(folder, WrittenBundle(path))
 
-    async def _write(self, folder: BundleFolder, done: Published) -> Published:
+    async def _write(self, folder: BundleFolder, done: WrittenBundle) -> WrittenBundle:
         async with connected(self.config.postgres) as connection:
             with migrated("checkpoints", self.config.postgres.where()):
                 last = await latest_checkpoint(connection)
@@ -285,7 +285,7 @@ def _some(lines: Any) -> Sequence[bytes]:
 
 
 async def _contests(
-    connection: asyncpg.Connection, last: Checkpoint, what: Publication
+    connection: asyncpg.Connection, last: Checkpoint, what: BundlePlan
 ) -> list[PublishedContest]:
     """All announced contests, and those with votes."""
     definitions = await read_definitions(connection)

@@ -47,7 +47,7 @@ def publish(
     Example: `scrutin audit publish count/ --public C-42`
     """
     # Samples of papers need no signatures.
-    from streams.maintenance.publishing import Publication, Publishing  # noqa: PLC0415
+    from streams.maintenance.publishing import BundlePlan, Publishing  # noqa: PLC0415
     from streams.proof.notes import BadNote, Verifier  # noqa: PLC0415
 
     try:
@@ -55,7 +55,7 @@ def publish(
     except BadNote as error:
         raise SettingsError(f"A key cannot be read: {error}") from error
     settings = load_settings()
-    what = Publication(
+    what = BundlePlan(
         public=frozenset(public or ()),
         public_laws=settings.openings == "public",
         key=keys.pop() if key else None,
