@@ -346,6 +346,10 @@ NOT_HERE = {
     "python -m tests.bench.runoff": NotHere(
         _LONG, "tests/unit/elections/test_counting.py::test_rounds_are_those_of_a_slow_count"
     ),
+    "python -m tests.bench.ballot_files": NotHere(
+        _LONG,
+        "tests/unit/elections/files/test_readers.py::test_files_of_the_benchmark_are_read_whole",
+    ),
     "python -m tests.bench.decode REV": NotHere(
         _LONG,
         "tests/unit/messages/test_quick.py::test_both_ways_agree_on_generated_and_mutated_bodies",

@@ -22,6 +22,7 @@ from streams.elections.files.items import (
     LineAccount,
     RefusedLine,
 )
+from tests.bench.ballot_files import WRITERS, rankings, read_own, read_plain
 
 BLT = """\
 4 2 # a contest
@@ -341,3 +342,16 @@ def _accounted(path: Path, raw: bytes, form: BallotFormat) -> None:
     assert account.lines == account.ballot_lines + account.comments + account.refused
     if form in {"blt", "preflib", "csv"}:
         assert account.lines == len(raw.split(b"\n")) - raw.endswith(b"\n") - (raw == b"")
+
+
+@pytest.mark.parametrize("form", BallotFormat)
+def test_files_of_the_benchmark_are_read_whole(form: BallotFormat, tmp_path: Path) -> None:
+    name, write = WRITERS[form]
+    write(tmp_path / name, 50)
+    assert read_own(form, tmp_path / name) == 50
+    assert read_plain(form, tmp_path / name) >= 50
+    items = open_ballots(tmp_path / name, form).items()
+    orders = [item.marks for item in items if isinstance(item, FileBallot)]
+    assert [len([rank for rank in marks if rank]) for marks in orders] == [
+        len(each) for each in rankings(50)
+    ]
