@@ -25,6 +25,7 @@ def create_app(
     metrics: GatewayMetrics,
     max_body_bytes: int,
     cors_origins: Sequence[str] = (),
+    embed_origins: Sequence[str] = (),
 ) -> ASGIApp:
     """The application of a gateway.
 
@@ -34,6 +35,7 @@ def create_app(
         metrics: of the gateway.
         max_body_bytes: longer bodies are refused.
         cors_origins: web origins whose pages may call the API.
+        embed_origins: web origins whose pages may show a contest in a frame.
     """
     framework = Litestar(
         list(handlers),
@@ -55,4 +57,5 @@ def create_app(
         VoteCalls(calls, otherwise=framework, max_body_bytes=max_body_bytes),
         metrics,
         CrossOrigin(cors_origins) if cors_origins else None,
+        embed_origins,
     )

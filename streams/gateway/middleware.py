@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -20,14 +20,12 @@ log = structlog.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
 
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
+EMBED: Final = "/embed/"
+"""Begins the paths of pages that other pages may show in a frame, if settings allow it."""
+_STREAM: Final = "/events"
+"""Ends the paths of answers that do not end."""
 
 _HEADERS: Final[Headers] = [
-    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -40,6 +38,19 @@ _Count = Callable[[], None]
 _Observe = Callable[[float], None]
 
 
+def content_security_policy(frame_ancestors: str) -> bytes:
+    """The header that says what a page may load, and who may show it in a frame.
+
+    Args:
+        frame_ancestors: as the header writes them.
+    """
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+        f"frame-ancestors {frame_ancestors}"
+    ).encode()
+
+
 @dataclass
 class RequestMiddleware:
     """Wraps the application."""
@@ -50,8 +61,12 @@ class RequestMiddleware:
     """Of the gateway."""
     cross_origin: CrossOrigin | None
     """Headers for pages of other origins; None where none may call."""
+    embed_origins: Sequence[str] = ()
+    """Web origins whose pages may show a contest in a frame."""
 
     def __post_init__(self) -> None:
+        self._policy = content_security_policy("'none'")
+        self._embed_policy = content_security_policy(" ".join(self.embed_origins) or "'none'")
         self._series: dict[tuple[str, str, str], tuple[_Count, _Observe]] = {}
 
     def _series_of(self, method: str, route: str, code: str) -> tuple[_Count, _Observe]:
@@ -70,6 +85,8 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         method = cast("HTTPScope", scope)["method"]
+        path = cast("HTTPScope", scope)["path"]
+        policy = self._embed_policy if path.startswith(EMBED) else self._policy
         request_id = _request_id(scope)
         origin = None if self.cross_origin is None else _header(scope, b"origin")
         started_s = time.perf_counter()
@@ -81,6 +98,7 @@ class RequestMiddleware:
                 status = message["status"]
                 message["headers"] = [
                     *message["headers"],
+                    (b"content-security-policy", policy),
                     *_HEADERS,
                     (b"x-request-id", request_id),
                     *self._headers_for(origin, method),
@@ -90,6 +108,11 @@ class RequestMiddleware:
         try:
             if origin is not None and method == "OPTIONS":
                 await _send_empty(send_with_headers)
+            elif method == "HEAD" and not path.endswith(_STREAM):
+                # The server leaves out the body.
+                await self.app(
+                    cast("Scope", {**scope, "method": "GET"}), receive, send_with_headers
+                )
             else:
                 await self.app(scope, receive, send_with_headers)
         finally:

@@ -143,6 +143,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
             metrics=metrics,
             max_body_bytes=config.http.max_body_bytes,
             cors_origins=config.http.cors_origins,
+            embed_origins=config.http.embed_origins,
         )
         yield Gateway(app, sink)
 
@@ -186,6 +187,7 @@ def handlers_and_calls(
     views = PollViews(shown, reads, voters, limits)
     zone = zone_of(config.time_zone)
     submitter = VoteSubmitter(sink, receipts, metrics)
+    results = SharedResults(reads, subscriptions)
     return (
         [
             *status_handlers(ready=ready, registry=metrics.registry),
@@ -194,13 +196,13 @@ def handlers_and_calls(
             *proof_handlers(receipts=receipts, store=reads, config=config.proof),
             *result_handlers(store=reads, polls=shown, zone=zone),
             *election_handlers(store=reads),
-            *contest_handlers(results=SharedResults(reads, subscriptions)),
+            *contest_handlers(results=results),
             *live_handlers(subscriptions=subscriptions),
             *poll_handlers(polls=shown, cards=Cards(shown), views=views),
             *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),
             *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
             *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
-            *page_handlers(config.http.languages_dir),
+            *page_handlers(results, config.http.languages_dir),
         ],
         [
             *official_vote_calls(

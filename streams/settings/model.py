@@ -164,6 +164,10 @@ class Settings(ServiceSettings):
         "SCRUTIN_CORS_ORIGINS", default=""
     )
     """Web origins that may call the API; `*` = all."""
+    embed_origins: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9.:*\[\]-]+)$")], ...], NoDecode
+    ] = variable("SCRUTIN_EMBED_ORIGINS", default="")
+    """Web origins whose pages may show `/embed/CONTEST` in a frame; `*` = all."""
     languages_dir: str = variable("SCRUTIN_LANGUAGES_DIR", default="")
     """Folder with further languages of the pages, a `language-CODE.js` each."""
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(
@@ -252,6 +256,7 @@ class Settings(ServiceSettings):
         "egress",
         "tally_queues",
         "cors_origins",
+        "embed_origins",
         "accept_queue_loss",
         "queue_arguments",
         "api_keys",

@@ -145,6 +145,8 @@ class HttpConfig:
     max_body_bytes: int
     cors_origins: tuple[str, ...]
     """Web origins that may call the API; `*`: all."""
+    embed_origins: tuple[str, ...]
+    """Web origins whose pages may show a contest in a frame; `*`: all."""
     languages_dir: str
     """Folder with further languages of the pages; empty: none."""
     trusted_proxies: int

@@ -35,6 +35,7 @@ _NOTHING: Final = Rule("ignored", "streams.gateway.http_server.listening")
 
 HTTP: Final[dict[str, Rule]] = {
     "GET /v2/contests kind": Rule("word", FRAMEWORK),
+    "GET /election/{election:str} election:str": _CONTEST,
     "receipt:str": Rule("secret", "streams.intake.receipts.Receipts.open"),
     "law_id:str": _CONTEST,
     "contest:str": _CONTEST,
@@ -94,9 +95,8 @@ HTTP: Final[dict[str, Rule]] = {
     "body of a poll": Rule("body", "streams.gateway.problems.problem_of"),
     "body of a command": Rule("body", "streams.tally.messages.command_of"),
     # The script of a page reads its path; each value that it then asks for is checked there.
-    "page /law/{law_id:str}": _NOTHING,
+    "page /embed/{contest:str}": _NOTHING,
     "page /r/{receipt:str}": _NOTHING,
-    "page /election/{election_id:str}": _NOTHING,
     "page /tally/{election_id:str}": _NOTHING,
     "page /tally/{election_id:str}/ballot": _NOTHING,
     "page /p/{poll_id:int}": _NOTHING,

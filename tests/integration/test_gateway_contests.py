@@ -48,9 +48,12 @@ async def test_one_form_for_every_contest(stack: Stack, tmp_path: Path) -> None:
                     ("election:7", "3", 2),
                 ],
             )
+            env["SCRUTIN_EMBED_ORIGINS"] = "https://news.example"
             async with gateway(env, tmp_path) as program, client_of(program) as client:
                 await program.ready()
                 await a_law(client)
+                await refused(client, db)
+                await what_others_need(client)
                 await an_election(client)
                 await what_watchers_get(client, db)
         finally:
@@ -71,6 +74,48 @@ async def a_law(client: Client) -> None:
         assert status in {400, 404}
         status, _ = await client.get(f"/v2/contests/{name}/events")
         assert status in {400, 404}
+
+
+async def refused(client: Client, db: asyncpg.Connection) -> None:
+    """Messages that do not count are told by kind, and announced contests are listed."""
+    await db.execute(
+        "INSERT INTO rejected_votes (contest, status, reason, processed_timestamp, identity,"
+        " source_partition, source_offset, source_index) SELECT 'L2', status, 'x', now(), '', 0,"
+        " n, 0 FROM unnest(ARRAY['duplicate', 'duplicate', 'invalid']) WITH ORDINALITY"
+        " AS each (status, n)"
+    )
+    await db.execute(
+        "INSERT INTO contests (contest_id, kind, title, state, roll, command_id, number)"
+        " VALUES ('L2', 'law', 'Second', 'open', 'redis', 'L2', 1)"
+    )
+    await db.execute(COUNT, "L2", "oui", 7)
+    _, found = await client.get("/v2/contests/L2")
+    assert found["not_counted"] == {"duplicate": 2, "invalid": 1, "replaced": 0}
+    _, listed = await client.get("/v2/contests?kind=law")
+    assert [(one["id"], one["title"], one["phase"], one["total_votes"]) for one in listed] == [
+        ("L2", "Second", "voting", 7)
+    ]
+    assert (await client.get("/v2/contests?kind=none"))[0] == 400
+
+
+async def what_others_need(client: Client) -> None:
+    """HEAD, compression, the form as a schema, titles for previews, and frames where allowed."""
+    url = f"{client.base}/v2/contests/L1"
+    async with client.session.get(url) as got, client.session.head(url) as head:
+        assert (head.status, await head.read()) == (200, b"")
+        assert head.headers["ETag"] == got.headers["ETag"]
+        assert json.loads(await got.read())["id"] == "L1"
+    _, schema = await client.get("/schema/contest-result.json")
+    assert "not_counted" in schema["$defs"]["ContestResult"]["properties"]
+    async with client.session.get(f"{client.base}/law/L2") as page:
+        text = await page.text()
+        assert '<meta property="og:title" content="Second">' in text
+        assert "7 votes; oui: leading with 100.0 %" in text
+        assert page.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
+    async with client.session.get(f"{client.base}/embed/L2") as page:
+        assert page.headers["Content-Security-Policy"].endswith(
+            "frame-ancestors https://news.example"
+        )
 
 
 async def an_election(client: Client) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final, Literal
 
+import msgspec
 from litestar import MediaType, Request, Response, get, websocket
 from litestar.connection import WebSocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
@@ -23,6 +24,7 @@ from streams.inspect.export import inert
 
 CSV: Final = ".csv"
 TABLE: Final = "text/csv"
+SCHEMA: Final = msgspec.json.encode(msgspec.json.schema(ContestResult))
 COLUMNS: Final = (
     *("contest_id", "phase", "region_id", "region", "choice_id", "name", "party", "votes", "share"),
     *("leading", "elected", "updated_at"),
@@ -78,6 +80,15 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         return Response(body, headers=headers, media_type=MediaType.JSON)
 
     @get(
+        "/schema/contest-result.json",
+        tags=["contests"],
+        summary="The form of a result as JSON Schema",
+        media_type="application/schema+json",
+    )
+    async def schema() -> Response[bytes]:
+        return Response(SCHEMA, headers={"Cache-Control": _FINAL})
+
+    @get(
         "/v2/contests",
         tags=["contests"],
         summary="Announced contests of one kind",
@@ -106,7 +117,7 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         tag = socket.query_params.get("tag", "")
         await serve(socket, send_all(socket, _frames(results.watch(contest, tag))))
 
-    return [contest_result, contests, events, socket]
+    return [contest_result, contests, schema, events, socket]
 
 
 def table_of(result: ContestResult) -> str:

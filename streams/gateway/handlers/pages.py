@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,9 +18,12 @@ import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from streams.errors import SettingsError
+from streams.core.keys import ELECTION_PREFIX
+from streams.elections.contest_result import ContestResult
+from streams.errors import ScrutinError, SettingsError
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.problems import Problem
+from streams.gateway.shared_results import SharedResults
 
 _TYPES: Final = {
     "html": "text/html",
@@ -37,16 +43,19 @@ PAGES: Final = [
     "/new",
     "/p/{poll_id:int}",
     "/laws",
-    "/law/{law_id:str}",
     "/elections",
-    "/election/{election_id:str}",
     "/r/{receipt:str}",
+    "/embed/{contest:str}",
     "/operators",
     "/tallies",
     "/tally/{election_id:str}",
     "/tally/{election_id:str}/ballot",
 ]
 """Paths of the single page; its script reads the path."""
+
+_NO_TITLE: Final = b"<title>Scrutin</title>"
+_LONGEST_LOOK_S: Final = 1.0
+"""A page does not wait longer for its title: its script shows the result."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +113,11 @@ def _file(content: bytes, media_type: str) -> File:
     )
 
 
-def page_handlers(languages_dir: str = "") -> list[HTTPRouteHandler]:
+def page_handlers(results: SharedResults, languages_dir: str = "") -> list[HTTPRouteHandler]:
     """The handlers.
 
     Args:
+        results: name the pages of contests.
         languages_dir: folder with further languages; empty: none.
     """
     further = Path(languages_dir) if languages_dir else None
@@ -117,13 +127,47 @@ def page_handlers(languages_dir: str = "") -> list[HTTPRouteHandler]:
     async def page(request: AnyRequest) -> Response[bytes]:
         return _send(request, static["index.html"])
 
+    async def page_of(request: AnyRequest, contest: str) -> Response[bytes]:
+        found = None
+        # Without the database too, the page says itself what is wrong.
+        with suppress(ScrutinError, TimeoutError):
+            async with asyncio.timeout(_LONGEST_LOOK_S):
+                found = await results.get(contest)
+        plain = static["index.html"]
+        if found is None:
+            return _send(request, plain)
+        about = about_of(found.result)
+        return _send(request, _file(plain.content.replace(_NO_TITLE, about), plain.media_type))
+
+    @get("/law/{contest:str}", include_in_schema=False)
+    async def law_page(request: AnyRequest, contest: str) -> Response[bytes]:
+        return await page_of(request, contest)
+
+    @get("/election/{election:str}", include_in_schema=False)
+    async def election_page(request: AnyRequest, election: str) -> Response[bytes]:
+        return await page_of(request, ELECTION_PREFIX + election)
+
     @get("/static/{name:str}", include_in_schema=False)
     async def file(request: AnyRequest, name: str) -> Response[bytes]:
         if name not in static:
             raise Problem(404, "No such file")
         return _send(request, static[name])
 
-    return [page, file]
+    return [page, law_page, election_page, file]
+
+
+def about_of(result: ContestResult) -> bytes:
+    """Title and description of a contest's page, for search engines and previews of links."""
+    title = result.title or result.id
+    ahead = [one for one in result.choices if one.leading or one.elected]
+    about = f"{result.total_votes:,} votes"
+    if len(ahead) == 1 and ahead[0].share is not None:
+        word = "elected" if ahead[0].elected else "leading"
+        about += f"; {ahead[0].name}: {word} with {100 * ahead[0].share:.1f} %"
+    fields = {"title": title, "description": about, "type": "website", "site_name": "Scrutin"}
+    lines = [f"<title>{escape(title)} · Scrutin</title>"]
+    lines += [f'<meta property="og:{name}" content="{escape(v)}">' for name, v in fields.items()]
+    return "\n".join(lines).encode()
 
 
 def _send(request: AnyRequest, file: File) -> Response[bytes]:

@@ -4,7 +4,7 @@ import { h, say } from "./dom.js";
 import { keep, kept, languageAfter, setLanguage, startLanguage, t } from "./words.js";
 import { createPage, listPage } from "./polls.js";
 import { pollPage } from "./poll.js";
-import { electionPage, lawPage } from "./contest.js";
+import { electionPage, embedPage, lawPage } from "./contest.js";
 import { electionsPage, homePage, lawsPage } from "./lists.js";
 import { operatorsPage } from "./operators.js";
 import { ballotPage } from "./ballot.js";
@@ -26,11 +26,12 @@ const PAGES = [
   [/^\/tallies$/, "tallies", talliesPage],
   [/^\/tally\/([^/]+)\/ballot$/, "tallies", ballotPage],
   [/^\/tally\/(.+)$/, "tallies", tallyPage],
+  [/^\/embed\/(.+)$/, "embed", embedPage],
   [/^\/r\/(.+)$/, "receipt", receiptPage],
   [/^\/operators$/, "operators", operatorsPage],
 ];
 const RETRY_MS = 5000;
-const MISSING = { receipt: "noReceipt", polls: "archived", laws: "noLaw", elections: "noElection", tallies: "noTally" };
+const MISSING = { embed: "noElection", receipt: "noReceipt", polls: "archived", laws: "noLaw", elections: "noElection", tallies: "noTally" };
 
 function go(address) {
   history.pushState(null, "", address);

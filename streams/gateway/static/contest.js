@@ -19,6 +19,12 @@ export function lawPage(main, id, leave) {
 
 export const electionPage = (main, id, leave) => contestPage(main, `election:${id}`, leave, `${t("election")} ${id}`);
 
+// A contest inside another site's page, with a link to its own.
+export function embedPage(main, contest, leave) {
+  document.body.classList.add("embedded");
+  return contestPage(main, contest, leave, contest);
+}
+
 export async function contestPage(main, contest, leave, otherwise) {
   const loaded = await load(contest);
   const mark = liveMark();

@@ -70,6 +70,7 @@ def http() -> HttpConfig:
         port,
         max_body_bytes=65536,
         cors_origins=(),
+        embed_origins=(),
         languages_dir="",
         trusted_proxies=0,
     )

@@ -58,6 +58,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
         "https://a.example, https://b.example",
         ("https://a.example", "https://b.example"),
     ),
+    "embed_origins": ("https://a.example, *", ("https://a.example", "*")),
     "languages_dir": ("words", "words"),
     "trusted_proxies": ("1", 1),
     "confirm_timeout_s": ("2", 2.0),
