@@ -34,7 +34,7 @@ MAX_LISTED: Final = 500
 
 
 @dataclass
-class Published:
+class SharedResult:
     """A result as it is sent."""
 
     result: ContestResult
@@ -51,7 +51,7 @@ class Published:
         """The result as JSON, compressed by gzip once for all."""
         return gzip.compress(self.body, 6)
 
-    def patch(self, old: Published) -> bytes:
+    def patch(self, old: SharedResult) -> bytes:
         """A JSON merge patch from an earlier result, made once for all watchers."""
         found = self._patches.get(old.tag)
         if found is None:
@@ -62,7 +62,7 @@ class Published:
         return found
 
 
-class Message(NamedTuple):
+class ResultMessage(NamedTuple):
     """What a watcher gets."""
 
     kind: str
@@ -88,12 +88,12 @@ class SharedResults:
         self._subscriptions = subscriptions
         self._definitions: SingleFlight[None, Definitions] = SingleFlight(self._ask_definitions)
         # Candidates without regions need a pass over all counted votes.
-        self._results: SingleFlight[str, Published | None] = SingleFlight(self._ask)
+        self._results: SingleFlight[str, SharedResult | None] = SingleFlight(self._ask)
         self._lists: SingleFlight[str, list[ContestSummary]] = SingleFlight(self._ask_list)
         # Contest -> its latest results, the newest last.
-        self._earlier: dict[str, deque[Published]] = {}
+        self._earlier: dict[str, deque[SharedResult]] = {}
 
-    async def get(self, contest: str) -> Published | None:
+    async def get(self, contest: str) -> SharedResult | None:
         """The result of a contest; None if there is no such contest.
 
         Raises:
@@ -109,7 +109,7 @@ class SharedResults:
         """
         return await self._lists.get(kind)
 
-    async def watch(self, contest: str, tag: str = "") -> AsyncGenerator[Message, None]:
+    async def watch(self, contest: str, tag: str = "") -> AsyncGenerator[ResultMessage, None]:
         """Messages for one watcher: the whole `result`, then each `patch`, and `heartbeat`s.
 
         Args:
@@ -145,7 +145,7 @@ class SharedResults:
         async with self._store.connection() as connection:
             return await list_contests(connection, kind, MAX_LISTED)
 
-    async def _ask(self, contest: str) -> Published | None:
+    async def _ask(self, contest: str) -> SharedResult | None:
         definitions = await self._definitions.get(None)
         asked_s = time.monotonic()
         async with self._store.connection() as connection:
@@ -154,11 +154,11 @@ class SharedResults:
             return None
         told = msgspec.structs.replace(result, read_at=EPOCH, position=[])
         tag = hashlib.sha256(_encode(told)).hexdigest()[:32]
-        new = Published(result, _encode(result), tag, asked_s)
+        new = SharedResult(result, _encode(result), tag, asked_s)
         self._keep(contest, new)
         return new
 
-    def _keep(self, contest: str, new: Published) -> None:
+    def _keep(self, contest: str, new: SharedResult) -> None:
         earlier = self._earlier.pop(contest, None) or deque(maxlen=_MAX_EARLIER)
         if earlier and earlier[-1].tag == new.tag:
             earlier.pop()
@@ -168,11 +168,11 @@ class SharedResults:
             del self._earlier[next(iter(self._earlier))]
 
 
-def _message(last: Published | None, new: Published) -> Message:
+def _message(last: SharedResult | None, new: SharedResult) -> ResultMessage:
     age_s = round(max(0.0, time.monotonic() - new.asked_s), 1)
     if last is None:
-        return Message("result", new.tag, age_s, new.body)
+        return ResultMessage("result", new.tag, age_s, new.body)
     if last.tag == new.tag:
         beat = {"tag": new.tag, "read_at": new.result.read_at, "age_s": age_s}
-        return Message("heartbeat", new.tag, age_s, _encode(beat))
-    return Message("patch", new.tag, age_s, new.patch(last))
+        return ResultMessage("heartbeat", new.tag, age_s, _encode(beat))
+    return ResultMessage("patch", new.tag, age_s, new.patch(last))

@@ -19,7 +19,7 @@ from streams.elections.contest_result import ContestPhase, ContestResult, Contes
 from streams.gateway.handlers.live import event_stream, send_all, serve
 from streams.gateway.handlers.results import ContestId
 from streams.gateway.problems import Problem
-from streams.gateway.shared_results import MAX_LISTED, Message, Published, SharedResults
+from streams.gateway.shared_results import MAX_LISTED, ResultMessage, SharedResult, SharedResults
 from streams.inspect.export import inert
 
 CSV: Final = ".csv"
@@ -38,7 +38,7 @@ _FINAL: Final = "public, max-age=60"
 def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The handlers."""
 
-    async def published(contest: str) -> Published:
+    async def published(contest: str) -> SharedResult:
         found = await results.get(contest)
         if found is None:
             raise Problem(404, "No such contest")
@@ -138,13 +138,13 @@ def table_of(result: ContestResult) -> str:
     return text.getvalue()
 
 
-async def _events(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
+async def _events(messages: AsyncGenerator[ResultMessage, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
         async for kind, tag, _, data in messages:
             yield b"event: %s\nid: %s\ndata: %s\n\n" % (kind.encode(), tag.encode(), data)
 
 
-async def _frames(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
+async def _frames(messages: AsyncGenerator[ResultMessage, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
         async for kind, tag, age_s, data in messages:
             head = f'{{"type":"{kind}","tag":"{tag}","age_s":{age_s},"data":'

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 
 from streams.gateway.handlers.pages import read_files
 from streams.tally.crypto.group import G, P, Q
 
 
 def test_the_script_has_the_group_of_the_tally() -> None:
-    script = read_files()["group.js"].content.decode()
+    script = read_files(files("streams.gateway").joinpath("static"))["group.js"].content.decode()
     numbers = {
         name: int("".join(re.findall(r'"([0-9A-F]+)"', digits)), 16)
         for name, digits in re.findall(r"const (\w) = number\(\[(.*?)\]\)", script, re.DOTALL)
