@@ -143,6 +143,11 @@ async def test_another_grouping_leaves_the_same_rows(
         await rebuilt.sink.flush(events)
     assert [d for d in await shadow.compare(db) if not d.equal] == []
     assert await shadow.consistent(db)
+    # A weight that the log does not give is noticed.
+    forged = "UPDATE vote_audit SET weight = weight + $1 WHERE vote_hash = $2"
+    await db.execute(forged, 1, key_of(2).hex())
+    assert [d.table for d in await shadow.compare(db) if not d.equal] == ["vote_audit"]
+    await db.execute(forged, -1, key_of(2).hex())
     await shadow.replace(db)
 
 
