@@ -19,7 +19,7 @@ from streams.settings.processes import GatewayConfig
 
 log = structlog.get_logger(__name__)
 
-_YOUNG_OBJECTS: Final = 2000
+_YOUNG_OBJECTS: Final = 500
 """Between two collections. Votes wait for them, and connections that end leave much garbage."""
 
 

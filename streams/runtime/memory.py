@@ -18,8 +18,8 @@ def raise_gc_thresholds(young: int = 50_000) -> None:
     others, uncollected cycles would become most of the growing memory.
 
     Args:
-        young: new objects that start a collection. It stops the process for about 1.5 ms a
-            thousand of them that are garbage. How rare full collections are does not depend on it.
+        young: new objects that start a collection, which takes longer for more of them. How rare
+            full collections are does not depend on it.
     """
     freeze_startup_objects()
     gc.set_threshold(young, 20, 5_000_000 // young)
