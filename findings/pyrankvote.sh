@@ -1,5 +1,6 @@
 #!/bin/bash
-# What pyrankvote 2.0.6 does with half of the votes, a tie for the fewest and a repeated candidate.
+# What pyrankvote 2.0.6 does with half of the votes, a tie for the fewest, a repeated candidate and a
+# candidate who withdrew.
 # Needs Python with venv and a package index. Exit 1: it behaves otherwise than is written here.
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
@@ -29,6 +30,13 @@ except Exception as error:
     print("a candidate twice:", type(error).__name__)
 else:
     raise SystemExit("a repeated candidate is taken")
+
+try:
+    pyrankvote.instant_runoff_voting([a, b], [Ballot([a])] * 3 + [Ballot([c, b])] * 4)
+except KeyError as error:
+    print("C withdrew (A 3, C>B 4):", type(error).__name__)
+else:
+    raise SystemExit("a candidate who withdrew is passed over")
 PY
 # Seen: A after 1 round, though 5 of 10 is no majority; A 1117, B 371, C 1512 (even lots: 1,000
-# each); DuplicateCandidatesError.
+# each); DuplicateCandidatesError; KeyError, since C is no candidate any more.
