@@ -244,6 +244,11 @@ def _say_moved(found: Adoption, *, dry_run: bool) -> None:
         for statement in _alternative(found, role):
             out.print("Instead, for other statuses of vote_audit (docs/compatibility.md):")
             out.print("  ", plain(statement))
+    if "elections" in found.moved:
+        out.print(
+            "reader_elections has rows once the elections are imported:"
+            f" `scrutin election import --from-schema {sql.REPLACED}`"
+        )
 
 
 def _for_reader(found: Adoption, role: str, path: Sequence[str] | None = None) -> list[str]:

@@ -76,6 +76,7 @@ async def test_candidate_votes_of_the_deployed_api_are_counted(
         }
         said = await text(before, "--dry-run")
         assert re.search(r"election_votes +50 *\n +50 +counted", said), said
+        assert "`scrutin election import --from-schema scrutin_replaced`" in " ".join(said.split())
         assert plan["reader_schemas"] == ["reader_voting", "reader_elections"]
         granted, path = plan["reader_statements"]
         schemas = "reader_voting, reader_api, reader_elections"

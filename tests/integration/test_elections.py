@@ -276,13 +276,14 @@ async def single_choice_by_default_election(world: BridgeHarness, db: Any) -> No
     north = Counter(str(PRESIDENTS[n % 7 % 3]) for n in range(0, 700, 4))
     assert result["by_region"] == [{"region_id": 10, "region_name": "North", "votes": north}]
     standing = await db.fetch(
-        "SELECT candidate_id, vote_count FROM reader_elections.election_results"
+        "SELECT candidate_id, vote_count, created_at FROM reader_elections.election_results"
         " WHERE election_id = 2"
     )
     assert {str(row[0]): row[1] for row in standing} == tally
     # A region is a number, as in the deployed tables, so that it can be joined.
     votes = await db.fetch(
-        "SELECT r.region_code, count(*) FROM reader_elections.election_votes AS v"
+        "SELECT r.region_code, count(*), count(v.metadata)"
+        " FROM reader_elections.election_votes AS v"
         " LEFT JOIN regions AS r ON r.id = v.region_id WHERE v.election_id = 2 GROUP BY 1"
     )
     assert {(row[0] is None): row[1] for row in votes} == {False: 175, True: 525}
