@@ -144,6 +144,9 @@ lock: ## rebuild the locks of pyproject.toml and of the tests' reference tools (
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 	  tests/oracle/requirements.in -o tests/oracle/requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	  tests/oracle/merkle.in -o tests/oracle/merkle.lock; \
+	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --constraint requirements.lock \
 	  $(addprefix --extra ,bridge gateway parquet tally worker) pyproject.toml docker/requirements.in \
 	  -o docker/requirements.lock; \

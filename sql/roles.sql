@@ -32,7 +32,8 @@ BEGIN
     -- Where the last vote of a voter counts, the function moves the one before.
     EXECUTE 'GRANT EXECUTE ON FUNCTION take_back_votes(text[]) TO scrutin_sink';
     EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes, proof_leaves, proof_nodes FROM scrutin_sink';
-    EXECUTE 'REVOKE INSERT, UPDATE ON proof_starts, proof_checkpoints FROM scrutin_sink';
+    EXECUTE 'REVOKE INSERT, UPDATE ON proof_starts, proof_checkpoints, proof_cosignatures
+        FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
     -- So are commands; only whether they are in the log changes.
     EXECUTE 'REVOKE UPDATE ON control_commands FROM scrutin_sink';
@@ -56,7 +57,7 @@ BEGIN
         TO scrutin_operator';
     EXECUTE 'GRANT INSERT, UPDATE (written_at) ON control_commands TO scrutin_operator';
     -- Signed checkpoints are added and never changed.
-    EXECUTE 'GRANT INSERT ON proof_checkpoints TO scrutin_operator';
+    EXECUTE 'GRANT INSERT ON proof_checkpoints, proof_cosignatures TO scrutin_operator';
     EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,
         election_round_votes TO scrutin_operator';
     EXECUTE 'GRANT INSERT ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,

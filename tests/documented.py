@@ -88,6 +88,7 @@ _CHALLENGE = "tests/unit/tally/test_challenge.py::test_the_command_takes_a_defin
 _CONTESTS = "tests/integration/test_contests.py::test_contests_from_draft_to_final"
 _CHECKPOINTS = "tests/integration/test_sink_proof.py::test_checkpoints_are_signed_by_commands"
 _RECEIPTS = "tests/integration/test_gateway_receipts.py::test_receipts_from_the_vote_to_its_proof"
+_RECOUNT = "tests/integration/test_recount.py::test_each_kind_of_tampering_is_named"
 _AUDIT = "tests/unit/cli/test_audit.py::"
 _ALLOT = "tests/unit/cli/test_allot.py::test_seats_of_lists"
 _TABULATE = "tests/unit/cli/test_tabulate.py::test_a_file_is_counted_without_a_service"
@@ -142,6 +143,10 @@ ELSEWHERE = {
     "scrutin audit key": _CHECKPOINTS,
     "scrutin audit checkpoint": _CHECKPOINTS,
     "scrutin audit receipt FILE": _RECEIPTS,
+    "scrutin audit verify": _RECOUNT,
+    "scrutin audit verify --key KEY --seen checkpoints": _RECOUNT,
+    "scrutin audit witness SOURCE STATE": _RECEIPTS,
+    "scrutin audit cosigned FOLDER": _RECEIPTS,
     "scrutin audit receipt mine.json --key KEY --id RECEIPT --gateway URL": _RECEIPTS,
     "scrutin audit publish": _ELECTIONS,
     "scrutin audit risk": _AUDIT + "test_the_risk_of_a_sample",

@@ -139,6 +139,20 @@ class LogPosition(msgspec.Struct, frozen=True):
     """Of the last record whose votes are in the result."""
 
 
+class SignedPlace(msgspec.Struct, frozen=True):
+    """The latest signed checkpoint of the log, as far as it speaks of this contest."""
+
+    size: int
+    """Its number: `GET /v2/checkpoints/SIZE` has all of it."""
+    head: str
+    """Root of the tree of all checkpoints, in hexadecimal."""
+    signed_at: datetime
+    votes: int | None
+    """Signed total of this contest; null while its counts are hidden."""
+    witnesses: int
+    """How many signed it too."""
+
+
 class ContestResult(msgspec.Struct, frozen=True):
     """The result of a contest as of one moment of the database."""
 
@@ -180,6 +194,8 @@ class ContestResult(msgspec.Struct, frozen=True):
     """SHA-256 of the seed of the lots, in hex."""
     seed: str | None = None
     """Of the lots, once it is revealed."""
+    checkpoint: SignedPlace | None = None
+    """Null while nothing was signed."""
 
 
 class ContestSummary(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ EMBED: Final = "/embed/"
 _STREAM: Final = "/events"
 """Ends the paths of answers that do not end."""
 
+_POLICY: Final = b"content-security-policy"
 _HEADERS: Final[Headers] = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -96,9 +97,12 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                given = message["headers"]
+                # A page that is used alone has a policy of its own.
+                own = any(name == _POLICY for name, _ in given)
                 message["headers"] = [
-                    *message["headers"],
-                    (b"content-security-policy", policy),
+                    *given,
+                    *([] if own else [(_POLICY, policy)]),
                     *_HEADERS,
                     (b"x-request-id", request_id),
                     *self._headers_for(origin, method),

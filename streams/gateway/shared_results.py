@@ -15,7 +15,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from streams.core.keys import is_contest_name
-from streams.elections.contest_result import ContestResult, ContestSummary, change_between
+from streams.elections.contest_result import (
+    ContestResult,
+    ContestSummary,
+    SignedPlace,
+    change_between,
+)
 from streams.elections.contest_store import list_contests, read_contest_result
 from streams.elections.definitions import Definitions
 from streams.elections.store import read_definitions
@@ -23,6 +28,8 @@ from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
 from streams.gateway.subscriptions import NoSuchContest, Subscriptions
 from streams.messages.timestamps import EPOCH
+from streams.proof.checkpoints import Checkpoint
+from streams.proof.store import shown_checkpoint
 
 _encode: Final = msgspec.json.Encoder().encode
 _MAX_PATCHES: Final = 16
@@ -73,6 +80,19 @@ class ResultMessage(NamedTuple):
     """Time since the database was asked for it."""
     data: bytes
     """JSON."""
+
+
+def place_of(contest: str, checkpoint: Checkpoint, witnesses: int) -> SignedPlace:
+    """What a checkpoint says of a contest."""
+    statement = checkpoint.statement
+    votes = sum(votes for (name, _), votes in statement.totals.items() if name == contest)
+    return SignedPlace(
+        checkpoint.size,
+        checkpoint.root.hex(),
+        statement.at,
+        None if contest in statement.hidden else votes,
+        witnesses,
+    )
 
 
 class SharedResults:
@@ -150,8 +170,11 @@ class SharedResults:
         asked_s = time.monotonic()
         async with self._store.connection() as connection:
             result = await read_contest_result(connection, contest, definitions)
+            signed = await shown_checkpoint(connection)
         if result is None:
             return None
+        if signed is not None:
+            result = msgspec.structs.replace(result, checkpoint=place_of(contest, *signed))
         told = msgspec.structs.replace(result, read_at=EPOCH, position=[])
         tag = hashlib.sha256(_encode(told)).hexdigest()[:32]
         new = SharedResult(result, _encode(result), tag, asked_s)

@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 
 from schemas.votes import Rule
 from streams.core import topics
+from streams.core.citizens import CitizenIds
 from streams.core.polls import poll_key
 from streams.errors import ScrutinError, StageFailed
 from streams.intake.buffers import VotingRules
@@ -62,6 +63,7 @@ class Intake:
                 config.flush_ms,
                 poll_key(config.secret),
                 deployment.default_election,
+                CitizenIds(deployment.citizen_id, config.secret.encode()),
             ),
             bridge=deployment.name,
             voting_rules=voting_rules(config),

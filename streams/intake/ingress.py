@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from schemas.votes import Malformed
+from streams.core.citizens import CitizenIds, CitizenRule
 from streams.core.keys import partition_of
 from streams.errors import StageFailed
 from streams.intake.buffers import Buffers, Pending, VotingRules, hashes_to_ask, seal, weight
@@ -41,6 +42,9 @@ BACKLOG_FLUSHES: Final = 3
 records cost less per vote, and a vote waits in the queue anyway."""
 
 
+_KEEP_CITIZENS: Final = CitizenIds(CitizenRule.PLAIN)
+
+
 @dataclass(frozen=True)
 class Limits:
     """Limits of the intake."""
@@ -54,6 +58,8 @@ class Limits:
     """Key that signs poll votes; without it, poll votes are malformed."""
     default_election: str = ""
     """Election of candidate votes that name none."""
+    citizens: CitizenIds = _KEEP_CITIZENS
+    """What is kept of `citizen_id`."""
 
 
 class Tags(Protocol):
@@ -212,7 +218,7 @@ class Ingress:
                 poll_key=self.limits.poll_key,
                 default_election=self.limits.default_election,
             )
-            item = decoded.item
+            item = self.limits.citizens.hide(decoded.item)
             if type(item) is Malformed:
                 self.metrics.malformed.labels(item.reason).inc()
                 if item.reason == MalformedReason.TOO_LARGE:

@@ -180,6 +180,13 @@ class Note:
                 return self._verify(signature, verifier)
         return None
 
+    def line_of(self, verifier: Verifier) -> str:
+        """The signature line of a key that has signed."""
+        for s in self.signatures:
+            if s.name == verifier.name and s.key_id == verifier.id:
+                return f"— {s.name} {_base64(s.key_id + s.rest)}\n"
+        raise BadNote(f"{verifier.name} has not signed")
+
     def _verify(self, signature: Signature, verifier: Verifier) -> int:
         rest, time_s = signature.rest, 0
         if verifier.algorithm == COSIGNATURE:

@@ -48,6 +48,17 @@ WHERE votes <> 0
 _HIDDEN: Final = "SELECT contest_id FROM hidden_contests"
 _CLOSED: Final = "SELECT contest_id, vector::text AS vector FROM contest_finals"
 _ADD: Final = "INSERT INTO proof_checkpoints (size, peaks, note) VALUES ($1, $2, $3)"
+_COSIGN: Final = """
+INSERT INTO proof_cosignatures (size, witness, signed_at, line)
+VALUES ($1, $2, to_timestamp($3), $4)
+ON CONFLICT DO NOTHING
+"""
+_NOTE: Final = "SELECT note FROM proof_checkpoints WHERE size = $1"
+_SHOWN: Final = """
+SELECT c.note, c.created_at, count(s.witness)::int AS witnesses
+FROM proof_checkpoints AS c LEFT JOIN proof_cosignatures AS s USING (size)
+GROUP BY c.size ORDER BY c.size DESC LIMIT 1
+"""
 _SEGMENTS: Final = """
 SELECT first_leaf, hashes FROM proof_leaves
 WHERE partition = $1 AND first_leaf < $3 AND first_leaf >= coalesce((
@@ -199,6 +210,41 @@ async def statement_path(
         root_of(extend(0, b"", hashes[start:end])[0])
         for start, end in consistency_ranges(first, second)
     ]
+
+
+async def add_cosignatures(
+    connection: Any, seen: Checkpoint, witnesses: Sequence[Verifier]
+) -> list[str]:
+    """Store what witnesses signed of a checkpoint.
+
+    Args:
+        connection: to the database.
+        seen: the checkpoint as a witness published it.
+        witnesses: known ones.
+
+    Returns:
+        Names of the witnesses among them that signed it.
+
+    Raises:
+        BadNote: it is not the checkpoint of the database, or a cosignature does not hold.
+    """
+    note = await connection.fetchval(_NOTE, seen.size)
+    if note is None or Checkpoint.parse(note).note.body != seen.note.body:
+        raise BadNote(f"checkpoint {seen.size} has another content here: two views of the log")
+    names = []
+    for witness in witnesses:
+        time_s = seen.note.signed_by(witness)
+        if time_s is not None:
+            line = seen.note.line_of(witness)
+            await connection.execute(_COSIGN, seen.size, witness.name, float(time_s), line)
+            names.append(witness.name)
+    return names
+
+
+async def shown_checkpoint(connection: Any) -> tuple[Checkpoint, int] | None:
+    """The latest checkpoint, and how many witnesses signed it."""
+    row = await connection.fetchrow(_SHOWN)
+    return (Checkpoint.parse(row["note"]), row["witnesses"]) if row else None
 
 
 async def latest_checkpoint(connection: Any) -> Checkpoint | None:

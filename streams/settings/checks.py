@@ -65,6 +65,12 @@ def check_queues(settings: Settings) -> None:
             "SCRUTIN_INGRESS, SCRUTIN_SECRET",
             "Set SCRUTIN_SECRET to the same value as the gateways",
         )
+    if settings.citizen_id == "digest" and not settings.secret.get_secret_value():
+        _refuse(
+            "A digest of citizen_id needs a secret",
+            "SCRUTIN_CITIZEN_ID, SCRUTIN_SECRET",
+            "Set SCRUTIN_SECRET to the same value on all bridges and gateways",
+        )
     if RECEIPTS in settings.egress and not settings.secret.get_secret_value():
         _refuse(
             f"{RECEIPTS} carries receipts, which gateways open by a secret",

@@ -145,6 +145,8 @@ class DeploymentConfig:
     """Who may vote in laws and elections: `redis`, `table` or `open`."""
     default_election: str
     """Election of candidate votes that name none; may be empty."""
+    citizen_id: str
+    """What is kept of a voter's: `plain`, `digest` or `none`."""
     secret: str = field(default="", repr=False)
     """`SCRUTIN_SECRET`; empty: there are no polls."""
     proof_secret: str = field(default="", repr=False)

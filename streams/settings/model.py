@@ -108,6 +108,9 @@ class Settings(ServiceSettings):
         "SCRUTIN_DEFAULT_ELECTION", default=""
     )
     """Election id for candidate votes without `election_id`."""
+    citizen_id: Literal["plain", "digest", "none"] = variable("SCRUTIN_CITIZEN_ID", default="plain")
+    """What is kept of a message's `citizen_id`, in log, database and queues: `plain`, a keyed
+    `digest`, or `none`; other than `plain`, nothing is kept of malformed bodies."""
     rehearsal: str = variable("SCRUTIN_REHEARSAL", default="")
     """Name of this deployment if it is a rehearsal. It marks a log when that begins; `scrutin
     reset` empties only a log with the mark."""

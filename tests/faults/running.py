@@ -111,6 +111,7 @@ async def play(
             result.replays = judgement.repeated_items + judgement.repeated_verdicts
             result.duplicate_egress = judgement.repeated_reviews
             world.findings += judgement.findings
+            await world.compare_trees()
         result.outcome = _outcome(scenario, world.findings)
     except NotPossibleHere as reason:
         result.outcome = "skipped"

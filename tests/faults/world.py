@@ -9,6 +9,7 @@ async with World(stack, directory, votes=Votes(20_000, seed=1), scenario=one) as
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import sys
@@ -240,16 +241,31 @@ class World(Supervised):
 
     async def rebuild_mirror(self) -> None:
         """`scrutin mirror rebuild`."""
+        code, output = await self._typed("mirror", "rebuild")
+        if code != 0:
+            self.findings.append(Finding("mirror_rebuild", output))
+
+    async def compare_trees(self) -> None:
+        """`scrutin audit verify`: the trees of the proof are those of the log."""
+        code, output = await self._typed("audit", "verify", "--json", "--processes", "1")
+        if code not in {0, 3}:
+            self.findings.append(Finding("audit_verify", output))
+            return
+        for one in json.loads(output[output.index("{") :])["differences"]:
+            if one["kind"] in {"tree", "stored-tree", "secret"}:
+                self.findings.append(Finding("trees", str(one)))
+
+    async def _typed(self, *words: str) -> tuple[int, str]:
+        """Exit code and output of `scrutin`."""
         script = str(Path(sys.executable).with_name("scrutin"))
         process = await asyncio.create_subprocess_exec(
-            *(script, "mirror", "rebuild"),
+            *(script, *words),
             env=self.env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 60)
-        if process.returncode != 0:
-            self.findings.append(Finding("mirror_rebuild", output.decode(errors="replace")))
+        output, _ = await asyncio.wait_for(process.communicate(), 120)
+        return process.returncode or 0, output.decode(errors="replace")
 
     async def evidence(self) -> Evidence:
         """All that the oracle looks at."""

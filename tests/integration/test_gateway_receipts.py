@@ -50,6 +50,7 @@ async def test_receipts_from_the_vote_to_its_proof(stack: Stack, tmp_path: Path)
             await what_the_command_says(chain, client, receipts, key, tmp_path)
             await what_the_queue_gives(chain, client, key)
             await how_checkpoints_continue(chain, client, tmp_path, key)
+            await what_a_witness_adds(chain, client, tmp_path, key)
             await what_tampering_leaves(chain, client, receipts)
 
 
@@ -185,6 +186,24 @@ async def how_checkpoints_continue(
                 )
     assert (await client.get("/v2/proofs/consistency?from=1&to=99999"))[0] == 404
     assert (await client.get("/v2/proofs/consistency?from=3&to=2&tree=0"))[0] == 404
+
+
+async def what_a_witness_adds(
+    chain: GatewayChain, client: Client, tmp_path: Path, key: Verifier
+) -> None:
+    memory, out, own = (str(tmp_path / name) for name in ("state.json", "seen", "own.key"))
+    source = ["witness", client.base, memory, "--key", key.text]
+    shown = await cli(chain, *source, "--sign", own, "--name", "w.example", "--out", out)
+    witness = shown.split("witness: ")[1].split()[0]
+    assert "2 checkpoints, 2 new" in shown
+    assert await cli(chain, "cosigned", out, "--witness", witness) == "2 cosignatures"
+    _, result = await client.get("/v2/contests/L-1")
+    place = result["checkpoint"]
+    assert (place["size"], place["votes"], place["witnesses"]) == (2, 4, 1)
+    _, listed = await client.get("/v2/checkpoints")
+    for one in listed["checkpoints"]:
+        assert Checkpoint.parse(one["note"]).note.signed_by(Verifier.parse(witness))
+    assert "0 new" in await cli(chain, *source, "--compare", out)
 
 
 async def what_tampering_leaves(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from streams.adapters.postgres.connection import connected
+from streams.cli.audit.fetching import Destinations
 from streams.cli.show import console, plain, run
 from streams.errors import SettingsError
 from streams.settings.load import load_settings
@@ -18,6 +20,9 @@ from streams.settings.model import Settings
 if TYPE_CHECKING:
     from streams.proof.checkpoints import Checkpoint
     from streams.proof.notes import Signer, Verifier
+
+
+_FINAL: Final = "SELECT count(*) FROM contest_finals WHERE final"
 
 
 def key(
@@ -33,9 +38,7 @@ def key(
     from streams.proof.notes import BadNote, Signer  # noqa: PLC0415 - samples need no signatures
 
     try:
-        signer = Signer.new(name)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-            opened.write(f"{signer.text}\n")
+        signer = write_key(file, Signer.new(name))
     except (BadNote, OSError) as error:
         raise SettingsError(
             f"The key cannot be made: {error}",
@@ -43,6 +46,13 @@ def key(
             todo="Give a name without blanks and a file that does not exist",
         ) from error
     console().print(plain(signer.verifier.text))
+
+
+def write_key(file: Path, signer: Signer) -> Signer:
+    """Write a private key into a new file that only its owner can read."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(f"{signer.text}\n")
+    return signer
 
 
 def checkpoint(
@@ -58,10 +68,14 @@ def checkpoint(
     out: Annotated[
         Path | None, typer.Option(help="Folder for a file of each checkpoint, SIZE.txt.")
     ] = None,
+    post_to: Annotated[
+        list[str] | None, typer.Option("--post", help="Address that gets each; may be repeated.")
+    ] = None,
 ) -> None:
     """Sign what the count holds: tree heads, totals and closing points of one moment.
 
-    Nothing is signed while nothing changes. Needs the rights of an operator.
+    Nothing is signed while nothing changes. With --every a closing that becomes final is signed
+    within a second. Needs the rights of an operator.
 
     Example: `scrutin audit checkpoint --key log.key --every 10 --out checkpoints`
     """
@@ -76,30 +90,42 @@ def checkpoint(
             where={"file": str(key_file)},
             todo="Make one with `scrutin audit key`",
         ) from error
-    run(_sign(load_settings(), signer, keys, every_s, out))
+    run(_sign(load_settings(), signer, keys, every_s, Destinations(out, post_to or [])))
 
 
 async def _sign(
-    settings: Settings, signer: Signer, keys: list[Verifier], every_s: float, out: Path | None
+    settings: Settings,
+    signer: Signer,
+    keys: list[Verifier],
+    every_s: float,
+    destinations: Destinations,
 ) -> None:
     from streams.proof.store import take_checkpoint  # noqa: PLC0415 - as above
 
     while True:
         async with connected(settings.postgres) as connection:
             made = await take_checkpoint(connection, signer, keys)
+            closed = await connection.fetchval(_FINAL)
         if made is not None:
-            _show(made, out)
+            _show(made)
+            await destinations.publish(made.size, made.note.text())
         if not every_s:
             return
-        await asyncio.sleep(every_s)
+        await _pause(settings, every_s, closed)
 
 
-def _show(made: Checkpoint, out: Path | None) -> None:
+async def _pause(settings: Settings, every_s: float, closed: int) -> None:
+    """Wait for the next checkpoint, or until another closing is final."""
+    until_s = time.monotonic() + every_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        await asyncio.sleep(min(1.0, left_s))
+        async with connected(settings.postgres) as connection:
+            if await connection.fetchval(_FINAL) != closed:
+                return
+
+
+def _show(made: Checkpoint) -> None:
     console().print(
         f"{made.size}: {made.statement.votes:,} votes, head {made.root.hex()[:16]}, "
         f"{made.statement.at:%Y-%m-%d %H:%M:%S} UTC"
     )
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        signatures = made.note.text()
-        (out / f"{made.size}.txt").write_text(signatures, encoding="utf-8")

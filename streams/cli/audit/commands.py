@@ -14,6 +14,8 @@ import typer
 from streams.cli.audit.checkpoint import checkpoint, key
 from streams.cli.audit.publish import publish
 from streams.cli.audit.receipt import receipt
+from streams.cli.audit.verify import verify
+from streams.cli.audit.witness import cosigned, witness
 from streams.cli.show import JsonOption, answer, console, facts, grid, plain
 from streams.cli.values import MAX_NUMBER
 from streams.elections.audits.risk import (
@@ -40,6 +42,9 @@ app.command("key")(key)
 app.command("checkpoint")(checkpoint)
 app.command("publish")(publish)
 app.command("receipt")(receipt)
+app.command("verify")(verify)
+app.command("witness")(witness)
+app.command("cosigned")(cosigned)
 
 
 class Method(StrEnum):

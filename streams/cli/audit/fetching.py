@@ -1,15 +1,48 @@
-"""HTTP for auditors: a document from a gateway, or a document to anybody's address."""
+"""What auditors fetch from a gateway, and where checkpoints go."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import aiohttp
 
+from streams.cli.show import console, plain
 from streams.errors import ServiceUnavailable
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0)
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Where checkpoints are published.
+
+    Args:
+        folder: gets a file SIZE.txt of each.
+        addresses: get each by POST.
+    """
+
+    folder: Path | None
+    addresses: Sequence[str]
+
+    async def publish(self, size: int, note: str) -> None:
+        """Publish one. An address that does not answer misses it, and can still ask for it."""
+        if self.folder is not None:
+            await asyncio.to_thread(_write, self.folder / f"{size}.txt", note)
+        for address in self.addresses:
+            try:
+                await post(address, note)
+            except ServiceUnavailable as error:
+                console().print(plain(error))
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
 
 
 async def fetch(url: str) -> tuple[int, bytes]:

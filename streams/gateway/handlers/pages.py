@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import hashlib
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -36,6 +37,8 @@ _LANGUAGE: Final = re.compile(r"language-([a-z]{2,3})\.js")
 _NAME: Final = re.compile(rb'^export const name = "([^"]+)";$', re.MULTILINE)
 LANGUAGES: Final = "languages.json"
 """Which languages the pages have, as the files of their texts say."""
+
+_ALONE: Final = frozenset({"receipt.html"})
 
 PAGES: Final = [
     "/",
@@ -66,6 +69,7 @@ class File:
     zipped: bytes
     media_type: str
     digest: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def read_files(folder: Traversable, further: Path | None = None) -> dict[str, File]:
@@ -85,6 +89,8 @@ def read_files(folder: Traversable, further: Path | None = None) -> dict[str, Fi
         if ending in _TYPES:
             content = entry.read_bytes()
             found[entry.name] = _file(content, _TYPES[ending])
+            if entry.name in _ALONE:
+                found[entry.name].headers.update(_own_policy(content))
             if (code := _LANGUAGE.fullmatch(entry.name)) and (name := _NAME.search(content)):
                 languages.append({"code": code[1], "name": name[1].decode()})
     found[LANGUAGES] = _file(msgspec.json.encode(languages), "application/json")
@@ -111,6 +117,17 @@ def _file(content: bytes, media_type: str) -> File:
         media_type,
         f'"{hashlib.sha256(content).hexdigest()[:32]}"',
     )
+
+
+def _own_policy(content: bytes) -> dict[str, str]:
+    """The policy of a page with its script and style inside, because it is saved and used alone."""
+    allowed = {
+        name: base64.b64encode(hashlib.sha256(inline.group(1)).digest()).decode()
+        for name in ("script", "style")
+        if (inline := re.search(rf"<{name}>(.*?)</{name}>".encode(), content, re.DOTALL))
+    }
+    rules = "; ".join(f"{name}-src 'sha256-{digest}'" for name, digest in allowed.items())
+    return {"Content-Security-Policy": f"default-src 'none'; {rules}; base-uri 'none'"}
 
 
 def page_handlers(results: SharedResults, languages_dir: str = "") -> list[HTTPRouteHandler]:
@@ -172,6 +189,7 @@ def about_of(result: ContestResult) -> bytes:
 
 def _send(request: AnyRequest, file: File) -> Response[bytes]:
     headers = {"ETag": file.digest, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    headers |= file.headers
     if request.headers.get("if-none-match") == file.digest:
         return Response(b"", status_code=304, headers=headers, media_type=file.media_type)
     encodings = request.headers.get("accept-encoding", "")

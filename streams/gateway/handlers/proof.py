@@ -29,7 +29,11 @@ WITHHELD: Final = "withheld"
 RETRY_AFTER_S: Final = 10
 
 _LISTED: Final = """
-SELECT size, created_at, note FROM proof_checkpoints WHERE size > $1 ORDER BY size LIMIT $2
+SELECT size, created_at, note || coalesce((
+    SELECT string_agg(line, '' ORDER BY witness) FROM proof_cosignatures AS s
+    WHERE s.size = c.size
+), '') AS note
+FROM proof_checkpoints AS c WHERE size > $1 ORDER BY size LIMIT $2
 """
 _ONE: Final = "SELECT note FROM proof_checkpoints WHERE size = $1"
 _NEVER_CHANGES: Final = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -4,7 +4,7 @@
 import { h, live } from "./dom.js";
 import { Problem } from "./api.js";
 import { follow, load } from "./feed.js";
-import { Bars, countdown, liveMark, proofCard, Turnout } from "./parts.js";
+import { Bars, countdown, liveMark, checkpointCard, proofCard, Turnout } from "./parts.js";
 import { coloursOf, nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
 import { percent, t, when } from "./words.js";
 
@@ -38,6 +38,7 @@ export async function contestPage(main, contest, leave, otherwise) {
   const title = h("h1", {});
   const chart = new Turnout(contest);
   const proof = h("div");
+  const signed = h("div");
   const summary = live(SUMMARY_MS);
   const file = (suffix) => `/v2/contests/${encodeURIComponent(contest)}${suffix}`;
   main.replaceChildren(h("div", { class: "stack" },
@@ -46,10 +47,12 @@ export async function contestPage(main, contest, leave, otherwise) {
       h("div", { class: "row between" }, h("h2", {}, t("results")), total), notes, head, summary.element),
     body,
     h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element),
+    signed,
     proof,
     h("p", { class: "small noprint" }, t("takeAway"), " ",
       h("a", { href: file(".csv"), "data-file": true }, "CSV"), " · ", h("a", { href: file(""), "data-file": true }, "JSON"))));
   let proved = null;
+  let place = "";
   function show(result) {
     title.textContent = result.title || otherwise;
     document.title = `${title.textContent} · Scrutin`;
@@ -72,6 +75,9 @@ export async function contestPage(main, contest, leave, otherwise) {
       proved = result.phase;
       proof.replaceChildren(proofCard(result.proof) || "");
     }
+    const now = result.checkpoint ? `${result.checkpoint.size} ${result.checkpoint.witnesses}` : "";
+    if (place !== now) signed.replaceChildren(checkpointCard(result.checkpoint) || "");
+    place = now;
     chart.changed(result);
   }
   const feed = follow(contest, loaded, show, mark);

@@ -32,6 +32,8 @@ export const words = {
   stateDraft: "Le vote n’est pas encore ouvert.", stateOpen: "Le vote est ouvert ; les chiffres changent.", stateOpenUntil: (t) => `Le vote est ouvert jusqu’au ${t} ; les chiffres changent.`,
   stateNotEnforced: "L’heure de clôture est passée, mais la clôture ne s’applique pas ici : les votes comptent encore, et aucun résultat n’est définitif.",
   stateUnknown: "Ce vote n’a pas été annoncé ici : il n’a ni clôture ni résultat définitif.",
+  signed: "Signé dans un journal public", signedPlace: (n, head, at, w) => `${n === null ? "Chiffres cachés" : t("votes", n)}, tête de l’arbre ${head}…, signée ${at}, ${fmt(w)} ${w < 2 ? "témoin" : "témoins"}.`,
+  signedText: "Ces votes sont liés à une place signée dans un journal qui ne peut que croître. Si un vote compté était changé ou retiré plus tard, quiconque a ce texte pourrait le prouver.", signedNote: "Le texte signé", checkReceipt: "Vérifier un reçu",
   proof: "Preuve d’exhaustivité", proofText: "Chaque partition du journal s’est close à la position ci-dessous. Tout vote antérieur est compté, aucun vote postérieur. Quiconque a le journal peut le vérifier.",
   partition: "Partition", logId: "Journal", offset: "Position de clôture", create: "Créer un sondage", title: "Question", description: "Description",
   creator: "Votre nom", options: "Réponses", option: (n) => `Réponse ${n}`, addOption: "Ajouter une réponse", end: "Clôture", who: "Qui peut voter",

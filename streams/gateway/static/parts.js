@@ -200,6 +200,17 @@ function cumulated(line) {
   return { ends, keys, sums, total: sum(running) };
 }
 
+// The signed place in the log that the figures can be checked against.
+export function checkpointCard(place) {
+  if (!place) return null;
+  return h("section", { class: "card" },
+    h("h2", {}, t("signed")),
+    h("p", {}, t("signedPlace", place.votes, place.head.slice(0, 16), clock(Date.parse(place.signed_at)), place.witnesses)),
+    h("p", { class: "small soft" }, t("signedText"), " ",
+      h("a", { href: `/v2/checkpoints/${place.size}` }, t("signedNote")), " · ",
+      h("a", { href: "/static/receipt.html" }, t("checkReceipt"))));
+}
+
 export function proofCard(proof) {
   if (!proof) return null;
   return h("section", { class: "card" },

@@ -54,6 +54,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "secret": ("s" * 32, "s" * 32),
     "proof_secret": ("p" * 32, "p" * 32),
     "openings": ("public", "public"),
+    "citizen_id": ("none", "none"),
     "cors_origins": (
         "https://a.example, https://b.example",
         ("https://a.example", "https://b.example"),

@@ -1,0 +1,1 @@
+"""Counts the log again and compares the database, the trees and the signed checkpoints with it."""

@@ -1,0 +1,131 @@
+"""What a recount finds, and what one partition adds to the whole. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+Totals = Counter[tuple[str, str]]
+"""Votes by (contest, choice)."""
+
+
+class DifferenceKind(StrEnum):
+    """What differs."""
+
+    LOG_TRUNCATED = "log-truncated"
+    """The log lacks records that were counted."""
+    LOG_REPLACED = "log-replaced"
+    """The log is another one than that which was counted."""
+    LOG_UNREADABLE = "log-unreadable"
+    """A record cannot be decoded, and nobody decided to skip it."""
+    SECRET = "secret"  # noqa: S105 - a name
+    """The trees were made with another secret."""
+    TREE = "tree"
+    """The log's verdicts do not give the root that was signed."""
+    STORED_TREE = "stored-tree"
+    """The stored tree, from which proofs are made, is not that of the log."""
+    VOTED_TABLE = "voted-table"
+    """The changelog of the voted table is not what follows from the log."""
+    ROW_CHANGED = "row-changed"
+    ROW_MISSING = "row-missing"
+    ROW_ADDED = "row-added"
+    ROW_REORDERED = "row-reordered"
+    """Rows are numbered in another order than that of the log."""
+    ROW_SURPLUS = "row-surplus"
+    """The sink found the voter's row in place, where the log had counted none."""
+    TOTALS = "totals"
+    WINDOWS = "windows"
+    DUPLICATES = "duplicates"
+    CLOSING = "closing"
+    """The database says another closing point than the log."""
+    CHECKPOINT_SIGNATURE = "checkpoint-signature"
+    CHECKPOINT_CHAIN = "checkpoint-chain"
+    """A checkpoint does not continue the one before."""
+    CHECKPOINT_TOTALS = "checkpoint-totals"
+    """Signed totals are not those of the log at that point."""
+    CHECKPOINT_CLOSING = "checkpoint-closing"
+    CHECKPOINT_MISSING = "checkpoint-missing"
+    """A checkpoint that others have is not in the database."""
+    SPLIT_VIEW = "split-view"
+    """Others have another checkpoint of the same number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecountFinding:
+    """The first difference of its kind in its place."""
+
+    kind: str
+    """A :class:`DifferenceKind`."""
+    what: str
+    """One sentence without a voter's identity or choice."""
+    table: str = ""
+    partition: int | None = None
+    offset: int | None = None
+    item: int | None = None
+    checkpoint: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        fields = ("kind", "what", "table", "partition", "offset", "item", "checkpoint")
+        values = {name: getattr(self, name) for name in fields}
+        return {name: value for name, value in values.items() if value not in {None, ""}}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a checkpoint says about one partition."""
+
+    checkpoint: int
+    """Its number."""
+    log_id: bytes
+    offset: int
+    size: int
+    root: bytes
+
+
+@dataclass
+class PartitionRecount:
+    """What one partition adds to the whole."""
+
+    partition: int
+    records: int = 0
+    votes: int = 0
+    """Accepted and counted, before weights."""
+    leaves: int = 0
+    audit_rows: int = 0
+    rejected_rows: int = 0
+    laws: Totals = field(default_factory=Counter)
+    contests: Totals = field(default_factory=Counter)
+    windows: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    steps: dict[int, Totals] = field(default_factory=dict)
+    """By the number of a checkpoint: what was added since the one before."""
+    revoted: set[str] = field(default_factory=set)
+    """Contests in which the last vote counts; totals may fall there."""
+    duplicates: int = 0
+    """Sum of the digests of the rows of `duplicate_attempts` that follow from the log."""
+    closings: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    """(command, contest) -> offset of the command that closed it."""
+    findings: list[RecountFinding] = field(default_factory=list)
+
+    def find(self, kind: DifferenceKind, what: str, **place: Any) -> None:
+        """Note a difference, if it is the first of its kind and table here."""
+        found = RecountFinding(kind, what, partition=self.partition, **place)
+        if all((f.kind, f.table) != (kind, found.table) for f in self.findings):
+            self.findings.append(found)
+
+
+_MODULUS: Final = 1 << 256
+
+
+def digest_of(*parts: object) -> int:
+    """A number for a row; sums of them are equal if, as good as certainly, the rows are."""
+    text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(text).digest(), "big")
+
+
+def added(total: int, digest: int, *, times: int = 1) -> int:
+    """A sum with one digest more, or less."""
+    return (total + times * digest) % _MODULUS

@@ -1,0 +1,98 @@
+"""What is read beside the log: stored leaves, and the changelog of the voted table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from streams.core.tree_growth import hashes_of, records_of
+from streams.inspect.voted import OffsetSet
+from streams.maintenance.recount.findings import DifferenceKind, PartitionRecount
+from streams.maintenance.recount.row_streams import SEGMENTS, RowStream
+
+
+class StoredLeaves:
+    """The stored leaves of a partition, by input record."""
+
+    def __init__(self, connection: Any, partition: int) -> None:
+        self._stream = RowStream(connection, SEGMENTS, partition, offset=0)
+        self._records: list[tuple[int, bytes]] = []
+        self._stopped = False
+
+    async def compare(self, offset: int, hashes: list[bytes], found: PartitionRecount) -> None:
+        """Compare the leaves of one record."""
+        if self._stopped or not hashes:
+            return
+        if not self._records:
+            await self._next()
+        stored = self._records.pop() if self._records else None
+        if stored != (offset, b"".join(hashes)):
+            self._stopped = True
+            what = "The stored leaves of a record are not those of its verdicts"
+            found.find(DifferenceKind.STORED_TREE, what, table="proof_leaves", offset=offset)
+
+    async def compare_end(self, found: PartitionRecount) -> None:
+        """Compare that there are no more."""
+        if self._stopped:
+            return
+        if self._records or await self._stream.rest() is not None:
+            what = "The tree has leaves of records that were not counted"
+            found.find(DifferenceKind.STORED_TREE, what, table="proof_leaves")
+
+    async def _next(self) -> None:
+        row = await self._stream.rest()
+        if row is None:
+            return
+        await self._stream.through(row["first_leaf"])
+        first, hashes = row["first_leaf"], hashes_of(row["hashes"])
+        self._records = [
+            (offset, b"".join(hashes[start - first : start - first + count]))
+            for offset, start, count in records_of(first, row["records"])
+        ]
+        self._records.reverse()
+
+
+class ChangelogBeside:
+    """The changelog of one partition, read beside the log."""
+
+    def __init__(self, records: AsyncIterator[list[Any]]) -> None:
+        self._records = records
+        self._seen: dict[int, bytes] = {}
+        self._read = OffsetSet()
+        self._done = False
+        self._highest = -1
+        self._late: dict[int, bytes] = {}
+
+    async def compare(self, offset: int, value: bytes) -> str:
+        """What is wrong with the record of an input offset; empty if nothing is."""
+        while not self._done and self._highest < offset:
+            await self._fetch()
+        found = self._seen.pop(offset, None)
+        if found is None:
+            # Compaction may have kept only a later copy.
+            self._late[offset] = value
+            return ""
+        return "" if found == value else "The changelog says something else than the log"
+
+    def missing(self) -> int | None:
+        """The first offset without a record."""
+        return min(self._late, default=None)
+
+    async def _fetch(self) -> None:
+        try:
+            records = await anext(self._records)
+        except StopAsyncIteration:
+            self._done = True
+            return
+        for record in records:
+            key = record.key or b""
+            offset = int.from_bytes(key, "big")
+            self._highest = max(self._highest, offset)
+            if len(key) != 8 or not self._read.add(offset):
+                # A second copy, as after a crash; readers follow the first.
+                continue
+            if offset in self._late:
+                if self._late[offset] == record.value:
+                    del self._late[offset]
+            else:
+                self._seen[offset] = record.value or b""

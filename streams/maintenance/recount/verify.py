@@ -1,0 +1,301 @@
+"""Recounts all partitions in processes of their own, and compares the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from streams.adapters.kafka.reader import LogReader
+from streams.adapters.kafka.view import LogView
+from streams.adapters.postgres.connection import connected
+from streams.core.leaves import id_of_secret, secret_of
+from streams.core.topics import changelog_topic
+from streams.core.voted_partition import VotedPartition
+from streams.maintenance.guard import Bars
+from streams.maintenance.recount.findings import (
+    DifferenceKind,
+    Mark,
+    PartitionRecount,
+    RecountFinding,
+)
+from streams.maintenance.recount.partition import PartitionRecounter, PartitionTask
+from streams.maintenance.recount.row_streams import STREAMED
+from streams.maintenance.recount.side_streams import ChangelogBeside
+from streams.maintenance.recount.whole import compare_whole
+from streams.proof.chain import BrokenChain, CheckpointChain
+from streams.proof.checkpoints import Checkpoint
+from streams.proof.notes import BadNote, Verifier
+from streams.settings.configs import DeploymentConfig
+
+ON_DISK: Final = 5_000_000
+"""From so many leaves on, the voted table of the recount is kept on disk."""
+
+_FENCES: Final = """
+SELECT o.partition, o.log_id, o.source_offset, o.epoch, o.tree_size, o.tree_peaks, o.tree_secret,
+    coalesce(s.start_offset, 0) AS start_offset
+FROM sink_offsets AS o LEFT JOIN proof_starts AS s USING (partition) ORDER BY 1
+"""
+_NOTES: Final = "SELECT size, note FROM proof_checkpoints ORDER BY size"
+_POLL_S: Final = 0.1
+
+
+@dataclass
+class RecountReport:
+    """What was counted again, and what differs."""
+
+    partitions: int = 0
+    records: int = 0
+    votes: int = 0
+    leaves: int = 0
+    audit_rows: int = 0
+    rejected_rows: int = 0
+    checkpoints: int = 0
+    last_checkpoint: Checkpoint | None = None
+    trusted: bool = False
+    """Whether the first key was given, not read from the database."""
+    findings: list[RecountFinding] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.findings
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        names = ("partitions", "records", "votes", "leaves", "audit_rows", "rejected_rows")
+        last = self.last_checkpoint
+        return {
+            "equal": self.equal,
+            **{name: getattr(self, name) for name in names},
+            "checkpoints": self.checkpoints,
+            "head": last.root.hex() if last else None,
+            "signed_at": last.statement.at.isoformat() if last else None,
+            "key_given": self.trusted,
+            "differences": [finding.as_dict() for finding in self.findings],
+        }
+
+
+async def recount(
+    config: DeploymentConfig,
+    keys: Sequence[Verifier],
+    seen: Mapping[int, str],
+    bars: Bars,
+    *,
+    processes: int = 0,
+) -> RecountReport:
+    """Count everything again.
+
+    Args:
+        config: of the deployment.
+        keys: of the log, got from elsewhere; empty: those of the first checkpoint.
+        seen: checkpoints that others have, by number.
+        bars: shows progress.
+        processes: how many at once; 0: as many as there are cores.
+
+    Raises:
+        ServiceUnavailable: a service does not answer.
+    """
+    report = RecountReport(trusted=bool(keys))
+    async with (
+        connected(config.postgres) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
+        checkpoints = await _checkpoints(connection, keys, seen, report)
+        tasks = await _tasks(config, connection, checkpoints, report)
+        parts = await _count(config, snapshot, tasks, bars, processes)
+        for part in parts:
+            _add(report, part)
+        await compare_whole(connection, parts, checkpoints, report.findings)
+    return report
+
+
+async def _checkpoints(
+    connection: Any, keys: Sequence[Verifier], seen: Mapping[int, str], report: RecountReport
+) -> list[Checkpoint]:
+    """All checkpoints up to the first that is not signed, or does not continue the others."""
+    found: list[Checkpoint] = []
+    chain = CheckpointChain(list(keys))
+    rows = await connection.fetch(_NOTES)
+    for row in rows:
+        number = row["size"]
+        try:
+            checkpoint = Checkpoint.parse(row["note"])
+            chain.add(checkpoint)
+        except BadNote as error:
+            report.findings.append(
+                RecountFinding(DifferenceKind.CHECKPOINT_SIGNATURE, f"{error}", checkpoint=number)
+            )
+            break
+        except BrokenChain as error:
+            report.findings.append(
+                RecountFinding(
+                    DifferenceKind.CHECKPOINT_CHAIN, f"The checkpoint: {error}", checkpoint=number
+                )
+            )
+            break
+        found.append(checkpoint)
+    report.checkpoints, report.last_checkpoint = len(found), chain.last
+    bodies = {row["size"]: _body(row["note"]) for row in rows}
+    for number, note in sorted(seen.items()):
+        if number not in bodies:
+            what = "A checkpoint that was published is not in the database"
+            report.findings.append(
+                RecountFinding(DifferenceKind.CHECKPOINT_MISSING, what, checkpoint=number)
+            )
+            break
+        if bodies[number] != _body(note):
+            what = "A checkpoint was published with another content"
+            report.findings.append(
+                RecountFinding(DifferenceKind.SPLIT_VIEW, what, checkpoint=number)
+            )
+            break
+    return found
+
+
+def _body(note: str) -> str:
+    """What is signed; witnesses add signatures to a copy."""
+    return note.rpartition("\n\n")[0]
+
+
+async def _tasks(
+    config: DeploymentConfig,
+    connection: Any,
+    checkpoints: list[Checkpoint],
+    report: RecountReport,
+) -> list[PartitionTask]:
+    secret = secret_of(config.proof_secret)
+    marks: dict[int, list[Mark]] = {}
+    for checkpoint in checkpoints:
+        for tree in checkpoint.statement.trees:
+            mark = Mark(checkpoint.size, tree.log_id, tree.offset, tree.size, tree.root)
+            marks.setdefault(tree.partition, []).append(mark)
+    tasks = []
+    for row in await connection.fetch(_FENCES):
+        if row["tree_secret"] not in {b"", id_of_secret(secret)}:
+            what = "The trees were made with another secret than SCRUTIN_PROOF_SECRET"
+            report.findings.append(
+                RecountFinding(DifferenceKind.SECRET, what, partition=row["partition"])
+            )
+        tasks.append(
+            PartitionTask(
+                partition=row["partition"],
+                log_id=row["log_id"],
+                end=row["source_offset"] + 1,
+                epoch=row["epoch"],
+                tree_start=row["start_offset"],
+                tree_size=row["tree_size"],
+                tree_peaks=row["tree_peaks"],
+                marks=marks.pop(row["partition"], []),
+                secret=secret,
+                window_ms=config.window_ms,
+                changelog_topic=changelog_topic(config.kafka.app_id),
+            )
+        )
+    for partition, left in marks.items():
+        what = "The database has no partition that was signed"
+        first = left[0].checkpoint
+        report.findings.append(
+            RecountFinding(DifferenceKind.TREE, what, partition=partition, checkpoint=first)
+        )
+    return tasks
+
+
+def _add(report: RecountReport, part: PartitionRecount) -> None:
+    report.partitions += 1
+    report.records += part.records
+    report.votes += part.votes
+    report.leaves += part.leaves
+    report.audit_rows += part.audit_rows
+    report.rejected_rows += part.rejected_rows
+    report.findings += part.findings
+
+
+# Processes
+
+_progress: Any = None
+
+
+def _begin(progress: Any) -> None:
+    global _progress  # noqa: PLW0603 - the only way into a process of a pool
+    _progress = progress
+
+
+async def _count(
+    config: DeploymentConfig, snapshot: str, tasks: list[PartitionTask], bars: Bars, processes: int
+) -> list[PartitionRecount]:
+    if not tasks:
+        return []
+    several = min(len(tasks), processes or os.cpu_count() or 1)
+    total = sum(task.end for task in tasks)
+    if several == 1:
+        with bars("counting again", total) as advance:
+            return [await _recount(config, snapshot, task, advance) for task in tasks]
+    context = multiprocessing.get_context("spawn")
+    progress = context.Array("q", len(tasks))
+    with (
+        ProcessPoolExecutor(several, context, initializer=_begin, initargs=(progress,)) as pool,
+        bars("counting again", total) as advance,
+    ):
+        # The largest first, so that none is left over for one process at the end.
+        order = sorted(range(len(tasks)), key=lambda n: -tasks[n].tree_size)
+        running = [pool.submit(_work, config, snapshot, tasks[n], n) for n in order]
+        done = 0
+        while not all(each.done() for each in running):
+            await asyncio.sleep(_POLL_S)
+            done = _show(progress, done, advance)
+        _show(progress, done, advance)
+        return [each.result() for each in running]
+
+
+def _show(progress: Any, shown: int, advance: Callable[[int], None]) -> int:
+    now = sum(progress)
+    advance(now - shown)
+    return int(now)
+
+
+def _work(
+    config: DeploymentConfig, snapshot: str, task: PartitionTask, number: int
+) -> PartitionRecount:
+    def advance(records: int) -> None:
+        _progress[number] += records
+
+    return asyncio.run(_recount(config, snapshot, task, advance))
+
+
+async def _recount(
+    config: DeploymentConfig, snapshot: str, task: PartitionTask, advance: Callable[[int], None]
+) -> PartitionRecount:
+    servers = config.kafka.servers
+    with tempfile.TemporaryDirectory(prefix="scrutin-recount-") as folder:
+        state = _empty(task, Path(folder))
+        async with (
+            connected(config.postgres) as connection,
+            LogView(servers) as view,
+            LogView(servers) as second,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            await connection.execute(STREAMED)
+            topic = task.changelog_topic
+            spans = await second.spans(topic) if topic in second.topics else {}
+            changes = {p: span for p, span in spans.items() if p == task.partition}
+            counting = PartitionRecounter(task, state, connection, advance)
+            changelog = ChangelogBeside(second.read(topic, changes))
+            await counting.run(LogReader(servers), view, changelog)
+    return counting.found
+
+
+def _empty(task: PartitionTask, folder: Path) -> VotedPartition:
+    if task.tree_size < ON_DISK:
+        return VotedPartition(task.partition)
+    from streams.worker.rocksdb_store import RocksDbVotedStore  # noqa: PLC0415 - slow to load
+
+    return RocksDbVotedStore(folder).empty(task.partition)
