@@ -118,7 +118,7 @@ def read_text(path: Path) -> str:
 
 
 async def receipt(bob: Window, pictures: Path) -> None:
-    """What a voter keeps, and what became of the vote."""
+    """What a voter keeps, and the outcome of the vote."""
     page = bob.page
     await expect(page.get_by_role("heading", name="Votre reçu")).to_be_visible()
     await expect(page.get_by_role("img", name=re.compile("adresse du reçu"))).to_be_visible()

@@ -5,8 +5,8 @@ import { fmt, t } from "./words.js";
 export const name = "English";
 
 export const words = {
-  receipt: "Your receipt", receiptText: "Keep it, and show it to nobody: it finds your vote, and where the election allows it, your choice.", receiptLink: "What became of my vote",
-  receiptCode: "The address of the receipt, for a camera", receiptTitle: "What became of my vote", keepFile: "Save as a file", keepProof: "Save the proof", noReceipt: "This is no receipt of a vote here.",
+  receipt: "Your receipt", receiptText: "Keep it, and show it to nobody: it finds your vote, and where the election allows it, your choice.", receiptLink: "The outcome of my vote",
+  receiptCode: "The address of the receipt, for a camera", receiptTitle: "The outcome of my vote", keepFile: "Save as a file", keepProof: "Save the proof", noReceipt: "This is no receipt of a vote here.",
   replaced: "A later vote of yours counts instead.", notSigned: "The log with this vote is signed soon; the proof is shown then.", placed: "In the signed log",
   placedText: (tree, index) => `This verdict is number ${fmt(index)} of partition ${tree}, in a log that is signed and published.`, placedCheck: "Save the proof, and check it on any computer, also offline, with",
   home: "Home", election: "Election", takeAway: "Take away:", asTable: "As a table", until: "Up to",

@@ -1,4 +1,4 @@
-// The receipt of a vote: a card to keep, and a page that says what became of the vote.
+// The receipt of a vote: a card to keep, and a page that says the outcome of the vote.
 
 import { h, say } from "./dom.js";
 import { get } from "./api.js";
