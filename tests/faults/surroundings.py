@@ -102,7 +102,9 @@ def queue_of(
         limits = await rabbit.version() >= (4, 0)
         if own_limit and not limits:
             raise NotPossibleHere("this RabbitMQ has no delivery limit of its own")
-        wanted = policy or ({"delivery-limit": -1} if limits and not own_limit else {})
+        # RabbitMQ applies no policy of a delivery limit to a classic queue.
+        lifted = limits and not own_limit and arguments.get("x-queue-type") == "quorum"
+        wanted = policy or ({"delivery-limit": -1} if lifted else {})
         settings = {"SCRUTIN_ACCEPT_QUEUE_LOSS": VALIDATION} if accepted else {}
         async with AsyncExitStack() as after:
             if wanted:
