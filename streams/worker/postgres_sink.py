@@ -11,9 +11,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
+import structlog
 
 from schemas.control import EpochOpened
 from schemas.verdicts import Rejection, Status, VerdictBatch
@@ -45,6 +47,10 @@ from streams.runtime.metrics import WorkerMetrics
 from streams.settings.configs import PostgresConfig
 from streams.worker.sink_controls import write_controls
 
+log = structlog.get_logger(__name__)
+
+FROZEN_AFTER_S: Final = 15
+"""Time without a byte from a worker in the middle of its rows, after which it counts as frozen."""
 ALREADY_COUNTED: Final = "already_counted"
 """Reason for an accepted vote that `vote_audit` already had: table and database disagree."""
 
@@ -109,6 +115,9 @@ class PostgresSink(Pooled):
             except _Unfenced:
                 await _make_fences(connection, events)
                 result = await self._write(connection, events)
+            except asyncpg.LockNotAvailableError:
+                await _end_frozen(connection)
+                raise
             failpoints.at(Point.AFTER_COMMIT)
         took_s = time.perf_counter() - started_s
         self._metrics.flush_duration.observe(took_s)
@@ -309,6 +318,13 @@ async def open_epoch(connection: Any, epoch: int) -> None:
 async def _stop_flushes(connection: Any) -> None:
     await connection.execute(statements.LOCK_EPOCH)
     await connection.execute(statements.LOCK_ALL_FENCES)
+
+
+async def _end_frozen(connection: Any) -> None:
+    """Free fences that frozen workers hold; what they had not committed is not counted."""
+    frozen = timedelta(seconds=FROZEN_AFTER_S)
+    if ended := await connection.fetch(statements.END_FROZEN, frozen):
+        log.warning("sessions of frozen workers are ended", sessions=len(ended))
 
 
 async def _begin_epoch(connection: Any, epoch: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -133,6 +135,37 @@ async def test_a_lost_answer_to_commit_counts_once(own: Settings, db: asyncpg.Co
             assert (again.replays, again.counted.total()) == (1, 0)
     await check_sums(db, log.counted())
     assert await db.fetchval("SELECT count(*) FROM rejected_votes") == 1
+
+
+async def test_a_worker_frozen_among_its_rows_gives_the_fence_back(
+    one: OneSink, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL waits for its rows without end, and holds the fence that another worker needs."""
+    monkeypatch.setattr(sink_module, "FROZEN_AFTER_S", 1)
+    log = Log()
+    await one.sink.flush(log.decide(make_batch(make_vote(1))))
+    thawed = asyncio.Event()
+
+    async def rows_of_the_frozen() -> AsyncIterator[bytes]:
+        await thawed.wait()
+        yield b""
+
+    async with one.sink.connections.acquire() as frozen:
+        transaction = frozen.transaction()
+        await transaction.start()
+        await frozen.fetch("SELECT partition FROM sink_offsets FOR UPDATE")
+        await frozen.execute("CREATE TEMPORARY TABLE some (row text)")
+        copying = asyncio.create_task(
+            frozen.copy_to_table("some", source=rows_of_the_frozen(), format="text")
+        )
+        events = log.decide(make_batch(make_vote(2)))
+        with pytest.raises(ServiceUnavailable, match="LockNotAvailable"):
+            await one.sink.flush(events)
+        assert (await one.sink.flush(events)).counted.total() == 1
+        thawed.set()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await copying
+    await check_sums(db, log.counted())
 
 
 async def test_a_database_that_went_away_comes_back(

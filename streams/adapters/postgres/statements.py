@@ -34,6 +34,20 @@ SELECT partition, log_id, source_offset, validated_offset, epoch, rehearsal,
 FROM sink_offsets AS s WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
 """
 
+END_FROZEN: Final = """
+SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
+WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()
+    AND a.application_name LIKE 'scrutin-worker %'
+    AND a.state = 'active' AND a.wait_event = 'ClientRead'
+    AND a.query_start < clock_timestamp() - $1::interval
+    AND EXISTS (
+        SELECT FROM pg_locks AS l
+        WHERE l.pid = a.pid AND l.granted AND l.relation = to_regclass('sink_offsets')
+    )
+"""
+"""Sessions of workers that hold a fence and have sent nothing for a while in the middle of a COPY.
+No timeout of PostgreSQL ends these: while it waits for rows it obeys only a termination."""
+
 LOCK_EPOCH: Final = "SELECT pg_advisory_xact_lock(1546088789)"
 """For opening an epoch and for creating fence rows; any key that no other program uses."""
 

@@ -24,7 +24,7 @@ from streams.inspect.export import inert
 
 CSV: Final = ".csv"
 TABLE: Final = "text/csv"
-SCHEMA: Final = msgspec.json.encode(msgspec.json.schema(ContestResult))
+SCHEMA: Final = msgspec.json.schema(ContestResult)
 COLUMNS: Final = (
     *("contest_id", "phase", "region_id", "region", "choice_id", "name", "party", "votes", "share"),
     *("leading", "elected", "updated_at"),
@@ -85,7 +85,7 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         summary="The form of a result as JSON Schema",
         media_type="application/schema+json",
     )
-    async def schema() -> Response[bytes]:
+    async def schema() -> Response[dict[str, Any]]:
         return Response(SCHEMA, headers={"Cache-Control": _FINAL})
 
     @get(

@@ -19,7 +19,7 @@ import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from streams.core.keys import ELECTION_PREFIX
+from streams.core.keys import ELECTION_PREFIX, is_contest_name
 from streams.elections.contest_result import ContestResult
 from streams.errors import ScrutinError, SettingsError
 from streams.gateway.client_address import AnyRequest
@@ -145,6 +145,8 @@ def page_handlers(results: SharedResults, languages_dir: str = "") -> list[HTTPR
         return _send(request, static["index.html"])
 
     async def page_of(request: AnyRequest, contest: str) -> Response[bytes]:
+        if not is_contest_name(contest):
+            raise Problem(404, "No such contest")
         found = None
         # Without the database too, the page says itself what is wrong.
         with suppress(ScrutinError, TimeoutError):
