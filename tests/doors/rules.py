@@ -31,11 +31,13 @@ _ROOM: Final = Rule("room", "streams.core.keys.is_contest_name")
 _TALLY: Final = Rule("name", "streams.tally.refusals.plain_name")
 _TEXT: Final = Rule("text", f"{_FORMS}.bounded")
 _NUMBER: Final = Rule("number", FRAMEWORK)
+_PAGE: Final = Rule("ignored", "streams.core.keys.is_contest_name")
 _NOTHING: Final = Rule("ignored", "streams.gateway.http_server.listening")
 
 HTTP: Final[dict[str, Rule]] = {
     "GET /v2/contests kind": Rule("word", FRAMEWORK),
-    "GET /election/{election:str} election:str": _CONTEST,
+    "GET /law/{contest:str} contest:str": _PAGE,
+    "GET /election/{election:str} election:str": _PAGE,
     "receipt:str": Rule("secret", "streams.intake.receipts.Receipts.open"),
     "law_id:str": _CONTEST,
     "contest:str": _CONTEST,

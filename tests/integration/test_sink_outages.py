@@ -154,9 +154,9 @@ async def test_a_worker_frozen_among_its_rows_gives_the_fence_back(
         transaction = frozen.transaction()
         await transaction.start()
         await frozen.fetch("SELECT partition FROM sink_offsets FOR UPDATE")
-        await frozen.execute("CREATE TEMPORARY TABLE some (row text)")
+        await frozen.execute("CREATE TEMPORARY TABLE pending (line text)")
         copying = asyncio.create_task(
-            frozen.copy_to_table("some", source=rows_of_the_frozen(), format="text")
+            frozen.copy_to_table("pending", source=rows_of_the_frozen(), format="text")
         )
         events = log.decide(make_batch(make_vote(2)))
         with pytest.raises(ServiceUnavailable, match="LockNotAvailable"):
