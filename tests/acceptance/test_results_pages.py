@@ -329,6 +329,7 @@ async def several_seats(ann: Window, figures: Figures, pictures: Path) -> None:
         await expect(bar(page, name)).to_contain_text("elected")
     seats = page.get_by_role("row", name=re.compile("^A ")).first
     await expect(seats).to_contain_text("2")
+    await expect(page.get_by_text("A majority is 2 of 3 seats.")).to_be_visible()
     await ann.accessible()
     await page.screenshot(path=pictures / "lists.png", full_page=True)
 

@@ -4,7 +4,7 @@
 import { h, live } from "./dom.js";
 import { Problem } from "./api.js";
 import { follow, load } from "./feed.js";
-import { Bars, countdown, liveMark, checkpointCard, proofCard, Turnout } from "./parts.js";
+import { Bars, countdown, liveMark, checkpointCard, proofCard, sum, Turnout } from "./parts.js";
 import { coloursOf, nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
 import { percent, t, when } from "./words.js";
 
@@ -19,7 +19,7 @@ export function lawPage(main, id, leave) {
 
 export const electionPage = (main, id, leave) => contestPage(main, `election:${id}`, leave, `${t("election")} ${id}`);
 
-// A contest inside another site's page, with a link to its own.
+// A contest inside another site's page.
 export function embedPage(main, contest, leave) {
   document.body.classList.add("embedded");
   return contestPage(main, contest, leave, contest);
@@ -132,28 +132,26 @@ export function verdictOf(yes, no) {
   return yes > no ? t("adopted") : t("rejected");
 }
 
+const seatsOf = (places) => sum(places.map((place) => place.seats));
+
 // An election: its seats, parties and regions.
 class Seats {
   constructor(result) {
     const places = Object.values(result.seats);
     this.ranked = result.method?.startsWith("ranked") || false;
     this.national = places.length === 1 && places[0].region_id == null ? new SeatCard(this.ranked) : null;
-    this.parties = this.seats(places) > 1 ? new PartyCard() : null;
+    this.parties = seatsOf(places) > 1 ? new PartyCard() : null;
     this.regions = new RegionList(this.ranked);
     this.seed = h("p", { class: "soft small" });
     this.head = this.ranked ? h("p", { class: "small" }, t("rankedNote")) : null;
     this.body = h("div", { class: "stack" }, this.national?.element, this.parties?.element, this.regions.element, this.seed);
   }
 
-  seats(places) {
-    return places.reduce((all, place) => all + place.seats, 0);
-  }
-
   update(result) {
     const places = Object.values(result.seats);
     const colours = coloursOf(result);
     if (this.national) this.national.update(places[0], result.phase, colours, t("national"));
-    this.parties?.update(result, places.length, colours);
+    this.parties?.update(result, seatsOf(places), colours);
     if (this.national) this.regions.updateVotes(result.by_region, places[0].choices, colours);
     else this.regions.updateSeats(places, result.phase, colours);
     this.seed.textContent = result.seed_commitment ? t("seedOf", result.seed || t("notRevealed"), result.seed_commitment) : "";
