@@ -19,7 +19,8 @@ PYTHONS_ARGS ?=
 AUDIT_ARGS ?=
 FUZZ_SECONDS ?= 60
 FUZZ_ARGS ?=
-SUITES := $(wildcard tests/unit tests/oracle tests/integration tests/acceptance tests/faults tests/hostile tests/fuzz)
+# The modules with services come first: the many short ones fill the gaps at the end.
+SUITES := $(wildcard tests/faults tests/hostile tests/acceptance tests/integration tests/oracle tests/fuzz tests/unit)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 >/dev/null
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -63,7 +64,7 @@ demo-tally: setup ## a small encrypted election: keys, ballots, a killed worker,
 	@$(BIN)/scrutin tally demo $(DEMO_ARGS)
 
 test: setup ## all tests, in three processes with a stack each (JOBS=n)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(SUITES) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(SUITES) $(PYTEST_ARGS)
 
 unit: setup ## the tests that need no service
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
