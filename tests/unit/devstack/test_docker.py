@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from streams.devstack import docker
 from streams.devstack.kafka import Kafka
@@ -28,6 +29,8 @@ from streams.devstack.rabbitmq import RabbitMQ
 from streams.devstack.redis import Redis
 from streams.devstack.service import StackService
 from streams.devstack.state import ServiceRecord
+
+COMPOSE = yaml.safe_load((Path(__file__).parents[3] / "docker" / "compose.yaml").read_text())
 
 
 class Container:
@@ -242,7 +245,9 @@ class TestContainers:
 
 
 @pytest.mark.parametrize("service", [Kafka(), RabbitMQ(), PostgreSQL(), Redis()])
-def test_images_publish_the_port_that_clients_use(service: StackService) -> None:
+def test_images_are_those_of_compose_and_publish_the_port_that_clients_use(
+    service: StackService,
+) -> None:
     record = ServiceRecord(
         name=service.name,
         stack="0123abcd",
@@ -258,6 +263,7 @@ def test_images_publish_the_port_that_clients_use(service: StackService) -> None
     for name in ("password", "user", "cluster"):
         if name in record.options:
             assert record.options[name] in shown
+    assert image.name.removesuffix("-alpine") == COMPOSE["services"][service.name]["image"]
 
 
 def test_kafka_is_reached_under_the_published_port() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -113,8 +114,13 @@ class TestJars:
         assert jars.VERSION not in pom
         newest = jars.listed()[-1]
         assert newest == jars.VERSION
-        compose = Path(__file__).parents[3] / "docker" / "compose.yaml"
-        assert f"image: apache/kafka:{jars.VERSION}\n" in compose.read_text()
+        docker = Path(__file__).parents[3] / "docker"
+        named = {
+            (path.name, found)
+            for path in docker.rglob("*.y*ml")
+            for found in re.findall(r"image:.*kafka.*", path.read_text())
+        }
+        assert named == {("compose.yaml", f"image: apache/kafka:{jars.VERSION}")}
 
     def test_changed_missing_and_foreign_files_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "changed.jar").write_text("x")
