@@ -40,6 +40,7 @@ class Kind(StrEnum):
     AUSTRALIA = "australia"
     NEW_YORK = "new-york"
     SCOTLAND = "scotland"
+    COUNCILS = "councils"
 
 
 _READERS: Final[Mapping[Kind, Callable[..., Contest | Iterable[Contest]]]] = {
@@ -50,6 +51,7 @@ _READERS: Final[Mapping[Kind, Callable[..., Contest | Iterable[Contest]]]] = {
     Kind.AUSTRALIA: sources.australia,
     Kind.NEW_YORK: sources.new_york,
     Kind.SCOTLAND: sources.scotland,
+    Kind.COUNCILS: sources.councils,
 }
 
 

@@ -9,9 +9,11 @@ import csv
 import json
 import re
 import sqlite3
+import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -219,12 +221,6 @@ def scotland(ballots: Path, dumps: Path) -> Iterator[Contest]:
         found = list(dumps.glob(f"{file.stem}-scotland-fixed-p5-d5.txt"))
         if not found:
             continue
-        reader = BltFile(file)
-        layout = reader.layout()
-        box: Counter[Ranking] = Counter()
-        for item in reader.items():
-            if isinstance(item, FileBallot):
-                box[from_text(to_text(item.marks))] += item.number
         rounds = []
         for line in found[0].read_text(encoding="utf-8").splitlines():
             cells = line.split("\t")
@@ -232,13 +228,85 @@ def scotland(ballots: Path, dumps: Path) -> Iterator[Contest]:
             if cells[1:2] in (["begin"], ["transfer"]):
                 votes = {str(place): text for place, text in enumerate(cells[6::3], 1)}
                 rounds.append(with_votes(votes))
-        yield Contest(
-            f"Glasgow {file.stem}",
-            tuple(layout.names.values()),
-            {"count_by": "stv_scottish", "seats": layout.seats},
-            box,
-            tuple(rounds),
+        yield _ward(f"Glasgow {file.stem}", file, rounds)
+
+
+def councils(ballots: Path, stages: Path) -> Iterator[Contest]:
+    """Wards of a folder of BLT files, and the stages that councils published.
+
+    The stages are a folder `COUNCIL/WARD/ResultsJson.json` for each ward, transcribed by hand. A
+    ward in which a transfer contradicts the votes before and after it is left out, with a remark.
+    """
+    wards = {file: _layout(file) for file in sorted(ballots.rglob("*.blt"))}
+    for file in sorted(stages.glob("*/*/ResultsJson.json")):
+        ward = json.loads(file.read_text(encoding="utf-8-sig"))["Constituency"]
+        name = f"{file.parent.parent.name}: {ward['countInfo']['Constituency_Name']}"
+        lines = ward["countGroup"]
+        people = {
+            one["Candidate_Id"]: _words(f"{one['Firstname']} {one['Surname']}") for one in lines
+        }
+        # The two sources write names a little differently.
+        found, ids = max(
+            ((each, _same_people(people, names)) for each, names in wards.items()),
+            key=lambda pair: sum(len(people[one] & wards[pair[0]][n]) for one, n in pair[1]),
         )
+        places = {one: str(place + 1) for one, place in ids}
+        rounds: dict[int, Votes] = {}
+        wrong = ""
+        for one in lines:
+            number, person = int(one["Count_Number"]), places[one["Candidate_Id"]]
+            votes, moved = (_units(one[key]) for key in ("Total_Votes", "Transfers"))
+            told = rounds.get(number - 1, {}).get(person, votes - moved) + moved
+            # Some councils shorten votes, and a few transfers, to two decimal places.
+            if abs(votes - told) >= _units("0.01"):
+                wrong = wrong or f"count {number}, {one['Surname']}: {votes:,}, not {told:,}"
+            rounds.setdefault(number, {})[person] = told if votes else 0
+        if wrong:
+            print(f"{name}: the source contradicts itself: {wrong}")
+        else:
+            yield _ward(name, found, [with_votes(rounds[number]) for number in sorted(rounds)])
+
+
+def _units(votes: str | int) -> int:
+    """Of the last of five decimal places."""
+    return int(Decimal(votes or 0).scaleb(5))
+
+
+def _ward(name: str, ballots: Path, rounds: Iterable[Votes]) -> Contest:
+    reader = BltFile(ballots)
+    layout = reader.layout()
+    box: Counter[Ranking] = Counter()
+    for item in reader.items():
+        if isinstance(item, FileBallot):
+            box[from_text(to_text(item.marks))] += item.number
+    rules = {"count_by": "stv_scottish", "seats": layout.seats}
+    return Contest(name, tuple(layout.names.values()), rules, box, tuple(rounds))
+
+
+def _layout(ballots: Path) -> list[frozenset[str]]:
+    return [_words(name) for name in BltFile(ballots).layout().names.values()]
+
+
+def _words(name: str) -> frozenset[str]:
+    """Of a person's name, without accents and without the party behind it."""
+    plain = unicodedata.normalize("NFKD", re.sub(r"\(.*?\)", "", name)).upper()
+    return frozenset(re.findall("[A-Z]+", re.sub(r"[^A-Z \-.]", "", plain)))
+
+
+def _same_people(
+    people: Mapping[str, frozenset[str]], listed: Sequence[frozenset[str]]
+) -> list[tuple[str, int]]:
+    """(person, place in the list), by the words in common; none if there are other numbers."""
+    if len(people) != len(listed):
+        return []
+    pairs = [
+        (len(has & words), one, n) for one, has in people.items() for n, words in enumerate(listed)
+    ]
+    found: dict[str, int] = {}
+    for _, one, place in sorted(pairs, key=lambda pair: -pair[0]):
+        if one not in found and place not in found.values():
+            found[one] = place
+    return list(found.items())
 
 
 def _box(rows: Iterable[list[str]]) -> Counter[Ranking]:

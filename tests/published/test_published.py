@@ -205,3 +205,42 @@ def test_a_ward_of_several_seats_and_its_stages(tmp_path: Path) -> None:
     dump.write_text(dump.read_text().replace("6.69227", "6.69228"))
     [ward] = sources.scotland(tmp_path, tmp_path)
     assert "Bob has 669,227, published 669,228" in ward.difference(ward.counted())
+
+
+def test_wards_and_the_stages_that_councils_published(tmp_path: Path) -> None:
+    ballots = "7 1 2 0\n5 1 3 0\n1 1 0\n4 2 0\n6 3 0\n0\n"
+    for name, people in (
+        ("north", "Ann O'DEA (Lab)\nBob McKAY (C)\nZoë FRY (SNP)"),
+        ("south", "Dee A\nEva B\nFlo C"),
+    ):
+        (tmp_path / f"{name}.blt").write_text(f"3 2\n{ballots}{people}\nWard\n")
+    stages = (
+        # Surname, first names, (transfers, votes) by stage; the order is another one.
+        ("Fry", "Zoe", (("0", "6.00000"), ("1.92305", "7.92000"), ("0", "7.92000"))),
+        ("McKay", "Bob James", (("0", "4"), ("2.69227", "6.69227"), ("-6.69227", "0"))),
+        ("O'Dea", "Ann", (("0", "13.00000"), ("-5.00000", "8.00000"), ("0", "8"))),
+    )
+    rows = [
+        {
+            "Candidate_Id": surname,
+            "Surname": surname,
+            "Firstname": first,
+            "Count_Number": number,
+            "Transfers": moved,
+            "Total_Votes": votes,
+        }
+        for surname, first, counts in stages
+        for number, (moved, votes) in enumerate(counts, 1)
+    ]
+    ward = {"countInfo": {"Constituency_Name": "North"}, "countGroup": rows}
+    file = tmp_path / "council" / "S1" / "ResultsJson.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"Constituency": ward}))
+    [found] = sources.councils(tmp_path, tmp_path)
+    assert (found.name, found.rules["seats"]) == ("council: North", 2)
+    assert found.difference(found.counted()) == ""
+    file.write_text(file.read_text().replace("1.92305", "1.92304"))
+    [found] = sources.councils(tmp_path, tmp_path)
+    assert "Zoë FRY (SNP) has 792,305, published 792,304" in found.difference(found.counted())
+    file.write_text(file.read_text().replace("7.92000", "9.92000"))
+    assert list(sources.councils(tmp_path, tmp_path)) == []
