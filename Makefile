@@ -101,7 +101,7 @@ adopt: setup ## adoptions of 200,000 votes from each old schema, killed during t
 	@ADOPT_VOTES=200000 $(BIN)/python -m pytest tests/integration/test_adopt.py -k is_the_old_one -s $(PYTEST_ARGS)
 
 installs: setup ## the wheel with each of its extras, in empty environments, with their sizes
-	@INSTALLS="cli bridge worker gateway tally parquet local dev" \
+	@INSTALLS="cli bridge worker gateway tally parquet pictures local dev" \
 	  $(BIN)/python -m pytest tests/integration/test_installs.py -s $(PYTEST_ARGS)
 
 brokers: setup ## a count on three Kafka brokers, each killed once (BROKERS_VOTES=n)
@@ -149,7 +149,7 @@ lock: ## rebuild the locks of pyproject.toml and of the tests' reference tools (
 	  tests/oracle/merkle.in -o tests/oracle/merkle.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --constraint requirements.lock \
-	  $(addprefix --extra ,bridge gateway parquet tally worker) pyproject.toml docker/requirements.in \
+	  $(addprefix --extra ,bridge gateway parquet pictures tally worker) pyproject.toml docker/requirements.in \
 	  -o docker/requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \

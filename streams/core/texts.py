@@ -29,3 +29,17 @@ def is_plain(text: str, *, joiners: bool = False, lines: bool = False) -> bool:
         or (lines and c in "\n\r\t")
         for c in text
     )
+
+
+def seen_of(text: str) -> str:
+    """What a reader sees of a text, in one line: hidden characters are left out.
+
+    Characters that no XML document may hold (U+FFFE, U+FFFF) are left out too.
+    """
+    kept = []
+    for c in text:
+        if c in _JOINERS or (unicodedata.category(c) not in _HIDDEN and c not in "\ufffe\uffff"):
+            kept.append(c)
+        elif c.isspace():
+            kept.append(" ")
+    return "".join(kept)

@@ -75,3 +75,7 @@ class TrustedProxies:
         """Whether the client uses TLS, to the gateway or to a trusted proxy."""
         forwarded = request.headers.get("x-forwarded-proto", "")
         return request.url.scheme == "https" or (self.count > 0 and forwarded == "https")
+
+    def base_of(self, request: AnyRequest) -> str:
+        """The address of the gateway as the client wrote it, without a path."""
+        return f"{'https' if self.is_https(request) else 'http'}://{request.url.netloc}"

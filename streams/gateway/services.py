@@ -196,13 +196,13 @@ def handlers_and_calls(
             *proof_handlers(receipts=receipts, store=reads, config=config.proof),
             *result_handlers(store=reads, polls=shown, zone=zone),
             *election_handlers(store=reads),
-            *contest_handlers(results=results),
+            *contest_handlers(results=results, store=reads),
             *live_handlers(subscriptions=subscriptions),
             *poll_handlers(polls=shown, cards=Cards(shown), views=views),
             *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),
             *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
             *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
-            *page_handlers(results, config.http.languages_dir),
+            *page_handlers(results, proxies, config.http.languages_dir),
         ],
         [
             *official_vote_calls(

@@ -137,7 +137,7 @@ def _values_of(handler: HTTPRouteHandler) -> Iterator[tuple[str, str]]:
         yield from (("page", path) for path in PAGES if _PARAMETER.search(path))
         return
     [method] = map(str, handler.http_methods)
-    place = f"{method} {' or '.join(sorted(handler.paths, key=len))}"
+    place = f"{method} {' or '.join(sorted(handler.paths, key=lambda path: (len(path), path)))}"
     in_path = sorted({value for path in handler.paths for value in _PARAMETER.findall(path)})
     names = _signature(handler) - {value.partition(":")[0] for value in in_path}
     yield from ((place, value) for value in (*in_path, *sorted(names - {"data"})))

@@ -36,6 +36,7 @@ _NOTHING: Final = Rule("ignored", "streams.gateway.http_server.listening")
 
 HTTP: Final[dict[str, Rule]] = {
     "GET /v2/contests kind": Rule("word", FRAMEWORK),
+    "lang": Rule("word", FRAMEWORK),
     "GET /law/{contest:str} contest:str": _PAGE,
     "GET /election/{election:str} election:str": _PAGE,
     "receipt:str": Rule("secret", "streams.intake.receipts.Receipts.open"),

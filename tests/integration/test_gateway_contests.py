@@ -6,11 +6,13 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
+from pyarrow import parquet
 
 from streams.devstack import Stack
 from streams.load.programs import child_environment, gateway
@@ -111,6 +113,15 @@ async def what_others_need(client: Client) -> None:
         text = await page.text()
         assert '<meta property="og:title" content="Second">' in text
         assert "7 votes; oui: leading with 100.0 %" in text
+        picture = f"{client.base}/v2/contests/L2.png"
+        assert f'<meta property="og:image" content="{picture}">' in text
+    async with client.session.get(picture) as png:
+        assert (png.headers["Content-Type"], (await png.read())[:4]) == ("image/png", b"\x89PNG")
+    async with client.session.get(f"{client.base}/v2/contests/L2/timeline.svg?lang=fr") as svg:
+        assert "Aucun vote pour l'instant" in unescape(await svg.text())
+    _, steps = await client.get("/v2/contests/L2/timeline")
+    assert (steps["contest"], steps["points"]) == ("L2", [])
+    async with client.session.get(f"{client.base}/law/L2") as page:
         assert page.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
     async with client.session.get(f"{client.base}/embed/L2") as page:
         assert page.headers["Content-Security-Policy"].endswith(
@@ -133,6 +144,10 @@ async def an_election(client: Client) -> None:
             ("South", "3", "2"),
         ]
         assert rows[0]["name"] == "Ada =1+1"
+    url = f"{client.base}/v2/contests/election:7.parquet"
+    async with client.session.get(url) as answer:
+        table = parquet.read_table(io.BytesIO(await answer.read()))
+    assert [row["votes"] for row in table.to_pylist()] == [4, 0, 2]
 
 
 async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:

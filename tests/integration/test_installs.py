@@ -101,6 +101,12 @@ INSTALLS: Final = {
         missing=frozenset({*APART, *CALCULATING, "rebuild", *PROCESSES}),
         absent=HEAVY - {"pyarrow"},
     ),
+    "pictures": Install(
+        extras="pictures",
+        commands=("python -c 'import resvg_py'",),
+        missing=frozenset({*APART, *CALCULATING, "rebuild", *PROCESSES}),
+        absent=HEAVY,
+    ),
     "local": Install(
         extras="",
         local=True,

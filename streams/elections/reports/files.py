@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -114,7 +114,21 @@ def _csv(result: ElectionResult, _: ReportWords) -> bytes:
     return lines.getvalue().encode()
 
 
-def _parquet(result: ElectionResult, _: ReportWords) -> bytes:
+def parquet_of(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    types: Callable[[Any], Mapping[str, Any]],
+) -> bytes:
+    """A Parquet file of rows.
+
+    Args:
+        rows: with a value, or None, for each column.
+        columns: name -> what the column holds.
+        types: gives, from the library, the types of columns that do not hold whole numbers.
+
+    Raises:
+        ReportRefused: the library is not installed.
+    """
     try:
         import pyarrow  # noqa: PLC0415 - slow to load, and not always installed
         from pyarrow import parquet  # noqa: PLC0415
@@ -122,36 +136,43 @@ def _parquet(result: ElectionResult, _: ReportWords) -> bytes:
         raise ReportRefused(
             "Parquet files need a package that is not installed", todo="Install scrutin[parquet]"
         ) from error
-    found = list(rows(result))
-    places = max((seat.count.places for seat in result.seats), default=0)
-    number = pyarrow.decimal128(38, places) if places else pyarrow.int64()
-    types = {"final": pyarrow.bool_()}
-    types |= dict.fromkeys(
-        ("election_name", "region_name", "candidate_name", "party_code", "status"),
-        pyarrow.string(),
-    )
-    types |= dict.fromkeys(
-        ("votes", "transferred", "quota", "active", "exhausted", "blank"), number
-    )
+    known = types(pyarrow)
     schema = pyarrow.schema(
         [
             pyarrow.field(
-                name, types.get(name, pyarrow.int64()), metadata={"description": description}
+                name, known.get(name, pyarrow.int64()), metadata={"description": description}
             )
-            for name, description in COLUMNS.items()
+            for name, description in columns.items()
         ]
     )
+    written = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema), written)
+    return written.getvalue()
+
+
+def _parquet(result: ElectionResult, _: ReportWords) -> bytes:
+    places = max((seat.count.places for seat in result.seats), default=0)
+    numbers = ("votes", "transferred", "quota", "active", "exhausted", "blank")
+    texts = ("election_name", "region_name", "candidate_name", "party_code", "status")
+
+    def types(arrow: Any) -> dict[str, Any]:
+        number = arrow.decimal128(38, places) if places else arrow.int64()
+        return {
+            "final": arrow.bool_(),
+            **dict.fromkeys(texts, arrow.string()),
+            **dict.fromkeys(numbers, number),
+        }
+
+    found = list(rows(result))
     if places:
         found = [
             {
-                name: Decimal(value) if types.get(name) == number and value is not None else value
+                name: Decimal(value) if name in numbers and value is not None else value
                 for name, value in row.items()
             }
             for row in found
         ]
-    written = io.BytesIO()
-    parquet.write_table(pyarrow.Table.from_pylist(found, schema), written)
-    return written.getvalue()
+    return parquet_of(found, COLUMNS, types)
 
 
 def _blt(result: ElectionResult, words: ReportWords) -> bytes:

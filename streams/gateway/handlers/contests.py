@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import MediaType, Request, Response, get, websocket
 from litestar.connection import WebSocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
 from litestar.response import Stream
 
 from streams.elections.contest_result import ContestPhase, ContestResult, ContestSummary
 from streams.gateway.handlers.live import event_stream, send_all, serve
 from streams.gateway.handlers.results import ContestId
 from streams.gateway.problems import Problem
-from streams.gateway.shared_results import MAX_LISTED, ResultMessage, SharedResult, SharedResults
-from streams.inspect.export import inert
-
-CSV: Final = ".csv"
-TABLE: Final = "text/csv"
-SCHEMA: Final = msgspec.json.schema(ContestResult)
-COLUMNS: Final = (
-    *("contest_id", "phase", "region_id", "region", "choice_id", "name", "party", "votes", "share"),
-    *("leading", "elected", "updated_at"),
+from streams.gateway.result_files import (
+    MEDIA_TYPES,
+    ResultFiles,
+    ResultForm,
+    by_first_choice,
+    wanted_form,
 )
+from streams.gateway.shared_results import MAX_LISTED, ResultMessage, SharedResult, SharedResults
+from streams.gateway.store import Store, Timeline
+
+SCHEMA: Final = msgspec.json.schema(ContestResult)
+TIMELINE: Final = "/v2/contests/{contest:str}/timeline"
 _SMALL: Final = 1024
 """Bytes of a body that is not worth compressing."""
 _REVALIDATE: Final = "public, max-age=0, must-revalidate"
 _FINAL: Final = "public, max-age=60"
 
 
-def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
-    """The handlers."""
+def contest_handlers(
+    *, results: SharedResults, store: Store
+) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
+    """The handlers.
+
+    Args:
+        results: of contests.
+        store: for readers.
+    """
+    result_files = ResultFiles()
 
     async def published(contest: str) -> SharedResult:
         found = await results.get(contest)
@@ -50,34 +60,59 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         summary="The result of one contest, of any kind",
         description="One form for laws, polls and elections. Nobody is `elected` before the phase "
         "is `final`. All figures are of one moment, `read_at`; `position` says up to where in the "
-        "log they count. With `Accept: text/csv`, or `.csv` after the id, a table of the choices.",
+        "log they count. `Accept`, or a suffix of the id, chooses JSON, a table of the choices "
+        "(`.csv`, `.parquet`) or a picture (`.svg`, `.png`) with words in `lang`.",
         responses={200: ResponseSpec(ContestResult, description="The result")},
     )
     async def contest_result(
-        contest: ContestId, request: Request[Any, Any, Any]
+        contest: ContestId, request: Request[Any, Any, Any], lang: Literal["en", "fr"] = "en"
     ) -> Response[bytes | None]:
-        as_table = request.headers.get("accept", "").startswith(TABLE)
-        if contest.endswith(CSV):
-            contest, as_table = contest.removesuffix(CSV), True
+        contest, form = wanted_form(contest, request.headers.get("accept", ""))
         found = await published(contest)
-        tag = f'W/"{found.tag}{CSV if as_table else ""}"'
-        final = found.result.phase == ContestPhase.FINAL
-        headers = {
-            "ETag": tag,
-            "Cache-Control": _FINAL if final else _REVALIDATE,
-            "Vary": "Accept, Accept-Encoding",
-        }
-        if tag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
+        ending = "" if form is ResultForm.JSON else f".{form}.{lang}"
+        tag = f'W/"{found.tag}{ending}"'
+        headers = _headers(tag, found)
+        if _has(request, tag):
             return Response(None, status_code=304, headers=headers)
-        if as_table:
-            headers["Content-Disposition"] = "attachment; filename=result.csv"
-            return Response(table_of(found.result).encode(), headers=headers, media_type=TABLE)
+        if form is not ResultForm.JSON:
+            file = await result_files.result(found.result, form, lang)
+            headers |= file.headers("result")
+            return Response(file.content, headers=headers, media_type=MEDIA_TYPES[form])
         body = found.body
         encodings = request.headers.get("accept-encoding", "")
         if len(body) > _SMALL and "gzip" in encodings:
             headers["Content-Encoding"] = "gzip"
             body = found.zipped
         return Response(body, headers=headers, media_type=MediaType.JSON)
+
+    @get(
+        [TIMELINE, *(f"{TIMELINE}.{form}" for form in ResultForm)],
+        tags=["contests"],
+        summary="Votes over time of one contest",
+        description="Votes counted, by the time when the bridge received them, in at most 500 "
+        "steps of `step_s` seconds at least; a ranking is under its first choice. `Accept`, or "
+        "the suffix, chooses the form, as for the result.",
+        responses={200: ResponseSpec(Timeline, description="The steps that have votes")},
+    )
+    async def timeline(
+        contest: ContestId,
+        request: Request[Any, Any, Any],
+        step_s: Annotated[int | None, Parameter(ge=1, le=31_536_000)] = None,
+        lang: Literal["en", "fr"] = "en",
+    ) -> Response[bytes | None]:
+        _, form = wanted_form(request.url.path, request.headers.get("accept", ""))
+        found = await published(contest)
+        steps = by_first_choice(await store.timeline(contest, since=None, step_s=step_s))
+        content = msgspec.json.encode(steps)
+        digest = hashlib.sha256(content + found.tag.encode()).hexdigest()[:32]
+        headers = _headers(f'W/"{digest}.{form}.{lang}"', found)
+        if _has(request, headers["ETag"]):
+            return Response(None, status_code=304, headers=headers)
+        if form is not ResultForm.JSON:
+            file = await result_files.timeline(found.result, steps, form, lang)
+            headers |= file.headers("timeline")
+            content = file.content
+        return Response(content, headers=headers, media_type=MEDIA_TYPES[form])
 
     @get(
         "/schema/contest-result.json",
@@ -117,25 +152,20 @@ def contest_handlers(*, results: SharedResults) -> list[HTTPRouteHandler | Webso
         tag = socket.query_params.get("tag", "")
         await serve(socket, send_all(socket, _frames(results.watch(contest, tag))))
 
-    return [contest_result, contests, schema, events, socket]
+    return [contest_result, timeline, contests, schema, events, socket]
 
 
-def table_of(result: ContestResult) -> str:
-    """The choices of every seat, or of the contest, as CSV."""
-    text = io.StringIO()
-    write = csv.writer(text, lineterminator="\n").writerow
-    write(COLUMNS)
-    updated = result.updated_at.isoformat() if result.updated_at else ""
-    seats = [(seat.region_id, seat.region, seat.choices) for seat in result.seats.values()]
-    for region_id, region, choices in seats or [(None, None, result.choices)]:
-        for one in choices:
-            share = "" if one.share is None else one.share
-            row = (
-                *(result.id, result.phase, region_id, region, one.id, one.name, one.party),
-                *(one.votes, share, one.leading, one.elected, updated),
-            )
-            write([inert("", each) if isinstance(each, str) else each for each in row])
-    return text.getvalue()
+def _headers(tag: str, found: SharedResult) -> dict[str, str]:
+    final = found.result.phase == ContestPhase.FINAL
+    return {
+        "ETag": tag,
+        "Cache-Control": _FINAL if final else _REVALIDATE,
+        "Vary": "Accept, Accept-Encoding",
+    }
+
+
+def _has(request: Request[Any, Any, Any], tag: str) -> bool:
+    return tag in (each.strip() for each in request.headers.get("if-none-match", "").split(","))
 
 
 async def _events(messages: AsyncGenerator[ResultMessage, None]) -> AsyncGenerator[bytes, None]:

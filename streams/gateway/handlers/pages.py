@@ -14,6 +14,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 from litestar import Response, get
@@ -21,9 +22,11 @@ from litestar.handlers import HTTPRouteHandler
 
 from streams.core.keys import ELECTION_PREFIX, is_contest_name
 from streams.elections.contest_result import ContestResult
+from streams.elections.reports.drawings import HEIGHT, WIDTH
 from streams.errors import ScrutinError, SettingsError
-from streams.gateway.client_address import AnyRequest
+from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem
+from streams.gateway.result_files import pictures_installed
 from streams.gateway.shared_results import SharedResults
 
 _TYPES: Final = {
@@ -130,11 +133,14 @@ def _own_policy(content: bytes) -> dict[str, str]:
     return {"Content-Security-Policy": f"default-src 'none'; {rules}; base-uri 'none'"}
 
 
-def page_handlers(results: SharedResults, languages_dir: str = "") -> list[HTTPRouteHandler]:
+def page_handlers(
+    results: SharedResults, proxies: TrustedProxies, languages_dir: str = ""
+) -> list[HTTPRouteHandler]:
     """The handlers.
 
     Args:
         results: name the pages of contests.
+        proxies: in front of the gateway.
         languages_dir: folder with further languages; empty: none.
     """
     further = Path(languages_dir) if languages_dir else None
@@ -155,7 +161,7 @@ def page_handlers(results: SharedResults, languages_dir: str = "") -> list[HTTPR
         plain = static["index.html"]
         if found is None:
             return _send(request, plain)
-        about = about_of(found.result)
+        about = about_of(found.result, proxies.base_of(request))
         return _send(request, _file(plain.content.replace(_NO_TITLE, about), plain.media_type))
 
     @get("/law/{contest:str}", include_in_schema=False)
@@ -175,8 +181,14 @@ def page_handlers(results: SharedResults, languages_dir: str = "") -> list[HTTPR
     return [page, law_page, election_page, file]
 
 
-def about_of(result: ContestResult) -> bytes:
-    """Title and description of a contest's page, for search engines and previews of links."""
+def about_of(result: ContestResult, base: str) -> bytes:
+    """Title, description and picture of a contest's page, for search engines and previews of links.
+
+    Args:
+        result: of the contest.
+        base: the gateway's address: previews need a whole address of the picture.
+    """
+    file = f"{base}/v2/contests/{quote(result.id, safe='')}"
     title = result.title or result.id
     ahead = [one for one in result.choices if one.leading or one.elected]
     about = f"{result.total_votes:,} votes"
@@ -184,8 +196,12 @@ def about_of(result: ContestResult) -> bytes:
         word = "elected" if ahead[0].elected else "leading"
         about += f"; {ahead[0].name}: {word} with {100 * ahead[0].share:.1f} %"
     fields = {"title": title, "description": about, "type": "website", "site_name": "Scrutin"}
+    if pictures_installed():
+        fields |= {"image": f"{file}.png", "image:width": str(WIDTH), "image:height": str(HEIGHT)}
     lines = [f"<title>{escape(title)} · Scrutin</title>"]
     lines += [f'<meta property="og:{name}" content="{escape(v)}">' for name, v in fields.items()]
+    if pictures_installed():
+        lines.append('<meta name="twitter:card" content="summary_large_image">')
     return "\n".join(lines).encode()
 
 
