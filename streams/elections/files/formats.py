@@ -12,6 +12,7 @@ from streams.elections.files.blt import BltFile
 from streams.elections.files.cvr import DominionFile, NistFile
 from streams.elections.files.hart import HartFile
 from streams.elections.files.items import BallotFile, FileRefused
+from streams.elections.files.members import sorted_names
 from streams.elections.files.preflib import PrefLibFile
 from streams.elections.files.tables import CsvFile
 
@@ -94,8 +95,8 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file; of a folder: of names and digests of its files."""
     whole = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(path.iterdir()):
-            whole.update(f"{file.name}\0{digest_of(file)}\n".encode())
+        for name in sorted_names(path):
+            whole.update(f"{name}\0{digest_of(path / name)}\n".encode(errors="surrogateescape"))
     else:
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK_BYTES):

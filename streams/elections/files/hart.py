@@ -1,35 +1,37 @@
 """Cast-vote records of Hart's form: an XML file for each ballot, in a ZIP archive or a folder.
 
 An option's value has a digit for each rank, 1 where it is marked: `0100` is the second rank.
+Signatures of records and files that are no XML are comments.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
 from streams.elections.files.items import FileLayout, FileRefused, Marks, NoBallot
+from streams.elections.files.members import BadArchive, read_archive, read_folder
 from streams.elections.files.records import RecordFile, choose
 
-MAX_RECORD_BYTES: Final = 1 << 20
 _NOT_HERE: Final = (b"<!DOCTYPE", b"\0")
 """A document type, whose entities could grow without bound, also in UTF-16; no record has one."""
+_Member = tuple[str, bytes | NoBallot]
+_Option = tuple[str, str, str]
+"""(id, name, value)."""
 
 
 @dataclass(frozen=True)
-class HartFile(RecordFile[bytes]):
+class HartFile(RecordFile[_Member]):
     """One archive or folder of records."""
 
     def _contest(self) -> tuple[str, FileLayout]:
         contests: dict[str, str] = {}
         names: dict[str, dict[str, str]] = {}
-        for raw in _records(self.path):
+        for _, member in self._records():
             try:
-                found = list(_contests(raw))
+                found = list(_contests(member))
             except NoBallot:
                 continue
             for contest, name, options in found:
@@ -40,63 +42,66 @@ class HartFile(RecordFile[bytes]):
         chosen = choose(contests, self.contest, self.path)
         return chosen, FileLayout({key: name or "write-in" for key, name in names[chosen].items()})
 
-    def _records(self) -> Iterator[tuple[int, bytes]]:
-        return enumerate(_records(self.path), 1)
+    def _records(self) -> Iterator[tuple[int, _Member]]:
+        read = read_folder if self.path.is_dir() else read_archive
+        try:
+            yield from enumerate(read(self.path), 1)
+        except (OSError, BadArchive) as fault:
+            raise FileRefused(
+                f"The records cannot be read: {fault}",
+                where={"file": self.path},
+                todo="Name a ZIP archive or a folder of XML files",
+            ) from fault
 
-    def _marks(self, record: bytes, contest: str, _: Mapping[str, str]) -> Marks | None:
-        found = [options for name, _, options in _contests(record) if name == contest]
-        return _marks(found[0]) if found else None
-
-
-def _records(path: Path) -> Iterator[bytes]:
-    """Content of each XML file, cut to one byte more than a record may have."""
-    try:
-        if path.is_dir():
-            for file in sorted(path.iterdir()):
-                if _is_record(file.name):
-                    with file.open("rb") as stream:
-                        yield stream.read(MAX_RECORD_BYTES + 1)
-            return
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if _is_record(name):
-                    with archive.open(name) as member:
-                        yield member.read(MAX_RECORD_BYTES + 1)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as fault:
-        raise FileRefused(
-            f"The records cannot be read: {fault}",
-            where={"file": path},
-            todo="Name a ZIP archive or a folder of XML files",
-        ) from fault
+    def _marks(self, record: _Member, contest: str, _: Mapping[str, str]) -> Marks | None:
+        try:
+            found = [options for name, _, options in _contests(record) if name == contest]
+            return _marks(found[0]) if found else None
+        except NoBallot as fault:
+            raise NoBallot(f"{record[0][:200]}: {fault}") from fault
 
 
-def _is_record(name: str) -> bool:
-    return name.lower().endswith(".xml") and not name.lower().endswith(".sig.xml")
-
-
-def _contests(raw: bytes) -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:
-    """(id, name, options as (id, name, value)) of each contest."""
-    if len(raw) > MAX_RECORD_BYTES or any(each in raw for each in _NOT_HERE):
-        raise NoBallot(
-            f"longer than {MAX_RECORD_BYTES:,} bytes, or with a document type or not in UTF-8"
-        )
+def _contests(member: _Member) -> Iterator[tuple[str, str, list[_Option]]]:
+    """(id, name, options) of each contest; nothing for a file that is no record."""
+    file, raw = member
+    if isinstance(raw, NoBallot):
+        raise raw
+    if not file.lower().endswith(".xml") or file.lower().endswith(".sig.xml"):
+        return
+    if any(each in raw for each in _NOT_HERE):
+        raise NoBallot("with a document type or not in UTF-8")
     try:
         root = ElementTree.fromstring(raw)  # noqa: S314 - without a document type
     except (ElementTree.ParseError, ValueError, LookupError) as fault:
         raise NoBallot(f"no XML: {fault}") from fault
-    for contest in root.iterfind("{*}Contests/{*}Contest"):
+    for contest in _below(root, "Contests", "Contest"):
+        texts = _texts(contest)
         options = [
-            (_text(one, "Id"), _text(one, "Name"), _text(one, "Value"))
-            for one in contest.iterfind("{*}Options/{*}Option")
+            (one.get("Id", ""), one.get("Name", ""), one.get("Value", ""))
+            for one in map(_texts, _below(contest, "Options", "Option"))
         ]
-        yield _text(contest, "Id"), _text(contest, "Name"), options
+        yield texts.get("Id", ""), texts.get("Name", ""), options
 
 
-def _text(parent: ElementTree.Element, name: str) -> str:
-    return (parent.findtext(f"{{*}}{name}") or "").strip()
+def _below(parent: ElementTree.Element, group: str, name: str) -> Iterator[ElementTree.Element]:
+    """The elements of that name in the groups. `iterfind` takes far longer to pass namespaces."""
+    for part in parent:
+        if _plain(part.tag) == group:
+            for element in part:
+                if _plain(element.tag) == name:
+                    yield element
 
 
-def _marks(options: list[tuple[str, str, str]]) -> Marks:
+def _texts(parent: ElementTree.Element) -> dict[str, str]:
+    """Texts of the children by name; the first of a name counts."""
+    return {_plain(child.tag): (child.text or "").strip() for child in reversed(parent)}
+
+
+def _plain(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _marks(options: list[_Option]) -> Marks:
     length = max((len(value) for _, _, value in options), default=0)
     if any(set(value) - {"0", "1"} for _, _, value in options):
         raise NoBallot("a value has digits other than 0 and 1")

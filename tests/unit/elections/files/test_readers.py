@@ -284,8 +284,17 @@ def test_hart_reads_a_digit_for_each_rank(tmp_path: Path, zipped: bool) -> None:
     reader = open_ballots(path, contest="k1")
     assert reader.layout().names == {"ann": "Ann", "bob": "Bob"}
     items = list(reader.items())
-    assert ballots_of(items) == [(1, (("ann", "bob"), (), ("bob",)), 1), (2, (), 1)]
-    assert (items[2], sorted(refused_of(items))) == (Comment(3), [4, 5, 6])
+    assert len(items) == len(files)
+    # By name in a folder, in the order of its directory in an archive.
+    rows = {name: row for row, name in enumerate(files if zipped else sorted(files), 1)}
+    assert ballots_of(items) == [
+        (rows["1.xml"], (("ann", "bob"), (), ("bob",)), 1),
+        (rows["2.xml"], (), 1),
+    ]
+    assert {Comment(rows["3.xml"]), Comment(rows["1.sig.xml"])} <= set(items)
+    refused = refused_of(items)
+    assert sorted(refused) == sorted(rows[name] for name in ("4.xml", "5.xml", "6.xml"))
+    assert refused[rows["6.xml"]].startswith("6.xml: no XML")
     assert len(digest_of(path)) == 64
 
 
@@ -310,38 +319,106 @@ def test_what_is_written_as_blt_is_read_the_same(
 
 @given(st.binary(max_size=300), st.sampled_from(BallotFormat))
 def test_any_bytes_are_accounted_for_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, raw: bytes, form: str
+    tmp_path_factory: pytest.TempPathFactory, raw: bytes, form: BallotFormat
 ) -> None:
-    _accounted(tmp_path_factory.mktemp("bytes") / "file", raw, form)
-
-
-@given(
-    st.sampled_from([("blt", BLT), ("preflib", PREFLIB), ("csv", CSV)]),
-    st.integers(0, 200),
-    st.binary(max_size=5),
-)
-def test_a_damaged_file_is_accounted_for_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, file: tuple[str, str], at: int, put: bytes
-) -> None:
-    form, text = file
-    raw = text.encode()
-    damaged = raw[:at] + put + raw[at + len(put) :]
-    _accounted(tmp_path_factory.mktemp("damaged") / "file", damaged, form)
-
-
-def _accounted(path: Path, raw: bytes, form: BallotFormat) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "file"
     path.write_bytes(raw)
+    _accounted(path, form, _lines(raw) if form in _BY_LINE else None)
+
+
+_BY_LINE = {BallotFormat.BLT: BLT, BallotFormat.PREFLIB: PREFLIB, BallotFormat.CSV: CSV}
+
+
+@given(st.sampled_from(sorted(_BY_LINE)), st.integers(0, 200), st.binary(max_size=5))
+def test_a_damaged_file_is_accounted_for_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, form: BallotFormat, at: int, put: bytes
+) -> None:
+    raw = _BY_LINE[form].encode()
+    damaged = raw[:at] + put + raw[at + len(put) :]
+    path = tmp_path_factory.mktemp("damaged") / "file"
+    path.write_bytes(damaged)
+    _accounted(path, form, _lines(damaged))
+
+
+Damage = dict[int, tuple[int, bytes]]
+"""Record -> (where in it, the bytes that take the place of others)."""
+damages = st.dictionaries(
+    st.integers(0, 5), st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=4)), max_size=4
+)
+
+
+@given(st.sampled_from([BallotFormat.NIST, BallotFormat.DOMINION]), damages)
+def test_damaged_records_are_accounted_for_or_the_file_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, form: BallotFormat, damage: Damage
+) -> None:
+    """A record that is JSON is a ballot, a comment or refused; one that is not ends the file."""
+    name, write = WRITERS[form]
+    path = tmp_path_factory.mktemp("records") / name
+    write(path, 6)
+    head, *records, tail = path.read_bytes().split(b"\n")
+    records = [*records, tail.removesuffix(b"]}")]
+    damaged = _damaged([record.removesuffix(b",") for record in records], damage)
+    path.write_bytes(head + b",".join(damaged) + b"]}")
+    _accounted(path, form, _json_records(damaged))
+
+
+def _json_records(records: list[bytes]) -> int | None:
     try:
-        reader = open_ballots(path, BallotFormat(form))
+        return sum(len(json.loads(b"[" + record + b"]")) for record in records)
+    except ValueError:
+        return None
+
+
+@given(damages, st.booleans())
+def test_damaged_members_are_accounted_for(
+    tmp_path_factory: pytest.TempPathFactory, damage: Damage, zipped: bool
+) -> None:
+    """Whatever a member holds, each of them is one ballot, comment or refusal."""
+    path = tmp_path_factory.mktemp("members") / "ward.zip"
+    WRITERS[BallotFormat.HART][1](path, 6)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        damaged = _damaged([archive.read(name) for name in names], damage)
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, raw in zip(names, damaged, strict=True):
+                archive.writestr(name, raw)
+    else:
+        path.unlink()
+        path.mkdir()
+        for name, raw in zip(names, damaged, strict=True):
+            (path / name).write_bytes(raw)
+    _accounted(path, BallotFormat.HART, len(names))
+
+
+def _damaged(records: list[bytes], damage: Damage) -> list[bytes]:
+    for row, (place, put) in damage.items():
+        raw = records[row]
+        at = place % len(raw)
+        records[row] = raw[:at] + put + raw[at + len(put) :]
+    return records
+
+
+def _lines(raw: bytes) -> int:
+    return len(raw.split(b"\n")) - raw.endswith(b"\n") - (raw == b"")
+
+
+def _accounted(path: Path, form: BallotFormat, lines: int | None) -> None:
+    """Each line is one item, unless the file is refused as a whole."""
+    rows = []
+    account = LineAccount()
+    try:
+        reader = open_ballots(path, form)
         reader.layout()
-        account = LineAccount()
         for item in reader.items():
             account.add(item)
+            rows.append(item.row)
     except FileRefused:
         return
     assert account.lines == account.ballot_lines + account.comments + account.refused
-    if form in {"blt", "preflib", "csv"}:
-        assert account.lines == len(raw.split(b"\n")) - raw.endswith(b"\n") - (raw == b"")
+    assert rows == list(range(1, account.lines + 1))
+    if lines is not None:
+        assert account.lines == lines
 
 
 @pytest.mark.parametrize("form", BallotFormat)
