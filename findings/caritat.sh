@@ -2,8 +2,8 @@
 # What caritat 0.0.4 does with the number of ballots that its README passes to addBallot.
 # Needs Node.js and npm. Exit 1: it behaves otherwise than is written here.
 set -euo pipefail
-folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
-cd "$folder"; npm init -y >/dev/null; npm install --silent --no-audit --no-fund caritat@0.0.4 >/dev/null
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
+npm init -y >/dev/null; npm install --silent --no-audit --no-fund caritat@0.0.4 >/dev/null
 timeout 20 node - <<'JS'
 const { Election, plurality } = require('caritat');
 const election = new Election({ candidates: ['A', 'B'] });

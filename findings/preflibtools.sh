@@ -2,7 +2,7 @@
 # What preflibtools 2.0.33 does with an order that occurs in two lines of a file.
 # Needs Python with venv and a package index. Exit 1: it behaves otherwise than is written here.
 set -euo pipefail
-folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 python3 -m venv "$folder/env"; "$folder/env/bin/pip" install -q preflibtools==2.0.33
 {
   for field in "FILE NAME: t.toi" "TITLE: t" "DESCRIPTION: t" "DATA TYPE: toi" "MODIFICATION TYPE: original" \

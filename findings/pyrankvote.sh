@@ -3,7 +3,7 @@
 # candidate who withdrew.
 # Needs Python with venv and a package index. Exit 1: it behaves otherwise than is written here.
 set -euo pipefail
-folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 python3 -m venv "$folder/env"; "$folder/env/bin/pip" install -q pyrankvote==2.0.6
 "$folder/env/bin/python" - <<'PY'
 import random

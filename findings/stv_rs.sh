@@ -3,7 +3,7 @@
 # Needs Rust with cargo and a package index; compiling takes minutes. Exit 1: it behaves otherwise
 # than is written here.
 set -euo pipefail
-folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 cargo install -q stv-rs --version 0.5.1 --locked --debug --root "${STV_RS_ROOT:-$folder}"
 STV_RS="${STV_RS_ROOT:-$folder}/bin/stv-rs"
 tail='0

@@ -3,7 +3,7 @@
 # candidate and an order that is given twice.
 # Needs Python 3.11 with venv and a package index. Exit 1: it behaves otherwise than is written here.
 set -euo pipefail
-folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 python3 -m venv "$folder/env"; "$folder/env/bin/pip" install -q votekit==3.5.0
 "$folder/env/bin/python" - <<'PY'
 from votekit import RankBallot, RankProfile
