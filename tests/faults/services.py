@@ -214,6 +214,10 @@ class Rabbit:
         finally:
             await self._api("DELETE", path)
 
+    async def default_type(self, name: str) -> None:
+        """The type of queues that are declared without one."""
+        await self._api("PUT", f"/vhosts/{self._vhost}", {"default_queue_type": name})
+
     @asynccontextmanager
     async def memory_alarm(self) -> AsyncIterator[None]:
         """RabbitMQ believes that it is out of memory: it reads from nobody who publishes."""

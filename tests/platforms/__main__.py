@@ -36,6 +36,7 @@ CHECKS: Final[Mapping[str, str]] = {
         " tests/integration/test_sink_revotes.py tests/integration/test_roles.py"
         " tests/integration/test_mirror.py tests/integration/test_roll.py"
     ),
+    "ends": ".venv/bin/python -m tests.platforms.ends",
     "queue-faults": ".venv/bin/python -m tests.faults --only queue --results build/queues",
 }
 """Name -> command. The demo comes first: it installs what the others need."""
