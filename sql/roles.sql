@@ -56,6 +56,11 @@ BEGIN
     EXECUTE 'GRANT INSERT, UPDATE ON contests, roll_loads, political_parties, regions, elections
         TO scrutin_operator';
     EXECUTE 'GRANT INSERT, UPDATE (written_at) ON control_commands TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, DELETE ON webhooks TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, UPDATE ON webhook_deliveries TO scrutin_operator';
+    -- An address may hold a password of the receiver.
+    EXECUTE 'REVOKE SELECT ON webhooks FROM scrutin_reader';
+    EXECUTE 'REVOKE INSERT, UPDATE ON webhooks FROM scrutin_sink';
     -- Signed checkpoints are added and never changed.
     EXECUTE 'GRANT INSERT ON proof_checkpoints, proof_cosignatures TO scrutin_operator';
     EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,

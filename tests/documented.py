@@ -106,10 +106,16 @@ _STACK = "tests/integration/test_stack.py::"
 _DEMO = "tests/acceptance/test_demo.py::test_every_figure_is_equal_and_nothing_is_left"
 _HELD = "tests/acceptance/test_demo.py::test_held_until_interrupted_and_refused_beside_another"
 
+_WEBHOOKS = "tests/integration/test_gateway_webhooks.py::test_changes_arrive_signed_and_with_one_id"
 ELSEWHERE = {
     "scrutin worker": _PROCESS,
     "scrutin bridge": _PROCESS,
     "scrutin gateway": _PROCESS,
+    "scrutin webhook add URL": _WEBHOOKS,
+    "scrutin webhook add https://news.example/hook --contest election:7 --event final": _WEBHOOKS,
+    "scrutin webhook log": _WEBHOOKS,
+    "scrutin webhook run": _PROCESS,
+    "python -m streams.gateway.webhooks": _PROCESS,
     "scrutin version": "tests/unit/cli/test_processes.py::test_the_version_is_that_of_the_project",
     "make installs": "tests/integration/test_installs.py",
     "SCRUTIN_STAGES=tally faust -A topology worker -l info": _CLI_TALLY,

@@ -48,6 +48,7 @@ GROUPS = {
         "roll": "roll.commands",
         "tally": "tally.commands",
         "guardian": "guardian",
+        "webhook": "webhook",
     },
     "Rehearse and prove": {
         "publish": "publish",

@@ -20,6 +20,7 @@ from streams.gateway.app import create_app
 from streams.gateway.client_address import TrustedProxies
 from streams.gateway.handlers.contests import contest_handlers
 from streams.gateway.handlers.elections import election_handlers
+from streams.gateway.handlers.feeds import feed_handlers
 from streams.gateway.handlers.live import live_handlers
 from streams.gateway.handlers.operators import operator_handlers
 from streams.gateway.handlers.pages import page_handlers
@@ -196,6 +197,7 @@ def handlers_and_calls(
             *proof_handlers(receipts=receipts, store=reads, config=config.proof),
             *result_handlers(store=reads, polls=shown, zone=zone),
             *election_handlers(store=reads),
+            *feed_handlers(store=reads, proxies=proxies),
             *contest_handlers(results=results, store=reads),
             *live_handlers(subscriptions=subscriptions),
             *poll_handlers(polls=shown, cards=Cards(shown), views=views),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+import asyncpg
 import msgspec
 
 from streams.core.keys import is_contest_name
@@ -95,6 +96,22 @@ def place_of(contest: str, checkpoint: Checkpoint, witnesses: int) -> SignedPlac
     )
 
 
+async def read_shown_result(
+    connection: asyncpg.Connection, contest: str, definitions: Definitions
+) -> ContestResult | None:
+    """The result of a contest with the latest checkpoint, as everybody is shown it.
+
+    Raises:
+        ScrutinError: the database is not migrated.
+        ServiceUnavailable: the database does not answer.
+    """
+    result = await read_contest_result(connection, contest, definitions)
+    signed = await shown_checkpoint(connection)
+    if result is None or signed is None:
+        return result
+    return msgspec.structs.replace(result, checkpoint=place_of(contest, *signed))
+
+
 class SharedResults:
     """Results of contests by id.
 
@@ -169,12 +186,9 @@ class SharedResults:
         definitions = await self._definitions.get(None)
         asked_s = time.monotonic()
         async with self._store.connection() as connection:
-            result = await read_contest_result(connection, contest, definitions)
-            signed = await shown_checkpoint(connection)
+            result = await read_shown_result(connection, contest, definitions)
         if result is None:
             return None
-        if signed is not None:
-            result = msgspec.structs.replace(result, checkpoint=place_of(contest, *signed))
         told = msgspec.structs.replace(result, read_at=EPOCH, position=[])
         tag = hashlib.sha256(_encode(told)).hexdigest()[:32]
         new = SharedResult(result, _encode(result), tag, asked_s)

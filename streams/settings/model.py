@@ -171,6 +171,8 @@ class Settings(ServiceSettings):
         tuple[Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9.:*\[\]-]+)$")], ...], NoDecode
     ] = variable("SCRUTIN_EMBED_ORIGINS", default="")
     """Web origins whose pages may show `/embed/CONTEST` in a frame; `*` = all."""
+    webhooks_inside: bool = variable("SCRUTIN_WEBHOOKS_INSIDE", default=False)
+    """Webhooks may go to private addresses and by plain http, for receivers in the same network."""
     languages_dir: str = variable("SCRUTIN_LANGUAGES_DIR", default="")
     """Folder with further languages of the pages, a `language-CODE.js` each."""
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(

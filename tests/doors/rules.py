@@ -309,6 +309,9 @@ COMMANDS: Final[dict[str, Rule]] = {
     "audit checkpoint out": _file("streams.cli.audit.checkpoint"),
     "expected": _file("streams.load.expected.read_expected"),
     "from_expected": _file("streams.load.expected.read_expected"),
+    "webhook add url": Rule("address", "streams.gateway.webhooks.destinations.checked_url"),
+    "webhook add contest": _NAME,
+    **dict.fromkeys(("event", "webhook", "delivery"), _ARGUMENT),
     **dict.fromkeys(("directory", "output", "passphrase_file"), _file(ALL)),
 }
 
@@ -352,6 +355,10 @@ TABLES: Final[dict[str, Rule]] = {
     **dict.fromkeys(
         ("political_parties", "regions", "elections", "candidates"),
         Rule("table", "streams.elections.store.read_definitions"),
+    ),
+    **dict.fromkeys(
+        ("webhooks", "webhook_deliveries"),
+        Rule("table", "streams.gateway.webhooks.destinations.checked_url"),
     ),
     **dict.fromkeys(
         ("election_counts", "election_rounds", "election_seats"),

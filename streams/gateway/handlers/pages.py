@@ -24,6 +24,7 @@ from streams.core.keys import ELECTION_PREFIX, is_contest_name
 from streams.elections.contest_result import ContestResult
 from streams.elections.reports.drawings import HEIGHT, WIDTH
 from streams.errors import ScrutinError, SettingsError
+from streams.gateway.atom import MEDIA_TYPE as FEED
 from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem
 from streams.gateway.result_files import pictures_installed
@@ -188,7 +189,7 @@ def about_of(result: ContestResult, base: str) -> bytes:
         result: of the contest.
         base: the gateway's address: previews need a whole address of the picture.
     """
-    file = f"{base}/v2/contests/{quote(result.id, safe='')}"
+    document = f"/v2/contests/{quote(result.id, safe='')}"
     title = result.title or result.id
     ahead = [one for one in result.choices if one.leading or one.elected]
     about = f"{result.total_votes:,} votes"
@@ -197,9 +198,14 @@ def about_of(result: ContestResult, base: str) -> bytes:
         about += f"; {ahead[0].name}: {word} with {100 * ahead[0].share:.1f} %"
     fields = {"title": title, "description": about, "type": "website", "site_name": "Scrutin"}
     if pictures_installed():
-        fields |= {"image": f"{file}.png", "image:width": str(WIDTH), "image:height": str(HEIGHT)}
+        fields |= {
+            "image": f"{base}{document}.png",
+            "image:width": str(WIDTH),
+            "image:height": str(HEIGHT),
+        }
     lines = [f"<title>{escape(title)} · Scrutin</title>"]
     lines += [f'<meta property="og:{name}" content="{escape(v)}">' for name, v in fields.items()]
+    lines.append(f'<link rel="alternate" type="{FEED}" href="{document}/feed">')
     if pictures_installed():
         lines.append('<meta name="twitter:card" content="summary_large_image">')
     return "\n".join(lines).encode()

@@ -24,6 +24,7 @@ SCRUTIN = Path(sys.executable).with_name("scrutin")
         (["worker", "-l", "debug", "--no-web"], "scrutin: Unknown settings"),
         (["bridge"], "scrutin bridge: Unknown settings"),
         (["gateway"], "scrutin gateway: Unknown settings"),
+        (["webhook", "run"], "scrutin webhooks: Unknown settings"),
     ],
 )
 def test_the_process_reads_its_settings_and_gives_its_exit_code(
