@@ -18,7 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.devstack import Stack
-from tests.bench import endurance, gateway, latency, restore, spread, stage, takeover, throughput
+from tests.bench import (
+    endurance,
+    gateway,
+    latency,
+    recount,
+    restore,
+    spread,
+    stage,
+    takeover,
+    throughput,
+)
 from tests.bench.figure import Figure, Run
 
 FIGURES = {
@@ -33,6 +43,7 @@ FIGURES = {
         spread.LAWS,
         takeover.FIGURE,
         endurance.FIGURE,
+        recount.FIGURE,
         gateway.VOTES,
         gateway.SEEN,
         gateway.SOCKETS,

@@ -48,11 +48,28 @@ def compare(
 ) -> None:
     """Run a full queue and a steady rate with both revisions; print ratios with their spread."""
     out = Console(highlight=False)
+    with tree_of(revision) as other:
+        found = by_turns(
+            out,
+            other,
+            rounds=rounds,
+            votes=votes,
+            rate=rate,
+            seconds=seconds,
+            mixture=not usual,
+        )
+    figures = ratios(found)
+    show(out, revision, figures)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"runs": found, "ratios": figures}, indent=2) + "\n")
+
+
+def by_turns(
+    out: Console, other: Path, *, rounds: int, votes: int, rate: int, seconds: int, mixture: bool
+) -> dict[str, list[Found]]:
+    """Runs of this tree and of another one, a full queue and a steady rate each."""
     found: dict[str, list[Found]] = {"this": [], "other": []}
-    with (
-        tempfile.TemporaryDirectory(prefix="scrutin-bench-") as folder,
-        tree_of(revision) as other,
-    ):
+    with tempfile.TemporaryDirectory(prefix="scrutin-bench-") as folder:
         stack = Stack(Path(folder) / "stack", environ={})
         run = Run(
             stack,
@@ -70,11 +87,11 @@ def compare(
         try:
             stack.up()
             out.print("warming up")
-            uvloop.run(full_queue(run, plan_of(votes // 2, mixture=not usual), cwd=HERE))
+            uvloop.run(full_queue(run, plan_of(votes // 2, mixture=mixture), cwd=HERE))
             for number in range(rounds):
                 for name in sorted(trees, reverse=number % 2 == 0):
                     one = uvloop.run(
-                        full_queue(run, plan_of(votes, mixture=not usual), cwd=trees[name])
+                        full_queue(run, plan_of(votes, mixture=mixture), cwd=trees[name])
                     )
                     told = f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s"
                     if seconds:
@@ -85,10 +102,7 @@ def compare(
                     out.print(told)
         finally:
             stack.down()
-    figures = ratios(found)
-    show(out, revision, figures)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"runs": found, "ratios": figures}, indent=2) + "\n")
+    return found
 
 
 def ratios(found: dict[str, list[Found]]) -> dict[str, list[float]]:

@@ -12,10 +12,14 @@ from pathlib import Path
 from streams.load.election import LoadPlan
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
-from tests.harness import Chain
+from tests.harness import Chain, database
 
 MANY_LAWS = 100
 GOAL_RATIO = 1.10
+_PROOF_BYTES = """
+SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
+WHERE relname IN ('proof_leaves', 'proof_nodes')
+"""
 
 
 async def full_queue(
@@ -29,7 +33,21 @@ async def full_queue(
             program.start()
         await asyncio.gather(*(program.ready(within_s=120) for program in chain.workers))
         seconds, cpu_us = await throughput.count(run.stack, chain, plan)
-    return {"votes_per_s": round(plan.votes / seconds), "cpu_us_per_vote": cpu_us}
+        proof_bytes = await _proof_bytes(chain)
+    return {
+        "votes_per_s": round(plan.votes / seconds),
+        "cpu_us_per_vote": cpu_us,
+        "proof_bytes_per_vote": round(proof_bytes / plan.votes, 1),
+    }
+
+
+async def _proof_bytes(chain: Chain) -> int:
+    """What the trees take in the database; none in versions without."""
+    connection = await database(chain.settings)
+    try:
+        return int(await connection.fetchval(_PROOF_BYTES))
+    finally:
+        await connection.close()
 
 
 def plan_of(votes: int, *, laws: int = 5, mixture: bool = True) -> LoadPlan:

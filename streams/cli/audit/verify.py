@@ -30,6 +30,10 @@ def verify(
     processes: Annotated[
         int, typer.Option(min=0, max=256, help="At once; 0 = one for each core.")
     ] = 0,
+    in_memory: Annotated[
+        int,
+        typer.Option(min=0, help="Leaves of the largest partition whose voters stay in memory."),
+    ] = 5_000_000,
     as_json: JsonOption = False,
 ) -> None:
     """Count the log again, and compare rows, totals, trees and signed checkpoints with it.
@@ -47,7 +51,8 @@ def verify(
 
     config = deployment_config(load_settings())
     published = _published(seen or [])
-    report = run(recount(config, keys_of(key or []), published, counting, processes=processes))
+    limits = {"processes": processes, "in_memory": in_memory}
+    report = run(recount(config, keys_of(key or []), published, counting, **limits))
     answer(report.as_dict(), lambda: _show(report), as_json=as_json)
     if not report.equal:
         raise typer.Exit(ExitCode.DIFFERENT)

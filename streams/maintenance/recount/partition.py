@@ -72,6 +72,8 @@ class PartitionTask:
     secret: bytes
     window_ms: int
     changelog_topic: str
+    on_disk: bool
+    """Whether it has too many voters for the memory."""
 
 
 class PartitionRecounter:
@@ -82,6 +84,7 @@ class PartitionRecounter:
         state: an empty voted table.
         connection: in a transaction, for rows.
         advance: is told how many records were read.
+        save: moves the latest changes of the voted table to disk, if it is kept there.
     """
 
     def __init__(
@@ -90,11 +93,13 @@ class PartitionRecounter:
         state: VotedPartition,
         connection: Any,
         advance: Callable[[int], None],
+        save: Callable[[], None],
     ) -> None:
         self._task = task
         self._state = state
         self._connection = connection
         self._advance = advance
+        self._save = save
         self._windows = Windows(task.window_ms)
         self.found = PartitionRecount(task.partition)
         self._deltas = Deltas()
@@ -150,6 +155,7 @@ class PartitionRecounter:
                     return
             found.records += len(records)
             self._advance(len(records))
+            self._save()
         await self._ends(changelog)
 
     async def _record(

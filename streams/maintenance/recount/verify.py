@@ -6,8 +6,9 @@ import asyncio
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -34,8 +35,8 @@ from streams.proof.checkpoints import Checkpoint
 from streams.proof.notes import BadNote, Verifier
 from streams.settings.configs import DeploymentConfig
 
-ON_DISK: Final = 5_000_000
-"""From so many leaves on, the voted table of the recount is kept on disk."""
+IN_MEMORY: Final = 5_000_000
+"""Partitions of more leaves than this have the voted table of their recount on disk."""
 
 _FENCES: Final = """
 SELECT o.partition, o.log_id, o.source_offset, o.epoch, o.tree_size, o.tree_peaks, o.tree_secret,
@@ -89,6 +90,7 @@ async def recount(
     bars: Bars,
     *,
     processes: int = 0,
+    in_memory: int = IN_MEMORY,
 ) -> RecountReport:
     """Count everything again.
 
@@ -98,6 +100,7 @@ async def recount(
         seen: checkpoints that others have, by number.
         bars: shows progress.
         processes: how many at once; 0: as many as there are cores.
+        in_memory: leaves of the largest partition whose voters are kept in memory.
 
     Raises:
         ServiceUnavailable: a service does not answer.
@@ -109,7 +112,7 @@ async def recount(
     ):
         snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
         checkpoints = await _checkpoints(connection, keys, seen, report)
-        tasks = await _tasks(config, connection, checkpoints, report)
+        tasks = await _tasks(config, connection, checkpoints, report, in_memory)
         parts = await _count(config, snapshot, tasks, bars, processes)
         for part in parts:
             _add(report, part)
@@ -170,6 +173,7 @@ async def _tasks(
     connection: Any,
     checkpoints: list[Checkpoint],
     report: RecountReport,
+    in_memory: int,
 ) -> list[PartitionTask]:
     secret = secret_of(config.proof_secret)
     marks: dict[int, list[Mark]] = {}
@@ -197,6 +201,7 @@ async def _tasks(
                 secret=secret,
                 window_ms=config.window_ms,
                 changelog_topic=changelog_topic(config.kafka.app_id),
+                on_disk=row["tree_size"] > in_memory,
             )
         )
     for partition, left in marks.items():
@@ -274,28 +279,36 @@ async def _recount(
     config: DeploymentConfig, snapshot: str, task: PartitionTask, advance: Callable[[int], None]
 ) -> PartitionRecount:
     servers = config.kafka.servers
-    with tempfile.TemporaryDirectory(prefix="scrutin-recount-") as folder:
-        state = _empty(task, Path(folder))
-        async with (
-            connected(config.postgres) as connection,
-            LogView(servers) as view,
-            LogView(servers) as second,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-            await connection.execute(STREAMED)
-            topic = task.changelog_topic
-            spans = await second.spans(topic) if topic in second.topics else {}
-            changes = {p: span for p, span in spans.items() if p == task.partition}
-            counting = PartitionRecounter(task, state, connection, advance)
-            changelog = ChangelogBeside(second.read(topic, changes))
+    async with (
+        connected(config.postgres) as connection,
+        LogView(servers) as view,
+        LogView(servers) as second,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        await connection.execute(STREAMED)
+        topic = task.changelog_topic
+        spans = await second.spans(topic) if topic in second.topics else {}
+        changes = {p: span for p, span in spans.items() if p == task.partition}
+        changelog = ChangelogBeside(second.read(topic, changes))
+        with _voted_table(task) as (state, save):
+            counting = PartitionRecounter(task, state, connection, advance, save)
             await counting.run(LogReader(servers), view, changelog)
     return counting.found
 
 
-def _empty(task: PartitionTask, folder: Path) -> VotedPartition:
-    if task.tree_size < ON_DISK:
-        return VotedPartition(task.partition)
+@contextmanager
+def _voted_table(task: PartitionTask) -> Iterator[tuple[VotedPartition, Callable[[], None]]]:
+    """An empty voted table, and what moves its latest changes to disk, if it is kept there."""
+    if not task.on_disk:
+        yield VotedPartition(task.partition), lambda: None
+        return
     from streams.worker.rocksdb_store import RocksDbVotedStore  # noqa: PLC0415 - slow to load
 
-    return RocksDbVotedStore(folder).empty(task.partition)
+    with tempfile.TemporaryDirectory(prefix="scrutin-recount-") as folder:
+        store = RocksDbVotedStore(Path(folder))
+        state = store.empty(task.partition)
+        try:
+            yield state, lambda: store.save(state, None)
+        finally:
+            store.close_all()
