@@ -23,11 +23,13 @@ from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import Program
+from streams.proof.notes import Signer
 from streams.runtime.outages import OutageTracker
 from streams.settings.load import load_settings
 from tests.harness import Chain, database, metrics, redis_of, until, wipe
 from tests.integration.adopt_harness import KILLED, PATIENCE_S, VOTES, Before, Running
 from tests.integration.old_systems import OLD_ELECTIONS, SCHEMAS, OldElection, election, fill
+from tests.integration.proof_harness import published, recounted
 from tests.strategies import make_batch, make_vote
 
 
@@ -160,6 +162,10 @@ async def test_bridges_wait_and_repairs_keep_what_was_adopted(
         assert code == 0, told
         assert await redis.smembers("voted_hashes") == {voter for voter, *_ in old.votes}
         await redis.aclose()
+        signer = Signer.new("votes.example.org")
+        report = await recounted(running.deployment, signer)
+        assert report.audit_rows == len(old.votes)
+        await published(running.deployment, signer, tmp_path / "bundle")
         worker.start()
         await worker.ready()
         code, told = await before.run("reset", "--confirm", "dry-run", **name)

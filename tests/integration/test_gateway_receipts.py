@@ -24,6 +24,7 @@ from tests.integration.gateway_harness import (
     client_of,
     hash_of,
 )
+from tests.integration.proof_harness import checked
 
 SECRETS = {
     "SCRUTIN_PROOF_SECRET": "a secret of the proof, of one test only",
@@ -51,6 +52,7 @@ async def test_receipts_from_the_vote_to_its_proof(stack: Stack, tmp_path: Path)
             await what_the_queue_gives(chain, client, key)
             await how_checkpoints_continue(chain, client, tmp_path, key)
             await what_a_witness_adds(chain, client, tmp_path, key)
+            await what_public_openings_publish(chain, tmp_path, key)
             await what_tampering_leaves(chain, client, receipts)
 
 
@@ -204,6 +206,18 @@ async def what_a_witness_adds(
     for one in listed["checkpoints"]:
         assert Checkpoint.parse(one["note"]).note.signed_by(Verifier.parse(witness))
     assert "0 new" in await cli(chain, *source, "--compare", out)
+
+
+async def what_public_openings_publish(chain: GatewayChain, tmp_path: Path, key: Verifier) -> None:
+    chain.env["SCRUTIN_OPENINGS"] = "public"
+    await cli(chain, "publish", str(tmp_path / "bundle"))
+    leaves = (tmp_path / "bundle" / "leaves").glob("*.jsonl")
+    rows = [json.loads(row) for file in leaves for row in file.read_text().splitlines()]
+    opened = [row for row in rows if "opening" in row]
+    assert {row["contest"] for row in opened} == {"L-1"}
+    assert len(opened) == sum(row["contest"] == "L-1" for row in rows)
+    said = await checked(tmp_path / "bundle", key.text)
+    assert not any("withheld" in line for line in said["not_checked"])
 
 
 async def what_tampering_leaves(

@@ -1,4 +1,4 @@
-"""Votes that replace earlier ones, over HTTP: answers, receipts, what watchers see."""
+"""Votes that replace earlier ones, over HTTP: answers, receipts, what watchers see, the proof."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import aiohttp
 
 from streams.devstack import Stack
 from streams.gateway.store import TOTALS
+from streams.proof.notes import Signer
 from tests.harness import database, until
 from tests.integration.cli_harness import run_cli
 from tests.integration.gateway_harness import NO_LIMITS, Client, GatewayChain, client_of
+from tests.integration.proof_harness import published, recounted
 
 CONTEST = "election:5"
 ELECTION = {
@@ -71,8 +73,19 @@ async def test_a_revote_is_taken_and_shown_once(stack: Stack, tmp_path: Path) ->
                 for watcher in watchers:
                     watcher.cancel()
                 await asyncio.gather(*watchers, return_exceptions=True)
+                await every_vote_is_proved(chain, tmp_path, sum(map(len, receipts.values())))
         finally:
             await db.close()
+
+
+async def every_vote_is_proved(chain: GatewayChain, directory: Path, votes: int) -> None:
+    """The trees have every vote, the totals the last of each voter."""
+    signer = Signer.new("votes.example.org")
+    report = await recounted(chain.deployment, signer)
+    assert (report.votes, report.audit_rows) == (votes, VOTERS)
+    found = await published(chain.deployment, signer, directory / "bundle")
+    assert f"{CONTEST}: {VOTERS} votes; 1 seats counted again" in found["checked"]
+    assert f"{CONTEST}: votes by leaves (revote)" in found["not_checked"]
 
 
 async def all_vote(client: Client, db: Any) -> dict[int, list[str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from streams.core.topics import VALIDATION_TOPIC, changelog_topic
 from streams.devstack import Stack
 from streams.load.election import LoadPlan
 from streams.maintenance.recount.findings import DifferenceKind
-from streams.maintenance.recount.verify import RecountReport, recount
+from streams.maintenance.recount.verify import IN_MEMORY, RecountReport, recount
 from streams.proof.checkpoints import Checkpoint, Head, body_of
 from streams.proof.notes import Signer, Verifier, sign
 from streams.proof.store import take_checkpoint
@@ -30,6 +30,7 @@ from streams.settings.configs import DeploymentConfig
 from streams.settings.kafka_security import client
 from tests.harness import Chain, database, redis_of, until
 from tests.integration.cli_harness import run_cli
+from tests.integration.proof_harness import no_bars
 
 SECRET = "a secret of the proof, of one test only"
 SETTINGS = {"SCRUTIN_PARTITIONS": "2", "SCRUTIN_PROOF_SECRET": SECRET}
@@ -105,7 +106,10 @@ class Counted:
     seen: dict[int, str]
 
     async def recount(
-        self, config: DeploymentConfig | None = None, seen: dict[int, str] | None = None
+        self,
+        config: DeploymentConfig | None = None,
+        seen: dict[int, str] | None = None,
+        in_memory: int = IN_MEMORY,
     ) -> RecountReport:
         return await recount(
             config or self.config,
@@ -113,14 +117,8 @@ class Counted:
             self.seen if seen is None else seen,
             no_bars,
             processes=1,
+            in_memory=in_memory,
         )
-
-
-@contextmanager
-def no_bars(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    assert what
-    assert total
-    yield lambda _: None
 
 
 @pytest.mark.timeout(480)
@@ -130,6 +128,8 @@ async def test_each_kind_of_tampering_is_named(stack: Stack, tmp_path: Path) -> 
         assert report.equal, report.as_dict()
         assert (report.votes, report.checkpoints) == (PLAN.votes + MORE.votes, 2)
         assert report.audit_rows == report.votes
+        # With the voters on disk, as for many more.
+        assert await count.recount(in_memory=0) == report
         for statements in rounds():
             await one_round(count, statements)
         assert (await count.recount()).equal

@@ -20,9 +20,12 @@ from streams.core.topics import WINDOWS_TOPIC
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import worker
+from streams.proof.notes import Signer
+from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_harness import PARTITIONS, BridgeHarness, law_vote, scrutin
+from tests.integration.proof_harness import published, recounted
 from tests.strategies import epoch_opened
 
 NAME = "dry-run"
@@ -77,9 +80,22 @@ async def test_a_rehearsal_is_emptied_while_it_runs(stack: Stack, tmp_path: Path
                 await counter.terminate()
                 counter.start()
                 await counter.ready()
+                signer = Signer.new("votes.example.org")
+                await _proved(world, signer, tmp_path / "first", 1)
                 await _while_votes_flow(world, db)
+                await _proved(world, signer, tmp_path / "second", 2)
         finally:
             await db.close()
+
+
+async def _proved(world: BridgeHarness, signer: Signer, folder: Path, epoch: int) -> None:
+    """The trees go on over resets; totals are those of the latest epoch."""
+    config = deployment_config(load_settings(world.env))
+    report = await recounted(config, signer)
+    assert report.last_checkpoint is not None
+    assert report.last_checkpoint.statement.epoch == epoch
+    assert report.audit_rows < report.leaves
+    await published(config, signer, folder)
 
 
 async def _mirrored(world: BridgeHarness, voters: int, counters: int) -> None:

@@ -5,6 +5,7 @@ The long target (`make long-tally`) holds it with 10,000 ballots.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -16,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from streams.cli.show import counting
+from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.postgres.connection import connected
 from streams.devstack import Stack
-from streams.maintenance.publishing import add_record
-from streams.proof.bundle import BundleFolder
-from streams.settings.build import tally_config
+from streams.proof.notes import Signer
+from streams.proof.store import take_checkpoint
+from streams.settings.build import deployment_config, tally_config
 from streams.tally.commands import TallyCommands, tally
 from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.election import CryptoElection
@@ -31,6 +33,8 @@ from streams.tally.record_files import BALLOTS as BALLOTS_FILE
 from streams.tally.record_files import TALLIES as TALLIES_FILE
 from streams.tally.record_files import RecordedTally
 from tests.harness import until
+from tests.integration.cli_harness import run_cli
+from tests.integration.proof_harness import checked
 from tests.integration.tally_harness import (
     TallyHarness,
     counts,
@@ -104,12 +108,7 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
             for name, lines in result["results"]["spoiled_ballots"].items()
         } == held.spoiled_counts
         await all_jobs_are_completed(world, asked)
-        with BundleFolder(tmp_path / "bundle") as bundle:
-            await add_record(asked.store, bundle, NAME, counting)
-            bundle.manifest({})
-        record = tmp_path / "bundle" / "tally" / NAME
-        listed = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["files"]
-        assert f"tally/{NAME}/result.json" in listed
+        record = await published(world, tmp_path)
         told("exported")
     async with Helpers(2) as helpers:
         verified = await verify(record, helpers)
@@ -118,6 +117,22 @@ async def test_an_election_with_a_guardian_absent_while_workers_die(
     with running(tmp_path / "reference.log") as reference:
         the_reference_agrees(reference, held, record, rng)
     told("the reference agrees")
+
+
+async def published(world: TallyHarness, directory: Path) -> Path:
+    """The record, in a bundle that `scrutin audit publish --tally` has made."""
+    config = deployment_config(world.settings)
+    await ensure_topics(config.kafka)
+    signer = Signer.new("votes.example.org")
+    async with connected(config.postgres) as connection:
+        await take_checkpoint(connection, signer)
+    folder = directory / "bundle"
+    words = ("audit", "publish", str(folder), "--tally", NAME)
+    done = await asyncio.to_thread(run_cli, world.env, *words)
+    assert done.returncode == 0, done.stderr
+    said = await checked(folder, signer.verifier.text)
+    assert any("scrutin tally verify" in line for line in said["not_checked"])
+    return folder / "tally" / NAME
 
 
 async def tallied_while_workers_die(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from streams.proof.notes import Signer, Verifier
 
 
+_LOOK_S: Final = 0.5
+"""How often closings are looked for: one is signed within a second."""
+
 _FINAL: Final = "SELECT count(*) FROM contest_finals WHERE final"
 
 
@@ -104,8 +107,9 @@ async def _sign(
 
     while True:
         async with connected(settings.postgres) as connection:
-            made = await take_checkpoint(connection, signer, keys)
+            # Before: a closing that becomes final meanwhile is then noticed by the pause.
             closed = await connection.fetchval(_FINAL)
+            made = await take_checkpoint(connection, signer, keys)
         if made is not None:
             _show(made)
             await destinations.publish(made.size, made.note.text())
@@ -118,7 +122,7 @@ async def _pause(settings: Settings, every_s: float, closed: int) -> None:
     """Wait for the next checkpoint, or until another closing is final."""
     until_s = time.monotonic() + every_s
     while (left_s := until_s - time.monotonic()) > 0:
-        await asyncio.sleep(min(1.0, left_s))
+        await asyncio.sleep(min(_LOOK_S, left_s))
         async with connected(settings.postgres) as connection:
             if await connection.fetchval(_FINAL) != closed:
                 return
