@@ -19,6 +19,9 @@ from streams.devstack import Stack
 from streams.elections.definitions import Definitions, merged, read
 from streams.elections.store import write_definitions
 from streams.load.programs import child_environment, gateway
+from streams.proof.checkpoints import Checkpoint
+from streams.proof.notes import COSIGNATURE, Signer
+from streams.proof.store import add_cosignatures, take_checkpoint
 from tests.acceptance.browser import Window, browser_of, window
 from tests.harness import database
 from tests.integration.gateway_harness import NO_LIMITS, SECRET
@@ -112,6 +115,16 @@ class Figures:
             [(contest, choice, ago, n) for choice, n in votes.items() for ago in (1, 2)],
         )
 
+    async def sign(self) -> Checkpoint:
+        """A checkpoint with the signatures of two witnesses."""
+        made = await take_checkpoint(self._db, Signer.new("votes.example.org"))
+        assert made is not None
+        witnesses = [Signer.new(f"w{number}.example", COSIGNATURE) for number in (1, 2)]
+        lines = "".join(witness.line(made.note.body, 1) for witness in witnesses)
+        seen = Checkpoint.parse(made.note.text() + lines)
+        assert len(await add_cosignatures(self._db, seen, [w.verifier for w in witnesses])) == 2
+        return made
+
     async def close(self, contest: str, *, enforced: bool = True) -> None:
         """Close a contest; if it is enforced its result is final."""
         command = contest.encode()
@@ -187,7 +200,14 @@ def seat_of(page: Page, name: str) -> Locator:
 async def laws(ann: Window, bob: Window, figures: Figures, pictures: Path) -> None:
     await figures.announce("L-1", "law")
     await figures.vote("L-1", [("oui", None, 1), ("non", None, 3)])
+    signed = await figures.sign()
     await ann.open("/law/L-1")
+    place = f"4 votes, tree head {signed.root.hex()[:16]}…, signed "
+    await expect(seat_of(ann.page, "Signed in a public log")).to_contain_text(
+        re.compile(rf"{place}.*\d:\d\d:\d\d.*, 2 witnesses\. .*To check it: save the signed text")
+    )
+    text = ann.page.get_by_role("link", name="The signed text")
+    assert await text.get_attribute("href") == "/v2/checkpoints/1"
     await expect(ann.page.get_by_text("Rejected as it stands")).to_be_visible()
     await expect(ann.page.get_by_text("Voting is open; the figures change")).to_be_visible()
     await expect(ann.page.get_by_text(re.compile("last updated"))).to_be_visible()

@@ -758,6 +758,7 @@ async def published_for_strangers(world: BridgeHarness, directory: Path) -> None
     assert made["manifest_sha256"] in said
     assert "election:1" in said
     assert "2 seats counted again" in said
+    assert any("election:4: the method" in line for line in found["not_checked"])
     rows = (folder / "leaves/0.jsonl").read_text(encoding="utf-8").splitlines()
     leaves = [json.loads(row) for row in rows]
     assert {row["contest"] for row in leaves if "opening" in row} == {"election:2"}

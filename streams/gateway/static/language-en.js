@@ -33,7 +33,7 @@ export const words = {
   stateNotEnforced: "The closing time has passed, but closing is not enforced here: votes still count, and no result is final.",
   stateUnknown: "This vote was not announced here: it has no closing and no final result.",
   signed: "Signed in a public log", signedPlace: (n, head, at, w) => `${n === null ? "Counts hidden" : t("votes", n)}, tree head ${head}…, signed ${at}, ${fmt(w)} ${w === 1 ? "witness" : "witnesses"}.`,
-  signedText: "These votes are bound to a signed place in a log that can only grow. If a counted vote were changed or removed later, everybody with this text could prove it.", signedNote: "The signed text", checkReceipt: "Check a receipt",
+  signedText: "These votes are bound to a signed place in a log that can only grow. To check it: save the signed text and compare it with that of others, look for your own vote with your receipt, and count the published files again with a program that anybody can read. If a counted vote were changed or removed later, everybody with this text could prove it.", signedNote: "The signed text", checkReceipt: "Check a receipt",
   proof: "Proof of completeness", proofText: "Each partition of the log closed at the offset below. Every vote before it is counted, none behind it. Anyone with the log can check.",
   partition: "Partition", logId: "Log", offset: "Closing offset", create: "Create a poll", title: "Question", description: "Description",
   creator: "Your name", options: "Options", option: (n) => `Option ${n}`, addOption: "Add an option", end: "Closes at", who: "Who may vote",

@@ -33,7 +33,7 @@ export const words = {
   stateNotEnforced: "L’heure de clôture est passée, mais la clôture ne s’applique pas ici : les votes comptent encore, et aucun résultat n’est définitif.",
   stateUnknown: "Ce vote n’a pas été annoncé ici : il n’a ni clôture ni résultat définitif.",
   signed: "Signé dans un journal public", signedPlace: (n, head, at, w) => `${n === null ? "Chiffres cachés" : t("votes", n)}, tête de l’arbre ${head}…, signée ${at}, ${fmt(w)} ${w < 2 ? "témoin" : "témoins"}.`,
-  signedText: "Ces votes sont liés à une place signée dans un journal qui ne peut que croître. Si un vote compté était changé ou retiré plus tard, quiconque a ce texte pourrait le prouver.", signedNote: "Le texte signé", checkReceipt: "Vérifier un reçu",
+  signedText: "Ces votes sont liés à une place signée dans un journal qui ne peut que croître. Pour vérifier : gardez le texte signé et comparez-le avec celui des autres, cherchez votre vote avec votre reçu, et recomptez les fichiers publiés avec un programme que chacun peut lire. Si un vote compté était changé ou retiré plus tard, quiconque a ce texte pourrait le prouver.", signedNote: "Le texte signé", checkReceipt: "Vérifier un reçu",
   proof: "Preuve d’exhaustivité", proofText: "Chaque partition du journal s’est close à la position ci-dessous. Tout vote antérieur est compté, aucun vote postérieur. Quiconque a le journal peut le vérifier.",
   partition: "Partition", logId: "Journal", offset: "Position de clôture", create: "Créer un sondage", title: "Question", description: "Description",
   creator: "Votre nom", options: "Réponses", option: (n) => `Réponse ${n}`, addOption: "Ajouter une réponse", end: "Clôture", who: "Qui peut voter",

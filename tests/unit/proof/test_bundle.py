@@ -228,6 +228,14 @@ def test_openings_are_the_signed_totals(bundle: Path) -> None:
     assert kinds(verify(bundle, code=1)) == ["results_differ"]
 
 
+def test_a_method_that_is_not_counted_again_is_said(bundle: Path) -> None:
+    edit_document(bundle, "contests.json", lambda value: value[0].update(method="stv_scottish"))
+    found = verify(bundle, "--key", KEY.verifier.text)
+    assert f"{RANKED}: the method stv_scottish is unknown here" in found["not_checked"]
+    votes = sum(n for (contest, _), n in SmallCount().totals.items() if contest == RANKED)
+    assert f"{RANKED}: {votes} votes; signed totals" in found["checked"]
+
+
 def test_files_are_those_of_the_manifest(bundle: Path) -> None:
     (bundle / "README.md").write_text("All is well.", encoding="utf-8")
     (bundle / "more.txt").write_text("", encoding="utf-8")
