@@ -204,7 +204,7 @@ async def laws(ann: Window, bob: Window, figures: Figures, pictures: Path) -> No
     await ann.open("/law/L-1")
     place = f"4 votes, tree head {signed.root.hex()[:16]}…, signed "
     await expect(seat_of(ann.page, "Signed in a public log")).to_contain_text(
-        re.compile(rf"{place}.*\d:\d\d:\d\d.*, 2 witnesses\. .*To check it: save the signed text")
+        re.compile(rf"{place}.*\d:\d\d:\d\d.*, 2 witnesses\..*To check it: save the signed text")
     )
     text = ann.page.get_by_role("link", name="The signed text")
     assert await text.get_attribute("href") == "/v2/checkpoints/1"

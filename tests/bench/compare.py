@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.devstack import Stack
+from streams.load.election import LoadPlan
 from tests.bench import latency
 from tests.bench.__main__ import end_once
 from tests.bench.figure import Found, Run
@@ -49,15 +50,8 @@ def compare(
     """Run a full queue and a steady rate with both revisions; print ratios with their spread."""
     out = Console(highlight=False)
     with tree_of(revision) as other:
-        found = by_turns(
-            out,
-            other,
-            rounds=rounds,
-            votes=votes,
-            rate=rate,
-            seconds=seconds,
-            mixture=not usual,
-        )
+        plan = plan_of(votes, mixture=not usual)
+        found = by_turns(out, other, plan, rounds=rounds, rate=rate, seconds=seconds)
     figures = ratios(found)
     show(out, revision, figures)
     if json_file is not None:
@@ -65,7 +59,7 @@ def compare(
 
 
 def by_turns(
-    out: Console, other: Path, *, rounds: int, votes: int, rate: int, seconds: int, mixture: bool
+    out: Console, other: Path, plan: LoadPlan, *, rounds: int, rate: int, seconds: int
 ) -> dict[str, list[Found]]:
     """Runs of this tree and of another one, a full queue and a steady rate each."""
     found: dict[str, list[Found]] = {"this": [], "other": []}
@@ -77,7 +71,7 @@ def by_turns(
             out.print,
             quick=False,
             long=False,
-            votes=votes,
+            votes=plan.votes,
             rate_per_s=rate,
             seconds=seconds,
             warm_up_s=3,
@@ -87,12 +81,10 @@ def by_turns(
         try:
             stack.up()
             out.print("warming up")
-            uvloop.run(full_queue(run, plan_of(votes // 2, mixture=mixture), cwd=HERE))
+            uvloop.run(full_queue(run, replace(plan, votes=plan.votes // 2), cwd=HERE))
             for number in range(rounds):
                 for name in sorted(trees, reverse=number % 2 == 0):
-                    one = uvloop.run(
-                        full_queue(run, plan_of(votes, mixture=mixture), cwd=trees[name])
-                    )
+                    one = uvloop.run(full_queue(run, plan, cwd=trees[name]))
                     told = f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s"
                     if seconds:
                         steady = uvloop.run(latency.measure(replace(run, cwd=trees[name])))

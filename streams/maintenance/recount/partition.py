@@ -356,7 +356,11 @@ class PartitionRecounter:
             self._before[key] = (offset, index)
 
     def _duplicate(self, item: RejectedItem, *, adopted: bool) -> None:
-        """Follow the voter's row of `duplicate_attempts`, which has the highest attempt."""
+        """Follow the voter's row of `duplicate_attempts`, which has the highest attempt.
+
+        Its contest is not compared: a hash may come with one law and then with another, and which
+        of them the row has depends on how the sink grouped them. `rejected_votes` has each.
+        """
         vote, attempt = item.item, item.rejection.attempt
         assert isinstance(vote, Vote)
         stored = stored_hash(vote.hash, vote.contest, vote.kind)
@@ -364,9 +368,9 @@ class PartitionRecounter:
         if adopted or stored in self._adopted:
             before = self._adopted.get(stored, 0)
             self._adopted[stored] = attempt
-        total = added(self.found.duplicates, digest_of(stored, vote.contest, attempt + 1))
+        total = added(self.found.duplicates, digest_of(stored, attempt + 1))
         if before:
-            total = added(total, digest_of(stored, vote.contest, before + 1), times=-1)
+            total = added(total, digest_of(stored, before + 1), times=-1)
         self.found.duplicates = total
 
     # Tree and changelog

@@ -20,7 +20,7 @@ from streams.proof.checkpoints import Checkpoint
 _CONTESTS: Final = "SELECT contest_id, choice, votes FROM contest_results WHERE votes <> 0"
 _LAWS: Final = "SELECT law_id, oui_count, non_count FROM vote_results"
 _WINDOWS: Final = "SELECT contest, choice, window_start, votes FROM vote_windows WHERE votes <> 0"
-_DUPLICATES: Final = "SELECT vote_hash, contest, attempt_count FROM duplicate_attempts"
+_DUPLICATES: Final = "SELECT vote_hash, attempt_count FROM duplicate_attempts"
 _STRAY: Final = """
 SELECT source_partition, source_offset, source_index FROM {table}
 WHERE NOT source_partition = ANY ($1::int[]) LIMIT 1
