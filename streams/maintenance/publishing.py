@@ -125,9 +125,9 @@ class Publishing:
                     "There is no signed checkpoint", todo="`scrutin audit checkpoint` signs one"
                 )
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                first = await self._notes(connection, folder, last)
+                first, named = await self._notes(connection, folder, last)
                 starts = {row[0]: row[1] for row in await connection.fetch(_STARTS)}
-                contests = await _contests(connection, last, self.what)
+                contests = await _contests(connection, last, self.what, named)
         done.checkpoints, done.contests = last.size, len(contests)
         done.hidden = sorted(last.statement.hidden)
         witnesses = [key.text for key in self.what.witnesses]
@@ -166,18 +166,24 @@ class Publishing:
 
     async def _notes(
         self, connection: asyncpg.Connection, folder: BundleFolder, last: Checkpoint
-    ) -> Verifier:
-        """Write all checkpoints; returns the first key."""
+    ) -> tuple[Verifier, set[str]]:
+        """Write all checkpoints; returns the first key, and the contests with votes in any.
+
+        Before a reset there may have been others.
+        """
         first: Checkpoint | None = None
+        named: set[str] = set()
         with folder.lines("checkpoints.jsonl") as out:
             async for row in connection.cursor(_NOTES, last.size):
-                first = first or Checkpoint.parse(row["note"])
+                checkpoint = Checkpoint.parse(row["note"])
+                first = first or checkpoint
+                named |= {contest for contest, _ in checkpoint.statement.totals}
                 out.write({"size": row["size"], "note": row["note"]})
         assert first is not None
         keys = [self.what.key] if self.what.key else first.statement.keys
         for key in keys:
             if first.note.signed_by(key) is not None:
-                return key
+                return key, named
         raise SettingsError(
             "The key that signed the first checkpoint is not known",
             where={"origin": first.origin},
@@ -285,12 +291,12 @@ def _some(lines: Any) -> Sequence[bytes]:
 
 
 async def _contests(
-    connection: asyncpg.Connection, last: Checkpoint, what: BundlePlan
+    connection: asyncpg.Connection, last: Checkpoint, what: BundlePlan, named: set[str]
 ) -> list[PublishedContest]:
-    """All announced contests, and those with votes."""
+    """All announced contests, and those that are named."""
     definitions = await read_definitions(connection)
     rows = {row["contest_id"]: row for row in await connection.fetch(_CONTESTS)}
-    named = {*rows, *(contest for contest, _ in last.statement.totals)}
+    named = named | set(rows)
     if unknown := what.public - named:
         raise SettingsError(
             "There is no such contest", where={"contest": min(unknown)}, todo="See `contest list`"

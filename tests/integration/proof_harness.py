@@ -53,8 +53,7 @@ async def checked(folder: Path, key: str) -> dict[str, Any]:
         subprocess.run, words, env={}, capture_output=True, text=True, check=False
     )
     found: dict[str, Any] = json.loads(done.stdout)
-    assert found["faults"] == []
-    assert found["ok"]
+    assert found["ok"], found["faults"]
     return found
 
 
