@@ -22,10 +22,13 @@ import pytest
 from schemas.codec import decode_input, encode
 from schemas.control import ContestsChanged, ContestState
 from schemas.votes import VoteBatch
+from streams.cli.audit.checkpoint import write_key
 from streams.control.issuer import insert_command, upsert_contests
 from streams.devstack import Stack
 from streams.errors import ExitCode
 from streams.load.programs import Program, worker
+from streams.proof.checkpoints import Checkpoint
+from streams.proof.notes import Signer
 from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_harness import (
@@ -35,6 +38,7 @@ from tests.integration.bridge_harness import (
     scrutin,
     voter,
 )
+from tests.integration.proof_harness import signing
 from tests.strategies import contests_changed, make_batch, make_contest, make_vote
 
 VOTES = 12_000
@@ -90,7 +94,7 @@ async def test_contests_from_draft_to_final(stack: Stack, tmp_path: Path) -> Non
             async with world.bridge() as bridge, counter:
                 await asyncio.gather(bridge.ready(), counter.ready())
                 await _closing_under_load(world, db)
-                await _closing_by_time(world, db)
+                await _signed_when_it_closes(world, db, tmp_path)
                 await _command_left_half_written(world, db)
                 # What follows knows the contests from the changelog alone.
                 await counter.terminate()
@@ -159,6 +163,29 @@ async def _closing_under_load(world: BridgeHarness, db: Any) -> None:
     by_law = {law["law_id"]: law for law in results["laws"]}
     assert by_law["law-0"]["final"] == shown["final"]
     assert "final" not in by_law["law-1"]
+
+
+async def _signed_when_it_closes(world: BridgeHarness, db: Any, directory: Path) -> None:
+    """The closing is signed at once, not a day later, and sent wherever it was to go."""
+    key_file, out = directory / "log.key", directory / "checkpoints"
+    signer = write_key(key_file, Signer.new("votes.example.org"))
+    async with signing(world.env, key_file, out) as posted:
+
+        async def first() -> bool:
+            return bool(posted)
+
+        await until(first, "a checkpoint is posted")
+        await _closing_by_time(world, db)
+
+        async def signed() -> dict[int, int] | None:
+            closed = Checkpoint.parse(posted[-1]).statement.closings
+            return next((dict(c.offsets) for c in closed if c.contest == "law-2"), None)
+
+        await until(signed, "the closing is signed")
+        assert await signed() == await closings(world, "law-2")
+    for number, note in enumerate(posted, 1):
+        assert (out / f"{number}.txt").read_text(encoding="utf-8") == note
+        assert Checkpoint.parse(note).signer([signer.verifier]) == signer.verifier
 
 
 async def _closing_by_time(world: BridgeHarness, db: Any) -> None:

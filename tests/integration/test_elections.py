@@ -18,12 +18,10 @@ import pytest
 from streams.devstack import Stack
 from streams.elections.reports.files import ReportFormat
 from streams.load.programs import Program, gateway, worker
-from streams.proof.checkpoints import Checkpoint
-from streams.proof.notes import Signer, Verifier
 from streams.settings.load import load_settings
 from tests.harness import database, until
 from tests.integration.bridge_harness import BridgeHarness, scrutin, voter
-from tests.integration.proof_harness import checked, signing
+from tests.integration.proof_harness import checked
 from tests.slow_count import slow_runoff
 
 VOTERS = 1500
@@ -143,7 +141,7 @@ async def test_elections_of_both_methods(stack: Stack, tmp_path: Path) -> None:
                 await hidden_until_the_end(world, web, counter, db, tmp_path)
                 await several_seats(world, web, db, tmp_path)
                 await party_lists(world, db, tmp_path)
-                await signed_when_it_closes(world, web, db, tmp_path)
+                await closed_and_final(world, web, db, tmp_path)
                 await published_for_strangers(world, tmp_path)
         finally:
             await db.close()
@@ -665,42 +663,6 @@ async def nothing_is_shown(world: BridgeHarness, web: Program, counter: Program)
     assert "before its closing is final" in refused.stderr
 
 
-async def signed_when_it_closes(
-    world: BridgeHarness, web: Program, db: Any, directory: Path
-) -> None:
-    """The closing is signed at once, not a day later, and sent wherever it was to go."""
-    made = await asyncio.to_thread(
-        scrutin, world.env, "audit", "key", "example.org", str(directory / "log.key")
-    )
-    key, out = Verifier.parse(made.stdout), directory / "checkpoints"
-    async with signing(world.env, directory / "log.key", out) as posted:
-
-        async def signed(number: int) -> bool:
-            return len(posted) >= number
-
-        await until(lambda: signed(1), "the first checkpoint is posted")
-        await closed_and_final(world, web, db, directory)
-
-        async def closings() -> dict[str, dict[int, int]]:
-            last = Checkpoint.parse(posted[-1])
-            return {one.contest: dict(one.offsets) for one in last.statement.closings}
-
-        async def has_the_closing() -> bool:
-            return "election:1" in await closings()
-
-        await until(has_the_closing, "the closing is signed")
-        found = await closings()
-    rows = await db.fetch(
-        "SELECT partition, source_offset FROM control_progress JOIN contests USING (command_id)"
-        " WHERE contest_id = 'election:1'"
-    )
-    assert found["election:1"] == {row[0]: row[1] for row in rows}
-    assert Checkpoint.parse(posted[0]).statement.closings == ()
-    for number, note in enumerate(posted, 1):
-        assert (out / f"{number}.txt").read_text(encoding="utf-8") == note
-        assert Checkpoint.parse(note).signer([key]) == key
-
-
 async def closed_and_final(world: BridgeHarness, web: Program, db: Any, directory: Path) -> None:
     await run(world, "contest", "close", "election:1", "--yes", *PATIENTLY)
     url = f"http://127.0.0.1:{web.port}/api/v1/elections/vote"
@@ -748,7 +710,7 @@ async def published_for_strangers(world: BridgeHarness, directory: Path) -> None
         return done.stdout
 
     log_key, folder = directory / "log.key", directory / "bundle"
-    public = Signer.parse(log_key.read_text(encoding="utf-8")).verifier.text
+    public = (await typed("key", "example.org", str(log_key))).strip()
     await typed("checkpoint", "--key", str(log_key))
     words = [str(folder), "--public", "election:2", "--parquet", "--json"]
     made = json.loads(await typed("publish", *words))
