@@ -34,7 +34,7 @@ BEGIN
     EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes, proof_leaves, proof_nodes FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON proof_starts, proof_checkpoints, proof_cosignatures
         FROM scrutin_sink';
-    EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations FROM scrutin_sink';
+    EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations, operator_actions FROM scrutin_sink';
     -- So are commands; only whether they are in the log changes.
     EXECUTE 'REVOKE UPDATE ON control_commands FROM scrutin_sink';
     EXECUTE 'GRANT UPDATE (written_at) ON control_commands TO scrutin_sink';
@@ -63,6 +63,8 @@ BEGIN
     EXECUTE 'REVOKE INSERT, UPDATE ON webhooks FROM scrutin_sink';
     -- Signed checkpoints are added and never changed.
     EXECUTE 'GRANT INSERT ON proof_checkpoints, proof_cosignatures TO scrutin_operator';
+    -- So are the actions of operators.
+    EXECUTE 'GRANT INSERT ON operator_actions TO scrutin_operator';
     EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,
         election_round_votes TO scrutin_operator';
     EXECUTE 'GRANT INSERT ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Final
 
 import asyncpg
 import typer
 
-from streams.adapters.kafka.admin import ensure_topics
-from streams.adapters.kafka.writer import writing
-from streams.adapters.postgres.connection import connect, translated
+from streams.adapters.postgres.connection import translated
 from streams.cli.show import counting
 from streams.cli.values import finite
 from streams.control.issuer import Issuer
+from streams.control.issuing import issuing as control_issuing
+from streams.control.trail import user_of_host
 from streams.errors import ServiceUnavailable
+from streams.settings.build import deployment_config
 from streams.settings.model import Settings
 
 WaitOption = Annotated[
@@ -33,28 +33,18 @@ WaitOption = Annotated[
 _POLL_S: Final = 0.05
 
 
-@asynccontextmanager
-async def issuing(settings: Settings) -> AsyncIterator[Issuer]:
-    """An issuer for one command, with its own connections.
+def issuing(settings: Settings) -> AbstractAsyncContextManager[Issuer]:
+    """An issuer for one command of this host's user, with its own connections.
 
     Raises:
         ServiceUnavailable: PostgreSQL or Kafka does not answer.
         TopologyMismatch: the log's number of partitions differs from the settings.
     """
-    genesis = await ensure_topics(settings.kafka)
-    connection = await connect(settings.postgres)
-    try:
-        async with writing(settings.kafka, settings.retry) as writer:
-            yield Issuer(
-                connection=connection,
-                writer=writer,
-                partitions=settings.partitions,
-                log_id=genesis[0].log_id,
-                name=settings.worker_id,
-                enforced=settings.enforce_contests != "false",
-            )
-    finally:
-        await connection.close()
+    return control_issuing(
+        deployment_config(settings),
+        enforced=settings.enforce_contests != "false",
+        actor=user_of_host(),
+    )
 
 
 async def passed(

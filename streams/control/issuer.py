@@ -33,6 +33,7 @@ from schemas.control import (
 )
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.postgres.connection import translated
+from streams.control.trail import actions_of, note_action
 from streams.core.contests import contest_of, is_sound
 from streams.core.records import OutRecord
 from streams.core.rows import moment
@@ -118,6 +119,8 @@ class Issuer:
         name: of the process, for the table `control_commands`.
         enforced: whether this deployment validates votes by contests.
         log_id: of the first partition, for notices to the bridges.
+        actor: who asks for the commands, for the trail of operators' actions; empty: nobody does,
+            they are due by schedule or asked for by voters.
     """
 
     connection: Any
@@ -126,6 +129,7 @@ class Issuer:
     name: str
     enforced: bool
     log_id: bytes = b""
+    actor: str = ""
 
     @asynccontextmanager
     async def turn(self, *, wait: bool = True) -> AsyncIterator[bool]:
@@ -242,6 +246,11 @@ class Issuer:
             await insert_command(
                 self.connection, command, self.partitions, self.name, written_ms=None
             )
+            if self.actor:
+                for action, subject in actions_of(command):
+                    await note_action(
+                        self.connection, self.actor, action, subject, command_id=command.command_id
+                    )
             if mark is not None:
                 await mark()
         await self._write(command)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from schemas.codec import decode_input, encode
@@ -256,6 +257,13 @@ async def _closed_stays_closed(world: BridgeHarness, db: Any) -> None:
         return {"contest_closed", "unknown_contest", "contest_not_open"} <= reasons
 
     await until(reviewed, "a review for each reason")
+    shown = await asyncio.to_thread(scrutin, world.env, "audit", "trail", "law-0", "--json")
+    trail = json.loads(shown.stdout)
+    assert [one["action"] for one in trail] == ["contest closed", "contest open", "contest draft"]
+    assert all(one["actor"].startswith("cli:") and one["command"] for one in trail)
+    for statement in ("UPDATE operator_actions SET actor = 'x'", "TRUNCATE operator_actions"):
+        with pytest.raises(asyncpg.CheckViolationError, match="only added"):
+            await db.execute(statement)
 
 
 @pytest.mark.timeout(400)

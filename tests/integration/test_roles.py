@@ -150,6 +150,7 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "UPDATE candidates SET first_name = 'x'",
             "UPDATE control_commands SET record = '', number = 1",
             "INSERT INTO contest_closings VALUES ('', 'C-1')",
+            "DELETE FROM operator_actions",
             "INSERT INTO control_progress VALUES ('', 0, '', 0)",
             "CREATE TABLE mine (x int)",
             "SELECT take_back_votes('{}')",

@@ -14,6 +14,7 @@ import typer
 from streams.cli.audit.checkpoint import checkpoint, key
 from streams.cli.audit.publish import publish
 from streams.cli.audit.receipt import receipt
+from streams.cli.audit.trail import trail
 from streams.cli.audit.verify import verify
 from streams.cli.audit.witness import cosigned, witness
 from streams.cli.show import JsonOption, answer, console, facts, grid, plain
@@ -42,6 +43,7 @@ app.command("key")(key)
 app.command("checkpoint")(checkpoint)
 app.command("publish")(publish)
 app.command("receipt")(receipt)
+app.command("trail")(trail)
 app.command("verify")(verify)
 app.command("witness")(witness)
 app.command("cosigned")(cosigned)

@@ -14,6 +14,7 @@ from streams.adapters.kafka.view import LogView
 from streams.cli.issuing import issuing, passed
 from streams.cli.show import counting
 from streams.control.roll_loader import Load, RollCommand, announce_roll, pack, vote_kind
+from streams.control.trail import note_action
 from streams.core.keys import partition_of, voter_key
 from streams.core.rules import Rules
 from streams.core.topics import changelog_topic
@@ -62,6 +63,7 @@ async def load(settings: Settings, source: RollSource, contests: Sequence[str]) 
             source=digest.digest(),
             name=source.name,
         )
+        await note_action(issuer.connection, issuer.actor, "roll load", ", ".join(contests))
         done = await task.begin()
         with counting("loading the roll", source.total) as show:
 
@@ -85,6 +87,8 @@ async def change(
     """
     packed = pack(entries, contests, settings.partitions)
     async with issuing(settings) as issuer:
+        action = "roll add" if add else "roll withdraw"
+        await note_action(issuer.connection, issuer.actor, action, ", ".join(contests))
         command = RollCommand(issuer.writer)
         await (command.add(packed) if add else command.withdraw(packed))
         await command.end(packed)
