@@ -167,6 +167,16 @@ class WorkerMetrics(_Metrics):
     fence_drops = _counter(
         "scrutin_fence_drops_total", "Verdict batches at or below the database's offset, dropped"
     )
+    contest_changes = _gauge(
+        "scrutin_contest_changed_timestamp_seconds",
+        "When a contest opened or closed; exported by one worker only",
+        "law_id",
+        "change",
+    )
+    contest_overdue = _gauge(
+        "scrutin_contest_overdue_seconds",
+        "How long a contest is due to open or to close by schedule, and did not; 0 if none is",
+    )
     backfills = _counter(
         "scrutin_gaps_healed_total",
         "Ranges that a committed offset had skipped and that were read from the log",
@@ -267,6 +277,14 @@ class BridgeMetrics(_Metrics):
         "partition",
     )
     mirrored = _counter("scrutin_mirrored_total", "Votes written to the Redis mirror")
+
+
+class TallyMetrics(_Metrics):
+    """What a tally worker exposes."""
+
+    tasks = _histogram(
+        "scrutin_tally_task_seconds", "Tasks of encrypted tallies", "phase", "outcome"
+    )
 
 
 class GatewayMetrics(_Metrics):

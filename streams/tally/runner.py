@@ -16,6 +16,7 @@ from schemas.tally import Failed, Phase, TallyEvent, TallyTask
 from streams.adapters.kafka.writer import LogWriter
 from streams.core.records import OutRecord
 from streams.errors import ScrutinError
+from streams.runtime.metrics import TallyMetrics
 from streams.runtime.outages import Retry, Service
 from streams.tally import statements as sql
 from streams.tally.codec import encode
@@ -43,6 +44,7 @@ class Runner:
     """Of `tally.events`."""
     worker: str
     """Name of this process, for the logs."""
+    metrics: TallyMetrics
 
     async def process(self, events: list[EventOf]) -> None:
         """Run a group of tasks in parallel; returns when all are reported."""
@@ -72,6 +74,8 @@ class Runner:
                 error=error,
             )
         await self.retry(Service.POSTGRESQL, lambda: self._log(task, started, error))
+        took_s = (datetime.now(UTC) - started).total_seconds()
+        self.metrics.tasks.labels(task.lane.phase, "failed" if error else "done").observe(took_s)
         record = OutRecord(
             EVENTS_TOPIC, partition_for(task.election_id, self.partitions), encode(outcome)
         )

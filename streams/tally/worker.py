@@ -15,7 +15,7 @@ from streams.engine.codecs import decoded, register_codec
 from streams.engine.host import WorkerHost
 from streams.errors import ScrutinError
 from streams.runtime.failstop import fail
-from streams.runtime.metrics import process_registry
+from streams.runtime.metrics import TallyMetrics, process_registry
 from streams.runtime.outages import Service
 from streams.settings.processes import TallyWorkerConfig
 from streams.tally.codec import decode_event, decode_task, encode
@@ -50,8 +50,9 @@ class TallyWorker(WorkerHost):
 
     def __init__(self, config: TallyWorkerConfig) -> None:
         host, kafka = config.host, config.host.kafka
+        metrics = TallyMetrics(process_registry())
         super().__init__(
-            host, tally_app_id(kafka.app_id), process_registry(), lambda: self.jobs.state
+            host, tally_app_id(kafka.app_id), metrics.registry, lambda: self.jobs.state
         )
         register_codec(EVENTS_CODEC, decode_event, encode)
         register_codec(TASKS_CODEC, decode_task, encode)
@@ -76,6 +77,7 @@ class TallyWorker(WorkerHost):
             retry=self.retry,
             partitions=kafka.partitions,
             worker=host.name,
+            metrics=metrics,
         )
         self._coordinating = self._group("tally events", self.coordinator.process, _GROUP_EVENTS)
         self._working = self._group("tally tasks", self.runner.process, self._helpers.count)

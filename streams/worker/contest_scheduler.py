@@ -19,18 +19,22 @@ from streams.adapters.postgres.connection import translated
 from streams.control.issuer import Issuer
 from streams.core.contests import due_changes
 from streams.errors import ServiceUnavailable
+from streams.runtime.metrics import WorkerMetrics
 from streams.worker.postgres_sink import PostgresSink
 
 log = structlog.get_logger(__name__)
 
 PERIOD_S: Final = 0.5
 
-ANYTHING_DUE: Final = """
-SELECT EXISTS (
-    SELECT 1 FROM contests
-    WHERE (state = 'draft' AND opens_at <= now()) OR (state = 'open' AND closes_at <= now())
-) OR EXISTS (SELECT 1 FROM control_commands WHERE written_at IS NULL)
+DUE: Final = """
+SELECT greatest(extract(epoch FROM now() - min(
+        CASE state WHEN 'draft' THEN opens_at ELSE closes_at END)), 0)::float8 AS overdue_s,
+    EXISTS (SELECT 1 FROM control_commands WHERE written_at IS NULL) AS unwritten
+FROM contests
+WHERE (state = 'draft' AND opens_at <= now()) OR (state = 'open' AND closes_at <= now())
 """
+"""How long the contest that waits longest is due, if any is, and whether a command is partly
+written."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class ContestScheduler:
     """Of the worker."""
     enforced: bool
     """Whether only votes in open contests count."""
+    metrics: WorkerMetrics
 
     async def run(self) -> None:
         """Check the schedule until cancelled."""
@@ -69,7 +74,9 @@ class ContestScheduler:
             translated({"table": "contests"}),
             self.sink.connections.acquire() as connection,
         ):
-            if not await connection.fetchval(ANYTHING_DUE):
+            [(overdue_s, unwritten)] = await connection.fetch(DUE)
+            self.metrics.contest_overdue.set(overdue_s or 0)
+            if overdue_s is None and not unwritten:
                 return
             issuer = Issuer(
                 connection=connection,

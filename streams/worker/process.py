@@ -87,6 +87,7 @@ class Worker(WorkerHost):
             partitions=kafka.partitions,
             name=config.host.name,
             enforced=config.enforce_contests,
+            metrics=self.metrics,
         )
         self._redis = redis_client(config.redis)
         self._resources.push_async_callback(self._redis.aclose)

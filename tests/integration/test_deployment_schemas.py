@@ -15,16 +15,21 @@ import yaml
 
 from tests import tools
 from tests.tools import LOCK, environment, kubernetes_schemas
+from tests.tools.helm import FIXTURES
 
 pytestmark = pytest.mark.timeout(500)
 
 DOCKER = Path(__file__).parents[2] / "docker"
 MANIFESTS = [
     manifest
-    for file in sorted((DOCKER / "kubernetes").glob("*.yaml"))
+    # The chart as Helm rendered it, with everything on.
+    for file in (
+        *sorted((DOCKER / "kubernetes").glob("*.yaml")),
+        FIXTURES / "everything.yaml",
+    )
     for manifest in yaml.safe_load_all(file.read_text())
-    # Of kustomize, and in no schema; tests/unit/docker/test_deployment_files.py looks at it.
-    if manifest["kind"] != "Kustomization"
+    # In no schema of Kubernetes' own; the tests in tests/unit/docker look at them.
+    if manifest and manifest["kind"] not in {"Kustomization", "PodMonitor"}
 ]
 KINDS = {(manifest["kind"], manifest["apiVersion"]) for manifest in MANIFESTS}
 

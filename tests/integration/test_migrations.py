@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from streams.adapters.postgres.migrations import migrate, migrations
+from streams.adapters.postgres.migrations import is_current, migrate, migrations
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, SchemaNewer
 from streams.settings.model import Settings
 from tests.harness import database, until
+from tests.integration.cli_harness import run_cli
 from tests.integration.old_systems import OLD_ELECTIONS, SCHEMAS
 from tests.integration.sink_harness import own_database, rows
 
@@ -202,3 +203,17 @@ async def test_tables_of_every_replaced_service_are_refused_with_the_way_on(
         await migrate(db)
     assert "`scrutin adopt`" in caught.value.todo
     assert await db.fetchval("SELECT to_regclass('schema_migrations')") is None
+
+
+async def test_processes_wait_for_the_migrations_of_their_version(
+    stack: Stack, empty: Settings, db: asyncpg.Connection
+) -> None:
+    env = {**stack.env(), "POSTGRES_DB": empty.postgres_db}
+    assert not await is_current(db)
+    early = await asyncio.to_thread(run_cli, env, "migrate", "--wait", "0")
+    assert early.returncode == ExitCode.SERVICE_UNAVAILABLE
+    assert "has not the migrations of this version" in early.stderr
+    waiting = asyncio.create_task(asyncio.to_thread(run_cli, env, "migrate", "--wait", "60"))
+    await migrate(db)
+    done = await waiting
+    assert (done.returncode, await is_current(db)) == (ExitCode.OK, True), done.stderr

@@ -62,6 +62,14 @@ def reader_schemas() -> list[str]:
     return sorted({name for one in migrations() for name in _SCHEMA.findall(one.statements)})
 
 
+async def is_current(connection: asyncpg.Connection) -> bool:
+    """Whether the database has every migration of this version; anybody may ask."""
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        return False
+    rows = await connection.fetch("SELECT version FROM schema_migrations")
+    return {m.version for m in migrations()} <= {row["version"] for row in rows}
+
+
 async def migrate(connection: asyncpg.Connection) -> list[Migration]:
     """Bring the database to this version; returns the migrations that were applied.
 

@@ -67,6 +67,31 @@ def test_the_source_is_a_variable(dashboard: dict[str, Any]) -> None:
 
 
 def test_dashboards_find_one_another() -> None:
-    assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(FILES) == 2
+    assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == len(FILES) == 4
     for dashboard in DASHBOARDS.values():
         assert [link["tags"] for link in dashboard["links"]] == [dashboard["tags"]]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_openings_and_closings_are_marked(dashboard: dict[str, Any]) -> None:
+    """By the time that is the metric's value."""
+    notes = dashboard["annotations"]["list"]
+    assert [note["name"] for note in notes] == ["Openings", "Closings"]
+    for note, change in zip(notes, ("opened", "closed"), strict=True):
+        assert note["useValueForTime"] == "on"
+        metric = "scrutin_contest_changed_timestamp_seconds"
+        assert note["expr"] == f'{metric}{{change="{change}"}} * 1000'
+
+
+def test_the_count_is_shown_for_chosen_contests() -> None:
+    dashboard = DASHBOARDS["count"]
+    variables = {one["name"]: one for one in dashboard["templating"]["list"]}
+    assert variables["contest"]["query"] == "label_values(current_vote_totals, law_id)"
+    by_contest = [
+        target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        if "by (law_id" in target["expr"]
+    ]
+    chosen = [expr for expr in by_contest if 'law_id=~"$contest"' in expr]
+    assert len(chosen) >= 3
