@@ -25,7 +25,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile fuzz adopt brokers junk platforms pythons audit lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile fuzz adopt brokers junk platforms pythons helm audit lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ long-roll: setup ## a roll of 8 million entries, loaded from every format
 	@ROLL_ENTRIES=8000000 $(BIN)/python -m pytest tests/integration/test_roll_at_size.py -s $(PYTEST_ARGS)
 
 # Locks of the tests' reference tools are older on purpose, and never installed beside votes.
+helm: setup ## render the chart with a real Helm, for its tests
+	@$(BIN)/python -m tests.tools.helm
+
 audit: setup ## the locked dependencies against the published advisories (AUDIT_ARGS=--required: fail if they cannot be reached)
 	@$(BIN)/python -m tests.audit $(AUDIT_ARGS)
 
@@ -149,7 +152,7 @@ lock: ## rebuild the locks of pyproject.toml and of the tests' reference tools (
 	  tests/oracle/merkle.in -o tests/oracle/merkle.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --constraint requirements.lock \
-	  $(addprefix --extra ,bridge gateway parquet pictures tally worker) pyproject.toml docker/requirements.in \
+	  $(addprefix --extra ,bridge console gateway parquet pictures tally worker) pyproject.toml docker/requirements.in \
 	  -o docker/requirements.lock; \
 	"$$tools/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \

@@ -116,6 +116,17 @@ ELSEWHERE = {
     "scrutin webhook log": _WEBHOOKS,
     "scrutin webhook run": _PROCESS,
     "python -m streams.gateway.webhooks": _PROCESS,
+    "scrutin console": "tests/integration/test_console.py::test_two_operators_at_the_console",
+    "SCRUTIN_CONSOLE_OPERATORS=alice=... scrutin console": (
+        "tests/integration/test_console.py::test_two_operators_at_the_console"
+    ),
+    "scrutin migrate --wait 600": (
+        "tests/integration/test_migrations.py::"
+        "test_processes_wait_for_the_migrations_of_their_version"
+    ),
+    "scrutin console --new-key alice": (
+        "tests/unit/cli/test_processes.py::test_a_key_for_the_console"
+    ),
     "scrutin version": "tests/unit/cli/test_processes.py::test_the_version_is_that_of_the_project",
     "make installs": "tests/integration/test_installs.py",
     "SCRUTIN_STAGES=tally faust -A topology worker -l info": _CLI_TALLY,
@@ -150,6 +161,7 @@ ELSEWHERE = {
     "scrutin audit checkpoint": _CHECKPOINTS,
     "scrutin audit receipt FILE": _RECEIPTS,
     "scrutin audit verify": _RECOUNT,
+    "scrutin audit trail": _CONTESTS,
     "scrutin audit verify --key KEY --seen checkpoints": _RECOUNT,
     "scrutin audit witness SOURCE STATE": _RECEIPTS,
     "scrutin audit cosigned FOLDER": _RECEIPTS,
@@ -319,6 +331,7 @@ NOT_HERE = {
         _ENGINE,
         "tests/integration/test_monitoring.py::test_alerts_fire_and_resolve_and_every_panel_has_data",
     ),
+    "make helm": NotHere("fetches Helm", "tests/unit/docker/test_helm.py"),
     "kubectl apply -k docker/kubernetes": NotHere(
         "needs a cluster",
         "tests/unit/docker/test_deployment_files.py::test_kubernetes_runs_what_the_tests_run",

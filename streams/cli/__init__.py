@@ -29,6 +29,7 @@ GROUPS = {
         "worker": "processes.worker",
         "bridge": "processes.bridge",
         "gateway": "processes.gateway",
+        "console": "processes.console",
         "stack": "stack",
         "demo": "demo.commands",
     },

@@ -24,6 +24,7 @@ _PROVIDERS: Final[Mapping[str, str]] = {
     "numpy": "scrutin[worker]",
     "rocksdict": "scrutin[worker]",
     "cryptography": "scrutin[gateway]",
+    "joserfc": "scrutin[console]",
     "gmpy2": "scrutin[tally]",
     "nacl": "scrutin[tally]",
     "pyarrow": "scrutin[parquet]",

@@ -104,8 +104,8 @@ def _listener(http: HttpConfig) -> socket.socket:
     except OSError as error:
         listener.close()
         raise PortTaken(
-            "The gateway cannot listen on its port",
+            "The gateway or the console cannot listen on its port",
             where={"host": http.host, "port": http.port},
-            todo="Set SCRUTIN_GATEWAY_PORT to another port",
+            todo="Set SCRUTIN_GATEWAY_PORT or SCRUTIN_CONSOLE_PORT to another port",
         ) from error
     return listener

@@ -57,6 +57,10 @@ class LocalWindow:
             self._requests -= len(forgotten)
         return True
 
+    def forget(self, who: str) -> None:
+        """Forget a client's requests."""
+        self._requests -= len(self._times_s.pop(who, []))
+
     def room(self, who: str, now_s: float) -> Room:
         """What is left for a client; counts nothing."""
         times_s = self._current(who, now_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -147,3 +148,30 @@ async def fetch_finals(connection: asyncpg.Connection) -> dict[str, Closing]:
         row["contest"]: Closing(**dict(row) | {"vector": tuple(json.loads(row["vector"]))})
         for row in await connection.fetch(READ_FINALS)
     }
+
+
+def effect_of(one: Mapping[str, Any], verb: str) -> str:
+    """What a change of a contest will do, and whether it shall.
+
+    Args:
+        one: the contest as :meth:`ContestRow.as_dict` has it, with `closes` in words.
+        verb: `open`, `close` or `archive`.
+    """
+    title = "" if one["title"] == one["contest_id"] else f" ({one['title']!r})"
+    votes = f"{one['votes']:,} votes are counted so far"
+    due = f" It would close by itself on {one['closes']}." if one["closes"] else ""
+    if verb == "open":
+        return f"Open {one['contest_id']}{title} now? Votes count from now on.{due}"
+    if verb == "archive":
+        return (
+            f"Archive {one['contest_id']}{title}? {votes}; they stay, `contest list` shows it with"
+            " --all only, and it cannot be taken back."
+        )
+    effect = (
+        "votes that come later are rejected"
+        if one["enforced"]
+        else "it is not enforced, so votes go on counting"
+    )
+    return (
+        f"Close {one['contest_id']}{title} now? {votes}; {effect}, and it cannot be reopened.{due}"
+    )

@@ -10,11 +10,13 @@ from streams.settings.configs import DeploymentConfig
 from streams.settings.model import Settings
 from streams.settings.processes import (
     BridgeConfig,
+    ConsoleConfig,
     DoctorConfig,
     GatewayConfig,
     HostConfig,
     HttpConfig,
     IntakeConfig,
+    OpenIdConfig,
     ProofConfig,
     TallyConfig,
     TallyWorkerConfig,
@@ -119,6 +121,35 @@ def gateway_config(settings: Settings) -> GatewayConfig:
         throttle=ThrottleConfig(**limits),
         tally=tally_config(settings),
         proof=ProofConfig(settings.proof_secret.get_secret_value(), settings.openings),
+    )
+
+
+def console_config(settings: Settings) -> ConsoleConfig:
+    """The operators' console."""
+    ports = (settings.metrics_port, settings.bridge_metrics_port, settings.gateway_port)
+    open_id = OpenIdConfig(
+        settings.console_oidc_issuer,
+        settings.console_oidc_client_id,
+        settings.console_oidc_client_secret.get_secret_value(),
+        settings.console_oidc_operators,
+    )
+    return ConsoleConfig(
+        deployment=deployment_config(settings),
+        http=_filled(
+            HttpConfig,
+            settings,
+            host=settings.console_host,
+            port=settings.console_port,
+            cors_origins=(),
+            embed_origins=(),
+        ),
+        operators=settings.console_operators,
+        open_id=open_id if settings.console_oidc_issuer else None,
+        url=settings.console_url or f"http://localhost:{settings.console_port}",
+        four_eyes=settings.console_four_eyes,
+        processes=settings.console_processes or tuple(f"127.0.0.1:{p}" for p in ports if p),
+        enforced=settings.enforce_contests != "false",
+        drain_timeout_s=settings.drain_timeout_s,
     )
 
 

@@ -1,11 +1,15 @@
-"""Loads settings from the environment, `.env` and secret files; errors name the variable."""
+"""Loads settings from the environment, `.env`, a TOML file and secret files.
+
+Errors name the variable.
+"""
 
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, SecretStr, ValidationError
@@ -38,21 +42,18 @@ def secrets() -> tuple[str, ...]:
     )
 
 
+CONFIG: Final = "SCRUTIN_CONFIG"
+"""Variable that names the TOML file."""
+
+
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
-    """Read the settings from the environment, which takes precedence over `.env` in the folder.
+    """Read the settings: the environment, then `.env` in the folder, then the file SCRUTIN_CONFIG.
 
     Raises:
         SettingsError: unknown `SCRUTIN_*`, malformed value, aliases that disagree, or settings
             that contradict each other; the message names the variables.
     """
-    given: dict[str, str] = {}
-    if environ is None:
-        path = dotenv or Path(".env")
-        if path.is_file():
-            given.update({k: v for k, v in dotenv_values(path).items() if v is not None})
-        given.update(os.environ)
-    else:
-        given.update(environ)
+    given = {name: value for layer in _layers(environ, dotenv) for name, value in layer[1].items()}
     given = _read_secret_files(given, secrets())
     _refuse_unknown(given)
     values = _one_value_each(given)
@@ -64,6 +65,86 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     check_services(settings)
     check_test_settings(settings)
     return settings
+
+
+def sources(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> dict[str, str]:
+    """Where each field's value comes from, if it is not the default: `environment` or a file."""
+    found: dict[str, str] = {}
+    for source, layer in _layers(environ, dotenv):
+        for field, names in variables().items():
+            if any(layer.get(name) or layer.get(f"{name}_FILE") for name in names):
+                found[field] = source
+    return found
+
+
+def _layers(
+    environ: Mapping[str, str] | None, dotenv: Path | None
+) -> list[tuple[str, dict[str, str]]]:
+    """Source and variables of each layer; a later one takes precedence over those before."""
+    layers = []
+    if environ is None:
+        path = dotenv or Path(".env")
+        if path.is_file():
+            values = {k: v for k, v in dotenv_values(path).items() if v is not None}
+            layers.append((str(path), values))
+        environ = os.environ
+    layers.append(("environment", dict(environ)))
+    above = {name: value for _, layer in layers for name, value in layer.items()}
+    if above.get(CONFIG):
+        layers.insert(0, (above[CONFIG], _read_config(Path(above[CONFIG]), above)))
+    return layers
+
+
+def _read_config(path: Path, above: Mapping[str, str]) -> dict[str, str]:
+    """Variables of the TOML file, except for settings that a layer above has, by any name.
+
+    Raises:
+        SettingsError: it cannot be read, or holds what is no setting.
+    """
+    where: dict[str, object] = {"variable": CONFIG, "file": path}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"The file of settings cannot be read: {error}",
+            where=where,
+            todo='Write a line such as POSTGRES_HOST = "db-1" for each setting',
+        ) from error
+    hidden = set(secrets())
+    kept: dict[str, str] = {}
+    for names in variables().values():
+        every = [
+            n for name in names for n in (name, f"{name}_FILE") if n in {*names} | _files(hidden)
+        ]
+        found = {name: values.pop(name) for name in every if name in values and name != CONFIG}
+        if not any(above.get(name) for name in every):
+            kept |= {name: _text(name, value, where) for name, value in found.items()}
+    if values:
+        raise SettingsError(
+            "Unknown settings",
+            where={**where, "variable": ", ".join(sorted(values))},
+            todo="Name settings as in the environment; `.env.example` lists all",
+        )
+    return kept
+
+
+def _files(secret: set[str]) -> set[str]:
+    return {f"{name}_FILE" for name in secret}
+
+
+def _text(name: str, value: Any, where: Mapping[str, object]) -> str:
+    """A value of TOML as it would be in the environment."""
+    if isinstance(value, list):
+        return ",".join(_text(name, one, where) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise SettingsError(
+        "This is no value of a setting",
+        where={**where, "variable": name},
+        todo="Write a text, a number, true, false or a list of these",
+    )
 
 
 def _read_secret_files(given: Mapping[str, str], secrets: Sequence[str]) -> dict[str, str]:

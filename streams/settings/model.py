@@ -207,6 +207,8 @@ class Settings(ServiceSettings):
     """Version of Kafka that the local stack runs; empty: the one it was tested with most."""
     log_format: Literal["auto", "console", "json"] = variable("SCRUTIN_LOG_FORMAT", default="auto")
     """`auto` = `console` on a terminal, else `json`."""
+    config_file: str = variable("SCRUTIN_CONFIG", default="")
+    """TOML file with settings, named as here; environment and `.env` take precedence."""
 
     # Encrypted tally
     stages: Literal["votes", "tally"] = variable("SCRUTIN_STAGES", default="votes")
@@ -234,6 +236,39 @@ class Settings(ServiceSettings):
     """Helper processes of a tally worker; 0 = one for each core."""
     tally_key_file: Path = variable("SCRUTIN_TALLY_KEY_FILE", default=Path("tally.key"))
     """Tally workers' private key; guardians' secrets are sealed to it."""
+
+    # Operators' console
+    console_port: Port = variable("SCRUTIN_CONSOLE_PORT", default=8003)
+    """Port of the operators' console."""
+    console_host: str = variable("SCRUTIN_CONSOLE_HOST", default="127.0.0.1")
+    """Address the console listens on; put TLS before it to reach it from elsewhere."""
+    console_url: str = variable("SCRUTIN_CONSOLE_URL", default="")
+    """The console's address in a browser, which a provider of logins sends operators back to;
+    with https:// the cookie is sent over TLS only; empty = localhost and the port."""
+    console_operators: Annotated[tuple[str, ...], NoDecode] = variable(
+        "SCRUTIN_CONSOLE_OPERATORS", default=""
+    )
+    """Operators who log in by key, with its digest: lines of `scrutin console --new-key NAME`,
+    comma-separated."""
+    console_four_eyes: bool = variable("SCRUTIN_CONSOLE_FOUR_EYES", default=False)
+    """A second operator must confirm each change of a contest at the console."""
+    console_processes: Annotated[tuple[str, ...], NoDecode] = variable(
+        "SCRUTIN_CONSOLE_PROCESSES", default=""
+    )
+    """HOST:PORT of the metrics that the console shows, comma-separated; empty = those of a worker,
+    a bridge and a gateway on this host."""
+    console_oidc_issuer: str = variable("SCRUTIN_CONSOLE_OIDC_ISSUER", default="")
+    """Provider of logins by OpenID Connect; empty = by key only."""
+    console_oidc_client_id: str = variable("SCRUTIN_CONSOLE_OIDC_CLIENT_ID", default="")
+    """The console's name at the provider."""
+    console_oidc_client_secret: SecretStr = variable(
+        "SCRUTIN_CONSOLE_OIDC_CLIENT_SECRET", default=""
+    )
+    """The console's secret at the provider."""
+    console_oidc_operators: Annotated[tuple[str, ...], NoDecode] = variable(
+        "SCRUTIN_CONSOLE_OIDC_OPERATORS", default=""
+    )
+    """Subjects or verified e-mail addresses that may log in by the provider, comma-separated."""
 
     # Tests only
     test_deployment: bool = variable("SCRUTIN_TEST_DEPLOYMENT", default=False)
@@ -266,6 +301,9 @@ class Settings(ServiceSettings):
         "queue_arguments",
         "api_keys",
         "tally_api_keys",
+        "console_operators",
+        "console_processes",
+        "console_oidc_operators",
         mode="before",
     )
     @classmethod

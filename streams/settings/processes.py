@@ -204,6 +204,37 @@ class GatewayConfig:
 
 
 @dataclass(frozen=True)
+class OpenIdConfig:
+    """A provider that says who an operator is."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    operators: tuple[str, ...]
+    """Subjects or verified addresses that may log in."""
+
+
+@dataclass(frozen=True)
+class ConsoleConfig:
+    """The operators' console."""
+
+    deployment: DeploymentConfig
+    http: HttpConfig
+    operators: tuple[str, ...] = field(repr=False)
+    """Names with the digests of their keys."""
+    open_id: OpenIdConfig | None
+    url: str
+    """Its address in a browser."""
+    four_eyes: bool
+    """Whether a second operator must confirm each change of a contest."""
+    processes: tuple[str, ...]
+    """HOST:PORT of processes whose metrics it shows."""
+    enforced: bool
+    """Whether contests are enforced."""
+    drain_timeout_s: float
+
+
+@dataclass(frozen=True)
 class DoctorConfig:
     """Config of `scrutin doctor`."""
 

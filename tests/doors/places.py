@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import typer
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler, WebsocketRouteHandler
+from litestar.routes import HTTPRoute
 
 from schemas import codec
 from streams.adapters.kafka.writer import LogWriter
 from streams.adapters.redis import keys
 from streams.adapters.redis.client import redis_client
 from streams.cli import app, wire
+from streams.console import app as console_app
 from streams.core import live_totals
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.live import Socket
@@ -31,7 +33,7 @@ from streams.gateway.tally_service import TallyService
 from streams.gateway.vote_calls import VoteCall
 from streams.runtime.metrics import GatewayMetrics, process_registry
 from streams.runtime.outages import OutageTracker, Retry
-from streams.settings.build import gateway_config
+from streams.settings.build import console_config, gateway_config
 from streams.settings.load import load_settings
 from streams.settings.queues import AGGREGATION, INGRESS, POLL_UPDATES, TALLY_QUEUES, VALIDATION
 from streams.tally.messages import PARTIAL, TALLY
@@ -47,6 +49,7 @@ _READ: Final = re.compile(
     r""""([\w-]+)" in request.headers"""
 )
 _QUERIED: Final = re.compile(r"""query_params\.get\("(\w+)"\)""")
+_FORM: Final = re.compile(r"""form\.get\("(\w+)\"""")
 _GRANTED: Final = re.compile(
     r"GRANT (?:INSERT|UPDATE|DELETE)[^']*? ON ([\w, \n]+?) TO scrutin_operator", re.DOTALL
 )
@@ -157,6 +160,28 @@ def _signature(handler: BaseRouteHandler) -> set[str]:
     }
 
 
+def console_doors() -> list[Door]:
+    """What the operators' console reads: paths and queries in signatures, forms in the code."""
+    config = console_config(load_settings({}))
+    text = Path(console_app.__file__).read_text(encoding="utf-8")
+    fields = {*_FORM.findall(text), "code", "state"}
+    values = {
+        value
+        for route in console_app.create_app(console_app.Console(config)).routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if str(handler.fn.__module__).startswith("streams.")
+        for value in (
+            *_PARAMETER.findall(route.path),
+            *(
+                _signature(handler)
+                - {one.partition(":")[0] for one in _PARAMETER.findall(route.path)}
+            ),
+        )
+    }
+    return [_door("console", rules.CONSOLE, "any page", value) for value in sorted(values | fields)]
+
+
 def socket_doors() -> list[Door]:
     """Paths of WebSockets, and what their clients send."""
     found = []
@@ -251,6 +276,7 @@ def doors() -> list[Door]:
     return [
         *http_doors(),
         *socket_doors(),
+        *console_doors(),
         *message_doors(),
         *command_doors(),
         *record_doors(),

@@ -120,6 +120,22 @@ HTTP: Final[dict[str, Rule]] = {
     "query guardianId": Rule("ignored", "streams.gateway.handlers.tally_status.decryption_status"),
 }
 
+_CHANGES: Final = "streams.console.changes.ContestChanges"
+CONSOLE: Final[dict[str, Rule]] = {
+    "name": Rule("secret", "streams.console.keys.Operators.admits"),
+    "key": Rule("secret", "streams.console.keys.Operators.admits"),
+    "csrf": Rule("secret", "streams.console.sessions.Session.sent_by_its_page"),
+    "contest": Rule("word", "streams.inspect.contests.fetch_contests"),
+    "typed": Rule("word", _CHANGES),
+    "request": Rule("number", "streams.console.app"),
+    "verb:str": Rule("word", _CHANGES),
+    "name:str": Rule("word", "streams.gateway.handlers.pages.read_files"),
+    "status": Rule("word", "streams.console.votes.rejected"),
+    "before": _NUMBER,
+    "code": Rule("secret", "streams.console.open_id.OpenIdLogin.finish"),
+    "state": Rule("secret", "streams.console.open_id.OpenIdLogin.finish"),
+}
+
 SOCKETS: Final[dict[str, Rule]] = {
     "contest:str": _ROOM,
     "law_id:str": _ROOM,
@@ -180,6 +196,7 @@ COMMANDS: Final[dict[str, Rule]] = {
     "tally demo candidates": _COUNT,
     **dict.fromkeys(("file_format", "form", "kind", "mode", "roll", "table"), _WORD),
     "worker level": _ARGUMENT,
+    "console new_key": Rule("text", "streams.console.keys.ENTRY"),
     "election": _ARGUMENT,
     "tables get election": _NAME,
     "tables scan election": _NAME,
@@ -260,6 +277,7 @@ COMMANDS: Final[dict[str, Rule]] = {
     **dict.fromkeys(("contest", "candidate", "region"), _ARGUMENT),
     **dict.fromkeys(("from_row", "skip", "papers", "seats"), _COUNT),
     "audit sample count": _COUNT,
+    "audit trail contest": _NAME,
     "election tabulate file": _file("streams.elections.files.formats.open_ballots"),
     "election tabulate by": _WORD,
     "election export name": _NAME,
@@ -344,6 +362,7 @@ TABLES: Final[dict[str, Rule]] = {
     "contests": Rule("table", "streams.core.contests.may_become"),
     "control_commands": Rule("table", "schemas.codec.decode_input"),
     "roll_loads": Rule("table", "streams.control.roll_loader"),
+    "operator_actions": Rule("table", "streams.control.trail"),
     "sink_offsets": Rule("table", "streams.core.fence"),
     **dict.fromkeys(
         (

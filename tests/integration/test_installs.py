@@ -49,7 +49,7 @@ class Install:
     local: bool = False
 
 
-PROCESSES: Final = ("bridge", "gateway", "worker")
+PROCESSES: Final = ("bridge", "console", "gateway", "worker")
 """Commands that become a process, whose packages they need."""
 HEAVY: Final = frozenset(
     {"faust", "gmpy2", "litestar", "numpy", "pyarrow", "pytest", "rocksdict", "uvicorn"}
@@ -70,19 +70,19 @@ INSTALLS: Final = {
     "bridge": Install(
         extras="bridge",
         commands=("python -c 'import streams.bridge.__main__'",),
-        missing=frozenset({*APART, *CALCULATING, "rebuild", "gateway", "worker"}),
+        missing=frozenset({*APART, *CALCULATING, "rebuild", "console", "gateway", "worker"}),
         absent=HEAVY,
     ),
     "worker": Install(
         extras="worker",
         commands=("python -c 'import topology'", "faust --version", "scrutin rebuild --help"),
-        missing=frozenset({*APART, *CALCULATING, "gateway"}),
+        missing=frozenset({*APART, *CALCULATING, "console", "gateway"}),
         absent=frozenset({"gmpy2", "litestar", "pyarrow", "uvicorn"}),
     ),
     "gateway": Install(
         extras="gateway",
         commands=("python -c 'import streams.gateway.__main__'",),
-        missing=frozenset({*APART, "rebuild", "worker"}),
+        missing=frozenset({*APART, "console", "rebuild", "worker"}),
         absent=frozenset({"faust", "numpy", "pyarrow", "rocksdict"}),
     ),
     "tally": Install(
@@ -92,7 +92,7 @@ INSTALLS: Final = {
             "scrutin tally create --help",
             "scrutin guardian --help",
         ),
-        missing=frozenset({*APART, "gateway"}),
+        missing=frozenset({*APART, "console", "gateway"}),
         absent=frozenset({"litestar", "pyarrow"}),
     ),
     "parquet": Install(

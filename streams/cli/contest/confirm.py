@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from streams.cli.contest.show import details
 from streams.cli.show import run
 from streams.errors import SettingsError
+from streams.inspect.contests import effect_of
 from streams.settings.model import Settings
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for programs.")]
@@ -36,7 +37,7 @@ def ask(settings: Settings, name: str, verb: str, *, yes: bool) -> None:
     [one] = run(details(settings, [name]))
     if one["state"] not in _STATES[verb]:
         return
-    sure(question(one, verb), yes=False)
+    sure(effect_of(one, verb), yes=False)
 
 
 def sure(text: str, *, yes: bool) -> None:
@@ -56,23 +57,3 @@ def sure(text: str, *, yes: bool) -> None:
     if not typer.confirm(text, err=True):
         typer.echo("Nothing was changed.", err=True)
         raise typer.Exit(1)
-
-
-def question(one: dict[str, Any], verb: str) -> str:
-    """What will happen, and whether it shall."""
-    title = "" if one["title"] == one["contest_id"] else f" ({one['title']!r})"
-    votes = f"{one['votes']:,} votes are counted so far"
-    if verb == "archive":
-        return (
-            f"Archive {one['contest_id']}{title}? {votes}; they stay, `contest list` shows it with"
-            " --all only, and it cannot be taken back."
-        )
-    due = f" It would close by itself on {one['closes']}." if one["closes"] else ""
-    effect = (
-        "votes that come later are rejected"
-        if one["enforced"]
-        else "it is not enforced, so votes go on counting"
-    )
-    return (
-        f"Close {one['contest_id']}{title} now? {votes}; {effect}, and it cannot be reopened.{due}"
-    )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from streams.cli.settings.document import current, described, env_example, markdown
 from streams.cli.show import JsonOption, console, grid, plain, write_json
-from streams.settings.load import load_settings
+from streams.settings.load import load_settings, sources
 
 
 def command(
@@ -26,7 +26,8 @@ def command(
 ) -> None:
     """Show every setting with its variables, default and present value; passwords stay hidden.
 
-    Values come from the environment, then from a file .env in this folder.
+    Values come from the environment, then from a file .env in this folder, then from the TOML
+    file SCRUTIN_CONFIG; each is shown with its source.
 
         scrutin settings --env-example > .env
     """
@@ -35,7 +36,7 @@ def command(
     if as_env or as_markdown:
         sys.stdout.write(env_example() if as_env else markdown())
         return
-    now = load_settings()
+    now, source = load_settings(), sources()
     if as_json:
         write_json(
             [
@@ -45,6 +46,7 @@ def command(
                     "variables": list(one.variables),
                     "default": None if one.secret else one.default,
                     "value": current(now, one),
+                    "source": source.get(one.field, "default"),
                     "about": one.about,
                 }
                 for one in described()
@@ -56,10 +58,11 @@ def command(
         table.add_row(Text(title, style="bold cyan"), "", "")
         for one in members:
             value = plain(current(now, one))
-            if value.plain != one.default and not one.secret:
+            if one.field in source:
                 value.stylize("yellow")
-                if one.default:
-                    value.append(f"\ndefault {one.default}", style="dim")
+                value.append(f"\nfrom {source[one.field]}", style="dim")
+                if one.default and not one.secret:
+                    value.append(f", default {one.default}", style="dim")
             names = Text(one.variables[0])
             for other in one.variables[1:]:
                 names.append(f"\n{other}", style="dim")

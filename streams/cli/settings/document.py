@@ -26,6 +26,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "secret": "Gateway",
     "data_dir": "Folders and logs",
     "stages": "Encrypted tally",
+    "console_port": "Operators' console",
     "test_deployment": "Tests only",
 }
 """First setting of each group -> its title."""

@@ -149,7 +149,7 @@ def page_handlers(
 
     @get(PAGES, include_in_schema=False)
     async def page(request: AnyRequest) -> Response[bytes]:
-        return _send(request, static["index.html"])
+        return send_file(request, static["index.html"])
 
     async def page_of(request: AnyRequest, contest: str) -> Response[bytes]:
         if not is_contest_name(contest):
@@ -161,9 +161,9 @@ def page_handlers(
                 found = await results.get(contest)
         plain = static["index.html"]
         if found is None:
-            return _send(request, plain)
+            return send_file(request, plain)
         about = about_of(found.result, proxies.base_of(request))
-        return _send(request, _file(plain.content.replace(_NO_TITLE, about), plain.media_type))
+        return send_file(request, _file(plain.content.replace(_NO_TITLE, about), plain.media_type))
 
     @get("/law/{contest:str}", include_in_schema=False)
     async def law_page(request: AnyRequest, contest: str) -> Response[bytes]:
@@ -177,7 +177,7 @@ def page_handlers(
     async def file(request: AnyRequest, name: str) -> Response[bytes]:
         if name not in static:
             raise Problem(404, "No such file")
-        return _send(request, static[name])
+        return send_file(request, static[name])
 
     return [page, law_page, election_page, file]
 
@@ -211,7 +211,8 @@ def about_of(result: ContestResult, base: str) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _send(request: AnyRequest, file: File) -> Response[bytes]:
+def send_file(request: AnyRequest, file: File) -> Response[bytes]:
+    """The response with a file, or without if the client has it."""
     headers = {"ETag": file.digest, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     headers |= file.headers
     if request.headers.get("if-none-match") == file.digest:

@@ -40,7 +40,7 @@ function go(address) {
 
 function frame(current) {
   const next = languageAfter();
-  const links = [["/", "home"], ["/elections", "elections"], ["/laws", "laws"], ["/p", "polls"], ["/tallies", "tallies"], ["/operators", "operators"]];
+  const links = [["/", "home"], ["/elections", "elections"], ["/laws", "laws"], ["/p", "polls"], ["/tallies", "tallies"]];
   document.getElementById("skip").textContent = t("skip");
   document.getElementById("nav").replaceChildren(...links.map(([href, name]) => h("a", { href, "aria-current": name === current ? "page" : null }, t(name))));
   document.getElementById("tools").replaceChildren(

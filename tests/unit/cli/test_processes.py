@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.console.keys import Operators
 from streams.errors import ExitCode
 
 ROOT = Path(__file__).parents[3]
@@ -25,6 +26,7 @@ SCRUTIN = Path(sys.executable).with_name("scrutin")
         (["bridge"], "scrutin bridge: Unknown settings"),
         (["gateway"], "scrutin gateway: Unknown settings"),
         (["webhook", "run"], "scrutin webhooks: Unknown settings"),
+        (["console"], "scrutin console: Unknown settings"),
     ],
 )
 def test_the_process_reads_its_settings_and_gives_its_exit_code(
@@ -40,6 +42,18 @@ def test_the_process_reads_its_settings_and_gives_its_exit_code(
     )
     assert done.returncode == ExitCode.BAD_SETTINGS, done.stderr
     assert told in done.stderr
+
+
+def test_a_key_for_the_console() -> None:
+    done = subprocess.run(
+        [SCRUTIN, "console", "--new-key", "alice", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    made = json.loads(done.stdout)
+    assert Operators.read([made["entry"]]).admits("alice", made["key"])
 
 
 def test_an_option_that_the_worker_does_not_have_is_refused() -> None:

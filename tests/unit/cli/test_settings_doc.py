@@ -56,6 +56,6 @@ def test_secrets_are_hidden() -> None:
     assert shown["rabbitmq_password"] == "********"
     assert shown["redis_password"] == ""
     secret = {one.field for one in described() if one.secret}
-    assert secret == {"secret", "proof_secret"} | {
+    assert secret == {"secret", "proof_secret", "console_oidc_client_secret"} | {
         name for name in Settings.model_fields if "password" in name
     }

@@ -10,10 +10,21 @@ import pytest
 from pydantic import SecretStr
 
 from streams.errors import ExitCode, SettingsError
-from streams.settings.load import load_settings, variables
+from streams.settings.load import load_settings, sources, variables
 from streams.settings.model import Settings
 
 SAMPLES: dict[str, tuple[str, Any]] = {
+    "config_file": ("/dev/null", "/dev/null"),
+    "console_port": ("9003", 9003),
+    "console_host": ("0.0.0.0", "0.0.0.0"),
+    "console_url": ("https://ops.example", "https://ops.example"),
+    "console_operators": ("a=b, c=d", ("a=b", "c=d")),
+    "console_four_eyes": ("true", True),
+    "console_processes": ("a:1, b:2", ("a:1", "b:2")),
+    "console_oidc_issuer": ("https://id.example", "https://id.example"),
+    "console_oidc_client_id": ("ops", "ops"),
+    "console_oidc_client_secret": ("s", "s"),
+    "console_oidc_operators": ("a@b.example, c", ("a@b.example", "c")),
     "rabbitmq_host": ("mq", "mq"),
     "rabbitmq_port": ("5673", 5673),
     "rabbitmq_user": ("u", "u"),
@@ -455,3 +466,65 @@ def test_the_width_of_a_window_in_milliseconds() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings({}).batch_size = 5  # type: ignore[misc]
+
+
+def config(tmp_path: Path, text: str, **more: str) -> dict[str, str]:
+    """An environment with a file of settings."""
+    file = tmp_path / "scrutin.toml"
+    file.write_text(text)
+    return {"SCRUTIN_CONFIG": str(file), **more}
+
+
+def test_a_file_of_settings_stands_below_the_environment(tmp_path: Path) -> None:
+    text = """
+POSTGRES_HOST = "from the file"
+RABBITMQ_PASS = "from the file"
+SCRUTIN_PARTITIONS = 12
+SCRUTIN_LIVE = false
+KAFKA_BOOTSTRAP_SERVERS = ["a:1", "b:2"]
+"""
+    environ = config(tmp_path, text, POSTGRES_HOST="from above", RABBITMQ_PASSWORD="from above")
+    found = load_settings(environ)
+    assert found.postgres_host == "from above"
+    assert found.rabbitmq_password.get_secret_value() == "from above"
+    assert (found.partitions, found.live) == (12, False)
+    assert found.kafka_bootstrap_servers == ("a:1", "b:2")
+    assert sources(environ) == {
+        "postgres_host": "environment",
+        "rabbitmq_password": "environment",
+        "config_file": "environment",
+        **dict.fromkeys(
+            ("partitions", "live", "kafka_bootstrap_servers"), environ["SCRUTIN_CONFIG"]
+        ),
+    }
+
+
+def test_a_secret_of_the_environments_file_stands_above(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from above\n")
+    environ = config(
+        tmp_path, 'POSTGRES_PASSWORD = "from the file"', POSTGRES_PASSWORD_FILE=str(secret)
+    )
+    assert load_settings(environ).postgres_password.get_secret_value() == "from above"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('POSTGRES_HOTS = "x"', "POSTGRES_HOTS"),
+        ('SCRUTIN_CONFIG = "other.toml"', "SCRUTIN_CONFIG"),
+        ("[postgres]\nhost = 1", "postgres"),
+        ("POSTGRES_HOST = 1979-05-27", "POSTGRES_HOST"),
+        ("POSTGRES_HOST = ", "cannot be read"),
+        ('POSTGRES_HOST_FILE = "x"', "POSTGRES_HOST_FILE"),
+        ("SCRUTIN_PARTITIONS = 0", "SCRUTIN_PARTITIONS"),
+    ],
+)
+def test_a_fault_of_the_file_is_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_settings(config(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings({"SCRUTIN_CONFIG": "/nowhere.toml"})

@@ -1,0 +1,1 @@
+"""The operators' console: charts, rejected votes, contests and the trail, behind a login."""

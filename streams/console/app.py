@@ -1,0 +1,422 @@
+"""The console's application: the login before everything, and the pages behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from litestar import Litestar, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
+from litestar.response import Redirect, Stream
+from litestar.types import ASGIApp, Message, Scope
+
+from streams.adapters.postgres.connection import connected
+from streams.console import html
+from streams.console.changes import ContestChanges
+from streams.console.keys import Operators
+from streams.console.open_id import PENDING_S, LoginRefused, OpenIdLogin
+from streams.console.sessions import Session, Sessions
+from streams.console.votes import rejected, rejected_csv
+from streams.control.trail import note_action, read_trail, waiting_requests
+from streams.core.contests import ContestRefused
+from streams.errors import ScrutinError
+from streams.gateway.client_address import AnyRequest, TrustedProxies
+from streams.gateway.handlers.pages import read_files, send_file
+from streams.gateway.local_windows import LocalWindow
+from streams.gateway.problems import Problem, problem_of
+from streams.inspect.contests import ContestRow, effect_of, fetch_contests
+from streams.inspect.top import Snapshot, View, compare, look
+from streams.settings.processes import ConsoleConfig
+
+STATIC: Final = ("icon.svg", "style.css", "uplot.css", "uplot.js")
+"""Files of the voters' pages that the console uses too."""
+TRAIL_ROWS: Final = 500
+TOP_S: Final = 1.5
+"""The services are asked at most this often, however many operators look."""
+_OPEN: Final = ("/login", "/static/", "/live", "/ready")
+_PERIOD_S: Final = 15 * 60.0
+_FROM_ADDRESS: Final = 30
+"""Logins from one address in that time."""
+_FOR_NAME: Final = 10
+"""Refused logins for one name in that time."""
+_HASHING: Final = 2
+"""Keys that are compared at the same time: each takes memory and a core."""
+
+_HEADERS: Final = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    # With no-referrer, browsers would send forms with the origin `null`.
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+
+
+@dataclass
+class Console:
+    """What the handlers share.
+
+    Args:
+        config: of the console.
+        clock: seconds that only grow.
+    """
+
+    config: ConsoleConfig
+    clock: Callable[[], float] = time.monotonic
+    sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(self.clock)
+        self.operators = Operators.read(self.config.operators)
+        self.secure = self.config.url.startswith("https://")
+        callback = f"{self.config.url.rstrip('/')}/login/callback"
+        given = self.config.open_id
+        self.provider = None if given is None else OpenIdLogin(given, callback)
+        self.changes = ContestChanges(self.config)
+        self._proxies = TrustedProxies(self.config.http.trusted_proxies)
+        self._from_address = LocalWindow(_FROM_ADDRESS, _PERIOD_S)
+        self._for_name = LocalWindow(_FOR_NAME, _PERIOD_S)
+        self._hashing = asyncio.Semaphore(_HASHING)
+        self._looking = asyncio.Lock()
+        self._latest: list[tuple[Snapshot, View]] = []
+
+    @property
+    def cookie(self) -> str:
+        """Name of the session's cookie; the prefix binds it to the host, over TLS."""
+        return "__Host-scrutin-console" if self.secure else "scrutin-console"
+
+    def session_of(self, request: AnyRequest) -> Session | None:
+        """The session that a request belongs to."""
+        return self.sessions.find(request.cookies.get(self.cookie))
+
+    def set_cookie(self, key: str, value: str, **more: Any) -> Cookie:
+        """A cookie that no script reads."""
+        return Cookie(
+            key=key,
+            value=value,
+            path="/",
+            httponly=True,
+            secure=self.secure,
+            **{"samesite": "strict", **more},
+        )
+
+    async def by_key(self, request: AnyRequest, name: str, key: str) -> str | None:
+        """Begin a session with a key; None: it is not the operator's.
+
+        Raises:
+            Problem: too many were refused (429).
+        """
+        # Counted before the comparison, so that a burst finds out no more than one by one.
+        for limit, who in (
+            (self._from_address, self._proxies.network_of(request)),
+            (self._for_name, name[:64]),
+        ):
+            if not limit.hit(who, self.clock()):
+                wait_s = int(limit.room(who, self.clock()).wait_s) + 1
+                raise Problem(
+                    429,
+                    f"Too many logins. Try again in {wait_s // 60 + 1} minutes.",
+                    headers={"Retry-After": str(wait_s)},
+                )
+        async with self._hashing:
+            admitted = await asyncio.to_thread(self.operators.admits, name, key)
+        if not admitted:
+            return None
+        self._for_name.forget(name[:64])
+        return await self.begin(name)
+
+    async def begin(self, operator: str) -> str:
+        """Begin a session, which the trail shows; returns the cookie's value."""
+        async with connected(self.config.deployment.postgres) as connection:
+            await note_action(connection, f"console:{operator}", "log in")
+        return self.sessions.begin(operator)
+
+    async def top(self) -> View:
+        """Rates and latencies since the last look; services are asked once for all operators."""
+        async with self._looking:
+            if not self._latest or time.monotonic() - self._latest[0][0].at_s > TOP_S:
+                now = await look(self.config.deployment, self.config.processes)
+                before = self._latest[0][0] if self._latest else now
+                self._latest[:] = [(now, compare(before, now))]
+            return self._latest[0][1]
+
+    async def contest(self, name: str) -> ContestRow:
+        """A contest.
+
+        Raises:
+            Problem: there is none (404).
+        """
+        postgres = self.config.deployment.postgres
+        async with connected(postgres) as connection:
+            rows = await fetch_contests(connection, postgres.where(), name)
+        if not rows:
+            raise Problem(404, f"There is no contest {name}")
+        return rows[0]
+
+
+def create_app(console: Console) -> ASGIApp:
+    """The application."""
+
+    async def before(request: AnyRequest) -> Response[Any] | None:
+        path = request.url.path
+        if request.method not in {"GET", "HEAD"}:
+            await _check_origin(request)
+        if path.startswith(_OPEN):
+            return None
+        session = console.session_of(request)
+        if session is None:
+            if path.endswith(".json"):
+                raise Problem(401, "Log in")
+            return Redirect("/login")
+        if request.method == "POST":
+            form = await request.form()
+            if not session.sent_by_its_page(str(form.get("csrf", ""))):
+                raise Problem(403, "This form is not from a page of your session")
+        return None
+
+    async def headers(message: Message, _scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            own = {name for name, _ in message["headers"]}
+            message["headers"] = [
+                *message["headers"],
+                *(each for each in _HEADERS if each[0] not in own),
+            ]
+
+    return Litestar(
+        [*_logins(console), *_pages(console), *_actions(console)],
+        before_request=before,
+        before_send=[headers],
+        exception_handlers={Exception: _on_error},
+        request_max_body_size=console.config.http.max_body_bytes,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+async def _check_origin(request: AnyRequest) -> None:
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Problem(403, "This form is from another site")
+
+
+def _on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+    problem = problem_of(error, request.url.path)
+    if problem is None and isinstance(error, ScrutinError):
+        problem = Problem(503, error.what)
+    if problem is None:
+        problem = Problem(500, "The console failed")
+    return _html(
+        html.page(
+            "Not done", html.notice(problem.detail), html.tag("p", html.tag("a", "Back", href="/"))
+        ),
+        problem.status,
+        headers=problem.headers,
+    )
+
+
+def _html(
+    content: bytes, status: int = 200, *, cookies: Sequence[Cookie] = (), **more: Any
+) -> Response[bytes]:
+    return Response(
+        content, status_code=status, media_type="text/html", cookies=list(cookies), **more
+    )
+
+
+def _logins(console: Console) -> list[HTTPRouteHandler]:
+    def login(fault: str = "", status: int = 200) -> Response[bytes]:
+        by_key, by_provider = bool(console.operators.entries), console.provider is not None
+        shown = html.login_page(by_key=by_key, by_provider=by_provider, fault=fault)
+        return _html(shown, status)
+
+    def welcome(token: str) -> Response[bytes]:
+        # A cookie for this site only is not sent when another site sends the browser on, so this
+        # page does it.
+        cookie = console.set_cookie(console.cookie, token)
+        link = html.tag("p", html.tag("a", "Go on", href="/"))
+        return _html(html.page("Welcome", link, moves_to="/"), cookies=[cookie])
+
+    @get("/login")
+    async def login_form() -> Response[bytes]:
+        return login()
+
+    @post("/login", status_code=200)
+    async def login_by_key(request: AnyRequest) -> Response[bytes]:
+        form = await request.form()
+        token = await console.by_key(request, str(form.get("name", "")), str(form.get("key", "")))
+        return login("The name or the key is wrong.", 403) if token is None else welcome(token)
+
+    @get("/login/provider")
+    async def to_provider() -> Response[Any]:
+        if console.provider is None:
+            raise Problem(404, "There is no provider of logins")
+        try:
+            address, browser = await console.provider.begin()
+        except LoginRefused as error:
+            return login(str(error), 403)
+        # The provider's site sends the browser back, so this cookie must come with it.
+        cookie = console.set_cookie("scrutin-login", browser, samesite="lax", max_age=PENDING_S)
+        return Redirect(address, cookies=[cookie])
+
+    @get("/login/callback")
+    async def from_provider(request: AnyRequest) -> Response[bytes]:
+        if console.provider is None:
+            raise Problem(404, "There is no provider of logins")
+        browser = request.cookies.get("scrutin-login", "")
+        try:
+            operator = await console.provider.finish(dict(request.query_params), browser)
+        except LoginRefused as error:
+            return login(str(error), 403)
+        return welcome(await console.begin(operator))
+
+    @post("/logout")
+    async def logout(request: AnyRequest) -> Redirect:
+        console.sessions.end(request.cookies.get(console.cookie))
+        return Redirect("/login", status_code=303)
+
+    @get(["/live", "/ready"])
+    async def live() -> str:
+        return "ok"
+
+    return [login_form, login_by_key, to_provider, from_provider, logout, live]
+
+
+def _pages(console: Console) -> list[HTTPRouteHandler]:
+    postgres = console.config.deployment.postgres
+    common = read_files(files("streams.gateway").joinpath("static"))
+    static = {name: common[name] for name in STATIC}
+    static |= read_files(files("streams.console").joinpath("static"))
+
+    @get("/static/{name:str}")
+    async def file(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
+        if name not in static:
+            raise Problem(404, "No such file")
+        return send_file(request, static[name])
+
+    @get("/")
+    async def overview(request: AnyRequest) -> Response[bytes]:
+        return _html(html.overview_page(_session(console, request)))
+
+    @get("/top.json")
+    async def top() -> dict[str, Any]:
+        return (await console.top()).as_dict()
+
+    @get("/rejected")
+    async def rejected_votes(
+        request: AnyRequest,
+        contest: FromQuery[str] = "",
+        status: FromQuery[str] = "",
+        before: FromQuery[int] = 0,
+    ) -> Response[bytes]:
+        async with connected(postgres) as connection:
+            rows, older = await rejected(connection, contest, status, before)
+        shown = html.rejected_page(_session(console, request), rows, contest, status, older)
+        return _html(shown)
+
+    @get("/rejected.csv")
+    async def rejected_file(
+        request: AnyRequest, contest: FromQuery[str] = "", status: FromQuery[str] = ""
+    ) -> Stream:
+        actor = _session(console, request).actor
+        async with connected(postgres) as connection:
+            await note_action(connection, actor, "export rejected votes", contest)
+        return Stream(
+            rejected_csv(postgres, contest, status),
+            media_type="text/csv",
+            headers={"Content-Disposition": 'attachment; filename="rejected.csv"'},
+        )
+
+    @get("/contests")
+    async def contests(request: AnyRequest) -> Response[bytes]:
+        return await _contests(console, _session(console, request))
+
+    @get("/trail")
+    async def trail(request: AnyRequest) -> Response[bytes]:
+        async with connected(postgres) as connection:
+            actions = await read_trail(connection, TRAIL_ROWS)
+        return _html(html.trail_page(_session(console, request), actions))
+
+    return [file, overview, top, rejected_votes, rejected_file, contests, trail]
+
+
+def _actions(console: Console) -> list[HTTPRouteHandler]:
+    @get("/contests/{verb:str}")
+    async def ask(
+        request: AnyRequest, verb: FromPath[str], contest: FromQuery[str]
+    ) -> Response[bytes]:
+        row = await console.contest(contest)
+        if verb not in html.VERBS.get(row.state, ()):
+            raise Problem(409, f"{contest} is {row.state.replace('_', ' ')}: it cannot {verb} now")
+        return _html(html.act_page(_session(console, request), contest, verb, _effect(row, verb)))
+
+    @post("/contests/{verb:str}")
+    async def change(request: AnyRequest, verb: FromPath[str]) -> Response[bytes]:
+        session, form = _session(console, request), await request.form()
+        contest = str(form.get("contest", ""))
+        if form.get("typed") != contest:
+            row = await console.contest(contest)
+            fault = f"You did not type {contest}. Nothing was changed."
+            shown = html.act_page(session, contest, verb, _effect(row, verb), fault)
+            return _html(shown, 422)
+        return await _said(console, session, console.changes.ask(session.actor, verb, contest))
+
+    @post("/requests/confirm")
+    async def confirm(request: AnyRequest) -> Response[bytes]:
+        session, form = _session(console, request), await request.form()
+        done = console.changes.confirm(
+            session.actor, _number(form.get("request")), str(form.get("typed", ""))
+        )
+        return await _said(console, session, done)
+
+    @post("/requests/withdraw")
+    async def withdraw(request: AnyRequest) -> Response[bytes]:
+        session, form = _session(console, request), await request.form()
+        done = console.changes.withdraw(session.actor, _number(form.get("request")))
+        return await _said(console, session, done)
+
+    return [ask, change, confirm, withdraw]
+
+
+def _number(text: object) -> int:
+    if not (isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 19):
+        raise Problem(422, "This is not the number of a request")
+    return int(text)
+
+
+def _session(console: Console, request: AnyRequest) -> Session:
+    found = console.session_of(request)
+    if found is None:
+        raise Problem(401, "Log in")
+    return found
+
+
+def _effect(row: ContestRow, verb: str) -> str:
+    closes = row.closes_at.isoformat(timespec="seconds") if row.closes_at else ""
+    return effect_of({**row.as_dict(), "closes": closes}, verb)
+
+
+async def _said(console: Console, session: Session, change: Awaitable[str]) -> Response[bytes]:
+    try:
+        said = await change
+    except ContestRefused as error:
+        raise Problem(409, f"{error.what}. Nothing was changed") from error
+    return await _contests(console, session, said)
+
+
+async def _contests(console: Console, session: Session, said: str = "") -> Response[bytes]:
+    postgres = console.config.deployment.postgres
+    async with connected(postgres) as connection:
+        rows = await fetch_contests(connection, postgres.where())
+        waiting = await waiting_requests(connection)
+    return _html(html.contests_page(session, rows, waiting, said))
