@@ -344,6 +344,7 @@ NOT_HERE = {
     ),
     "make setup": NotHere("made the environment that the tests run in", _TARGETS),
     ". .venv/bin/activate": NotHere("the tests run in that environment", _TARGETS),
+    "make lint audit pythons": NotHere("runs beside the tests in CI", _TARGETS),
     "make lint": NotHere("runs beside the tests in CI", _TARGETS),
     "python -m tests.doors": NotHere(
         "a test compares the page with what it would write", "tests/unit/doors/test_doors.py"

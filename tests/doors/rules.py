@@ -307,6 +307,7 @@ COMMANDS: Final[dict[str, Rule]] = {
     "audit verify key": _ARGUMENT,
     "audit verify seen": _file("streams.proof.checkpoints"),
     "audit verify processes": _COUNT,
+    "audit verify in_memory": _COUNT,
     "audit cosigned folder": _file("streams.proof.checkpoints"),
     "audit cosigned witness_key": _ARGUMENT,
     "audit witness source": _ARGUMENT,
