@@ -116,6 +116,7 @@ ELSEWHERE = {
     "scrutin webhook log": _WEBHOOKS,
     "scrutin webhook run": _PROCESS,
     "python -m streams.gateway.webhooks": _PROCESS,
+    "python -m streams.console": _PROCESS,
     "scrutin console": "tests/integration/test_console.py::test_two_operators_at_the_console",
     "SCRUTIN_CONSOLE_OPERATORS=alice=... scrutin console": (
         "tests/integration/test_console.py::test_two_operators_at_the_console"
@@ -370,6 +371,9 @@ NOT_HERE = {
     "make bench-compare REV=main~5": _BENCH,
     "python -m tests.bench.runoff": NotHere(
         _LONG, "tests/unit/elections/test_counting.py::test_rounds_are_those_of_a_slow_count"
+    ),
+    "python -m tests.bench.trees": NotHere(
+        _LONG, "tests/integration/test_sink_proof.py::test_checkpoints_are_signed_by_commands"
     ),
     "python -m tests.bench.ballot_files": NotHere(
         _LONG,

@@ -9,6 +9,7 @@ import typer
 
 from streams.cli.audit.receipt import keys_of
 from streams.cli.show import JsonOption, answer, console, counting, facts, grid, plain, run
+from streams.cli.values import MAX_NUMBER
 from streams.errors import ExitCode, SettingsError
 from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
@@ -32,7 +33,11 @@ def verify(
     ] = 0,
     in_memory: Annotated[
         int,
-        typer.Option(min=0, help="Leaves of the largest partition whose voters stay in memory."),
+        typer.Option(
+            min=0,
+            max=MAX_NUMBER,
+            help="Leaves of the largest partition whose voters stay in memory.",
+        ),
     ] = 5_000_000,
     as_json: JsonOption = False,
 ) -> None:
