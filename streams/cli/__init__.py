@@ -52,7 +52,6 @@ GROUPS = {
         "webhook": "webhook",
     },
     "Rehearse and prove": {
-        "vote": "vote",
         "publish": "publish",
         "verify": "verify",
         "audit": "audit.commands",

@@ -89,10 +89,7 @@ def up(
         typer.Option("--tls", help="Use TLS with a private authority, and passwords."),
     ] = False,
 ) -> None:
-    """Start services that are not up: given in the environment, else in Docker, else native.
-
-    Example: `scrutin stack up kafka postgres`
-    """
+    """Start services that are not up: given in the environment, else in Docker, else native."""
     if tls and docker:
         raise typer.BadParameter("--tls is for native services")
     if brokers not in {1, LARGEST}:
@@ -122,10 +119,7 @@ def up(
 def down(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data for the next `up`.")] = False,
 ) -> None:
-    """Stop only what `up` started, and remove its data.
-
-    Example: `scrutin stack down`
-    """
+    """Stop only what `up` started, and remove its data."""
     console = _console()
     with _Progress(console) as progress:
         stack = Stack(say=progress.say)
@@ -135,10 +129,7 @@ def down(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show each service with its state and addresses; exits 1 unless all are up.
-
-    Example: `scrutin stack status --json`
-    """
+    """Show each service with its state and addresses; exits 1 unless all are up."""
     stack = Stack()
     found = stack.status()
     if as_json:
@@ -153,10 +144,7 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command()
 def env(as_json: AsJson = False) -> None:
-    """Print the addresses as `export NAME=value` lines, for `eval`.
-
-    Example: `eval "$(scrutin stack env)"`
-    """
+    """Print the addresses as `export NAME=value` lines, for `eval`."""
     names = Stack().env()
     if as_json:
         print(json.dumps(names, indent=2))  # noqa: T201
@@ -172,10 +160,7 @@ def logs(
     ] = 50,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow until Ctrl-C.")] = False,
 ) -> None:
-    """Print the services' logs.
-
-    Example: `scrutin stack logs kafka --lines 20`
-    """
+    """Print the services' logs."""
     stack = Stack()
     names = [service] if service else [one.name for one in stack.status()]
     if not names:
@@ -203,38 +188,26 @@ def stop(
         typer.Option("--signal", help="KILL simulates a crash; default: a graceful stop."),
     ] = None,
 ) -> None:
-    """Stop one service; its address and data stay.
-
-    Example: `scrutin stack stop redis --signal KILL`
-    """
+    """Stop one service; its address and data stay."""
     Stack().stop(service, parse_signal(signal_name) if signal_name else None)
 
 
 @app.command()
 def start(service: Service) -> None:
-    """Start a stopped service at the same address with the same data.
-
-    Example: `scrutin stack start redis`
-    """
+    """Start a stopped service at the same address with the same data."""
     with _Progress(_console()) as progress:
         Stack(say=progress.say).start(service)
 
 
 @app.command()
 def pause(service: Service) -> None:
-    """Freeze one service (SIGSTOP): connections stay open, but nothing answers.
-
-    Example: `scrutin stack pause postgres`
-    """
+    """Freeze one service (SIGSTOP): connections stay open, but nothing answers."""
     Stack().pause(service)
 
 
 @app.command()
 def resume(service: Service) -> None:
-    """Continue a paused service.
-
-    Example: `scrutin stack resume postgres`
-    """
+    """Continue a paused service."""
     Stack().resume(service)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
@@ -25,6 +26,7 @@ from streams.elections.audits.risk import (
     PairRisk,
     alpha,
     bravo,
+    bravo_mean,
     compare_papers,
     comparison_size,
     kaplan_markov,
@@ -144,6 +146,8 @@ def risk(
     }
     if method == Method.COMPARISON:
         document |= _discrepancies(reported, pairs, seen, papers, limit)
+    elif method == Method.BRAVO:
+        document["papers_on_average"] = max(_on_average(reported, p, papers, limit) for p in pairs)
     answer(document, lambda: _show(document), as_json=as_json)
 
 
@@ -168,6 +172,12 @@ def _risks(
     return [PairRisk(least, kaplan_markov(margin, found))]
 
 
+def _on_average(reported: dict[str, int], pair: Pair, papers: int, limit: float) -> int:
+    both = reported[pair.winner] + reported[pair.loser]
+    votes = bravo_mean(reported[pair.winner] / both, limit)
+    return math.ceil(votes * papers / both)
+
+
 def _discrepancies(
     reported: dict[str, int],
     pairs: list[Pair],
@@ -190,8 +200,9 @@ def _show(document: dict[str, Any]) -> None:
     table.add_row("draws", f"{document['draws']:,}")
     for one in document["pairs"]:
         table.add_row("risk", plain(f"{one['risk']:.6f}  {one['winner']} over {one['loser']}"))
-    if "papers_needed" in document:
-        table.add_row("papers needed", f"{document['papers_needed']:,}")
+    for name in ("papers_needed", "papers_on_average"):
+        if name in document:
+            table.add_row(name.replace("_", " "), f"{document[name]:,}")
     end = "the audit may end" if document["may_end"] else "the audit goes on"
     table.add_row(f"limit {document['limit']}", end)
     console().print(table)

@@ -73,10 +73,11 @@ def bravo(votes: Mapping[str, int], pair: Pair, seen: Iterable[str | None]) -> P
     return PairRisk(pair, math.exp(-best))
 
 
-def bravo_size(share: float, limit: float) -> int:
-    """Papers that BRAVO is expected to look at, if the winner has this share of valid votes."""
-    up, down = math.log(2 * share), math.log(2 * (1 - share))
-    return math.ceil((math.log(1 / limit) + up / 2) / (share * up + (1 - share) * down))
+def bravo_mean(share: float, limit: float) -> float:
+    """About how many votes for the two BRAVO looks at on average; the share is of the winner."""
+    up, down = math.log(2 * share), _log(2 * (1 - share))
+    gain = share * up + ((1 - share) * down if share < 1 else 0.0)
+    return (math.log(1 / limit) + up / 2) / gain
 
 
 def alpha(

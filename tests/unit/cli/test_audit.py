@@ -48,6 +48,8 @@ def test_the_risk_of_a_sample(tmp_path: Path) -> None:
     )
     assert (bravo["draws"], bravo["may_end"]) == (16, False)
     assert bravo["risk"] == pytest.approx(1.2**-14)
+    # 153.3 votes for the two, of 10,000 on 10,200 papers.
+    assert bravo["papers_on_average"] == 157
     assert run("risk", str(seen), *VOTES, "--limit", "0.08")["may_end"]
     alpha = run("risk", str(seen), *VOTES, "--method", "alpha")
     assert 0 < alpha["risk"] < bravo["risk"]

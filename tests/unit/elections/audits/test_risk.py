@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
+from dataclasses import dataclass
 from itertools import pairwise
+from statistics import mean, stdev
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from streams.elections.audits.risk import (
     Pair,
     alpha,
     bravo,
-    bravo_size,
+    bravo_mean,
     compare_papers,
     comparison_size,
     kaplan_markov,
@@ -26,16 +29,66 @@ seen_votes = st.lists(st.sampled_from(["A", "B", "C", None]), max_size=60)
 
 
 @pytest.mark.parametrize(
-    ("share", "expected"),
+    ("share", "mean"),
     [
-        # The formula of Lindeman, Stark, Yates 2012 as rlacalc 0.3.0 evaluates it, at 10 %.
+        (0.70, 30),
+        (0.65, 53),
         (0.60, 119),
-        (0.52, 2902),
-        (0.505, 46151),
+        (0.58, 185),
+        (0.55, 469),
+        (0.54, 731),
+        (0.53, 1_295),
+        (0.52, 2_902),
+        (0.51, 11_562),
+        (0.505, 46_150),
     ],
 )
-def test_bravo_looks_at_as_many_papers_as_its_authors_expect(share: float, expected: int) -> None:
-    assert bravo_size(share, 0.1) == expected
+def test_bravo_looks_at_as_many_papers_on_average_as_its_paper_prints(
+    share: float, mean: int
+) -> None:
+    """Table 1 of Lindeman, Stark and Yates 2012, column ASN, at 10 %.
+
+    The paper's table is quoted in "BRAVO Table I" and "II" of
+    github.com/gwexploratoryaudits/brla_explore.
+    """
+    assert round(bravo_mean(share, 0.1)) == mean
+
+
+@pytest.mark.parametrize(
+    ("share", "papers"),
+    [
+        (0.70, [12, 22, 38, 60, 131]),
+        (0.65, [23, 38, 66, 108, 236]),
+        (0.60, [49, 84, 149, 244, 538]),
+        # The last one is exact as that repository has it; the paper's simulation prints 840.
+        (0.58, [77, 131, 231, 381, 842]),
+    ],
+)
+def test_bravo_ends_after_as_many_papers_as_its_paper_prints(
+    share: float, papers: list[int]
+) -> None:
+    """The same table: after how many papers 25, 50, 75, 90 and 99 % of audits have ended."""
+    votes = {"A": round(100 * share), "B": round(100 * (1 - share))}
+    shares = [0.25, 0.5, 0.75, 0.9, 0.99]
+    ended, found = 0.0, []
+    # Chance that an audit goes on with so many papers for A; the fewest that end it.
+    going = [1.0]
+    fewest = 0
+    while shares:
+        size = len(going)
+        drawn = [0.0, *(chance * share for chance in going)]
+        for count, chance in enumerate(going):
+            drawn[count] += chance * (1 - share)
+        while fewest <= size and (
+            bravo(votes, AB, ["B"] * (size - fewest) + ["A"] * fewest).risk > 0.1
+        ):
+            fewest += 1
+        ended += sum(drawn[fewest:])
+        going = drawn[:fewest] + [0.0] * (size + 1 - fewest)
+        while shares and ended >= shares[0]:
+            found.append(size)
+            del shares[0]
+    assert found == papers
 
 
 @pytest.mark.parametrize(
@@ -48,6 +101,8 @@ def test_bravo_looks_at_as_many_papers_as_its_authors_expect(share: float, expec
         (0.002, Discrepancies(0), 2393),
         (0.05, Discrepancies(0, over_one=1), 123),
         (0.005, Discrepancies(0, over_one=1, under_one=1), 1067),
+        # As Stark's own code tests these examples (github.com/pbstark/CORLA18).
+        (0.05, Discrepancies(0, under_one=1), 80),
     ],
 )
 def test_comparisons_need_the_papers_of_the_gentle_introduction(
@@ -61,6 +116,56 @@ def test_a_comparison_of_that_size_has_the_risk() -> None:
         needed = comparison_size(margin, 0.1, Discrepancies(0))
         assert kaplan_markov(margin, Discrepancies(needed)) <= 0.1
         assert kaplan_markov(margin, Discrepancies(needed - needed // 10)) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("margin", "limit", "papers"),
+    [(2_000 / 110_000, 0.10, 263), (389_000 / 2_000_000, 0.05, 31)],
+)
+def test_a_comparison_ends_after_as_many_papers_as_the_paper_of_suite_prints(
+    margin: float, limit: float, papers: int
+) -> None:
+    """Ottoboni, Stark, Lindeman, McBurnett 2018, "Numerical examples": without any error."""
+    assert kaplan_markov(margin, Discrepancies(papers)) <= limit
+    assert kaplan_markov(margin, Discrepancies(papers - 1)) > limit
+
+
+def test_the_risk_of_a_stratum_is_what_the_notebook_of_suite_prints() -> None:
+    """Its `fisher_combined_pvalue`: 500 papers of 10,000, three tenths of a margin of 200."""
+    risk = kaplan_markov(0.3 * 200 / 10_000, Discrepancies(500))
+    assert risk == pytest.approx(0.23557770396261943, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("share", "reported", "weight", "printed"),
+    [(0.70, 70, 10, 45), (0.70, 70, 100, 40), (0.70, 60, 1000, 51), (0.70, 55, 100, 62)],
+)
+def test_alpha_ends_after_as_many_papers_as_its_paper_prints(
+    share: float, reported: int, weight: float, printed: int
+) -> None:
+    """Table 1 of Stark 2023: means of 1,000 audits at 5 %, so both means have an error."""
+    votes = {"A": reported, "B": 100 - reported}
+    rng = random.Random(f"{share} {reported} {weight}")
+    sizes = []
+    for _ in range(400):
+        seen = rng.choices(["A", "B"], [share, 1 - share], k=400)
+        # More papers never raise the risk.
+        risks = Risks(votes, seen, weight)
+        sizes.append(bisect_left(range(len(seen) + 1), True, key=risks.ended))
+    assert max(sizes) <= 400
+    error = stdev(sizes) * (1 / 400 + 1 / 1000) ** 0.5
+    assert abs(mean(sizes) - printed) < 3 * error + 0.5
+
+
+@dataclass(frozen=True)
+class Risks:
+    votes: dict[str, int]
+    seen: list[str]
+    weight: float
+
+    def ended(self, size: int) -> bool:
+        found = alpha(self.votes, AB, self.seen[:size], papers=100, weight=self.weight)
+        return found.risk <= 0.05
 
 
 def test_risks_of_real_audits() -> None:
