@@ -12,6 +12,11 @@ from streams.settings.model import Settings
 from tests.harness import database
 from tests.integration.sink_harness import OneSink, own_database
 
+# Failures in these steps are explained as in a test.
+pytest.register_assert_rewrite(
+    *(f"tests.integration.election_{part}" for part in ("hidden", "seats", "votes"))
+)
+
 
 @pytest.fixture
 async def own(stack: Stack) -> AsyncIterator[Settings]:

@@ -85,9 +85,23 @@ def words_in(node: ast.AST) -> set[str]:
 
 @cache
 def typed_in(file: Path) -> list[set[str]]:
-    """What a module's calls, lists of arguments, loops and comparisons say, each by itself."""
+    """What calls, lists of arguments, loops and comparisons say, each by itself.
+
+    Of a module, and of those beside it that hold its steps.
+    """
     kinds = ast.Call | ast.List | ast.Tuple | ast.For | ast.Compare
-    return [words for n in nodes_of(file) if isinstance(n, kinds) and (words := words_in(n))]
+    beside = "tests.integration."
+    steps = {
+        ROOT.joinpath(*n.module.split(".")).with_suffix(".py")
+        for n in nodes_of(file)
+        if isinstance(n, ast.ImportFrom) and n.module and n.module.startswith(beside)
+    }
+    return [
+        words
+        for each in (file, *sorted(steps))
+        for n in nodes_of(each)
+        if isinstance(n, kinds) and (words := words_in(n))
+    ]
 
 
 @pytest.mark.parametrize(
