@@ -78,6 +78,7 @@ SHOWN = [each for page in PAGES for each in shown(page)]
 _PROCESS = (
     "tests/unit/cli/test_processes.py::test_the_process_reads_its_settings_and_gives_its_exit_code"
 )
+_OUTPUT = "tests/unit/cli/test_every_command.py::"
 _CLI_TABLES = "tests/integration/test_cli_tables.py::"
 _CLI_SERVICES = "tests/integration/test_cli_services.py::"
 _CLI_TALLY = (
@@ -117,6 +118,11 @@ ELSEWHERE = {
     "scrutin webhook run": _PROCESS,
     "python -m streams.gateway.webhooks": _PROCESS,
     "python -m streams.console": _PROCESS,
+    "scrutin vote C-42 oui": (
+        "tests/integration/test_gateway_votes.py::test_votes_are_confirmed_counted_and_told_of"
+    ),
+    "scrutin --install-completion": _OUTPUT + "test_a_shell_completes_commands",
+    "scrutin --show-completion": _OUTPUT + "test_a_shell_completes_commands",
     "scrutin console": "tests/integration/test_console.py::test_two_operators_at_the_console",
     "SCRUTIN_CONSOLE_OPERATORS=alice=... scrutin console": (
         "tests/integration/test_console.py::test_two_operators_at_the_console"
@@ -124,6 +130,9 @@ ELSEWHERE = {
     "scrutin migrate --wait 600": (
         "tests/integration/test_migrations.py::"
         "test_processes_wait_for_the_migrations_of_their_version"
+    ),
+    "scrutin console --new-key NAME": (
+        "tests/unit/cli/test_processes.py::test_a_key_for_the_console"
     ),
     "scrutin console --new-key alice": (
         "tests/unit/cli/test_processes.py::test_a_key_for_the_console"

@@ -24,10 +24,10 @@ from streams.tally.record_files import (
 )
 from streams.tally.results import Result
 from streams.tally.work import DescribedElection
-from tests.small_election import SmallElection
+from tests.small_election import SmallElection, Voting
 
 
-def described(held: SmallElection, election_id: str = "e") -> DescribedElection:
+def described(held: SmallElection | Voting, election_id: str = "e") -> DescribedElection:
     """The election as the database has it."""
     return DescribedElection(
         election_id,

@@ -52,6 +52,7 @@ GROUPS = {
         "webhook": "webhook",
     },
     "Rehearse and prove": {
+        "vote": "vote",
         "publish": "publish",
         "verify": "verify",
         "audit": "audit.commands",

@@ -89,7 +89,10 @@ def up(
         typer.Option("--tls", help="Use TLS with a private authority, and passwords."),
     ] = False,
 ) -> None:
-    """Start services that are not up: given in the environment, else in Docker, else native."""
+    """Start services that are not up: given in the environment, else in Docker, else native.
+
+    Example: `scrutin stack up kafka postgres`
+    """
     if tls and docker:
         raise typer.BadParameter("--tls is for native services")
     if brokers not in {1, LARGEST}:
@@ -119,7 +122,10 @@ def up(
 def down(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data for the next `up`.")] = False,
 ) -> None:
-    """Stop only what `up` started, and remove its data."""
+    """Stop only what `up` started, and remove its data.
+
+    Example: `scrutin stack down`
+    """
     console = _console()
     with _Progress(console) as progress:
         stack = Stack(say=progress.say)
@@ -129,7 +135,10 @@ def down(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show each service with its state and addresses; exits 1 unless all are up."""
+    """Show each service with its state and addresses; exits 1 unless all are up.
+
+    Example: `scrutin stack status --json`
+    """
     stack = Stack()
     found = stack.status()
     if as_json:
@@ -144,7 +153,10 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command()
 def env(as_json: AsJson = False) -> None:
-    """Print the addresses as `export NAME=value` lines, for `eval`."""
+    """Print the addresses as `export NAME=value` lines, for `eval`.
+
+    Example: `eval "$(scrutin stack env)"`
+    """
     names = Stack().env()
     if as_json:
         print(json.dumps(names, indent=2))  # noqa: T201
@@ -160,7 +172,10 @@ def logs(
     ] = 50,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow until Ctrl-C.")] = False,
 ) -> None:
-    """Print the services' logs."""
+    """Print the services' logs.
+
+    Example: `scrutin stack logs kafka --lines 20`
+    """
     stack = Stack()
     names = [service] if service else [one.name for one in stack.status()]
     if not names:
@@ -188,26 +203,38 @@ def stop(
         typer.Option("--signal", help="KILL simulates a crash; default: a graceful stop."),
     ] = None,
 ) -> None:
-    """Stop one service; its address and data stay."""
+    """Stop one service; its address and data stay.
+
+    Example: `scrutin stack stop redis --signal KILL`
+    """
     Stack().stop(service, parse_signal(signal_name) if signal_name else None)
 
 
 @app.command()
 def start(service: Service) -> None:
-    """Start a stopped service at the same address with the same data."""
+    """Start a stopped service at the same address with the same data.
+
+    Example: `scrutin stack start redis`
+    """
     with _Progress(_console()) as progress:
         Stack(say=progress.say).start(service)
 
 
 @app.command()
 def pause(service: Service) -> None:
-    """Freeze one service (SIGSTOP): connections stay open, but nothing answers."""
+    """Freeze one service (SIGSTOP): connections stay open, but nothing answers.
+
+    Example: `scrutin stack pause postgres`
+    """
     Stack().pause(service)
 
 
 @app.command()
 def resume(service: Service) -> None:
-    """Continue a paused service."""
+    """Continue a paused service.
+
+    Example: `scrutin stack resume postgres`
+    """
     Stack().resume(service)
 
 

@@ -19,7 +19,7 @@ from streams.load.programs import Program, child_environment, worker
 from streams.settings.processes import TallyConfig
 from streams.tally.admission import admit
 from streams.tally.commands import TallyCommands, tally
-from streams.tally.crypto.ballots import BallotState, encrypt_ballot
+from streams.tally.crypto.ballots import BallotState, encrypt_ballot, encrypt_many
 from streams.tally.crypto.ceremony import GuardianSecret, make_backup, make_guardian
 from streams.tally.crypto.documents import to_json
 from streams.tally.crypto.election import CryptoElection
@@ -73,6 +73,8 @@ class TallyDemoReport:
 
 _HELPERS: Final = 1
 """Processes that compute, in each worker and here."""
+_MANY: Final = 400
+"""Ballots above which wider tables are worth their making."""
 
 
 @dataclass
@@ -182,6 +184,8 @@ class TallyDemo:
         expected = dict.fromkeys(election.line_names, 0)
         ballots = []
         begin = time.monotonic()
+        if self.plan.ballots > _MANY:
+            encrypt_many(election)
         for number in range(self.plan.ballots + self.plan.spoiled):
             spoiled = number >= self.plan.ballots
             chosen = rng.choice(election.line_names)

@@ -172,6 +172,7 @@ def about(context: Context) -> str:
         "  any single ballot, and nobody would notice;\n"
         "- that a voter's device encrypted what the voter chose: that shows where voters\n"
         "  challenge ballots and check them on another device (`scrutin tally challenge`);\n"
+        "- that the candidates have the names in `manifest.json`, which no hash covers;\n"
         "- that who voted was entitled to.\n"
         "\n"
         "The cryptography of Scrutin has not been audited by others. It is checked against\n"

@@ -30,30 +30,42 @@ from tests.small_record import write_record
 OPERATIONS = """
 import json, sys, time
 from pathlib import Path
-from streams.tally.crypto.ballots import EncryptedBallot, encrypt_ballot
-from streams.tally.crypto.batch import verify_ballots
+from streams.tally.crypto import ballots as made, batch, election as defined
 from streams.tally.crypto.documents import from_json
-from streams.tally.crypto.election import Context, CryptoElection
 from streams.tally.crypto.manifest import Manifest
+# Names of older revisions too.
+Ballot = getattr(made, "EncryptedBallot", None) or made.Ballot
+Election = getattr(defined, "CryptoElection", None) or defined.Election
 record, size = Path(sys.argv[1]), int(sys.argv[2])
 read = lambda kind, name: from_json(kind, (record / name).read_text())
-election = CryptoElection(read(Manifest, "manifest.json"), read(Context, "context.json"))
+election = Election(read(Manifest, "manifest.json"), read(defined.Context, "context.json"))
 lines = (record / "ballots.jsonl").read_bytes().splitlines()
 def encrypt(times):
     begin = time.process_time()
     for _ in range(times):
-        encrypt_ballot(election, "b", "ballot", {"mayor": ["mayor-candidate-3-selection"]})
+        made.encrypt_ballot(election, "b", "ballot", {"mayor": ["mayor-candidate-3-selection"]})
     return 1000 * (time.process_time() - begin) / times
+def together(lines):
+    gathered = batch.GatheredBallots(election, len(lines))
+    for at in range(0, len(lines), 16):
+        ballots = [from_json(Ballot, line) for line in lines[at : at + 16]]
+        assert not any(batch.without_powers(ballot, election) for ballot in ballots)
+        gathered.add(ballots)
+    assert gathered.hold()
+def apart(lines):
+    assert not any(batch.verify_ballots([from_json(Ballot, line) for line in lines], election))
 def verify(size):
     begin = time.process_time()
     for at in range(0, len(lines), size):
-        ballots = [from_json(EncryptedBallot, line) for line in lines[at : at + size]]
-        assert not any(verify_ballots(ballots, election))
+        (together if hasattr(batch, "GatheredBallots") else apart)(lines[at : at + size])
     return 1000 * (time.process_time() - begin) / len(lines)
+if hasattr(made, "encrypt_many"):
+    made.encrypt_many(election)
 encrypt(1)
-print(json.dumps({"encrypt a ballot": encrypt(20), "verify a ballot": verify(size)}))
+print(json.dumps({"encrypt a ballot": encrypt(40), "verify a ballot": verify(size)}))
 """
 WHOLE = "a ballot in `scrutin tally verify`"
+PEAK = "MiB of its largest process"
 
 
 def compare(
@@ -64,9 +76,9 @@ def compare(
     size: Annotated[int, typer.Option(min=1, help="Ballots in a batch here.")] = 1024,
     other_size: Annotated[int, typer.Option(min=1, help="Ballots in a batch there.")] = 16,
 ) -> None:
-    """Print milliseconds of CPU a ballot, medians, and their ratio.
+    """Print milliseconds of CPU a ballot and peak memory, medians, and their ratios.
 
-    Example: `python -m tests.bench.tally_compare main~20 --ballots 10000`
+    Example: `python -m tests.bench.tally_compare main~20 --ballots 10000 --size 5000`
     """
     out = Console(highlight=False)
     found: dict[str, dict[str, list[float]]] = {"this": {}, "other": {}}
@@ -88,8 +100,8 @@ def compare(
                 where, batch = trees[name]
                 for what, value in _measure(where, record, batch, ballots).items():
                     found[name].setdefault(what, []).append(value)
-                    out.print(f"round {number + 1}, {name}: {what} {value:.2f} ms")
-    table = Table("CPU ms", "this", revision, "ratio")
+                    out.print(f"round {number + 1}, {name}: {what} {value:.2f}")
+    table = Table("CPU ms, MiB", "this", revision, "ratio")
     for what, values in found["this"].items():
         here, there = statistics.median(values), statistics.median(found["other"][what])
         table.add_row(what, f"{here:.2f}", f"{there:.2f}", f"{here / there:.2f}")
@@ -108,6 +120,7 @@ def _measure(where: Path, record: Path, size: int, ballots: int) -> dict[str, fl
     _, status, usage = os.wait4(process.pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     figures[WHOLE] = 1000 * (usage.ru_utime + usage.ru_stime) / ballots
+    figures[PEAK] = usage.ru_maxrss / 1024
     return figures
 
 

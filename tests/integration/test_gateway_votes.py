@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -67,11 +70,29 @@ async def test_votes_are_confirmed_counted_and_told_of(stack: Stack, tmp_path: P
             status, result = await client.get("/api/v1/results/L-2")
             assert (status, result["total_votes"]) == (200, 0)
             assert datetime.fromisoformat(result["updated_at"]).tzinfo is not None
+            await a_vote_by_command(client)
             assert await chain.gateways[0].terminate() == 0
             chain.gateways[0].start()
             await chain.gateways[0].ready()
             # A receipt outlives its gateway.
             assert (await client.fate(first[1]["receipt"]))["status"] == "counted"
+
+
+async def a_vote_by_command(client: Client) -> None:
+    """The voter's number and code are on standard input; the outcome is the voter's alone."""
+    voter = ballot(0)
+    argv = [Path(sys.executable).with_name("scrutin"), "vote", "L-1", "oui", "--json"]
+    for status, code in (("counted", 0), ("duplicate", 1)):
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [*argv, "--gateway", client.base, "--wait", "60"],
+            input=f"{voter['nas']}\n{voter['code']}\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (json.loads(done.stdout)["status"], done.returncode) == (status, code), done.stderr
+        assert voter["nas"] not in done.stdout
 
 
 async def test_too_many_votes_of_a_voter_or_address_are_throttled(

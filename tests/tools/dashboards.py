@@ -17,12 +17,17 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+OF_PROMETHEUS = frozenset({"step", "tagKeys", "titleFormat", "useValueForTime"})
+"""Fields of annotations that Grafana's plugin for Prometheus reads, and no type has."""
+
 
 def lost(given: Any, kept: Any, place: str = "dashboard") -> Iterator[str]:
     """Places whose value is not what it was; fields with defaults may have been added."""
     if isinstance(given, dict) and isinstance(kept, dict):
         for name, value in given.items():
             at = f"{place}.{name}"
+            if place.startswith("dashboard.annotations.list[") and name in OF_PROMETHEUS:
+                continue
             if name in kept:
                 yield from lost(value, kept[name], at)
             else:

@@ -51,7 +51,7 @@ async def fetch(url: str) -> tuple[int, bytes]:
     Raises:
         ServiceUnavailable: it does not answer, or without end.
     """
-    return await _ask("GET", url, None)
+    return await ask("GET", url, None)
 
 
 async def post(url: str, text: str) -> None:
@@ -60,12 +60,17 @@ async def post(url: str, text: str) -> None:
     Raises:
         ServiceUnavailable: it does not answer, or does not take it.
     """
-    status, _ = await _ask("POST", url, text.encode())
+    status, _ = await ask("POST", url, text.encode())
     if status >= 300:
         raise _failed(url, f"status {status}")
 
 
-async def _ask(method: str, url: str, body: bytes | None) -> tuple[int, bytes]:
+async def ask(method: str, url: str, body: bytes | None) -> tuple[int, bytes]:
+    """Status and body of a request.
+
+    Raises:
+        ServiceUnavailable: it does not answer, or without end.
+    """
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT) as session,

@@ -18,7 +18,7 @@ from streams.tally.crypto.chaum_pedersen import (
 from streams.tally.crypto.documents import plain_json
 from streams.tally.crypto.election import CryptoContest, CryptoElection, Line
 from streams.tally.crypto.elgamal import Ciphertext, HashedCiphertext, accumulate, encrypt
-from streams.tally.crypto.group import Q, random_exponent
+from streams.tally.crypto.group import G, Q, fixed_base, random_exponent
 from streams.tally.crypto.hashing import hash_elements, nonce
 from streams.tally.refusals import RefusalCheck, require
 
@@ -96,6 +96,12 @@ def selection_hash(object_id: str, description_hash: mpz, ciphertext: Ciphertext
 def ballot_code(seed: mpz, timestamp_s: int, ballot_hash: mpz) -> mpz:
     """The confirmation code H(seed, time, ballot hash)."""
     return hash_elements(seed, timestamp_s, ballot_hash)
+
+
+def encrypt_many(election: CryptoElection) -> None:
+    """Prepare for more than 400 ballots: 2 s of a core and 180 MiB, then a sixth less time."""
+    for base in (G, election.public_key):
+        fixed_base(base).widen()
 
 
 def encrypt_ballot(

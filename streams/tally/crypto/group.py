@@ -37,8 +37,8 @@ G: Final = gmpy2.powmod(2, R, P)
 ONE: Final = mpz(1)
 _OPENSSL: Final = ConstantTime.of_python(P)
 _WINDOW_BITS: Final = 10
+_WIDE_BITS: Final = 13
 _EXPONENT_BITS: Final = 256
-_DIGIT: Final = (1 << _WINDOW_BITS) - 1
 
 
 def power(base: mpz, exponent: mpz) -> mpz:
@@ -106,21 +106,33 @@ class FixedBase:
     def __init__(self, base: mpz, modulus: mpz = P) -> None:
         self.base = base
         self._modulus = modulus
-        self._rows: list[list[mpz]] = []
-        for _ in range(0, _EXPONENT_BITS, _WINDOW_BITS):
+        self._fill(_WINDOW_BITS)
+
+    def widen(self) -> None:
+        """Take 13 bits at once: 88 MiB more, and worth its time from 30,000 powers on."""
+        if self._window_bits != _WIDE_BITS:
+            self._fill(_WIDE_BITS)
+
+    def _fill(self, window_bits: int) -> None:
+        base, modulus = self.base, self._modulus
+        rows: list[list[mpz]] = []
+        for _ in range(0, _EXPONENT_BITS, window_bits):
             row = [ONE]
-            for _ in range((1 << _WINDOW_BITS) - 1):
+            for _ in range((1 << window_bits) - 1):
                 row.append(row[-1] * base % modulus)
-            self._rows.append(row)
+            rows.append(row)
             base = row[-1] * base % modulus
+        self._window_bits, self._rows = window_bits, rows
 
     def power(self, exponent: mpz) -> mpz:
         """base^exponent, for an exponent of Z_q."""
         result, left, modulus = ONE, int(exponent), self._modulus
+        bits = self._window_bits
+        mask = (1 << bits) - 1
         for row in self._rows:
-            if digit := left & _DIGIT:
+            if digit := left & mask:
                 result = result * row[digit] % modulus
-            left >>= _WINDOW_BITS
+            left >>= bits
         return result
 
 

@@ -78,7 +78,7 @@ def test_openings_and_closings_are_marked(dashboard: dict[str, Any]) -> None:
     notes = dashboard["annotations"]["list"]
     assert [note["name"] for note in notes] == ["Openings", "Closings"]
     for note, change in zip(notes, ("opened", "closed"), strict=True):
-        assert note["useValueForTime"] == "on"
+        assert note["useValueForTime"] is True
         metric = "scrutin_contest_changed_timestamp_seconds"
         assert note["expr"] == f'{metric}{{change="{change}"}} * 1000'
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
+import gmpy2
 import pytest
 from gmpy2 import is_prime, mpz
 
@@ -85,6 +86,16 @@ def test_tables_and_constant_time_agree_with_plain_powers(exponent: int) -> None
     expected = power(base, mpz(exponent))
     assert FixedBase(base).power(mpz(exponent)) == expected
     assert secret_power(base, mpz(exponent)) == expected
+
+
+def test_a_wider_table_gives_the_same_powers() -> None:
+    prime = mpz(2) ** 61 - 1
+    table = FixedBase(mpz(37), prime)
+    exponents = [mpz(0), mpz(1), mpz(2) ** 13, Q - 1, mpz(3) ** 150]
+    before = [table.power(each) for each in exponents]
+    table.widen()
+    assert [table.power(each) for each in exponents] == before
+    assert before == [gmpy2.powmod(37, each, prime) for each in exponents]
 
 
 def test_the_hash_is_sha_256_over_delimited_elements() -> None:

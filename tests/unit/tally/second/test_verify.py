@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -19,6 +16,7 @@ from streams.tally.refusals import Refused
 from streams.tally.second.files import open_second
 from streams.tally.second.verify import NAMES, SecondVerified, verify_second
 from streams.tally.steps import StepOutcome, Steps
+from tests.digits import fields
 from tests.second_record import DEVICE, SecondElectionMaker
 
 
@@ -97,41 +95,6 @@ FREE: set[tuple[str, str]] = {
 }
 
 
-Put = Callable[[Any], None]
-
-
-def fields(
-    document: Any, put: Callable[[Any], None], name: str = ""
-) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
-    """Each value with its name and how it is replaced; of a list only the first."""
-    if isinstance(document, dict):
-        for key, value in document.items():
-            yield from fields(value, lambda new, key=key: document.__setitem__(key, new), key)
-    elif isinstance(document, list):
-        for index in range(min(1, len(document))):
-            yield from fields(
-                document[index], lambda new, index=index: document.__setitem__(index, new), name
-            )
-    else:
-        yield name, document, put
-
-
-def changed(value: Any) -> Any:
-    """A value of the same kind with one digit changed."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return value + 1
-    try:
-        data = bytearray(base64.b64decode(value, validate=True))
-    except ValueError:
-        data = bytearray()
-    if len(data) >= 16:
-        data[-1] ^= 1
-        return base64.b64encode(data).decode()
-    return value[:-1] + ("a" if value[-1:] != "a" else "b")
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -141,12 +104,10 @@ def changed(value: Any) -> Any:
 )
 def test_one_digit_changed_in_any_field_is_found_at_its_step(name: str, copy: Path) -> None:
     whole = (copy / name).read_text()
-    places = [field for field, _, _ in fields(json.loads(whole), lambda _: None)]
-    for number, field in enumerate(places):
-        document = json.loads(whole)
-        _, value, put = list(fields(document, lambda _: None))[number]
-        put(changed(value))
-        (copy / name).write_text(json.dumps(document))
+    document = json.loads(whole)
+    for each in fields(document):
+        field = each.label
+        (copy / name).write_text(json.dumps(each.changed(document)))
         steps = Steps(NAMES)
         if (name, field) in FREE:
             verify(copy, steps)
