@@ -395,7 +395,10 @@ NOT_HERE = {
     "python -m tests.published": NotHere(_LONG, _PUBLISHED),
     "python -m tests.published KIND FILE...": NotHere(_LONG, _PUBLISHED),
     "make bench-tally": NotHere(_LONG, "tests/oracle/test_reference.py"),
-    "python -m tests.bench.tally_compare REV": NotHere(_LONG, "tests/unit/tally/test_steps.py"),
+    "python -m tests.bench.ballot_page": NotHere(_LONG, "tests/acceptance/test_ballot_page.py"),
+    "python -m tests.bench.tally_compare REV --ballots 10000 --size 5000": NotHere(
+        _LONG, "tests/unit/tally/test_steps.py"
+    ),
     "make hostile": NotHere(
         _LONG, "tests/hostile/test_short.py::test_honest_clients_see_nothing_of_hostile_ones"
     ),
