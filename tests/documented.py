@@ -121,8 +121,8 @@ ELSEWHERE = {
     "scrutin vote C-42 oui": (
         "tests/integration/test_gateway_votes.py::test_votes_are_confirmed_counted_and_told_of"
     ),
-    "scrutin --install-completion": _OUTPUT + "test_a_shell_completes_commands",
-    "scrutin --show-completion": _OUTPUT + "test_a_shell_completes_commands",
+    "scrutin --install-completion": _OUTPUT + "test_completion_is_written_where_the_shell_looks",
+    "scrutin --show-completion": _OUTPUT + "test_the_completion_is_shown",
     "scrutin console": "tests/integration/test_console.py::test_two_operators_at_the_console",
     "SCRUTIN_CONSOLE_OPERATORS=alice=... scrutin console": (
         "tests/integration/test_console.py::test_two_operators_at_the_console"

@@ -80,6 +80,46 @@ def completed(line: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+    """`--show-completion` prints it for the shell in which it is typed."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("scrutin")],
+        env={**os.environ, "_SCRUTIN_COMPLETE": f"source_{shell}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert f"complete_{shell}" in done.stdout
+
+
+def test_the_completion_is_shown() -> None:
+    done = subprocess.run(
+        # The shell must stay its parent, which is how it knows which one it is.
+        [
+            *("bash", "-c", '"$@"; true', "bash"),
+            *(Path(sys.executable).with_name("scrutin"), "--show-completion"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "complete_bash" in done.stdout
+
+
+def test_completion_is_written_where_the_shell_looks(tmp_path: Path) -> None:
+    subprocess.run(
+        [Path(sys.executable).with_name("scrutin"), "--install-completion", "bash"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert "scrutin" in (tmp_path / ".bashrc").read_text()
+
+
 def test_a_shell_completes_commands() -> None:
     assert completed("scrutin cont").split() == ["contest"]
     assert "close" in completed("scrutin contest c").split()

@@ -15,6 +15,7 @@ from streams.settings.model import Settings
 
 SAMPLES: dict[str, tuple[str, Any]] = {
     "config_file": ("/dev/null", "/dev/null"),
+    "webhooks_inside": ("true", True),
     "console_port": ("9003", 9003),
     "console_host": ("0.0.0.0", "0.0.0.0"),
     "console_url": ("https://ops.example", "https://ops.example"),

@@ -52,6 +52,7 @@ def test_the_secrets_are_the_passwords_and_the_key() -> None:
         "KAFKA_SASL_PASSWORD",
         "SCRUTIN_PROOF_SECRET",
         "SCRUTIN_SECRET",
+        "SCRUTIN_CONSOLE_OIDC_CLIENT_SECRET",
     }
 
 
