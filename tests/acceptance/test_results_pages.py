@@ -225,6 +225,7 @@ async def laws(ann: Window, bob: Window, figures: Figures, pictures: Path) -> No
     await expect(ann.page.get_by_role("heading", name="Proof of completeness")).to_have_count(0)
     await bob.open("/law/L-1")
     await expect(bob.page.get_by_text("applique pas ici")).to_be_visible()
+    await expect(seat_of(bob.page, "Signé dans un journal public")).to_contain_text("2 témoins")
     await bob.accessible()
     await bob.page.screenshot(path=pictures / "not-enforced.png", full_page=True)
 

@@ -85,7 +85,9 @@ def by_turns(
             for number in range(rounds):
                 for name in sorted(trees, reverse=number % 2 == 0):
                     one = uvloop.run(full_queue(run, plan, cwd=trees[name]))
+                    cpu_us = sum(one["cpu_us_per_vote"].values())
                     told = f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s"
+                    told += f", {cpu_us:.1f} µs of CPU a vote"
                     if seconds:
                         steady = uvloop.run(latency.measure(replace(run, cwd=trees[name])))
                         one["latency"] = {q: steady[f"{q}_s"] for q in QUANTILES}
