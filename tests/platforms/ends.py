@@ -108,11 +108,15 @@ async def _doctor(world: BridgeHarness, *, limited: bool) -> str:
     async def as_it_must_be() -> bool:
         nonlocal line
         shown = (await asyncio.to_thread(scrutin, world.stack.env(), "doctor")).stdout
-        found = (text for text in shown.splitlines() if "delivery limit" in text)
+        lines = shown.splitlines()
+        found = (text for text in lines if f"{VALIDATION}  delivery limit" in text)
         line = " ".join(next(found, "").split())
         return bool(line) is limited
 
-    await until(as_it_must_be, f"doctor {'tells the' if limited else 'tells no'} limit", 180)
+    try:
+        await until(as_it_must_be, "doctor tells what holds", 300)
+    except AssertionError as error:
+        raise AssertionError(f"doctor's line on the limit: {line or 'none'}") from error
     return line
 
 
