@@ -20,7 +20,7 @@ def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedP
         env=variables,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
