@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import asyncpg
+from aiokafka.errors import KafkaError
 
 from tests.faults.oracle import Evidence
 from tests.faults.reading import Addresses, Lag, read_kafka, read_lag, read_reviews
@@ -73,10 +74,17 @@ class Observer:
         connection = await self._addresses.postgres()
         try:
             while True:
-                before = await self.lag()
-                logs = await read_kafka(self._addresses, APP_ID)
-                database = await read_database(connection)
-                lag = await self.lag()
+                try:
+                    before = await self.lag()
+                    logs = await read_kafka(self._addresses, APP_ID)
+                    database = await read_database(connection)
+                    lag = await self.lag()
+                except KafkaError:
+                    # A broker that was frozen or is starved of CPU has no coordinator yet.
+                    if time.monotonic() > deadline_s:
+                        raise
+                    await asyncio.sleep(1)
+                    continue
                 still = before.ends == lag.ends and not any(lag.records.values())
                 if (still and logs.windows == database.windows) or time.monotonic() > deadline_s:
                     break
