@@ -37,7 +37,7 @@ def test_the_process_reads_its_settings_and_gives_its_exit_code(
         env={"SCRUTIN_NO_SUCH": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == ExitCode.BAD_SETTINGS, done.stderr
@@ -61,7 +61,7 @@ def test_an_option_that_the_worker_does_not_have_is_refused() -> None:
         [SCRUTIN, "worker", "--no-such-option"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == ExitCode.USAGE
@@ -70,7 +70,7 @@ def test_an_option_that_the_worker_does_not_have_is_refused() -> None:
 
 def test_the_version_is_that_of_the_project() -> None:
     done = subprocess.run(
-        [SCRUTIN, "version", "--json"], capture_output=True, text=True, timeout=60, check=True
+        [SCRUTIN, "version", "--json"], capture_output=True, text=True, timeout=120, check=True
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert json.loads(done.stdout) == {
