@@ -176,7 +176,7 @@ def test_a_bad_record_ends_the_process_with_its_place(key: str, value: str, code
         [sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == code, done.stderr
