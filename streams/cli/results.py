@@ -5,25 +5,28 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.postgres.connection import connected
+from streams.adapters.postgres.connection import connected, translated
 from streams.cli.election.show import render_result
 from streams.cli.show import JsonOption, plain
 from streams.cli.values import contest_name
 from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
+from streams.elections.contest_result import ContestResult
+from streams.elections.contest_store import read_contest_result
 from streams.elections.results import ElectionResult
 from streams.elections.store import find, read_definitions, read_result
 from streams.inspect.results import ResultTotals, fetch_results, require_known, select, share
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-Found = tuple[list[ResultTotals], ElectionResult | None]
-"""All contests, and the counted result of the requested election."""
+Found = tuple[list[ResultTotals], ElectionResult | None, ContestResult | None]
+"""All contests; of the requested one also its rounds, if it is an election, and what pages get."""
 
 _BAR = 40
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "red")
@@ -52,21 +55,25 @@ def command(
     settings = load_settings()
 
     def as_dict(found: Found) -> object:
-        tallies, election = found
+        tallies, election, result = found
         if law is not None:
             counted = {"election": election.as_dict()} if election is not None else {}
-            return select(tallies, law).as_dict() | counted
+            if result is not None:
+                counted["result"] = msgspec.to_builtins(result)
+            name = law if election is None else election.election.contest
+            return select(tallies, name).as_dict() | counted
         return {
             "laws": [tally.as_dict() for tally in tallies if tally.is_law],
             "contests": [tally.as_dict() for tally in tallies if not tally.is_law],
         }
 
     def show(found: Found) -> RenderableType:
-        tallies, election = found
+        tallies, election, result = found
+        moment = [] if result is None else [_moment(result)]
         if election is not None:
             chosen = select(tallies, election.election.contest)
-            return Group(_heading(chosen), render_result(election))
-        return render(tallies if law is None else [select(tallies, law)])
+            return Group(_heading(chosen), *moment, render_result(election))
+        return Group(render(tallies if law is None else [select(tallies, law)]), *moment)
 
     show_or_watch(
         lambda: _fetch(settings, law),
@@ -80,15 +87,36 @@ def command(
 
 async def _fetch(settings: Settings, name: str | None) -> Found:
     async with connected(settings.postgres) as connection:
-        tallies = await fetch_results(connection, settings.postgres.where())
-        if name is None or any(tally.is_law and tally.contest == name for tally in tallies):
-            return tallies, None
-        definitions = await read_definitions(connection)
-        election = find(definitions, name)
-        if election is None:
-            await require_known(connection, tallies, name)
-            return tallies, None
-        return tallies, await read_result(connection, definitions, election)
+        where = settings.postgres.where()
+        if name is None:
+            return await fetch_results(connection, where), None, None
+        # One moment for everything that is shown.
+        async with (
+            translated(where),
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            tallies = await fetch_results(connection, where)
+            definitions = await read_definitions(connection)
+            election = None
+            if not any(tally.is_law and tally.contest == name for tally in tallies):
+                election = find(definitions, name)
+                if election is None:
+                    await require_known(connection, tallies, name)
+            contest = select(tallies, name).contest if election is None else election.contest
+            result = await read_contest_result(connection, contest, definitions)
+            counted = (
+                None if election is None else await read_result(connection, definitions, election)
+            )
+            return tallies, counted, result
+
+
+def _moment(result: ContestResult) -> Text:
+    """How far the contest is, and how old the figures are."""
+    text = Text(f"{result.phase.replace('_', ' ')}, as of {result.read_at:%H:%M:%S} UTC", "dim")
+    if result.updated_at is not None:
+        age_s = max((result.read_at - result.updated_at).total_seconds(), 0)
+        text.append(f", last change {age_s:,.0f} s before")
+    return text
 
 
 def render(tallies: list[ResultTotals]) -> RenderableType:

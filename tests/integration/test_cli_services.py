@@ -150,7 +150,13 @@ def test_results(env: dict[str, str]) -> None:
         " VALUES ('C-9', 'law', 'C-9', 'open', 'default', '\\x00', 1)",
     )
     assert "no votes were counted yet" in run_cli(env, "results", "C-9").stdout
-    assert cli(env, "results", "7")["contest_id"] == "election:7"
+    found = cli(env, "results", "7")
+    assert found["contest_id"] == "election:7"
+    # The same as pages and other readers get.
+    result = found["result"]
+    assert (result["version"], result["phase"], result["total_votes"]) == ("2", "unannounced", 7)
+    assert [(each["id"], each["votes"]) for each in result["choices"]] == [("cyr", 5), ("roy", 2)]
+    assert "unannounced, as of " in run_cli(env, "results", "7").stdout
     for mistyped in ("C-10", "c-1", "election:8", "poll:1"):
         for output in ((), ("--json",)):
             done = run_cli(env, "results", mistyped, *output)
