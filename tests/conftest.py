@@ -15,7 +15,9 @@ import pytest
 from streams.devstack import Stack, packages, ports
 
 # How long an example takes says something of the machine only; pytest-timeout bounds every test.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("untimed")
 
 # Not one of the settings: taken out, so that processes under test do not refuse it.
