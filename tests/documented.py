@@ -408,6 +408,11 @@ NOT_HERE = {
         "tests/integration/test_queue_losses.py"
         "::test_ends_of_bridges_while_the_roll_is_missing_cost_no_vote",
     ),
+    "python -m tests.platforms.ends": NotHere(
+        _LONG,
+        "tests/integration/test_queue_losses.py"
+        "::test_ends_of_bridges_while_the_roll_is_missing_cost_no_vote",
+    ),
     "make pythons": NotHere(_LONG, _TARGETS),
     "make chaos": _CHAOS,
     'make chaos CHAOS_ARGS="--only storm --seeds 1"': _CHAOS,
