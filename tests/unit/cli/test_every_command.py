@@ -13,6 +13,8 @@ import pytest
 from tests.doors.places import commands
 
 COMMANDS = dict(commands())
+IN_BASH = ("bash", "-c", '"$@"; exit $?', "bash")
+"""The shell stays the parent of what it runs, which is how that knows which shell it is."""
 _PROCESS = "becomes a process, which logs"
 _FILE = "its output is a file, or nothing"
 _DOCUMENT = "its output is a document or a stream of its own form"
@@ -96,11 +98,7 @@ def test_a_shell_is_told_how_to_complete(shell: str) -> None:
 
 def test_the_completion_is_shown() -> None:
     done = subprocess.run(
-        # The shell must stay its parent, which is how it knows which one it is.
-        [
-            *("bash", "-c", '"$@"; true', "bash"),
-            *(Path(sys.executable).with_name("scrutin"), "--show-completion"),
-        ],
+        [*IN_BASH, Path(sys.executable).with_name("scrutin"), "--show-completion"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -111,7 +109,7 @@ def test_the_completion_is_shown() -> None:
 
 def test_completion_is_written_where_the_shell_looks(tmp_path: Path) -> None:
     subprocess.run(
-        [Path(sys.executable).with_name("scrutin"), "--install-completion", "bash"],
+        [*IN_BASH, Path(sys.executable).with_name("scrutin"), "--install-completion"],
         env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True,
         timeout=120,
