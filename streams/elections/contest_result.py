@@ -280,16 +280,26 @@ def result_of_totals(
     return _whole(facts, phase, total, choices, moment, turnout=Turnout(total))
 
 
-def result_of_election(facts: ContestFacts, found: ElectionResult, moment: Moment) -> ContestResult:
+def result_of_election(
+    facts: ContestFacts,
+    found: ElectionResult,
+    moment: Moment,
+    before: tuple[ElectionResult, ContestResult] | None = None,
+) -> ContestResult:
     """The result of an election.
 
     Args:
         facts: about its contest.
         found: its count, from the same moment.
         moment: of the count.
+        before: an earlier count and its result; parts of seats that did not change are used again.
     """
     conduct = found.election.conduct
-    seats = {} if facts.hidden else {str(s.place): _seat(found, s) for s in found.seats}
+    known_seats = _unchanged(found, *before) if before else {}
+    seats = {}
+    for seat in () if facts.hidden else found.seats:
+        place = str(seat.place)
+        seats[place] = known_seats.get(place) or _seat(found, seat)
     nation = seats.get(str(NATION))
     known = {party.code: party for party in found.definitions.parties.values()}
     parties = [
@@ -329,6 +339,22 @@ def result_of_election(facts: ContestFacts, found: ElectionResult, moment: Momen
         seed_commitment=conduct.seed_commitment,
         seed=conduct.seed,
     )
+
+
+def _unchanged(
+    found: ElectionResult, before: ElectionResult, shown: ContestResult
+) -> dict[str, SeatResult]:
+    """Seats as they were shown before, where count and outcome are the same."""
+    if found.decided != before.decided or found.final != before.final:
+        return {}
+    counts = {seat.place: seat for seat in before.seats}
+    return {
+        place: shown.seats[place]
+        for seat in found.seats
+        if counts.get(seat.place) is seat
+        and (place := str(seat.place)) in shown.seats
+        and shown.seats[place].outcome == found.outcome(seat)
+    }
 
 
 def _by_region(found: ElectionResult) -> list[RegionVotes]:
@@ -381,7 +407,7 @@ def _whole(
 
 def _seat(found: ElectionResult, seat: Seat) -> SeatResult:
     outcome = found.outcome(seat)
-    first, withdrawn = seat.first_choices(), found.withdrawn()
+    first, withdrawn = seat.first_choices, found.withdrawn()
     valid = sum(first.values())
     last = [votes for _, votes in seat.count.rounds[-1].votes] if seat.count.rounds else []
     choices = []
@@ -424,17 +450,40 @@ def _share(votes: int, total: int) -> float | None:
     return round(votes / total, 4) if total else None
 
 
-def change_between(old: Any, new: Any) -> Any:
+def change_between(old: Any, new: Any, *, by_item: bool = False) -> Any:
     """A JSON merge patch (RFC 7396) that makes one document of another.
 
     Args:
-        old: JSON value, in which no field of an object is null on purpose where `new` has none.
-        new: JSON value.
+        old: JSON value or struct, in which no field is null on purpose where `new` has none.
+        new: JSON value or struct.
+        by_item: a list of as many objects as before has an object in the patch, with the patches
+            of those that changed by their index. RFC 7396 has only whole lists.
     """
-    if not isinstance(old, dict) or not isinstance(new, dict):
+    before, after = _fields(old), _fields(new)
+    if before is None or after is None:
+        if by_item and _are_objects(old) and _are_objects(new) and len(old) == len(new):
+            return {
+                str(n): change_between(*each, by_item=True)
+                for n, each in enumerate(zip(old, new, strict=True))
+                if each[0] != each[1]
+            }
         return new
-    patch = {name: None for name in old if name not in new}
-    for name, value in new.items():
-        if name not in old or old[name] != value:
-            patch[name] = change_between(old.get(name), value)
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        if name not in before:
+            patch[name] = value
+        elif before[name] is not value and before[name] != value:
+            patch[name] = change_between(before[name], value, by_item=by_item)
     return patch
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, dict):
+        return value
+    return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else None
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, dict | msgspec.Struct) for each in value
+    )

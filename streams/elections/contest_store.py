@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 import msgspec
@@ -23,6 +23,7 @@ from streams.elections.contest_result import (
     result_of_totals,
 )
 from streams.elections.definitions import Definitions
+from streams.elections.results import ElectionResult
 from streams.elections.store import find, read_result
 
 READ_CONTEST: Final = """
@@ -32,6 +33,7 @@ SELECT c.kind, c.title, c.state, c.choices, c.opens_at, c.closes_at, c.updated_a
 FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
 WHERE c.contest_id = $1
 """
+LAST_CHANGE: Final = "SELECT max(updated_at) FROM contest_results WHERE contest_id = $1"
 READ_TOTALS: Final = """
 SELECT split_part(choice, '>', 1), sum(votes)::bigint, max(updated_at)
 FROM contest_results WHERE contest_id = $1 GROUP BY 1
@@ -55,44 +57,69 @@ SELECT partition, source_offset FROM sink_offsets ORDER BY partition
 """
 
 
-async def read_contest_result(
-    connection: asyncpg.Connection, contest: str, definitions: Definitions
-) -> ContestResult | None:
+class ContestReading(NamedTuple):
+    """A result, and the count of an election from which it was made."""
+
+    result: ContestResult
+    counted: ElectionResult | None = None
+
+
+async def read_contest(
+    connection: asyncpg.Connection,
+    contest: str,
+    definitions: Definitions,
+    before: ContestReading | None = None,
+) -> ContestReading | None:
     """The result of a contest; None if it was not announced and has no votes.
+
+    Args:
+        connection: to a migrated database.
+        contest: its id.
+        definitions: of all elections.
+        before: an earlier reading of it; what did not change is not counted again.
 
     Raises:
         ScrutinError: the database is not migrated.
         ServiceUnavailable: the database does not answer.
     """
     where: dict[str, object] = {"contest": contest}
+    election = find(definitions, contest)
+    if election is not None and election.contest != contest:
+        election = None
     async with (
         translated(where),
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         with migrated("tables for contests", where):
             row = await connection.fetchrow(READ_CONTEST, contest)
-            totals = await connection.fetch(READ_TOTALS, contest)
             refused = await connection.fetch(READ_NOT_COUNTED, contest)
-        if row is None and not totals:
+            if election is None:
+                totals = await connection.fetch(READ_TOTALS, contest)
+                changed = max((each[2] for each in totals), default=None)
+            else:
+                totals = []
+                changed = await connection.fetchval(LAST_CHANGE, contest)
+        if row is None and changed is None:
             return None
         position = [LogPosition(*each) for each in await connection.fetch(READ_POSITION)]
         moment = Moment(await connection.fetchval("SELECT now()"), position)
         facts = ContestFacts(contest) if row is None else _facts(contest, row)
         facts = msgspec.structs.replace(
-            facts, not_counted=NotCounted(**{each[0]: each[1] for each in refused})
+            facts,
+            not_counted=NotCounted(**{each[0]: each[1] for each in refused}),
+            updated_at=changed or facts.updated_at,
         )
-        changed = [each[2] for each in totals]
-        if changed:
-            facts = msgspec.structs.replace(facts, updated_at=max(changed))
-        election = find(definitions, contest)
-        if election is not None and election.contest == contest:
-            found = await read_result(connection, definitions, election)
-            return result_of_election(facts, found, moment)
+        if election is not None:
+            last = before.counted if before else None
+            found = await read_result(connection, definitions, election, last)
+            known = None if before is None or last is None else (last, before.result)
+            return ContestReading(result_of_election(facts, found, moment, known), found)
         names = await choice_names(connection, contest)
         votes = {each[0]: each[1] for each in totals}
         if facts.hidden:
             votes = {"": sum(votes.values())}
-        return result_of_totals(msgspec.structs.replace(facts, names=names), votes, moment)
+        facts = msgspec.structs.replace(facts, names=names)
+        return ContestReading(result_of_totals(facts, votes, moment))
 
 
 async def list_contests(

@@ -6,8 +6,9 @@ Nobody is elected before the result is final; until then a seat has somebody who
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -68,7 +69,8 @@ class Seat:
         """The region's id, or :data:`NATION`."""
         return self.region.id if self.region else NATION
 
-    def first_choices(self) -> dict[int, int]:
+    @cached_property
+    def first_choices(self) -> Mapping[int, int]:
         """Candidate id -> votes in the first round."""
         votes = dict(self.count.rounds[0].votes) if self.count.rounds else {}
         unit = 10**self.count.places
@@ -155,7 +157,7 @@ class ElectionResult:
         votes: Counter[str | None] = Counter()
         seats: Counter[str | None] = Counter()
         for seat in self.seats:
-            chosen = seat.first_choices()
+            chosen = seat.first_choices
             for candidate in seat.candidates:
                 code = self._party(candidate)
                 votes[code] += chosen[candidate.id]
@@ -236,7 +238,7 @@ class ElectionResult:
                     "candidate_id": c.id,
                     "name": c.name,
                     "party_code": self._party(c),
-                    "votes": seat.first_choices()[c.id],
+                    "votes": seat.first_choices[c.id],
                     "withdrawn": withdrawn.get(str(c.id)),
                 }
                 for c in seat.candidates
@@ -314,7 +316,10 @@ class ElectionResult:
 
 
 def result_of(
-    definitions: Definitions, election: ElectionDefinition, ballots: Ballots
+    definitions: Definitions,
+    election: ElectionDefinition,
+    ballots: Ballots,
+    before: ElectionResult | None = None,
 ) -> ElectionResult:
     """Count an election.
 
@@ -325,9 +330,12 @@ def result_of(
         definitions: with the election's candidates, regions and parties.
         election: the election to count.
         ballots: accepted votes of its contest.
+        before: an earlier count of it; seats whose ballots are the same are not counted again.
     """
-    standing = definitions.standing(election.id)
-    regions = {str(candidate.id): candidate.region_id for candidate in standing}
+    standing: dict[int | None, list[CandidateDefinition]] = {}
+    for candidate in definitions.standing(election.id):
+        standing.setdefault(candidate.region_id, []).append(candidate)
+    regions = {str(c.id): region for region, stand in standing.items() for c in stand}
     nationwide = all(region is None for region in regions.values())
     boxes: dict[int | None, Counter[Ranking]] = {region: Counter() for region in regions.values()}
     places: dict[str | None, int] = {str(region): region for region in definitions.regions}
@@ -335,7 +343,7 @@ def result_of(
     single = METHODS[election.method] == ContestMethod.SINGLE
     blank = uncountable = 0
     for choice, stated, number in ballots:
-        ranked = ranking.from_text(choice)
+        ranked = (choice,) if choice in regions else ranking.from_text(choice)
         # Most ballots mark one candidate at their first rank.
         known = ranked[0] if ranked and ranked[0] in regions else _first_known(choice, regions)
         if known is None and (not ranked or ranking.OVERVOTE in ranked):
@@ -354,10 +362,14 @@ def result_of(
         if nationwide and stated in places:
             votes = by_region.setdefault(places[stated], {})
             votes[int(known)] = votes.get(int(known), 0) + number
-    seats = [
-        _seat(definitions, election, region, box)
-        for region, box in sorted(boxes.items(), key=lambda one: one[0] or 0)
-    ]
+    same = before is not None and before.definitions is definitions and before.election is election
+    counted = {seat.place: seat for seat in before.seats} if before is not None and same else {}
+    seats = []
+    for region, box in sorted(boxes.items(), key=lambda one: one[0] or 0):
+        known_seat = counted.get(region or NATION)
+        if known_seat is None or dict(known_seat.box) != dict(box):
+            known_seat = _seat(definitions, election, region, standing[region], box)
+        seats.append(known_seat)
     return ElectionResult(election, definitions, tuple(seats), by_region, uncountable, blank)
 
 
@@ -369,9 +381,9 @@ def _seat(
     definitions: Definitions,
     election: ElectionDefinition,
     region_id: int | None,
+    candidates: Sequence[CandidateDefinition],
     box: Counter[Ranking],
 ) -> Seat:
-    candidates = [c for c in definitions.standing(election.id) if c.region_id == region_id]
     region = None if region_id is None else definitions.regions[region_id]
     conduct, rules = election.conduct, election.rules or DEFAULT_RULES
     seed = rules.lot_seed or election.contest

@@ -153,17 +153,25 @@ def _upsert(table: str, columns: str) -> str:
 
 
 async def read_result(
-    connection: asyncpg.Connection, definitions: Definitions, election: ElectionDefinition
+    connection: asyncpg.Connection,
+    definitions: Definitions,
+    election: ElectionDefinition,
+    before: ElectionResult | None = None,
 ) -> ElectionResult:
     """An election's result from the current totals.
 
     If candidates have no region, the audit table supplies the region of each voter.
+
+    Args:
+        connection: to a migrated database.
+        definitions: of all elections.
+        election: to count.
+        before: an earlier count of it; what did not change is not counted again.
     """
     standing = definitions.standing(election.id)
     nationwide = bool(standing) and standing[0].region_id is None
-    return await _result(
-        connection, definitions, election, BALLOTS_BY_REGION if nationwide else BALLOTS_BY_CHOICE
-    )
+    query = BALLOTS_BY_REGION if nationwide else BALLOTS_BY_CHOICE
+    return await _result(connection, definitions, election, query, before)
 
 
 async def read_report(
@@ -244,6 +252,7 @@ async def _result(
     definitions: Definitions,
     election: ElectionDefinition,
     query: str,
+    before: ElectionResult | None = None,
 ) -> ElectionResult:
     async with translated({"contest": election.contest}):
         hidden = await connection.fetchval(IS_HIDDEN, election.contest)
@@ -254,7 +263,7 @@ async def _result(
     if hidden:
         nothing = result_of(definitions, election, [])
         return replace(nothing, hidden=sum(number for _, _, number in ballots))
-    return replace(result_of(definitions, election, ballots), final=final)
+    return replace(result_of(definitions, election, ballots, before), final=final)
 
 
 async def _save(connection: asyncpg.Connection, result: ElectionResult) -> None:

@@ -15,9 +15,12 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.protocol import State
 
+from streams.gateway.shared_text import SharedDeflate, SharedText
 from streams.gateway.strikes import Strikes
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -46,6 +49,7 @@ FRAMES_PER_S: Final = 5.0
 MAX_MESSAGE_BYTES: Final = 4096
 """Longest message of a WebSocket peer; watchers have little to say."""
 
+_EXTENSIONS: Final = (SharedDeflate(),)
 _SLICE_BYTES: Final = 4096
 _FRAMES_SLICE_BYTES: Final = 512  # The shortest frame has 6, and all in a slice are parsed.
 _HEAD_END: Final = b"\r\n\r\n"
@@ -382,6 +386,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._allowed = float(FRAMES)
         self._allowed_at_s = self.loop.time()
         self._write_blocked = False
+        self.conn.available_extensions = _EXTENSIONS
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -441,6 +446,17 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """Close a connection that broke the protocol."""
         self._guarded.strike()
         super().handle_parser_exception()
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the application; the frame of a shared text is there already."""
+        text = message.get("text")
+        if not isinstance(text, SharedText):
+            await super().send(message)
+            return
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            raise ClientDisconnected
+        self.transport.write(text.frame(deflated=bool(self.conn.extensions)))
 
     async def receive(self) -> Any:
         """The next message for the application."""

@@ -64,7 +64,7 @@ async def listening(
         app,
         http=protocol,
         ws=BoundedWebSocket,
-        # Messages are small, and each compressor takes much memory.
+        # A compressor for each connection takes much memory: see `shared_text`.
         ws_per_message_deflate=False,
         ws_max_size=min(MAX_MESSAGE_BYTES, http.max_body_bytes),
         lifespan="off",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -22,23 +23,66 @@ from streams.elections.contest_result import (
     SignedPlace,
     change_between,
 )
-from streams.elections.contest_store import list_contests, read_contest_result
+from streams.elections.contest_store import ContestReading, list_contests, read_contest
 from streams.elections.definitions import Definitions
 from streams.elections.store import read_definitions
+from streams.gateway.bell import Bell
+from streams.gateway.shared_text import SharedText
 from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
-from streams.gateway.subscriptions import NoSuchContest, Subscriptions
+from streams.gateway.subscriptions import (
+    PER_WATCHER_S,
+    PERIOD_S,
+    NoSuchContest,
+    Subscriptions,
+)
 from streams.messages.timestamps import EPOCH
 from streams.proof.checkpoints import Checkpoint
 from streams.proof.store import shown_checkpoint
 
 _encode: Final = msgspec.json.Encoder().encode
-_MAX_PATCHES: Final = 16
+_MAX_MESSAGES: Final = 32
 _MAX_EARLIER: Final = 8
 """Results of a contest from which a watcher that comes back can go on."""
 _MAX_CONTESTS: Final = 100
 """Contests of which earlier results are kept."""
+AGE_STEP_S: Final = 0.5
+"""Messages of a result with ages that differ by less are the same."""
 MAX_LISTED: Final = 500
+READ_TIMES: Final = 4
+"""A pause is this many times as long as the reading before it, or more."""
+MAX_PAUSE_S: Final = 2.0
+MAX_BYTES_PER_S: Final = 100_000_000
+"""What the watchers of one contest are sent; beyond it they get fewer messages."""
+DEFINITIONS_S: Final = 2.0
+"""For how long a live result uses the same definitions."""
+
+
+@dataclass(frozen=True)
+class ResultMessage:
+    """What watchers get."""
+
+    kind: str
+    """`result`, `patch` or `heartbeat`."""
+    tag: str
+    """Of the result that the watcher has now."""
+    age_s: float
+    """Time since the database was asked for it."""
+    data: bytes
+    """JSON."""
+
+    @cached_property
+    def text(self) -> SharedText:
+        """As a message of a socket, made once for all."""
+        head = f'{{"type":"{self.kind}","tag":"{self.tag}","age_s":{self.age_s},"data":'
+        return SharedText(f"{head}{self.data.decode()}}}")
+
+    @cached_property
+    def event(self) -> bytes:
+        """As a Server-Sent Event, made once for all."""
+        return b"event: %s\nid: %s\ndata: %s\n\n" % (
+            *(self.kind.encode(), self.tag.encode(), self.data),
+        )
 
 
 @dataclass
@@ -52,35 +96,77 @@ class SharedResult:
     """A digest of the result without the moment when it was read, for `ETag`."""
     asked_s: float
     """When the database was asked, by a clock that does not go back."""
-    _patches: dict[str, bytes] = field(default_factory=dict)
+    _messages: dict[tuple[str, bool, int], ResultMessage] = field(default_factory=dict)
 
     @cached_property
     def zipped(self) -> bytes:
         """The result as JSON, compressed by gzip once for all."""
         return gzip.compress(self.body, 6)
 
-    def patch(self, old: SharedResult) -> bytes:
-        """A JSON merge patch from an earlier result, made once for all watchers."""
-        found = self._patches.get(old.tag)
+    @property
+    def sent_bytes(self) -> int:
+        """What sockets were sent of it."""
+        return sum(message.text.sent_bytes for message in self._messages.values())
+
+    def message(self, old: SharedResult | None, *, by_item: bool = False) -> ResultMessage:
+        """The message for a watcher, made once for all that need the same.
+
+        Args:
+            old: what the watcher has; None: nothing.
+            by_item: see :func:`~streams.elections.contest_result.change_between`.
+        """
+        age_s = max(0.0, time.monotonic() - self.asked_s)
+        key = (old.tag if old else "", by_item, int(age_s / AGE_STEP_S))
+        found = self._messages.get(key)
         if found is None:
-            before: Any = msgspec.to_builtins(old.result)
-            found = _encode(change_between(before, msgspec.to_builtins(self.result)))
-            if len(self._patches) < _MAX_PATCHES:
-                self._patches[old.tag] = found
+            found = self._made(old, by_item, round(age_s, 1))
+            if len(self._messages) < _MAX_MESSAGES:
+                self._messages[key] = found
         return found
 
+    def _made(self, old: SharedResult | None, by_item: bool, age_s: float) -> ResultMessage:
+        if old is None:
+            return ResultMessage("result", self.tag, age_s, self.body)
+        if old.tag == self.tag:
+            beat = {"tag": self.tag, "read_at": self.result.read_at, "age_s": age_s}
+            return ResultMessage("heartbeat", self.tag, age_s, _encode(beat))
+        patch = change_between(old.result, self.result, by_item=by_item)
+        return ResultMessage("patch", self.tag, age_s, _encode(patch))
 
-class ResultMessage(NamedTuple):
-    """What a watcher gets."""
 
-    kind: str
-    """`result`, `patch` or `heartbeat`."""
-    tag: str
-    """Of the result that the watcher has now."""
-    age_s: float
-    """Time since the database was asked for it."""
-    data: bytes
-    """JSON."""
+class _Watched:
+    """A contest that somebody watches: its latest results, and the task that reads them."""
+
+    def __init__(self, first: SharedResult, earlier: deque[SharedResult]) -> None:
+        self.latest = first
+        self.earlier = earlier
+        self.watchers = 0
+        self.turn = 0
+        """Number of readings."""
+        self.bell = Bell()
+        self.error: Exception | None = None
+        """Why there are no more."""
+        self.reading: ContestReading | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def publish(self, new: SharedResult) -> None:
+        """Let all watchers have a new result, or know that it is still the same."""
+        self.latest = new
+        self.turn += 1
+        self.bell.ring()
+
+    def fail(self, error: Exception) -> None:
+        """End all watchers."""
+        self.error = error
+        self.bell.ring()
+
+    async def pause(self, took_s: float) -> None:
+        """Wait after a reading: readers and watchers leave time and bytes for votes."""
+        pause_s = max(PERIOD_S + self.watchers * PER_WATCHER_S, took_s * READ_TIMES)
+        await asyncio.sleep(min(MAX_PAUSE_S, pause_s))
+        more_s = min(MAX_PAUSE_S, self.latest.sent_bytes / MAX_BYTES_PER_S) - pause_s
+        if more_s > 0:
+            await asyncio.sleep(more_s)
 
 
 def place_of(contest: str, checkpoint: Checkpoint, witnesses: int) -> SignedPlace:
@@ -96,20 +182,30 @@ def place_of(contest: str, checkpoint: Checkpoint, witnesses: int) -> SignedPlac
     )
 
 
-async def read_shown_result(
-    connection: asyncpg.Connection, contest: str, definitions: Definitions
-) -> ContestResult | None:
+async def read_shown(
+    connection: asyncpg.Connection,
+    contest: str,
+    definitions: Definitions,
+    before: ContestReading | None = None,
+) -> ContestReading | None:
     """The result of a contest with the latest checkpoint, as everybody is shown it.
+
+    Args:
+        connection: to a migrated database.
+        contest: its id.
+        definitions: of all elections.
+        before: an earlier reading of it; what did not change is not counted again.
 
     Raises:
         ScrutinError: the database is not migrated.
         ServiceUnavailable: the database does not answer.
     """
-    result = await read_contest_result(connection, contest, definitions)
+    read = await read_contest(connection, contest, definitions, before)
     signed = await shown_checkpoint(connection)
-    if result is None or signed is None:
-        return result
-    return msgspec.structs.replace(result, checkpoint=place_of(contest, *signed))
+    if read is None or signed is None:
+        return read
+    checkpoint = place_of(contest, *signed)
+    return read._replace(result=msgspec.structs.replace(read.result, checkpoint=checkpoint))
 
 
 class SharedResults:
@@ -129,6 +225,8 @@ class SharedResults:
         self._lists: SingleFlight[str, list[ContestSummary]] = SingleFlight(self._ask_list)
         # Contest -> its latest results, the newest last.
         self._earlier: dict[str, deque[SharedResult]] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._known: Definitions | None = None
 
     async def get(self, contest: str) -> SharedResult | None:
         """The result of a contest; None if there is no such contest.
@@ -146,70 +244,119 @@ class SharedResults:
         """
         return await self._lists.get(kind)
 
-    async def watch(self, contest: str, tag: str = "") -> AsyncGenerator[ResultMessage, None]:
+    async def watch(
+        self, contest: str, tag: str = "", *, by_item: bool = False
+    ) -> AsyncGenerator[ResultMessage, None]:
         """Messages for one watcher: the whole `result`, then each `patch`, and `heartbeat`s.
 
         Args:
             contest: its id.
             tag: of the result that the watcher has. If it is a late one the first message is a
                 patch of it.
+            by_item: see :func:`~streams.elections.contest_result.change_between`.
 
         Raises:
             NoSuchContest: there is no such contest.
             TooManyWatchers: the limit is reached.
             ServiceUnavailable: the database does not answer.
         """
-        if (new := await self.get(contest)) is None:
+        if (first := await self.get(contest)) is None:
             raise NoSuchContest
-        last = next((one for one in self._earlier.get(contest, ()) if one.tag == tag), None)
-        async with aclosing(self._subscriptions.watch(contest)) as changes:
-            # The first says that this is a watcher now.
-            await anext(changes)
-            yield _message(last, new)
-            last = new
-            async for _ in changes:
-                new = await self.get(contest)
-                if new is None:
-                    raise NoSuchContest
-                yield _message(last, new)
-                last = new
+        with self._subscriptions.counted(), self._joined(contest, first) as watched:
+            turn = -1
+            while watched.error is None:
+                if watched.turn == turn:
+                    await watched.bell.wait()
+                    continue
+                turn, new = watched.turn, watched.latest
+                # Only its tag is kept: who is too far behind gets the whole result.
+                old = next((one for one in reversed(watched.earlier) if one.tag == tag), None)
+                tag = new.tag
+                yield new.message(old, by_item=by_item)
+            raise watched.error
+
+    @contextmanager
+    def _joined(self, contest: str, first: SharedResult) -> Iterator[_Watched]:
+        watched = self._watched.get(contest)
+        if watched is None:
+            earlier = self._earlier.setdefault(contest, deque([first], maxlen=_MAX_EARLIER))
+            watched = self._watched[contest] = _Watched(first, earlier)
+            watched.task = asyncio.create_task(self._follow(contest, watched), name="live result")
+        watched.watchers += 1
+        try:
+            yield watched
+        finally:
+            watched.watchers -= 1
+            if not watched.watchers:
+                self._leave(contest, watched)
+
+    def _leave(self, contest: str, watched: _Watched) -> None:
+        if self._watched.get(contest) is watched:
+            del self._watched[contest]
+        if watched.task is not None:
+            watched.task.cancel()
+
+    async def _follow(self, contest: str, watched: _Watched) -> None:
+        """Read a contest with each change, as long as it is watched."""
+        try:
+            async with aclosing(self._subscriptions.changes(contest)) as changes:
+                async for _ in changes:
+                    began_s = time.monotonic()
+                    new = await self._results.get(contest, began_s)
+                    if new is None:
+                        raise NoSuchContest
+                    watched.publish(new)
+                    await watched.pause(time.monotonic() - began_s)
+        except Exception as error:  # noqa: BLE001 - watchers end with it
+            self._leave(contest, watched)
+            watched.fail(error)
 
     async def _ask_definitions(self, _: None) -> Definitions:
         async with self._store.connection() as connection:
-            return await read_definitions(connection)
+            read = await read_definitions(connection)
+        # Counts are used again as long as definitions are the same object.
+        if self._known is None or read != self._known:
+            self._known = read
+        return self._known
 
     async def _ask_list(self, kind: str) -> list[ContestSummary]:
         async with self._store.connection() as connection:
             return await list_contests(connection, kind, MAX_LISTED)
 
     async def _ask(self, contest: str) -> SharedResult | None:
-        definitions = await self._definitions.get(None)
+        watched = self._watched.get(contest)
+        before = watched.reading if watched else None
         asked_s = time.monotonic()
-        async with self._store.connection() as connection:
-            result = await read_shown_result(connection, contest, definitions)
-        if result is None:
+        known_s = asked_s - DEFINITIONS_S if watched else None
+        read = await self._read(contest, known_s, before)
+        if read and before and read.result.phase != before.result.phase:
+            # A closing reveals the seed of the lots.
+            read = await self._read(contest, asked_s, None)
+        if read is None:
             return None
+        if watched:
+            watched.reading = read
+        result = read.result
         told = msgspec.structs.replace(result, read_at=EPOCH, position=[])
         tag = hashlib.sha256(_encode(told)).hexdigest()[:32]
         new = SharedResult(result, _encode(result), tag, asked_s)
         self._keep(contest, new)
         return new
 
+    async def _read(
+        self, contest: str, known_s: float | None, before: ContestReading | None
+    ) -> ContestReading | None:
+        definitions = await self._definitions.get(None, known_s)
+        async with self._store.connection() as connection:
+            return await read_shown(connection, contest, definitions, before)
+
     def _keep(self, contest: str, new: SharedResult) -> None:
-        earlier = self._earlier.pop(contest, None) or deque(maxlen=_MAX_EARLIER)
+        watched = self._watched.get(contest)
+        kept = self._earlier.pop(contest, None)
+        earlier = watched.earlier if watched else kept or deque(maxlen=_MAX_EARLIER)
         if earlier and earlier[-1].tag == new.tag:
             earlier.pop()
         earlier.append(new)
         self._earlier[contest] = earlier
         if len(self._earlier) > _MAX_CONTESTS:
             del self._earlier[next(iter(self._earlier))]
-
-
-def _message(last: SharedResult | None, new: SharedResult) -> ResultMessage:
-    age_s = round(max(0.0, time.monotonic() - new.asked_s), 1)
-    if last is None:
-        return ResultMessage("result", new.tag, age_s, new.body)
-    if last.tag == new.tag:
-        beat = {"tag": new.tag, "read_at": new.result.read_at, "age_s": age_s}
-        return ResultMessage("heartbeat", new.tag, age_s, _encode(beat))
-    return ResultMessage("patch", new.tag, age_s, new.patch(last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, TypeVar
@@ -28,19 +29,30 @@ class SingleFlight(Generic[K, V]):
         self._ask = ask
         self._one_at_a_time = asyncio.Lock()
         self._answers: dict[K, asyncio.Task[V]] = {}
+        self._began_s: dict[K, float] = {}
         self._kept_until_s: dict[K, float] = {}
 
-    async def get(self, key: K) -> V:
+    async def get(self, key: K, since_s: float | None = None) -> V:
         """The answer for a key.
+
+        Args:
+            key: what to ask.
+            since_s: an answer that was asked for before this time is not enough, and a later one
+                is, however long it has been kept; by :func:`time.monotonic`.
 
         Raises:
             Exception: as `ask` raises.
         """
         answer = self._answers.get(key)
-        if answer is None or time.monotonic() > self._kept_until_s.get(key, float("inf")):
+        if since_s is None:
+            old = time.monotonic() > self._kept_until_s.get(key, math.inf)
+        else:
+            old = self._began_s.get(key, math.inf) < since_s
+        if answer is None or old:
             self._drop_old()
             answer = self._answers[key] = asyncio.create_task(self._work(key), name="costly answer")
             self._kept_until_s.pop(key, None)
+            self._began_s.pop(key, None)
             # All callers may have left; read the error so that asyncio does not log it.
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Others may wait for the same answer, so a cancelled caller must not cancel it.
@@ -48,7 +60,7 @@ class SingleFlight(Generic[K, V]):
 
     async def _work(self, key: K) -> V:
         async with self._one_at_a_time:
-            began_s = time.monotonic()
+            began_s = self._began_s[key] = time.monotonic()
             longest_s = MAX_ERROR_KEPT_S
             try:
                 answer = await self._ask(key)
@@ -62,4 +74,4 @@ class SingleFlight(Generic[K, V]):
     def _drop_old(self) -> None:
         if len(self._answers) >= _MAX_KEPT:
             for key in list(self._kept_until_s):
-                del self._answers[key], self._kept_until_s[key]
+                del self._answers[key], self._kept_until_s[key], self._began_s[key]

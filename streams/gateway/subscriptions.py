@@ -30,6 +30,7 @@ from streams.adapters.redis.client import redis_errors
 from streams.core.keys import is_contest_name
 from streams.core.live_totals import CHANNEL, Totals, is_genuine, read_message
 from streams.errors import ScrutinError, ServiceUnavailable, StageFailed
+from streams.gateway.bell import Bell
 from streams.gateway.contest_feed import ContestFeed, ContestStanding
 from streams.gateway.notices import NoticeFeed
 from streams.runtime.metrics import GatewayMetrics
@@ -79,14 +80,17 @@ class _WatchedContest:
         self._heartbeat: tuple[tuple[int, int, bool], bytes] | None = None
         self.ready = asyncio.Event()
         """Set once the database has answered."""
-        self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.bell = Bell()
+        """Rings when watchers may get the next change."""
         self._timer: asyncio.TimerHandle | None = None
         self._woken_s = -math.inf
         self._beating = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
-    async def changed(self) -> None:
-        """Wait until watchers may get the next change."""
-        await asyncio.shield(self._next)
+    async def read_once(self) -> None:
+        """Wait until the database has answered, for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REFRESH_S):
+                await self.ready.wait()
 
     def wake_soon(self) -> None:
         """Wake the watchers, as soon as the shortest time between deltas allows."""
@@ -98,8 +102,7 @@ class _WatchedContest:
     def _wake(self) -> None:
         self._timer = None
         self._woken_s = asyncio.get_running_loop().time()
-        woken, self._next = self._next, asyncio.get_running_loop().create_future()
-        woken.set_result(None)
+        self.bell.ring()
 
     def heartbeat(self, now_s: float) -> bytes:
         """The heartbeat of this beat, encoded once for all watchers that have the same changes."""
@@ -118,7 +121,6 @@ class _WatchedContest:
         self._beating.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        self._next.cancel()
 
 
 class Subscriptions:
@@ -182,10 +184,8 @@ class Subscriptions:
         """
         if not is_contest_name(contest):
             raise NoSuchContest
-        with self._joined(contest) as watched:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH_S):
-                    await watched.ready.wait()
+        with self.counted(), self._joined(contest) as watched:
+            await watched.read_once()
             feed = watched.feed
             seen: int | None = None
             beats = -1
@@ -197,11 +197,31 @@ class Subscriptions:
                 elif watched.beats != beats:
                     message = watched.heartbeat(now_s)
                 else:
-                    await watched.changed()
+                    await watched.bell.wait()
                     continue
                 beats = watched.beats
                 yield message
                 # Changes during that send go into one delta.
+
+    async def changes(self, contest: str) -> AsyncGenerator[None, None]:
+        """Once at the beginning, then with each change of a contest and each beat.
+
+        Args:
+            contest: an id that a contest can have.
+
+        Raises:
+            TooManyWatchers: the limit of contests is reached.
+        """
+        with self._joined(contest) as watched:
+            await watched.read_once()
+            seen: tuple[int, int] | None = None
+            while True:
+                now = (watched.feed.number, watched.beats)
+                if now == seen:
+                    await watched.bell.wait()
+                else:
+                    seen = now
+                    yield
 
     async def watch_notices(self) -> AsyncGenerator[bytes, None]:
         """Votes in polls by name, from now on; slow watchers get only the latest ones.
@@ -209,7 +229,7 @@ class Subscriptions:
         Raises:
             TooManyWatchers: the limit is reached.
         """
-        with self._counted():
+        with self.counted():
             async with aclosing(self._notices.watch()) as messages:
                 async for message in messages:
                     yield message
@@ -220,7 +240,12 @@ class Subscriptions:
         return feed.message(None, time.monotonic()) if feed.filled else None
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
+        """Count one watcher while the block runs.
+
+        Raises:
+            TooManyWatchers: the limit is reached.
+        """
         if self._watchers >= MAX_WATCHERS:
             raise TooManyWatchers
         self._watchers += 1
@@ -233,21 +258,20 @@ class Subscriptions:
 
     @contextmanager
     def _joined(self, contest: str) -> Iterator[_WatchedContest]:
-        with self._counted():
-            watched = self._contests.get(contest)
-            if watched is None:
-                if len(self._contests) >= MAX_CONTESTS:
-                    raise TooManyWatchers
-                watched = self._contests[contest] = _WatchedContest(contest)
-                self._read_soon([contest])
-            watched.watchers += 1
-            try:
-                yield watched
-            finally:
-                watched.watchers -= 1
-                if not watched.watchers:
-                    watched.close()
-                    del self._contests[contest]
+        watched = self._contests.get(contest)
+        if watched is None:
+            if len(self._contests) >= MAX_CONTESTS:
+                raise TooManyWatchers
+            watched = self._contests[contest] = _WatchedContest(contest)
+            self._read_soon([contest])
+        watched.watchers += 1
+        try:
+            yield watched
+        finally:
+            watched.watchers -= 1
+            if not watched.watchers:
+                watched.close()
+                del self._contests[contest]
 
     # Totals from Redis and the database.
 

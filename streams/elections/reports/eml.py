@@ -46,7 +46,7 @@ def _contest(element: ElementTree.Element, result: ElectionResult, seat: Seat) -
     _put(element, "CountingAlgorithm", by)
     _put(element, "NumberOfPositions", str(count.seats))
     votes = _put(element, "TotalVotes")
-    first = seat.first_choices()
+    first = seat.first_choices
     for candidate in seat.candidates:
         _selection(_put(votes, "Selection"), result, seat, candidate, first[candidate.id])
     _put(votes, "Cast", str(seat.ballots))

@@ -150,7 +150,7 @@ def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
     """The answer of the replaced service, and the rounds if there are any."""
     own = next((s for s in result.seats if s.region and s.region.id == region_id), None)
     if own is not None:
-        votes, rounds = own.first_choices(), result.rounds(own)
+        votes, rounds = own.first_choices, result.rounds(own)
         standing = own.candidates
     else:
         everywhere = [c for s in result.seats if s.region is None for c in s.candidates]

@@ -16,6 +16,7 @@ from litestar.response import Stream
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX
 from streams.gateway.problems import Problem, Unavailable
+from streams.gateway.shared_text import SharedText
 from streams.gateway.subscriptions import NoSuchContest, Subscriptions, TooManyWatchers
 
 SEND_TIMEOUT_S: Final = 30.0
@@ -140,7 +141,7 @@ async def _close(socket: Socket, task: asyncio.Task[None]) -> None:
                 await socket.close(error.code, error.reason)
 
 
-async def send_all(socket: Socket, messages: AsyncGenerator[bytes, None]) -> None:
+async def send_all(socket: Socket, messages: AsyncGenerator[bytes | SharedText, None]) -> None:
     """Send messages as they come, and close their source.
 
     Raises:
@@ -150,7 +151,8 @@ async def send_all(socket: Socket, messages: AsyncGenerator[bytes, None]) -> Non
         async with aclosing(messages):
             async for message in messages:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await socket.send_text(message.decode())
+                    text = message.decode() if isinstance(message, bytes) else message
+                    await socket.send_text(text)
     except TooManyWatchers as error:
         raise CloseSocket(TRY_LATER, "Too many watchers") from error
     except NoSuchContest as error:

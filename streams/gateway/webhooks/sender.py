@@ -16,7 +16,7 @@ import structlog
 
 from streams.elections.store import read_definitions
 from streams.errors import ScrutinError, ServiceUnavailable, SettingsError
-from streams.gateway.shared_results import read_shown_result
+from streams.gateway.shared_results import read_shown
 from streams.gateway.store import Store
 from streams.gateway.webhooks.destinations import AddressRefused, PublicResolver, checked_url
 from streams.gateway.webhooks.signing import delay_s, signed_headers, webhook_key
@@ -162,15 +162,15 @@ async def _with_body(connection: asyncpg.Connection, due: Due) -> Due:
         return due
     try:
         definitions = await read_definitions(connection)
-        result = await read_shown_result(connection, due.contest_id, definitions)
+        read = await read_shown(connection, due.contest_id, definitions)
     except ServiceUnavailable:
         raise
     except ScrutinError as error:
         log.warning("a result for a webhook cannot be read", error=str(error))
         return due
-    if result is None:
+    if read is None:
         return due
-    body = msgspec.json.encode(result)
+    body = msgspec.json.encode(read.result)
     await WebhookStore(connection).keep_body(due.delivery_id, body)
     return msgspec.structs.replace(due, body=body)
 
