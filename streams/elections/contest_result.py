@@ -457,7 +457,8 @@ def change_between(old: Any, new: Any, *, by_item: bool = False) -> Any:
         old: JSON value or struct, in which no field is null on purpose where `new` has none.
         new: JSON value or struct.
         by_item: a list of as many objects as before has an object in the patch, with the patches
-            of those that changed by their index. RFC 7396 has only whole lists.
+            of those that changed by their index. RFC 7396 has only whole lists. A field that has a
+            list once has none but lists.
     """
     before, after = _fields(old), _fields(new)
     if before is None or after is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from litestar import Litestar
 from litestar.handlers import BaseRouteHandler
@@ -13,7 +14,7 @@ from litestar.types import ASGIApp
 from streams.gateway.cors import CrossOrigin
 from streams.gateway.description import describe_problems, describe_vote_calls
 from streams.gateway.middleware import RequestMiddleware
-from streams.gateway.problems import on_error
+from streams.gateway.problems import Localised, on_error, unchanged
 from streams.gateway.vote_calls import VoteCall, VoteCalls
 from streams.runtime.metrics import GatewayMetrics
 
@@ -26,6 +27,7 @@ def create_app(
     max_body_bytes: int,
     cors_origins: Sequence[str] = (),
     embed_origins: Sequence[str] = (),
+    localised: Localised = unchanged,
 ) -> ASGIApp:
     """The application of a gateway.
 
@@ -36,10 +38,11 @@ def create_app(
         max_body_bytes: longer bodies are refused.
         cors_origins: web origins whose pages may call the API.
         embed_origins: web origins whose pages may show a contest in a frame.
+        localised: gives problems in the caller's language.
     """
     framework = Litestar(
         list(handlers),
-        exception_handlers={Exception: on_error},
+        exception_handlers={Exception: partial(on_error, localised=localised)},
         request_max_body_size=max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="Scrutin",
@@ -54,7 +57,7 @@ def create_app(
     describe_vote_calls(framework, calls)
     describe_problems(framework)
     return RequestMiddleware(
-        VoteCalls(calls, otherwise=framework, max_body_bytes=max_body_bytes),
+        VoteCalls(calls, otherwise=framework, max_body_bytes=max_body_bytes, localised=localised),
         metrics,
         CrossOrigin(cors_origins) if cors_origins else None,
         embed_origins,

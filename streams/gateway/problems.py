@@ -7,7 +7,7 @@ fields.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -59,6 +59,9 @@ class Problem(Exception):
         self.faults = dict(faults or {})
 
 
+Localised = Callable[[Problem, str], Problem]
+
+
 class Unavailable(Problem):
     """A service that the request needs is unavailable; nothing was accepted."""
 
@@ -98,8 +101,21 @@ def problem_response(problem: Problem, path: str = "") -> Response[bytes]:
     )
 
 
-def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """The response for any error of a request."""
+def unchanged(problem: Problem, _: str) -> Problem:
+    """A problem as it is, in English."""
+    return problem
+
+
+def on_error(
+    request: AnyRequest, error: Exception, localised: Localised = unchanged
+) -> Response[bytes]:
+    """The response for any error of a request.
+
+    Args:
+        request: the request.
+        error: raised by a handler or by the framework.
+        localised: gives a problem in a language that an `Accept-Language` names.
+    """
     path = request.url.path
     problem = problem_of(error, path)
     if problem is None:
@@ -110,7 +126,7 @@ def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
             name = type(error).__name__
             log.error("a request failed", error=name, method=request.method, exc_info=error)
         problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway failed")
-    return problem_response(problem, path)
+    return problem_response(localised(problem, request.headers.get("accept-language", "")), path)
 
 
 def problem_of(error: Exception, path: str) -> Problem | None:

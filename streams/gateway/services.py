@@ -23,7 +23,7 @@ from streams.gateway.handlers.elections import election_handlers
 from streams.gateway.handlers.feeds import feed_handlers
 from streams.gateway.handlers.live import live_handlers
 from streams.gateway.handlers.operators import operator_handlers
-from streams.gateway.handlers.pages import page_handlers
+from streams.gateway.handlers.pages import Site, page_handlers, read_site
 from streams.gateway.handlers.poll_views import Cards, PollViews
 from streams.gateway.handlers.poll_votes import poll_vote_calls
 from streams.gateway.handlers.polls import poll_editing_handlers, poll_handlers
@@ -126,6 +126,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
             return [] if sink.fault is None else [sink.fault]
 
         expose_health(metrics.registry, ready, retry.outages)
+        site = read_site(config.http.languages_dir)
         handlers, calls = handlers_and_calls(
             config,
             metrics,
@@ -137,6 +138,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
             subscriptions=subscriptions,
             tallies=tallies,
             writer=writer,
+            site=site,
         )
         app = create_app(
             handlers,
@@ -145,6 +147,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
             max_body_bytes=config.http.max_body_bytes,
             cors_origins=config.http.cors_origins,
             embed_origins=config.http.embed_origins,
+            localised=site.words.localised,
         )
         yield Gateway(app, sink)
 
@@ -161,6 +164,7 @@ def handlers_and_calls(
     subscriptions: Subscriptions,
     tallies: TallyService,
     writer: LogWriter,
+    site: Site,
 ) -> tuple[list[BaseRouteHandler], list[VoteCall]]:
     """Everything that a gateway serves.
 
@@ -175,6 +179,7 @@ def handlers_and_calls(
         subscriptions: live totals.
         tallies: encrypted elections.
         writer: of the log, for polls.
+        site: files and texts of the pages.
     """
     deployment = config.intake.deployment
     secret = config.intake.secret
@@ -204,7 +209,7 @@ def handlers_and_calls(
             *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),
             *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
             *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
-            *page_handlers(results, proxies, config.http.languages_dir),
+            *page_handlers(results, proxies, site),
         ],
         [
             *official_vote_calls(

@@ -17,7 +17,13 @@ from litestar import Request, Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from streams.gateway.client_address import AnyRequest
-from streams.gateway.problems import Problem, on_error, unreadable_body
+from streams.gateway.problems import (
+    Localised,
+    Problem,
+    on_error,
+    unchanged,
+    unreadable_body,
+)
 
 Handle = Callable[[AnyRequest, Any], Awaitable[Response[Any]]]
 
@@ -52,11 +58,18 @@ class VoteCalls:
         calls: the table.
         otherwise: application that serves all other paths, and sockets.
         max_body_bytes: longer bodies are refused (413).
+        localised: gives problems in the caller's language.
     """
 
     def __init__(
-        self, calls: Iterable[VoteCall], *, otherwise: ASGIApp, max_body_bytes: int
+        self,
+        calls: Iterable[VoteCall],
+        *,
+        otherwise: ASGIApp,
+        max_body_bytes: int,
+        localised: Localised = unchanged,
     ) -> None:
+        self._localised = localised
         self._otherwise = otherwise
         self._max_body_bytes = max_body_bytes
         self._routes: dict[str, _Route] = {}
@@ -76,7 +89,7 @@ class VoteCalls:
         try:
             response = await self._respond(route, request)
         except Exception as error:  # noqa: BLE001 - every error has its answer
-            response = on_error(request, error)
+            response = on_error(request, error, self._localised)
         await _send(response, send)
 
     async def _respond(self, route: _Route, request: AnyRequest) -> Response[Any]:

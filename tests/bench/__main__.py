@@ -28,6 +28,7 @@ from tests.bench import (
     stage,
     takeover,
     throughput,
+    watchers,
 )
 from tests.bench.figure import Figure, Run
 
@@ -47,6 +48,7 @@ FIGURES = {
         gateway.VOTES,
         gateway.SEEN,
         gateway.SOCKETS,
+        watchers.FIGURE,
     )
 }
 

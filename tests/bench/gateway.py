@@ -259,7 +259,7 @@ async def measure_sockets(run: Run) -> Found:
         made = [await client.post("/polls/", poll_form()) for _ in range(POLLS)]
         polls = [body["id"] for _, body in made]
         # It has its connections to Kafka now.
-        empty = _memory(program)
+        empty = memory_of(program)
         opening_s = time.perf_counter()
         watching = [
             await Child.start(
@@ -274,7 +274,7 @@ async def measure_sockets(run: Run) -> Found:
         try:
             await asyncio.gather(*(child.ready() for child in watching))
             opening_s = time.perf_counter() - opening_s
-            memory, before_s = _memory(program), program.cpu_s()
+            memory, before_s = memory_of(program), program.cpu_s()
             run.say(f"opened in {opening_s:.1f} s; {votes} votes in each poll, then they close")
             cast_s = await _vote_in_turn(client, polls, votes)
             await _let_end(chain, polls)
@@ -358,8 +358,8 @@ def _wrong(parts: list[Found], truth: Mapping[str, dict[str, int]]) -> int:
     )
 
 
-def _memory(program: Program) -> int:
-    """Resident bytes."""
+def memory_of(program: Program) -> int:
+    """Resident bytes of a process."""
     status = Path(f"/proc/{program.pid}/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) * 1024

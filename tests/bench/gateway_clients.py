@@ -24,6 +24,8 @@ PATIENCE_S: Final = 120.0
 _OPENING: Final = 100
 """Sockets that connect at a time."""
 _TEXT: Final = 0x81
+COMPRESSED: Final = 0xC1
+"""First byte of a text frame that is compressed."""
 _CLOSE: Final = 0x88
 _PING: Final = 0x89
 
@@ -158,22 +160,27 @@ class Watcher(asyncio.Protocol):
     """A socket that watches a poll; just enough of RFC 6455 to read a server's text frames.
 
     Args:
-        told: called with each message.
+        path: to ask for.
+        told: called with the first byte and the payload of each message.
         opened: resolved at the first.
         lost: called with what ended it.
+        compressed: whether to offer that messages may be compressed.
     """
 
     def __init__(
         self,
         path: str,
-        told: Callable[[dict[str, Any]], None],
+        told: Callable[[int, bytes], None],
         opened: asyncio.Future[None],
         lost: Callable[[str], None],
+        *,
+        compressed: bool = False,
     ) -> None:
         self._path = path
         self._told = told
         self._opened = opened
         self._lost = lost
+        self._offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if compressed else ""
         self._buffer = b""
         self._upgraded = False
         self._transport: asyncio.WriteTransport | None = None
@@ -184,7 +191,7 @@ class Watcher(asyncio.Protocol):
         self._transport.write(
             f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{self._offer}\r\n".encode()
         )
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -204,8 +211,8 @@ class Watcher(asyncio.Protocol):
             self._upgraded, self._buffer = True, rest
         while (frame := self._frame()) is not None:
             kind, payload = frame
-            if kind == _TEXT:
-                self._told(json.loads(payload))
+            if kind in {_TEXT, COMPRESSED}:
+                self._told(kind, payload)
                 if not self._opened.done():
                     self._opened.set_result(None)
             elif kind == _PING:
@@ -294,7 +301,7 @@ class Watch:
             await loop.create_connection(
                 lambda: Watcher(
                     f"/ws/polls/{poll}/",
-                    lambda message: self._take(poll, state, message),
+                    lambda _, data: self._take(poll, state, json.loads(data)),
                     opened,
                     lost,
                 ),
@@ -325,9 +332,17 @@ class Watch:
                 self._over.set()
 
 
+async def _watch_result(**arguments: Any) -> dict[str, Any]:
+    # It uses the classes of this module.
+    from tests.bench.result_watchers import ResultWatchers  # noqa: PLC0415
+
+    return await ResultWatchers(**arguments).run()
+
+
 WORK: Final[dict[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "cast": cast,
     "watch": lambda **arguments: Watch(**arguments).run(),
+    "watch_result": _watch_result,
 }
 
 

@@ -24,7 +24,7 @@ from streams.console import app as console_app
 from streams.core import live_totals
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.live import Socket
-from streams.gateway.handlers.pages import PAGES
+from streams.gateway.handlers.pages import PAGES, read_site
 from streams.gateway.handlers.poll_forms import PollForm
 from streams.gateway.services import NoticeFeed, VoteQueue, handlers_and_calls
 from streams.gateway.store import Store
@@ -104,6 +104,7 @@ def served() -> tuple[list[BaseRouteHandler], list[VoteCall]]:
             ),
             tallies=TallyService(config.tally),
             writer=LogWriter(deployment.kafka.servers, outages=tracker),
+            site=read_site(),
         )
 
     return asyncio.run(make())

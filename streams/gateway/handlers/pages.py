@@ -7,8 +7,10 @@ import base64
 import gzip
 import hashlib
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -28,6 +30,7 @@ from streams.gateway.atom import MEDIA_TYPE as FEED
 from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem
 from streams.gateway.result_files import pictures_installed
+from streams.gateway.server_words import ServerWords, read_words
 from streams.gateway.shared_results import SharedResults
 
 _TYPES: Final = {
@@ -61,6 +64,7 @@ PAGES: Final = [
 """Paths of the single page; its script reads the path."""
 
 _NO_TITLE: Final = b"<title>Scrutin</title>"
+_ENGLISH: Final = b'<html lang="en">'
 _LONGEST_LOOK_S: Final = 1.0
 """A page does not wait longer for its title: its script shows the result."""
 
@@ -134,18 +138,44 @@ def _own_policy(content: bytes) -> dict[str, str]:
     return {"Content-Security-Policy": f"default-src 'none'; {rules}; base-uri 'none'"}
 
 
+@dataclass(frozen=True)
+class Site:
+    """All that the pages consist of."""
+
+    files: Mapping[str, File]
+    words: ServerWords
+
+
+def read_site(languages_dir: str = "") -> Site:
+    """The pages of the package, with further languages.
+
+    Args:
+        languages_dir: folder with further languages; empty: none.
+
+    Raises:
+        SettingsError: that folder, or a file in it, cannot be read.
+    """
+    further = Path(languages_dir) if languages_dir else None
+    found = read_files(files("streams.gateway").joinpath("static"), further)
+    languages = {
+        code[1]: read_words(name, file.content)
+        for name, file in found.items()
+        if (code := _LANGUAGE.fullmatch(name))
+    }
+    return Site(found, ServerWords(languages))
+
+
 def page_handlers(
-    results: SharedResults, proxies: TrustedProxies, languages_dir: str = ""
+    results: SharedResults, proxies: TrustedProxies, site: Site
 ) -> list[HTTPRouteHandler]:
     """The handlers.
 
     Args:
         results: name the pages of contests.
         proxies: in front of the gateway.
-        languages_dir: folder with further languages; empty: none.
+        site: files and texts.
     """
-    further = Path(languages_dir) if languages_dir else None
-    static = read_files(files("streams.gateway").joinpath("static"), further)
+    static = site.files
 
     @get(PAGES, include_in_schema=False)
     async def page(request: AnyRequest) -> Response[bytes]:
@@ -162,8 +192,13 @@ def page_handlers(
         plain = static["index.html"]
         if found is None:
             return send_file(request, plain)
-        about = about_of(found.result, proxies.base_of(request))
-        return send_file(request, _file(plain.content.replace(_NO_TITLE, about), plain.media_type))
+        language = site.words.language_of(request.headers.get("accept-language", ""))
+        said = partial(site.words.said, language=language)
+        about = about_of(found.result, proxies.base_of(request), said)
+        content = plain.content.replace(_NO_TITLE, about).replace(_ENGLISH, _lang(language))
+        answer = send_file(request, _file(content, plain.media_type))
+        answer.headers["Vary"] = "Accept-Encoding, Accept-Language"
+        return answer
 
     @get("/law/{contest:str}", include_in_schema=False)
     async def law_page(request: AnyRequest, contest: str) -> Response[bytes]:
@@ -182,20 +217,22 @@ def page_handlers(
     return [page, law_page, election_page, file]
 
 
-def about_of(result: ContestResult, base: str) -> bytes:
+def about_of(result: ContestResult, base: str, said: Callable[[str], str] = str) -> bytes:
     """Title, description and picture of a contest's page, for search engines and previews of links.
 
     Args:
         result: of the contest.
         base: the gateway's address: previews need a whole address of the picture.
+        said: gives a text in the reader's language.
     """
     document = f"/v2/contests/{quote(result.id, safe='')}"
     title = result.title or result.id
     ahead = [one for one in result.choices if one.leading or one.elected]
-    about = f"{result.total_votes:,} votes"
+    votes = f"{result.total_votes:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    about = said(f"{votes} votes")
     if len(ahead) == 1 and ahead[0].share is not None:
         word = "elected" if ahead[0].elected else "leading"
-        about += f"; {ahead[0].name}: {word} with {100 * ahead[0].share:.1f} %"
+        about += "; " + said(f"{ahead[0].name}: {word} with {100 * ahead[0].share:.1f} %")
     fields = {"title": title, "description": about, "type": "website", "site_name": "Scrutin"}
     if pictures_installed():
         fields |= {
@@ -209,6 +246,10 @@ def about_of(result: ContestResult, base: str) -> bytes:
     if pictures_installed():
         lines.append('<meta name="twitter:card" content="summary_large_image">')
     return "\n".join(lines).encode()
+
+
+def _lang(language: str) -> bytes:
+    return f'<html lang="{language}">'.encode()
 
 
 def send_file(request: AnyRequest, file: File) -> Response[bytes]:

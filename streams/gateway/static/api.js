@@ -1,4 +1,6 @@
-// Calls to the gateway; errors are problem+json.
+// Calls to the gateway; errors are problem+json, in the language of the page.
+
+import { languageNow } from "./words.js";
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -9,7 +11,7 @@ export class Problem extends Error {
 }
 
 export async function exchange(method, path, body, headers = {}) {
-  const options = { method, headers: { ...headers } };
+  const options = { method, headers: { "Accept-Language": languageNow(), ...headers } };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);

@@ -1,5 +1,5 @@
-// The live result of a contest: the document that the page loaded, then JSON merge patches (RFC 7396) of
-// it. After a lost connection the feed names the result that it has, and goes on from there. A feed that
+// The live result of a contest: the document that the page loaded, then patches of it, which are
+// JSON merge patches (RFC 7396) but for lists. After a lost connection the feed names the result that it has, and goes on from there. A feed that
 // says nothing for a while is dropped and opened again: a frozen gateway closes nothing.
 
 import { exchange } from "./api.js";
@@ -61,7 +61,7 @@ export class Feed {
 export function follow(contest, loaded, onChange, mark) {
   let { result, tag } = loaded;
   onChange(result);
-  return new Feed(() => `/v2/contests/${encodeURIComponent(contest)}/socket?tag=${tag}`, (message) => {
+  return new Feed(() => `/v2/contests/${encodeURIComponent(contest)}/socket?patch=items&tag=${tag}`, (message) => {
     mark.beat(message.age_s);
     tag = message.tag;
     if (message.type === "heartbeat") return;
@@ -72,8 +72,10 @@ export function follow(contest, loaded, onChange, mark) {
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
+// What did not change stays the same object. A patch of a list has the items that changed by their index.
 export function patched(target, patch) {
   if (!isObject(patch)) return patch;
+  if (Array.isArray(target)) return target.map((one, n) => (n in patch ? patched(one, patch[n]) : one));
   const made = isObject(target) ? { ...target } : {};
   for (const [name, value] of Object.entries(patch)) {
     if (value === null) delete made[name];

@@ -144,9 +144,14 @@ export class RegionList {
 
   updateSeats(seats, phase, colours) {
     this.heads(seats.length);
+    const look = `${phase} ${[...colours]}`;
+    const same = look === this.look;
+    this.look = look;
     for (const seat of seats) {
+      if (same && this.shown.get(seat.region_id)?.seat === seat) continue;
       const entry = this.entry(seat.region_id, seat.region, seats.length, () => new SeatCard(this.ranked, true));
       const ahead = seat.choices.find((one) => one.leading || one.elected);
+      entry.seat = seat;
       entry.told(t("votes", seat.ballots), ahead ? `${nameOf(ahead)} · ${t(ahead.elected ? "elected" : "lead")}` : "", colours.get(ahead?.party));
       entry.update((card) => card.update(seat, phase, colours));
     }
@@ -199,6 +204,7 @@ class Region {
     this.made = made;
     this.card = null;
     this.latest = null;
+    this.seat = null;
     this.total = h("span", { class: "soft" });
     this.ahead = h("span", { class: "small" });
     this.inside = h("div");

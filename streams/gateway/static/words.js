@@ -24,6 +24,8 @@ export async function setLanguage(code, chosen = true) {
   document.documentElement.dir = words.direction || "ltr";
 }
 
+export const languageNow = () => language;
+
 // The language that the button offers.
 export function languageAfter() {
   const at = languages.findIndex((one) => one.code === language);

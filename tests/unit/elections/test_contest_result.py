@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -165,6 +166,58 @@ def applied(document: Any, patch: Any) -> Any:
 @given(documents, documents)
 def test_a_patch_leads_from_one_document_to_the_other(old: Any, new: Any) -> None:
     assert applied(old, change_between(old, new)) == new
+
+
+def applied_by_item(document: Any, patch: Any) -> Any:
+    """As the pages apply patches (`feed.js`)."""
+    if isinstance(document, list) and isinstance(patch, dict):
+        assert all(isinstance(each, dict) for each in document)
+        indexes = {int(n): each for n, each in patch.items()}
+        assert indexes.keys() <= set(range(len(document)))
+        return [
+            applied_by_item(each, indexes[n]) if n in indexes else each
+            for n, each in enumerate(document)
+        ]
+    if not isinstance(patch, dict):
+        return patch
+    target = dict(document) if isinstance(document, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            target.pop(name, None)
+        else:
+            target[name] = applied_by_item(target.get(name), value)
+    return target
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=7, max_size=7), min_size=1, max_size=6))
+def test_what_is_used_again_of_an_earlier_count_changes_nothing(history: list[list[int]]) -> None:
+    """Results and patches are those of counts from the beginning, and smaller by item."""
+    facts, known = election(regions=True)
+    chosen, before, shown = known.elections[7], None, None
+    for votes in history:
+        ballots = [(str(n), None, number) for n, number in enumerate(votes) if number]
+        whole = result_of_election(facts, result_of(known, chosen, ballots), MOMENT)
+        counted = result_of(known, chosen, ballots, before)
+        again = None if before is None or shown is None else (before, shown)
+        made = result_of_election(facts, counted, MOMENT, again)
+        assert made == whole
+        if shown is not None:
+            old, new = msgspec.to_builtins(shown), msgspec.to_builtins(whole)
+            for by_item, apply in ((False, applied), (True, applied_by_item)):
+                patch = json.loads(
+                    msgspec.json.encode(change_between(shown, made, by_item=by_item))
+                )
+                assert without_nulls(apply(old, patch)) == without_nulls(new)
+        before, shown = counted, made
+
+
+def without_nulls(document: Any) -> Any:
+    """A field that a patch sets to null is missing after it."""
+    if isinstance(document, dict):
+        return {n: without_nulls(v) for n, v in document.items() if v is not None}
+    if isinstance(document, list):
+        return [without_nulls(each) for each in document]
+    return document
 
 
 def test_a_patch_of_a_result_names_only_what_changed() -> None:

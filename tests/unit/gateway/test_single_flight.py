@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -53,3 +54,21 @@ async def test_an_error_is_for_all_who_wait_and_ends() -> None:
     assert await well() == "well"
     with pytest.raises(IndexError):
         errors.pop()
+
+
+async def test_an_answer_is_asked_again_for_who_knows_of_a_change() -> None:
+    asked = 0
+
+    async def ask(_: str) -> int:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return asked
+
+    flight: SingleFlight[str, int] = SingleFlight(ask)
+    assert await flight.get("a", time.monotonic()) == 1
+    since_s = time.monotonic()
+    # Those who wait at the same time have one answer.
+    assert await asyncio.gather(*(flight.get("a", since_s) for _ in range(3))) == [2, 2, 2]
+    assert await flight.get("a", since_s) == 2
+    assert await flight.get("a", time.monotonic()) == 3

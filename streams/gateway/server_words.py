@@ -1,0 +1,102 @@
+"""Texts of the gateway in the languages of its pages: problems, faults of forms, titles of pages.
+
+The gateway has them in English. The file of a language, `language-CODE.js`, may have others in its
+object `server`, which is JSON. Status, type and title of a problem are for programs and stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from streams.errors import SettingsError
+from streams.gateway.problems import Problem
+
+ENGLISH: Final = "en"
+_SERVER: Final = re.compile(rb"^export const server = (\{.*?^\});", re.MULTILINE | re.DOTALL)
+_HOLE: Final = re.compile(r"\\\{(\w+)\\\}")
+_MAX_ACCEPTED: Final = 10
+
+
+def read_words(name: str, content: bytes) -> dict[str, str]:
+    """Texts of the gateway in the file of a language; none if it has none.
+
+    Args:
+        name: of the file.
+        content: of the file.
+
+    Raises:
+        SettingsError: they are no JSON object of texts.
+    """
+    found = _SERVER.search(content)
+    try:
+        return msgspec.json.decode(found[1], type=dict[str, str]) if found else {}
+    except msgspec.DecodeError as error:
+        raise SettingsError(
+            f"The texts of the gateway in a language cannot be read: {error}",
+            where={"file": name},
+            todo="Its object `server` is JSON, with a text for each text",
+        ) from error
+
+
+class ServerWords:
+    """Texts by language.
+
+    Args:
+        languages: code -> English text, with what differs in braces -> text.
+    """
+
+    def __init__(self, languages: Mapping[str, Mapping[str, str]]) -> None:
+        self._languages = {ENGLISH, *languages}
+        self._exact: dict[str, Mapping[str, str]] = dict(languages)
+        self._patterns = {
+            code: [(_pattern(text), own) for text, own in words.items() if "{" in text]
+            for code, words in languages.items()
+        }
+
+    def language_of(self, accepted: str) -> str:
+        """The language for an `Accept-Language`; English if none fits."""
+        weighed = []
+        for number, part in enumerate(accepted.split(",")[:_MAX_ACCEPTED]):
+            tag, _, weight = part.partition(";q=")
+            code = tag.strip().partition("-")[0].lower()
+            try:
+                quality = float(weight or 1)
+            except ValueError:
+                quality = 0.0
+            if code in self._languages and quality > 0:
+                weighed.append((-quality, number, code))
+        return min(weighed)[2] if weighed else ENGLISH
+
+    def said(self, text: str, language: str) -> str:
+        """A text in a language; as it is if the language does not have it."""
+        words = self._exact.get(language, {})
+        if text in words:
+            return words[text]
+        for pattern, own in self._patterns.get(language, ()):
+            if found := pattern.fullmatch(text):
+                return own.format(**found.groupdict())
+        return text
+
+    def localised(self, problem: Problem, accepted: str) -> Problem:
+        """A problem in the language that the caller asks for."""
+        language = self.language_of(accepted)
+        if language == ENGLISH:
+            return problem
+        faults = {
+            field: [self.said(fault, language) for fault in texts]
+            for field, texts in problem.faults.items()
+        }
+        detail = self.said(problem.detail, language)
+        for field, texts in problem.faults.items():
+            if problem.detail == f"{field} {texts[0]}":
+                detail = f"{field} {faults[field][0]}"
+        headers = {**problem.headers, "Content-Language": language}
+        return Problem(problem.status, detail, headers=headers, faults=faults)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(_HOLE.sub(r"(?P<\1>.+)", re.escape(text)), re.DOTALL)
