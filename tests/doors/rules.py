@@ -66,6 +66,7 @@ HTTP: Final[dict[str, Rule]] = {
     "guardian:str": _TALLY,
     "name:str": Rule("word", "streams.gateway.handlers.pages.read_files"),
     "form:str": Rule("word", "streams.elections.reports.files.ReportFormat"),
+    "patch": Rule("word", FRAMEWORK),
     **dict.fromkeys(
         ("issuer", "language", "region"), Rule("text", "streams.elections.reports.files.report_of")
     ),
@@ -110,6 +111,7 @@ HTTP: Final[dict[str, Rule]] = {
     "header x-forwarded-proto": Rule("ignored", "streams.gateway.client_address.TrustedProxies"),
     "header accept": _NOTHING,
     "header accept-encoding": _NOTHING,
+    "header accept-language": Rule("ignored", "streams.gateway.server_words.ServerWords"),
     "header last-event-id": _NOTHING,
     "header if-none-match": _NOTHING,
     "header content-length": Rule("ignored", "streams.gateway.vote_calls.VoteCalls"),
