@@ -26,6 +26,7 @@ from streams.elections.contest_result import (
 from streams.elections.contest_store import ContestReading, list_contests, read_contest
 from streams.elections.definitions import Definitions
 from streams.elections.store import read_definitions
+from streams.errors import ServiceUnavailable
 from streams.gateway.bell import Bell
 from streams.gateway.shared_text import SharedText
 from streams.gateway.single_flight import SingleFlight
@@ -120,8 +121,9 @@ class SharedResult:
         found = self._messages.get(key)
         if found is None:
             found = self._made(old, by_item, round(age_s, 1))
-            if len(self._messages) < _MAX_MESSAGES:
-                self._messages[key] = found
+            if len(self._messages) >= _MAX_MESSAGES:
+                self._messages.clear()
+            self._messages[key] = found
         return found
 
     def _made(self, old: SharedResult | None, by_item: bool, age_s: float) -> ResultMessage:
@@ -258,7 +260,7 @@ class SharedResults:
         Raises:
             NoSuchContest: there is no such contest.
             TooManyWatchers: the limit is reached.
-            ServiceUnavailable: the database does not answer.
+            ServiceUnavailable: the database does not answer at the beginning.
         """
         if (first := await self.get(contest)) is None:
             raise NoSuchContest
@@ -273,7 +275,8 @@ class SharedResults:
                 old = next((one for one in reversed(watched.earlier) if one.tag == tag), None)
                 tag = new.tag
                 yield new.message(old, by_item=by_item)
-            raise watched.error
+            # Every watcher adds its frames to the traceback, and would be kept by it.
+            raise watched.error.with_traceback(None)
 
     @contextmanager
     def _joined(self, contest: str, first: SharedResult) -> Iterator[_Watched]:
@@ -302,7 +305,11 @@ class SharedResults:
             async with aclosing(self._subscriptions.changes(contest)) as changes:
                 async for _ in changes:
                     began_s = time.monotonic()
-                    new = await self._results.get(contest, began_s)
+                    try:
+                        new = await self._results.get(contest, began_s)
+                    except ServiceUnavailable:
+                        # Watchers get a heartbeat, whose age says how old their result is.
+                        new = watched.latest
                     if new is None:
                         raise NoSuchContest
                     watched.publish(new)
