@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Response, expect
+from playwright.async_api import Response, WebSocketRoute, expect
 
 from streams.devstack import Stack
 from streams.elections.definitions import Definitions, merged, read
@@ -179,6 +180,7 @@ async def tie(ann: Window, figures: Figures, pictures: Path) -> None:
     await figures.vote("election:3", [("20001", None, 1), ("20002", None, 1)])
     await expect(page.get_by_text(re.compile(f"Tied: .*{ARABIC}"))).to_be_visible()
     await expect(page.get_by_text("leading", exact=True)).to_have_count(0)
+    await dropped_network(ann, figures, pictures)
     await figures.time_line("election:3", {"20001": 3, "20002": 5})
     await expect(page.locator(".plot canvas")).to_be_visible()
     await page.get_by_text("As a table").click()
@@ -186,6 +188,43 @@ async def tie(ann: Window, figures: Figures, pictures: Path) -> None:
     await ann.accessible()
     await page.screenshot(path=pictures / "tie.png", full_page=True)
     assert await page.evaluate("document.documentElement.scrollWidth") <= 1100
+
+
+async def dropped_network(ann: Window, figures: Figures, pictures: Path) -> None:
+    """A lost connection is said beside the last figures, and the page goes on from there."""
+    page, connected, first = ann.page, True, []
+    sockets: list[WebSocketRoute] = []
+
+    def route(socket: WebSocketRoute) -> None:
+        if not connected:
+            return
+        server = socket.connect_to_server()
+        sockets.append(socket)
+        told: list[str] = []
+
+        def forward(message: str | bytes) -> None:
+            told.append(json.loads(message)["type"])
+            if len(told) == 1:
+                first.append(told[0])
+            socket.send(message)
+
+        server.on_message(forward)
+
+    await page.route_web_socket(re.compile("/socket"), route)
+    await ann.open("/election/3")
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    connected = False
+    await sockets[0].close()
+    await expect(page.get_by_text("Reconnecting…")).to_be_visible()
+    await expect(page.locator(".big")).to_have_text("2 votes")
+    await page.screenshot(path=pictures / "dropped.png")
+    await figures.vote("election:3", [("20001", None, 1), ("20002", None, 1)])
+    connected = True
+    await expect(page.locator(".big")).to_have_text("4 votes")
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    # It names the result that it has, so it never gets the whole again.
+    assert "result" not in first
+    await page.unroute_all()
 
 
 async def languages(ann: Window, bob: Window) -> None:
@@ -202,3 +241,11 @@ async def languages(ann: Window, bob: Window) -> None:
     await expect(page.get_by_role("link", name="Élections")).to_be_visible()
     await page.get_by_role("button", name="English").click()
     await expect(page.get_by_role("link", name="Elections")).to_be_visible()
+    # What the gateway says is in the language of the page too.
+    page = bob.page
+    await bob.open("/new")
+    async with page.expect_response("**/polls/") as answered:
+        await page.get_by_role("button", name="Créer").click()
+    assert (await (await answered.value).json())["title"] == "Bad Request"
+    await expect(page.locator("#error-title")).to_have_text("doit avoir de 1 à 50 caractères")
+    bob.errors = [text for text in bob.errors if "400" not in text]

@@ -20,6 +20,7 @@ from rich.table import Table
 from streams.devstack import Stack
 from tests.bench import (
     endurance,
+    first_figure,
     gateway,
     latency,
     recount,
@@ -49,6 +50,7 @@ FIGURES = {
         gateway.SEEN,
         gateway.SOCKETS,
         watchers.FIGURE,
+        first_figure.FIGURE,
     )
 }
 

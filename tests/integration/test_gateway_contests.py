@@ -19,7 +19,7 @@ from streams.load.programs import child_environment, gateway
 from tests.harness import database
 from tests.integration.gateway_harness import NO_LIMITS, Client, client_of
 from tests.integration.sink_harness import own_database
-from tests.unit.elections.test_contest_result import applied
+from tests.unit.elections.test_contest_result import applied, applied_by_item
 
 DEFINED = """
 INSERT INTO regions (id, region_code, region_name) VALUES (5, 'N', 'North'), (6, 'S', 'South');
@@ -123,6 +123,15 @@ async def what_others_need(client: Client) -> None:
     assert (steps["contest"], steps["points"]) == ("L2", [])
     async with client.session.get(f"{client.base}/law/L2") as page:
         assert page.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
+    french = {"Accept-Language": "fr-CA, en;q=0.5"}
+    async with client.session.get(f"{client.base}/law/L2", headers=french) as page:
+        text = await page.text()
+        assert '<html lang="fr">' in text
+        assert "7 votes; oui : en tête avec 100.0 %" in text
+    async with client.session.get(f"{client.base}/v2/contests/none", headers=french) as answer:
+        found = await answer.json()
+        assert (found["detail"], found["title"]) == ("Ce vote est inconnu.", "Not Found")
+        assert answer.headers["Content-Language"] == "fr"
     async with client.session.get(f"{client.base}/embed/L2") as page:
         assert page.headers["Content-Security-Policy"].endswith(
             "frame-ancestors https://news.example"
@@ -155,6 +164,7 @@ async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:
     async with (
         client.session.get(f"{url}/events") as stream,
         client.session.ws_connect(f"{url}/socket") as socket,
+        client.session.ws_connect(f"{url}/socket?patch=items", compress=15) as smaller,
     ):
         events = _events(stream)
         kind, document = await anext(events)
@@ -171,7 +181,13 @@ async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:
             message = await socket.receive_json()
             if message["type"] == "patch":
                 on_socket = applied(on_socket, message["data"])
-        for found in (document, on_socket):
+        by_item = (await smaller.receive_json())["data"]
+        while by_item["total_votes"] != 13:
+            message = await smaller.receive_json()
+            if message["type"] == "patch":
+                by_item = applied_by_item(by_item, message["data"])
+                assert "0" in message["data"]["seats"]["6"]["choices"]
+        for found in (document, on_socket, by_item):
             assert sum(seat["ballots"] for seat in found["seats"].values()) == 13
             assert found["seats"]["6"]["choices"][0]["votes"] == 9
 
