@@ -25,7 +25,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recomm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally installs long-tally long-roll chaos hostile fuzz adopt brokers junk platforms pythons helm audit lint format lock stack-up stack-down clean
+.PHONY: help setup demo demo-tally test unit bench bench-compare bench-gateway bench-tally screenshots installs long-tally long-roll chaos hostile fuzz adopt brokers junk platforms pythons helm audit lint format lock stack-up stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-gateway: setup ## votes a second over HTTP, how soon others see them, 10,0
 	@$(BIN)/python -m tests.bench $(addprefix --only ,$(FIGURES)) \
 	  --json build/bench-gateway.json $(BENCH_ARGS)
 	@cat build/bench-gateway.json
+
+screenshots: setup ## pictures of the pages in build/screenshots: phone and desktop, light and dark, fr and en
+	@$(BIN)/python -m tests.tools.screenshots build/screenshots
 
 long-tally: setup ## an encrypted election of 10,000 ballots and 10 candidates with killed workers
 	@SCRUTIN_TEST_TALLY_BALLOTS=10000 $(BIN)/python -m pytest -s tests/integration/test_tally_election.py $(PYTEST_ARGS)

@@ -25,34 +25,57 @@ export function embedPage(main, contest, leave) {
   return contestPage(main, contest, leave, contest);
 }
 
+// What the page of every contest has: how old the figures are, their total, votes over time, and the proof.
+export class Frame {
+  constructor(contest) {
+    this.contest = contest;
+    this.mark = liveMark();
+    this.total = h("span", { class: "big" });
+    this.summary = live(SUMMARY_MS);
+    this.chart = new Turnout(contest);
+    this.signed = h("div");
+    this.proof = h("div");
+    this.below = [h("section", { class: "card" }, h("h2", {}, t("turnout")), this.chart.element), this.signed, this.proof];
+  }
+
+  update(result) {
+    this.total.textContent = t("votes", result.total_votes);
+    this.summary.say(summaryOf(result));
+    if (OVER.includes(result.phase) && this.proved !== result.phase) {
+      this.proved = result.phase;
+      this.proof.replaceChildren(proofCard(result.proof) || "");
+    }
+    const place = result.checkpoint ? `${result.checkpoint.size} ${result.checkpoint.witnesses}` : "";
+    if (this.place !== place) this.signed.replaceChildren(checkpointCard(result.checkpoint) || "");
+    this.place = place;
+    this.chart.changed(result);
+  }
+
+  follow(loaded, show, leave) {
+    const feed = follow(this.contest, loaded, (result) => { show(result); this.update(result); }, this.mark);
+    leave(() => { feed.close(); this.chart.close(); this.summary.close(); });
+  }
+}
+
 export async function contestPage(main, contest, leave, otherwise) {
   const loaded = await load(contest);
-  const mark = liveMark();
+  const frame = new Frame(contest);
   let view = null;
   const head = h("div");
   const body = h("div");
   const phase = h("p", { role: "status" });
   const clock = countdown();
-  const total = h("span", { class: "big" });
   const notes = h("p", { class: "soft small" });
   const title = h("h1", {});
-  const chart = new Turnout(contest);
-  const proof = h("div");
-  const signed = h("div");
-  const summary = live(SUMMARY_MS);
   const file = (suffix) => `/v2/contests/${encodeURIComponent(contest)}${suffix}`;
   main.replaceChildren(h("div", { class: "stack" },
     h("section", { class: "card" },
-      h("div", { class: "row between" }, title, mark.element), phase, clock.element,
-      h("div", { class: "row between" }, h("h2", {}, t("results")), total), notes, head, summary.element),
+      h("div", { class: "row between" }, title, frame.mark.element), phase, clock.element,
+      h("div", { class: "row between" }, h("h2", {}, t("results")), frame.total), notes, head, frame.summary.element),
     body,
-    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element),
-    signed,
-    proof,
+    frame.below,
     h("p", { class: "small noprint" }, t("takeAway"), " ",
       h("a", { href: file(".csv"), "data-file": true }, "CSV"), " · ", h("a", { href: file(""), "data-file": true }, "JSON"))));
-  let proved = null;
-  let place = "";
   function show(result) {
     title.textContent = result.title || otherwise;
     document.title = `${title.textContent} · Scrutin`;
@@ -60,7 +83,6 @@ export async function contestPage(main, contest, leave, otherwise) {
     phase.className = kind ? `verdict ${kind}` : "soft small";
     if (phase.textContent !== text) phase.textContent = text;
     clock.until(result.phase === "voting" ? result.closes_at : result.phase === "announced" ? result.opens_at : null, Date.parse(result.read_at));
-    total.textContent = t("votes", result.total_votes);
     notes.textContent = notesOf(result).join(" ");
     // A hidden result gets its seats when it is final.
     const made = Object.keys(result.seats).length ? Seats : Choices;
@@ -70,18 +92,9 @@ export async function contestPage(main, contest, leave, otherwise) {
       body.replaceChildren(view.body || "");
     }
     view.update(result);
-    summary.say(summaryOf(result));
-    if (OVER.includes(result.phase) && proved !== result.phase) {
-      proved = result.phase;
-      proof.replaceChildren(proofCard(result.proof) || "");
-    }
-    const now = result.checkpoint ? `${result.checkpoint.size} ${result.checkpoint.witnesses}` : "";
-    if (place !== now) signed.replaceChildren(checkpointCard(result.checkpoint) || "");
-    place = now;
-    chart.changed(result);
   }
-  const feed = follow(contest, loaded, show, mark);
-  leave(() => { feed.close(); chart.close(); clock.close(); summary.close(); });
+  frame.follow(loaded, show, leave);
+  leave(() => clock.close());
 }
 
 // What a contest's phase means for its figures: [class, text].

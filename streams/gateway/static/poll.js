@@ -2,9 +2,9 @@
 
 import { h, say, showFaults, field } from "./dom.js";
 import { call, fate, get, Problem } from "./api.js";
-import { phaseText } from "./contest.js";
-import { follow, load } from "./feed.js";
-import { Bars, liveMark, proofCard, Turnout } from "./parts.js";
+import { Frame, phaseText } from "./contest.js";
+import { load } from "./feed.js";
+import { Bars } from "./parts.js";
 import { fateClass, fateText, receiptCard } from "./receipt.js";
 import { keep, kept, t, when } from "./words.js";
 
@@ -15,15 +15,11 @@ export async function pollPage(main, id, leave) {
   const [poll, loaded] = await Promise.all([get(`/polls/${id}/?full_name=${encodeURIComponent(name)}`), load(`poll:${id}`)]);
   document.title = `${poll.title} · Scrutin`;
   const bars = new Bars(poll.options.map((o) => ({ key: o.id, text: o.text, mine: o.voted })));
-  const total = h("span", { class: "big" });
-  const mark = liveMark();
+  const frame = new Frame(`poll:${id}`);
   const state = h("div");
-  const chart = new Turnout(`poll:${id}`);
   const about = h("p", { class: "soft small" });
-  const proof = h("div");
   const form = ballot(poll, name);
   let shown = poll.state === "draft" ? "announced" : "voting";
-  let proved = null;
 
   function showPhase(result) {
     const { phase } = result;
@@ -34,36 +30,29 @@ export async function pollPage(main, id, leave) {
       const [kind, text] = phaseText(result);
       state.replaceChildren(h("p", { class: `verdict ${kind}` }, text));
     }
-    if (over && proved !== phase) {
-      proved = phase;
-      proof.replaceChildren(proofCard(result.proof) || "");
-    }
     if (phase === "voting" && shown === "announced") form.replaceChildren(...ballot({ ...poll, state: "open" }, name).childNodes);
     shown = phase;
   }
 
   main.replaceChildren(h("div", { class: "stack" },
     h("section", { class: "card" },
-      h("div", { class: "row between" }, h("h1", {}, poll.title), mark.element),
+      h("div", { class: "row between" }, h("h1", {}, poll.title), frame.mark.element),
       poll.description ? h("p", {}, poll.description) : null,
       about,
       form, state,
       h("div", { class: "row" }, h("button", { class: "plain", type: "button", onclick: share }, t("share")))),
     h("section", { class: "card" },
-      h("div", { class: "row between" }, h("h2", {}, t("results")), total),
-      bars.element),
-    h("section", { class: "card" }, h("h2", {}, t("turnout")), chart.element),
-    proof));
+      h("div", { class: "row between" }, h("h2", {}, t("results")), frame.total),
+      bars.element, frame.summary.element),
+    frame.below));
 
   function show(result) {
     const totals = Object.fromEntries(result.choices.map((one) => [one.id, one.votes]));
-    total.textContent = t("votes", bars.update(totals, { word: t(result.phase === "final" ? "most" : "lead") }));
+    bars.update(totals, { word: t(result.phase === "final" ? "most" : "lead") });
     showPhase(result);
-    chart.changed(result);
   }
 
-  const feed = follow(`poll:${id}`, loaded, show, mark);
-  leave(() => { feed.close(); chart.close(); });
+  frame.follow(loaded, show, leave);
 }
 
 export function times(poll) {
