@@ -27,6 +27,7 @@ def create_app(
     max_body_bytes: int,
     cors_origins: Sequence[str] = (),
     embed_origins: Sequence[str] = (),
+    photo_origins: Sequence[str] = (),
     localised: Localised = unchanged,
 ) -> ASGIApp:
     """The application of a gateway.
@@ -38,6 +39,7 @@ def create_app(
         max_body_bytes: longer bodies are refused.
         cors_origins: web origins whose pages may call the API.
         embed_origins: web origins whose pages may show a contest in a frame.
+        photo_origins: web origins of photos of candidates.
         localised: gives problems in the caller's language.
     """
     framework = Litestar(
@@ -61,4 +63,5 @@ def create_app(
         metrics,
         CrossOrigin(cors_origins) if cors_origins else None,
         embed_origins,
+        photo_origins,
     )

@@ -39,14 +39,16 @@ _Count = Callable[[], None]
 _Observe = Callable[[float], None]
 
 
-def content_security_policy(frame_ancestors: str) -> bytes:
+def content_security_policy(frame_ancestors: str, images: Sequence[str] = ()) -> bytes:
     """The header that says what a page may load, and who may show it in a frame.
 
     Args:
         frame_ancestors: as the header writes them.
+        images: web origins of images, beside the gateway's own.
     """
+    sources = " ".join(("'self'", *images))
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {sources}; "
         "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
         f"frame-ancestors {frame_ancestors}"
     ).encode()
@@ -64,10 +66,14 @@ class RequestMiddleware:
     """Headers for pages of other origins; None where none may call."""
     embed_origins: Sequence[str] = ()
     """Web origins whose pages may show a contest in a frame."""
+    photo_origins: Sequence[str] = ()
+    """Web origins of photos of candidates."""
 
     def __post_init__(self) -> None:
-        self._policy = content_security_policy("'none'")
-        self._embed_policy = content_security_policy(" ".join(self.embed_origins) or "'none'")
+        self._policy = content_security_policy("'none'", self.photo_origins)
+        self._embed_policy = content_security_policy(
+            " ".join(self.embed_origins) or "'none'", self.photo_origins
+        )
         self._series: dict[tuple[str, str, str], tuple[_Count, _Observe]] = {}
 
     def _series_of(self, method: str, route: str, code: str) -> tuple[_Count, _Observe]:

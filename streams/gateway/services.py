@@ -126,7 +126,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
             return [] if sink.fault is None else [sink.fault]
 
         expose_health(metrics.registry, ready, retry.outages)
-        site = read_site(config.http.languages_dir)
+        site = read_site(config.http.languages_dir, config.http.photo_origins)
         handlers, calls = handlers_and_calls(
             config,
             metrics,
@@ -147,6 +147,7 @@ async def opened(config: GatewayConfig, metrics: GatewayMetrics) -> AsyncIterato
             max_body_bytes=config.http.max_body_bytes,
             cors_origins=config.http.cors_origins,
             embed_origins=config.http.embed_origins,
+            photo_origins=config.http.photo_origins,
             localised=site.words.localised,
         )
         yield Gateway(app, sink)

@@ -173,6 +173,10 @@ class Settings(ServiceSettings):
     """Web origins whose pages may show `/embed/CONTEST` in a frame; `*` = all."""
     webhooks_inside: bool = variable("SCRUTIN_WEBHOOKS_INSIDE", default=False)
     """Webhooks may go to private addresses and by plain http, for receivers in the same network."""
+    photo_origins: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^https://[A-Za-z0-9.:\[\]-]+$")], ...], NoDecode
+    ] = variable("SCRUTIN_PHOTO_ORIGINS", default="")
+    """Web origins of photos of candidates that the pages show, beside the gateway's own."""
     languages_dir: str = variable("SCRUTIN_LANGUAGES_DIR", default="")
     """Folder with further languages of the pages, a `language-CODE.js` each."""
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(
@@ -297,6 +301,7 @@ class Settings(ServiceSettings):
         "tally_queues",
         "cors_origins",
         "embed_origins",
+        "photo_origins",
         "accept_queue_loss",
         "queue_arguments",
         "api_keys",

@@ -147,6 +147,8 @@ class HttpConfig:
     """Web origins that may call the API; `*`: all."""
     embed_origins: tuple[str, ...]
     """Web origins whose pages may show a contest in a frame; `*`: all."""
+    photo_origins: tuple[str, ...]
+    """Web origins of photos of candidates that the pages show, beside the gateway's own."""
     languages_dir: str
     """Folder with further languages of the pages; empty: none."""
     trusted_proxies: int

@@ -43,8 +43,8 @@ def elections() -> dict[str, list[dict[str, Any]]]:
         for n in range(CANDIDATES)
     ]
     few = [
-        {"id": 20_001, "election_id": 3, "last_name": ARABIC},
-        {"id": 20_002, "election_id": 3, "last_name": LONG},
+        {"id": 20_001, "election_id": 3, "last_name": ARABIC, "photo_url": "/static/icon.svg"},
+        {"id": 20_002, "election_id": 3, "last_name": LONG, "photo_url": "https://a.example/b"},
     ]
     return {
         "political_parties": [
@@ -177,6 +177,9 @@ async def tie(ann: Window, figures: Figures, pictures: Path) -> None:
     await figures.announce("election:3", "election")
     await ann.open("/election/3")
     await expect(page.locator(".big")).to_have_text("0 votes")
+    # A photo on a site that settings do not name would tell it who reads this.
+    await expect(page.locator(".bars img.photo")).to_have_count(1)
+    await expect(page.locator(".bars li").filter(has_text=ARABIC).locator("img")).to_be_visible()
     await figures.vote("election:3", [("20001", None, 1), ("20002", None, 1)])
     await expect(page.get_by_text(re.compile(f"Tied: .*{ARABIC}"))).to_be_visible()
     await expect(page.get_by_text("leading", exact=True)).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -29,6 +30,7 @@ INSERT INTO candidates (id, election_id, region_id, first_name, last_name)
 VALUES (1, 7, 5, 'Ada', '=1+1'), (2, 7, 5, 'Bo', 'B'), (3, 7, 6, 'Cy', 'C');
 """
 COUNTED = [("L1", "oui", 3), ("L1", "non", 1), ("election:7", "1", 4), ("election:7", "3", 2)]
+LAST = 60
 COUNT = """
 INSERT INTO contest_results (contest_id, choice, votes) VALUES ($1, $2, $3)
 ON CONFLICT (contest_id, choice) DO UPDATE SET votes = excluded.votes, updated_at = now()
@@ -171,25 +173,44 @@ async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:
         first = await socket.receive_json()
         assert (kind, first["type"]) == ("result", "result")
         on_socket = first["data"]
-        await db.execute(COUNT, "election:7", "3", 9)
-        while document["total_votes"] != 13:
-            kind, data = await anext(events)
-            if kind == "patch":
-                document = applied(document, data)
-                assert "5" not in data.get("seats", {}), "nothing changed in the north"
-        while on_socket["total_votes"] != 13:
-            message = await socket.receive_json()
-            if message["type"] == "patch":
-                on_socket = applied(on_socket, message["data"])
         by_item = (await smaller.receive_json())["data"]
-        while by_item["total_votes"] != 13:
-            message = await smaller.receive_json()
-            if message["type"] == "patch":
-                by_item = applied_by_item(by_item, message["data"])
-                assert "0" in message["data"]["seats"]["6"]["choices"]
-        for found in (document, on_socket, by_item):
-            assert sum(seat["ballots"] for seat in found["seats"].values()) == 13
-            assert found["seats"]["6"]["choices"][0]["votes"] == 9
+
+        async def count() -> None:
+            for votes in range(3, LAST + 1):
+                await db.execute(COUNT, "election:7", "3", votes)
+
+        async def on_stream(document: Any) -> Any:
+            while document["total_votes"] != 4 + LAST:
+                kind, data = await anext(events)
+                if kind == "patch":
+                    document = applied(document, data)
+                    assert "5" not in data.get("seats", {}), "nothing changed in the north"
+                adds_up(document)
+            return document
+
+        async def on_a_socket(socket: Any, document: Any, apply: Any) -> Any:
+            while document["total_votes"] != 4 + LAST:
+                message = await socket.receive_json()
+                if message["type"] == "patch":
+                    document = apply(document, message["data"])
+                adds_up(document)
+            return document
+
+        _, *found = await asyncio.gather(
+            count(),
+            on_stream(document),
+            on_a_socket(socket, on_socket, applied),
+            on_a_socket(smaller, by_item, applied_by_item),
+        )
+        for each in found:
+            assert each["seats"]["6"]["choices"][0]["votes"] == LAST
+
+
+def adds_up(document: Any) -> None:
+    """In every message, also between two changes."""
+    by_seat = sum(seat["ballots"] for seat in document["seats"].values())
+    by_party = sum(party["votes"] for party in document["parties"])
+    assert document["total_votes"] == by_seat == by_party == document["turnout"]["ballots"]
 
 
 async def _events(stream: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,6 +64,7 @@ PAGES: Final = [
 """Paths of the single page; its script reads the path."""
 
 _NO_TITLE: Final = b"<title>Scrutin</title>"
+_NO_PHOTOS: Final = b'<meta name="photos" content="">'
 _ENGLISH: Final = b'<html lang="en">'
 _LONGEST_LOOK_S: Final = 1.0
 """A page does not wait longer for its title: its script shows the result."""
@@ -146,17 +147,22 @@ class Site:
     words: ServerWords
 
 
-def read_site(languages_dir: str = "") -> Site:
+def read_site(languages_dir: str = "", photo_origins: Sequence[str] = ()) -> Site:
     """The pages of the package, with further languages.
 
     Args:
         languages_dir: folder with further languages; empty: none.
+        photo_origins: web origins of photos that the pages show.
 
     Raises:
         SettingsError: that folder, or a file in it, cannot be read.
     """
     further = Path(languages_dir) if languages_dir else None
     found = read_files(files("streams.gateway").joinpath("static"), further)
+    index = found["index.html"]
+    origins = escape(" ".join(photo_origins)).encode()
+    content = index.content.replace(_NO_PHOTOS, _NO_PHOTOS.replace(b'""', b'"%s"' % origins))
+    found["index.html"] = _file(content, index.media_type)
     languages = {
         code[1]: read_words(name, file.content)
         for name, file in found.items()

@@ -32,11 +32,13 @@ export class Bars {
     return item;
   }
 
-  // The text of a choice, and the colour of its party.
-  name(key, text, colour) {
+  // The text of a choice, the colour of its party, and a photo.
+  name(key, text, colour, photo) {
     if (!this.rows.has(String(key))) this.list.append(this.row({ key, text }));
     const row = this.rows.get(String(key));
     row.name.textContent = text;
+    if (photo && row.photo !== photo) row.name.before(photoOf(photo));
+    row.photo = photo;
     if (colour) row.fill.style.background = colour;
   }
 
@@ -75,6 +77,14 @@ export class Bars {
     this.more.hidden = rows.length <= limit;
     this.more.textContent = t("showAll", rows.length);
   }
+}
+
+// Photos of the gateway's own origin, and of those that its settings name; other URLs would tell strangers who reads this.
+function photoOf(url) {
+  const allowed = document.querySelector("meta[name=photos]").content.split(" ");
+  const origin = URL.canParse(url, location.href) && new URL(url, location.href).origin;
+  if (origin !== location.origin && !allowed.includes(origin)) return "";
+  return h("img", { class: "photo", src: url, alt: "", width: 32, height: 32, loading: "lazy", referrerpolicy: "no-referrer", onerror: (event) => event.target.remove() });
 }
 
 export const sum = (totals) => Object.values(totals).reduce((a, b) => a + b, 0);

@@ -34,7 +34,7 @@ export class SeatCard {
     const last = seat.rounds.at(-1);
     this.names = Object.fromEntries(seat.choices.map((one) => [one.id, nameOf(one)]));
     this.name.textContent = seat.region || national;
-    for (const one of seat.choices) this.bars.name(one.id, nameOf(one), colours.get(one.party));
+    for (const one of seat.choices) this.bars.name(one.id, nameOf(one), colours.get(one.party), one.photo_url);
     const votes = this.ranked ? numbers(last ? last.votes : {}) : Object.fromEntries(seat.choices.map((one) => [one.id, one.votes]));
     const notes = Object.fromEntries(this.ranked ? seat.rounds.flatMap((r) => r.eliminations.map((name) => [name, t("outIn", r.round)])) : []);
     const lead = seat.choices.filter((one) => one.leading || one.elected).map((one) => one.id);

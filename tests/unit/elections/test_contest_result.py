@@ -201,6 +201,7 @@ def test_what_is_used_again_of_an_earlier_count_changes_nothing(history: list[li
         again = None if before is None or shown is None else (before, shown)
         made = result_of_election(facts, counted, MOMENT, again)
         assert made == whole
+        assert made.total_votes == sum(s.ballots for s in made.seats.values()) + made.uncountable
         if shown is not None:
             old, new = msgspec.to_builtins(shown), msgspec.to_builtins(whole)
             for by_item, apply in ((False, applied), (True, applied_by_item)):

@@ -71,6 +71,7 @@ def http() -> HttpConfig:
         max_body_bytes=65536,
         cors_origins=(),
         embed_origins=(),
+        photo_origins=(),
         languages_dir="",
         trusted_proxies=0,
     )

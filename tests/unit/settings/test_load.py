@@ -71,6 +71,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
         "https://a.example, https://b.example",
         ("https://a.example", "https://b.example"),
     ),
+    "photo_origins": ("https://photos.example", ("https://photos.example",)),
     "embed_origins": ("https://a.example, *", ("https://a.example", "*")),
     "languages_dir": ("words", "words"),
     "trusted_proxies": ("1", 1),
