@@ -183,7 +183,6 @@ async def tie(ann: Window, figures: Figures, pictures: Path) -> None:
     await figures.vote("election:3", [("20001", None, 1), ("20002", None, 1)])
     await expect(page.get_by_text(re.compile(f"Tied: .*{ARABIC}"))).to_be_visible()
     await expect(page.get_by_text("leading", exact=True)).to_have_count(0)
-    await dropped_network(ann, figures, pictures)
     await figures.time_line("election:3", {"20001": 3, "20002": 5})
     await expect(page.locator(".plot canvas")).to_be_visible()
     await page.get_by_text("As a table").click()
@@ -191,6 +190,7 @@ async def tie(ann: Window, figures: Figures, pictures: Path) -> None:
     await ann.accessible()
     await page.screenshot(path=pictures / "tie.png", full_page=True)
     assert await page.evaluate("document.documentElement.scrollWidth") <= 1100
+    await dropped_network(ann, figures, pictures)
 
 
 async def dropped_network(ann: Window, figures: Figures, pictures: Path) -> None:
