@@ -122,6 +122,14 @@ async def read_contest(
         return ContestReading(result_of_totals(facts, votes, moment))
 
 
+async def read_contest_result(
+    connection: asyncpg.Connection, contest: str, definitions: Definitions
+) -> ContestResult | None:
+    """The result alone; see :func:`read_contest`."""
+    read = await read_contest(connection, contest, definitions)
+    return None if read is None else read.result
+
+
 async def list_contests(
     connection: asyncpg.Connection, kind: str, limit: int
 ) -> list[ContestSummary]:
