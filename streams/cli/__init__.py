@@ -40,7 +40,7 @@ GROUPS = {
         "doctor": "doctor",
         "tables": "tables.commands",
         "settings": "settings.commands",
-        "schema": "schema.commands",
+        "schema": "schema",
         "version": "version",
     },
     "Hold elections": {

@@ -12,7 +12,11 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.types import ASGIApp
 
 from streams.gateway.cors import CrossOrigin
-from streams.gateway.description import describe_problems, describe_vote_calls
+from streams.gateway.description import (
+    describe_by_examples,
+    describe_problems,
+    describe_vote_calls,
+)
 from streams.gateway.middleware import RequestMiddleware
 from streams.gateway.problems import Localised, on_error, unchanged
 from streams.gateway.vote_calls import VoteCall, VoteCalls
@@ -58,6 +62,7 @@ def create_app(
     )
     describe_vote_calls(framework, calls)
     describe_problems(framework)
+    describe_by_examples(framework)
     return RequestMiddleware(
         VoteCalls(calls, otherwise=framework, max_body_bytes=max_body_bytes, localised=localised),
         metrics,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Litestar
@@ -12,16 +12,24 @@ from litestar.openapi.spec import (
     OpenAPIResponse,
     OpenAPIType,
     Operation,
+    Parameter,
     PathItem,
     Reference,
     RequestBody,
     Schema,
 )
 
+from streams.gateway.examples import ANSWERS, example_of
 from streams.gateway.problems import MEDIA_TYPE
 from streams.gateway.vote_calls import VoteCall
 
 _NAME: Final = "Problem"
+PROBLEM: Final = {
+    "type": "about:blank",
+    "title": "Not Found",
+    "status": 404,
+    "detail": "No such contest",
+}
 _COMPONENT: Final = "#/components/schemas/{name}"
 
 _PROBLEM: Final = Schema(
@@ -81,6 +89,45 @@ def describe_problems(app: Litestar) -> None:
         for operation in (path.get, path.post, path.put, path.delete):
             if operation is not None:
                 _describe(operation)
+
+
+def describe_by_examples(app: Litestar) -> None:
+    """Give every parameter, body and answer an example."""
+    schema = app.openapi_schema
+    plain = schema.to_schema()
+    components = plain["components"]["schemas"]
+    for path, item in (schema.paths or {}).items():
+        for method in ("get", "post", "put", "delete"):
+            operation: Operation | None = getattr(item, method)
+            if operation is None:
+                continue
+            described = plain["paths"][path][method]
+            for parameter, one in zip(
+                operation.parameters or [], described.get("parameters", []), strict=True
+            ):
+                if isinstance(parameter, Parameter):
+                    parameter.example = example_of(one["schema"], components, one["name"])
+            if isinstance(operation.request_body, RequestBody):
+                _fill(operation.request_body.content, described["requestBody"], components, None)
+            answer = ANSWERS.get(f"{method.upper()} {path}")
+            for code, response in (operation.responses or {}).items():
+                if isinstance(response, OpenAPIResponse) and response.content:
+                    own = answer if code.startswith("2") else None
+                    _fill(response.content, described["responses"][code], components, own)
+
+
+def _fill(
+    content: dict[str, OpenAPIMediaType], described: Any, components: Any, known: object
+) -> None:
+    for media, one in content.items():
+        schema = described["content"][media].get("schema", {})
+        if isinstance(one.schema, Schema) and one.schema.one_of:
+            # What has all fields of one form may have those of another too.
+            one.schema.any_of, one.schema.one_of = one.schema.one_of, None
+        if media == MEDIA_TYPE:
+            one.example = PROBLEM
+        else:
+            one.example = example_of(schema, components) if known is None else known
 
 
 def _describe(operation: Operation) -> None:

@@ -28,6 +28,7 @@ from streams.gateway.handlers.poll_views import Cards, PollViews
 from streams.gateway.handlers.poll_votes import poll_vote_calls
 from streams.gateway.handlers.polls import poll_editing_handlers, poll_handlers
 from streams.gateway.handlers.proof import proof_handlers
+from streams.gateway.handlers.reference import reference_handlers
 from streams.gateway.handlers.results import result_handlers
 from streams.gateway.handlers.status import health_handlers, status_handlers
 from streams.gateway.handlers.submit import RollLookup, VoteLimits, VoteSubmitter
@@ -210,6 +211,7 @@ def handlers_and_calls(
             *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),
             *operator_handlers(store=reads, measure_lag=partial(measure, deployment)),
             *tally_handlers(tallies=tallies, api_keys=config.tally_api_keys, limits=limits),
+            *reference_handlers(),
             *page_handlers(results, proxies, site),
         ],
         [

@@ -6,6 +6,9 @@ import asyncio
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
@@ -22,6 +25,7 @@ from tests.integration.gateway_harness import NO_LIMITS, Client, client_of
 from tests.integration.sink_harness import own_database
 from tests.unit.elections.test_contest_result import applied, applied_by_item
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 DEFINED = """
 INSERT INTO regions (id, region_code, region_name) VALUES (5, 'N', 'North'), (6, 'S', 'South');
 INSERT INTO elections (id, election_code, election_name, voting_method)
@@ -59,6 +63,7 @@ async def test_one_form_for_every_contest(stack: Stack, tmp_path: Path) -> None:
                 await refused(client, db)
                 await what_others_need(client)
                 await an_election(client)
+                await asyncio.to_thread(examples, client.base, tmp_path)
                 await what_watchers_get(client, db)
         finally:
             await db.close()
@@ -159,6 +164,25 @@ async def an_election(client: Client) -> None:
     async with client.session.get(url) as answer:
         table = parquet.read_table(io.BytesIO(await answer.read()))
     assert [row["votes"] for row in table.to_pylist()] == [4, 0, 2]
+
+
+def examples(base: str, folder: Path) -> None:
+    """What newsrooms are shown does what it says."""
+    env = {**os.environ, "GATEWAY": base, "CONTEST": "L2"}
+    for _ in range(2):
+        subprocess.run(
+            ["sh", str(EXAMPLES / "result.sh")], cwd=folder, env=env, check=True, timeout=60
+        )
+    assert json.loads((folder / "result.json").read_text())["total_votes"] == 7
+    assert "L2,voting,,,oui,oui,,7," in (folder / "result.csv").read_text()
+    assert "7 votes" in (folder / "result.svg").read_text()
+    assert (folder / "timeline.csv").read_text().startswith("contest_id,starts")
+    assert "L2" in (folder / "feed.xml").read_text()
+    follow = [sys.executable, str(EXAMPLES / "follow.py"), base, "L2"]
+    with subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "voting: 7 votes: oui 7\n"
+        following.terminate()
 
 
 async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:

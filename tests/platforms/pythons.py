@@ -25,7 +25,7 @@ from tests.platforms.trees import ROOT
 VERSIONS: Final = ("3.11", "3.12", "3.13", "3.14")
 LOCK: Final = ROOT / "requirements.lock"
 DEPENDENT: Final = (
-    "tests/unit/cli/test_schema_doc.py",
+    "tests/unit/inspect/test_asyncapi.py",
     "tests/unit/core/test_dates.py",
     "tests/unit/core/test_kept_body.py",
     "tests/unit/core/test_rows.py",

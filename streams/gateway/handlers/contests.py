@@ -33,6 +33,8 @@ from streams.gateway.store import Store, Timeline
 BY_ITEM: Final = "items"
 SCHEMA: Final = msgspec.json.schema(ContestResult)
 TIMELINE: Final = "/v2/contests/{contest:str}/timeline"
+Language = Literal["en", "fr"]
+StepWidth = Annotated[int | None, Parameter(ge=1, le=31_536_000)]
 _SMALL: Final = 1024
 """Bytes of a body that is not worth compressing."""
 _REVALIDATE: Final = "public, max-age=0, must-revalidate"
@@ -67,7 +69,7 @@ def contest_handlers(
         responses={200: ResponseSpec(ContestResult, description="The result")},
     )
     async def contest_result(
-        contest: ContestId, request: Request[Any, Any, Any], lang: Literal["en", "fr"] = "en"
+        contest: ContestId, request: Request[Any, Any, Any], lang: Language = "en"
     ) -> Response[bytes | None]:
         contest, form = wanted_form(contest, request.headers.get("accept", ""))
         found = await published(contest)
@@ -87,20 +89,8 @@ def contest_handlers(
             body = found.zipped
         return Response(body, headers=headers, media_type=MediaType.JSON)
 
-    @get(
-        [TIMELINE, *(f"{TIMELINE}.{form}" for form in ResultForm)],
-        tags=["contests"],
-        summary="Votes over time of one contest",
-        description="Votes counted, by the time when the bridge received them, in at most 500 "
-        "steps of `step_s` seconds at least; a ranking is under its first choice. `Accept`, or "
-        "the suffix, chooses the form, as for the result.",
-        responses={200: ResponseSpec(Timeline, description="The steps that have votes")},
-    )
-    async def timeline(
-        contest: ContestId,
-        request: Request[Any, Any, Any],
-        step_s: Annotated[int | None, Parameter(ge=1, le=31_536_000)] = None,
-        lang: Literal["en", "fr"] = "en",
+    async def steps_of(
+        request: Request[Any, Any, Any], contest: str, step_s: int | None, lang: str
     ) -> Response[bytes | None]:
         _, form = wanted_form(request.url.path, request.headers.get("accept", ""))
         found = await published(contest)
@@ -115,6 +105,32 @@ def contest_handlers(
             headers |= file.headers("timeline")
             content = file.content
         return Response(content, headers=headers, media_type=MEDIA_TYPES[form])
+
+    @get(
+        TIMELINE,
+        tags=["contests"],
+        summary="Votes over time of one contest",
+        description="Votes counted, by the time when the bridge received them, in at most 500 "
+        "steps of `step_s` seconds at least; a ranking is under its first choice. `Accept`, or "
+        "a suffix of the path (`.csv`, `.parquet`, `.svg`, `.png`), chooses the form.",
+        responses={200: ResponseSpec(Timeline, description="The steps that have votes")},
+    )
+    async def timeline(
+        contest: ContestId,
+        request: Request[Any, Any, Any],
+        step_s: StepWidth = None,
+        lang: Language = "en",
+    ) -> Response[bytes | None]:
+        return await steps_of(request, contest, step_s, lang)
+
+    @get([f"{TIMELINE}.{form}" for form in ResultForm], include_in_schema=False)
+    async def timeline_file(
+        contest: ContestId,
+        request: Request[Any, Any, Any],
+        step_s: StepWidth = None,
+        lang: Language = "en",
+    ) -> Response[bytes | None]:
+        return await steps_of(request, contest, step_s, lang)
 
     @get(
         "/schema/contest-result.json",
@@ -163,7 +179,7 @@ def contest_handlers(
         watching = results.watch(contest, asked.get("tag", ""), by_item=by_item)
         await serve(socket, send_all(socket, _texts(watching)))
 
-    return [contest_result, timeline, contests, schema, events, socket]
+    return [contest_result, timeline, timeline_file, contests, schema, events, socket]
 
 
 def _headers(tag: str, found: SharedResult) -> dict[str, str]:

@@ -101,7 +101,7 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
             raise Problem(404, "No such election in that region")
         [updated] = await store.fetch(UPDATED, f"{ELECTION_PREFIX}{election_id}")
         return {
-            **_region(result, region_id),
+            **region_answer(result, region_id),
             "region_name": region.name,
             "updated_at": updated["at"],
         }
@@ -146,8 +146,12 @@ def election_handlers(*, store: Store) -> list[HTTPRouteHandler]:
     return [elections, regions, candidates, results, region_results, report]
 
 
-def _region(result: ElectionResult, region_id: int) -> dict[str, Any]:
-    """The answer of the replaced service, and the rounds if there are any."""
+def region_answer(result: ElectionResult, region_id: int) -> dict[str, Any]:
+    """The answer of the replaced service, and the rounds if there are any.
+
+    Raises:
+        Problem: 404, the election is not held there.
+    """
     own = next((s for s in result.seats if s.region and s.region.id == region_id), None)
     if own is not None:
         votes, rounds = own.first_choices, result.rounds(own)

@@ -187,6 +187,10 @@ def page_handlers(
     async def page(request: AnyRequest) -> Response[bytes]:
         return send_file(request, static["index.html"])
 
+    @get("/api", include_in_schema=False)
+    async def reference(request: AnyRequest) -> Response[bytes]:
+        return _send(request, static["reference.html"])
+
     async def page_of(request: AnyRequest, contest: str) -> Response[bytes]:
         if not is_contest_name(contest):
             raise Problem(404, "No such contest")
@@ -220,7 +224,7 @@ def page_handlers(
             raise Problem(404, "No such file")
         return send_file(request, static[name])
 
-    return [page, law_page, election_page, file]
+    return [page, reference, law_page, election_page, file]
 
 
 def about_of(result: ContestResult, base: str, said: Callable[[str], str] = str) -> bytes:

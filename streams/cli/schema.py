@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streams.cli.schema.document import asyncapi
 from streams.cli.show import write_json
+from streams.inspect.asyncapi import asyncapi
 
 
 def command() -> None:

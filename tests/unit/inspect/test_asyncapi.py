@@ -14,7 +14,7 @@ import pytest
 from schemas.codec import decode_input, decode_verdicts, decode_voted, encode
 from schemas.notices import RollLoaded
 from schemas.windows import WindowState
-from streams.cli.schema.document import asyncapi
+from streams.inspect.asyncapi import asyncapi
 from streams.messages.fields import NotAVote
 from streams.messages.incoming import read_body
 from tests.strategies import (

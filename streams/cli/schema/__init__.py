@@ -1,1 +1,0 @@
-"""`scrutin schema`: the wire contracts as AsyncAPI."""
