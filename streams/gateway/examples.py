@@ -69,7 +69,7 @@ _DEEPEST: Final = 12
 
 
 def _election() -> tuple[Any, Any, Any]:
-    """The same final election in three forms; no field is null, because a description drops those."""
+    """One final election in three forms; no field is null, because a description drops those."""
     known = merged(
         Definitions(),
         read(
