@@ -189,7 +189,7 @@ def page_handlers(
 
     @get("/api", include_in_schema=False)
     async def reference(request: AnyRequest) -> Response[bytes]:
-        return _send(request, static["reference.html"])
+        return send_file(request, static["reference.html"])
 
     async def page_of(request: AnyRequest, contest: str) -> Response[bytes]:
         if not is_contest_name(contest):
