@@ -74,7 +74,9 @@ def _election() -> tuple[Any, Any, Any]:
         Definitions(),
         read(
             {
-                "political_parties": [{"id": 1, "party_code": "A", "party_name": "Ahead"}],
+                "political_parties": [
+                    {"id": 1, "party_code": "A", "party_name": "Ahead", "party_color": "#3366aa"}
+                ],
                 "regions": [{"id": 5, "region_code": "N", "region_name": "North"}],
                 "elections": [
                     {"id": 7, "election_name": "Assembly", "voting_method": "single_choice"}
