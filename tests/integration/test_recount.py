@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +14,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition
+from msgspec import structs
 
-from schemas.codec import decode_voted, encode
+from schemas.codec import decode_input, decode_voted, encode
+from schemas.genesis import Genesis
 from schemas.voted import VotedRecord
-from streams.adapters.kafka.view import LogView
+from schemas.votes import VoteBatch
+from streams.adapters.kafka.clients import kafka_admin
+from streams.adapters.kafka.view import LogView, Record
 from streams.core.topics import VALIDATION_TOPIC, changelog_topic
 from streams.devstack import Stack
 from streams.load.election import LoadPlan
@@ -138,6 +142,7 @@ async def test_each_kind_of_tampering_is_named(stack: Stack, tmp_path: Path) -> 
         await an_edited_voted_table(count)
         await redis_decides_nothing(chain, count)
         await the_command(chain, count, tmp_path)
+        await a_rewritten_log(count)
         await a_truncated_log(count)
 
 
@@ -264,9 +269,7 @@ async def an_edited_voted_table(count: Counted) -> None:
     """In a copy of the changelog one voter has not voted, or a record is missing."""
     topic = changelog_topic(count.config.kafka.app_id)
     servers = count.config.kafka.servers
-    async with LogView(servers) as view:
-        spans = await view.spans(topic)
-        records = [r async for several in view.read(topic, spans) for r in several]
+    records = await records_of(servers, topic)
     edited = next(
         n for n, r in enumerate(records) if getattr(decode_voted(r.value or b""), "repeats", None)
     )
@@ -274,18 +277,8 @@ async def an_edited_voted_table(count: Counted) -> None:
     assert isinstance(change, VotedRecord)
     forged = encode(VotedRecord(change.log_id, change.first_votes, change.contests, [], []))
     for app_id, value in (("edited", forged), ("missing", None)):
-        admin = AIOKafkaAdminClient(**client(servers))
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(changelog_topic(app_id), 2, 1)])
-        finally:
-            await admin.close()
-        async with AIOKafkaProducer(**client(servers)) as producer:
-            for n, record in enumerate(records):
-                written = value if n == edited else record.value
-                if written is not None:
-                    to = {"key": record.key, "partition": record.partition}
-                    await producer.send_and_wait(changelog_topic(app_id), written, **to)
+        values = [value if n == edited else record.value for n, record in enumerate(records)]
+        await write_topic(servers, changelog_topic(app_id), records, values)
         other = replace(count.config, kafka=replace(count.config.kafka, app_id=app_id))
         report = await count.recount(other)
         [finding] = report.findings
@@ -293,6 +286,62 @@ async def an_edited_voted_table(count: Counted) -> None:
         assert (finding.kind, finding.offset) == (DifferenceKind.VOTED_TABLE, offset), (
             report.as_dict()
         )
+
+
+async def a_rewritten_log(count: Counted) -> None:
+    """The log is written again: with another choice in it, with another identity, as it was."""
+    servers = count.config.kafka.servers
+    records = await records_of(servers, VALIDATION_TOPIC)
+    kept = [record.value or b"" for record in records]
+    decoded = [decode_input(value) for value in kept]
+    first = next(n for n, one in enumerate(decoded) if isinstance(one, VoteBatch))
+    batch, begin = decoded[first], decoded[0]
+    assert isinstance(batch, VoteBatch)
+    assert isinstance(begin, Genesis)
+    choice = "non" if batch.votes[0].choice == "oui" else "oui"
+    vote = structs.replace(batch.votes[0], choice=choice)
+    changed = encode(structs.replace(batch, votes=[vote, *batch.votes[1:]]))
+    other = encode(structs.replace(begin, log_id=bytes(len(begin.log_id))))
+    for place, value, kinds in (
+        (first, changed, {DifferenceKind.TREE, DifferenceKind.STORED_TREE}),
+        (0, other, {DifferenceKind.LOG_REPLACED}),
+        (0, kept[0], set()),
+    ):
+        await remove_topic(servers, VALIDATION_TOPIC)
+        values = [value if n == place else one for n, one in enumerate(kept)]
+        await write_topic(servers, VALIDATION_TOPIC, records, values)
+        report = await count.recount()
+        assert kinds <= {one.kind for one in report.findings}, report.as_dict()
+    assert {one.table for one in report.findings} == {"vote_results"}
+
+
+async def records_of(servers: list[str], topic: str) -> list[Record]:
+    async with LogView(servers) as view:
+        spans = await view.spans(topic)
+        return [r async for several in view.read(topic, spans) for r in several]
+
+
+async def remove_topic(servers: list[str], topic: str) -> None:
+    async with kafka_admin(servers) as admin:
+        await admin.delete_topics([topic])
+
+        async def gone() -> bool:
+            return topic not in await admin.list_topics()
+
+        await until(gone, "the topic is gone")
+
+
+async def write_topic(
+    servers: list[str], topic: str, records: Sequence[Record], values: Sequence[bytes | None]
+) -> None:
+    """A new topic with the records' keys and places; those without a value are left out."""
+    async with kafka_admin(servers) as admin:
+        await admin.create_topics([NewTopic(topic, 2, 1)])
+    async with AIOKafkaProducer(**client(servers)) as producer:
+        for record, value in zip(records, values, strict=True):
+            if value is not None:
+                to = {"key": record.key, "partition": record.partition}
+                await producer.send_and_wait(topic, value, **to)
 
 
 async def redis_decides_nothing(chain: Chain, count: Counted) -> None:
