@@ -27,6 +27,7 @@ from tests.harness import database
 from tests.integration.gateway_harness import NO_LIMITS, SECRET
 from tests.integration.sink_harness import own_database
 
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "follow.js"
 ELECTIONS: dict[str, list[dict[str, Any]]] = {
     "political_parties": [
         {"id": 1, "party_code": "A", "party_name": "Ahead"},
@@ -169,6 +170,7 @@ async def test_pages_of_results(stack: Stack, tmp_path: Path) -> None:
                     await held(ann, bob, figures, tmp_path)
                     await several_seats(ann, figures, tmp_path)
                     await unknown_names(ann, figures)
+                    await reference(ann, tmp_path)
                     await ann.open("/election/3")
                     await expect(ann.page.get_by_text("Live", exact=True)).to_be_visible()
                     await ann.page.screenshot(path=tmp_path / "fed.png")
@@ -180,6 +182,23 @@ async def test_pages_of_results(stack: Stack, tmp_path: Path) -> None:
                     await expect(ann.page.get_by_text("Live", exact=True)).to_be_visible()
         finally:
             await db.close()
+
+
+async def reference(ann: Window, pictures: Path) -> None:
+    """The API can be read, searched and tried in a browser."""
+    page = ann.page
+    await ann.open("/api")
+    await page.get_by_role("searchbox").fill("one contest, of any kind")
+    operation = page.locator("details:visible").filter(has_text="/v2/contests/{contest}").first
+    await operation.locator("summary").click()
+    await operation.get_by_label("contest (path)").fill("L-1")
+    await operation.get_by_role("button", name="Try it").click()
+    await expect(operation.get_by_role("status")).to_contain_text('"total_votes": 4')
+    await ann.accessible()
+    await page.screenshot(path=pictures / "api.png")
+    asked = "async (path) => (await (await fetch(path)).json())"
+    assert (await page.evaluate(asked, "/asyncapi.json"))["asyncapi"].startswith("3.")
+    assert (await page.evaluate(asked, "/openapi.json"))["openapi"].startswith("3.")
 
 
 def bar(within: Page | Locator, name: str) -> Locator:
@@ -212,6 +231,10 @@ async def laws(ann: Window, bob: Window, figures: Figures, pictures: Path) -> No
     await expect(ann.page.get_by_text("Voting is open; the figures change")).to_be_visible()
     await expect(ann.page.get_by_text(re.compile("last updated"))).to_be_visible()
     await expect(bar(ann.page, "Against")).to_contain_text("leading")
+    example = EXAMPLE.read_text(encoding="utf-8").replace("export function", "function")
+    followed = "new Promise((show) => follow(location.origin, 'L-1', show))"
+    seen = await ann.page.evaluate(f"async () => {{ {example}; return await {followed}; }}")
+    assert [(one["id"], one["votes"]) for one in seen["choices"]] == [("non", 3), ("oui", 1)]
     # The colour of a bar does not say who wins.
     fill = "e => getComputedStyle(e).backgroundColor"
     good = "getComputedStyle(document.documentElement).getPropertyValue('--good')"
@@ -225,7 +248,6 @@ async def laws(ann: Window, bob: Window, figures: Figures, pictures: Path) -> No
     await expect(ann.page.get_by_role("heading", name="Proof of completeness")).to_have_count(0)
     await bob.open("/law/L-1")
     await expect(bob.page.get_by_text("applique pas ici")).to_be_visible()
-    await expect(seat_of(bob.page, "Signé dans un journal public")).to_contain_text("2 témoins")
     await bob.accessible()
     await bob.page.screenshot(path=pictures / "not-enforced.png", full_page=True)
 
