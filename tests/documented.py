@@ -328,6 +328,10 @@ _TALLY_DEATHS = (
     "test_an_election_with_a_guardian_absent_while_workers_die"
 )
 _BENCH = NotHere(_LONG, _TARGETS)
+_TUTORIAL = NotHere(
+    "a site of somebody else's that shows the chart",
+    "tests/acceptance/test_results_pages.py::test_pages_of_results",
+)
 _CHAOS = NotHere(_LONG, "tests/faults/test_short.py::test_the_count_is_exact")
 _BROKERS = NotHere(
     "three of Java's virtual machines; `make brokers` does it",
@@ -335,6 +339,15 @@ _BROKERS = NotHere(
 )
 
 NOT_HERE = {
+    'export SCRUTIN_SECRET="$()" SCRUTIN_ROLL=open'
+    " SCRUTIN_EMBED_ORIGINS=http://localhost:9000": _TUTORIAL,
+    "scrutin election import docs/examples/town.json --wait 60": _TUTORIAL,
+    "scrutin contest open election:1 --wait 60": _TUTORIAL,
+    "curl localhost:8000/api/v1/elections/vote -H 'Content-Type: application/json'"
+    '  -d \'{"nas": "123456781", "code": "ABC123",'
+    ' "election_id": 1, "candidate_id": 1}\'': _TUTORIAL,
+    "python -m http.server 9000 --directory docs/examples/site": _TUTORIAL,
+    "make screenshots": NotHere(_LONG, "tests/acceptance/test_election_pages.py"),
     "docker compose -f docker/compose.yaml up --build": NotHere(_ENGINE, _COMPOSE),
     "docker compose -f docker/compose.yaml up --build --scale worker=3": NotHere(_ENGINE, _COMPOSE),
     "docker compose -f docker/compose.yaml --profile monitoring up": NotHere(

@@ -68,7 +68,7 @@ async def window(
     made = Window(await context.new_page(), base)
     yield made
     await context.close()
-    assert made.errors == []
+    assert made.errors == [], made.errors
 
 
 expect.set_options(timeout=PATIENCE_MS)

@@ -24,7 +24,17 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, flags=re.MULTILINE))
 ASSIGNMENT = re.compile(r"^[A-Z_]+=\S*$")
 STATEMENTS = {"SELECT", "ALTER", "DROP"}
-OTHERS = {"curl", "docker", "kubectl", "eval", "psql", "printf", "rabbitmq-diagnostics", "."}
+OTHERS = {
+    "curl",
+    "docker",
+    "export",
+    "kubectl",
+    "eval",
+    "psql",
+    "printf",
+    "rabbitmq-diagnostics",
+    ".",
+}
 TEXTS = sorted({each.text for each in SHOWN})
 
 
