@@ -31,7 +31,11 @@ BEGIN
     -- Rows of counted and rejected votes are added and never changed.
     -- Where the last vote of a voter counts, the function moves the one before.
     EXECUTE 'GRANT EXECUTE ON FUNCTION take_back_votes(text[]) TO scrutin_sink';
-    EXECUTE 'REVOKE UPDATE ON vote_audit, rejected_votes, proof_leaves, proof_nodes FROM scrutin_sink';
+    EXECUTE 'REVOKE UPDATE ON vote_audit, counted_votes, counted_law_votes, counted_contest_votes, rejected_votes,
+        proof_leaves, proof_nodes FROM scrutin_sink';
+    IF to_regclass('public.vote_audit_text') IS NOT NULL THEN
+        EXECUTE 'REVOKE INSERT, UPDATE ON vote_audit_text FROM scrutin_sink';
+    END IF;
     EXECUTE 'REVOKE INSERT, UPDATE ON proof_starts, proof_checkpoints, proof_cosignatures
         FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations, operator_actions FROM scrutin_sink';
@@ -72,6 +76,10 @@ BEGIN
     EXECUTE 'GRANT INSERT, UPDATE ON election_jobs, sealed_secrets TO scrutin_operator';
     -- Rebuilt topics have other offsets.
     EXECUTE 'GRANT UPDATE (validated_offset, updated_at) ON sink_offsets TO scrutin_operator';
+
+    -- People read counted votes in the view, which an election with hidden counts takes from them.
+    EXECUTE 'REVOKE SELECT ON counted_votes, counted_law_votes, counted_contest_votes
+        FROM scrutin_operator, scrutin_reader';
 
     -- Only workers read guardians' sealed secrets and backups. A command that stores a secret must
     -- find the one that it replaces.

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from streams.adapters.postgres.connection import connected
-from streams.adapters.postgres.migrations import Migration, is_current, migrate
+from streams.adapters.postgres.migrations import Migration, is_current, migrate, move_votes
 from streams.cli.show import JsonOption, answer, console, run
 from streams.cli.values import finite
 from streams.errors import ServiceUnavailable
@@ -34,7 +34,9 @@ def command(
 ) -> None:
     """Apply the migrations in `sql/` that the database lacks.
 
-    Safe to run twice and at the same time as workers, which do the same when they start.
+    Safe to run twice and at the same time as workers, which do the same when they start. Votes that
+    a version before 24 counted are then moved to the compact table, which workers leave to this
+    command; they go on counting, and a move that was interrupted continues.
 
     Examples:
 
@@ -45,11 +47,13 @@ def command(
         POSTGRES_DB=election_db scrutin migrate --json
     """
     settings = load_settings()
-    applied = run(_migrate(settings) if wait is None else _wait(settings, wait))
+    applied, moved = run(_migrate(settings)) if wait is None else (run(_wait(settings, wait)), 0)
 
     def show() -> None:
         for migration in applied:
             console().print(f"applied {migration.version:04d} {migration.name}")
+        if moved:
+            console().print(f"moved {moved:,} counted votes to the compact table")
         where = settings.postgres.where()
         console().print(
             f"{where['database']} on {where['host']}:{where['port']} is up to date"
@@ -59,9 +63,9 @@ def command(
     answer([{"version": m.version, "name": m.name} for m in applied], show, as_json=as_json)
 
 
-async def _migrate(settings: Settings) -> list[Migration]:
+async def _migrate(settings: Settings) -> tuple[list[Migration], int]:
     async with connected(settings.postgres) as connection:
-        return await migrate(connection)
+        return await migrate(connection), await move_votes(connection)
 
 
 async def _wait(settings: Settings, wait_s: float) -> list[Migration]:

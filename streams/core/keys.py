@@ -75,6 +75,12 @@ def stored_hash(vote_hash: str, contest: str, kind: int) -> str:
     return vote_hash if kind == Kind.LAW else voter_key(vote_hash, contest, kind).hex()
 
 
+def stored_key(text: str) -> tuple[bytes | None, str | None]:
+    """A hash in `counted_votes`: 32 bytes for 64 lower-case hexadecimal digits, else the text."""
+    key = _hex64(text) if len(text) == 64 else None
+    return (None, text) if key is None or key.hex() != text else (key, None)
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """Partition of a voter key (CRC-32 modulo the number of partitions)."""
     return zlib.crc32(key) % partitions

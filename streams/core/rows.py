@@ -12,7 +12,7 @@ import msgspec
 from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
 from streams.core.kept_body import kept_head
-from streams.core.keys import stored_hash
+from streams.core.keys import stored_hash, stored_key, voter_key
 from streams.core.polls import POLL_PREFIX
 from streams.core.ranking import first_choice
 from streams.core.rules import epoch_of
@@ -46,6 +46,26 @@ REJECTED_COLUMNS: Final = (
     "body_sha256",
     "weight",
 )
+
+VOTE_COLUMNS: Final = (
+    "law",
+    "vote_key",
+    "vote_text",
+    "voter_key",
+    "voter_text",
+    "citizen_id",
+    "contest",
+    "candidate_id",
+    "choice",
+    "timestamp",
+    "processed_timestamp",
+    "metadata",
+    "source_partition",
+    "source_offset",
+    "source_index",
+    "weight",
+)
+"""Of the table `counted_votes`, which the view `vote_audit` shows in the documented columns."""
 
 Row = tuple[object, ...]
 
@@ -119,18 +139,48 @@ def item_at(batch: VoteBatch, index: int) -> Vote | Malformed:
 
 
 def audit_rows(
+    verdicts: VerdictBatch, batch: VoteBatch, accepted: list[tuple[int, Vote]]
+) -> Iterator[Row]:
+    """Rows of `vote_audit`, in :data:`AUDIT_COLUMNS`."""
+    source = source_of(verdicts, batch)
+    for index, vote in accepted:
+        yield _vote_row(source, index, vote)
+
+
+def vote_rows(
     verdicts: VerdictBatch,
     batch: VoteBatch,
     accepted: list[tuple[int, Vote]],
-    weights: Mapping[tuple[int, int, int], int] | None = None,
+    weights: Mapping[tuple[int, int, int], int],
 ) -> Iterator[Row]:
-    """Rows of `vote_audit`, in :data:`AUDIT_COLUMNS`; with the weight if there are weights."""
+    """Rows of `counted_votes`, in :data:`VOTE_COLUMNS`; of weights, those that are not 1."""
     source = source_of(verdicts, batch)
+    partition, offset, ingested = source.partition, source.offset, source.ingested
     for index, vote in accepted:
-        row = _vote_row(source, index, vote)
-        if weights:
-            row = (*row, weights.get((source.partition, source.offset, index), 1))
-        yield row
+        key, text = stored_key(vote.hash)
+        law, candidate = vote.kind == Kind.LAW, None
+        voter, voter_text = None, None
+        if not law:
+            voter, voter_text, candidate = key, text, _candidate_id(vote.choice)
+            key, text = voter_key(vote.hash, vote.contest, vote.kind), None
+        yield (
+            law,
+            key,
+            text,
+            voter,
+            voter_text,
+            vote.citizen_id,
+            vote.contest,
+            candidate,
+            vote.choice,
+            moment(vote.timestamp_us),
+            ingested,
+            _stored_metadata(vote),
+            partition,
+            offset,
+            index,
+            weights.get((partition, offset, index)) if weights else None,
+        )
 
 
 def rejected_row(rejected: RejectedItem) -> Row:

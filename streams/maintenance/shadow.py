@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from streams.adapters.postgres.migrations import migrate
+from streams.adapters.postgres.statements import EMPTY_TEXT, HAS_TEXT
 
 SCHEMA: Final = "scrutin_rebuild"
 
@@ -157,13 +158,16 @@ async def replace(connection: Any) -> None:
     """Put the new rows into the tables in use and drop the schema, in one transaction."""
     async with connection.transaction():
         # In the lock order of a flush: the fence first.
-        tables = ["sink_offsets", *(t for t in DERIVED if t != "sink_offsets")]
+        await connection.execute("LOCK TABLE sink_offsets, vote_audit IN ACCESS EXCLUSIVE MODE")
+        tables = ["counted_votes" if table == "vote_audit" else table for table in DERIVED]
         for table in tables:
             await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         await connection.execute(f"TRUNCATE {', '.join(tables)}")
+        if await connection.fetchval(HAS_TEXT):
+            await connection.execute(EMPTY_TEXT)
         for table in tables:
             columns = await _written_columns(connection, table)
-            order = " ORDER BY id" if table in _NUMBERED else ""
+            order = " ORDER BY id" if table in {"counted_votes", "rejected_votes"} else ""
             rows = _select(columns, f"{SCHEMA}.{table}") + order
             await connection.execute(f"INSERT INTO {table} ({columns}) {rows}", timeout=_LONG_S)
         for table, key in MERGED.items():
@@ -184,11 +188,12 @@ def _excluded(columns: str) -> str:
 
 
 async def _written_columns(connection: Any, table: str) -> str:
-    """Columns that are not generated."""
+    """Columns that are neither generated nor numbers of rows."""
     rows = await connection.fetch(
         "SELECT quote_ident(column_name) AS name FROM information_schema.columns"
         " WHERE table_schema = $1 AND table_name = $2"
-        " AND is_generated = 'NEVER' AND is_identity = 'NO' ORDER BY ordinal_position",
+        " AND is_generated = 'NEVER' AND is_identity = 'NO'"
+        " AND coalesce(column_default, '') NOT LIKE 'nextval(%' ORDER BY ordinal_position",
         SCHEMA,
         table,
     )

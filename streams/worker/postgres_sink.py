@@ -29,13 +29,14 @@ from streams.core.records import VerdictEvent
 from streams.core.rows import (
     AUDIT_COLUMNS,
     REJECTED_COLUMNS,
+    VOTE_COLUMNS,
     RejectedItem,
-    Row,
     audit_rows,
     moment,
     rejected_row,
     source_of,
     unix_us,
+    vote_rows,
 )
 from streams.core.rules import epoch_of
 from streams.core.tree_growth import Growth, Tree, grow
@@ -259,18 +260,27 @@ class PostgresSink(Pooled):
             ) from error
 
     async def _copy(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
-        rows = _rows(work)
+        rows = [
+            row
+            for event, batch, accepted in work.accepted
+            for row in vote_rows(event.verdicts, batch, accepted, work.weights)
+        ]
         if rows:
             await connection.copy_records_to_table(
-                "vote_audit", records=rows, columns=_audit_columns(work)
+                "counted_votes", records=rows, columns=VOTE_COLUMNS
             )
         return {}
 
     async def _insert(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
         """The slow path: votes that the database already has become rejections."""
         await connection.execute(statements.CREATE_STAGING)
+        rows = []
+        for event, batch, accepted in work.accepted:
+            place = (event.verdicts.partition, event.verdicts.offset)
+            made = zip(accepted, audit_rows(event.verdicts, batch, accepted), strict=True)
+            rows += [(*row, work.weights.get((*place, index), 1)) for (index, _), row in made]
         await connection.copy_records_to_table(
-            "staged_votes", records=_rows(work), columns=_audit_columns(work)
+            "staged_votes", records=rows, columns=(*AUDIT_COLUMNS, "weight")
         )
         inserted = {tuple(row) for row in await connection.fetch(statements.INSERT_STAGED)}
         already_counted = {}
@@ -329,6 +339,8 @@ async def _end_frozen(connection: Any) -> None:
 
 async def _begin_epoch(connection: Any, epoch: int) -> None:
     await connection.execute(statements.EMPTY_RESULTS)
+    if await connection.fetchval(statements.HAS_TEXT):
+        await connection.execute(statements.EMPTY_TEXT)
     await connection.execute(statements.OPEN_EPOCH, epoch)
 
 
@@ -339,18 +351,6 @@ async def _make_fences(connection: Any, events: Sequence[VerdictEvent]) -> None:
     async with connection.transaction():
         await connection.execute(statements.LOCK_EPOCH)
         await connection.execute(statements.NEW_FENCE, partitions, [log_ids[p] for p in partitions])
-
-
-def _rows(work: FlushWork) -> list[Row]:
-    return [
-        row
-        for event, batch, accepted in work.accepted
-        for row in audit_rows(event.verdicts, batch, accepted, work.weights)
-    ]
-
-
-def _audit_columns(work: FlushWork) -> Sequence[str]:
-    return (*AUDIT_COLUMNS, "weight") if work.weights else AUDIT_COLUMNS
 
 
 async def _take_back(connection: Any, work: FlushWork) -> list[Any]:

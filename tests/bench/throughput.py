@@ -10,6 +10,7 @@ from typing import Any
 
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.rabbitmq.client import connected
+from streams.core.rows import VOTE_COLUMNS
 from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.load.election import LoadPlan, SyntheticElection
@@ -184,23 +185,20 @@ async def _votes_a_record(settings: Settings, votes: int) -> int:
 
 async def _copy(settings: Settings) -> float:
     """Seconds to COPY the counted rows into a table with the same indexes."""
-    columns = [
-        "vote_hash", "voter_hash", "citizen_id", "law_id", "contest", "candidate_id", "choice",
-        "timestamp", "processed_timestamp", "metadata", "source_partition", "source_offset",
-        "source_index",
-    ]  # fmt: skip
     connection = await database(settings)
     try:
         rows = io.BytesIO()
         await connection.copy_from_table(
-            "vote_audit", columns=columns, output=rows, format="binary"
+            "counted_law_votes", columns=VOTE_COLUMNS, output=rows, format="binary"
         )
         rows.seek(0)
         await connection.execute(
-            "CREATE TABLE bench_copy (LIKE vote_audit INCLUDING ALL EXCLUDING STATISTICS)"
+            "CREATE TABLE bench_copy (LIKE counted_law_votes INCLUDING ALL EXCLUDING STATISTICS)"
         )
         started = time.perf_counter()
-        await connection.copy_to_table("bench_copy", source=rows, columns=columns, format="binary")
+        await connection.copy_to_table(
+            "bench_copy", source=rows, columns=VOTE_COLUMNS, format="binary"
+        )
         return time.perf_counter() - started
     finally:
         await connection.close()

@@ -285,7 +285,7 @@ async def everything_rebuilt(world: World) -> None:
         assert (await typed(world, "scrutin rebuild validated"))["right"]
         connection = await world.addresses.postgres()
         await connection.execute(
-            "TRUNCATE vote_audit, rejected_votes, duplicate_attempts, vote_results,"
+            "TRUNCATE counted_votes, rejected_votes, duplicate_attempts, vote_results,"
             " contest_results, vote_windows, sink_offsets"
         )
         await connection.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
-from streams.adapters.postgres.migrations import is_current, migrate, migrations
+from streams.adapters.postgres.migrations import is_current, migrate, migrations, move_votes
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, SchemaNewer
 from streams.settings.model import Settings
@@ -71,7 +72,7 @@ async def test_the_vote_hash_is_unique(db: asyncpg.Connection) -> None:
         " VALUES ('h', 'h', 'L', 'oui', now(), now(), 0, 0, 0)"
     )
     await db.execute(insert)
-    with pytest.raises(asyncpg.ExclusionViolationError, match="vote_audit_vote_hash_key"):
+    with pytest.raises(asyncpg.ExclusionViolationError, match="vote_hash_key"):
         await db.execute(insert)
 
 
@@ -85,14 +86,6 @@ NARROW = [
     ("idx_vote_audit_timestamp", "btree", True),
     ("idx_vote_audit_voter_hash", "hash", True),
 ]
-WIDE = """
-DELETE FROM schema_migrations WHERE version = 17;
-ALTER TABLE vote_audit DROP CONSTRAINT vote_audit_vote_hash_key;
-ALTER TABLE vote_audit ADD CONSTRAINT vote_audit_vote_hash_key UNIQUE (vote_hash);
-DROP INDEX idx_vote_audit_voter_hash, idx_vote_audit_status;
-CREATE INDEX idx_vote_audit_voter_hash ON vote_audit (voter_hash);
-CREATE INDEX idx_vote_audit_status ON vote_audit (status);
-"""
 A_VOTE = """
 INSERT INTO vote_audit (vote_hash, voter_hash, contest, choice, timestamp, processed_timestamp,
     source_partition, source_offset, source_index)
@@ -102,10 +95,15 @@ SELECT $1 || n, $1 || n, 'L', 'oui', now(), now(), 0, n, 0 FROM generate_series(
 
 @pytest.mark.parametrize("interrupted", [False, True])
 async def test_narrower_indexes_are_built_while_votes_are_counted(
-    empty: Settings, db: asyncpg.Connection, *, interrupted: bool
+    empty: Settings,
+    db: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    interrupted: bool,
 ) -> None:
+    as_of(monkeypatch, 16)
     await migrate(db)
-    await db.execute(WIDE)
+    as_of(monkeypatch, 17)
     await db.execute(A_VOTE, "a", 20_000)
     if interrupted:
         await db.execute("CREATE INDEX vote_audit_by_voter ON vote_audit USING hash (voter_hash)")
@@ -134,6 +132,125 @@ async def test_narrower_indexes_are_built_while_votes_are_counted(
     finally:
         for connection in (writer, other, later):
             await connection.close()
+
+
+def as_of(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    """Let the migrations end with this one."""
+    known = [m for m in migrations() if m.version <= version]
+    monkeypatch.setattr("streams.adapters.postgres.migrations.migrations", lambda: known)
+
+
+COMPACT = ("law", "vote_key", "contest", "choice", "timestamp", "processed_timestamp")
+PLACE = ("source_partition", "source_offset", "source_index")
+DOCUMENTED_ROWS = "SELECT * FROM vote_audit ORDER BY id"
+SHAPES = """
+INSERT INTO vote_audit (vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
+    timestamp, processed_timestamp, metadata, source_partition, source_offset, source_index, weight)
+VALUES (repeat('ab', 32), repeat('ab', 32), 'c', 'L', 'L', NULL, 'oui', now(), now(), '{"a": 1}',
+        0, 0, 0, 1),
+    ('text', 'text', NULL, 'L', 'L', NULL, 'non', now(), now(), NULL, 0, 0, 1, 1),
+    (repeat('cd', 32), repeat('ab', 32), '', NULL, 'election:1', 7, '7>8', now(), now(), NULL,
+        0, 0, 2, 3),
+    (repeat('ef', 32), 'Text', NULL, NULL, 'poll:1', 7, '7', now(), now(), NULL, 0, 0, 3, 1),
+    (upper(repeat('ab', 32)), 'other', NULL, 'L', 'M', NULL, '', now(), now(), NULL, 0, 0, 4, 1)
+"""
+
+
+async def test_votes_of_an_earlier_version_are_moved_while_votes_are_counted(
+    empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row stays as readers see it, and no voter counts twice before, meanwhile and after."""
+    with monkeypatch.context() as earlier:
+        as_of(earlier, 23)
+        await migrate(db)
+    await db.execute(SHAPES)
+    await db.execute(A_VOTE, "a", 25_000)
+    before = await rows(db, DOCUMENTED_ROWS)
+    assert [m.version for m in await migrate(db)] == [m.version for m in migrations()[23:]]
+    assert await rows(db, DOCUMENTED_ROWS) == before
+    writer, other = [await database(empty) for _ in range(2)]
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    counted = [(True, bytes.fromhex("ab" * 32), "L", "oui", at, at, 0, 1, 0)]
+    try:
+        with pytest.raises(asyncpg.UniqueViolationError, match="counted already"):
+            await writer.copy_records_to_table(
+                "counted_votes", records=counted, columns=(*COMPACT, *PLACE)
+            )
+        # A flush that goes on while the first rows are moved, and a worker of the earlier version.
+        async with writer.transaction():
+            await writer.copy_records_to_table(
+                "vote_audit",
+                records=[(f"b{n}", f"b{n}", "L", "oui", at, at, 0, 2, n) for n in range(10)],
+                columns=("vote_hash", "voter_hash", *COMPACT[2:], *PLACE),
+            )
+            moving = asyncio.create_task(move_votes(db))
+            await until(lambda: has_moved(other), "votes are moved")
+            # The table is not dropped before the flush ends.
+            await until(lambda: waits(other), "the move waits for the flush")
+        async with asyncio.timeout(60):
+            assert await moving == len(before)
+        assert (await rows(db, DOCUMENTED_ROWS))[: len(before)] == before
+        assert await db.fetchval("SELECT to_regclass('vote_audit_text')") is None
+        assert await move_votes(db) == 0
+        with pytest.raises(asyncpg.ExclusionViolationError):
+            await writer.copy_records_to_table(
+                "counted_votes", records=counted, columns=(*COMPACT, *PLACE)
+            )
+        assert await db.fetchval("SELECT count(*) FROM vote_audit") == len(before) + 10
+    finally:
+        for connection in (writer, other):
+            await connection.close()
+
+
+async def has_moved(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("SELECT count(*) > 10 FROM counted_votes"))
+
+
+async def waits(connection: asyncpg.Connection) -> bool:
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query LIKE 'LOCK TABLE vote_audit%' AND wait_event_type = 'Lock')"
+        )
+    )
+
+
+async def test_who_owns_the_view_may_correct_a_vote(db: asyncpg.Connection) -> None:
+    """As the table could be changed: the row keeps its number."""
+    await migrate(db)
+    await db.execute(SHAPES)
+    before = await rows(db, "SELECT id, vote_hash FROM vote_audit ORDER BY id")
+    await db.execute("UPDATE vote_audit SET metadata = '{}', citizen_id = NULL WHERE weight = 3")
+    after = await rows(db, "SELECT id, vote_hash FROM vote_audit ORDER BY id")
+    assert after == before
+    assert await rows(db, "DELETE FROM vote_audit WHERE metadata = '{}' RETURNING choice") == [
+        ("7>8",)
+    ]
+    assert await db.fetchval("SELECT count(*) FROM vote_audit") == 4
+
+
+LOOKUPS = (
+    f"SELECT id FROM vote_audit WHERE vote_hash = '{'a' * 64}'",
+    f"SELECT id FROM vote_audit WHERE voter_hash = '{'a' * 64}'",
+    "SELECT id FROM vote_audit WHERE status <> 'accepted'",
+    "SELECT id FROM vote_audit WHERE vote_timestamp > localtimestamp + interval '1 day'",
+    "SELECT * FROM vote_audit ORDER BY id DESC LIMIT 10",
+)
+
+
+async def test_readers_find_votes_by_an_index(db: asyncpg.Connection) -> None:
+    await migrate(db)
+    await db.execute(
+        "INSERT INTO counted_votes (law, vote_key, voter_key, contest, choice, timestamp,"
+        " processed_timestamp, source_partition, source_offset, source_index)"
+        " SELECT k.law, sha256(n::text::bytea), sha256(n::text::bytea), 'L', 'oui',"
+        " now() + n * interval '1 ms', now(), 0, n, 0"
+        " FROM generate_series(1, 30000) AS n, (VALUES (true), (false)) AS k (law)"
+    )
+    await db.execute("VACUUM ANALYZE counted_votes")
+    for query in LOOKUPS:
+        plan = [line for (line,) in await rows(db, f"EXPLAIN {query}")]
+        assert not any("Seq Scan" in line for line in plan), plan
 
 
 async def builds(connection: asyncpg.Connection) -> bool:

@@ -168,7 +168,9 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             sink,
             "UPDATE vote_audit SET choice = 'non'",
             "DELETE FROM vote_audit",
-            "TRUNCATE vote_audit",
+            "DELETE FROM counted_votes",
+            "UPDATE counted_law_votes SET choice = 'non'",
+            "TRUNCATE counted_votes",
             "UPDATE rejected_votes SET reason = 'x'",
             "DELETE FROM rejected_votes",
             "UPDATE control_commands SET record = ''",
@@ -178,7 +180,7 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "UPDATE tally_elections SET context = ''",
             "UPDATE candidates SET first_name = 'x'",
             "DELETE FROM election_counts",
-            "DROP TABLE vote_audit",
+            "DROP VIEW vote_audit",
             "CREATE TABLE mine (x int)",
             "INSERT INTO schema_migrations (version, name) VALUES (9999, 'x')",
         )
@@ -304,7 +306,7 @@ async def restored_from_before(
     [worker] = chain.workers
     await worker.terminate()
     await db.execute("UPDATE sink_offsets SET epoch = 0, source_offset = -1, validated_offset = -1")
-    await db.execute("TRUNCATE vote_audit, rejected_votes, vote_results, contest_results")
+    await db.execute("TRUNCATE counted_votes, rejected_votes, vote_results, contest_results")
     worker.start()
     assert await worker.ended() == ExitCode.BAD_SETTINGS
     assert "Run `scrutin rebuild postgres --drop-unknown`" in worker.log.read_text()

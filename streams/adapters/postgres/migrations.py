@@ -14,6 +14,7 @@ from typing import Final
 
 import asyncpg
 
+from streams.adapters.postgres import statements
 from streams.errors import LogMismatch, SchemaNewer, ScrutinError, SettingsError
 
 _NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
@@ -32,6 +33,8 @@ SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT i
 _LOCK: Final = 0x5C277153
 """Key of the advisory lock; any constant that no other program uses."""
 _LOCK_POLL_S: Final = 0.1
+_LOCK_WAIT_S: Final = 2
+_MOVED_AT_ONCE: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,35 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
         return pending
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def move_votes(connection: asyncpg.Connection) -> int:
+    """Move the votes that an earlier version counted to the compact table; returns their number.
+
+    Votes are counted meanwhile. An interrupted move is continued by the next one.
+    """
+    moved = 0
+    while await connection.fetchval(statements.HAS_TEXT):
+        done = await connection.execute(statements.MOVE_TEXT, _MOVED_AT_ONCE)
+        rows = int(done.rpartition(" ")[2])
+        moved += rows
+        if rows == 0:
+            await _drop_text(connection)
+    return moved
+
+
+async def _drop_text(connection: asyncpg.Connection) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
+            # In the order of a flush, and then in that of a reader of the view.
+            await connection.execute(statements.LOCK_ALL_FENCES)
+            await connection.execute(statements.LOCK_TEXT)
+            if not await connection.fetchval(statements.HAS_VOTES_IN_TEXT):
+                await connection.execute(statements.DROP_TEXT)
+    except asyncpg.LockNotAvailableError:
+        # Somebody reads it for long; flushes must not wait as long.
+        await asyncio.sleep(_LOCK_WAIT_S)
 
 
 def _not_permitted(error: Exception) -> SettingsError:

@@ -59,8 +59,44 @@ MARK_REHEARSAL: Final = "UPDATE sink_offsets SET rehearsal = true WHERE partitio
 OPEN_EPOCH: Final = "UPDATE sink_offsets SET epoch = $1"
 
 EMPTY_RESULTS: Final = """
-TRUNCATE vote_results, contest_results, vote_windows, vote_audit, rejected_votes,
+TRUNCATE vote_results, contest_results, vote_windows, counted_votes, rejected_votes,
     duplicate_attempts, election_counts, election_rounds, election_round_votes
+"""
+
+HAS_TEXT: Final = "SELECT to_regclass('vote_audit_text') IS NOT NULL"
+"""Whether rows of an earlier version are still to be moved to `counted_votes`."""
+
+EMPTY_TEXT: Final = "TRUNCATE vote_audit_text"
+
+MOVE_TEXT: Final = """
+WITH moved AS (
+    DELETE FROM vote_audit_text
+    WHERE id IN (SELECT id FROM vote_audit_text ORDER BY id LIMIT $1)
+    RETURNING *, coalesce(law_id = contest AND voter_hash = vote_hash, false) AS law,
+        vote_hash ~ '^[0-9a-f]{64}$' AS vote_hex, voter_hash ~ '^[0-9a-f]{64}$' AS voter_hex
+)
+INSERT INTO counted_votes (id, "timestamp", processed_timestamp, created_at, source_offset,
+    source_index, source_partition, law, vote_key, vote_text, voter_key, voter_text, law_id,
+    contest, choice, candidate_id, citizen_id, metadata, weight)
+SELECT id, "timestamp", processed_timestamp, created_at, source_offset, source_index,
+    source_partition, law,
+    CASE WHEN vote_hex THEN decode(vote_hash, 'hex') END, CASE WHEN NOT vote_hex THEN vote_hash END,
+    CASE WHEN NOT law AND voter_hex THEN decode(voter_hash, 'hex') END,
+    CASE WHEN NOT law AND NOT voter_hex THEN voter_hash END,
+    CASE WHEN NOT law THEN law_id END, contest, choice, candidate_id, citizen_id, metadata,
+    nullif(weight, 1)
+FROM moved ORDER BY id
+"""
+
+LOCK_TEXT: Final = "LOCK TABLE vote_audit, counted_votes IN ACCESS EXCLUSIVE MODE"
+"""Of a view, the tables behind it are locked too."""
+
+HAS_VOTES_IN_TEXT: Final = "SELECT EXISTS (SELECT FROM vote_audit_text)"
+
+DROP_TEXT: Final = """
+SELECT define_vote_audit(false);
+DROP TRIGGER refuse_votes_in_text ON counted_votes;
+DROP TABLE vote_audit_text;
 """
 
 NEW_FENCE: Final = """
@@ -84,9 +120,13 @@ INSERT INTO vote_audit (vote_hash, voter_hash, citizen_id, law_id, contest, cand
     weight)
 SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
     "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index,
-    coalesce(weight, 1)
-FROM staged_votes ORDER BY source_partition, source_offset, source_index
-ON CONFLICT DO NOTHING
+    weight
+FROM (
+    SELECT DISTINCT ON (vote_hash) * FROM staged_votes
+    ORDER BY vote_hash, source_partition, source_offset, source_index
+) AS s
+WHERE NOT EXISTS (SELECT FROM vote_audit AS a WHERE a.vote_hash = s.vote_hash)
+ORDER BY source_partition, source_offset, source_index
 RETURNING source_partition, source_offset, source_index
 """
 
@@ -101,11 +141,12 @@ UPSERT_DUPLICATES: Final = """
 INSERT INTO duplicate_attempts AS d (vote_hash, voter_hash, citizen_id, law_id, contest, choice,
     attempt_timestamp, first_attempt, last_attempt, attempt_count, reason)
 SELECT n.vote_hash, n.voter_hash, n.citizen_id, CASE WHEN n.kind = 0 THEN n.contest END, n.contest,
-    n.choice, n.at, coalesce(a."timestamp", n.at), n.at, n.attempt + 1, n.reason
+    n.choice, n.at, coalesce((
+        SELECT a."timestamp" FROM vote_audit AS a WHERE a.vote_hash = n.vote_hash LIMIT 1
+    ), n.at), n.at, n.attempt + 1, n.reason
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[],
             $7::timestamptz[], $8::int[], $9::text[])
     AS n (vote_hash, voter_hash, citizen_id, contest, kind, choice, at, attempt, reason)
-LEFT JOIN vote_audit AS a ON a.vote_hash = n.vote_hash
 ORDER BY n.vote_hash
 ON CONFLICT (vote_hash) DO UPDATE SET
     citizen_id = excluded.citizen_id,

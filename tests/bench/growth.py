@@ -1,0 +1,161 @@
+"""What a vote costs when millions are counted: CPU, bytes, log and look-ups by size.
+
+The rows before are written by one statement after another inside PostgreSQL, in the shape that a
+worker gives the documented message. The worker's own voted table does not hold their voters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from statistics import median
+from typing import Any, Final
+
+from tests.bench import throughput
+from tests.bench.figure import Figure, Found, Row, Run
+from tests.bench.spread import full_queue, plan_of
+from tests.harness import Chain, database
+
+MILLION: Final = 1_000_000
+SIZES: Final = (0, MILLION)
+LONG_SIZES: Final = (0, MILLION, 10 * MILLION, 50 * MILLION)
+GOAL_RATIO: Final = 1.15
+GOAL_BYTES: Final = 250
+WARM_UP_VOTES: Final = 50_000
+_AT_ONCE: Final = 100_000
+_LOOKUPS: Final = 25
+_WITHIN_S: Final = 3600.0
+
+_FILL: Final = """
+INSERT INTO counted_votes (law, vote_key, contest, choice, citizen_id, timestamp,
+    processed_timestamp, source_partition, source_offset, source_index)
+SELECT true, sha256(int8send(n)), 'L2025-00' || n % 5, CASE n % 3 WHEN 0 THEN 'non' ELSE 'oui' END,
+    'citizen-' || n, at, at, n % 4, 1000000000 + n / 320, n % 320
+FROM generate_series($1::bigint, $2::bigint) AS n,
+    LATERAL (SELECT timestamptz '2026-01-01' + n * interval '100 microseconds') AS t (at)
+"""
+_SIZE: Final = """
+SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class AS c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+"""
+_PARTS: Final = """
+SELECT relname::text, pg_relation_size(oid) FROM pg_class
+WHERE relname LIKE 'counted\\_law\\_votes%' AND relkind IN ('r', 'i')
+    OR relname LIKE 'proof\\_leaves%' AND relkind = 'r'
+"""
+_LOG: Final = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"
+_HASH: Final = "SELECT encode(sha256(int8send($1)), 'hex')"
+_TIME: Final = "SELECT timestamp '2026-01-01' + $1::bigint * interval '100 microseconds'"
+LOOKUPS: Final = {
+    "vote_hash": ("SELECT * FROM vote_audit WHERE vote_hash = $1", _HASH),
+    "voter_hash": ("SELECT * FROM vote_audit WHERE voter_hash = $1", _HASH),
+    "time": (
+        "SELECT count(*) FROM vote_audit"
+        " WHERE vote_timestamp BETWEEN $1 AND $1 + interval '10 milliseconds'",
+        _TIME,
+    ),
+    "status": ("SELECT * FROM vote_audit WHERE status <> 'accepted' AND $1 > 0", "SELECT 1"),
+    "latest": ("SELECT * FROM vote_audit WHERE $1 > 0 ORDER BY id DESC LIMIT 100", "SELECT 1"),
+}
+
+
+async def measure(run: Run) -> Found:
+    """Count the same full queue into tables of several sizes."""
+    plan = plan_of(run.votes, mixture=False)
+    run.say(f"warming up with {WARM_UP_VOTES:,} votes")
+    await full_queue(run, plan_of(WARM_UP_VOTES))
+    sizes = []
+    for size in LONG_SIZES if run.long else SIZES:
+        async with Chain(run.stack, run.directory) as chain:
+            await chain.load_roll(plan)
+            await chain.publish(plan)
+            for program in chain.workers:
+                program.start()
+            await asyncio.gather(*(program.ready(within_s=120) for program in chain.workers))
+            connection = await database(chain.settings)
+            try:
+                run.say(f"writing {size:,} counted votes")
+                await fill(connection, size)
+                before = await _stored(connection)
+                run.say("counting a full queue")
+                seconds, cpu_us = await throughput.count(run.stack, chain, plan)
+                after = await _stored(connection)
+                sizes.append(
+                    {
+                        "size": size,
+                        "votes_per_s": round(plan.votes / seconds),
+                        "cpu_us_per_vote": cpu_us,
+                        "log_bytes_per_vote": round((after["log"] - before["log"]) / plan.votes),
+                        "bytes_per_vote": round(after["bytes"] / (size + plan.votes), 1),
+                        "bytes": dict(await connection.fetch(_PARTS)),
+                        "lookup_ms": await lookups(connection, size),
+                    }
+                )
+            finally:
+                await connection.close()
+    return {"votes": plan.votes, "sizes": sizes}
+
+
+async def fill(connection: Any, size: int) -> None:
+    """Write rows in the shape of counted votes, a transaction for each hundred thousand."""
+    for first in range(1, size + 1, _AT_ONCE):
+        last = min(first + _AT_ONCE - 1, size)
+        await connection.execute(_FILL, first, last, timeout=_WITHIN_S)
+    await connection.execute("VACUUM ANALYZE counted_votes", timeout=_WITHIN_S)
+    await connection.execute("CHECKPOINT", timeout=_WITHIN_S)
+
+
+async def lookups(connection: Any, size: int) -> dict[str, float]:
+    """Milliseconds of each kind of look-up, the median of some."""
+    found = {}
+    for name, (query, argument) in LOOKUPS.items():
+        took = []
+        for number in range(_LOOKUPS):
+            at = 1 + number * (size // _LOOKUPS)
+            value = await connection.fetchval(argument, *([at] if "$1" in argument else []))
+            started = time.perf_counter()
+            await connection.fetch(query, value, timeout=_WITHIN_S)
+            took.append(time.perf_counter() - started)
+        found[name] = round(median(took) * 1000, 2)
+    return found
+
+
+async def _stored(connection: Any) -> dict[str, int]:
+    return {
+        "log": int(await connection.fetchval(_LOG)),
+        "bytes": int(await connection.fetchval(_SIZE)),
+    }
+
+
+def rows(found: Found) -> list[Row]:
+    """Lines for people."""
+    first, lines = found["sizes"][0], []
+    for one in found["sizes"]:
+        name = f"{one['size']:,} votes counted before"
+        cpu, empty = (each["cpu_us_per_vote"] for each in (one, first))
+        ratios = (sum(cpu.values()) / sum(empty.values()), cpu["postgres"] / empty["postgres"])
+        lines.append(
+            Row(
+                f"{name}: CPU a vote, all and PostgreSQL",
+                f"{sum(cpu.values()):.1f} and {cpu['postgres']:.1f} µs,"
+                f" {ratios[0]:.2f} and {ratios[1]:.2f} times",
+                f"{GOAL_RATIO:.2f}",
+            )
+        )
+        lines.append(
+            Row(
+                f"{name}: bytes a vote, stored and in the log",
+                f"{one['bytes_per_vote']:.0f} and {one['log_bytes_per_vote']}",
+                f"{GOAL_BYTES}",
+            )
+        )
+        lines.append(
+            Row(
+                f"{name}: look-ups",
+                ", ".join(f"{kind} {ms:.2f} ms" for kind, ms in one["lookup_ms"].items()),
+            )
+        )
+    return lines
+
+
+FIGURE = Figure("growth", measure, rows, usual=False)
