@@ -121,7 +121,7 @@ BEGIN
 END
 $$;
 
--- While rows of the earlier table are being moved, no voter of theirs is counted a second time.
+-- While rows of the earlier table are being moved, no voter in them is counted a second time.
 CREATE OR REPLACE FUNCTION refuse_votes_in_text() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     found bigint;
