@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from streams.devstack.packages import which
 
@@ -42,10 +43,24 @@ class Window:
         self.errors: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on("console", self._said)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text}: {message.location.get('url', '')}")
 
     async def open(self, path: str) -> None:
         await self.page.goto(self.base + path)
+
+    async def leave(self, expected: str) -> None:
+        """Leave the page, and fail on an error that the pattern does not match.
+
+        The report of an answer may come after the text that the page makes of it, and none comes
+        after the page is left.
+        """
+        await self.page.goto("about:blank")
+        assert [error for error in self.errors if not re.search(expected, error)] == []
+        self.errors.clear()
 
     async def accessible(self) -> None:
         """Fail on anything that the rules of WCAG 2 A and AA find."""

@@ -85,6 +85,12 @@ INSTALLS: Final = {
         missing=frozenset({*APART, "console", "rebuild", "worker"}),
         absent=frozenset({"faust", "numpy", "pyarrow", "rocksdict"}),
     ),
+    "console": Install(
+        extras="console",
+        commands=("python -c 'import streams.console.__main__'",),
+        missing=frozenset({*APART, "rebuild", "worker"}),
+        absent=frozenset({"faust", "numpy", "pyarrow", "rocksdict"}),
+    ),
     "tally": Install(
         extras="worker,tally",
         commands=(

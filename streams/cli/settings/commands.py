@@ -54,6 +54,8 @@ def command(
         )
         return
     table = grid("Variable", "Value", "Meaning")
+    # A name that is folded cannot be copied.
+    table.columns[0].no_wrap = True
     for title, members in groupby(described(), key=lambda one: one.group):
         table.add_row(Text(title, style="bold cyan"), "", "")
         for one in members:

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter, QueryParameter
 
 from streams.core.leaves import secret_of
@@ -89,6 +90,7 @@ def proof_handlers(
         summary="The proof that a vote is in the log",
         description="Against the latest signed checkpoint; 202 while none holds the vote. Only with"
         " `opened=true` it says how the voter voted, and then it is the voter's alone.",
+        responses={202: ResponseSpec(ReceiptPending, description="No checkpoint holds it yet")},
     )
     async def receipt_of(
         receipt: Annotated[str, Parameter(max_length=MAX_RECEIPT_CHARACTERS)],
