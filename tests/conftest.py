@@ -36,6 +36,8 @@ def _share_of_ports(worker: str, workers: int) -> None:
 if "PYTEST_XDIST_WORKER" in os.environ:
     _share_of_ports(os.environ["PYTEST_XDIST_WORKER"], int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
+_LONGEST = "tests/integration/test_worker.py::"
+
 # What single test modules need beside the stack.
 _NEEDS = {
     "test_operator_session.py": packages.Need("curl", "curl", partial(packages.which, "curl")),
@@ -66,6 +68,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         _install(_NEEDS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest module: at the end, one process would be alone with it."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
