@@ -53,7 +53,7 @@ def create_app(
         openapi_config=OpenAPIConfig(
             title="Scrutin",
             version="1",
-            description="Votes, results and polls. Errors are `application/problem+json`.",
+            description="Votes, results and polls. Errors are application/problem+json.",
             path="/schema",
             render_plugins=[JsonRenderPlugin(), YamlRenderPlugin()],
         ),

@@ -21,7 +21,8 @@ class Chart {
 
   add(values) {
     this.values.forEach((line, n) => { line.push(values[n]); if (line.length > KEPT) line.shift(); });
-    this.plot.setData([times, ...this.values]);
+    // Of one reading, the axis of time would show years.
+    if (times.length > 1) this.plot.setData([times, ...this.values]);
   }
 }
 
