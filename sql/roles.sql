@@ -52,7 +52,7 @@ BEGIN
     EXECUTE 'GRANT DELETE ON poll_options TO scrutin_sink';
 
     EXECUTE 'REVOKE INSERT, UPDATE ON political_parties, regions, elections, candidates,
-        election_counts, election_rounds, election_round_votes FROM scrutin_sink';
+        election_maps, election_counts, election_rounds, election_round_votes FROM scrutin_sink';
 
     -- People who run elections: contests, rolls, descriptions of elections and their counts, and
     -- encrypted tallies. Their commands add no vote and change no total.
@@ -69,6 +69,7 @@ BEGIN
     EXECUTE 'GRANT INSERT ON proof_checkpoints, proof_cosignatures TO scrutin_operator';
     -- So are the actions of operators.
     EXECUTE 'GRANT INSERT ON operator_actions TO scrutin_operator';
+    EXECUTE 'GRANT INSERT, UPDATE, DELETE ON election_maps TO scrutin_operator';
     EXECUTE 'GRANT INSERT, DELETE ON candidates, election_counts, election_rounds,
         election_round_votes TO scrutin_operator';
     EXECUTE 'GRANT INSERT ON tally_elections, guardian_backups, encrypted_ballots, ballot_votes,

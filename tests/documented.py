@@ -93,6 +93,7 @@ _RECOUNT = "tests/integration/test_recount.py::test_each_kind_of_tampering_is_na
 _AUDIT = "tests/unit/cli/test_audit.py::"
 _ALLOT = "tests/unit/cli/test_allot.py::test_seats_of_lists"
 _TABULATE = "tests/unit/cli/test_tabulate.py::test_a_file_is_counted_without_a_service"
+_LARGE = "tests/acceptance/test_election_pages.py::test_pages_of_large_elections"
 _ELECTIONS = "tests/integration/test_elections.py::test_elections_of_both_methods"
 _PUBLISHED = "tests/published/test_published.py::test_minneapolis_two_workbooks"
 _ROLL = "tests/integration/test_roll.py::test_the_roll_in_the_log"
@@ -196,6 +197,9 @@ ELSEWHERE = {
     "scrutin election allot FILE": _ALLOT,
     "scrutin election allot votes.csv --by dhondt --seats 12 --threshold 5%": _ALLOT,
     "scrutin election list": _ELECTIONS,
+    "scrutin election map ID FILE": _LARGE,
+    "scrutin election map 1 regions.geojson --property code": _LARGE,
+    "scrutin election map 1 --remove": _LARGE,
     "scrutin election ballots 1 ward5.blt": _ELECTIONS,
     "scrutin election ballots 1 ward5.blt --dry-run": _ELECTIONS,
     "scrutin election ballots ID FILE": _ELECTIONS,

@@ -196,6 +196,8 @@ class ContestResult(msgspec.Struct, frozen=True):
     """Of the lots, once it is revealed."""
     checkpoint: SignedPlace | None = None
     """Null while nothing was signed."""
+    map: str | None = None
+    """Digest of the map of the regions; null where there is none."""
 
 
 class ContestSummary(msgspec.Struct, frozen=True):
@@ -237,6 +239,8 @@ class ContestFacts(msgspec.Struct, frozen=True):
     hidden: bool = False
     proof: Mapping[str, Any] | None = None
     not_counted: NotCounted = NotCounted()
+    map: str | None = None
+    """Digest of the map of its regions."""
 
 
 def phase_of(state: str | None, proof: Mapping[str, Any] | None) -> ContestPhase:
@@ -338,6 +342,7 @@ def result_of_election(
         uncountable=0 if facts.hidden else found.uncountable,
         seed_commitment=conduct.seed_commitment,
         seed=conduct.seed,
+        map=facts.map,
     )
 
 

@@ -29,6 +29,7 @@ from streams.elections.store import find, read_result
 READ_CONTEST: Final = """
 SELECT c.kind, c.title, c.state, c.choices, c.opens_at, c.closes_at, c.updated_at,
     EXISTS (SELECT 1 FROM hidden_contests AS h WHERE h.contest_id = c.contest_id) AS hidden,
+    (SELECT m.digest FROM election_maps AS m WHERE m.contest_id = c.contest_id) AS map,
     to_jsonb(f) - ARRAY['contest_id', 'command_id'] AS proof
 FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
 WHERE c.contest_id = $1
@@ -179,6 +180,7 @@ def _facts(contest: str, row: asyncpg.Record) -> ContestFacts:
         closes_at=row["closes_at"],
         updated_at=row["updated_at"],
         hidden=row["hidden"],
+        map=row["map"],
         proof=None if proof is None else msgspec.json.decode(proof),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import astuple, replace
 from datetime import datetime
@@ -80,6 +81,14 @@ WRITE_VOTES: Final = """
 INSERT INTO election_round_votes (election_id, region_id, round, candidate_id, votes, transferred)
 VALUES ($1, $2, $3, $4, $5, $6)
 """
+
+
+WRITE_MAP: Final = """
+INSERT INTO election_maps AS m (contest_id, digest, document) VALUES ($1, $2, $3)
+ON CONFLICT (contest_id) DO UPDATE SET (digest, document) = ($2, $3) WHERE m.digest <> $2
+"""
+READ_MAP: Final = "SELECT digest, document FROM election_maps WHERE contest_id = $1"
+REMOVE_MAP: Final = "DELETE FROM election_maps WHERE contest_id = $1"
 
 
 async def read_definitions(connection: asyncpg.Connection) -> Definitions:
@@ -191,6 +200,26 @@ async def read_report(
             return None
         result = await read_result(connection, definitions, election)
         return result, await connection.fetchval(UPDATED, election.contest)
+
+
+async def write_map(connection: asyncpg.Connection, contest: str, document: bytes | None) -> bool:
+    """Keep the map of an election's regions, within the caller's transaction.
+
+    Args:
+        connection: to a migrated database.
+        contest: of the election.
+        document: a :class:`~streams.elections.maps.geojson.RegionMap`; None: it gets none.
+
+    Returns:
+        Whether anything changed.
+    """
+    with migrated("table of maps", {"table": "election_maps"}):
+        if document is None:
+            done = await connection.execute(REMOVE_MAP, contest)
+        else:
+            digest = hashlib.sha256(document).hexdigest()
+            done = await connection.execute(WRITE_MAP, contest, digest, document)
+    return not done.endswith(" 0")
 
 
 async def count(connection: asyncpg.Connection, election_id: int) -> ElectionResult:

@@ -118,6 +118,11 @@ ANSWERS: Final[Mapping[str, Any]] = {
         "step_s": 60,
         "points": [{"starts": _TEXTS["date-time"], "votes": {"oui": 12, "non": 4}}],
     },
+    "GET /v2/contests/{contest}/map": {
+        "width": 2000,
+        "height": 1250,
+        "regions": {"10": "M0 0l0 1250 1000 0 0-1250z"},
+    },
     "GET /results/{contest}/timeline": {
         "contest": "L1",
         "step_s": 60,

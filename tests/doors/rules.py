@@ -288,6 +288,9 @@ COMMANDS: Final[dict[str, Rule]] = {
     "election tabulate by": _WORD,
     "election export name": _NAME,
     **dict.fromkeys(("issuer", "language"), _ARGUMENT),
+    "election map file": _file("streams.elections.maps.geojson.read_map"),
+    "election map election": _NAME,
+    "election map property_name": _ARGUMENT,
     "election compare name": _NAME,
     "election compare other": _file("streams.cli.election.compare"),
     "election allot file": _file("streams.cli.election.allot"),
@@ -379,7 +382,7 @@ TABLES: Final[dict[str, Rule]] = {
         Rule("table", "streams.proof.store"),
     ),
     **dict.fromkeys(
-        ("political_parties", "regions", "elections", "candidates"),
+        ("political_parties", "regions", "elections", "candidates", "election_maps"),
         Rule("table", "streams.elections.store.read_definitions"),
     ),
     **dict.fromkeys(

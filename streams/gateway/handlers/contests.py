@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,7 +16,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from streams.core.keys import is_contest_name
 from streams.elections.contest_result import ContestPhase, ContestResult, ContestSummary
+from streams.elections.maps.geojson import RegionMap
+from streams.elections.store import READ_MAP
 from streams.gateway.handlers.live import event_stream, send_all, serve
 from streams.gateway.handlers.results import ContestId
 from streams.gateway.problems import Problem
@@ -28,6 +32,7 @@ from streams.gateway.result_files import (
 )
 from streams.gateway.shared_results import MAX_LISTED, ResultMessage, SharedResult, SharedResults
 from streams.gateway.shared_text import SharedText
+from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store, Timeline
 
 BY_ITEM: Final = "items"
@@ -51,6 +56,12 @@ def contest_handlers(
         store: for readers.
     """
     result_files = ResultFiles()
+
+    async def map_of(contest: str) -> tuple[str, bytes] | None:
+        rows = await store.fetch(READ_MAP, contest)
+        return (rows[0][0], bytes(rows[0][1])) if rows else None
+
+    maps = SingleFlight(map_of)
 
     async def published(contest: str) -> SharedResult:
         found = await results.get(contest)
@@ -133,6 +144,35 @@ def contest_handlers(
         return await steps_of(request, contest, step_s, lang)
 
     @get(
+        "/v2/contests/{contest:str}/map",
+        tags=["contests"],
+        summary="The map of an election's regions",
+        description="Shapes of regions by id, as SVG has paths (fill rule `evenodd`), in a picture "
+        "of `width` by `height`. `map` of the result says whether there is one; it is its digest, "
+        "and the `ETag` here.",
+        responses={200: ResponseSpec(RegionMap, description="The map")},
+    )
+    async def region_map(
+        contest: ContestId, request: Request[Any, Any, Any]
+    ) -> Response[bytes | None]:
+        found = await maps.get(contest) if is_contest_name(contest) else None
+        if found is None:
+            raise Problem(404, "This contest has no map")
+        digest, body = found
+        headers = {
+            "ETag": f'W/"{digest}"',
+            "Cache-Control": _REVALIDATE,
+            "Vary": "Accept-Encoding",
+        }
+        if _has(request, headers["ETag"]):
+            return Response(None, status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+        else:
+            body = gzip.decompress(body)
+        return Response(body, headers=headers, media_type=MediaType.JSON)
+
+    @get(
         "/schema/contest-result.json",
         tags=["contests"],
         summary="The form of a result as JSON Schema",
@@ -179,7 +219,10 @@ def contest_handlers(
         watching = results.watch(contest, asked.get("tag", ""), by_item=by_item)
         await serve(socket, send_all(socket, _texts(watching)))
 
-    return [contest_result, timeline, timeline_file, contests, schema, events, socket]
+    return [
+        *(contest_result, timeline, timeline_file, region_map),
+        *(contests, schema, events, socket),
+    ]
 
 
 def _headers(tag: str, found: SharedResult) -> dict[str, str]:

@@ -9,6 +9,7 @@ import { coloursOf, nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
 import { percent, t, when } from "./words.js";
 
 const SUMMARY_MS = 20000;
+const RETRY_MS = 5000;
 const OVER = ["counting", "final", "not_enforced"];
 
 export function lawPage(main, id, leave) {
@@ -157,7 +158,8 @@ class Seats {
     this.regions = new RegionList(this.ranked);
     this.seed = h("p", { class: "soft small" });
     this.head = this.ranked ? h("p", { class: "small" }, t("rankedNote")) : null;
-    this.body = h("div", { class: "stack" }, this.national?.element, this.parties?.element, this.regions.element, this.seed);
+    this.mapPlace = h("div", { hidden: true });
+    this.body = h("div", { class: "stack" }, this.national?.element, this.parties?.element, this.mapPlace, this.regions.element, this.seed);
   }
 
   update(result) {
@@ -167,6 +169,21 @@ class Seats {
     this.parties?.update(result, seatsOf(places), colours);
     if (this.national) this.regions.updateVotes(result.by_region, places[0].choices, colours);
     else this.regions.updateSeats(places, result.phase, colours);
+    // First choices alone say nobody who is ahead.
+    const map = this.national && this.ranked ? "" : result.map || "";
+    if (map !== this.mapTag) this.drawMap(result.id, map);
     this.seed.textContent = result.seed_commitment ? t("seedOf", result.seed || t("notRevealed"), result.seed_commitment) : "";
+  }
+
+  // The map comes after the figures, and the page goes on without it.
+  async drawMap(contest, tag) {
+    this.mapTag = tag;
+    const drawn = tag ? await import("./map.js").then(({ loadMap }) => loadMap(contest, (id) => this.regions.show(id))).catch(() => null) : null;
+    if (this.mapTag !== tag) return;
+    if (tag && !drawn) setTimeout(() => { this.mapTag = null; }, RETRY_MS);
+    this.regions.map = drawn;
+    this.mapPlace.hidden = !drawn;
+    this.mapPlace.replaceChildren(drawn ? drawn.element : "");
+    this.regions.drawMap();
   }
 }

@@ -12,6 +12,8 @@ export const words = {
   home: "Home", election: "Election", takeAway: "Take away:", asTable: "As a table", until: "Up to",
   refusedDuplicate: (n) => `${fmt(n)} of voters who had voted`, refusedInvalid: (n) => `${fmt(n)} invalid`, refusedReplaced: (n) => `${fmt(n)} replaced by a later vote`,
   refused: (which) => `Not counted: ${which}.`, margin: (n) => `Ahead by ${t("votes", n)}.`, majority: (n, all) => `A majority is ${fmt(n)} of ${fmt(all)} seats.`,
+  map: "Map", mapHint: "Who is ahead in each region; the list below says the same. Arrow keys move between regions, Enter opens one in the list.",
+  mapLacks: (n) => `${fmt(n)} ${n === 1 ? "region is" : "regions are"} not on the map.`, inList: "Show in the list", nobodyAhead: "Nobody ahead", alone: "No party",
   noSeats: "No seat yet", findRegion: "Find a region", regionsFound: (n, all) => `${fmt(n)} of ${fmt(all)} regions`, showAll: (n) => `Show all ${fmt(n)}`,
   timeLeft: (left) => `${left} left`, days: (n) => (n === 1 ? "1 day" : `${fmt(n)} days`),
   saysLeads: (who, share) => `${who} leads with ${share}`, saysElected: (who, share) => `${who} is elected with ${share}`,

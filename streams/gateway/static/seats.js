@@ -9,11 +9,16 @@ export const nameOf = ({ name, party }) => `${name}${party ? ` (${party})` : ""}
 const OPEN_AT_MOST = 12;
 const HUES = ["#3366cc", "#cc6633", "#2e8b57", "#8a2be2", "#b8860b", "#c71585", "#008b8b", "#6b8e23"];
 
-// The colour of each party, as its definition has it or else one of our own.
-export function coloursOf({ parties }) {
+// The colour of each party, as its definition has it or else one of our own; regions tell candidates without a party apart too.
+export function coloursOf({ parties, choices, by_region: regions }) {
   const named = parties.filter((party) => party.code != null).sort((a, b) => (a.code < b.code ? -1 : 1));
-  return new Map(named.map(({ code, color }, n) => [code, color && CSS.supports("color", color) ? color : HUES[n % HUES.length]]));
+  const found = new Map(named.map(({ code, color }, n) => [code, color && CSS.supports("color", color) ? color : HUES[n % HUES.length]]));
+  const alone = regions.length ? choices.filter((one) => one.party == null).sort((a, b) => a.id - b.id) : [];
+  if (found.size + alone.length <= HUES.length) for (const one of alone) found.set(`#${one.id}`, HUES[found.size]);
+  return found;
 }
+
+const colourOf = (colours, one) => one && colours.get(one.party ?? `#${one.id}`);
 
 // One seat: who leads or is elected, and every round of a ranked count.
 export class SeatCard {
@@ -34,7 +39,7 @@ export class SeatCard {
     const last = seat.rounds.at(-1);
     this.names = Object.fromEntries(seat.choices.map((one) => [one.id, nameOf(one)]));
     this.name.textContent = seat.region || national;
-    for (const one of seat.choices) this.bars.name(one.id, nameOf(one), colours.get(one.party), one.photo_url);
+    for (const one of seat.choices) this.bars.name(one.id, nameOf(one), colourOf(colours, one), one.photo_url);
     const votes = this.ranked ? numbers(last ? last.votes : {}) : Object.fromEntries(seat.choices.map((one) => [one.id, one.votes]));
     const notes = Object.fromEntries(this.ranked ? seat.rounds.flatMap((r) => r.eliminations.map((name) => [name, t("outIn", r.round)])) : []);
     const lead = seat.choices.filter((one) => one.leading || one.elected).map((one) => one.id);
@@ -151,10 +156,15 @@ export class RegionList {
       if (same && this.shown.get(seat.region_id)?.seat === seat) continue;
       const entry = this.entry(seat.region_id, seat.region, seats.length, () => new SeatCard(this.ranked, true));
       const ahead = seat.choices.find((one) => one.leading || one.elected);
+      const tied = !ahead && seat.ballots > 0 && seat.choices.some((one) => one.tied);
       entry.seat = seat;
-      entry.told(t("votes", seat.ballots), ahead ? `${nameOf(ahead)} · ${t(ahead.elected ? "elected" : "lead")}` : "", colours.get(ahead?.party));
+      entry.told({
+        votes: t("votes", seat.ballots), text: ahead ? `${nameOf(ahead)} · ${t(ahead.elected ? "elected" : "lead")}` : tied ? t("tie") : "",
+        colour: colourOf(colours, ahead), key: ahead ? `of ${ahead.party ?? ""}` : tied ? "tied" : "", leader: ahead && (ahead.party ?? t("alone")),
+      });
       entry.update((card) => card.update(seat, phase, colours));
     }
+    this.drawMap();
   }
 
   // Of candidates who stand in the whole country: who voted for whom where.
@@ -163,10 +173,29 @@ export class RegionList {
     const names = new Map(choices.map((one) => [one.id, one]));
     for (const region of regions) {
       const entry = this.entry(region.region_id, region.region, regions.length, () => new RegionVotes(this.ranked));
-      const most = Object.entries(region.votes).sort((a, b) => b[1] - a[1])[0];
-      entry.told(t("votes", region.ballots), most && !this.ranked ? nameOf(names.get(most[0])) : "", most && colours.get(names.get(most[0]).party));
+      const [most, second] = Object.entries(region.votes).sort((a, b) => b[1] - a[1]);
+      const tied = second && second[1] === most[1];
+      const ahead = most && !tied && !this.ranked ? names.get(most[0]) : null;
+      entry.told({
+        votes: t("votes", region.ballots), text: ahead ? nameOf(ahead) : tied && !this.ranked ? t("tie") : "",
+        colour: colourOf(colours, ahead), key: ahead ? `of ${ahead.id}` : tied ? "tied" : "", leader: ahead && nameOf(ahead),
+      });
       entry.update((card) => card.update(region, choices, colours));
     }
+    this.drawMap();
+  }
+
+  drawMap() {
+    this.map?.update([...this.shown].map(([id, entry]) => [id, { name: entry.name, ...entry.said }]));
+  }
+
+  // Opens a region that was chosen on the map.
+  show(id) {
+    const entry = this.shown.get(Number(id));
+    if (this.search.value) { this.search.value = ""; this.filter(); }
+    entry.element.open = true;
+    entry.element.scrollIntoView({ block: "center" });
+    entry.element.querySelector("summary").focus({ preventScroll: true });
   }
 
   heads(number) {
@@ -212,9 +241,11 @@ class Region {
     this.element = h("details", { class: "card", open, ontoggle: () => this.draw() }, head, this.inside);
   }
 
-  told(total, ahead, colour) {
-    this.total.textContent = total;
-    this.ahead.replaceChildren(...(ahead ? [dot(colour), ahead] : []).filter(Boolean));
+  // What the head of a region and the map say.
+  told(said) {
+    this.said = said;
+    this.total.textContent = said.votes;
+    this.ahead.replaceChildren(...(said.text ? [dot(said.colour), said.text] : []).filter(Boolean));
   }
 
   update(show) {
@@ -240,7 +271,7 @@ class RegionVotes {
   }
 
   update(region, choices, colours) {
-    for (const one of choices) this.bars.name(one.id, nameOf(one), colours.get(one.party));
+    for (const one of choices) this.bars.name(one.id, nameOf(one), colourOf(colours, one));
     const votes = Object.fromEntries(choices.map((one) => [one.id, region.votes[one.id] || 0]));
     this.bars.update(votes, this.ranked ? { lead: [] } : { word: t("most") });
   }

@@ -1,0 +1,1 @@
+"""Maps of an election's regions."""
