@@ -11,13 +11,14 @@ import re
 import socket
 import struct
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
 from websockets.protocol import State
 
 from streams.gateway.shared_text import SharedDeflate, SharedText
@@ -49,6 +50,8 @@ FRAMES_PER_S: Final = 5.0
 MAX_MESSAGE_BYTES: Final = 4096
 """Longest message of a WebSocket peer; watchers have little to say."""
 
+OFFER: Final = "scrutin.offer"
+"""Extension of the scope of sockets: :meth:`BoundedWebSocket.offer`."""
 _EXTENSIONS: Final = (SharedDeflate(),)
 _SLICE_BYTES: Final = 4096
 _FRAMES_SLICE_BYTES: Final = 512  # The shortest frame has 6, and all in a slice are parsed.
@@ -447,6 +450,26 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._guarded.strike()
         super().handle_parser_exception()
 
+    def handle_connect(self, event: Request) -> None:
+        """Let the application offer texts."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            extensions = cast("dict[str, Any]", self.scope["extensions"])
+            extensions[OFFER] = self.offer
+
+    def offer(self, text: SharedText) -> bool:
+        """Send a text at once, if the socket is open and the peer has read what came before.
+
+        To wake a task for each of thousands of watchers costs more than what they are sent.
+        """
+        if self._write_blocked or self._ended():
+            return False
+        self.transport.write(text.frame(deflated=bool(self.conn.extensions)))
+        return True
+
+    def _ended(self) -> bool:
+        return self.disconnected or self.close_sent or self.conn.state is not State.OPEN
+
     async def send(self, message: Any) -> None:
         """Send a message of the application; the frame of a shared text is there already."""
         text = message.get("text")
@@ -454,7 +477,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             await super().send(message)
             return
         await self.writable.wait()
-        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+        if self._ended():
             raise ClientDisconnected
         self.transport.write(text.frame(deflated=bool(self.conn.extensions)))
 

@@ -22,6 +22,7 @@ from streams.gateway.handlers.contests import contest_handlers
 from streams.gateway.handlers.elections import election_handlers
 from streams.gateway.handlers.feeds import feed_handlers
 from streams.gateway.handlers.live import live_handlers
+from streams.gateway.handlers.maps import map_handlers
 from streams.gateway.handlers.operators import operator_handlers
 from streams.gateway.handlers.pages import Site, page_handlers, read_site
 from streams.gateway.handlers.poll_views import Cards, PollViews
@@ -206,6 +207,7 @@ def handlers_and_calls(
             *election_handlers(store=reads),
             *feed_handlers(store=reads, proxies=proxies),
             *contest_handlers(results=results, store=reads),
+            *map_handlers(store=reads),
             *live_handlers(subscriptions=subscriptions),
             *poll_handlers(polls=shown, cards=Cards(shown), views=views),
             *poll_editing_handlers(polls=polls, cards=cards, views=views, limits=limits, zone=zone),

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -171,6 +171,38 @@ class _Watched:
             await asyncio.sleep(more_s)
 
 
+@dataclass(slots=True)
+class _Watcher:
+    """How far one watcher is."""
+
+    watched: _Watched
+    tag: str
+    """Of its result. Only that is kept: who is too far behind gets the whole result."""
+    by_item: bool
+    offer: Callable[[SharedText], bool] | None
+    turn: int = -1
+
+    def message(self) -> ResultMessage:
+        """What it needs now."""
+        earlier = reversed(self.watched.earlier)
+        old = next((one for one in earlier if one.tag == self.tag), None)
+        return self.watched.latest.message(old, by_item=self.by_item)
+
+    def has(self, message: ResultMessage) -> None:
+        """Note what it was sent."""
+        self.turn, self.tag = self.watched.turn, message.tag
+
+    def served(self) -> bool:
+        """Whether it was sent what it needs, without a wait."""
+        if self.offer is None or self.watched.error is not None:
+            return False
+        message = self.message()
+        if not self.offer(message.text):
+            return False
+        self.has(message)
+        return True
+
+
 def place_of(contest: str, checkpoint: Checkpoint, witnesses: int) -> SignedPlace:
     """What a checkpoint says of a contest."""
     statement = checkpoint.statement
@@ -247,7 +279,12 @@ class SharedResults:
         return await self._lists.get(kind)
 
     async def watch(
-        self, contest: str, tag: str = "", *, by_item: bool = False
+        self,
+        contest: str,
+        tag: str = "",
+        *,
+        by_item: bool = False,
+        offer: Callable[[SharedText], bool] | None = None,
     ) -> AsyncGenerator[ResultMessage, None]:
         """Messages for one watcher: the whole `result`, then each `patch`, and `heartbeat`s.
 
@@ -256,6 +293,8 @@ class SharedResults:
             tag: of the result that the watcher has. If it is a late one the first message is a
                 patch of it.
             by_item: see :func:`~streams.elections.contest_result.change_between`.
+            offer: takes the next message without a wait, or returns False; only what it does not
+                take is yielded after the first.
 
         Raises:
             NoSuchContest: there is no such contest.
@@ -265,16 +304,14 @@ class SharedResults:
         if (first := await self.get(contest)) is None:
             raise NoSuchContest
         with self._subscriptions.counted(), self._joined(contest, first) as watched:
-            turn = -1
+            me = _Watcher(watched, tag, by_item, offer)
             while watched.error is None:
-                if watched.turn == turn:
-                    await watched.bell.wait()
-                    continue
-                turn, new = watched.turn, watched.latest
-                # Only its tag is kept: who is too far behind gets the whole result.
-                old = next((one for one in reversed(watched.earlier) if one.tag == tag), None)
-                tag = new.tag
-                yield new.message(old, by_item=by_item)
+                if watched.turn == me.turn:
+                    await watched.bell.wait(me.served)
+                else:
+                    message = me.message()
+                    me.has(message)
+                    yield message
             # Every watcher adds its frames to the traceback, and would be kept by it.
             raise watched.error.with_traceback(None)
 

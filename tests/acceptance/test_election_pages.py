@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from importlib.resources import files
@@ -18,8 +19,10 @@ from streams.load.programs import child_environment, gateway
 from tests.acceptance.browser import Window, browser_of, window
 from tests.acceptance.test_results_pages import Figures, bar
 from tests.harness import database
+from tests.integration.bridge_harness import scrutin
 from tests.integration.gateway_harness import NO_LIMITS, SECRET
 from tests.integration.sink_harness import own_database
+from tests.unit.elections.maps.grid import Grid, collection, feature
 
 REGIONS = 600
 CANDIDATES = 500
@@ -93,7 +96,11 @@ async def test_pages_of_large_elections(stack: Stack, tmp_path: Path) -> None:
                     window(browser, base, dark=True, locale="fr-FR", phone=True) as bob,
                 ):
                     await home(ann, figures, tmp_path)
+                    await load_map(env, tmp_path)
                     await regions(ann, bob, figures, tmp_path)
+                    await map_of_regions(ann, bob, figures, tmp_path)
+                    await typed(env, "election", "map", "1", "--remove")
+                    await expect(ann.page.locator(".map")).to_have_count(0)
                     await crowd(bob, figures, tmp_path)
                     await tie(ann, figures, tmp_path)
                     await languages(ann, bob)
@@ -131,7 +138,8 @@ async def regions(ann: Window, bob: Window, figures: Figures, pictures: Path) ->
     await expect(page.locator("details.card")).to_have_count(REGIONS)
     await expect(page.get_by_text("La majorité est de 301 sièges sur 600")).to_be_visible()
     await page.wait_for_load_state("networkidle")
-    assert len([url for url in asked if "/v2/contests/" in url]) == 1
+    asked_of = [url.rpartition("/")[2] for url in asked if "/v2/contests/" in url]
+    assert sorted(asked_of) == ["election%3A1", "map"]
     assert len(sockets) == 1
     assert 10_000 < sum(sizes) < MOST_BYTES, sorted(zip(sizes, asked, strict=True))[-5:]
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -157,6 +165,73 @@ async def regions(ann: Window, bob: Window, figures: Figures, pictures: Path) ->
     await expect(page.get_by_role("searchbox")).to_be_hidden()
     await page.screenshot(path=pictures / "print.png")
     await page.emulate_media(media="screen")
+
+
+async def typed(env: dict[str, str], *words: str) -> Any:
+    """What a command prints."""
+    done = await asyncio.to_thread(scrutin, env, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def load_map(env: dict[str, str], folder: Path) -> None:
+    """As an office does it; two regions have no shape, and a lake is no region."""
+    lake = feature([[(-9, 43), (-8, 43), (-8, 44), (-9, 43)]], {"code": "Lake"})
+    features = [*list(Grid(30, 20).features())[:-2], lake]
+    file = folder / "regions.geojson"
+    file.write_text(json.dumps(collection(features)))
+    found = await typed(env, "election", "map", "1", str(file), "--property", "code")
+    assert found["without_shape"] == ["R599", "R600"]
+    assert (found["drawn"], found["without_region"]) == (REGIONS - 2, ["Lake"])
+
+
+async def map_of_regions(ann: Window, bob: Window, figures: Figures, pictures: Path) -> None:
+    """The map says what the list says, live, to eyes, keyboards and screen readers."""
+    page = bob.page
+    shapes = page.locator(".map [role=button]")
+    await expect(shapes).to_have_count(REGIONS - 2)
+    legend = page.locator(".legend")
+    for text in ("A: 1", "B: 2", "Personne en tête: 597"):
+        await expect(legend).to_contain_text(text)
+    await expect(page.get_by_text("2 régions ne sont pas sur la carte.")).to_be_visible()
+    third = page.locator(".map [aria-label^='Région 3,']")
+    await expect(third).to_have_attribute("class", "none")
+    await figures.vote("election:1", [("31", 3, 2)])
+    await expect(third).to_have_attribute("aria-label", "Région 3, Roy 3 (A) · en tête, 2 votes")
+    assert await third.evaluate("e => getComputedStyle(e).fill") == "rgb(170, 34, 51)"
+    await figures.vote("election:1", [("32", 3, 2)])
+    await expect(third).to_have_attribute("aria-label", "Région 3, Égalité, 4 votes")
+    await expect(third).to_have_attribute("fill", "url(#tied)")
+    row = page.locator("details.card").nth(2).locator("summary")
+    await expect(row).to_contain_text("Égalité")
+    # One stop of the tab key; then arrow keys, and the list.
+    assert await page.locator(".map [tabindex='0']").count() == 1
+    first = page.locator(".map [aria-label^='Région 1,']")
+    await first.focus()
+    focused = "document.activeElement.getAttribute('aria-label')"
+    for key, region in (("ArrowRight", 2), ("ArrowUp", 32), ("ArrowLeft", 31), ("ArrowDown", 1)):
+        await page.keyboard.press(key)
+        assert str(await page.evaluate(focused)).startswith(f"Région {region},"), key
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("details.card").nth(1)).to_have_attribute("open", "")
+    await expect(page.locator("details.card").nth(1).locator("summary")).to_be_focused()
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    await page.screenshot(path=pictures / "map-phone.png", full_page=True)
+    page = ann.page
+    await page.emulate_media(reduced_motion="reduce")
+    duration = "e => getComputedStyle(e).transitionDuration"
+    assert await page.locator(".map [role=button]").first.evaluate(duration) == "0s"
+    await page.locator(".map [aria-label^='Région 32,']").click()
+    await page.get_by_role("button", name="Show in the list").click()
+    await expect(page.locator("details.card").nth(31).locator("summary")).to_be_focused()
+    await ann.accessible()
+    await page.locator(".map").screenshot(path=pictures / "map.png")
+    await page.emulate_media(media="print")
+    await expect(page.locator(".map > svg")).to_be_visible()
+    await expect(page.get_by_role("button", name="Show in the list")).to_be_hidden()
+    await page.locator(".map").screenshot(path=pictures / "map-print.png")
+    await page.emulate_media(media="screen", reduced_motion="no-preference")
 
 
 async def crowd(bob: Window, figures: Figures, pictures: Path) -> None:

@@ -14,7 +14,7 @@ import typer
 from schemas.control import Contest
 from streams.adapters.postgres.connection import connected, translated
 from streams.cli.contest.changes import show_changed
-from streams.cli.election import allot, ballots, compare, export, map, tabulate
+from streams.cli.election import allot, ballots, compare, export, region_map, tabulate
 from streams.cli.election.facts import (
     enter_lot,
     enter_number,
@@ -59,7 +59,7 @@ app.command("tabulate")(tabulate.command)
 app.command("allot")(allot.command)
 app.command("export")(export.command)
 app.command("compare")(compare.command)
-app.command("map")(map.command)
+app.command("map")(region_map.command)
 
 
 @app.command("import")

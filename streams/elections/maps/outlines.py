@@ -30,8 +30,7 @@ class Outlines:
         distinct = {name: [_distinct(ring) for ring in each] for name, each in rings.items()}
         self._bounds = {name: _rectangle(each) for name, each in distinct.items()}
         every = {
-            name: [ring for ring in each if len(ring) >= _FEWEST]
-            for name, each in distinct.items()
+            name: [ring for ring in each if len(ring) >= _FEWEST] for name, each in distinct.items()
         }
         ends = _junctions(ring for each in every.values() for ring in each)
         self._arcs: dict[Ring, list[float]] = {}

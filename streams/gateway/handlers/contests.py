@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,10 +15,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response import Stream
 
-from streams.core.keys import is_contest_name
 from streams.elections.contest_result import ContestPhase, ContestResult, ContestSummary
-from streams.elections.maps.geojson import RegionMap
-from streams.elections.store import READ_MAP
+from streams.gateway.connections import OFFER
 from streams.gateway.handlers.live import event_stream, send_all, serve
 from streams.gateway.handlers.results import ContestId
 from streams.gateway.problems import Problem
@@ -32,7 +29,6 @@ from streams.gateway.result_files import (
 )
 from streams.gateway.shared_results import MAX_LISTED, ResultMessage, SharedResult, SharedResults
 from streams.gateway.shared_text import SharedText
-from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store, Timeline
 
 BY_ITEM: Final = "items"
@@ -42,7 +38,7 @@ Language = Literal["en", "fr"]
 StepWidth = Annotated[int | None, Parameter(ge=1, le=31_536_000)]
 _SMALL: Final = 1024
 """Bytes of a body that is not worth compressing."""
-_REVALIDATE: Final = "public, max-age=0, must-revalidate"
+REVALIDATE: Final = "public, max-age=0, must-revalidate"
 _FINAL: Final = "public, max-age=60"
 
 
@@ -56,12 +52,6 @@ def contest_handlers(
         store: for readers.
     """
     result_files = ResultFiles()
-
-    async def map_of(contest: str) -> tuple[str, bytes] | None:
-        rows = await store.fetch(READ_MAP, contest)
-        return (rows[0][0], bytes(rows[0][1])) if rows else None
-
-    maps = SingleFlight(map_of)
 
     async def published(contest: str) -> SharedResult:
         found = await results.get(contest)
@@ -87,7 +77,7 @@ def contest_handlers(
         ending = "" if form is ResultForm.JSON else f".{form}.{lang}"
         tag = f'W/"{found.tag}{ending}"'
         headers = _headers(tag, found)
-        if _has(request, tag):
+        if has_tag(request, tag):
             return Response(None, status_code=304, headers=headers)
         if form is not ResultForm.JSON:
             file = await result_files.result(found.result, form, lang)
@@ -109,7 +99,7 @@ def contest_handlers(
         content = msgspec.json.encode(steps)
         digest = hashlib.sha256(content + found.tag.encode()).hexdigest()[:32]
         headers = _headers(f'W/"{digest}.{form}.{lang}"', found)
-        if _has(request, headers["ETag"]):
+        if has_tag(request, headers["ETag"]):
             return Response(None, status_code=304, headers=headers)
         if form is not ResultForm.JSON:
             file = await result_files.timeline(found.result, steps, form, lang)
@@ -142,35 +132,6 @@ def contest_handlers(
         lang: Language = "en",
     ) -> Response[bytes | None]:
         return await steps_of(request, contest, step_s, lang)
-
-    @get(
-        "/v2/contests/{contest:str}/map",
-        tags=["contests"],
-        summary="The map of an election's regions",
-        description="Shapes of regions by id, as SVG has paths (fill rule `evenodd`), in a picture "
-        "of `width` by `height`. `map` of the result says whether there is one; it is its digest, "
-        "and the `ETag` here.",
-        responses={200: ResponseSpec(RegionMap, description="The map")},
-    )
-    async def region_map(
-        contest: ContestId, request: Request[Any, Any, Any]
-    ) -> Response[bytes | None]:
-        found = await maps.get(contest) if is_contest_name(contest) else None
-        if found is None:
-            raise Problem(404, "This contest has no map")
-        digest, body = found
-        headers = {
-            "ETag": f'W/"{digest}"',
-            "Cache-Control": _REVALIDATE,
-            "Vary": "Accept-Encoding",
-        }
-        if _has(request, headers["ETag"]):
-            return Response(None, status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-        else:
-            body = gzip.decompress(body)
-        return Response(body, headers=headers, media_type=MediaType.JSON)
 
     @get(
         "/schema/contest-result.json",
@@ -216,25 +177,29 @@ def contest_handlers(
     async def socket(socket: WebSocket[Any, Any, Any], contest: str) -> None:
         asked = socket.query_params
         by_item = asked.get("patch") == BY_ITEM
-        watching = results.watch(contest, asked.get("tag", ""), by_item=by_item)
+        extensions: Any = socket.scope.get("extensions") or {}
+        watching = results.watch(
+            contest,
+            asked.get("tag", ""),
+            by_item=by_item,
+            offer=extensions.get(OFFER),
+        )
         await serve(socket, send_all(socket, _texts(watching)))
 
-    return [
-        *(contest_result, timeline, timeline_file, region_map),
-        *(contests, schema, events, socket),
-    ]
+    return [contest_result, timeline, timeline_file, contests, schema, events, socket]
 
 
 def _headers(tag: str, found: SharedResult) -> dict[str, str]:
     final = found.result.phase == ContestPhase.FINAL
     return {
         "ETag": tag,
-        "Cache-Control": _FINAL if final else _REVALIDATE,
+        "Cache-Control": _FINAL if final else REVALIDATE,
         "Vary": "Accept, Accept-Encoding",
     }
 
 
-def _has(request: Request[Any, Any, Any], tag: str) -> bool:
+def has_tag(request: Request[Any, Any, Any], tag: str) -> bool:
+    """Whether the client has what the tag stands for."""
     return tag in (each.strip() for each in request.headers.get("if-none-match", "").split(","))
 
 

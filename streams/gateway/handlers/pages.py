@@ -42,9 +42,6 @@ _TYPES: Final = {
 }
 _LANGUAGE: Final = re.compile(r"language-([a-z]{2,3})\.js")
 _NAME: Final = re.compile(rb'^export const name = "([^"]+)";$', re.MULTILINE)
-LANGUAGES: Final = "languages.json"
-"""Which languages the pages have, as the files of their texts say."""
-
 _ALONE: Final = frozenset({"receipt.html"})
 
 PAGES: Final = [
@@ -64,7 +61,6 @@ PAGES: Final = [
 """Paths of the single page; its script reads the path."""
 
 _NO_TITLE: Final = b"<title>Scrutin</title>"
-_NO_PHOTOS: Final = b'<meta name="photos" content="">'
 _ENGLISH: Final = b'<html lang="en">'
 _LONGEST_LOOK_S: Final = 1.0
 """A page does not wait longer for its title: its script shows the result."""
@@ -82,17 +78,16 @@ class File:
 
 
 def read_files(folder: Traversable, further: Path | None = None) -> dict[str, File]:
-    """The files of the pages by name, and the list of languages.
+    """The files of pages by name.
 
     Args:
-        folder: with `index.html`, scripts, and a `language-CODE.js` for each language.
+        folder: with scripts, and a `language-CODE.js` for each language.
         further: a folder with more languages.
 
     Raises:
         SettingsError: that folder cannot be read.
     """
     found = {}
-    languages = []
     for entry in sorted([*folder.iterdir(), *_further(further)], key=lambda one: one.name):
         ending = entry.name.rpartition(".")[2]
         if ending in _TYPES:
@@ -100,9 +95,6 @@ def read_files(folder: Traversable, further: Path | None = None) -> dict[str, Fi
             found[entry.name] = _file(content, _TYPES[ending])
             if entry.name in _ALONE:
                 found[entry.name].headers.update(_own_policy(content))
-            if (code := _LANGUAGE.fullmatch(entry.name)) and (name := _NAME.search(content)):
-                languages.append({"code": code[1], "name": name[1].decode()})
-    found[LANGUAGES] = _file(msgspec.json.encode(languages), "application/json")
     return found
 
 
@@ -159,15 +151,22 @@ def read_site(languages_dir: str = "", photo_origins: Sequence[str] = ()) -> Sit
     """
     further = Path(languages_dir) if languages_dir else None
     found = read_files(files("streams.gateway").joinpath("static"), further)
+    coded = {code[1]: name for name in found if (code := _LANGUAGE.fullmatch(name))}
+    named = [
+        {"code": code, "name": own[1].decode()}
+        for code, name in coded.items()
+        if (own := _NAME.search(found[name].content))
+    ]
     index = found["index.html"]
-    origins = escape(" ".join(photo_origins)).encode()
-    content = index.content.replace(_NO_PHOTOS, _NO_PHOTOS.replace(b'""', b'"%s"' % origins))
+    content = index.content
+    for name, value in (
+        (b"photos", " ".join(photo_origins)),
+        (b"languages", msgspec.json.encode(named).decode()),
+    ):
+        empty = b'<meta name="%s" content="">' % name
+        content = content.replace(empty, empty.replace(b'""', b'"%s"' % escape(value).encode()))
     found["index.html"] = _file(content, index.media_type)
-    languages = {
-        code[1]: read_words(name, file.content)
-        for name, file in found.items()
-        if (code := _LANGUAGE.fullmatch(name))
-    }
+    languages = {code: read_words(name, found[name].content) for code, name in coded.items()}
     return Site(found, ServerWords(languages))
 
 
@@ -205,7 +204,8 @@ def page_handlers(
         language = site.words.language_of(request.headers.get("accept-language", ""))
         said = partial(site.words.said, language=language)
         about = about_of(found.result, proxies.base_of(request), said)
-        content = plain.content.replace(_NO_TITLE, about).replace(_ENGLISH, _lang(language))
+        head = about + _sooner(found.result.id, language)
+        content = plain.content.replace(_NO_TITLE, head).replace(_ENGLISH, _lang(language))
         answer = send_file(request, _file(content, plain.media_type))
         answer.headers["Vary"] = "Accept-Encoding, Accept-Language"
         return answer
@@ -256,6 +256,14 @@ def about_of(result: ContestResult, base: str, said: Callable[[str], str] = str)
     if pictures_installed():
         lines.append('<meta name="twitter:card" content="summary_large_image">')
     return "\n".join(lines).encode()
+
+
+def _sooner(contest: str, language: str) -> bytes:
+    """What the page will need, so that it is asked for before its script has run."""
+    return (
+        f'\n<link rel="modulepreload" href="/static/language-{language}.js">\n'
+        f'<link rel="preload" as="fetch" crossorigin href="/v2/contests/{quote(contest, safe="")}">'
+    ).encode()
 
 
 def _lang(language: str) -> bytes:

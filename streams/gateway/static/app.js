@@ -2,33 +2,28 @@
 
 import { h, say } from "./dom.js";
 import { keep, kept, languageAfter, setLanguage, startLanguage, t } from "./words.js";
-import { createPage, listPage } from "./polls.js";
-import { pollPage } from "./poll.js";
-import { electionPage, embedPage, lawPage } from "./contest.js";
-import { electionsPage, homePage, lawsPage } from "./lists.js";
-import { operatorsPage } from "./operators.js";
-import { ballotPage } from "./ballot.js";
-import { receiptPage } from "./receipt.js";
-import { talliesPage, tallyPage } from "./tally.js";
 
 const main = document.getElementById("main");
 let leaving = [];
 
+// A page is loaded when it is opened: most readers open one.
+const page = (file, name) => async (...given) => (await import(`./${file}.js`))[name](...given);
+
 const PAGES = [
-  [/^\/$/, "home", (root, id, leave) => homePage(root, id, leave, go)],
-  [/^\/p$/, "polls", (root) => listPage(root, go)],
-  [/^\/new$/, "polls", (root) => createPage(root, go)],
-  [/^\/p\/(\d+)$/, "polls", pollPage],
-  [/^\/laws$/, "laws", lawsPage],
-  [/^\/law\/(.+)$/, "laws", lawPage],
-  [/^\/elections$/, "elections", electionsPage],
-  [/^\/election\/(.+)$/, "elections", electionPage],
-  [/^\/tallies$/, "tallies", talliesPage],
-  [/^\/tally\/([^/]+)\/ballot$/, "tallies", ballotPage],
-  [/^\/tally\/(.+)$/, "tallies", tallyPage],
-  [/^\/embed\/(.+)$/, "embed", embedPage],
-  [/^\/r\/(.+)$/, "receipt", receiptPage],
-  [/^\/operators$/, "operators", operatorsPage],
+  [/^\/$/, "home", page("lists", "homePage")],
+  [/^\/p$/, "polls", page("polls", "listPage")],
+  [/^\/new$/, "polls", page("polls", "createPage")],
+  [/^\/p\/(\d+)$/, "polls", page("poll", "pollPage")],
+  [/^\/laws$/, "laws", page("lists", "lawsPage")],
+  [/^\/law\/(.+)$/, "laws", page("contest", "lawPage")],
+  [/^\/elections$/, "elections", page("lists", "electionsPage")],
+  [/^\/election\/(.+)$/, "elections", page("contest", "electionPage")],
+  [/^\/tallies$/, "tallies", page("tally", "talliesPage")],
+  [/^\/tally\/([^/]+)\/ballot$/, "tallies", page("ballot", "ballotPage")],
+  [/^\/tally\/(.+)$/, "tallies", page("tally", "tallyPage")],
+  [/^\/embed\/(.+)$/, "embed", page("contest", "embedPage")],
+  [/^\/r\/(.+)$/, "receipt", page("receipt", "receiptPage")],
+  [/^\/operators$/, "operators", page("operators", "operatorsPage")],
 ];
 const RETRY_MS = 5000;
 const MISSING = { embed: "noElection", receipt: "noReceipt", polls: "archived", laws: "noLaw", elections: "noElection", tallies: "noTally" };
@@ -64,7 +59,7 @@ async function show(moved) {
   async function build() {
     if (!found) throw new Error(t("notFound"));
     const root = h("div");
-    await found.page(root, decodeURIComponent(found.match[1] || ""), leave);
+    await found.page(root, decodeURIComponent(found.match[1] || ""), leave, go);
     return root;
   }
   let root;

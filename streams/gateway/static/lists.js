@@ -20,7 +20,7 @@ export async function homePage(main, _, leave, go) {
   const on = await onNow().catch(() => []);
   const timer = setInterval(() => onNow().then((now) => { if (keyOf(now) !== keyOf(on)) go("/"); }, () => {}), LOOK_MS);
   leave(() => clearInterval(timer));
-  if (!on.length) return listPage(main, go);
+  if (!on.length) return listPage(main, _, leave, go);
   if (on.length === 1) return contestPage(main, on[0].id, leave, on[0].title);
   document.title = `${t("elections")} · Scrutin`;
   main.replaceChildren(h("h1", {}, t("elections")), h("ul", { class: "grid" }, on.map(card)), h("p", {}, h("a", { href: "/p" }, t("polls"))));

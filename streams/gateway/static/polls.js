@@ -8,7 +8,7 @@ import { keep, kept, t } from "./words.js";
 
 const FILTERS = ["all", "active", "upcoming", "closed"];
 
-export async function listPage(main, go) {
+export async function listPage(main, _, leave, go) {
   document.title = `${t("polls")} · Scrutin`;
   const given = new URLSearchParams(location.search);
   const status = FILTERS.includes(given.get("status")) ? given.get("status") : "all";
@@ -52,7 +52,7 @@ function card(poll) {
     bars.element);
 }
 
-export function createPage(main, go) {
+export function createPage(main, _, leave, go) {
   document.title = `${t("create")} · Scrutin`;
   const local = (ms) => new Date(ms - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 16);
   const options = h("div", { id: "field-options", role: "group", "aria-labelledby": "options-label", tabindex: "-1" });

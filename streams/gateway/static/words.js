@@ -1,5 +1,5 @@
 // The language of the pages, and numbers and dates in it. Each language is a file of its own,
-// `language-CODE.js`; the server tells which there are.
+// `language-CODE.js`; the head of the page tells which there are.
 
 const stored = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
 export const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* private mode */ } };
@@ -11,7 +11,7 @@ let words = {};
 
 // Reads the languages, and takes the one that was chosen here before, else the browser's.
 export async function startLanguage() {
-  languages = await (await fetch("/static/languages.json")).json();
+  languages = JSON.parse(document.querySelector("meta[name=languages]").content);
   const wanted = [stored("language"), ...navigator.languages.map((tag) => tag.split("-")[0]), "en"];
   await setLanguage(wanted.find((code) => languages.some((one) => one.code === code)), false);
 }

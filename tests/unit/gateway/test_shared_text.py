@@ -89,3 +89,20 @@ async def test_a_bell_wakes_all_and_lets_others_run_in_between() -> None:
     assert woken == list(range(1, 3 * WOKEN_AT_ONCE))
     assert turns > 2
     assert max(b - a for a, b in zip(sizes, [*sizes[1:], len(woken)], strict=True)) <= WOKEN_AT_ONCE
+
+
+async def test_a_bell_leaves_those_asleep_who_are_served() -> None:
+    bell, served = Bell(), [True, True, False]
+
+    async def wait() -> int:
+        await bell.wait(lambda: served.pop(0))
+        return len(served)
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    for left in (2, 1):
+        bell.ring()
+        await asyncio.sleep(0)
+        assert (waiting.done(), len(served)) == (False, left)
+    bell.ring()
+    assert await waiting == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streams.elections.maps import geojson
@@ -21,7 +21,7 @@ from streams.elections.maps.geojson import (
     RegionMap,
     read_map,
 )
-from tests.unit.elections.maps.grid import Grid, Position, collection, feature
+from tests.unit.elections.maps.grid import STEPS, Grid, Position, collection, feature
 
 SQUARE: list[Position] = [(0, 0), (2, 0), (2, 2), (0, 2), (0, 0)]
 EAST: list[Position] = [(2, 0), (4, 0), (4, 2), (2, 2), (2, 0)]
@@ -116,11 +116,16 @@ def test_six_hundred_regions_are_small_and_their_borders_meet() -> None:
                 if a != b:
                     edge = frozenset((a, b))
                     borders[edge] = borders.get(edge, 0) + 1
-    assert max(borders.values()) == 2
-    alone = sum(1 for count in borders.values() if count == 1)
-    # Only the coast has one side: a gap between two regions would have two edges of its own.
-    assert alone < len(borders) / 8
-    assert points(drawn(found).regions["1"]) == points(drawn(found).regions["1"])
+    # Only the coast has one side: a gap between two regions would have edges of its own.
+    alone = [edge for edge, count in borders.items() if count % 2]
+    assert len(borders) > 2000
+    assert len(alone) <= 2 * (30 + 20) * STEPS
+    inner = [
+        edge
+        for edge in alone
+        if all(SIDE / 20 < x < SIDE * 19 / 20 and SIDE / 20 < y < SIDE * 0.7 for x, y in edge)
+    ]
+    assert inner == []
 
 
 def test_a_region_smaller_than_the_grid_is_still_there() -> None:
@@ -136,7 +141,10 @@ def test_a_region_smaller_than_the_grid_is_still_there() -> None:
     ("document", "told"),
     [
         ({"type": "Feature"}, "Invalid value 'Feature'"),
-        (collection([{"type": "Feature", "properties": {}, "geometry": {"type": "Point"}}]), "Point"),
+        (
+            collection([{"type": "Feature", "properties": {}, "geometry": {"type": "Point"}}]),
+            "Point",
+        ),
         (collection([feature([SQUARE[:4]], {"code": "N"})]), "does not end where it begins"),
         (collection([feature([SQUARE[:3]], {"code": "N"})]), "length >= 4"),
         (collection([feature([[(0, 0), (1, 0), (1,), (0, 0)]], {"code": "N"})]), "length >= 2"),
@@ -183,14 +191,12 @@ _ring = st.lists(_coordinate, min_size=3, max_size=12).map(lambda ring: [*ring, 
 
 
 @given(st.lists(st.lists(_ring, min_size=1, max_size=3), min_size=1, max_size=4))
-def test_any_rings_give_a_map_inside_its_picture_or_a_refusal(polygons: Any) -> None:
+def test_any_rings_give_a_map_inside_its_picture(polygons: Any) -> None:
     features = [feature(rings, {"code": f"R{n}"}) for n, rings in enumerate(polygons)]
     regions = {f"R{n}": n for n in range(len(polygons))}
-    try:
-        made = drawn(read(collection(features), regions))
-    except MapRefused as refused:
-        assert "no area" in str(refused)
-        return
+    points_of = [at for rings in polygons for ring in rings for at in ring]
+    assume(all(len({round(at[axis], 6) for at in points_of}) > 1 for axis in (0, 1)))
+    made = drawn(read(collection(features), regions))
     assert len(made.regions) == len(polygons)
     for path in made.regions.values():
         for ring in points(path):

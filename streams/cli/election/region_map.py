@@ -86,7 +86,7 @@ async def _changed(
         found = None
         if content is not None:
             found = read_map(content, _regions(definitions, election), property_name)
-        where = {"contest": election.contest}
+        where: dict[str, object] = {"contest": election.contest}
         async with translated(where), connection.transaction():
             document = None if found is None else found.document
             if await write_map(connection, election.contest, document):
@@ -112,8 +112,12 @@ def _regions(definitions: Definitions, election: ElectionDefinition) -> dict[str
 def _tell(contest: str, found: ReadMap) -> None:
     regions = found.drawn + len(found.without_shape)
     say = console().print
-    say(plain(f"{contest}: {found.drawn} of {regions} regions on the map, "
-              f"{len(found.document):,} bytes."))
+    say(
+        plain(
+            f"{contest}: {found.drawn} of {regions} regions on the map, "
+            f"{len(found.document):,} bytes."
+        )
+    )
     for what, names in (
         ("Regions without a shape", found.without_shape),
         ("Shapes without a region", found.without_region),
