@@ -17,6 +17,7 @@ from litestar.openapi.spec import (
     Reference,
     RequestBody,
     Schema,
+    Tag,
 )
 
 from streams.gateway.examples import ANSWERS, example_of
@@ -30,6 +31,19 @@ PROBLEM: Final = {
     "status": 404,
     "detail": "No such contest",
 }
+TAGS: Final = {
+    "votes": "Votes, and what became of them",
+    "contests": "The result of any contest, in one form",
+    "results": "Totals",
+    "elections": "What is elected, and where",
+    "polls": "Polls and their votes",
+    "live": "Totals as they change",
+    "proof": "That a vote is in the signed log",
+    "tally": "Encrypted tallies",
+    "operators": "Figures for operators",
+    "health": "Whether the gateway works",
+}
+"""Groups of operations in their order, with what they are about."""
 _COMPONENT: Final = "#/components/schemas/{name}"
 
 _PROBLEM: Final = Schema(
@@ -92,10 +106,18 @@ def describe_problems(app: Litestar) -> None:
 
 
 def describe_by_examples(app: Litestar) -> None:
-    """Give every parameter, body and answer an example, in one order of paths."""
+    """Give every parameter, body and answer an example; paths come in the order of their groups."""
     schema = app.openapi_schema
+    schema.tags = [Tag(name, description) for name, description in TAGS.items()]
+    order = list(TAGS)
+
     # The framework collects paths of one handler in a set.
-    schema.paths = dict(sorted((schema.paths or {}).items()))
+    def place(one: tuple[str, PathItem]) -> tuple[int, str]:
+        path, item = one
+        first = next(each for each in (item.get, item.post, item.put, item.delete) if each)
+        return order.index(str((first.tags or ["health"])[0])), path
+
+    schema.paths = dict(sorted((schema.paths or {}).items(), key=place))
     plain = schema.to_schema()
     components = plain["components"]["schemas"]
     for path, item in (schema.paths or {}).items():

@@ -39,8 +39,8 @@ _SUMS: Final = ("contest_results", "vote_windows")
 
 _PLACES: Final = "source_partition, source_offset, source_index"
 
-_NUMBERED: Final = ("vote_audit", "rejected_votes")
-"""Tables whose rows are numbered in the order of the log and name their source offset."""
+_NUMBERED: Final = {"vote_audit": "counted_votes", "rejected_votes": "rejected_votes"}
+"""What has rows numbered in the order of the log, with their source offset -> the table of them."""
 
 _OF_ONE_LOG: Final = ("sink_offsets", "proof_nodes", "proof_starts")
 """Tables that follow from offsets; another log with the same votes has other rows."""
@@ -159,7 +159,7 @@ async def replace(connection: Any) -> None:
     async with connection.transaction():
         # In the lock order of a flush: the fence first.
         await connection.execute("LOCK TABLE sink_offsets, vote_audit IN ACCESS EXCLUSIVE MODE")
-        tables = ["counted_votes" if table == "vote_audit" else table for table in DERIVED]
+        tables = [_NUMBERED.get(table, table) for table in DERIVED]
         for table in tables:
             await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         await connection.execute(f"TRUNCATE {', '.join(tables)}")
@@ -167,7 +167,7 @@ async def replace(connection: Any) -> None:
             await connection.execute(EMPTY_TEXT)
         for table in tables:
             columns = await _written_columns(connection, table)
-            order = " ORDER BY id" if table in {"counted_votes", "rejected_votes"} else ""
+            order = " ORDER BY id" if table in _NUMBERED.values() else ""
             rows = _select(columns, f"{SCHEMA}.{table}") + order
             await connection.execute(f"INSERT INTO {table} ({columns}) {rows}", timeout=_LONG_S)
         for table, key in MERGED.items():

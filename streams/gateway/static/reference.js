@@ -72,16 +72,15 @@ async function start() {
   const answer = await fetch("/openapi.json");
   if (!answer.ok) throw new Error(String(answer.status));
   const description = await answer.json();
-  const groups = new Map();
+  const groups = new Map(description.tags.map(({ name }) => [name, []]));
+  const about = new Map(description.tags.map((tag) => [tag.name, tag.description]));
   let number = 0;
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const [method, found] of Object.entries(methods)) {
-      const name = found.tags?.[0] || "other";
-      if (!groups.has(name)) groups.set(name, []);
-      groups.get(name).push({ text: `${path} ${found.summary}`.toLowerCase(), element: operation(method, path, found, number += 1) });
+      groups.get(found.tags[0]).push({ text: `${path} ${found.summary}`.toLowerCase(), element: operation(method, path, found, number += 1) });
     }
   }
-  const sections = [...groups].map(([name, all]) => ({ all, element: h("section", { class: "stack" }, h("h2", {}, name), ...all.map((one) => one.element)) }));
+  const sections = [...groups].map(([name, all]) => ({ all, element: h("section", { class: "stack" }, h("h2", {}, name), h("p", { class: "soft" }, about.get(name)), ...all.map((one) => one.element)) }));
   const search = h("input", { type: "search", oninput: () => {
     for (const { all, element } of sections) {
       for (const one of all) one.element.hidden = !one.text.includes(search.value.toLowerCase());

@@ -79,5 +79,12 @@ def test_answers_that_may_be_anything_are_given_by_hand() -> None:
                 assert described["example"] not in ({}, [], [{}], "", None), f"{name}: {place}"
 
 
+def test_groups_come_in_the_declared_order_with_votes_and_results_first() -> None:
+    declared = [tag["name"] for tag in DESCRIPTION["tags"]]
+    groups = [operation["tags"][0] for operation in OPERATIONS.values()]
+    assert list(dict.fromkeys(groups)) == declared
+    assert declared[:3] == ["votes", "contests", "results"]
+
+
 def test_there_are_operations() -> None:
     assert len(OPERATIONS) > 60
