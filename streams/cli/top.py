@@ -18,6 +18,8 @@ from streams.cli.watch import IntervalOption, show_or_watch
 from streams.errors import ServiceUnavailable
 from streams.inspect.scrape import Process
 from streams.inspect.top import (
+    LATENCY_NAMES,
+    RATE_NAMES,
     Quantiles,
     Snapshot,
     View,
@@ -30,19 +32,6 @@ from streams.settings.build import deployment_config
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-_RATES = {
-    "taken": "taken in",
-    "decided": "decided",
-    "counted": "counted",
-    "reviews": "reviews",
-    "mirrored": "mirrored",
-    "over_http": "over HTTP",
-}
-_LATENCIES = {
-    "end_to_end": "intake to committed row",
-    "validation": "validation",
-    "flush": "database transaction",
-}
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -146,7 +135,7 @@ def render(view: View) -> RenderableType:
 def _rates(view: View) -> Table:
     table = facts()
     table.columns[1].justify = "right"
-    for name, title in _RATES.items():
+    for name, title in RATE_NAMES.items():
         rate = view.rates[name]
         table.add_row(title, Text("?", style="dim") if rate is None else f"{rate:,.0f}")
     for status, rate in view.verdicts.items():
@@ -168,7 +157,7 @@ def _waiting(view: View) -> Table:
 
 def _latencies(view: View) -> Table:
     table = grid("", "half", "99 %", right=("half", "99 %"))
-    for name, title in _LATENCIES.items():
+    for name, title in LATENCY_NAMES.items():
         found = view.latencies[name]
         table.add_row(title, *(_seconds(found)))
     return table

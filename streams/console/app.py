@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from litestar import Litestar, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
@@ -23,24 +24,31 @@ from streams.console.changes import ContestChanges
 from streams.console.keys import Operators
 from streams.console.open_id import PENDING_S, LoginRefused, OpenIdLogin
 from streams.console.sessions import Session, Sessions
-from streams.console.votes import rejected, rejected_csv
+from streams.console.votes import STATUSES, rejected, rejected_csv
+from streams.console.words import Reader, moment, read_languages
 from streams.control.trail import note_action, read_trail, waiting_requests
 from streams.core.contests import ContestRefused
 from streams.errors import ScrutinError
 from streams.gateway.client_address import AnyRequest, TrustedProxies
-from streams.gateway.handlers.pages import read_files, send_file
+from streams.gateway.handlers.pages import read_files, read_site, send_file
 from streams.gateway.local_windows import LocalWindow
 from streams.gateway.problems import Problem, problem_of
-from streams.inspect.contests import ContestRow, effect_of, fetch_contests
+from streams.inspect.contests import ContestRow, effects_of, fetch_contests
 from streams.inspect.top import Snapshot, View, compare, look
 from streams.settings.processes import ConsoleConfig
 
+log = structlog.get_logger(__name__)
+
 STATIC: Final = ("icon.svg", "style.css", "uplot.css", "uplot.js")
+LANGUAGE_COOKIE: Final = "scrutin-language"
+_YEAR_S: Final = 365 * 24 * 3600
 """Files of the voters' pages that the console uses too."""
 TRAIL_ROWS: Final = 500
 TOP_S: Final = 1.5
 """The services are asked at most this often, however many operators look."""
-_OPEN: Final = ("/login", "/static/", "/live", "/ready")
+_OPEN: Final = ("/login", "/language/", "/static/", "/live", "/ready")
+_BACK: Final = frozenset({"/", "/login", "/contests", "/rejected", "/trail"})
+"""Pages at which another language may be chosen and the same page comes again."""
 _PERIOD_S: Final = 15 * 60.0
 _FROM_ADDRESS: Final = 30
 """Logins from one address in that time."""
@@ -84,6 +92,9 @@ class Console:
         given = self.config.open_id
         self.provider = None if given is None else OpenIdLogin(given, callback)
         self.changes = ContestChanges(self.config)
+        site = read_site(self.config.http.languages_dir)
+        self.files = site.files
+        self.languages = read_languages(self.config.http.languages_dir, site.server_words)
         self._proxies = TrustedProxies(self.config.http.trusted_proxies)
         self._from_address = LocalWindow(_FROM_ADDRESS, _PERIOD_S)
         self._for_name = LocalWindow(_FOR_NAME, _PERIOD_S)
@@ -99,6 +110,14 @@ class Console:
     def session_of(self, request: AnyRequest) -> Session | None:
         """The session that a request belongs to."""
         return self.sessions.find(request.cookies.get(self.cookie))
+
+    def reader_of(self, request: AnyRequest) -> Reader:
+        """Who a request is from, and in which language the answer is."""
+        chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+        accepted = request.headers.get("accept-language", "")
+        return Reader(
+            self.languages, self.languages.chosen(chosen, accepted), self.session_of(request)
+        )
 
     def set_cookie(self, key: str, value: str, **more: Any) -> Cookie:
         """A cookie that no script reads."""
@@ -185,6 +204,9 @@ def create_app(console: Console) -> ASGIApp:
                 raise Problem(403, "This form is not from a page of your session")
         return None
 
+    def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+        return _on_error(console.reader_of(request), request.url.path, error)
+
     async def headers(message: Message, _scope: Scope) -> None:
         if message["type"] == "http.response.start":
             own = {name for name, _ in message["headers"]}
@@ -197,7 +219,7 @@ def create_app(console: Console) -> ASGIApp:
         [*_logins(console), *_pages(console), *_actions(console)],
         before_request=before,
         before_send=[headers],
-        exception_handlers={Exception: _on_error},
+        exception_handlers={Exception: on_error},
         request_max_body_size=console.config.http.max_body_bytes,
         openapi_config=None,
         logging_config=None,
@@ -211,19 +233,15 @@ async def _check_origin(request: AnyRequest) -> None:
         raise Problem(403, "This form is from another site")
 
 
-def _on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
-    problem = problem_of(error, request.url.path)
+def _on_error(reader: Reader, path: str, error: Exception) -> Response[bytes]:
+    problem = problem_of(error, path)
     if problem is None and isinstance(error, ScrutinError):
         problem = Problem(503, error.what)
     if problem is None:
+        log.error("a page failed", error=type(error).__name__, exc_info=error)
         problem = Problem(500, "The console failed")
-    return _html(
-        html.page(
-            "Not done", html.notice(problem.detail), html.tag("p", html.tag("a", "Back", href="/"))
-        ),
-        problem.status,
-        headers=problem.headers,
-    )
+    shown = html.problem_page(reader, problem.detail)
+    return _html(shown, problem.status, headers=problem.headers)
 
 
 def _html(
@@ -235,36 +253,48 @@ def _html(
 
 
 def _logins(console: Console) -> list[HTTPRouteHandler]:
-    def login(fault: str = "", status: int = 200) -> Response[bytes]:
+    def login(request: AnyRequest, fault: str = "", status: int = 200) -> Response[bytes]:
         by_key, by_provider = bool(console.operators.entries), console.provider is not None
-        shown = html.login_page(by_key=by_key, by_provider=by_provider, fault=fault)
+        reader = console.reader_of(request)
+        shown = html.login_page(reader, by_key=by_key, by_provider=by_provider, fault=fault)
         return _html(shown, status)
 
-    def welcome(token: str) -> Response[bytes]:
+    def welcome(request: AnyRequest, token: str) -> Response[bytes]:
         # A cookie for this site only is not sent when another site sends the browser on, so this
         # page does it.
         cookie = console.set_cookie(console.cookie, token)
-        link = html.tag("p", html.tag("a", "Go on", href="/"))
-        return _html(html.page("Welcome", link, moves_to="/"), cookies=[cookie])
+        return _html(html.welcome_page(console.reader_of(request)), cookies=[cookie])
 
     @get("/login")
-    async def login_form() -> Response[bytes]:
-        return login()
+    async def login_form(request: AnyRequest) -> Response[bytes]:
+        return login(request)
+
+    @get("/language/{code:str}")
+    async def choose_language(request: AnyRequest, code: FromPath[str]) -> Redirect:
+        if code not in console.languages.names:
+            raise Problem(404, "There is no such language")
+        before = urlsplit(request.headers.get("referer", ""))
+        # Back to the page, but to none of another site, and to no answer of a form.
+        back = f"{before.path}?{before.query}" if before.path in _BACK else "/"
+        cookie = console.set_cookie(LANGUAGE_COOKIE, code, samesite="lax", max_age=_YEAR_S)
+        return Redirect(back, cookies=[cookie])
 
     @post("/login", status_code=200)
     async def login_by_key(request: AnyRequest) -> Response[bytes]:
         form = await request.form()
         token = await console.by_key(request, str(form.get("name", "")), str(form.get("key", "")))
-        return login("The name or the key is wrong.", 403) if token is None else welcome(token)
+        if token is None:
+            return login(request, "The name or the key is wrong.", 403)
+        return welcome(request, token)
 
     @get("/login/provider")
-    async def to_provider() -> Response[Any]:
+    async def to_provider(request: AnyRequest) -> Response[Any]:
         if console.provider is None:
             raise Problem(404, "There is no provider of logins")
         try:
             address, browser = await console.provider.begin()
         except LoginRefused as error:
-            return login(str(error), 403)
+            return login(request, str(error), 403)
         # The provider's site sends the browser back, so this cookie must come with it.
         cookie = console.set_cookie("scrutin-login", browser, samesite="lax", max_age=PENDING_S)
         return Redirect(address, cookies=[cookie])
@@ -277,8 +307,8 @@ def _logins(console: Console) -> list[HTTPRouteHandler]:
         try:
             operator = await console.provider.finish(dict(request.query_params), browser)
         except LoginRefused as error:
-            return login(str(error), 403)
-        return welcome(await console.begin(operator))
+            return login(request, str(error), 403)
+        return welcome(request, await console.begin(operator))
 
     @post("/logout")
     async def logout(request: AnyRequest) -> Redirect:
@@ -289,13 +319,12 @@ def _logins(console: Console) -> list[HTTPRouteHandler]:
     async def live() -> str:
         return "ok"
 
-    return [login_form, login_by_key, to_provider, from_provider, logout, live]
+    return [login_form, choose_language, login_by_key, to_provider, from_provider, logout, live]
 
 
 def _pages(console: Console) -> list[HTTPRouteHandler]:
     postgres = console.config.deployment.postgres
-    common = read_files(files("streams.gateway").joinpath("static"))
-    static = {name: common[name] for name in STATIC}
+    static = {name: console.files[name] for name in STATIC}
     static |= read_files(files("streams.console").joinpath("static"))
 
     @get("/static/{name:str}")
@@ -306,7 +335,7 @@ def _pages(console: Console) -> list[HTTPRouteHandler]:
 
     @get("/")
     async def overview(request: AnyRequest) -> Response[bytes]:
-        return _html(html.overview_page(_session(console, request)))
+        return _html(html.overview_page(console.reader_of(request)))
 
     @get("/top.json")
     async def top() -> dict[str, Any]:
@@ -319,10 +348,12 @@ def _pages(console: Console) -> list[HTTPRouteHandler]:
         status: FromQuery[str] = "",
         before: FromQuery[int] = 0,
     ) -> Response[bytes]:
+        if status not in STATUSES:
+            status = ""
         async with connected(postgres) as connection:
             rows, older = await rejected(connection, contest, status, before)
-        shown = html.rejected_page(_session(console, request), rows, contest, status, older)
-        return _html(shown)
+        reader = console.reader_of(request)
+        return _html(html.rejected_page(reader, rows, contest, status, older))
 
     @get("/rejected.csv")
     async def rejected_file(
@@ -339,13 +370,13 @@ def _pages(console: Console) -> list[HTTPRouteHandler]:
 
     @get("/contests")
     async def contests(request: AnyRequest) -> Response[bytes]:
-        return await _contests(console, _session(console, request))
+        return await _contests(console, console.reader_of(request))
 
     @get("/trail")
     async def trail(request: AnyRequest) -> Response[bytes]:
         async with connected(postgres) as connection:
             actions = await read_trail(connection, TRAIL_ROWS)
-        return _html(html.trail_page(_session(console, request), actions))
+        return _html(html.trail_page(console.reader_of(request), actions))
 
     return [file, overview, top, rejected_votes, rejected_file, contests, trail]
 
@@ -357,33 +388,33 @@ def _actions(console: Console) -> list[HTTPRouteHandler]:
     ) -> Response[bytes]:
         row = await console.contest(contest)
         if verb not in html.VERBS.get(row.state, ()):
-            raise Problem(409, f"{contest} is {row.state.replace('_', ' ')}: it cannot {verb} now")
-        return _html(html.act_page(_session(console, request), contest, verb, _effect(row, verb)))
+            raise Problem(409, f"{contest} is {row.state.replace('_', ' ')} now")
+        return _html(html.act_page(console.reader_of(request), contest, verb, _effects(row, verb)))
 
     @post("/contests/{verb:str}")
     async def change(request: AnyRequest, verb: FromPath[str]) -> Response[bytes]:
-        session, form = _session(console, request), await request.form()
+        reader, form = console.reader_of(request), await request.form()
         contest = str(form.get("contest", ""))
-        if form.get("typed") != contest:
+        if form.get("typed") != contest and verb in html.ACTS:
             row = await console.contest(contest)
             fault = f"You did not type {contest}. Nothing was changed."
-            shown = html.act_page(session, contest, verb, _effect(row, verb), fault)
+            shown = html.act_page(reader, contest, verb, _effects(row, verb), fault)
             return _html(shown, 422)
-        return await _said(console, session, console.changes.ask(session.actor, verb, contest))
+        actor = _session(console, request).actor
+        return await _said(console, reader, console.changes.ask(actor, verb, contest))
 
     @post("/requests/confirm")
     async def confirm(request: AnyRequest) -> Response[bytes]:
-        session, form = _session(console, request), await request.form()
-        done = console.changes.confirm(
-            session.actor, _number(form.get("request")), str(form.get("typed", ""))
-        )
-        return await _said(console, session, done)
+        actor, form = _session(console, request).actor, await request.form()
+        number, typed = _number(form.get("request")), str(form.get("typed", ""))
+        done = console.changes.confirm(actor, number, typed)
+        return await _said(console, console.reader_of(request), done)
 
     @post("/requests/withdraw")
     async def withdraw(request: AnyRequest) -> Response[bytes]:
-        session, form = _session(console, request), await request.form()
-        done = console.changes.withdraw(session.actor, _number(form.get("request")))
-        return await _said(console, session, done)
+        actor, form = _session(console, request).actor, await request.form()
+        done = console.changes.withdraw(actor, _number(form.get("request")))
+        return await _said(console, console.reader_of(request), done)
 
     return [ask, change, confirm, withdraw]
 
@@ -401,22 +432,24 @@ def _session(console: Console, request: AnyRequest) -> Session:
     return found
 
 
-def _effect(row: ContestRow, verb: str) -> str:
-    closes = row.closes_at.isoformat(timespec="seconds") if row.closes_at else ""
-    return effect_of({**row.as_dict(), "closes": closes}, verb)
+def _effects(row: ContestRow, verb: str) -> list[str]:
+    closes = f"{moment(row.closes_at)} UTC" if row.closes_at else ""
+    return effects_of({**row.as_dict(), "closes": closes}, verb)
 
 
-async def _said(console: Console, session: Session, change: Awaitable[str]) -> Response[bytes]:
+async def _said(
+    console: Console, reader: Reader, change: Awaitable[tuple[str, str]]
+) -> Response[bytes]:
     try:
-        said = await change
+        contest, happened = await change
     except ContestRefused as error:
-        raise Problem(409, f"{error.what}. Nothing was changed") from error
-    return await _contests(console, session, said)
+        raise Problem(409, error.what) from error
+    return await _contests(console, reader, reader.say(happened, contest=contest))
 
 
-async def _contests(console: Console, session: Session, said: str = "") -> Response[bytes]:
+async def _contests(console: Console, reader: Reader, said: str = "") -> Response[bytes]:
     postgres = console.config.deployment.postgres
     async with connected(postgres) as connection:
         rows = await fetch_contests(connection, postgres.where())
         waiting = await waiting_requests(connection)
-    return _html(html.contests_page(session, rows, waiting, said))
+    return _html(html.contests_page(reader, rows, waiting, said))

@@ -27,16 +27,21 @@ _CHANGES: Final[dict[str, Callable[[dict[str, Contest], str, int], list[Contest]
     "close": lambda known, contest, _now_ms: close_now(known, contest),
     "archive": lambda known, contest, _now_ms: archive(known, contest),
 }
+DONE: Final = {
+    "open": "{contest}: its opening is in the log.",
+    "close": "{contest}: its closing is in the log.",
+    "archive": "{contest}: its archiving is in the log.",
+}
 
 
 @dataclass(frozen=True)
 class ContestChanges:
-    """Changes contests for operators."""
+    """Changes contests for operators; each call returns the contest and what happened to it."""
 
     config: ConsoleConfig
 
-    async def ask(self, actor: str, verb: str, contest: str) -> str:
-        """Change a contest, or ask a second operator to; returns what happened, as a sentence.
+    async def ask(self, actor: str, verb: str, contest: str) -> tuple[str, str]:
+        """Change a contest, or ask a second operator to.
 
         Raises:
             ContestRefused: the contest does not allow it.
@@ -44,12 +49,12 @@ class ContestChanges:
         _known(verb)
         if not self.config.four_eyes:
             await self._change(actor, verb, contest)
-            return f"{contest}: {verb} is in the log."
+            return contest, DONE[verb]
         async with connected(self.config.deployment.postgres) as connection:
             await note_action(connection, actor, ASK + verb, contest)
-        return f"{contest}: {verb} waits for a second operator."
+        return contest, "{contest}: this waits for a second operator."
 
-    async def confirm(self, actor: str, number: int, typed: str) -> str:
+    async def confirm(self, actor: str, number: int, typed: str) -> tuple[str, str]:
         """Confirm another operator's request.
 
         Raises:
@@ -65,9 +70,9 @@ class ContestChanges:
             raise Problem(422, f"Type {request.subject} to confirm; nothing was changed")
         verb = request.action.removeprefix(ASK)
         await self._change(actor, verb, request.subject, confirms=number)
-        return f"{request.subject}: {verb} is in the log."
+        return request.subject, DONE[verb]
 
-    async def withdraw(self, actor: str, number: int) -> str:
+    async def withdraw(self, actor: str, number: int) -> tuple[str, str]:
         """Withdraw a request.
 
         Raises:
@@ -76,7 +81,7 @@ class ContestChanges:
         async with connected(self.config.deployment.postgres) as connection:
             request = _waiting(await waiting_requests(connection), number)
             await note_action(connection, actor, WITHDRAW, request.subject, answers=number)
-        return f"{request.subject}: nothing was changed."
+        return request.subject, "{contest}: nothing was changed."
 
     async def _change(
         self, actor: str, verb: str, contest: str, *, confirms: int | None = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
 from streams.console.sessions import Session
+from streams.console.votes import STATUSES
+from streams.console.words import Reader, moment
+from streams.inspect.top import LATENCY_NAMES, RATE_NAMES
 
 
 class Safe(str):
@@ -41,24 +46,48 @@ def joined(parts: Iterable[Content]) -> Safe:
     return Safe("".join(p if isinstance(p, Safe) else escape(str(p)) for p in _shown(parts)))
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Content]]) -> Safe:
-    """A table in a card that scrolls."""
-    body = joined(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)
-    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in heads)))
-    return tag(
-        "div",
-        tag("table", head, tag("tbody", body)),
-        class_="card scroll",
-        tabindex="0",
-        role="region",
-        aria_label=heads[0],
+def table(
+    name: str, heads: Iterable[str], rows: Iterable[Sequence[Content]], *, titled: bool = False
+) -> Safe:
+    """A table in a card, in which it scrolls; `titled` shows its name too."""
+    names = list(heads)
+    body = joined(
+        tag(
+            "tr",
+            *(
+                tag("td", cell, role="cell", data_label=head)
+                for head, cell in zip(names, row, strict=True)
+            ),
+            role="row",
+        )
+        for row in rows
     )
+    columns = (tag("th", head, scope="col", role="columnheader") for head in names)
+    # Roles, because on a phone each row is a block.
+    content = tag(
+        "table",
+        tag("thead", tag("tr", *columns, role="row"), role="rowgroup"),
+        tag("tbody", body, role="rowgroup"),
+        role="table",
+    )
+    shown = tag("h2", name) if titled else None
+    return tag("section", shown, _scrolling(name, content), class_="card")
 
 
-def form(session: Session, action: str, *content: Content) -> Safe:
+def _scrolling(name: str, content: Safe) -> Safe:
+    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=name)
+
+
+def form(reader: Reader, action: str, *content: Content) -> Safe:
     """A form that proves which session's page it is from."""
-    proof = tag("input", type="hidden", name="csrf", value=session.csrf)
+    proof = tag("input", type="hidden", name="csrf", value=_session(reader).csrf)
     return tag("form", proof, *content, method="post", action=action, class_="row")
+
+
+def _session(reader: Reader) -> Session:
+    if reader.session is None:
+        raise ValueError("This page is behind the login")
+    return reader.session
 
 
 def field(label: str, name: str, kind: str = "text", **more: str | bool) -> Safe:
@@ -67,9 +96,14 @@ def field(label: str, name: str, kind: str = "text", **more: str | bool) -> Safe
     return tag("label", label, " ", shown, class_="field")
 
 
-def button(text: str) -> Safe:
+def button(text: str, kind: str = "") -> Safe:
     """Sends its form."""
-    return tag("button", text, type="submit")
+    return tag("button", text, type="submit", class_=kind)
+
+
+def when(at: datetime) -> Safe:
+    """A time that stays on one line."""
+    return tag("time", moment(at), datetime=at.isoformat(timespec="seconds"))
 
 
 _MENU = (
@@ -81,50 +115,63 @@ _MENU = (
 
 
 def page(
-    title: str,
-    *content: Content,
-    session: Session | None = None,
-    moves_to: str = "",
-    script: bool = False,
+    reader: Reader, title: str, *content: Content, moves_to: str = "", script: bool = False
 ) -> bytes:
     """A whole page.
 
     Args:
-        title: of the page.
+        reader: who sees it; the menu is shown after the login.
+        title: of the page, in the reader's language.
         content: below the title.
-        session: of the operator who sees it; None before the login.
         moves_to: address that the browser goes to by itself.
         script: whether the page has charts.
     """
+    say = reader.say
     head: list[Content] = [
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", http_equiv="refresh", content=f"0;url={moves_to}") if moves_to else None,
-        tag("title", f"{title} · Scrutin console"),
+        tag("title", f"{title} · {say('Scrutin console')}"),
         tag("link", rel="icon", href="/static/icon.svg", type="image/svg+xml"),
         tag("link", rel="stylesheet", href="/static/uplot.css"),
         tag("link", rel="stylesheet", href="/static/style.css"),
+        tag("link", rel="stylesheet", href="/static/console.css"),
         tag("script", type="module", src="/static/console.js") if script else None,
     ]
-    bar: list[Content] = [tag("span", "Scrutin console", class_="brand")]
-    if session is not None:
-        links = (tag("a", name, href=path) for path, name in _MENU)
+    bar: list[Content] = [tag("span", say("Scrutin console"), class_="brand")]
+    if reader.session is not None:
+        links = (
+            tag("a", say(name), href=path, aria_current="page" if say(name) == title else False)
+            for path, name in _MENU
+        )
         bar += [
-            tag("nav", *links, aria_label="Main", class_="row"),
+            tag("nav", *links, aria_label=say("Main menu")),
             tag(
                 "div",
-                tag("span", session.operator, class_="soft"),
-                form(session, "/logout", button("Log out")),
+                tag("span", reader.session.operator, class_="soft"),
+                form(reader, "/logout", button(say("Log out"), "plain")),
                 class_="row",
             ),
         ]
+    bar.append(
+        tag(
+            "div",
+            *(
+                tag("a", name, href=f"/language/{code}", lang=code, hreflang=code)
+                for code, name in reader.languages.names.items()
+                if code != reader.language
+            ),
+            class_="row small",
+        )
+    )
     body = tag(
         "body",
         tag("header", *bar, class_="bar"),
         tag("main", tag("h1", title), *content, class_="stack"),
     )
-    return f"<!doctype html>{tag('html', tag('head', *head), body, lang='en')}".encode()
+    whole = tag("html", tag("head", *head), body, lang=reader.language, dir=reader.direction)
+    return f"<!doctype html>{whole}".encode()
 
 
 def notice(text: str, kind: str = "bad") -> Safe:
@@ -132,54 +179,104 @@ def notice(text: str, kind: str = "bad") -> Safe:
     return tag("p", text, class_=f"verdict {kind}", role="alert")
 
 
-def login_page(*, by_key: bool, by_provider: bool, fault: str = "") -> bytes:
+def problem_page(reader: Reader, text: str) -> bytes:
+    """Why nothing was done."""
+    say = reader.say
+    back = tag("p", tag("a", say("Back"), href="/"))
+    return page(reader, say("Not done"), notice(say(text)), back)
+
+
+def welcome_page(reader: Reader) -> bytes:
+    """After the login; the browser goes on by itself."""
+    say = reader.say
+    link = tag("p", tag("a", say("Go on"), href="/"))
+    return page(reader, say("Welcome"), link, moves_to="/")
+
+
+def login_page(reader: Reader, *, by_key: bool, by_provider: bool, fault: str = "") -> bytes:
     """Where operators log in."""
+    say = reader.say
     key = tag(
         "form",
-        field("Name", "name"),
-        field("Key", "key", "password"),
-        button("Log in"),
+        field(say("Name"), "name"),
+        field(say("Key"), "key", "password"),
+        button(say("Log in")),
         method="post",
         action="/login",
         class_="card",
     )
-    provider = tag("p", tag("a", "Log in with your organisation's account", href="/login/provider"))
+    with_account = say("Log in with your organisation's account")
     return page(
-        "Log in",
-        notice(fault) if fault else None,
+        reader,
+        say("Log in"),
+        notice(say(fault)) if fault else None,
         key if by_key else None,
-        provider if by_provider else None,
+        tag("p", tag("a", with_account, href="/login/provider")) if by_provider else None,
     )
 
 
-def overview_page(session: Session) -> bytes:
+OF_SCRIPT = (
+    "votes",
+    "queue {name}",
+    "validation",
+    "aggregation",
+    "reviews",
+    "mirror",
+    "worker",
+    "bridge",
+    "gateway",
+    "tally",
+    "unknown",
+    "no answer: {why}",
+    "{name}, median",
+    "{name}, 99 %",
+    "Where",
+    "Messages or records",
+    "Process",
+    "Kind",
+    "Ready",
+    "Faults",
+    "yes",
+    "no",
+    "Time",
+    "Updated at {time}",
+    "The console does not answer: {why}",
+)
+"""Texts that the script shows."""
+
+
+def overview_page(reader: Reader) -> bytes:
     """Charts and tables, which the script fills."""
+    say = reader.say
     charts = (
         ("rates", "Votes a second"),
         ("latency", "Latency in ms"),
         ("windows", "Votes by window"),
     )
     cards = (
-        tag("section", tag("h2", title), tag("div", id=name, class_="plot"), class_="card")
+        tag("section", tag("h2", say(title)), tag("div", id=name, class_="plot"), class_="card")
         for name, title in charts
     )
+    tables = (
+        tag(
+            "section",
+            tag("h2", say(title)),
+            _scrolling(say(title), tag("div", id=name)),
+            class_="card",
+        )
+        for name, title in (("waiting", "Waiting"), ("processes", "Processes"))
+    )
+    words = {
+        "said": {text: say(text) for text in OF_SCRIPT},
+        "rates": {name: say(text) for name, text in RATE_NAMES.items()},
+        "latencies": {name: say(text) for name, text in LATENCY_NAMES.items()},
+    }
     return page(
-        "Overview",
-        tag("p", id="state", class_="live", role="status"),
+        reader,
+        say("Overview"),
+        tag("p", id="state", class_="live", role="status", data_words=json.dumps(words)),
         *cards,
-        tag(
-            "section",
-            tag("h2", "Waiting"),
-            tag("div", id="waiting", class_="scroll"),
-            class_="card",
-        ),
-        tag(
-            "section",
-            tag("h2", "Processes"),
-            tag("div", id="processes", class_="scroll"),
-            class_="card",
-        ),
-        session=session,
+        *tables,
         script=True,
     )
 
@@ -191,44 +288,45 @@ VERBS = {
     "not_enforced": ("archive",),
 }
 """State of a contest -> what an operator may do to it."""
+ACTS = {"open": "Open {contest}", "close": "Close {contest}", "archive": "Archive {contest}"}
+_BUTTONS = {"open": "Open", "close": "Close", "archive": "Archive"}
 
 
 def contests_page(
-    session: Session, rows: Sequence[Any], requests: Sequence[Any], said: str = ""
+    reader: Reader, rows: Sequence[Any], requests: Sequence[Any], said: str = ""
 ) -> bytes:
     """All contests, and requests that wait for a second operator."""
+    say = reader.say
 
     def link(contest: str, verb: str) -> Safe:
-        return tag("a", verb, href=f"/contests/{verb}?{_query(contest=contest)}")
+        address = f"/contests/{verb}?{_query(contest=contest)}"
+        return tag("a", say(_BUTTONS[verb]), href=address)
 
     waiting = [
-        (
-            one.at.isoformat(timespec="seconds"),
-            one.actor,
-            f"{one.action} {one.subject}",
-            _answer(session, one),
-        )
+        (when(one.at), one.actor, f"{say(one.action)} {one.subject}", _answer(reader, one))
         for one in requests
     ]
     shown = [
         (
             row.contest,
             row.title,
-            row.state.replace("_", " "),
-            f"{row.votes:,}",
-            row.closes_at.isoformat(timespec="seconds") if row.closes_at else "by command",
+            say(row.state.replace("_", " ")),
+            reader.number(row.votes),
+            when(row.closes_at) if row.closes_at else say("by command"),
             joined(link(row.contest, verb) for verb in VERBS.get(row.state, ())),
         )
         for row in rows
     ]
+    heads = ("Contest", "Title", "State", "Votes", "Closes (UTC)", "Actions")
+    asked = ("Asked at (UTC)", "Asked by", "For", "Answer")
     return page(
-        "Contests",
+        reader,
+        say("Contests"),
         notice(said, "good") if said else None,
-        table(("Waiting for a second operator", "Asked by", "For", "Answer"), waiting)
+        table(say("Waiting for a second operator"), map(say, asked), waiting, titled=True)
         if waiting
         else None,
-        table(("Contest", "Title", "State", "Votes", "Closes", "Actions"), shown),
-        session=session,
+        table(say("Contests"), map(say, heads), shown),
     )
 
 
@@ -236,79 +334,93 @@ def _query(**values: str) -> str:
     return urlencode(values)
 
 
-def _answer(session: Session, request: Any) -> Safe:
+def _answer(reader: Reader, request: Any) -> Safe:
+    say = reader.say
     number = tag("input", type="hidden", name="request", value=str(request.id))
-    withdraw = form(session, "/requests/withdraw", number, button("Withdraw"))
-    if request.actor == session.actor:
+    withdraw = form(reader, "/requests/withdraw", number, button(say("Withdraw"), "plain"))
+    if request.actor == _session(reader).actor:
         return withdraw
-    typed = field(f"Type {request.subject}", "typed")
-    return joined((form(session, "/requests/confirm", number, typed, button("Confirm")), withdraw))
+    typed = field(say("Type {contest}", contest=request.subject), "typed")
+    confirm = form(reader, "/requests/confirm", number, typed, button(say("Confirm")))
+    return joined((confirm, withdraw))
 
 
-def act_page(session: Session, contest: str, verb: str, effect: str, fault: str = "") -> bytes:
-    """What a change does, and the form that asks to type the contest's id."""
+def act_page(
+    reader: Reader, contest: str, verb: str, effects: Iterable[str], fault: str = ""
+) -> bytes:
+    """What a change does, sentence by sentence, and the form that asks to type the contest's id."""
+    say = reader.say
+    typed = field(say("Type {contest} to go on", contest=contest), "typed")
+    given = tag("input", type="hidden", name="contest", value=contest)
     return page(
-        f"{verb.capitalize()} {contest}",
-        notice(fault) if fault else None,
-        notice(effect, "warn"),
+        reader,
+        say(ACTS[verb], contest=contest),
+        notice(say(fault)) if fault else None,
+        notice(" ".join(map(say, effects)), "warn"),
         tag(
             "div",
-            form(
-                session,
-                f"/contests/{verb}",
-                tag("input", type="hidden", name="contest", value=contest),
-                field(f"Type {contest} to go on", "typed"),
-                button(verb.capitalize()),
-            ),
+            form(reader, f"/contests/{verb}", given, typed, button(say(_BUTTONS[verb]))),
             class_="card",
         ),
-        tag("p", tag("a", "Back, and change nothing", href="/contests")),
-        session=session,
+        tag("p", tag("a", say("Back, and change nothing"), href="/contests")),
     )
 
 
 def rejected_page(
-    session: Session, rows: Sequence[Any], contest: str, status: str, older: int | None
+    reader: Reader, rows: Sequence[Any], contest: str, status: str, older: int | None
 ) -> bytes:
     """Rejected votes, without anything about who voted."""
+    say = reader.say
     wanted = {"contest": contest, "status": status}
+    options = {"": say("all")} | {str(each): say(each) for each in STATUSES}
+    statuses = [
+        tag("option", text, value=value, selected=value == status)
+        for value, text in options.items()
+    ]
     search = tag(
         "form",
-        tag("label", "Contest ", tag("input", name="contest", value=contest)),
-        tag("label", "Status ", tag("input", name="status", value=status)),
-        button("Show"),
+        tag("label", say("Contest"), " ", tag("input", name="contest", value=contest)),
+        tag("label", say("Status"), " ", tag("select", *statuses, name="status")),
+        button(say("Show")),
         method="get",
         action="/rejected",
-        class_="row",
+        class_="filter card",
     )
-    heads = ("When", "Contest", "Status", "Reason", "Attempts", "Partition", "Offset", "Number")
+    heads = (
+        "Rejected at (UTC)",
+        "Contest",
+        "Status",
+        "Reason",
+        "Attempts",
+        "Partition",
+        "Offset",
+        "Number",
+    )
+    shown = [
+        (when(at), of, say(is_status), say(why or ""), *(each and str(each) for each in place))
+        for at, of, is_status, why, *place in rows
+    ]
+    export = tag("a", say("Export as CSV"), href=f"/rejected.csv?{_query(**wanted)}")
     return page(
-        "Rejected votes",
+        reader,
+        say("Rejected votes"),
         search,
-        tag("p", tag("a", "Export as CSV", href=f"/rejected.csv?{_query(**wanted)}")),
-        table(heads, [[cell if cell is None else str(cell) for cell in row] for row in rows]),
-        tag("p", tag("a", "Older", href=f"/rejected?{_query(**wanted, before=str(older))}"))
+        tag("p", export),
+        table(say("Rejected votes"), map(say, heads), shown)
+        if shown
+        else tag("p", say("None were found."), class_="soft"),
+        tag("p", tag("a", say("Older"), href=f"/rejected?{_query(**wanted, before=str(older))}"))
         if older is not None
         else None,
-        session=session,
     )
 
 
-def trail_page(session: Session, actions: Sequence[Any]) -> bytes:
+def trail_page(reader: Reader, actions: Sequence[Any]) -> bytes:
     """Who did what."""
+    say = reader.say
     rows = [
-        (
-            one.id,
-            one.at.isoformat(timespec="seconds"),
-            one.actor,
-            one.action,
-            one.subject,
-            one.answers,
-        )
+        (one.id, when(one.at), one.actor, say(one.action), one.subject, one.answers)
         for one in actions
     ]
-    return page(
-        "Trail",
-        table(("Number", "When", "Who", "Action", "Subject", "Answers"), rows),
-        session=session,
-    )
+    heads = ("Number", "When (UTC)", "Who", "Action", "Subject", "Answers request")
+    return page(reader, say("Trail"), table(say("Trail"), map(say, heads), rows))

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Final
 
+from schemas.verdicts import Status
 from streams.adapters.postgres.connection import connected, translated
 from streams.inspect.export import inert
 from streams.settings.configs import PostgresConfig
 
 PAGE: Final = 100
+STATUSES: Final = (Status.INVALID, Status.DUPLICATE, Status.REPLACED, Status.MALFORMED)
 COLUMNS: Final = (
     "processed_at",
     "contest",

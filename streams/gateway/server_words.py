@@ -53,7 +53,12 @@ class ServerWords:
         self._languages = {ENGLISH, *languages}
         self._exact: dict[str, Mapping[str, str]] = dict(languages)
         self._patterns = {
-            code: [(_pattern(text), own) for text, own in words.items() if "{" in text]
+            # The longest first: `Open {contest}` is also the beginning of another text.
+            code: [
+                (_pattern(text), words[text])
+                for text in sorted(words, key=len, reverse=True)
+                if "{" in text
+            ]
             for code, words in languages.items()
         }
 

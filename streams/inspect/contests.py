@@ -150,28 +150,28 @@ async def fetch_finals(connection: asyncpg.Connection) -> dict[str, Closing]:
     }
 
 
-def effect_of(one: Mapping[str, Any], verb: str) -> str:
-    """What a change of a contest will do, and whether it shall.
+def effects_of(one: Mapping[str, Any], verb: str) -> list[str]:
+    """What a change of a contest will do, and whether it shall, sentence by sentence.
 
     Args:
         one: the contest as :meth:`ContestRow.as_dict` has it, with `closes` in words.
         verb: `open`, `close` or `archive`.
     """
     title = "" if one["title"] == one["contest_id"] else f" ({one['title']!r})"
-    votes = f"{one['votes']:,} votes are counted so far"
-    due = f" It would close by itself on {one['closes']}." if one["closes"] else ""
+    name = f"{one['contest_id']}{title}"
+    votes = f"{one['votes']:,} votes are counted so far."
+    due = [f"It would close by itself on {one['closes']}."] if one["closes"] else []
     if verb == "open":
-        return f"Open {one['contest_id']}{title} now? Votes count from now on.{due}"
+        return [f"Open {name} now?", "Votes count from now on.", *due]
     if verb == "archive":
-        return (
-            f"Archive {one['contest_id']}{title}? {votes}; they stay, `contest list` shows it with"
-            " --all only, and it cannot be taken back."
-        )
+        return [
+            f"Archive {name}?",
+            votes,
+            "They stay, `contest list` shows it with --all only, and it cannot be taken back.",
+        ]
     effect = (
-        "votes that come later are rejected"
+        "Votes that come later are rejected, and it cannot be reopened."
         if one["enforced"]
-        else "it is not enforced, so votes go on counting"
+        else "It is not enforced, so votes go on counting, and it cannot be reopened."
     )
-    return (
-        f"Close {one['contest_id']}{title} now? {votes}; {effect}, and it cannot be reopened.{due}"
-    )
+    return [f"Close {name} now?", votes, effect, *due]

@@ -44,6 +44,19 @@ RATES: Final[Mapping[str, tuple[str, Kind]]] = {
     "over_http": ("votes_submitted_total", "gateway"),
 }
 """Name of a rate -> its counter, and the kind of process that has it."""
+RATE_NAMES: Final = {
+    "taken": "taken in",
+    "decided": "decided",
+    "counted": "counted",
+    "reviews": "reviews",
+    "mirrored": "mirrored",
+    "over_http": "over HTTP",
+}
+LATENCY_NAMES: Final = {
+    "end_to_end": "intake to committed row",
+    "validation": "validation",
+    "flush": "database transaction",
+}
 
 
 @dataclass

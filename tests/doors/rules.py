@@ -131,6 +131,7 @@ CONSOLE: Final[dict[str, Rule]] = {
     "typed": Rule("word", _CHANGES),
     "request": Rule("number", "streams.console.app"),
     "verb:str": Rule("word", _CHANGES),
+    "code:str": Rule("word", "streams.console.words.Languages"),
     "name:str": Rule("word", "streams.gateway.handlers.pages.read_files"),
     "status": Rule("word", "streams.console.votes.rejected"),
     "before": _NUMBER,

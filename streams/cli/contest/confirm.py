@@ -10,7 +10,7 @@ import typer
 from streams.cli.contest.show import details
 from streams.cli.show import run
 from streams.errors import SettingsError
-from streams.inspect.contests import effect_of
+from streams.inspect.contests import effects_of
 from streams.settings.model import Settings
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for programs.")]
@@ -37,7 +37,7 @@ def ask(settings: Settings, name: str, verb: str, *, yes: bool) -> None:
     [one] = run(details(settings, [name]))
     if one["state"] not in _STATES[verb]:
         return
-    sure(effect_of(one, verb), yes=False)
+    sure(" ".join(effects_of(one, verb)), yes=False)
 
 
 def sure(text: str, *, yes: bool) -> None:

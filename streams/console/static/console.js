@@ -5,36 +5,68 @@ import uPlot from "./uplot.js";
 const EVERY_MS = 2000;
 const KEPT = 300;
 const COLOURS = ["#3366cc", "#cc6633", "#2e8b57", "#8a2be2", "#b8860b", "#c71585"];
+const HEIGHT = 220;
+const MINUTE_S = 60;
 const by = (id) => document.getElementById(id);
+const words = JSON.parse(by("state").dataset.words);
+const language = document.documentElement.lang;
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23" });
+const numbers = new Intl.NumberFormat(language, { maximumFractionDigits: 2 });
 const times = [];
 
-class Chart {
+// A text in the page's language, with a value in its hole.
+const t = (text, given = "") => (words.said[text] ?? text).replace(/\{\w+\}/, () => given);
+
+// Of one reading, uPlot would show a day.
+function range(made, from, to) {
+  const [times] = made.data;
+  const only = times[0] ?? Date.now() / 1000;
+  return times.length < 2 ? [only - MINUTE_S, only] : [from, to];
+}
+
+function plot(id, series) {
+  const axis = { stroke: getComputedStyle(document.body).color, grid: { stroke: "#8884" } };
+  const value = (_, n) => (n == null ? "–" : numbers.format(n));
+  const shown = series.map((one, n) => ({ stroke: COLOURS[n % COLOURS.length], width: 2, value, points: { size: 6 }, ...one }));
+  const made = new uPlot({
+    width: by(id).clientWidth || 600, height: HEIGHT,
+    series: [{ label: t("Time"), value: (_, s) => (s == null ? "–" : clock.format(s * 1000)) }, ...shown],
+    scales: { x: { range } },
+    axes: [
+      { ...axis, space: 90, values: (_, ticks) => ticks.map((s) => clock.format(s * 1000)) },
+      { ...axis, size: 60, values: (_, ticks) => ticks.map((n) => numbers.format(n)) },
+    ],
+  }, [[], ...series.map(() => [])], by(id));
+  addEventListener("resize", () => made.setSize({ width: by(id).clientWidth, height: HEIGHT }));
+  return made;
+}
+
+class Lines {
   constructor(id, names) {
     this.values = names.map(() => []);
-    const style = getComputedStyle(document.body);
-    const axis = { stroke: style.color, grid: { stroke: "#8884" } };
-    const series = names.map((label, n) => ({ label, stroke: COLOURS[n % COLOURS.length], width: 2 }));
-    const size = { width: by(id).clientWidth || 600, height: 220 };
-    this.plot = new uPlot({ ...size, series: [{}, ...series], axes: [axis, axis] }, [[], ...this.values], by(id));
-    addEventListener("resize", () => this.plot.setSize({ width: by(id).clientWidth, height: 220 }));
+    this.plot = plot(id, names.map((label) => ({ label })));
   }
 
   add(values) {
     this.values.forEach((line, n) => { line.push(values[n]); if (line.length > KEPT) line.shift(); });
-    // Of one reading, the axis of time would show years.
-    if (times.length > 1) this.plot.setData([times, ...this.values]);
+    this.plot.setData([times, ...this.values]);
   }
 }
 
+function node(name, role, attributes, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries({ role, ...attributes })) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+// As the server makes tables: with roles, because on a phone each row is a block.
 function table(element, heads, rows) {
-  const row = (cells, name) => {
-    const line = document.createElement("tr");
-    for (const text of cells) line.append(Object.assign(document.createElement(name), { textContent: text ?? "?" }));
-    return line;
-  };
-  const body = document.createElement("table");
-  body.append(row(heads, "th"), ...rows.map((cells) => row(cells, "td")));
-  element.replaceChildren(body);
+  const names = heads.map((head) => t(head));
+  const row = (cells) => node("tr", "row", {}, ...cells);
+  element.replaceChildren(node("table", "table", {},
+    node("thead", "rowgroup", {}, row(names.map((name) => node("th", "columnheader", { scope: "col" }, name)))),
+    node("tbody", "rowgroup", {}, ...rows.map((cells) => row(cells.map((text, n) => node("td", "cell", { "data-label": names[n] }, text ?? "?")))))));
 }
 
 let charts;
@@ -47,10 +79,9 @@ async function refresh() {
   const rates = Object.keys(top.votes_per_second);
   const latencies = Object.keys(top.latency_seconds);
   charts ??= {
-    rates: new Chart("rates", rates.map((name) => name.replaceAll("_", " "))),
-    latency: new Chart("latency", latencies.flatMap((name) => [`${name.replaceAll("_", " ")} p50`, "p99"])),
-    windows: new uPlot({ width: by("windows").clientWidth || 600, height: 220, series: [{}, { label: "votes", stroke: COLOURS[0], fill: "#3366cc55" }],
-      axes: [{ stroke: getComputedStyle(document.body).color }, { stroke: getComputedStyle(document.body).color }] }, [[], []], by("windows")),
+    rates: new Lines("rates", rates.map((name) => words.rates[name])),
+    latency: new Lines("latency", latencies.flatMap((name) => ["{name}, median", "{name}, 99 %"].map((text) => t(text, words.latencies[name])))),
+    windows: plot("windows", [{ label: t("votes"), fill: "#3366cc55" }]),
   };
   times.push(Date.now() / 1000);
   if (times.length > KEPT) times.shift();
@@ -59,20 +90,25 @@ async function refresh() {
   charts.latency.add(latencies.flatMap((name) => [ms(top.latency_seconds[name]?.p50), ms(top.latency_seconds[name]?.p99)]));
   const windows = [...(top.windows ?? [])].reverse();
   charts.windows.setData([windows.map((w) => Date.parse(w.start) / 1000), windows.map((w) => w.votes)]);
-  table(by("waiting"), ["Where", "Messages or records"], Object.entries(top.waiting));
+  const place = (name) => (name.startsWith("queue ") ? t("queue {name}", name.slice(6)) : t(name));
+  table(by("waiting"), ["Where", "Messages or records"],
+    Object.entries(top.waiting).map(([name, count]) => [place(name), count === null ? null : numbers.format(count)]));
+  const fault = (text) => (text.startsWith("no answer: ") ? t("no answer: {why}", text.slice(11)) : text);
   table(by("processes"), ["Process", "Kind", "Ready", "Faults"],
-    top.processes.map((one) => [one.address, one.kind, one.ready ? "yes" : "no", one.faults.join("; ")]));
-  const errors = Object.values(top.errors);
-  by("state").className = errors.length ? "live old" : "live on";
-  by("state").textContent = errors.length ? errors.join(" ") : `Updated ${new Date().toLocaleTimeString()}`;
+    top.processes.map((one) => [one.address, t(one.kind), t(one.ready ? "yes" : "no"), one.faults.map(fault).join("; ")]));
+  say(Object.values(top.errors).join(" "), t("Updated at {time}", clock.format(Date.now())));
+}
+
+function say(fault, text) {
+  by("state").className = fault ? "live old" : "live on";
+  by("state").textContent = fault || text;
 }
 
 async function forever() {
   try {
     await refresh();
   } catch (error) {
-    by("state").className = "live old";
-    by("state").textContent = `The console does not answer (${error.message}).`;
+    say(t("The console does not answer: {why}", error.message));
   }
   setTimeout(forever, EVERY_MS);
 }

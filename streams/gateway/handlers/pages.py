@@ -137,6 +137,8 @@ class Site:
 
     files: Mapping[str, File]
     words: ServerWords
+    server_words: Mapping[str, Mapping[str, str]]
+    """Code of a language -> texts of the gateway."""
 
 
 def read_site(languages_dir: str = "", photo_origins: Sequence[str] = ()) -> Site:
@@ -167,7 +169,7 @@ def read_site(languages_dir: str = "", photo_origins: Sequence[str] = ()) -> Sit
         content = content.replace(empty, empty.replace(b'""', b'"%s"' % escape(value).encode()))
     found["index.html"] = _file(content, index.media_type)
     languages = {code: read_words(name, found[name].content) for code, name in coded.items()}
-    return Site(found, ServerWords(languages))
+    return Site(found, ServerWords(languages), languages)
 
 
 def page_handlers(

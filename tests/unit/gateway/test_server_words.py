@@ -16,7 +16,14 @@ from streams.gateway.handlers.pages import read_site
 from streams.gateway.problems import Problem, problem_response
 from streams.gateway.server_words import read_words
 
-SAID_BY = {"Problem": 1, "Unavailable": 0, "Unconfirmed": 0, "Faulty": 1, "fault_of": 1}
+SAID_BY = {
+    "Problem": 1,
+    "Unavailable": 0,
+    "Unconfirmed": 0,
+    "LoginRefused": 0,
+    "Faulty": 1,
+    "fault_of": 1,
+}
 """Names of calls -> which argument is a text for the caller."""
 WORDS = read_site().words
 COMPOSED = {"x x", "x. x."}
