@@ -354,6 +354,9 @@ NOT_HERE = {
     "make screenshots": NotHere(_LONG, "tests/acceptance/test_election_pages.py"),
     "docker compose -f docker/compose.yaml up --build": NotHere(_ENGINE, _COMPOSE),
     "docker compose -f docker/compose.yaml up --build --scale worker=3": NotHere(_ENGINE, _COMPOSE),
+    "docker compose -f docker/compose.yaml --profile webhooks --profile console up": NotHere(
+        _ENGINE, _COMPOSE
+    ),
     "docker compose -f docker/compose.yaml --profile monitoring up": NotHere(
         _ENGINE,
         "tests/integration/test_monitoring.py::test_alerts_fire_and_resolve_and_every_panel_has_data",

@@ -220,10 +220,32 @@ def bridge(
     env: Mapping[str, str], directory: Path, name: str = "bridge", *, cwd: Path | None = None
 ) -> Program:
     """A bridge on a free port."""
+    return _module("streams.bridge", "SCRUTIN_BRIDGE_METRICS_PORT", env, directory, name, cwd=cwd)
+
+
+def webhooks(env: Mapping[str, str], directory: Path) -> Program:
+    """A sender of webhooks on a free port."""
+    return _module("streams.gateway.webhooks", "SCRUTIN_WEBHOOKS_PORT", env, directory, "webhooks")
+
+
+def operators_console(env: Mapping[str, str], directory: Path) -> Program:
+    """The operators' console on a free port."""
+    return _module("streams.console", "SCRUTIN_CONSOLE_PORT", env, directory, "console")
+
+
+def _module(
+    module: str,
+    variable: str,
+    env: Mapping[str, str],
+    directory: Path,
+    name: str,
+    *,
+    cwd: Path | None = None,
+) -> Program:
     port = _free_port()
-    argv = [sys.executable, "-m", "streams.bridge"]
-    own = {"SCRUTIN_BRIDGE_METRICS_PORT": str(port)}
-    return Program(name, argv, env={**env, **own}, directory=directory, port=port, cwd=cwd)
+    argv = [sys.executable, "-m", module]
+    given = {**env, variable: str(port)}
+    return Program(name, argv, env=given, directory=directory, port=port, cwd=cwd)
 
 
 def worker(

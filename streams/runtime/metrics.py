@@ -287,6 +287,14 @@ class TallyMetrics(_Metrics):
     )
 
 
+class WebhookMetrics(_Metrics):
+    """What a sender of webhooks exposes."""
+
+    attempts = _counter(
+        "scrutin_webhook_attempts_total", "Messages sent, by what became of them", "state"
+    )
+
+
 class GatewayMetrics(_Metrics):
     """What a gateway exposes."""
 

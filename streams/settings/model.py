@@ -53,6 +53,8 @@ class Settings(ServiceSettings):
     """Worker's metrics port; 0 = any free port."""
     bridge_metrics_port: Port = variable("SCRUTIN_BRIDGE_METRICS_PORT", default=8002)
     """Bridge's metrics port; 0 = any free port."""
+    webhooks_port: Port = variable("SCRUTIN_WEBHOOKS_PORT", default=8004)
+    """Metrics port of the sender of webhooks; 0 = any free port."""
     metrics_host: str = variable(
         "SCRUTIN_METRICS_HOST",
         default="0.0.0.0",  # noqa: S104 - a container is scraped from outside
@@ -178,7 +180,8 @@ class Settings(ServiceSettings):
     ] = variable("SCRUTIN_PHOTO_ORIGINS", default="")
     """Web origins of photos of candidates that the pages show, beside the gateway's own."""
     languages_dir: str = variable("SCRUTIN_LANGUAGES_DIR", default="")
-    """Folder with further languages of the pages, a `language-CODE.js` each."""
+    """Folder with further languages of the pages, a `language-CODE.js` each, and of the console, a
+    `console-CODE.json` each."""
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = variable(
         "SCRUTIN_TRUSTED_PROXIES", default=0
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from streams.console.keys import new_entry
 from streams.control.issuing import issuing
 from streams.core.contests import create, draft
 from streams.devstack import Stack
-from streams.load.programs import Program, child_environment, gateway
+from streams.load.programs import Program, child_environment, operators_console
 from streams.settings.build import deployment_config
 from streams.settings.model import Settings
 from tests.harness import database
@@ -61,24 +60,34 @@ async def browser(program: Program) -> AsyncIterator[Operator]:
         yield Operator(session, f"http://127.0.0.1:{program.port}")
 
 
+@asynccontextmanager
+async def console_of(
+    stack: Stack, settings: Settings, directory: Path, **more: str
+) -> AsyncIterator[Program]:
+    """A console with the operators ann and bob, of whom both must agree to a change."""
+    env = child_environment(
+        stack.env(),
+        POSTGRES_DB=settings.postgres_db,
+        SCRUTIN_CONSOLE_OPERATORS=",".join(new_entry(n, f"{n}'s key") for n in ("ann", "bob")),
+        SCRUTIN_CONSOLE_FOUR_EYES="true",
+        **more,
+    )
+    async with operators_console(env, directory) as program:
+        await program.ready()
+        yield program
+
+
 async def test_two_operators_at_the_console(stack: Stack, tmp_path: Path) -> None:
     async with own_database(stack) as settings:
         db = await database(settings)
         await db.execute(REJECTED)
-        await announce(settings)
-        given = gateway({}, tmp_path).port
-        env = child_environment(
-            stack.env(),
-            POSTGRES_DB=settings.postgres_db,
-            SCRUTIN_CONSOLE_PORT=str(given),
-            SCRUTIN_CONSOLE_OPERATORS=",".join(new_entry(n, f"{n}'s key") for n in ("ann", "bob")),
-            SCRUTIN_CONSOLE_FOUR_EYES="true",
-        )
-        argv = [sys.executable, "-m", "streams.console"]
-        program = Program("console", argv, env=env, directory=tmp_path, port=given)
+        await announce(settings, "console-1")
         try:
-            async with program, browser(program) as ann, browser(program) as bob:
-                await program.ready()
+            async with (
+                console_of(stack, settings, tmp_path) as program,
+                browser(program) as ann,
+                browser(program) as bob,
+            ):
                 await nobody_gets_in_without_a_key(ann)
                 for operator, name in ((ann, "ann"), (bob, "bob")):
                     status, text = await operator.post("/login", name=name, key=f"{name}'s key")
@@ -97,10 +106,11 @@ async def test_two_operators_at_the_console(stack: Stack, tmp_path: Path) -> Non
             assert secret not in program.log.read_text()
 
 
-async def announce(settings: Settings) -> None:
+async def announce(settings: Settings, *contests: str) -> None:
     deployment = deployment_config(settings)
     async with issuing(deployment, enforced=True, actor="cli:test") as issuer, issuer.turn():
-        await issuer.change_contests(lambda known, _: create(known, [draft("console-1")]))
+        drafts = [draft(contest) for contest in contests]
+        await issuer.change_contests(lambda known, _: create(known, drafts))
 
 
 async def nobody_gets_in_without_a_key(eve: Operator) -> None:
@@ -135,7 +145,7 @@ async def four_eyes(ann: Operator, bob: Operator) -> None:
     assert (await ann.post("/requests/confirm", **confirm))[0] == 403
     assert (await bob.post("/requests/confirm", request=number, typed="x"))[0] == 422
     status, shown = await bob.post("/requests/confirm", **confirm)
-    assert (status, "open is in the log" in shown) == (200, True)
+    assert (status, "its opening is in the log" in shown) == (200, True)
     assert (await bob.post("/requests/confirm", **confirm))[0] == 409
     assert (await bob.get("/contests/open?contest=console-1"))[0] == 409
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import asyncpg
 from aiohttp import web
@@ -15,9 +17,11 @@ from streams.devstack import Stack
 from streams.gateway.store import Store
 from streams.gateway.webhooks.sender import WebhookSender
 from streams.gateway.webhooks.store import WebhookStore
+from streams.load.programs import Program, child_environment, webhooks
+from streams.runtime.metrics import WebhookMetrics, process_registry
 from streams.settings.build import deployment_config
 from streams.settings.model import Settings
-from tests.harness import database
+from tests.harness import database, metrics, until
 from tests.integration.cli_harness import run_cli
 from tests.integration.gateway_harness import SECRET
 from tests.integration.sink_harness import own_database
@@ -89,12 +93,13 @@ async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
 async def sent(settings: Settings, *, inside: bool = True) -> int:
     """What one sender does that begins without memory."""
     async with Store(deployment_config(settings).postgres, "test") as store:
-        sender = WebhookSender(store, SECRET, inside=inside)
+        own = WebhookMetrics(process_registry())
+        sender = WebhookSender(store, SECRET, own, inside=inside)
         async with sender.session() as session:
             return await sender.send_due(session)
 
 
-async def test_changes_arrive_signed_and_with_one_id(stack: Stack) -> None:
+async def test_changes_arrive_signed_and_with_one_id(stack: Stack, tmp_path: Path) -> None:
     async with own_database(stack, SCRUTIN_SECRET=SECRET) as settings, receiving() as (to, url):
         db = await database(settings)
         env = {
@@ -126,6 +131,7 @@ async def test_changes_arrive_signed_and_with_one_id(stack: Stack) -> None:
             assert json.loads(to.got[0][2])["phase"] == "voting"
             await a_receiver_that_fails(db, settings, to)
             await a_correction(db, settings, to)
+            await a_process(child_environment(env), tmp_path, db, to)
             await a_private_address(db, settings, to)
             logged = json.loads(run_cli(env, "webhook", "log", "--json").stdout)
             assert {one["state"] for one in logged} == {"delivered", "failed"}
@@ -168,3 +174,25 @@ async def a_private_address(db: asyncpg.Connection, settings: Settings, to: Rece
     assert line.answer is not None
     assert line.answer.startswith("not sent: ")
     assert len(to.got) == count
+
+
+async def a_process(
+    env: Mapping[str, str], folder: Path, db: asyncpg.Connection, to: Receiver
+) -> None:
+    """The process sends the same message, and says so where it is scraped."""
+    count = len(to.got)
+    async with webhooks(env, folder) as program:
+        await program.ready()
+        assert await WebhookStore(db).resend(to.got[-1][0])
+        await until(partial(_arrived, to, count), "the message arrived")
+        assert to.got[-1] == to.got[-2]
+        await until(partial(_counted, program), "the attempt is counted")
+
+
+async def _arrived(to: Receiver, count: int) -> bool:
+    return len(to.got) > count
+
+
+async def _counted(program: Program) -> bool:
+    found = await metrics(program)
+    return found.get('scrutin_webhook_attempts_total{state="delivered"}') == 1

@@ -22,7 +22,7 @@ FIXTURES: Final = ROOT / "tests" / "fixtures" / "helm"
 PROGRAM: Final = ROOT / "build" / "helm" / "helm"
 EVERYTHING: Final = (
     *("console.enabled", "ingress.enabled", "podMonitor.enabled"),
-    "worker.autoscaling.enabled",
+    *("worker.autoscaling.enabled", "webhooks.enabled"),
 )
 RENDERINGS: Final = {
     "defaults": (),

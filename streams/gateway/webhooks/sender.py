@@ -21,6 +21,7 @@ from streams.gateway.store import Store
 from streams.gateway.webhooks.destinations import AddressRefused, PublicResolver, checked_url
 from streams.gateway.webhooks.signing import delay_s, signed_headers, webhook_key
 from streams.gateway.webhooks.store import Due, WebhookStore
+from streams.runtime.metrics import WebhookMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,7 @@ class WebhookSender:
 
     Args:
         store: for its connections.
+        metrics: of the process.
         secret: SCRUTIN_SECRET.
         inside: whether webhooks may go to private addresses and by plain http.
 
@@ -73,12 +75,18 @@ class WebhookSender:
         SettingsError: there is no secret.
     """
 
-    def __init__(self, store: Store, secret: str, *, inside: bool) -> None:
+    def __init__(self, store: Store, secret: str, metrics: WebhookMetrics, *, inside: bool) -> None:
         if not secret:
             raise SettingsError("Webhooks are signed with a secret", todo="Set SCRUTIN_SECRET")
         self._store = store
         self._secret = secret
+        self._metrics = metrics
+        self._outage: str | None = "starting"
         self._inside = inside
+
+    def faults(self) -> list[str]:
+        """Why nothing is sent now, for `/ready`."""
+        return [] if self._outage is None else [self._outage]
 
     async def run(self) -> None:
         """Send until cancelled; an outage of the database is waited for."""
@@ -86,7 +94,9 @@ class WebhookSender:
             while True:
                 try:
                     await self.send_due(session)
+                    self._outage = None
                 except ServiceUnavailable as error:
+                    self._outage = error.what
                     log.warning("webhooks wait for the database", error=str(error))
                 await asyncio.sleep(PERIOD_S)
 
@@ -106,6 +116,7 @@ class WebhookSender:
                 await WebhookStore(connection).finish(
                     each.delivery_id, attempt.state, attempt.answer, again_s=attempt.again_s
                 )
+                self._metrics.attempts.labels(attempt.state).inc()
                 log.info(
                     "webhook",
                     delivery=each.delivery_id,

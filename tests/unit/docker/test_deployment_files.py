@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streams.load.programs import bridge, gateway, worker
+from streams.load.programs import bridge, gateway, operators_console, webhooks, worker
 from streams.settings.load import secrets, variables
 
 DOCKER = Path(__file__).parents[3] / "docker"
@@ -19,7 +19,7 @@ MANIFESTS = [
     for path in sorted((DOCKER / "kubernetes").glob("*.yaml"))
     for manifest in yaml.safe_load_all(path.read_text())
 ]
-OURS = ("migrate", "worker", "bridge", "gateway", "tally")
+OURS = ("migrate", "worker", "bridge", "gateway", "tally", "webhooks", "console")
 KNOWN = {name for names in variables().values() for name in names} | {
     f"{name}_FILE" for name in secrets()
 }
@@ -30,10 +30,10 @@ DEFAULT = re.search(r"^CMD (\[.*\])$", DOCKERFILE, flags=re.MULTILINE)
 def exercised(tmp_path: Path) -> dict[str, list[str]]:
     """The commands by which the tests run our processes, as one types them."""
     found = {}
-    for make in (worker, bridge, gateway):
+    for make in (worker, bridge, gateway, webhooks, operators_console):
         program = make({}, tmp_path)
         name, *rest = program.argv
-        found[make.__name__] = [re.sub(r"^python[\d.]*$", "python", Path(name).name), *rest]
+        found[program.name] = [re.sub(r"^python[\d.]*$", "python", Path(name).name), *rest]
     return {**found, "tally": found["worker"], "migrate": ["scrutin", "migrate"]}
 
 
@@ -132,9 +132,10 @@ def test_each_container_reaches_only_what_it_uses() -> None:
     opened = {
         network for network, options in networks.items() if not (options or {}).get("internal")
     }
-    assert opened == {"front", "screens"}
+    assert opened == {"front", "screens", "out"}
     assert members["front"] == {"gateway"}
-    assert members["screens"] == {"prometheus", "grafana"}
+    assert members["out"] == {"webhooks"}
+    assert members["screens"] == {"prometheus", "grafana", "console"}
     assert members["metrics"] == {"prometheus", "rabbitmq", *OURS} - {"migrate"}
     backends = {"queues": "rabbitmq", "log": "kafka", "data": "postgres", "memory": "redis"}
     for network, backend in backends.items():
@@ -143,8 +144,10 @@ def test_each_container_reaches_only_what_it_uses() -> None:
     for name, service in services.items():
         for needed in set(service.get("depends_on", ())) - {"migrate"}:
             assert set(service["networks"]) & set(services[needed]["networks"]), (name, needed)
-    published = {name for name, service in services.items() if "ports" in service}
-    assert published == members["front"] | members["screens"]
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert set(published) == members["front"] | members["screens"]
+    for name in members["screens"]:
+        assert all(port.startswith("127.0.0.1:") for port in published[name]), name
 
 
 def test_only_the_gateway_takes_connections_from_everywhere_in_kubernetes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,11 @@ def test_what_is_off_unless_asked_for() -> None:
     assert set(named("Deployment", DEFAULTS)) == {"worker", "bridge", "gateway"}
     on = {"HorizontalPodAutoscaler", "Ingress", "PodMonitor"}
     assert {m["kind"] for m in EVERYTHING} == {*KINDS, *on}
-    assert set(named("Deployment")) == {"worker", "bridge", "gateway", "console"}
+    assert set(named("Deployment")) == {"worker", "bridge", "gateway", "webhooks", "console"}
 
 
 def test_the_commands_are_those_of_the_tests(tmp_path: Path) -> None:
-    commands = exercised(tmp_path) | {"console": ["python", "-m", "streams.console"]}
+    commands = exercised(tmp_path)
     for name, pod in WORKLOADS.items():
         [container] = pod["containers"]
         assert container["command"] == commands[name.partition("-")[0]]
@@ -53,7 +54,7 @@ def test_the_commands_are_those_of_the_tests(tmp_path: Path) -> None:
 
 def test_processes_wait_for_the_migrations() -> None:
     """A bridge uses no table before workers have made it."""
-    for name in ("worker", "gateway", "console"):
+    for name in ("worker", "gateway", "webhooks", "console"):
         [first] = WORKLOADS[name]["initContainers"]
         assert first["command"] == ["scrutin", "migrate", "--wait", "600"]
 
@@ -105,6 +106,24 @@ def test_only_the_gateway_takes_connections_from_everywhere() -> None:
     [ingress] = named("Ingress").values()
     [path] = ingress["spec"]["rules"][0]["http"]["paths"]
     assert path["backend"]["service"]["name"] == "votes-gateway"
+
+
+def test_webhooks_go_out_and_not_into_the_cluster() -> None:
+    policy = named("NetworkPolicy")["webhooks"]["spec"]
+    labels = {"app.kubernetes.io/name": "webhooks", "app.kubernetes.io/instance": "votes"}
+    assert policy["podSelector"] == {"matchLabels": labels}
+    assert policy["policyTypes"] == ["Egress"]
+    names, postgres, receivers = policy["egress"]
+    assert {one["port"] for one in names["ports"]} == {53}
+    assert postgres["ports"] == [{"port": 5432}]
+    assert receivers["ports"] == [{"port": 443}]
+    for block in (one["ipBlock"] for one in receivers["to"]):
+        inside = [ip_network(one) for one in block["except"]]
+        assert all(one.subnet_of(ip_network(block["cidr"])) for one in inside)
+        for private in ("10.96.0.1", "169.254.169.254", "fd00::1"):
+            address = ip_address(private)
+            if address.version == ip_network(block["cidr"]).version:
+                assert any(address in one for one in inside)
 
 
 def test_workers_scale_by_lag_and_set_no_number_beside_it() -> None:
