@@ -32,7 +32,7 @@ PROBLEM: Final = {
     "detail": "No such contest",
 }
 TAGS: Final = {
-    "votes": "Votes, and what became of them",
+    "votes": "Votes and their outcomes",
     "contests": "The result of any contest, in one form",
     "results": "Totals",
     "elections": "What is elected, and where",

@@ -291,7 +291,7 @@ class WebhookMetrics(_Metrics):
     """What a sender of webhooks exposes."""
 
     attempts = _counter(
-        "scrutin_webhook_attempts_total", "Messages sent, by what became of them", "state"
+        "scrutin_webhook_attempts_total", "Messages sent, by their outcome", "state"
     )
 
 
