@@ -10,17 +10,19 @@ import msgspec
 from streams.adapters.postgres.connection import migrated, translated
 from streams.adapters.postgres.statements import POLL_TEXTS
 from streams.core.polls import POLL_PREFIX, is_number
-from streams.elections.contest_result import (
+from streams.elections.contest_making import (
     ContestFacts,
+    Moment,
+    result_of_election,
+    result_of_totals,
+)
+from streams.elections.contest_result import (
     ContestPhase,
     ContestResult,
     ContestSummary,
     LogPosition,
-    Moment,
     NotCounted,
     phase_of,
-    result_of_election,
-    result_of_totals,
 )
 from streams.elections.definitions import Definitions
 from streams.elections.results import ElectionResult

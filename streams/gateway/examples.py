@@ -13,12 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.elections.contest_result import (
-    ContestFacts,
-    LogPosition,
-    Moment,
-    result_of_election,
-)
+from streams.elections.contest_making import ContestFacts, Moment, result_of_election
+from streams.elections.contest_result import LogPosition
 from streams.elections.definitions import Definitions, merged, read
 from streams.elections.results import result_of
 from streams.gateway.handlers.elections import region_answer

@@ -17,14 +17,10 @@ import asyncpg
 import msgspec
 
 from streams.core.keys import is_contest_name
-from streams.elections.contest_result import (
-    ContestResult,
-    ContestSummary,
-    SignedPlace,
-    change_between,
-)
+from streams.elections.contest_result import ContestResult, ContestSummary, SignedPlace
 from streams.elections.contest_store import ContestReading, list_contests, read_contest
 from streams.elections.definitions import Definitions
+from streams.elections.patches import change_between
 from streams.elections.store import read_definitions
 from streams.errors import ServiceUnavailable
 from streams.gateway.bell import Bell

@@ -12,17 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.control import Conduct
-from streams.elections.contest_result import (
+from streams.elections.contest_making import (
     ContestFacts,
-    ContestPhase,
-    ContestResult,
-    LogPosition,
     Moment,
-    change_between,
-    phase_of,
     result_of_election,
     result_of_totals,
 )
+from streams.elections.contest_result import ContestPhase, ContestResult, LogPosition, phase_of
 from streams.elections.definitions import (
     CandidateDefinition,
     Definitions,
@@ -30,6 +26,7 @@ from streams.elections.definitions import (
     PartyDefinition,
     Region,
 )
+from streams.elections.patches import change_between
 from streams.elections.results import result_of
 
 NOW = datetime(2026, 11, 29, 20, 14, 3, tzinfo=UTC)

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from pyarrow import parquet
 
-from streams.elections.contest_result import ContestFacts, LogPosition, Moment, result_of_totals
+from streams.elections.contest_making import ContestFacts, Moment, result_of_totals
+from streams.elections.contest_result import LogPosition
 from streams.gateway.result_files import (
     COLUMNS,
     STEP_COLUMNS,

@@ -13,15 +13,13 @@ import resvg_py
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.elections.contest_making import ContestFacts, Moment, result_of_totals
 from streams.elections.contest_result import (
-    ContestFacts,
     ContestResult,
     LogPosition,
-    Moment,
     PartyResult,
     SeatResult,
     SignedPlace,
-    result_of_totals,
 )
 from streams.elections.reports.drawings import (
     ENGLISH,
