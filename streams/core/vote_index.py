@@ -66,14 +66,14 @@ class VoteIndex:
         table = cls()
         table._rows, table._starts, table._offsets = rows, starts, offsets
         count = len(rows) // _ROW
-        while table._slots * _FULL < count:
-            table._slots *= 2
+        sizes = _sizes(count)
+        table._slots, table._next_to_grow = sum(sizes), sizes.count(max(sizes)) % _SHARDS
         keys = (key for (key,) in _KEYS.iter_unpack(rows))
         hashes = np.fromiter(map(hash, keys), np.int64, count)
         ordered = np.sort(hashes)
         if (ordered[1:] == ordered[:-1]).any():
             # A key may occur twice: the slow path checks.
-            table._shards = [_shard(table._slots // _SHARDS) for _ in range(_SHARDS)]
+            table._shards = [_shard(size) for size in sizes]
             for row in range(0, count, _CHUNK_ROWS):
                 table._index(row, rows[row * _ROW : (row + _CHUNK_ROWS) * _ROW])
             return table
@@ -82,7 +82,7 @@ class VoteIndex:
         slots = np.arange(1, count + 1, dtype=np.uint64) << np.uint64(32) | hashed
         shard_of = (hashed & np.uint64(_SHARDS - 1)).astype(np.uint8)
         table._shards = [
-            _filled(slots[shard_of == number], table._slots // _SHARDS) for number in range(_SHARDS)
+            _filled(slots[shard_of == number], size) for number, size in enumerate(sizes)
         ]
         return table
 
@@ -169,6 +169,16 @@ class VoteIndex:
     def _entry(self, row: int) -> VoterEntry:
         _, index, _, identity = FIRST_VOTE.unpack_from(self._rows, row * _ROW)
         return VoterEntry(self._offsets[bisect_right(self._starts, row) - 1], index, identity)
+
+
+def _sizes(count: int) -> list[int]:
+    """Slots of each shard when rows are added one by one: some have doubled, others not yet."""
+    sizes = [_FIRST_SLOTS] * _SHARDS
+    next_to_grow = 0
+    while sum(sizes) * _FULL < count:
+        sizes[next_to_grow] *= 2
+        next_to_grow = (next_to_grow + 1) % _SHARDS
+    return sizes
 
 
 def _filled(values: npt.NDArray[np.uint64], size: int) -> tuple[array[int], int]:

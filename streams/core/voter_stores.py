@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from schemas.verdicts import Acceptance, Rejection
@@ -155,11 +155,15 @@ class BulkVoterStore:
         self._starts, self._offsets = array("Q"), array("Q")
         self._repeats = {}
 
-    def done(self) -> MemoryVoterStore:
-        """The store for lookups; this one must not be used afterwards."""
-        return MemoryVoterStore(
-            VoteIndex.of(self._rows, self._starts, self._offsets), self._repeats
-        )
+    def done(self, moved: Callable[[], None] = lambda: None) -> MemoryVoterStore:
+        """The store for lookups; this one must not be used afterwards.
+
+        Args:
+            moved: called when it is built.
+        """
+        first = VoteIndex.of(self._rows, self._starts, self._offsets)
+        moved()
+        return MemoryVoterStore(first, self._repeats)
 
 
 def entry_of(repeat: Repeat) -> VoterEntry:

@@ -1,7 +1,8 @@
-"""Garbage collection of long-running processes."""
+"""Garbage collection and freed memory of long-running processes."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 
 
@@ -23,3 +24,13 @@ def raise_gc_thresholds(young: int = 50_000) -> None:
     """
     freeze_startup_objects()
     gc.set_threshold(young, 20, 5_000_000 // young)
+
+
+def return_freed() -> None:
+    """Return what the C library keeps of freed blocks, where it can be asked to (glibc).
+
+    After millions of voters were read that is 10 bytes a voter.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

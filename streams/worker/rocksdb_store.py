@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import shutil
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
@@ -31,11 +34,13 @@ from streams.core.recent_verdicts import RECENT_RECORDS, RecentVerdicts
 from streams.core.rules import Rules
 from streams.core.voted_partition import VotedPartition
 from streams.errors import RecoveryFailed, SettingsError
+from streams.worker.rocksdb_fill import FillingVoterStore
 from streams.worker.rocksdb_voter_store import (
     RocksDbVoterStore,
     saved_acceptances,
     saved_controls,
     saved_rejections,
+    writing,
 )
 
 log = structlog.get_logger(__name__)
@@ -115,6 +120,21 @@ class RocksDbVotedStore:
         self._positions[partition] = None
         return VotedPartition(partition, voters=RocksDbVoterStore(db, 0))
 
+    @contextmanager
+    def filling(self, partition: int) -> Iterator[FillingVoterStore]:
+        """A store for all voters of a changelog, for a folder that :meth:`empty` made.
+
+        The folder stays without a state until the next :meth:`save`, so a filling that was
+        interrupted begins again.
+        """
+        path = self._path(partition)
+        with TemporaryDirectory(prefix="fill-", dir=path, ignore_cleanup_errors=True) as files:
+            voters = FillingVoterStore(self._open[partition], _options(self._cache), Path(files))
+            try:
+                yield voters
+            finally:
+                voters.close()
+
     def position(self, partition: int) -> Position | None:
         """Last changelog record up to which a partition's folder is complete."""
         return self._positions.get(partition)
@@ -138,15 +158,8 @@ class RocksDbVotedStore:
         voters.fill(batch)
         meta = _Meta(FORMAT, state.log_id, state.applied, len(voters), position)
         batch.put(_META, _encoder.encode(meta))
-        try:
+        with writing(self._path(number)):
             self._open[number].write(batch)
-        except Exception as error:
-            raise RecoveryFailed(
-                "The voted table cannot be saved",
-                where={"folder": self._path(number)},
-                todo="Check whether the disk of SCRUTIN_DATA_DIR is full or broken; "
-                "without the folder the table is restored from its changelog",
-            ) from error
         voters.saved()
         self._positions[number] = position
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,14 +20,17 @@ from schemas.voted import FIRST_VOTE, Repeat, TableControl
 from streams.core.decide import VoterEntry
 from streams.core.recent_verdicts import RECENT_RECORDS
 from streams.core.voter_stores import entry_of
+from streams.errors import RecoveryFailed
 
-_VOTER: Final = b"v"
+VOTER: Final = b"v"
+"""Prefix of a voter's key."""
 _AFTER_VOTERS: Final = b"w"
 _REJECTIONS: Final = b"r"
 _ACCEPTANCES: Final = b"a"
 _CONTROL: Final = b"c"
 _OFFSET: Final = struct.Struct(">Q")
-_FIRST: Final = struct.Struct(">QH8s")
+FIRST: Final = struct.Struct(">QH8s")
+"""Value of a voter without later attempts: offset, index, identity."""
 _ATTEMPTS: Final = struct.Struct(">I")
 _IDENTITY: Final = 8
 
@@ -61,8 +66,8 @@ class RocksDbVoterStore:
         yield from self._unsaved
         if self._cleared:
             return
-        for key in self._db.keys(from_key=_VOTER):
-            if not key.startswith(_VOTER):
+        for key in self._db.keys(from_key=VOTER):
+            if not key.startswith(VOTER):
                 return
             if key[1:] not in self._unsaved:
                 yield key[1:]
@@ -72,7 +77,7 @@ class RocksDbVoterStore:
         entry = self._unsaved.get(key)
         if entry is not None or self._cleared:
             return entry
-        stored = self._db.get(_VOTER + key)
+        stored = self._db.get(VOTER + key)
         return None if stored is None else _unpack(stored)
 
     def add(self, offset: int, first_votes: bytes) -> None:
@@ -107,9 +112,9 @@ class RocksDbVoterStore:
     def fill(self, batch: WriteBatch) -> None:
         """Put unsaved changes into a write batch."""
         if self._cleared:
-            batch.delete_range(_VOTER, _AFTER_VOTERS)
+            batch.delete_range(VOTER, _AFTER_VOTERS)
         for key, entry in self._unsaved.items():
-            batch.put(_VOTER + key, _pack(entry))
+            batch.put(VOTER + key, packed_entry(entry))
         for offset, rejections in self._rejected.items():
             if rejections:
                 batch.put(_REJECTIONS + _OFFSET.pack(offset), _encoder.encode(rejections))
@@ -121,6 +126,10 @@ class RocksDbVoterStore:
         for offset, control in self._controls.items():
             batch.put(_CONTROL + _OFFSET.pack(offset), _encoder.encode(control))
 
+    def filled(self, voters: int) -> None:
+        """Handle that first votes were put into the folder, which had none."""
+        self._count = voters
+
     def saved(self) -> None:
         """Handle that the write batch is on disk."""
         self._unsaved = {}
@@ -128,6 +137,25 @@ class RocksDbVoterStore:
         self._accepted = {}
         self._controls = {}
         self._cleared = False
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Name what to do if a partition's folder cannot be written.
+
+    Raises:
+        RecoveryFailed: for any error.
+    """
+    try:
+        yield
+    except Exception as error:
+        # The binding has one exception type for all errors.
+        raise RecoveryFailed(
+            "The voted table cannot be saved",
+            where={"folder": folder},
+            todo="Check whether the disk of SCRUTIN_DATA_DIR is full or broken; "
+            "without the folder the table is restored from its changelog",
+        ) from error
 
 
 def saved_controls(db: Rdict) -> Iterator[TableControl]:
@@ -152,18 +180,19 @@ def _with_prefix(db: Rdict, prefix: bytes) -> Iterator[tuple[int, bytes]]:
         yield _OFFSET.unpack(key[len(prefix) :])[0], value
 
 
-def _pack(entry: VoterEntry) -> bytes:
-    first = _FIRST.pack(entry.offset, entry.index, entry.identity)
+def packed_entry(entry: VoterEntry) -> bytes:
+    """Value of a voter."""
+    first = FIRST.pack(entry.offset, entry.index, entry.identity)
     if not entry.attempts:
         return first
     return first + _ATTEMPTS.pack(entry.attempts) + b"".join(entry.later)
 
 
 def _unpack(stored: bytes) -> VoterEntry:
-    offset, index, identity = _FIRST.unpack_from(stored)
-    if len(stored) == _FIRST.size:
+    offset, index, identity = FIRST.unpack_from(stored)
+    if len(stored) == FIRST.size:
         return VoterEntry(offset, index, identity)
-    (attempts,) = _ATTEMPTS.unpack_from(stored, _FIRST.size)
-    start = _FIRST.size + _ATTEMPTS.size
+    (attempts,) = _ATTEMPTS.unpack_from(stored, FIRST.size)
+    start = FIRST.size + _ATTEMPTS.size
     later = [stored[at : at + _IDENTITY] for at in range(start, len(stored), _IDENTITY)]
     return VoterEntry(offset, index, identity, attempts, tuple(later))

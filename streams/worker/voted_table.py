@@ -6,7 +6,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -25,7 +25,9 @@ from streams.core.voter_stores import BulkVoterStore
 from streams.engine.partition_store import PartitionStore
 from streams.errors import REBUILD_VOTED, ScrutinError
 from streams.runtime.failstop import fail
+from streams.runtime.memory import return_freed
 from streams.runtime.outages import Retry, Service
+from streams.worker.rocksdb_fill import FillingVoterStore
 from streams.worker.rocksdb_store import Position, RocksDbVotedStore, digest
 
 log = structlog.get_logger(__name__)
@@ -145,46 +147,69 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
         return state
 
     async def preload(self, ends: Mapping[int, int]) -> None:
-        """Bulk-read changelogs into memory; Faust updates partitions that are on disk."""
-        if self._ahead is None or self._persistence is not None:
+        """Bulk-read changelogs of partitions of which neither memory nor disk has anything."""
+        if self._ahead is None:
             return
         _, retry = self._ahead
         for number, end in sorted(ends.items()):
             if end >= 0 and number in self.partitions and number not in self._persisted:
                 await retry(Service.KAFKA, partial(self._preload, number, end))
+        return_freed()
 
     async def _preload(self, number: int, end: int) -> None:
-        assert self._ahead is not None
-        reader, _ = self._ahead
         if number not in self.partitions:
             return
-        topic = self.table.changelog_topic_name
         began_s = time.monotonic()
-        bulk = BulkVoterStore()
-        state = self.partitions[number] = VotedPartition(number, voters=bulk)
-        complete = False
+        state = self.partitions[number] = self._empty(number)
+        position: Position | None = None
         try:
-            async with aclosing(
-                reader.read(topic, number, None, end + 1, fetch_bytes=_BULK_FETCH_BYTES)
-            ) as records:
-                async for record in records:
-                    self.apply(record)
-                    self.last_applied_at_s = time.monotonic()
-            state.voters = await asyncio.to_thread(bulk.done)
-            complete = True
+            with self._bulk(number) as bulk:
+                state.voters = bulk
+                last = await self._read(number, end)
+                state.voters = await asyncio.to_thread(bulk.done, self._moved)
+            position = last
         finally:
             # There may have been another rebalance or an outage of Kafka: then it is read again.
-            if self.partitions.get(number) is state:
-                if complete:
-                    self._persisted[number] = end
-                else:
-                    self.partitions[number] = VotedPartition(number)
+            if position is None and self.partitions.get(number) is state:
+                self.partitions[number] = self._empty(number)
+        if self.partitions.get(number) is state:
+            self._persisted[number] = end
+            if self._persistence is not None and state.complete:
+                self._persistence.disk.save(state, position)
         log.info(
             "voters are read",
             partition=number,
             voters=len(state),
             took_s=round(time.monotonic() - began_s, 2),
         )
+
+    async def _read(self, number: int, end: int) -> Position:
+        """Apply the changelog up to a record; returns its place."""
+        assert self._ahead is not None
+        reader, _ = self._ahead
+        topic = self.table.changelog_topic_name
+        record = None
+        async with aclosing(
+            reader.read(topic, number, None, end + 1, fetch_bytes=_BULK_FETCH_BYTES)
+        ) as records:
+            async for record in records:
+                self.apply(record)
+                self._moved()
+        assert record is not None
+        return Position(end, digest(record.key, record.value))
+
+    def _moved(self) -> None:
+        self.last_applied_at_s = time.monotonic()
+
+    def _bulk(self, number: int) -> AbstractContextManager[BulkVoterStore | FillingVoterStore]:
+        if self._persistence is None:
+            return nullcontext(BulkVoterStore())
+        return self._persistence.disk.filling(number)
+
+    def _empty(self, number: int) -> VotedPartition:
+        if self._persistence is None:
+            return VotedPartition(number)
+        return self._persistence.disk.empty(number)
 
     def find(self, state: VotedPartition, key: bytes) -> VoterEntry | None:
         """A voter's entry."""

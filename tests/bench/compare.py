@@ -1,7 +1,8 @@
 """`python -m tests.bench.compare REV`: this tree beside another revision, on one stack, by turns.
 
 Both run with this tree's packages and get the same votes; which goes first changes every round. A
-ratio is of two runs that follow each other, so what else the machine does falls on both.
+ratio is of two runs that follow each other, so what else the machine does falls on both. Each round
+begins with a raw drain of a queue with the same messages.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from rich.table import Table
 
 from streams.devstack import Stack
 from streams.load.election import LoadPlan
-from tests.bench import latency
+from streams.settings.load import load_settings
+from tests.bench import latency, throughput
 from tests.bench.__main__ import end_once
 from tests.bench.figure import Found, Run
 from tests.bench.spread import full_queue, plan_of
@@ -82,9 +84,15 @@ def by_turns(
             stack.up()
             out.print("warming up")
             uvloop.run(full_queue(run, replace(plan, votes=plan.votes // 2), cwd=HERE))
+            rabbit = load_settings(stack.env()).rabbit
             for number in range(rounds):
+                uvloop.run(throughput.fill(rabbit, plan))
+                drained_s = uvloop.run(throughput.drain(rabbit, plan.messages))
+                raw_per_s = round(plan.messages / drained_s)
+                out.print(f"round {number + 1}, raw drain: {raw_per_s:,} messages/s")
                 for name in sorted(trees, reverse=number % 2 == 0):
                     one = uvloop.run(full_queue(run, plan, cwd=trees[name]))
+                    one["raw_drain_per_s"] = raw_per_s
                     cpu_us = sum(one["cpu_us_per_vote"].values())
                     told = f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s"
                     told += f", {cpu_us:.1f} µs of CPU a vote"
@@ -103,6 +111,9 @@ def ratios(found: dict[str, list[Found]]) -> dict[str, list[float]]:
     """This tree's figure over the other's, of each round."""
     pairs = list(zip(found["this"], found["other"], strict=True))
     answer = {"votes a second": [a["votes_per_s"] / b["votes_per_s"] for a, b in pairs]}
+    of_raw = [(a["votes_per_s"], b["votes_per_s"], a["raw_drain_per_s"]) for a, b in pairs]
+    answer["this tree's votes a second beside the raw drain"] = [a / raw for a, _, raw in of_raw]
+    answer["the other's beside the raw drain"] = [b / raw for _, b, raw in of_raw]
     if "latency" in pairs[0][0]:
         for q in QUANTILES:
             answer[f"latency, {q}"] = [a["latency"][q] / b["latency"][q] for a, b in pairs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def tree_seconds(roots: list[int]) -> float:
         # Own user and system time, and that of children that were waited for.
         ticks += sum(int(field) for field in fields[11:15])
     return ticks / _TICKS
+
+
+def cpu_of_ended_s() -> float:
+    """Seconds of this process's children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def by_process(stack: Stack, chain: Chain) -> dict[str, float]:

@@ -27,7 +27,7 @@ from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import read_expected
 from streams.load.publisher import Schedule
 from streams.load.script import messages
-from tests.bench.cpu import by_process, per_vote_us
+from tests.bench.cpu import by_process, cpu_of_ended_s, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.publishing import publishing
 from tests.harness import Chain, database
@@ -38,6 +38,8 @@ _PATIENCE_S = 60.0
 GOALS_P99_S = {2000: 0.5, 5000: 0.12}
 """By votes a second."""
 RATES_PER_S = (1000, 5000, 10_000)
+GOAL_TIMES = {5000: 1.6, 10_000: 3.0}
+"""p99 by votes a second, as a multiple of that at the lowest rate."""
 _PARTS = ("until the bridge seals it", "until its verdict is sent", "until its row is seen")
 
 _Place = tuple[int, int]
@@ -66,7 +68,7 @@ async def measure(run: Run) -> Found:
         await chain.load_roll(plan)
         await chain.start()
         say(f"publishing {rate:,}/s for {warm_up_s} and {seconds} s")
-        before = by_process(stack, chain)
+        before, ended_s = by_process(stack, chain), cpu_of_ended_s()
         async with publishing(chain, plan, rate_per_s=rate, expected=path) as publisher:
             totals: list[_Step] = []
             listening = asyncio.create_task(_listen(chain, totals))
@@ -77,6 +79,7 @@ async def measure(run: Run) -> Found:
                 listening.cancel()
                 await asyncio.wait([listening])
         after = by_process(stack, chain)
+        publisher_s = cpu_of_ended_s() - ended_s
         say("comparing every line")
         await chain.verify(path)
         places = await _places(chain)
@@ -113,6 +116,7 @@ async def measure(run: Run) -> Found:
         "live": _quantiles(told),
         "parts": {name: _quantiles(found) for name, found in parts.items()},
         "cpu_us_per_vote": per_vote_us(before, after, plan.votes),
+        "publisher_cpu_us_per_vote": round(publisher_s * 1e6 / plan.votes, 1),
     }
 
 
@@ -130,9 +134,32 @@ def _quantiles(latencies_us: list[int]) -> dict[str, float]:
 
 async def measure_rates(run: Run) -> Found:
     """The same at several rates."""
+    rates = [await measure(replace(run, rate_per_s=rate)) for rate in RATES_PER_S]
+    p99_s = {one["rate_per_s"]: (one["p99_s"], one["first"].get("p99_s")) for one in rates}
+    base_s, _ = p99_s[RATES_PER_S[0]]
     return {
-        "rates": [await measure(replace(run, rate_per_s=rate)) for rate in RATES_PER_S],
+        "rates": rates,
+        "p99_times_slowest": {
+            str(rate): {
+                "steady": round(steady_s / base_s, 2),
+                "first": None if first_s is None else round(first_s / base_s, 2),
+            }
+            for rate, (steady_s, first_s) in p99_s.items()
+        },
     }
+
+
+def rate_rows(found: Found) -> list[Row]:
+    """Lines for people."""
+    lines = [row for one in found["rates"] for row in rows(one)]
+    for rate, times in found["p99_times_slowest"].items():
+        if (goal := GOAL_TIMES.get(int(rate))) is not None:
+            what = f"p99 at {int(rate):,}/s beside p99 at {RATES_PER_S[0]:,}/s"
+            lines.append(Row(what, f"{times['steady']:.2f} times", f"{goal:.1f}"))
+            if times["first"] is not None:
+                first = f"{times['first']:.2f} times"
+                lines.append(Row("  the same, first seconds", first, f"{goal:.1f}"))
+    return lines
 
 
 async def _listen(chain: Chain, totals: list[_Step]) -> None:
@@ -237,13 +264,10 @@ def rows(found: Found) -> list[Row]:
     if first := found["first"]:
         what = f"latency p99 of the first {found['warm_up_s']} s (all just started)"
         lines.append(Row(what, f"{first['p99_s'] * 1000:,.0f} ms"))
+    publisher = f"{found['publisher_cpu_us_per_vote']:.0f} µs CPU a vote"
+    lines.append(Row("publisher, of the mixture", publisher))
     return lines
 
 
 FIGURE = Figure("latency", measure, rows)
-RATES = Figure(
-    "rates",
-    measure_rates,
-    lambda found: [r for one in found["rates"] for r in rows(one)],
-    usual=False,
-)
+RATES = Figure("rates", measure_rates, rate_rows, usual=False)

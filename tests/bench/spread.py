@@ -7,6 +7,7 @@ what a vote costs does not depend on that.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from streams.load.election import LoadPlan
@@ -23,10 +24,17 @@ WHERE relname IN ('proof_leaves', 'proof_nodes')
 
 
 async def full_queue(
-    run: Run, plan: LoadPlan, *, workers: int = 1, cwd: Path | None = None
+    run: Run,
+    plan: LoadPlan,
+    *,
+    workers: int = 1,
+    cwd: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Found:
     """Count a full queue; votes a second, and CPU a vote of every process."""
-    async with Chain(run.stack, run.directory, workers=workers, cwd=cwd) as chain:
+    async with Chain(
+        run.stack, run.directory, workers=workers, cwd=cwd, settings=settings
+    ) as chain:
         await chain.load_roll(plan)
         await chain.publish(plan)
         for program in chain.workers:

@@ -17,6 +17,7 @@ from streams.load.election import LoadPlan, SyntheticElection
 from streams.load.expected import ExpectedTotals
 from streams.load.publisher import LoadPublisher, Schedule
 from streams.load.script import messages
+from streams.settings.configs import RabbitConfig
 from streams.settings.model import Settings
 from tests.bench.cpu import by_process, per_vote_us
 from tests.bench.figure import Figure, Found, Row, Run
@@ -74,9 +75,9 @@ async def _round(run: Run, plan: LoadPlan) -> Found:
     say = run.say
     async with Chain(run.stack, run.directory, workers=run.workers) as chain:
         say(f"filling a queue with {plan.messages:,} messages for the raw drain")
-        await _fill(chain.settings, plan, RAW_QUEUE)
+        await fill(chain.settings.rabbit, plan)
         say("draining it")
-        drained_s = await _drain(chain.settings, plan.messages)
+        drained_s = await drain(chain.settings.rabbit, plan.messages)
 
         say("filling the queue of the chain")
         await chain.load_roll(plan)
@@ -105,20 +106,27 @@ async def _round(run: Run, plan: LoadPlan) -> Found:
     }
 
 
-async def _fill(settings: Settings, plan: LoadPlan, queue: str) -> None:
+async def fill(rabbit: RabbitConfig, plan: LoadPlan) -> None:
+    """Publish to :data:`RAW_QUEUE`, with confirms."""
     schedule = Schedule(time.time_ns() // 1000, None)
     publisher = LoadPublisher(
-        rabbit=settings.rabbit,
-        queue=queue,
+        rabbit=rabbit,
+        queue=RAW_QUEUE,
         schedule=schedule,
         tally=ExpectedTotals(plan),
     )
     await publisher.publish(messages(SyntheticElection(plan), schedule.time_us))
 
 
-async def _drain(settings: Settings, count: int) -> float:
-    """Seconds to take all messages off the queue: no decoding, acks for many at once."""
-    async with connected(settings.rabbit, "scrutin bench") as connection:
+async def drain(rabbit: RabbitConfig, count: int, arguments: dict[str, str] | None = None) -> float:
+    """Seconds to take all messages off the queue: no decoding, acks for many at once.
+
+    Args:
+        rabbit: where RabbitMQ is.
+        count: number of messages in :data:`RAW_QUEUE`, which is deleted.
+        arguments: of the consumer.
+    """
+    async with connected(rabbit, "scrutin bench") as connection:
         channel = await connection.channel()
         done = asyncio.Event()
         arrived = 0
@@ -133,7 +141,7 @@ async def _drain(settings: Settings, count: int) -> float:
 
         await channel.prefetch(PREFETCH)
         started = time.perf_counter()
-        channel.raw.basic_consume(RAW_QUEUE, on_message)
+        channel.raw.basic_consume(RAW_QUEUE, on_message, arguments=arguments)
         async with asyncio.timeout(_DEADLINE_S):
             await done.wait()
         seconds = time.perf_counter() - started
@@ -204,13 +212,10 @@ async def _copy(settings: Settings) -> float:
         await connection.close()
 
 
-def _least_and_most(found: Found) -> tuple[float, float]:
-    shares = [one["chain_of_raw_drain"] for one in found["rounds"]]
-    return min(shares), max(shares)
-
-
 def rows(found: Found) -> list[Row]:
     """Lines for people."""
+    shares = [one["chain_of_raw_drain"] for one in found["rounds"]]
+    least_and_most = min(shares), max(shares)
     return [
         Row(
             f"chain: full queue of {found['messages']:,} to committed rows",
@@ -220,8 +225,8 @@ def rows(found: Found) -> list[Row]:
         Row("  votes a record of the input log, on average", f"{found['votes_a_record']:,}"),
         Row("raw drain of the same queue", f"{found['raw_drain_per_s']:,}/s"),
         Row(
-            "chain beside the raw drain of its round, least and most",
-            ", ".join(f"{share:.0%}" for share in _least_and_most(found)),
+            "chain beside the raw drain of its round, median, least and most",
+            ", ".join(f"{share:.0%}" for share in (found["chain_of_raw_drain"], *least_and_most)),
             f"{GOAL_OF_RAW_DRAIN:.0%}",
         ),
         Row("bare COPY of the same rows", f"{found['copy_per_s']:,}/s"),

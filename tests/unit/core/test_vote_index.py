@@ -101,6 +101,16 @@ def test_many_at_once_are_the_same_table(log: list[list[tuple[bytes, bytes]]]) -
     assert {key: at_once.get(key) for key in at_once} == {k: one_by_one.get(k) for k in one_by_one}
 
 
+@pytest.mark.parametrize("count", [0, 4_915, 4_916, 5_300, 12_000])
+def test_many_at_once_take_the_room_of_one_by_one(count: int) -> None:
+    one_by_one, bulk, random_ = VoteIndex(), BulkVoterStore(), random.Random(5)
+    rows = packed([(random_.randbytes(32), bytes(8)) for _ in range(count)])
+    one_by_one.add(0, rows)
+    bulk.add(0, rows)
+    sizes = [[len(slots) for slots, _ in t._shards] for t in (one_by_one, bulk.done()._first)]
+    assert sizes[0] == sizes[1]
+
+
 def test_many_at_once_are_found_and_can_grow() -> None:
     random_ = random.Random(3)
     everybody = [random_.randbytes(32) for _ in range(60_000)]

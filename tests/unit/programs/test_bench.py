@@ -14,6 +14,7 @@ def test_ratios_are_of_runs_that_follow_each_other() -> None:
     def run(per_s: int, worker_us: float, bridge_us: float, p99_s: float) -> Found:
         return {
             "votes_per_s": per_s,
+            "raw_drain_per_s": 400,
             "cpu_us_per_vote": {"worker": worker_us, "bridge": bridge_us, "redis": 0.0},
             "latency": {"p50": 0.04, "p99": p99_s},
         }
@@ -25,6 +26,8 @@ def test_ratios_are_of_runs_that_follow_each_other() -> None:
         }
     )
     assert found["votes a second"] == [1.5, 1.0]
+    assert found["this tree's votes a second beside the raw drain"] == [0.75, 0.25]
+    assert found["the other's beside the raw drain"] == [0.5, 0.25]
     assert (found["latency, p50"], found["latency, p99"]) == ([1.0, 1.0], [0.5, 1.0])
     assert found["CPU a vote, worker"] == [0.5, 1.0]
     assert found["CPU a vote, all"] == [0.6, 0.75]
