@@ -53,6 +53,7 @@ _META: Final = b"m"
 _CACHE_BYTES: Final = 64 * 1024 * 1024
 _BUFFER_BYTES: Final = 16 * 1024 * 1024
 _BLOOM_BITS: Final = 10
+_BOUNDED_FILES: Final = 64
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -86,13 +87,24 @@ class RocksDbVotedStore:
 
     Args:
         directory: not used by another process at the same time.
+        cache_bytes: for blocks of all partitions.
+        buffer_bytes: for what one partition has not yet written, twice while it is written.
+        bounded: keep indexes and filters in the cache too, so that memory does not grow with the
+            voters.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        cache_bytes: int = _CACHE_BYTES,
+        buffer_bytes: int = _BUFFER_BYTES,
+        bounded: bool = False,
+    ) -> None:
         self._directory = directory
         self._open: dict[int, Rdict] = {}
         self._positions: dict[int, Position | None] = {}
-        self._cache = Cache(_CACHE_BYTES)
+        self._options = _options(Cache(cache_bytes), buffer_bytes, bounded=bounded)
 
     def open(self, partition: int, log_id: bytes) -> VotedPartition:
         """The saved state of a partition; empty if it is of another log or cannot be read.
@@ -182,7 +194,7 @@ class RocksDbVotedStore:
         path = self._path(partition)
         path.mkdir(parents=True, exist_ok=True)
         try:
-            return Rdict(str(path), _options(self._cache))
+            return Rdict(str(path), self._options)
         except Exception as error:
             # The binding has one exception type for all errors.
             if "lock" in str(error).lower():
@@ -194,7 +206,7 @@ class RocksDbVotedStore:
             log.error("the store cannot be opened", partition=partition, error=str(error))
         shutil.rmtree(path)
         try:
-            return Rdict(str(path), _options(self._cache))
+            return Rdict(str(path), self._options)
         except Exception as error:
             raise RecoveryFailed(
                 "The voted table's folder cannot be used",
@@ -234,15 +246,18 @@ def _load(db: Rdict, partition: int, meta: _Meta) -> VotedPartition:
     )
 
 
-def _options(cache: Cache) -> Options:
+def _options(cache: Cache, buffer_bytes: int, *, bounded: bool) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(cache)
     # Nearly all lookups are for voters who have not voted yet.
     blocks.set_bloom_filter(_BLOOM_BITS, block_based=False)
     options = Options(raw_mode=True)
+    if bounded:
+        blocks.set_cache_index_and_filter_blocks(v=True)
+        options.set_max_open_files(_BOUNDED_FILES)
     options.create_if_missing(True)
     options.set_block_based_table_factory(blocks)
-    options.set_write_buffer_size(_BUFFER_BYTES)
+    options.set_write_buffer_size(buffer_bytes)
     # Digests do not compress.
     options.set_compression_type(DBCompressionType.none())
     options.set_keep_log_file_num(2)

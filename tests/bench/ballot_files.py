@@ -26,6 +26,7 @@ import typer
 
 from streams.elections.files.formats import BallotFormat, open_ballots
 from streams.elections.files.items import LineAccount
+from tests.bench.cpu import memory_mib
 
 NAMES: Final = ("Ann", "Bob", "Cyd", "Dee", "Eva")
 _SEVERAL: Final = frozenset({BallotFormat.NIST, BallotFormat.DOMINION, BallotFormat.HART})
@@ -174,15 +175,9 @@ def child(form: BallotFormat, path: Path, *, own: bool) -> None:
         "rows": rows,
         "wall_s": time.perf_counter() - began_s,
         "cpu_s": time.process_time() - cpu_s,
-        "peak_mib": _peak_mib(),
+        "peak_mib": memory_mib()[1],
     }
     print(json.dumps(took))
-
-
-def _peak_mib() -> float:
-    # `ru_maxrss` would not be below that of the process that started this one.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _measured(form: BallotFormat, path: Path, *, own: bool) -> dict[str, Any]:

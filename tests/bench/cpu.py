@@ -1,10 +1,10 @@
-"""CPU that a process and all below it have used."""
+"""CPU that a process and all below it have used, and memory of a process."""
 
 from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from streams.devstack import Stack
@@ -20,8 +20,8 @@ def _fields(pid: int) -> list[str]:
         return []
 
 
-def tree_seconds(roots: list[int]) -> float:
-    """Seconds of processes and their descendants, those that have ended and were waited for too."""
+def members_of(roots: Iterable[int]) -> set[int]:
+    """Processes and their descendants."""
     parents = {
         int(entry.name): int(fields[1])
         for entry in Path("/proc").iterdir()
@@ -30,8 +30,13 @@ def tree_seconds(roots: list[int]) -> float:
     members = set(roots)
     while more := {pid for pid, parent in parents.items() if parent in members} - members:
         members |= more
+    return members
+
+
+def tree_seconds(roots: list[int]) -> float:
+    """Seconds of processes and their descendants, those that have ended and were waited for too."""
     ticks = 0
-    for pid in members:
+    for pid in members_of(roots):
         fields = _fields(pid)
         # Own user and system time, and that of children that were waited for.
         ticks += sum(int(field) for field in fields[11:15])
@@ -42,6 +47,22 @@ def cpu_of_ended_s() -> float:
     """Seconds of this process's children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def memory_mib(pid: int | str = "self") -> tuple[float, float]:
+    """What a process holds, and the most that it held; zeros if it has ended.
+
+    `ru_maxrss` would not be below that of the process that started this one.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0, 0.0
+    held, peak = (
+        int(status.partition(f"\n{name}:")[2].split()[0]) / 1024 if f"\n{name}:" in status else 0.0
+        for name in ("VmRSS", "VmHWM")
+    )
+    return held, peak
 
 
 def by_process(stack: Stack, chain: Chain) -> dict[str, float]:

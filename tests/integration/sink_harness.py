@@ -63,10 +63,12 @@ async def own_database(
 class OneSink:
     """A sink with its metrics, as a worker would hold it."""
 
-    def __init__(self, settings: Settings, secret: str = "") -> None:
+    def __init__(
+        self, settings: Settings, secret: str = "", kind: type[PostgresSink] = PostgresSink
+    ) -> None:
         self.metrics = WorkerMetrics(CollectorRegistry())
         self.windows = Windows(settings.window_ms)
-        self.sink = PostgresSink(
+        self.sink = kind(
             settings.postgres,
             self.windows,
             self.metrics,

@@ -52,11 +52,19 @@ class LogView:
     Args:
         bootstrap_servers: brokers, `host:port`.
         deadline_s: longest wait for an answer in seconds.
+        fetch_bytes: of a partition, twice in memory: one is read while the next arrives.
     """
 
-    def __init__(self, bootstrap_servers: list[str], *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: list[str],
+        *,
+        deadline_s: float = DEADLINE_S,
+        fetch_bytes: int = _FETCH_BYTES,
+    ) -> None:
         self._servers = bootstrap_servers
         self._deadline_s = deadline_s
+        self._fetch_bytes = fetch_bytes
         self._consumer: Any = None
         self._partitions: dict[str, int] = {}
 
@@ -66,7 +74,7 @@ class LogView:
         Raises:
             ServiceUnavailable: no broker answers within the deadline.
         """
-        options = {"enable_auto_commit": False, **range_options(_FETCH_BYTES)}
+        options = {"enable_auto_commit": False, **range_options(self._fetch_bytes)}
         self._consumer = AIOKafkaConsumer(**client(self._servers), **options)
         try:
             with kafka_answers(self._servers):
@@ -130,6 +138,24 @@ class LogView:
             ):
                 yield records
 
+    def read_each(
+        self, topic: str, spans: Mapping[int, Span]
+    ) -> dict[int, AsyncGenerator[list[Record], None]]:
+        """Yield the records of each span on its own, for a caller who decides which is next.
+
+        They are instead of :meth:`read`, and raise the same.
+        """
+        _seek(self._consumer, _places(topic, spans))
+        return {p: self._read_one(topic, {p: span}) for p, span in spans.items()}
+
+    async def _read_one(
+        self, topic: str, spans: Mapping[int, Span]
+    ) -> AsyncGenerator[list[Record], None]:
+        with kafka_answers(self._servers):
+            at = _places(topic, spans)
+            async for records in _fetched(self._consumer, at, spans, self._deadline_s):
+                yield records
+
     async def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at an offset; None if it is not, or no longer, in the log."""
         span = (await self.spans(topic)).get(partition)
@@ -162,14 +188,33 @@ async def read_spans(
     Raises:
         TimeoutError: nothing arrives for longer than `deadline_s`.
     """
-    at = {
+    at = _places(topic, spans)
+    _seek(consumer, at)
+    async for records in _fetched(consumer, at, spans, deadline_s, advance):
+        yield records
+
+
+def _places(topic: str, spans: Mapping[int, Span]) -> dict[TopicPartition, int]:
+    return {
         TopicPartition(topic, p): span.begin for p, span in spans.items() if span.begin < span.end
     }
-    if not at:
-        return
-    consumer.assign(list(at))
+
+
+def _seek(consumer: AIOKafkaConsumer, at: Mapping[TopicPartition, int]) -> None:
+    if at:
+        consumer.assign(list(at))
     for tp, begin in at.items():
         consumer.seek(tp, begin)
+
+
+async def _fetched(
+    consumer: AIOKafkaConsumer,
+    at: dict[TopicPartition, int],
+    spans: Mapping[int, Span],
+    deadline_s: float,
+    advance: Advance | None = None,
+) -> AsyncGenerator[list[Any], None]:
+    """Records of assigned partitions up to the ends of their spans."""
     waiting = set(at)
     while waiting:
         async with asyncio.timeout(deadline_s):

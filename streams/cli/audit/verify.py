@@ -36,7 +36,7 @@ def verify(
         typer.Option(
             min=0,
             max=MAX_NUMBER,
-            help="Leaves of the largest partition whose voters stay in memory.",
+            help="Leaves of the largest count whose voters stay in memory.",
         ),
     ] = 5_000_000,
     as_json: JsonOption = False,

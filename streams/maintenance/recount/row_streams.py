@@ -7,12 +7,16 @@ from typing import Any, Final
 
 ROWS: Final = 4000
 """Rows of one fetch."""
+SEGMENTS_AT_ONCE: Final = 32
+"""Each has the leaves of a whole flush."""
 
 AUDIT: Final = """
-SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice, "timestamp",
-    processed_timestamp, weight, source_offset, source_index
-FROM vote_audit WHERE source_partition = $1 ORDER BY id
+SELECT source_partition, vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
+    "timestamp", processed_timestamp, weight, source_offset, source_index
+FROM vote_audit WHERE source_partition = ANY ($1::int[]) ORDER BY id
 """
+"""Of several partitions, because no index finds those of one: a query for each would read the whole
+table every time."""
 REJECTED: Final = """
 SELECT status, reason, attempt_count, identity, vote_hash, voter_hash, citizen_id, contest,
     candidate_id, choice, "timestamp", processed_timestamp, body_length, body_sha256, weight,
@@ -26,26 +30,24 @@ STREAMED: Final = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off"
 """Rows come by an index, so that nothing is sorted before the first."""
 
 
-class RowStream:
-    """Rows of one query, which end with an offset and an index, or only an offset.
+class GivenRows:
+    """Rows that end with an offset and an index, or only an offset, to be taken in their order.
 
     Args:
-        connection: in a transaction.
-        query: with the partition as its argument.
-        partition: of the rows.
         offset: column of the offset, counted from the end.
     """
 
-    def __init__(self, connection: Any, query: str, partition: int, *, offset: int = -2) -> None:
-        self._connection = connection
-        self._query = query
-        self._partition = partition
+    def __init__(self, *, offset: int = -2) -> None:
         self._offset = offset
-        self._cursor: Any = None
         self._rows: Sequence[Any] = ()
         self._at = 0
         self.count = 0
         """Rows taken."""
+
+    def give(self, rows: Sequence[Any]) -> None:
+        """Add rows after those that are left."""
+        self._rows = [*self._rows[self._at :], *rows]
+        self._at = 0
 
     async def through(self, offset: int) -> list[Any]:
         """The next rows, up to those of an input offset."""
@@ -69,7 +71,39 @@ class RowStream:
         return None
 
     async def _fetch(self) -> bool:
+        """Get more rows; False if there are none."""
+        return False
+
+
+class RowStream(GivenRows):
+    """Rows of one query.
+
+    Args:
+        connection: in a transaction.
+        query: with the partition as its argument.
+        partition: of the rows.
+        offset: column of the offset, counted from the end.
+        at_once: rows of one fetch.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        query: str,
+        partition: int,
+        *,
+        offset: int = -2,
+        at_once: int = ROWS,
+    ) -> None:
+        super().__init__(offset=offset)
+        self._connection = connection
+        self._query = query
+        self._partition = partition
+        self._at_once = at_once
+        self._cursor: Any = None
+
+    async def _fetch(self) -> bool:
         if self._cursor is None:
             self._cursor = await self._connection.cursor(self._query, self._partition)
-        self._rows, self._at = await self._cursor.fetch(ROWS), 0
+        self._rows, self._at = await self._cursor.fetch(self._at_once), 0
         return bool(self._rows)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from streams.core.tree_growth import hashes_of, records_of
+from streams.core.merkle import HASH_BYTES
+from streams.core.tree_growth import records_of
 from streams.inspect.voted import OffsetSet
 from streams.maintenance.recount.findings import DifferenceKind, PartitionRecount
-from streams.maintenance.recount.row_streams import SEGMENTS, RowStream
+from streams.maintenance.recount.row_streams import SEGMENTS, SEGMENTS_AT_ONCE, RowStream
 
 
 class StoredLeaves:
     """The stored leaves of a partition, by input record."""
 
     def __init__(self, connection: Any, partition: int) -> None:
-        self._stream = RowStream(connection, SEGMENTS, partition, offset=0)
+        self._stream = RowStream(
+            connection, SEGMENTS, partition, offset=0, at_once=SEGMENTS_AT_ONCE
+        )
         self._records: list[tuple[int, bytes]] = []
         self._stopped = False
 
@@ -43,11 +46,11 @@ class StoredLeaves:
         row = await self._stream.rest()
         if row is None:
             return
-        await self._stream.through(row["first_leaf"])
-        first, hashes = row["first_leaf"], hashes_of(row["hashes"])
+        first, records, hashes = row
+        await self._stream.through(first)
         self._records = [
-            (offset, b"".join(hashes[start - first : start - first + count]))
-            for offset, start, count in records_of(first, row["records"])
+            (offset, hashes[start * HASH_BYTES : (start + count) * HASH_BYTES])
+            for offset, start, count in records_of(0, records)
         ]
         self._records.reverse()
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-from streams.adapters.kafka.reader import LogReader
-from streams.adapters.kafka.view import LogView
 from streams.adapters.postgres.connection import connected
 from streams.core.leaves import id_of_secret, secret_of
 from streams.core.topics import changelog_topic
-from streams.core.voted_partition import VotedPartition
 from streams.maintenance.guard import Bars
 from streams.maintenance.recount.findings import (
     DifferenceKind,
@@ -26,9 +20,8 @@ from streams.maintenance.recount.findings import (
     PartitionRecount,
     RecountFinding,
 )
-from streams.maintenance.recount.partition import PartitionRecounter, PartitionTask
-from streams.maintenance.recount.row_streams import STREAMED
-from streams.maintenance.recount.side_streams import ChangelogBeside
+from streams.maintenance.recount.group import recount_group
+from streams.maintenance.recount.partition import PartitionTask
 from streams.maintenance.recount.whole import compare_whole
 from streams.proof.chain import BrokenChain, CheckpointChain
 from streams.proof.checkpoints import Checkpoint
@@ -36,7 +29,7 @@ from streams.proof.notes import BadNote, Verifier
 from streams.settings.configs import DeploymentConfig
 
 IN_MEMORY: Final = 5_000_000
-"""Partitions of more leaves than this have the voted table of their recount on disk."""
+"""A count of more leaves than this has its voted table on disk while it is counted again."""
 
 _FENCES: Final = """
 SELECT o.partition, o.log_id, o.source_offset, o.epoch, o.tree_size, o.tree_peaks, o.tree_secret,
@@ -100,7 +93,7 @@ async def recount(
         seen: checkpoints that others have, by number.
         bars: shows progress.
         processes: how many at once; 0: as many as there are cores.
-        in_memory: leaves of the largest partition whose voters are kept in memory.
+        in_memory: leaves of the largest count whose voters are kept in memory.
 
     Raises:
         ServiceUnavailable: a service does not answer.
@@ -112,8 +105,10 @@ async def recount(
     ):
         snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
         checkpoints = await _checkpoints(connection, keys, seen, report)
-        tasks = await _tasks(config, connection, checkpoints, report, in_memory)
-        parts = await _count(config, snapshot, tasks, bars, processes)
+        tasks = await _tasks(config, connection, checkpoints, report)
+        groups = _groups(tasks, min(len(tasks), processes or os.cpu_count() or 1))
+        on_disk = sum(task.tree_size for task in tasks) > in_memory
+        parts = await _count(config, snapshot, groups, bars, on_disk=on_disk)
         for part in parts:
             _add(report, part)
         await compare_whole(connection, parts, checkpoints, report.findings)
@@ -173,7 +168,6 @@ async def _tasks(
     connection: Any,
     checkpoints: list[Checkpoint],
     report: RecountReport,
-    in_memory: int,
 ) -> list[PartitionTask]:
     secret = secret_of(config.proof_secret)
     marks: dict[int, list[Mark]] = {}
@@ -201,7 +195,6 @@ async def _tasks(
                 secret=secret,
                 window_ms=config.window_ms,
                 changelog_topic=changelog_topic(config.kafka.app_id),
-                on_disk=row["tree_size"] > in_memory,
             )
         )
     for partition, left in marks.items():
@@ -234,30 +227,36 @@ def _begin(progress: Any) -> None:
 
 
 async def _count(
-    config: DeploymentConfig, snapshot: str, tasks: list[PartitionTask], bars: Bars, processes: int
+    config: DeploymentConfig,
+    snapshot: str,
+    groups: list[list[PartitionTask]],
+    bars: Bars,
+    *,
+    on_disk: bool,
 ) -> list[PartitionRecount]:
-    if not tasks:
+    if not groups:
         return []
-    several = min(len(tasks), processes or os.cpu_count() or 1)
-    total = sum(task.end for task in tasks)
-    if several == 1:
+    total = sum(task.end for group in groups for task in group)
+    if len(groups) == 1:
         with bars("counting again", total) as advance:
-            return [await _recount(config, snapshot, task, advance) for task in tasks]
+            return await recount_group(config, snapshot, groups[0], advance, on_disk=on_disk)
     context = multiprocessing.get_context("spawn")
-    progress = context.Array("q", len(tasks))
+    progress = context.Array("q", len(groups))
     with (
-        ProcessPoolExecutor(several, context, initializer=_begin, initargs=(progress,)) as pool,
+        ProcessPoolExecutor(len(groups), context, initializer=_begin, initargs=(progress,)) as pool,
         bars("counting again", total) as advance,
     ):
-        # The largest first, so that none is left over for one process at the end.
-        order = sorted(range(len(tasks)), key=lambda n: -tasks[n].tree_size)
-        running = [pool.submit(_work, config, snapshot, tasks[n], n) for n in order]
+        running = [
+            pool.submit(_work, config, snapshot, group, number, on_disk=on_disk)
+            for number, group in enumerate(groups)
+        ]
         done = 0
         while not all(each.done() for each in running):
             await asyncio.sleep(_POLL_S)
             done = _show(progress, done, advance)
         _show(progress, done, advance)
-        return [each.result() for each in running]
+        parts = [part for each in running for part in each.result()]
+        return sorted(parts, key=lambda part: part.partition)
 
 
 def _show(progress: Any, shown: int, advance: Callable[[int], None]) -> int:
@@ -267,48 +266,22 @@ def _show(progress: Any, shown: int, advance: Callable[[int], None]) -> int:
 
 
 def _work(
-    config: DeploymentConfig, snapshot: str, task: PartitionTask, number: int
-) -> PartitionRecount:
+    config: DeploymentConfig,
+    snapshot: str,
+    tasks: list[PartitionTask],
+    number: int,
+    *,
+    on_disk: bool,
+) -> list[PartitionRecount]:
     def advance(records: int) -> None:
         _progress[number] += records
 
-    return asyncio.run(_recount(config, snapshot, task, advance))
+    return asyncio.run(recount_group(config, snapshot, tasks, advance, on_disk=on_disk))
 
 
-async def _recount(
-    config: DeploymentConfig, snapshot: str, task: PartitionTask, advance: Callable[[int], None]
-) -> PartitionRecount:
-    servers = config.kafka.servers
-    async with (
-        connected(config.postgres) as connection,
-        LogView(servers) as view,
-        LogView(servers) as second,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-        await connection.execute(STREAMED)
-        topic = task.changelog_topic
-        spans = await second.spans(topic) if topic in second.topics else {}
-        changes = {p: span for p, span in spans.items() if p == task.partition}
-        changelog = ChangelogBeside(second.read(topic, changes))
-        with _voted_table(task) as (state, save):
-            counting = PartitionRecounter(task, state, connection, advance, save)
-            await counting.run(LogReader(servers), view, changelog)
-    return counting.found
-
-
-@contextmanager
-def _voted_table(task: PartitionTask) -> Iterator[tuple[VotedPartition, Callable[[], None]]]:
-    """An empty voted table, and what moves its latest changes to disk, if it is kept there."""
-    if not task.on_disk:
-        yield VotedPartition(task.partition), lambda: None
-        return
-    from streams.worker.rocksdb_store import RocksDbVotedStore  # noqa: PLC0415 - slow to load
-
-    with tempfile.TemporaryDirectory(prefix="scrutin-recount-") as folder:
-        store = RocksDbVotedStore(Path(folder))
-        state = store.empty(task.partition)
-        try:
-            yield state, lambda: store.save(state, None)
-        finally:
-            store.close_all()
+def _groups(tasks: list[PartitionTask], count: int) -> list[list[PartitionTask]]:
+    """As many groups with about as many leaves each."""
+    groups: list[list[PartitionTask]] = [[] for _ in range(count)]
+    for task in sorted(tasks, key=lambda task: -task.tree_size):
+        min(groups, key=lambda group: sum(each.tree_size + each.end for each in group)).append(task)
+    return groups
