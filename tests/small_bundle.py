@@ -18,10 +18,11 @@ import msgspec
 
 from schemas.codec import encode
 from schemas.control import Conduct, RankedRules
-from schemas.verdicts import Reason, Rejection, Status, VerdictBatch
+from schemas.verdicts import Acceptance, Reason, Rejection, Status, VerdictBatch
 from schemas.votes import Flag, Kind, Malformed, Vote, VoteBatch
 from streams.core.leaves import OpenedLeaf, opened_leaves, secret_of
 from streams.core.merkle import extend, inclusion_ranges, root_of
+from streams.core.transition import verdicts_on
 from streams.elections.definitions import (
     CandidateDefinition,
     Definitions,
@@ -84,9 +85,13 @@ class SmallCount:
         votes: how many arrive.
         seed: of the votes.
         every: votes between two checkpoints.
+        weighted: whether votes on the law have weights of 1 to 3.
     """
 
-    def __init__(self, votes: int = 400, *, seed: int = 1, every: int = 150) -> None:
+    def __init__(
+        self, votes: int = 400, *, seed: int = 1, every: int = 150, weighted: bool = False
+    ) -> None:
+        self.weighted = weighted
         self.random = random.Random(seed)
         self.log_ids = [hashlib.sha256(bytes([seed, n])).digest()[:16] for n in range(2)]
         self.batches: list[list[VerdictBatch]] = [[], []]
@@ -141,23 +146,28 @@ class SmallCount:
                 Rejection(3, Status.INVALID, Reason.NOT_ON_ROLL),
             ]
         offset = len(self.batches[partition]) + 1
-        verdicts = VerdictBatch(
+        rejected = {each.index for each in refused}
+        weights = {
+            number: 1 + number % 3
+            for number, vote in enumerate(votes)
+            if self.weighted and vote.contest == LAW and number not in rejected
+        }
+        verdicts = verdicts_on(
             self.log_ids[partition],
             int(partition),
             offset,
-            offset - 1,
-            refused,
-            msgspec.Raw(encode(batch)),
+            rejections=refused,
+            acceptances=[Acceptance(n, weight) for n, weight in weights.items() if weight > 1],
+            raw=encode(batch),
         )
         self.batches[partition].append(verdicts)
         self.leaves[partition] += (new := list(opened_leaves(SECRET, verdicts, batch)))
         size, peaks = self._trees[partition]
         hashes = [one.leaf.hash() for one in new]
         self._trees[partition] = size + len(new), extend(size, peaks, hashes)[0]
-        rejected = {each.index for each in refused}
         for number, vote in enumerate(votes):
             if number not in rejected:
-                self.totals[vote.contest, vote.choice] += 1
+                self.totals[vote.contest, vote.choice] += weights.get(number, 1)
                 region = msgspec.json.decode(vote.metadata or "{}").get("region_id")
                 self.regions[vote.contest, vote.choice, region] += 1
 
@@ -206,7 +216,7 @@ class SmallCount:
                 "choices": None,
                 "enforced": True,
                 "openings": "public" if name in opened else "withheld",
-                "conduct": conduct_fields(Conduct()),
+                "conduct": conduct_fields(Conduct(weighted=self.weighted and kind == "law")),
                 "names": {},
             }
             if kind == "law":

@@ -26,9 +26,9 @@ from streams.settings.configs import DeploymentConfig
 
 _EMPTY: Final = Span(0, 0)
 _FETCH_BYTES: Final = 1 << 20
-_CACHE_BYTES: Final = 48 << 20
+_CACHE_BYTES: Final = 32 << 20
 """For what was read of all voted tables on disk, with their indexes and filters."""
-_BUFFER_BYTES: Final = 32 << 20
+_BUFFER_BYTES: Final = 16 << 20
 """For what all of them have not yet written."""
 
 VotedTables = Callable[[int], tuple[VotedPartition, Callable[[], None]]]

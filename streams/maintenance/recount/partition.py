@@ -160,7 +160,8 @@ class PartitionRecounter:
             await self._one(record)
 
     async def _fetch(self) -> None:
-        self._save()
+        if self._fetched:
+            self._save()
         self._fetched, self._at = await anext(self._log, ()), 0
         self._advance(len(self._fetched))
         self.found.records += len(self._fetched)

@@ -259,6 +259,33 @@ def test_an_office_that_signs_false_totals_is_found(count: SmallCount, tmp_path:
     assert kinds(found) == ["totals_differ"]
 
 
+def test_weights_are_part_of_what_leaves_commit_to(tmp_path: Path) -> None:
+    heavy = SmallCount(100, weighted=True)
+    votes = sum(n for (contest, _), n in heavy.totals.items() if contest == LAW)
+    leaves = sum(
+        one.leaf.contest == LAW and one.leaf.status == "accepted"
+        for of in heavy.leaves
+        for one in of
+    )
+    assert votes > leaves
+    folder = heavy.write(tmp_path / "public", [LAW])
+    assert f"{LAW}: {votes} votes; signed totals" in verify(folder)["checked"]
+
+    def lighter(rows: list[Any]) -> None:
+        row = next(row for row in rows if b"weight=" in bytes.fromhex(row.get("opening", "")))
+        row["opening"] = bytes.fromhex(row["opening"]).partition(b"\0")[0].hex()
+
+    edit_lines(folder, "leaves/0.jsonl", lighter)
+    assert kinds(verify(folder, code=1))[0] == "opening_differs"
+    # Signed totals that count such a vote once more.
+    heavy.totals[LAW, "oui"] += 1
+    heavy.checkpoint(final=True)
+    assert kinds(verify(heavy.write(tmp_path / "more", [LAW]), code=1)) == ["totals_differ"]
+    # Without openings nobody but the office knows weights, and the verifier says so.
+    found = verify(heavy.write(tmp_path / "withheld"))
+    assert f"{LAW}: votes by leaves (weighted)" in found["not_checked"]
+
+
 def test_checkpoints_of_another_log_and_old_ones_are_named(tmp_path: Path) -> None:
     one, two = SmallCount(), SmallCount(seed=2)
     # The second half of one log behind the first half of another.
