@@ -35,6 +35,7 @@ _VERSION: Final = 1
 _MAX_NAME_BYTES: Final = 0xFFFF
 _PLACE: Final = struct.Struct(">IQ")
 _HEAD: Final = struct.Struct(">BBI")
+_PADS: Final = struct.Struct(f"{PAD_BYTES}s")
 
 _ACCEPTED: Final = (ACCEPTED, "")
 
@@ -112,21 +113,29 @@ def leaf_hashes(secret: bytes, verdicts: VerdictBatch, batch: VoteBatch) -> list
     epoch = epoch_of(batch)
     rejected = {r.index: (str(r.status), str(r.reason)) for r in verdicts.rejections}
     weights = {accepted.index: accepted.weight for accepted in acceptances_of(verdicts)}
+    special = rejected.keys() | weights.keys()
     hashes = []
-    # What :func:`opened_leaves` does, without an object for each vote.
-    for index, vote in enumerate(votes):
-        status, reason = rejected.get(index, _ACCEPTED)
-        if status in UNREPORTED:
-            continue
-        identity = vote.identity
+    # What :func:`opened_leaves` does, without an object for each vote. Names are few.
+    accepted: dict[str, bytes] = {}
+    openings: dict[str, bytes] = {}
+    numbered = enumerate(zip(votes, _PADS.iter_unpack(pads), strict=False))
+    for index, (vote, (pad,)) in numbered:
+        contest, choice, identity = vote.contest, vote.choice, vote.identity
+        if (opening := openings.get(choice)) is None:
+            opening = openings[choice] = choice.encode()
+        if index in special:
+            status, reason = rejected.get(index, _ACCEPTED)
+            if status in UNREPORTED:
+                continue
+            prefix = _prefix(status, epoch, contest, reason)
+            opening = encode_opening(choice, weights.get(index, 1))
+        elif (known := accepted.get(contest)) is not None:
+            prefix = known
+        else:
+            prefix = accepted[contest] = _prefix(ACCEPTED, epoch, contest, "")
         if len(identity) != IDENTITY_BYTES:
             identity = _whole(identity)
-        opening = vote.choice.encode()
-        if index in weights:
-            opening = encode_opening(vote.choice, weights[index])
-        start = PAD_BYTES * index
-        commitment = _sha256(pads[start : start + PAD_BYTES] + identity + opening).digest()
-        hashes.append(_sha256(_prefix(status, epoch, vote.contest, reason) + commitment).digest())
+        hashes.append(_sha256(prefix + _sha256(pad + identity + opening).digest()).digest())
     for index, item in enumerate(batch.malformed, len(votes)):
         status, reason = rejected.get(index, _ACCEPTED)
         commitment = commit(salt_of(pads, index, item.identity), item.sha256)
