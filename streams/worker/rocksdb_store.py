@@ -14,6 +14,7 @@ import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,7 +105,7 @@ class RocksDbVotedStore:
         self._directory = directory
         self._open: dict[int, Rdict] = {}
         self._positions: dict[int, Position | None] = {}
-        self._options = _options(Cache(cache_bytes), buffer_bytes, bounded=bounded)
+        self._new_options = partial(_options, Cache(cache_bytes), buffer_bytes, bounded=bounded)
 
     def open(self, partition: int, log_id: bytes) -> VotedPartition:
         """The saved state of a partition; empty if it is of another log or cannot be read.
@@ -141,7 +142,7 @@ class RocksDbVotedStore:
         """
         path = self._path(partition)
         with TemporaryDirectory(prefix="fill-", dir=path, ignore_cleanup_errors=True) as files:
-            voters = FillingVoterStore(self._open[partition], _options(self._cache), Path(files))
+            voters = FillingVoterStore(self._open[partition], self._new_options(), Path(files))
             try:
                 yield voters
             finally:
@@ -194,7 +195,7 @@ class RocksDbVotedStore:
         path = self._path(partition)
         path.mkdir(parents=True, exist_ok=True)
         try:
-            return Rdict(str(path), self._options)
+            return Rdict(str(path), self._new_options())
         except Exception as error:
             # The binding has one exception type for all errors.
             if "lock" in str(error).lower():
@@ -206,7 +207,7 @@ class RocksDbVotedStore:
             log.error("the store cannot be opened", partition=partition, error=str(error))
         shutil.rmtree(path)
         try:
-            return Rdict(str(path), self._options)
+            return Rdict(str(path), self._new_options())
         except Exception as error:
             raise RecoveryFailed(
                 "The voted table's folder cannot be used",
