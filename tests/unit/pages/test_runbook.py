@@ -45,5 +45,6 @@ def test_the_table_says_of_every_exit_code_whether_to_start_again() -> None:
 def test_an_alert_says_where_to_read_on(name: str) -> None:
     rule = ALERTS[name]
     assert rule["labels"]["severity"] in {"page", "ticket"}
-    assert rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}"
+    base = '{{ or $externalLabels.runbook "docs/runbook.md" }}'
+    assert rule["annotations"]["runbook_url"] == f"{base}#{name.lower()}"
     assert {"summary", "description"} < set(rule["annotations"])
