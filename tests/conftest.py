@@ -36,7 +36,7 @@ def _share_of_ports(worker: str, workers: int) -> None:
 if "PYTEST_XDIST_WORKER" in os.environ:
     _share_of_ports(os.environ["PYTEST_XDIST_WORKER"], int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
-_LONGEST = "tests/integration/test_worker.py::"
+_LONGEST = ("tests/integration/test_worker.py::", "tests/faults/")
 
 # What single test modules need beside the stack.
 _NEEDS = {
@@ -71,7 +71,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest module: at the end, one process would be alone with it."""
+    """Begin with the longest modules: at the end, one process would be alone with them."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
 
 
