@@ -197,6 +197,12 @@ async def test_attempts_of_a_voter(one: OneSink, db: asyncpg.Connection) -> None
     await one.sink.flush(log.decide(make_batch(at(6, "d", "non"))))
     await one.sink.flush(log.decide(make_batch(at(5, "e", "oui"))))
     assert await rows(db, query) == [(law_hash(1), LAW, 5, "oui", day[1], day[6], "already_voted")]
+    # All of a row is of one attempt: a hash may come with another law.
+    elsewhere = make_vote(1, message="f", contest="another law", choice="non", timestamp_us=DAY_US)
+    await one.sink.flush(log.decide(make_batch(elsewhere)))
+    assert await rows(
+        db, "SELECT contest, law_id, choice, attempt_count FROM duplicate_attempts"
+    ) == [("another law", "another law", "non", 6)]
 
 
 async def test_windows_of_late_votes_add_up(one: OneSink, db: asyncpg.Connection) -> None:

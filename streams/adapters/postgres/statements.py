@@ -149,13 +149,18 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[
     AS n (vote_hash, voter_hash, citizen_id, contest, kind, choice, at, attempt, reason)
 ORDER BY n.vote_hash
 ON CONFLICT (vote_hash) DO UPDATE SET
+    voter_hash = excluded.voter_hash,
     citizen_id = excluded.citizen_id,
+    law_id = excluded.law_id,
+    contest = excluded.contest,
     choice = excluded.choice,
     attempt_timestamp = excluded.attempt_timestamp,
     last_attempt = greatest(d.last_attempt, excluded.last_attempt),
-    attempt_count = greatest(d.attempt_count, excluded.attempt_count),
+    attempt_count = excluded.attempt_count,
     reason = excluded.reason
+WHERE excluded.attempt_count >= d.attempt_count
 """
+"""A row is the latest attempt whole: a hash may come with one law and then with another."""
 
 ADD_AND_MOVE: Final = """
 WITH laws AS (

@@ -243,7 +243,8 @@ class PartitionRecounter:
         """Follow the voter's row of `duplicate_attempts`, which has the highest attempt.
 
         Its contest is not compared: a hash may come with one law and then with another, and which
-        of them the row has depends on how the sink grouped them. `rejected_votes` has each.
+        of them a row of an earlier version has depends on how the sink grouped them.
+        `rejected_votes` has each.
         """
         vote, attempt = item.item, item.rejection.attempt
         assert isinstance(vote, Vote)
