@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from streams.core.keys import ELECTION_PREFIX
+
 VERSION: Final = "2"
 """Of the form. A field is only ever added to it."""
 
@@ -195,6 +197,11 @@ class ContestResult(msgspec.Struct, frozen=True):
     """Null while nothing was signed."""
     map: str | None = None
     """Digest of the map of the regions; null where there is none."""
+
+
+def elects(result: ContestResult) -> bool:
+    """Whether somebody is elected; of a law or a poll, a choice only has the most votes."""
+    return result.kind == "election" or result.id.startswith(ELECTION_PREFIX)
 
 
 class ContestSummary(msgspec.Struct, frozen=True):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from html import escape
 from typing import Final
 
 from streams.core.texts import seen_of
-from streams.elections.contest_result import ChoiceResult, ContestResult
+from streams.elections.contest_result import ChoiceResult, ContestResult, elects
 
 WIDTH: Final = 1200
 HEIGHT: Final = 630
@@ -49,6 +49,8 @@ class DrawingWords:
     phases: Mapping[str, str]
     leading: str
     elected: str
+    most: str
+    """First of a law or a poll that is final."""
     tied: str
     withdrawn: str
     votes: str
@@ -79,6 +81,7 @@ ENGLISH: Final = DrawingWords(
     },
     leading="leading",
     elected="elected",
+    most="most votes",
     tied="tied",
     withdrawn="withdrawn",
     votes="{} votes",
@@ -107,6 +110,7 @@ FRENCH: Final = DrawingWords(
     },
     leading="en tête",
     elected="élu",
+    most="le plus de votes",
     tied="à égalité",
     withdrawn="retiré",
     votes="{} votes",
@@ -168,6 +172,8 @@ def timeline_drawing(
 def bars(result: ContestResult, words: DrawingWords) -> list[Bar]:
     """The bars of a result: its choices, or else its parties, or else who leads in each region."""
     if result.choices:
+        if not elects(result):
+            words = replace(words, elected=words.most)
         return _bounded([_choice_bar(one, words) for one in result.choices], words)
     total = sum(party.votes for party in result.parties)
     parties = [

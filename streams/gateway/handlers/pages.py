@@ -23,7 +23,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from streams.core.keys import ELECTION_PREFIX, is_contest_name
-from streams.elections.contest_result import ContestResult
+from streams.elections.contest_result import ContestResult, elects
 from streams.elections.reports.drawings import HEIGHT, WIDTH
 from streams.errors import ScrutinError, SettingsError
 from streams.gateway.atom import MEDIA_TYPE as FEED
@@ -243,7 +243,9 @@ def about_of(result: ContestResult, base: str, said: Callable[[str], str] = str)
     votes = f"{result.total_votes:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     about = said(f"{votes} votes")
     if len(ahead) == 1 and ahead[0].share is not None:
-        word = "elected" if ahead[0].elected else "leading"
+        word = "leading"
+        if ahead[0].elected:
+            word = "elected" if elects(result) else "most votes"
         about += "; " + said(f"{ahead[0].name}: {word} with {100 * ahead[0].share:.1f} %")
     fields = {"title": title, "description": about, "type": "website", "site_name": "Scrutin"}
     if pictures_installed():

@@ -118,7 +118,9 @@ function notesOf({ hidden, turnout, uncountable, not_counted: not }) {
 
 function summaryOf(result) {
   const ahead = result.choices.find((one) => one.leading || one.elected);
-  const told = ahead && t(ahead.elected ? "saysElected" : "saysLeads", nameOf(ahead), percent(ahead.share, 1));
+  const elects = result.kind === "election" || result.id.startsWith("election:");
+  const told = ahead && (ahead.elected && !elects ? `${nameOf(ahead)}: ${t("most")}, ${percent(ahead.share, 1)}`
+    : t(ahead.elected ? "saysElected" : "saysLeads", nameOf(ahead), percent(ahead.share, 1)));
   return [t("votes", result.total_votes), told].filter(Boolean).join(". ");
 }
 

@@ -71,6 +71,7 @@ export const words = {
 export const server = {
   "{n} votes": "{n} votes",
   "{name}: leading with {share} %": "{name} : en tête avec {share} %",
+  "{name}: most votes with {share} %": "{name} : le plus de votes avec {share} %",
   "{name}: elected with {share} %": "{name} : élu avec {share} %",
   "The form has faults": "Le formulaire contient des erreurs.",
   "The body is not JSON": "Le corps de la requête n’est pas du JSON.",

@@ -64,13 +64,13 @@ def test_a_final_result_with_its_checkpoint() -> None:
     found = msgspec.structs.replace(found, checkpoint=SignedPlace(12_345, HEAD, NOW, 2000, 1))
     said = texts(drawing_of(found))
     assert said[:2] == ["Law 1", "Final result · 2,000 votes"]
-    assert {"oui", "1,500 · 75.0 %", "elected", "non", "500 · 25.0 %"} <= set(said)
+    assert {"oui", "1,500 · 75.0 %", "most votes", "non", "500 · 25.0 %"} <= set(said)
     assert f"As of 2026-11-29 20:14 UTC · signed checkpoint 12,345: {HEAD[:16]}" in said
     bar, other = widths(drawing_of(found))
     assert abs(bar - 3 * other) < 1
     french = texts(drawing_of(found, FRENCH))
     assert "1\u202f500 · 75,0\u202f%" in french
-    assert "élu" in french
+    assert "le plus de votes" in french
     assert "Résultat définitif · 2\u202f000 votes" in french
 
 
