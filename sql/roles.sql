@@ -36,6 +36,7 @@ BEGIN
     IF to_regclass('public.vote_audit_text') IS NOT NULL THEN
         EXECUTE 'REVOKE INSERT, UPDATE ON vote_audit_text FROM scrutin_sink';
     END IF;
+    EXECUTE 'REVOKE INSERT, UPDATE ON rejected_counts FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON proof_starts, proof_checkpoints, proof_cosignatures
         FROM scrutin_sink';
     EXECUTE 'REVOKE INSERT, UPDATE ON schema_migrations, operator_actions FROM scrutin_sink';

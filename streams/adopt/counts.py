@@ -23,11 +23,18 @@ from streams.core.contests import kind_of
 from streams.core.keys import ELECTION_PREFIX
 from streams.core.polls import POLL_PREFIX
 from streams.errors import ScrutinError, ServiceUnavailable, SettingsError
-from streams.inspect.results import fetch_results
 from streams.settings.configs import PostgresConfig
 
 _TIMEOUT_S: Final = aiohttp.ClientTimeout(total=10.0)
 _MAX_PAGES: Final = 500
+
+_TOTALS: Final = """
+SELECT contest_id, CASE WHEN contest_id IN (SELECT h.contest_id FROM hidden_contests AS h) THEN ''
+    ELSE split_part(choice, '>', 1) END AS choice, sum(votes)::bigint AS votes,
+    max(updated_at) AS updated
+FROM contest_results GROUP BY 1, 2
+"""
+"""A ranking is compared as a vote for its first candidate, a hidden one without name."""
 
 _BY_CHOICE: Final = """
 SELECT contest, split_part(choice, '>', 1) AS choice, count(DISTINCT hash)::bigint AS votes,
@@ -127,13 +134,13 @@ async def read_count(source: CountSource, default_election: str) -> SourceTotals
 async def _of_scrutin(
     connection: asyncpg.Connection, source: CountSource, looked: datetime
 ) -> SourceTotals:
-    tallies = await fetch_results(connection)
+    rows = await connection.fetch(_TOTALS)
     return SourceTotals(
         source.name,
-        {(t.contest, choice): votes for t in tallies for choice, votes in t.choices},
+        {(row["contest_id"], row["choice"]): row["votes"] for row in rows},
         dict.fromkeys(ContestKind, "Scrutin's totals"),
         looked,
-        max((t.updated for t in tallies if t.updated), default=None),
+        max((row["updated"] for row in rows), default=None),
     )
 
 

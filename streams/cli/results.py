@@ -1,9 +1,9 @@
-"""`scrutin results`: the count in PostgreSQL."""
+"""`scrutin results`: the result of each contest, as pages and the API have it."""
 
 from __future__ import annotations
 
 from itertools import cycle
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import typer
@@ -12,24 +12,33 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from schemas.control import ContestKind, ContestMethod
 from streams.adapters.postgres.connection import connected, translated
 from streams.cli.election.show import render_result
 from streams.cli.show import JsonOption, plain
 from streams.cli.values import contest_name
 from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
-from streams.elections.contest_result import ContestResult
-from streams.elections.contest_store import read_contest_result
-from streams.elections.results import ElectionResult
-from streams.elections.store import find, read_definitions, read_result
-from streams.inspect.results import ResultTotals, fetch_results, require_known, select, share
+from streams.core.keys import ELECTION_PREFIX
+from streams.core.polls import POLL_PREFIX
+from streams.elections.contest_result import ContestPhase, ContestResult
+from streams.elections.contest_store import ContestReading, contests_with_results, read_contests
+from streams.elections.definitions import METHODS
+from streams.elections.overview import choices_of, votes_of
+from streams.elections.store import find, read_definitions
+from streams.errors import ScrutinError
+from streams.inspect.contests import Closing, fetch_finals
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
 
-Found = tuple[list[ResultTotals], ElectionResult | None, ContestResult | None]
-"""All contests; of the requested one also its rounds, if it is an election, and what pages get."""
-
 _BAR = 40
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green", "red")
+
+
+class Found(NamedTuple):
+    """Results as of one moment."""
+
+    readings: list[ContestReading]
+    closings: dict[str, Closing]
 
 
 def command(
@@ -55,25 +64,27 @@ def command(
     settings = load_settings()
 
     def as_dict(found: Found) -> object:
-        tallies, election, result = found
         if law is not None:
-            counted = {"election": election.as_dict()} if election is not None else {}
-            if result is not None:
-                counted["result"] = msgspec.to_builtins(result)
-            name = law if election is None else election.election.contest
-            return select(tallies, name).as_dict() | counted
+            [read] = found.readings
+            counted = {} if read.counted is None else {"election": read.counted.as_dict()}
+            return {
+                **_brief(read.result, found.closings),
+                **counted,
+                "result": msgspec.to_builtins(read.result),
+            }
+        results = [read.result for read in found.readings]
         return {
-            "laws": [tally.as_dict() for tally in tallies if tally.is_law],
-            "contests": [tally.as_dict() for tally in tallies if not tally.is_law],
+            "laws": [_brief(one, found.closings) for one in results if _is_law(one)],
+            "contests": [_brief(one, found.closings) for one in results if not _is_law(one)],
         }
 
     def show(found: Found) -> RenderableType:
-        tallies, election, result = found
-        moment = [] if result is None else [_moment(result)]
-        if election is not None:
-            chosen = select(tallies, election.election.contest)
-            return Group(_heading(chosen), *moment, render_result(election))
-        return Group(render(tallies if law is None else [select(tallies, law)]), *moment)
+        if law is None:
+            return render([read.result for read in found.readings])
+        [read] = found.readings
+        if read.counted is None:
+            return render([read.result])
+        return Group(heading(read.result), render_result(read.counted))
 
     show_or_watch(
         lambda: _fetch(settings, law),
@@ -86,85 +97,135 @@ def command(
 
 
 async def _fetch(settings: Settings, name: str | None) -> Found:
-    async with connected(settings.postgres) as connection:
-        where = settings.postgres.where()
-        if name is None:
-            return await fetch_results(connection, where), None, None
-        # One moment for everything that is shown.
-        async with (
-            translated(where),
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            tallies = await fetch_results(connection, where)
-            definitions = await read_definitions(connection)
-            election = None
-            if not any(tally.is_law and tally.contest == name for tally in tallies):
-                election = find(definitions, name)
-                if election is None:
-                    await require_known(connection, tallies, name)
-            contest = select(tallies, name).contest if election is None else election.contest
-            result = await read_contest_result(connection, contest, definitions)
-            counted = (
-                None if election is None else await read_result(connection, definitions, election)
+    # One moment for everything that is shown.
+    async with (
+        connected(settings.postgres) as connection,
+        translated(settings.postgres.where()),
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        contests = await contests_with_results(connection)
+        definitions = await read_definitions(connection)
+        if name is not None:
+            # A law may have the id of an election.
+            election = None if name in contests else find(definitions, name)
+            contests = [name, ELECTION_PREFIX + name] if election is None else [election.contest]
+        found = await read_contests(connection, contests, definitions)
+        if name is not None and not found:
+            raise ScrutinError(
+                "There is no such contest: it was not announced, and no vote is counted for it",
+                where={"contest": name},
+                todo="See `scrutin results`, and `scrutin contest list --all`",
             )
-            return tallies, counted, result
+        closings = await fetch_finals(connection)
+    return Found(found[:1] if name is not None else found, closings)
 
 
-def _moment(result: ContestResult) -> Text:
-    """How far the contest is, and how old the figures are."""
-    text = Text(f"{result.phase.replace('_', ' ')}, as of {result.read_at:%H:%M:%S} UTC", "dim")
-    if result.updated_at is not None:
-        age_s = max((result.read_at - result.updated_at).total_seconds(), 0)
-        text.append(f", last change {age_s:,.0f} s before")
-    return text
+def _is_law(result: ContestResult) -> bool:
+    return result.kind == ContestKind.LAW or (
+        result.kind is None and not result.id.startswith((ELECTION_PREFIX, POLL_PREFIX))
+    )
 
 
-def render(tallies: list[ResultTotals]) -> RenderableType:
+def is_ranked(result: ContestResult) -> bool:
+    """Whether first choices are not the result."""
+    return METHODS.get(result.method or "") == ContestMethod.RANKED
+
+
+def _brief(result: ContestResult, closings: dict[str, Closing]) -> dict[str, Any]:
+    """For JSON; a law with the column names of `vote_results`."""
+    votes, closing = votes_of(result), closings.get(result.id)
+    updated = result.updated_at.isoformat() if result.updated_at and result.total_votes else None
+    final = {"final": closing.as_dict()} if closing else {}
+    if _is_law(result):
+        return {
+            **final,
+            "law_id": result.id,
+            "oui_count": votes.get("oui", 0),
+            "non_count": votes.get("non", 0),
+            "total_votes": result.total_votes,
+            "updated_at": updated,
+        }
+    return {
+        **final,
+        **({"ranked": True} if is_ranked(result) else {}),
+        "contest_id": result.id,
+        "choices": votes,
+        "total_votes": result.total_votes,
+        "updated_at": updated,
+    }
+
+
+def render(results: list[ContestResult]) -> RenderableType:
     """Bars, votes and percentages of each contest."""
-    if not tallies:
+    if not results:
         return Text("No votes were counted yet.")
     parts: list[RenderableType] = []
-    width = max((len(plain(choice)) for t in tallies for choice, _ in t.choices), default=3)
-    for tally in tallies:
+    shown = [(one, _named(one)) for one in results]
+    width = max((len(plain(name)) for _, rows in shown for name, _, _ in rows), default=3)
+    for result, rows in shown:
         if parts:
             parts.append(Text())
-        parts.append(_heading(tally))
-        if tally.total:
-            parts.append(_bars(tally, min(width, 30)))
+        parts.append(heading(result))
+        if result.total_votes:
+            parts.append(_bars(result, rows, min(width, 30)))
     return Group(*parts)
 
 
-def _heading(tally: ResultTotals) -> Text:
-    text = plain(tally.contest)
+def heading(result: ContestResult) -> Text:
+    """Title, phase, votes, and how old the figures are."""
+    text = plain(result.id)
     text.stylize("bold")
-    closing = tally.closing
-    if closing is not None and closing.final:
-        places = ", ".join(f"{part['partition']}:{part['offset']}" for part in closing.vector)
-        text.append(f"  final, closed at {places}", style="not bold green")
-    elif closing is not None and not closing.enforced:
-        text.append("  not enforced", style="not bold yellow")
-    elif closing is not None:
-        done = f"{closing.passed} of {closing.partitions}"
-        text.append(f"  closed, {done} partitions complete", style="not bold yellow")
-    if not tally.total:
+    if result.title not in {None, result.id}:
+        text.append_text(Text("  ").append_text(plain(result.title)))
+    style = {ContestPhase.FINAL: "green", ContestPhase.VOTING: "cyan"}
+    text.append(
+        f"  {result.phase.replace('_', ' ')}",
+        style=f"not bold {style.get(_phase(result), 'yellow')}",
+    )
+    proof = result.proof
+    if proof is not None and proof["final"]:
+        places = ", ".join(f"{part['partition']}:{part['offset']}" for part in proof["vector"])
+        text.append(f", closed at {places}", style="not bold green")
+    elif proof is not None:
+        done = f"{proof['passed']} of {proof['partitions']}"
+        text.append(f", {done} partitions complete", style="not bold yellow")
+    if not result.total_votes:
         return text.append("  no votes were counted yet", style="not bold dim")
-    text.append(f"  {tally.total:,} votes", style="not bold")
-    if tally.ranked:
+    text.append(f"  {result.total_votes:,} votes", style="not bold")
+    if is_ranked(result):
         text.append(", first choices only: ask for this election by name", style="not bold yellow")
-    if tally.updated:
-        text.append(f", updated {tally.updated:%Y-%m-%d %H:%M:%S} UTC", style="not bold dim")
-    return text
+    return text.append(f", {age_of(result)}", style="not bold dim")
 
 
-def _bars(tally: ResultTotals, name_width: int) -> Table:
+def _phase(result: ContestResult) -> ContestPhase:
+    return ContestPhase(result.phase)
+
+
+def age_of(result: ContestResult) -> str:
+    """How old the figures are."""
+    text = f"as of {result.read_at:%H:%M:%S} UTC"
+    if result.updated_at is None:
+        return text
+    age_s = max((result.read_at - result.updated_at).total_seconds(), 0)
+    return f"{text}, last change {age_s:,.0f} s before"
+
+
+def _named(result: ContestResult) -> list[tuple[str, int, float]]:
+    """Name, votes and share of each choice."""
+    if result.hidden:
+        return [("hidden", result.total_votes, 1.0)]
+    return [(one.name, one.votes, one.share or 0.0) for one in choices_of(result)]
+
+
+def _bars(result: ContestResult, rows: list[tuple[str, int, float]], name_width: int) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(width=name_width + 2, overflow="fold")
     table.add_column(width=_BAR)
     table.add_column(justify="right", min_width=10)
     table.add_column(justify="right", min_width=7)
-    colours = cycle(("green", "red") if tally.is_law else _COLOURS)
-    for (choice, votes), colour in zip(tally.choices, colours, strict=False):
-        name = Text("  ").append_text(plain(choice))
-        bar = Bar(tally.total, 0, votes, width=_BAR, color=colour)
-        table.add_row(name, bar, f"{votes:,}", f"{share(votes, tally.total):.1f} %")
+    by_choice = {"oui": "green", "non": "red"} if _is_law(result) else {}
+    for (name, votes, share), colour in zip(rows, cycle(_COLOURS), strict=False):
+        shown = Text("  ").append_text(plain(name))
+        bar = Bar(result.total_votes, 0, votes, width=_BAR, color=by_choice.get(name, colour))
+        table.add_row(shown, bar, f"{votes:,}", f"{100 * share:.1f} %")
     return table

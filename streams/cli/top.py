@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 from rich.columns import Columns
@@ -13,8 +15,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.results import age_of
 from streams.cli.show import JsonOption, facts, grid, plain, size
 from streams.cli.watch import IntervalOption, show_or_watch
+from streams.elections.contest_result import ContestResult
+from streams.elections.overview import ahead, briefly, shown_results
 from streams.errors import ServiceUnavailable
 from streams.inspect.scrape import Process
 from streams.inspect.top import (
@@ -55,10 +60,11 @@ def command(
     interval: IntervalOption = 1.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show live rates, waiting messages, latencies, windows and every process.
+    """Show live rates, waiting messages, latencies, results, windows and every process.
 
     Rates and latencies come from the processes given by **--at**; waiting messages come from
-    RabbitMQ, Kafka and PostgreSQL; windows are the votes that PostgreSQL has committed. A figure
+    RabbitMQ, Kafka and PostgreSQL; windows are the votes that PostgreSQL has committed. Results
+    are those of pages and `scrutin results`, of contests that are open or closed last. A figure
     that nobody could be asked for is `?`, with --json null; with --once the exit code is 11 if a
     service, or every process, does not answer.
 
@@ -79,32 +85,48 @@ def command(
 
     latest: list[Snapshot] = []
 
-    async def refresh() -> View:
-        now = await look(deployment, addresses)
+    async def refresh() -> Seen:
+        now, results = await asyncio.gather(
+            look(deployment, addresses), shown_results(deployment.postgres)
+        )
         before = latest[0] if latest else now
         latest[:] = [now]
-        return compare(before, now, review)
+        return Seen(compare(before, now, review), results)
 
-    async def twice() -> View:
+    async def twice() -> Seen:
         await refresh()
         await asyncio.sleep(interval)
         return await refresh()
 
-    view = show_or_watch(
+    seen = show_or_watch(
         twice if once else refresh,
         render,
-        as_dict=View.as_dict,
+        as_dict=Seen.as_dict,
         as_json=as_json,
         watch_it=not once,
         interval_s=interval,
     )
-    if view is None:
+    if seen is None:
         return
-    unreached = sorted(view.now.lag.errors)
-    if not any(process.answers for process in view.now.processes):
+    now = seen.view.now
+    unreached = sorted(now.lag.errors)
+    if not any(process.answers for process in now.processes):
         unreached.append("worker, bridge, gateway")
     if unreached:
         raise ServiceUnavailable(f"Some services do not answer: {', '.join(unreached)}")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is shown."""
+
+    view: View
+    results: list[ContestResult] | None
+    """None if PostgreSQL could not be asked."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self.view.as_dict(), "results": briefly(self.results)}
 
 
 def _own(settings: Settings) -> list[str]:
@@ -113,8 +135,9 @@ def _own(settings: Settings) -> list[str]:
     return [f"127.0.0.1:{port}" for port in ports if port]
 
 
-def render(view: View) -> RenderableType:
-    """Figures side by side, then windows and processes, then services that do not answer."""
+def render(seen: Seen) -> RenderableType:
+    """Figures side by side, results, windows and processes, then services that do not answer."""
+    view = seen.view
     parts: list[RenderableType] = [
         Columns(
             [
@@ -123,6 +146,10 @@ def render(view: View) -> RenderableType:
                 Panel(_latencies(view), title="latency", title_align="left"),
             ]
         ),
+    ]
+    if seen.results:
+        parts += [_results(seen.results), Text()]
+    parts += [
         _windows(view),
         Text(),
         _processes(view),
@@ -190,6 +217,21 @@ def _windows(view: View) -> Text:
         (bars, "cyan"),
         f"  highest {highest:,}, latest {latest:%H:%M:%S} UTC",
     )
+
+
+def _results(results: Sequence[ContestResult]) -> Table:
+    table = grid("Contest", "Phase", "Votes", "First", "Share", "Figures", right=("Votes", "Share"))
+    for one in results:
+        first = ahead(one)
+        table.add_row(
+            plain(one.title or one.id),
+            one.phase.replace("_", " "),
+            f"{one.total_votes:,}",
+            plain(", ".join(each.name for each in first)),
+            f"{100 * (first[0].share or 0):.1f} %" if first else "",
+            age_of(one),
+        )
+    return table
 
 
 def _processes(view: View) -> Table:

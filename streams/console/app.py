@@ -28,13 +28,14 @@ from streams.console.votes import STATUSES, rejected, rejected_csv
 from streams.console.words import Reader, moment, read_languages
 from streams.control.trail import note_action, read_trail, waiting_requests
 from streams.core.contests import ContestRefused
+from streams.elections.overview import briefly, shown_results
 from streams.errors import ScrutinError
 from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.handlers.pages import read_files, read_site, send_file
 from streams.gateway.local_windows import LocalWindow
 from streams.gateway.problems import Problem, problem_of
 from streams.inspect.contests import ContestRow, effects_of, fetch_contests
-from streams.inspect.top import Snapshot, View, compare, look
+from streams.inspect.top import Snapshot, compare, look
 from streams.settings.processes import ConsoleConfig
 
 log = structlog.get_logger(__name__)
@@ -100,7 +101,8 @@ class Console:
         self._for_name = LocalWindow(_FOR_NAME, _PERIOD_S)
         self._hashing = asyncio.Semaphore(_HASHING)
         self._looking = asyncio.Lock()
-        self._latest: list[tuple[Snapshot, View]] = []
+        self._before: Snapshot | None = None
+        self._shown: tuple[float, dict[str, Any]] | None = None
 
     @property
     def cookie(self) -> str:
@@ -161,14 +163,18 @@ class Console:
             await note_action(connection, f"console:{operator}", "log in")
         return self.sessions.begin(operator)
 
-    async def top(self) -> View:
-        """Rates and latencies since the last look; services are asked once for all operators."""
+    async def top(self) -> dict[str, Any]:
+        """Figures since the last look, and results; services are asked once for all operators."""
         async with self._looking:
-            if not self._latest or time.monotonic() - self._latest[0][0].at_s > TOP_S:
-                now = await look(self.config.deployment, self.config.processes)
-                before = self._latest[0][0] if self._latest else now
-                self._latest[:] = [(now, compare(before, now))]
-            return self._latest[0][1]
+            if self._shown is None or time.monotonic() - self._shown[0] > TOP_S:
+                now, results = await asyncio.gather(
+                    look(self.config.deployment, self.config.processes),
+                    shown_results(self.config.deployment.postgres),
+                )
+                view = compare(self._before or now, now)
+                self._before = now
+                self._shown = now.at_s, {**view.as_dict(), "results": briefly(results)}
+            return self._shown[1]
 
     async def contest(self, name: str) -> ContestRow:
         """A contest.
@@ -339,7 +345,7 @@ def _pages(console: Console) -> list[HTTPRouteHandler]:
 
     @get("/top.json")
     async def top() -> dict[str, Any]:
-        return (await console.top()).as_dict()
+        return await console.top()
 
     @get("/rejected")
     async def rejected_votes(

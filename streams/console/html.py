@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from streams.console.sessions import Session
 from streams.console.votes import STATUSES
 from streams.console.words import Reader, moment
+from streams.elections.contest_result import ContestPhase
 from streams.inspect.top import LATENCY_NAMES, RATE_NAMES
 
 
@@ -230,6 +231,12 @@ OF_SCRIPT = (
     "no answer: {why}",
     "{name}, median",
     "{name}, 99 %",
+    *(phase.replace("_", " ") for phase in ContestPhase),
+    "Contest",
+    "Phase",
+    "Votes",
+    "Ahead",
+    "Counted up to",
     "Where",
     "Messages or records",
     "Process",
@@ -264,7 +271,11 @@ def overview_page(reader: Reader) -> bytes:
             _scrolling(say(title), tag("div", id=name)),
             class_="card",
         )
-        for name, title in (("waiting", "Waiting"), ("processes", "Processes"))
+        for name, title in (
+            ("results", "Results"),
+            ("waiting", "Waiting"),
+            ("processes", "Processes"),
+        )
     )
     words = {
         "said": {text: say(text) for text in OF_SCRIPT},
@@ -275,6 +286,7 @@ def overview_page(reader: Reader) -> bytes:
         reader,
         say("Overview"),
         tag("p", id="state", class_="live", role="status", data_words=json.dumps(words)),
+        next(tables),
         *cards,
         *tables,
         script=True,
@@ -386,19 +398,10 @@ def rejected_page(
         action="/rejected",
         class_="filter card",
     )
-    heads = (
-        "Rejected at (UTC)",
-        "Contest",
-        "Status",
-        "Reason",
-        "Attempts",
-        "Partition",
-        "Offset",
-        "Number",
-    )
+    heads = ("Rejected at (UTC)", "Contest", "Status", "Reason", "Attempts", "Place in the log")
     shown = [
-        (when(at), of, say(is_status), say(why or ""), *(each and str(each) for each in place))
-        for at, of, is_status, why, *place in rows
+        (when(at), of, say(is_status), say(why or ""), attempts, ":".join(map(str, place)))
+        for at, of, is_status, why, attempts, *place in rows
     ]
     export = tag("a", say("Export as CSV"), href=f"/rejected.csv?{_query(**wanted)}")
     return page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -26,24 +27,38 @@ from streams.elections.contest_result import (
 )
 from streams.elections.definitions import Definitions
 from streams.elections.results import ElectionResult
-from streams.elections.store import find, read_result
+from streams.elections.store import read_definitions, read_result
 
-READ_CONTEST: Final = """
-SELECT c.kind, c.title, c.state, c.choices, c.opens_at, c.closes_at, c.updated_at,
+READ_CONTESTS: Final = """
+SELECT c.contest_id, c.kind, c.title, c.state, c.choices, c.opens_at, c.closes_at, c.updated_at,
     EXISTS (SELECT 1 FROM hidden_contests AS h WHERE h.contest_id = c.contest_id) AS hidden,
     (SELECT m.digest FROM election_maps AS m WHERE m.contest_id = c.contest_id) AS map,
     to_jsonb(f) - ARRAY['contest_id', 'command_id'] AS proof
 FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
-WHERE c.contest_id = $1
+WHERE c.contest_id = ANY ($1::text[])
 """
-LAST_CHANGE: Final = "SELECT max(updated_at) FROM contest_results WHERE contest_id = $1"
+LAST_CHANGES: Final = """
+SELECT contest_id, max(updated_at) FROM contest_results
+WHERE contest_id = ANY ($1::text[]) GROUP BY 1
+"""
 READ_TOTALS: Final = """
-SELECT split_part(choice, '>', 1), sum(votes)::bigint, max(updated_at)
-FROM contest_results WHERE contest_id = $1 GROUP BY 1
+SELECT contest_id, split_part(choice, '>', 1), sum(votes)::bigint
+FROM contest_results WHERE contest_id = ANY ($1::text[]) GROUP BY 1, 2
 """
 READ_NOT_COUNTED: Final = """
-SELECT status, count(*) FROM rejected_votes
-WHERE contest = $1 AND status IN ('duplicate', 'invalid', 'replaced') GROUP BY 1
+SELECT contest, status, sum(messages)::bigint FROM rejected_counts
+WHERE contest = ANY ($1::text[]) AND status IN ('duplicate', 'invalid', 'replaced') GROUP BY 1, 2
+"""
+WITH_RESULTS: Final = """
+SELECT contest_id FROM contest_results UNION SELECT contest_id FROM contest_finals ORDER BY 1
+"""
+CURRENT: Final = """
+SELECT contest_id FROM (
+    SELECT contest_id, state = 'open' AS is_open, closes_at FROM contests
+    WHERE state IN ('open', 'closed')
+    UNION ALL SELECT DISTINCT contest_id, true, NULL::timestamptz FROM contest_results AS r
+    WHERE NOT EXISTS (SELECT FROM contests AS c WHERE c.contest_id = r.contest_id)
+) AS found ORDER BY is_open DESC, closes_at DESC NULLS LAST, contest_id LIMIT $1
 """
 LIST_CONTESTS: Final = """
 SELECT c.contest_id, c.kind, c.title, c.state, c.opens_at, c.closes_at,
@@ -85,52 +100,103 @@ async def read_contest(
         ScrutinError: the database is not migrated.
         ServiceUnavailable: the database does not answer.
     """
-    where: dict[str, object] = {"contest": contest}
-    election = find(definitions, contest)
-    if election is not None and election.contest != contest:
-        election = None
+    read = await read_contests(connection, [contest], definitions, before)
+    return read[0] if read else None
+
+
+async def contests_with_results(connection: asyncpg.Connection) -> list[str]:
+    """Ids of the contests that have votes or were closed.
+
+    Raises:
+        ScrutinError: the database is not migrated.
+        ServiceUnavailable: the database does not answer.
+    """
+    return await _ids(connection, WITH_RESULTS)
+
+
+async def current_results(connection: asyncpg.Connection, limit: int) -> list[ContestResult]:
+    """Results of the contests that are open, then of those that closed last.
+
+    Raises:
+        ScrutinError: the database is not migrated.
+        ServiceUnavailable: the database does not answer.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        contests = await _ids(connection, CURRENT, limit)
+        definitions = await read_definitions(connection)
+        return [one.result for one in await read_contests(connection, contests, definitions)]
+
+
+async def _ids(connection: asyncpg.Connection, query: str, *given: object) -> list[str]:
+    async with translated({"table": "contest_results"}):
+        with migrated("tables for contests", {"table": "contest_results"}):
+            return [row[0] for row in await connection.fetch(query, *given)]
+
+
+async def read_contests(
+    connection: asyncpg.Connection,
+    contests: Sequence[str],
+    definitions: Definitions,
+    before: ContestReading | None = None,
+) -> list[ContestReading]:
+    """The results of contests, in their order, as of one moment.
+
+    Args:
+        connection: to a migrated database.
+        contests: their ids; those without announcement and votes are left out.
+        definitions: of all elections.
+        before: an earlier reading of the only one.
+
+    Raises:
+        ScrutinError: the database is not migrated.
+        ServiceUnavailable: the database does not answer.
+    """
+    where: dict[str, object] = {"contest": ", ".join(contests[:3])}
+    elections = {
+        election.contest: election
+        for election in definitions.elections.values()
+        if election.contest in contests
+    }
     async with (
         translated(where),
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         with migrated("tables for contests", where):
-            row = await connection.fetchrow(READ_CONTEST, contest)
-            refused = await connection.fetch(READ_NOT_COUNTED, contest)
-            if election is None:
-                totals = await connection.fetch(READ_TOTALS, contest)
-                changed = max((each[2] for each in totals), default=None)
-            else:
-                totals = []
-                changed = await connection.fetchval(LAST_CHANGE, contest)
-        if row is None and changed is None:
-            return None
+            rows = {row[0]: row for row in await connection.fetch(READ_CONTESTS, contests)}
+            changes = {row[0]: row[1] for row in await connection.fetch(LAST_CHANGES, contests)}
+            refused = await connection.fetch(READ_NOT_COUNTED, contests)
+            plain = [contest for contest in contests if contest not in elections]
+            totals = await connection.fetch(READ_TOTALS, plain) if plain else []
         position = [LogPosition(*each) for each in await connection.fetch(READ_POSITION)]
         moment = Moment(await connection.fetchval("SELECT now()"), position)
-        facts = ContestFacts(contest) if row is None else _facts(contest, row)
-        facts = msgspec.structs.replace(
-            facts,
-            not_counted=NotCounted(**{each[0]: each[1] for each in refused}),
-            updated_at=changed or facts.updated_at,
-        )
-        if election is not None:
-            last = before.counted if before else None
-            found = await read_result(connection, definitions, election, last)
-            known = None if before is None or last is None else (last, before.result)
-            return ContestReading(result_of_election(facts, found, moment, known), found)
-        names = await choice_names(connection, contest)
-        votes = {each[0]: each[1] for each in totals}
-        if facts.hidden:
-            votes = {"": sum(votes.values())}
-        facts = msgspec.structs.replace(facts, names=names)
-        return ContestReading(result_of_totals(facts, votes, moment))
-
-
-async def read_contest_result(
-    connection: asyncpg.Connection, contest: str, definitions: Definitions
-) -> ContestResult | None:
-    """The result alone; see :func:`read_contest`."""
-    read = await read_contest(connection, contest, definitions)
-    return None if read is None else read.result
+        not_counted: dict[str, dict[str, int]] = {}
+        for contest, status, messages in refused:
+            not_counted.setdefault(contest, {})[status] = messages
+        votes: dict[str, dict[str, int]] = {}
+        for contest, choice, number in totals:
+            votes.setdefault(contest, {})[choice] = number
+        found = []
+        for contest in contests:
+            if contest not in rows and contest not in changes:
+                continue
+            facts = _facts(contest, rows[contest]) if contest in rows else ContestFacts(contest)
+            facts = msgspec.structs.replace(
+                facts,
+                not_counted=NotCounted(**not_counted.get(contest, {})),
+                updated_at=changes.get(contest) or facts.updated_at,
+            )
+            if contest in elections:
+                counted = before.counted if before else None
+                count = await read_result(connection, definitions, elections[contest], counted)
+                known = None if before is None or counted is None else (counted, before.result)
+                result = result_of_election(facts, count, moment, known)
+                found.append(ContestReading(result, count))
+                continue
+            own = votes.get(contest, {})
+            facts = msgspec.structs.replace(facts, names=await choice_names(connection, contest))
+            shown = {"": sum(own.values())} if facts.hidden else own
+            found.append(ContestReading(result_of_totals(facts, shown, moment)))
+        return found
 
 
 async def list_contests(

@@ -374,6 +374,7 @@ TABLES: Final[dict[str, Rule]] = {
     "control_commands": Rule("table", "schemas.codec.decode_input"),
     "roll_loads": Rule("table", "streams.control.roll_loader"),
     "operator_actions": Rule("table", "streams.control.trail"),
+    "rejected_counts": Rule("table", "streams.elections.contest_store"),
     "sink_offsets": Rule("table", "streams.core.fence"),
     **dict.fromkeys(
         (

@@ -128,9 +128,8 @@ def cli(env: dict[str, str], *arguments: str, code: int = 0) -> Any:
 
 
 RESULTS = (
-    "INSERT INTO vote_results (law_id, oui_count, non_count) VALUES ('C-1', 30, 10), ('C-2', 0, 1)",
-    "INSERT INTO contest_results (contest_id, choice, votes)"
-    " VALUES ('election:7', 'roy', 2), ('election:7', 'cyr', 5)",
+    "INSERT INTO contest_results (contest_id, choice, votes) VALUES ('C-1', 'oui', 30),"
+    " ('C-1', 'non', 10), ('C-2', 'non', 1), ('election:7', 'roy', 2), ('election:7', 'cyr', 5)",
 )
 
 
@@ -142,6 +141,7 @@ def test_results(env: dict[str, str]) -> None:
     assert found["contests"][0]["choices"] == {"cyr": 5, "roy": 2}
     law = cli(env, "results", "C-1")
     assert law.pop("updated_at")
+    assert law.pop("result")["total_votes"] == 40
     assert law == {"law_id": "C-1", "oui_count": 30, "non_count": 10, "total_votes": 40}
     assert "75.0 %" in run_cli(env, "results", "C-1").stdout
     execute(
@@ -156,7 +156,7 @@ def test_results(env: dict[str, str]) -> None:
     result = found["result"]
     assert (result["version"], result["phase"], result["total_votes"]) == ("2", "unannounced", 7)
     assert [(each["id"], each["votes"]) for each in result["choices"]] == [("cyr", 5), ("roy", 2)]
-    assert "unannounced, as of " in run_cli(env, "results", "7").stdout
+    assert "unannounced  7 votes, as of " in run_cli(env, "results", "7").stdout
     for mistyped in ("C-10", "c-1", "election:8", "poll:1"):
         for output in ((), ("--json",)):
             done = run_cli(env, "results", mistyped, *output)
@@ -186,7 +186,7 @@ def test_watched_results_follow_the_count(env: dict[str, str]) -> None:
     with start_watching(env, *arguments, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["total_votes"] == 40
-        execute(env, "UPDATE vote_results SET oui_count = 31 WHERE law_id = 'C-1'")
+        execute(env, "UPDATE contest_results SET votes = 31 WHERE choice = 'oui'")
         for line in process.stdout:
             if json.loads(line)["total_votes"] == 41:
                 break

@@ -13,14 +13,23 @@ from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import asyncpg
+import typer
 from pyarrow import parquet
+from typer.testing import CliRunner
 
+from streams.adapters.postgres.connection import connected
+from streams.adapters.postgres.statements import EMPTY_RESULTS
+from streams.cli import attach
 from streams.devstack import Stack
+from streams.elections.contest_store import current_results
+from streams.elections.overview import briefly
 from streams.load.programs import child_environment, gateway
-from tests.harness import database
+from streams.settings.load import load_settings
+from tests.harness import database, until
 from tests.integration.gateway_harness import NO_LIMITS, Client, client_of
 from tests.integration.sink_harness import own_database
 from tests.unit.elections.test_contest_result import applied, applied_by_item
@@ -34,6 +43,27 @@ INSERT INTO candidates (id, election_id, region_id, first_name, last_name)
 VALUES (1, 7, 5, 'Ada', '=1+1'), (2, 7, 5, 'Bo', 'B'), (3, 7, 6, 'Cy', 'C');
 """
 COUNTED = [("L1", "oui", 3), ("L1", "non", 1), ("election:7", "1", 4), ("election:7", "3", 2)]
+PHASES = """
+INSERT INTO elections (id, election_code, election_name, voting_method)
+VALUES (8, 'E8', 'Ranked', 'ranked_choice');
+INSERT INTO candidates (id, election_id, region_id, first_name, last_name)
+VALUES (81, 8, 5, 'Di', 'D'), (82, 8, 5, 'Eve', 'E'), (83, 8, 5, 'Flo', 'F');
+INSERT INTO control_commands
+    (command_id, number, kind, record, partitions, enforced, issued_by, issued_at)
+VALUES ('one', 3, 'contests', '', 1, true, 'test', now()),
+    ('two', 4, 'contests', '', 2, true, 'test', now());
+INSERT INTO contests (contest_id, kind, title, state, choices, roll, command_id, number, closed_by)
+VALUES ('tie', 'law', 'Tie', 'open', '{oui,non}', 'redis', 'one', 3, NULL),
+    ('election:8', 'election', 'Ranked', 'open', '{81,82,83}', 'redis', 'one', 3, NULL),
+    ('final', 'law', 'Final', 'closed', '{oui,non}', 'redis', 'one', 3, 'one'),
+    ('closed', 'law', 'Closed', 'closed', '{oui,non}', 'redis', 'two', 4, 'two');
+INSERT INTO contest_closings (command_id, contest_id) VALUES ('one', 'final'), ('two', 'closed');
+INSERT INTO control_progress (command_id, partition, log_id, source_offset)
+VALUES ('one', 0, 'log', 7), ('two', 0, 'log', 9);
+"""
+OF_A_MOMENT = {"read_at", "checkpoint"}
+RESULTS = typer.Typer()
+attach(RESULTS, "results")
 LAST = 60
 COUNT = """
 INSERT INTO contest_results (contest_id, choice, votes) VALUES ($1, $2, $3)
@@ -64,6 +94,7 @@ async def test_one_form_for_every_contest(stack: Stack, tmp_path: Path) -> None:
                 await what_others_need(client)
                 await an_election(client)
                 await asyncio.to_thread(examples, client.base, tmp_path)
+                await the_command_says_the_same(client, env, db)
                 await what_watchers_get(client, db)
         finally:
             await db.close()
@@ -183,6 +214,69 @@ def examples(base: str, folder: Path) -> None:
         assert following.stdout is not None
         assert following.stdout.readline() == "voting: 7 votes: oui 7\n"
         following.terminate()
+
+
+async def the_command_says_the_same(
+    client: Client, env: dict[str, str], db: asyncpg.Connection
+) -> None:
+    """Of contests in every phase, and after a reset; `top` too."""
+    await db.execute(PHASES)
+    for contest in ("tie", "closed", "final", "election:8"):
+        for choice, votes in (("oui", 2), ("non", 2 if contest == "tie" else 1)):
+            ranking = {"oui": "81>82", "non": "82>83"}[choice] if ":" in contest else choice
+            await db.execute(COUNT, contest, ranking, votes)
+    phases = {
+        "L1": "unannounced",
+        "L2": "voting",
+        "tie": "voting",
+        "closed": "counting",
+        "final": "final",
+        "election:7": "unannounced",
+        "election:8": "voting",
+    }
+    for contest, phase in phases.items():
+        found = await _same_everywhere(client, env, contest)
+        assert found["phase"] == phase
+    async with client.session.get(f"{client.base}/law/final") as page:
+        assert "3 votes; oui: most votes with 66.7 %" in await page.text()
+    assert [one["tied"] for one in (await _same_everywhere(client, env, "tie"))["choices"]] == [
+        True,
+        True,
+    ]
+    async with connected(load_settings(env).postgres) as connection:
+        shown = {one["id"]: one for one in briefly(await current_results(connection, 99)) or []}
+    for contest in phases:
+        _, found = await client.get(f"/v2/contests/{quote(contest)}")
+        brief = shown[contest]
+        assert {name: found[name] for name in ("phase", "total_votes", "title")} == {
+            name: brief[name] for name in ("phase", "total_votes", "title")
+        }
+        assert [each["votes"] for each in brief["ahead"]] == [
+            one["votes"]
+            for one in found["choices"]
+            if one["leading"] or one["elected"] or one["tied"]
+        ]
+    before = await db.fetch("SELECT * FROM contest_results")
+    await db.execute(EMPTY_RESULTS)
+    assert (await _same_everywhere(client, env, "L2"))["total_votes"] == 0
+    assert (await _same_everywhere(client, env, "L2"))["not_counted"]["duplicate"] == 0
+    await db.executemany(COUNT, [tuple(row)[:3] for row in before])
+
+
+async def _same_everywhere(client: Client, env: dict[str, str], contest: str) -> dict[str, Any]:
+    """The document of a contest, which API and command have alike."""
+    typed = [contest, "--json"]
+    done = await asyncio.to_thread(CliRunner(env=env).invoke, RESULTS, typed)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output)["result"]
+
+    async def served() -> bool:
+        _, found = await client.get(f"/v2/contests/{quote(contest)}")
+        return not {name for name in told if found[name] != told[name]} - OF_A_MOMENT
+
+    await until(served, f"the gateway serves {contest} as the command says it")
+    document: dict[str, Any] = told
+    return document
 
 
 async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:

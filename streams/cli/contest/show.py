@@ -14,9 +14,11 @@ from streams.cli.values import contest_name
 from streams.cli.watch import IntervalOption, WatchOption, show_or_watch
 from streams.core.contests import contest_id
 from streams.core.dates import described
+from streams.elections.contest_store import read_contests
+from streams.elections.overview import votes_of
+from streams.elections.store import read_definitions
 from streams.errors import ScrutinError
-from streams.inspect.contests import NOT_ENFORCED, ContestRow, fetch_contests
-from streams.inspect.results import fetch_results, select
+from streams.inspect.contests import NOT_ENFORCED, ContestRow, fetch_contests, fetch_finals
 from streams.runtime.zones import zone_of
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
@@ -81,7 +83,10 @@ async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
     async with connected(settings.postgres) as connection:
         found = []
         rows = {row.contest: row for row in await fetch_contests(connection, where)}
-        tallies = await fetch_results(connection, where)
+        finals = await fetch_finals(connection)
+        definitions = await read_definitions(connection)
+        read = await read_contests(connection, names, definitions)
+        votes = {one.result.id: votes_of(one.result) for one in read}
         for name in names:
             if name not in rows:
                 raise ScrutinError(
@@ -89,15 +94,14 @@ async def details(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
                     where={"contest": name},
                     todo="See `scrutin contest list --all`",
                 )
-            tally = select(tallies, name)
-            closing = tally.closing
+            closing = finals.get(name)
             row = rows[name]
             found.append(
                 {
                     **row.as_dict(),
                     "opens": _said(settings, row.opens_at, end=False),
                     "closes": _said(settings, row.closes_at, end=True),
-                    "result": dict(tally.choices),
+                    "result": votes[name],
                     "final": closing.as_dict() if closing else None,
                 }
             )

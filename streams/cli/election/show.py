@@ -12,7 +12,6 @@ from streams.cli.show import grid, plain
 from streams.elections.definitions import CandidateDefinition
 from streams.elections.results import BROKEN_BY, ElectionResult, Seat
 from streams.elections.rounds import ALONE, Count, Inactive, Round
-from streams.inspect.results import share
 
 
 def render_result(result: ElectionResult) -> RenderableType:
@@ -27,7 +26,7 @@ def render_result(result: ElectionResult) -> RenderableType:
     eligible = result.election.conduct.eligible
     if eligible:
         head.append(
-            f", {share(result.ballots, eligible):.2f} % of {eligible:,} voters", style="not bold"
+            f", {_percent(result.ballots, eligible):.2f} % of {eligible:,} voters", style="not bold"
         )
     if result.hidden is not None:
         head.append("  hidden until the closing is final", style="not bold yellow")
@@ -45,6 +44,11 @@ def render_result(result: ElectionResult) -> RenderableType:
         seed = result.election.conduct.seed or "not revealed yet"
         parts += [Text(), _whole(f"seed of the lots: {seed}"), _whole(f"SHA-256: {commitment}")]
     return Group(*parts)
+
+
+def _percent(votes: int, total: int) -> float:
+    """Percentage; 0 if the total is 0."""
+    return 100 * votes / total if total else 0.0
 
 
 def _whole(line: str) -> Text:
@@ -113,7 +117,7 @@ def _rounds(seat: Seat, names: dict[str, CandidateDefinition]) -> Table:
             more = f" (+{count.text(gained)})" if gained else ""
             cells.append("" if votes is None else f"{count.text(votes)}{more}")
         if single:
-            cells.append(f"{share(first, rounds[0].active):.2f} %")
+            cells.append(f"{_percent(first, rounds[0].active):.2f} %")
         table.add_row(plain(names[name].name), *cells)
     for reason in Inactive:
         counted = [dict(one.inactive).get(reason, 0) for one in rounds]

@@ -12,6 +12,7 @@ const words = JSON.parse(by("state").dataset.words);
 const language = document.documentElement.lang;
 const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23" });
 const numbers = new Intl.NumberFormat(language, { maximumFractionDigits: 2 });
+const percent = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
 const times = [];
 
 // A text in the page's language, with a value in its hole.
@@ -90,6 +91,10 @@ async function refresh() {
   charts.latency.add(latencies.flatMap((name) => [ms(top.latency_seconds[name]?.p50), ms(top.latency_seconds[name]?.p99)]));
   const windows = [...(top.windows ?? [])].reverse();
   charts.windows.setData([windows.map((w) => Date.parse(w.start) / 1000), windows.map((w) => w.votes)]);
+  table(by("results"), ["Contest", "Phase", "Votes", "Ahead", "Counted up to"], (top.results ?? []).map((one) => [
+    one.title ?? one.id, t(one.phase.replaceAll("_", " ")), numbers.format(one.total_votes),
+    one.ahead.map((each) => `${each.name} ${percent.format(each.share ?? 0)}`).join(", ") || "–",
+    one.updated_at ? clock.format(Date.parse(one.updated_at)) : "–"]));
   const place = (name) => (name.startsWith("queue ") ? t("queue {name}", name.slice(6)) : t(name));
   table(by("waiting"), ["Where", "Messages or records"],
     Object.entries(top.waiting).map(([name, count]) => [place(name), count === null ? null : numbers.format(count)]));

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import typer
+from msgspec.structs import replace
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner
 
@@ -21,10 +23,12 @@ from streams.cli import attach
 from streams.cli.lag import render as render_lag
 from streams.cli.results import render as render_results
 from streams.cli.show import moment, plain, size
+from streams.elections.contest_making import ContestFacts, Moment, result_of_totals
+from streams.elections.contest_result import ContestResult
+from streams.elections.overview import votes_of
 from streams.errors import PoisonRecord, ScrutinError, ServiceUnavailable
 from streams.inspect.export import Format, Row, open_writer
 from streams.inspect.lag import Lag, assemble
-from streams.inspect.results import ResultTotals, select
 from streams.inspect.windows import LatestWindows, Window
 
 COLUMNS: dict[str, type] = {"name": str, "votes": int}
@@ -164,42 +168,43 @@ def test_figures_for_people() -> None:
 
 
 AT = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
-LAW = ResultTotals("C-1", True, (("oui", 750), ("non", 250)), AT)
-ELECTION = ResultTotals("election:7", False, (("roy", 2), ("cyr", 1)), AT)
+
+
+def result(contest: str, totals: dict[str, int], **facts: Any) -> ContestResult:
+    known = ContestFacts(contest, updated_at=AT - timedelta(seconds=7), **facts)
+    return result_of_totals(known, totals, Moment(AT, []))
+
+
+LAW = result("C-1", {"oui": 750, "non": 250}, kind="law", title="A pool", state="open")
+ELECTION = result("election:7", {"roy": 2, "cyr": 1})
 
 
 def test_results_with_bars() -> None:
     lines = text(render_results([LAW, ELECTION])).splitlines()
-    assert lines[0] == "C-1  1,000 votes, updated 2026-11-22 10:30:00 UTC"
+    age = "as of 10:30:00 UTC, last change 7 s before"
+    assert lines[0] == f"C-1  A pool  voting  1,000 votes, {age}"
     assert lines[1].split() == ["oui", "█" * 30, "750", "75.0", "%"]
     assert lines[2].split() == ["non", "█" * 10, "250", "25.0", "%"]
-    assert [line.split()[0] for line in lines[4:]] == ["election:7", "roy", "cyr"]
+    assert lines[4] == f"election:7  unannounced  3 votes, {age}"
+    assert [line.split()[0] for line in lines[5:]] == ["roy", "cyr"]
 
 
 def test_first_choices_of_rankings_are_not_shown_as_a_result() -> None:
-    ranked = replace(ELECTION, ranked=True)
-    heading = text(render_results([ranked])).splitlines()[0]
-    assert "first choices only: ask for this election by name" in heading
-    assert ranked.as_dict()["ranked"] is True
+    heading = text(render_results([replace(ELECTION, method="ranked_choice")])).splitlines()
+    assert "first choices only: ask for this election by name" in " ".join(heading)
     assert "first choices" not in text(render_results([ELECTION]))
 
 
 def test_results_without_votes_say_so() -> None:
     assert text(render_results([])).strip() == "No votes were counted yet."
-    assert text(render_results([select([LAW], "C-9")])).strip() == "C-9  no votes were counted yet"
+    shown = text(render_results([result("C-9", {}, kind="law", state="open")])).strip()
+    assert shown == "C-9  voting  no votes were counted yet"
 
 
-def test_results_are_found_by_law_and_by_election() -> None:
-    assert select([LAW, ELECTION], "C-1") is LAW
-    assert select([LAW, ELECTION], "7") is ELECTION
-    assert select([LAW, ELECTION], "election:7") is ELECTION
-    assert select([LAW], "C-9").as_dict() == {
-        "law_id": "C-9",
-        "oui_count": 0,
-        "non_count": 0,
-        "total_votes": 0,
-        "updated_at": None,
-    }
+def test_hidden_results_are_one_number() -> None:
+    hidden = result("C-1", {"": 12}, kind="law", state="open", hidden=True)
+    assert votes_of(hidden) == {"": 12}
+    assert text(render_results([hidden])).splitlines()[1].split()[0] == "hidden"
 
 
 def test_lag_of_every_reader() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.exposition import generate_latest
 from rich.console import Console
 
 from streams.adapters.rabbitmq.client import QueueDepth
-from streams.cli.top import render
+from streams.cli.top import Seen, render
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC
+from streams.elections.contest_making import ContestFacts, Moment, result_of_totals
 from streams.inspect.lag import EGRESS, MIRROR, SINK, WORKERS, Lag, PartitionLag
 from streams.inspect.scrape import Process, parse
 from streams.inspect.top import Snapshot, compare, partitions_of, quantile, waiting
@@ -114,19 +116,38 @@ def test_a_reader_that_never_committed_has_everything_before_it() -> None:
     }
 
 
+AT = datetime(2026, 11, 30, 20, 0, 10, tzinfo=UTC)
+PROOF = {
+    "enforced": True,
+    "final": True,
+    "closed_at": AT,
+    "vector": [],
+    "passed": 1,
+    "partitions": 1,
+}
+FINAL = (
+    ContestFacts("L1", "law", "Pool", "closed", proof=PROOF, updated_at=AT - timedelta(seconds=10)),
+    {"oui": 3, "non": 1},
+    Moment(AT, []),
+)
+AGE = "as of 20:00:10 UTC, last change 10 s before"
+
+
 def test_the_view_shows_who_is_not_ready_and_does_not_trust_texts() -> None:
     worker = Worker()
     worker.faults = ["kafka is unavailable\x1b[2J"]
     gone = Process("[::1]:8002", faults=["no answer: TimeoutError"])
     now = look(1.0, worker.scraped(), gone, lag=a_lag())
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(render(compare(now, now)))
+    console.print(render(Seen(compare(now, now), [result_of_totals(*FINAL)])))
     text = console.export_text()
     assert "kafka is unavailable" in text
     assert "\x1b[2J" not in text
     assert "no answer: TimeoutError" in text
     assert "queue votes.validation" in text
     assert "no window was committed yet" in text
+    [line] = [line for line in text.splitlines() if "Pool" in line]
+    assert line.split() == ["Pool", "final", "4", "oui", "75.0", "%", *AGE.split()]
 
 
 def test_what_nobody_was_asked_for_is_no_zero() -> None:
@@ -135,11 +156,12 @@ def test_what_nobody_was_asked_for_is_no_zero() -> None:
     now = Snapshot(1.0, [gone], Lag(), windows=None)
     view = compare(now, now)
     assert set(view.rates.values()) == {None}
-    found = view.as_dict()
+    found = Seen(view, None).as_dict()
     assert set(found["votes_per_second"].values()) == {None}
+    assert found["results"] is None
     assert found["windows"] is None
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(render(view))
+    console.print(render(Seen(view, None)))
     text = console.export_text()
     assert "0" not in text.split("windows ?", maxsplit=1)[0]
     assert "windows ? PostgreSQL could not be asked" in text
