@@ -404,6 +404,15 @@ NOT_HERE = {
     "python -m tests.bench.trees": NotHere(
         _LONG, "tests/integration/test_sink_proof.py::test_checkpoints_are_signed_by_commands"
     ),
+    "python -m tests.bench.leaves": NotHere(
+        _LONG, "tests/integration/test_sink_proof.py::test_checkpoints_are_signed_by_commands"
+    ),
+    "python -m tests.bench.recount_memory": NotHere(
+        _LONG, "tests/unit/maintenance/test_recount.py::test_rows_of_all_partitions_are_read_once"
+    ),
+    "python -m tests.bench.bundle": NotHere(
+        _LONG, "tests/acceptance/test_verify_page.py::test_a_bundle_is_checked_from_a_file"
+    ),
     "python -m tests.bench.ballot_files": NotHere(
         _LONG,
         "tests/unit/elections/files/test_readers.py::test_files_of_the_benchmark_are_read_whole",

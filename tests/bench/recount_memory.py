@@ -235,15 +235,16 @@ def memory(
             )
             print(json.dumps(curve[-1]), flush=True)
 
-    found = asyncio.run(_recount(partitions, end + 1, watch, on_disk=on_disk))
+    found = asyncio.run(recount_made(partitions, end + 1, watch, on_disk=on_disk))
     assert sum(part.votes for part in found) == end * partitions * (RECORD - 1)
     if json_file is not None:
         json_file.write_text(json.dumps({"on_disk": on_disk, "curve": curve}, indent=2) + "\n")
 
 
-async def _recount(
+async def recount_made(
     partitions: int, end: int, watch: Callable[[], None], *, on_disk: bool
 ) -> list[PartitionRecount]:
+    """Count partitions again of as many records each, and fail if anything differs."""
     made = [MadePartition(number, partitions) for number in range(partitions)]
     rows = MadeRows(made, end, watch)
     counting = {}
