@@ -70,8 +70,8 @@ FROM contests AS c LEFT JOIN contest_finals AS f USING (contest_id)
 WHERE c.kind = $1 AND c.state <> 'archived'
 ORDER BY c.state = 'open' DESC, c.closes_at DESC NULLS LAST, c.contest_id LIMIT $2
 """
-READ_POSITION: Final = """
-SELECT partition, source_offset FROM sink_offsets ORDER BY partition
+READ_MOMENT: Final = """
+SELECT now(), array_agg(ARRAY[partition, source_offset] ORDER BY partition) FROM sink_offsets
 """
 
 
@@ -167,8 +167,8 @@ async def read_contests(
             refused = await connection.fetch(READ_NOT_COUNTED, contests)
             plain = [contest for contest in contests if contest not in elections]
             totals = await connection.fetch(READ_TOTALS, plain) if plain else []
-        position = [LogPosition(*each) for each in await connection.fetch(READ_POSITION)]
-        moment = Moment(await connection.fetchval("SELECT now()"), position)
+        [(now, offsets)] = await connection.fetch(READ_MOMENT)
+        moment = Moment(now, [LogPosition(*each) for each in offsets or ()])
         not_counted: dict[str, dict[str, int]] = {}
         for contest, status, messages in refused:
             not_counted.setdefault(contest, {})[status] = messages

@@ -78,6 +78,30 @@ class Seat:
 
 
 @dataclass(frozen=True)
+class BallotPaper:
+    """Who stands where; the same for every count of an election."""
+
+    standing: Mapping[int | None, list[CandidateDefinition]]
+    """By region; None: the whole country."""
+    regions: Mapping[str, int | None]
+    """Of each candidate, as votes name them."""
+    places: Mapping[str | None, int]
+    """Region by its id as votes state it."""
+
+    @classmethod
+    def of(cls, definitions: Definitions, election: ElectionDefinition) -> BallotPaper:
+        """The paper of an election."""
+        standing: dict[int | None, list[CandidateDefinition]] = {}
+        for candidate in definitions.standing(election.id):
+            standing.setdefault(candidate.region_id, []).append(candidate)
+        return cls(
+            standing,
+            {str(c.id): region for region, stand in standing.items() for c in stand},
+            {str(region): region for region in definitions.regions},
+        )
+
+
+@dataclass(frozen=True)
 class ElectionResult:
     """The result of an election so far."""
 
@@ -96,6 +120,7 @@ class ElectionResult:
     """Whether the contest is closed and every vote cast in time is counted."""
     hidden: int | None = None
     """Number of all ballots, if that is all that may be known yet."""
+    paper: BallotPaper | None = None
 
     @property
     def ballots(self) -> int:
@@ -332,13 +357,12 @@ def result_of(
         ballots: accepted votes of its contest.
         before: an earlier count of it; seats whose ballots are the same are not counted again.
     """
-    standing: dict[int | None, list[CandidateDefinition]] = {}
-    for candidate in definitions.standing(election.id):
-        standing.setdefault(candidate.region_id, []).append(candidate)
-    regions = {str(c.id): region for region, stand in standing.items() for c in stand}
-    nationwide = all(region is None for region in regions.values())
-    boxes: dict[int | None, Counter[Ranking]] = {region: Counter() for region in regions.values()}
-    places: dict[str | None, int] = {str(region): region for region in definitions.regions}
+    same = before is not None and before.definitions is definitions and before.election is election
+    paper = before.paper if before is not None and same else None
+    paper = paper or BallotPaper.of(definitions, election)
+    standing, regions, places = paper.standing, paper.regions, paper.places
+    nationwide = all(region is None for region in standing)
+    boxes: dict[int | None, Counter[Ranking]] = {region: Counter() for region in standing}
     by_region: dict[int, dict[int, int]] = {}
     single = METHODS[election.method] == ContestMethod.SINGLE
     blank = uncountable = 0
@@ -362,7 +386,6 @@ def result_of(
         if nationwide and stated in places:
             votes = by_region.setdefault(places[stated], {})
             votes[int(known)] = votes.get(int(known), 0) + number
-    same = before is not None and before.definitions is definitions and before.election is election
     counted = {seat.place: seat for seat in before.seats} if before is not None and same else {}
     seats = []
     for region, box in sorted(boxes.items(), key=lambda one: one[0] or 0):
@@ -370,7 +393,9 @@ def result_of(
         if known_seat is None or dict(known_seat.box) != dict(box):
             known_seat = _seat(definitions, election, region, standing[region], box)
         seats.append(known_seat)
-    return ElectionResult(election, definitions, tuple(seats), by_region, uncountable, blank)
+    return ElectionResult(
+        election, definitions, tuple(seats), by_region, uncountable, blank, paper=paper
+    )
 
 
 def _first_known(choice: str, regions: Mapping[str, int | None]) -> str | None:

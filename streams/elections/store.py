@@ -63,8 +63,10 @@ SELECT coalesce(
 """
 """Without votes: when the contest was announced or last changed."""
 
-IS_HIDDEN: Final = "SELECT EXISTS (SELECT 1 FROM hidden_contests WHERE contest_id = $1)"
-IS_FINAL: Final = "SELECT final FROM contest_finals WHERE contest_id = $1"
+READ_STATE: Final = """
+SELECT EXISTS (SELECT 1 FROM hidden_contests WHERE contest_id = $1),
+    coalesce((SELECT final FROM contest_finals WHERE contest_id = $1), false)
+"""
 
 WRITE_COUNT: Final = """
 INSERT INTO election_counts (election_id, region_id, method, ballots, uncountable, elected, tied,
@@ -284,9 +286,8 @@ async def _result(
     before: ElectionResult | None = None,
 ) -> ElectionResult:
     async with translated({"contest": election.contest}):
-        hidden = await connection.fetchval(IS_HIDDEN, election.contest)
         # A final result does not change any more, so it is asked before the votes are read.
-        final = bool(await connection.fetchval(IS_FINAL, election.contest))
+        [(hidden, final)] = await connection.fetch(READ_STATE, election.contest)
         rows = await connection.fetch(query, election.contest)
     ballots = [(row[0], row[1], row[2]) for row in rows]
     if hidden:

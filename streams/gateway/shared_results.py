@@ -28,7 +28,6 @@ from streams.gateway.shared_text import SharedText
 from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
 from streams.gateway.subscriptions import (
-    PER_WATCHER_S,
     PERIOD_S,
     NoSuchContest,
     Subscriptions,
@@ -46,8 +45,10 @@ _MAX_CONTESTS: Final = 100
 AGE_STEP_S: Final = 0.5
 """Messages of a result with ages that differ by less are the same."""
 MAX_LISTED: Final = 500
-READ_TIMES: Final = 4
+READ_TIMES: Final = 1
 """A pause is this many times as long as the reading before it, or more."""
+SERVED_S: Final = 0.00002
+"""Added to a pause for each watcher: what it costs to send a message that is there already."""
 MAX_PAUSE_S: Final = 2.0
 MAX_BYTES_PER_S: Final = 100_000_000
 """What the watchers of one contest are sent; beyond it they get fewer messages."""
@@ -110,7 +111,7 @@ class SharedResult:
 
         Args:
             old: what the watcher has; None: nothing.
-            by_item: see :func:`~streams.elections.contest_result.change_between`.
+            by_item: see :func:`~streams.elections.patches.change_between`.
         """
         age_s = max(0.0, time.monotonic() - self.asked_s)
         key = (old.tag if old else "", by_item, int(age_s / AGE_STEP_S))
@@ -160,7 +161,7 @@ class _Watched:
 
     async def pause(self, took_s: float) -> None:
         """Wait after a reading: readers and watchers leave time and bytes for votes."""
-        pause_s = max(PERIOD_S + self.watchers * PER_WATCHER_S, took_s * READ_TIMES)
+        pause_s = max(PERIOD_S + self.watchers * SERVED_S, took_s * READ_TIMES)
         await asyncio.sleep(min(MAX_PAUSE_S, pause_s))
         more_s = min(MAX_PAUSE_S, self.latest.sent_bytes / MAX_BYTES_PER_S) - pause_s
         if more_s > 0:
@@ -288,7 +289,7 @@ class SharedResults:
             contest: its id.
             tag: of the result that the watcher has. If it is a late one the first message is a
                 patch of it.
-            by_item: see :func:`~streams.elections.contest_result.change_between`.
+            by_item: see :func:`~streams.elections.patches.change_between`.
             offer: takes the next message without a wait, or returns False; only what it does not
                 take is yielded after the first.
 
