@@ -57,6 +57,6 @@ def _change(old: Any, new: Any, by_item: bool) -> Any:
 
 
 def _are_objects(value: Any) -> bool:
-    if not isinstance(value, list):
-        return False
-    return all(isinstance(each, dict | msgspec.Struct) for each in value)
+    # Nearly always of one type.
+    kinds = {*map(type, value)} if isinstance(value, list) else {list}
+    return all(issubclass(kind, dict | msgspec.Struct) for kind in kinds)

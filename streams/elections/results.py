@@ -179,15 +179,16 @@ class ElectionResult:
 
         Before the result is final the seats are those in which the party leads.
         """
+        codes = {party.id: party.code for party in self.definitions.parties.values()}
         votes: Counter[str | None] = Counter()
         seats: Counter[str | None] = Counter()
         for seat in self.seats:
-            chosen = seat.first_choices
+            chosen, winners = seat.first_choices, seat.count.winners
             for candidate in seat.candidates:
-                code = self._party(candidate)
+                code = codes.get(candidate.party_id or 0)
                 votes[code] += chosen[candidate.id]
-                if not seat.count.lists:
-                    seats[code] += str(candidate.id) in seat.count.winners
+                if winners and not seat.count.lists:
+                    seats[code] += str(candidate.id) in winners
             # A list may have more seats than candidates.
             for each in seat.count.lists:
                 seats[self.party_of(each)] += each.seats

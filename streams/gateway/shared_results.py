@@ -28,6 +28,7 @@ from streams.gateway.shared_text import SharedText
 from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
 from streams.gateway.subscriptions import (
+    BEAT_S,
     PERIOD_S,
     NoSuchContest,
     Subscriptions,
@@ -47,9 +48,11 @@ AGE_STEP_S: Final = 0.5
 MAX_LISTED: Final = 500
 READ_TIMES: Final = 1
 """A pause is this many times as long as the reading before it, or more."""
-SERVED_S: Final = 0.00002
+SERVED_S: Final = 0.00004
 """Added to a pause for each watcher: what it costs to send a message that is there already."""
 MAX_PAUSE_S: Final = 2.0
+LATE_S: Final = 4.0
+"""A database that has not answered for this long does not answer."""
 MAX_BYTES_PER_S: Final = 100_000_000
 """What the watchers of one contest are sent; beyond it they get fewer messages."""
 DEFINITIONS_S: Final = 2.0
@@ -88,13 +91,16 @@ class SharedResult:
     """A result as it is sent."""
 
     result: ContestResult
-    body: bytes
-    """The result as JSON."""
     tag: str
     """A digest of the result without the moment when it was read, for `ETag`."""
     asked_s: float
     """When the database was asked, by a clock that does not go back."""
-    _messages: dict[tuple[str, bool, int], ResultMessage] = field(default_factory=dict)
+    _messages: dict[tuple[str, bool, bool, int], ResultMessage] = field(default_factory=dict)
+
+    @cached_property
+    def body(self) -> bytes:
+        """The result as JSON. Who watches seldom needs all of it."""
+        return _encode(self.result)
 
     @cached_property
     def zipped(self) -> bytes:
@@ -106,28 +112,33 @@ class SharedResult:
         """What sockets were sent of it."""
         return sum(message.text.sent_bytes for message in self._messages.values())
 
-    def message(self, old: SharedResult | None, *, by_item: bool = False) -> ResultMessage:
+    def message(
+        self, old: SharedResult | None, *, by_item: bool = False, late: bool = False
+    ) -> ResultMessage:
         """The message for a watcher, made once for all that need the same.
 
         Args:
             old: what the watcher has; None: nothing.
             by_item: see :func:`~streams.elections.patches.change_between`.
+            late: whether the database does not answer when it is asked again.
         """
         age_s = max(0.0, time.monotonic() - self.asked_s)
-        key = (old.tag if old else "", by_item, int(age_s / AGE_STEP_S))
+        key = (old.tag if old else "", by_item, late, int(age_s / AGE_STEP_S))
         found = self._messages.get(key)
         if found is None:
-            found = self._made(old, by_item, round(age_s, 1))
+            found = self._made(old, by_item, late, round(age_s, 1))
             if len(self._messages) >= _MAX_MESSAGES:
                 self._messages.clear()
             self._messages[key] = found
         return found
 
-    def _made(self, old: SharedResult | None, by_item: bool, age_s: float) -> ResultMessage:
+    def _made(
+        self, old: SharedResult | None, by_item: bool, late: bool, age_s: float
+    ) -> ResultMessage:
         if old is None:
             return ResultMessage("result", self.tag, age_s, self.body)
         if old.tag == self.tag:
-            beat = {"tag": self.tag, "read_at": self.result.read_at, "age_s": age_s}
+            beat = {"tag": self.tag, "read_at": self.result.read_at, "age_s": age_s, "late": late}
             return ResultMessage("heartbeat", self.tag, age_s, _encode(beat))
         patch = change_between(old.result, self.result, by_item=by_item)
         return ResultMessage("patch", self.tag, age_s, _encode(patch))
@@ -142,15 +153,20 @@ class _Watched:
         self.watchers = 0
         self.turn = 0
         """Number of readings."""
+        self.late = False
+        """Whether the database does not answer."""
+        self.took_s = 0.0
+        """Time of the last reading."""
         self.bell = Bell()
         self.error: Exception | None = None
         """Why there are no more."""
         self.reading: ContestReading | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def publish(self, new: SharedResult) -> None:
+    def publish(self, new: SharedResult | None = None, *, late: bool = False) -> None:
         """Let all watchers have a new result, or know that it is still the same."""
-        self.latest = new
+        self.latest = new or self.latest
+        self.late = late
         self.turn += 1
         self.bell.ring()
 
@@ -159,9 +175,9 @@ class _Watched:
         self.error = error
         self.bell.ring()
 
-    async def pause(self, took_s: float) -> None:
+    async def pause(self) -> None:
         """Wait after a reading: readers and watchers leave time and bytes for votes."""
-        pause_s = max(PERIOD_S + self.watchers * SERVED_S, took_s * READ_TIMES)
+        pause_s = max(PERIOD_S + self.watchers * SERVED_S, self.took_s * READ_TIMES)
         await asyncio.sleep(min(MAX_PAUSE_S, pause_s))
         more_s = min(MAX_PAUSE_S, self.latest.sent_bytes / MAX_BYTES_PER_S) - pause_s
         if more_s > 0:
@@ -183,7 +199,8 @@ class _Watcher:
         """What it needs now."""
         earlier = reversed(self.watched.earlier)
         old = next((one for one in earlier if one.tag == self.tag), None)
-        return self.watched.latest.message(old, by_item=self.by_item)
+        watched = self.watched
+        return watched.latest.message(old, by_item=self.by_item, late=watched.late)
 
     def has(self, message: ResultMessage) -> None:
         """Note what it was sent."""
@@ -338,19 +355,31 @@ class SharedResults:
         try:
             async with aclosing(self._subscriptions.changes(contest)) as changes:
                 async for _ in changes:
-                    began_s = time.monotonic()
-                    try:
-                        new = await self._results.get(contest, began_s)
-                    except ServiceUnavailable:
-                        # Watchers get a heartbeat, whose age says how old their result is.
-                        new = watched.latest
-                    if new is None:
-                        raise NoSuchContest
-                    watched.publish(new)
-                    await watched.pause(time.monotonic() - began_s)
+                    await self._read_again(contest, watched)
+                    await watched.pause()
         except Exception as error:  # noqa: BLE001 - watchers end with it
             self._leave(contest, watched)
             watched.fail(error)
+
+    async def _read_again(self, contest: str, watched: _Watched) -> None:
+        """Read a contest; watchers get heartbeats meanwhile, and where nothing can be read."""
+        began_s = time.monotonic()
+        reading = asyncio.ensure_future(self._results.get(contest, began_s))
+        try:
+            while not (await asyncio.wait([reading], timeout=BEAT_S))[0]:
+                # A costly count takes as long as the last one did.
+                waited_s = time.monotonic() - began_s
+                watched.publish(late=waited_s > LATE_S + 2 * watched.took_s)
+            new = reading.result()
+        except ServiceUnavailable:
+            watched.publish(late=True)
+            return
+        finally:
+            reading.cancel()
+        watched.took_s = time.monotonic() - began_s
+        if new is None:
+            raise NoSuchContest
+        watched.publish(new)
 
     async def _ask_definitions(self, _: None) -> Definitions:
         async with self._store.connection() as connection:
@@ -380,7 +409,7 @@ class SharedResults:
         result = read.result
         told = msgspec.structs.replace(result, read_at=EPOCH, position=[])
         tag = hashlib.sha256(_encode(told)).hexdigest()[:32]
-        new = SharedResult(result, _encode(result), tag, asked_s)
+        new = SharedResult(result, tag, asked_s)
         self._keep(contest, new)
         return new
 

@@ -69,6 +69,9 @@ def add_language(folder: Path) -> None:
     english = files("streams.gateway").joinpath("static", "language-en.js").read_text("utf-8")
     third = english.replace('name = "English"', 'name = "Esperanto"')
     third = third.replace('elections: "Elections"', 'elections: "Balotoj"')
+    # The same file has the texts of the gateway.
+    own = {"must have {least} to {most} characters": "havu {least} ĝis {most} signojn"}
+    third += f"\nexport const server = {json.dumps(own, indent=2, ensure_ascii=False)};\n"
     folder.mkdir()
     (folder / "language-eo.js").write_text(third, encoding="utf-8")
 
@@ -315,6 +318,10 @@ async def languages(ann: Window, bob: Window) -> None:
     await page.get_by_role("button", name="Esperanto").click()
     await expect(page.get_by_role("link", name="Balotoj")).to_be_visible()
     assert await page.evaluate("document.documentElement.lang") == "eo"
+    await ann.open("/new")
+    await page.get_by_role("button", name="Create").click()
+    await expect(page.locator("#error-title")).to_have_text("havu 1 ĝis 50 signojn")
+    ann.errors = [text for text in ann.errors if "400" not in text]
     await page.get_by_role("button", name="Français").click()
     await expect(page.get_by_role("link", name="Élections")).to_be_visible()
     await page.get_by_role("button", name="English").click()

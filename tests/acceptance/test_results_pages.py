@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -180,8 +181,31 @@ async def test_pages_of_results(stack: Stack, tmp_path: Path) -> None:
                     await ann.accessible()
                     program.send(signal.SIGCONT)
                     await expect(ann.page.get_by_text("Live", exact=True)).to_be_visible()
+                    await database_outage(stack, ann, bob, figures)
         finally:
             await db.close()
+
+
+async def database_outage(stack: Stack, ann: Window, bob: Window, figures: Figures) -> None:
+    """Watchers stay connected, are told that the figures are old, and see the next vote."""
+    sockets: list[str] = []
+    for one in (ann, bob):
+        one.page.on("websocket", lambda socket: sockets.append(socket.url))
+        await one.open("/election/3")
+        await expect(one.page.locator(".live.on")).to_be_visible()
+    await asyncio.to_thread(stack.pause, "postgres")
+    try:
+        await expect(ann.page.locator(".live.old")).to_contain_text("Not live figures of")
+        await expect(bob.page.locator(".live.old")).to_contain_text("Pas en direct chiffres de")
+        await expect(bar(ann.page, "Second")).to_contain_text("5 · 55.6%")
+    finally:
+        await asyncio.to_thread(stack.resume, "postgres")
+    await expect(ann.page.locator(".live.on")).to_be_visible()
+    await figures.vote("election:3", [("31", None, 2)])
+    for one in (ann, bob):
+        await expect(bar(one.page, "First")).to_contain_text("6 · 54")
+        await expect(one.page.locator(".live.on")).to_be_visible()
+    assert len(sockets) == 2
 
 
 async def reference(ann: Window, pictures: Path) -> None:

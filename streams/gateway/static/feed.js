@@ -62,7 +62,7 @@ export function follow(contest, loaded, onChange, mark) {
   let { result, tag } = loaded;
   onChange(result);
   return new Feed(() => `/v2/contests/${encodeURIComponent(contest)}/socket?patch=items&tag=${tag}`, (message) => {
-    mark.beat(message.age_s);
+    mark.beat(message.age_s, message.data.late === true);
     tag = message.tag;
     if (message.type === "heartbeat") return;
     result = message.type === "result" ? message.data : patched(result, message.data);

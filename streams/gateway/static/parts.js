@@ -255,10 +255,11 @@ export function liveMark() {
   let heard = Date.now();
   let right = null;
   let lost = false;
+  let late = false;
   function show() {
     const now = Date.now();
     const known = right !== null;
-    const on = known && !lost && now - heard < STALE_MS && now - right < OLD_MS;
+    const on = known && !lost && !late && now - heard < STALE_MS && now - right < OLD_MS;
     element.className = `live ${on ? "on" : known ? "old" : ""}`;
     main.classList.toggle("old", known && !on);
     label.textContent = t(on ? "live" : lost ? "offline" : known ? "stale" : "waiting");
@@ -270,7 +271,8 @@ export function liveMark() {
   return {
     element,
     hear,
-    beat(ageS) { right = Date.now() - 1000 * ageS; hear(); },
+    // behind: the gateway hears nothing from its database.
+    beat(ageS, behind = false) { right = Date.now() - 1000 * ageS; late = behind; hear(); },
     lose() { lost = true; show(); },
     silentMs: () => Date.now() - heard,
     close() { clearInterval(timer); main.classList.remove("old"); },
