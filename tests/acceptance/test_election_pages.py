@@ -140,6 +140,7 @@ async def regions(ann: Window, bob: Window, figures: Figures, pictures: Path) ->
     await bob.open("/election/1")
     await expect(page.locator("details.card")).to_have_count(REGIONS)
     await expect(page.get_by_text("La majorité est de 301 sièges sur 600")).to_be_visible()
+    await expect(page.locator(".map [role=button]")).to_have_count(REGIONS - 2)
     await page.wait_for_load_state("networkidle")
     asked_of = [url.rpartition("/")[2] for url in asked if "/v2/contests/" in url]
     assert sorted(asked_of) == ["election%3A1", "map"]

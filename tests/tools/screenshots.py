@@ -5,24 +5,27 @@ Every page is taken on a phone and a desktop, light and dark, in French and Engl
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from playwright.async_api import expect
 
 from streams.devstack import Stack
 from streams.elections.definitions import Definitions, merged, read
-from streams.elections.store import write_definitions
+from streams.elections.maps.geojson import read_map
+from streams.elections.store import write_definitions, write_map
 from streams.load.programs import child_environment, gateway
 from tests.acceptance.browser import browser_of, window
 from tests.acceptance.test_results_pages import ELECTIONS, Figures
 from tests.harness import database
 from tests.integration.gateway_harness import NO_LIMITS, SECRET
 from tests.integration.sink_harness import own_database
+from tests.unit.elections.maps.grid import Position, collection, feature
 
 PAGES: Final = {
     "home": "/",
@@ -35,9 +38,11 @@ PAGES: Final = {
     "new-poll": "/new",
     "not-found": "/law/none",
 }
+NORTH: Final[list[Position]] = [(0, 50), (2, 49.6), (4, 50.2), (4, 52), (1, 52.4), (0, 50)]
+SOUTH: Final[list[Position]] = [(0, 50), (2, 49.6), (4, 50.2), (4.4, 48), (0.6, 47.8), (0, 50)]
 
 
-async def fill(figures: Figures) -> None:
+async def fill(db: Any, figures: Figures) -> None:
     """An evening in the middle of an election."""
     await figures.announce("C-42", "law")
     await figures.vote("C-42", [("oui", None, 31), ("non", None, 24)])
@@ -48,6 +53,11 @@ async def fill(figures: Figures) -> None:
     await figures.announce("election:2", "election")
     await figures.vote("election:2", [("11", 10, 9), ("12", 10, 7), ("21", 20, 4), ("22", 20, 8)])
     await figures.close("election:2")
+    shapes = collection(
+        [feature([ring], {"code": code}) for code, ring in (("N", NORTH), ("S", SOUTH))]
+    )
+    found = read_map(json.dumps(shapes).encode(), {"N": 10, "S": 20}, "code")
+    await write_map(db, "election:2", found.document)
     await figures.announce("election:3", "election")
     await figures.vote("election:3", [("31", None, 8), ("32>33", None, 6), ("33>32", None, 4)])
     await figures.announce("election:6", "election")
@@ -64,7 +74,7 @@ async def take(stack: Stack, folder: Path, scratch: Path) -> int:
         db = await database(settings)
         try:
             await write_definitions(db, merged(Definitions(), read(ELECTIONS)))
-            await fill(Figures(db))
+            await fill(db, Figures(db))
             async with gateway(env, scratch) as program, browser_of() as browser:
                 await program.ready()
                 base = f"http://127.0.0.1:{program.port}"
@@ -78,6 +88,7 @@ async def take(stack: Stack, folder: Path, scratch: Path) -> int:
                         for name, path in PAGES.items():
                             await seen.open(path)
                             await expect(seen.page.locator("main h1")).to_be_visible()
+                            await seen.page.wait_for_load_state("networkidle")
                             picture = folder / f"{name}-{look}.png"
                             await seen.page.screenshot(path=picture, full_page=True)
                             taken += 1

@@ -5,8 +5,8 @@ import { h, live } from "./dom.js";
 import { Problem } from "./api.js";
 import { follow, load } from "./feed.js";
 import { Bars, countdown, liveMark, checkpointCard, proofCard, sum, Turnout } from "./parts.js";
-import { coloursOf, nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
-import { percent, t, when } from "./words.js";
+import { colourOf, coloursOf, nameOf, PartyCard, RegionList, SeatCard } from "./seats.js";
+import { languageNow, percent, t, when } from "./words.js";
 
 const SUMMARY_MS = 20000;
 const RETRY_MS = 5000;
@@ -49,7 +49,8 @@ export class Frame {
     const place = result.checkpoint ? `${result.checkpoint.size} ${result.checkpoint.witnesses}` : "";
     if (this.place !== place) this.signed.replaceChildren(checkpointCard(result.checkpoint) || "");
     this.place = place;
-    this.chart.changed(result);
+    const colours = coloursOf(result);
+    this.chart.changed(result, (one) => colourOf(colours, one));
   }
 
   follow(loaded, show, leave) {
@@ -76,7 +77,8 @@ export async function contestPage(main, contest, leave, otherwise) {
     body,
     frame.below,
     h("p", { class: "small noprint" }, t("takeAway"), " ",
-      h("a", { href: file(".csv"), "data-file": true }, "CSV"), " · ", h("a", { href: file(""), "data-file": true }, "JSON"))));
+      h("a", { href: file(".csv"), "data-file": true }, "CSV"), " · ", h("a", { href: file(""), "data-file": true }, "JSON"), " · ",
+      h("a", { href: `${file(".svg")}?lang=${languageNow() === "fr" ? "fr" : "en"}`, "data-file": true }, "SVG"))));
   function show(result) {
     title.textContent = result.title || otherwise;
     document.title = `${title.textContent} · Scrutin`;

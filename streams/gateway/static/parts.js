@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { get } from "./api.js";
-import { clock, fmt, percent, t, when } from "./words.js";
+import { clock, fmt, percent, t, timeOf, when } from "./words.js";
 
 const SHOWN_AT_FIRST = 30;
 const MOVE_MS = 400;
@@ -136,6 +136,7 @@ export class Turnout {
     this.table = h("div");
     this.element = h("div", {}, this.holder, this.text, this.table);
     this.names = new Map();
+    this.colours = new Map();
     this.drawn = 0;
     this.timer = null;
     this.plot = null;
@@ -143,9 +144,12 @@ export class Turnout {
     this.resized.observe(this.holder);
   }
 
-  // result: whose choices name the lines.
-  changed({ choices, seats = {} }) {
-    for (const one of [...choices, ...Object.values(seats).flatMap((seat) => seat.choices)]) this.names.set(one.id, one.name);
+  // result: whose choices name the lines. colourOf: gives the colour that a choice has on the page, if it has one.
+  changed({ choices, seats = {} }, colourOf) {
+    for (const one of [...choices, ...Object.values(seats).flatMap((seat) => seat.choices)]) {
+      this.names.set(one.id, one.name);
+      this.colours.set(one.id, colourOf(one));
+    }
     this.timer ??= setTimeout(() => {
       this.timer = null;
       this.drawn = Date.now();
@@ -177,13 +181,24 @@ export class Turnout {
   begin(Plot, keys, name, data) {
     const ink = getComputedStyle(this.holder).color;
     const axis = { stroke: ink, grid: { stroke: "rgba(128,128,128,.25)" }, ticks: { stroke: "rgba(128,128,128,.4)" } };
+    const seconds = data[0].at(-1) - data[0][0] < 600;
+    const style = { hour: "numeric", minute: "numeric", ...(seconds ? { second: "numeric" } : {}) };
+    const used = [];
+    const line = (key, n) => {
+      const stroke = this.colours.get(key) || STROKES[n];
+      const times = used.filter((one) => one === stroke).length;
+      used.push(stroke);
+      // Without a pointer on the chart the legend has the latest votes.
+      const value = (plot, votes, at) => fmt(votes ?? plot.data[at].at(-1));
+      return { label: name(key), stroke, width: 2, dash: times ? [6, 3 * times] : undefined, value };
+    };
     this.plot?.destroy();
     this.plot = new Plot({
       width: this.holder.clientWidth || 600, height: CHART_HEIGHT, cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.05)] } },
-      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => fmt(tick)) }],
-      series: [{ value: (_, s) => (s == null ? "" : when(s * 1000, true)) },
-        ...keys.map((key, n) => ({ label: name(key), stroke: STROKES[n], width: 2, value: (_, votes) => (votes == null ? "" : fmt(votes)) }))],
+      axes: [{ ...axis, space: 90, values: (_, ticks) => ticks.map((s) => timeOf(s * 1000, style)) },
+        { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => fmt(tick)) }],
+      series: [{ label: t("until"), value: (plot, s) => when((s ?? plot.data[0].at(-1)) * 1000, true) }, ...keys.map(line)],
     }, data, this.holder);
     this.plot.keys = keys;
   }

@@ -18,7 +18,7 @@ export function coloursOf({ parties, choices, by_region: regions }) {
   return found;
 }
 
-const colourOf = (colours, one) => one && colours.get(one.party ?? `#${one.id}`);
+export const colourOf = (colours, one) => one && colours.get(one.party ?? `#${one.id}`);
 
 // One seat: who leads or is elected, and every round of a ranked count.
 export class SeatCard {

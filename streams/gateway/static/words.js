@@ -49,6 +49,8 @@ export function clock(ms) {
   return new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(ms);
 }
 
+export const timeOf = (ms, style) => new Intl.DateTimeFormat(language, style).format(ms);
+
 export function when(iso, seconds = false) {
   const style = { dateStyle: "medium", timeStyle: seconds ? "medium" : "short" };
   return new Intl.DateTimeFormat(language, style).format(new Date(iso));
