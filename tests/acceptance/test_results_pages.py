@@ -98,8 +98,8 @@ class Figures:
         held = None if conduct is None else msgspec.json.encode(conduct).decode()
         await self._db.execute(
             "INSERT INTO contests (contest_id, kind, title, state, roll, command_id, number,"
-            " conduct) SELECT $1, $2, coalesce(min(election_name), $1), 'open', 'redis', $3, 1, $4::text::jsonb"
-            " FROM elections WHERE contest_id = $1",
+            " conduct) SELECT $1, $2, coalesce(min(election_name), $1), 'open', 'redis', $3::bytea,"
+            " 1, $4::text::jsonb FROM elections WHERE contest_id = $1",
             *(contest, kind, b"open" + contest.encode(), held),
         )
 
