@@ -45,6 +45,7 @@ NAMED: Final[dict[str, Any]] = {
     "guardian": "guardian-1",
     "form": "csv",
     "choices": None,
+    "lang": "fr",
     "job_id": _TEXTS["uuid"],
     "step_s": 60,
     "election_id": 7,

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from streams.elections.contest_result import ContestResult
-from streams.elections.reports.drawings import WORDS, drawing_of, timeline_drawing
+from streams.elections.reports.drawings import ENGLISH, DrawingWords, drawing_of, timeline_drawing
 from streams.elections.reports.files import ReportRefused, parquet_of
 from streams.gateway.problems import Problem
 from streams.gateway.single_flight import SingleFlight
@@ -111,9 +111,14 @@ class ResultFile:
 
 
 class ResultFiles:
-    """Makes files of results, pictures one at a time and once for all who ask together."""
+    """Makes files of results, pictures one at a time and once for all who ask together.
 
-    def __init__(self) -> None:
+    Args:
+        words: of pictures, by language; others are in English.
+    """
+
+    def __init__(self, words: Mapping[str, DrawingWords]) -> None:
+        self._words = words
         # The key is the picture, so that nobody gets that of another moment.
         self._pictures: SingleFlight[str, bytes] = SingleFlight(_rasterized)
 
@@ -124,7 +129,7 @@ class ResultFiles:
             Problem: the form needs something that this gateway does not have.
         """
         if form in {ResultForm.SVG, ResultForm.PNG}:
-            svg = await asyncio.to_thread(drawing_of, found, WORDS[language])
+            svg = await asyncio.to_thread(drawing_of, found, self._words.get(language, ENGLISH))
             return await self._picture(svg, form)
         return await _table(result_rows(found), COLUMNS, form)
 
@@ -139,7 +144,7 @@ class ResultFiles:
         if form in {ResultForm.SVG, ResultForm.PNG}:
             points = [(point.starts, point.votes) for point in steps.points]
             svg = await asyncio.to_thread(
-                timeline_drawing, result, points, steps.step_s, WORDS[language]
+                timeline_drawing, result, points, steps.step_s, self._words.get(language, ENGLISH)
             )
             return await self._picture(svg, form)
         return await _table(step_rows(result, steps), STEP_COLUMNS, form)

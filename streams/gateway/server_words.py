@@ -1,22 +1,27 @@
 """Texts of the gateway in the languages of its pages: problems, faults of forms, titles of pages.
 
 The gateway has them in English. The file of a language, `language-CODE.js`, may have others in its
-object `server`, which is JSON. Status, type and title of a problem are for programs and stay.
+object `server`, and words of pictures in `pictures`; both are JSON. Status, type and title of a
+problem are for programs and stay.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import fields
+from typing import Final, TypeVar
 
 import msgspec
 
+from streams.elections.reports.drawings import ENGLISH as ENGLISH_PICTURES
+from streams.elections.reports.drawings import DrawingWords
 from streams.errors import SettingsError
 from streams.gateway.problems import Problem
 
+Kind = TypeVar("Kind")
 ENGLISH: Final = "en"
-_SERVER: Final = re.compile(rb"^export const server = (\{.*?^\});", re.MULTILINE | re.DOTALL)
+_LINES: Final = re.MULTILINE | re.DOTALL
 _HOLE: Final = re.compile(r"\\\{(\w+)\\\}")
 _MAX_ACCEPTED: Final = 10
 
@@ -31,15 +36,45 @@ def read_words(name: str, content: bytes) -> dict[str, str]:
     Raises:
         SettingsError: they are no JSON object of texts.
     """
-    found = _SERVER.search(content)
+    return _object_in(name, content, "server", dict[str, str]) or {}
+
+
+def read_picture_words(name: str, content: bytes) -> DrawingWords | None:
+    """Words of pictures in the file of a language; None if it has none.
+
+    Args:
+        name: of the file.
+        content: of the file.
+
+    Raises:
+        SettingsError: they are not all, or have other places for what differs.
+    """
+    found = _object_in(name, content, "pictures", DrawingWords)
+    for field in fields(ENGLISH_PICTURES) if found else ():
+        own, known = getattr(found, field.name), getattr(ENGLISH_PICTURES, field.name)
+        if isinstance(known, str) and _places(own) != _places(known):
+            raise _unreadable(name, "pictures", f"{field.name} has other places than {known!r}")
+    return found
+
+
+def _places(text: str) -> list[str]:
+    return re.findall(r"\{[^}]*\}?|\}", text)
+
+
+def _object_in(name: str, content: bytes, which: str, kind: type[Kind]) -> Kind | None:
+    found = re.search(rf"^export const {which} = (\{{.*?^\}});".encode(), content, _LINES)
     try:
-        return msgspec.json.decode(found[1], type=dict[str, str]) if found else {}
+        return msgspec.json.decode(found[1], type=kind) if found else None
     except msgspec.DecodeError as error:
-        raise SettingsError(
-            f"The texts of the gateway in a language cannot be read: {error}",
-            where={"file": name},
-            todo="Its object `server` is JSON, with a text for each text",
-        ) from error
+        raise _unreadable(name, which, str(error)) from error
+
+
+def _unreadable(name: str, which: str, why: str) -> SettingsError:
+    return SettingsError(
+        f"The texts of the gateway in a language cannot be read: {why}",
+        where={"file": name},
+        todo=f"Its object `{which}` is JSON, as in language-fr.js",
+    )
 
 
 class ServerWords:

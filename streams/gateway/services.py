@@ -206,7 +206,7 @@ def handlers_and_calls(
             *result_handlers(store=reads, polls=shown, zone=zone),
             *election_handlers(store=reads),
             *feed_handlers(store=reads, proxies=proxies),
-            *contest_handlers(results=results, store=reads),
+            *contest_handlers(results=results, store=reads, picture_words=site.pictures),
             *map_handlers(store=reads),
             *live_handlers(subscriptions=subscriptions),
             *poll_handlers(polls=shown, cards=Cards(shown), views=views),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from playwright.async_api import Response, WebSocketRoute, expect
 
 from streams.devstack import Stack
 from streams.elections.definitions import Definitions, merged, read
+from streams.elections.reports.drawings import ENGLISH
 from streams.elections.store import write_definitions
 from streams.load.programs import child_environment, gateway
 from tests.acceptance.browser import Window, browser_of, window
@@ -72,6 +74,8 @@ def add_language(folder: Path) -> None:
     # The same file has the texts of the gateway.
     own = {"must have {least} to {most} characters": "havu {least} ĝis {most} signojn"}
     third += f"\nexport const server = {json.dumps(own, indent=2, ensure_ascii=False)};\n"
+    pictures = {**asdict(ENGLISH), "votes": "{} voĉoj"}
+    third += f"\nexport const pictures = {json.dumps(pictures, indent=2)};\n"
     folder.mkdir()
     (folder / "language-eo.js").write_text(third, encoding="utf-8")
 
@@ -323,6 +327,10 @@ async def languages(ann: Window, bob: Window) -> None:
     await page.get_by_role("button", name="Create").click()
     await expect(page.locator("#error-title")).to_have_text("havu 1 ĝis 50 signojn")
     ann.errors = [text for text in ann.errors if "400" not in text]
+    await ann.open("/election/3")
+    drawn = await page.get_by_role("link", name="SVG").get_attribute("href")
+    picture = f"async () => (await fetch('{drawn}')).text()"
+    assert "4 voĉoj" in str(await page.evaluate(picture))
     await page.get_by_role("button", name="Français").click()
     await expect(page.get_by_role("link", name="Élections")).to_be_visible()
     await page.get_by_role("button", name="English").click()

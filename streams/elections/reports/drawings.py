@@ -44,7 +44,7 @@ _PALE: Final = "#5d6670"
 
 @dataclass(frozen=True)
 class DrawingWords:
-    """What a picture says beside names and figures."""
+    """What a picture says beside names and figures; files of languages have it as `pictures`."""
 
     phases: Mapping[str, str]
     leading: str
@@ -99,36 +99,6 @@ ENGLISH: Final = DrawingWords(
     decimal=".",
     percent=" %",
 )
-FRENCH: Final = DrawingWords(
-    phases={
-        "announced": "Annoncé",
-        "voting": "Scrutin ouvert",
-        "counting": "Clos, dépouillement en cours",
-        "final": "Résultat définitif",
-        "not_enforced": "Clos, sans effet sur les votes",
-        "unannounced": "Non annoncé",
-    },
-    leading="en tête",
-    elected="élu",
-    most="le plus de votes",
-    tied="à égalité",
-    withdrawn="retiré",
-    votes="{} votes",
-    one_vote="{} vote",
-    others="{} autres",
-    seats="sièges : {}",
-    turnout="participation {}",
-    hidden="Les totaux sont masqués jusqu'au résultat définitif",
-    no_votes="Aucun vote pour l'instant",
-    as_of="Au {} UTC",
-    signed="point de contrôle signé {} : {}",
-    unsigned="aucun point de contrôle signé",
-    over_time="Votes dans le temps",
-    thousands="\u202f",
-    decimal=",",
-    percent="\u202f%",
-)
-WORDS: Final = {"en": ENGLISH, "fr": FRENCH}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Final, Literal
 
@@ -16,6 +16,7 @@ from litestar.params import Parameter
 from litestar.response import Stream
 
 from streams.elections.contest_result import ContestPhase, ContestResult, ContestSummary
+from streams.elections.reports.drawings import DrawingWords
 from streams.gateway.connections import OFFER
 from streams.gateway.handlers.live import event_stream, send_all, serve
 from streams.gateway.handlers.results import ContestId
@@ -34,7 +35,8 @@ from streams.gateway.store import Store, Timeline
 BY_ITEM: Final = "items"
 SCHEMA: Final = msgspec.json.schema(ContestResult)
 TIMELINE: Final = "/v2/contests/{contest:str}/timeline"
-Language = Literal["en", "fr"]
+Language = Annotated[str, Parameter(pattern="^[a-z]{2,3}$")]
+"""Of pictures; English where the pages have no such language."""
 StepWidth = Annotated[int | None, Parameter(ge=1, le=31_536_000)]
 _SMALL: Final = 1024
 """Bytes of a body that is not worth compressing."""
@@ -43,15 +45,16 @@ _FINAL: Final = "public, max-age=60"
 
 
 def contest_handlers(
-    *, results: SharedResults, store: Store
+    *, results: SharedResults, store: Store, picture_words: Mapping[str, DrawingWords]
 ) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The handlers.
 
     Args:
         results: of contests.
         store: for readers.
+        picture_words: by language.
     """
-    result_files = ResultFiles()
+    result_files = ResultFiles(picture_words)
 
     async def published(contest: str) -> SharedResult:
         found = await results.get(contest)

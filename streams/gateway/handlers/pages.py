@@ -24,13 +24,13 @@ from litestar.handlers import HTTPRouteHandler
 
 from streams.core.keys import ELECTION_PREFIX, is_contest_name
 from streams.elections.contest_result import ContestResult, elects
-from streams.elections.reports.drawings import HEIGHT, WIDTH
+from streams.elections.reports.drawings import HEIGHT, WIDTH, DrawingWords
 from streams.errors import ScrutinError, SettingsError
 from streams.gateway.atom import MEDIA_TYPE as FEED
 from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.problems import Problem
 from streams.gateway.result_files import pictures_installed
-from streams.gateway.server_words import ServerWords, read_words
+from streams.gateway.server_words import ServerWords, read_picture_words, read_words
 from streams.gateway.shared_results import SharedResults
 
 _TYPES: Final = {
@@ -139,6 +139,8 @@ class Site:
     words: ServerWords
     server_words: Mapping[str, Mapping[str, str]]
     """Code of a language -> texts of the gateway."""
+    pictures: Mapping[str, DrawingWords]
+    """Code of a language -> words of pictures."""
 
 
 def read_site(languages_dir: str = "", photo_origins: Sequence[str] = ()) -> Site:
@@ -169,7 +171,12 @@ def read_site(languages_dir: str = "", photo_origins: Sequence[str] = ()) -> Sit
         content = content.replace(empty, empty.replace(b'""', b'"%s"' % escape(value).encode()))
     found["index.html"] = _file(content, index.media_type)
     languages = {code: read_words(name, found[name].content) for code, name in coded.items()}
-    return Site(found, ServerWords(languages), languages)
+    pictures = {
+        code: drawn
+        for code, name in coded.items()
+        if (drawn := read_picture_words(name, found[name].content)) is not None
+    }
+    return Site(found, ServerWords(languages), languages, pictures)
 
 
 def page_handlers(

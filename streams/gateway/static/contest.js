@@ -78,7 +78,7 @@ export async function contestPage(main, contest, leave, otherwise) {
     frame.below,
     h("p", { class: "small noprint" }, t("takeAway"), " ",
       h("a", { href: file(".csv"), "data-file": true }, "CSV"), " · ", h("a", { href: file(""), "data-file": true }, "JSON"), " · ",
-      h("a", { href: `${file(".svg")}?lang=${languageNow() === "fr" ? "fr" : "en"}`, "data-file": true }, "SVG"))));
+      h("a", { href: `${file(".svg")}?lang=${languageNow()}`, "data-file": true }, "SVG"))));
   function show(result) {
     title.textContent = result.title || otherwise;
     document.title = `${title.textContent} · Scrutin`;

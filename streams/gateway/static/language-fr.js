@@ -159,3 +159,34 @@ export const server = {
   "Invalid enum value '{a}'": "« {a} » n’est pas une valeur permise",
   "Missing required query parameter '{a}' for path {b}": "Le paramètre « {a} » manque"
 };
+
+// Words of pictures of results; {} is a number, a share or a moment. This object is JSON.
+export const pictures = {
+  "phases": {
+    "announced": "Annoncé",
+    "voting": "Scrutin ouvert",
+    "counting": "Clos, dépouillement en cours",
+    "final": "Résultat définitif",
+    "not_enforced": "Clos, sans effet sur les votes",
+    "unannounced": "Non annoncé"
+  },
+  "leading": "en tête",
+  "elected": "élu",
+  "most": "le plus de votes",
+  "tied": "à égalité",
+  "withdrawn": "retiré",
+  "votes": "{} votes",
+  "one_vote": "{} vote",
+  "others": "{} autres",
+  "seats": "sièges : {}",
+  "turnout": "participation {}",
+  "hidden": "Les totaux sont masqués jusqu'au résultat définitif",
+  "no_votes": "Aucun vote pour l'instant",
+  "as_of": "Au {} UTC",
+  "signed": "point de contrôle signé {} : {}",
+  "unsigned": "aucun point de contrôle signé",
+  "over_time": "Votes dans le temps",
+  "thousands": " ",
+  "decimal": ",",
+  "percent": " %"
+};

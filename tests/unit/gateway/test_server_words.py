@@ -14,7 +14,7 @@ from streams.errors import SettingsError
 from streams.gateway import handlers
 from streams.gateway.handlers.pages import read_site
 from streams.gateway.problems import Problem, problem_response
-from streams.gateway.server_words import read_words
+from streams.gateway.server_words import read_picture_words, read_words
 
 SAID_BY = {
     "Problem": 1,
@@ -93,3 +93,12 @@ def test_a_language_without_such_texts_has_english_ones() -> None:
     assert read_words("language-en.js", static.joinpath("language-en.js").read_bytes()) == {}
     with pytest.raises(SettingsError, match="cannot be read"):
         read_words("language-eo.js", b"export const server = {\n  a: 1\n};\n")
+
+
+def test_words_of_pictures_are_all_there_and_have_the_same_places() -> None:
+    content = files("streams.gateway").joinpath("static", "language-fr.js").read_bytes()
+    assert read_picture_words("language-fr.js", content) == read_site().pictures["fr"]
+    for old, new in ((b'"votes": "{} votes"', b'"votes": "{n} votes"'), (b'"tied"', b'"tie"')):
+        assert content.count(old) == 1
+        with pytest.raises(SettingsError, match="cannot be read"):
+            read_picture_words("language-fr.js", content.replace(old, new))

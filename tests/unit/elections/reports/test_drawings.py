@@ -23,17 +23,18 @@ from streams.elections.contest_result import (
 )
 from streams.elections.reports.drawings import (
     ENGLISH,
-    FRENCH,
     HEIGHT,
     MAX_ROWS,
     WIDTH,
-    WORDS,
+    DrawingWords,
     bars,
     drawing_of,
     shortened,
     timeline_drawing,
 )
+from streams.gateway.handlers.pages import read_site
 
+FRENCH = read_site().pictures["fr"]
 NOW = datetime(2026, 11, 29, 20, 14, 3, tzinfo=UTC)
 MOMENT = Moment(NOW, [LogPosition(0, 41)])
 HEAD = "ab" * 32
@@ -119,14 +120,14 @@ def test_parties_and_regions_stand_for_choices() -> None:
 @given(
     title=st.text(max_size=200),
     totals=st.dictionaries(st.text(min_size=1, max_size=80), st.integers(0, 10**9), max_size=20),
-    words=st.sampled_from(sorted(WORDS)),
+    words=st.sampled_from([ENGLISH, FRENCH]),
 )
-def test_any_text_makes_a_picture(title: str, totals: dict[str, int], words: str) -> None:
-    svg = drawing_of(result(totals, title=title), WORDS[words])
+def test_any_text_makes_a_picture(title: str, totals: dict[str, int], words: DrawingWords) -> None:
+    svg = drawing_of(result(totals, title=title), words)
     assert len(texts(svg)) >= 4
     steps = [(NOW + timedelta(seconds=10 * n), totals) for n in range(2 if totals else 0)]
     if sum(totals.values()):
-        texts(timeline_drawing(result(totals, title=title), steps, 10, WORDS[words]))
+        texts(timeline_drawing(result(totals, title=title), steps, 10, words))
     svg.encode()
 
 
