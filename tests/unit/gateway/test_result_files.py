@@ -50,7 +50,7 @@ def test_suffix_before_accept_before_json(path: str, accept: str, wanted: tuple[
 
 
 async def test_tables_hold_the_same_in_both_forms() -> None:
-    files = ResultFiles()
+    files = ResultFiles({})
     text = (await files.result(RESULT, ResultForm.CSV, "en")).content.decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == list(COLUMNS)
@@ -76,7 +76,7 @@ async def test_tables_hold_the_same_in_both_forms() -> None:
 
 
 async def test_tables_of_votes_over_time() -> None:
-    files = ResultFiles()
+    files = ResultFiles({})
     text = (await files.timeline(RESULT, STEPS, ResultForm.CSV, "en")).content.decode()
     assert text.splitlines() == [
         ",".join(STEP_COLUMNS),
@@ -88,7 +88,7 @@ async def test_tables_of_votes_over_time() -> None:
 
 
 async def test_pictures_are_of_one_size() -> None:
-    files = ResultFiles()
+    files = ResultFiles({})
     svg = await files.result(RESULT, ResultForm.SVG, "fr")
     assert b"Scrutin ouvert" in svg.content
     png = await files.result(RESULT, ResultForm.PNG, "en")
