@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from streams.elections.contest_making import ContestFacts, Moment, result_of_totals
 from streams.elections.contest_result import LogPosition
+from streams.gateway.handlers.pages import read_site
 from streams.gateway.result_files import (
     COLUMNS,
     STEP_COLUMNS,
@@ -88,7 +89,7 @@ async def test_tables_of_votes_over_time() -> None:
 
 
 async def test_pictures_are_of_one_size() -> None:
-    files = ResultFiles({})
+    files = ResultFiles(read_site().pictures)
     svg = await files.result(RESULT, ResultForm.SVG, "fr")
     assert b"Scrutin ouvert" in svg.content
     png = await files.result(RESULT, ResultForm.PNG, "en")
