@@ -36,6 +36,7 @@ from streams.tally.crypto.verify_ballot import verify_ballot, verify_form, verif
 from streams.tally.refusals import Refused
 
 _RANDOM_BITS: Final = 80
+_HALF_BITS: Final = int(P).bit_length() // 2
 _WIDEST: Final = 14
 """Bits of the widest window."""
 _MOST_BUCKETS: Final = 150_000
@@ -46,7 +47,7 @@ def multi_power(elements: Sequence[mpz], exponents: Sequence[int]) -> mpz:
     """The product of elements[i]^exponents[i] mod p, for public values."""
     top = max((exponent.bit_length() for exponent in exponents), default=0)
     buckets = Buckets(0, top, expected=len(elements))
-    buckets.add(elements, exponents)
+    buckets.add(_shifted(elements), exponents)
     return _from_bits(buckets.products())
 
 
@@ -69,13 +70,19 @@ class Buckets:
             self._windows.append((low, (1 << width) - 1, [ONE] * (1 << width)))
             low += width
 
-    def add(self, elements: Sequence[mpz], exponents: Sequence[int]) -> None:
-        """Multiply elements into their buckets."""
+    def add(self, elements: Sequence[tuple[mpz, mpz]], exponents: Sequence[int]) -> None:
+        """Multiply elements into their buckets.
+
+        Args:
+            elements: each with the same shifted by half the bits of p, mod p. Halves of a bucket
+                are multiplied by the two, so that half as many bits are left to reduce.
+        """
         for shift, mask, buckets in self._windows:
-            for element, exponent in zip(elements, exponents, strict=True):
+            for (element, shifted), exponent in zip(elements, exponents, strict=True):
                 digit = exponent >> shift & mask
                 if digit:
-                    buckets[digit] = buckets[digit] * element % P
+                    high, low = gmpy2.t_divmod_2exp(buckets[digit], _HALF_BITS)
+                    buckets[digit] = (high * shifted + low * element) % P
 
     def products(self) -> list[mpz]:
         """One product a bit, from the lowest."""
@@ -89,6 +96,10 @@ class Buckets:
                 buckets = [a * b % P for a, b in zip(buckets, having, strict=True)]
             products += reversed(window)
         return products
+
+
+def _shifted(elements: Iterable[mpz]) -> list[tuple[mpz, mpz]]:
+    return [(element, (element << _HALF_BITS) % P) for element in elements]
 
 
 def _widths(count: int, bits: int) -> list[int]:
@@ -166,8 +177,9 @@ class Equation:
             )
         self._in_range = self._in_range and all(0 < element < P for element in elements)
         low, high = self._buckets
-        low.add(elements, self._member_exponents + self._commitment_exponents)
-        high.add(self._members, self._member_exponents)
+        pairs = _shifted(elements)
+        low.add(pairs, self._member_exponents + self._commitment_exponents)
+        high.add(pairs[: len(self._members)], self._member_exponents)
         for added in (
             self._members,
             self._member_exponents,

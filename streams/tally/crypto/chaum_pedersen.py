@@ -118,7 +118,8 @@ def prove_selection(
     Args:
         seed: secret from which the proof's nonces derive; never use it twice.
     """
-    w, v, u = (nonce(seed, index, _DISJUNCTIVE) for index in range(3))
+    start = hash_elements(seed, _DISJUNCTIVE)
+    w, v, u = (nonce(start, index) for index in range(3))
     k = fixed_base(public_key)
     real = (g_power(u), k.power(u))
     # Simulated: (g^v, K^v g^w), for value 0 with challenge -w if 1 is true, and for value 1 with

@@ -10,10 +10,12 @@ from gmpy2 import mpz
 
 from streams.tally.crypto.group import (
     ONE,
+    G,
     P,
     fixed_base,
     g_power,
     in_subgroup,
+    power,
     secret_power,
     to_bytes,
     to_hex,
@@ -44,7 +46,7 @@ UNIT = Ciphertext(ONE, ONE)
 def encrypt(message: int, nonce: mpz, public_key: mpz) -> Ciphertext:
     """(g^nonce, g^message * K^nonce), by tables of g and K."""
     blinding = fixed_base(public_key).power(nonce)
-    return Ciphertext(g_power(nonce), g_power(mpz(message)) * blinding % P)
+    return Ciphertext(g_power(nonce), power(G, mpz(message)) * blinding % P)
 
 
 def accumulate(ciphertexts: Iterable[Ciphertext]) -> Ciphertext:

@@ -106,6 +106,8 @@ class FixedBase:
     def __init__(self, base: mpz, modulus: mpz = P) -> None:
         self.base = base
         self._modulus = modulus
+        self._folded_bits = 3 * int(modulus).bit_length() // 2
+        self._fold = mpz(1 << self._folded_bits) % modulus
         self._fill(_WINDOW_BITS)
 
     def widen(self) -> None:
@@ -127,12 +129,13 @@ class FixedBase:
     def power(self, exponent: mpz) -> mpz:
         """base^exponent, for an exponent of Z_q."""
         result, left, modulus = ONE, int(exponent), self._modulus
-        bits = self._window_bits
-        mask = (1 << bits) - 1
+        bits, fold = self._folded_bits, self._fold
+        window, mask = self._window_bits, (1 << self._window_bits) - 1
         for row in self._rows:
-            if digit := left & mask:
-                result = result * row[digit] % modulus
-            left >>= bits
+            # The upper quarter of a product by a multiplication, which is faster than to divide.
+            high, low = gmpy2.t_divmod_2exp(result * row[left & mask], bits)
+            result = (high * fold + low) % modulus
+            left >>= window
         return result
 
 
