@@ -49,7 +49,9 @@ class Program:
 
     def __post_init__(self, env: Mapping[str, str], directory: Path) -> None:
         self.log = directory / f"{self.name}.log"
-        self._env = dict(env)
+        # Faust has the folder in its path only while it imports the application.
+        path = {} if self.cwd is None else {"PYTHONPATH": str(self.cwd)}
+        self._env = {**env, **path}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

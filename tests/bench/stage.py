@@ -148,14 +148,14 @@ async def _fill(settings: Settings, count: int, size: int) -> int:
     genesis = await ensure_topics(settings.kafka)
     batches: dict[int, list[Vote]] = {partition: [] for partition in genesis}
     written = 0
-    async with _producer(settings) as producer:
+    async with producer(settings) as kafka:
         for number in range(count):
-            key, vote = _vote(number)
+            key, vote = vote_of(number)
             batch = batches[partition := partition_of(key, settings.partitions)]
             batch.append(vote)
             if len(batch) == size:
                 record = VoteBatch(time.time_ns() // 1_000_000, "bench", batch, [])
-                await producer.send(VALIDATION_TOPIC, encode(record), partition=partition)
+                await kafka.send(VALIDATION_TOPIC, encode(record), partition=partition)
                 written += len(batch)
                 batch.clear()
     return written
@@ -168,15 +168,15 @@ async def _fill_peers(settings: Settings, count: int) -> None:
     names = (PEER_VOTES, f"{PEER_VERDICTS}.kafka_streams", f"{PEER_VERDICTS}.quix_streams")
     await admin.create_topics([NewTopic(name, settings.partitions, 1) for name in names])
     await admin.close()
-    async with _producer(settings) as producer:
+    async with producer(settings) as kafka:
         for number in range(count):
-            key, vote = _vote(number)
+            key, vote = vote_of(number)
             value, partition = msgspec.msgpack.encode(vote), partition_of(key, settings.partitions)
-            await producer.send(PEER_VOTES, value, key=key, partition=partition)
+            await kafka.send(PEER_VOTES, value, key=key, partition=partition)
 
 
 @asynccontextmanager
-async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that has written everything at the end."""
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka.servers,
@@ -192,7 +192,7 @@ async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         await producer.stop()
 
 
-def _vote(number: int) -> tuple[bytes, Vote]:
+def vote_of(number: int) -> tuple[bytes, Vote]:
     """A vote; every hundredth is of the voter before."""
     again = number % _DUPLICATES_EVERY == _DUPLICATES_EVERY - 1
     voter = number - 1 if again else number

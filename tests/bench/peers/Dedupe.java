@@ -3,6 +3,7 @@ import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.kstream.Branched;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.processor.api.Processor;
@@ -14,7 +15,8 @@ import org.apache.kafka.streams.state.Stores;
 /**
  * First vote of a key wins: a persistent store with a changelog, one output a vote, exactly once.
  *
- * <p>Arguments: servers, application id, input topic, output topic, state folder.
+ * <p>Arguments: servers, application id, input topic, output topic, state folder; topic for whole
+ * accepted votes, if they are to be counted.
  */
 public final class Dedupe {
   private static final String STORE = "voted";
@@ -22,8 +24,13 @@ public final class Dedupe {
   private static final byte[] DUPLICATE = {0};
 
   private static final class First implements Processor<byte[], byte[], byte[], byte[]> {
+    private final boolean whole;
     private ProcessorContext<byte[], byte[]> context;
     private KeyValueStore<byte[], byte[]> voted;
+
+    First(boolean whole) {
+      this.whole = whole;
+    }
 
     @Override
     public void init(ProcessorContext<byte[], byte[]> context) {
@@ -37,7 +44,11 @@ public final class Dedupe {
       if (first) {
         voted.put(vote.key(), ACCEPTED);
       }
-      context.forward(vote.withValue(first ? ACCEPTED : DUPLICATE));
+      if (!first) {
+        context.forward(vote.withValue(DUPLICATE));
+      } else {
+        context.forward(whole ? vote : vote.withValue(ACCEPTED));
+      }
     }
   }
 
@@ -46,9 +57,15 @@ public final class Dedupe {
     builder.addStateStore(
         Stores.keyValueStoreBuilder(
             Stores.persistentKeyValueStore(STORE), Serdes.ByteArray(), Serdes.ByteArray()));
+    boolean whole = arguments.length > 5;
+    Produced<byte[], byte[]> bytes = Produced.with(Serdes.ByteArray(), Serdes.ByteArray());
     builder.stream(arguments[2], Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()))
-        .process(First::new, STORE)
-        .to(arguments[3], Produced.with(Serdes.ByteArray(), Serdes.ByteArray()));
+        .process(() -> new First(whole), STORE)
+        .split()
+        .branch(
+            (key, value) -> value.length > 1,
+            Branched.withConsumer(votes -> votes.to(arguments[arguments.length - 1], bytes)))
+        .defaultBranch(Branched.withConsumer(verdicts -> verdicts.to(arguments[3], bytes)));
     Properties settings = new Properties();
     settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, arguments[0]);
     settings.put(StreamsConfig.APPLICATION_ID_CONFIG, arguments[1]);

@@ -15,20 +15,43 @@ from streams.errors import StackError
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache"
+_JAVA = (HERE / "Dedupe.java", HERE / "Count.java")
 _STEP_S = 600
 
 
-def streams(servers: str, group: str, votes: str, verdicts: str, folder: Path) -> list[str]:
+def streams(
+    servers: str, group: str, votes: str, verdicts: str, folder: Path, *accepted: str
+) -> list[str]:
     """Command line of the stage in Kafka Streams.
+
+    Args:
+        servers: brokers of Kafka.
+        group: name of the application.
+        votes: topic to read.
+        verdicts: topic to write.
+        folder: for its state.
+        accepted: topic for whole accepted votes, if they are to be counted.
 
     Raises:
         StackError: there is no Java compiler or no Maven.
     """
-    target = _made("kafka-streams", HERE / "pom.xml", HERE / "Dedupe.java", make=_compile)
+    return _java("Dedupe", servers, group, votes, verdicts, str(folder), *accepted)
+
+
+def jdbc_sink(servers: str, votes: str, database: str, user: str, password: str) -> list[str]:
+    """Command line of the sink that writes accepted votes into PostgreSQL.
+
+    Raises:
+        StackError: there is no Java compiler or no Maven.
+    """
+    return _java("Count", servers, votes, database, user, password)
+
+
+def _java(name: str, *arguments: str) -> list[str]:
+    target = _made("kafka-streams", HERE / "pom.xml", *_JAVA, make=_compile)
     where = f"{target}{os.pathsep}{target}/jars/*"
-    own = [servers, group, votes, verdicts, str(folder)]
     # As a server runs it: no limits on the compiler, unlike the stack's broker.
-    return ["java", "-Xmx1g", "-cp", where, "Dedupe", *own]
+    return ["java", "-Xmx1g", "-cp", where, name, *arguments]
 
 
 def quix(servers: str, group: str, votes: str, verdicts: str, folder: Path) -> list[str]:
@@ -74,7 +97,7 @@ def _compile(target: Path) -> None:
         "dependency:copy-dependencies",
         f"-Dkafka.version={KAFKA}", f"-DoutputDirectory={jars}",
     )  # fmt: skip
-    _run("javac", "-cp", f"{jars}/*", "-d", str(target), str(HERE / "Dedupe.java"))
+    _run("javac", "-cp", f"{jars}/*", "-d", str(target), *map(str, _JAVA))
 
 
 def _environment(target: Path, lock: str = "requirements.lock") -> None:
