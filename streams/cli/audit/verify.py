@@ -70,7 +70,10 @@ def _published(paths: list[Path]) -> dict[int, str]:
 
     found = {}
     for path in paths:
-        for file in sorted(path.glob("*.txt")) if path.is_dir() else [path]:
+        files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if not files:
+            raise SettingsError("The folder has no checkpoint, *.txt", where={"folder": path})
+        for file in files:
             try:
                 text = file.read_text(encoding="utf-8")
                 found[Checkpoint.parse(text).size] = text

@@ -146,7 +146,8 @@ class Watching:
             try:
                 await self._follow()
                 for other in self.compared:
-                    await _compare(self.source, other)
+                    compared = await _compare(self.source, other)
+                    console().print(plain(f"{compared} compared with {other}"))
             except ServiceUnavailable as error:
                 if not self.every_s:
                     raise
@@ -193,12 +194,12 @@ async def _prove(source: str, before: Checkpoint, after: Checkpoint) -> None:
             raise BrokenChain(f"{place}: {error}") from None
 
 
-async def _compare(source: str, other: str) -> None:
-    """Compare all that two sources have under the same numbers."""
+async def _compare(source: str, other: str) -> int:
+    """Compare all that two sources have under the same numbers; returns how many."""
     from streams.proof.checkpoints import Checkpoint  # noqa: PLC0415 - needs signatures
     from streams.proof.witness import check_views  # noqa: PLC0415
 
-    mine = {}
+    mine, compared = {}, 0
     async for note in _notes(source, 0):
         checkpoint = Checkpoint.parse(note)
         mine[checkpoint.size] = checkpoint
@@ -206,6 +207,8 @@ async def _compare(source: str, other: str) -> None:
         theirs = Checkpoint.parse(note)
         if theirs.size in mine:
             check_views(mine[theirs.size], theirs)
+            compared += 1
+    return compared
 
 
 async def _latest(source: str) -> Checkpoint | None:
@@ -243,6 +246,9 @@ async def _notes(source: str, after: int) -> AsyncIterator[str]:
 
 
 def _numbers(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        # Another witness may make it later; without it nothing was compared.
+        raise ServiceUnavailable("There is no such folder", where={"folder": folder})
     return sorted(int(file.stem) for file in folder.glob("*.txt") if file.stem.isdecimal())
 
 
@@ -251,7 +257,8 @@ def _read(folder: Path, number: int) -> str:
         return _text((folder / f"{number}.txt").read_bytes())
     except OSError as error:
         raise SettingsError(
-            f"The checkpoint cannot be read: {error.strerror}", where={"folder": folder}
+            f"The checkpoint cannot be read: {error.strerror}",
+            where={"file": folder / f"{number}.txt"},
         ) from error
 
 

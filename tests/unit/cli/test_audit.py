@@ -81,3 +81,8 @@ def test_what_cannot_be_computed_is_refused(
     seen.write_text(text)
     with pytest.raises(SettingsError, match=why):
         run("risk", str(seen), *VOTES, *more)
+
+
+def test_an_empty_folder_of_checkpoints_is_no_comparison(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no checkpoint"):
+        run("verify", "--seen", str(tmp_path))

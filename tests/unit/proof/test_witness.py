@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from streams.cli.audit.commands import app
 from streams.core.merkle import extend, leaf_hash, root_of
+from streams.errors import ServiceUnavailable
 from streams.proof.chain import BrokenChain, CheckpointChain, faults_between
 from streams.proof.checkpoints import Checkpoint, ClosedContest, Head, Statement, TreeHead, body_of
 from streams.proof.notes import COSIGNATURE, BadNote, Signer, Verifier, sign
@@ -126,7 +127,11 @@ def test_the_command_finds_a_rollback_and_two_views(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         text = (tmp_path / "w" / f"{number}.txt").read_text(encoding="utf-8")
         assert list(cosigners(Checkpoint.parse(text), [key])) == ["w.example"]
-    assert run(source, state, *words, "--compare", tmp_path / "w")[0] == 0
+    code, output = run(source, state, *words, "--compare", tmp_path / "w")
+    assert (code, "3 compared with" in output) == (0, True)
+    # A mistyped folder is not one in which nothing differs.
+    missing = ["witness", source, state, *words, "--compare", tmp_path / "x"]
+    assert isinstance(CliRunner().invoke(app, [*map(str, missing)]).exception, ServiceUnavailable)
 
     # Another part of the public is shown something else from the second checkpoint on.
     view = write(
