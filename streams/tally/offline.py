@@ -20,7 +20,7 @@ from streams.tally.crypto.tallies import Accumulator, BallotLines, EncryptedTall
 from streams.tally.files import Product, Shares, ToDecrypt, read_document, write_document
 from streams.tally.helpers import Helpers
 from streams.tally.opening import BallotsHead, ContestCounts
-from streams.tally.packing import add_packed, unpack_lines
+from streams.tally.packing import unpack_lines
 from streams.tally.refusals import RefusalCheck, require
 from streams.tally.store import CAST, SPOILED
 from streams.tally.work import load_election
@@ -49,7 +49,7 @@ class _Sum:
     """A product while its ballots are read."""
 
     counts: ContestCounts
-    packed: bytes = b""
+    product: Accumulator
 
 
 class _ProductCheck:
@@ -97,7 +97,10 @@ class _ProductCheck:
             "a product is not one total, chunk or group of spoiled ballots",
             **where,
         )
-        self._sums[product.unit] = (product, _Sum(ContestCounts(self._election)))
+        self._sums[product.unit] = (
+            product,
+            _Sum(ContestCounts(self._election), Accumulator(self._election)),
+        )
         for place in product.ballots:
             require(
                 place not in self._unit_of,
@@ -134,7 +137,7 @@ class _ProductCheck:
         assert unit is not None
         found = self._sums[unit][1]
         found.counts.add(ballot.admitted.ciphertexts)
-        found.packed = add_packed(self._election, found.packed, [ballot.admitted.ciphertexts])
+        found.product.add(unpack_lines(self._election, ballot.admitted.ciphertexts))
         if self._pads:
             # Proofs of ElectionGuard 1.x do not name their ballot.
             lines = from_json(BallotLines, ballot.text).lines().values()
@@ -160,12 +163,9 @@ class _ProductCheck:
         )
         for unit, (product, found) in self._sums.items():
             found.counts.check(minimum, f"{product.kind} {unit}")
-            accumulator = Accumulator(self._election)
-            if found.packed:
-                accumulator.add(unpack_lines(self._election, found.packed))
             (tally,) = product.tallies
             require(
-                accumulator.result(tally.object_id) == tally,
+                found.product.result(tally.object_id) == tally,
                 RefusalCheck.TALLY,
                 "a product is not that of the published ballots",
                 unit=unit,

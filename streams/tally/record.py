@@ -27,7 +27,7 @@ from streams.tally.crypto.tallies import (
 from streams.tally.files import Product, ToDecrypt
 from streams.tally.helpers import Helpers
 from streams.tally.opening import BallotsHead
-from streams.tally.packing import add_packed, unpack_lines
+from streams.tally.packing import unpack_lines
 from streams.tally.record_files import (
     ABOUT,
     BALLOTS,
@@ -211,19 +211,16 @@ async def _verify_ballots(
     advance: Callable[[int], None],
 ) -> _Ballots:
     spoiled: dict[str, EncryptedTally] = {}
-    product, cast, head = b"", 0, BallotsHead()
+    accumulator, cast, head = Accumulator(election), 0, BallotsHead()
     async for ballot in published_ballots(files.ballots, files.described, helpers, advance=advance):
         each = ballot.admitted
         head.add(each.state, ballot.content)
         if each.state == CAST:
-            product = add_packed(election, product, [each.ciphertexts])
+            accumulator.add(unpack_lines(election, each.ciphertexts))
             cast += 1
         elif each.state == SPOILED:
             lines = from_json(BallotLines, ballot.text)
             spoiled[each.ballot_id] = spoiled_tally(each.ballot_id, lines, election)
-    accumulator = Accumulator(election)
-    if product:
-        accumulator.add(unpack_lines(election, product))
     return _Ballots(cast, spoiled, accumulator.result("tally"), head.value())
 
 
