@@ -204,7 +204,7 @@ TAMPERED: Final[dict[str, Callable[[Path], None]]] = {
 
 
 async def test_a_bundle_is_checked_from_a_file(tmp_path: Path) -> None:
-    count = SmallCount()
+    count = SmallCount(weighted=True)
     folder = count.write(tmp_path / "bundle", [LAW])
     receipt, kept, others = (tmp_path / name for name in ("mine.json", "kept.txt", "other.txt"))
     receipt.write_text(json.dumps(count.receipt(1, 7)), encoding="utf-8")
