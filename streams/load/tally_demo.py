@@ -73,7 +73,7 @@ class TallyDemoReport:
 
 _HELPERS: Final = 1
 """Processes that compute, in each worker and here."""
-_MANY: Final = 400
+_MANY: Final = 800
 """Ballots above which wider tables are worth their making."""
 
 

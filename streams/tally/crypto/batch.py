@@ -31,7 +31,7 @@ from streams.tally.crypto.ballots import EncryptedBallot
 from streams.tally.crypto.chaum_pedersen import ConstantProof, DisjunctiveProof, ShareProof
 from streams.tally.crypto.election import CryptoElection
 from streams.tally.crypto.elgamal import Ciphertext
-from streams.tally.crypto.group import ONE, G, P, Q, power, product
+from streams.tally.crypto.group import ONE, G, P, Q, evenly, power, product
 from streams.tally.crypto.verify_ballot import verify_ballot, verify_form, verify_proofs
 from streams.tally.refusals import Refused
 
@@ -106,7 +106,7 @@ def _widths(count: int, bits: int) -> list[int]:
     """The widths of windows, about equal, at which the multiplications cost least."""
     if bits <= 0:
         return []
-    choices = [_evenly(bits, number) for number in range(-(-bits // _WIDEST), bits + 1)]
+    choices = [evenly(bits, number) for number in range(-(-bits // _WIDEST), bits + 1)]
     sizes = [sum(1 << width for width in widths) for widths in choices]
     costs = [
         (count * len(widths) + 2 * size, widths)
@@ -114,11 +114,6 @@ def _widths(count: int, bits: int) -> list[int]:
         if size <= _MOST_BUCKETS
     ]
     return min(costs)[1]
-
-
-def _evenly(bits: int, number: int) -> list[int]:
-    least, more = divmod(bits, number)
-    return [least + 1] * more + [least] * (number - more)
 
 
 def _from_bits(products: Sequence[mpz]) -> mpz:
