@@ -170,7 +170,7 @@ class Ingress:
 
     def __post_init__(self) -> None:
         citizens = self.limits.citizens
-        # Decided once: to compare the rule takes as long as a third of decoding.
+        # Decided once, not for each vote.
         self._hide = None if citizens.rule == CitizenRule.PLAIN else citizens.hide
         self._buffers: Buffers[DeliveryOrigin] = Buffers(self.limits.partitions)
         self._consumers: list[DeliverySource] = []
