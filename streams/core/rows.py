@@ -17,7 +17,9 @@ from streams.core.polls import POLL_PREFIX
 from streams.core.ranking import first_choice
 from streams.core.rules import epoch_of
 
+_LAW: Final = int(Kind.LAW)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _MAX_BIGINT_DIGITS: Final = 18
 
 AUDIT_COLUMNS: Final = (
@@ -72,12 +74,12 @@ Row = tuple[object, ...]
 
 def moment(timestamp_us: int) -> datetime:
     """A point in time, from Unix microseconds."""
-    return _EPOCH + timedelta(microseconds=timestamp_us)
+    return _EPOCH + timestamp_us * _MICROSECOND
 
 
 def unix_us(at: datetime) -> int:
     """Unix microseconds of a point in time."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def vote_rows(
     partition, offset, ingested = source.partition, source.offset, source.ingested
     for index, vote in accepted:
         key, text = stored_key(vote.hash)
-        law, candidate = vote.kind == Kind.LAW, None
+        law, candidate = vote.kind == _LAW, None
         voter, voter_text = None, None
         if not law:
             voter, voter_text, candidate = key, text, _candidate_id(vote.choice)
@@ -208,7 +210,7 @@ def rejected_row(rejected: RejectedItem) -> Row:
 
 
 def _vote_row(source: SourcePosition, index: int, vote: Vote) -> Row:
-    law = vote.kind == Kind.LAW
+    law = vote.kind == _LAW
     return (
         stored_hash(vote.hash, vote.contest, vote.kind),
         vote.hash,
