@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -45,7 +45,15 @@ def page_of(contest: str) -> str:
     return f"/law/{quote(contest, safe='')}"
 
 
-def atom_feed(changes: Sequence[ContestChange], base: str, path: str, title: str) -> bytes:
+def atom_feed(
+    changes: Sequence[ContestChange],
+    base: str,
+    path: str,
+    title: str,
+    *,
+    language: str = "en",
+    said: Callable[[str], str] = str,
+) -> bytes:
     """The feed.
 
     Args:
@@ -53,8 +61,10 @@ def atom_feed(changes: Sequence[ContestChange], base: str, path: str, title: str
         base: the gateway's address, without a path.
         path: of the feed.
         title: of the feed.
+        language: of its texts.
+        said: gives a text in that language.
     """
-    feed = ElementTree.Element("feed", xmlns=_NAMESPACE)
+    feed = ElementTree.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": language})
     _add(feed, "id", _id(base, path))
     _add(feed, "title", title)
     _add(feed, "updated", (changes[0].at if changes else EPOCH).isoformat())
@@ -65,7 +75,8 @@ def atom_feed(changes: Sequence[ContestChange], base: str, path: str, title: str
         entry = ElementTree.SubElement(feed, "entry")
         # Without the address: the same entry by two names of the host is one entry.
         _add(entry, "id", _id(change.contest, change.event, change.key))
-        _add(entry, "title", f"{change.title}: {_WORDS[change.event]}")
+        happened = said(_WORDS[change.event])
+        _add(entry, "title", f"{change.title}: {happened}")
         _add(entry, "updated", change.at.isoformat())
         document = f"{base}/v2/contests/{quote(change.contest, safe='')}"
         for relation, kind, href in (
@@ -74,7 +85,7 @@ def atom_feed(changes: Sequence[ContestChange], base: str, path: str, title: str
         ):
             ElementTree.SubElement(entry, "link", rel=relation, type=kind, href=href)
         ElementTree.SubElement(entry, "category", term=change.event)
-        _add(entry, "summary", f"{_WORDS[change.event].capitalize()}.")
+        _add(entry, "summary", f"{happened.capitalize()}.")
     written: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
     return written
 

@@ -205,7 +205,7 @@ def handlers_and_calls(
             *proof_handlers(receipts=receipts, store=reads, config=config.proof),
             *result_handlers(store=reads, polls=shown, zone=zone),
             *election_handlers(store=reads),
-            *feed_handlers(store=reads, proxies=proxies),
+            *feed_handlers(store=reads, proxies=proxies, words=site.words),
             *contest_handlers(results=results, store=reads, picture_words=site.pictures),
             *map_handlers(store=reads),
             *live_handlers(subscriptions=subscriptions),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Final
 
 from litestar import Response, get
@@ -13,6 +14,7 @@ from streams.gateway.atom import MEDIA_TYPE, ContestChange, atom_feed
 from streams.gateway.client_address import AnyRequest, TrustedProxies
 from streams.gateway.handlers.results import ContestId
 from streams.gateway.problems import Problem
+from streams.gateway.server_words import ServerWords
 from streams.gateway.single_flight import SingleFlight
 from streams.gateway.store import Store
 
@@ -24,12 +26,15 @@ WHERE ($1 = '' OR n.contest_id = $1) ORDER BY n.at DESC, n.contest_id, n.event L
 """
 
 
-def feed_handlers(*, store: Store, proxies: TrustedProxies) -> list[HTTPRouteHandler]:
+def feed_handlers(
+    *, store: Store, proxies: TrustedProxies, words: ServerWords
+) -> list[HTTPRouteHandler]:
     """The handlers.
 
     Args:
         store: for readers.
         proxies: in front of the gateway.
+        words: in the languages of readers.
     """
 
     async def ask(contest: str) -> list[ContestChange]:
@@ -42,9 +47,12 @@ def feed_handlers(*, store: Store, proxies: TrustedProxies) -> list[HTTPRouteHan
         if contest and not found and await store.announced(contest) is None:
             raise Problem(404, "No such contest")
         title = found[0].title if contest and found else contest or "Scrutin"
-        body = atom_feed(found, proxies.base_of(request), request.url.path, title)
+        language = words.language_of(request.headers.get("accept-language", ""))
+        said = partial(words.said, language=language)
+        address = proxies.base_of(request)
+        body = atom_feed(found, address, request.url.path, title, language=language, said=said)
         tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = {"ETag": tag, "Cache-Control": "public, max-age=15"}
+        headers = {"ETag": tag, "Cache-Control": "public, max-age=15", "Vary": "Accept-Language"}
         if request.headers.get("if-none-match") == tag:
             return Response(None, status_code=304, headers=headers)
         return Response(body, headers=headers, media_type=MEDIA_TYPE)

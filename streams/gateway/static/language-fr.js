@@ -71,6 +71,10 @@ export const words = {
 export const server = {
   "{n} votes": "{n} votes",
   "{name}: leading with {share} %": "{name} : en tête avec {share} %",
+  "voting has opened": "le vote est ouvert",
+  "voting has closed": "le vote est clos",
+  "the result is final": "le résultat est définitif",
+  "the final result was corrected": "le résultat définitif a été corrigé",
   "{name}: most votes with {share} %": "{name} : le plus de votes avec {share} %",
   "{name}: elected with {share} %": "{name} : élu avec {share} %",
   "The form has faults": "Le formulaire contient des erreurs.",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from xml.etree import ElementTree
 
 import pytest
 
 from streams.gateway.atom import ContestChange, atom_feed, page_of
+from streams.gateway.handlers.pages import read_site
 
 NOW = datetime(2026, 11, 29, 20, tzinfo=UTC)
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -45,6 +47,16 @@ def test_ids_are_of_the_change_and_not_of_the_address() -> None:
     other = ids(atom_feed(events, "https://b.example", "/v2/contests/election%3A7/feed", "y"))
     assert one == other
     assert len(set(one)) == 3
+
+
+@pytest.mark.parametrize("event", ["opened", "closed", "final", "corrected"])
+def test_a_feed_speaks_the_readers_language(event: str) -> None:
+    said = partial(read_site().words.said, language="fr")
+    feed = atom_feed([entry(event)], "http://h", "/v2/feed", "Scrutin", language="fr", said=said)
+    root = ElementTree.fromstring(feed)
+    assert root.get("{http://www.w3.org/XML/1998/namespace}lang") == "fr"
+    title = root.findtext(f"{ATOM}entry/{ATOM}title") or ""
+    assert title.startswith(("A & <B>: le vote est ", "A & <B>: le résultat "))
 
 
 def test_an_empty_feed_is_one() -> None:
