@@ -1,111 +1,29 @@
-"""The console's pages as HTML. Every value is escaped by :func:`tag`. Pure."""
+"""The console's pages as HTML. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
-from streams.console.sessions import Session
+from streams.console.elements import (
+    Content,
+    Safe,
+    button,
+    field,
+    form,
+    joined,
+    scrolling,
+    session_of,
+    table,
+    tag,
+    when,
+)
 from streams.console.votes import STATUSES
-from streams.console.words import Reader, moment
+from streams.console.words import Reader
 from streams.elections.contest_result import ContestPhase
 from streams.inspect.top import LATENCY_NAMES, RATE_NAMES
-
-
-class Safe(str):
-    """HTML that is not escaped again."""
-
-    __slots__ = ()
-
-
-Content = str | Safe | int | None
-_VOID = frozenset({"input", "link", "meta"})
-
-
-def tag(name: str, /, *content: Content, **attributes: str | bool) -> Safe:
-    """An element. Attributes named after words of Python end with `_`; False leaves one out."""
-    given = "".join(
-        f" {key.rstrip('_').replace('_', '-')}"
-        + ("" if value is True else f'="{escape(str(value))}"')
-        for key, value in attributes.items()
-        if value is not False
-    )
-    inner = "".join(one if isinstance(one, Safe) else escape(str(one)) for one in _shown(content))
-    return Safe(f"<{name}{given}>" if name in _VOID else f"<{name}{given}>{inner}</{name}>")
-
-
-def _shown(content: Iterable[Content]) -> Iterable[str | int]:
-    return (one for one in content if one is not None)
-
-
-def joined(parts: Iterable[Content]) -> Safe:
-    """Elements one after the other."""
-    return Safe("".join(p if isinstance(p, Safe) else escape(str(p)) for p in _shown(parts)))
-
-
-def table(
-    name: str, heads: Iterable[str], rows: Iterable[Sequence[Content]], *, titled: bool = False
-) -> Safe:
-    """A table in a card, in which it scrolls; `titled` shows its name too."""
-    names = list(heads)
-    body = joined(
-        tag(
-            "tr",
-            *(
-                tag("td", cell, role="cell", data_label=head)
-                for head, cell in zip(names, row, strict=True)
-            ),
-            role="row",
-        )
-        for row in rows
-    )
-    columns = (tag("th", head, scope="col", role="columnheader") for head in names)
-    # Roles, because on a phone each row is a block.
-    content = tag(
-        "table",
-        tag("thead", tag("tr", *columns, role="row"), role="rowgroup"),
-        tag("tbody", body, role="rowgroup"),
-        role="table",
-    )
-    shown = tag("h2", name) if titled else None
-    return tag("section", shown, _scrolling(name, content), class_="card")
-
-
-def _scrolling(name: str, content: Safe) -> Safe:
-    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=name)
-
-
-def form(reader: Reader, action: str, *content: Content) -> Safe:
-    """A form that proves which session's page it is from."""
-    proof = tag("input", type="hidden", name="csrf", value=_session(reader).csrf)
-    return tag("form", proof, *content, method="post", action=action, class_="row")
-
-
-def _session(reader: Reader) -> Session:
-    if reader.session is None:
-        raise ValueError("This page is behind the login")
-    return reader.session
-
-
-def field(label: str, name: str, kind: str = "text", **more: str | bool) -> Safe:
-    """A labelled input."""
-    shown = tag("input", name=name, type=kind, required=True, autocomplete="off", **more)
-    return tag("label", label, " ", shown, class_="field")
-
-
-def button(text: str, kind: str = "") -> Safe:
-    """Sends its form."""
-    return tag("button", text, type="submit", class_=kind)
-
-
-def when(at: datetime) -> Safe:
-    """A time that stays on one line."""
-    return tag("time", moment(at), datetime=at.isoformat(timespec="seconds"))
-
 
 _MENU = (
     ("/", "Overview"),
@@ -268,7 +186,7 @@ def overview_page(reader: Reader) -> bytes:
         tag(
             "section",
             tag("h2", say(title)),
-            _scrolling(say(title), tag("div", id=name)),
+            scrolling(say(title), tag("div", id=name)),
             class_="card",
         )
         for name, title in (
@@ -350,7 +268,7 @@ def _answer(reader: Reader, request: Any) -> Safe:
     say = reader.say
     number = tag("input", type="hidden", name="request", value=str(request.id))
     withdraw = form(reader, "/requests/withdraw", number, button(say("Withdraw"), "plain"))
-    if request.actor == _session(reader).actor:
+    if request.actor == session_of(reader).actor:
         return withdraw
     typed = field(say("Type {contest}", contest=request.subject), "typed")
     confirm = form(reader, "/requests/confirm", number, typed, button(say("Confirm")))

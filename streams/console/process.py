@@ -6,7 +6,8 @@ import asyncio
 
 import structlog
 
-from streams.console.app import Console, create_app
+from streams.console.app import create_app
+from streams.console.shared import Console
 from streams.errors import ExitCode, SettingsError
 from streams.gateway.http_server import listening
 from streams.runtime.stopping import stop_on_signals

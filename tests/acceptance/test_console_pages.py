@@ -40,7 +40,7 @@ async def test_operators_use_the_console(stack: Stack, tmp_path: Path) -> None:
 
 
 async def looks_well(one: Window) -> None:
-    """Axe finds nothing, the page is not wider than the screen, and no time is broken."""
+    """Axe finds nothing, the page fits on the screen, and no time is broken."""
     await one.accessible()
     assert await one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     broken = "[...document.querySelectorAll('time')].filter((t) => t.getClientRects().length > 1)"
@@ -95,11 +95,23 @@ async def four_eyes(ann: Window, bob: Window) -> None:
     await bob.page.get_by_role("button", name="Confirm").click()
     await expect(bob.page.locator(".verdict")).to_have_text("C-1: its opening is in the log.")
     await expect(bob.page.locator("tbody tr").first).to_contain_text("open")
+    # The other way round, and to the end.
     await bob.page.get_by_role("link", name="Close").click()
-    await expect(bob.page.locator("h1")).to_have_text("Close C-1")
+    await expect(bob.page.locator(".verdict")).to_contain_text("it cannot be reopened")
+    await bob.page.get_by_label("Type C-1 to go on").fill("C-1")
+    await bob.page.get_by_role("button", name="Close").click()
+    await expect(bob.page.locator(".verdict")).to_have_text(
+        "C-1: this waits for a second operator."
+    )
+    await ann.page.get_by_role("link", name="Scrutins").click()
+    await ann.page.get_by_label("Saisissez C-1").fill("C-1")
+    await looks_well(ann)
+    await ann.page.get_by_role("button", name="Confirmer").click()
+    await expect(ann.page.locator(".verdict")).to_have_text("C-1 : la clôture est dans le journal.")
+    await expect(ann.page.get_by_role("link", name="Archiver")).to_be_visible()
     # A change that is not allowed any more is told in words.
     await ann.page.goto(f"{ann.base}/contests/open?contest=C-1")
-    await expect(ann.page.locator(".verdict")).to_have_text("C-1 est ouvert.")
+    await expect(ann.page.locator(".verdict")).to_have_text("C-1 est clos.")
     await ann.leave("409|422")
 
 
@@ -128,7 +140,7 @@ def lines_of(file: Path) -> list[str]:
 async def trail(ann: Window) -> None:
     await ann.page.get_by_role("link", name="Journal des actes").click()
     rows = ann.page.locator("tbody tr")
-    for text in ("connexion", "demande d’ouvrir", "confirmation", "scrutin ouvert", "export des"):
+    for text in ("connexion", "demande d’ouvrir", "confirmation", "scrutin clos", "export des"):
         await expect(rows.filter(has_text=text).first).to_be_visible()
     await expect(rows.first.locator("time")).to_have_text(
         re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")

@@ -21,6 +21,7 @@ from streams.adapters.redis import keys
 from streams.adapters.redis.client import redis_client
 from streams.cli import app, wire
 from streams.console import app as console_app
+from streams.console.shared import Console
 from streams.core import live_totals
 from streams.gateway.client_address import AnyRequest
 from streams.gateway.handlers.live import Socket
@@ -168,7 +169,7 @@ def console_doors() -> list[Door]:
     fields = {*_FORM.findall(text), "code", "state"}
     values = {
         value
-        for route in console_app.create_app(console_app.Console(config)).routes
+        for route in console_app.create_app(Console(config)).routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
         if str(handler.fn.__module__).startswith("streams.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from streams.console.html import act_page, contests_page, login_page, rejected_page, tag
+from streams.console.elements import tag
+from streams.console.html import act_page, contests_page, login_page, rejected_page
 from streams.console.sessions import Session
 from streams.console.words import Languages, Reader
 from streams.control.trail import OperatorAction
