@@ -62,10 +62,14 @@ class Window:
         assert [error for error in self.errors if not re.search(expected, error)] == []
         self.errors.clear()
 
-    async def accessible(self) -> None:
-        """Fail on anything that the rules of WCAG 2 A and AA find."""
+    async def accessible(self, within: str | None = None) -> None:
+        """Fail on anything that the rules of WCAG 2 A and AA find.
+
+        Args:
+            within: a part of the page; None: all of it.
+        """
         results = await Axe().run(
-            self.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+            self.page, within, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
         )
         assert results.violations_count == 0, results.generate_report()
 

@@ -233,7 +233,7 @@ async def map_of_regions(ann: Window, bob: Window, figures: Figures, pictures: P
     await page.locator(".map [aria-label^='Région 32,']").click()
     await page.get_by_role("button", name="Show in the list").click()
     await expect(page.locator("details.card").nth(31).locator("summary")).to_be_focused()
-    await ann.accessible()
+    await ann.accessible(".map")
     await page.locator(".map").screenshot(path=pictures / "map.png")
     await page.emulate_media(media="print")
     await expect(page.locator(".map > svg")).to_be_visible()
