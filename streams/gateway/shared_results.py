@@ -336,6 +336,9 @@ class SharedResults:
             earlier = self._earlier.setdefault(contest, deque([first], maxlen=_MAX_EARLIER))
             watched = self._watched[contest] = _Watched(first, earlier)
             watched.task = asyncio.create_task(self._follow(contest, watched), name="live result")
+        elif first.asked_s > watched.latest.asked_s:
+            # Nobody goes back to an older result than the page has loaded.
+            watched.publish(first)
         watched.watchers += 1
         try:
             yield watched
