@@ -5,7 +5,11 @@ DO $$
 DECLARE
     role_name text;
     schema_name text;
+    counted text;
 BEGIN
+    -- Counted votes stand in tables for each stretch.
+    SELECT string_agg(relid::regclass::text, ', ') INTO counted FROM pg_partition_tree('public.counted_votes');
+
     FOREACH role_name IN ARRAY ARRAY['scrutin_sink', 'scrutin_operator', 'scrutin_reader'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
@@ -24,15 +28,16 @@ BEGIN
         EXECUTE 'REVOKE scrutin_sink FROM scrutin_operator';
     END IF;
 
-    -- Workers, bridges and gateways. A flush that meets an already-counted vote uses a temporary table.
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO scrutin_sink', current_database());
+    -- Workers, bridges and gateways.
     EXECUTE 'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO scrutin_sink';
     EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrutin_sink';
     -- Rows of counted and rejected votes are added and never changed.
     -- Where the last vote of a voter counts, the function moves the one before.
     EXECUTE 'GRANT EXECUTE ON FUNCTION take_back_votes(text[]) TO scrutin_sink';
-    EXECUTE 'REVOKE UPDATE ON vote_audit, counted_votes, counted_law_votes, counted_contest_votes, rejected_votes,
-        proof_leaves, proof_nodes FROM scrutin_sink';
+    EXECUTE format('REVOKE UPDATE ON vote_audit, %s, vote_filters, rejected_votes, proof_leaves, proof_nodes
+        FROM scrutin_sink', counted);
+    EXECUTE 'REVOKE INSERT, UPDATE ON vote_stretches FROM scrutin_sink';
+    EXECUTE 'GRANT EXECUTE ON FUNCTION open_next_stretch(smallint, bigint) TO scrutin_sink';
     IF to_regclass('public.vote_audit_text') IS NOT NULL THEN
         EXECUTE 'REVOKE INSERT, UPDATE ON vote_audit_text FROM scrutin_sink';
     END IF;
@@ -80,8 +85,7 @@ BEGIN
     EXECUTE 'GRANT UPDATE (validated_offset, updated_at) ON sink_offsets TO scrutin_operator';
 
     -- People read counted votes in the view, which an election with hidden counts takes from them.
-    EXECUTE 'REVOKE SELECT ON counted_votes, counted_law_votes, counted_contest_votes
-        FROM scrutin_operator, scrutin_reader';
+    EXECUTE format('REVOKE SELECT ON %s, vote_filters FROM scrutin_operator, scrutin_reader', counted);
 
     -- Only workers read guardians' sealed secrets and backups. A command that stores a secret must
     -- find the one that it replaces.

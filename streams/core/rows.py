@@ -66,6 +66,7 @@ VOTE_COLUMNS: Final = (
     "source_offset",
     "source_index",
     "weight",
+    "stretch",
 )
 """Of the table `counted_votes`, which the view `vote_audit` shows in the documented columns."""
 
@@ -154,6 +155,7 @@ def vote_rows(
     batch: VoteBatch,
     accepted: list[tuple[int, Vote]],
     weights: Mapping[tuple[int, int, int], int],
+    stretch: int,
 ) -> Iterator[Row]:
     """Rows of `counted_votes`, in :data:`VOTE_COLUMNS`; of weights, those that are not 1."""
     source = source_of(verdicts, batch)
@@ -182,6 +184,7 @@ def vote_rows(
             offset,
             index,
             weights.get((partition, offset, index)) if weights else None,
+            stretch,
         )
 
 

@@ -17,6 +17,11 @@ SERVICE: Final = CheckedService("postgresql")
 LOG_IDENTITY: Final = "log identity"
 _DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",)}
 _OLDEST: Final = 13
+_LOCKS: Final = ("max_connections", "max_locks_per_transaction")
+_LOCKS_OF_A_TABLE: Final = 4
+"""With its indexes."""
+_READERS: Final = 20
+"""Who look into `vote_audit` at the same time."""
 
 
 class SinkRow(NamedTuple):
@@ -41,6 +46,8 @@ class PostgresFacts:
     sink: dict[int, SinkRow] = field(default_factory=dict)
     """By partition."""
     has_votes: bool = False
+    vote_tables: int = 0
+    """Behind `vote_audit`."""
 
 
 async def gather(config: PostgresConfig) -> PostgresFacts:
@@ -56,7 +63,7 @@ async def gather(config: PostgresConfig) -> PostgresFacts:
         clock = CheckClock.read(now, asked)
         rows = await connection.fetch(
             "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
-            [*_DURABLE, "synchronous_commit", "max_connections", "server_version"],
+            [*_DURABLE, "synchronous_commit", "server_version", *_LOCKS],
         )
         parameters = {row["name"]: row["setting"] for row in rows}
         facts = PostgresFacts(
@@ -78,6 +85,9 @@ async def gather(config: PostgresConfig) -> PostgresFacts:
             }
         if await connection.fetchval("SELECT to_regclass('vote_audit')"):
             facts.has_votes = await connection.fetchval("SELECT EXISTS (SELECT FROM vote_audit)")
+        facts.vote_tables = await connection.fetchval(
+            "SELECT count(*) FROM pg_partition_tree(to_regclass('counted_votes'))"
+        )
         return facts
 
 
@@ -96,6 +106,14 @@ def evaluate(config: PostgresConfig, facts: PostgresFacts) -> Iterator[Check]:
             "connections",
             f"{free} free, a worker may open {config.max_connections}",
             "Raise max_connections or lower POSTGRES_MAX_CONNECTIONS",
+        )
+    held = facts.vote_tables * _LOCKS_OF_A_TABLE * _READERS
+    connections, locks = (int(facts.parameters[name]) for name in _LOCKS)
+    if held > connections * locks:
+        yield SERVICE.warning(
+            "locks",
+            f"{connections * locks} fit; {_READERS} readers of vote_audit need {held}",
+            f"Raise max_locks_per_transaction to {-(-held // connections)}",
         )
     yield SERVICE.clock(facts.clock)
 

@@ -23,6 +23,10 @@ from streams.errors import ScrutinError
 from streams.maintenance.mirror import rebuild
 from streams.settings.configs import DeploymentConfig
 
+_STRETCHES: Final = """
+SELECT relid::regclass::text AS name FROM pg_partition_tree(to_regclass('counted_votes'))
+"""
+"""Tables of counted votes; most are made while votes are counted."""
 _CREATED: Final = re.compile(r"^CREATE (TABLE|VIEW) (\w+)", re.MULTILINE)
 
 
@@ -105,6 +109,11 @@ async def _move_tables(
         (kind, name)
         for kind, name in created
         if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
+    ]
+    present += [
+        ("TABLE", row["name"])
+        for row in await connection.fetch(_STRETCHES)
+        if ("TABLE", row["name"]) not in present
     ]
     if not await _is_foreign(connection, {name for _, name in present}, genesis):
         return

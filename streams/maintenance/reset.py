@@ -42,7 +42,7 @@ from streams.core.records import OutRecord
 from streams.core.topics import CONTROL_TOPIC, VALIDATION_TOPIC, WINDOWS_TOPIC
 from streams.errors import LogMismatch, ScrutinError
 from streams.settings.configs import RabbitConfig
-from streams.worker.postgres_sink import open_epoch
+from streams.worker.sink_epochs import open_epoch
 
 PAUSE_S: Final = 15.0
 """Longest pause of the bridges."""

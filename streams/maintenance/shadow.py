@@ -45,6 +45,20 @@ _NUMBERED: Final = {"vote_audit": "counted_votes", "rejected_votes": "rejected_v
 _OF_ONE_LOG: Final = ("sink_offsets", "proof_nodes", "proof_starts")
 """Tables that follow from offsets; another log with the same votes has other rows."""
 
+_REPLACE_STRETCHES: Final = f"""
+SELECT forget_stretches((max(number) + 1)::smallint) FROM vote_stretches;
+INSERT INTO vote_stretches SELECT * FROM {SCHEMA}.vote_stretches;
+SELECT make_stretch(number) FROM vote_stretches;
+"""  # noqa: S608 - all names are constants
+_KEEP_FILTERS: Final = f"""
+UPDATE vote_stretches SET first_id = (SELECT last_value + 1 FROM counted_votes_id_seq);
+TRUNCATE vote_filters;
+INSERT INTO vote_filters SELECT * FROM {SCHEMA}.vote_filters AS f WHERE EXISTS (
+    SELECT FROM {SCHEMA}.vote_filters AS l WHERE l.stretch = f.stretch AND l.final
+);
+"""  # noqa: S608 - all names are constants
+"""Rows get new numbers, so a filter that is not complete cannot be continued."""
+
 _LONG_S: Final = 24 * 3600.0
 """Statements over millions of rows take longer than the usual timeout."""
 
@@ -165,11 +179,13 @@ async def replace(connection: Any) -> None:
         await connection.execute(f"TRUNCATE {', '.join(tables)}")
         if await connection.fetchval(HAS_TEXT):
             await connection.execute(EMPTY_TEXT)
+        await connection.execute(_REPLACE_STRETCHES)
         for table in tables:
             columns = await _written_columns(connection, table)
             order = " ORDER BY id" if table in _NUMBERED.values() else ""
             rows = _select(columns, f"{SCHEMA}.{table}") + order
             await connection.execute(f"INSERT INTO {table} ({columns}) {rows}", timeout=_LONG_S)
+        await connection.execute(_KEEP_FILTERS)
         for table, key in MERGED.items():
             columns = await _written_columns(connection, table)
             newer = (

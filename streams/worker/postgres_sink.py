@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -22,16 +22,22 @@ from schemas.verdicts import Rejection, Status, VerdictBatch
 from schemas.votes import Vote, VoteBatch
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import Pooled, keep_session, translated
+from streams.adapters.postgres.stretches import (
+    STRETCH_VOTES,
+    Stretches,
+    StretchState,
+    read_state,
+    state_of,
+)
 from streams.core.fence import Fence, FlushResult, FlushWork, Place, admit
 from streams.core.keys import stored_hash
 from streams.core.leaves import id_of_secret, secret_of
 from streams.core.records import VerdictEvent
 from streams.core.rows import (
-    AUDIT_COLUMNS,
     REJECTED_COLUMNS,
     VOTE_COLUMNS,
     RejectedItem,
-    audit_rows,
+    Row,
     moment,
     rejected_row,
     source_of,
@@ -47,6 +53,7 @@ from streams.runtime.failpoints import Point
 from streams.runtime.metrics import WorkerMetrics
 from streams.settings.configs import PostgresConfig
 from streams.worker.sink_controls import write_controls
+from streams.worker.sink_epochs import begin_epoch, make_fences, stop_flushes
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +67,10 @@ class _Unfenced(Exception):
     """A partition has no fence yet."""
 
 
+class _CountedBefore(Exception):
+    """An earlier stretch of votes has one that is accepted now."""
+
+
 class PostgresSink(Pooled):
     """Adapter to the result database.
 
@@ -71,6 +82,7 @@ class PostgresSink(Pooled):
         partitions: of the log.
         secret: of the proof (`SCRUTIN_PROOF_SECRET`).
         schema: of the tables; the user's own by default.
+        stretch_votes: see :class:`Stretches`.
     """
 
     def __init__(
@@ -83,12 +95,24 @@ class PostgresSink(Pooled):
         partitions: int,
         secret: str = "",
         schema: str = "",
+        stretch_votes: int = STRETCH_VOTES,
     ) -> None:
+        self._stretches = Stretches(stretch_votes)
+        self._stretch: StretchState | None = None
         self._partitions = partitions
         self._secret = secret_of(secret)
         super().__init__(config, f"scrutin-worker {name}", schema, reset=keep_session)
         self._windows = windows
         self._metrics = metrics
+
+    async def prepare(self) -> None:
+        """Read what many votes before make large, so that the first flush need not.
+
+        Raises:
+            ServiceUnavailable: the database does not answer.
+        """
+        async with translated(self._where), self.connections.acquire() as connection:
+            await self._stretches.load(connection, await read_state(connection))
 
     async def positions(self) -> dict[int, int]:
         """Next offset of `votes.validated` to apply, by partition.
@@ -114,13 +138,17 @@ class PostgresSink(Pooled):
             try:
                 result = await self._write(connection, events)
             except _Unfenced:
-                await _make_fences(connection, events)
+                await make_fences(connection, events)
                 result = await self._write(connection, events)
             except asyncpg.LockNotAvailableError:
                 await _end_frozen(connection)
                 raise
             failpoints.at(Point.AFTER_COMMIT)
-        took_s = time.perf_counter() - started_s
+            took_s = time.perf_counter() - started_s
+            if self._stretch is not None:
+                # One worker builds filters; the others read them.
+                builds = any(event.verdicts.partition == 0 for event in events)
+                await self._stretches.keep_up(connection, self._stretch, builds=builds)
         self._metrics.flush_duration.observe(took_s)
         self._metrics.batch_processing_duration.set(took_s)
         self._metrics.database_operations.labels("flush", "success").inc()
@@ -131,7 +159,7 @@ class PostgresSink(Pooled):
         try:
             async with connection.transaction():
                 return await self._apply(connection, events, self._copy)
-        except (asyncpg.ExclusionViolationError, asyncpg.UniqueViolationError):
+        except (asyncpg.ExclusionViolationError, asyncpg.UniqueViolationError, _CountedBefore):
             # The fast path works only while voted table and database agree.
             self._metrics.database_operations.labels("flush", "conflict").inc()
             async with connection.transaction():
@@ -193,10 +221,12 @@ class PostgresSink(Pooled):
         partitions = sorted({event.verdicts.partition for event in events})
         if any(isinstance(event.record, EpochOpened) for event in events):
             # Before this flush's fences, so that two flushes that open an epoch cannot deadlock.
-            await _stop_flushes(connection)
+            await stop_flushes(connection)
         rows = await connection.fetch(statements.LOCK_FENCE, partitions)
         if len(rows) < len(partitions):
             raise _Unfenced
+        self._stretch = state_of(rows[0])
+        await self._stretches.load(connection, self._stretch)
         return {
             row["partition"]: Fence(
                 row["log_id"],
@@ -249,7 +279,7 @@ class PostgresSink(Pooled):
 
     async def _empty(self, connection: Any, epoch: int) -> None:
         try:
-            await _begin_epoch(connection, epoch)
+            await begin_epoch(connection, epoch)
         except asyncpg.InsufficientPrivilegeError as error:
             raise SettingsError(
                 "The log was reset but this database was not, and the worker's user may not"
@@ -260,40 +290,46 @@ class PostgresSink(Pooled):
             ) from error
 
     async def _copy(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
-        rows = [
-            row
-            for event, batch, accepted in work.accepted
-            for row in vote_rows(event.verdicts, batch, accepted, work.weights)
-        ]
-        if rows:
-            await connection.copy_records_to_table(
-                "counted_votes", records=rows, columns=VOTE_COLUMNS
-            )
+        rows = [row for *_, row in self._made(work)]
+        if await self._stretches.counted(connection, self._open(), [row[1:3] for row in rows]):
+            raise _CountedBefore
+        await _copy_rows(connection, rows)
         return {}
 
     async def _insert(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
         """The slow path: votes that the database already has become rejections."""
-        await connection.execute(statements.CREATE_STAGING)
-        rows = []
-        for event, batch, accepted in work.accepted:
-            place = (event.verdicts.partition, event.verdicts.offset)
-            made = zip(accepted, audit_rows(event.verdicts, batch, accepted), strict=True)
-            rows += [(*row, work.weights.get((*place, index), 1)) for (index, _), row in made]
-        await connection.copy_records_to_table(
-            "staged_votes", records=rows, columns=(*AUDIT_COLUMNS, "weight")
+        made = sorted(self._made(work), key=lambda one: (one[0].partition, one[0].offset, one[2]))
+        counted = await self._stretches.counted(
+            connection, self._open(), [row[1:3] for *_, row in made], with_open=True
         )
-        inserted = {tuple(row) for row in await connection.fetch(statements.INSERT_STAGED)}
-        already_counted = {}
-        for event, batch, accepted in work.accepted:
-            partition, offset = event.verdicts.partition, event.verdicts.offset
-            source = source_of(event.verdicts, batch)
-            for index, vote in accepted:
-                if (partition, offset, index) not in inserted:
-                    rejection = Rejection(index, Status.DUPLICATE, ALREADY_COUNTED)
-                    already_counted[partition, offset, index] = RejectedItem(
-                        source, rejection, vote
-                    )
+        names = [stored_hash(vote.hash, vote.contest, vote.kind) for *_, vote, _ in made]
+        if await connection.fetchval(statements.HAS_TEXT):
+            in_text = await connection.fetch(statements.COUNTED_IN_TEXT, names)
+            counted.update(row["vote_hash"] for row in in_text)
+        rows, already_counted = [], {}
+        for (verdicts, batch, index, vote, row), name in zip(made, names, strict=True):
+            if name in counted:
+                rejection = Rejection(index, Status.DUPLICATE, ALREADY_COUNTED)
+                already_counted[verdicts.partition, verdicts.offset, index] = RejectedItem(
+                    source_of(verdicts, batch), rejection, vote
+                )
+            else:
+                counted.add(name)
+                rows.append(row)
+        await _copy_rows(connection, rows)
         return already_counted
+
+    def _made(self, work: FlushWork) -> Iterator[tuple[VerdictBatch, VoteBatch, int, Vote, Row]]:
+        """Accepted votes with their rows."""
+        stretch = self._open().open_stretch
+        for event, batch, accepted in work.accepted:
+            rows = vote_rows(event.verdicts, batch, accepted, work.weights, stretch)
+            for (index, vote), row in zip(accepted, rows, strict=True):
+                yield event.verdicts, batch, index, vote, row
+
+    def _open(self) -> StretchState:
+        assert self._stretch is not None, "a flush locks first"
+        return self._stretch
 
     async def _write_rejected(self, connection: Any, rejected: list[RejectedItem]) -> int:
         possibly_known = [r.item.identity for r in rejected if r.may_be_known]
@@ -316,18 +352,9 @@ class PostgresSink(Pooled):
         return len(rows_to_write)
 
 
-async def open_epoch(connection: Any, epoch: int) -> None:
-    """Empty the results for an epoch, in the caller's transaction as the tables' owner.
-
-    No flush runs meanwhile, and later flushes void items of earlier epochs.
-    """
-    await _stop_flushes(connection)
-    await _begin_epoch(connection, epoch)
-
-
-async def _stop_flushes(connection: Any) -> None:
-    await connection.execute(statements.LOCK_EPOCH)
-    await connection.execute(statements.LOCK_ALL_FENCES)
+async def _copy_rows(connection: Any, rows: Sequence[Row]) -> None:
+    if rows:
+        await connection.copy_records_to_table("counted_votes", records=rows, columns=VOTE_COLUMNS)
 
 
 async def _end_frozen(connection: Any) -> None:
@@ -335,22 +362,6 @@ async def _end_frozen(connection: Any) -> None:
     frozen = timedelta(seconds=FROZEN_AFTER_S)
     if ended := await connection.fetch(statements.END_FROZEN, frozen):
         log.warning("sessions of frozen workers are ended", sessions=len(ended))
-
-
-async def _begin_epoch(connection: Any, epoch: int) -> None:
-    await connection.execute(statements.EMPTY_RESULTS)
-    if await connection.fetchval(statements.HAS_TEXT):
-        await connection.execute(statements.EMPTY_TEXT)
-    await connection.execute(statements.OPEN_EPOCH, epoch)
-
-
-async def _make_fences(connection: Any, events: Sequence[VerdictEvent]) -> None:
-    """Create missing fences, while no epoch is opened, so that all belong to one epoch."""
-    log_ids = {event.verdicts.partition: event.verdicts.log_id for event in events}
-    partitions = sorted(log_ids)
-    async with connection.transaction():
-        await connection.execute(statements.LOCK_EPOCH)
-        await connection.execute(statements.NEW_FENCE, partitions, [log_ids[p] for p in partitions])
 
 
 async def _take_back(connection: Any, work: FlushWork) -> list[Any]:

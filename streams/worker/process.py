@@ -225,6 +225,7 @@ class Worker(WorkerHost):
         if self.sinks:
             await self.retry(Service.POSTGRESQL, lambda: self._prepare_database(genesis))
             await self._resources.enter_async_context(self._sink)
+            await self.retry(Service.POSTGRESQL, self._sink.prepare)
             runners += [
                 self._aggregating.run(),
                 self._window_topic.run(),

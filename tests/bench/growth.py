@@ -1,16 +1,25 @@
 """What a vote costs when millions are counted: CPU, bytes, log and look-ups by size.
 
 The rows before are written by one statement after another inside PostgreSQL, in the shape that a
-worker gives the documented message. The worker's own voted table does not hold their voters.
+worker gives the documented message, in the same stretches and with the same filters. The first
+stretch ends early, so that the open one is half full: the mean of what a vote meets. The worker's
+own voted table does not hold their voters.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from statistics import median
 from typing import Any, Final
 
+from streams.adapters.postgres.migrations import migrate
+from streams.adapters.postgres.stretches import (
+    STRETCH_VOTES,
+    build_filters,
+    open_next_stretch,
+)
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.spread import full_queue, plan_of
@@ -28,9 +37,10 @@ _WITHIN_S: Final = 3600.0
 
 _FILL: Final = """
 INSERT INTO counted_votes (law, vote_key, contest, choice, citizen_id, timestamp,
-    processed_timestamp, source_partition, source_offset, source_index)
+    processed_timestamp, source_partition, source_offset, source_index, stretch)
 SELECT true, sha256(int8send(n)), 'L2025-00' || n % 5, CASE n % 3 WHEN 0 THEN 'non' ELSE 'oui' END,
-    'citizen-' || n, at, at, n % 4, 1000000000 + n / 320, n % 320
+    'citizen-' || n, at, at, n % 4, 1000000000 + n / 320, n % 320,
+    (SELECT open_stretch())
 FROM generate_series($1::bigint, $2::bigint) AS n,
     LATERAL (SELECT timestamptz '2026-01-01' + n * interval '100 microseconds') AS t (at)
 """
@@ -69,13 +79,13 @@ async def measure(run: Run) -> Found:
         async with Chain(run.stack, run.directory) as chain:
             await chain.load_roll(plan)
             await chain.publish(plan)
-            for program in chain.workers:
-                program.start()
-            await asyncio.gather(*(program.ready(within_s=120) for program in chain.workers))
             connection = await database(chain.settings)
             try:
-                run.say(f"writing {size:,} counted votes")
-                await fill(connection, size)
+                await migrate(connection)
+                await fill(connection, size, run.say)
+                for program in chain.workers:
+                    program.start()
+                await asyncio.gather(*(program.ready(within_s=120) for program in chain.workers))
                 before = await _stored(connection)
                 run.say("counting a full queue")
                 seconds, cpu_us = await throughput.count(run.stack, chain, plan)
@@ -96,11 +106,19 @@ async def measure(run: Run) -> Found:
     return {"votes": plan.votes, "sizes": sizes}
 
 
-async def fill(connection: Any, size: int) -> None:
+async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:
     """Write rows in the shape of counted votes, a transaction for each hundred thousand."""
     for first in range(1, size + 1, _AT_ONCE):
         last = min(first + _AT_ONCE - 1, size)
         await connection.execute(_FILL, first, last, timeout=_WITHIN_S)
+        if last % MILLION == 0:
+            say(f"wrote {last:,} of {size:,} counted votes")
+        if (last + STRETCH_VOTES // 2) % STRETCH_VOTES == 0 and not await open_next_stretch(
+            connection
+        ):
+            raise RuntimeError("another program holds the stretches")
+    say("building filters")
+    await build_filters(connection)
     await connection.execute("VACUUM ANALYZE counted_votes", timeout=_WITHIN_S)
     await connection.execute("CHECKPOINT", timeout=_WITHIN_S)
 

@@ -196,12 +196,15 @@ async def _copy(settings: Settings) -> float:
     connection = await database(settings)
     try:
         rows = io.BytesIO()
-        await connection.copy_from_table(
-            "counted_law_votes", columns=VOTE_COLUMNS, output=rows, format="binary"
+        columns = ", ".join(f'"{column}"' for column in VOTE_COLUMNS)
+        await connection.copy_from_query(
+            f"SELECT {columns} FROM counted_law_votes",
+            output=rows,
+            format="binary",
         )
         rows.seek(0)
         await connection.execute(
-            "CREATE TABLE bench_copy (LIKE counted_law_votes INCLUDING ALL EXCLUDING STATISTICS)"
+            "CREATE TABLE bench_copy (LIKE counted_law_votes_0 INCLUDING ALL EXCLUDING STATISTICS)"
         )
         started = time.perf_counter()
         await connection.copy_to_table(

@@ -32,7 +32,7 @@ from tests.harness import until
 FENCE: Final = "sink_offsets"
 VALIDATION: Final = "votes.validation"
 _TABLESPACE: Final = "small"
-_GROWING: Final = ("counted_law_votes", "counted_contest_votes", "rejected_votes")
+_GROWING: Final = ("counted_law_votes_0", "counted_contest_votes_0", "rejected_votes")
 _MIB: Final = 1 << 20
 _ROOMY: Final = "1g"
 _MANY: Final = 60_000

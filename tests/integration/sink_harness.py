@@ -20,6 +20,7 @@ from schemas.verdicts import UNREPORTED, Status, VerdictBatch
 from schemas.voted import ControlRecord, VotedRecord
 from schemas.votes import REPLAYABLE, VoteBatch
 from streams.adapters.postgres.migrations import migrate
+from streams.adapters.postgres.stretches import STRETCH_VOTES
 from streams.core.decide import decide
 from streams.core.records import VerdictEvent
 from streams.core.rows import item_at
@@ -64,7 +65,12 @@ class OneSink:
     """A sink with its metrics, as a worker would hold it."""
 
     def __init__(
-        self, settings: Settings, secret: str = "", kind: type[PostgresSink] = PostgresSink
+        self,
+        settings: Settings,
+        secret: str = "",
+        kind: type[PostgresSink] = PostgresSink,
+        *,
+        stretch_votes: int = STRETCH_VOTES,
     ) -> None:
         self.metrics = WorkerMetrics(CollectorRegistry())
         self.windows = Windows(settings.window_ms)
@@ -75,6 +81,7 @@ class OneSink:
             name=settings.worker_id,
             partitions=settings.partitions,
             secret=secret,
+            stretch_votes=stretch_votes,
         )
 
     def metric(self, name: str, labels: Mapping[str, str] | None = None) -> float:

@@ -72,8 +72,14 @@ async def test_the_vote_hash_is_unique(db: asyncpg.Connection) -> None:
         " VALUES ('h', 'h', 'L', 'oui', now(), now(), 0, 0, 0)"
     )
     await db.execute(insert)
-    with pytest.raises(asyncpg.ExclusionViolationError, match="vote_hash_key"):
+    with pytest.raises(asyncpg.UniqueViolationError, match="counted already"):
         await db.execute(insert)
+    with pytest.raises(asyncpg.ExclusionViolationError, match="vote_hash_key"):
+        await db.execute(
+            "INSERT INTO counted_votes (law, vote_text, voter_text, contest, choice, timestamp,"
+            " processed_timestamp, source_partition, source_offset, source_index)"
+            " VALUES (false, 'h', 'h', 'L', 'oui', now(), now(), 0, 0, 0)"
+        )
 
 
 INDEXES = """

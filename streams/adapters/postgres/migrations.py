@@ -15,6 +15,7 @@ from typing import Final
 import asyncpg
 
 from streams.adapters.postgres import statements
+from streams.adapters.postgres.stretches import STRETCH_VOTES, open_next_stretch
 from streams.errors import LogMismatch, SchemaNewer, ScrutinError, SettingsError
 
 _NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
@@ -114,11 +115,13 @@ async def move_votes(connection: asyncpg.Connection) -> int:
 
     Votes are counted meanwhile. An interrupted move is continued by the next one.
     """
-    moved = 0
+    moved, in_stretch = 0, 0
     while await connection.fetchval(statements.HAS_TEXT):
         done = await connection.execute(statements.MOVE_TEXT, _MOVED_AT_ONCE)
         rows = int(done.rpartition(" ")[2])
-        moved += rows
+        moved, in_stretch = moved + rows, in_stretch + rows
+        if in_stretch >= STRETCH_VOTES and await open_next_stretch(connection):
+            in_stretch = 0
         if rows == 0:
             await _drop_text(connection)
     return moved

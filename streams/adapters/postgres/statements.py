@@ -30,8 +30,9 @@ LOCK_FENCE: Final = """
 SELECT partition, log_id, source_offset, validated_offset, epoch, rehearsal,
     tree_size, tree_peaks, tree_secret, coalesce((
         SELECT p.start_offset FROM proof_starts AS p WHERE p.partition = s.partition
-    ), 0) AS tree_start
-FROM sink_offsets AS s WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
+    ), 0) AS tree_start, v.*
+FROM sink_offsets AS s CROSS JOIN stretch_state() AS v
+WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE OF s
 """
 
 END_FROZEN: Final = """
@@ -59,9 +60,12 @@ MARK_REHEARSAL: Final = "UPDATE sink_offsets SET rehearsal = true WHERE partitio
 OPEN_EPOCH: Final = "UPDATE sink_offsets SET epoch = $1"
 
 EMPTY_RESULTS: Final = """
-TRUNCATE vote_results, contest_results, vote_windows, counted_votes, rejected_votes,
+TRUNCATE vote_results, contest_results, vote_windows, counted_votes, vote_filters, rejected_votes,
     duplicate_attempts, election_counts, election_rounds, election_round_votes
 """
+
+FORGET_STRETCHES: Final = "SELECT forget_stretches(max(number)) FROM vote_stretches"
+"""Of a table without votes, the open stretch is left."""
 
 HAS_TEXT: Final = "SELECT to_regclass('vote_audit_text') IS NOT NULL"
 """Whether rows of an earlier version are still to be moved to `counted_votes`."""
@@ -77,14 +81,14 @@ WITH moved AS (
 )
 INSERT INTO counted_votes (id, "timestamp", processed_timestamp, created_at, source_offset,
     source_index, source_partition, law, vote_key, vote_text, voter_key, voter_text, law_id,
-    contest, choice, candidate_id, citizen_id, metadata, weight)
+    contest, choice, candidate_id, citizen_id, metadata, weight, stretch)
 SELECT id, "timestamp", processed_timestamp, created_at, source_offset, source_index,
     source_partition, law,
     CASE WHEN vote_hex THEN decode(vote_hash, 'hex') END, CASE WHEN NOT vote_hex THEN vote_hash END,
     CASE WHEN NOT law AND voter_hex THEN decode(voter_hash, 'hex') END,
     CASE WHEN NOT law AND NOT voter_hex THEN voter_hash END,
     CASE WHEN NOT law THEN law_id END, contest, choice, candidate_id, citizen_id, metadata,
-    nullif(weight, 1)
+    nullif(weight, 1), (SELECT open_stretch())
 FROM moved ORDER BY id
 """
 
@@ -107,28 +111,7 @@ ORDER BY partition
 ON CONFLICT DO NOTHING
 """
 
-CREATE_STAGING: Final = """
-CREATE TEMPORARY TABLE staged_votes ON COMMIT DROP AS
-SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice, "timestamp",
-       processed_timestamp, metadata, source_partition, source_offset, source_index, weight
-FROM vote_audit WITH NO DATA
-"""
-
-INSERT_STAGED: Final = """
-INSERT INTO vote_audit (vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
-    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index,
-    weight)
-SELECT vote_hash, voter_hash, citizen_id, law_id, contest, candidate_id, choice,
-    "timestamp", processed_timestamp, metadata, source_partition, source_offset, source_index,
-    weight
-FROM (
-    SELECT DISTINCT ON (vote_hash) * FROM staged_votes
-    ORDER BY vote_hash, source_partition, source_offset, source_index
-) AS s
-WHERE NOT EXISTS (SELECT FROM vote_audit AS a WHERE a.vote_hash = s.vote_hash)
-ORDER BY source_partition, source_offset, source_index
-RETURNING source_partition, source_offset, source_index
-"""
+COUNTED_IN_TEXT: Final = "SELECT vote_hash FROM vote_audit_text WHERE vote_hash = ANY($1::text[])"
 
 TAKE_BACK: Final = "SELECT contest, choice, taken_in, weight FROM take_back_votes($1::text[])"
 """Votes that later ones replace become rows of `rejected_votes`."""

@@ -208,11 +208,11 @@ def test_a_counted_vote_has_its_hashes_in_binary(
     verdicts = verdicts_on(batch)
     accepted, _ = split(verdicts, batch)
     place = (verdicts.partition, verdicts.offset, 1)
-    row = named(VOTE_COLUMNS, [*vote_rows(verdicts, batch, accepted, {place: 3})][1])
+    row = named(VOTE_COLUMNS, [*vote_rows(verdicts, batch, accepted, {place: 3}, 7)][1])
     assert row["law"] is law
     names = ("vote_key", "vote_text", "voter_key", "voter_text")
     assert tuple(row[name] for name in names) == keys
-    assert row["weight"] == 3
+    assert (row["weight"], row["stretch"]) == (3, 7)
     as_seen = named(AUDIT_COLUMNS, [*audit_rows(verdicts, batch, accepted)][1])
     for name in set(VOTE_COLUMNS) & set(AUDIT_COLUMNS):
         assert row[name] == as_seen[name]

@@ -294,6 +294,7 @@ PARAMETERS = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "max_connections": "100",
+    "max_locks_per_transaction": "64",
 }
 
 
@@ -323,6 +324,17 @@ def test_a_database_that_forgets_commits(name: str) -> None:
 def test_too_few_connections_and_an_old_server() -> None:
     facts = postgres_facts(connections=95, version="12.1")
     assert {"connections", "version"} <= set(bad(check_postgres.evaluate(SETTINGS.postgres, facts)))
+
+
+def test_readers_of_many_stretches_need_locks() -> None:
+    assert "locks" not in bad(
+        check_postgres.evaluate(SETTINGS.postgres, postgres_facts(vote_tables=80))
+    )
+    found = bad(check_postgres.evaluate(SETTINGS.postgres, postgres_facts(vote_tables=103)))
+    assert found["locks"] == (
+        CheckStatus.WARNING,
+        "6400 fit; 20 readers of vote_audit need 8240",
+    )
 
 
 @pytest.mark.parametrize(

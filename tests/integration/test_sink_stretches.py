@@ -1,0 +1,147 @@
+"""Stretches of counted votes: a voter counts once, in whichever stretch the first vote is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from schemas.control import EpochOpened
+from schemas.genesis import RehearsalGenesis
+from schemas.votes import Kind, Vote
+from streams.adapters.postgres.stretches import build_filters
+from streams.settings.model import Settings
+from tests.harness import database
+from tests.integration.sink_harness import Log, OneSink, check_sums, rows
+from tests.strategies import LOG_ID, make_batch, make_vote
+
+STRETCH = 10
+"""A flush finds a stretch full that was so before it, so with flushes of 10 votes it has 20."""
+SIZES = "SELECT stretch, count(*) FROM counted_votes GROUP BY 1 ORDER BY 1"
+STRETCHES = "SELECT number::int FROM vote_stretches ORDER BY 1"
+FILTERS = "SELECT stretch::int FROM vote_filters WHERE final ORDER BY 1"
+
+
+@pytest.fixture
+async def small(own: Settings) -> AsyncIterator[OneSink]:
+    """A worker's sink with small stretches."""
+    one = OneSink(own, stretch_votes=STRETCH)
+    async with one.sink:
+        yield one
+
+
+def votes(first: int, number: int) -> list[Vote]:
+    """Of laws and of an election, with hashes in binary and as texts."""
+    return [
+        make_vote(
+            n if n % 3 else f"text {n}",
+            kind=Kind.CANDIDATE if n % 2 else Kind.LAW,
+            contest="election:1" if n % 2 else "L2025-001",
+            choice="1" if n % 2 else "oui",
+        )
+        for n in range(first, first + number)
+    ]
+
+
+async def count(one: OneSink, log: Log, first: int, number: int) -> int:
+    """Count votes; returns how many the database had already."""
+    result = await one.sink.flush(log.decide(make_batch(*votes(first, number))))
+    return result.already_counted
+
+
+async def test_a_vote_counts_once_across_stretches(
+    small: OneSink, own: Settings, db: asyncpg.Connection
+) -> None:
+    log = Log(0)
+    for first in range(0, 80, 10):
+        assert await count(small, log, first, 10) == 0
+    assert await rows(db, STRETCHES) == [(0,), (1,), (2,), (3,), (4,)]
+    assert await rows(db, SIZES) == [(0, 20), (1, 20), (2, 20), (3, 20)]
+    # One flush after the other built a filter.
+    for extra in range(6):
+        await count(small, log, 80 + extra, 1)
+    assert await rows(db, FILTERS) == [(0,), (1,), (2,), (3,)]
+    # Verdicts of a validation that knows none of these voters.
+    faulty = Log(1)
+    assert await count(small, faulty, 0, 90) == 86
+    # A worker that has just started, and one that knows nothing of filters.
+    again = OneSink(own, stretch_votes=STRETCH)
+    async with again.sink:
+        assert await count(again, Log(3), 0, 90) == 90
+    await db.execute("TRUNCATE vote_filters")
+    blind = OneSink(own, stretch_votes=1000)
+    async with blind.sink:
+        assert await count(blind, Log(2), 5, 90) == 85
+    found = await rows(db, "SELECT count(*), count(DISTINCT vote_hash) FROM vote_audit")
+    assert found == [(95, 95)]
+
+
+async def test_two_workers_write_one_stretch(
+    small: OneSink, own: Settings, db: asyncpg.Connection
+) -> None:
+    """The next one is opened when no transaction writes any more, and nobody waits long for it."""
+    other = OneSink(own, stretch_votes=STRETCH)
+    first, second = Log(0), Log(1)
+    async with other.sink:
+        writer = await database(own)
+        transaction = writer.transaction()
+        await transaction.start()
+        await writer.execute("SELECT open_stretch()")
+        await count(small, first, 0, 12)
+        assert await rows(db, STRETCHES) == [(0,)]
+        await transaction.rollback()
+        await writer.close()
+        await asyncio.gather(
+            *(count(one, log, n, 12) for one, log, n in ((small, first, 100), (other, second, 200)))
+        )
+        for n in range(4):
+            await count(other, second, 300 + n * 10, 10)
+    assert len(await rows(db, STRETCHES)) > 2
+    await check_sums(db, first.counted() + second.counted())
+
+
+async def test_filters_are_built_by_a_command(small: OneSink, db: asyncpg.Connection) -> None:
+    log = Log(3)
+    for first in range(0, 60, 10):
+        await count(small, log, first, 10)
+    # The worker of partition 0 builds them.
+    assert await rows(db, FILTERS) == []
+    await build_filters(db)
+    assert await rows(db, FILTERS) == [(0,), (1,), (2,)]
+    assert await count(small, Log(1), 0, 61) == 60
+
+
+async def test_a_reset_leaves_one_stretch(small: OneSink, db: asyncpg.Connection) -> None:
+    log = Log(0)
+    log.begin(RehearsalGenesis(LOG_ID, 0, "rehearsal"))
+    await small.sink.flush(log.events())
+    for first in range(0, 60, 10):
+        await count(small, log, first, 10)
+    await build_filters(db)
+    await small.sink.flush(log.decide(EpochOpened(1, b"e" * 16, 0, 1)))
+    assert await rows(db, STRETCHES) == [(3,)]
+    tables = await rows(db, "SELECT count(*) FROM pg_partition_tree('counted_votes') WHERE isleaf")
+    assert tables == [(2,)]
+
+
+async def test_who_writes_through_the_view_asks_every_stretch(
+    small: OneSink, db: asyncpg.Connection
+) -> None:
+    log = Log(0)
+    for first in range(0, 60, 10):
+        await count(small, log, first, 10)
+    before = await rows(db, "SELECT vote_hash FROM vote_audit ORDER BY id")
+    copied = (
+        "INSERT INTO vote_audit (vote_hash, voter_hash, contest, choice, timestamp,"
+        " processed_timestamp, source_partition, source_offset, source_index)"
+        " SELECT vote_hash, voter_hash, contest, choice, timestamp, processed_timestamp,"
+        " 9, 9, 9 FROM vote_audit WHERE vote_hash = $1"
+    )
+    for (vote_hash,) in before[::7]:
+        with pytest.raises(asyncpg.UniqueViolationError, match="counted already"):
+            await db.execute(copied, vote_hash)
+    await db.execute("DELETE FROM vote_audit WHERE vote_hash = $1", before[0][0])
+    await db.execute("UPDATE vote_audit SET citizen_id = 'c' WHERE vote_hash = $1", before[1][0])
+    assert await rows(db, "SELECT vote_hash FROM vote_audit ORDER BY id") == before[1:]
