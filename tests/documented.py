@@ -393,6 +393,10 @@ NOT_HERE = {
     "make bench": _BENCH,
     'make bench BENCH_ARGS="--only NAME"': _BENCH,
     "make bench BENCH_ARGS=--long": _BENCH,
+    'make bench BENCH_ARGS="--only growth --long --json growth.json"': _BENCH,
+    "python -m tests.bench.growth_plot growth.json growth.svg": NotHere(
+        _LONG, "tests/unit/programs/test_bench.py::test_growth_is_drawn"
+    ),
     'make bench BENCH_ARGS="--quick --only NAME"': _BENCH,
     "make bench-gateway": _BENCH,
     "make bench-gateway FIGURES=gateway-seen": _BENCH,

@@ -70,6 +70,7 @@ class OneSink:
         secret: str = "",
         kind: type[PostgresSink] = PostgresSink,
         *,
+        schema: str = "",
         stretch_votes: int = STRETCH_VOTES,
     ) -> None:
         self.metrics = WorkerMetrics(CollectorRegistry())
@@ -81,6 +82,7 @@ class OneSink:
             name=settings.worker_id,
             partitions=settings.partitions,
             secret=secret,
+            schema=schema,
             stretch_votes=stretch_votes,
         )
 

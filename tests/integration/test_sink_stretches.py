@@ -12,6 +12,7 @@ from schemas.control import EpochOpened
 from schemas.genesis import RehearsalGenesis
 from schemas.votes import Kind, Vote
 from streams.adapters.postgres.stretches import build_filters
+from streams.maintenance.shadow import SCHEMA, begin, replace
 from streams.settings.model import Settings
 from tests.harness import database
 from tests.integration.sink_harness import Log, OneSink, check_sums, rows
@@ -21,6 +22,7 @@ STRETCH = 10
 """A flush finds a stretch full that was so before it, so with flushes of 10 votes it has 20."""
 SIZES = "SELECT stretch, count(*) FROM counted_votes GROUP BY 1 ORDER BY 1"
 STRETCHES = "SELECT number::int FROM vote_stretches ORDER BY 1"
+ROWS = "SELECT coalesce(vote_text, encode(vote_key, 'hex')), stretch"
 FILTERS = "SELECT stretch::int FROM vote_filters WHERE final ORDER BY 1"
 
 
@@ -124,6 +126,30 @@ async def test_a_reset_leaves_one_stretch(small: OneSink, db: asyncpg.Connection
     assert await rows(db, STRETCHES) == [(3,)]
     tables = await rows(db, "SELECT count(*) FROM pg_partition_tree('counted_votes') WHERE isleaf")
     assert tables == [(2,)]
+
+
+async def test_a_rebuild_replaces_the_stretches(
+    small: OneSink, own: Settings, db: asyncpg.Connection
+) -> None:
+    """Workers have filters of the stretches before, whose numbers were the same."""
+    log = Log(0)
+    for first in range(0, 60, 10):
+        await count(small, log, first, 10)
+    await build_filters(db)
+    await begin(db)
+    rebuilt = OneSink(own, schema=SCHEMA, stretch_votes=25)
+    async with rebuilt.sink:
+        for event in log.events():
+            await rebuilt.sink.flush([event])
+    in_shadow = await rows(db, f"{ROWS} FROM {SCHEMA}.counted_votes ORDER BY id")
+    assert {stretch for _, stretch in in_shadow} == {0, 1}
+    await replace(db)
+    assert await rows(db, f"{ROWS} FROM counted_votes ORDER BY id") == in_shadow
+    assert await rows(db, STRETCHES) == [(0,), (1,)]
+    assert await count(small, Log(1), 0, 62) == 60
+    for first in range(100, 160, 10):
+        await count(small, log, first, 10)
+    assert (await rows(db, STRETCHES))[-1] > (2,)
 
 
 async def test_who_writes_through_the_view_asks_every_stretch(

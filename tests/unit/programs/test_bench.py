@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import typer
 
 from tests.bench.__main__ import FIGURES, choose
 from tests.bench.compare import ratios
 from tests.bench.figure import Found
+from tests.bench.growth_plot import curves, draw
 
 
 def test_ratios_are_of_runs_that_follow_each_other() -> None:
@@ -44,3 +47,18 @@ def test_figures_are_chosen_by_name() -> None:
     assert choose([], long=True) == list(FIGURES.values())
     with pytest.raises(typer.BadParameter, match="no figure 'stages'"):
         choose(["stages"], long=False)
+
+
+def test_growth_is_drawn() -> None:
+    sizes = [
+        {"size": 0, "cpu_us_per_vote": {"worker": 30.0, "postgres": 10.0}},
+        {"size": 1_000_000, "cpu_us_per_vote": {"worker": 32.0, "postgres": 12.0}},
+    ]
+    assert curves(sizes) == {"whole chain": [40.0, 44.0], "PostgreSQL": [10.0, 12.0]}
+    drawing = draw(sizes)
+    assert re.findall(r">([^<\n]+)</text>", drawing) == [
+        *("votes counted before", "µs", "none", "1 million"),
+        *("40.0", "44.0", "whole chain", "10.0", "12.0", "PostgreSQL"),
+    ]
+    # The most is at the top, and both curves end at the right.
+    assert re.findall(r'points="[^ ]+ ([^"]+)"', drawing) == ["490.0,20.0", "490.0,187.3"]
