@@ -19,11 +19,15 @@ _CREATED: Final = re.compile(
 _KINDS: Final = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
 
 _STANDING: Final = """
-SELECT relname::text AS name, relkind::text AS kind FROM pg_class
+SELECT relname::text AS name, relkind::text AS kind FROM pg_class AS c
 WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'p', 'v', 'm')
-    AND relname = ANY($2)
+    AND (relname = ANY($2) OR EXISTS (
+        SELECT FROM pg_partition_ancestors(c.oid) AS a JOIN pg_class AS p ON p.oid = a.relid
+        WHERE p.relnamespace = c.relnamespace AND p.relname = ANY($2)
+    ))
 ORDER BY relname
 """
+"""Relations of some names with their partitions, which do not follow them into another schema."""
 
 
 def ours() -> list[str]:

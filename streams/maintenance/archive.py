@@ -107,7 +107,7 @@ async def _move_tables(
         created += created_relations(migration.statements)
     present = [
         (kind, name)
-        for kind, name in created
+        for kind, name in dict.fromkeys(created)
         if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
     ]
     present += [
