@@ -9,15 +9,29 @@ from typing import Any, Final
 import stamina
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, NodeNotReadyError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NodeNotReadyError,
+    NotCoordinatorForGroupError,
+)
 
 from streams.adapters.kafka.errors import kafka_answers
 from streams.settings.kafka_security import client
 
 with_coordinator: Final = stamina.retry(
-    on=GroupCoordinatorNotAvailableError, attempts=20, timeout=5, wait_initial=0.1, wait_max=0.5
+    on=(
+        GroupCoordinatorNotAvailableError,
+        GroupLoadInProgressError,
+        NotCoordinatorForGroupError,
+    ),
+    attempts=20,
+    timeout=5,
+    wait_initial=0.1,
+    wait_max=0.5,
 )
-"""Ask again: a new cluster has no coordinator of groups until a client asks for one."""
+"""Ask again: a new cluster has no coordinator of groups until a client asks for one, and this one
+must load its groups first."""
 
 
 class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
