@@ -10,7 +10,6 @@ import typer
 
 from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.migrations import Migration, is_current, migrate, move_votes
-from streams.adapters.postgres.stretches import build_filters
 from streams.cli.show import JsonOption, answer, console, run
 from streams.cli.values import finite
 from streams.errors import ServiceUnavailable
@@ -66,9 +65,7 @@ def command(
 
 async def _migrate(settings: Settings) -> tuple[list[Migration], int]:
     async with connected(settings.postgres) as connection:
-        applied, moved = await migrate(connection), await move_votes(connection)
-        await build_filters(connection)
-        return applied, moved
+        return await migrate(connection), await move_votes(connection)
 
 
 async def _wait(settings: Settings, wait_s: float) -> list[Migration]:

@@ -24,7 +24,6 @@ from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import Pooled, keep_session, translated
 from streams.adapters.postgres.stretches import (
     STRETCH_VOTES,
-    Stretches,
     StretchState,
     read_state,
     state_of,
@@ -54,6 +53,7 @@ from streams.runtime.metrics import WorkerMetrics
 from streams.settings.configs import PostgresConfig
 from streams.worker.sink_controls import write_controls
 from streams.worker.sink_epochs import begin_epoch, make_fences, stop_flushes
+from streams.worker.stretch_filters import Stretches
 
 log = structlog.get_logger(__name__)
 

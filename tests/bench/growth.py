@@ -17,9 +17,9 @@ from typing import Any, Final
 from streams.adapters.postgres.migrations import migrate
 from streams.adapters.postgres.stretches import (
     STRETCH_VOTES,
-    build_filters,
     open_next_stretch,
 )
+from streams.worker.stretch_filters import build_filters
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.spread import full_queue, plan_of

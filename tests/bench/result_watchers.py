@@ -10,6 +10,8 @@ import asyncio
 import json
 import time
 import zlib
+from collections import Counter
+from datetime import datetime
 from typing import Any, Final
 
 from streams.gateway.process import raise_open_files
@@ -62,11 +64,13 @@ class ResultWatchers:
         self._over = asyncio.Event()
         self._lost: list[str] = []
         self._messages = self._bytes = self._checked = self._wrong = 0
+        self._ages: Counter[int] = Counter()
 
     async def run(self) -> dict[str, Any]:
         """Open all, say so, follow all to the last vote; returns the figures.
 
         `seen`: of each socket, the Unix times at which it knew of more votes, with their number.
+        `ages_ms`: how old a result was when it arrived -> how often.
         """
         raise_open_files()
         turn = asyncio.Semaphore(_OPENING)
@@ -81,6 +85,7 @@ class ResultWatchers:
             "messages": self._messages,
             "bytes": self._bytes,
             "seconds": time.time() - began_s,
+            "ages_ms": self._ages,
             "checked": self._checked,
             "wrong": self._wrong,
             "lost": self._lost[:10],
@@ -129,6 +134,7 @@ class ResultWatchers:
         if total is None or (seen and total <= seen[-1][1]):
             return
         seen.append((now_s, total))
+        self._ages[round(1000 * (now_s - message["read_s"]))] += 1
         if total >= self._until:
             self._left -= 1
             if not self._left:
@@ -139,8 +145,10 @@ class ResultWatchers:
         if kind == COMPRESSED:
             text = zlib.decompressobj(wbits=-15).decompress(data + _END)
         message: dict[str, Any] = json.loads(text)
-        total = None if message["type"] == "heartbeat" else message["data"].get("total_votes")
-        return {**message, "total": total}
+        data = message["data"]
+        total = None if message["type"] == "heartbeat" else data.get("total_votes")
+        read_s = 0.0 if total is None else datetime.fromisoformat(data["read_at"]).timestamp()
+        return {**message, "total": total, "read_s": read_s}
 
     def _check(self, message: dict[str, Any]) -> None:
         if message["type"] == "heartbeat":

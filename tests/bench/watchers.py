@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -112,6 +112,7 @@ async def measure(run: Run) -> Found:
         "wrong": sum(part["wrong"] for part in parts),
         "lost": [why for part in parts for why in part["lost"]][:3],
         "seen": quantiles_of(delays_ms(seen, schedule, steady)),
+        "read_before": quantiles_of(_summed(part["ages_ms"] for part in parts)),
         "bytes_per_socket_and_s": round(
             sum(part["bytes"] / part["seconds"] for part in parts) / sockets
         ),
@@ -185,6 +186,14 @@ def delays_ms(
     return found
 
 
+def _summed(parts: Iterable[Mapping[str, int]]) -> Counter[int]:
+    """What processes counted, from their JSON."""
+    found: Counter[int] = Counter()
+    for part in parts:
+        found.update({int(ms): times for ms, times in part.items()})
+    return found
+
+
 def quantiles_of(delays: Counter[int]) -> dict[str, float]:
     """Median, 99th percentile and longest, in seconds."""
     left = {"p50_s": 0.5, "p99_s": 0.99, "max_s": 1.0}
@@ -208,6 +217,11 @@ def rows(found: Found) -> list[Row]:
             f"the same, p99, beside {found['rate_per_s']:,} votes/s",
             f"{1000 * seen['p99_s']:,.0f} ms",
             f"{1000 * GOAL_SEEN_P99_S:,.0f} ms",
+        ),
+        Row(
+            "of this since the database was read, p50 and p99",
+            f"{1000 * found['read_before']['p50_s']:,.0f}"
+            f" and {1000 * found['read_before']['p99_s']:,.0f} ms",
         ),
         Row("messages whose regions do not add up", f"{found['wrong']}", "0"),
         Row("bytes a watcher and second", f"{found['bytes_per_socket_and_s']:,}"),

@@ -11,9 +11,9 @@ import pytest
 from schemas.control import EpochOpened
 from schemas.genesis import RehearsalGenesis
 from schemas.votes import Kind, Vote
-from streams.adapters.postgres.stretches import build_filters
 from streams.maintenance.shadow import SCHEMA, begin, replace
 from streams.settings.model import Settings
+from streams.worker.stretch_filters import build_filters
 from tests.harness import database
 from tests.integration.sink_harness import Log, OneSink, check_sums, rows
 from tests.strategies import LOG_ID, make_batch, make_vote

@@ -1,52 +1,19 @@
-"""Adapter: asks whether votes are in stretches of `counted_votes` that are no longer written.
-
-Filters of these stretches are in memory. A vote that a filter may hold, and every vote for a
-stretch without a filter, is looked up in PostgreSQL, in the transaction that counts it. So a filter
-that is missing costs time and nothing else.
-"""
+"""Adapter: the stretches of `counted_votes`, of which only the last one is written."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 import structlog
 
-from streams.core.vote_filters import CAPACITY, FilterBuilder, VoteFilters, key_of
-
 log = structlog.get_logger(__name__)
 
 STRETCH_VOTES: Final = 1_000_000
 """Votes after which the next stretch is opened."""
-_KEYS_AT_ONCE: Final = 16_384
-_TRIED_AGAIN_S: Final = 2.0
-
 _STATE: Final = "SELECT * FROM stretch_state()"
-_COUNTED_IN: Final = "SELECT counted_in($1, $2::text[])"
 _OPEN_NEXT: Final = "SELECT open_next_stretch($1, $2)"
-_STORED: Final = "SELECT stretch, part, final FROM vote_filters ORDER BY stretch, part"
-_BITS: Final = "SELECT bits FROM vote_filters WHERE stretch = $1 AND part = $2"
-_RESUME: Final = """
-SELECT s.number, coalesce(max(f.part) + 1, 0) AS part, coalesce(max(f.last_id), 0) AS last_id
-FROM vote_stretches AS s LEFT JOIN vote_filters AS f ON f.stretch = s.number
-WHERE s.number < $1 GROUP BY s.number HAVING NOT coalesce(bool_or(f.final), false)
-ORDER BY s.number LIMIT 1
-"""
-_KEYS: Final = """
-SELECT string_agg(coalesce(vote_key, sha256(convert_to(vote_text, 'UTF8'))), '') AS keys,
-    max(id) AS last_id
-FROM (
-    SELECT id, vote_key, vote_text FROM counted_votes WHERE stretch = $1 AND id > $2
-    ORDER BY id LIMIT $3
-) AS v
-"""
-_STORE: Final = """
-INSERT INTO vote_filters (stretch, part, last_id, final, bits) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT DO NOTHING
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,147 +31,24 @@ class StretchState:
     """Of the open one."""
 
 
-@dataclass
-class _Building:
-    stretch: int
-    part: int
-    last_id: int
-    filter: FilterBuilder
+async def open_next(connection: Any, state: StretchState, votes: int) -> bool | None:
+    """Open the next stretch if the open one has some votes, outside of a transaction.
 
-
-class Stretches:
-    """Filters of a database's stretches, and their upkeep.
-
-    Args:
-        votes: after which the next stretch is opened.
+    Returns:
+        Whether it was opened; None if a writer takes long.
     """
-
-    def __init__(self, votes: int = STRETCH_VOTES) -> None:
-        self._votes = votes
-        self._filters = VoteFilters()
-        self._stored: set[tuple[int, int]] = set()
-        self._covered: set[int] = set()
-        self._begun: int | None = None
-        self._building: _Building | None = None
-        self._try_at_s = 0.0
-
-    async def load(self, connection: Any, state: StretchState) -> None:
-        """Take filters in that are stored, and drop those of stretches that were replaced."""
-        if state.begun != self._begun:
-            self._filters.clear()
-            self._stored.clear()
-            self._covered.clear()
-            self._begun, self._building = state.begun, None
-        if state.filtered == len(self._covered):
-            return
-        for row in await connection.fetch(_STORED):
-            place = (row["stretch"], row["part"])
-            if place not in self._stored:
-                bits = await connection.fetchval(_BITS, *place)
-                self._filters.add(row["stretch"], bits)
-                self._stored.add(place)
-            if row["final"]:
-                self._covered.add(row["stretch"])
-
-    async def counted(
-        self,
-        connection: Any,
-        state: StretchState,
-        votes: Sequence[Any],
-        *,
-        with_open: bool = False,
-    ) -> set[str]:
-        """Which of some votes are counted, as the hashes that readers see.
-
-        Args:
-            connection: in the transaction that has the state.
-            state: with which :meth:`load` was called last.
-            votes: `vote_key` and `vote_text` of each.
-            with_open: whether to look into the open stretch too; its constraint refuses the votes
-                that it has.
-        """
-        found: set[str] = set()
-        stretches = range(state.first_stretch, state.open_stretch + with_open)
-        if not stretches or not votes:
-            return found
-        candidates = self._filters.candidates([key_of(*vote) for vote in votes])
-        for stretch in stretches:
-            asked = candidates.get(stretch, []) if stretch in self._covered else range(len(votes))
-            hashes = [text or (key or b"").hex() for key, text in (votes[n] for n in asked)]
-            if hashes:
-                rows = await connection.fetch(_COUNTED_IN, stretch, hashes)
-                found.update(row["counted_in"] for row in rows)
-        return found
-
-    def is_full(self, state: StretchState) -> bool:
-        """Whether the open stretch has its votes."""
-        return state.stretch_votes >= self._votes
-
-    async def open_next(self, connection: Any, state: StretchState) -> bool:
-        """Open the next stretch if the open one is full, outside of a transaction."""
-        if not self.is_full(state) or time.monotonic() < self._try_at_s:
-            return False
-        try:
-            opened = await connection.fetchval(_OPEN_NEXT, state.open_stretch, self._votes)
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            # A writer takes long. The stretch may become longer.
-            self._try_at_s = time.monotonic() + _TRIED_AGAIN_S
-            return False
-        if opened:
-            log.info("a stretch of votes is opened", stretch=state.open_stretch + 1)
-        return bool(opened)
-
-    async def keep_up(self, connection: Any, state: StretchState, *, builds: bool) -> None:
-        """A step of the upkeep, between two flushes. It may fail: the next flush tries again.
-
-        Args:
-            connection: outside of a transaction.
-            state: of the flush that was committed.
-            builds: whether to build filters too.
-        """
-        try:
-            if not await self.open_next(connection, state) and builds:
-                await self.build(connection, state)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            log.warning("stretches of votes are not kept up", error=type(error).__name__)
-
-    async def build(self, connection: Any, state: StretchState) -> bool:
-        """Build a missing filter by one step of some milliseconds; returns whether one is missing.
-
-        An interrupted filter is begun once more.
-        """
-        if state.open_stretch - state.first_stretch == state.filtered:
-            return False
-        if self._building is None:
-            row = await connection.fetchrow(_RESUME, state.open_stretch)
-            if row is None:
-                return False
-            self._building = _Building(row["number"], row["part"], row["last_id"], FilterBuilder())
-        one = self._building
-        wanted = min(_KEYS_AT_ONCE, CAPACITY - one.filter.votes)
-        row = await connection.fetchrow(_KEYS, one.stretch, one.last_id, wanted)
-        keys = row["keys"] or b""
-        one.filter.add(keys)
-        one.last_id = row["last_id"] or one.last_id
-        final = len(keys) // 32 < wanted
-        if final or one.filter.votes == CAPACITY:
-            bits = one.filter.bits()
-            await connection.execute(_STORE, one.stretch, one.part, one.last_id, final, bits)
-            self._building = None
-        return True
+    try:
+        opened = await connection.fetchval(_OPEN_NEXT, state.open_stretch, votes)
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        return None
+    if opened:
+        log.info("a stretch of votes is opened", stretch=state.open_stretch + 1)
+    return bool(opened)
 
 
 async def open_next_stretch(connection: Any) -> bool:
     """Open the next stretch, however few votes the open one has."""
-    state = await read_state(connection)
-    return await Stretches(votes=0).open_next(connection, state)
-
-
-async def build_filters(connection: Any) -> None:
-    """Build all filters that are missing. Votes are counted meanwhile."""
-    stretches, state = Stretches(), await read_state(connection)
-    while await stretches.build(connection, state):
-        pass
+    return bool(await open_next(connection, await read_state(connection), 0))
 
 
 async def read_state(connection: Any) -> StretchState:
