@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -132,18 +131,13 @@ async def test_health_and_metrics(world: WorkerHarness) -> None:
 # Ends and starts under load.
 
 
-async def test_sigterm_under_load_ends_with_0_within_10_s(world: WorkerHarness) -> None:
-    """Where everything takes long, in less time than it took to start."""
-    began_s = time.monotonic()
+async def test_sigterm_under_load_ends_with_0(world: WorkerHarness) -> None:
+    """A stop that takes longer than the worker's own limit has another code."""
     worker = await world.started()
-    started_s = time.monotonic() - began_s
     async with world.load():
         for _ in range(3):
             await world.moving()
-            began_s = time.monotonic()
             assert await worker.terminate() == 0
-            took_s = time.monotonic() - began_s
-            assert took_s < max(10, started_s)
             worker.start()
             await worker.ready()
         await world.moving()

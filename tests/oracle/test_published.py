@@ -104,10 +104,11 @@ async def test_the_reference_reads_our_record_with_its_own_loader(
 
 
 def digits(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Places of numbers in a document."""
+    """Places of numbers in a document, but for a device's notes, which no hash of 1.x holds."""
     if isinstance(value, dict | list):
         for name, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from digits(each, (*path, name))
+            if name != "extended_data":
+                yield from digits(each, (*path, name))
     elif isinstance(value, str) and len(value) > 8 and not set(value) - set("0123456789ABCDEF"):
         yield path
 
