@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 import structlog
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     DBCompressionType,
@@ -55,6 +56,7 @@ _CACHE_BYTES: Final = 64 * 1024 * 1024
 _BUFFER_BYTES: Final = 16 * 1024 * 1024
 _BLOOM_BITS: Final = 10
 _BOUNDED_FILES: Final = 64
+_METADATA_BYTES: Final = 4096
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -255,6 +257,13 @@ def _options(cache: Cache, buffer_bytes: int, *, bounded: bool) -> Options:
     options = Options(raw_mode=True)
     if bounded:
         blocks.set_cache_index_and_filter_blocks(v=True)
+        # A filter of a whole file is larger than a shard of the cache, and would be read for each
+        # look-up.
+        blocks.set_index_type(BlockBasedIndexType.two_level_index_search())
+        # Its stub has another name for the argument.
+        blocks.set_partition_filters(True)
+        blocks.set_metadata_block_size(_METADATA_BYTES)
+        blocks.set_pin_top_level_index_and_filter(v=True)
         options.set_max_open_files(_BOUNDED_FILES)
     options.create_if_missing(True)
     options.set_block_based_table_factory(blocks)
