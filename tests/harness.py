@@ -21,6 +21,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
+from streams.adapters.postgres.stretches import read_state
 from streams.adapters.rabbitmq.client import connected
 from streams.adapters.redis.roll import load_roll
 from streams.devstack import Stack
@@ -34,6 +35,7 @@ from streams.settings.build import deployment_config
 from streams.settings.kafka_security import client
 from streams.settings.load import load_settings
 from streams.settings.model import Settings
+from streams.worker.stretch_filters import Stretches
 
 QUEUES = (
     "votes.validation",
@@ -260,3 +262,10 @@ async def metrics(program: Program) -> dict[str, float]:
         text = await answer.text()
     samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in samples}
+
+
+async def build_filters(connection: asyncpg.Connection) -> None:
+    """Build all missing filters of stretches, as the worker of partition 0 does between flushes."""
+    stretches, state = Stretches(), await read_state(connection)
+    while await stretches.build(connection, state):
+        pass

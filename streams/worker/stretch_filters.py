@@ -15,12 +15,7 @@ from typing import Any, Final
 import asyncpg
 import structlog
 
-from streams.adapters.postgres.stretches import (
-    STRETCH_VOTES,
-    StretchState,
-    open_next,
-    read_state,
-)
+from streams.adapters.postgres.stretches import STRETCH_VOTES, StretchState, open_next
 from streams.core.vote_filters import CAPACITY, FilterBuilder, VoteFilters, key_of
 
 log = structlog.get_logger(__name__)
@@ -123,13 +118,9 @@ class Stretches:
                 found.update(row["counted_in"] for row in rows)
         return found
 
-    def is_full(self, state: StretchState) -> bool:
-        """Whether the open stretch has its votes."""
-        return state.stretch_votes >= self._votes
-
     async def open_next(self, connection: Any, state: StretchState) -> bool:
         """Open the next stretch if the open one is full, outside of a transaction."""
-        if not self.is_full(state) or time.monotonic() < self._try_at_s:
+        if state.stretch_votes < self._votes or time.monotonic() < self._try_at_s:
             return False
         opened = await open_next(connection, state, self._votes)
         if opened is None:
@@ -175,10 +166,3 @@ class Stretches:
             await connection.execute(_STORE, one.stretch, one.part, one.last_id, final, bits)
             self._building = None
         return True
-
-
-async def build_filters(connection: Any) -> None:
-    """Build all filters that are missing. Votes are counted meanwhile."""
-    stretches, state = Stretches(), await read_state(connection)
-    while await stretches.build(connection, state):
-        pass

@@ -19,11 +19,10 @@ from streams.adapters.postgres.stretches import (
     STRETCH_VOTES,
     open_next_stretch,
 )
-from streams.worker.stretch_filters import build_filters
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.spread import full_queue, plan_of
-from tests.harness import Chain, database
+from tests.harness import Chain, build_filters, database
 
 MILLION: Final = 1_000_000
 SIZES: Final = (0, MILLION)

@@ -13,8 +13,7 @@ from schemas.genesis import RehearsalGenesis
 from schemas.votes import Kind, Vote
 from streams.maintenance.shadow import SCHEMA, begin, replace
 from streams.settings.model import Settings
-from streams.worker.stretch_filters import build_filters
-from tests.harness import database
+from tests.harness import build_filters, database
 from tests.integration.sink_harness import Log, OneSink, check_sums, rows
 from tests.strategies import LOG_ID, make_batch, make_vote
 
@@ -104,7 +103,9 @@ async def test_two_workers_write_one_stretch(
     await check_sums(db, first.counted() + second.counted())
 
 
-async def test_filters_are_built_by_a_command(small: OneSink, db: asyncpg.Connection) -> None:
+async def test_filters_are_built_by_one_worker_alone(
+    small: OneSink, db: asyncpg.Connection
+) -> None:
     log = Log(3)
     for first in range(0, 60, 10):
         await count(small, log, first, 10)
