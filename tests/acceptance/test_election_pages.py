@@ -206,7 +206,7 @@ async def map_of_regions(ann: Window, bob: Window, figures: Figures, pictures: P
     await expect(third).to_have_attribute("class", "none")
     await figures.vote("election:1", [("31", 3, 2)])
     await expect(third).to_have_attribute("aria-label", "Région 3, Roy 3 (A) · en tête, 2 votes")
-    assert await third.evaluate("e => getComputedStyle(e).fill") == "rgb(170, 34, 51)"
+    await expect(third).to_have_css("fill", "rgb(170, 34, 51)")  # The change of colour moves.
     await figures.vote("election:1", [("32", 3, 2)])
     await expect(third).to_have_attribute("aria-label", "Région 3, Égalité, 4 votes")
     await expect(third).to_have_attribute("fill", "url(#tied)")
