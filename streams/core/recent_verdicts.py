@@ -25,6 +25,8 @@ _decode = msgspec.msgpack.Decoder(list[Rejection]).decode
 class RecentVerdicts:
     """Rejections, and more about accepted votes, by input offset, which only grows."""
 
+    records: int = RECENT_RECORDS
+    """How many are kept."""
     _by_offset: dict[int, list[Rejection] | bytes] = field(default_factory=dict)
     _acceptances: dict[int, list[Acceptance]] = field(default_factory=dict)
 
@@ -35,14 +37,14 @@ class RecentVerdicts:
     def put(
         self, offset: int, rejections: list[Rejection], acceptances: list[Acceptance] | None = None
     ) -> None:
-        """Keep those of a record, and drop those of the record :data:`RECENT_RECORDS` before it."""
+        """Keep those of a record, and drop those of the record :attr:`records` before it."""
         few = len(rejections) < _PACKED_FROM
         self._by_offset[offset] = rejections if few else zlib.compress(_encode(rejections), level=1)
-        self._by_offset.pop(offset - RECENT_RECORDS, None)
+        self._by_offset.pop(offset - self.records, None)
         if acceptances:
             self._acceptances[offset] = acceptances
         if self._acceptances:
-            self._acceptances.pop(offset - RECENT_RECORDS, None)
+            self._acceptances.pop(offset - self.records, None)
 
     def acceptances(self, offset: int) -> list[Acceptance]:
         """More about a record's accepted votes; nothing if the record is too old."""
@@ -52,7 +54,7 @@ class RecentVerdicts:
         """The rejections of a record.
 
         Raises:
-            KeyError: the record is older than :data:`RECENT_RECORDS`.
+            KeyError: the record is older than those that are kept.
         """
         found = self._by_offset[offset]
         return _decode(zlib.decompress(found)) if isinstance(found, bytes) else found

@@ -28,6 +28,7 @@ from streams.adapters.kafka.reader import LogReader
 from streams.control.skips import Skips
 from streams.core.decide import VoterEntry
 from streams.core.leaves import secret_of
+from streams.core.recent_verdicts import RecentVerdicts
 from streams.core.rows import audit_rows, split
 from streams.core.transition import apply_record
 from streams.core.tree_growth import Tree, grow
@@ -48,10 +49,10 @@ from tests.bench.stage import SIZES
 from tests.strategies import LOG_ID, law_hash, make_vote
 
 RECORD: Final = SIZES["scrutin"]
-_PER_S: Final = 20_000
+PER_S: Final = 20_000
 _AGAIN: Final = 50
 """A voter comes again so many records later."""
-_LAWS: Final = 5
+LAWS: Final = 5
 LOG: Final = "log"
 CHANGELOG: Final = "changelog"
 _SECRET: Final = secret_of("bench")
@@ -109,7 +110,9 @@ class MadePartition:
 
     def __init__(self, partition: int, partitions: int) -> None:
         self._partition, self._partitions = partition, partitions
-        self._state = VotedPartition(partition, voters=ShortMemory())
+        self._state = VotedPartition(
+            partition, voters=ShortMemory(), recent=RecentVerdicts(records=1)
+        )
         self._offset = 0
         self.tree = Tree()
         self.waiting: dict[str, deque[Any]] = {
@@ -145,13 +148,13 @@ class MadePartition:
         numbers = [*range(first, first + RECORD - 1), max(first - _AGAIN * RECORD, RECORD)]
         votes = [
             make_vote(
-                law_hash(name), contest=f"L2025-{name % _LAWS:03}", message=n, flags=Flag.ON_ROLL
+                law_hash(name), contest=f"L2025-{name % LAWS:03}", message=n, flags=Flag.ON_ROLL
             )
             for n, name in enumerate(
                 (n * self._partitions + self._partition for n in numbers), first
             )
         ]
-        ingest_ms = 1_760_000_000_000 + first * self._partitions * 1000 // _PER_S
+        ingest_ms = 1_760_000_000_000 + first * self._partitions * 1000 // PER_S
         return VoteBatch(ingest_ms, "bench", votes, [])
 
     async def records(self, name: str) -> AsyncIterator[list[Any]]:
@@ -260,6 +263,7 @@ async def recount_made(
                 tree_peaks=b"",
                 marks=[],
                 secret=_SECRET,
+                sum_key=b"bench",
                 window_ms=1000,
                 changelog_topic=CHANGELOG,
             )

@@ -36,12 +36,16 @@ class RowComparison:
         partition: of the rows.
         connection: in a transaction.
         found: what differs is noted there.
+        sum_key: of digests.
     """
 
-    def __init__(self, partition: int, connection: Any, found: PartitionRecount) -> None:
+    def __init__(
+        self, partition: int, connection: Any, found: PartitionRecount, sum_key: bytes
+    ) -> None:
         self._partition = partition
         self._connection = connection
         self.found = found
+        self._sum_key = sum_key
         self._audit = GivenRows()
         self._rejected = RowStream(connection, REJECTED, partition)
         self._before: dict[bytes, tuple[int, int]] = {}
@@ -154,7 +158,8 @@ class RowComparison:
                     source_of(verdicts, batch), rejection, vote, weights.get(index, 1)
                 )
                 gone.add(index)
-                self._replaced_rows = added(self._replaced_rows, digest_of(offset, index))
+                digest = digest_of(self._sum_key, offset, index)
+                self._replaced_rows = added(self._replaced_rows, digest)
                 if row != rejected_columns(item):
                     what = "A row of a replaced vote says something else than the log"
                     self.found.find(DifferenceKind.ROW_CHANGED, what, **at)
@@ -190,7 +195,8 @@ class RowComparison:
         for index, vote in accepted:
             key = voter_key(vote.hash, vote.contest, vote.kind)
             if index in replacing and key in self._before:
-                self._replaced = added(self._replaced, digest_of(*self._before[key]))
+                digest = digest_of(self._sum_key, *self._before[key])
+                self._replaced = added(self._replaced, digest)
             self._before[key] = (offset, index)
 
     async def end(self) -> None:

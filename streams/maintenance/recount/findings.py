@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 Totals = Counter[tuple[str, str]]
 """Votes by (contest, choice)."""
+Window = tuple[str, str, int]
+"""Contest, choice, and start in Unix milliseconds."""
 
 
 class DifferenceKind(StrEnum):
@@ -99,7 +102,8 @@ class PartitionRecount:
     rejected_rows: int = 0
     laws: Totals = field(default_factory=Counter)
     contests: Totals = field(default_factory=Counter)
-    windows: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    windows: dict[str, int] = field(default_factory=dict)
+    """By contest: sum of the digests of its windows, each as often as it has votes."""
     steps: dict[int, Totals] = field(default_factory=dict)
     """By the number of a checkpoint: what was added since the one before."""
     revoted: set[str] = field(default_factory=set)
@@ -117,15 +121,28 @@ class PartitionRecount:
             self.findings.append(found)
 
 
-_MODULUS: Final = 1 << 256
+_DIGEST_BYTES: Final = 32
+_MODULUS: Final = 1 << 8 * _DIGEST_BYTES
 
 
-def digest_of(*parts: object) -> int:
-    """A number for a row; sums of them are equal if, as good as certainly, the rows are."""
+def digest_of(key: bytes, *parts: object) -> int:
+    """A number for a row; sums of them are equal if, as good as certainly, the rows are.
+
+    Args:
+        key: drawn for this recount alone. Rows whose sums are equal could otherwise be computed.
+        parts: of the row.
+    """
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(text).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text, key=key, digest_size=_DIGEST_BYTES).digest(), "big")
 
 
 def added(total: int, digest: int, *, times: int = 1) -> int:
-    """A sum with one digest more, or less."""
+    """A sum with so many of a digest more, or less."""
     return (total + times * digest) % _MODULUS
+
+
+def add_windows(sums: dict[str, int], key: bytes, windows: Mapping[Window, int]) -> None:
+    """Add votes of windows to the sums of their contests, which take no memory for a window."""
+    for (contest, choice, start_ms), votes in windows.items():
+        digest = digest_of(key, choice, start_ms)
+        sums[contest] = added(sums.get(contest, 0), digest, times=votes)

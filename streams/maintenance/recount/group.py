@@ -12,6 +12,7 @@ from streams.adapters.kafka.reader import LogReader
 from streams.adapters.kafka.view import LogView, Span
 from streams.adapters.postgres.connection import connected
 from streams.control.skips import Skips
+from streams.core.recent_verdicts import RecentVerdicts
 from streams.core.topics import VALIDATION_TOPIC
 from streams.core.voted_partition import VotedPartition
 from streams.maintenance.recount.findings import PartitionRecount
@@ -22,6 +23,7 @@ from streams.maintenance.recount.partition import (
 )
 from streams.maintenance.recount.row_streams import AUDIT, ROWS, STREAMED
 from streams.maintenance.recount.side_streams import ChangelogBeside
+from streams.runtime.memory import share_one_arena
 from streams.settings.configs import DeploymentConfig
 
 _EMPTY: Final = Span(0, 0)
@@ -106,14 +108,19 @@ async def side_by_side(connection: Any, counting: Mapping[int, PartitionRecounte
 def voted_tables(partitions: int, *, on_disk: bool) -> Iterator[VotedTables]:
     """Empty voted tables, in memory or in a folder that is removed."""
     if not on_disk:
-        yield lambda partition: (VotedPartition(partition), lambda: None)
+        yield lambda partition: (
+            VotedPartition(partition, recent=RecentVerdicts(records=1)),
+            lambda: None,
+        )
         return
     from streams.worker.rocksdb_store import RocksDbVotedStore  # noqa: PLC0415 - slow to load
 
     def voted(partition: int) -> tuple[VotedPartition, Callable[[], None]]:
         state = store.empty(partition)
+        state.recent = RecentVerdicts(records=1)
         return state, lambda: store.save(state, None)
 
+    share_one_arena()
     with tempfile.TemporaryDirectory(prefix="scrutin-recount-") as folder:
         store = RocksDbVotedStore(
             Path(folder),

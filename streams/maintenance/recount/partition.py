@@ -28,6 +28,7 @@ from streams.maintenance.recount.findings import (
     DifferenceKind,
     Mark,
     PartitionRecount,
+    add_windows,
     added,
     digest_of,
 )
@@ -36,6 +37,8 @@ from streams.maintenance.recount.side_streams import ChangelogBeside, StoredLeav
 _OVER: Final = frozenset({ContestState.CLOSED, ContestState.ARCHIVED})
 _SAVED: Final = 1024
 """Leaves that are collected before the tree grows."""
+_WINDOWS: Final = 1024
+"""Windows that are collected before they are added up."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class PartitionTask:
     marks: list[Mark]
     """Of all checkpoints, by number."""
     secret: bytes
+    sum_key: bytes
+    """Of the digests of this recount."""
     window_ms: int
     changelog_topic: str
 
@@ -107,7 +112,7 @@ class PartitionRecounter:
         self._windows = Windows(task.window_ms)
         self.found = PartitionRecount(task.partition)
         self._deltas = Deltas()
-        self._rows = RowComparison(task.partition, sources.connection, self.found)
+        self._rows = RowComparison(task.partition, sources.connection, self.found, task.sum_key)
         self._leaves = StoredLeaves(sources.connection, task.partition)
         self._tree = (0, b"")
         self._new: list[bytes] = []
@@ -235,6 +240,8 @@ class PartitionRecounter:
             for index, vote in accepted:
                 if index not in gone:
                     self._deltas.add_weighted(vote, start_ms, weights.get(index, 1))
+        if len(self._deltas.windows) >= _WINDOWS:
+            self._add_windows()
         for item in rejected:
             if item.rejection.status == Status.DUPLICATE and isinstance(item.item, Vote):
                 self._duplicate(item, adopted=isinstance(batch, AdoptedVoteBatch))
@@ -253,10 +260,15 @@ class PartitionRecounter:
         if adopted or stored in self._adopted:
             before = self._adopted.get(stored, 0)
             self._adopted[stored] = attempt
-        total = added(self.found.duplicates, digest_of(stored, attempt + 1))
+        key = self._task.sum_key
+        total = added(self.found.duplicates, digest_of(key, stored, attempt + 1))
         if before:
-            total = added(total, digest_of(stored, before + 1), times=-1)
+            total = added(total, digest_of(key, stored, before + 1), times=-1)
         self.found.duplicates = total
+
+    def _add_windows(self) -> None:
+        add_windows(self.found.windows, self._task.sum_key, self._deltas.windows)
+        self._deltas.windows.clear()
 
     # Tree and changelog
 
@@ -306,4 +318,4 @@ class PartitionRecounter:
             what = "The changelog lacks the record of this offset"
             found.find(DifferenceKind.VOTED_TABLE, what, table=task.changelog_topic, offset=missing)
         found.laws, found.contests = self._deltas.laws, self._deltas.contests
-        found.windows = self._deltas.windows
+        self._add_windows()

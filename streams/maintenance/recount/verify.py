@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -105,13 +106,14 @@ async def recount(
     ):
         snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
         checkpoints = await _checkpoints(connection, keys, seen, report)
-        tasks = await _tasks(config, connection, checkpoints, report)
+        sum_key = secrets.token_bytes(32)
+        tasks = await _tasks(config, connection, checkpoints, report, sum_key)
         groups = _groups(tasks, min(len(tasks), processes or os.cpu_count() or 1))
         on_disk = sum(task.tree_size for task in tasks) > in_memory
         parts = await _count(config, snapshot, groups, bars, on_disk=on_disk)
         for part in parts:
             _add(report, part)
-        await compare_whole(connection, parts, checkpoints, report.findings)
+        await compare_whole(connection, parts, checkpoints, report.findings, sum_key)
     return report
 
 
@@ -168,6 +170,7 @@ async def _tasks(
     connection: Any,
     checkpoints: list[Checkpoint],
     report: RecountReport,
+    sum_key: bytes,
 ) -> list[PartitionTask]:
     secret = secret_of(config.proof_secret)
     marks: dict[int, list[Mark]] = {}
@@ -193,6 +196,7 @@ async def _tasks(
                 tree_peaks=row["tree_peaks"],
                 marks=marks.pop(row["partition"], []),
                 secret=secret,
+                sum_key=sum_key,
                 window_ms=config.window_ms,
                 changelog_topic=changelog_topic(config.kafka.app_id),
             )

@@ -12,6 +12,7 @@ from streams.maintenance.recount.findings import (
     PartitionRecount,
     RecountFinding,
     Totals,
+    add_windows,
     added,
     digest_of,
 )
@@ -36,6 +37,7 @@ async def compare_whole(
     parts: list[PartitionRecount],
     checkpoints: list[Checkpoint],
     findings: list[RecountFinding],
+    sum_key: bytes,
 ) -> None:
     """Compare what all partitions add up to.
 
@@ -44,6 +46,7 @@ async def compare_whole(
         parts: of all partitions.
         checkpoints: of the log, in order.
         findings: what differs is added there.
+        sum_key: of the digests of the partitions.
     """
     # Sums of partitions that were not counted to their end say nothing.
     broken = {
@@ -54,7 +57,7 @@ async def compare_whole(
     if any(finding.kind in broken for finding in findings):
         return
     sums = _Sums(parts)
-    findings += await _tables(connection, sums)
+    findings += await _tables(connection, sums, sum_key)
     findings += _signed_totals(parts, sums, checkpoints)
     findings += await _closings(connection, parts)
     findings += _signed_closings(parts, checkpoints)
@@ -71,18 +74,19 @@ class _Sums:
     def __init__(self, parts: list[PartitionRecount]) -> None:
         self.laws: Totals = Counter()
         self.contests: Totals = Counter()
-        self.windows: Counter[tuple[str, str, int]] = Counter()
+        self.windows: dict[str, int] = {}
         self.revoted: set[str] = set()
         self.duplicates = 0
         for part in parts:
             self.laws.update(part.laws)
             self.contests.update(part.contests)
-            self.windows.update(part.windows)
+            for contest, digests in part.windows.items():
+                self.windows[contest] = added(self.windows.get(contest, 0), digests)
             self.revoted |= part.revoted
             self.duplicates = added(self.duplicates, part.duplicates)
 
 
-async def _tables(connection: Any, sums: _Sums) -> list[RecountFinding]:
+async def _tables(connection: Any, sums: _Sums, sum_key: bytes) -> list[RecountFinding]:
     contests = {(r[0], r[1]): r[2] for r in await connection.fetch(_CONTESTS)}
     laws: dict[tuple[str, str], int] = {}
     for row in await connection.fetch(_LAWS):
@@ -97,15 +101,14 @@ async def _tables(connection: Any, sums: _Sums) -> list[RecountFinding]:
         )
         if (contest := _first_difference(mine, theirs)) is not None
     ]
-    windows = sums.windows.copy()
-    duplicates = sums.duplicates
-    async for row in connection.cursor(_WINDOWS):
-        windows[row[0], row[1], unix_us(row[2]) // 1000] -= row[3]
-    if left := sorted(contest for (contest, _, _), votes in windows.items() if votes):
+    windows, duplicates = sums.windows, sums.duplicates
+    async for contest, choice, start, votes in connection.cursor(_WINDOWS):
+        add_windows(windows, sum_key, {(contest, choice, unix_us(start) // 1000): -votes})
+    if left := sorted(contest for contest, digests in windows.items() if digests):
         what = f"Windows of {left[0]} are not those of the log (was BATCH_TIMEOUT changed?)"
         found.append(RecountFinding(DifferenceKind.WINDOWS, what, "vote_windows"))
     async for row in connection.cursor(_DUPLICATES):
-        duplicates = added(duplicates, digest_of(*row), times=-1)
+        duplicates = added(duplicates, digest_of(sum_key, *row), times=-1)
     if duplicates:
         what = "Attempts after the first vote are not those of the log"
         found.append(RecountFinding(DifferenceKind.DUPLICATES, what, "duplicate_attempts"))

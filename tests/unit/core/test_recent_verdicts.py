@@ -31,11 +31,13 @@ def test_what_is_kept_comes_back(records: list[list[Rejection]]) -> None:
     assert [kept.get(offset) for offset in range(len(records))] == records
 
 
-def test_only_the_last_are_kept() -> None:
-    kept = RecentVerdicts()
-    for offset in range(RECENT_RECORDS + 1):
+@pytest.mark.parametrize(
+    ("kept", "records"), [(RecentVerdicts(), RECENT_RECORDS), (RecentVerdicts(records=1), 1)]
+)
+def test_only_the_last_are_kept(kept: RecentVerdicts, records: int) -> None:
+    for offset in range(records + 1):
         kept.put(offset, [])
-    assert len(kept) == RECENT_RECORDS
+    assert len(kept) == records
     assert kept.get(1) == []
     with pytest.raises(KeyError):
         kept.get(0)

@@ -1,19 +1,50 @@
-"""Partitions are counted again side by side, from one reading of the rows."""
+"""Partitions are counted again side by side, from one reading of the rows, in a fixed memory."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.bench.recount_memory import RECORD, recount_made
+from schemas.voted import VotedRecord
+from streams.maintenance.recount.findings import add_windows, digest_of
+from streams.maintenance.recount.group import voted_tables
+from tests.bench.recount_memory import LAWS, PER_S, RECORD, recount_made
+from tests.strategies import LOG_ID
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
 async def test_rows_of_all_partitions_are_read_once(on_disk: bool) -> None:
     read: list[int] = []
-    found = await recount_made(3, 20, lambda: read.append(1), on_disk=on_disk)
-    assert len(read) == 19
+    end = PER_S // (3 * RECORD) + 2
+    found = await recount_made(3, end, lambda: read.append(1), on_disk=on_disk)
+    assert len(read) == end - 1
     for part in found:
-        assert part.records == 20
+        assert part.records == end
         # The last vote of each record is a voter's second; the first is a genesis.
-        assert (part.votes, part.leaves) == (19 * (RECORD - 1), 19 * RECORD)
-        assert (part.audit_rows, part.rejected_rows) == (part.votes, 19)
+        assert (part.votes, part.leaves) == ((end - 1) * (RECORD - 1), (end - 1) * RECORD)
+        assert (part.audit_rows, part.rejected_rows) == (part.votes, end - 1)
+        # Of two windows no more is kept than of one.
+        assert len(part.windows) == LAWS
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_only_the_verdicts_of_the_last_record_are_kept(on_disk: bool) -> None:
+    with voted_tables(1, on_disk=on_disk) as voted:
+        state, save = voted(0)
+        for offset in range(3):
+            state.apply(offset, VotedRecord(LOG_ID, b"", [], [], []))
+            save()
+        assert len(state.recent) == 1
+
+
+def test_sums_of_windows_are_equal_only_for_the_same_votes_under_the_same_key() -> None:
+    votes = {("a", "yes", 0): 2, ("a", "no", 0): 5, ("a", "yes", 1000): 7, ("b", "yes", 0): 1}
+    mine: dict[str, int] = {}
+    add_windows(mine, b"key", votes)
+    for window, counted in votes.items():
+        add_windows(mine, b"key", {window: 3})
+        add_windows(mine, b"key", {window: -3 - counted})
+    assert mine == {"a": 0, "b": 0}
+    add_windows(mine, b"key", {("a", "yes", 0): 1, ("a", "yes", 1000): -1})
+    assert mine["a"] != 0
+    assert mine["b"] == 0
+    assert digest_of(b"key", "yes", 0) != digest_of(b"another", "yes", 0)
