@@ -7,7 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any, Final
+
+import msgspec
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[int]).decode
 
 Totals = Counter[tuple[str, str]]
 """Votes by (contest, choice)."""
@@ -104,8 +110,9 @@ class PartitionRecount:
     contests: Totals = field(default_factory=Counter)
     windows: dict[str, int] = field(default_factory=dict)
     """By contest: sum of the digests of its windows, each as often as it has votes."""
-    steps: dict[int, Totals] = field(default_factory=dict)
-    """By the number of a checkpoint: what was added since the one before."""
+    steps: dict[int, bytes] = field(default_factory=dict)
+    """By the number of a checkpoint: what was added to each of :attr:`contests`, in their order,
+    since the one before."""
     revoted: set[str] = field(default_factory=set)
     """Contests in which the last vote counts; totals may fall there."""
     duplicates: int = 0
@@ -119,6 +126,20 @@ class PartitionRecount:
         found = RecountFinding(kind, what, partition=self.partition, **place)
         if all((f.kind, f.table) != (kind, found.table) for f in self.findings):
             self.findings.append(found)
+
+    def note_step(self, checkpoint: int, before: list[int], now: list[int]) -> None:
+        """Note the totals of all contests at a checkpoint, and at the one before."""
+        step = [n - earlier for n, earlier in zip_longest(now, before, fillvalue=0)]
+        self.steps[checkpoint] = _pack(step)
+
+    def step(self, checkpoint: int) -> Totals:
+        """What was added at a checkpoint, if it is of this partition."""
+        packed = self.steps.get(checkpoint)
+        return (
+            Counter()
+            if packed is None
+            else Counter(dict(zip(self.contests, _unpack(packed), strict=False)))
+        )
 
 
 _DIGEST_BYTES: Final = 32

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -117,7 +116,7 @@ class PartitionRecounter:
         self._tree = (0, b"")
         self._new: list[bytes] = []
         self._marks = list(reversed(task.marks))
-        self._at_mark: Counter[tuple[str, str]] = Counter()
+        self._at_mark: list[int] = []
         self._adopted: dict[str, int] = {}
         while self._marks and self._marks[-1].offset < 0:
             mark = self._marks.pop()
@@ -290,10 +289,9 @@ class PartitionRecounter:
             elif mark.offset < offset or (size, root_of(peaks)) != (mark.size, mark.root):
                 what = "The verdicts up to here do not give the signed tree"
                 self.found.find(DifferenceKind.TREE, what, **at)
-            totals = self._deltas.contests.copy()
-            totals.subtract(self._at_mark)
-            self.found.steps[mark.checkpoint] = Counter({k: n for k, n in totals.items() if n})
-            self._at_mark = self._deltas.contests.copy()
+            totals = list(self._deltas.contests.values())
+            self.found.note_step(mark.checkpoint, self._at_mark, totals)
+            self._at_mark = totals
 
     async def _check_change(self, offset: int, transition: Transition) -> None:
         fault = await self._changelog.compare(offset, transition.changelog.value or b"")

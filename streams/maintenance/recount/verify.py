@@ -105,59 +105,66 @@ async def recount(
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
-        checkpoints = await _checkpoints(connection, keys, seen, report)
+        marks = await _checkpoints(connection, keys, seen, report)
         sum_key = secrets.token_bytes(32)
-        tasks = await _tasks(config, connection, checkpoints, report, sum_key)
+        tasks = await _tasks(config, connection, marks, report, sum_key)
         groups = _groups(tasks, min(len(tasks), processes or os.cpu_count() or 1))
         on_disk = sum(task.tree_size for task in tasks) > in_memory
         parts = await _count(config, snapshot, groups, bars, on_disk=on_disk)
         for part in parts:
             _add(report, part)
-        await compare_whole(connection, parts, checkpoints, report.findings, sum_key)
+        last, findings = report.last_checkpoint, report.findings
+        await compare_whole(connection, parts, last, findings, sum_key)
     return report
 
 
 async def _checkpoints(
     connection: Any, keys: Sequence[Verifier], seen: Mapping[int, str], report: RecountReport
-) -> list[Checkpoint]:
-    """All checkpoints up to the first that is not signed, or does not continue the others."""
-    found: list[Checkpoint] = []
+) -> dict[int, list[Mark]]:
+    """What checkpoints say about each partition, up to the first bad one.
+
+    That is one that is not signed, or does not continue the others. Only what is needed while the
+    log is read is kept: the totals of all checkpoints would take more memory than all else.
+    """
+    marks: dict[int, list[Mark]] = {}
     chain = CheckpointChain(list(keys))
-    rows = await connection.fetch(_NOTES)
-    for row in rows:
-        number = row["size"]
-        try:
-            checkpoint = Checkpoint.parse(row["note"])
-            chain.add(checkpoint)
-        except BadNote as error:
-            report.findings.append(
-                RecountFinding(DifferenceKind.CHECKPOINT_SIGNATURE, f"{error}", checkpoint=number)
-            )
-            break
-        except BrokenChain as error:
-            report.findings.append(
-                RecountFinding(
-                    DifferenceKind.CHECKPOINT_CHAIN, f"The checkpoint: {error}", checkpoint=number
-                )
-            )
-            break
-        found.append(checkpoint)
-    report.checkpoints, report.last_checkpoint = len(found), chain.last
-    bodies = {row["size"]: _body(row["note"]) for row in rows}
-    for number, note in sorted(seen.items()):
-        if number not in bodies:
+    equal: dict[int, bool] = {}
+    fault: RecountFinding | None = None
+    async for number, note in connection.cursor(_NOTES):
+        if number in seen:
+            equal[number] = _body(note) == _body(seen[number])
+        if fault is None:
+            try:
+                checkpoint = Checkpoint.parse(note)
+                chain.add(checkpoint)
+            except BadNote as error:
+                kind = DifferenceKind.CHECKPOINT_SIGNATURE
+                fault = RecountFinding(kind, f"{error}", checkpoint=number)
+            except BrokenChain as error:
+                kind, what = DifferenceKind.CHECKPOINT_CHAIN, f"The checkpoint: {error}"
+                fault = RecountFinding(kind, what, checkpoint=number)
+            else:
+                report.checkpoints += 1
+                for tree in checkpoint.statement.trees:
+                    mark = Mark(checkpoint.size, tree.log_id, tree.offset, tree.size, tree.root)
+                    marks.setdefault(tree.partition, []).append(mark)
+    if fault is not None:
+        report.findings.append(fault)
+    report.last_checkpoint = chain.last
+    for number in sorted(seen):
+        if number not in equal:
             what = "A checkpoint that was published is not in the database"
             report.findings.append(
                 RecountFinding(DifferenceKind.CHECKPOINT_MISSING, what, checkpoint=number)
             )
             break
-        if bodies[number] != _body(note):
+        if not equal[number]:
             what = "A checkpoint was published with another content"
             report.findings.append(
                 RecountFinding(DifferenceKind.SPLIT_VIEW, what, checkpoint=number)
             )
             break
-    return found
+    return marks
 
 
 def _body(note: str) -> str:
@@ -168,16 +175,11 @@ def _body(note: str) -> str:
 async def _tasks(
     config: DeploymentConfig,
     connection: Any,
-    checkpoints: list[Checkpoint],
+    marks: dict[int, list[Mark]],
     report: RecountReport,
     sum_key: bytes,
 ) -> list[PartitionTask]:
     secret = secret_of(config.proof_secret)
-    marks: dict[int, list[Mark]] = {}
-    for checkpoint in checkpoints:
-        for tree in checkpoint.statement.trees:
-            mark = Mark(checkpoint.size, tree.log_id, tree.offset, tree.size, tree.root)
-            marks.setdefault(tree.partition, []).append(mark)
     tasks = []
     for row in await connection.fetch(_FENCES):
         if row["tree_secret"] not in {b"", id_of_secret(secret)}:

@@ -22,6 +22,7 @@ _CONTESTS: Final = "SELECT contest_id, choice, votes FROM contest_results WHERE 
 _LAWS: Final = "SELECT law_id, oui_count, non_count FROM vote_results"
 _WINDOWS: Final = "SELECT contest, choice, window_start, votes FROM vote_windows WHERE votes <> 0"
 _DUPLICATES: Final = "SELECT vote_hash, attempt_count FROM duplicate_attempts"
+_CHECKPOINTS: Final = "SELECT note FROM proof_checkpoints ORDER BY size LIMIT $1"
 _STRAY: Final = """
 SELECT source_partition, source_offset, source_index FROM {table}
 WHERE NOT source_partition = ANY ($1::int[]) LIMIT 1
@@ -35,7 +36,7 @@ FROM control_progress AS k JOIN contest_closings AS c USING (command_id)
 async def compare_whole(
     connection: Any,
     parts: list[PartitionRecount],
-    checkpoints: list[Checkpoint],
+    last: Checkpoint | None,
     findings: list[RecountFinding],
     sum_key: bytes,
 ) -> None:
@@ -44,7 +45,7 @@ async def compare_whole(
     Args:
         connection: in the transaction whose snapshot the partitions were read in.
         parts: of all partitions.
-        checkpoints: of the log, in order.
+        last: of the checkpoints to compare; None: there are none.
         findings: what differs is added there.
         sum_key: of the digests of the partitions.
     """
@@ -58,9 +59,9 @@ async def compare_whole(
         return
     sums = _Sums(parts)
     findings += await _tables(connection, sums, sum_key)
-    findings += _signed_totals(parts, sums, checkpoints)
+    if last is not None:
+        findings += await _signed(connection, parts, sums, last)
     findings += await _closings(connection, parts)
-    findings += _signed_closings(parts, checkpoints)
     partitions = [part.partition for part in parts]
     for table in ("vote_audit", "rejected_votes"):
         for row in await connection.fetch(_STRAY.format(table=table), partitions):
@@ -125,25 +126,49 @@ def _first_difference(
     return None
 
 
-def _signed_totals(
-    parts: list[PartitionRecount], sums: _Sums, checkpoints: list[Checkpoint]
+async def _signed(
+    connection: Any, parts: list[PartitionRecount], sums: _Sums, last: Checkpoint
 ) -> list[RecountFinding]:
-    """Compare the totals of every checkpoint of the last epoch, up to the first that differs."""
+    """Compare the totals and closing points of checkpoints, read again one after the other."""
+    found: dict[str, RecountFinding] = {}
     so_far: Totals = Counter()
-    epoch = max((one.statement.epoch for one in checkpoints), default=0)
-    for one in checkpoints:
+    places = {
+        (contest, part.partition, offset)
+        for part in parts
+        for (_, contest), offset in part.closings.items()
+    }
+    async for (note,) in connection.cursor(_CHECKPOINTS, last.size):
+        one = Checkpoint.parse(note)
         for part in parts:
-            so_far.update(part.steps.get(one.size, {}))
-        statement = one.statement
-        if statement.epoch != epoch:
-            continue
-        left_out = {*statement.hidden, *sums.revoted}
-        mine = {k: n for k, n in so_far.items() if k[0] not in left_out}
-        theirs = {k: n for k, n in statement.totals.items() if k[0] not in left_out}
-        if (contest := _first_difference(mine, theirs)) is not None:
-            what = f"Signed totals of {contest} are not those of the log at that point"
-            return [RecountFinding(DifferenceKind.CHECKPOINT_TOTALS, what, checkpoint=one.size)]
-    return []
+            so_far.update(part.step(one.size))
+        in_epoch = one.statement.epoch == last.statement.epoch
+        totals = _totals_fault(one, so_far, sums) if in_epoch else None
+        for fault in (totals, _closing_fault(one, places)):
+            if fault is not None:
+                found.setdefault(fault.kind, fault)
+    return list(found.values())
+
+
+def _totals_fault(one: Checkpoint, so_far: Totals, sums: _Sums) -> RecountFinding | None:
+    statement = one.statement
+    left_out = {*statement.hidden, *sums.revoted}
+    mine = {k: n for k, n in so_far.items() if k[0] not in left_out}
+    theirs = {k: n for k, n in statement.totals.items() if k[0] not in left_out}
+    contest = _first_difference(mine, theirs)
+    if contest is None:
+        return None
+    what = f"Signed totals of {contest} are not those of the log at that point"
+    return RecountFinding(DifferenceKind.CHECKPOINT_TOTALS, what, checkpoint=one.size)
+
+
+def _closing_fault(one: Checkpoint, places: set[tuple[str, int, int]]) -> RecountFinding | None:
+    for closing in one.statement.closings:
+        for partition, offset in closing.offsets.items():
+            if (closing.contest, partition, offset) not in places:
+                what = f"The signed closing point of {closing.contest} is not in the log"
+                at = (partition, offset, None, one.size)
+                return RecountFinding(DifferenceKind.CHECKPOINT_CLOSING, what, "", *at)
+    return None
 
 
 async def _closings(connection: Any, parts: list[PartitionRecount]) -> list[RecountFinding]:
@@ -161,22 +186,4 @@ async def _closings(connection: Any, parts: list[PartitionRecount]) -> list[Reco
                     DifferenceKind.CLOSING, what, "control_progress", place[2], mine.get(place)
                 )
             ]
-    return []
-
-
-def _signed_closings(
-    parts: list[PartitionRecount], checkpoints: list[Checkpoint]
-) -> list[RecountFinding]:
-    known = {
-        (contest, part.partition, offset)
-        for part in parts
-        for (_, contest), offset in part.closings.items()
-    }
-    for one in checkpoints:
-        for closing in one.statement.closings:
-            for partition, offset in closing.offsets.items():
-                if (closing.contest, partition, offset) not in known:
-                    what = f"The signed closing point of {closing.contest} is not in the log"
-                    at = (partition, offset, None, one.size)
-                    return [RecountFinding(DifferenceKind.CHECKPOINT_CLOSING, what, "", *at)]
     return []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.voted import VotedRecord
-from streams.maintenance.recount.findings import add_windows, digest_of
+from streams.maintenance.recount.findings import PartitionRecount, add_windows, digest_of
 from streams.maintenance.recount.group import voted_tables
 from tests.bench.recount_memory import LAWS, PER_S, RECORD, recount_made
 from tests.strategies import LOG_ID
@@ -48,3 +52,22 @@ def test_sums_of_windows_are_equal_only_for_the_same_votes_under_the_same_key() 
     assert mine["a"] != 0
     assert mine["b"] == 0
     assert digest_of(b"key", "yes", 0) != digest_of(b"another", "yes", 0)
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 2**40)))))
+def test_steps_add_up_to_the_totals_of_each_checkpoint(steps: list[list[tuple[str, int]]]) -> None:
+    part = PartitionRecount(0)
+    before: list[int] = []
+    expected = []
+    for number, votes in enumerate(steps):
+        for contest, n in votes:
+            part.contests[contest, "yes"] += n
+        now = list(part.contests.values())
+        part.note_step(number, before, now)
+        before = now
+        expected.append(part.contests.copy())
+    so_far: Counter[tuple[str, str]] = Counter()
+    for number, totals in enumerate(expected):
+        so_far.update(part.step(number))
+        assert so_far == totals
+    assert not part.step(len(steps))
