@@ -52,6 +52,8 @@ class RocksDbVoterStore:
         self._db = db
         self._count = voters
         self._unsaved: dict[bytes, VoterEntry] = {}
+        # Keys that were looked up and not found since the last save.
+        self._absent: set[bytes] = set()
         self._rejected: dict[int, list[Rejection]] = {}
         self._accepted: dict[int, list[Acceptance]] = {}
         self._controls: dict[int, TableControl] = {}
@@ -78,17 +80,23 @@ class RocksDbVoterStore:
         if entry is not None or self._cleared:
             return entry
         stored = self._db.get(VOTER + key)
-        return None if stored is None else _unpack(stored)
+        if stored is None:
+            self._absent.add(key)
+            return None
+        return _unpack(stored)
 
     def add(self, offset: int, first_votes: bytes) -> None:
         """Add the first votes of one input record."""
         for key, index, _, identity in FIRST_VOTE.iter_unpack(first_votes):
-            if self.get(key) is None:
+            # Mostly it was looked up a moment ago, to decide.
+            if key in self._absent or self.get(key) is None:
+                self._absent.discard(key)
                 self._unsaved[key] = VoterEntry(offset, index, identity)
                 self._count += 1
 
     def repeat(self, repeat: Repeat) -> None:
         """Add an attempt after the accepted vote."""
+        self._absent.discard(repeat.key)
         self._unsaved[repeat.key] = entry_of(repeat)
 
     def reject(
@@ -129,10 +137,12 @@ class RocksDbVoterStore:
     def filled(self, voters: int) -> None:
         """Handle that first votes were put into the folder, which had none."""
         self._count = voters
+        self._absent.clear()
 
     def saved(self) -> None:
         """Handle that the write batch is on disk."""
         self._unsaved = {}
+        self._absent.clear()
         self._rejected = {}
         self._accepted = {}
         self._controls = {}

@@ -72,10 +72,15 @@ def test_early_and_repeated_records_change_nothing(new: Callable[[], VotedPartit
     records, expected = changelog(60)
     table = new()
     order = list(range(60)) * 2
-    random.Random(3).shuffle(order)
+    chance = random.Random(3)
+    chance.shuffle(order)
     for offset in order:
+        # Looking voters up changes nothing either, whether they are there or not yet.
+        for key in chance.sample(list(expected), 20):
+            table.get(key)
         table.apply(offset, records[offset])
     assert content(table) == expected
+    assert len(table) == len(expected)
     assert table.complete
 
 
