@@ -18,11 +18,24 @@ from streams.core.nesting import too_deep
 from streams.messages.fields import MAX_DEPTH, MalformedReason, NotAVote, clean
 
 _BACKSLASH: Final = ord("\\")
-_PERCENT: Final = ord("%")
-_LOWER: Final = bytes(range(256)).lower()
-_SHALLOW_BYTES: Final = 2 * MAX_DEPTH
-"""Too short for deep nesting, and for any limit of a body."""
-_SIGNS: Final = bytes(c for c in range(128) if not chr(c).isalnum() and c != ord("%"))
+
+
+def _folded(text: str) -> bytes:
+    """The ASCII characters that remain of a text without accents and compatibility forms.
+
+    Folding the case besides would add those of a sharp s, which no name of a credential holds.
+    """
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore")
+
+
+_DEEP_SIGNS: Final = 2 * MAX_DEPTH
+"""Brackets of the shallowest nesting that is too deep."""
+_LETTER_OF: Final = [_folded(chr(point))[:1].lower() for point in range(256)]
+"""Of each character of Latin-1; of a fraction a digit."""
+_SIGNS: Final = bytes(
+    point for point, of in enumerate(_LETTER_OF) if not of.isalnum() and of != b"%"
+)
+_LOWER: Final = bytes(ord(of or b" ") for of in _LETTER_OF)
 
 
 class _Float(float):
@@ -94,19 +107,15 @@ def read_each_once(body: bytes) -> dict[str, Any] | None:
         again = _encode(fields)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError):
         return None
-    outer = again.count(b'"') if _BACKSLASH not in again else _quotes(again.decode())
-    if _BACKSLASH not in body:
-        return fields if body.count(b'"') == outer else None
-    text = body.decode()
-    return fields if _quotes(text) == outer and "\\u0000" not in text else None
-
-
-def _quotes(text: str) -> int:
-    """How many quotation marks stand around names and strings."""
-    if "\\\\" in text:
-        text = text.replace("\\\\", "")
-    inside = text.count('\\"') if '\\"' in text else 0
-    return text.count('"') - inside
+    # An escaped quotation mark is one in both, unless the body has it as its number: then it would
+    # stand in for one of a field that occurs twice.
+    if body.count(b'"') != again.count(b'"'):
+        return None
+    if _BACKSLASH in again:
+        text = body.decode()
+        if "\\u0000" in text or "\\u0022" in text:
+            return None
+    return fields
 
 
 def metadata_of(fields: dict[str, Any], max_bytes: int) -> str | None:
@@ -115,7 +124,8 @@ def metadata_of(fields: dict[str, Any], max_bytes: int) -> str | None:
     Raises:
         NotAVote: they are longer than `max_bytes`, or PostgreSQL's `jsonb` would refuse them.
     """
-    kept = _merged(clean(fields, MAX_DEPTH))
+    kept = clean(fields, MAX_DEPTH)
+    kept = _merged(kept, kept.get("metadata"))
     if not kept:
         return None
     text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -136,33 +146,30 @@ def metadata_as_it_is(fields: dict[str, Any], max_bytes: int) -> str | None:
         name or a string may hold a voter's credentials.
     """
     try:
-        encoded = _encode(_merged(fields))
+        inner = fields.get("metadata")
+        encoded = _encode(fields if inner is None else _merged(fields, inner))
     except TypeError:
         return None
-    if len(encoded) > _SHALLOW_BYTES and (
-        len(encoded) > max_bytes or encoded.count(b"{") + encoded.count(b"[") >= MAX_DEPTH
-    ):
+    if len(encoded) > max_bytes:
         return None
     text = encoded.decode()
-    plain = encoded if encoded.isascii() else _folded(text)
+    try:
+        plain = text.encode("latin-1")
+    except UnicodeEncodeError:
+        plain = _folded(text)
     letters = plain.translate(_LOWER, _SIGNS).decode()
+    if len(plain) - len(letters) >= _DEEP_SIGNS and text.count("{") + text.count("[") >= MAX_DEPTH:
+        return None
     if "nas" in letters or "code" in letters or "%" in letters:
         return None
     return text
 
 
-def _merged(fields: dict[str, Any]) -> dict[str, Any]:
-    inner = fields.get("metadata")
-    if not isinstance(inner, dict) or not inner.keys().isdisjoint(fields):
+def _merged(fields: dict[str, Any], inner: Any) -> dict[str, Any]:
+    if not isinstance(inner, dict):
         return fields
     if len(fields) == 1:
-        return inner
+        return fields if "metadata" in inner else inner
+    if not inner.keys().isdisjoint(fields):
+        return fields
     return {name: value for name, value in fields.items() if name != "metadata"} | inner
-
-
-def _folded(text: str) -> bytes:
-    """The ASCII characters that remain of a text without accents and compatibility forms.
-
-    Folding the case besides would add those of a sharp s, which no name of a credential holds.
-    """
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore")

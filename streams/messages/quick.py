@@ -115,12 +115,18 @@ def read_quickly(  # noqa: PLR0911, PLR0912, PLR0915
             return None
         if "code" in fields and type(take("code")) is not str:
             return None
-        if None in fields.values():
-            fields = {name: value for name, value in fields.items() if value is not None}
+        # Usually this is the only one that is null.
+        if fields.get("metadata", fields) is None:
+            del fields["metadata"]
         if fields:
             metadata = metadata_as_it_is(fields, max_metadata_bytes)
             if metadata is None:
                 return None
+            if "null" in metadata and None in fields.values():
+                fields = {name: value for name, value in fields.items() if value is not None}
+                metadata = metadata_as_it_is(fields, max_metadata_bytes)
+                if metadata is None:
+                    return None
             if metadata == "{}":
                 metadata = None
     return ParsedVote(vote_hash, contest, candidate, choice, micros, citizen, metadata)

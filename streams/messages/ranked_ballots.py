@@ -9,7 +9,9 @@ from streams.core import ranking
 from streams.messages.fields import MAX_ID_BYTES, MalformedReason, NotAVote, id_of
 
 _RANK: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
-_IDS: Final = frozenset({int, str})
+_NUMBERS: Final = frozenset({int})
+_IDS: Final = _NUMBERS | {str}
+_EACH: Final = f"{ranking.SEPARATOR}%d"
 RANKED_METHODS: Final = frozenset({"ranked_choice", "ranked", "instant_runoff"})
 """Values of `voting_method` with which `ranked_choices` is the ballot."""
 
@@ -47,7 +49,11 @@ def read_ranked(fields: dict[str, Any], candidate: str | None) -> str | None:
 
 def _one_each(ranks: list[Any]) -> str | None:
     """The choice of a ballot with one short id at each rank; None for every other."""
-    if not _IDS.issuperset(map(type, ranks)) or "" in ranks:
+    types = set(map(type, ranks))
+    if types == _NUMBERS:
+        text = (_EACH * len(ranks) % tuple(ranks))[1:]
+        return text if len(text) <= MAX_ID_BYTES else None
+    if not types <= _IDS or "" in ranks:
         return None
     text = ranking.SEPARATOR.join(map(str, ranks))
     if len(text) > MAX_ID_BYTES or not text.isascii() or "\0" in text:

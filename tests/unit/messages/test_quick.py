@@ -98,14 +98,16 @@ def a_body(rng: random.Random) -> bytes:
     return body
 
 
+PIECES = [b"", b'"', b"\\", b"{", b"[", b"}", b",", b"e", b"0", b"\xff", b"\xc2", b" ", b"."]
+PIECES += [b"\\u0061", b"\\u0022", b"\\u0000"]
+
+
 def mutated(rng: random.Random, body: bytes) -> bytes:
     """A body with a few bytes removed, added or replaced."""
     changed = bytearray(body)
     for _ in range(rng.randrange(1, 4)):
         at = rng.randrange(len(changed) + 1)
-        changed[at : at + rng.randrange(3)] = rng.choice(
-            [b"", b'"', b"\\", b"{", b"[", b"}", b",", b"e", b"0", b"\\u0061", b"\xff", b" ", b"."]
-        )
+        changed[at : at + rng.randrange(3)] = rng.choice(PIECES)
     return bytes(changed)
 
 
@@ -128,6 +130,20 @@ def thorough(body: bytes) -> ParsedVote | str:
         return read_body(body, max_metadata_bytes=MAX_BYTES, poll_key=b"key")
     except NotAVote as fault:
         return fault.reason
+
+
+def test_a_quotation_mark_by_its_number_hides_no_field_that_occurs_twice() -> None:
+    twice = b', "x": 1, "x": "\\u0022\\u0022"}'
+    body = encoded(LAW)[:-1] + twice
+    assert thorough(body) == "conflicting_fields"
+    assert read_quickly(body, MAX_BYTES, b"key") is None
+
+
+def test_a_null_that_is_left_out_joins_no_letters_unseen() -> None:
+    """The names around it may look like a credential only then."""
+    body = encoded(LAW | {"n": [], "x": None, "as": 1})
+    assert read_quickly(body, MAX_BYTES, b"key") is None
+    assert '"n":[],"as":1' in str(thorough(body))
 
 
 @pytest.mark.parametrize("length", [40, 300, 5000])
