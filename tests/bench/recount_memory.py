@@ -267,7 +267,7 @@ async def recount_made(
                 window_ms=1000,
                 changelog_topic=CHANGELOG,
             )
-            changelog = ChangelogBeside(each.records(CHANGELOG))
+            changelog = ChangelogBeside(each.records(CHANGELOG), end)
             sources = PartitionSources(each.records(LOG), Skips(LogReader([])), changelog, rows)
             state, save = voted(number)
             counting[number] = PartitionRecounter(task, state, sources, lambda _: None, save)

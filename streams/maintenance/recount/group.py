@@ -82,7 +82,10 @@ async def recount_group(
         with voted_tables(len(own), on_disk=on_disk) as voted:
             for task in tasks:
                 p = task.partition
-                changelog, skips = ChangelogBeside(changelogs[p]), Skips(LogReader(servers))
+                changelog, skips = (
+                    ChangelogBeside(changelogs[p], task.end),
+                    Skips(LogReader(servers)),
+                )
                 sources = PartitionSources(logs[p], skips, changelog, connection)
                 state, save = voted(p)
                 counting[p] = PartitionRecounter(task, state, sources, advance, save)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,19 @@ from streams.maintenance.recount.findings import PartitionRecount, add_windows, 
 from streams.maintenance.recount.group import voted_tables
 from tests.bench.recount_memory import LAWS, PER_S, RECORD, recount_made
 from tests.strategies import LOG_ID
+
+_VOTED_TABLE = """
+import ctypes, sys
+from streams.maintenance.recount.group import voted_tables
+
+with voted_tables(1, on_disk=True) as voted:
+    voted(0)
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+"""
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -38,6 +54,12 @@ def test_only_the_verdicts_of_the_last_record_are_kept(on_disk: bool) -> None:
             state.apply(offset, VotedRecord(LOG_ID, b"", [], [], []))
             save()
         assert len(state.recent) == 1
+
+
+def test_threads_of_the_voted_table_share_one_arena(tmp_path: Path) -> None:
+    info = tmp_path / "malloc.xml"
+    subprocess.run([sys.executable, "-c", _VOTED_TABLE, str(info)], check=True)
+    assert info.read_text().count("<heap ") == 1
 
 
 def test_sums_of_windows_are_equal_only_for_the_same_votes_under_the_same_key() -> None:
