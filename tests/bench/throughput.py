@@ -152,12 +152,13 @@ async def drain(rabbit: RabbitConfig, count: int, arguments: dict[str, str] | No
 async def count(stack: Stack, chain: Chain, plan: LoadPlan) -> tuple[float, dict[str, float]]:
     """Seconds and CPU from the bridge's first delivery to all votes seen committed."""
     connection = await database(chain.settings)
+    counted = "SELECT coalesce(sum(votes), 0)::bigint FROM contest_results"
 
     async def all_committed() -> bool:
-        query = "SELECT coalesce(sum(votes), 0)::bigint FROM contest_results"
-        return int(await connection.fetchval(query)) >= plan.votes
+        return int(await connection.fetchval(counted)) >= earlier + plan.votes
 
     try:
+        earlier = int(await connection.fetchval(counted))
         for program in chain.bridges:
             program.start()
         await until(lambda: _received(chain), "a first delivery", _DEADLINE_S, _POLL_S)
