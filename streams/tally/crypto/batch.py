@@ -3,19 +3,31 @@
 Every equation is raised to a random power of 80 bits and all are multiplied into one (the small
 exponents test of Bellare, Garay and Rabin, "Fast batch verification for modular exponentiation and
 digital signatures", 1998). That is sound if no element but 1 can have a small order. Here
-(p - 1) / 2q is prime and p = 3 mod 4, so Z_p is the product of the group of order q, a group whose
-order is a prime of 3839 bits, and {1, -1}. A batch excludes each error with its own randomness:
+r = (p - 1) / 2q is prime and p = 3 mod 4, so Z_p is the product of the group of order q, a group of
+order r, which has 3839 bits, and {1, -1}. A batch excludes each error with its own randomness:
 
-- A wrong equation in the group of order q: its power is a uniform number of 80 bits.
-- A ciphertext outside the group, up to its sign: a random multiple of q of 80 bits is added to its
-  exponent. That changes nothing inside the group. Then also no commitment can be outside.
-- A wrong sign: elements of the group are squares, and -1 is none. The low 80 bits of every exponent
-  are uniform. For each of these bits the product of the elements that have it is needed anyway, and
-  is a product of a random half of them. Its Jacobi symbol is -1 half the time if any sign is wrong.
+- A wrong equation in the group of order q: its power is a uniform number of 80 bits, so that it is
+  missed with 2^-80. The same holds in the other two groups where only commitments are wrong.
+- A ciphertext with a part x in the group of order r. Its exponent is e = t0 c0 + t1 c1 + ... mod q,
+  and those of its commitments are t0 and t1. The product can only be 1 if e = b0 t0 + b1 t1 + b2
+  mod r. Here b0 and b1, the logarithms of the commitments to the base 1/x, were fixed before
+  c0 + c1, which is a hash of all three (:meth:`.DisjunctiveProof.verify_challenge`). If (t0, t1)
+  and (t0 + d, t1 + d) both fulfil this, then d (c0 + c1) mod q follows from d (b0 + b1) mod r.
+  There are 2^80 such d, so a hash is that unlucky with 2^-176. Else each of the 2^81 values of
+  t0 - t1 has one pair at most, and the ciphertext is missed with 2^-79.
+- A wrong sign: elements of the group are squares, and -1 is none. For each bit the product of the
+  elements whose exponents have it is needed anyway. Its Jacobi symbol is -1 if the number of wrong
+  signs among them is odd. For commitments alone that is so half the time for each of 80 bits. With
+  a ciphertext, its e has to be a given number but for the low 80 bits, as t0 and t1 have no more.
+  As above each t0 - t1 has one pair at most, unless d (c0 + c1) mod q is within 2^80 of 0, which
+  has a probability of 2^-95 for a hash: it is missed with 2^-79.
 
-Each is missed with probability 2^-80 at most, so a batch is wrong with at most 2^-78. The numbers
-are drawn when a batch is checked. Nobody can try them beforehand, so every trial costs a published
-record or a submitted ballot. A batch only succeeds or fails; its halves then find the wrong proof.
+Elements without such a proof get a random multiple of q of 80 bits added to their exponents. That
+changes nothing inside the group, excludes a part of order r, and makes the low 80 bits uniform.
+
+So a batch is wrong with at most 2^-79. The numbers are drawn when a batch is checked. Nobody can
+try them beforehand, so every trial costs a published record or a submitted ballot. A batch only
+succeeds or fails; its halves then find the wrong proof.
 """
 
 from __future__ import annotations
@@ -77,12 +89,13 @@ class Buckets:
             elements: each with the same shifted by half the bits of p, mod p. Halves of a bucket
                 are multiplied by the two, so that half as many bits are left to reduce.
         """
+        halves, half_bits, modulus = gmpy2.t_divmod_2exp, _HALF_BITS, P
         for shift, mask, buckets in self._windows:
             for (element, shifted), exponent in zip(elements, exponents, strict=True):
                 digit = exponent >> shift & mask
                 if digit:
-                    high, low = gmpy2.t_divmod_2exp(buckets[digit], _HALF_BITS)
-                    buckets[digit] = (high * shifted + low * element) % P
+                    high, low = halves(buckets[digit], half_bits)
+                    buckets[digit] = (high * shifted + low * element) % modulus
 
     def products(self) -> list[mpz]:
         """One product a bit, from the lowest."""
@@ -140,10 +153,12 @@ class Equation:
 
     Args:
         share: part of all elements that comes before the first :meth:`multiply`.
+        proved: whether each member is a ciphertext, with the exponent that its proof gives it.
     """
 
-    def __init__(self, share: float = 1.0) -> None:
+    def __init__(self, share: float = 1.0, *, proved: bool = False) -> None:
         self._share = share
+        self._proved = proved
         self._members: list[mpz] = []
         self._member_exponents: list[int] = []
         self._commitments: list[mpz] = []
@@ -154,7 +169,10 @@ class Equation:
     def add_members(self, elements: Iterable[mpz], exponents: Iterable[mpz]) -> None:
         """Add elements with any exponents."""
         self._members += elements
-        self._member_exponents += [int(each % Q + Q * small()) for each in exponents]
+        if self._proved:
+            self._member_exponents += [int(each % Q) for each in exponents]
+        else:
+            self._member_exponents += [int(each % Q + Q * small()) for each in exponents]
 
     def add_commitments(self, elements: Iterable[mpz], exponents: Iterable[int]) -> None:
         """Add elements with exponents from :func:`small`."""
@@ -165,7 +183,7 @@ class Equation:
         """Multiply what was added, so that it need not be kept."""
         elements = self._members + self._commitments
         if self._buckets is None:
-            top = int(Q).bit_length() + _RANDOM_BITS
+            top = int(Q).bit_length() + (0 if self._proved else _RANDOM_BITS)
             self._buckets = (
                 Buckets(0, _RANDOM_BITS, expected=int(len(elements) / self._share)),
                 Buckets(_RANDOM_BITS, top, expected=int(len(self._members) / self._share)),
@@ -189,10 +207,8 @@ class Equation:
         low, high = self.multiply()
         if not self._in_range:
             return False
-        products = low.products()
-        if not all(map(square_like, products)):
-            return False
-        return _from_bits(products + high.products()) == right
+        products = low.products() + high.products()
+        return all(map(square_like, products)) and _from_bits(products) == right
 
 
 class ProofBatch:
@@ -207,7 +223,7 @@ class ProofBatch:
 
     def __init__(self, public_key: mpz, share: float = 1.0) -> None:
         self._key = public_key
-        self._equation = Equation(share)
+        self._equation = Equation(share, proved=True)
         self._g = self._k = mpz(0)
 
     def add_contest(

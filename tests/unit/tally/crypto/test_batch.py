@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC, datetime
+from itertools import count
 
 import msgspec
 import pytest
@@ -30,8 +31,18 @@ from streams.tally.crypto.chaum_pedersen import (
     prove_sum,
 )
 from streams.tally.crypto.documents import from_json, to_json
-from streams.tally.crypto.elgamal import Ciphertext, encrypt
-from streams.tally.crypto.group import G, P, Q, fixed_base, g_power, power, product, to_hex
+from streams.tally.crypto.elgamal import Ciphertext, accumulate, encrypt
+from streams.tally.crypto.group import (
+    G,
+    P,
+    Q,
+    fixed_base,
+    g_power,
+    inverse,
+    power,
+    product,
+    to_hex,
+)
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.manifest import plain_manifest
 from streams.tally.refusals import RefusalCheck, Refused
@@ -103,6 +114,38 @@ def test_a_ciphertext_outside_the_group_is_noticed_though_commitments_make_up_fo
     for _ in range(8):
         batch = ProofBatch(key)
         batch.add_contest([(message, selection)], 0, total)
+        assert not batch.holds()
+
+
+@pytest.mark.parametrize("outside", [mpz(4), P - 1, P - 4])
+@pytest.mark.parametrize("chosen", [mpz(0), mpz(1), Q // 3])
+def test_ciphertexts_outside_the_group_are_noticed_though_their_product_is_inside(
+    world: SmallElection, outside: mpz, chosen: mpz
+) -> None:
+    """Only a challenge that was chosen can be made up for; for -1 the other needs to be even."""
+    key, extended_hash = world.election.public_key, world.election.extended_hash
+    k, secret, v = fixed_base(key), mpz(7), mpz(13)
+    selections = []
+    for part in (outside, inverse(outside)):
+        honest = encrypt(0, secret, key)
+        message = Ciphertext(honest.pad * part % P, honest.data)
+        one = (g_power(v) * power(part, -chosen) % P, k.power(v) * g_power(chosen) % P)
+        for u in map(mpz, count(17)):
+            zero = (g_power(u), k.power(u))
+            c = hash_elements(extended_hash, message.pad, message.data, *zero, *one)
+            if (c0 := (c - chosen) % Q) % 2 == 0:
+                break
+        proof = DisjunctiveProof(
+            *zero, *one, c0, chosen, c, (u + c0 * secret) % Q, (v + chosen * secret) % Q
+        )
+        proof.verify_challenge(message, extended_hash)
+        selections.append((message, proof))
+    total = accumulate(message for message, _ in selections)
+    proved = prove_sum(total, 0, 2 * secret, key, extended_hash, seed=mpz(9))
+    proved.verify(total, 0, key, extended_hash)
+    for _ in range(8):
+        batch = ProofBatch(key)
+        batch.add_contest(selections, 0, proved)
         assert not batch.holds()
 
 
