@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -12,7 +12,7 @@ import msgspec
 from schemas.verdicts import UNREPORTED, Rejection, Status, VerdictBatch
 from schemas.votes import REPLAYABLE, Kind, Malformed, Vote, VoteBatch
 from streams.core.kept_body import kept_head
-from streams.core.keys import stored_hash, stored_key, voter_key
+from streams.core.keys import stored_hash
 from streams.core.polls import POLL_PREFIX
 from streams.core.ranking import first_choice
 from streams.core.rules import epoch_of
@@ -21,6 +21,9 @@ _LAW: Final = int(Kind.LAW)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MAX_BIGINT_DIGITS: Final = 18
+
+MAX_TIMESTAMP_US: Final = 253_402_300_799_999_999
+"""9999-12-31T23:59:59.999999Z, the maximum of Python's `datetime`."""
 
 AUDIT_COLUMNS: Final = (
     "vote_hash",
@@ -48,27 +51,6 @@ REJECTED_COLUMNS: Final = (
     "body_sha256",
     "weight",
 )
-
-VOTE_COLUMNS: Final = (
-    "law",
-    "vote_key",
-    "vote_text",
-    "voter_key",
-    "voter_text",
-    "citizen_id",
-    "contest",
-    "candidate_id",
-    "choice",
-    "timestamp",
-    "processed_timestamp",
-    "metadata",
-    "source_partition",
-    "source_offset",
-    "source_index",
-    "weight",
-    "stretch",
-)
-"""Of the table `counted_votes`, which the view `vote_audit` shows in the documented columns."""
 
 Row = tuple[object, ...]
 
@@ -150,44 +132,6 @@ def audit_rows(
         yield _vote_row(source, index, vote)
 
 
-def vote_rows(
-    verdicts: VerdictBatch,
-    batch: VoteBatch,
-    accepted: list[tuple[int, Vote]],
-    weights: Mapping[tuple[int, int, int], int],
-    stretch: int,
-) -> Iterator[Row]:
-    """Rows of `counted_votes`, in :data:`VOTE_COLUMNS`; of weights, those that are not 1."""
-    source = source_of(verdicts, batch)
-    partition, offset, ingested = source.partition, source.offset, source.ingested
-    for index, vote in accepted:
-        key, text = stored_key(vote.hash)
-        law, candidate = vote.kind == _LAW, None
-        voter, voter_text = None, None
-        if not law:
-            voter, voter_text, candidate = key, text, _candidate_id(vote.choice)
-            key, text = voter_key(vote.hash, vote.contest, vote.kind), None
-        yield (
-            law,
-            key,
-            text,
-            voter,
-            voter_text,
-            vote.citizen_id,
-            vote.contest,
-            candidate,
-            vote.choice,
-            moment(vote.timestamp_us),
-            ingested,
-            _stored_metadata(vote),
-            partition,
-            offset,
-            index,
-            weights.get((partition, offset, index)) if weights else None,
-            stretch,
-        )
-
-
 def rejected_row(rejected: RejectedItem) -> Row:
     """A row of `rejected_votes`, in :data:`REJECTED_COLUMNS`."""
     item, rejection, source = rejected.item, rejected.rejection, rejected.source
@@ -220,18 +164,18 @@ def _vote_row(source: SourcePosition, index: int, vote: Vote) -> Row:
         vote.citizen_id,
         vote.contest if law else None,
         vote.contest,
-        None if law else _candidate_id(vote.choice),
+        None if law else candidate_id(vote.choice),
         vote.choice,
         moment(vote.timestamp_us),
         source.ingested,
-        _stored_metadata(vote),
+        stored_metadata(vote),
         source.partition,
         source.offset,
         index,
     )
 
 
-def _stored_metadata(vote: Vote) -> str | None:
+def stored_metadata(vote: Vote) -> str | None:
     """The metadata without a poll voter's name: nothing reads it in PostgreSQL."""
     if vote.metadata is None or not vote.contest.startswith(POLL_PREFIX):
         return vote.metadata
@@ -241,7 +185,8 @@ def _stored_metadata(vote: Vote) -> str | None:
     return msgspec.json.encode(kept).decode() if kept else None
 
 
-def _candidate_id(choice: str) -> int | None:
+def candidate_id(choice: str) -> int | None:
+    """The column of the same name."""
     # The column is a number, as in the replaced service; for a ranking it is the first candidate.
     # Ids that are not numbers are in `choice` only.
     choice = first_choice(choice)

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.votes import Malformed, Vote
 from streams.core.keys import ELECTION_PREFIX, stored_hash
+from streams.core.rows import MAX_TIMESTAMP_US
 from streams.messages.decode import IDENTITY_BYTES
 from streams.messages.fields import MAX_HASH_BYTES, MAX_ID_BYTES
-from streams.messages.timestamps import MAX_TIMESTAMP_US
 
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16

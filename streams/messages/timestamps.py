@@ -8,15 +8,14 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from streams.core.rows import MAX_TIMESTAMP_US
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from naive times only
 
 _LEAP_SECOND: Final = re.compile(r"(?<=[T ]\d\d:\d\d:)60(?!\d)", re.IGNORECASE)
 """Clocks may show it at the end of a minute; Unix time has the next second instead."""
 _POINT: Final = re.compile(r"(?<=\d\d:\d\d:\d\d)[.,](?!\d)")
-
-MAX_TIMESTAMP_US: Final = 253_402_300_799_999_999
-"""9999-12-31T23:59:59.999999Z, the maximum of Python's `datetime`."""
 
 
 def parse_iso(text: str) -> int | None:

@@ -9,8 +9,8 @@ is lost, the same flush is repeated and the fence drops what was applied.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -22,26 +22,25 @@ from schemas.verdicts import Rejection, Status, VerdictBatch
 from schemas.votes import Vote, VoteBatch
 from streams.adapters.postgres import statements
 from streams.adapters.postgres.connection import Pooled, keep_session, translated
+from streams.adapters.postgres.copying import copy_encoded
 from streams.adapters.postgres.stretches import (
     STRETCH_VOTES,
     StretchState,
     read_state,
     state_of,
 )
+from streams.core.counted_rows import VOTE_COLUMNS, StoredKey, vote_rows
 from streams.core.fence import Fence, FlushResult, FlushWork, Place, admit
 from streams.core.keys import stored_hash
 from streams.core.leaves import id_of_secret, secret_of
 from streams.core.records import VerdictEvent
 from streams.core.rows import (
     REJECTED_COLUMNS,
-    VOTE_COLUMNS,
     RejectedItem,
-    Row,
     moment,
     rejected_row,
     source_of,
     unix_us,
-    vote_rows,
 )
 from streams.core.rules import epoch_of
 from streams.core.tree_growth import Growth, Tree, grow
@@ -198,23 +197,28 @@ class PostgresSink(Pooled):
     def _deltas(self, work: FlushWork, already_counted: Mapping[Place, RejectedItem]) -> Deltas:
         """What the accepted votes add, without those that the database already had."""
         deltas = Deltas()
+        by_window: defaultdict[int, list[Vote]] = defaultdict(list)
         for event, batch, accepted in work.accepted:
             partition, offset = event.verdicts.partition, event.verdicts.offset
             start_ms = self._windows.start_ms(batch.ingest_ms)
-            counted = [
-                (index, vote)
-                for index, vote in accepted
-                if (partition, offset, index) not in already_counted
-            ]
+            counted = accepted
+            if already_counted:
+                counted = [
+                    (index, vote)
+                    for index, vote in accepted
+                    if (partition, offset, index) not in already_counted
+                ]
             if work.weights:
-                deltas.add(
-                    [v for i, v in counted if (partition, offset, i) not in work.weights], start_ms
-                )
+                by_window[start_ms] += [
+                    v for i, v in counted if (partition, offset, i) not in work.weights
+                ]
                 for index, vote in counted:
                     if weight := work.weights.get((partition, offset, index)):
                         deltas.add_weighted(vote, start_ms, weight)
             else:
-                deltas.add([vote for _, vote in counted], start_ms)
+                by_window[start_ms] += [vote for _, vote in counted]
+        for start_ms, votes in by_window.items():
+            deltas.add(votes, start_ms)
         return deltas
 
     async def _lock(self, connection: Any, events: Sequence[VerdictEvent]) -> dict[int, Fence]:
@@ -290,24 +294,28 @@ class PostgresSink(Pooled):
             ) from error
 
     async def _copy(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
-        rows = [row for *_, row in self._made(work)]
-        if await self._stretches.counted(connection, self._open(), [row[1:3] for row in rows]):
+        keys, rows = self._encoded(work)
+        if await self._stretches.counted(connection, self._open(), keys):
             raise _CountedBefore
-        await _copy_rows(connection, rows)
+        await copy_encoded(connection, "counted_votes", VOTE_COLUMNS, rows)
         return {}
 
     async def _insert(self, connection: Any, work: FlushWork) -> dict[Place, RejectedItem]:
         """The slow path: votes that the database already has become rejections."""
-        made = sorted(self._made(work), key=lambda one: (one[0].partition, one[0].offset, one[2]))
-        counted = await self._stretches.counted(
-            connection, self._open(), [row[1:3] for *_, row in made], with_open=True
-        )
-        names = [stored_hash(vote.hash, vote.contest, vote.kind) for *_, vote, _ in made]
+        work.accepted.sort(key=lambda one: (one[0].verdicts.partition, one[0].verdicts.offset))
+        keys, encoded = self._encoded(work)
+        votes = [
+            (event.verdicts, batch, index, vote)
+            for event, batch, accepted in work.accepted
+            for index, vote in accepted
+        ]
+        counted = await self._stretches.counted(connection, self._open(), keys, with_open=True)
+        names = [stored_hash(vote.hash, vote.contest, vote.kind) for *_, vote in votes]
         if await connection.fetchval(statements.HAS_TEXT):
             in_text = await connection.fetch(statements.COUNTED_IN_TEXT, names)
             counted.update(row["vote_hash"] for row in in_text)
         rows, already_counted = [], {}
-        for (verdicts, batch, index, vote, row), name in zip(made, names, strict=True):
+        for (verdicts, batch, index, vote), name, row in zip(votes, names, encoded, strict=True):
             if name in counted:
                 rejection = Rejection(index, Status.DUPLICATE, ALREADY_COUNTED)
                 already_counted[verdicts.partition, verdicts.offset, index] = RejectedItem(
@@ -316,16 +324,19 @@ class PostgresSink(Pooled):
             else:
                 counted.add(name)
                 rows.append(row)
-        await _copy_rows(connection, rows)
+        await copy_encoded(connection, "counted_votes", VOTE_COLUMNS, rows)
         return already_counted
 
-    def _made(self, work: FlushWork) -> Iterator[tuple[VerdictBatch, VoteBatch, int, Vote, Row]]:
-        """Accepted votes with their rows."""
+    def _encoded(self, work: FlushWork) -> tuple[list[StoredKey], list[bytes]]:
+        """Keys and rows of accepted votes."""
+        keys: list[StoredKey] = []
+        rows: list[bytes] = []
         stretch = self._open().open_stretch
         for event, batch, accepted in work.accepted:
-            rows = vote_rows(event.verdicts, batch, accepted, work.weights, stretch)
-            for (index, vote), row in zip(accepted, rows, strict=True):
-                yield event.verdicts, batch, index, vote, row
+            made = vote_rows(event.verdicts, batch, accepted, work.weights, stretch)
+            keys += made[0]
+            rows += made[1]
+        return keys, rows
 
     def _open(self) -> StretchState:
         assert self._stretch is not None, "a flush locks first"
@@ -350,11 +361,6 @@ class PostgresSink(Pooled):
                 "rejected_votes", records=rows_to_write, columns=REJECTED_COLUMNS
             )
         return len(rows_to_write)
-
-
-async def _copy_rows(connection: Any, rows: Sequence[Row]) -> None:
-    if rows:
-        await connection.copy_records_to_table("counted_votes", records=rows, columns=VOTE_COLUMNS)
 
 
 async def _end_frozen(connection: Any) -> None:

@@ -18,7 +18,6 @@ from streams.core.keys import voter_key
 from streams.core.rows import (
     AUDIT_COLUMNS,
     REJECTED_COLUMNS,
-    VOTE_COLUMNS,
     RejectedItem,
     Row,
     SourcePosition,
@@ -27,7 +26,6 @@ from streams.core.rows import (
     moment,
     rejected_row,
     split,
-    vote_rows,
 )
 from tests.strategies import LOG_ID, batches, identity, make_batch, make_malformed, make_vote
 
@@ -181,41 +179,6 @@ def test_the_source_index_of_accepted_votes_is_their_number_in_the_record() -> N
     assert [row["source_index"] for row in rows] == [0, 2, 3]
     assert [row["voter_hash"] for row in rows] == [batch.votes[n].hash for n in (0, 2, 3)]
     assert [item.item for item in rejected] == [batch.votes[1]]
-
-
-@pytest.mark.parametrize(
-    ("vote", "law", "keys"),
-    [
-        (of(hash="ab" * 32), True, (b"\xab" * 32, None, None, None)),
-        (of(hash="no hash"), True, (None, "no hash", None, None)),
-        (of(hash="AB" * 32), True, (None, "AB" * 32, None, None)),
-        (
-            of(hash="ab" * 32, contest="election:1", kind=Kind.CANDIDATE),
-            False,
-            (voter_key("ab" * 32, "election:1", Kind.CANDIDATE), None, b"\xab" * 32, None),
-        ),
-        (
-            of(hash="no hash", contest="election:1", kind=Kind.CANDIDATE),
-            False,
-            (voter_key("no hash", "election:1", Kind.CANDIDATE), None, None, "no hash"),
-        ),
-    ],
-)
-def test_a_counted_vote_has_its_hashes_in_binary(
-    vote: Vote, law: bool, keys: tuple[object, ...]
-) -> None:
-    batch = make_batch(make_vote(2), vote)
-    verdicts = verdicts_on(batch)
-    accepted, _ = split(verdicts, batch)
-    place = (verdicts.partition, verdicts.offset, 1)
-    row = named(VOTE_COLUMNS, [*vote_rows(verdicts, batch, accepted, {place: 3}, 7)][1])
-    assert row["law"] is law
-    names = ("vote_key", "vote_text", "voter_key", "voter_text")
-    assert tuple(row[name] for name in names) == keys
-    assert (row["weight"], row["stretch"]) == (3, 7)
-    as_seen = named(AUDIT_COLUMNS, [*audit_rows(verdicts, batch, accepted)][1])
-    for name in set(VOTE_COLUMNS) & set(AUDIT_COLUMNS):
-        assert row[name] == as_seen[name]
 
 
 def test_a_replay_is_neither_accepted_nor_rejected() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.votes import Kind, Vote
 from streams.core.keys import ELECTION_PREFIX, stored_hash, voter_key
 from streams.core.polls import POLL_PREFIX
+from streams.core.rows import MAX_TIMESTAMP_US
 from streams.core.texts import is_plain
 from streams.gateway.store import MAX_POINTS, STEPS_S, fate_of, step_for
 from streams.gateway.submissions import (
@@ -25,7 +26,6 @@ from streams.gateway.submissions import (
 from streams.intake.receipts import MAX_RECEIPT_CHARACTERS, BadReceipt, Receipts, Submission
 from streams.messages.decode import decode
 from streams.messages.fields import MAX_HASH_BYTES
-from streams.messages.timestamps import MAX_TIMESTAMP_US
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 
