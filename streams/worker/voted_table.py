@@ -99,9 +99,12 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
 
     def apply(self, message: Any) -> None:
         """Apply a record of the changelog."""
+        self._apply(self.partitions[message.partition], message)
+
+    def _apply(self, state: VotedPartition, message: Any) -> None:
         try:
             (offset,) = CHANGELOG_KEY.unpack(message.key)
-            self.partitions[message.partition].apply(offset, decode_voted(message.value))
+            state.apply(offset, decode_voted(message.value))
         except (DecodeError, TypeError, ValueError, struct.error) as error:
             self.undecodable(message, "See who wrote it; " + REBUILD_VOTED, error)
         except Exception as error:  # noqa: BLE001 - a missing record or a disk error, which Faust would only log
@@ -165,17 +168,24 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
         try:
             with self._bulk(number) as bulk:
                 state.voters = bulk
-                last = await self._read(number, end)
-                state.voters = await asyncio.to_thread(bulk.done, self._moved)
+                last = await self._read(state, end)
+                if last is not None:
+                    state.voters = await asyncio.to_thread(bulk.done, self._moved)
             position = last
+        except Exception:
+            # The files of a partition that is no longer owned are closed or gone.
+            if self._is_current(state):
+                raise
         finally:
-            # There may have been another rebalance or an outage of Kafka: then it is read again.
-            if position is None and self.partitions.get(number) is state:
+            # There may have been an outage of Kafka: then it is read again.
+            if position is None and self._is_current(state):
                 self.partitions[number] = self._empty(number)
-        if self.partitions.get(number) is state:
-            self._persisted[number] = end
-            if self._persistence is not None and state.complete:
-                self._persistence.disk.save(state, position)
+        if position is None or not self._is_current(state):
+            log.info("another rebalance came while voters were read", partition=number)
+            return
+        self._persisted[number] = end
+        if self._persistence is not None and state.complete:
+            self._persistence.disk.save(state, position)
         log.info(
             "voters are read",
             partition=number,
@@ -183,17 +193,23 @@ class VotedStore(PartitionStore[bytes, VoterEntry, VotedPartition]):
             took_s=round(time.monotonic() - began_s, 2),
         )
 
-    async def _read(self, number: int, end: int) -> Position:
-        """Apply the changelog up to a record; returns its place."""
+    def _is_current(self, state: VotedPartition) -> bool:
+        """Whether a state is that of its partition, which may have been lost during a wait."""
+        return self.partitions.get(state.partition) is state
+
+    async def _read(self, state: VotedPartition, end: int) -> Position | None:
+        """Apply the changelog up to a record; returns its place, None if the partition is lost."""
         assert self._ahead is not None
         reader, _ = self._ahead
         topic = self.table.changelog_topic_name
         record = None
         async with aclosing(
-            reader.read(topic, number, None, end + 1, fetch_bytes=_BULK_FETCH_BYTES)
+            reader.read(topic, state.partition, None, end + 1, fetch_bytes=_BULK_FETCH_BYTES)
         ) as records:
             async for record in records:
-                self.apply(record)
+                if not self._is_current(state):
+                    return None
+                self._apply(state, record)
                 self._moved()
         assert record is not None
         return Position(end, digest(record.key, record.value))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from faust.types import TP
 
 from schemas.codec import encode
 from schemas.voted import CHANGELOG_KEY, VotedRecord
+from streams.adapters.kafka.reader import LogReader
 from streams.core.decide import decide
 from streams.core.keys import voter_key
 from streams.core.voted_partition import VotedPartition
 from streams.errors import ExitCode
+from streams.runtime.outages import Retry
 from streams.worker.voted_table import VotedStore
 from tests.strategies import LOG_ID, make_batch, make_vote
 
@@ -119,6 +122,31 @@ async def test_a_write_after_the_partition_was_lost_is_not_noted(store: VotedSto
     await assign(store, 0)
     await assign(store)
     store.written(0, 0)
+    assert store.persisted_offset(TP(TOPIC, 0)) is None
+
+
+@pytest.mark.parametrize("lost", [(), (0,)], ids=["lost", "lost and assigned again"])
+async def test_a_rebalance_in_the_middle_of_a_bulk_read_ends_it(
+    store: VotedStore, lost: tuple[int, ...]
+) -> None:
+    class Reader:
+        """The changelog of a partition that is revoked after its first record."""
+
+        async def read(self, *_: object, **__: object) -> AsyncIterator[Any]:
+            yield event(0, "a").message
+            await assign(store)
+            await assign(store, *lost)
+            yield event(1, "b").message
+            yield event(2, "c").message
+
+    async def once(_: object, read: Callable[[], Awaitable[None]]) -> None:
+        await read()
+
+    store.read_ahead(cast(LogReader, Reader()), cast(Retry, once))
+    await assign(store, 0)
+    await store.preload({0: 2})
+    assert sorted(store.partitions) == [*lost]
+    assert len(store) == 0
     assert store.persisted_offset(TP(TOPIC, 0)) is None
 
 
