@@ -200,17 +200,23 @@ class Watcher(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take frames."""
-        self._buffer += data
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
         if not self._upgraded:
-            head, end, rest = self._buffer.partition(b"\r\n\r\n")
+            head, end, rest = data.partition(b"\r\n\r\n")
             if not end:
+                self._buffer = data
                 return
             if not head.startswith(b"HTTP/1.1 101"):
                 self._lost(head.partition(b"\r\n")[0].decode())
                 return
-            self._upgraded, self._buffer = True, rest
-        while (frame := self._frame()) is not None:
-            kind, payload = frame
+            self._upgraded, data = True, rest
+        at = 0
+        while (found := _payload_of(data, at)) is not None:
+            start, end_at = found
+            kind, payload = data[at], data[start:end_at]
+            at = end_at
             if kind in {_TEXT, COMPRESSED}:
                 self._told(kind, payload)
                 if not self._opened.done():
@@ -221,20 +227,19 @@ class Watcher(asyncio.Protocol):
                 self._transport.write(bytes([0x8A, 0x80 | len(payload)]) + b"\0" * 4 + payload)
             elif kind == _CLOSE:
                 self._lost("the gateway closed the socket")
+        self._buffer = data[at:]
 
-    def _frame(self) -> tuple[int, bytes] | None:
-        buffer = self._buffer
-        if len(buffer) < 2:
-            return None
-        start, length = 2, buffer[1]
-        if length == 126:
-            start, length = 4, int.from_bytes(buffer[2:4], "big")
-        elif length == 127:
-            start, length = 10, int.from_bytes(buffer[2:10], "big")
-        if len(buffer) < start + length:
-            return None
-        self._buffer = buffer[start + length :]
-        return buffer[0], buffer[start : start + length]
+
+def _payload_of(data: bytes, at: int) -> tuple[int, int] | None:
+    """Where the payload of a server's frame begins and ends; None: the frame is not whole."""
+    if len(data) < at + 2:
+        return None
+    start, length = at + 2, data[at + 1]
+    if length == 126:
+        start, length = at + 4, int.from_bytes(data[at + 2 : at + 4], "big")
+    elif length == 127:
+        start, length = at + 10, int.from_bytes(data[at + 2 : at + 10], "big")
+    return None if len(data) < start + length else (start, start + length)
 
 
 class Watch:
