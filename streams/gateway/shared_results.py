@@ -21,7 +21,7 @@ from streams.elections.contest_result import ContestResult, ContestSummary, Sign
 from streams.elections.contest_store import ContestReading, list_contests, read_contest
 from streams.elections.definitions import Definitions
 from streams.elections.patches import change_between
-from streams.elections.store import read_definitions
+from streams.elections.store import digest_definitions, read_definitions
 from streams.errors import ServiceUnavailable
 from streams.gateway.bell import Bell
 from streams.gateway.shared_text import SharedText
@@ -48,7 +48,7 @@ AGE_STEP_S: Final = 0.5
 MAX_LISTED: Final = 500
 READ_TIMES: Final = 1
 """A pause is this many times as long as the reading before it, or more."""
-SERVED_S: Final = 0.00004
+SERVED_S: Final = 0.00002
 """Added to a pause for each watcher: what it costs to send a message that is there already."""
 MAX_PAUSE_S: Final = 2.0
 LATE_S: Final = 4.0
@@ -274,7 +274,8 @@ class SharedResults:
         # Contest -> its latest results, the newest last.
         self._earlier: dict[str, deque[SharedResult]] = {}
         self._watched: dict[str, _Watched] = {}
-        self._known: Definitions | None = None
+        self._known: tuple[str | None, Definitions] | None = None
+        """With their digest."""
 
     async def get(self, contest: str) -> SharedResult | None:
         """The result of a contest; None if there is no such contest.
@@ -386,11 +387,12 @@ class SharedResults:
 
     async def _ask_definitions(self, _: None) -> Definitions:
         async with self._store.connection() as connection:
-            read = await read_definitions(connection)
-        # Counts are used again as long as definitions are the same object.
-        if self._known is None or read != self._known:
-            self._known = read
-        return self._known
+            # Before they are read, so that a change in between is found the next time.
+            digest = await digest_definitions(connection)
+            # Counts are used again as long as definitions are the same object.
+            if self._known is None or self._known[0] != digest:
+                self._known = (digest, await read_definitions(connection))
+        return self._known[1]
 
     async def _ask_list(self, kind: str) -> list[ContestSummary]:
         async with self._store.connection() as connection:

@@ -78,6 +78,7 @@ class ResultWatchers:
         await asyncio.gather(*(self._open(n, turn) for n in range(len(self._seen))))
         print("ready", flush=True)
         self._messages = self._bytes = 0
+        self._ages.clear()
         began_s = time.time()
         async with asyncio.timeout(3 * PATIENCE_S):
             await self._over.wait()
