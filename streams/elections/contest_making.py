@@ -212,27 +212,29 @@ def _whole(
 
 def _seat(found: ElectionResult, seat: Seat) -> SeatResult:
     outcome = found.outcome(seat)
+    leading, elected = outcome is Outcome.LEADING, outcome is Outcome.ELECTED
     first, withdrawn = seat.first_choices, found.withdrawn()
+    parties, winners, tied = found.definitions.parties, seat.count.winners, seat.count.tied
     valid = sum(first.values())
     last = [votes for _, votes in seat.count.rounds[-1].votes] if seat.count.rounds else []
     choices = []
     for candidate in seat.candidates:
         name = str(candidate.id)
-        party = found.definitions.parties.get(candidate.party_id or 0)
-        first_of_all = name in seat.count.winners
+        party = parties.get(candidate.party_id or 0)
+        votes, is_first = first[candidate.id], name in winners
         choices.append(
             ChoiceResult(
                 name,
                 candidate.name,
-                first[candidate.id],
-                _share(first[candidate.id], valid),
-                leading=first_of_all and outcome is Outcome.LEADING,
-                elected=first_of_all and outcome is Outcome.ELECTED,
-                tied=name in seat.count.tied,
-                withdrawn=withdrawn.get(name),
-                party=party.code if party else None,
-                color=party.color if party else None,
-                photo_url=candidate.photo_url,
+                votes,
+                _share(votes, valid),
+                is_first and leading,
+                is_first and elected,
+                name in tied,
+                withdrawn.get(name) if withdrawn else None,
+                party.code if party else None,
+                party.color if party else None,
+                candidate.photo_url,
             )
         )
     return SeatResult(

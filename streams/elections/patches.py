@@ -36,10 +36,12 @@ def _change(old: Any, new: Any, by_item: bool) -> Any:
     if type(new) in _LEAVES:
         return new
     if isinstance(new, msgspec.Struct) and type(old) is type(new):
-        names, values = new.__struct_fields__, zip(astuple(old), astuple(new), strict=True)
+        # Most that change are numbers: no call for these.
         return {
-            name: _change(before, after, by_item)
-            for name, (before, after) in zip(names, values, strict=True)
+            name: after if type(after) in _LEAVES else _change(before, after, by_item)
+            for name, before, after in zip(
+                new.__struct_fields__, astuple(old), astuple(new), strict=True
+            )
             if before is not after and before != after
         }
     if isinstance(new, dict) and isinstance(old, dict):
@@ -48,7 +50,8 @@ def _change(old: Any, new: Any, by_item: bool) -> Any:
             if name not in old:
                 patch[name] = after
             elif (before := old[name]) is not after and before != after:
-                patch[name] = _change(before, after, by_item)
+                leaf = type(after) in _LEAVES
+                patch[name] = after if leaf else _change(before, after, by_item)
         return patch
     if by_item and _are_objects(old) and _are_objects(new) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
@@ -59,4 +62,4 @@ def _change(old: Any, new: Any, by_item: bool) -> Any:
 def _are_objects(value: Any) -> bool:
     # Nearly always of one type.
     kinds = {*map(type, value)} if isinstance(value, list) else {list}
-    return all(issubclass(kind, dict | msgspec.Struct) for kind in kinds)
+    return all(issubclass(kind, (dict, msgspec.Struct)) for kind in kinds)
