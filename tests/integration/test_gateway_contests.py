@@ -61,6 +61,13 @@ INSERT INTO contest_closings (command_id, contest_id) VALUES ('one', 'final'), (
 INSERT INTO control_progress (command_id, partition, log_id, source_offset)
 VALUES ('one', 0, 'log', 7), ('two', 0, 'log', 9);
 """
+CHANGED_MEANWHILE = {
+    "UPDATE candidates SET last_name = 'Renamed' WHERE id = 3": "Cy Renamed",
+    "UPDATE regions SET region_name = 'South-East' WHERE id = 6": "South-East",
+    "UPDATE elections SET election_name = 'Assembly' WHERE id = 7": "Assembly",
+    """INSERT INTO political_parties (id, party_code, party_name) VALUES (4, 'P', 'Party');
+    UPDATE candidates SET party_id = 4 WHERE id = 3;""": '"P"',
+}
 OF_A_MOMENT = {"read_at", "checkpoint"}
 RESULTS = typer.Typer()
 attach(RESULTS, "results")
@@ -322,6 +329,12 @@ async def what_watchers_get(client: Client, db: asyncpg.Connection) -> None:
         )
         for each in found:
             assert each["seats"]["6"]["choices"][0]["votes"] == LAST
+        live = found[1]
+        for change in CHANGED_MEANWHILE:
+            await db.execute(change)
+        while not all(name in json.dumps(live) for name in CHANGED_MEANWHILE.values()):
+            message = await socket.receive_json()
+            live = applied(live, message["data"]) if message["type"] == "patch" else live
 
 
 def adds_up(document: Any) -> None:
