@@ -136,7 +136,8 @@ async def digest_definitions(connection: asyncpg.Connection) -> str | None:
     """
     async with translated({"table": "elections"}):
         with migrated("tables for elections", {"table": "elections"}):
-            return await connection.fetchval(DIGEST_DEFINITIONS)
+            digest: str | None = await connection.fetchval(DIGEST_DEFINITIONS)
+    return digest
 
 
 async def write_definitions(connection: asyncpg.Connection, new: Definitions) -> None:
