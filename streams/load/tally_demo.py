@@ -73,8 +73,6 @@ class TallyDemoReport:
 
 _HELPERS: Final = 1
 """Processes that compute, in each worker and here."""
-_MANY: Final = 800
-"""Ballots above which wider tables are worth their making."""
 
 
 @dataclass
@@ -184,8 +182,7 @@ class TallyDemo:
         expected = dict.fromkeys(election.line_names, 0)
         ballots = []
         begin = time.monotonic()
-        if self.plan.ballots > _MANY:
-            encrypt_many(election)
+        encrypt_many(election, self.plan.ballots + self.plan.spoiled)
         for number in range(self.plan.ballots + self.plan.spoiled):
             spoiled = number >= self.plan.ballots
             chosen = rng.choice(election.line_names)

@@ -37,6 +37,8 @@ from tests.oracle.program import running
 from tests.small_election import SmallElection, make_election
 
 GATHERED = 5_000
+MANY = 10_000
+"""Ballots for which the tables are made."""
 TOGETHER = f"verify a ballot fully, {GATHERED:,} together"
 CANDIDATES = [f"candidate-{number}" for number in range(10)]
 
@@ -54,7 +56,7 @@ def cpu_ms(action: Callable[[], object], times: int) -> float:
 def ours(held: SmallElection, times: int) -> dict[str, float]:
     """Our figures, in milliseconds of CPU."""
     election = held.election
-    encrypt_many(election)
+    encrypt_many(election, MANY)
     chosen = {"mayor": ["mayor-candidate-3-selection"]}
     ballot = held.ballots[0]
     data = to_json(ballot)

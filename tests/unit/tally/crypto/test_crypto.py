@@ -42,6 +42,7 @@ from streams.tally.crypto.group import (
     power,
     secret_power,
     to_hex,
+    windows_for,
 )
 from streams.tally.crypto.hashing import hash_elements
 from streams.tally.crypto.manifest import Manifest
@@ -88,14 +89,19 @@ def test_tables_and_constant_time_agree_with_plain_powers(exponent: int) -> None
     assert secret_power(base, mpz(exponent)) == expected
 
 
-def test_a_wider_table_gives_the_same_powers() -> None:
+@pytest.mark.parametrize("powers", [0, 50_000, 300_000, 10**7])
+def test_a_table_for_many_powers_has_fewer_windows_and_gives_the_same_powers(powers: int) -> None:
     prime = mpz(2) ** 61 - 1
     table = FixedBase(mpz(37), prime)
     exponents = [mpz(0), mpz(1), mpz(2) ** 13, Q - 1, mpz(3) ** 150]
     before = [table.power(each) for each in exponents]
-    table.widen()
+    table.widen(powers)
     assert [table.power(each) for each in exponents] == before
     assert before == [gmpy2.powmod(37, each, prime) for each in exponents]
+
+
+def test_windows_are_fitted_to_the_number_of_powers() -> None:
+    assert [windows_for(powers) for powers in (0, 50_000, 200_000, 10**7)] == [26, 20, 18, 17]
 
 
 def test_the_hash_is_sha_256_over_delimited_elements() -> None:
