@@ -10,7 +10,7 @@ from typing import Any
 
 from streams.adapters.kafka.reader import LogReader
 from streams.adapters.rabbitmq.client import connected
-from streams.core.rows import VOTE_COLUMNS
+from streams.core.counted_rows import VOTE_COLUMNS
 from streams.core.topics import VALIDATION_TOPIC
 from streams.devstack import Stack
 from streams.load.election import LoadPlan, SyntheticElection
