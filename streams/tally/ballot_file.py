@@ -23,6 +23,8 @@ from streams.tally.work import Admit, Admitted, DescribedElection, Settle
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 """Longest document or line that is read into memory."""
+_BUFFER_BYTES: Final = 1024 * 1024
+"""A ballot takes 83 KB, so a usual buffer would be filled ten times for it."""
 _READ_TOGETHER: Final = 16
 """Ballots in one request to a helper."""
 
@@ -50,7 +52,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
         Refused: `format`, if it cannot be read or a line is too long.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb", _BUFFER_BYTES) as file:
             while line := file.readline(MAX_DOCUMENT_BYTES + 1):
                 require(
                     len(line) <= MAX_DOCUMENT_BYTES,
