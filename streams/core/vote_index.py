@@ -156,13 +156,8 @@ class VoteIndex:
     def _grow(self) -> None:
         """Double the slots of the next shard."""
         old, _ = self._shards[self._next_to_grow]
-        slots, mask = self._shards[self._next_to_grow] = _shard(2 * len(old))
-        for slot in old:
-            if slot:
-                at = (slot & _HASH) >> _SHARD_BITS & mask
-                while slots[at]:
-                    at = at + 1 & mask
-                slots[at] = slot
+        values = np.frombuffer(old, np.uint64)
+        self._shards[self._next_to_grow] = _filled(values[values > 0], 2 * len(old))
         self._slots += len(old)
         self._next_to_grow = (self._next_to_grow + 1) % _SHARDS
 
