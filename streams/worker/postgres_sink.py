@@ -9,8 +9,9 @@ is lost, the same flush is repeated and the fence drops what was applied.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final
 
@@ -52,12 +53,15 @@ from streams.runtime.metrics import WorkerMetrics
 from streams.settings.configs import PostgresConfig
 from streams.worker.sink_controls import write_controls
 from streams.worker.sink_epochs import begin_epoch, make_fences, stop_flushes
+from streams.worker.sink_totals import add_and_move, plan_flush
 from streams.worker.stretch_filters import Stretches
 
 log = structlog.get_logger(__name__)
 
 FROZEN_AFTER_S: Final = 15
 """Time without a byte from a worker in the middle of its rows, after which it counts as frozen."""
+PLANNED_CONNECTIONS: Final = 4
+"""As many as flushes, windows, contests and metrics use at the same time."""
 ALREADY_COUNTED: Final = "already_counted"
 """Reason for an accepted vote that `vote_audit` already had: table and database disagree."""
 
@@ -105,13 +109,19 @@ class PostgresSink(Pooled):
         self._metrics = metrics
 
     async def prepare(self) -> None:
-        """Read what many votes before make large, so that the first flush need not.
+        """Do what the first flush would be late for.
+
+        Read what many votes before make large, and have PostgreSQL plan a flush's statements.
 
         Raises:
             ServiceUnavailable: the database does not answer.
         """
-        async with translated(self._where), self.connections.acquire() as connection:
-            await self._stretches.load(connection, await read_state(connection))
+        async with translated(self._where), AsyncExitStack() as opened:
+            for _ in range(min(PLANNED_CONNECTIONS, self._config.max_connections)):
+                connection = await opened.enter_async_context(self.connections.acquire())
+                state = await read_state(connection)
+                await plan_flush(connection)
+                await self._stretches.load(connection, state)
 
     async def positions(self) -> dict[int, int]:
         """Next offset of `votes.validated` to apply, by partition.
@@ -190,7 +200,7 @@ class PostgresSink(Pooled):
             deltas.take_back(row["contest"], row["choice"], start_ms, row["weight"])
         result.rejected = await self._write_rejected(connection, rejected)
         await _write_duplicates(connection, rejected)
-        result.totals, result.counted = await _add_and_move(connection, deltas, fences, grown)
+        result.totals, result.counted = await add_and_move(connection, deltas, fences, grown)
         failpoints.at(Point.BEFORE_COMMIT)
         return result
 
@@ -396,62 +406,3 @@ async def _write_duplicates(connection: Any, rejected: Iterable[RejectedItem]) -
             for key, (vote, item) in sorted(latest.items(), key=lambda named: named[0])
         ]
         await connection.execute(statements.UPSERT_DUPLICATES, *zip(*rows, strict=True))
-
-
-async def _add_and_move(
-    connection: Any, deltas: Deltas, fences: Mapping[int, Fence], grown: Sequence[Growth]
-) -> tuple[dict[tuple[str, str], int], Counter[tuple[str, str]]]:
-    """Add to the totals and the trees, and move the fences.
-
-    Returns:
-        What others may see: the new totals, and the votes that were added. Votes of hidden
-        contests were added for the empty name, and have no totals. Totals that may fall cannot
-        be compared by their size; they stand as 0 for the empty name.
-    """
-    segments = [growth.segment for growth in grown]
-    nodes = [(growth.segment.partition, node) for growth in grown for node in growth.nodes]
-    laws = sorted({law for law, _ in deltas.laws})
-    windows = sorted(deltas.windows.items())
-    contests = sorted(deltas.totals().items())
-    totals = await connection.fetch(
-        statements.ADD_AND_MOVE,
-        laws,
-        [deltas.laws[law, "oui"] for law in laws],
-        [deltas.laws[law, "non"] for law in laws],
-        [contest for (contest, _, _), _ in windows],
-        [choice for (_, choice, _), _ in windows],
-        [moment(start_ms * 1000) for (_, _, start_ms), _ in windows],
-        [votes for _, votes in windows],
-        list(fences),
-        [fence.source_offset for fence in fences.values()],
-        [fence.validated_offset for fence in fences.values()],
-        [contest for (contest, _), _ in contests],
-        [choice for (_, choice), _ in contests],
-        [votes for _, votes in contests],
-        [fence.tree.size for fence in fences.values()],
-        [fence.tree.peaks for fence in fences.values()],
-        [fence.tree_secret for fence in fences.values()],
-        [segment.partition for segment in segments],
-        [segment.first for segment in segments],
-        [segment.last_offset for segment in segments],
-        [segment.records for segment in segments],
-        [segment.hashes for segment in segments],
-        [partition for partition, _ in nodes],
-        [node.level for _, node in nodes],
-        [node.number for _, node in nodes],
-        [node.hash for _, node in nodes],
-    )
-    shown = {
-        (row["contest_id"], "" if row["may_fall"] else row["choice"]): (
-            0 if row["may_fall"] else row["votes"]
-        )
-        for row in totals
-        if not row["hidden"]
-    }
-    hidden = {row["contest_id"] for row in totals if row["hidden"]}
-    if not hidden:
-        return shown, deltas.contests
-    counted: Counter[tuple[str, str]] = Counter()
-    for (contest, choice), votes in deltas.contests.items():
-        counted[contest, "" if contest in hidden else choice] += votes
-    return shown, counted

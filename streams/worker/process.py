@@ -221,6 +221,8 @@ class Worker(WorkerHost):
             lambda: ensure_topics(self.config.host.kafka),
         )
         self.validation.open(genesis)
+        written = [self.validation.changelog_topic, VALIDATED_TOPIC]
+        await self.retry(Service.KAFKA, lambda: self._writer.open(written))
         runners: list[Coroutine[Any, Any, None]] = [self._validating.run()]
         if self.sinks:
             await self.retry(Service.POSTGRESQL, lambda: self._prepare_database(genesis))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain
@@ -48,6 +48,22 @@ class LogWriter:
     def __post_init__(self) -> None:
         self._producer: AIOKafkaProducer | None = None
 
+    async def open(self, topics: Sequence[str]) -> None:
+        """Connect and look up topics, so that the first write need not.
+
+        Raises:
+            ServiceUnavailable: Kafka does not answer.
+        """
+        try:
+            if self._producer is None:
+                await self._start()
+            assert self._producer is not None
+            for topic in topics:
+                await self._producer.partitions_for(topic)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise _unanswered("a connection", topics, error) from error
+
     async def write(self, records: Sequence[OutRecord]) -> list[RecordMetadata]:
         """Write records; those of one partition keep their order.
 
@@ -88,11 +104,7 @@ class LogWriter:
             ) from error
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
-            raise ServiceUnavailable(
-                f"Kafka did not confirm a write: {type(error).__name__}",
-                where={"topics": ", ".join(sorted({r.topic for r in records}))},
-                todo="It is retried until it is confirmed",
-            ) from error
+            raise _unanswered("a write", {r.topic for r in records}, error) from error
         self.outages.succeeded(Service.KAFKA)
         return written
 
@@ -148,6 +160,14 @@ async def abandon(producer: AIOKafkaProducer) -> None:
     with suppress(Exception):
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await producer.stop()
+
+
+def _unanswered(what: str, topics: Iterable[str], error: Exception) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"Kafka did not confirm {what}: {type(error).__name__}",
+        where={"topics": ", ".join(sorted(topics))},
+        todo="It is retried until it is confirmed",
+    )
 
 
 def _mark_retrieved(future: asyncio.Future[RecordMetadata]) -> None:

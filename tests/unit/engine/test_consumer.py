@@ -10,7 +10,12 @@ import pytest
 from faust.types import TP
 from intervaltree import IntervalTree
 
-from streams.engine.consumer import Consumer, ConsumerThread
+from streams.engine.consumer import (
+    FETCH_WAIT_BEFORE_SEEK_MS,
+    FETCH_WAIT_MS,
+    Consumer,
+    ConsumerThread,
+)
 
 VOTES = TP("votes.validation", 3)
 
@@ -109,6 +114,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.commits = 0
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_WAIT_MS)
 
     async def commit(self, _offsets: object) -> None:
         self.commits += 1
@@ -151,6 +157,40 @@ async def test_a_rebalance_ends_the_commit_that_waits_for_its_answer() -> None:
     assert not await commit
     # The next one has its own patience.
     await moved.on_partitions_revoked({VOTES})
+
+
+@pytest.mark.parametrize(
+    ("rebalances", "wait_ms"), [(0, FETCH_WAIT_MS), (1, FETCH_WAIT_BEFORE_SEEK_MS)]
+)
+async def test_the_first_fetch_after_a_seek_waits_for_no_long_one(
+    rebalances: int, wait_ms: int
+) -> None:
+    """A fetch is in progress when partitions get their places, and another only follows it."""
+    asked = Asked()
+    moved = thread(asked)
+    found = consumer(committed=618, acknowledged=[])
+    found._thread = moved
+    found.assignment = lambda: {VOTES}
+    await moved.on_partitions_revoked(set())
+    before = asked._fetcher._fetch_max_wait_ms
+
+    async def committed(_: object) -> dict[TP, int]:
+        return {VOTES: 618}
+
+    async def stage_positions(_: object) -> dict[TP, int]:
+        return {VOTES: 618}
+
+    async def seek_wait(_: object) -> None:
+        assert asked._fetcher._fetch_max_wait_ms == before
+        for _number in range(rebalances):
+            await moved.on_partitions_revoked({VOTES})
+
+    moved.committed, moved.seek_wait = committed, seek_wait
+    tables = SimpleNamespace(changelog_topics=set())
+    found.app = SimpleNamespace(stage_positions=stage_positions, tables=tables)
+    await found.seek_to_committed()
+    assert before == FETCH_WAIT_BEFORE_SEEK_MS
+    assert asked._fetcher._fetch_max_wait_ms == wait_ms
 
 
 CHANGELOG = TP("scrutin-voted-changelog", 3)
