@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from schemas.votes import Flag
 from streams.core.fence import MissingRange
 from streams.errors import LogMismatch
+from streams.worker.postgres_sink import PLANNED_CONNECTIONS
 from tests.harness import until
 from tests.integration.sink_harness import (
     Log,
@@ -42,6 +43,18 @@ async def test_a_replay_is_dropped_and_counted(one: OneSink, db: asyncpg.Connect
     await check_sums(db, log.counted())
     assert await db.fetchval("SELECT count(*) FROM rejected_votes") == 1
     assert await db.fetchval("SELECT attempt_count FROM duplicate_attempts") == 2
+
+
+async def test_a_sink_that_prepares_plans_flushes_and_writes_nothing(
+    one: OneSink, db: asyncpg.Connection
+) -> None:
+    await one.sink.prepare()
+    assert one.sink.connections.get_idle_size() == PLANNED_CONNECTIONS
+    for table in ("sink_offsets", "contest_results", "vote_windows", "proof_leaves"):
+        assert await db.fetchval(f"SELECT count(*) FROM {table}") == 0
+    log = Log()
+    await one.sink.flush(log.decide(make_batch(make_vote(1))))
+    await check_sums(db, log.counted())
 
 
 async def test_half_a_replay_counts_its_new_half(one: OneSink, db: asyncpg.Connection) -> None:
