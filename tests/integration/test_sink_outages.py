@@ -100,14 +100,14 @@ async def test_a_backend_that_ends_before_commit_has_counted_nothing(
     own: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    add = sink_module._add_and_move
+    add = sink_module.add_and_move
 
     async def end_the_backend(connection: Any, *given: Any) -> None:
         await add(connection, *given)
-        monkeypatch.setattr(sink_module, "_add_and_move", add)
+        monkeypatch.setattr(sink_module, "add_and_move", add)
         assert await severed(own, f"pid = {connection.get_server_pid()}") == 1
 
-    monkeypatch.setattr(sink_module, "_add_and_move", end_the_backend)
+    monkeypatch.setattr(sink_module, "add_and_move", end_the_backend)
     log = Log()
     events = log.decide(make_batch(make_vote(1), make_vote(2)))
     with pytest.raises(ServiceUnavailable, match="PostgreSQL"):
