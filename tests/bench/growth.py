@@ -10,6 +10,7 @@ voted table does not hold their voters.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -137,6 +138,8 @@ async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:
     await build_filters(connection)
     await connection.execute("VACUUM ANALYZE counted_votes", timeout=_WITHIN_S)
     await connection.execute("CHECKPOINT", timeout=_WITHIN_S)
+    # What the kernel still has to write of it would be done beside the votes.
+    await asyncio.to_thread(os.sync)
 
 
 async def lookups(connection: Any, size: int) -> dict[str, float]:
