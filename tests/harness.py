@@ -190,6 +190,12 @@ class Chain:
             await program.ready(within_s=120)
         return self
 
+    async def start_workers(self) -> None:
+        """Start the workers alone and wait until each is ready."""
+        for program in self.workers:
+            program.start()
+        await asyncio.gather(*(program.ready(within_s=120) for program in self.workers))
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,

@@ -86,7 +86,7 @@ async def measure(run: Run) -> Found:
                 await fill(connection, size, run.say)
                 await chain.load_roll(plan)
                 await chain.publish(plan)
-                await _start(chain)
+                await chain.start_workers()
                 before = await _stored(connection)
                 run.say("counting a full queue")
                 seconds, cpu_us = await throughput.count(run.stack, chain, plan)
@@ -113,14 +113,8 @@ async def _count(run: Run, chain: Chain, plan: LoadPlan) -> None:
     run.say(f"warming up with {plan.votes:,} votes")
     await chain.load_roll(plan)
     await chain.publish(plan)
-    await _start(chain)
+    await chain.start_workers()
     await throughput.count(run.stack, chain, plan)
-
-
-async def _start(chain: Chain) -> None:
-    for program in chain.workers:
-        program.start()
-    await asyncio.gather(*(program.ready(within_s=120) for program in chain.workers))
 
 
 async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:

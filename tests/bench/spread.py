@@ -6,7 +6,6 @@ what a vote costs does not depend on that.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,9 +36,7 @@ async def full_queue(
     ) as chain:
         await chain.load_roll(plan)
         await chain.publish(plan)
-        for program in chain.workers:
-            program.start()
-        await asyncio.gather(*(program.ready(within_s=120) for program in chain.workers))
+        await chain.start_workers()
         seconds, cpu_us = await throughput.count(run.stack, chain, plan)
         proof_bytes = await _proof_bytes(chain)
     return {

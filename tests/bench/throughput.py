@@ -86,9 +86,7 @@ async def _round(run: Run, plan: LoadPlan) -> Found:
         published_s = time.perf_counter() - started
 
         say("starting the workers, then the bridge")
-        for program in chain.workers:
-            program.start()
-        await asyncio.gather(*(program.ready() for program in chain.workers))
+        await chain.start_workers()
         counted_s, cpu_us = await count(run.stack, chain, plan)
         say("comparing every line")
         await chain.verify(expected)

@@ -55,11 +55,9 @@ class LogWriter:
             ServiceUnavailable: Kafka does not answer.
         """
         try:
-            if self._producer is None:
-                await self._start()
-            assert self._producer is not None
+            producer = await self._started()
             for topic in topics:
-                await self._producer.partitions_for(topic)
+                await producer.partitions_for(topic)
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise _unanswered("a connection", topics, error) from error
@@ -77,10 +75,7 @@ class LogWriter:
             TopologyMismatch: a record exceeds the size limit of its topic.
         """
         try:
-            if self._producer is None:
-                await self._start()
-            producer = self._producer
-            assert producer is not None
+            producer = await self._started()
             futures = [
                 await producer.send(r.topic, r.value, key=r.key, partition=r.partition)
                 for r in records
@@ -108,7 +103,9 @@ class LogWriter:
         self.outages.succeeded(Service.KAFKA)
         return written
 
-    async def _start(self) -> None:
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is not None:
+            return self._producer
         producer = AIOKafkaProducer(
             **client(self.bootstrap_servers),
             acks="all",
@@ -124,6 +121,7 @@ class LogWriter:
             await abandon(producer)
             raise
         self._producer = producer
+        return producer
 
     async def close(self) -> None:
         """Close the connection; the next write opens a new one."""
