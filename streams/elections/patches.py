@@ -50,7 +50,8 @@ def _change(old: Any, new: Any, by_item: bool) -> Any:
             if name not in old:
                 patch[name] = after
             elif (before := old[name]) is not after and before != after:
-                patch[name] = _change(before, after, by_item)
+                leaf = type(after) in _LEAVES
+                patch[name] = after if leaf else _change(before, after, by_item)
         return patch
     if by_item and _are_objects(old) and _are_objects(new) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
