@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from pika import frame
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -37,8 +37,14 @@ _HEADER: Final = struct.Struct(">BHLHHQH")
 """Frame type, channel, size, class, weight, body size, property flags."""
 _BODY: Final = struct.Struct(">BHL")
 """Frame type, channel, size."""
+_END_AND_BODY: Final = struct.Struct(">BBHL")
+"""The end of a content header's frame, then as :data:`_BODY`."""
 
 _FRAME_OVERHEAD: Final = 8
+_PROPERTIES_AT: Final = _HEADER.size - _BODY.size
+"""Where the properties begin in a content header's frame."""
+_CHANNEL_AFTER: Final = 3
+"""Type and channel at the begin of a frame."""
 _FRAME_END: Final = 0xCE
 _METHOD_FRAME: Final = 1
 _HEADER_FRAME: Final = 2
@@ -62,8 +68,28 @@ INCOMPLETE: Final = 0
 OTHER: Final = -1
 
 
-Deliveries = dict[tuple[int, bytes], OnDelivery]
-"""Callbacks of the fast path, by channel number and consumer tag."""
+class _Form(NamedTuple):
+    """What the deliveries of a consumer that came by one routing key have in common."""
+
+    key: tuple[int, bytes]
+    """Channel number and consumer tag."""
+    begin: bytes
+    """The method's frame up to the delivery tag."""
+    middle: bytes
+    """From the exchange to the channel of the content header."""
+    fields: struct.Struct
+    """`begin`, delivery tag, redelivered, `middle`, header's size, body's size, property flags."""
+
+
+class Deliveries(dict[tuple[int, bytes], OnDelivery]):
+    """Callbacks of the fast path, by channel number and consumer tag."""
+
+    def __init__(self, callbacks: Mapping[tuple[int, bytes], OnDelivery] | None = None) -> None:
+        super().__init__(callbacks or {})
+        self.form: _Form | None = None
+        """Of the last delivery; the next one usually has the same."""
+        self.before_id: dict[int, bytes] = {}
+        """By property flags, the last properties before a `message_id`."""
 
 
 class FrameConnection(AsyncioConnection):
@@ -77,7 +103,7 @@ class FrameConnection(AsyncioConnection):
     _frame_buffer: bytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.deliveries: Deliveries = {}
+        self.deliveries = Deliveries()
         self._unsent: list[bytes] = []
         super().__init__(*args, **kwargs)
 
@@ -109,24 +135,25 @@ class FrameConnection(AsyncioConnection):
     def _on_data_available(self, data_in: bytes) -> None:
         rest = self._frame_buffer
         buffer = rest + data_in if rest else data_in
-        at = 0
+        deliveries = self.deliveries
+        at = delivered = 0
         try:
             while at < len(buffer):
-                end = deliver(buffer, at, self.deliveries)
-                if end == INCOMPLETE:
-                    break
+                end = deliver(buffer, at, deliveries)
                 if end > 0:
-                    self.frames_received += 3
-                    self.bytes_received += end - at
+                    delivered += 1
                     at = end
                     continue
+                if end == INCOMPLETE:
+                    break
                 consumed, found = frame.decode_frame(buffer[at:])
                 if not found:
                     break
                 at += consumed
-                self.bytes_received += consumed
                 self._process_frame(found)  # type: ignore[attr-defined]
         finally:
+            self.frames_received += 3 * delivered
+            self.bytes_received += at
             self._frame_buffer = buffer[at:]
 
 
@@ -182,7 +209,7 @@ _PERSISTENT_JSON: Final = _short("application/json") + b"\2"
 """`content_type` and `delivery_mode`, in the order of their flags."""
 
 
-def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR0911 - runs per vote
+def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:
     """Pass the delivery that begins at a position to its callback.
 
     Args:
@@ -194,11 +221,45 @@ def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR
         Where the delivery ends; :data:`INCOMPLETE` if bytes are missing; :data:`OTHER` if the
         frame is not a delivery, has no callback, or does not have the simple form.
     """
+    form = deliveries.form
+    if form is None:
+        return _deliver_first(buffer, at, deliveries)
+    key, begin, middle, fields = form
+    try:
+        first, tag, redelivered, second, size, body_size, flags = fields.unpack_from(buffer, at)
+        properties = at + fields.size
+        body = properties + size - _PROPERTIES_AT
+        ended, kind, channel, length = _END_AND_BODY.unpack_from(buffer, body)
+        body += _END_AND_BODY.size
+        end: int = body + length + 1
+        last = buffer[end - 1]
+    except (struct.error, IndexError):
+        return _deliver_first(buffer, at, deliveries)
+    take = deliveries.get(key)
+    if (
+        first != begin
+        or second != middle
+        or take is None
+        or flags & _MORE_FLAGS
+        or not 0 < body_size == length
+        or kind != _BODY_FRAME
+        or channel != key[0]
+        or not ended == last == _FRAME_END
+    ):
+        return _deliver_first(buffer, at, deliveries)
+    message_id = _message_id(flags, buffer, properties, deliveries.before_id)
+    take(tag, bool(redelivered & 1), message_id, buffer[body : end - 1])
+    return end
+
+
+def _deliver_first(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR0911
+    """As :func:`deliver`, of a form that the last delivery did not have."""
     try:
         kind, channel, size, method, length = _METHOD.unpack_from(buffer, at)
         if kind != _METHOD_FRAME or method != _DELIVER:
             return OTHER
-        tag, redelivered = _TAG.unpack_from(buffer, at + _METHOD.size + length)
+        tag_at = at + _METHOD.size + length
+        tag, redelivered = _TAG.unpack_from(buffer, tag_at)
         header = at + size + _FRAME_OVERHEAD
         kind, same, size, _, _, body_size, flags = _HEADER.unpack_from(buffer, header)
         simple = kind == _HEADER_FRAME and same == channel and body_size
@@ -214,24 +275,34 @@ def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # noqa: PLR
     end: int = body + size + _FRAME_OVERHEAD
     if end > len(buffer):
         return INCOMPLETE
-    take = deliveries.get((channel, buffer[at + _METHOD.size : at + _METHOD.size + length]))
+    key = (channel, buffer[at + _METHOD.size : tag_at])
+    take = deliveries.get(key)
     if take is None or not buffer[header - 1] == buffer[body - 1] == buffer[end - 1] == _FRAME_END:
         return OTHER
-    message_id = None
-    if flags & _MESSAGE_ID:
-        message_id = read_message_id(flags, buffer, header + _HEADER.size)
+    begin, middle = buffer[at:tag_at], buffer[tag_at + _TAG.size : header + _CHANNEL_AFTER]
+    fields = struct.Struct(f">{len(begin)}sQB{len(middle)}sL4xQH")
+    deliveries.form = _Form(key, begin, middle, fields)
+    message_id = _message_id(flags, buffer, header + _HEADER.size, deliveries.before_id)
     take(tag, bool(redelivered & 1), message_id, buffer[body + _BODY.size : end - 1])
     return end
 
 
-def read_message_id(flags: int, buffer: bytes, at: int) -> bytes:
-    """The `message_id` among the properties of a content header.
+def _message_id(flags: int, buffer: bytes, at: int, before_id: dict[int, bytes]) -> bytes | None:
+    """The `message_id` among the properties of a content header, which begin at a position."""
+    if not flags & _MESSAGE_ID:
+        return None
+    before = before_id.get(flags)
+    if before is None or not buffer.startswith(before, at):
+        before = buffer[at : _after_properties(flags, buffer, at)]
+        # Headers may be long, and differ by message.
+        if not flags & _HEADERS:
+            before_id[flags] = before
+    at += len(before) + 1
+    return buffer[at : at + buffer[at - 1]]
 
-    Args:
-        flags: property flags; the one of `message_id` is set.
-        buffer: contains the properties.
-        at: where they begin.
-    """
+
+def _after_properties(flags: int, buffer: bytes, at: int) -> int:
+    """Where the properties before a `message_id` end."""
     for flag in _BEFORE_MESSAGE_ID:
         if not flags & flag:
             continue
@@ -241,4 +312,4 @@ def read_message_id(flags: int, buffer: bytes, at: int) -> bytes:
             at += 1
         else:
             at += 1 + buffer[at]
-    return buffer[at + 1 : at + 1 + buffer[at]]
+    return at

@@ -42,8 +42,9 @@ class Delivery:
         *,
         consumer: str = "ctag1",
         channel: int = 3,
+        exchange: str = "votes.exchange",
     ) -> None:
-        method = spec.Basic.Deliver(consumer, tag, redelivered, "votes.exchange", "vote.submitted")
+        method = spec.Basic.Deliver(consumer, tag, redelivered, exchange, "vote.submitted")
         header = spec.BasicProperties(**fields)  # type: ignore[arg-type]
         given_id = fields.get("message_id")
         self.seen = (
@@ -67,6 +68,7 @@ deliveries = st.builds(
     st.booleans(),
     properties,
     st.binary(min_size=1, max_size=300),
+    exchange=st.sampled_from(["votes.exchange", "", "votes"]),
 )
 
 
@@ -93,7 +95,7 @@ def test_publications_are_what_pika_writes(
 
 
 def listener(seen: Seen) -> Deliveries:
-    return {(3, b"ctag1"): lambda *delivery: seen.append(delivery)}
+    return Deliveries({(3, b"ctag1"): lambda *delivery: seen.append(delivery)})
 
 
 @given(st.lists(deliveries, min_size=1, max_size=4))
@@ -101,8 +103,9 @@ def test_deliveries_are_read_as_pika_wrote_them(sent: list[Delivery]) -> None:
     seen: Seen = []
     buffer = b"".join(delivery.data for delivery in sent)
     at = 0
+    taking = listener(seen)
     for delivery in sent:
-        end = deliver(buffer, at, listener(seen))
+        end = deliver(buffer, at, taking)
         assert end == at + len(delivery.data)
         at = end
     assert seen == [delivery.seen for delivery in sent]
@@ -112,8 +115,11 @@ def test_deliveries_are_read_as_pika_wrote_them(sent: list[Delivery]) -> None:
 def test_a_beginning_waits_for_the_rest(delivery: Delivery, data: st.DataObject) -> None:
     seen: Seen = []
     cut = data.draw(st.integers(1, len(delivery.data) - 1))
-    assert deliver(delivery.data[:cut], 0, listener(seen)) == INCOMPLETE
-    assert not seen
+    taking = listener(seen)
+    assert deliver(delivery.data[:cut], 0, taking) == INCOMPLETE
+    deliver(delivery.data, 0, taking)
+    assert deliver(delivery.data[:cut], 0, taking) == INCOMPLETE
+    assert seen == [delivery.seen]
 
 
 @given(deliveries, st.binary(max_size=20))
@@ -137,8 +143,32 @@ def test_everything_else_goes_the_way_of_pika() -> None:
         "a heartbeat": frame.Heartbeat().marshal(),
         "a heartbeat and more": frame.Heartbeat().marshal() + simple.data,
         "a wrong end": simple.data[:-1] + b"\0",
+        "a body of no bytes": b"".join(
+            [
+                simple.frames[0],
+                frame.Header(3, 0, spec.BasicProperties()).marshal(),
+                frame.Body(3, b"").marshal(),
+            ]
+        ),
+        "more properties": simple.data.replace(
+            simple.frames[1], simple.frames[1][:-3] + b"\0\1" + b"\xce"
+        ),
+        "another length of the body": simple.frames[0]
+        + simple.frames[1]
+        + frame.Body(3, b"votes").marshal(),
+        "a wrong end of the header": simple.frames[0]
+        + simple.frames[1][:-1]
+        + b"\0"
+        + simple.frames[2],
         "a wrong end of the method": simple.data.replace(b"submitted\xce", b"submitted\0"),
     }
+    taking = listener(seen)
     for what, data in others.items():
-        assert deliver(data, 0, listener(seen)) == OTHER, what
+        assert deliver(data, 0, taking) == OTHER, what
     assert not seen
+    assert deliver(simple.data, 0, taking) == len(simple.data)
+    for what, data in others.items():
+        assert deliver(data, 0, taking) == OTHER, f"{what}, after a delivery"
+    assert seen == [simple.seen]
+    del taking[3, b"ctag1"]
+    assert deliver(simple.data, 0, taking) == OTHER, "after a cancel"
