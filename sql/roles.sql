@@ -23,6 +23,18 @@ BEGIN
 
     EXECUTE 'REVOKE CREATE ON SCHEMA public FROM PUBLIC';
 
+    -- Compiling a plan for many stretches takes longer than to run it. Members of a group do not inherit
+    -- its settings, so this is one of the database, unless its owner has chosen.
+    IF EXISTS (
+        SELECT FROM pg_database AS d WHERE datname = current_database() AND pg_has_role(datdba, 'USAGE')
+            AND NOT EXISTS (
+                SELECT FROM pg_db_role_setting AS s
+                WHERE s.setdatabase = d.oid AND s.setrole = 0 AND s.setconfig::text ~ '\mjit='
+            )
+    ) THEN
+        EXECUTE format('ALTER DATABASE %I SET jit = off', current_database());
+    END IF;
+
     -- What an earlier version granted: an operator could do what a worker can.
     IF pg_has_role('scrutin_operator', 'scrutin_sink', 'MEMBER') THEN
         EXECUTE 'REVOKE scrutin_sink FROM scrutin_operator';
@@ -38,6 +50,7 @@ BEGIN
         FROM scrutin_sink', counted);
     EXECUTE 'REVOKE INSERT, UPDATE ON vote_stretches FROM scrutin_sink';
     EXECUTE 'GRANT EXECUTE ON FUNCTION open_next_stretch(smallint, bigint) TO scrutin_sink';
+    EXECUTE 'GRANT EXECUTE ON FUNCTION sum_up_stretch(smallint) TO scrutin_sink';
     IF to_regclass('public.vote_audit_text') IS NOT NULL THEN
         EXECUTE 'REVOKE INSERT, UPDATE ON vote_audit_text FROM scrutin_sink';
     END IF;

@@ -270,8 +270,9 @@ async def metrics(program: Program) -> dict[str, float]:
     return {name: float(value) for name, _, value in samples}
 
 
-async def build_filters(connection: asyncpg.Connection) -> None:
-    """Build all missing filters of stretches, as the worker of partition 0 does between flushes."""
+async def keep_stretches_up(connection: asyncpg.Connection) -> None:
+    """Sum up stretches and build their filters, as the worker of partition 0 between flushes."""
     stretches, state = Stretches(), await read_state(connection)
-    while await stretches.build(connection, state):
+    await stretches.load(connection, state)
+    while await stretches.step(connection, state):
         pass

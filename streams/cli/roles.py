@@ -23,8 +23,9 @@ def command(
     Prints the SQL. `scrutin_sink` is for workers, bridges and gateways: it adds to the audit and
     to rejected votes, but cannot change or remove rows there. `scrutin_operator` is for commands
     about contests, elections, rolls and encrypted tallies, and writes no vote and no total.
-    `scrutin_reader` reads. The user that ran `scrutin migrate` owns the tables; run this again as
-    that user after each migration.
+    `scrutin_reader` reads. It also sets `jit` off for the database: to compile a look-up by time
+    takes longer than to run it. The user that ran `scrutin migrate` owns the tables; run this
+    again as that user after each migration.
 
     Examples:
 

@@ -22,6 +22,9 @@ _LOCKS_OF_A_TABLE: Final = 4
 """With its indexes."""
 _READERS: Final = 20
 """Who look into `vote_audit` at the same time."""
+_JIT: Final = ("jit", "jit_above_cost")
+_COST_OF_A_TABLE: Final = 4_500
+"""As the planner sees a look-up by time: 9,000 for a stretch, of two tables."""
 
 
 class SinkRow(NamedTuple):
@@ -62,10 +65,11 @@ async def gather(config: PostgresConfig) -> PostgresFacts:
         now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
         clock = CheckClock.read(now, asked)
         rows = await connection.fetch(
-            "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
-            [*_DURABLE, "synchronous_commit", "server_version", *_LOCKS],
+            # As others have them.
+            "SELECT name, reset_val FROM pg_settings WHERE name = ANY($1)",
+            [*_DURABLE, "synchronous_commit", "server_version", *_LOCKS, *_JIT],
         )
-        parameters = {row["name"]: row["setting"] for row in rows}
+        parameters = {row["name"]: row["reset_val"] for row in rows}
         facts = PostgresFacts(
             parameters["server_version"],
             clock,
@@ -114,6 +118,13 @@ def evaluate(config: PostgresConfig, facts: PostgresFacts) -> Iterator[Check]:
             "locks",
             f"{connections * locks} fit; {_READERS} readers of vote_audit need {held}",
             f"Raise max_locks_per_transaction to {-(-held // connections)}",
+        )
+    jit, above_cost = (facts.parameters[name] for name in _JIT)
+    if jit == "on" and 0 <= float(above_cost) < facts.vote_tables * _COST_OF_A_TABLE:
+        yield SERVICE.warning(
+            "jit",
+            f"on; to compile a look-up by time in {facts.vote_tables} tables takes longer than it",
+            "Run `scrutin roles --apply` as the database's owner, who sets it off",
         )
     yield SERVICE.clock(facts.clock)
 

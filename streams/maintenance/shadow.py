@@ -50,12 +50,13 @@ SELECT forget_stretches((max(number) + 1)::smallint) FROM vote_stretches;
 INSERT INTO vote_stretches SELECT * FROM {SCHEMA}.vote_stretches;
 SELECT make_stretch(number) FROM vote_stretches;
 """  # noqa: S608 - all names are constants
-_KEEP_FILTERS: Final = f"""
+_KEEP_STRETCHES: Final = f"""
 UPDATE vote_stretches SET first_id = (SELECT last_value + 1 FROM counted_votes_id_seq);
 TRUNCATE vote_filters;
 INSERT INTO vote_filters SELECT * FROM {SCHEMA}.vote_filters AS f WHERE EXISTS (
     SELECT FROM {SCHEMA}.vote_filters AS l WHERE l.stretch = f.stretch AND l.final
 );
+SELECT sum_up_stretch(number) FROM vote_stretches;
 """  # noqa: S608 - all names are constants
 """Rows get new numbers, so a filter that is not complete cannot be continued."""
 
@@ -185,7 +186,7 @@ async def replace(connection: Any) -> None:
             order = " ORDER BY id" if table in _NUMBERED.values() else ""
             rows = _select(columns, f"{SCHEMA}.{table}") + order
             await connection.execute(f"INSERT INTO {table} ({columns}) {rows}", timeout=_LONG_S)
-        await connection.execute(_KEEP_FILTERS)
+        await connection.execute(_KEEP_STRETCHES, timeout=_LONG_S)
         for table, key in MERGED.items():
             columns = await _written_columns(connection, table)
             newer = (

@@ -1,4 +1,4 @@
-"""Whether votes are in stretches of `counted_votes` that are no longer written.
+"""Whether votes are in stretches of `counted_votes` that are no longer written, and their upkeep.
 
 Filters of these stretches are in memory. A vote that a filter may hold, and every vote for a
 stretch without a filter, is looked up in PostgreSQL, in the transaction that counts it. So a filter
@@ -15,12 +15,19 @@ from typing import Any, Final
 import asyncpg
 import structlog
 
-from streams.adapters.postgres.stretches import STRETCH_VOTES, StretchState, open_next
+from streams.adapters.postgres.stretches import (
+    STRETCH_VOTES,
+    StretchState,
+    open_next,
+    sum_up,
+)
 from streams.core.vote_filters import CAPACITY, FilterBuilder, VoteFilters, key_of
 
 log = structlog.get_logger(__name__)
 
 _KEYS_AT_ONCE: Final = 16_384
+_SUMMED_UP_PARTS: Final = 32
+"""Of the open stretch; a look-up by time reads at most one that is not summed up."""
 _TRIED_AGAIN_S: Final = 2.0
 
 _COUNTED_IN: Final = "SELECT counted_in($1, $2::text[])"
@@ -68,6 +75,8 @@ class Stretches:
         self._covered: set[int] = set()
         self._begun: int | None = None
         self._building: _Building | None = None
+        self._summed_up = (0, 0)
+        """All stretches before this one, and of this one so many votes."""
         self._try_at_s = 0.0
 
     async def load(self, connection: Any, state: StretchState) -> None:
@@ -77,6 +86,7 @@ class Stretches:
             self._stored.clear()
             self._covered.clear()
             self._begun, self._building = state.begun, None
+            self._summed_up = (state.first_stretch, 0)
         if state.filtered == len(self._covered):
             return
         for row in await connection.fetch(_STORED):
@@ -134,13 +144,35 @@ class Stretches:
         Args:
             connection: outside of a transaction.
             state: of the flush that was committed.
-            builds: whether to build filters too.
+            builds: whether to build filters and to sum up too.
         """
         try:
             if not await self.open_next(connection, state) and builds:
-                await self.build(connection, state)
+                await self.step(connection, state)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("stretches of votes are not kept up", error=type(error).__name__)
+
+    async def step(self, connection: Any, state: StretchState) -> bool:
+        """One step of summing up and one of a filter; returns whether there was something to do."""
+        summed_up = await self.sum_up(connection, state)
+        return await self.build(connection, state) or summed_up
+
+    async def sum_up(self, connection: Any, state: StretchState) -> bool:
+        """Have the index of the time know one more stretch, or the newest votes.
+
+        A worker that has just started begins with the first: one before may have been killed.
+
+        Returns:
+            Whether there was something to do and no other program hindered it.
+        """
+        stretch, votes = self._summed_up
+        is_open = stretch >= state.open_stretch
+        if is_open and state.stretch_votes - votes <= self._votes // _SUMMED_UP_PARTS:
+            return False
+        if not await sum_up(connection, stretch):
+            return False
+        self._summed_up = (stretch, state.stretch_votes) if is_open else (stretch + 1, 0)
+        return True
 
     async def build(self, connection: Any, state: StretchState) -> bool:
         """Build a missing filter by one step of some milliseconds; returns whether one is missing.

@@ -1,10 +1,10 @@
 """What a vote costs when millions are counted: CPU, bytes, log and look-ups by size.
 
 The rows before are written by one statement after another inside PostgreSQL, in the shape that a
-worker gives the documented message, in the same stretches and with the same filters. The first
-stretch ends early, so that the open one is half full: the mean of what a vote meets. Their places
-are in partitions that the log does not have, where no worker looks for them, and the worker's own
-voted table does not hold their voters.
+worker gives the documented message, in the same stretches, summed up and with the same filters. The
+first stretch ends early, so that the open one is half full: the mean of what a vote meets. Their
+places are in partitions that the log does not have, where no worker looks for them, and the
+worker's own voted table does not hold their voters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streams.load.election import LoadPlan
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
 from tests.bench.spread import plan_of
-from tests.harness import Chain, build_filters, database
+from tests.harness import Chain, database, keep_stretches_up
 
 MILLION: Final = 1_000_000
 SIZES: Final = (0, MILLION)
@@ -129,7 +129,7 @@ async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:
         ):
             raise RuntimeError("another program holds the stretches")
     say("building filters")
-    await build_filters(connection)
+    await keep_stretches_up(connection)
     await connection.execute("VACUUM ANALYZE counted_votes", timeout=_WITHIN_S)
     await connection.execute("CHECKPOINT", timeout=_WITHIN_S)
     # What the kernel still has to write of it would be done beside the votes.
@@ -138,6 +138,8 @@ async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:
 
 async def lookups(connection: Any, size: int) -> dict[str, float]:
     """Milliseconds of each kind of look-up, the median of some."""
+    # As `scrutin roles` sets the database.
+    await connection.execute("SET jit = off")
     found = {}
     for name, (query, argument) in LOOKUPS.items():
         took = []

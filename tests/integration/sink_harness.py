@@ -214,6 +214,26 @@ async def rows(connection: asyncpg.Connection, query: str) -> list[tuple[Any, ..
     return [tuple(row) for row in await connection.fetch(query)]
 
 
+NOT_SUMMED_UP = """
+SELECT sum(brin_summarize_new_values(c.oid))::int
+FROM pg_class AS c JOIN pg_am AS a ON a.oid = c.relam
+WHERE a.amname = 'brin' AND c.relkind = 'i' AND c.relname LIKE 'counted%'
+"""
+"""Ranges of counted votes that the index of the time does not know; it knows them afterwards."""
+TWO_RANGES = """
+INSERT INTO counted_votes (law, vote_text, contest, choice, timestamp, processed_timestamp,
+    source_partition, source_offset, source_index)
+SELECT true, $1 || n, 'L', 'oui', now() + n * interval '1 ms', now(), 9, n, 0
+FROM generate_series(1, 8000) AS n
+"""
+"""Adds votes of a law to the open stretch, so many that the last range is not the first one."""
+KNOWN_BY_TIME = """
+SELECT DISTINCT replace(tablename::text, '_timezone_idx', '') FROM pg_stats
+WHERE tablename LIKE 'counted_law%timezone%' ORDER BY 1
+"""
+"""Tables of laws of which the planner knows how times and pages go together."""
+
+
 async def severed(settings: Settings, condition: str) -> int:
     """End the backends of a database that a condition on `pg_stat_activity` names."""
     admin = await database(settings)

@@ -10,13 +10,20 @@ import asyncpg
 import pytest
 
 from streams.adapters.postgres.migrations import is_current, migrate, migrations, move_votes
+from streams.adapters.postgres.stretches import open_next_stretch
 from streams.devstack import Stack
 from streams.errors import ExitCode, LogMismatch, SchemaNewer
 from streams.settings.model import Settings
 from tests.harness import database, until
 from tests.integration.cli_harness import run_cli
 from tests.integration.old_systems import OLD_ELECTIONS, SCHEMAS
-from tests.integration.sink_harness import own_database, rows
+from tests.integration.sink_harness import (
+    KNOWN_BY_TIME,
+    NOT_SUMMED_UP,
+    TWO_RANGES,
+    own_database,
+    rows,
+)
 
 DOCUMENTED = {
     "vote_results",
@@ -206,6 +213,31 @@ async def test_votes_of_an_earlier_version_are_moved_while_votes_are_counted(
     finally:
         for connection in (writer, other):
             await connection.close()
+
+
+async def test_stretches_are_summed_up_while_votes_are_counted(
+    empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        as_of(earlier, 27)
+        await migrate(db)
+    for first in "abc":
+        await db.execute(TWO_RANGES, first)
+        assert await open_next_stretch(db)
+    writer = await database(empty)
+    try:
+        async with writer.transaction():
+            await writer.execute(TWO_RANGES, "d")
+            async with asyncio.timeout(60):
+                assert [m.version for m in await migrate(db)] == [28]
+    finally:
+        await writer.close()
+    assert await db.fetchval(NOT_SUMMED_UP) == 0
+    assert await rows(db, KNOWN_BY_TIME) == [
+        ("counted_law_votes",),
+        ("counted_law_votes_1",),
+        ("counted_law_votes_2",),
+    ]
 
 
 async def has_moved(connection: asyncpg.Connection) -> bool:

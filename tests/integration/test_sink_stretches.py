@@ -13,8 +13,16 @@ from schemas.genesis import RehearsalGenesis
 from schemas.votes import Kind, Vote
 from streams.maintenance.shadow import SCHEMA, begin, replace
 from streams.settings.model import Settings
-from tests.harness import build_filters, database
-from tests.integration.sink_harness import Log, OneSink, check_sums, rows
+from tests.harness import database, keep_stretches_up
+from tests.integration.sink_harness import (
+    KNOWN_BY_TIME,
+    NOT_SUMMED_UP,
+    TWO_RANGES,
+    Log,
+    OneSink,
+    check_sums,
+    rows,
+)
 from tests.strategies import LOG_ID, make_batch, make_vote
 
 STRETCH = 10
@@ -111,9 +119,37 @@ async def test_filters_are_built_by_one_worker_alone(
         await count(small, log, first, 10)
     # The worker of partition 0 builds them.
     assert await rows(db, FILTERS) == []
-    await build_filters(db)
+    await keep_stretches_up(db)
     assert await rows(db, FILTERS) == [(0,), (1,), (2,)]
     assert await count(small, Log(1), 0, 61) == 60
+
+
+async def test_a_look_up_by_time_need_not_read_what_was_counted_before(
+    small: OneSink, own: Settings, db: asyncpg.Connection
+) -> None:
+    for first in "abc":
+        await db.execute(TWO_RANGES, first)
+        await count(small, Log(3), ord(first), 1)
+    assert await rows(db, STRETCHES) == [(0,), (1,), (2,), (3,)]
+    # The worker of partition 0 sums up, also what another one left when it was killed.
+    assert await rows(db, KNOWN_BY_TIME) == []
+    log, vacuum = Log(0), await database(own)
+    other = OneSink(own, stretch_votes=100_000)
+    try:
+        async with other.sink, vacuum.transaction():
+            await vacuum.execute("LOCK counted_law_votes_1 IN SHARE UPDATE EXCLUSIVE MODE")
+            for n in range(4):
+                await count(other, log, n, 1)
+            assert await rows(db, KNOWN_BY_TIME) == [("counted_law_votes",)]
+            await vacuum.execute("ROLLBACK; BEGIN")
+            await db.execute(TWO_RANGES, "d")
+            for n in range(4, 8):
+                await count(other, log, n, 1)
+    finally:
+        await vacuum.close()
+    known = [(f"counted_law_votes{number}",) for number in ("", "_1", "_2", "_3")]
+    assert await rows(db, KNOWN_BY_TIME) == known
+    assert await db.fetchval(NOT_SUMMED_UP) == 0
 
 
 async def test_a_reset_leaves_one_stretch(small: OneSink, db: asyncpg.Connection) -> None:
@@ -122,7 +158,7 @@ async def test_a_reset_leaves_one_stretch(small: OneSink, db: asyncpg.Connection
     await small.sink.flush(log.events())
     for first in range(0, 60, 10):
         await count(small, log, first, 10)
-    await build_filters(db)
+    await keep_stretches_up(db)
     await small.sink.flush(log.decide(EpochOpened(1, b"e" * 16, 0, 1)))
     assert await rows(db, STRETCHES) == [(3,)]
     tables = await rows(db, "SELECT count(*) FROM pg_partition_tree('counted_votes') WHERE isleaf")
@@ -136,7 +172,7 @@ async def test_a_rebuild_replaces_the_stretches(
     log = Log(0)
     for first in range(0, 60, 10):
         await count(small, log, first, 10)
-    await build_filters(db)
+    await keep_stretches_up(db)
     await begin(db)
     rebuilt = OneSink(own, schema=SCHEMA, stretch_votes=25)
     async with rebuilt.sink:
@@ -147,6 +183,7 @@ async def test_a_rebuild_replaces_the_stretches(
     await replace(db)
     assert await rows(db, f"{ROWS} FROM counted_votes ORDER BY id") == in_shadow
     assert await rows(db, STRETCHES) == [(0,), (1,)]
+    assert len(await rows(db, KNOWN_BY_TIME)) == 2
     assert await count(small, Log(1), 0, 62) == 60
     for first in range(100, 160, 10):
         await count(small, log, first, 10)

@@ -128,9 +128,16 @@ async def connect(config: PostgresConfig) -> asyncpg.Connection:
         ServiceUnavailable, SettingsError: as :func:`translated` says.
     """
     async with translated(config.where()):
-        return await asyncpg.connect(
+        opened: asyncpg.Connection = await asyncpg.connect(
             **_arguments(config), server_settings={"application_name": "scrutin"}
         )
+        try:
+            # Not among the settings above, so that `scrutin doctor` sees what others have.
+            await opened.execute("SET jit = off")
+        except BaseException:
+            opened.terminate()
+            raise
+        return opened
 
 
 @asynccontextmanager

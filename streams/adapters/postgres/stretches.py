@@ -14,6 +14,7 @@ STRETCH_VOTES: Final = 1_000_000
 """Votes after which the next stretch is opened."""
 _STATE: Final = "SELECT * FROM stretch_state()"
 _OPEN_NEXT: Final = "SELECT open_next_stretch($1, $2)"
+_SUM_UP: Final = "SELECT sum_up_stretch($1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ async def open_next(connection: Any, state: StretchState, votes: int) -> bool | 
 async def open_next_stretch(connection: Any) -> bool:
     """Open the next stretch, however few votes the open one has."""
     return bool(await open_next(connection, await read_state(connection), 0))
+
+
+async def sum_up(connection: Any, stretch: int) -> bool:
+    """Have the index of the time know all votes of a stretch, outside of a transaction.
+
+    Returns:
+        Whether it does; not while autovacuum works on the stretch.
+    """
+    return bool(await connection.fetchval(_SUM_UP, stretch))
 
 
 async def read_state(connection: Any) -> StretchState:

@@ -295,6 +295,8 @@ PARAMETERS = {
     "synchronous_commit": "on",
     "max_connections": "100",
     "max_locks_per_transaction": "64",
+    "jit": "on",
+    "jit_above_cost": "100000",
 }
 
 
@@ -324,6 +326,22 @@ def test_a_database_that_forgets_commits(name: str) -> None:
 def test_too_few_connections_and_an_old_server() -> None:
     facts = postgres_facts(connections=95, version="12.1")
     assert {"connections", "version"} <= set(bad(check_postgres.evaluate(SETTINGS.postgres, facts)))
+
+
+@pytest.mark.parametrize(
+    ("tables", "changed", "warned"),
+    [
+        (23, {}, True),
+        (22, {}, False),
+        (103, {"jit": "off"}, False),
+        (103, {"jit_above_cost": "-1"}, False),
+    ],
+)
+def test_plans_for_many_stretches_are_compiled(
+    tables: int, changed: dict[str, str], *, warned: bool
+) -> None:
+    facts = postgres_facts(vote_tables=tables, parameters={**PARAMETERS, **changed})
+    assert ("jit" in bad(check_postgres.evaluate(SETTINGS.postgres, facts))) is warned
 
 
 def test_readers_of_many_stretches_need_locks() -> None:
