@@ -41,6 +41,10 @@ BACKLOG_FLUSHES: Final = 3
 """Factor of the time between flushes while the queue holds more votes than the prefetch. Large
 records cost less per vote, and a vote waits in the queue anyway."""
 
+FREQUENT_PER_S: Final = 6000
+"""Votes a second from which on flushes are further apart. Where CPU is short, a vote would wait
+longer for it than for a larger record."""
+
 
 _KEEP_CITIZENS: Final = CitizenIds(CitizenRule.PLAIN)
 
@@ -178,6 +182,7 @@ class Ingress:
         self._timer: asyncio.TimerHandle | None = None
         self._sealing = False
         self._flushed_s = -math.inf
+        self._votes_per_s = 0.0
         self._paused = False
         self._obstacle = "starting"
         self._roll_answered = False
@@ -230,7 +235,9 @@ class Ingress:
             if not buffers.waiting:
                 loop = asyncio.get_running_loop()
                 since_s = loop.time() - self._flushed_s
-                wait_s = first_wait_s(self.limits.flush_ms, since_s, backlog=session.backlog)
+                wait_s = first_wait_s(
+                    self.limits.flush_ms, since_s, self._votes_per_s, backlog=session.backlog
+                )
                 self._timer = loop.call_later(wait_s, self._wake.set)
             partition = partition_of(decoded.key, self.limits.partitions)
             buffers.add(partition, item, weight(item, len(body)), session, tag)
@@ -282,7 +289,9 @@ class Ingress:
             self._timer.cancel()
             self._timer = None
         self._sealing = True
-        self._flushed_s = asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time()
+        self._votes_per_s = self._buffers.waiting / max(GATHER_S, now_s - self._flushed_s)
+        self._flushed_s = now_s
         try:
             taken = self._buffers.take()
             # The epoch may change during the roll query.
@@ -410,15 +419,20 @@ class Ingress:
             await consumer.give_back()
 
 
-def first_wait_s(flush_ms: int, since_flush_s: float, *, backlog: bool) -> float:
+def first_wait_s(
+    flush_ms: int, since_flush_s: float, votes_per_s: float, *, backlog: bool
+) -> float:
     """How long the first vote in the buffers waits for others; short if votes are rare.
 
     Args:
-        flush_ms: longest wait, and shortest time between two flushes, without a backlog.
+        flush_ms: longest wait, and shortest time between two flushes, up to
+            :data:`FREQUENT_PER_S`; :data:`BACKLOG_FLUSHES` times as long at most.
         since_flush_s: time since the last flush began.
+        votes_per_s: between the last two flushes.
         backlog: whether the queue holds more votes than the prefetch.
     """
-    flush_s = flush_ms / 1000 * (BACKLOG_FLUSHES if backlog else 1)
+    times = BACKLOG_FLUSHES if backlog else min(BACKLOG_FLUSHES, votes_per_s / FREQUENT_PER_S)
+    flush_s = flush_ms / 1000 * max(1, times)
     return max(min(GATHER_S, flush_s), flush_s - since_flush_s)
 
 

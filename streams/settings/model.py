@@ -136,8 +136,8 @@ class Settings(ServiceSettings):
     """Limit of review messages a minute for each status and reason, a tenth of it for each hash
     prefix; 0 = no limit."""
     flush_ms: Annotated[int, Field(ge=1, le=1000)] = variable("SCRUTIN_FLUSH_MS", default=40)
-    """Longest time a vote waits in the bridge's buffer; tripled while the queue holds more votes
-    than the prefetch."""
+    """Longest time a vote waits in the bridge's buffer; up to three times as long above 6,000 votes
+    a second, or while the queue holds more votes than the prefetch."""
     max_lag_records: Positive = variable("SCRUTIN_MAX_LAG_RECORDS", default=2000)
     """The bridge pauses reading while a partition has more uncounted records than this."""
     max_flush_votes: Positive = variable("SCRUTIN_MAX_FLUSH_VOTES", default=20000)

@@ -23,7 +23,7 @@ from streams.intake.buffers import (
     seal,
     weight,
 )
-from streams.intake.ingress import BACKLOG_FLUSHES, GATHER_S, first_wait_s
+from streams.intake.ingress import BACKLOG_FLUSHES, FREQUENT_PER_S, GATHER_S, first_wait_s
 from streams.messages.decode import decode
 from tests.strategies import under
 
@@ -198,17 +198,33 @@ def test_what_derives_from_a_full_record_fits_kafka() -> None:
 
 @pytest.mark.parametrize("backlog", [False, True])
 def test_a_vote_after_a_pause_waits_only_for_those_sent_with_it(backlog: bool) -> None:
-    assert first_wait_s(80, math.inf, backlog=backlog) == GATHER_S
+    assert first_wait_s(80, math.inf, 0.0, backlog=backlog) == GATHER_S
     period_s = 0.08 * (BACKLOG_FLUSHES if backlog else 1)
-    assert first_wait_s(80, period_s, backlog=backlog) == GATHER_S
-    assert first_wait_s(2, math.inf, backlog=False) == 0.002
+    assert first_wait_s(80, period_s, 0.0, backlog=backlog) == GATHER_S
+    assert first_wait_s(2, math.inf, 0.0, backlog=False) == 0.002
 
 
-@given(st.integers(1, 1000), st.floats(0, 10), st.booleans())
-def test_flushes_are_at_least_so_far_apart_and_no_vote_waits_longer(
-    flush_ms: int, since_s: float, backlog: bool
+@pytest.mark.parametrize(
+    ("votes_per_s", "backlog", "wait_s"),
+    [
+        (FREQUENT_PER_S, False, 0.04),
+        (FREQUENT_PER_S * 2, False, 0.08),
+        (FREQUENT_PER_S * 50, False, 0.12),
+        (0, True, 0.12),
+        (FREQUENT_PER_S * 50, True, 0.12),
+    ],
+)
+def test_the_more_votes_a_second_the_further_apart_are_flushes(
+    votes_per_s: int, backlog: bool, wait_s: float
 ) -> None:
-    period_s = flush_ms / 1000 * (BACKLOG_FLUSHES if backlog else 1)
-    wait_s = first_wait_s(flush_ms, since_s, backlog=backlog)
-    assert 0 < wait_s <= period_s
-    assert wait_s + since_s >= period_s - 1e-9
+    assert first_wait_s(40, 0.0, votes_per_s, backlog=backlog) == pytest.approx(wait_s)
+
+
+@given(st.integers(1, 1000), st.floats(0, 10), st.floats(0, 1e6), st.booleans())
+def test_flushes_are_at_least_so_far_apart_and_no_vote_waits_longer(
+    flush_ms: int, since_s: float, votes_per_s: float, backlog: bool
+) -> None:
+    wait_s = first_wait_s(flush_ms, since_s, votes_per_s, backlog=backlog)
+    longest_s = flush_ms / 1000 * BACKLOG_FLUSHES
+    assert 0 < wait_s <= longest_s
+    assert wait_s + since_s >= (longest_s if backlog else flush_ms / 1000) - 1e-9
