@@ -1,10 +1,12 @@
 """What a vote costs when millions are counted: CPU, bytes, log and look-ups by size.
 
 The rows before are written by one statement after another inside PostgreSQL, in the shape that a
-worker gives the documented message, in the same stretches, summed up and with the same filters. The
-first stretch ends early, so that the open one is half full: the mean of what a vote meets. Their
-places are in partitions that the log does not have, where no worker looks for them, and the
+worker gives the documented message, in the same stretches, summed up and with the same filters.
+Their places are in partitions that the log does not have, where no worker looks for them, and the
 worker's own voted table does not hold their voters.
+
+What a vote costs rises until its stretch is full, and falls with the next one. With `--long` as
+many votes are counted as a stretch has, so each size meets all of it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ SIZES: Final = (0, MILLION)
 LONG_SIZES: Final = (0, MILLION, 10 * MILLION, 50 * MILLION)
 GOAL_RATIO: Final = 1.15
 GOAL_BYTES: Final = 250
+QUEUES: Final = 2
+"""Full queues, one after the other."""
 WARM_UP_VOTES: Final = 50_000
 _AT_ONCE: Final = 100_000
 _LOOKUPS: Final = 25
@@ -73,48 +77,56 @@ LOOKUPS: Final = {
 
 async def measure(run: Run) -> Found:
     """Count the same full queue into tables of several sizes."""
-    plan = plan_of(run.votes, mixture=False)
+    each = STRETCH_VOTES // QUEUES if run.long else run.votes
+    plans = [replace(plan_of(each, mixture=False), seed=3 + n) for n in range(QUEUES)]
+    votes = each * QUEUES
     sizes = []
     for size in LONG_SIZES if run.long else SIZES:
         async with Chain(run.stack, run.directory) as chain:
             # Some votes first: a worker counts in no database whose votes its log does not have.
+            run.say(f"warming up with {WARM_UP_VOTES:,} votes")
             await _count(run, chain, replace(plan_of(WARM_UP_VOTES), seed=2))
-            for program in (*chain.bridges, *chain.workers):
-                await program.terminate()
+            await _end(chain)
             connection = await database(chain.settings)
             try:
                 await fill(connection, size, run.say)
-                await chain.load_roll(plan)
-                await chain.publish(plan)
-                await chain.start_workers()
                 before = await _stored(connection)
-                run.say("counting a full queue")
-                seconds, cpu_us = await throughput.count(run.stack, chain, plan)
+                queues = []
+                for number, plan in enumerate(plans, 1):
+                    run.say(f"counting full queue {number} of {QUEUES}")
+                    queues.append(await _count(run, chain, plan))
+                    await _end(chain)
                 after = await _stored(connection)
                 sizes.append(
                     {
                         "size": size,
-                        "votes_per_s": round(plan.votes / seconds),
-                        "cpu_us_per_vote": cpu_us,
-                        "log_bytes_per_vote": round((after["log"] - before["log"]) / plan.votes),
-                        "bytes_per_vote": round(
-                            after["bytes"] / (size + WARM_UP_VOTES + plan.votes), 1
-                        ),
+                        "votes_per_s": round(votes / sum(seconds for seconds, _ in queues)),
+                        "cpu_us_per_vote": {
+                            name: round(sum(cpu_us[name] for _, cpu_us in queues) / QUEUES, 1)
+                            for name in queues[0][1]
+                        },
+                        "queues": [cpu_us for _, cpu_us in queues],
+                        "log_bytes_per_vote": round((after["log"] - before["log"]) / votes),
+                        "bytes_per_vote": round(after["bytes"] / (size + WARM_UP_VOTES + votes), 1),
                         "bytes": dict(await connection.fetch(_PARTS)),
                         "lookup_ms": await lookups(connection, size),
                     }
                 )
             finally:
                 await connection.close()
-    return {"votes": plan.votes, "sizes": sizes}
+    return {"votes": votes, "sizes": sizes}
 
 
-async def _count(run: Run, chain: Chain, plan: LoadPlan) -> None:
-    run.say(f"warming up with {plan.votes:,} votes")
+async def _count(run: Run, chain: Chain, plan: LoadPlan) -> tuple[float, dict[str, float]]:
     await chain.load_roll(plan)
     await chain.publish(plan)
     await chain.start_workers()
-    await throughput.count(run.stack, chain, plan)
+    return await throughput.count(run.stack, chain, plan)
+
+
+async def _end(chain: Chain) -> None:
+    for program in (*chain.bridges, *chain.workers):
+        await program.terminate()
 
 
 async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:
@@ -124,9 +136,7 @@ async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:
         await connection.execute(_FILL, first, last, timeout=_WITHIN_S)
         if last % MILLION == 0:
             say(f"wrote {last:,} of {size:,} counted votes")
-        if (last + STRETCH_VOTES // 2) % STRETCH_VOTES == 0 and not await open_next_stretch(
-            connection
-        ):
+        if last % STRETCH_VOTES == 0 and not await open_next_stretch(connection):
             raise RuntimeError("another program holds the stretches")
     say("building filters")
     await keep_stretches_up(connection)
