@@ -15,7 +15,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
@@ -30,12 +30,14 @@ from tests.bench.spread import plan_of
 from tests.harness import Chain, database, keep_stretches_up
 
 MILLION: Final = 1_000_000
-SIZES: Final = (0, MILLION)
-LONG_SIZES: Final = (0, MILLION, 10 * MILLION, 50 * MILLION)
+SIZES: Final = (MILLION,)
+LONG_SIZES: Final = (MILLION, 10 * MILLION, 50 * MILLION)
 GOAL_RATIO: Final = 1.15
 GOAL_BYTES: Final = 250
+ROUNDS: Final = 3
+"""Of counting into an empty database and into the largest one."""
 QUEUES: Final = 2
-"""Full queues, one after the other."""
+"""Full queues of a round, one after the other."""
 WARM_UP_VOTES: Final = 50_000
 _AT_ONCE: Final = 100_000
 _LOOKUPS: Final = 25
@@ -76,12 +78,12 @@ LOOKUPS: Final = {
 
 
 async def measure(run: Run) -> Found:
-    """Count the same full queue into tables of several sizes."""
-    each = STRETCH_VOTES // QUEUES if run.long else run.votes
-    plans = [replace(plan_of(each, mixture=False), seed=3 + n) for n in range(QUEUES)]
-    votes = each * QUEUES
-    sizes = []
-    for size in LONG_SIZES if run.long else SIZES:
+    """Count full queues into tables of several sizes."""
+    rounds = ROUNDS if run.long else 1
+    counting = _Counting(run, STRETCH_VOTES // QUEUES if run.long else run.votes)
+    sizes: dict[int, list[Found]] = {0: []}
+    before = rounds // 2 + 1
+    for number in range(rounds + 1):
         async with Chain(run.stack, run.directory) as chain:
             # Some votes first: a worker counts in no database whose votes its log does not have.
             run.say(f"warming up with {WARM_UP_VOTES:,} votes")
@@ -89,32 +91,70 @@ async def measure(run: Run) -> Found:
             await _end(chain)
             connection = await database(chain.settings)
             try:
-                await fill(connection, size, run.say)
-                before = await _stored(connection)
-                queues = []
-                for number, plan in enumerate(plans, 1):
-                    run.say(f"counting full queue {number} of {QUEUES}")
-                    queues.append(await _count(run, chain, plan))
-                    await _end(chain)
-                after = await _stored(connection)
-                sizes.append(
-                    {
-                        "size": size,
-                        "votes_per_s": round(votes / sum(seconds for seconds, _ in queues)),
-                        "cpu_us_per_vote": {
-                            name: round(sum(cpu_us[name] for _, cpu_us in queues) / QUEUES, 1)
-                            for name in queues[0][1]
-                        },
-                        "queues": [cpu_us for _, cpu_us in queues],
-                        "log_bytes_per_vote": round((after["log"] - before["log"]) / votes),
-                        "bytes_per_vote": round(after["bytes"] / (size + WARM_UP_VOTES + votes), 1),
-                        "bytes": dict(await connection.fetch(_PARTS)),
-                        "lookup_ms": await lookups(connection, size),
-                    }
-                )
+                if number != before:
+                    sizes[0].append(await counting.stretch(chain, connection, 0))
+                    continue
+                written, counted = 0, WARM_UP_VOTES
+                for size in LONG_SIZES if run.long else SIZES:
+                    await fill(connection, written, size - counted, run.say)
+                    written = size - counted
+                    sizes[size] = []
+                    for _ in range(rounds if size == LONG_SIZES[-1] else 1):
+                        sizes[size].append(await counting.stretch(chain, connection, written))
+                        counted += counting.votes
             finally:
                 await connection.close()
-    return {"votes": votes, "sizes": sizes}
+    return {
+        "votes": counting.votes,
+        "sizes": [{"size": size, **_medians(found)} for size, found in sorted(sizes.items())],
+    }
+
+
+@dataclass
+class _Counting:
+    run: Run
+    each: int
+    """Votes in a queue."""
+    _seed: int = 2
+
+    @property
+    def votes(self) -> int:
+        return self.each * QUEUES
+
+    async def stretch(self, chain: Chain, connection: Any, written: int) -> Found:
+        """Count as many votes as a stretch has, beside those that :func:`fill` wrote."""
+        start = await _stored(connection)
+        queues = []
+        for number in range(QUEUES):
+            self.run.say(f"counting full queue {number + 1} of {QUEUES}")
+            self._seed += 1
+            plan = replace(plan_of(self.each, mixture=False), seed=self._seed)
+            queues.append(await _count(self.run, chain, plan))
+            await _end(chain)
+        end = await _stored(connection)
+        cpu = [cpu_us for _, cpu_us in queues]
+        return {
+            "votes_per_s": round(self.votes / sum(seconds for seconds, _ in queues)),
+            "cpu_us_per_vote": {n: round(sum(one[n] for one in cpu) / QUEUES, 1) for n in cpu[0]},
+            "queues": cpu,
+            "log_bytes_per_vote": round((end["log"] - start["log"]) / self.votes),
+            "bytes_per_vote": round(end["bytes"] / end["votes"], 1),
+            "bytes": dict(await connection.fetch(_PARTS)),
+            "lookup_ms": await lookups(connection, written),
+        }
+
+
+def _medians(rounds: list[Found]) -> Found:
+    """Of each figure, and the rounds."""
+
+    def of(name: str) -> Any:
+        values = [one[name] for one in rounds]
+        if isinstance(values[0], dict):
+            return {key: round(median(one[key] for one in values), 2) for key in values[0]}
+        return median(values)
+
+    names = ("votes_per_s", "cpu_us_per_vote", "log_bytes_per_vote", "bytes_per_vote", "lookup_ms")
+    return {**{name: of(name) for name in names}, "rounds": rounds}
 
 
 async def _count(run: Run, chain: Chain, plan: LoadPlan) -> tuple[float, dict[str, float]]:
@@ -129,15 +169,15 @@ async def _end(chain: Chain) -> None:
         await program.terminate()
 
 
-async def fill(connection: Any, size: int, say: Callable[[str], None]) -> None:
-    """Write rows in the shape of counted votes, a transaction for each hundred thousand."""
-    for first in range(1, size + 1, _AT_ONCE):
+async def fill(connection: Any, after: int, size: int, say: Callable[[str], None]) -> None:
+    """Write more rows in the shape of counted votes, a transaction for each hundred thousand."""
+    for first in range(after + 1, size + 1, _AT_ONCE):
         last = min(first + _AT_ONCE - 1, size)
         await connection.execute(_FILL, first, last, timeout=_WITHIN_S)
-        if last % MILLION == 0:
+        if last // MILLION > (first - 1) // MILLION:
             say(f"wrote {last:,} of {size:,} counted votes")
-        if last % STRETCH_VOTES == 0 and not await open_next_stretch(connection):
-            raise RuntimeError("another program holds the stretches")
+            if not await open_next_stretch(connection):
+                raise RuntimeError("another program holds the stretches")
     say("building filters")
     await keep_stretches_up(connection)
     await connection.execute("VACUUM ANALYZE counted_votes", timeout=_WITHIN_S)
@@ -167,6 +207,7 @@ async def _stored(connection: Any) -> dict[str, int]:
     return {
         "log": int(await connection.fetchval(_LOG)),
         "bytes": int(await connection.fetchval(_SIZE)),
+        "votes": int(await connection.fetchval("SELECT count(*) FROM counted_votes")),
     }
 
 
