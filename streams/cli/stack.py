@@ -21,6 +21,7 @@ from rich.text import Text
 
 from streams.cli.values import MAX_NUMBER, finite
 from streams.devstack.cluster import LARGEST
+from streams.devstack.rabbitmq import QueueType
 from streams.devstack.stack import ServiceStatus, Stack
 from streams.errors import ExitCode, StackError
 
@@ -88,6 +89,10 @@ def up(
         bool,
         typer.Option("--tls", help="Use TLS with a private authority, and passwords."),
     ] = False,
+    queue_type: Annotated[
+        QueueType,
+        typer.Option(help="Of RabbitMQ's durable queues that are declared without a type."),
+    ] = "quorum",
 ) -> None:
     """Start services that are not up: given in the environment, else in Docker, else native.
 
@@ -104,7 +109,13 @@ def up(
     begin = time.monotonic()
     console = _console()
     with _Progress(console) as progress:
-        stack = Stack(say=progress.say, kafka_heap=kafka_heap, brokers=brokers, tls=tls)
+        stack = Stack(
+            say=progress.say,
+            kafka_heap=kafka_heap,
+            brokers=brokers,
+            tls=tls,
+            queue_type=queue_type,
+        )
         prefer: Literal["docker", "native"] | None = None
         if native or docker:
             prefer = "native" if native else "docker"

@@ -6,10 +6,13 @@ RabbitMQ and from other stacks.
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from streams.devstack import probes
 from streams.devstack.packages import Need, newest, which
@@ -23,13 +26,67 @@ _ERLANG_ARGUMENTS = (
     "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
 )
 
-
 _WITH_FILES = ("ssl_options", "management.ssl")
+_LIMITED_SINCE = 4
+"""From this version on a quorum queue has a delivery limit; older ones refuse to lift it."""
+
+QUEUES = "queues"
+"""Name of the option for the type of queues."""
+LIFTED = "scrutin-votes"
+"""Name of the operator's policy that lifts the delivery limit."""
+
+QueueType = Literal["quorum", "classic"]
 
 
 def _server() -> Path | None:
     """The server's own script: Debian's wrapper requires the system-wide node's user."""
     return newest("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
+
+
+CONTAINER_ARGUMENTS = (
+    "-rabbit default_queue_type rabbit_quorum_queue -rabbit default_policies"
+    f' [{{operator,[{{<<"{LIFTED}">>,[{{<<"queue_pattern">>,<<"^votes[.]">>}},'
+    '{<<"delivery_limit">>,-1}]}]}]'
+)
+"""The same as :func:`definitions` for the virtual host that RabbitMQ 4.3 itself creates."""
+
+
+def has_limits(server: Path) -> bool:
+    """Whether quorum queues of this server have a delivery limit.
+
+    Args:
+        server: its script, in a folder that names the version.
+    """
+    version = re.search(r"rabbitmq_server-(\d+)\.", str(server))
+    return version is not None and int(version[1]) >= _LIMITED_SINCE
+
+
+def definitions(options: Mapping[str, str], *, limits: bool) -> dict[str, Any]:
+    """What the node holds from its first start on.
+
+    Args:
+        options: of the service.
+        limits: whether quorum queues have a delivery limit, which is lifted then.
+    """
+    user, vhost = options["user"], options["vhost"]
+    everything = dict.fromkeys(("configure", "write", "read"), ".*")
+    # An operator's policy holds beside policies of others; a limit that they give prevails over it.
+    lifted = {
+        "component": "operator_policy",
+        "vhost": vhost,
+        "name": LIFTED,
+        "value": {
+            "pattern": "^votes[.]",
+            "apply-to": "queues",
+            "definition": {"delivery-limit": -1},
+        },
+    }
+    return {
+        "users": [{"name": user, "password": options["password"], "tags": "administrator"}],
+        "vhosts": [{"name": vhost, "metadata": {"default_queue_type": options[QUEUES]}}],
+        "permissions": [{"user": user, "vhost": vhost, **everything}],
+        "parameters": [lifted] if limits else [],
+    }
 
 
 def _listeners(record: ServiceRecord) -> list[str]:
@@ -57,19 +114,43 @@ def _listeners(record: ServiceRecord) -> list[str]:
     ]
 
 
+def _first_data(record: ServiceRecord) -> list[str]:
+    """Lines for the user and the virtual host."""
+    if QUEUES not in record.options:
+        # Created before there were types: its queues would be refused to clients (406).
+        return [
+            f"default_user = {record.options['user']}",
+            f"default_pass = {record.options['password']}",
+            "default_vhost = /",
+        ]
+    server = _server()
+    path = folder(record) / "definitions.json"
+    path.touch(mode=0o600)
+    held = definitions(record.options, limits=server is not None and has_limits(server))
+    path.write_text(json.dumps(held))
+    return [f"load_definitions = {path}"]
+
+
 def _management(record: ServiceRecord) -> str:
     scheme = "https" if "tls" in record.options else "http"
     return f"{scheme}://{record.host}:{record.ports['management']}"
 
 
 class RabbitMQ:
-    """See :class:`streams.devstack.service.Service`."""
+    """See :class:`streams.devstack.service.Service`.
+
+    Args:
+        queue_type: of durable queues that are declared without one, in a broker that `up` creates.
+    """
 
     name = "rabbitmq"
     title = "RabbitMQ"
     ports: tuple[str, ...] = ("amqp", "management", "epmd", "distribution")
     stop_signal: signal.Signals = signal.SIGTERM
     abandon_signal: signal.Signals = signal.SIGKILL
+
+    def __init__(self, queue_type: QueueType = "quorum") -> None:
+        self._queue_type = queue_type
 
     def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:
         """From RABBITMQ_HOST, PORT, USER, PASSWORD (or PASS) and VHOST."""
@@ -93,8 +174,9 @@ class RabbitMQ:
         )
 
     def options(self) -> dict[str, str]:
-        """A user with a random password."""
-        return {"user": "scrutin", "password": secrets.token_urlsafe(12), "vhost": "/"}
+        """A user with a random password, and the type of queues."""
+        password = secrets.token_urlsafe(12)
+        return {"user": "scrutin", "password": password, "vhost": "/", QUEUES: self._queue_type}
 
     def needs(self) -> Sequence[Need]:
         """rabbitmq-server with Erlang."""
@@ -111,9 +193,7 @@ class RabbitMQ:
             (home / part).mkdir(parents=True, exist_ok=True)
         lines = [
             *_listeners(record),
-            f"default_user = {record.options['user']}",
-            f"default_pass = {record.options['password']}",
-            "default_vhost = /",
+            *_first_data(record),
             "log.console = true",
             "log.console.level = info",
             "log.console.use_colors = off",
@@ -163,9 +243,12 @@ class RabbitMQ:
 
     def image(self, record: ServiceRecord) -> Image:
         """The official image with management."""
+        quorum = record.options.get(QUEUES) == "quorum"
+        more = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": CONTAINER_ARGUMENTS} if quorum else {}
         return Image(
             name="rabbitmq:4.3-management-alpine",
             environment={
+                **more,
                 "RABBITMQ_DEFAULT_USER": record.options["user"],
                 "RABBITMQ_DEFAULT_PASS": record.options["password"],
                 "RABBITMQ_NODENAME": "rabbit@localhost",

@@ -26,8 +26,6 @@ class Image:
     ports: dict[str, int]
     """Port inside the container by role."""
     command: list[str] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    """Files to mount read-only: path in the container to content."""
 
 
 class StackService(Protocol):

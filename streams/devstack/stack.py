@@ -20,7 +20,7 @@ from streams.devstack.kafka import PROXIED
 from streams.devstack.native import Native
 from streams.devstack.postgres import PostgreSQL
 from streams.devstack.probes import NotReady
-from streams.devstack.rabbitmq import RabbitMQ
+from streams.devstack.rabbitmq import QueueType, RabbitMQ
 from streams.devstack.redis import Redis
 from streams.devstack.service import StackService, certificates_of
 from streams.devstack.starting import Starter
@@ -75,6 +75,8 @@ class Stack:
         brokers: of a Kafka that `up` creates: 1, or 3 with all data on each (native only).
         tls: services that `up` creates are native, use TLS with the stack's own authority, and
             require passwords.
+        queue_type: of durable queues that are declared without one, in a RabbitMQ that `up`
+            creates.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Stack:
         kafka_proxy_port: int | None = None,
         brokers: int = 1,
         tls: bool = False,
+        queue_type: QueueType = "quorum",
     ) -> None:
         chosen = directory or os.environ.get("SCRUTIN_STACK_DIR") or DEFAULT_DIRECTORY
         self._file = StateFile(Path(chosen))
@@ -94,7 +97,7 @@ class Stack:
         self._say: Say = say or (lambda _name, _text: None)
         kafkas = cluster.members(kafka_heap, kafka_proxy_port)
         self._kafka = kafkas[0]
-        services: list[StackService] = [*kafkas, RabbitMQ(), PostgreSQL(), Redis()]
+        services: list[StackService] = [*kafkas, RabbitMQ(queue_type), PostgreSQL(), Redis()]
         self._services = {service.name: service for service in services}
         self._brokers = brokers
         self._backends: dict[Kind, Backend] = {

@@ -91,7 +91,7 @@ def queue_of(
 
     Args:
         arguments: of the queue.
-        policy: for it; else one that lifts RabbitMQ's own delivery limit, where there is one.
+        policy: for it, beside the stack's own, which lifts RabbitMQ's own delivery limit.
         accepted: whether bridges read it although it may lose votes.
         own_limit: whether RabbitMQ's own limit stays, which must be there.
     """
@@ -99,16 +99,14 @@ def queue_of(
     @asynccontextmanager
     async def around(stack: Stack) -> AsyncIterator[Surroundings]:
         rabbit = Rabbit(stack)
-        limits = await rabbit.version() >= (4, 0)
-        if own_limit and not limits:
+        if own_limit and await rabbit.version() < (4, 0):
             raise NotPossibleHere("this RabbitMQ has no delivery limit of its own")
-        # RabbitMQ applies no policy of a delivery limit to a classic queue.
-        lifted = limits and not own_limit and arguments.get("x-queue-type") == "quorum"
-        wanted = policy or ({"delivery-limit": -1} if lifted else {})
         settings = {"SCRUTIN_ACCEPT_QUEUE_LOSS": VALIDATION} if accepted else {}
         async with AsyncExitStack() as after:
-            if wanted:
-                await after.enter_async_context(rabbit.policy("kind", VALIDATION, wanted))
+            if own_limit:
+                await after.enter_async_context(rabbit.own_limit())
+            if policy:
+                await after.enter_async_context(rabbit.policy("kind", VALIDATION, policy))
             after.push_async_callback(rabbit.delete_queue, VALIDATION)
             yield Surroundings(settings, queue=arguments)
 

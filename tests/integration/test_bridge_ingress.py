@@ -288,7 +288,7 @@ async def test_a_missing_queue_is_declared_as_deployed_clients_declare_it(
 ) -> None:
     deployed = {
         VALIDATION: {"x-message-ttl": 86_400_000, "x-max-length": 1_000_000},
-        AGGREGATION: {"x-max-priority": 10},
+        AGGREGATION: {"x-max-priority": 10, "x-queue-type": "classic"},
     }
     given = ",".join(
         f"{queue}:{name}={value}"

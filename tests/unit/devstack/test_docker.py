@@ -266,6 +266,15 @@ def test_images_are_those_of_compose_and_publish_the_port_that_clients_use(
     assert image.name.removesuffix("-alpine") == COMPOSE["services"][service.name]["image"]
 
 
+def test_compose_and_a_container_set_up_the_same_queues() -> None:
+    rabbitmq = RabbitMQ()
+    record = ServiceRecord("rabbitmq", "id", "docker", "127.0.0.1", {}, rabbitmq.options())
+    image = rabbitmq.image(record)
+    composed = COMPOSE["services"]["rabbitmq"]["environment"]
+    for name in ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "RABBITMQ_NODENAME"):
+        assert image.environment[name] == composed[name]
+
+
 def test_kafka_is_reached_under_the_published_port() -> None:
     ports = {"broker": 10300, "controller": 10301}
     record = ServiceRecord("kafka", "id", "docker", "127.0.0.1", ports, Kafka().options())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import typer
@@ -19,7 +22,7 @@ from streams.devstack import jars, packages, ports, postgres
 from streams.devstack.choosing import choose
 from streams.devstack.kafka import Kafka
 from streams.devstack.packages import Need
-from streams.devstack.rabbitmq import RabbitMQ
+from streams.devstack.rabbitmq import QUEUES, RabbitMQ, definitions, has_limits
 from streams.devstack.redis import Redis
 from streams.devstack.stack import Stack
 from streams.devstack.state import ServiceRecord, StateFile
@@ -161,6 +164,45 @@ ENVIRON = {
     "REDIS_PORT": "6380",
     "REDIS_PASSWORD": "hidden",
 }
+
+
+class TestQueuesOfRabbitMQ:
+    @pytest.mark.parametrize(
+        ("version", "limits"), [("3.9.13", False), ("3.10.8", False), ("4.0.5", True)]
+    )
+    def test_a_limit_is_lifted_where_there_is_one(self, version: str, limits: bool) -> None:
+        server = Path(f"/usr/lib/rabbitmq/lib/rabbitmq_server-{version}/sbin/rabbitmq-server")
+        assert has_limits(server) is limits
+        held = definitions(RabbitMQ().options(), limits=limits)
+        lifted = [one["value"]["definition"] for one in held["parameters"]]
+        assert lifted == [{"delivery-limit": -1}] * limits
+
+    @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
+    def test_the_first_start_chooses_the_type(
+        self, queue_type: Literal["quorum", "classic"], tmp_path: Path
+    ) -> None:
+        record = self.prepared(tmp_path, RabbitMQ(queue_type).options())
+        assert "default_user" not in (tmp_path / "rabbitmq.conf").read_text()
+        path = tmp_path / "definitions.json"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        held = json.loads(path.read_text())
+        assert [one["metadata"] for one in held["vhosts"]] == [{"default_queue_type": queue_type}]
+        assert held["users"][0]["password"] == record.options["password"]
+
+    def test_one_that_was_created_without_a_type_stays_so(self, tmp_path: Path) -> None:
+        options = RabbitMQ().options()
+        del options[QUEUES]
+        self.prepared(tmp_path, options)
+        assert "default_user = scrutin\n" in (tmp_path / "rabbitmq.conf").read_text()
+        assert not (tmp_path / "definitions.json").exists()
+
+    def prepared(self, folder: Path, options: dict[str, str]) -> ServiceRecord:
+        rabbitmq = RabbitMQ()
+        ports = dict.fromkeys(rabbitmq.ports, 1)
+        log = str(folder / "rabbitmq.log")
+        record = ServiceRecord("rabbitmq", "id", "native", "127.0.0.1", ports, options, log=log)
+        rabbitmq.prepare(record, print)
+        return record
 
 
 class TestGiven:
