@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import asyncpg
@@ -152,6 +152,7 @@ class Chain:
         bridges: how many.
         settings: environment variables of all processes, beside the stack's addresses.
         cwd: where the processes run.
+        queue: arguments of `votes.validation`, if it is to be there before the processes start.
     """
 
     def __init__(
@@ -163,9 +164,11 @@ class Chain:
         bridges: int = 1,
         settings: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        queue: Mapping[str, Any] | None = None,
     ) -> None:
         self.stack = stack
         self.directory = directory
+        self._queue = queue
         self.env = child_environment(stack.env(), **(settings or {}))
         self.settings = load_settings(self.env)
         self.deployment = deployment_config(self.settings)
@@ -179,6 +182,9 @@ class Chain:
 
     async def __aenter__(self) -> Self:
         await wipe(self.stack.env())
+        if self._queue is not None:
+            async with connected(self.settings.rabbit, "scrutin test") as connection:
+                await (await connection.channel()).declare(QUEUES[0], self._queue)
         return self
 
     async def start(self) -> Self:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.devstack import Stack
+from streams.devstack.rabbitmq import QueueType
 from tests.bench import (
     endurance,
     first_figure,
@@ -75,6 +76,9 @@ def bench(
     only: Annotated[
         list[str] | None, typer.Option(help=f"One of {', '.join(FIGURES)}; may be repeated.")
     ] = None,
+    queue_type: Annotated[
+        QueueType, typer.Option(help="Of queues that are declared without a type.")
+    ] = "quorum",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
 ) -> None:
     """Measure the chain: a full queue to committed rows, latency at a fixed rate, and its parts."""
@@ -87,6 +91,7 @@ def bench(
             "cores": os.cpu_count(),
             "load_before": round(os.getloadavg()[0], 2),
             "python": platform.python_version(),
+            "queue_type": queue_type,
         }
     }
     begin = time.monotonic()
@@ -96,7 +101,7 @@ def bench(
 
     with tempfile.TemporaryDirectory(prefix="scrutin-bench-") as folder:
         directory = Path(folder)
-        stack = Stack(directory / "stack", environ={})
+        stack = Stack(directory / "stack", environ={}, queue_type=queue_type)
         try:
             say("bringing up a stack")
             stack.up()
@@ -144,7 +149,8 @@ def show(out: Console, figures: dict[str, Any], chosen: list[Figure]) -> None:
     machine = figures["machine"]
     out.print(
         f"\n{machine['cores']} cores with all services on them, "
-        f"load {machine['load_before']} before, Python {machine['python']}\n"
+        f"load {machine['load_before']} before, Python {machine['python']}, "
+        f"{machine['queue_type']} queues unless the figure says otherwise\n"
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("figure", "found", "goal"):

@@ -2,7 +2,7 @@
 
 Both run with this tree's packages and get the same votes; which goes first changes every round. A
 ratio is of two runs that follow each other, so what else the machine does falls on both. Each round
-begins with a raw drain of a queue with the same messages.
+begins with a raw drain of a queue with the same messages, of the type that this tree's queue has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.devstack import Stack
+from streams.devstack.rabbitmq import QueueType
 from streams.load.election import LoadPlan
 from streams.settings.load import load_settings
 from tests.bench import latency, throughput
@@ -34,6 +35,7 @@ from tests.bench.spread import full_queue, plan_of
 
 HERE = Path(__file__).parents[2]
 QUANTILES = ("p50", "p99")
+ALIKE: Mapping[str, QueueType] = {"this": "quorum", "other": "quorum"}
 
 
 def compare(
@@ -47,26 +49,42 @@ def compare(
         bool,
         typer.Option("--usual", help="The forms of deployed senders instead of the mixture."),
     ] = False,
+    queue_type: Annotated[
+        QueueType, typer.Option(help="Of queues that are declared without a type.")
+    ] = "quorum",
+    other_queue_type: Annotated[
+        QueueType | None,
+        typer.Option(help="Of the other revision's queue of votes, if it is not the same."),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
 ) -> None:
     """Run a full queue and a steady rate with both revisions; print ratios with their spread."""
     out = Console(highlight=False)
+    types: dict[str, QueueType] = {"this": queue_type, "other": other_queue_type or queue_type}
     with tree_of(revision) as other:
         plan = plan_of(votes, mixture=not usual)
-        found = by_turns(out, other, plan, rounds=rounds, rate=rate, seconds=seconds)
+        found = by_turns(out, other, plan, types, rounds=rounds, rate=rate, seconds=seconds)
     figures = ratios(found)
-    show(out, revision, figures)
+    show(out, f"{revision}; queues: {types['this']}, its own {types['other']}", figures)
     if json_file is not None:
-        json_file.write_text(json.dumps({"runs": found, "ratios": figures}, indent=2) + "\n")
+        told = {"queue_types": types, "runs": found, "ratios": figures}
+        json_file.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def by_turns(
-    out: Console, other: Path, plan: LoadPlan, *, rounds: int, rate: int, seconds: int
+    out: Console,
+    other: Path,
+    plan: LoadPlan,
+    types: Mapping[str, QueueType] = ALIKE,
+    *,
+    rounds: int,
+    rate: int,
+    seconds: int,
 ) -> dict[str, list[Found]]:
     """Runs of this tree and of another one, a full queue and a steady rate each."""
     found: dict[str, list[Found]] = {"this": [], "other": []}
     with tempfile.TemporaryDirectory(prefix="scrutin-bench-") as folder:
-        stack = Stack(Path(folder) / "stack", environ={})
+        stack = Stack(Path(folder) / "stack", environ={}, queue_type=types["this"])
         run = Run(
             stack,
             Path(folder),
@@ -79,25 +97,28 @@ def by_turns(
             warm_up_s=3,
             workers=1,
         )
-        trees = {"this": HERE, "other": other}
+        runs = {
+            "this": replace(run, cwd=HERE),
+            "other": replace(run, cwd=other, queue={"x-queue-type": types["other"]}),
+        }
         try:
             stack.up()
             out.print("warming up")
-            uvloop.run(full_queue(run, replace(plan, votes=plan.votes // 2), cwd=HERE))
+            uvloop.run(full_queue(runs["this"], replace(plan, votes=plan.votes // 2)))
             rabbit = load_settings(stack.env()).rabbit
             for number in range(rounds):
                 uvloop.run(throughput.fill(rabbit, plan))
                 drained_s = uvloop.run(throughput.drain(rabbit, plan.messages))
                 raw_per_s = round(plan.messages / drained_s)
                 out.print(f"round {number + 1}, raw drain: {raw_per_s:,} messages/s")
-                for name in sorted(trees, reverse=number % 2 == 0):
-                    one = uvloop.run(full_queue(run, plan, cwd=trees[name]))
+                for name in sorted(runs, reverse=number % 2 == 0):
+                    one = uvloop.run(full_queue(runs[name], plan))
                     one["raw_drain_per_s"] = raw_per_s
                     cpu_us = sum(one["cpu_us_per_vote"].values())
                     told = f"round {number + 1}, {name}: {one['votes_per_s']:,} votes/s"
                     told += f", {cpu_us:.1f} µs of CPU a vote"
                     if seconds:
-                        steady = uvloop.run(latency.measure(replace(run, cwd=trees[name])))
+                        steady = uvloop.run(latency.measure(runs[name]))
                         one["latency"] = {q: steady[f"{q}_s"] for q in QUANTILES}
                         told += f", p99 {steady['p99_s'] * 1000:,.0f} ms at {rate:,}/s"
                     found[name].append(one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,8 @@ class Run:
     workers: int
     cwd: Path | None = None
     """Tree whose programs run; this one, unless given."""
+    queue: Mapping[str, Any] | None = None
+    """Arguments of `votes.validation`; by default the bridge declares it."""
 
 
 class Row(NamedTuple):

@@ -64,7 +64,7 @@ async def measure(run: Run) -> Found:
         mixture=True,
     )
     path = directory / "latency.json"
-    async with Chain(stack, directory, workers=workers, cwd=run.cwd) as chain:
+    async with Chain(stack, directory, workers=workers, cwd=run.cwd, queue=run.queue) as chain:
         await chain.load_roll(plan)
         await chain.start()
         say(f"publishing {rate:,}/s for {warm_up_s} and {seconds} s")

@@ -20,7 +20,6 @@ from tests.bench.spread import full_queue, plan_of
 from tests.bench.throughput import RAW_QUEUE, drain, fill
 from tests.harness import wipe
 
-QUEUE = "votes.validation"
 STREAM = "stream"
 ROUNDS = 3
 
@@ -33,8 +32,8 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "classic, as the bridge declares it": Kind({}),
-    "classic, version 2": Kind({"x-queue-version": 2}),
+    "classic": Kind({"x-queue-type": "classic"}),
+    "classic, version 2": Kind({"x-queue-type": "classic", "x-queue-version": 2}),
     "quorum": Kind({"x-queue-type": "quorum"}),
     STREAM: Kind({"x-queue-type": "stream"}, {"x-stream-offset": "first"}),
 }
@@ -61,9 +60,7 @@ async def measure(run: Run) -> Found:
                 "drain_us": round((_rabbit_s(run.stack) - filled_s) * 1e6 / plan.messages, 1),
             }
             if name != STREAM:
-                given = ",".join(f"{QUEUE}:{key}={value}" for key, value in arguments.items())
-                settings = {"SCRUTIN_QUEUE_ARGUMENTS": given} if given else {}
-                one["chain"] = await full_queue(run, plan, settings=settings)
+                one["chain"] = await full_queue(replace(run, queue=arguments), plan)
             rounds[name].append(one)
     return {"votes": plan.votes, "rounds": rounds}
 

@@ -6,9 +6,6 @@ what a vote costs does not depend on that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from streams.load.election import LoadPlan
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
@@ -22,17 +19,10 @@ WHERE relname IN ('proof_leaves', 'proof_nodes')
 """
 
 
-async def full_queue(
-    run: Run,
-    plan: LoadPlan,
-    *,
-    workers: int = 1,
-    cwd: Path | None = None,
-    settings: Mapping[str, str] | None = None,
-) -> Found:
+async def full_queue(run: Run, plan: LoadPlan, *, workers: int = 1) -> Found:
     """Count a full queue; votes a second, and CPU a vote of every process."""
     async with Chain(
-        run.stack, run.directory, workers=workers, cwd=cwd, settings=settings
+        run.stack, run.directory, workers=workers, cwd=run.cwd, queue=run.queue
     ) as chain:
         await chain.load_roll(plan)
         await chain.publish(plan)
