@@ -9,7 +9,7 @@ from typing import Final
 from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, CheckedService
-from streams.inspect.queue_settings import STREAM, faults, other_arguments, reorders
+from streams.inspect.queue_settings import CLASSIC, STREAM, faults, other_arguments, reorders
 from streams.inspect.rabbit import BrokerFacts, look
 from streams.settings.configs import RabbitConfig
 from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
@@ -101,6 +101,8 @@ def _evaluate_details(
                 f"queue {name}",
                 "messages with a priority overtake others; publishers must set none",
             )
+        if queue.kind == CLASSIC:
+            yield SERVICE.ok(f"queue {name}", "classic; a quorum queue costs RabbitMQ half the CPU")
     unseen = [n for n, depth in facts.broker.queues.items() if depth and n not in details]
     if unseen or not details:
         why = f"the management API does not show {', '.join(unseen)}" if unseen else "no queues yet"

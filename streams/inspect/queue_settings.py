@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from streams.adapters.rabbitmq.management import QueueDetails
 
+CLASSIC: Final = "classic"
 QUORUM: Final = "quorum"
 STREAM: Final = "stream"
 

@@ -197,7 +197,7 @@ COMMANDS: Final[dict[str, Rule]] = {
     "guardian decrypt ballots": _DOCUMENT,
     "publish candidates": _SHARE,
     "tally demo candidates": _COUNT,
-    **dict.fromkeys(("file_format", "form", "kind", "mode", "roll", "table"), _WORD),
+    **dict.fromkeys(("file_format", "form", "kind", "mode", "queue_type", "roll", "table"), _WORD),
     "worker level": _ARGUMENT,
     "vote contest": _NAME,
     "vote choice": _ARGUMENT,

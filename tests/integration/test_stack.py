@@ -111,6 +111,15 @@ def not_to_be_called(*_: object, **__: object) -> None:
     raise AssertionError("a program was started")
 
 
+def rabbitmq_of(stack: Stack) -> pika.BlockingConnection:
+    env = stack.env()
+    credentials = pika.PlainCredentials(env["RABBITMQ_USER"], env["RABBITMQ_PASSWORD"])
+    host, port = env["RABBITMQ_HOST"], int(env["RABBITMQ_PORT"])
+    return pika.BlockingConnection(
+        pika.ConnectionParameters(host, port, env["RABBITMQ_VHOST"], credentials)
+    )
+
+
 def redis_of(stack: Stack) -> Redis:
     env = stack.env()
     return Redis(env["REDIS_HOST"], int(env["REDIS_PORT"]), int(env["REDIS_DB"]))
@@ -163,12 +172,7 @@ class TestServices:
         }
 
     def test_rabbitmq_carries_a_message(self, own: Stack) -> None:
-        env = own.env()
-        credentials = pika.PlainCredentials(env["RABBITMQ_USER"], env["RABBITMQ_PASSWORD"])
-        parameters = pika.ConnectionParameters(
-            env["RABBITMQ_HOST"], int(env["RABBITMQ_PORT"]), env["RABBITMQ_VHOST"], credentials
-        )
-        with pika.BlockingConnection(parameters) as connection:
+        with rabbitmq_of(own) as connection:
             channel = connection.channel()
             queue = channel.queue_declare("", exclusive=True).method.queue
             channel.basic_publish("", queue, b"vote")
@@ -357,9 +361,19 @@ class TestSideBySide:
             assert client.get("whose") is None
 
     def test_two_rabbitmq_nodes_live_beside_each_other(
-        self, own: Stack, some: Callable[..., Stack]
+        self, own: Stack, some: Callable[..., Stack], run: Run
     ) -> None:
-        other = some("other", "rabbitmq")
+        other = some("other")
+        up = run(other.directory, "up", "rabbitmq", "--native", "--queue-type", "classic")
+        assert up.code == 0
+        for stack, queue_type in ((own, "quorum"), (other, "classic")):
+            with rabbitmq_of(stack) as connection:
+                channel = connection.channel()
+                channel.queue_declare("typed", durable=True)
+                # A declaration of another type is refused.
+                arguments = {"x-queue-type": queue_type}
+                channel.queue_declare("typed", durable=True, arguments=arguments)
+                channel.queue_delete("typed")
         assert {status.condition for status in other.status()} == {"up"}
         other.down()
         assert {status.condition for status in own.status()} == {"up"}

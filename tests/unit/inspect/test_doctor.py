@@ -156,6 +156,15 @@ def test_a_good_queue_has_no_finding() -> None:
     assert bad(check_rabbit.evaluate(QUEUES, rabbit_facts(details))) == {}
 
 
+@pytest.mark.parametrize(("kind", "told"), [("classic", 1), ("quorum", 0)])
+def test_a_classic_queue_is_no_fault_but_its_cost_is_told(kind: str, told: int) -> None:
+    details = {"votes.validation": queue(policy={"delivery-limit": -1}, kind=kind)}
+    checks = [*check_rabbit.evaluate(QUEUES, rabbit_facts(details))]
+    assert bad(checks) == {}
+    hints = [check for check in checks if "half the CPU" in check.detail]
+    assert len(hints) == told
+
+
 def test_without_a_management_api_nothing_is_ticked() -> None:
     found = bad(check_rabbit.evaluate(QUEUES, rabbit_facts(None)))
     assert found["queue arguments"][0] is CheckStatus.NOT_CHECKED
