@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from streams.adapters.rabbitmq.client import Connection
-from streams.adapters.rabbitmq.management import Management
+from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable, TopologyMismatch
-from streams.inspect.queue_settings import QUORUM, STREAM, default_limit, delivery_limit, faults
+from streams.inspect.queue_settings import (
+    QUORUM,
+    STREAM,
+    default_limit,
+    delivery_limit,
+    faults,
+    is_settled,
+)
 from streams.runtime.metrics import BridgeMetrics
 from streams.settings.configs import RabbitConfig
+
+_POLICY_S: Final = 15.0
+"""How long RabbitMQ may take to show the policy of a new queue: three of its intervals."""
+_POLL_S: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +54,11 @@ class QueueGuard:
         Raises:
             TopologyMismatch: the queue loses votes, and nobody has accepted that.
         """
+        version = connection.version
         try:
-            found = (await self._management.queues([queue])).get(queue)
+            found = await self._settled(queue, version)
         except ServiceUnavailable:
             found = None
-        version = connection.version
         if found is None:
             await self._check_kind(connection, queue)
             return
@@ -63,6 +76,15 @@ class QueueGuard:
                 )
             else:
                 raise _refusal(queue, fault, remedy, version)
+
+    async def _settled(self, queue: str, version: str) -> QueueDetails | None:
+        """Facts about a queue, when its policy is shown or does not matter; None without it."""
+        for _ in range(round(_POLICY_S / _POLL_S)):
+            found = (await self._management.queues([queue])).get(queue)
+            if found is None or is_settled(found, version):
+                break
+            await asyncio.sleep(_POLL_S)
+        return found
 
     async def _check_kind(self, connection: Connection, queue: str) -> None:
         kind = await connection.kind(queue)

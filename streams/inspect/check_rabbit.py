@@ -9,7 +9,14 @@ from typing import Final
 from streams.adapters.rabbitmq.management import Management, QueueDetails
 from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, CheckedService
-from streams.inspect.queue_settings import CLASSIC, STREAM, faults, other_arguments, reorders
+from streams.inspect.queue_settings import (
+    CLASSIC,
+    STREAM,
+    faults,
+    is_settled,
+    other_arguments,
+    reorders,
+)
 from streams.inspect.rabbit import BrokerFacts, look
 from streams.settings.configs import RabbitConfig
 from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
@@ -89,6 +96,12 @@ def _evaluate_details(
         if wanted is not None and (todo := other_arguments(name, wanted, queue)) is not None:
             found = True
             yield SERVICE.warning(f"queue {name}", "not as SCRUTIN_QUEUE_ARGUMENTS says", todo)
+        if not is_settled(queue, version):
+            found = True
+            yield SERVICE.not_checked(
+                f"queue {name}", "RabbitMQ does not show its policy yet", "Ask again in 5 s"
+            )
+            continue
         for refused, fault, todo in faults(name, queue, version, facts.vhost):
             found = True
             if refused and queue.kind != STREAM and name in queues.accept_loss:

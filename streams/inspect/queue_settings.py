@@ -62,6 +62,16 @@ def delivery_limit(queue: QueueDetails, version: str) -> int | None:
     return None if limit < 0 else limit
 
 
+def is_settled(queue: QueueDetails, version: str) -> bool:
+    """Whether it is known which delivery limit is in force.
+
+    Args:
+        queue: facts about it.
+        version: of RabbitMQ.
+    """
+    return queue.policy_shown or queue.kind != QUORUM or default_limit(version) is None
+
+
 def dead_letters(queue: QueueDetails) -> bool:
     """Whether messages that the queue removes go to another exchange."""
     return bool(

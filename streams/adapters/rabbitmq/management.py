@@ -28,6 +28,8 @@ class QueueDetails:
     unacked: int
     kind: str = "classic"
     """`classic`, `quorum` or `stream`."""
+    policy_shown: bool = True
+    """Whether RabbitMQ says which policy is in force; it takes some seconds after a declaration."""
 
 
 class Management:
@@ -62,6 +64,7 @@ class Management:
                 auto_delete=bool(q.get("auto_delete")),
                 unacked=int(q.get("messages_unacknowledged") or 0),
                 kind=q.get("type") or "classic",
+                policy_shown="effective_policy_definition" in q,
             )
             for q in found
             if q["name"] in names

@@ -156,6 +156,20 @@ def test_a_good_queue_has_no_finding() -> None:
     assert bad(check_rabbit.evaluate(QUEUES, rabbit_facts(details))) == {}
 
 
+@pytest.mark.parametrize(
+    ("version", "status"), [("4.3.6", CheckStatus.NOT_CHECKED), ("3.10.8", CheckStatus.OK)]
+)
+def test_the_limit_of_a_queue_whose_policy_is_not_shown_yet_is_unknown(
+    version: str, status: CheckStatus
+) -> None:
+    details = replace(queue(kind="quorum"), policy_shown=False)
+    facts = rabbit_facts({"votes.validation": details})
+    facts.broker = replace(facts.broker, version=version)
+    checks = [*check_rabbit.evaluate(QUEUES, facts)]
+    assert checks[-1].status is status
+    assert not [check for check in checks if check.status is CheckStatus.FAILURE]
+
+
 @pytest.mark.parametrize(("kind", "told"), [("classic", 1), ("quorum", 0)])
 def test_a_classic_queue_is_no_fault_but_its_cost_is_told(kind: str, told: int) -> None:
     details = {"votes.validation": queue(policy={"delivery-limit": -1}, kind=kind)}
