@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from streams.adapters.rabbitmq.client import (
 from streams.adapters.rabbitmq.queues import Route
 from streams.bridge.delivery_tags import DeliveryTags
 from streams.bridge.queue_guard import QueueGuard
+from streams.messages.decode import Delivery
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
 from streams.settings.configs import RabbitConfig
@@ -90,15 +92,8 @@ class ConsumerSession:
 class DeliveryIntake(Protocol):
     """Receives a consumer's deliveries."""
 
-    def receive(
-        self,
-        session: ConsumerSession,
-        tag: int,
-        redelivered: bool,
-        message_id: bytes | None,
-        body: bytes,
-    ) -> None:
-        """Receive one delivery; must not raise."""
+    def receive(self, session: ConsumerSession, deliveries: Sequence[Delivery]) -> None:
+        """Receive deliveries, in order; must not raise."""
 
     def forget(self, session: ConsumerSession) -> None:
         """Drop the session's deliveries, which RabbitMQ will deliver again."""

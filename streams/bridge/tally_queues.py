@@ -12,6 +12,7 @@ from streams.adapters.rabbitmq.queues import Route
 from streams.bridge.consumer import ConsumerSession, QueueConsumer
 from streams.bridge.queue_guard import QueueGuard
 from streams.core.records import OutRecord
+from streams.messages.decode import Delivery
 from streams.runtime.metrics import BridgeMetrics
 from streams.runtime.outages import Retry, Service
 from streams.settings.configs import KafkaConfig, RabbitConfig
@@ -79,18 +80,11 @@ class TallyQueues:
 
     # Called by the consumers.
 
-    def receive(
-        self,
-        session: ConsumerSession,
-        tag: int,
-        redelivered: bool,
-        message_id: bytes | None,
-        body: bytes,
-    ) -> None:
-        """Receive one delivery. Repeated commands have no effect."""
-        del redelivered, message_id
-        session.tags.delivered = tag
-        self._waiting.put_nowait((session, tag, body))
+    def receive(self, session: ConsumerSession, deliveries: Sequence[Delivery]) -> None:
+        """Receive deliveries, in order. Repeated commands have no effect."""
+        for tag, _, _, body in deliveries:
+            session.tags.delivered = tag
+            self._waiting.put_nowait((session, tag, body))
 
     def forget(self, session: ConsumerSession) -> None:
         """Nothing to drop: deliveries of a lost session may be forwarded twice."""

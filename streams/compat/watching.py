@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from streams.adapters.rabbitmq.client import Channel, QueueMissing
 from streams.adapters.rabbitmq.client import connected as rabbit_connection
 from streams.adapters.redis.client import redis_connection, redis_errors
 from streams.compat.recordings import Watch
+from streams.messages.decode import Delivery
 from streams.settings.configs import DeploymentConfig, RabbitConfig
 
 MAX_PEEKED: Final = 1000
@@ -132,8 +133,8 @@ async def peek(config: RabbitConfig, queue: str) -> list[Any]:
 async def _read(channel: Channel, queue: str, count: int, bodies: list[Any]) -> None:
     enough = asyncio.Event()
 
-    def take(_tag: int, _redelivered: bool, _id: bytes | None, body: bytes) -> None:
-        bodies.append(decoded(body))
+    def take(deliveries: Sequence[Delivery]) -> None:
+        bodies.extend(decoded(body) for *_, body in deliveries)
         if len(bodies) >= count:
             enough.set()
 

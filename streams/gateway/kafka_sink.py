@@ -126,7 +126,8 @@ class VoteLog(VoteSink):
         if (fault := self.fault) is not None:
             raise ServiceUnavailable(fault[0].upper() + fault[1:], todo=AGAIN)
         number, answer = self._pending.expect()
-        self._intake.ingress.receive(self._pending, number, False, message_id.encode(), body)
+        delivery = (number, False, message_id.encode(), body)
+        self._intake.ingress.receive(self._pending, [delivery])
         await asyncio.wait([answer], timeout=self._confirm_timeout_s)
         if not answer.done():
             raise Unconfirmed("Kafka did not confirm the vote", todo=COUNTS_ONCE)

@@ -19,7 +19,7 @@ from streams.intake.buffers import Buffers, Pending, VotingRules, hashes_to_ask,
 from streams.intake.input_log import InputLog
 from streams.intake.lag_gate import LagGate
 from streams.intake.roll import Roll
-from streams.messages.decode import decode
+from streams.messages.decode import Delivery, decode
 from streams.messages.fields import MalformedReason
 from streams.runtime import failpoints
 from streams.runtime.failpoints import Point
@@ -200,17 +200,33 @@ class Ingress:
 
     # Receiving ---------------------------------------------------------------------------------
 
-    def receive(
-        self,
-        session: DeliveryOrigin,
-        tag: int,
-        redelivered: bool,
-        message_id: bytes | None,
-        body: bytes,
-    ) -> None:
-        """Receive one delivery. Runs in pika's reader, so `run` raises any error."""
+    def receive(self, session: DeliveryOrigin, deliveries: Iterable[Delivery]) -> None:
+        """Receive deliveries, in order. Runs in pika's reader, so `run` raises any error."""
+        buffers, tags = self._buffers, session.tags
+        if not buffers.waiting:
+            loop = asyncio.get_running_loop()
+            since_s = loop.time() - self._flushed_s
+            wait_s = first_wait_s(
+                self.limits.flush_ms, since_s, self._votes_per_s, backlog=session.backlog
+            )
+            self._timer = loop.call_later(wait_s, self._wake.set)
         try:
-            tags = session.tags
+            self._take_in(session, tags, deliveries)
+        except Exception as error:  # noqa: BLE001 - raised by run
+            if not self._fatal.done():
+                self._fatal.set_exception(error)
+        # If the whole prefetch is buffered, no delivery arrives before a flush.
+        if buffers.has_full or tags.outstanding >= session.prefetch:
+            self._wake.set()
+
+    def _take_in(self, session: DeliveryOrigin, tags: Tags, deliveries: Iterable[Delivery]) -> None:
+        # What they have in common is looked up once.
+        limits, hide, add = self.limits, self._hide, self._buffers.add
+        partitions, max_body_bytes = limits.partitions, limits.max_body_bytes
+        poll_key, default_election = limits.poll_key, limits.default_election
+        prevalidated, poll_updates = session.prevalidated, session.poll_updates
+        ingest_us = time.time_ns() // 1000
+        for tag, redelivered, message_id, body in deliveries:
             if tag == tags.delivered + 1:
                 tags.delivered = tag
             else:
@@ -219,34 +235,20 @@ class Ingress:
                 body,
                 message_id,
                 redelivered=redelivered,
-                prevalidated=session.prevalidated,
-                poll_updates=session.poll_updates,
-                ingest_us=time.time_ns() // 1000,
-                max_body_bytes=self.limits.max_body_bytes,
-                poll_key=self.limits.poll_key,
-                default_election=self.limits.default_election,
+                prevalidated=prevalidated,
+                poll_updates=poll_updates,
+                ingest_us=ingest_us,
+                max_body_bytes=max_body_bytes,
+                poll_key=poll_key,
+                default_election=default_election,
             )
-            item = decoded.item if self._hide is None else self._hide(decoded.item)
+            item = decoded.item if hide is None else hide(decoded.item)
             if type(item) is Malformed:
                 self.metrics.malformed.labels(item.reason).inc()
                 if item.reason == MalformedReason.TOO_LARGE:
                     self.metrics.oversized.inc()
-            buffers = self._buffers
-            if not buffers.waiting:
-                loop = asyncio.get_running_loop()
-                since_s = loop.time() - self._flushed_s
-                wait_s = first_wait_s(
-                    self.limits.flush_ms, since_s, self._votes_per_s, backlog=session.backlog
-                )
-                self._timer = loop.call_later(wait_s, self._wake.set)
-            partition = partition_of(decoded.key, self.limits.partitions)
-            buffers.add(partition, item, weight(item, len(body)), session, tag)
-            # If the whole prefetch is buffered, no delivery arrives before a flush.
-            if buffers.has_full or tags.outstanding >= session.prefetch:
-                self._wake.set()
-        except Exception as error:  # noqa: BLE001 - raised by run
-            if not self._fatal.done():
-                self._fatal.set_exception(error)
+            partition = partition_of(decoded.key, partitions)
+            add(partition, item, weight(item, len(body)), session, tag)
 
     def forget(self, session: DeliveryOrigin) -> None:
         """Drop the buffered deliveries of a session whose messages are back in their queue."""

@@ -23,6 +23,7 @@ from streams.adapters.rabbitmq.client import connected, first_of, resolve, unava
 from streams.adapters.redis.client import batches
 from streams.inspect.lag import committed_offsets
 from streams.load.checks import AuditRow
+from streams.messages.decode import Delivery
 from streams.settings.configs import KafkaConfig, PostgresConfig, RabbitConfig
 
 INPUT_LOG: Final = "votes.validation"
@@ -128,15 +129,16 @@ async def reviews(rabbit: RabbitConfig, queue: str, *, drain: bool) -> list[Obse
         arrived = 0
         all_here: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-        def on_delivery(tag: int, _: bool, message_id: bytes | None, body: bytes) -> None:
+        def on_deliveries(deliveries: Sequence[Delivery]) -> None:
             nonlocal arrived
-            arrived += 1
-            bodies[message_id or b"delivery %d" % tag] = body
-            if arrived >= found.ready:
-                resolve(all_here, tag)
+            for tag, _, message_id, body in deliveries:
+                arrived += 1
+                bodies[message_id or b"delivery %d" % tag] = body
+                if arrived >= found.ready:
+                    resolve(all_here, tag)
 
         channel = await connection.channel()
-        await channel.consume(queue, on_delivery, lambda: None)
+        await channel.consume(queue, on_deliveries, lambda: None)
         await first_of(all_here, channel.closed, timeout_s=30 + found.ready / 2000)
         if not all_here.done():
             raise unavailable(TimeoutError("reviews did not arrive"), rabbit)

@@ -20,6 +20,9 @@ from streams.messages.quick import read_quickly
 
 IDENTITY_BYTES: Final = 16
 
+Delivery = tuple[int, bool, bytes | None, bytes]
+"""Delivery tag, whether it may have been delivered before, `message_id`, body."""
+
 # Plain integers: the operators of enum members cost more than the rest of decoding.
 _ON_ROLL: Final = int(Flag.ON_ROLL)
 _REDELIVERED: Final = int(Flag.REDELIVERED)

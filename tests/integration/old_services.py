@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from streams.adapters.rabbitmq.client import Channel, connected
+from streams.messages.decode import Delivery
 from streams.settings.model import Settings
 from tests.harness import database, redis_of
 
@@ -58,10 +60,9 @@ class OldServices:
                 ("votes.aggregation", self._aggregate),
             ):
 
-                def take(
-                    tag: int, _: bool, __: bytes | None, body: bytes, handle: Any = handle
-                ) -> None:
-                    deliveries.put_nowait((handle, tag, body))
+                def take(came: Sequence[Delivery], handle: Any = handle) -> None:
+                    for tag, _, _, body in came:
+                        deliveries.put_nowait((handle, tag, body))
 
                 await self._channel.consume(queue, take, lambda: None)
             self._stack = opened.pop_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pika
@@ -13,6 +14,7 @@ from pika.exceptions import StreamLostError
 
 from streams.adapters.rabbitmq.client import connected
 from streams.devstack import Stack
+from streams.messages.decode import Delivery
 from streams.settings.configs import RabbitConfig
 from tests.integration.kafka_names import unused
 
@@ -78,16 +80,17 @@ def test_an_end_behind_unread_deliveries_ends_the_connection(stack: Stack) -> No
             async with connected(config, "reset") as connection:
                 ours = await connection.channel()
 
-                def acknowledge(tag: int, *_: object) -> None:
+                def acknowledge(deliveries: Sequence[Delivery]) -> None:
                     nonlocal taken
-                    taken += 1
-                    if taken == 1:
+                    first = not taken
+                    taken += len(deliveries)
+                    if first:
                         # Until all else waits in the socket, and the end behind it.
                         while forwarder.passed_bytes < MESSAGES * len(BODY):
                             time.sleep(0.01)
                         forwarder.end()
                         # Answered by a reset.
-                        ours.raw.basic_ack(tag)
+                        ours.raw.basic_ack(deliveries[0][0])
 
                 await ours.prefetch(MESSAGES)
                 await ours.consume(queue, acknowledge, lambda: None)

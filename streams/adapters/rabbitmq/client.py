@@ -28,7 +28,7 @@ from pika.exceptions import (
 from pika.spec import Basic, BasicProperties
 
 from streams.adapters.rabbitmq import frames
-from streams.adapters.rabbitmq.frames import Deliveries, OnDelivery
+from streams.adapters.rabbitmq.frames import Deliveries, OnDeliveries
 from streams.errors import ServiceUnavailable, SettingsError
 from streams.settings.configs import RabbitConfig
 from streams.settings.queues import QueueArguments
@@ -168,13 +168,13 @@ class Channel:
         await self._call(self.raw.basic_qos, prefetch_count=count)
 
     async def consume(
-        self, queue: str, on_delivery: OnDelivery, on_cancelled: Callable[[], None]
+        self, queue: str, on_deliveries: OnDeliveries, on_cancelled: Callable[[], None]
     ) -> str:
         """Start deliveries; returns the consumer's tag.
 
         Args:
             queue: name of the queue.
-            on_delivery: called for each delivery; must not raise.
+            on_deliveries: called with deliveries, in order; must not raise.
             on_cancelled: called when RabbitMQ cancels the consumer (the queue is gone).
         """
         self.raw.add_on_cancel_callback(lambda _: on_cancelled())
@@ -185,13 +185,14 @@ class Channel:
             message_id = properties.message_id
             # pika leaves an id that is not UTF-8 as bytes.
             given = message_id.encode() if isinstance(message_id, str) else message_id
-            on_delivery(method.delivery_tag, bool(method.redelivered), given, body)  # type: ignore[arg-type]
+            tag: Any = method.delivery_tag
+            on_deliveries([(tag, bool(method.redelivered), given, body)])
 
         frame = await self._call(
             self.raw.basic_consume, queue=queue, on_message_callback=on_message
         )
         consumer_tag = str(frame.method.consumer_tag)
-        self._deliveries[self.raw.channel_number, consumer_tag.encode()] = on_delivery
+        self._deliveries.begin(self.raw.channel_number, consumer_tag, on_deliveries)
         return consumer_tag
 
     async def cancel(self, consumer_tag: str) -> None:
@@ -203,7 +204,7 @@ class Channel:
         try:
             await self._call(self.raw.basic_cancel, consumer_tag=consumer_tag)
         finally:
-            self._deliveries.pop((self.raw.channel_number, consumer_tag.encode()), None)
+            self._deliveries.end(self.raw.channel_number, consumer_tag)
 
     async def confirm(self, on_confirm: OnConfirm, on_return: OnReturn) -> None:
         """Put the channel into confirm mode."""

@@ -17,14 +17,16 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from pika import frame
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-OnDelivery = Callable[[int, bool, bytes | None, bytes], None]
-"""Called with (delivery tag, whether it may have been delivered before, `message_id`, body)."""
+from streams.messages.decode import Delivery
+
+OnDeliveries = Callable[[Sequence[Delivery]], None]
+"""Called with the deliveries that one read of the socket brought; must not raise."""
 
 RECEIVE_BYTES: Final = 1 << 16
 """Limit of a read from the socket; pika's 4 KiB means a system call for every dozen votes."""
@@ -81,19 +83,39 @@ class _Form(NamedTuple):
     """`begin`, delivery tag, redelivered, `middle`, header's size, body's size, property flags."""
 
 
-class Deliveries(dict[tuple[int, bytes], OnDelivery]):
-    """Callbacks of the fast path, by channel number and consumer tag."""
+class Deliveries:
+    """Deliveries of the fast path, until they are passed on to their consumers."""
 
-    def __init__(self, callbacks: Mapping[tuple[int, bytes], OnDelivery] | None = None) -> None:
-        super().__init__(callbacks or {})
+    def __init__(self) -> None:
+        self._consumers: dict[tuple[int, bytes], OnDeliveries] = {}
+        self.waiting: dict[tuple[int, bytes], list[Delivery]] = {}
+        """By channel number and consumer tag; only consumers of the fast path have an entry."""
         self.form: _Form | None = None
         """Of the last delivery; the next one usually has the same."""
         self.before_id: dict[int, bytes] = {}
         """By property flags, the last properties before a `message_id`."""
 
+    def begin(self, channel: int, consumer_tag: str, consumer: OnDeliveries) -> None:
+        """Let a consumer have its deliveries by the fast path."""
+        key = (channel, consumer_tag.encode())
+        self._consumers[key], self.waiting[key] = consumer, []
+
+    def end(self, channel: int, consumer_tag: str) -> None:
+        """Leave a consumer's deliveries to pika."""
+        key = (channel, consumer_tag.encode())
+        self._consumers.pop(key, None)
+        self.waiting.pop(key, None)
+
+    def pass_on(self) -> None:
+        """Call each consumer with its deliveries, in order."""
+        for key, deliveries in [*self.waiting.items()]:
+            if deliveries:
+                self.waiting[key] = []
+                self._consumers[key](deliveries)
+
 
 class FrameConnection(AsyncioConnection):
-    """pika's asyncio connection; `deliveries` holds the callbacks of the fast path."""
+    """pika's asyncio connection with the fast path; `deliveries` has its consumers."""
 
     frames_received: int
     frames_sent: int
@@ -150,11 +172,14 @@ class FrameConnection(AsyncioConnection):
                 if not found:
                     break
                 at += consumed
+                # Those that came before it.
+                deliveries.pass_on()
                 self._process_frame(found)  # type: ignore[attr-defined]
         finally:
             self.frames_received += 3 * delivered
             self.bytes_received += at
             self._frame_buffer = buffer[at:]
+            deliveries.pass_on()
 
 
 class Publications:
@@ -210,16 +235,16 @@ _PERSISTENT_JSON: Final = _short("application/json") + b"\2"
 
 
 def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:
-    """Pass the delivery that begins at a position to its callback.
+    """Read the delivery that begins at a position.
 
     Args:
         buffer: complete frames, except possibly the last.
         at: where a frame begins.
-        deliveries: callbacks of the fast path.
+        deliveries: receives it.
 
     Returns:
         Where the delivery ends; :data:`INCOMPLETE` if bytes are missing; :data:`OTHER` if the
-        frame is not a delivery, has no callback, or does not have the simple form.
+        frame is not a delivery, has no consumer, or does not have the simple form.
     """
     form = deliveries.form
     if form is None:
@@ -235,11 +260,11 @@ def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:
         last = buffer[end - 1]
     except (struct.error, IndexError):
         return _deliver_first(buffer, at, deliveries)
-    take = deliveries.get(key)
+    waiting = deliveries.waiting.get(key)
     if (
         first != begin
         or second != middle
-        or take is None
+        or waiting is None
         or flags & _MORE_FLAGS
         or not 0 < body_size == length
         or kind != _BODY_FRAME
@@ -248,7 +273,7 @@ def deliver(buffer: bytes, at: int, deliveries: Deliveries) -> int:
     ):
         return _deliver_first(buffer, at, deliveries)
     message_id = _message_id(flags, buffer, properties, deliveries.before_id)
-    take(tag, bool(redelivered & 1), message_id, buffer[body : end - 1])
+    waiting.append((tag, bool(redelivered & 1), message_id, buffer[body : end - 1]))
     return end
 
 
@@ -276,14 +301,17 @@ def _deliver_first(buffer: bytes, at: int, deliveries: Deliveries) -> int:  # no
     if end > len(buffer):
         return INCOMPLETE
     key = (channel, buffer[at + _METHOD.size : tag_at])
-    take = deliveries.get(key)
-    if take is None or not buffer[header - 1] == buffer[body - 1] == buffer[end - 1] == _FRAME_END:
+    waiting = deliveries.waiting.get(key)
+    if (
+        waiting is None
+        or not buffer[header - 1] == buffer[body - 1] == buffer[end - 1] == _FRAME_END
+    ):
         return OTHER
     begin, middle = buffer[at:tag_at], buffer[tag_at + _TAG.size : header + _CHANNEL_AFTER]
     fields = struct.Struct(f">{len(begin)}sQB{len(middle)}sL4xQH")
     deliveries.form = _Form(key, begin, middle, fields)
     message_id = _message_id(flags, buffer, header + _HEADER.size, deliveries.before_id)
-    take(tag, bool(redelivered & 1), message_id, buffer[body + _BODY.size : end - 1])
+    waiting.append((tag, bool(redelivered & 1), message_id, buffer[body + _BODY.size : end - 1]))
     return end
 
 

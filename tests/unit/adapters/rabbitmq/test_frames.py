@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from pika import frame, spec
 
 from streams.adapters.rabbitmq.frames import INCOMPLETE, OTHER, Deliveries, Publications, deliver
+from streams.messages.decode import Delivery
 
-Seen = list[tuple[int, bool, bytes | None, bytes]]
+Seen = list[Delivery]
 
 words = st.text(max_size=30)
 properties = st.fixed_dictionaries(
@@ -30,7 +31,7 @@ properties = st.fixed_dictionaries(
 )
 
 
-class Delivery:
+class SentDelivery:
     """What a broker sends for one message."""
 
     def __init__(
@@ -63,7 +64,7 @@ class Delivery:
 
 
 deliveries = st.builds(
-    Delivery,
+    SentDelivery,
     st.integers(1, 2**63),
     st.booleans(),
     properties,
@@ -95,11 +96,13 @@ def test_publications_are_what_pika_writes(
 
 
 def listener(seen: Seen) -> Deliveries:
-    return Deliveries({(3, b"ctag1"): lambda *delivery: seen.append(delivery)})
+    taking = Deliveries()
+    taking.begin(3, "ctag1", seen.extend)
+    return taking
 
 
 @given(st.lists(deliveries, min_size=1, max_size=4))
-def test_deliveries_are_read_as_pika_wrote_them(sent: list[Delivery]) -> None:
+def test_deliveries_are_read_as_pika_wrote_them(sent: list[SentDelivery]) -> None:
     seen: Seen = []
     buffer = b"".join(delivery.data for delivery in sent)
     at = 0
@@ -108,36 +111,42 @@ def test_deliveries_are_read_as_pika_wrote_them(sent: list[Delivery]) -> None:
         end = deliver(buffer, at, taking)
         assert end == at + len(delivery.data)
         at = end
+    assert not seen
+    taking.pass_on()
+    taking.pass_on()
     assert seen == [delivery.seen for delivery in sent]
 
 
 @given(deliveries, st.data())
-def test_a_beginning_waits_for_the_rest(delivery: Delivery, data: st.DataObject) -> None:
+def test_a_beginning_waits_for_the_rest(delivery: SentDelivery, data: st.DataObject) -> None:
     seen: Seen = []
     cut = data.draw(st.integers(1, len(delivery.data) - 1))
     taking = listener(seen)
     assert deliver(delivery.data[:cut], 0, taking) == INCOMPLETE
     deliver(delivery.data, 0, taking)
     assert deliver(delivery.data[:cut], 0, taking) == INCOMPLETE
+    taking.pass_on()
     assert seen == [delivery.seen]
 
 
 @given(deliveries, st.binary(max_size=20))
-def test_what_follows_is_left_alone(delivery: Delivery, rest: bytes) -> None:
+def test_what_follows_is_left_alone(delivery: SentDelivery, rest: bytes) -> None:
     seen: Seen = []
-    assert deliver(delivery.data + rest, 0, listener(seen)) == len(delivery.data)
+    taking = listener(seen)
+    assert deliver(delivery.data + rest, 0, taking) == len(delivery.data)
+    taking.pass_on()
     assert seen == [delivery.seen]
 
 
 def test_everything_else_goes_the_way_of_pika() -> None:
     seen: Seen = []
-    simple = Delivery(1, False, {}, b"vote")
+    simple = SentDelivery(1, False, {}, b"vote")
     in_two = [*simple.frames[:2], *(frame.Body(3, part).marshal() for part in (b"vo", b"te"))]
     others = {
-        "an empty body": Delivery(1, False, {}, b"").data + simple.data,
+        "an empty body": SentDelivery(1, False, {}, b"").data + simple.data,
         "a body in two frames": b"".join(in_two),
-        "another consumer": Delivery(1, False, {}, b"vote", consumer="ctag2").data,
-        "another channel": Delivery(1, False, {}, b"vote", channel=4).data,
+        "another consumer": SentDelivery(1, False, {}, b"vote", consumer="ctag2").data,
+        "another channel": SentDelivery(1, False, {}, b"vote", channel=4).data,
         "another method": frame.Method(3, spec.Basic.ConsumeOk("ctag1")).marshal() + simple.data,
         "a short method": frame.Method(3, spec.Channel.CloseOk()).marshal() + simple.data,
         "a heartbeat": frame.Heartbeat().marshal(),
@@ -165,10 +174,12 @@ def test_everything_else_goes_the_way_of_pika() -> None:
     taking = listener(seen)
     for what, data in others.items():
         assert deliver(data, 0, taking) == OTHER, what
+    taking.pass_on()
     assert not seen
     assert deliver(simple.data, 0, taking) == len(simple.data)
     for what, data in others.items():
         assert deliver(data, 0, taking) == OTHER, f"{what}, after a delivery"
+    taking.pass_on()
     assert seen == [simple.seen]
-    del taking[3, b"ctag1"]
+    taking.end(3, "ctag1")
     assert deliver(simple.data, 0, taking) == OTHER, "after a cancel"
