@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import frame, spec
 
-from streams.adapters.rabbitmq.frames import INCOMPLETE, OTHER, Deliveries, Publications, deliver
+from streams.adapters.rabbitmq.frames import (
+    INCOMPLETE,
+    OTHER,
+    Deliveries,
+    FrameConnection,
+    Publications,
+    deliver,
+)
 from streams.messages.decode import Delivery
 
 Seen = list[Delivery]
@@ -183,3 +190,37 @@ def test_everything_else_goes_the_way_of_pika() -> None:
     assert seen == [simple.seen]
     taking.end(3, "ctag1")
     assert deliver(simple.data, 0, taking) == OTHER, "after a cancel"
+
+
+class Reading(FrameConnection):
+    """A connection that is given what its socket brings."""
+
+    def __init__(self, seen: Seen, others: list[int]) -> None:
+        self.deliveries = listener(seen)
+        self.frames_received = self.bytes_received = 0
+        self._frame_buffer = b""
+        self._seen, self._others = seen, others
+
+    def _process_frame(self, frame_value: object) -> None:
+        assert isinstance(frame_value, frame.Method)
+        self._others.append(len(self._seen))
+
+
+@given(st.lists(deliveries, max_size=3), st.lists(deliveries, max_size=3), st.data())
+def test_a_consumer_has_its_deliveries_before_the_frame_behind_them(
+    before: list[SentDelivery], after: list[SentDelivery], data: st.DataObject
+) -> None:
+    cancelled = frame.Method(3, spec.Basic.CancelOk("ctag1")).marshal()
+    sent = b"".join(
+        [*(one.data for one in before), cancelled, *(one.data for one in after), cancelled]
+    )
+    cut = data.draw(st.integers(0, len(sent)))
+    seen: Seen = []
+    others: list[int] = []
+    reading = Reading(seen, others)
+    for data_in in (sent[:cut], sent[cut:]):
+        reading._on_data_available(data_in)
+    assert seen == [one.seen for one in (*before, *after)]
+    assert others == [len(before), len(before) + len(after)]
+    assert reading.bytes_received == len(sent)
+    assert reading.frames_received == 3 * len(seen)
