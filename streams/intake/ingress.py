@@ -200,7 +200,7 @@ class Ingress:
 
     # Receiving ---------------------------------------------------------------------------------
 
-    def receive(self, session: DeliveryOrigin, deliveries: Iterable[Delivery]) -> None:
+    def receive(self, session: DeliveryOrigin, deliveries: Sequence[Delivery]) -> None:
         """Receive deliveries, in order. Runs in pika's reader, so `run` raises any error."""
         buffers, tags = self._buffers, session.tags
         if not buffers.waiting:
@@ -219,19 +219,16 @@ class Ingress:
         if buffers.has_full or tags.outstanding >= session.prefetch:
             self._wake.set()
 
-    def _take_in(self, session: DeliveryOrigin, tags: Tags, deliveries: Iterable[Delivery]) -> None:
+    def _take_in(self, session: DeliveryOrigin, tags: Tags, deliveries: Sequence[Delivery]) -> None:
         # What they have in common is looked up once.
         limits, hide, add = self.limits, self._hide, self._buffers.add
         partitions, max_body_bytes = limits.partitions, limits.max_body_bytes
         poll_key, default_election = limits.poll_key, limits.default_election
         prevalidated, poll_updates = session.prevalidated, session.poll_updates
         ingest_us = time.time_ns() // 1000
-        for tag, redelivered, message_id, body in deliveries:
-            if tag == tags.delivered + 1:
-                tags.delivered = tag
-            else:
-                tags.skip_to(tag)
-            decoded = decode(
+        # In a pass of its own: two short loops take less than one long one.
+        decoded = [
+            decode(
                 body,
                 message_id,
                 redelivered=redelivered,
@@ -242,12 +239,19 @@ class Ingress:
                 poll_key=poll_key,
                 default_election=default_election,
             )
-            item = decoded.item if hide is None else hide(decoded.item)
+            for _, redelivered, message_id, body in deliveries
+        ]
+        for (tag, _, _, body), one in zip(deliveries, decoded, strict=True):
+            if tag == tags.delivered + 1:
+                tags.delivered = tag
+            else:
+                tags.skip_to(tag)
+            item = one.item if hide is None else hide(one.item)
             if type(item) is Malformed:
                 self.metrics.malformed.labels(item.reason).inc()
                 if item.reason == MalformedReason.TOO_LARGE:
                     self.metrics.oversized.inc()
-            partition = partition_of(decoded.key, partitions)
+            partition = partition_of(one.key, partitions)
             add(partition, item, weight(item, len(body)), session, tag)
 
     def forget(self, session: DeliveryOrigin) -> None:
