@@ -110,7 +110,7 @@ _HELD = "tests/acceptance/test_demo.py::test_held_until_interrupted_and_refused_
 
 _WEBHOOKS = "tests/integration/test_gateway_webhooks.py::test_changes_arrive_signed_and_with_one_id"
 ELSEWHERE = {
-    "scrutin stack up --queue-type classic": (
+    "scrutin stack up --queue-type quorum": (
         "tests/integration/test_stack.py::test_two_rabbitmq_nodes_live_beside_each_other"
     ),
     "scrutin worker": _PROCESS,

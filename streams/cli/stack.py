@@ -92,7 +92,7 @@ def up(
     queue_type: Annotated[
         QueueType,
         typer.Option(help="Of RabbitMQ's durable queues that are declared without a type."),
-    ] = "quorum",
+    ] = "classic",
 ) -> None:
     """Start services that are not up: given in the environment, else in Docker, else native.
 

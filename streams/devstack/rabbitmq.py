@@ -62,7 +62,7 @@ def has_limits(server: Path) -> bool:
 
 
 def definitions(options: Mapping[str, str], *, limits: bool) -> dict[str, Any]:
-    """What the node holds from its first start on.
+    """What a node with quorum queues holds from its first start on.
 
     Args:
         options: of the service.
@@ -83,7 +83,7 @@ def definitions(options: Mapping[str, str], *, limits: bool) -> dict[str, Any]:
     }
     return {
         "users": [{"name": user, "password": options["password"], "tags": "administrator"}],
-        "vhosts": [{"name": vhost, "metadata": {"default_queue_type": options[QUEUES]}}],
+        "vhosts": [{"name": vhost, "metadata": {"default_queue_type": "quorum"}}],
         "permissions": [{"user": user, "vhost": vhost, **everything}],
         "parameters": [lifted] if limits else [],
     }
@@ -116,8 +116,8 @@ def _listeners(record: ServiceRecord) -> list[str]:
 
 def _first_data(record: ServiceRecord) -> list[str]:
     """Lines for the user and the virtual host."""
-    if QUEUES not in record.options:
-        # Created before there were types: its queues would be refused to clients (406).
+    # RabbitMQ's own default is classic. Clients would be refused (406) if it changed later.
+    if record.options.get(QUEUES) != "quorum":
         return [
             f"default_user = {record.options['user']}",
             f"default_pass = {record.options['password']}",
@@ -149,7 +149,7 @@ class RabbitMQ:
     stop_signal: signal.Signals = signal.SIGTERM
     abandon_signal: signal.Signals = signal.SIGKILL
 
-    def __init__(self, queue_type: QueueType = "quorum") -> None:
+    def __init__(self, queue_type: QueueType = "classic") -> None:
         self._queue_type = queue_type
 
     def given(self, stack_id: str, environ: Mapping[str, str]) -> ServiceRecord | None:

@@ -89,7 +89,7 @@ class Stack:
         kafka_proxy_port: int | None = None,
         brokers: int = 1,
         tls: bool = False,
-        queue_type: QueueType = "quorum",
+        queue_type: QueueType = "classic",
     ) -> None:
         chosen = directory or os.environ.get("SCRUTIN_STACK_DIR") or DEFAULT_DIRECTORY
         self._file = StateFile(Path(chosen))

@@ -28,8 +28,6 @@ pytestmark = pytest.mark.timeout(240)
 VALIDATION, AGGREGATION, REVIEW = "votes.validation", "votes.aggregation", "votes.review"
 EXCHANGE = "votes.exchange"
 DEPLOYED = {"x-message-ttl": 86_400_000, "x-max-length": 1_000_000}
-# Deployed brokers have classic queues by default; no other type knows x-max-priority.
-ORDERED = {"x-max-priority": 10, "x-queue-type": "classic"}
 AT = datetime(2025, 11, 14, 12, 0, tzinfo=UTC)
 NOON, NAIVE = "2025-11-14T12:00:00Z", "2025-11-14T12:00:00"
 
@@ -234,7 +232,7 @@ async def observe(stack: Stack, directory: Path) -> Seen:
             channel = connection.channel()
             channel.queue_declare(VALIDATION, durable=True, arguments=DEPLOYED)
             channel.queue_declare(REVIEW, durable=True, arguments=DEPLOYED)
-            channel.queue_declare(AGGREGATION, durable=True, arguments=ORDERED)
+            channel.queue_declare(AGGREGATION, durable=True, arguments={"x-max-priority": 10})
             channel.exchange_declare(EXCHANGE, "topic", durable=True)
             try:
                 await chain.start()
@@ -311,7 +309,7 @@ async def look_at_broker(connection: pika.BlockingConnection, seen: Seen) -> Non
             seen.reviews.append((properties, json.loads(body)))
 
     await until(reviewed, "three review messages")
-    deployed = {VALIDATION: DEPLOYED, REVIEW: DEPLOYED, AGGREGATION: ORDERED}
+    deployed = {VALIDATION: DEPLOYED, REVIEW: DEPLOYED, AGGREGATION: {"x-max-priority": 10}}
     for queue, arguments in deployed.items():
         # A declaration that differs in anything would be refused.
         channel.queue_declare(queue, durable=True, arguments=arguments)

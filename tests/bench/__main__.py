@@ -78,7 +78,7 @@ def bench(
     ] = None,
     queue_type: Annotated[
         QueueType, typer.Option(help="Of queues that are declared without a type.")
-    ] = "quorum",
+    ] = "classic",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write figures here.")] = None,
 ) -> None:
     """Measure the chain: a full queue to committed rows, latency at a fixed rate, and its parts."""

@@ -35,7 +35,7 @@ from tests.bench.spread import full_queue, plan_of
 
 HERE = Path(__file__).parents[2]
 QUANTILES = ("p50", "p99")
-ALIKE: Mapping[str, QueueType] = {"this": "quorum", "other": "quorum"}
+ALIKE: Mapping[str, QueueType] = {"this": "classic", "other": "classic"}
 
 
 def compare(
@@ -51,7 +51,7 @@ def compare(
     ] = False,
     queue_type: Annotated[
         QueueType, typer.Option(help="Of queues that are declared without a type.")
-    ] = "quorum",
+    ] = "classic",
     other_queue_type: Annotated[
         QueueType | None,
         typer.Option(help="Of the other revision's queue of votes, if it is not the same."),

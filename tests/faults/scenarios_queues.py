@@ -28,7 +28,6 @@ OWN_LIMIT: Final = 20
 """Of a quorum queue from RabbitMQ 4.0 on."""
 DEAD: Final = "votes.dead"
 QUORUM: Final = {"x-queue-type": "quorum"}
-CLASSIC: Final = {"x-queue-type": "classic"}
 LIMITED: Final = {**QUORUM, "x-delivery-limit": LIMIT}
 DEAD_LETTERS: Final = {"dead-letter-exchange": "", "dead-letter-routing-key": DEAD}
 SINGLE: Final = {"x-single-active-consumer": True}
@@ -136,12 +135,9 @@ async def _ready_page(program: Program) -> str:
 
 
 _KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "classic": ("A classic queue", CLASSIC),
-    "classic-single": ("A classic queue with a single active consumer", {**CLASSIC, **SINGLE}),
-    "classic-priority": (
-        "A classic queue that orders by priority",
-        {**CLASSIC, "x-max-priority": 9},
-    ),
+    "classic": ("A classic queue", {}),
+    "classic-single": ("A classic queue with a single active consumer", SINGLE),
+    "classic-priority": ("A classic queue that orders by priority", {"x-max-priority": 9}),
     "quorum": ("A quorum queue without a delivery limit", QUORUM),
     "quorum-single": ("A quorum queue with a single active consumer", {**QUORUM, **SINGLE}),
     "quorum-priority": ("A quorum queue whose messages have priorities", QUORUM),
@@ -221,7 +217,7 @@ async def stream_refused(world: World) -> None:
                 at_least=world.publisher.sent - before,
             )
             await rabbit.delete_queue(VALIDATION)
-            await rabbit.declare(VALIDATION, CLASSIC)
+            await rabbit.declare(VALIDATION, {})
             await rabbit.publish(VALIDATION, kept)
         for bridge in world.bridges:
             world.begin(bridge)

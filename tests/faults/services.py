@@ -25,7 +25,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from streams.devstack import Stack, postgres
 from streams.devstack.packages import newest
-from streams.devstack.rabbitmq import LIFTED, RabbitMQ
+from streams.devstack.rabbitmq import RabbitMQ
 from streams.devstack.state import ServiceRecord, StateFile
 from tests.harness import until
 
@@ -129,13 +129,7 @@ class Rabbit:
         )
         path = f"/queues/{self._vhost}/{quote(queue, safe='')}"
         policies = await self._api("GET", f"/policies/{self._vhost}")
-        policies += await self._api("GET", f"/operator-policies/{self._vhost}")
-        # No policy of a delivery limit is applied to a classic queue.
-        unused = {"delivery-limit"} if arguments.get("x-queue-type") == "classic" else set()
-        wanted = any(
-            re.match(policy["pattern"], queue) and policy["definition"].keys() - unused
-            for policy in policies
-        )
+        wanted = any(re.match(policy["pattern"], queue) for policy in policies)
 
         async def shown() -> bool:
             try:
@@ -220,16 +214,9 @@ class Rabbit:
         finally:
             await self._api("DELETE", path)
 
-    @asynccontextmanager
-    async def own_limit(self) -> AsyncIterator[None]:
-        """RabbitMQ's own delivery limit is in force, from 4.0 on: the stack lifts it elsewhere."""
-        path = f"/operator-policies/{self._vhost}/{LIFTED}"
-        lifted = await self._api("GET", path)
-        await self._api("DELETE", path)
-        try:
-            yield
-        finally:
-            await self._api("PUT", path, lifted)
+    async def default_type(self, name: str) -> None:
+        """The type of queues that are declared without one."""
+        await self._api("PUT", f"/vhosts/{self._vhost}", {"default_queue_type": name})
 
     @asynccontextmanager
     async def memory_alarm(self) -> AsyncIterator[None]:

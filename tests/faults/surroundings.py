@@ -91,7 +91,7 @@ def queue_of(
 
     Args:
         arguments: of the queue.
-        policy: for it, beside the stack's own, which lifts RabbitMQ's own delivery limit.
+        policy: for it; else one that lifts RabbitMQ's own delivery limit, where there is one.
         accepted: whether bridges read it although it may lose votes.
         own_limit: whether RabbitMQ's own limit stays, which must be there.
     """
@@ -99,14 +99,16 @@ def queue_of(
     @asynccontextmanager
     async def around(stack: Stack) -> AsyncIterator[Surroundings]:
         rabbit = Rabbit(stack)
-        if own_limit and await rabbit.version() < (4, 0):
+        limits = await rabbit.version() >= (4, 0)
+        if own_limit and not limits:
             raise NotPossibleHere("this RabbitMQ has no delivery limit of its own")
+        # RabbitMQ applies no policy of a delivery limit to a classic queue.
+        lifted = limits and not own_limit and arguments.get("x-queue-type") == "quorum"
+        wanted = policy or ({"delivery-limit": -1} if lifted else {})
         settings = {"SCRUTIN_ACCEPT_QUEUE_LOSS": VALIDATION} if accepted else {}
         async with AsyncExitStack() as after:
-            if own_limit:
-                await after.enter_async_context(rabbit.own_limit())
-            if policy:
-                await after.enter_async_context(rabbit.policy("kind", VALIDATION, policy))
+            if wanted:
+                await after.enter_async_context(rabbit.policy("kind", VALIDATION, wanted))
             after.push_async_callback(rabbit.delete_queue, VALIDATION)
             yield Surroundings(settings, queue=arguments)
 

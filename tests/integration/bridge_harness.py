@@ -92,8 +92,6 @@ class BridgeHarness:
         self.settings: Settings = load_settings(stack.env())
         self.servers = self.settings.kafka.servers
         self.redis: Redis = redis_of(self.settings)
-        self.arguments: dict[str, Any] = {}
-        """With which queues are declared before something is published to them."""
 
     async def __aenter__(self) -> BridgeHarness:
         await wipe(self.stack.env())
@@ -138,15 +136,6 @@ class BridgeHarness:
 
     # RabbitMQ ----------------------------------------------------------------------------------
 
-    def declare_classic(self, queue: str = VALIDATION) -> None:
-        """Declare a classic queue.
-
-        Of a quorum queue that is deleted and declared again at once RabbitMQ 3.10 keeps consumers,
-        which get nothing.
-        """
-        self.arguments = {"x-queue-type": "classic"}
-        self.publish([], queue=queue)
-
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
         """A channel of the test's own."""
@@ -176,7 +165,7 @@ class BridgeHarness:
         """Publish, persistent; returns how many once RabbitMQ has them."""
         count = 0
         with self.channel() as channel:
-            channel.queue_declare(queue, durable=True, arguments=self.arguments)
+            channel.queue_declare(queue, durable=True)
             for message in messages:
                 body = message if isinstance(message, bytes) else json_body(message)
                 channel.basic_publish(

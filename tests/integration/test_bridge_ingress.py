@@ -236,7 +236,6 @@ async def test_deliveries_of_a_cancelled_consumer_come_back_after_the_channel(
     world: BridgeHarness,
 ) -> None:
     """No consumer is left, and yet not everything is back: what `released` does not say."""
-    world.declare_classic()
     world.publish(law_vote(n) for n in range(10))
     taken: list[bytes] = []
     with world.channel() as channel:
@@ -253,14 +252,13 @@ async def test_a_consumer_that_rabbitmq_cancels_is_not_told_as_a_deleted_queue(
     world: BridgeHarness,
 ) -> None:
     """As RabbitMQ 4.3 does after its acknowledgement timeout: the queue is there."""
-    world.declare_classic()
     await world.load_roll(range(1))
     async with world.bridge() as bridge:
         await bridge.ready()
         bridge.send(signal.SIGSTOP)
         with world.channel() as channel:
             channel.queue_delete(VALIDATION)
-            channel.queue_declare(VALIDATION, durable=True, arguments=world.arguments)
+            channel.queue_declare(VALIDATION, durable=True)
         bridge.send(signal.SIGCONT)
         world.publish([law_vote(0)])
         await world.logged(1)
@@ -290,7 +288,7 @@ async def test_a_missing_queue_is_declared_as_deployed_clients_declare_it(
 ) -> None:
     deployed = {
         VALIDATION: {"x-message-ttl": 86_400_000, "x-max-length": 1_000_000},
-        AGGREGATION: {"x-max-priority": 10, "x-queue-type": "classic"},
+        AGGREGATION: {"x-max-priority": 10},
     }
     given = ",".join(
         f"{queue}:{name}={value}"
@@ -309,7 +307,6 @@ async def test_a_missing_queue_is_declared_as_deployed_clients_declare_it(
 
 
 async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: BridgeHarness) -> None:
-    world.declare_classic()
     await world.load_roll(range(400))
     held = {"SCRUTIN_MAX_LAG_RECORDS": "3", "RABBITMQ_PREFETCH_COUNT": "100"}
     one, other = world.bridge("one", **held), world.bridge("other", **held)
@@ -323,7 +320,7 @@ async def test_what_is_in_hand_outlives_its_queue_with_two_bridges(world: Bridge
         with world.channel() as channel:
             channel.queue_delete(VALIDATION)
             # The first one declares it again; the bridges find it there.
-            channel.queue_declare(VALIDATION, durable=True, arguments=world.arguments)
+            channel.queue_declare(VALIDATION, durable=True)
         count = 'scrutin_bridge_reconnects_total{service="rabbitmq"}'
 
         async def back() -> bool:

@@ -19,7 +19,6 @@ from tests.integration.bridge_harness import VALIDATION, BridgeHarness, json_bod
 
 LIMIT = 3
 QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
-CLASSIC: dict[str, Any] = {"x-queue-type": "classic"}
 LIMITED = QUORUM | {"x-delivery-limit": LIMIT}
 ACCEPTED = {"SCRUTIN_ACCEPT_QUEUE_LOSS": VALIDATION}
 NO_MANAGEMENT = {"SCRUTIN_RABBITMQ_MANAGEMENT_URL": "http://127.0.0.1:1"}
@@ -143,7 +142,7 @@ async def test_without_the_management_api_a_queue_with_arguments_is_read(
     world: BridgeHarness,
 ) -> None:
     await world.load_roll(range(3))
-    for arguments in (QUORUM, CLASSIC | {"x-message-ttl": 86_400_000}, CLASSIC):
+    for arguments in (QUORUM, {"x-message-ttl": 86_400_000}, {}):
         declare(world, arguments)
         async with world.bridge(**NO_MANAGEMENT) as bridge:
             await bridge.ready()

@@ -364,9 +364,9 @@ class TestSideBySide:
         self, own: Stack, some: Callable[..., Stack], run: Run
     ) -> None:
         other = some("other")
-        up = run(other.directory, "up", "rabbitmq", "--native", "--queue-type", "classic")
+        up = run(other.directory, "up", "rabbitmq", "--native", "--queue-type", "quorum")
         assert up.code == 0
-        for stack, queue_type in ((own, "quorum"), (other, "classic")):
+        for stack, queue_type in ((own, "classic"), (other, "quorum")):
             with rabbitmq_of(stack) as connection:
                 channel = connection.channel()
                 channel.queue_declare("typed", durable=True)

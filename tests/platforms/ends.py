@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -50,37 +50,35 @@ class Case:
     Args:
         end: the signal.
         arguments: of the queue.
+        default_type: of queues in the virtual host.
         policy: of the queue, beside the one that cures it.
     """
 
     end: signal.Signals
     arguments: Mapping[str, Any]
+    default_type: str = "classic"
     policy: Mapping[str, Any] | None = None
 
 
 CASES: Final[Mapping[str, Case]] = {
     "kill": Case(signal.SIGKILL, _QUORUM),
     "term": Case(signal.SIGTERM, _QUORUM),
-    "default-type": Case(signal.SIGKILL, {}),
+    "default-type": Case(signal.SIGKILL, {}, default_type="quorum"),
     "dead-letters": Case(signal.SIGKILL, _QUORUM, policy=_DEAD_LETTERS),
 }
 
 
 async def play(world: BridgeHarness, rabbit: Rabbit, case: Case) -> str:
     """Run one case; says what was seen. Fails if a vote is lost or doctor says otherwise."""
-    limited = await rabbit.version() >= _OWN_LIMIT_SINCE
+    await rabbit.default_type(case.default_type)
     await rabbit.declare(DEAD, {})
-    async with AsyncExitStack() as around:
-        if limited:
-            await around.enter_async_context(rabbit.own_limit())
-        if case.policy:
-            await around.enter_async_context(rabbit.policy("own", VALIDATION, case.policy))
+    async with rabbit.policy("own", VALIDATION, case.policy) if case.policy else nullcontext():
         await rabbit.declare(VALIDATION, case.arguments)
         votes = (json_body(law_vote(number)) for number in range(VOTES))
         await rabbit.publish(
             VALIDATION, [(pika.BasicProperties(delivery_mode=2), vote) for vote in votes]
         )
-        before = await _doctor(world, limited=limited)
+        before = await _doctor(world, limited=await rabbit.version() >= _OWN_LIMIT_SINCE)
         for _ in range(ENDS):
             bridge = world.bridge(MAX_RETRY_ATTEMPTS="1", SCRUTIN_DRAIN_TIMEOUT_S="4", **_ACCEPTED)
             bridge.start()

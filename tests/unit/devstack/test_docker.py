@@ -30,7 +30,8 @@ from streams.devstack.redis import Redis
 from streams.devstack.service import StackService
 from streams.devstack.state import ServiceRecord
 
-COMPOSE = yaml.safe_load((Path(__file__).parents[3] / "docker" / "compose.yaml").read_text())
+COMPOSE_FILE = Path(__file__).parents[3] / "docker" / "compose.yaml"
+COMPOSE = yaml.safe_load(COMPOSE_FILE.read_text())
 
 
 class Container:
@@ -266,13 +267,17 @@ def test_images_are_those_of_compose_and_publish_the_port_that_clients_use(
     assert image.name.removesuffix("-alpine") == COMPOSE["services"][service.name]["image"]
 
 
-def test_compose_and_a_container_set_up_the_same_queues() -> None:
-    rabbitmq = RabbitMQ()
+def test_compose_shows_how_a_container_sets_up_quorum_queues() -> None:
+    rabbitmq = RabbitMQ("quorum")
     record = ServiceRecord("rabbitmq", "id", "docker", "127.0.0.1", {}, rabbitmq.options())
     image = rabbitmq.image(record)
     composed = COMPOSE["services"]["rabbitmq"]["environment"]
-    for name in ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "RABBITMQ_NODENAME"):
-        assert image.environment[name] == composed[name]
+    assert image.environment["RABBITMQ_NODENAME"] == composed["RABBITMQ_NODENAME"]
+    name = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"
+    shown = " ".join(COMPOSE_FILE.read_text().replace("#", "").split())
+    assert f"{name}: >- {image.environment[name]}" in shown
+    record.options = RabbitMQ().options()
+    assert name not in rabbitmq.image(record).environment
 
 
 def test_kafka_is_reached_under_the_published_port() -> None:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import typer
@@ -173,25 +172,26 @@ class TestQueuesOfRabbitMQ:
     def test_a_limit_is_lifted_where_there_is_one(self, version: str, limits: bool) -> None:
         server = Path(f"/usr/lib/rabbitmq/lib/rabbitmq_server-{version}/sbin/rabbitmq-server")
         assert has_limits(server) is limits
-        held = definitions(RabbitMQ().options(), limits=limits)
+        held = definitions(RabbitMQ("quorum").options(), limits=limits)
         lifted = [one["value"]["definition"] for one in held["parameters"]]
         assert lifted == [{"delivery-limit": -1}] * limits
 
-    @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
-    def test_the_first_start_chooses_the_type(
-        self, queue_type: Literal["quorum", "classic"], tmp_path: Path
-    ) -> None:
-        record = self.prepared(tmp_path, RabbitMQ(queue_type).options())
+    def test_the_first_start_makes_quorum_queues_the_default(self, tmp_path: Path) -> None:
+        record = self.prepared(tmp_path, RabbitMQ("quorum").options())
         assert "default_user" not in (tmp_path / "rabbitmq.conf").read_text()
         path = tmp_path / "definitions.json"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         held = json.loads(path.read_text())
-        assert [one["metadata"] for one in held["vhosts"]] == [{"default_queue_type": queue_type}]
+        assert [one["metadata"] for one in held["vhosts"]] == [{"default_queue_type": "quorum"}]
         assert held["users"][0]["password"] == record.options["password"]
 
-    def test_one_that_was_created_without_a_type_stays_so(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("without", [(), (QUEUES,)])
+    def test_classic_queues_and_older_stacks_stay_as_they_are(
+        self, without: tuple[str, ...], tmp_path: Path
+    ) -> None:
         options = RabbitMQ().options()
-        del options[QUEUES]
+        for name in without:
+            del options[name]
         self.prepared(tmp_path, options)
         assert "default_user = scrutin\n" in (tmp_path / "rabbitmq.conf").read_text()
         assert not (tmp_path / "definitions.json").exists()
