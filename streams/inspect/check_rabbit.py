@@ -11,6 +11,7 @@ from streams.errors import ServiceUnavailable
 from streams.inspect.checks import Check, CheckedService
 from streams.inspect.queue_settings import (
     CLASSIC,
+    QUORUM,
     STREAM,
     faults,
     is_settled,
@@ -22,6 +23,10 @@ from streams.settings.configs import RabbitConfig
 from streams.settings.queues import VALIDATION, VOTES_EXCHANGE, QueuesConfig
 
 SERVICE: Final = CheckedService("rabbitmq")
+_KINDS: Final = {
+    CLASSIC: "classic; if publishers wait for confirms, a quorum queue costs half the CPU",
+    QUORUM: "quorum; publishers must wait for confirms, or votes may be lost",
+}
 
 
 @dataclass
@@ -114,8 +119,8 @@ def _evaluate_details(
                 f"queue {name}",
                 "messages with a priority overtake others; publishers must set none",
             )
-        if queue.kind == CLASSIC:
-            yield SERVICE.ok(f"queue {name}", "classic; a quorum queue costs RabbitMQ half the CPU")
+        if (told := _KINDS.get(queue.kind)) is not None:
+            yield SERVICE.ok(f"queue {name}", told)
     unseen = [n for n, depth in facts.broker.queues.items() if depth and n not in details]
     if unseen or not details:
         why = f"the management API does not show {', '.join(unseen)}" if unseen else "no queues yet"
