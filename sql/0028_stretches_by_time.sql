@@ -3,25 +3,25 @@
 -- every stretch.
 
 -- Has the index know all votes of a stretch, also of the one that is written, without waiting for
--- anybody. Returns whether it does; autovacuum may hold a table. The first statistics are made of a
--- small sample, because a flush waits for them; those of autovacuum follow.
+-- anybody. Returns whether it does; autovacuum may hold a table. Statistics of a table that has doubled
+-- since the last ones are made of a small sample, because a flush waits for them.
 CREATE OR REPLACE FUNCTION sum_up_stretch(one smallint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET default_statistics_target = 10 AS $$
 DECLARE
     kind text;
+    votes regclass;
     by_time regclass;
 BEGIN
     FOREACH kind IN ARRAY ARRAY['counted_law_votes_', 'counted_contest_votes_'] LOOP
         EXECUTE format('LOCK TABLE %I IN SHARE UPDATE EXCLUSIVE MODE NOWAIT', kind || one);
+        votes := to_regclass(kind || one);
         SELECT c.oid INTO by_time
         FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam
-        WHERE i.indrelid = to_regclass(kind || one) AND a.amname = 'brin';
+        WHERE i.indrelid = votes AND a.amname = 'brin';
         PERFORM brin_summarize_new_values(by_time);
         -- Until it knows how times and pages go together, the planner reads all.
-        IF pg_relation_size(to_regclass(kind || one)) > 0 AND NOT EXISTS (
-            SELECT FROM pg_class AS c JOIN pg_stats AS s
-                ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname
-            WHERE c.oid = by_time
+        IF pg_relation_size(votes) > 0 AND pg_stat_get_mod_since_analyze(votes) >= (
+            SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = votes
         ) THEN
             EXECUTE format('ANALYZE %I', kind || one);
         END IF;

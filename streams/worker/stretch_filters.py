@@ -8,6 +8,7 @@ that is missing costs time and nothing else.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -76,7 +77,9 @@ class Stretches:
         self._begun: int | None = None
         self._building: _Building | None = None
         self._summed_up = (0, 0)
-        """All stretches before this one, and of this one so many votes."""
+        """The open stretch as it was last looked at, and how many votes of it."""
+        self._to_sum_up: deque[int] = deque()
+        """Stretches before it."""
         self._try_at_s = 0.0
 
     async def load(self, connection: Any, state: StretchState) -> None:
@@ -87,6 +90,7 @@ class Stretches:
             self._covered.clear()
             self._begun, self._building = state.begun, None
             self._summed_up = (state.first_stretch, 0)
+            self._to_sum_up.clear()
         if state.filtered == len(self._covered):
             return
         for row in await connection.fetch(_STORED):
@@ -158,21 +162,30 @@ class Stretches:
         return await self.build(connection, state) or summed_up
 
     async def sum_up(self, connection: Any, state: StretchState) -> bool:
-        """Have the index of the time know one more stretch, or the newest votes.
+        """Have the index of the time know the newest votes, or else one more stretch.
 
-        A worker that has just started begins with the first: one before may have been killed.
+        A worker that has just started looks at all stretches: one before may have been killed.
 
         Returns:
             Whether there was something to do and no other program hindered it.
         """
         stretch, votes = self._summed_up
-        is_open = stretch >= state.open_stretch
-        if is_open and state.stretch_votes - votes <= self._votes // _SUMMED_UP_PARTS:
-            return False
-        if not await sum_up(connection, stretch):
-            return False
-        self._summed_up = (stretch, state.stretch_votes) if is_open else (stretch + 1, 0)
-        return True
+        if stretch < state.open_stretch:
+            self._to_sum_up.extendleft(range(stretch, state.open_stretch))
+            votes = 0
+        if state.stretch_votes - votes > self._votes // _SUMMED_UP_PARTS:
+            done = await sum_up(connection, state.open_stretch)
+            votes = state.stretch_votes if done else votes
+        elif self._to_sum_up:
+            done = await sum_up(connection, self._to_sum_up[0])
+            # Others need not wait for one that autovacuum works on.
+            self._to_sum_up.rotate(-1)
+            if done:
+                self._to_sum_up.pop()
+        else:
+            done = False
+        self._summed_up = (state.open_stretch, votes)
+        return done
 
     async def build(self, connection: Any, state: StretchState) -> bool:
         """Build a missing filter by one step of some milliseconds; returns whether one is missing.
