@@ -3,12 +3,13 @@
 # connection in order: a quorum queue may lack the end of it, a classic queue has all.
 # Needs Debian 12 (apt-get, without root), Python 3 with venv. About a minute. Exit 1: it behaves otherwise than is written here.
 set -euo pipefail
-folder=$(mktemp -d); cd "$folder"
+folder=$(mktemp -d); cd "$folder"; trap 'rm -rf "$folder"' EXIT
+python3 -m venv venv
+venv/bin/pip install -q pika==1.3.2
 erlang="base asn1 crypto eldap ftp inets mnesia os-mon parsetools public-key runtime-tools snmp ssl syntax-tools tftp tools xmerl"
 apt-get -qq -o APT::Sandbox::User=root download rabbitmq-server=3.10.8-1.1+deb12u1 $(printf 'erlang-%s ' $erlang)
 for package in *.deb; do dpkg-deb -x "$package" root; done
 sed -i "s|^ROOTDIR=.*|ROOTDIR=$folder/root/usr/lib/erlang|" root/usr/lib/erlang/bin/erl
-python3 -m venv venv && venv/bin/pip install -q pika==1.3.2
 read -r amqp dist mapper <<<"$(python3 -c '
 import socket
 found = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
@@ -20,7 +21,7 @@ export HOME=$folder PATH=$folder/root/usr/lib/erlang/bin:$PATH ERL_EPMD_ADDRESS=
   RABBITMQ_PID_FILE=$folder/pid RABBITMQ_GENERATED_CONFIG_DIR=$folder/made RABBITMQ_CONF_ENV_FILE=$folder/none RUNNING_UNDER_SYSTEMD=true
 epmd -port "$mapper" & mapping=$!
 root/usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/sbin/rabbitmq-server > server.log 2>&1 & server=$!
-trap 'kill $server; wait $server || true; kill $mapping || true; rm -rf "$folder"' EXIT
+trap 'kill $server || true; wait $server || true; kill $mapping || true; rm -rf "$folder"' EXIT
 until grep -q 'completed with' server.log; do kill -0 $server; sleep 0.5; done
 timeout 300 venv/bin/python - "$amqp" <<'PY'
 import sys, time
