@@ -8,19 +8,19 @@ python3 -m venv venv
 venv/bin/pip install -q pika==1.3.2
 erlang="base asn1 crypto eldap ftp inets mnesia os-mon parsetools public-key runtime-tools snmp ssl syntax-tools tftp tools xmerl"
 apt-get -qq -o APT::Sandbox::User=root download rabbitmq-server=3.10.8-1.1+deb12u1 $(printf 'erlang-%s ' $erlang)
-for package in *.deb; do dpkg-deb -x "$package" root; done
-sed -i "s|^ROOTDIR=.*|ROOTDIR=$folder/root/usr/lib/erlang|" root/usr/lib/erlang/bin/erl
+for package in *.deb; do dpkg-deb -x "$package" tree; done
+sed -i "s|^ROOTDIR=.*|ROOTDIR=$folder/tree/usr/lib/erlang|" tree/usr/lib/erlang/bin/erl
 read -r amqp dist mapper <<<"$(python3 -c '
 import socket
 found = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 print(*(one.getsockname()[1] for one in found))')"
 printf 'listeners.tcp.1 = 127.0.0.1:%s\n' "$amqp" > rabbitmq.conf; echo '[].' > plugins
-export HOME=$folder PATH=$folder/root/usr/lib/erlang/bin:$PATH ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$mapper \
+export HOME=$folder PATH=$folder/tree/usr/lib/erlang/bin:$PATH ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$mapper \
   RABBITMQ_NODENAME=finding@localhost RABBITMQ_DIST_PORT=$dist RABBITMQ_CONFIG_FILE=$folder/rabbitmq.conf \
   RABBITMQ_ENABLED_PLUGINS_FILE=$folder/plugins RABBITMQ_MNESIA_BASE=$folder/data RABBITMQ_LOG_BASE=$folder/log \
   RABBITMQ_PID_FILE=$folder/pid RABBITMQ_GENERATED_CONFIG_DIR=$folder/made RABBITMQ_CONF_ENV_FILE=$folder/none RUNNING_UNDER_SYSTEMD=true
 epmd -port "$mapper" & mapping=$!
-root/usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/sbin/rabbitmq-server > server.log 2>&1 & server=$!
+tree/usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/sbin/rabbitmq-server > server.log 2>&1 & server=$!
 trap 'kill $server || true; wait $server || true; kill $mapping || true; rm -rf "$folder"' EXIT
 until grep -q 'completed with' server.log; do kill -0 $server; sleep 0.5; done
 timeout 300 venv/bin/python - "$amqp" <<'PY'
