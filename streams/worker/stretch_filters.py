@@ -172,19 +172,19 @@ class Stretches:
         stretch, votes = self._summed_up
         if stretch < state.open_stretch:
             self._to_sum_up.extendleft(range(stretch, state.open_stretch))
-            votes = 0
+            # At once, so that they are added once though PostgreSQL may refuse.
+            self._summed_up = (state.open_stretch, votes := 0)
         if state.stretch_votes - votes > self._votes // _SUMMED_UP_PARTS:
-            done = await sum_up(connection, state.open_stretch)
-            votes = state.stretch_votes if done else votes
-        elif self._to_sum_up:
-            done = await sum_up(connection, self._to_sum_up[0])
-            # Others need not wait for one that autovacuum works on.
-            self._to_sum_up.rotate(-1)
-            if done:
-                self._to_sum_up.pop()
-        else:
-            done = False
-        self._summed_up = (state.open_stretch, votes)
+            if done := await sum_up(connection, state.open_stretch):
+                self._summed_up = (state.open_stretch, state.stretch_votes)
+            return done
+        if not self._to_sum_up:
+            return False
+        done = await sum_up(connection, self._to_sum_up[0])
+        # Others need not wait for one that autovacuum works on.
+        self._to_sum_up.rotate(-1)
+        if done:
+            self._to_sum_up.pop()
         return done
 
     async def build(self, connection: Any, state: StretchState) -> bool:

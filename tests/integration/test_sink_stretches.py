@@ -11,8 +11,10 @@ import pytest
 from schemas.control import EpochOpened
 from schemas.genesis import RehearsalGenesis
 from schemas.votes import Kind, Vote
+from streams.adapters.postgres.stretches import read_state
 from streams.maintenance.shadow import SCHEMA, begin, replace
 from streams.settings.model import Settings
+from streams.worker.stretch_filters import Stretches
 from tests.harness import database, keep_stretches_up
 from tests.integration.sink_harness import (
     KNOWN_BY_TIME,
@@ -122,6 +124,22 @@ async def test_filters_are_built_by_one_worker_alone(
     await keep_stretches_up(db)
     assert await rows(db, FILTERS) == [(0,), (1,), (2,)]
     assert await count(small, Log(1), 0, 61) == 60
+
+
+async def test_stretches_are_summed_up_once_though_it_was_refused_before(
+    small: OneSink, db: asyncpg.Connection
+) -> None:
+    for first in "abc":
+        await db.execute(TWO_RANGES, first)
+        await count(small, Log(3), ord(first), 1)
+    stretches, state = Stretches(), await read_state(db)
+    await stretches.load(db, state)
+    await db.execute("ALTER FUNCTION sum_up_stretch RENAME TO refused")
+    for _ in range(3):
+        await stretches.keep_up(db, state, builds=True)
+    await db.execute("ALTER FUNCTION refused RENAME TO sum_up_stretch")
+    # Autovacuum may hinder some.
+    assert sum([await stretches.sum_up(db, state) for _ in range(20)]) == 3
 
 
 async def test_a_look_up_by_time_need_not_read_what_was_counted_before(
