@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -138,20 +139,23 @@ class Watchers:
     async def _watch(self, number: int, opening: asyncio.Semaphore, came: asyncio.Event) -> None:
         why = "its connection ended"
         try:
-            if number % 2:
-                async with opening:
-                    answer = await self._session.get(f"{self._base}/results/L-1/events")
-                async for line in answer.content:
-                    if line.startswith(b"data:"):
+            async with AsyncExitStack() as opened:
+                if number % 2:
+                    async with opening:
+                        asked = self._session.get(f"{self._base}/results/L-1/events")
+                        answer = await opened.enter_async_context(asked)
+                    async for line in answer.content:
+                        if line.startswith(b"data:"):
+                            self._messages[number] += 1
+                            came.set()
+                else:
+                    async with opening:
+                        asked_socket = self._session.ws_connect(f"{self._base}/ws/laws/L-1")
+                        socket = await opened.enter_async_context(asked_socket)
+                    async for _ in socket:
                         self._messages[number] += 1
                         came.set()
-            else:
-                async with opening:
-                    socket = await self._session.ws_connect(f"{self._base}/ws/laws/L-1")
-                async for _ in socket:
-                    self._messages[number] += 1
-                    came.set()
-                why = f"close code {socket.close_code}"
+                    why = f"close code {socket.close_code}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = type(error).__name__
         self._ended.append(f"a watcher was lost: {why}")
