@@ -8,6 +8,7 @@ is lost, the same flush is repeated and the fence drops what was applied.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,8 +61,8 @@ log = structlog.get_logger(__name__)
 
 FROZEN_AFTER_S: Final = 15
 """Time without a byte from a worker in the middle of its rows, after which it counts as frozen."""
-PLANNED_CONNECTIONS: Final = 4
-"""As many as flushes, windows, contests and metrics use at the same time."""
+PLANNED_CONNECTIONS: Final = 5
+"""As many as flushes, their upkeep, windows, contests and metrics use at the same time."""
 ALREADY_COUNTED: Final = "already_counted"
 """Reason for an accepted vote that `vote_audit` already had: table and database disagree."""
 
@@ -107,6 +108,13 @@ class PostgresSink(Pooled):
         super().__init__(config, f"scrutin-worker {name}", schema, reset=keep_session)
         self._windows = windows
         self._metrics = metrics
+        self._summing_up: asyncio.Task[None] | None = None
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._summing_up is not None:
+            self._summing_up.cancel()
+            await asyncio.wait([self._summing_up])
+        await super().__aexit__(*exc)
 
     async def prepare(self) -> None:
         """Do what the first flush would be late for.
@@ -158,11 +166,19 @@ class PostgresSink(Pooled):
                 # One worker builds filters; the others read them.
                 builds = any(event.verdicts.partition == 0 for event in events)
                 await self._stretches.keep_up(connection, self._stretch, builds=builds)
+                if builds:
+                    self._sum_up(self._stretch)
         self._metrics.flush_duration.observe(took_s)
         self._metrics.batch_processing_duration.set(took_s)
         self._metrics.database_operations.labels("flush", "success").inc()
         self._metrics.ignored_commands.labels(stage="sink").inc(result.ignored)
         return result
+
+    def _sum_up(self, state: StretchState) -> None:
+        idle = self._summing_up is None or self._summing_up.done()
+        if idle and self._stretches.has_to_sum_up(state):
+            beside = self._stretches.sum_up_beside(self.connections, state)
+            self._summing_up = asyncio.create_task(beside)
 
     async def _write(self, connection: Any, events: Sequence[VerdictEvent]) -> FlushResult:
         try:

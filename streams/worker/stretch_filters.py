@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,6 +53,20 @@ _STORE: Final = """
 INSERT INTO vote_filters (stretch, part, last_id, final, bits) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING
 """
+
+
+_PASSING: Final = (
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(OSError, TimeoutError),
+)
+
+
+@contextmanager
+def _may_fail() -> Iterator[None]:
+    try:
+        yield
+    except _PASSING as error:
+        log.warning("stretches of votes are not kept up", error=type(error).__name__)
 
 
 @dataclass
@@ -148,43 +163,57 @@ class Stretches:
         Args:
             connection: outside of a transaction.
             state: of the flush that was committed.
-            builds: whether to build filters and to sum up too.
+            builds: whether to build filters too.
         """
-        try:
+        with _may_fail():
             if not await self.open_next(connection, state) and builds:
-                await self.step(connection, state)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            log.warning("stretches of votes are not kept up", error=type(error).__name__)
+                await self.build(connection, state)
 
     async def step(self, connection: Any, state: StretchState) -> bool:
         """One step of summing up and one of a filter; returns whether there was something to do."""
         summed_up = await self.sum_up(connection, state)
         return await self.build(connection, state) or summed_up
 
-    async def sum_up(self, connection: Any, state: StretchState) -> bool:
-        """Have the index of the time know the newest votes, or else one more stretch.
+    def has_to_sum_up(self, state: StretchState) -> bool:
+        """Whether the index of the time lacks many votes.
 
         A worker that has just started looks at all stretches: one before may have been killed.
-
-        Returns:
-            Whether there was something to do and no other program hindered it.
         """
         stretch, votes = self._summed_up
         if stretch < state.open_stretch:
             self._to_sum_up.extendleft(range(stretch, state.open_stretch))
             # At once, so that they are added once though PostgreSQL may refuse.
             self._summed_up = (state.open_stretch, votes := 0)
+        newest = state.stretch_votes - votes > self._votes // _SUMMED_UP_PARTS
+        return newest or bool(self._to_sum_up)
+
+    async def sum_up_beside(self, connections: asyncpg.Pool, state: StretchState) -> None:
+        """Sum up while flushes go on, which need not wait. It may fail, as :meth:`keep_up`."""
+        with _may_fail():
+            async with connections.acquire() as connection:
+                await self.sum_up(connection, state)
+
+    async def sum_up(self, connection: Any, state: StretchState) -> bool:
+        """Have the index of the time know the newest votes, or else one more stretch.
+
+        Returns:
+            Whether there was something to do and no other program hindered it.
+        """
+        if not self.has_to_sum_up(state):
+            return False
+        _, votes = self._summed_up
         if state.stretch_votes - votes > self._votes // _SUMMED_UP_PARTS:
-            if done := await sum_up(connection, state.open_stretch):
+            done = await sum_up(connection, state.open_stretch)
+            if done and self._begun == state.begun:
                 self._summed_up = (state.open_stretch, state.stretch_votes)
             return done
-        if not self._to_sum_up:
-            return False
-        done = await sum_up(connection, self._to_sum_up[0])
-        # Others need not wait for one that autovacuum works on.
-        self._to_sum_up.rotate(-1)
-        if done:
-            self._to_sum_up.pop()
+        stretch, done = self._to_sum_up.popleft(), False
+        try:
+            done = await sum_up(connection, stretch)
+        finally:
+            # Others need not wait for one that autovacuum works on.
+            if not done and self._begun == state.begun:
+                self._to_sum_up.append(stretch)
         return done
 
     async def build(self, connection: Any, state: StretchState) -> bool:

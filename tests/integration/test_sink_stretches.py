@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -15,7 +16,7 @@ from streams.adapters.postgres.stretches import read_state
 from streams.maintenance.shadow import SCHEMA, begin, replace
 from streams.settings.model import Settings
 from streams.worker.stretch_filters import Stretches
-from tests.harness import database, keep_stretches_up
+from tests.harness import database, keep_stretches_up, until
 from tests.integration.sink_harness import (
     KNOWN_BY_TIME,
     NOT_SUMMED_UP,
@@ -32,6 +33,9 @@ STRETCH = 10
 SIZES = "SELECT stretch, count(*) FROM counted_votes GROUP BY 1 ORDER BY 1"
 STRETCHES = "SELECT number::int FROM vote_stretches ORDER BY 1"
 ROWS = "SELECT coalesce(vote_text, encode(vote_key, 'hex')), stretch"
+WAITS = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted)"
+)
 FILTERS = "SELECT stretch::int FROM vote_filters WHERE final ORDER BY 1"
 
 
@@ -136,7 +140,9 @@ async def test_stretches_are_summed_up_once_though_it_was_refused_before(
     await stretches.load(db, state)
     await db.execute("ALTER FUNCTION sum_up_stretch RENAME TO refused")
     for _ in range(3):
-        await stretches.keep_up(db, state, builds=True)
+        assert stretches.has_to_sum_up(state)
+        with pytest.raises(asyncpg.UndefinedFunctionError):
+            await stretches.sum_up(db, state)
     await db.execute("ALTER FUNCTION refused RENAME TO sum_up_stretch")
     # Autovacuum may hinder some.
     assert sum([await stretches.sum_up(db, state) for _ in range(20)]) == 3
@@ -151,25 +157,50 @@ async def test_a_look_up_by_time_need_not_read_what_was_counted_before(
     assert await rows(db, STRETCHES) == [(0,), (1,), (2,), (3,)]
     # The worker of partition 0 sums up, also what another one left when it was killed.
     assert await rows(db, KNOWN_BY_TIME) == []
-    log, vacuum = Log(0), await database(own)
+    log, vacuum, numbers = Log(0), await database(own), itertools.count()
     other = OneSink(own, stretch_votes=100_000)
+
+    async def known(*stretches: str) -> None:
+        async def counted() -> bool:
+            # It is done beside flushes, which do not wait for it.
+            await count(other, log, next(numbers), 1)
+            return await rows(db, KNOWN_BY_TIME) == [(f"counted_law_votes{s}",) for s in stretches]
+
+        await until(counted, f"stretches {stretches} are summed up")
+
     try:
         async with other.sink, vacuum.transaction():
             await vacuum.execute("LOCK counted_law_votes_1 IN SHARE UPDATE EXCLUSIVE MODE")
-            for n in range(4):
-                await count(other, log, n, 1)
             # Others do not wait for the one that autovacuum works on.
-            others = [("counted_law_votes",), ("counted_law_votes_2",)]
-            assert await rows(db, KNOWN_BY_TIME) == others
+            await known("", "_2")
             await vacuum.execute("ROLLBACK; BEGIN")
             await db.execute(TWO_RANGES, "d")
-            for n in range(4, 8):
-                await count(other, log, n, 1)
+            await known("", "_1", "_2", "_3")
     finally:
         await vacuum.close()
-    known = [(f"counted_law_votes{number}",) for number in ("", "_1", "_2", "_3")]
-    assert await rows(db, KNOWN_BY_TIME) == known
     assert await db.fetchval(NOT_SUMMED_UP) == 0
+
+
+async def test_a_worker_does_not_wait_for_summing_up(own: Settings, db: asyncpg.Connection) -> None:
+    await db.execute(
+        "CREATE OR REPLACE FUNCTION sum_up_stretch(one smallint) RETURNS boolean"
+        " LANGUAGE sql AS 'SELECT pg_advisory_lock(7) IS NOT NULL'"
+    )
+    log, slow = Log(0), await database(own)
+    one = OneSink(own, stretch_votes=STRETCH)
+    try:
+        await slow.execute("SELECT pg_advisory_lock(7)")
+        async with asyncio.timeout(60), one.sink:
+            for n in range(3):
+                await count(one, log, n, 1)
+            await until(lambda: db.fetchval(WAITS), "it waits")
+            assert await count(one, log, 3, 40) == 0
+            assert await count(one, log, 43, 1) == 0
+        # Nor does its end.
+        await until(lambda: db.fetchval(f"SELECT NOT ({WAITS})"), "it is given up")
+    finally:
+        await slow.close()
+    assert await rows(db, STRETCHES) == [(0,), (1,)]
 
 
 async def test_a_reset_leaves_one_stretch(small: OneSink, db: asyncpg.Connection) -> None:
