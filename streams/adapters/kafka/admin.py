@@ -40,6 +40,10 @@ from streams.settings.kafka_security import client
 DELETE_TIMEOUT_S: Final = 30.0
 
 _FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
+_INDEXED: Final = {"segment.index.bytes": str(1 << 20)}
+"""The broker maps an index of this length into memory when a segment begins, and with the first
+entry the system reads ahead in it, some ms for the default of 10 MiB where it may. It is enough for
+350 MB of log at least: twelve bytes an entry, an entry for 4,096 bytes or more."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class TopicPlan:
 
 def planned_topics(app_id: str, partitions: int) -> list[TopicPlan]:
     """All topics of a deployment. The first three must be co-partitioned."""
-    kept = {"cleanup.policy": "delete", **_FOREVER}
-    compacted = {"cleanup.policy": "compact", "retention.ms": "-1"}
+    kept = {"cleanup.policy": "delete", **_FOREVER, **_INDEXED}
+    compacted = {"cleanup.policy": "compact", "retention.ms": "-1", **_INDEXED}
     long_records = {"max.message.bytes": str(MAX_DERIVED_RECORD_BYTES)}
     return [
         TopicPlan(VALIDATION_TOPIC, partitions, kept),
