@@ -229,7 +229,7 @@ async def test_stretches_are_summed_up_while_votes_are_counted(
         async with writer.transaction():
             await writer.execute(TWO_RANGES, "d")
             async with asyncio.timeout(60):
-                assert [m.version for m in await migrate(db)] == [28]
+                assert [m.version for m in await migrate(db)][0] == 28
     finally:
         await writer.close()
     assert await db.fetchval(NOT_SUMMED_UP) == 0
@@ -238,6 +238,38 @@ async def test_stretches_are_summed_up_while_votes_are_counted(
         ("counted_law_votes_1",),
         ("counted_law_votes_2",),
     ]
+
+
+async def test_autovacuum_makes_no_statistics_of_stretches(
+    empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker does, when it sums up."""
+    with monkeypatch.context() as earlier:
+        as_of(earlier, 28)
+        await migrate(db)
+    await db.execute(TWO_RANGES, "a")
+    assert await open_next_stretch(db)
+    writer = await database(empty)
+    try:
+        async with writer.transaction():
+            await writer.execute(TWO_RANGES, "b")
+            async with asyncio.timeout(60):
+                assert [m.version for m in await migrate(db)][0] == 29
+    finally:
+        await writer.close()
+    assert await open_next_stretch(db)
+    found = await rows(
+        db,
+        "SELECT relname::text, reloptions FROM pg_class"
+        " WHERE oid IN (SELECT relid FROM pg_partition_tree('counted_votes') WHERE isleaf)",
+    )
+    assert sorted(found) == [
+        (f"counted_{kind}_votes_{number}", ["autovacuum_analyze_threshold=2147483647"])
+        for kind in ("contest", "law")
+        for number in range(3)
+    ]
+    assert await db.fetchval("SELECT sum_up_stretch(0::smallint)")
+    assert await rows(db, KNOWN_BY_TIME) == [("counted_law_votes",)]
 
 
 async def has_moved(connection: asyncpg.Connection) -> bool:
