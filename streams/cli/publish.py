@@ -89,6 +89,13 @@ def command(
             "--mixture", help="A third each plain, with metadata and with an unknown field."
         ),
     ] = False,
+    ahead: Annotated[
+        bool,
+        typer.Option(
+            "--ahead",
+            help="Make all messages before the first is due, with --rate: 0.5 kB of memory each.",
+        ),
+    ] = False,
     expected: Annotated[Path, typer.Option(help="File for the expected outcome.")] = Path(
         "expected.json"
     ),
@@ -113,6 +120,8 @@ def command(
 
         scrutin publish --queue votes.aggregation --expected out/expected.json
     """
+    if ahead and not rate:
+        raise typer.BadParameter("needs --rate", param_hint="--ahead")
     settings = load_settings()
     configure_logging("WARNING", settings.log_format)
     quiet_drivers()
@@ -151,6 +160,7 @@ def command(
                 election,
                 expected=expected,
                 rate=rate or None,
+                ahead=ahead,
                 advance=advance,
                 stop_on_interrupt=True,
             )

@@ -7,6 +7,7 @@ load is an open loop: each message has a scheduled time, and is sent late rather
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ class Schedule:
 
     def due(self, now_us: int) -> int:
         """Number of messages due by a time, at the rate."""
-        return max(0, int((now_us - self.start_us) * (self.rate or 0) / 1e6) + 1)
+        return max(0, math.floor((now_us - self.start_us) * (self.rate or 0) / 1e6) + 1)
 
 
 @dataclass(kw_only=True)

@@ -69,7 +69,7 @@ async def measure(run: Run) -> Found:
         await chain.start()
         say(f"publishing {rate:,}/s for {warm_up_s} and {seconds} s")
         before, ended_s = by_process(stack, chain), cpu_of_ended_s()
-        async with publishing(chain, plan, rate_per_s=rate, expected=path) as publisher:
+        async with publishing(chain, plan, rate_per_s=rate, expected=path, ahead=True) as publisher:
             totals: list[_Step] = []
             listening = asyncio.create_task(_listen(chain, totals))
             try:

@@ -14,7 +14,7 @@ from tests.harness import Chain
 
 @asynccontextmanager
 async def publishing(
-    chain: Chain, plan: LoadPlan, *, rate_per_s: int, expected: Path
+    chain: Chain, plan: LoadPlan, *, rate_per_s: int, expected: Path, ahead: bool = False
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`scrutin publish` of votes that all count; its standard output is its summary as JSON.
 
@@ -23,6 +23,7 @@ async def publishing(
         plan: how many votes, and the seed.
         rate_per_s: messages a second.
         expected: file for the expected outcome.
+        ahead: make all messages before the first is due; voters make theirs elsewhere, too.
     """
     publisher = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("scrutin")),
@@ -31,6 +32,7 @@ async def publishing(
         *("--duplicates", "0", "--repeats", "0", "--unknown", "0"),
         *("--invalid-choice", "0", "--malformed", "0"),
         *(("--mixture",) if plan.mixture else ()),
+        *(("--ahead",) if ahead else ()),
         env=chain.env,
         stdout=asyncio.subprocess.PIPE,
     )

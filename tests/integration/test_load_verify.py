@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pika
@@ -211,8 +212,9 @@ async def test_publish_without_a_broker_says_so(stack: Stack, tmp_path: Path) ->
         assert json.loads((tmp_path / "expected.json").read_text())["messages"] == 0
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
-    stack: Stack, tmp_path: Path
+    stack: Stack, tmp_path: Path, ahead: bool
 ) -> None:
     """The end of the source may be found when no outstanding confirm would report it."""
     # A queue of its own, which nobody reads.
@@ -220,12 +222,17 @@ async def test_a_slow_rate_ends_when_its_last_message_was_confirmed(
     plan = LoadPlan(votes=5, duplicates=0, unknown=0, repeats=0, bad_choice=0, malformed=0)
     async with connected(settings.rabbit, "scrutin test") as connection:
         try:
+            asked_us = time.time_ns() // 1000
             outcome = await play(
                 deployment_config(settings),
                 SyntheticElection(plan),
                 expected=tmp_path / "expected.json",
                 rate=5,
+                ahead=ahead,
             )
+            # The fifth is due 0.8 s after the first.
+            assert outcome.seconds >= 0.8
+            assert (outcome.started_us > asked_us + 900_000) == ahead
             assert await connection.depth("test.slow-rate") == QueueDepth(plan.messages, 0)
             assert outcome.unconfirmed == 0
         finally:
