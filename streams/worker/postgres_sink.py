@@ -175,8 +175,12 @@ class PostgresSink(Pooled):
         return result
 
     def _sum_up(self, state: StretchState) -> None:
-        idle = self._summing_up is None or self._summing_up.done()
-        if idle and self._stretches.has_to_sum_up(state):
+        if self._summing_up is not None:
+            if not self._summing_up.done():
+                return
+            # What may fail did so in the log.
+            self._summing_up.result()
+        if self._stretches.has_to_sum_up(state):
             beside = self._stretches.sum_up_beside(self.connections, state)
             self._summing_up = asyncio.create_task(beside)
 
