@@ -13,6 +13,7 @@ from schemas.codec import encode
 from schemas.genesis import Genesis
 from schemas.votes import Kind, VoteBatch
 from streams.errors import ExitCode, LogMismatch
+from streams.worker import log_check
 from streams.worker.log_check import check_database
 from tests.integration.sink_harness import Log, OneSink
 from tests.strategies import LOG_ID, make_batch, make_vote
@@ -82,15 +83,23 @@ async def test_a_database_that_is_newer_than_the_log_is_refused(
     assert "`scrutin rebuild log`" in caught.value.todo
 
 
+@pytest.mark.parametrize("newest", [0, 1, 100])
 @pytest.mark.parametrize(
     "instead", [make_batch(make_vote(7)), make_batch(), make_batch(make_vote(3, contest="L"))]
 )
 async def test_a_log_that_lost_its_end_and_was_written_on_is_refused(
-    one: OneSink, db: asyncpg.Connection, instead: VoteBatch
+    one: OneSink,
+    db: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    instead: VoteBatch,
+    newest: int,
 ) -> None:
     """Its offsets are beyond the fence again, and what they hold would be taken for replays."""
+    # Its last vote is the second newest of all.
+    monkeypatch.setattr(log_check, "NEWEST_VOTES", newest)
     lost = make_batch(make_vote(3, contest="L", kind=Kind.CANDIDATE))
     await one.sink.flush(Log(1).decide(*BATCHES[:2], lost))
+    await one.sink.flush(Log(2).decide(make_batch(make_vote(8))))
     with pytest.raises(LogMismatch, match="lost its end and was written on") as caught:
         await check(db, OURS, *BATCHES[:2], instead, *BATCHES)
     assert caught.value.where["offset"] == 2

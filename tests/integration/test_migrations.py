@@ -307,7 +307,7 @@ LOOKUPS = (
     "SELECT id FROM vote_audit WHERE vote_timestamp > localtimestamp + interval '1 day'",
     "SELECT * FROM vote_audit ORDER BY id DESC LIMIT 10",
     # All votes there are of another partition.
-    statements.LAST_COUNTED.replace("$1", "7"),
+    statements.LAST_OF_NEWEST.replace("$1", "7").replace("$2", "100000"),
 )
 
 

@@ -7,14 +7,20 @@ from typing import Final
 READ_OFFSETS: Final = "SELECT partition, log_id, source_offset, validated_offset FROM sink_offsets"
 
 LAST_COUNTED: Final = """
+SELECT vote_hash, source_offset, source_index FROM vote_audit
+WHERE source_partition = $1 ORDER BY id DESC LIMIT 1
+"""
+"""Rows of a partition are inserted in the order of its log, so the index on `id` finds the last."""
+
+LAST_OF_NEWEST: Final = """
 SELECT vote_hash, source_offset, source_index FROM (
     SELECT vote_hash, source_partition, source_offset, source_index FROM vote_audit
-    ORDER BY id DESC OFFSET 0
+    ORDER BY id DESC LIMIT $2
 ) AS newest
 WHERE source_partition = $1 LIMIT 1
 """
-"""Rows of a partition are inserted in the order of its log, so the index on `id` finds the last.
-Without the inner query the planner reads all votes where few are of the partition."""
+"""The same among some of the newest votes. Where few votes are of a partition, the planner has all
+read for the other one, which is right only if the last one is far back."""
 
 HAS_FENCE: Final = "SELECT to_regclass('sink_offsets') IS NOT NULL"
 
