@@ -165,7 +165,8 @@ class PostgresSink(Pooled):
             if self._stretch is not None:
                 # One worker builds filters; the others read them.
                 builds = any(event.verdicts.partition == 0 for event in events)
-                await self._stretches.keep_up(connection, self._stretch, builds=builds)
+                votes = sum(event.weight for event in events)
+                await self._stretches.keep_up(connection, self._stretch, builds=builds, votes=votes)
                 if builds:
                     self._sum_up(self._stretch)
         self._metrics.flush_duration.observe(took_s)

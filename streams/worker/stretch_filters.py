@@ -28,6 +28,8 @@ from streams.core.vote_filters import CAPACITY, FilterBuilder, VoteFilters, key_
 log = structlog.get_logger(__name__)
 
 _KEYS_AT_ONCE: Final = 16_384
+_VOTES_A_STEP: Final = 512
+"""A flush of fewer votes is followed by one step; nobody waits for a vote of a full queue."""
 _SUMMED_UP_PARTS: Final = 32
 """Of the open stretch; a look-up by time reads at most one that is not summed up."""
 _TRIED_AGAIN_S: Final = 2.0
@@ -157,17 +159,24 @@ class Stretches:
             self._try_at_s = time.monotonic() + _TRIED_AGAIN_S
         return bool(opened)
 
-    async def keep_up(self, connection: Any, state: StretchState, *, builds: bool) -> None:
-        """A step of the upkeep, between two flushes. It may fail: the next flush tries again.
+    async def keep_up(
+        self, connection: Any, state: StretchState, *, builds: bool, votes: int = 0
+    ) -> None:
+        """Steps of the upkeep, between two flushes. It may fail: the next flush tries again.
+
+        While a filter is missing each vote is looked up, so many votes build it in larger steps.
 
         Args:
             connection: outside of a transaction.
             state: of the flush that was committed.
             builds: whether to build filters too.
+            votes: of that flush.
         """
         with _may_fail():
             if not await self.open_next(connection, state) and builds:
-                await self.build(connection, state)
+                for _ in range(1 + votes // _VOTES_A_STEP):
+                    if not await self.build(connection, state):
+                        break
 
     async def step(self, connection: Any, state: StretchState) -> bool:
         """One step of summing up and one of a filter; returns whether there was something to do."""
