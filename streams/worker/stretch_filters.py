@@ -164,7 +164,7 @@ class Stretches:
     ) -> None:
         """Steps of the upkeep, between two flushes. It may fail: the next flush tries again.
 
-        While a filter is missing each vote is looked up, so many votes build it in larger steps.
+        While a filter is missing each vote is looked up, so many votes build it in more steps.
 
         Args:
             connection: outside of a transaction.
