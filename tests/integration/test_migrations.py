@@ -216,6 +216,21 @@ async def test_votes_of_an_earlier_version_are_moved_while_votes_are_counted(
             await connection.close()
 
 
+async def migrate_beside_a_writer(
+    settings: Settings, db: asyncpg.Connection, votes: str, first: int
+) -> None:
+    """Apply the migrations from one on, while a transaction has written votes."""
+    writer = await database(settings)
+    try:
+        async with writer.transaction():
+            await writer.execute(TWO_RANGES, votes)
+            async with asyncio.timeout(60):
+                applied = [m.version for m in await migrate(db)]
+    finally:
+        await writer.close()
+    assert applied == [m.version for m in migrations() if m.version >= first]
+
+
 async def test_stretches_are_summed_up_while_votes_are_counted(
     empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,14 +240,7 @@ async def test_stretches_are_summed_up_while_votes_are_counted(
     for first in "abc":
         await db.execute(TWO_RANGES, first)
         assert await open_next_stretch(db)
-    writer = await database(empty)
-    try:
-        async with writer.transaction():
-            await writer.execute(TWO_RANGES, "d")
-            async with asyncio.timeout(60):
-                assert next(m.version for m in await migrate(db)) == 28
-    finally:
-        await writer.close()
+    await migrate_beside_a_writer(empty, db, "d", 28)
     assert await db.fetchval(NOT_SUMMED_UP) == 0
     assert await rows(db, KNOWN_BY_TIME) == [
         ("counted_law_votes",),
@@ -250,14 +258,7 @@ async def test_autovacuum_makes_no_statistics_of_stretches(
         await migrate(db)
     await db.execute(TWO_RANGES, "a")
     assert await open_next_stretch(db)
-    writer = await database(empty)
-    try:
-        async with writer.transaction():
-            await writer.execute(TWO_RANGES, "b")
-            async with asyncio.timeout(60):
-                assert next(m.version for m in await migrate(db)) == 29
-    finally:
-        await writer.close()
+    await migrate_beside_a_writer(empty, db, "b", 29)
     assert await open_next_stretch(db)
     found = await rows(
         db,

@@ -15,6 +15,7 @@ from schemas.votes import Kind, Vote
 from streams.adapters.postgres.stretches import read_state
 from streams.maintenance.shadow import SCHEMA, begin, replace
 from streams.settings.model import Settings
+from streams.worker import stretch_filters
 from streams.worker.stretch_filters import Stretches
 from tests.harness import database, keep_stretches_up, until
 from tests.integration.sink_harness import (
@@ -128,6 +129,21 @@ async def test_filters_are_built_by_one_worker_alone(
     await keep_stretches_up(db)
     assert await rows(db, FILTERS) == [(0,), (1,), (2,)]
     assert await count(small, Log(1), 0, 61) == 60
+
+
+async def test_many_votes_build_more_of_a_filter(
+    small: OneSink, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stretch_filters, "_KEYS_AT_ONCE", 4)
+    monkeypatch.setattr(stretch_filters, "_VOTES_A_STEP", 10)
+    log = Log(0)
+    await count(small, log, 0, 20)
+    # The first of these opens the next stretch, the second is followed by one step of six.
+    for n in (20, 21):
+        await count(small, log, n, 1)
+    assert await rows(db, FILTERS) == []
+    await count(small, log, 22, 60)
+    assert await rows(db, FILTERS) == [(0,)]
 
 
 async def test_stretches_are_summed_up_once_though_it_was_refused_before(
