@@ -18,7 +18,7 @@ from streams.core.topics import VALIDATION_TOPIC
 from streams.errors import LOG_LOST, OLD_RESULTS, LogMismatch
 
 NEWEST_VOTES: Final = 100_000
-"""Of all partitions; they are read in 0.1 s, and the last vote of each is usually among them."""
+"""Of all partitions; they are read in 20 ms, and the last vote of each is usually among them."""
 ALL_READ_TIMEOUT_S: Final = 600.0
 """Fifty million votes that are not in memory take half a minute."""
 
