@@ -51,6 +51,7 @@ BEGIN
     EXECUTE 'REVOKE INSERT, UPDATE ON vote_stretches FROM scrutin_sink';
     EXECUTE 'GRANT EXECUTE ON FUNCTION open_next_stretch(smallint, bigint) TO scrutin_sink';
     EXECUTE 'GRANT EXECUTE ON FUNCTION sum_up_stretch(smallint) TO scrutin_sink';
+    EXECUTE 'GRANT EXECUTE ON FUNCTION counted_in(smallint[], boolean[], text[]) TO scrutin_sink';
     IF to_regclass('public.vote_audit_text') IS NOT NULL THEN
         EXECUTE 'REVOKE INSERT, UPDATE ON vote_audit_text FROM scrutin_sink';
     END IF;

@@ -196,11 +196,11 @@ class Chain:
             await program.ready(within_s=120)
         return self
 
-    async def start_workers(self) -> None:
+    async def start_workers(self, within_s: float = 120.0) -> None:
         """Start the workers alone and wait until each is ready."""
         for program in self.workers:
             program.start()
-        await asyncio.gather(*(program.ready(within_s=120) for program in self.workers))
+        await asyncio.gather(*(program.ready(within_s) for program in self.workers))
 
     async def __aexit__(
         self,

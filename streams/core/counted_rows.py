@@ -17,8 +17,8 @@ from streams.core.keys import stored_key, voter_key
 from streams.core.polls import POLL_PREFIX
 from streams.core.rows import MAX_TIMESTAMP_US, candidate_id, moment, stored_metadata, unix_us
 
-StoredKey = tuple[bytes | None, str | None]
-"""`vote_key` and `vote_text` of a row."""
+StoredKey = tuple[bool, bytes | None, str | None]
+"""`law`, `vote_key` and `vote_text` of a row."""
 
 VOTE_COLUMNS: Final = (
     "law",
@@ -70,13 +70,13 @@ def vote_rows(
         contest, us = vote.contest, vote.timestamp_us
         if not 0 <= us <= MAX_TIMESTAMP_US:
             raise OverflowError(f"a vote has the time {us}")
-        key, text = stored = stored_key(vote.hash)
+        key, text = stored_key(vote.hash)
         voter = b""
         begin = of_law
-        if vote.kind != _LAW:
+        if not (law := vote.kind == _LAW):
             begin = of_other
             voter = _bytes(key) + _text(text)
-            key, text = stored = voter_key(vote.hash, contest, vote.kind), None
+            key, text = voter_key(vote.hash, contest, vote.kind), None
         size, citizen = -1, b""
         if vote.citizen_id is not None:
             citizen = vote.citizen_id.encode()
@@ -96,7 +96,7 @@ def vote_rows(
         weight = _bigint(weights.get((partition, offset, index))) if weights else _NULL
         named = _named(vote.kind, contest, vote.choice)
         rows.append(b"%b%b%b%b%b%b%b" % (begin, named, voter, times, citizen, metadata, weight))
-        keys.append(stored)
+        keys.append((law, key, text))
     return keys, rows
 
 

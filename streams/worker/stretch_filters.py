@@ -23,6 +23,7 @@ from streams.adapters.postgres.stretches import (
     open_next,
     sum_up,
 )
+from streams.core.counted_rows import StoredKey
 from streams.core.vote_filters import CAPACITY, FilterBuilder, VoteFilters, key_of
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ _SUMMED_UP_PARTS: Final = 32
 """Of the open stretch; a look-up by time reads at most one that is not summed up."""
 _TRIED_AGAIN_S: Final = 2.0
 
-_COUNTED_IN: Final = "SELECT counted_in($1, $2::text[])"
+_COUNTED_IN: Final = "SELECT counted_in($1::smallint[], $2::boolean[], $3::text[])"
 _STORED: Final = "SELECT stretch, part, final FROM vote_filters ORDER BY stretch, part"
 _BITS: Final = "SELECT bits FROM vote_filters WHERE stretch = $1 AND part = $2"
 _RESUME: Final = """
@@ -61,6 +62,18 @@ _PASSING: Final = (
     *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(OSError, TimeoutError),
 )
+
+
+def _columns(
+    places: Sequence[tuple[int, int]], votes: Sequence[StoredKey]
+) -> tuple[list[int], list[bool], list[str]]:
+    """Stretch, whether it is a law's, and hash as readers see it, of each stretch and vote."""
+    asked = [votes[place] for _, place in places]
+    return (
+        [stretch for stretch, _ in places],
+        [law for law, _, _ in asked],
+        [text or (key or b"").hex() for _, key, text in asked],
+    )
 
 
 @contextmanager
@@ -123,7 +136,7 @@ class Stretches:
         self,
         connection: Any,
         state: StretchState,
-        votes: Sequence[Any],
+        votes: Sequence[StoredKey],
         *,
         with_open: bool = False,
     ) -> set[str]:
@@ -132,7 +145,7 @@ class Stretches:
         Args:
             connection: in the transaction that has the state.
             state: with which :meth:`load` was called last.
-            votes: `vote_key` and `vote_text` of each.
+            votes: what they are stored with.
             with_open: whether to look into the open stretch too; its constraint refuses the votes
                 that it has.
         """
@@ -140,12 +153,14 @@ class Stretches:
         stretches = range(state.first_stretch, state.open_stretch + with_open)
         if not stretches or not votes:
             return found
-        candidates = self._filters.candidates([key_of(*vote) for vote in votes])
-        for stretch in stretches:
-            asked = candidates.get(stretch, []) if stretch in self._covered else range(len(votes))
-            hashes = [text or (key or b"").hex() for key, text in (votes[n] for n in asked)]
-            if hashes:
-                rows = await connection.fetch(_COUNTED_IN, stretch, hashes)
+        candidates = self._filters.candidates([key_of(key, text) for _, key, text in votes])
+        everything = range(len(votes))
+        # At once those that filters may hold: few, in many stretches.
+        asked = [[(s, n) for s in stretches if s in self._covered for n in candidates.get(s, [])]]
+        asked += [[(s, n) for n in everything] for s in stretches if s not in self._covered]
+        for places in asked:
+            if places:
+                rows = await connection.fetch(_COUNTED_IN, *_columns(places, votes))
                 found.update(row["counted_in"] for row in rows)
         return found
 

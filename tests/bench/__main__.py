@@ -116,6 +116,7 @@ def bench(
                 seconds=seconds,
                 warm_up_s=warm_up,
                 workers=workers,
+                queue_type=queue_type,
             )
             for figure in chosen:
                 say(f"[bold]{figure.name}[/]")

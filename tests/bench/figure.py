@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streams.devstack import Stack
+from streams.devstack.rabbitmq import QueueType
 
 Found = dict[str, Any]
 """What was measured, ready for JSON."""
@@ -32,6 +33,8 @@ class Run:
     seconds: int
     warm_up_s: int
     workers: int
+    queue_type: QueueType = "classic"
+    """Of the stack."""
     cwd: Path | None = None
     """Tree whose programs run; this one, unless given."""
     queue: Mapping[str, Any] | None = None

@@ -2,8 +2,8 @@
 
 The rows before are written by one statement after another inside PostgreSQL, in the shape that a
 worker gives the documented message, in the same stretches, summed up and with the same filters.
-Their places are in partitions that the log does not have, where no worker looks for them, and the
-worker's own voted table does not hold their voters.
+Their places are in partitions that the log does not have, where no worker looks for them. The voted
+table is filled with as many other voters, as :mod:`tests.bench.voters` does it.
 
 What a vote costs rises until its stretch is full, and falls with the next one. With `--long` as
 many votes are counted as a stretch has, so each size meets all of it.
@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -23,10 +24,13 @@ from streams.adapters.postgres.stretches import (
     STRETCH_VOTES,
     open_next_stretch,
 )
+from streams.devstack import Stack
 from streams.load.election import LoadPlan
 from tests.bench import throughput
 from tests.bench.figure import Figure, Found, Row, Run
+from tests.bench.restore import VOTERS_A_RECORD
 from tests.bench.spread import plan_of
+from tests.bench.voters import Voters, write_voted
 from tests.harness import Chain, database, keep_stretches_up
 
 MILLION: Final = 1_000_000
@@ -78,41 +82,62 @@ LOOKUPS: Final = {
 
 
 async def measure(run: Run) -> Found:
-    """Count full queues into tables of several sizes."""
-    rounds = ROUNDS if run.long else 1
-    counting = _Counting(run, STRETCH_VOTES // QUEUES if run.long else run.votes)
-    sizes: dict[int, list[Found]] = {0: []}
-    before = rounds // 2 + 1
-    for number in range(rounds + 1):
+    """Count full queues into tables of several sizes, and by turns into an empty one.
+
+    The empty one has a stack of its own: a machine that becomes slower is so for both.
+    """
+    directory = run.directory / "empty"
+    directory.mkdir()
+    stack = Stack(directory / "stack", environ={}, queue_type=run.queue_type)
+    counting = _Counting(run.say, STRETCH_VOTES // QUEUES if run.long else run.votes)
+    sizes: list[Found] = []
+    try:
+        run.say("bringing up a second stack")
+        await asyncio.to_thread(stack.up)
         async with Chain(run.stack, run.directory) as chain:
-            # Some votes first: a worker counts in no database whose votes its log does not have.
-            run.say(f"warming up with {WARM_UP_VOTES:,} votes")
-            await _count(run, chain, replace(plan_of(WARM_UP_VOTES), seed=2))
-            await _end(chain)
-            connection = await database(chain.settings)
-            try:
-                if number != before:
-                    sizes[0].append(await counting.stretch(chain, connection, 0))
-                    continue
-                written, counted = 0, WARM_UP_VOTES
-                for size in LONG_SIZES if run.long else SIZES:
-                    await fill(connection, written, size - counted, run.say)
-                    written = size - counted
-                    sizes[size] = []
-                    for _ in range(rounds if size == LONG_SIZES[-1] else 1):
-                        sizes[size].append(await counting.stretch(chain, connection, written))
-                        counted += counting.votes
-            finally:
-                await connection.close()
-    return {
-        "votes": counting.votes,
-        "sizes": [{"size": size, **_medians(found)} for size, found in sorted(sizes.items())],
-    }
+            await counting.warm_up(chain)
+            written, counted = 0, WARM_UP_VOTES
+            for size in LONG_SIZES if run.long else SIZES:
+                more = size - counted - written
+                await _fill(chain, written, more, run.say)
+                written += more
+                pairs: dict[str, list[Found]] = {"filled": [], "empty": []}
+                for number in range(ROUNDS if run.long and size == LONG_SIZES[-1] else 1):
+                    for kind in sorted(pairs, reverse=number % 2 == 1):
+                        run.say(f"{size:,} votes, round {number + 1}, {kind}")
+                        if kind == "filled":
+                            pairs[kind].append(await counting.stretch(chain, written))
+                            counted += counting.votes
+                        else:
+                            pairs[kind].append(await _empty(stack, directory, counting))
+                sizes.append({"size": size, **_medians(pairs["filled"]), "empty": pairs["empty"]})
+    finally:
+        await asyncio.to_thread(stack.down)
+    empty = [one for size in sizes for one in size["empty"]]
+    return {"votes": counting.votes, "sizes": [{"size": 0, **_medians(empty)}, *sizes]}
+
+
+async def _empty(stack: Stack, directory: Path, counting: _Counting) -> Found:
+    async with Chain(stack, directory) as chain:
+        await counting.warm_up(chain)
+        return await counting.stretch(chain, 0)
+
+
+async def _fill(chain: Chain, written: int, more: int, say: Callable[[str], None]) -> None:
+    say(f"writing {more:,} counted votes, and the changelog of as many voters")
+    connection = await database(chain.settings)
+    try:
+        await asyncio.gather(
+            write_voted(chain.settings, Voters(more, VOTERS_A_RECORD)),
+            fill(connection, written, written + more, say),
+        )
+    finally:
+        await connection.close()
 
 
 @dataclass
 class _Counting:
-    run: Run
+    say: Callable[[str], None]
     each: int
     """Votes in a queue."""
     _seed: int = 2
@@ -121,17 +146,27 @@ class _Counting:
     def votes(self) -> int:
         return self.each * QUEUES
 
-    async def stretch(self, chain: Chain, connection: Any, written: int) -> Found:
+    async def warm_up(self, chain: Chain) -> None:
+        """Count some votes: a worker counts in no database whose votes its log does not have."""
+        self.say(f"warming up with {WARM_UP_VOTES:,} votes")
+        await _count(chain, replace(plan_of(WARM_UP_VOTES), seed=2))
+
+    async def stretch(self, chain: Chain, written: int) -> Found:
         """Count as many votes as a stretch has, beside those that :func:`fill` wrote."""
-        start = await _stored(connection)
-        queues = []
-        for number in range(QUEUES):
-            self.run.say(f"counting full queue {number + 1} of {QUEUES}")
-            self._seed += 1
-            plan = replace(plan_of(self.each, mixture=False), seed=self._seed)
-            queues.append(await _count(self.run, chain, plan))
-            await _end(chain)
-        end = await _stored(connection)
+        connection = await database(chain.settings)
+        try:
+            start = await _stored(connection)
+            queues = []
+            for number in range(QUEUES):
+                self.say(f"counting full queue {number + 1} of {QUEUES}")
+                self._seed += 1
+                plan = replace(plan_of(self.each, mixture=False), seed=self._seed)
+                queues.append(await _count(chain, plan))
+            end = await _stored(connection)
+            parts = dict(await connection.fetch(_PARTS))
+            lookup_ms = await lookups(connection, written)
+        finally:
+            await connection.close()
         cpu = [cpu_us for _, cpu_us in queues]
         return {
             "votes_per_s": round(self.votes / sum(seconds for seconds, _ in queues)),
@@ -139,8 +174,8 @@ class _Counting:
             "queues": cpu,
             "log_bytes_per_vote": round((end["log"] - start["log"]) / self.votes),
             "bytes_per_vote": round(end["bytes"] / end["votes"], 1),
-            "bytes": dict(await connection.fetch(_PARTS)),
-            "lookup_ms": await lookups(connection, written),
+            "bytes": parts,
+            "lookup_ms": lookup_ms,
         }
 
 
@@ -157,16 +192,14 @@ def _medians(rounds: list[Found]) -> Found:
     return {**{name: of(name) for name in names}, "rounds": rounds}
 
 
-async def _count(run: Run, chain: Chain, plan: LoadPlan) -> tuple[float, dict[str, float]]:
+async def _count(chain: Chain, plan: LoadPlan) -> tuple[float, dict[str, float]]:
     await chain.load_roll(plan)
     await chain.publish(plan)
-    await chain.start_workers()
-    return await throughput.count(run.stack, chain, plan)
-
-
-async def _end(chain: Chain) -> None:
+    await chain.start_workers(_WITHIN_S)
+    counted = await throughput.count(chain.stack, chain, plan)
     for program in (*chain.bridges, *chain.workers):
         await program.terminate()
+    return counted
 
 
 async def fill(connection: Any, after: int, size: int, say: Callable[[str], None]) -> None:
@@ -211,21 +244,29 @@ async def _stored(connection: Any) -> dict[str, int]:
     }
 
 
+def ratios(size: Found) -> tuple[float, float]:
+    """CPU a vote beside that of the empty table by turns: of all and of PostgreSQL, medians."""
+    pairs = [
+        (filled["cpu_us_per_vote"], empty["cpu_us_per_vote"])
+        for filled, empty in zip(size["rounds"], size["empty"], strict=True)
+    ]
+    return (
+        median(sum(filled.values()) / sum(empty.values()) for filled, empty in pairs),
+        median(filled["postgres"] / empty["postgres"] for filled, empty in pairs),
+    )
+
+
 def rows(found: Found) -> list[Row]:
     """Lines for people."""
-    first, lines = found["sizes"][0], []
+    lines = []
     for one in found["sizes"]:
         name = f"{one['size']:,} votes counted before"
-        cpu, empty = (each["cpu_us_per_vote"] for each in (one, first))
-        ratios = (sum(cpu.values()) / sum(empty.values()), cpu["postgres"] / empty["postgres"])
-        lines.append(
-            Row(
-                f"{name}: CPU a vote, all and PostgreSQL",
-                f"{sum(cpu.values()):.1f} and {cpu['postgres']:.1f} µs,"
-                f" {ratios[0]:.2f} and {ratios[1]:.2f} times",
-                f"{GOAL_RATIO:.2f}",
-            )
-        )
+        cpu = one["cpu_us_per_vote"]
+        told, goal = f"{sum(cpu.values()):.1f} and {cpu['postgres']:.1f} µs", ""
+        if "empty" in one:
+            whole, postgres = ratios(one)
+            told, goal = f"{told}, {whole:.2f} and {postgres:.2f} times", f"{GOAL_RATIO:.2f}"
+        lines.append(Row(f"{name}: CPU a vote, all and PostgreSQL", told, goal))
         lines.append(
             Row(
                 f"{name}: bytes a vote, stored and in the log",

@@ -2,7 +2,7 @@
 
 The changelog is what the product's own encoder makes of random voter keys. The input log has as
 many records as it stands for, without votes in them, and `votes.validated` ends with the verdict on
-the last: as much as a worker looks at before it is ready.
+the last: as much as a worker looks at before it is ready. What the log had before stays.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from schemas.verdicts import VerdictBatch
 from schemas.voted import CHANGELOG_KEY, FIRST_VOTE, VotedRecord
 from schemas.votes import VoteBatch
 from streams.adapters.kafka.admin import ensure_topics
+from streams.adapters.kafka.reader import LogReader
 from streams.core.topics import VALIDATED_TOPIC, VALIDATION_TOPIC, changelog_topic
 from streams.settings.model import Settings
 
@@ -34,21 +35,24 @@ class Voters:
     a_record: int
 
     def records(self, partitions: int) -> int:
-        """Records of each partition, the genesis not counted."""
+        """Records of each partition."""
         return max(1, self.count // self.a_record // partitions)
 
 
 async def write_voted(settings: Settings, voters: Voters) -> int:
-    """Fill the topics of an empty Kafka; returns the number of voters."""
+    """Write them behind what a Kafka has, whose workers have ended; returns how many they are."""
     servers = settings.kafka.servers
     genesis = await ensure_topics(settings.kafka)
+    ends = await LogReader(servers).end_offsets(VALIDATION_TOPIC, list(genesis))
     producer = AIOKafkaProducer(
         bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=1 << 20
     )
     await producer.start()
     try:
         for partition, first in genesis.items():
-            await _write_partition(producer, settings, partition, first, voters)
+            await _write_partition(
+                *(producer, settings, partition, first), end=ends[partition], voters=voters
+            )
         await producer.flush()
     finally:
         await producer.stop()
@@ -60,19 +64,27 @@ async def _write_partition(
     settings: Settings,
     partition: int,
     genesis: Genesis,
+    *,
+    end: int,
     voters: Voters,
 ) -> None:
     changelog = changelog_topic(settings.app_id)
     batch = encode(VoteBatch(genesis.created_ms, "bench", [], []))
-    last = voters.records(settings.partitions)
-    for offset in range(last + 1):
-        votes = _first_votes(voters.a_record if offset else 0)
-        value = encode(VotedRecord(genesis.log_id, votes, ["law-1"] if offset else [], [], []))
+    fresh = end == 1
+    if fresh:
+        # No worker has read the genesis.
+        nobody = encode(VotedRecord(genesis.log_id, b"", [], [], []))
+        await producer.send(changelog, nobody, key=CHANGELOG_KEY.pack(0), partition=partition)
+    last = end + voters.records(settings.partitions) - 1
+    for offset in range(end, last + 1):
+        votes = _first_votes(voters.a_record)
+        value = encode(VotedRecord(genesis.log_id, votes, ["law-1"], [], []))
         await producer.send(changelog, value, key=CHANGELOG_KEY.pack(offset), partition=partition)
-        if offset:
-            await producer.send(VALIDATION_TOPIC, batch, partition=partition)
+        await producer.send(VALIDATION_TOPIC, batch, partition=partition)
     verdict = VerdictBatch(
-        genesis.log_id, partition, last, last - 1, rejections=[], record=msgspec.Raw(batch)
+        *(genesis.log_id, partition, last, -1 if fresh else end - 1),
+        rejections=[],
+        record=msgspec.Raw(batch),
     )
     await producer.send(VALIDATED_TOPIC, encode(verdict), partition=partition)
 

@@ -184,9 +184,10 @@ async def rights(stack: Stack, as_role: dict[str, dict[str, str]]) -> None:
             "CREATE TABLE mine (x int)",
             "INSERT INTO schema_migrations (version, name) VALUES (9999, 'x')",
         )
-        await sink.execute("SELECT sum_up_stretch(0::smallint)")
-        await refused(operator, "SELECT sum_up_stretch(0::smallint)")
-        await refused(reader, "SELECT sum_up_stretch(0::smallint)")
+        for called in ("sum_up_stretch(0::smallint)", "counted_in('{0}', '{t}', '{h}')"):
+            await sink.execute(f"SELECT {called}")
+            await refused(operator, f"SELECT {called}")
+            await refused(reader, f"SELECT {called}")
         assert await reader.fetchval("SHOW jit") == "off"
         assert await reader.fetchval("SELECT sum(total_votes) FROM vote_results") > 0
         assert await reader.fetchval("SELECT count(*) FROM reader_voting.vote_results") > 0

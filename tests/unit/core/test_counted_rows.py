@@ -105,7 +105,7 @@ def test_a_counted_vote_has_its_hashes_in_binary(
 ) -> None:
     found, rows, _ = rows_of(make_batch(make_vote(2), vote), {(2, 9, 1): 3})
     assert rows[1]["law"] is law
-    assert found[1] == keys[:2]
+    assert found[1] == (law, *keys[:2])
     names = ("vote_key", "vote_text", "voter_key", "voter_text")
     assert tuple(rows[1][name] for name in names) == keys
     assert [(row["weight"], row["stretch"]) for row in rows] == [(None, STRETCH), (3, STRETCH)]
@@ -116,7 +116,7 @@ def test_a_row_is_as_vote_audit_shows_it(batch: VoteBatch) -> None:
     keys, rows, shown = rows_of(batch, {})
     assert len(keys) == len(rows) == len(shown)
     for key, row, audit in zip(keys, rows, shown, strict=True):
-        assert key == (row["vote_key"], row["vote_text"])
+        assert key == (row["law"], row["vote_key"], row["vote_text"])
         seen = dict(zip(AUDIT_COLUMNS, audit, strict=True))
         assert seen["vote_hash"] == (row["vote_text"] or row["vote_key"].hex())
         for name in set(VOTE_COLUMNS) & set(AUDIT_COLUMNS):
