@@ -7,6 +7,7 @@ import re
 import pytest
 import typer
 
+from tests.bench import growth
 from tests.bench.__main__ import FIGURES, choose
 from tests.bench.compare import ratios
 from tests.bench.figure import Found
@@ -47,6 +48,18 @@ def test_figures_are_chosen_by_name() -> None:
     assert choose([], long=True) == list(FIGURES.values())
     with pytest.raises(typer.BadParameter, match="no figure 'stages'"):
         choose(["stages"], long=False)
+
+
+def test_growth_is_a_median_of_pairs() -> None:
+    def took(worker: float, postgres: float) -> dict[str, dict[str, float]]:
+        return {"cpu_us_per_vote": {"worker": worker, "postgres": postgres}}
+
+    # A machine that became slower was so for both of a pair.
+    size = {
+        "rounds": [took(40.0, 12.0), took(90.0, 21.0), took(50.0, 14.0)],
+        "empty": [took(40.0, 10.0), took(80.0, 20.0), took(40.0, 10.0)],
+    }
+    assert growth.ratios(size) == (pytest.approx(1.11), pytest.approx(1.2))
 
 
 def test_growth_is_drawn() -> None:
