@@ -6,7 +6,7 @@
 -- Which of some hashes these stretches have; a stretch, whether it is a law's, and a hash at each place.
 -- With indexes, whatever the planner thinks of them, and with the owner's rights: the tables of a
 -- stretch grant nothing.
-CREATE FUNCTION counted_in(stretches smallint[], laws boolean[], hashes text[]) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION counted_in(stretches smallint[], laws boolean[], hashes text[]) RETURNS SETOF text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET enable_seqscan = off AS $$
 DECLARE
     one record;
