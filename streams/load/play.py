@@ -13,6 +13,7 @@ from streams.load.election import SyntheticElection
 from streams.load.expected import Expected, ExpectedTotals
 from streams.load.publisher import LoadPublisher, Schedule
 from streams.load.script import messages
+from streams.runtime.memory import freeze_startup_objects
 from streams.settings.configs import DeploymentConfig
 
 _MADE_US: Final = 30
@@ -53,6 +54,8 @@ async def play(
     source = messages(election, schedule.time_us)
     if ahead:
         source = iter(list(source))
+        # A full collection looks at all of them, and messages would be late meanwhile.
+        freeze_startup_objects()
     publisher = LoadPublisher(
         rabbit=config.rabbit,
         queue=config.queues.name(plan.queue),
