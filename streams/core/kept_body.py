@@ -52,6 +52,8 @@ _NAMED: Final = re.compile(
     r"|%(?:22|3a|3d)"
 )
 """A field with its value. A digest is no credential: encrypted ballots have one called `code`."""
+_BALLOT_CODE: Final = re.compile(r"[0-9A-Fa-f]{48,64}")
+"""A digest as a number, without its leading zeros: one of 2^64 is shorter."""
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
 
 
@@ -63,6 +65,31 @@ def is_secret(name: str) -> bool:
 def names_secret(text: str) -> bool:
     """Whether a text holds such a field itself: JSON, a form or a query inside a string."""
     return _NAMED.search(_plain(text)) is not None
+
+
+def ballot_names_secret(text: str) -> bool:
+    """Whether the JSON of an encrypted ballot holds credentials, or the text is no such JSON.
+
+    Its fields are judged one by one: its own `code` is a digest, and an id may end in `code`.
+    """
+    body = text.encode()
+    ballot = None if too_deep(body) else _parsed(body)
+    return not isinstance(ballot, _Object) or _names_secret(ballot)
+
+
+def _names_secret(value: Any) -> bool:
+    if isinstance(value, str):
+        return names_secret(value)
+    if not isinstance(value, list):
+        return False
+    if not isinstance(value, _Object):
+        return any(map(_names_secret, value))
+    return any(
+        not (isinstance(one, str) and _BALLOT_CODE.fullmatch(one))
+        if name == "code"
+        else is_secret(name) or names_secret(name) or _names_secret(one)
+        for name, one in value
+    )
 
 
 def masked(text: bytes) -> bytes:

@@ -14,6 +14,12 @@ ELECTION_PREFIX: Final = "election:"
 ENCRYPTED_CHOICE: Final = "encrypted"
 """The `candidate_id` of a vote whose choice is an encrypted ballot."""
 
+ENCRYPTED_BALLOT: Final = "encrypted_ballot"
+"""The field of a vote message with the ballot: a string, the JSON of a submitted ballot.
+
+Not an object, because the bridge removes fields called `code` and `nas` from unknown fields.
+"""
+
 VOTER_KEY_BYTES: Final = 32
 
 # A plain integer: to compare with a member of an enum is a third of the cost of a voter's key.

@@ -6,8 +6,8 @@ import math
 from enum import StrEnum
 from typing import Any, Final
 
-from streams.core.kept_body import is_secret, masked, names_secret
-from streams.core.keys import normalise_hash
+from streams.core.kept_body import ballot_names_secret, is_secret, masked, names_secret
+from streams.core.keys import ENCRYPTED_BALLOT, normalise_hash
 from streams.messages.timestamps import parse_epoch, parse_iso
 
 MAX_HASH_BYTES: Final = 128
@@ -134,4 +134,17 @@ def clean(value: Any, depth: int) -> Any:
         return [clean(item, depth - 1) for item in value]
     for name in value:
         check_text(name)
-    return {name: clean(item, depth - 1) for name, item in value.items() if not is_secret(name)}
+    return {
+        name: _clean_ballot(item)
+        if name == ENCRYPTED_BALLOT and isinstance(item, str)
+        else clean(item, depth - 1)
+        for name, item in value.items()
+        if not is_secret(name)
+    }
+
+
+def _clean_ballot(text: str) -> str:
+    check_text(text)
+    if names_secret(text) and ballot_names_secret(text):
+        return masked(text.encode()).decode()
+    return text

@@ -19,11 +19,6 @@ from streams.tally.store import CAST, TallyStore
 from streams.tally.work import Admit, Admitted, DescribedElection
 
 CHOICE: Final = ENCRYPTED_CHOICE
-FIELD: Final = "encrypted_ballot"
-"""The field of a vote message with the ballot: a string, the JSON of a submitted ballot.
-
-Not an object, because the bridge removes fields called `code` and `nas` from unknown fields.
-"""
 _GROUP: Final = 320
 """Votes in memory at a time."""
 

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from streams.core.kept_body import names_secret
 from streams.errors import SettingsError
 from streams.tally.crypto.ceremony import (
     Backup,
@@ -119,8 +120,17 @@ def describe(
     """Create an election from its manifest and its guardians' published keys.
 
     Raises:
-        Refused: a guardian's proofs do not verify, or the manifest contradicts itself.
+        Refused: a guardian's proofs do not verify, the manifest contradicts itself, or an id in it
+            looks like a voter's credentials, which the bridge removes from ballots.
     """
+    for contest in manifest.contests:
+        for name in [contest.object_id, *(line.object_id for line in contest.ballot_selections)]:
+            require(
+                not names_secret(name),
+                RefusalCheck.MANIFEST,
+                "an id looks like a field `nas` or `code` with its value",
+                id=name,
+            )
     ordered = sorted(keys, key=lambda key: key.sequence_order)
     verify_guardians(ordered, quorum)
     public_key, commitment_hash = joint_key(ordered)

@@ -19,7 +19,7 @@ from streams.tally.crypto.documents import from_json, to_json
 from streams.tally.crypto.elgamal import UNIT
 from streams.tally.crypto.manifest import plain_manifest
 from streams.tally.crypto.tallies import BallotLines, EncryptedTally
-from streams.tally.files import ToDecrypt, check_backups, read_document, write_document
+from streams.tally.files import ToDecrypt, check_backups, describe, read_document, write_document
 from streams.tally.helpers import Helpers, WorkFailed
 from streams.tally.mirror import job_id, job_rows
 from streams.tally.packing import add_packed, pack_lines, unpack_lines
@@ -52,6 +52,20 @@ def refused(check: RefusalCheck, *arguments: object) -> None:
     with pytest.raises(Refused) as caught:
         function(*rest)  # type: ignore[operator]
     assert caught.value.check == check
+
+
+@pytest.mark.parametrize(("name", "taken"), [("postal-code", True), ("code: 7", False)])
+def test_an_id_that_looks_like_credentials_is_refused(
+    world: SmallElection, name: str, taken: bool
+) -> None:
+    """The bridge would take it out of each ballot."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for shape in ({name: ["ann", "bob"]}, {"mayor": ["ann", name]}):
+        manifest = plain_manifest("e", shape, moment=moment)
+        if taken:
+            assert name in describe("e", manifest, world.keys, 2).manifest
+        else:
+            refused(RefusalCheck.MANIFEST, describe, "e", manifest, world.keys, 2)
 
 
 def test_a_sealed_secret_opens_for_the_workers_and_its_own_election_only(
