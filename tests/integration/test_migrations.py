@@ -408,3 +408,32 @@ async def test_processes_wait_for_the_migrations_of_their_version(
     await migrate(db)
     done = await waiting
     assert (done.returncode, await is_current(db)) == (ExitCode.OK, True), done.stderr
+
+
+async def test_index_pages_of_a_stretch_are_full(
+    empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of new stretches, and of those that have no votes yet."""
+    with monkeypatch.context() as earlier:
+        as_of(earlier, 30)
+        await migrate(db)
+    await db.execute(TWO_RANGES, "a")
+    await migrate_beside_a_writer(empty, db, "b", 31)
+    assert await open_next_stretch(db)
+    found = await rows(
+        db,
+        "SELECT i.indrelid::regclass::text, c.reloptions FROM pg_index AS i"
+        " JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam"
+        " WHERE a.amname <> 'brin' AND i.indrelid IN"
+        " (SELECT relid FROM pg_partition_tree('counted_votes') WHERE isleaf) ORDER BY 1, 2",
+    )
+    ids, hashes = ["fillfactor=100"], ["fillfactor=83"]
+    assert found == [
+        ("counted_contest_votes_0", ids),
+        *[("counted_contest_votes_0", hashes)] * 2,
+        ("counted_contest_votes_1", ids),
+        *[("counted_contest_votes_1", hashes)] * 2,
+        *[("counted_law_votes_0", None)] * 2,
+        ("counted_law_votes_1", ids),
+        ("counted_law_votes_1", hashes),
+    ]
