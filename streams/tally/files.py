@@ -123,14 +123,16 @@ def describe(
         Refused: a guardian's proofs do not verify, the manifest contradicts itself, or an id in it
             looks like a voter's credentials, which the bridge removes from ballots.
     """
+    names = [style.object_id for style in manifest.ballot_styles]
     for contest in manifest.contests:
-        for name in [contest.object_id, *(line.object_id for line in contest.ballot_selections)]:
-            require(
-                not names_secret(name),
-                RefusalCheck.MANIFEST,
-                "an id looks like a field `nas` or `code` with its value",
-                id=name,
-            )
+        names += [contest.object_id, *(line.object_id for line in contest.ballot_selections)]
+    for name in names:
+        require(
+            not names_secret(name),
+            RefusalCheck.MANIFEST,
+            "an id looks like a field `nas` or `code` with its value",
+            id=name,
+        )
     ordered = sorted(keys, key=lambda key: key.sequence_order)
     verify_guardians(ordered, quorum)
     public_key, commitment_hash = joint_key(ordered)

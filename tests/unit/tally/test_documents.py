@@ -9,6 +9,7 @@ import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas.tally import JobState, Lane, LaneKey, Mode, Phase, Running
@@ -60,8 +61,13 @@ def test_an_id_that_looks_like_credentials_is_refused(
 ) -> None:
     """The bridge would take it out of each ballot."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    for shape in ({name: ["ann", "bob"]}, {"mayor": ["ann", name]}):
-        manifest = plain_manifest("e", shape, moment=moment)
+    manifests = [
+        plain_manifest("e", shape, moment=moment)
+        for shape in ({name: ["ann", "bob"]}, {"mayor": ["ann", name]}, SHAPE)
+    ]
+    style = msgspec.structs.replace(manifests[-1].ballot_styles[0], object_id=name)
+    manifests[-1] = msgspec.structs.replace(manifests[-1], ballot_styles=[style])
+    for manifest in manifests:
         if taken:
             assert name in describe("e", manifest, world.keys, 2).manifest
         else:
