@@ -154,6 +154,13 @@ def as_of(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     monkeypatch.setattr("streams.adapters.postgres.migrations.migrations", lambda: known)
 
 
+async def migrate_to(db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    """Apply the migrations up to this one; the next call knows all again."""
+    with monkeypatch.context() as earlier:
+        as_of(earlier, version)
+        await migrate(db)
+
+
 COMPACT = ("law", "vote_key", "contest", "choice", "timestamp", "processed_timestamp")
 PLACE = ("source_partition", "source_offset", "source_index")
 DOCUMENTED_ROWS = "SELECT * FROM vote_audit ORDER BY id"
@@ -174,9 +181,7 @@ async def test_votes_of_an_earlier_version_are_moved_while_votes_are_counted(
     empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every row stays as readers see it, and no voter counts twice before, meanwhile and after."""
-    with monkeypatch.context() as earlier:
-        as_of(earlier, 23)
-        await migrate(db)
+    await migrate_to(db, monkeypatch, 23)
     await db.execute(SHAPES)
     await db.execute(A_VOTE, "a", 25_000)
     before = await rows(db, DOCUMENTED_ROWS)
@@ -234,9 +239,7 @@ async def migrate_beside_a_writer(
 async def test_stretches_are_summed_up_while_votes_are_counted(
     empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as earlier:
-        as_of(earlier, 27)
-        await migrate(db)
+    await migrate_to(db, monkeypatch, 27)
     for first in "abc":
         await db.execute(TWO_RANGES, first)
         assert await open_next_stretch(db)
@@ -253,9 +256,7 @@ async def test_autovacuum_makes_no_statistics_of_stretches(
     empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker does, when it sums up."""
-    with monkeypatch.context() as earlier:
-        as_of(earlier, 28)
-        await migrate(db)
+    await migrate_to(db, monkeypatch, 28)
     await db.execute(TWO_RANGES, "a")
     assert await open_next_stretch(db)
     await migrate_beside_a_writer(empty, db, "b", 29)
@@ -414,9 +415,7 @@ async def test_index_pages_of_a_stretch_are_full(
     empty: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of new stretches, and of those that have no votes yet."""
-    with monkeypatch.context() as earlier:
-        as_of(earlier, 30)
-        await migrate(db)
+    await migrate_to(db, monkeypatch, 30)
     await db.execute(TWO_RANGES, "a")
     await migrate_beside_a_writer(empty, db, "b", 31)
     assert await open_next_stretch(db)

@@ -49,11 +49,10 @@ def copied(ballot: EncryptedBallot, name: str) -> EncryptedBallot:
 
 def with_short_code(ballot: EncryptedBallot) -> EncryptedBallot:
     """The ballot at the first second at which its code has a leading byte of zeros, left out."""
-    for timestamp_s in itertools.count(ballot.timestamp):
-        code = ballot_code(ballot.code_seed, timestamp_s, ballot.crypto_hash)
-        if code < 1 << 248:
-            return msgspec.structs.replace(ballot, timestamp=timestamp_s, code=code)
-    raise AssertionError
+    times_s = itertools.count(ballot.timestamp)
+    codes = ((at_s, ballot_code(ballot.code_seed, at_s, ballot.crypto_hash)) for at_s in times_s)
+    timestamp_s, code = next((at_s, code) for at_s, code in codes if code < 1 << 248)
+    return msgspec.structs.replace(ballot, timestamp=timestamp_s, code=code)
 
 
 def text_of(ballot: EncryptedBallot) -> str:
